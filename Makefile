@@ -1,0 +1,55 @@
+# Everything starts here. Needed: Python 3.11 (to 3.13), GNU make, and a package index for pip.
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run test test-faults check diagram screenshots lock clean development
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
+
+# `exec` hands this process over, so that SIGTERM to make reaches the system itself.
+run: ## start the whole system; Ctrl-C stops it
+	@$(PYTHON) tools/install.py requirements.lock && exec $(BIN)/python manage.py up
+
+test: development ## run every test, on SQLite and PostgreSQL
+	$(PYTHON) tools/chromium.py
+	$(PYTEST) -m "not faults"
+	KILLSWITCH_TEST_DATABASE=postgresql $(PYTEST) -m "both_databases and not faults"
+
+test-faults: development ## run the long tests that kill and stop processes
+	$(PYTEST) -m faults
+	KILLSWITCH_TEST_DATABASE=postgresql $(PYTEST) -m "faults and both_databases"
+
+check: development ## format, lint, types, imports, templates, migrations, diagram, packaging
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	find templates -name '*.html' -exec $(BIN)/djade --target-version 5.2 --check {} +
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python tools/state_diagram.py --check
+	$(BIN)/python tools/check_locks.py
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+diagram: development ## write the diagram of the statuses into docs/
+	$(BIN)/python tools/state_diagram.py
+
+screenshots: development ## take the pictures of the documentation
+	$(PYTHON) tools/chromium.py
+	$(PYTEST) -m screenshots
+
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host pyproject.toml
+lock: development ## pin the newest versions that pyproject.toml allows
+	$(COMPILE) --upgrade --output-file requirements.lock
+	$(COMPILE) --upgrade --extra dev -c requirements.lock --output-file requirements-dev.lock
+
+clean: ## delete the environment and all caches; var/, with the audit log, stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+development:
+	@$(PYTHON) tools/install.py requirements-dev.lock

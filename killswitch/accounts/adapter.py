@@ -1,0 +1,107 @@
+"""Sign-in as this product wants it: closed, recorded, with sessions that have a fixed end.
+
+The events are written here and not from Django's signals: a signal comes in the middle of the
+change, and an event is the last statement of the transaction that it belongs to.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from killswitch.accounts import sign_in_events, way_back
+from killswitch.accounts.models import User
+from killswitch.accounts.origin import address, origin
+from killswitch.accounts.people import change_own_password
+from killswitch.accounts.permissions import actor
+from killswitch.audit.chain import Fact, append
+from killswitch.audit.models import Kind
+
+SHOWN_MESSAGES = {"account/messages/password_changed.txt"}
+
+
+def fix_end(request: HttpRequest) -> None:
+    """A session ends at a fixed time, however busy it is; polls must not keep it open."""
+    request.session.set_expiry(timezone.now() + timedelta(hours=settings.SESSION_HOURS))
+
+
+class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+    """allauth's questions, answered for a tool that nobody joins by themselves."""
+
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "username_password_mismatch": (
+            "This name and this password do not belong together, or the person may not sign in."
+        ),
+        "enter_current_password": "This is not your current password.",
+    }
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def is_ajax(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        """One shape of answer: pages. The JSON form would hide the 429 behind a 400."""
+        return False
+
+    def is_safe_url(self, url: str) -> bool:
+        """Paths of this site only."""
+        return url_has_allowed_host_and_scheme(url, allowed_hosts=None)
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Limits count by this; a wrong number of proxies must not end in an error page."""
+        return address(request) or "unknown"
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        sign_in_events.record_failure(request, username=credentials.get("username", ""))
+
+    def login(self, request: HttpRequest, user: User) -> None:
+        with transaction.atomic():
+            super().login(request, user)
+            fix_end(request)
+            append(Fact(kind=Kind.SIGNED_IN, actor=actor(user), data=origin(request)))
+
+    def logout(self, request: HttpRequest) -> None:
+        user: Any = request.user
+        who = actor(user)
+        with transaction.atomic():
+            super().logout(request)
+            append(Fact(kind=Kind.SIGNED_OUT, actor=who, data=origin(request)))
+
+    def set_password(self, user: User, password: str) -> None:
+        change_own_password(user=user, password=password, origin=origin(self.request))
+
+    def post_login(
+        self, request: HttpRequest, user: User, *, redirect_url: str | None, **hook: Any
+    ) -> HttpResponse:
+        """Back to where they came from, unless their role would be refused there."""
+        if not (redirect_url and way_back.may_open(user, redirect_url)):
+            redirect_url = way_back.landing(user)
+        response: HttpResponse = super().post_login(
+            request, user, redirect_url=redirect_url, **hook
+        )
+        return response
+
+    def get_login_redirect_url(self, request: HttpRequest) -> str:
+        user: Any = request.user
+        return way_back.landing(user)
+
+    def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:  # noqa: ARG002
+        """Unreachable with our backend; if another one is added, it ends at sign-in."""
+        return HttpResponseRedirect(resolve_url("account_login"))
+
+    def add_message(
+        self,
+        request: HttpRequest,
+        level: int,
+        message_template: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """That somebody signed in is plain to see; such messages would only pile up."""
+        if message_template in SHOWN_MESSAGES:
+            super().add_message(request, level, message_template, *args, **kwargs)

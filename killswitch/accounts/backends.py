@@ -1,0 +1,17 @@
+"""Who may sign in: active people with the right password; demo people in the demo only.
+
+Django's own backend and not allauth's: the latter lets an inactive person through to a page that
+says so, and anything that passes there would have to be stopped once more.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.backends import ModelBackend
+
+
+class PeopleBackend(ModelBackend):
+    """Asked at sign-in and again on every request, so that switching off takes effect at once."""
+
+    def user_can_authenticate(self, user: Any) -> bool:
+        return super().user_can_authenticate(user) and (settings.DEMO or not user.is_demo)

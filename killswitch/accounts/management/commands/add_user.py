@@ -1,0 +1,71 @@
+"""`manage.py add_user`: the way the first people get in, and one that needs no web page."""
+
+import getpass
+import os
+import pwd
+import sys
+from typing import Any, NoReturn
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from killswitch.accounts.models import Role
+from killswitch.accounts.services import add_person
+from killswitch.audit.chain import Actor
+
+REFUSED = 2
+VARIABLE = "KILLSWITCH_PASSWORD"
+
+
+class Command(BaseCommand):
+    help = (
+        f"Add a person who may sign in. The password comes from {VARIABLE} or, where that is"
+        " not set, from one line of standard input."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="what the person types to sign in")
+        parser.add_argument("--role", required=True, choices=[role.lower() for role in Role.values])
+        parser.add_argument("--full-name", default="", help="how pages and the log name them")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        try:
+            person = add_person(
+                username=options["name"],
+                full_name=options["full_name"],
+                role=Role(options["role"].upper()),
+                password=_password(),
+                by=Actor(name=f"os:{_login()}", role="OPERATING_SYSTEM"),
+            )
+        except ValidationError as error:
+            _refuse(" ".join(error.messages))
+        except DatabaseError as error:
+            _refuse(f"the database did not take it ({error}). Has `manage.py migrate` been run?")
+        role = Role(person.role).label.lower()
+        self.stdout.write(f"{person.full_text} may sign in now, as {role}.")
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise CommandError(f"Nobody was added: {reason}", returncode=REFUSED)
+
+
+def _password() -> str:
+    given = os.environ.get(VARIABLE, "")
+    if not given and sys.stdin.isatty():
+        given = getpass.getpass("Password: ")
+    elif not given:
+        given = sys.stdin.readline().rstrip("\r\n")
+    if not given:
+        _refuse(f"there is no password. Set {VARIABLE}, or give one line on standard input.")
+    if not given.isprintable():
+        _refuse("the password holds control characters, or bytes that are not UTF-8.")
+    return given
+
+
+def _login() -> str:
+    """By the user id and not by the environment, which anybody can set."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())  # a container's user may have no name

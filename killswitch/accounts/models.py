@@ -1,0 +1,147 @@
+"""The people of this system: a name, a password, one role."""
+
+import unicodedata
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils.crypto import salted_hmac
+
+
+class Role(models.TextChoices):
+    """What a person is here for. Nobody has two."""
+
+    RISK_OFFICER = "RISK_OFFICER", "Risk officer"
+    COMPLIANCE = "COMPLIANCE", "Compliance"
+    ADMINISTRATOR = "ADMINISTRATOR", "Administrator"
+
+
+class UserQuerySet(models.QuerySet["User"]):
+    """People by what they can do now."""
+
+    def able_administrators(self) -> "UserQuerySet":
+        """Those who could sign in and administer: demo people count in the demo only."""
+        able = self.filter(role=Role.ADMINISTRATOR, is_active=True)
+        return able if settings.DEMO else able.filter(is_demo=False)
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes people; there is no way to make a superuser."""
+
+    def get_queryset(self) -> UserQuerySet:
+        return UserQuerySet(self.model, using=self._db)
+
+    def able_administrators(self) -> UserQuerySet:
+        return self.get_queryset().able_administrators()
+
+    def create_user(self, *, username: str, password: str, role: Role, **fields: Any) -> "User":
+        name = self.model.normalize_username(username)
+        user = self.model(username=name, role=role, **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.get(username=self.model.normalize_username(username or ""))
+
+
+def _no_control_characters(value: str) -> None:
+    RegexValidator(
+        regex="[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]",
+        message="Leave out control characters.",
+        inverse_match=True,
+    )(value)
+
+
+class User(AbstractBaseUser):
+    """A person who may sign in."""
+
+    # Both together, with two brackets, fit the audit log's column for the actor. Names to sign in
+    # with are plain ASCII, so that none can be mistaken for another in the log.
+    username = models.CharField(
+        max_length=60,
+        unique=True,
+        validators=[
+            RegexValidator(
+                regex=r"\A[a-z0-9][a-z0-9@.+_-]*\Z",
+                message="Use letters from a to z, digits and @ . + - _ only.",
+            )
+        ],
+        help_text="Letters from a to z, digits and @ . + - _; case does not matter.",
+    )
+    full_name = models.CharField(max_length=120, blank=True, validators=[_no_control_characters])
+    role = models.CharField(max_length=20, choices=Role.choices)
+    is_active = models.BooleanField(
+        "may sign in", default=True, help_text="People are never deleted, only switched off."
+    )
+    is_demo = models.BooleanField(default=False, editable=False)
+    date_joined = models.DateTimeField(auto_now_add=True)
+    # Raised by whatever must end this person's sessions, so that giving a role back does not
+    # bring an old session back with it.
+    epoch = models.PositiveIntegerField(default=0, editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "username"
+    REQUIRED_FIELDS = ["role"]
+
+    class Meta:
+        verbose_name = "person"
+        verbose_name_plural = "people"
+        ordering = ["username"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(role__in=Role.values), name="everybody_has_one_known_role"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(username=Lower("username")), name="usernames_are_lower_case"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.full_name or self.username
+
+    @classmethod
+    def normalize_username(cls, username: str) -> str:
+        """The one way a name is written: sign-in must not depend on a shift key."""
+        return unicodedata.normalize("NFKC", username).strip().lower()
+
+    @property
+    def full_text(self) -> str:
+        """Who this is, for a reader years later: `Olga Ray (olga)`."""
+        return f"{self.full_name} ({self.username})" if self.full_name else self.username
+
+    @property
+    def is_administrator(self) -> bool:
+        return self.role == Role.ADMINISTRATOR
+
+    @property
+    def is_staff(self) -> bool:
+        """Who may enter Django's admin pages."""
+        return self.is_active and self.is_administrator
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.is_staff and app_label in {"accounts", "exchanges"}
+
+    def has_perm(self, perm: str, obj: object = None) -> bool:  # noqa: ARG002
+        """Django's admin asks this: people and exchanges may be added and changed, not deleted."""
+        app, _, name = perm.partition(".")
+        return self.has_module_perms(app) and not name.startswith("delete")
+
+    def get_session_auth_hash(self) -> str:
+        """Ends a person's sessions when their password or their role changes."""
+        return self._hash_with_role(None)
+
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
+        for secret in settings.SECRET_KEY_FALLBACKS:
+            yield self._hash_with_role(secret)
+
+    def _hash_with_role(self, secret: str | bytes | None) -> str:
+        value = f"{self.password}|{self.role}|{self.is_active}|{self.epoch}"
+        return salted_hmac(
+            "killswitch.accounts.session", value, secret=secret, algorithm="sha256"
+        ).hexdigest()

@@ -1,0 +1,50 @@
+"""What the log keeps of a sign-in that did not succeed: never a password, never a flood."""
+
+from django.http import HttpRequest
+
+from killswitch.accounts.backends import PeopleBackend
+from killswitch.accounts.models import User
+from killswitch.accounts.origin import neighbourhood, origin
+from killswitch.audit.chain import Actor, Fact
+from killswitch.audit.models import Kind
+from killswitch.audit.repetitions import record_counted
+
+NOBODY = Actor(name="anonymous")
+
+
+def record_failure(request: HttpRequest, *, username: str) -> None:
+    """A wrong name or password. The name is kept only if somebody has it.
+
+    What is typed into the field for the name is often the password.
+    """
+    person = _person(username)
+    _record(request, why=_why(person), person=person)
+
+
+def record_limited(request: HttpRequest, *, username: str) -> None:
+    """A try that was refused unread, because there had been too many from that address."""
+    _record(request, why="too many tries", person=_person(username))
+
+
+def _record(request: HttpRequest, *, why: str, person: User | None) -> None:
+    place = origin(request)
+    name = person.username if person else ""
+    fact = Fact(
+        kind=Kind.SIGN_IN_FAILED, actor=NOBODY, data={"username": name, "why": why, **place}
+    )
+    # Counted for each address and person, so that the first try at somebody's account shows even
+    # after many at another's; bounded by the number of people.
+    limited = " limited" if why == "too many tries" else ""
+    record_counted(fact, subject=f"{neighbourhood(place['address'])} {name}{limited}")
+
+
+def _person(username: str) -> User | None:
+    return User.objects.filter(username=User.normalize_username(username)).first()
+
+
+def _why(person: User | None) -> str:
+    if person is None:
+        return "no such person"
+    if not person.is_active:
+        return "switched off"
+    return "wrong password" if PeopleBackend().user_can_authenticate(person) else "demo person"

@@ -1,0 +1,81 @@
+"""Where sign-in leads: back to what the person was doing, never to a shortened version of it."""
+
+from urllib.parse import urlencode, urlsplit
+
+from django.http import HttpRequest, QueryDict
+from django.shortcuts import resolve_url
+from django.urls import Resolver404, resolve
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from killswitch.accounts.models import User
+from killswitch.accounts.origin import clean
+from killswitch.accounts.roles import Permission, allows
+
+LONGEST_REASON = 500  # characters
+LONGEST = 6000  # characters of a path with its query
+
+
+def landing(user: User) -> str:
+    """The page that a person starts on."""
+    return "/admin/" if user.is_administrator else "/"
+
+
+def confirmation(request: HttpRequest) -> str:
+    """The page of a press that did not go through, with what had been filled in.
+
+    All exchanges or none: with only some of them the page would offer another target, and with
+    an unreadable one left out "some" could turn into "all".
+    """
+    exchanges = [("exchange", value) for value in _merged(request.GET, request.POST, "exchange")]
+    reason = clean(request.POST.get("reason", request.GET.get("reason", "")), LONGEST_REASON)
+    reasons = [("reason", reason)] if reason.strip() else []
+    for fields in (exchanges + reasons, exchanges):
+        url = f"{request.path}?{urlencode(fields)}" if fields else request.path
+        if len(url) <= LONGEST:
+            return url
+    return ""
+
+
+def after_sign_in(request: HttpRequest, *, permission: str) -> str:
+    """The path that an anonymous request is led back to, or nothing: then to the landing page."""
+    if request.method in {"GET", "HEAD"}:
+        url = _page(request)
+    elif permission == Permission.CANCEL:
+        url = confirmation(request)
+    elif permission == Permission.ADMINISTER:
+        url = request.get_full_path()
+    else:
+        url = ""  # most addresses that are posted to show nothing
+    return url if len(url) <= LONGEST else ""
+
+
+def sign_in_url(request: HttpRequest, *, permission: str) -> str:
+    """The sign-in page that leads back from here."""
+    url = resolve_url("account_login")
+    path = after_sign_in(request, permission=permission)
+    return f"{url}?{urlencode({'next': path})}" if path else url
+
+
+def may_open(user: User, url: str) -> bool:
+    """Whether a person would be let in at a path of ours."""
+    try:
+        view = resolve(urlsplit(url).path).func
+    except Resolver404:
+        return False
+    permission = getattr(view, "permission", None)
+    return permission is not None and allows(user, permission)
+
+
+def _page(request: HttpRequest) -> str:
+    """An htmx request is a part of a page: the page is what the person wants to see again."""
+    shown = request.headers.get("HX-Current-URL", "")
+    if not shown:
+        return request.get_full_path()
+    if not url_has_allowed_host_and_scheme(shown, allowed_hosts={request.get_host()}):
+        return ""
+    parts = urlsplit(shown)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+def _merged(first: QueryDict, second: QueryDict, name: str) -> list[str]:
+    return list(dict.fromkeys(first.getlist(name) + second.getlist(name)))

@@ -1,0 +1,112 @@
+"""Appends events: numbered without gaps, each hashed together with the one before it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from killswitch.audit import canonical
+from killswitch.audit.models import AuditEvent, Kind
+
+FORMAT = 1
+GENESIS = "0" * 64
+# Any constant does; every appender asks PostgreSQL for the same one.
+ADVISORY_LOCK = 0x6B696C6C
+HASHED = (
+    "seq",
+    "at",
+    "format",
+    "software",
+    "kind",
+    "actor",
+    "role",
+    "exchange_id",
+    "request_id",
+    "status",
+    "reject_reason",
+    "data",
+    "previous",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor:
+    """Who did it, as text: the log stands without the table of people."""
+
+    name: str
+    role: str = ""
+
+
+SYSTEM = Actor(name="system")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """What is to be appended; its place in the chain is given by `append`."""
+
+    kind: Kind
+    actor: Actor = SYSTEM
+    exchange_id: str = ""
+    request_id: str = ""
+    status: str = ""
+    reject_reason: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def append(*facts: Fact) -> None:
+    """Chain the facts to the head, as the *last* statement of the transaction they belong to.
+
+    Last, because from here to the commit every other appender waits: on PostgreSQL for an
+    advisory lock, on SQLite for the write transaction itself.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("an event belongs into the transaction of what it records")
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+    head = AuditEvent.objects.order_by("-seq").values_list("seq", "hash").first() or (0, GENESIS)
+    events: list[AuditEvent] = []
+    seq, previous = head
+    for fact in facts:
+        seq += 1
+        event = _event(fact, seq=seq, previous=previous)
+        previous = event.hash
+        events.append(event)
+    AuditEvent.objects.bulk_create(events)
+
+
+def record(*facts: Fact) -> None:
+    """Append in a transaction of their own: for what changes no other row."""
+    with transaction.atomic():
+        append(*facts)
+
+
+def digest(event: AuditEvent) -> str:
+    """SHA-256 over the canonical JSON of every column but the hash itself."""
+    columns = {name: getattr(event, name) for name in HASHED}
+    columns["at"] = canonical.instant(event.at)
+    return hashlib.sha256(canonical.encode(columns).encode()).hexdigest()
+
+
+def _event(fact: Fact, *, seq: int, previous: str) -> AuditEvent:
+    event = AuditEvent(
+        seq=seq,
+        at=datetime.now(UTC),
+        format=FORMAT,
+        software=settings.VERSION,
+        kind=str(fact.kind),
+        actor=fact.actor.name,
+        role=fact.actor.role,
+        exchange_id=fact.exchange_id,
+        request_id=fact.request_id,
+        status=fact.status,
+        reject_reason=fact.reject_reason,
+        data=canonical.encode(fact.data),
+        previous=previous,
+    )
+    event.hash = digest(event)
+    return event

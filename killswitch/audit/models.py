@@ -1,0 +1,90 @@
+"""The evidence: numbered, hash-chained events that are only ever added."""
+
+from django.db import models
+
+
+class Kind(models.TextChoices):
+    """What an event is about."""
+
+    STARTED = "STARTED", "System started"
+    STOPPED = "STOPPED", "System stopped"
+    REQUESTED = "REQUESTED", "Cancel requested"
+    PUBLISH_FAILED = "PUBLISH_FAILED", "Queue did not take the request"
+    TAKEN_OVER = "TAKEN_OVER", "Request taken over"
+    ATTEMPT = "ATTEMPT", "EMS asked to cancel"
+    FINISHED = "FINISHED", "Request finished"
+    REASON_COMPLETED = "REASON_COMPLETED", "Reason completed"
+    ALARM_RAISED = "ALARM_RAISED", "Alarm raised"
+    ALARM_TOLD = "ALARM_TOLD", "Alarm told"
+    ALARM_ACKNOWLEDGED = "ALARM_ACKNOWLEDGED", "Alarm acknowledged"
+    SIGNED_IN = "SIGNED_IN", "Signed in"
+    SIGN_IN_FAILED = "SIGN_IN_FAILED", "Sign-in failed"
+    SIGNED_OUT = "SIGNED_OUT", "Signed out"
+    DENIED = "DENIED", "Denied"
+    EXCHANGE_ADDED = "EXCHANGE_ADDED", "Exchange added"
+    EXCHANGE_CHANGED = "EXCHANGE_CHANGED", "Exchange changed"
+    PERSON_ADDED = "PERSON_ADDED", "Person added"
+    PERSON_CHANGED = "PERSON_CHANGED", "Person changed"
+    ROLE_CHANGED = "ROLE_CHANGED", "Role changed"
+    PASSWORD_CHANGED = "PASSWORD_CHANGED", "Password changed"
+
+
+class AuditEvent(models.Model):
+    """One fact. No foreign keys: it stands when everything else is gone.
+
+    `hash` covers every other column, `previous` included; `data` is canonical JSON kept as text,
+    because a JSON column would rewrite it.
+    """
+
+    seq = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+    format = models.PositiveSmallIntegerField()
+    software = models.CharField(max_length=50)
+    kind = models.CharField(max_length=30)
+    actor = models.CharField(max_length=200)
+    role = models.CharField(max_length=30, blank=True)
+    exchange_id = models.CharField(max_length=200, blank=True)
+    request_id = models.CharField(max_length=36, blank=True)
+    status = models.CharField(max_length=20, blank=True)
+    reject_reason = models.CharField(max_length=200, blank=True)
+    data = models.TextField()
+    previous = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["seq"]
+        indexes = [
+            models.Index(fields=["at", "seq"], name="audit_at"),
+            models.Index(fields=["kind", "-seq"], name="audit_kind"),
+            models.Index(fields=["actor", "-seq"], name="audit_actor"),
+            models.Index(fields=["exchange_id", "-seq"], name="audit_exchange"),
+            models.Index(fields=["status", "-seq"], name="audit_status"),
+            models.Index(fields=["reject_reason", "-seq"], name="audit_reject_reason"),
+            models.Index(fields=["request_id", "-seq"], name="audit_request"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["hash"], name="no_two_events_have_the_same_hash"),
+            models.CheckConstraint(condition=models.Q(seq__gte=1), name="events_count_from_one"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.kind}"
+
+
+class Repetition(models.Model):
+    """Counts what would flood the log: the same person denied, or the same address refused."""
+
+    kind = models.CharField(max_length=30)
+    subject = models.CharField(max_length=300)
+    since = models.DateTimeField()
+    count = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "subject"], name="a_repetition_is_counted_in_one_row"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.count}"

@@ -1,0 +1,50 @@
+"""Decides which repetitions of a fact are worth an event, so that nobody can flood the log."""
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from django.db import transaction
+
+from killswitch.audit.chain import Fact, append
+from killswitch.audit.models import Kind, Repetition
+
+WINDOW = timedelta(hours=1)
+LONGEST_SUBJECT = 300  # characters, as the column
+
+
+def count(kind: Kind, subject: str) -> int | None:
+    """The number of this repetition within the hour when it is 1, 10, 100 and so on, else None.
+
+    The row is locked while it is counted: two processes never write the same number.
+    """
+    with transaction.atomic():
+        now = datetime.now(UTC)
+        row, is_new = Repetition.objects.select_for_update().get_or_create(
+            kind=kind, subject=_bounded(subject), defaults={"since": now, "count": 1}
+        )
+        if not is_new:
+            # A clock that went back must not keep a window open for longer than its hour.
+            if not row.since <= now < row.since + WINDOW:
+                row.since, row.count = now, 0
+            row.count += 1
+            row.save()
+    return row.count if _is_power_of_ten(row.count) else None
+
+
+def record_counted(fact: Fact, *, subject: str) -> None:
+    """Append the fact, with its number as `data.count`, if this repetition deserves an event."""
+    with transaction.atomic():
+        number = count(fact.kind, subject)
+        if number is not None:
+            append(replace(fact, data={**fact.data, "count": number}))
+
+
+def _bounded(subject: str) -> str:
+    if len(subject) <= LONGEST_SUBJECT:
+        return subject
+    return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _is_power_of_ten(number: int) -> bool:
+    return str(number).rstrip("0") == "1"

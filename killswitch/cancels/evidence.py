@@ -1,0 +1,117 @@
+"""How several attempts and one list of open orders add up to what is known. Pure functions."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from killswitch.cancels.states import Status
+from killswitch.ems.answers import OpenOrders, Outcome
+
+
+class Call(Protocol):
+    """What one attempt says: an `Answer` just received, or an `Attempt` on record."""
+
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def may_have_been_carried_out(self) -> bool: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the attempts of one request say together."""
+
+    acknowledged: bool = False
+    possible: bool = False
+    refused: bool = False
+
+    @classmethod
+    def of(cls, calls: Iterable[Call]) -> "Evidence":
+        evidence = cls()
+        for call in calls:
+            evidence = evidence.with_call(call)
+        return evidence
+
+    def with_call(self, call: Call) -> "Evidence":
+        return Evidence(
+            acknowledged=self.acknowledged or call.outcome == Outcome.ACKNOWLEDGED,
+            possible=self.possible or call.may_have_been_carried_out,
+            refused=self.refused or call.outcome == Outcome.REJECTED,
+        )
+
+    @property
+    def list_decides(self) -> bool:
+        """Orders may have been cancelled, so only the list of open orders can tell."""
+        return self.acknowledged or self.possible
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The newest list of open orders that was begun after the last POST had ended."""
+
+    orders: OpenOrders
+    count: int | None  # None: it could not be read
+
+    @property
+    def at(self) -> datetime:
+        return self.orders.finished_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The final status, and one honest sentence that says why."""
+
+    status: Status
+    sentence: str
+
+
+def conclude(evidence: Evidence, reading: Reading | None) -> Verdict:
+    """The status that the evidence earns, and no better one."""
+    if evidence.list_decides:
+        return _by_list(evidence, reading)
+    if evidence.refused:
+        return Verdict(
+            status=Status.REJECTED, sentence=f"The EMS refused the cancel. {_beside(reading)}"
+        )
+    return Verdict(
+        status=Status.NOT_DELIVERED,
+        sentence="No connection to the EMS came about, so it never got the cancel.",
+    )
+
+
+def _by_list(evidence: Evidence, reading: Reading | None) -> Verdict:
+    asked = (
+        "The EMS acknowledged the cancel"
+        if evidence.acknowledged
+        else "The cancel may or may not have been carried out"
+    )
+    if reading is None or reading.count is None:
+        why = reading.orders.error if reading else "it was not read"
+        status = Status.UNVERIFIED if evidence.acknowledged else Status.UNKNOWN
+        return Verdict(
+            status=status, sentence=f"{asked}; the open orders could not be read ({why})."
+        )
+    if reading.count == 0:
+        return Verdict(
+            status=Status.CONFIRMED,
+            sentence=f"{asked}; the EMS listed no open orders at {_clock(reading.at)}.",
+        )
+    return Verdict(
+        status=Status.RESIDUAL,
+        sentence=f"{asked}; the EMS still listed {_orders(reading.count)} at {_clock(reading.at)}.",
+    )
+
+
+def _beside(reading: Reading | None) -> str:
+    if reading is None or reading.count is None:
+        return "The open orders could not be read."
+    return f"It listed {_orders(reading.count)} at {_clock(reading.at)}."
+
+
+def _orders(count: int) -> str:
+    return "1 open order" if count == 1 else f"{count} open orders"
+
+
+def _clock(at: datetime) -> str:
+    return f"{at:%H:%M:%S} UTC"

@@ -1,0 +1,128 @@
+"""`manage.py cancel_all`: the same kill from the command line, for when there is no browser."""
+
+import getpass
+import json
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError
+
+from killswitch.audit.chain import Actor
+from killswitch.cancels import execution, services
+from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.states import Status
+from killswitch.exchanges.models import Exchange
+
+PATIENCE = 1.0  # seconds that others have to claim the requests before this process does
+LOOK = 0.1  # seconds between two looks at the rows
+ALL_CONFIRMED, NOT_ALL, REFUSED = 0, 1, 2
+
+
+class Command(BaseCommand):
+    """One JSON line for each finished request."""
+
+    help = (
+        "Cancels all open orders on the exchanges. Exit: 0 all CONFIRMED, 1 not all,"
+        " 2 refused and nothing recorded."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("exchange_id", nargs="*", metavar="EXCHANGE_ID")
+        parser.add_argument("--all", action="store_true", help="on every enabled exchange")
+        parser.add_argument("--reason", default="", help="why; kept with the request")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        try:
+            exchanges = _chosen(options["exchange_id"], everywhere=options["all"])
+            asked = services.request_cancel_from_command_line(
+                exchanges=exchanges,
+                everywhere=options["all"],
+                who=Actor(name=f"os:{_login()}", role="Operating system"),
+                reason=options["reason"],
+            )
+        except Refused as refused:
+            self._refuse(str(refused))
+        except services.NothingToCancel:
+            self._refuse("No enabled exchange is left to cancel on.")
+        except (services.NotRecorded, DatabaseError) as error:
+            self._refuse(f"The request could not be recorded, so nothing was sent: {error}")
+        confirmed = self._follow(list(asked.ids))
+        sys.exit(ALL_CONFIRMED if confirmed else NOT_ALL)
+
+    def _refuse(self, why: str) -> None:
+        self.stderr.write(why)
+        sys.exit(REFUSED)
+
+    def _follow(self, ids: list[int]) -> bool:
+        """Print each request as it finishes; True when every one is confirmed."""
+        waiting, confirmed = set(ids), True
+        ours_at = time.monotonic() + PATIENCE
+        while waiting:
+            if time.monotonic() >= ours_at:
+                execution.run(ids=sorted(waiting))
+                ours_at = time.monotonic() + PATIENCE
+            for request in _finished(waiting):
+                waiting.discard(request.pk)
+                confirmed = confirmed and request.status == Status.CONFIRMED
+                self.stdout.write(_line(request))
+                self.stdout.flush()
+            if waiting:
+                time.sleep(LOOK)
+        return confirmed
+
+
+class Refused(Exception):
+    """The command line asks for something that cannot be; nothing is recorded."""
+
+
+def _chosen(exchange_ids: Sequence[str], *, everywhere: bool) -> list[Exchange]:
+    if everywhere == bool(exchange_ids):
+        raise Refused("Name the exchanges, or give --all: one of the two.")
+    enabled = list(Exchange.objects.enabled())
+    if everywhere:
+        return enabled
+    known = {exchange.exchange_id: exchange for exchange in enabled}
+    missing = [exchange_id for exchange_id in exchange_ids if exchange_id not in known]
+    if missing:
+        raise Refused(
+            f"Not enabled here: {', '.join(missing)}."
+            f" Enabled are: {', '.join(known) or 'none'}. Nothing was recorded or sent."
+        )
+    return [known[exchange_id] for exchange_id in dict.fromkeys(exchange_ids)]
+
+
+def _finished(waiting: set[int]) -> list[CancelRequest]:
+    try:
+        rows = CancelRequest.objects.final().filter(id__in=waiting)
+        return list(rows.select_related("batch").order_by("finished_at", "id"))
+    except DatabaseError:
+        # Recorded it is; the outcome is printed when the database can be read again.
+        time.sleep(settings.OBSERVE_INTERVAL)
+        return []
+
+
+def _line(request: CancelRequest) -> str:
+    return json.dumps(
+        {
+            "request_id": str(request.uuid),
+            "batch_id": str(request.batch.uuid),
+            "exchange_id": request.exchange_id,
+            "status": request.status,
+            "reject_reason": request.reject_reason or None,
+            "message": request.message or None,
+            "open_orders_after": request.open_after,
+            "attempts": request.attempt_count,
+        }
+    )
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

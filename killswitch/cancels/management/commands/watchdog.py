@@ -1,0 +1,25 @@
+"""`manage.py watchdog`: carries out what nobody carries out, and raises alarms."""
+
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from killswitch.alarms import telling
+from killswitch.cancels import watchdog
+from killswitch.cancels.holding import STOP
+from killswitch.readiness import hearts
+
+
+class Command(BaseCommand):
+    """Run until SIGTERM or SIGINT."""
+
+    help = "Takes over requests that nobody carries out; needs no broker. Any number may run."
+
+    def handle(self, *_: Any, **__: Any) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: STOP.set())
+        threading.Thread(target=telling.tell_pending, args=[STOP], name="tell", daemon=True).start()
+        hearts.start("watchdog", STOP)
+        watchdog.watch(STOP)

@@ -1,0 +1,196 @@
+"""What was asked (a press), what became of it (a request each exchange), and each call made."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+
+from killswitch.cancels.states import FINAL, IN_FLIGHT, LABELS, MEANINGS, Status
+from killswitch.ems.answers import Outcome
+from killswitch.exchanges.models import Exchange
+from killswitch.live.models import Changing
+
+STATUSES = [(str(status), LABELS[status]) for status in Status]
+FINAL_VALUES = sorted(str(status) for status in FINAL)
+
+
+class Origin(models.TextChoices):
+    """Where a press came from."""
+
+    BROWSER = "BROWSER", "Browser"
+    COMMAND_LINE = "COMMAND_LINE", "Command line"
+
+
+class Batch(models.Model):
+    """One press: somebody asked for one exchange or many, once."""
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    key = models.CharField(max_length=64, unique=True)
+    target = models.TextField()
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    by_name = models.CharField(max_length=200)
+    by_role = models.CharField(max_length=30)
+    asked_at = models.DateTimeField()
+    reason = models.CharField(max_length=500, blank=True)
+    reason_altered = models.BooleanField(default=False)
+    completed_reason = models.CharField(max_length=500, blank=True)
+    completed_at = models.DateTimeField(null=True)
+    origin = models.CharField(max_length=20, choices=Origin.choices)
+    address = models.CharField(max_length=100, blank=True)
+    user_agent = models.CharField(max_length=500, blank=True)
+    gesture = models.CharField(max_length=100, blank=True)
+    everywhere = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.by_name} at {self.asked_at:%H:%M:%S}"
+
+
+class RequestQuerySet(models.QuerySet["CancelRequest"]):
+    """Requests by where they stand."""
+
+    def in_flight(self) -> "RequestQuerySet":
+        return self.filter(status__in=sorted(IN_FLIGHT))
+
+    def final(self) -> "RequestQuerySet":
+        return self.filter(status__in=FINAL_VALUES)
+
+
+class CancelRequest(Changing):
+    """Cancel all open orders on one exchange. The row is the truth; queues only carry its id."""
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="requests")
+    entry = models.ForeignKey(Exchange, on_delete=models.PROTECT, related_name="requests")
+    exchange_id = models.CharField(max_length=200)
+    status = models.CharField(max_length=20, choices=STATUSES, default=Status.REQUESTED)
+    # The EMS's own last words, kept with every status; `conclusion` is ours.
+    reject_reason = models.CharField(max_length=200, blank=True)
+    message = models.TextField(blank=True)
+    rejected_message = models.TextField(blank=True)
+    conclusion = models.TextField(blank=True)
+    # What the observer had seen at the press, and what was read after the last POST had ended.
+    open_before = models.PositiveIntegerField(null=True)
+    open_before_seen_at = models.DateTimeField(null=True)
+    open_after = models.PositiveIntegerField(null=True)
+    open_after_read_at = models.DateTimeField(null=True)
+    reads = models.PositiveIntegerField(default=0)
+    attempt_count = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    # Who carries it out: a token of process and claim, and a counter that proves it lives.
+    holder = models.CharField(max_length=100, blank=True)
+    counter = models.BigIntegerField(default=0)
+    first_claimed_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    objects = RequestQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(
+                fields=["id"],
+                name="requests_in_flight",
+                condition=~models.Q(status__in=FINAL_VALUES),
+            ),
+            models.Index(fields=["entry", "-id"], name="requests_of_an_exchange"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["batch", "entry"], name="a_press_asks_once_for_each_exchange"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status__in=[str(status) for status in Status]),
+                name="a_request_has_a_known_status",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status__in=FINAL_VALUES, finished_at__isnull=False)
+                | (~models.Q(status__in=FINAL_VALUES) & models.Q(finished_at=None)),
+                name="a_request_is_finished_exactly_when_its_status_is_final",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status=Status.CONFIRMED)
+                | (models.Q(open_after=0) & models.Q(open_after_read_at__isnull=False)),
+                name="only_an_empty_list_of_open_orders_confirms",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status=Status.RESIDUAL) | models.Q(open_after__gt=0),
+                name="residual_means_that_orders_were_listed",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status=Status.REQUESTED)
+                | models.Q(first_claimed_at__isnull=False),
+                name="nothing_is_sent_before_it_is_claimed",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id} {self.status}"
+
+    @property
+    def is_final(self) -> bool:
+        return Status(self.status) in FINAL
+
+    @property
+    def meaning(self) -> str:
+        return MEANINGS[Status(self.status)]
+
+
+class Attempt(models.Model):
+    """One call to the EMS, or the trace of a process that died and may have made one."""
+
+    request = models.ForeignKey(CancelRequest, on_delete=models.PROTECT, related_name="attempts")
+    number = models.PositiveIntegerField()
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField()
+    duration_us = models.BigIntegerField(null=True)
+    http_status = models.PositiveIntegerField(null=True)
+    outcome = models.CharField(max_length=20, choices=[(str(o), str(o)) for o in Outcome])
+    may_have_been_carried_out = models.BooleanField()
+    reject_reason = models.CharField(max_length=200, blank=True)
+    message = models.TextField(blank=True)
+    rejected_message = models.TextField(blank=True)
+    trace_id = models.CharField(max_length=200, blank=True)
+    body = models.BinaryField(blank=True)
+    body_cut = models.BooleanField(default=False)
+    transport_error = models.TextField(blank=True)
+    holder = models.CharField(max_length=100)
+    by_dead_holder = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["request", "number"], name="the_attempts_of_a_request_are_numbered"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number}: {self.outcome}"
+
+
+class ResidualOrder(models.Model):
+    """An order that the EMS still listed as open when the request ended."""
+
+    request = models.ForeignKey(
+        CancelRequest, on_delete=models.PROTECT, related_name="residual_orders"
+    )
+    symbol = models.CharField(max_length=200, blank=True)
+    side = models.CharField(max_length=200, blank=True)
+    price = models.CharField(max_length=200, blank=True)
+    amount_order = models.CharField(max_length=200, blank=True)
+    amount_open = models.CharField(max_length=200, blank=True)
+    amount_filled = models.CharField(max_length=200, blank=True)
+    status = models.CharField(max_length=200, blank=True)
+    client_order_id = models.CharField(max_length=200, blank=True)
+    exchange_order_id = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.client_order_id or self.exchange_order_id

@@ -1,0 +1,75 @@
+"""Tells the workers that there is something to carry out, without ever making anybody wait.
+
+One thread a process publishes what a bounded queue hands it. A message that is lost, late or
+doubled costs nothing but time: the row is the truth, the watchdog finds it without any broker,
+and a claim absorbs the second of two messages.
+"""
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Sequence
+
+import structlog
+from django.db import DatabaseError, connection
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from killswitch.audit import chain
+from killswitch.audit.chain import Fact
+from killswitch.audit.models import Kind
+from killswitch.celery import app
+
+TASK = "cancels.run"
+LONGEST_QUEUE = 1000  # messages
+BREAKER = 2.0  # seconds without a try after a failure
+
+log = structlog.get_logger(__name__)
+
+
+def publish(ids: Sequence[int]) -> None:
+    """Hand the requests' ids to the publishing thread; never blocks, never raises."""
+    waiting = _thread_of_this_process()
+    try:
+        waiting.put_nowait(list(ids))
+    except queue.Full:
+        log.warning("publish_skipped", ids=list(ids), reason="the publishing queue is full")
+
+
+_lock = threading.Lock()
+_threads: dict[int, "queue.Queue[list[int]]"] = {}
+
+
+def _thread_of_this_process() -> "queue.Queue[list[int]]":
+    # Keyed by process: a thread does not survive a fork.
+    with _lock:
+        if os.getpid() not in _threads:
+            waiting: queue.Queue[list[int]] = queue.Queue(LONGEST_QUEUE)
+            threading.Thread(target=_work, args=[waiting], name="publish", daemon=True).start()
+            _threads[os.getpid()] = waiting
+        return _threads[os.getpid()]
+
+
+def _work(waiting: "queue.Queue[list[int]]") -> None:
+    closed_until = 0.0
+    while True:
+        ids = waiting.get()
+        if time.monotonic() < closed_until:
+            _left_to_the_watchdog(ids, why="the broker failed a moment ago")
+            continue
+        try:
+            app.send_task(TASK, kwargs={"ids": ids}, retry=False, ignore_result=True)
+        except (OperationalError, RedisError, OSError) as error:
+            closed_until = time.monotonic() + BREAKER
+            _left_to_the_watchdog(ids, why=type(error).__name__)
+
+
+def _left_to_the_watchdog(ids: list[int], *, why: str) -> None:
+    log.warning("publish_failed", ids=ids, why=why)
+    try:
+        chain.record(Fact(kind=Kind.PUBLISH_FAILED, data={"requests": ids, "why": why}))
+    except DatabaseError:
+        log.exception("publish_failure_not_recorded", ids=ids)
+    finally:
+        connection.close()

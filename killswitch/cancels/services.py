@@ -1,0 +1,208 @@
+"""What a person may ask: cancel all, on one exchange or many, and say why afterwards."""
+
+import secrets
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+
+from django.db import DatabaseError, IntegrityError, transaction
+
+from killswitch.accounts.models import User
+from killswitch.accounts.permissions import actor
+from killswitch.audit import chain
+from killswitch.audit.canonical import instant
+from killswitch.audit.chain import Actor, Fact
+from killswitch.audit.models import Kind
+from killswitch.cancels import keys, publishing
+from killswitch.cancels.models import Batch, CancelRequest, Origin
+from killswitch.exchanges.models import Exchange
+from killswitch.live.models import next_revision
+
+LONGEST_REASON = 500  # characters
+
+
+class NothingToCancel(Exception):
+    """None of the exchanges is enabled here."""
+
+
+class NotRecorded(Exception):
+    """The database did not take the request, so nothing was sent."""
+
+
+class NotYours(Exception):
+    """Only the person who pressed may complete the reason."""
+
+
+class AlreadyCompleted(Exception):
+    """The reason was completed before; it is not edited."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Press:
+    """Who pressed, from where, how, and why: all as it came."""
+
+    user: User
+    address: str = ""
+    user_agent: str = ""
+    gesture: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The batch, and whether this key had been used before."""
+
+    batch: Batch
+    repeated: bool
+    ids: Sequence[int] = field(default=())
+
+
+def request_cancel(
+    *, exchanges: Sequence[Exchange], everywhere: bool, key: str, press: Press
+) -> Asked:
+    """Record a press and hand it to whoever carries it out.
+
+    The same key gives the batch that it made the first time. Raises `keys.Forged`,
+    `keys.Foreign`, `NothingToCancel`, or `NotRecorded` when the database is gone.
+    """
+    target = keys.target_of(exchanges, everywhere=everywhere)
+    nonce = keys.read(key, user_id=press.user.pk, target=target)
+    batch = Batch(
+        key=nonce,
+        target=target,
+        by=press.user,
+        origin=Origin.BROWSER,
+        address=_clean(press.address, 100)[0],
+        user_agent=_clean(press.user_agent, 500)[0],
+        gesture=_clean(press.gesture, 100)[0],
+        everywhere=everywhere,
+    )
+    return _ask(batch, exchanges=exchanges, who=actor(press.user), reason=press.reason)
+
+
+def request_cancel_from_command_line(
+    *, exchanges: Sequence[Exchange], everywhere: bool, who: Actor, reason: str
+) -> Asked:
+    """The same for somebody at the machine's own command line. Raises as `request_cancel`."""
+    batch = Batch(
+        key=secrets.token_urlsafe(16),
+        target=keys.target_of(exchanges, everywhere=everywhere),
+        origin=Origin.COMMAND_LINE,
+        gesture="command",
+        everywhere=everywhere,
+    )
+    return _ask(batch, exchanges=exchanges, who=who, reason=reason)
+
+
+def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:
+    """Say afterwards why. The first words stay; these stand beside them, once."""
+    if batch.by_id != user.pk:
+        raise NotYours
+    text, _ = _clean(reason, LONGEST_REASON)
+    now = datetime.now(UTC)
+    with transaction.atomic():
+        first = Batch.objects.filter(pk=batch.pk, completed_at=None)
+        if not first.update(completed_reason=text, completed_at=now):
+            raise AlreadyCompleted
+        # Locked before the revision is raised, as everywhere: the other order could deadlock.
+        requests = list(batch.requests.select_for_update().order_by("id"))
+        batch.requests.update(revision=next_revision())
+        chain.append(
+            *(
+                Fact(
+                    kind=Kind.REASON_COMPLETED,
+                    actor=actor(user),
+                    exchange_id=request.exchange_id,
+                    request_id=str(request.uuid),
+                    data={"batch": str(batch.uuid), "original": batch.reason, "reason": text},
+                )
+                for request in requests
+            )
+        )
+    batch.refresh_from_db()
+    return batch
+
+
+def _ask(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor, reason: str) -> Asked:
+    batch.by_name, batch.by_role = who.name, who.role
+    batch.reason, batch.reason_altered = _clean(reason, LONGEST_REASON)
+    batch.asked_at = datetime.now(UTC)
+    try:
+        if before := _made_before(batch.key):
+            return before
+        return _record(batch, exchanges=exchanges, who=who)
+    except IntegrityError:
+        # The twin of a double click was a moment faster.
+        if before := _made_before(batch.key):
+            return before
+        raise
+    except DatabaseError as error:
+        raise NotRecorded from error
+
+
+def _made_before(key: str) -> Asked | None:
+    batch = Batch.objects.filter(key=key).first()
+    return Asked(batch=batch, repeated=True) if batch else None
+
+
+def _record(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor) -> Asked:
+    """One transaction: the press, a request for each exchange, their events."""
+    with transaction.atomic():
+        wanted = [exchange.pk for exchange in exchanges]
+        covered = list(Exchange.objects.enabled().filter(pk__in=wanted))
+        if not covered:
+            raise NothingToCancel
+        batch.save(force_insert=True)
+        revision = next_revision()
+        requests = CancelRequest.objects.bulk_create(
+            CancelRequest(
+                batch=batch,
+                entry=exchange,
+                exchange_id=exchange.exchange_id,
+                open_before=exchange.open_orders,
+                open_before_seen_at=exchange.seen_at,
+                revision=revision,
+            )
+            for exchange in covered
+        )
+        ids = [request.pk for request in requests]
+        chain.append(*(_requested(request, batch=batch, who=who) for request in requests))
+        transaction.on_commit(partial(publishing.publish, ids))
+    return Asked(batch=batch, repeated=False, ids=ids)
+
+
+def _requested(request: CancelRequest, *, batch: Batch, who: Actor) -> Fact:
+    seen_at = request.open_before_seen_at
+    return Fact(
+        kind=Kind.REQUESTED,
+        actor=who,
+        exchange_id=request.exchange_id,
+        request_id=str(request.uuid),
+        status=request.status,
+        data={
+            "batch": str(batch.uuid),
+            "asked_at": instant(batch.asked_at),
+            "everywhere": batch.everywhere,
+            "reason": batch.reason,
+            "reason_altered": batch.reason_altered,
+            "origin": batch.origin,
+            "address": batch.address,
+            "user_agent": batch.user_agent,
+            "gesture": batch.gesture,
+            "open_before": request.open_before,
+            "open_before_seen_at": instant(seen_at) if seen_at else None,
+        },
+    )
+
+
+def _clean(text: str, longest: int) -> tuple[str, bool]:
+    """The text without control signs and not too long, and whether that changed anything."""
+    kept = "".join(
+        " " if sign in "\t\r\n" else sign
+        for sign in text[: longest * 4]
+        if sign in "\t\r\n" or unicodedata.category(sign) not in {"Cc", "Cs"}
+    )
+    cut = kept.strip()[:longest]
+    return cut, cut != text.strip()

@@ -1,0 +1,14 @@
+"""The kill: its confirmation, and the pages of what became of it."""
+
+from django.urls import path
+
+from killswitch.cancels import views
+
+urlpatterns = [
+    path("exchanges/<int:pk>/cancel-all/", views.cancel_one, name="cancel_one"),
+    path("cancel-all/", views.cancel_all, name="cancel_all"),
+    path("batches/<uuid:uuid>/", views.batch, name="batch"),
+    path("batches/<uuid:uuid>/reason/", views.reason, name="reason"),
+    path("requests/", views.requests, name="requests"),
+    path("requests/<uuid:uuid>/", views.request, name="request"),
+]

@@ -1,0 +1,212 @@
+"""The kill in the browser: confirm, ask, and look at what became of it."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from killswitch.accounts import origin
+from killswitch.accounts.models import User
+from killswitch.accounts.permissions import Permission, requires
+from killswitch.cancels import keys, services
+from killswitch.cancels.forms import LARGEST_PK, Reason, Target, confirm
+from killswitch.cancels.models import Batch, CancelRequest
+from killswitch.cancels.pages import BatchPage, ListPage, RequestPage
+from killswitch.cancels.services import Asked, Press
+from killswitch.live.models import current
+
+
+@requires(Permission.CANCEL)
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def cancel_one(request: HttpRequest, pk: int) -> HttpResponse:
+    """Cancel all on one exchange: GET confirms, POST asks."""
+    return _confirm_or_ask(request, Target.one(pk))
+
+
+@requires(Permission.CANCEL)
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def cancel_all(request: HttpRequest) -> HttpResponse:
+    """The same everywhere, or on the exchanges that the address names."""
+    return _confirm_or_ask(request, Target.named(request))
+
+
+@requires(Permission.REQUESTS)
+@never_cache
+@require_safe
+def batch(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """What became of one press."""
+    known = current()
+    found = get_object_or_404(Batch, uuid=uuid)
+    page = BatchPage.of(found, user=_person(request))
+    return render(request, "cancels/batch.html", {"page": page, "known": known})
+
+
+@requires(Permission.COMPLETE_REASON)
+@require_POST
+def reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Say afterwards why."""
+    found = get_object_or_404(Batch, uuid=uuid)
+    words = str(Reason.sent(request.POST))
+    if not words:
+        return _refuse(request, "Nothing was written down: the reason was empty.", status=400)
+    try:
+        services.complete_reason(batch=found, user=_person(request), reason=words)
+    except services.NotYours:
+        return _refuse(request, "Only the person who pressed can say why.", status=403)
+    except services.AlreadyCompleted:
+        return _refuse(request, "The reason was completed before; it is not edited.", status=409)
+    return _back_to(request, "batch", found.uuid)
+
+
+@requires(Permission.REQUESTS)
+@never_cache
+@require_safe
+def requests(request: HttpRequest) -> HttpResponse:
+    """Every request, newest first."""
+    known = current()
+    before = request.GET.get("before", "")
+    usable = before.isascii() and before.isdigit() and len(before) < 19
+    page = ListPage.before(int(before) if usable else None)
+    return render(request, "cancels/requests.html", {"page": page, "known": known})
+
+
+@requires(Permission.REQUESTS)
+@never_cache
+@require_safe
+def request(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """One request with all its attempts."""
+    known = current()
+    found = get_object_or_404(CancelRequest.objects.select_related("batch", "entry"), uuid=uuid)
+    page = RequestPage.of(found, user=_person(request))
+    return render(request, "cancels/request.html", {"page": page, "known": known})
+
+
+@requires(Permission.CANCEL)
+@never_cache
+def confirm_again(request: HttpRequest, *, pk: int | None = None) -> HttpResponse:
+    """A press that could not be trusted: the filled confirmation, one press away, nothing sent."""
+    target = Target.named(request) if pk is None else Target.one(pk)
+    if not target.covered:
+        return _refuse(request, _nothing_here(target), status=409)
+    notice = "This page had grown old, so nothing was sent. Press again."
+    return _show_confirmation(request, target, status=403, notice=notice)
+
+
+def _show_confirmation(
+    request: HttpRequest, target: Target, *, status: int = 200, notice: str = ""
+) -> HttpResponse:
+    """The filled confirmation with a fresh key; nothing is sent by showing it."""
+    data = request.POST if request.method == "POST" else request.GET
+    confirmation = confirm(
+        target=target, user_id=_person(request).pk, reason=Reason.sent(data)
+    )
+    template = "cancels/_confirm.html" if _htmx(request) else "cancels/confirm.html"
+    context = {"confirmation": confirmation, "notice": notice}
+    return render(request, template, context, status=status)
+
+
+def _confirm_or_ask(request: HttpRequest, target: Target) -> HttpResponse:
+    if not target.covered:
+        return _refuse(request, _nothing_here(target), status=409)
+    if request.method == "POST":
+        return _ask(request, target)
+    return _show_confirmation(request, target)
+
+
+def _ask(request: HttpRequest, target: Target) -> HttpResponse:
+    """One call to the service; every refusal says what to do next."""
+    try:
+        asked = services.request_cancel(
+            exchanges=target.exchanges,
+            everywhere=target.everywhere,
+            key=request.POST.get("key", ""),
+            press=_press(request),
+        )
+    except keys.Forged:
+        notice = "This confirmation had no valid key. Nothing was sent: press again."
+        return _show_confirmation(request, target, status=400, notice=notice)
+    except keys.Foreign:
+        sentence = "This key was made for another person or another target. Nothing was sent."
+        return _refuse(request, sentence, status=409, target=target)
+    except services.NothingToCancel:
+        return _refuse(request, _nothing_here(target), status=409)
+    except services.NotRecorded:
+        return _not_recorded(request, target)
+    return _asked(request, target, asked)
+
+
+def _asked(request: HttpRequest, target: Target, asked: Asked) -> HttpResponse:
+    """202 and the batch; a plain browser is sent to its page instead."""
+    if not asked.repeated and not _htmx(request):
+        return _back_to(request, "batch", asked.batch.uuid)
+    known = current()
+    user = _person(request)
+    context: dict[str, Any] = {
+        "page": BatchPage.of(asked.batch, user=user),
+        "known": known,
+        "in_dialog": _htmx(request),
+        "target": target,
+        "repeated": asked.repeated,
+        "fresh_key": target.key(user_id=user.pk) if asked.repeated else "",
+    }
+    template = "cancels/_asked.html" if _htmx(request) else "cancels/batch.html"
+    return render(request, template, context, status=202)
+
+
+def _not_recorded(request: HttpRequest, target: Target) -> HttpResponse:
+    """The log did not take it. The same key is offered again, and the way by hand."""
+    context = {
+        "target": target,
+        "key": request.POST.get("key", ""),
+        "reason": Reason.sent(request.POST).carried(),
+    }
+    template = "cancels/_not_recorded.html" if _htmx(request) else "cancels/not_recorded.html"
+    answer = render(request, template, context, status=503)
+    answer["X-Recorded"] = "no"
+    return answer
+
+
+def _refuse(
+    request: HttpRequest, sentence: str, *, status: int, target: Target | None = None
+) -> HttpResponse:
+    context = {"sentence": sentence, "target": target, "status": status}
+    template = "cancels/_refused.html" if _htmx(request) else "cancels/refused.html"
+    return render(request, template, context, status=status)
+
+
+def _nothing_here(target: Target) -> str:
+    if not target.exchanges:
+        return "No exchange is enabled here, so there is nothing to cancel. Nothing was recorded."
+    names = ", ".join(exchange.exchange_id for exchange in target.exchanges)
+    return f"{names} is disabled here, so it cannot be cancelled. Nothing was recorded."
+
+
+def _back_to(request: HttpRequest, name: str, uuid: UUID) -> HttpResponse:
+    answer: HttpResponse = redirect(reverse(name, args=[uuid]))
+    answer.status_code = 303
+    return answer
+
+
+def _press(request: HttpRequest) -> Press:
+    return Press(
+        user=_person(request),
+        address=origin.address(request),
+        user_agent=request.headers.get("User-Agent", ""),
+        gesture=request.POST.get("gesture", ""),
+        reason=str(Reason.sent(request.POST)),
+    )
+
+
+def _htmx(request: HttpRequest) -> bool:
+    return bool(getattr(request, "htmx", False))
+
+
+def _person(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # noqa: S101 - `requires` let nobody else in
+    return request.user

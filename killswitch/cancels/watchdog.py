@@ -1,0 +1,149 @@
+"""Finds requests that nobody carries out, and carries them out; needs no broker.
+
+It judges by its own monotonic clock and by counters that stand still, never by comparing wall
+clocks. Any number of watchdogs may run side by side: taking over is a compare-and-set.
+"""
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import structlog
+from django.db import DatabaseError, connection
+
+from killswitch.alarms import services as alarms
+from killswitch.alarms.models import Kind as AlarmKind
+from killswitch.audit import chain
+from killswitch.cancels import execution
+from killswitch.cancels.holding import Overdue, short_transaction
+from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.states import Status
+from killswitch.live.models import next_revision
+
+TICK = 0.25  # seconds
+UNCLAIMED_AFTER = 1.0  # seconds that the workers have for a new request
+SILENT_AFTER = 3.0  # seconds without a proof of life
+STALLED_AFTER = 4.5  # seconds without progress; the alarm is due within 5
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """A request in flight as one look found it."""
+
+    id: int
+    status: Status
+    holder: str
+    counter: int
+    revision: int
+
+
+@dataclass(kw_only=True)
+class _Memory:
+    sight: Sight
+    unmoved_since: float  # monotonic seconds: status, holder and counter
+    no_progress_since: float  # monotonic seconds: the revision
+    told: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What one look calls for."""
+
+    unclaimed: list[int]
+    overdue: list[Overdue]
+    stalled: list[int]
+
+
+class Watch:
+    """Remembers since when nothing moved. Pure: it is given the sights and the time."""
+
+    def __init__(self) -> None:
+        self._memories: dict[int, _Memory] = {}
+
+    def look(self, sights: Iterable[Sight], *, now: float) -> Findings:
+        """Compare with the last look; `now` is in monotonic seconds."""
+        before, self._memories = self._memories, {}
+        findings = Findings(unclaimed=[], overdue=[], stalled=[])
+        for sight in sights:
+            memory = _remember(before.get(sight.id), sight, now=now)
+            self._memories[sight.id] = memory
+            _judge(memory, findings, now=now)
+        return findings
+
+
+def _remember(memory: _Memory | None, sight: Sight, *, now: float) -> _Memory:
+    if memory is None:
+        return _Memory(sight=sight, unmoved_since=now, no_progress_since=now)
+    was = memory.sight
+    if (was.status, was.holder, was.counter) != (sight.status, sight.holder, sight.counter):
+        memory.unmoved_since = now
+    if was.revision != sight.revision:
+        memory.no_progress_since = now
+    memory.sight = sight
+    return memory
+
+
+def _judge(memory: _Memory, findings: Findings, *, now: float) -> None:
+    sight, unmoved = memory.sight, now - memory.unmoved_since
+    if sight.status is Status.REQUESTED:
+        if unmoved >= UNCLAIMED_AFTER:
+            findings.unclaimed.append(sight.id)
+    elif not sight.holder or unmoved >= SILENT_AFTER:
+        findings.overdue.append(
+            Overdue(id=sight.id, status=sight.status, holder=sight.holder, counter=sight.counter)
+        )
+    if now - memory.no_progress_since >= STALLED_AFTER and not memory.told:
+        memory.told = True
+        findings.stalled.append(sight.id)
+
+
+def watch(stop: threading.Event) -> None:
+    """Look four times a second until `stop` is set. A database that is gone is waited for."""
+    memory = Watch()
+    while not stop.wait(TICK):
+        try:
+            look_once(memory)
+        except DatabaseError as error:
+            log.warning("database_gone", error=str(error).strip())
+            connection.close()
+
+
+def look_once(memory: Watch) -> None:
+    """One look, and what it calls for."""
+    findings = memory.look(_sights(), now=time.monotonic())
+    if findings.unclaimed:
+        execution.run(ids=findings.unclaimed)
+    execution.rescue(findings.overdue)
+    for request_id in findings.stalled:
+        _raise_stalled(request_id)
+
+
+def _sights() -> list[Sight]:
+    rows = CancelRequest.objects.in_flight().order_by("id")
+    return [
+        Sight(id=pk, status=Status(status), holder=holder, counter=counter, revision=revision)
+        for pk, status, holder, counter, revision in rows.values_list(
+            "id", "status", "holder", "counter", "revision"
+        )
+    ]
+
+
+def _raise_stalled(request_id: int) -> None:
+    with short_transaction():
+        request = CancelRequest.objects.in_flight().filter(id=request_id).first()
+        if request is None:
+            return
+        facts = alarms.raise_alarm(
+            kind=AlarmKind.STALLED,
+            subject=str(request.uuid),
+            request_id=str(request.uuid),
+            exchange_id=request.exchange_id,
+            title=f"{request.exchange_id}: the kill makes no progress.",
+            detail=f"For 5 s no claim, attempt or read has ended; it stands at {request.status}.",
+            revision=next_revision(),
+        )
+        if facts:
+            chain.append(*facts)

@@ -1,0 +1,58 @@
+"""What every page needs: where we are, who looks, and what is wrong. Read only when it is shown."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from killswitch.accounts.permissions import Permission, may
+from killswitch.alarms.models import Alarm
+from killswitch.console.strip import strip
+from killswitch.live.models import current
+
+MOST_ALARMS = 20  # shown at once; the rest is counted
+
+ENVIRONMENTS = {
+    "demo": {"css": "demo", "word": "DEMO", "title": "A simulated EMS: nothing here is real."},
+    "uat": {"css": "uat", "word": "UAT", "title": "User acceptance test."},
+    "production": {"css": "production", "word": "PRODUCTION", "title": "Real orders, real money."},
+    # Somebody pointed a real EMS at this console and did not say which environment it is.
+    "real": {"css": "production", "word": "REAL EMS", "title": "KILLSWITCH_ENVIRONMENT is unset."},
+}
+
+
+class Alarms:
+    """The unacknowledged alarms, newest first, and how many there are."""
+
+    def __init__(self) -> None:
+        self.all = list(Alarm.objects.unacknowledged().order_by("-id"))
+        self.shown = self.all[:MOST_ALARMS]
+        self.count = len(self.all)
+        self.more = self.count - len(self.shown)
+
+
+def page(request: HttpRequest) -> dict[str, Any]:
+    """The context processor. Each part is lazy, so that an error page needs no database."""
+    return {
+        "environment": environment(),
+        # Shown before anything else of the page; a page with live rows reads its own, before them.
+        "known": SimpleLazyObject(current),
+        "alarms": SimpleLazyObject(Alarms),
+        "strip": SimpleLazyObject(strip),
+        "may_cancel": SimpleLazyObject(_may(request, Permission.CANCEL)),
+        "may_acknowledge": SimpleLazyObject(_may(request, Permission.ACKNOWLEDGE)),
+        "may_audit": SimpleLazyObject(_may(request, Permission.AUDIT)),
+        "stale_after": max(10, round(settings.OBSERVE_INTERVAL * 4)),
+    }
+
+
+def environment() -> dict[str, str]:
+    """How the header names the place; a real EMS is never called a demo."""
+    name = settings.KILLSWITCH_ENVIRONMENT
+    return ENVIRONMENTS["real" if name == "demo" and not settings.DEMO else name]
+
+
+def _may(request: HttpRequest, permission: Permission) -> Callable[[], bool]:
+    return lambda: may(request.user, permission)

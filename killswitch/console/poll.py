@@ -1,0 +1,155 @@
+"""The answer to a page's one poller: only what changed, or 204.
+
+The page says what it shows and the revision it has. The newest revision is read before the rows,
+so that a page may be told of a change twice, and never misses one.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from time import time
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+
+from killswitch.accounts.models import User
+from killswitch.alarms.models import Alarm
+from killswitch.cancels.models import Batch, CancelRequest
+from killswitch.cancels.pages import BatchPage, RequestPage
+from killswitch.console import grid
+from killswitch.console.strip import strip
+from killswitch.exchanges.models import Exchange, Observation
+from killswitch.live.models import current
+
+MOST_SHOWN = 6  # things that one page may ask for
+LONGEST_NOTE = 200  # characters of the readiness note in a header
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """Who asks, and what that page knows already."""
+
+    request: HttpRequest
+    user: User
+    known: int
+    newest_look: datetime | None
+
+    def render(self, template: str, context: dict[str, Any]) -> str:
+        return render_to_string(template, context, request=self.request)
+
+
+def answer(request: HttpRequest, *, user: User) -> HttpResponse:
+    """204 when the page has everything; else the changed parts and the new revision."""
+    revision = current()
+    seen_at = Observation.objects.filter(id=1).values_list("seen_at", flat=True).first()
+    known = _known(request, revision)
+    shown = request.GET.getlist("show")[:MOST_SHOWN]
+    if known == revision and "ready" not in shown:
+        return _with_facts(HttpResponse(status=204), request, seen_at=seen_at)
+    asking = Asking(request=request, user=user, known=known, newest_look=seen_at)
+    parts = list(_parts(asking, shown, changed=known != revision))
+    # The revision comes last: a page that fails half-way asks for the same again.
+    parts.append(asking.render("console/_known.html", {"known": revision}))
+    return _with_facts(HttpResponse("".join(parts)), request, seen_at=seen_at)
+
+
+def _parts(asking: Asking, shown: list[str], *, changed: bool) -> Iterator[str]:
+    if "ready" in shown:
+        yield asking.render("console/_ready.html", {})
+    if not changed:
+        return
+    if Alarm.objects.filter(revision__gt=asking.known).exists():
+        yield asking.render("console/_alarms.html", {})
+    for thing in shown:
+        kind, _, name = thing.partition(":")
+        if part := PARTS.get(kind):
+            yield from part(asking, name)
+
+
+def _console(asking: Asking, _: str) -> Iterator[str]:
+    """Changed rows, the rows that are gone, and the panels around them."""
+    rows = grid.rows(changed_since=asking.known, newest_look=asking.newest_look)
+    for row in rows:
+        yield asking.render("console/_row.html", {"row": row})
+    changed = Exchange.objects.filter(revision__gt=asking.known)
+    for gone in changed.filter(enabled=False):
+        yield asking.render("console/_gone.html", {"exchange": gone})
+    observation = Observation.objects.filter(id=1).first()
+    if rows or changed.exists() or (observation and observation.revision > asking.known):
+        exchanges = list(Exchange.objects.enabled())
+        everywhere = grid.Everywhere.of(exchanges, observation=observation)
+        yield asking.render("console/_everywhere.html", {"everywhere": everywhere})
+        yield asking.render("console/_uncovered.html", {"everywhere": everywhere})
+    if CancelRequest.objects.filter(revision__gt=asking.known).exists():
+        yield asking.render("console/_latest.html", {"latest": grid.latest()})
+
+
+def _batch(asking: Asking, name: str) -> Iterator[str]:
+    yield from _press(asking, name, in_dialog=False)
+
+
+def _dialog(asking: Asking, name: str) -> Iterator[str]:
+    yield from _press(asking, name, in_dialog=True)
+
+
+def _press(asking: Asking, name: str, *, in_dialog: bool) -> Iterator[str]:
+    batch = Batch.objects.filter(uuid=_uuid(name)).first()
+    if batch and batch.requests.filter(revision__gt=asking.known).exists():
+        page = BatchPage.of(batch, user=asking.user)
+        yield asking.render("cancels/_batch.html", {"page": page, "in_dialog": in_dialog})
+
+
+def _request(asking: Asking, name: str) -> Iterator[str]:
+    requests = CancelRequest.objects.select_related("batch", "entry")
+    alarmed = Alarm.objects.filter(revision__gt=asking.known, request_id=name).exists()
+    request = requests.filter(uuid=_uuid(name)).first()
+    if request and (alarmed or request.revision > asking.known):
+        page = RequestPage.of(request, user=asking.user)
+        yield asking.render("cancels/_request.html", {"page": page})
+
+
+def _requests(asking: Asking, _: str) -> Iterator[str]:
+    """Changed lines of a list; the page takes those that it shows."""
+    changed = CancelRequest.objects.select_related("batch", "entry").order_by("-id")
+    for request in changed.filter(revision__gt=asking.known)[:100]:
+        yield asking.render("cancels/_list_line.html", {"request_row": request})
+
+
+PARTS: dict[str, Callable[[Asking, str], Iterator[str]]] = {
+    "console": _console,
+    "batch": _batch,
+    "dialog": _dialog,
+    "request": _request,
+    "requests": _requests,
+}
+
+
+def _known(request: HttpRequest, revision: int) -> int:
+    """What the page has; nothing, when it says nonsense or comes from another database."""
+    text = request.GET.get("known", "")
+    known = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
+    return known if known <= revision else -1
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _with_facts(
+    response: HttpResponse, request: HttpRequest, *, seen_at: datetime | None
+) -> HttpResponse:
+    """What moves all the time travels beside the body, so that an idle answer has none."""
+    newest = strip()
+    response["X-Now"] = str(round(time() * 1000))
+    response["X-Seen-At"] = str(round(seen_at.timestamp() * 1000)) if seen_at else ""
+    response["X-Ready"] = newest.word
+    response["X-Ready-Note"] = quote(newest.note[:LONGEST_NOTE])
+    ends = request.session.get_expiry_date()
+    response["X-Session-Ends"] = str(round(ends.timestamp() * 1000))
+    return response

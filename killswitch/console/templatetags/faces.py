@@ -1,0 +1,194 @@
+"""How a status looks: a mark of its own shape, a tone, and its words."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.utils import timezone
+
+from killswitch.alarms.models import Alarm
+from killswitch.audit.models import Kind
+from killswitch.cancels.models import Attempt, CancelRequest
+from killswitch.cancels.states import LABELS, Status
+from killswitch.console import by_hand
+
+register = template.Library()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Face:
+    """Never colour alone: `icon` differs in shape for every status, `words` say it."""
+
+    icon: str
+    tone: str
+    words: str
+
+
+# Each icon is a symbol in static/img/icons.svg.
+LOOKS = {
+    Status.REQUESTED: ("clock", "busy"),
+    Status.SENDING: ("arrow", "busy"),
+    Status.VERIFYING: ("lens", "busy"),
+    Status.CONFIRMED: ("ok", "good"),
+    Status.RESIDUAL: ("left", "warn"),
+    Status.UNVERIFIED: ("half", "warn"),
+    Status.REJECTED: ("no", "bad"),
+    Status.NOT_DELIVERED: ("cut", "bad"),
+    Status.UNKNOWN: ("ask", "odd"),
+}
+READY_ICONS = {"READY": "ok", "DEGRADED": "half", "NOT_READY": "no"}
+READY_TONES = {"READY": "good", "DEGRADED": "warn", "NOT_READY": "bad"}
+
+
+@register.filter
+def face(request: CancelRequest) -> Face:
+    """Mark, tone and words of a request's status."""
+    status = Status(request.status)
+    icon, tone = LOOKS[status]
+    return Face(icon=icon, tone=tone, words=_words(request, status))
+
+
+@register.filter
+def ready_icon(word: str) -> str:
+    return READY_ICONS.get(word, "ask")
+
+
+@register.filter
+def ready_tone(word: str) -> str:
+    return READY_TONES.get(word, "odd")
+
+
+@register.filter
+def progress(request: CancelRequest) -> str:
+    """What is being done, e.g. "attempt 2" or "3 reads"; the page counts the pause down."""
+    match Status(request.status):
+        case Status.SENDING:
+            return f"attempt {_current_attempt(request)}"
+        case Status.VERIFYING:
+            return f"{_count(request.attempt_count, 'attempt')}, {_count(request.reads, 'read')}"
+        case _:
+            return ""
+
+
+@register.filter
+def took(request: CancelRequest) -> str:
+    """From the press to the end, e.g. "212 ms" or "11.8 s"."""
+    if not request.finished_at:
+        return ""
+    return duration((request.finished_at - request.batch.asked_at).total_seconds() * 1000)
+
+
+@register.filter
+def duration(milliseconds: float | None) -> str:
+    """A duration that a person reads at once."""
+    if milliseconds is None:
+        return ""
+    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+
+
+@register.filter
+def milliseconds(attempt: Attempt) -> str:
+    """How long a call took."""
+    return "" if attempt.duration_us is None else duration(attempt.duration_us / 1000)
+
+
+@register.filter
+def clock(at: datetime | None) -> str:
+    """UTC: the time alone when it is today, else with its day."""
+    if at is None:
+        return ""
+    at = at.astimezone(UTC)
+    now = timezone.now()
+    if at.date() == now.date():
+        return f"{at:%H:%M:%S}"
+    year = f" {at:%Y}" if at.year != now.year else ""
+    return f"{at.day} {at:%b}{year} {at:%H:%M:%S}"
+
+
+@register.filter
+def exact(at: datetime | None) -> str:
+    """UTC to the millisecond, for evidence."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] if at else ""
+
+
+@register.filter
+def machine(at: datetime | None) -> str:
+    """For a `datetime` attribute."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z" if at else ""
+
+
+@register.filter
+def body_text(attempt: Attempt) -> str:
+    """An answer's bytes as text; what is not UTF-8 shows as replacement marks."""
+    return _visible(bytes(attempt.body or b"").decode("utf-8", errors="replace"))
+
+
+@register.filter
+def body_hex(attempt: Attempt) -> str:
+    """The same bytes exactly, when text would not tell all of them."""
+    body = bytes(attempt.body or b"")
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return body[:2048].hex(" ") + (" …" if len(body) > 2048 else "")
+    return ""
+
+
+@register.filter
+def asked_by(request: CancelRequest) -> str:
+    """A name as people say it; the log keeps the account name with it."""
+    return request.batch.by_name.partition(" (")[0]
+
+
+@register.filter
+def plain_name(name: str) -> str:
+    return name.partition(" (")[0]
+
+
+@register.filter
+def kind_label(kind: str) -> str:
+    """An event's kind in words; one that is not known yet as it stands."""
+    return Kind(kind).label if kind in Kind.values else kind
+
+
+@register.filter
+def acknowledged(alarms: Iterable[Alarm]) -> bool:
+    return all(alarm.acknowledged_at for alarm in alarms)
+
+
+@register.simple_tag
+def by_hand_lines(exchanges: Iterable[Any] = ()) -> list[by_hand.Line]:
+    """The commands for cancelling without this console."""
+    return by_hand.lines([exchange.exchange_id for exchange in exchanges])
+
+
+def _words(request: CancelRequest, status: Status) -> str:
+    match status:
+        case Status.RESIDUAL:
+            return f"{_count(request.open_after or 0, 'order')} still open"
+        case Status.REJECTED if request.reject_reason:
+            return f"Rejected: {request.reject_reason}"
+        case _:
+            return LABELS[status]
+
+
+def _current_attempt(request: CancelRequest) -> int:
+    """While it waits the last one is over, so the next one is what is named."""
+    return request.attempt_count + 1
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _visible(text: str) -> str:
+    """Control characters as their visible pictures, so that none of them acts on a terminal."""
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else _picture(ord(sign)) for sign in text
+    )
+
+
+def _picture(code: int) -> str:
+    return chr(0x2400 + code) if code < 0x20 else f"\\u{code:04x}"

@@ -1,0 +1,51 @@
+"""The console itself, and the one poller of every page."""
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from killswitch.accounts.models import User
+from killswitch.accounts.permissions import Permission, public, requires
+from killswitch.console import by_hand, grid
+from killswitch.console.poll import answer
+from killswitch.exchanges.models import Observation
+from killswitch.live.models import current
+
+
+@public
+@require_safe
+def home(request: HttpRequest) -> HttpResponseBase:
+    """Administrators have no business on the console; the others are asked who they are there."""
+    if isinstance(request.user, User) and request.user.is_administrator:
+        return redirect("admin:index")
+    return console(request)
+
+
+@requires(Permission.CONSOLE)
+@never_cache
+def console(request: HttpRequest) -> HttpResponse:
+    """Every exchange, the kill for all of them, and what was asked lately."""
+    known = current()
+    observation = Observation.objects.filter(id=1).first()
+    newest_look = observation.seen_at if observation else None
+    rows = grid.rows(newest_look=newest_look)
+    exchanges = [row.exchange for row in rows]
+    by_hand.remember(exchanges)
+    context = {
+        "known": known,
+        "rows": rows,
+        "attention": sum(row.needs_attention for row in rows),
+        "everywhere": grid.Everywhere.of(exchanges, observation=observation),
+        "latest": grid.latest(),
+    }
+    return render(request, "console/console.html", context)
+
+
+@requires(Permission.REQUESTS)
+@never_cache
+@require_safe
+def poll(request: HttpRequest) -> HttpResponse:
+    """What changed in what the page shows; 204 when nothing did."""
+    assert isinstance(request.user, User)  # noqa: S101 - `requires` let nobody else in
+    return answer(request, user=request.user)

@@ -1,0 +1,180 @@
+"""What an answer to "which orders are open?" means: how many, whose, or that it is not known."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from killswitch.ems.words import NotJson, as_text, bounded, parse_json, parse_json_keeping_digits
+
+FIELD_LIMIT = 200
+ORDERS_KEPT = 1_000
+
+CLOSED = frozenset({"FILLED", "CANCELED", "REJECTED"})
+
+# An object with one of these is an order, even when it also carries a list called "data".
+_ORDER_KEYS = frozenset({"status", "client_order_id", "exchange_order_id", "amount_order"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenOrder:
+    """One open order in the EMS's own words; numbers keep the digits they were sent with."""
+
+    symbol: str
+    side: str
+    price: str
+    amount_order: str
+    amount_open: str
+    amount_filled: str
+    status: str
+    client_order_id: str
+    exchange_order_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenOrdersReading:
+    """What the answer itself says; `OpenOrders` adds when it was asked for.
+
+    `readable` False means that nothing may be concluded from an order being absent; what is
+    counted is still there. When one exchange is asked for and definite open orders of it are
+    listed, the list is readable whatever else is wrong with it.
+    """
+
+    readable: bool
+    error: str = ""
+    http_status: int | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    orders: tuple[OpenOrder, ...] = ()
+
+    def count(self, exchange_id: str) -> int:
+        """How many open orders were listed for exactly this exchange id."""
+        return self.counts.get(_count_key(exchange_id), 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenOrders(OpenOrdersReading):
+    """One reading of the open orders: who had how many, between these two moments (UTC)."""
+
+    started_at: datetime
+    finished_at: datetime
+    duration_ms: float
+
+
+def read_open_orders(
+    *, exchange_id: str | None, http_status: int, body: bytes, complete: bool
+) -> OpenOrdersReading:
+    """Count the open orders in an answer to GET /v1/orders, for one exchange or (None) for all."""
+    if http_status != 200:
+        return unreadable(_refusal(http_status, body=body), http_status=http_status)
+    if not complete:
+        return unreadable("the list was cut short or is too large", http_status=http_status)
+    try:
+        document = parse_json_keeping_digits(body)
+    except NotJson as error:
+        return unreadable(f"the list is not JSON: {error}", http_status=http_status)
+    if not isinstance(document, list):
+        return unreadable("the answer is not a list of orders", http_status=http_status)
+    return _count(document, exchange_id=exchange_id)
+
+
+def unreadable(error: str, *, http_status: int | None = None) -> OpenOrdersReading:
+    """The reading that says nothing, and why."""
+    return OpenOrdersReading(readable=False, error=bounded(error), http_status=http_status)
+
+
+def _refusal(http_status: int, *, body: bytes) -> str:
+    try:
+        document = parse_json(body)
+    except NotJson:
+        document = None
+    said = document if isinstance(document, dict) else {}
+    keys = ("reject_reason", "message", "error", "title")
+    words = [as_text(said[key], limit=FIELD_LIMIT) for key in keys if said.get(key)]
+    return f"HTTP {http_status}" + (f" ({': '.join(words)})" if words else "")
+
+
+def _count(document: list[object], *, exchange_id: str | None) -> OpenOrdersReading:
+    counts: Counter[str] = Counter()
+    orders: list[OpenOrder] = []
+    unattributable = 0
+    for owner, row in _rows(document):
+        if owner is None or row is None:
+            unattributable += 1
+        elif not _is_closed(row):
+            counts[_count_key(owner)] += 1
+            if owner == exchange_id and len(orders) < ORDERS_KEPT:
+                orders.append(_open_order(row))
+    return OpenOrdersReading(
+        readable=unattributable == 0 or bool(orders),
+        error=f"{unattributable} rows belong to no known exchange" if unattributable else "",
+        http_status=200,
+        counts=dict(counts),
+        orders=tuple(orders),
+    )
+
+
+def _rows(document: list[object]) -> Iterator[tuple[str | None, dict[str, object] | None]]:
+    """Every row with the exchange it belongs to; None stands for what cannot be told."""
+    for item in document:
+        if not isinstance(item, dict):
+            yield None, None
+        elif "data" not in item or item.keys() & _ORDER_KEYS:
+            yield _owner(item, group=None), item
+        elif not isinstance(item["data"], list):
+            yield None, None
+        else:
+            yield from _grouped(item["data"], group=_group_owner(item))
+
+
+def _grouped(
+    rows: list[object], *, group: str | None
+) -> Iterator[tuple[str | None, dict[str, object] | None]]:
+    for row in rows:
+        if isinstance(row, dict):
+            yield _owner(row, group=group), row
+        else:
+            yield None, None
+
+
+def _group_owner(group: dict[str, object]) -> str | None:
+    return _identifier(group.get("exchange_id")) or _identifier(group.get("exchange_name"))
+
+
+def _owner(row: dict[str, object], *, group: str | None) -> str | None:
+    own = row.get("exchange_id")
+    return group if own is None else _identifier(own)
+
+
+def _identifier(value: object) -> str | None:
+    """Only text that was sent as text names an exchange (`Digits` were sent as a number)."""
+    return value if type(value) is str and value else None
+
+
+def _is_closed(row: dict[str, object]) -> bool:
+    """Exactly the three closed words; anything else, or nothing, may still be resting.
+
+    Never decided by `amount_open`: a cancelled order was seen with its full amount there.
+    """
+    status = row.get("status")
+    return isinstance(status, str) and status in CLOSED
+
+
+def _open_order(row: dict[str, object]) -> OpenOrder:
+    def words(key: str) -> str:
+        return as_text(row.get(key), limit=FIELD_LIMIT)
+
+    return OpenOrder(
+        symbol=words("symbol_id_coinapi") or words("symbol_id_exchange"),
+        side=words("side"),
+        price=words("price"),
+        amount_order=words("amount_order"),
+        amount_open=words("amount_open"),
+        amount_filled=words("amount_filled"),
+        status=words("status"),
+        client_order_id=words("client_order_id"),
+        exchange_order_id=words("exchange_order_id"),
+    )
+
+
+def _count_key(exchange_id: str) -> str:
+    return bounded(exchange_id, limit=FIELD_LIMIT)

@@ -1,0 +1,91 @@
+"""Reads settings from the environment; a wrong value ends the start with its name and a hint."""
+
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable without surrounding white space; an empty one counts as not set."""
+    return os.environ.get(name, "").strip() or default
+
+
+def seconds(name: str, default: float) -> float:
+    """A positive number of seconds."""
+    value = text(name)
+    if not value:
+        return default
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < 1e6:
+        raise ImproperlyConfigured(f"{name}={value!r}: give a number of seconds above 0, e.g. 10.")
+    return number
+
+
+def integer(name: str, default: int, *, lowest: int, highest: int) -> int:
+    """A whole number within bounds."""
+    value = text(name)
+    if not value:
+        return default
+    if not value.isascii() or not value.isdigit() or not lowest <= int(value) <= highest:
+        raise ImproperlyConfigured(
+            f"{name}={value!r}: give a whole number from {lowest} to {highest}."
+        )
+    return int(value)
+
+
+def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+    """One of a few words."""
+    value = text(name, default).lower()
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name}={value!r}: give one of {', '.join(allowed)}.")
+    return value
+
+
+def url(name: str, *, schemes: tuple[str, ...]) -> str:
+    """A URL with one of the schemes, or nothing. The value is not repeated: it may hold a secret."""
+    value = text(name)
+    if value and urlsplit(value).scheme not in schemes:
+        raise ImproperlyConfigured(f"{name} must be a URL that starts with {' or '.join(schemes)}.")
+    return value
+
+
+def home(name: str, default: Path) -> Path:
+    """The one directory that everything is written to, made when it is not there."""
+    path = Path(text(name, str(default))).absolute()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{name}: the directory {path} cannot be made ({error.strerror})."
+            " Name one that this user may write to."
+        ) from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ImproperlyConfigured(
+            f"{name}: the directory {path} cannot be written to by this user."
+        )
+    return path
+
+
+def kept_secret(path: Path) -> str:
+    """A random secret made on first use and kept in a file that only this user can read."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _read_when_written(path)
+    with os.fdopen(handle, "w") as file:
+        file.write(secrets.token_urlsafe(50))
+    return path.read_text()
+
+
+def _read_when_written(path: Path) -> str:
+    # Another process may have created the file an instant ago and not filled it yet.
+    for _ in range(1000):
+        if kept := path.read_text():
+            return kept
+    raise ImproperlyConfigured(f"{path} is empty: delete it, and a new secret is made.")

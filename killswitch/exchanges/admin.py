@@ -1,0 +1,90 @@
+"""Exchanges on the admin pages: which ones there are, in which order, and what a cancel misses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db import connection, transaction
+from django.http import HttpRequest
+
+from killswitch.accounts.origin import origin
+from killswitch.accounts.permissions import actor
+from killswitch.accounts.site import RecordedAdmin, signed_in_person, site
+from killswitch.audit.chain import Actor, Fact, append
+from killswitch.audit.models import Kind
+from killswitch.exchanges.models import Exchange
+from killswitch.live.models import next_revision
+
+WATCHED = ("exchange_id", "name", "enabled", "position", "caveat")
+
+
+class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
+    """The id is opaque text; all that is asked is that it can be read and compared."""
+
+    class Meta:
+        model = Exchange
+        fields = WATCHED
+
+    def clean_exchange_id(self) -> str:
+        exchange_id: str = self.cleaned_data["exchange_id"]
+        if not exchange_id.isprintable() or any(sign.isspace() for sign in exchange_id):
+            raise forms.ValidationError("Leave out white space and control characters.")
+        return exchange_id
+
+
+@admin.register(Exchange, site=site)
+class ExchangeAdmin(RecordedAdmin):
+    """Add, describe, order, switch on and off. Switching off never stops a kill in flight."""
+
+    form = ExchangeForm
+    list_display = ("exchange_id", "name", "enabled", "position", "open_orders", "seen_at")
+    list_filter = ("enabled",)
+    search_fields = ("exchange_id", "name")
+    ordering = ("position", "exchange_id")
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Exchange | None:
+        """Read for writing under lock, so that what is recorded as old really was."""
+        exchange = super().get_object(request, object_id, from_field)
+        if exchange is None or request.method != "POST" or not connection.in_atomic_block:
+            return exchange
+        return Exchange.objects.select_for_update().get(pk=exchange.pk)
+
+    def get_readonly_fields(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        obj: Exchange | None = None,
+    ) -> tuple[str, ...]:
+        return () if obj is None else ("exchange_id",)
+
+    def save_model(self, request: HttpRequest, obj: Exchange, form: Any, change: bool) -> None:  # noqa: ARG002
+        save_exchange(obj, by=actor(signed_in_person(request)), origin=origin(request))
+
+
+def save_exchange(exchange: Exchange, *, by: Actor, origin: Mapping[str, str]) -> None:
+    """Write an exchange, new or changed, with its event, as the last thing in the transaction."""
+    with transaction.atomic():
+        before = Exchange.objects.select_for_update().filter(pk=exchange.pk).first()
+        changes = _changes(before, exchange)
+        if not changes:
+            return
+        # Only what changed: the observer writes the figures of the same row all the time.
+        exchange.save(update_fields=list(changes) if before else None)
+        exchange.revision = next_revision()
+        exchange.save(update_fields=["revision"])
+        append(
+            Fact(
+                kind=Kind.EXCHANGE_CHANGED if before else Kind.EXCHANGE_ADDED,
+                actor=by,
+                exchange_id=exchange.exchange_id,
+                data={"changes": changes, **origin},
+            )
+        )
+
+
+def _changes(before: Exchange | None, after: Exchange) -> dict[str, list[object]]:
+    """Old and new value of each field that differs; old is None for a new exchange."""
+    pairs = {name: [getattr(before, name, None), getattr(after, name)] for name in WATCHED}
+    return {name: pair for name, pair in pairs.items() if before is None or pair[0] != pair[1]}

@@ -1,0 +1,18 @@
+from typing import Any
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class ExchangesConfig(AppConfig):
+    name = "killswitch.exchanges"
+    label = "exchanges"
+
+    def ready(self) -> None:
+        post_migrate.connect(_make_the_observation, sender=self)
+
+
+def _make_the_observation(**_: Any) -> None:
+    from killswitch.exchanges.models import Observation
+
+    Observation.objects.get_or_create(id=1)

@@ -1,0 +1,74 @@
+"""Which exchanges there are, and what the EMS last said of their open orders."""
+
+from django.db import models
+
+from killswitch.live.models import Changing
+
+
+class ExchangeQuerySet(models.QuerySet["Exchange"]):
+    """Exchanges by what may be done with them."""
+
+    def enabled(self) -> "ExchangeQuerySet":
+        return self.filter(enabled=True)
+
+
+class Exchange(Changing):
+    """One exchange id at the EMS that this console can cancel on.
+
+    `exchange_id` is opaque: it may carry an account tag (`KRAKEN/JOHN`), is compared whole, and
+    never becomes part of a URL path.
+    """
+
+    exchange_id = models.CharField("exchange id", max_length=200, unique=True)
+    name = models.CharField(max_length=200, blank=True)
+    enabled = models.BooleanField(default=True)
+    position = models.IntegerField(default=0, help_text="Lower numbers come first.")
+    caveat = models.CharField(
+        max_length=500,
+        blank=True,
+        help_text="What a cancel will not reach; shown before the click.",
+    )
+    open_orders = models.PositiveIntegerField(null=True, editable=False)
+    seen_at = models.DateTimeField(null=True, editable=False)
+
+    objects = ExchangeQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["position", "exchange_id"]
+
+    def __str__(self) -> str:
+        return self.exchange_id
+
+    @property
+    def label(self) -> str:
+        return self.name or self.exchange_id
+
+
+class UncoveredExchange(models.Model):
+    """An id for which the EMS lists open orders, but which nobody can cancel from here."""
+
+    exchange_id = models.CharField("exchange id", max_length=500, unique=True)
+    open_orders = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["exchange_id"]
+
+    def __str__(self) -> str:
+        return self.exchange_id
+
+
+class Observation(Changing):
+    """The observer's last look at all open orders: when it worked, and why it does not."""
+
+    seen_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+    observer = models.CharField(max_length=200, blank=True)
+    counter = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="there_is_one_observation")
+        ]
+
+    def __str__(self) -> str:
+        return self.error or f"seen {self.seen_at}"

@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class ReadinessConfig(AppConfig):
+    name = "killswitch.readiness"
+    label = "readiness"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,107 @@
+"""The system's state as Prometheus metrics, read from the database when they are asked for.
+
+Counters kept in a process would be wrong: there are several web processes, and the kills are
+carried out in others. Nothing here names an exchange, a person or an address.
+"""
+
+from collections.abc import Iterator
+
+from django.db import Error
+from django.db.models import Count, Sum
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from killswitch.alarms.models import Alarm, Telling
+from killswitch.audit.models import AuditEvent
+from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.states import Status
+from killswitch.exchanges.models import Exchange, UncoveredExchange
+from killswitch.readiness.checks import Readiness, Word, look
+
+
+def exposition() -> bytes:
+    """All metrics as text. With the database gone: what is still known."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Facts())
+    return generate_latest(registry)
+
+
+def without_database(readiness: Readiness) -> bytes:
+    """Only that the system is not ready."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Facts(readiness=readiness))
+    return generate_latest(registry)
+
+
+class _Facts(Collector):
+    def __init__(self, *, readiness: Readiness | None = None) -> None:
+        self._readiness = readiness
+
+    def describe(self) -> list[Metric]:
+        return []  # registering must not read the database
+
+    def collect(self) -> Iterator[Metric]:
+        readiness = self._readiness or look()
+        yield from _of_readiness(readiness)
+        if self._readiness is None and any(c.name == "database" and c.ok for c in readiness.checks):
+            try:
+                yield from _counts()
+            except Error:
+                return  # it went away since
+
+
+def _of_readiness(readiness: Readiness) -> Iterator[Metric]:
+    word = GaugeMetricFamily("killswitch_readiness", "1 for the word that holds", labels=["word"])
+    for one in Word:
+        word.add_metric([one.value], float(readiness.word is one))
+    ok = GaugeMetricFamily("killswitch_check_ok", "1 where a check is passed", labels=["check"])
+    age = GaugeMetricFamily("killswitch_check_age_seconds", "Age of a finding", labels=["check"])
+    took = GaugeMetricFamily("killswitch_check_milliseconds", "Time it took", labels=["check"])
+    for check in readiness.checks:
+        ok.add_metric([check.name], float(check.ok))
+        if check.age_seconds is not None:
+            age.add_metric([check.name], check.age_seconds)
+        if check.milliseconds is not None:
+            took.add_metric([check.name], check.milliseconds)
+    yield from (word, ok, age, took)
+
+
+def _counts() -> Iterator[Metric]:
+    found = dict(CancelRequest.objects.order_by().values_list("status").annotate(Count("id")))
+    requests = GaugeMetricFamily("killswitch_requests", "Requests by status", labels=["status"])
+    for status in Status:
+        requests.add_metric([status.value], found.get(status.value, 0))
+    yield requests
+    head = AuditEvent.objects.order_by("-seq").values_list("seq", flat=True).first()
+    numbers = {
+        "requests_in_flight": ("Requests that are not finished", _in_flight()),
+        "alarms_open": ("Alarms nobody has acknowledged", _open_alarms()),
+        "tellings_pending": ("Places not told of an alarm yet", _pending()),
+        "open_orders": ("Open orders the EMS last listed", _open_orders()),
+        "uncovered_exchanges": ("Ids with open orders, not enabled", _uncovered()),
+        "audit_events": ("Number of the newest event", head or 0),
+    }
+    for name, (text, value) in numbers.items():
+        yield GaugeMetricFamily(f"killswitch_{name}", text, value=value)
+
+
+def _in_flight() -> int:
+    return CancelRequest.objects.in_flight().count()
+
+
+def _open_alarms() -> int:
+    return Alarm.objects.unacknowledged().count()
+
+
+def _pending() -> int:
+    return Telling.objects.filter(told_at=None).count()
+
+
+def _open_orders() -> int:
+    total = Exchange.objects.aggregate(total=Sum("open_orders"))["total"]
+    return int(total or 0)
+
+
+def _uncovered() -> int:
+    return UncoveredExchange.objects.count()

@@ -1,0 +1,60 @@
+"""What the observer's process does: hold the seat, look at the open orders, send canaries."""
+
+import threading
+
+import structlog
+from django.conf import settings
+from django.db import Error, connection
+
+from killswitch.ems.client import EmsClient
+from killswitch.exchanges.observer import Observer
+from killswitch.readiness import canary, hearts, probes
+from killswitch.readiness.models import Process
+from killswitch.readiness.rounds import start_rounds
+
+HOLD_EVERY = 1.0  # seconds
+FAREWELL = 0.5  # seconds that giving up the seat may take
+
+
+log = structlog.get_logger(__name__)
+
+
+def observe(stop: threading.Event) -> None:
+    """Observe until `stop` is set, and leave within a second whatever is going on then.
+
+    Every duty has a thread: a slow EMS delays neither the seat nor the canary.
+    """
+    observer = Observer(client=EmsClient.from_settings())
+    start_rounds(name="seat", do=lambda: _hold(observer), every=HOLD_EVERY, stop=stop)
+    start_rounds(
+        name="look", do=lambda: _look(observer), every=settings.OBSERVE_INTERVAL, stop=stop
+    )
+    start_rounds(name="canary", do=lambda: _canary(observer), every=canary.EVERY, stop=stop)
+    stop.wait()
+    farewell = threading.Thread(target=_leave, args=[observer], daemon=True)
+    farewell.start()
+    farewell.join(FAREWELL)
+
+
+def _hold(observer: Observer) -> None:
+    hearts.beat(Process.OBSERVER)
+    observer.hold_seat()
+
+
+def _look(observer: Observer) -> None:
+    if orders := observer.look():
+        probes.record_ems(orders)
+
+
+def _canary(observer: Observer) -> None:
+    if observer.is_active:
+        canary.send()
+
+
+def _leave(observer: Observer) -> None:
+    try:
+        observer.release_seat()
+    except Error:  # the next observer takes the seat without being asked, only later
+        log.warning("seat_not_released")
+    finally:
+        connection.close()

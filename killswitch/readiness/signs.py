@@ -1,0 +1,44 @@
+"""Everything that the checks judge, read from the database in a few short queries."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from killswitch.alarms.models import Alarm
+from killswitch.exchanges.models import Observation
+from killswitch.readiness.hearts import HOST, beat
+from killswitch.readiness.models import Canary, Heart, Probe, Process
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signs:
+    """What was found, and the database's own time at which it was."""
+
+    now: datetime
+    write_ms: float
+    beats: dict[str, datetime]
+    probes: dict[str, Probe]
+    canary: Canary | None
+    observation: Observation | None
+    open_alarms: int
+
+
+def read() -> Signs:
+    """Writes once, to know that this can be done, then reads. Raises `django.db.Error`."""
+    began = time.monotonic()
+    beat(Process.WEB)
+    write_ms = (time.monotonic() - began) * 1000
+    newest = Heart.objects.order_by("kind").values_list("kind").annotate(at=Max("beat_at"))
+    return Signs(
+        write_ms=write_ms,
+        beats=dict(newest),
+        probes={probe.name: probe for probe in Probe.objects.all()},
+        canary=Canary.objects.first(),
+        observation=Observation.objects.first(),
+        open_alarms=Alarm.objects.unacknowledged().count(),
+        # Read last: no time above may look as if it lay in the future.
+        now=Heart.objects.annotate(now=Now()).get(kind=Process.WEB, host=HOST).now,
+    )

@@ -1,0 +1,236 @@
+"""All configuration, from the environment only. Each variable is explained in `.env.example`."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from killswitch import __version__, environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = __version__
+
+# --- where we run ---------------------------------------------------------------------------
+KILLSWITCH_HOME = environment.home("KILLSWITCH_HOME", BASE_DIR / "var")
+KILLSWITCH_ENVIRONMENT = environment.choice(
+    "KILLSWITCH_ENVIRONMENT", "demo", ("demo", "uat", "production")
+)
+HOST = environment.text("HOST", "127.0.0.1")
+PORT = environment.integer("PORT", 8000, lowest=1, highest=65000)
+TRUSTED_PROXY_COUNT = environment.integer("TRUSTED_PROXY_COUNT", 0, lowest=0, highest=10)
+DATABASE_URL = environment.url("DATABASE_URL", schemes=("postgres", "postgresql", "sqlite"))
+EMS_BASE_URL = environment.url("EMS_BASE_URL", schemes=("http", "https"))
+
+# The simulator and its demo people exist only where nothing real is configured.
+DEMO = not DATABASE_URL and not EMS_BASE_URL
+if DATABASE_URL and not EMS_BASE_URL:
+    raise ImproperlyConfigured(
+        "DATABASE_URL is set and EMS_BASE_URL is not: a real log must never hold kills of a"
+        " simulated EMS. Set EMS_BASE_URL to the EMS, or unset DATABASE_URL for the demo."
+    )
+
+# --- the EMS --------------------------------------------------------------------------------
+SIMULATOR_PORT = environment.integer("SIMULATOR_PORT", PORT + 1, lowest=1, highest=65535)
+if DEMO:
+    EMS_BASE_URL = f"http://127.0.0.1:{SIMULATOR_PORT}"
+EMS_API_KEY = environment.text("EMS_API_KEY")
+EMS_CLIENT_CERT = environment.text("EMS_CLIENT_CERT")
+EMS_CA_BUNDLE = environment.text("EMS_CA_BUNDLE")
+EMS_CONNECT_TIMEOUT = environment.seconds("EMS_CONNECT_TIMEOUT", 2)
+EMS_TIMEOUT = environment.seconds("EMS_TIMEOUT", 10)
+CANCEL_DEADLINE = environment.seconds("CANCEL_DEADLINE", 60)
+OBSERVE_INTERVAL = environment.seconds("OBSERVE_INTERVAL", 2)
+KILLSWITCH_EXCHANGES = tuple(dict.fromkeys(environment.text("KILLSWITCH_EXCHANGES").split()))
+
+# --- secrets --------------------------------------------------------------------------------
+SECRET_KEY = environment.text("SECRET_KEY")
+if not SECRET_KEY:
+    if DATABASE_URL:
+        raise ImproperlyConfigured(
+            "SECRET_KEY is not set. Several hosts share one; make it once with"
+            ' `python -c "import secrets; print(secrets.token_urlsafe(50))"`.'
+        )
+    SECRET_KEY = environment.kept_secret(KILLSWITCH_HOME / "secret_key")
+ALERT_URLS = tuple(environment.text("ALERT_URLS").split())
+
+# --- data -----------------------------------------------------------------------------------
+if DATABASE_URL.startswith("postgres"):
+    DATABASES = {"default": dict(dj_database_url.parse(DATABASE_URL, conn_max_age=0))}
+    DATABASES["default"].setdefault("OPTIONS", {})
+    DATABASES["default"]["OPTIONS"] |= {"connect_timeout": 2}
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "killswitch.sqlite",
+            "NAME": str(
+                dj_database_url.parse(DATABASE_URL)["NAME"]
+                if DATABASE_URL
+                else KILLSWITCH_HOME / "killswitch.sqlite3"
+            ),
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 5,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            },
+        }
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Not Redis: sign-in must work while Redis is down. The database also shares the counters of
+# sign-in limits between web processes.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "django_cache",
+    }
+}
+
+# --- the queue ------------------------------------------------------------------------------
+REDIS_SOCKET = KILLSWITCH_HOME / "redis.sock"
+REDIS_URL = environment.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
+EMBEDDED_REDIS = not REDIS_URL
+if EMBEDDED_REDIS:
+    REDIS_URL = f"unix://{REDIS_SOCKET}"
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_TASK_DEFAULT_QUEUE = "cancel"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
+# Measured: with these a worker consumes again within seconds of a Redis that was killed,
+# stopped or cut off; with the defaults it stays alive and deaf.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 3,
+    "socket_connect_timeout": 1,
+    "socket_keepalive": True,
+    "health_check_interval": 3,
+    "ack_emulation": False,
+    "max_retries": 0,
+}
+
+# --- Django ---------------------------------------------------------------------------------
+DEBUG = False
+ALLOWED_HOSTS = environment.text("ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]").split()
+if HOST not in {"0.0.0.0", "::"} and HOST not in ALLOWED_HOSTS:  # noqa: S104
+    ALLOWED_HOSTS.append(HOST)
+ROOT_URLCONF = "killswitch.urls"
+WSGI_APPLICATION = "killswitch.wsgi.application"
+INSTALLED_APPS = [
+    "killswitch.accounts",
+    "killswitch.alarms",
+    "killswitch.audit",
+    "killswitch.cancels",
+    "killswitch.console",
+    "killswitch.exchanges",
+    "killswitch.live",
+    "killswitch.readiness",
+    "killswitch.simulator",
+    "killswitch.supervision",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "csp",
+    "django_htmx",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "killswitch.console.context.page",
+            ],
+        },
+    }
+]
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = KILLSWITCH_HOME / "static"
+# The source of each file, so that no page depends on a collecting step having run.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_MAX_AGE = 300
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+# --- people ---------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["killswitch.accounts.backends.PeopleBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "killswitch.accounts.adapter.ClosedAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_USER_MODEL_EMAIL_FIELD = None
+ACCOUNT_SESSION_REMEMBER = None
+ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
+# By address only: a limit by name would let anybody lock an officer out.
+ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip"}
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_HOURS = environment.seconds("SESSION_HOURS", 12)
+SESSION_COOKIE_AGE = int(timedelta(hours=SESSION_HOURS).total_seconds())
+SESSION_SAVE_EVERY_REQUEST = False
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "killswitch.console.errors.csrf_failed"
+
+# --- security -------------------------------------------------------------------------------
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+# Behind a proxy there is TLS; without one the embedded mode speaks plain HTTP to this machine.
+if TRUSTED_PROXY_COUNT:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_HSTS_SECONDS = 31_536_000
+
+LOGGING_CONFIG = "killswitch.logs.configure"
+LOGGING = {"level": environment.choice("LOG_LEVEL", "info", ("debug", "info", "warning"))}

@@ -1,0 +1,8 @@
+"""Registers the room, so that `manage.py ems_simulator` exists."""
+
+from django.apps import AppConfig
+
+
+class SimulatorConfig(AppConfig):
+    name = "killswitch.simulator"
+    label = "simulator"

@@ -1,0 +1,169 @@
+"""The demonstration: exchanges named after what they do, and the trading that moves their books."""
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from killswitch.simulator.books import Book, Books
+from killswitch.simulator.faults import Fault
+
+_TICK_SECONDS = 0.5
+_QUIET_AFTER_CANCEL = 15.0  # long enough to see on the screen that the book is empty
+_TICKS_TO_REFILL = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoExchange:
+    """One exchange of the demonstration: its usual book, its faults, and how a kill there ends."""
+
+    exchange_id: str
+    name: str
+    caveat: str = ""
+    usual_orders: int
+    cancel: tuple[Fault, ...] = ()
+    listing: tuple[Fault, ...] = ()
+    ends_in: str = "CONFIRMED"
+
+
+# One for each final status but NOT_DELIVERED: an EMS that is running at one address always gets
+# the request. To see that status, stop this process and press.
+DEMO_EXCHANGES: tuple[DemoExchange, ...] = (
+    DemoExchange(exchange_id="BINANCE", name="Binance", usual_orders=24),
+    DemoExchange(
+        exchange_id="KRAKEN",
+        name="Kraken",
+        caveat="Orders of KRAKEN/JOHN belong to another account and stay.",
+        usual_orders=17,
+    ),
+    DemoExchange(exchange_id="KRAKEN/JOHN", name="Kraken, John's account", usual_orders=6),
+    DemoExchange(
+        exchange_id="BITSTAMP/SLOW",
+        name="Bitstamp, answers after 4 s",
+        usual_orders=11,
+        cancel=({"fault": "slow", "seconds": 4, "repeat": True},),
+    ),
+    DemoExchange(
+        exchange_id="COINBASE/LEAVES-3-OPEN",
+        name="Coinbase, leaves 3 open",
+        caveat="Acknowledges every cancel, and three orders stay whatever is asked.",
+        usual_orders=14,
+        cancel=({"fault": "partial", "leaves": 3, "repeat": True},),
+        ends_in="RESIDUAL",
+    ),
+    DemoExchange(
+        exchange_id="DERIBIT/UNREACHABLE",
+        name="Deribit, unreachable",
+        usual_orders=9,
+        cancel=(
+            {"fault": "reject", "reason": "EXCHANGE_UNREACHABLE", "status": 490, "repeat": True},
+        ),
+        ends_in="REJECTED",
+    ),
+    DemoExchange(
+        exchange_id="GEMINI/REJECTS",
+        name="Gemini, rejects",
+        caveat="Offers no way to cancel everything at once.",
+        usual_orders=8,
+        cancel=({"fault": "reject", "reason": "METHOD_NOT_SUPPORTED", "repeat": True},),
+        ends_in="REJECTED",
+    ),
+    DemoExchange(
+        exchange_id="BITFINEX/LIST-UNREADABLE",
+        name="Bitfinex, list unreadable",
+        usual_orders=12,
+        listing=({"fault": "server_error", "status": 503, "repeat": True},),
+        ends_in="UNVERIFIED",
+    ),
+    DemoExchange(
+        exchange_id="BITMEX/SILENT",
+        name="BitMEX, silent",
+        usual_orders=10,
+        cancel=({"fault": "silent", "repeat": True},),
+        listing=({"fault": "silent", "repeat": True},),
+        ends_in="UNKNOWN",
+    ),
+    DemoExchange(
+        exchange_id="POLONIEX/ANSWER-LOST",
+        name="Poloniex, cancels but the answer is lost",
+        usual_orders=7,
+        cancel=({"fault": "reset", "carried_out": True, "repeat": True},),
+    ),
+    DemoExchange(
+        exchange_id="HITBTC/ORDERS-COME-BACK",
+        name="HitBTC, orders come back after 8 s",
+        caveat="The venue restores cancelled orders a few seconds later.",
+        usual_orders=9,
+        cancel=({"fault": "come_back", "after": 8, "repeat": True},),
+    ),
+    DemoExchange(
+        exchange_id="BINANCEUS/THOUSANDS",
+        name="Binance US, thousands of orders",
+        usual_orders=3000,
+    ),
+)
+# What KILLSWITCH_EXCHANGES has to be for the demonstration, in one piece for whoever starts it.
+DEMO_EXCHANGE_IDS = (
+    "BINANCE KRAKEN KRAKEN/JOHN BITSTAMP/SLOW COINBASE/LEAVES-3-OPEN DERIBIT/UNREACHABLE"
+    " GEMINI/REJECTS BITFINEX/LIST-UNREADABLE BITMEX/SILENT POLONIEX/ANSWER-LOST"
+    " HITBTC/ORDERS-COME-BACK BINANCEUS/THOUSANDS"
+)
+# The EMS lists its orders and the product does not know it: that must be seen too.
+NOT_CONFIGURED = DemoExchange(
+    exchange_id="OKEX/NOT-CONFIGURED",
+    name="OKEX, not configured",
+    usual_orders=5,
+    ends_in="",
+)
+ALL_BOOKS = (*DEMO_EXCHANGES, NOT_CONFIGURED)
+
+
+class Script(Protocol):
+    """The one thing the demonstration needs from the control interface."""
+
+    def __call__(
+        self,
+        exchange_id: str,
+        *,
+        cancel: Sequence[Fault] | None,
+        listing: Sequence[Fault] | None,
+        tag: str,
+    ) -> None: ...
+
+
+def open_demo(books: Books, *, script: Script) -> None:
+    """Fill every book to its usual size and give each exchange its fault."""
+    for exchange in ALL_BOOKS:
+        books.of(exchange.exchange_id).place(exchange.usual_orders)
+        script(exchange.exchange_id, cancel=exchange.cancel, listing=exchange.listing, tag="demo")
+
+
+class Trader(threading.Thread):
+    """The algorithms that go on trading: orders come, are filled, and return after a kill."""
+
+    def __init__(self, books: Books, *, stopping: threading.Event) -> None:
+        super().__init__(name="simulator-trader", daemon=True)
+        self._books = books
+        self._stopping = stopping
+        self._chance = random.Random()  # noqa: S311 - figures to look at, no secret
+
+    def run(self) -> None:
+        while not self._stopping.wait(_TICK_SECONDS):
+            for exchange in ALL_BOOKS:
+                book = self._books.of(exchange.exchange_id)
+                trade(book, usual_orders=exchange.usual_orders, chance=self._chance)
+
+
+def trade(book: Book, *, usual_orders: int, chance: random.Random) -> None:
+    """Half a second of trading on one exchange; none shortly after a cancel."""
+    if time.monotonic() - book.cancelled_at < _QUIET_AFTER_CANCEL:
+        return
+    missing = usual_orders - book.count()
+    if missing > usual_orders // 5:
+        book.place(max(1, usual_orders // _TICKS_TO_REFILL))
+    elif missing > -usual_orders // 10 and chance.random() < (0.4 if missing > 0 else 0.15):
+        book.place(1)
+    if chance.random() < 0.3:
+        book.trade(share=chance.uniform(0.2, 1.0))

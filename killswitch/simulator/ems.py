@@ -1,0 +1,160 @@
+"""The EMS itself: turns a request into what happens to the books and what is answered."""
+
+import hmac
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from killswitch.simulator import bodies
+from killswitch.simulator.books import Books
+from killswitch.simulator.calls import Calls
+from killswitch.simulator.orders import Order, requested_order
+from killswitch.simulator.plans import NOTHING, Call, Plan
+from killswitch.simulator.scripts import EVERY_EXCHANGE, Scripts
+from killswitch.simulator.wire import Outgoing, Request
+
+_ACKNOWLEDGED = bodies.message(severity="INFO", text="Ok")
+_INVALID = bodies.problem(errors="object")("")
+_NEEDED_TEXT = ("exchange_id", "client_order_id", "side", "order_type", "time_in_force")
+_NEEDED_NUMBERS = ("price", "amount_order")
+
+
+class Ems:
+    """The state of the stand-in and its `/v1/` interface."""
+
+    def __init__(self, *, key: str, cancel_seconds: tuple[float, float]) -> None:
+        self.books = Books(cancel_seconds=cancel_seconds)
+        self.scripts = Scripts()
+        self.calls = Calls()
+        self._key = key
+        # One call at a time decides and acts, so that the order of the record is what happened.
+        self._acting = threading.Lock()
+
+    def answer(self, request: Request) -> Outgoing:
+        """Record the call, act on it, and say what is to be answered."""
+        if not self._key_is_right(request):
+            self.calls.record(request, exchange_id=_exchange_asked(request), fault="wrong_key")
+            return _error(401, "Invalid API key")
+        match request.method, request.path:
+            case "POST", "/v1/orders/cancel/all":
+                return self._cancel_all(request)
+            case "GET", "/v1/orders":
+                return self._list(request)
+            case "POST", "/v1/orders":
+                return self._new_order(request)
+        self.calls.record(request, exchange_id=None, fault="no_such_call")
+        known = request.path in {"/v1/orders", "/v1/orders/cancel/all"}
+        return _error(405, "Method not allowed") if known else _error(404, "Not found")
+
+    def reset(self) -> None:
+        """Empty books, no scripts, no calls."""
+        with self._acting:
+            self.scripts.clear()
+            self.books.clear()
+            self.calls.clear()
+
+    def _key_is_right(self, request: Request) -> bool:
+        given = request.headers.get("x-coinapi-key", "").encode("latin-1", "replace")
+        return not self._key or hmac.compare_digest(given, self._key.encode())
+
+    def _cancel_all(self, request: Request) -> Outgoing:
+        exchange_id = _json_object(request).get("exchange_id")
+        if not _is_json(request) or not isinstance(exchange_id, str) or not exchange_id:
+            self.calls.record(request, exchange_id=None, fault="invalid")
+            return _error(415, "Unsupported media type") if not _is_json(request) else _invalid()
+        with self._acting:
+            plan = self.scripts.next(exchange_id, call=Call.CANCEL)
+            self.books.of(exchange_id).cancel(plan.cancelling)
+            self._record(request, exchange_id=exchange_id, plan=plan)
+        return _outgoing(plan, exchange_id=exchange_id, usual=_ACKNOWLEDGED(exchange_id))
+
+    def _list(self, request: Request) -> Outgoing:
+        exchange_id = request.parameter("exchange_id")
+        with self._acting:
+            plan = self.scripts.next(exchange_id or EVERY_EXCHANGE, call=Call.LIST)
+            plan = replace(plan, cancelling=NOTHING)
+            self._record(request, exchange_id=exchange_id, plan=plan)
+        # An answer that is not the ordinary one costs no rendering of thousands of orders.
+        usual = b"" if plan.reply else self._listing(exchange_id, grouped_by=plan.grouped_by)
+        return _outgoing(plan, exchange_id=exchange_id or "", usual=usual)
+
+    def _listing(self, exchange_id: str | None, *, grouped_by: str) -> bytes:
+        books = [self.books.of(exchange_id)] if exchange_id else self.books.all()
+        listed = [(book.exchange_id, book.open_orders()) for book in books]
+        if not grouped_by:
+            return _rows(order for _, orders in listed for order in orders)
+        groups = (_group(name, by=grouped_by, orders=orders) for name, orders in listed if orders)
+        return b"[" + b",".join(groups) + b"]"
+
+    def _new_order(self, request: Request) -> Outgoing:
+        wanted = _json_object(request)
+        missing = [name for name in _NEEDED_TEXT if not isinstance(wanted.get(name), str)]
+        missing += [name for name in _NEEDED_NUMBERS if not _is_number(wanted.get(name))]
+        exchange_id = None if "exchange_id" in missing else str(wanted["exchange_id"])
+        self.calls.record(request, exchange_id=exchange_id, fault="invalid" if missing else "ok")
+        if missing:
+            return _invalid()
+        order = requested_order(wanted=wanted, exchange_order_id=str(self.calls.count()))
+        self.books.of(order.exchange_id).add(order)
+        return Outgoing(status=200, body=order.report.encode())
+
+    def _record(self, request: Request, *, exchange_id: str | None, plan: Plan) -> None:
+        self.calls.record(
+            request,
+            exchange_id=exchange_id,
+            fault=plan.name,
+            carried_out=plan.cancelling.carried_out,
+            tag=plan.tag,
+        )
+
+
+def _outgoing(plan: Plan, *, exchange_id: str, usual: bytes) -> Outgoing:
+    if plan.reply is None:
+        return Outgoing(status=200, body=usual, delivery=plan.delivery)
+    return Outgoing(
+        status=plan.reply.status,
+        body=plan.reply.body(exchange_id),
+        content_type=plan.reply.content_type,
+        headers=plan.reply.headers,
+        delivery=plan.delivery,
+    )
+
+
+def _rows(orders: Iterable[Order]) -> bytes:
+    return ("[" + ",".join([order.report for order in orders]) + "]").encode()
+
+
+def _group(exchange_id: str, *, by: str, orders: Sequence[Order]) -> bytes:
+    head = bodies.encoded({"type": "ORDER_EXEC_REPORT_SNAPSHOT", by: exchange_id})
+    return head[:-1] + b', "data": ' + _rows(orders) + b"}"
+
+
+def _json_object(request: Request) -> dict[str, object]:
+    try:
+        value = json.loads(request.body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _exchange_asked(request: Request) -> str | None:
+    asked = _json_object(request).get("exchange_id")
+    return asked if isinstance(asked, str) else request.parameter("exchange_id")
+
+
+def _is_json(request: Request) -> bool:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "application/json"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _error(status: int, text: str) -> Outgoing:
+    return Outgoing(status=status, body=bodies.encoded({"error": text}))
+
+
+def _invalid() -> Outgoing:
+    return Outgoing(status=400, body=_INVALID, content_type="application/problem+json")

@@ -1,0 +1,127 @@
+"""The faults that are another answer: every row of what an EMS or its proxy may say."""
+
+import base64
+import binascii
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+from killswitch.simulator import bodies
+from killswitch.simulator.parameters import NotAFault, Parameters
+from killswitch.simulator.plans import (
+    EVERYTHING,
+    NOTHING,
+    Builder,
+    Call,
+    Plan,
+    Reply,
+)
+
+_MISSPELT_JSON = "appliction/json"  # as the EMS's document declares it for its own rejects
+_HTML = "text/html; charset=utf-8"
+_NOWHERE = "http://127.0.0.1:9/elsewhere"
+_MEBIBYTE = 1024 * 1024
+_OVERSIZED = {Call.CANCEL: 2 * _MEBIBYTE, Call.LIST: 65 * _MEBIBYTE}
+
+
+def message(parameters: Parameters, _call: Call) -> Plan:
+    severity = parameters.text_or_none("severity", default="INFO")
+    body = bodies.message(severity=severity, text=parameters.text("message", default="Ok"))
+    return Plan(reply=Reply(body=body), cancelling=NOTHING if severity == "ERROR" else EVERYTHING)
+
+
+def reject(parameters: Parameters, _call: Call) -> Plan:
+    reason = parameters.text_or_none("reason")
+    status = parameters.status(default=200)
+    body = bodies.rejection(
+        reason=reason,
+        text=parameters.text("message", default=f"Simulated reject: {reason}"),
+        rejected=parameters.text_or_none("rejected_message"),
+    )
+    content_type = "application/json" if status == 200 else _MISSPELT_JSON
+    return _not_carried_out(Reply(status=status, body=body, content_type=content_type))
+
+
+def empty(_parameters: Parameters, _call: Call) -> Plan:
+    return Plan(reply=Reply())
+
+
+def unknown_shape(_parameters: Parameters, _call: Call) -> Plan:
+    return Plan(reply=Reply(body=bodies.fixed(b'{"result": "accepted", "queue": [17]}')))
+
+
+def not_json(_parameters: Parameters, _call: Call) -> Plan:
+    return Plan(reply=Reply(body=bodies.page(title="Welcome"), content_type=_HTML))
+
+
+def oversized(parameters: Parameters, call: Call) -> Plan:
+    size = parameters.whole("bytes", default=_OVERSIZED[call])
+    body = bodies.padded_list(size=size) if call is Call.LIST else bodies.padded(size=size)
+    return Plan(reply=Reply(body=body))
+
+
+def bad_request(parameters: Parameters, _call: Call) -> Plan:
+    errors = parameters.one_of("errors", allowed=("string", "object"), default="object")
+    body = bodies.problem(errors=errors)
+    return _not_carried_out(Reply(status=400, body=body, content_type="application/problem+json"))
+
+
+def refused(*, status: int, text: str) -> Builder:
+    body = bodies.fixed(bodies.encoded({"error": text}))
+    return lambda _parameters, _call: _not_carried_out(Reply(status=status, body=body))
+
+
+def too_many(parameters: Parameters, _call: Call) -> Plan:
+    """`retry_after` is text, sent as it is; `retry_after_date` seconds from now, sent as a date."""
+    headers: tuple[tuple[str, str], ...] = ()
+    if text := parameters.text_or_none("retry_after"):
+        headers = (("Retry-After", text),)
+    if from_now := parameters.seconds("retry_after_date", default=0):
+        when = datetime.now(UTC) + timedelta(seconds=from_now)
+        headers = (("Retry-After", format_datetime(when, usegmt=True)),)
+    body = bodies.fixed(bodies.encoded({"error": "Too many requests"}))
+    return _not_carried_out(Reply(status=429, body=body, headers=headers))
+
+
+def redirect(parameters: Parameters, _call: Call) -> Plan:
+    headers = (("Location", parameters.text("location", default=_NOWHERE)),)
+    return _not_carried_out(Reply(status=parameters.status(default=302), headers=headers))
+
+
+def server_error(parameters: Parameters, _call: Call) -> Plan:
+    status = parameters.status(default=500)
+    body = bodies.page(title=f"{status} from a proxy")
+    return _not_carried_out(Reply(status=status, body=body, content_type=_HTML))
+
+
+def hostile(parameters: Parameters, call: Call) -> Plan:
+    kind = parameters.one_of("kind", allowed=bodies.HOSTILE_KINDS, default="nul")
+    length = parameters.whole("length", default=100_000)
+    if call is Call.LIST:
+        return Plan(reply=Reply(body=bodies.hostile_list(kind=kind, length=length)))
+    reason = parameters.text("reason", default="JSON_ERROR")
+    body = bodies.hostile_rejection(kind=kind, length=length, reason=reason)
+    return _not_carried_out(Reply(body=body))
+
+
+def raw(parameters: Parameters, _call: Call) -> Plan:
+    """Any answer at all: the way out when no other fault fits."""
+    reply = Reply(
+        status=parameters.status(default=200),
+        body=bodies.fixed(_raw_body(parameters)),
+        content_type=parameters.text("content_type", default="application/json"),
+        headers=parameters.headers(),
+    )
+    return Plan(reply=reply) if reply.status < 300 else _not_carried_out(reply)
+
+
+def _raw_body(parameters: Parameters) -> bytes:
+    text = parameters.text("body").encode("utf-8", "surrogatepass")
+    in_base64 = parameters.text_or_none("body_base64")
+    try:
+        return text if in_base64 is None else base64.b64decode(in_base64, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise NotAFault(f"body_base64: {error}") from None
+
+
+def _not_carried_out(reply: Reply) -> Plan:
+    return Plan(reply=reply, cancelling=NOTHING)

@@ -1,0 +1,144 @@
+"""One resting order as the EMS reports it: a value, replaced whenever something happens to it."""
+
+import json
+import random
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+_ACCOUNT_TAG = re.compile(r"[~/.,:;\\!@#$%^&*\-_+=]")
+_MARKETS = (
+    ("BTC", "USD", 64_250.0, 0.5),
+    ("ETH", "USD", 3_120.0, 0.05),
+    ("SOL", "USD", 148.0, 0.01),
+    ("ADA", "USD", 0.46, 0.0001),
+    ("XRP", "USD", 0.52, 0.0001),
+)
+_PLACED_HISTORY = ("RECEIVED", "ROUTING", "ROUTED", "NEW")
+_TICK_NS = 100  # the EMS writes times with seven decimals
+_TICKS_A_SECOND = 10_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """An order and what happened to it so far."""
+
+    exchange_id: str
+    client_order_id: str
+    exchange_order_id: str
+    symbol_id_exchange: str
+    symbol_id_coinapi: str
+    side: str
+    price: float
+    amount_order: float
+    time_in_force: str = "GOOD_TILL_CANCEL"
+    amount_filled: float = 0.0
+    status: str = "NEW"
+    status_history: tuple[tuple[str, str], ...] = ()
+    fills: tuple[tuple[str, float], ...] = ()
+
+    def became(self, status: str, *, at: str) -> "Order":
+        """The order after the venue moved it to another status."""
+        return replace(self, status=status, status_history=(*self.status_history, (status, at)))
+
+    def filled_by(self, amount: float, *, at: str) -> "Order":
+        """The order after a trade of at most what is open."""
+        traded = round(min(amount, self.amount_open), 8)
+        filled = round(self.amount_filled + traded, 8)
+        status = "FILLED" if filled >= self.amount_order else "PARTIALLY_FILLED"
+        more = replace(self, amount_filled=filled, fills=(*self.fills, (at, traded)))
+        return more.became(status, at=at)
+
+    @property
+    def amount_open(self) -> float:
+        return round(self.amount_order - self.amount_filled, 8)
+
+    @property
+    def resting_status(self) -> str:
+        """What the order is again when the venue refuses to cancel it."""
+        return "PARTIALLY_FILLED" if self.amount_filled else "NEW"
+
+    @cached_property
+    def report(self) -> str:
+        """The execution report as JSON text; kept, since thousands are listed every two seconds."""
+        return json.dumps(
+            {
+                "exchange_id": self.exchange_id,
+                "client_order_id": self.client_order_id,
+                "symbol_id_exchange": self.symbol_id_exchange,
+                "symbol_id_coinapi": self.symbol_id_coinapi,
+                "amount_order": self.amount_order,
+                "price": self.price,
+                "side": self.side,
+                "order_type": "LIMIT",
+                "time_in_force": self.time_in_force,
+                "expire_time": None,
+                "exec_inst": [],
+                "client_order_id_format_exchange": self.client_order_id,
+                "exchange_order_id": self.exchange_order_id,
+                "amount_open": self.amount_open,
+                "amount_filled": self.amount_filled,
+                "avg_px": self.price if self.amount_filled else 0.0,
+                "status": self.status,
+                "status_history": self.status_history,
+                "time_order": self.status_history[0][1] if self.status_history else None,
+                "error_message": None,
+                "fills": [
+                    {"time": at, "price": self.price, "amount": amount} for at, amount in self.fills
+                ],
+            }
+        )
+
+
+def utc_now(*, ticks_later: int = 0) -> str:
+    """The time as the EMS writes it: UTC with seven decimals."""
+    ticks = time.time_ns() // _TICK_NS + ticks_later
+    seconds, fraction = divmod(ticks, _TICKS_A_SECOND)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:07d}Z"
+
+
+def placed_history() -> tuple[tuple[str, str], ...]:
+    """The way of an order that has just come to rest at the venue."""
+    return tuple(
+        (status, utc_now(ticks_later=step - len(_PLACED_HISTORY)))
+        for step, status in enumerate(_PLACED_HISTORY)
+    )
+
+
+def invented_order(
+    *, exchange_id: str, chance: random.Random, history: tuple[tuple[str, str], ...]
+) -> Order:
+    """An order such as a trading algorithm leaves resting a little away from the market."""
+    asset, currency, market, tick = chance.choice(_MARKETS)
+    side = chance.choice(("BUY", "SELL"))
+    away = market * chance.uniform(0.001, 0.03) * (-1 if side == "BUY" else 1)
+    venue = _ACCOUNT_TAG.split(exchange_id)[0] or "VENUE"
+    return Order(
+        exchange_id=exchange_id,
+        client_order_id=f"{venue}-{chance.getrandbits(64):016x}",
+        exchange_order_id=str(chance.randrange(10**9, 10**10)),
+        symbol_id_exchange=f"{asset}{currency}",
+        symbol_id_coinapi=f"{venue}_SPOT_{asset}_{currency}",
+        side=side,
+        price=round(round((market + away) / tick) * tick, 4),
+        amount_order=round(chance.uniform(10, 20_000) / market, 6) or 0.000001,
+        status_history=history,
+    )
+
+
+def requested_order(*, wanted: Mapping[str, object], exchange_order_id: str) -> Order:
+    """An order that a client asked for; the fields were checked before."""
+    return Order(
+        exchange_id=str(wanted["exchange_id"]),
+        client_order_id=str(wanted["client_order_id"]),
+        exchange_order_id=exchange_order_id,
+        symbol_id_exchange=str(wanted.get("symbol_id_exchange") or ""),
+        symbol_id_coinapi=str(wanted.get("symbol_id_coinapi") or ""),
+        side=str(wanted["side"]),
+        price=float(str(wanted["price"])),
+        amount_order=float(str(wanted["amount_order"])),
+        time_in_force=str(wanted["time_in_force"]),
+        status_history=placed_history(),
+    )

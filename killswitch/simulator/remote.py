@@ -1,0 +1,81 @@
+"""The simulator's interface for tests whose simulator is another process."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import ProxyHandler, Request, build_opener
+
+from killswitch.simulator.calls import ReceivedCall
+from killswitch.simulator.faults import Fault
+from killswitch.simulator.parameters import NotAFault
+
+_TIMEOUT = 30.0
+
+
+class SimulatorRemote:
+    """The same methods as the in-process simulator, over HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._open_url = build_opener(ProxyHandler({})).open
+
+    def place(self, exchange_id: str, count: int) -> list[str]:
+        """Rest so many orders; their client order ids."""
+        ids: list[str] = self._post("orders", exchange_id=exchange_id, count=count)["ids"]
+        return ids
+
+    def script(
+        self,
+        exchange_id: str,
+        *,
+        cancel: Sequence[Fault] | None = None,
+        list: Sequence[Fault] | None = None,  # noqa: A002 - the name it has in the interface
+        orders: int = 0,
+        tag: str = "",
+    ) -> None:
+        """Say what the next calls meet (`*`: the list of all); raises NotAFault, a ValueError."""
+        self._post(
+            "script", exchange_id=exchange_id, cancel=cancel, list=list, orders=orders, tag=tag
+        )
+
+    def calls(
+        self, exchange_id: str | None = None, method: str | None = "POST"
+    ) -> list[ReceivedCall]:
+        """What was received, oldest first."""
+        given = {"exchange_id": exchange_id, "method": method}
+        query = {name: value for name, value in given.items() if value is not None}
+        return [ReceivedCall(**call) for call in self._get("calls", query)]
+
+    def open_ids(self, exchange_id: str) -> list[str]:
+        """The client order ids of what is really open."""
+        ids: list[str] = self._get("open", {"exchange_id": exchange_id})["ids"]
+        return ids
+
+    def really_open(self, exchange_id: str) -> int:
+        """How many orders are really open, whatever was answered."""
+        return len(self.open_ids(exchange_id))
+
+    def reset(self) -> None:
+        """Empty books, no scripts, no calls."""
+        self._post("reset")
+
+    def forget_connections(self) -> int:
+        """Lose every connection there is as a dropped route does: no close, no reset, no answer."""
+        return int(self._post("forget_connections")["forgotten"])
+
+    def _get(self, name: str, query: Mapping[str, str]) -> Any:
+        return self._ask(f"{name}?{urlencode(query)}", body=None)
+
+    def _post(self, name: str, **fields: object) -> Any:
+        return self._ask(name, body=json.dumps(fields).encode())
+
+    def _ask(self, name: str, *, body: bytes | None) -> Any:
+        request = Request(f"{self.url}/_simulator/{name}", data=body)  # noqa: S310 - a test's own
+        try:
+            with self._open_url(request, timeout=_TIMEOUT) as response:
+                return json.load(response)
+        except HTTPError as error:
+            with error:
+                raise NotAFault(error.read().decode(errors="replace")) from None

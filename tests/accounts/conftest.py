@@ -1,0 +1,14 @@
+"""Each test starts with fresh sign-in limits."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.core.cache import cache
+
+
+@pytest.fixture
+def limits(db: None) -> Iterator[None]:
+    """The counters live in a cache that no test's rollback or flush reaches for certain."""
+    cache.clear()
+    yield
+    cache.clear()

@@ -1,0 +1,43 @@
+"""The people that these tests are played with."""
+
+from typing import Any
+
+from django.http import HttpResponseBase
+from django.test import Client
+
+from killswitch.accounts.models import Role, User
+from killswitch.audit.models import AuditEvent
+
+PASSWORD = "correct horse battery"
+NAMES = {
+    Role.RISK_OFFICER: ("rita", "Rita Moss"),
+    Role.COMPLIANCE: ("carol", "Carol Dean"),
+    Role.ADMINISTRATOR: ("adam", "Adam West"),
+}
+
+
+def make(role: Role, **fields: Any) -> User:
+    """A person of this role, with the usual password."""
+    username, full_name = NAMES[role]
+    described = {"username": username, "full_name": full_name} | fields
+    return User.objects.create_user(password=PASSWORD, role=role, **described)
+
+
+def sign_in(
+    client: Client, username: str, password: str = PASSWORD, **extra: Any
+) -> HttpResponseBase:
+    """Fill in the sign-in form."""
+    return client.post("/accounts/login/", {"login": username, "password": password}, **extra)
+
+
+def signed_in(role: Role, **fields: Any) -> Client:
+    """A browser in which a new person of this role has signed in."""
+    person = make(role, **fields)
+    client = Client()
+    assert sign_in(client, person.username).status_code == 302
+    return client
+
+
+def events(*kinds: str) -> list[AuditEvent]:
+    """The log's events of these kinds, oldest first."""
+    return list(AuditEvent.objects.filter(kind__in=kinds).order_by("seq"))

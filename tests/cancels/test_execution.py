@@ -1,0 +1,260 @@
+"""The whole kill against the simulated EMS: what was scripted, and what is known in the end."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from killswitch.alarms.models import Alarm
+from killswitch.audit.models import AuditEvent
+from killswitch.cancels import execution
+from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.states import FINAL
+from killswitch.simulator.server import Simulator
+from tests.cancels.conftest import Ask
+from tests.conftest import wait_for
+
+pytestmark = [
+    pytest.mark.both_databases,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("executor"),
+]
+
+Fault = Mapping[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def short_times(settings: Any) -> None:
+    settings.EMS_TIMEOUT = 0.6
+    settings.EMS_CONNECT_TIMEOUT = 0.3
+    settings.CANCEL_DEADLINE = 2.5
+
+
+def always(fault: str, **parameters: Any) -> list[Fault]:
+    return [{"fault": fault, "repeat": True, **parameters}]
+
+
+def reject(reason: str, *, status: int = 200, **parameters: Any) -> list[Fault]:
+    return always("reject", reason=reason, status=status, **parameters)
+
+
+def carry_out(requests: list[CancelRequest]) -> CancelRequest:
+    """Run the requests in this process until they are final; the first of them."""
+    ids = [request.pk for request in requests]
+    execution.run(ids=ids)
+    rows = CancelRequest.objects.filter(id__in=ids)
+    wait_for(lambda: all(r.is_final for r in rows.all()), seconds=12)
+    return rows.order_by("id")[0]
+
+
+LIST_GONE = always("server_error", status=503)
+CASES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "it behaves": ({}, "CONFIRMED", ""),
+    "the answer is a warning": (
+        {"cancel": always("message", severity="WARNING")},
+        "CONFIRMED",
+        "",
+    ),
+    "an ERROR message is a refusal": (
+        {"cancel": always("message", severity="ERROR")},
+        "REJECTED",
+        "",
+    ),
+    "the answer is empty, the list decides": ({"cancel": always("empty")}, "CONFIRMED", ""),
+    "the answer has no known shape": ({"cancel": always("unknown_shape")}, "CONFIRMED", ""),
+    "the answer is not JSON": ({"cancel": always("not_json")}, "CONFIRMED", ""),
+    "half a body": ({"cancel": always("half_body")}, "CONFIRMED", ""),
+    "validation": ({"cancel": always("bad_request")}, "REJECTED", ""),
+    "our key is wrong": ({"cancel": always("unauthorised")}, "REJECTED", ""),
+    "forbidden": ({"cancel": always("forbidden")}, "REJECTED", ""),
+    "not found": ({"cancel": always("not_found")}, "REJECTED", ""),
+    "too many for ever": ({"cancel": always("too_many")}, "REJECTED", ""),
+    "a redirect is never followed": ({"cancel": always("redirect")}, "RESIDUAL", ""),
+    "502 proves nothing": ({"cancel": always("server_error", status=502)}, "RESIDUAL", ""),
+    "carried out, answered 502": (
+        {"cancel": always("server_error", status=502, carried_out=True)},
+        "CONFIRMED",
+        "",
+    ),
+    "reset after reading, carried out": (
+        {"cancel": always("reset", carried_out=True)},
+        "CONFIRMED",
+        "",
+    ),
+    "acknowledged, nothing done": ({"cancel": always("acknowledged_only")}, "RESIDUAL", ""),
+    "acknowledged, list unreadable": ({"list": LIST_GONE}, "UNVERIFIED", ""),
+    "silent, list unreadable": (
+        {"cancel": always("silent"), "list": LIST_GONE},
+        "UNKNOWN",
+        "",
+    ),
+    "silent, list silent": (
+        {"cancel": always("silent"), "list": always("silent")},
+        "UNKNOWN",
+        "",
+    ),
+    "unreachable with 490": (
+        {"cancel": reject("EXCHANGE_UNREACHABLE", status=490)},
+        "REJECTED",
+        "EXCHANGE_UNREACHABLE",
+    ),
+    "OTHER": ({"cancel": reject("OTHER")}, "REJECTED", "OTHER"),
+    "METHOD_NOT_SUPPORTED": (
+        {"cancel": reject("METHOD_NOT_SUPPORTED")},
+        "REJECTED",
+        "METHOD_NOT_SUPPORTED",
+    ),
+    "ORDER_ID_NOT_FOUND": (
+        {"cancel": reject("ORDER_ID_NOT_FOUND")},
+        "REJECTED",
+        "ORDER_ID_NOT_FOUND",
+    ),
+    "INVALID_TYPE": ({"cancel": reject("INVALID_TYPE")}, "REJECTED", "INVALID_TYPE"),
+    "JSON_ERROR": ({"cancel": reject("JSON_ERROR")}, "REJECTED", "JSON_ERROR"),
+    "a reason of the future": ({"cancel": reject("MOON_PHASE")}, "REJECTED", "MOON_PHASE"),
+    "the exchange answered late, list not empty": (
+        {"cancel": reject("EXCHANGE_RESPONSE_TIMEOUT")},
+        "RESIDUAL",
+        "EXCHANGE_RESPONSE_TIMEOUT",
+    ),
+    "the exchange answered late, carried out": (
+        {"cancel": reject("EXCHANGE_RESPONSE_TIMEOUT", status=504, carried_out=True)},
+        "CONFIRMED",
+        "EXCHANGE_RESPONSE_TIMEOUT",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_fault_ends_in_the_status_it_has_earned(
+    name: str, simulator: Simulator, ask: Ask
+) -> None:
+    script, status, reason = CASES[name]
+    simulator.script("KRAKEN", orders=5, **script)
+    request = carry_out(ask("KRAKEN"))
+    assert (request.status, request.reject_reason) == (status, reason)
+    assert request.conclusion
+    assert request.attempts.count() == request.attempt_count == len(simulator.calls("KRAKEN"))
+    assert Alarm.objects.filter(request_id=str(request.uuid)).exists() == (status != "CONFIRMED")
+    if status == "CONFIRMED":
+        assert simulator.really_open("KRAKEN") == 0
+    finished = AuditEvent.objects.get(kind="FINISHED")
+    assert (finished.status, finished.request_id) == (status, str(request.uuid))
+
+
+def test_a_timeout_with_an_empty_list_is_confirmed_with_one_post(
+    simulator: Simulator, ask: Ask
+) -> None:
+    simulator.script("KRAKEN", cancel=always("silent", carried_out=True), orders=5)
+    request = carry_out(ask("KRAKEN"))
+    assert request.status == "CONFIRMED"
+    assert len(simulator.calls("KRAKEN")) == 1
+    assert [a.outcome for a in request.attempts.all()] == ["UNKNOWN"]
+
+
+def test_the_orders_that_stay_are_listed(simulator: Simulator, ask: Ask) -> None:
+    simulator.script("KRAKEN", cancel=always("partial", leaves=3), orders=8)
+    request = carry_out(ask("KRAKEN"))
+    assert (request.status, request.open_after) == ("RESIDUAL", 3)
+    ids = {order.client_order_id for order in request.residual_orders.all()}
+    assert ids == set(simulator.open_ids("KRAKEN"))
+    assert Alarm.objects.get().title == "KRAKEN: 3 orders are still open."
+
+
+def test_orders_of_another_account_never_count(simulator: Simulator, ask: Ask) -> None:
+    simulator.place("KRAKEN", 2)
+    simulator.place("KRAKEN/JOHN", 4)
+    request = carry_out(ask("KRAKEN"))
+    assert (request.status, request.open_after) == ("CONFIRMED", 0)
+    assert simulator.really_open("KRAKEN/JOHN") == 4
+
+
+def test_a_closed_port_is_not_delivered(simulator: Simulator, ask: Ask, settings: Any) -> None:
+    simulator.stop()
+    request = carry_out(ask("KRAKEN"))
+    assert request.status == "NOT_DELIVERED"
+    assert {a.outcome for a in request.attempts.all()} == {"NOT_DELIVERED"}
+    assert request.attempt_count > 1
+
+
+def test_an_ems_that_comes_back_in_time_is_asked_again(simulator: Simulator, ask: Ask) -> None:
+    simulator.script(
+        "KRAKEN",
+        cancel=[{"fault": "reject", "reason": "EXCHANGE_UNREACHABLE", "status": 490}, "ok"],
+        orders=5,
+    )
+    request = carry_out(ask("KRAKEN"))
+    assert request.status == "CONFIRMED"
+    assert [a.outcome for a in request.attempts.all()] == ["REJECTED", "ACKNOWLEDGED"]
+
+
+def test_what_is_refused_for_good_is_sent_once(simulator: Simulator, ask: Ask) -> None:
+    simulator.script("KRAKEN", cancel=always("unauthorised"), orders=5)
+    request = carry_out(ask("KRAKEN"))
+    assert (request.status, request.message) == ("REJECTED", "Invalid API key")
+    assert len(simulator.calls("KRAKEN")) == 1
+    assert request.open_after == 5
+
+
+def test_orders_that_come_back_are_cancelled_again(
+    simulator: Simulator, ask: Ask, settings: Any
+) -> None:
+    settings.CANCEL_DEADLINE = 8
+    simulator.script("KRAKEN", cancel=["acknowledged_only", "ok"], orders=5)
+    request = carry_out(ask("KRAKEN"))
+    assert (request.status, request.attempt_count) == ("CONFIRMED", 2)
+
+
+def test_twenty_thousand_open_orders_are_counted_and_a_thousand_stored(
+    simulator: Simulator, ask: Ask, settings: Any
+) -> None:
+    settings.EMS_TIMEOUT = 5
+    simulator.script("KRAKEN", cancel=always("acknowledged_only"), orders=20_000)
+    request = carry_out(ask("KRAKEN"))
+    assert (request.status, request.open_after) == ("RESIDUAL", 20_000)
+    assert request.residual_orders.count() == 1000
+
+
+@pytest.mark.parametrize("kind", ["nul", "surrogate", "utf8", "huge", "html", "deep"])
+def test_hostile_bodies_are_kept_and_harm_nothing(
+    kind: str, simulator: Simulator, ask: Ask
+) -> None:
+    simulator.script("KRAKEN", cancel=always("hostile", kind=kind), orders=2)
+    request = carry_out(ask("KRAKEN"))
+    assert request.is_final
+    first = request.attempts.order_by("number")[0]
+    assert bytes(first.body)
+    assert AuditEvent.objects.filter(kind="ATTEMPT").count() == request.attempt_count
+
+
+def test_fifty_exchanges_are_asked_once_each_from_one_message(
+    simulator: Simulator, ask: Ask
+) -> None:
+    names = [f"VENUE{number}" for number in range(50)]
+    for name in names:
+        simulator.place(name, 2)
+    requests = ask(*names)
+    carry_out(requests)
+    assert set(CancelRequest.objects.values_list("status", flat=True)) == {"CONFIRMED"}
+    assert sorted(call.exchange_id for call in simulator.calls()) == sorted(names)
+    assert all(status in FINAL for status in CancelRequest.objects.values_list("status", flat=True))
+
+
+def test_a_stop_lets_go_and_the_next_holder_finishes(
+    simulator: Simulator, ask: Ask, settings: Any
+) -> None:
+    from killswitch.cancels import holding, watchdog
+
+    settings.CANCEL_DEADLINE = 20
+    simulator.script("KRAKEN", cancel=["acknowledged_only", "ok"], orders=5)
+    (request,) = ask("KRAKEN")
+    execution.run(ids=[request.pk])
+    rows = CancelRequest.objects.filter(id=request.pk)
+    wait_for(lambda: rows.get().status == "VERIFYING", seconds=5)
+    holding.STOP.set()
+    wait_for(lambda: rows.get().holder == "", seconds=2)
+    holding.STOP.clear()
+    watchdog.look_once(watchdog.Watch())
+    wait_for(lambda: rows.get().is_final, seconds=15)
+    assert rows.get().status == "CONFIRMED"
+    assert not request.attempts.filter(by_dead_holder=True).exists()

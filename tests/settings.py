@@ -1,0 +1,32 @@
+"""The product's settings in an environment of their own: a temporary home, no real EMS."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_home = Path(tempfile.mkdtemp(prefix="ks-"))
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+
+for name in ("DATABASE_URL", "REDIS_URL", "EMS_API_KEY", "ALERT_URLS", "KILLSWITCH_EXCHANGES"):
+    os.environ.pop(name, None)
+os.environ |= {
+    "KILLSWITCH_HOME": str(_home),
+    "EMS_BASE_URL": "http://127.0.0.1:9",
+    "SECRET_KEY": "only-for-tests",
+}
+
+POSTGRESQL = os.environ.get("KILLSWITCH_TEST_DATABASE") == "postgresql"
+if POSTGRESQL:
+    from tests.postgresql import start
+
+    os.environ["DATABASE_URL"] = start(_home)
+
+from killswitch.settings import *  # noqa: E402, F403
+from killswitch.settings import DATABASES  # noqa: E402
+
+# A file, not memory: processes and threads of the tests share it.
+if not POSTGRESQL:
+    DATABASES["default"]["TEST"] = {"NAME": str(_home / "test.sqlite3")}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

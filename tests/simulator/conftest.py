@@ -1,0 +1,13 @@
+"""One simulator for each test, on a free port of this machine; its cancels are quick."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from killswitch.simulator.server import Simulator
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator(cancel_seconds=(0.02, 0.08)) as running:
+        yield running

@@ -1,0 +1,83 @@
+"""Real processes of the product on the test's own database, for tests that kill them."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from killswitch.simulator.server import Simulator
+
+ROOT = Path(settings.BASE_DIR)
+
+
+def database_url() -> str:
+    """The test database, as another process reaches it."""
+    name = connection.settings_dict["NAME"]
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{name}"
+    return os.environ["DATABASE_URL"].replace("/postgres?", f"/{name}?")
+
+
+class Stack:
+    """Starts, kills and stops processes; their output goes to one log."""
+
+    def __init__(self, *, simulator: Simulator, redis_url: str, log: Path) -> None:
+        self.simulator = simulator
+        self.environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "killswitch.settings",
+            "DATABASE_URL": database_url(),
+            "REDIS_URL": redis_url,
+            "EMS_BASE_URL": simulator.url,
+            "EMS_TIMEOUT": "2",
+            "CANCEL_DEADLINE": "8",
+        }
+        self.log = log
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def set(self, **environment: Any) -> None:
+        """For the processes started from now on."""
+        self.environment |= {name: str(value) for name, value in environment.items()}
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        arguments = [
+            "-A",
+            "killswitch",
+            "worker",
+            "-P",
+            "threads",
+            "-c",
+            "8",
+            "-Q",
+            "cancel",
+            "-l",
+            "info",
+        ]
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        return self._start([sys.executable, "-m", "celery", *arguments, *quiet])
+
+    def watchdog(self) -> subprocess.Popen[bytes]:
+        return self.manage("watchdog")
+
+    def manage(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return self._start([sys.executable, str(ROOT / "manage.py"), *arguments])
+
+    def stop(self) -> None:
+        for process in self.running:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        for process in self.running:
+            process.wait()
+
+    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+        self.running.append(process)
+        return process

@@ -1,0 +1,46 @@
+"""Sees to it that there is a Chromium for the browser tests, and says loudly when there is none.
+
+Runs with the standard library only.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def main() -> None:
+    """Find one; else install Debian's package; else explain and fail."""
+    if found() or (can_install() and install() and found()):
+        return
+    sys.exit(
+        "\n*** No Chromium: the browser tests cannot run, so this is a failure. ***\n"
+        "Looked on PATH for: " + ", ".join(NAMES) + ".\n"
+        "Debian or Ubuntu:  apt-get install chromium     Fedora:  dnf install chromium\n"
+        "macOS:             brew install --cask chromium, and put a `chromium` on PATH\n"
+    )
+
+
+def found() -> str | None:
+    """The path of the first one on PATH."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def can_install() -> bool:
+    """Debian's packages need root."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install() -> bool:
+    """Install Debian's package. Says what it does: this changes the machine."""
+    print("No Chromium on PATH: installing the package `chromium` with apt-get.", flush=True)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    steps = (["apt-get", "update", "-q"], ["apt-get", "install", "-qy", "chromium"])
+    runs = (subprocess.run(step, env=environment, check=False) for step in steps)  # noqa: S603
+    return all(run.returncode == 0 for run in runs)
+
+
+if __name__ == "__main__":
+    main()
