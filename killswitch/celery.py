@@ -13,6 +13,8 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-@setup_logging.connect
 def leave_logging_alone(**_: Any) -> None:
     """A receiver of this signal keeps Celery from replacing the log that Django has set up."""
+
+
+setup_logging.connect(leave_logging_alone, weak=False)

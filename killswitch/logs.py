@@ -22,12 +22,9 @@ _secrets: tuple[str, ...] = ()
 class CurrentStderr(logging.StreamHandler[TextIO]):
     """Writes to whatever `sys.stderr` is at that moment; it is redirected now and then."""
 
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> TextIO:
-        return sys.stderr
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def configure(logging_settings: Mapping[str, Any]) -> None:

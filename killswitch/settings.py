@@ -176,6 +176,7 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = KILLSWITCH_HOME / "static"
+STATIC_ROOT.mkdir(exist_ok=True)  # empty; whitenoise warns at every start when it is not there
 # The source of each file, so that no page depends on a collecting step having run.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 300

@@ -61,14 +61,6 @@ def executor() -> Iterator[None]:
     holding.STOP.clear()
 
 
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[Path]:
-    """A Redis on the socket that the settings name."""
-    path = Path(django_settings.REDIS_SOCKET)
-    with RedisProcess(path):
-        yield path
-
-
 class RedisProcess:
     """One redis-server that can be killed, stopped and started again."""
 
@@ -117,9 +109,9 @@ class RedisProcess:
 
 
 @pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    """A Redis of this test's own, to be ill-treated."""
-    with RedisProcess(tmp_path / "r.sock") as running:
+def own_redis() -> Iterator[RedisProcess]:
+    """A Redis of this test's own, to be ill-treated, on the socket that the settings name."""
+    with RedisProcess(Path(django_settings.REDIS_SOCKET)) as running:
         yield running
 
 

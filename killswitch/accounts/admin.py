@@ -11,10 +11,10 @@ from killswitch.accounts.models import User
 from killswitch.accounts.origin import origin
 from killswitch.accounts.people import lock_administrators, save_person
 from killswitch.accounts.permissions import actor
-from killswitch.accounts.site import RecordedAdmin, signed_in_person, site
+from killswitch.accounts.site import RecordedAdmin, signed_in_person
 
 
-@admin.register(User, site=site)
+@admin.register(User)
 class PersonAdmin(RecordedAdmin):
     """Add people, give roles, set passwords, switch off. Nobody does it to themselves."""
 

@@ -1,7 +1,14 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 
 class AccountsConfig(AppConfig):
     name = "killswitch.accounts"
     label = "accounts"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        # Django's own site would let in by its own rules, and show tables that nobody records
+        # changes of. With ours as the default it cannot be mounted by mistake.
+        apps.get_app_config("admin").default_site = (  # type: ignore[attr-defined]
+            "killswitch.accounts.site.AdministrationSite"
+        )

@@ -29,6 +29,11 @@ class AdministrationSite(admin.AdminSite):
     index_title = "Exchanges and people"
     site_url = None  # administrators have no console to view
 
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Only tables whose changes are recorded; other apps offer theirs in vain."""
+        if admin_class is not None and issubclass(admin_class, RecordedAdmin):
+            super().register(model_or_iterable, admin_class, **options)
+
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         return requires(Permission.ADMINISTER)(super().admin_view(view, cacheable))
 
@@ -75,6 +80,3 @@ class RecordedAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not subscript
 def signed_in_person(request: HttpRequest) -> User:
     """Who is asking; the guard in front of every admin page has made sure that it is a person."""
     return User.objects.get(username=request.user.get_username())
-
-
-site = AdministrationSite(name="admin")

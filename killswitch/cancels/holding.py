@@ -169,7 +169,9 @@ def _beat_for_ever() -> None:
         try:
             _beat()
         except DatabaseError as error:
-            log.warning("beat_failed", error=str(error))
+            log.warning("beat_failed", error=str(error).strip())
+        except Exception:  # a dead thread would let every claim of this process be taken
+            log.exception("beat_failed")
 
 
 def _beat() -> None:

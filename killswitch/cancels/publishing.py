@@ -13,8 +13,6 @@ from collections.abc import Sequence
 
 import structlog
 from django.db import DatabaseError, connection
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from killswitch.audit import chain
 from killswitch.audit.chain import Fact
@@ -60,7 +58,7 @@ def _work(waiting: "queue.Queue[list[int]]") -> None:
             continue
         try:
             app.send_task(TASK, kwargs={"ids": ids}, retry=False, ignore_result=True)
-        except (OperationalError, RedisError, OSError) as error:
+        except Exception as error:  # whatever it is, the thread must live for the next press
             closed_until = time.monotonic() + BREAKER
             _left_to_the_watchdog(ids, why=type(error).__name__)
 

@@ -103,9 +103,7 @@ def _show_confirmation(
 ) -> HttpResponse:
     """The filled confirmation with a fresh key; nothing is sent by showing it."""
     data = request.POST if request.method == "POST" else request.GET
-    confirmation = confirm(
-        target=target, user_id=_person(request).pk, reason=Reason.sent(data)
-    )
+    confirmation = confirm(target=target, user_id=_person(request).pk, reason=Reason.sent(data))
     template = "cancels/_confirm.html" if _htmx(request) else "cancels/confirm.html"
     context = {"confirmation": confirmation, "notice": notice}
     return render(request, template, context, status=status)

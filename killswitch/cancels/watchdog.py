@@ -6,7 +6,7 @@ clocks. Any number of watchdogs may run side by side: taking over is a compare-a
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -22,6 +22,7 @@ from killswitch.cancels.states import Status
 from killswitch.live.models import next_revision
 
 TICK = 0.25  # seconds
+BEAT = 1.0  # seconds
 UNCLAIMED_AFTER = 1.0  # seconds that the workers have for a new request
 SILENT_AFTER = 3.0  # seconds without a proof of life
 STALLED_AFTER = 4.5  # seconds without progress; the alarm is due within 5
@@ -100,12 +101,19 @@ def _judge(memory: _Memory, findings: Findings, *, now: float) -> None:
         findings.stalled.append(sight.id)
 
 
-def watch(stop: threading.Event) -> None:
-    """Look four times a second until `stop` is set. A database that is gone is waited for."""
+def watch(stop: threading.Event, *, beat: Callable[[], None]) -> None:
+    """Look four times a second until `stop` is set, and show once a second that it does.
+
+    A database that is gone is waited for.
+    """
     memory = Watch()
+    beat_at = 0.0
     while not stop.wait(TICK):
         try:
             look_once(memory)
+            if time.monotonic() >= beat_at:
+                beat()
+                beat_at = time.monotonic() + BEAT
         except DatabaseError as error:
             log.warning("database_gone", error=str(error).strip())
             connection.close()

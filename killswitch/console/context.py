@@ -12,7 +12,8 @@ from killswitch.alarms.models import Alarm
 from killswitch.console.strip import strip
 from killswitch.live.models import current
 
-MOST_ALARMS = 20  # shown at once; the rest is counted
+SHOWN = 3  # alarms in full; a longer list would be clicked away unread
+FOLDED = 97  # alarms behind them
 
 ENVIRONMENTS = {
     "demo": {"css": "demo", "word": "DEMO", "title": "A simulated EMS: nothing here is real."},
@@ -28,7 +29,8 @@ class Alarms:
 
     def __init__(self) -> None:
         self.all = list(Alarm.objects.unacknowledged().order_by("-id"))
-        self.shown = self.all[:MOST_ALARMS]
+        self.shown = self.all[:SHOWN]
+        self.folded = self.all[SHOWN : SHOWN + FOLDED]
         self.count = len(self.all)
         self.more = self.count - len(self.shown)
 

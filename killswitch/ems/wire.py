@@ -128,8 +128,8 @@ class _DeadlineConnection(_Connection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         CURRENT.get().reused = self.sock is not None and self._uses > 0
-        self._uses += 1
         super().request(*args, **kwargs)
+        self._uses += 1  # afterwards: the first request connects, which starts the count anew
 
 
 class _PlainConnection(_DeadlineConnection, HTTPConnection):

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from killswitch.accounts.origin import origin
 from killswitch.accounts.permissions import actor
-from killswitch.accounts.site import RecordedAdmin, signed_in_person, site
+from killswitch.accounts.site import RecordedAdmin, signed_in_person
 from killswitch.audit.chain import Actor, Fact, append
 from killswitch.audit.models import Kind
 from killswitch.exchanges.models import Exchange
@@ -33,7 +33,7 @@ class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptab
         return exchange_id
 
 
-@admin.register(Exchange, site=site)
+@admin.register(Exchange)
 class ExchangeAdmin(RecordedAdmin):
     """Add, describe, order, switch on and off. Switching off never stops a kill in flight."""
 

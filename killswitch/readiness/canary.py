@@ -75,7 +75,8 @@ def _publish(nonce: str) -> bool:
 
 def _connection() -> Connection:
     """A connection of its own each time: a kept one might be half open and look alive."""
-    return current_app.connection_for_write(transport_options=SHORT)
+    broker: Connection = current_app.connection_for_write(transport_options=SHORT)
+    return broker
 
 
 def _mine() -> QuerySet[Canary]:

@@ -88,7 +88,9 @@ def worker() -> Program:
     """One short task per press: the threads that talk to the EMS are the worker's own."""
     command = (
         *_module("celery"),
-        *("--quiet", "--skip-checks", "-A", "killswitch", "worker", "-P", "threads", "-c", "8", "-Q", "cancel"),
+        # Without Django's checks: a worker must start even where a page would not work.
+        *("--quiet", "--skip-checks", "-A", "killswitch"),
+        *("worker", "-P", "threads", "-c", "8", "-Q", "cancel"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     )
     return Program(name="worker", stage=Stage.PRODUCT, command=command)

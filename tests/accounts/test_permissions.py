@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 # Whoever adds a page that everybody may see says so here as well.
 PUBLIC_ROUTES = {
+    "",  # leads administrators to their pages, and guards the console for the others
     "accounts/login/",
     "accounts/logout/",
     "healthz",

@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("limits")]
 
 
 def _next(response: Any) -> str:
-    return parse_qs(urlsplit(response["Location"]).query).get("next", [""])[0]
+    location: str = response["Location"]
+    return parse_qs(urlsplit(location).query).get("next", [""])[0]
 
 
 def test_a_press_after_the_session_ended_ends_at_the_filled_confirmation() -> None:
@@ -60,7 +61,7 @@ def test_a_page_is_kept_with_its_query() -> None:
 
 
 def test_a_target_too_long_to_keep_is_dropped_whole_and_never_becomes_another() -> None:
-    many = [str(number) for number in range(10**6, 10**6 + 2000)]
+    many = [str(number) for number in range(10**6, 10**6 + 800)]
     for response in (
         Client().post("/cancel-all/", {"exchange": many, "reason": "x"}),
         Client().get("/cancel-all/?" + "&".join(f"exchange={one}" for one in many)),
@@ -77,7 +78,7 @@ def test_all_exchanges_come_back_or_no_page_at_all(exchanges: list[str], reason:
     post = request.POST.copy()
     post.setlist("exchange", [one.encode("utf-8", "replace").decode() for one in exchanges])
     post["reason"] = reason.encode("utf-8", "replace").decode()
-    request.POST = post
+    request.POST = post  # type: ignore[assignment]
     url = confirmation(request)
     assert len(url) <= LONGEST
     if url:

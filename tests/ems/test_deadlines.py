@@ -100,7 +100,7 @@ def test_an_oversized_answer_is_cut_and_its_connection_not_used_again(
 
     def script(connection: Connection) -> None:
         while connection.read_request():
-            oversized = ACKNOWLEDGED + b" " * BODY_LIMIT
+            oversized = ACKNOWLEDGED + b" " * 4 * BODY_LIMIT
             connection.send(response(200, ACKNOWLEDGED if next(turns) else oversized))
 
     with serving(script) as server:

@@ -86,7 +86,7 @@ def test_twenty_thousand_orders_are_listed_and_cancelled_in_reasonable_time(
     simulator.place("KRAKEN", 20_000)
     rows = listed(simulator, "KRAKEN").json
     assert len({row["client_order_id"] for row in rows}) == 20_000
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15  # a second on an idle machine
     cancel_all(simulator, "KRAKEN")
     eventually(lambda: simulator.really_open("KRAKEN") == 0)
 

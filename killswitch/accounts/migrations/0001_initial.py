@@ -2,8 +2,9 @@
 
 import django.core.validators
 import django.db.models.functions.text
-import killswitch.accounts.models
 from django.db import migrations, models
+
+import killswitch.accounts.models
 
 
 class Migration(migrations.Migration):

@@ -1,18 +1,19 @@
 """How a status looks: a mark of its own shape, a tone, and its words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from django import template
 from django.utils import timezone
 
-from killswitch.alarms.models import Alarm
+from killswitch.accounts.models import Role
 from killswitch.audit.models import Kind
 from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.cancels.states import LABELS, Status
 from killswitch.console import by_hand
+from killswitch.ems.answers import Outcome
+from killswitch.exchanges.models import Exchange
 
 register = template.Library()
 
@@ -38,6 +39,12 @@ LOOKS = {
     Status.NOT_DELIVERED: ("cut", "bad"),
     Status.UNKNOWN: ("ask", "odd"),
 }
+OUTCOME_WORDS = {
+    Outcome.ACKNOWLEDGED: "acknowledged by the EMS",
+    Outcome.REJECTED: "refused by the EMS",
+    Outcome.UNKNOWN: "ended without a usable answer",
+    Outcome.NOT_DELIVERED: "not delivered",
+}
 READY_ICONS = {"READY": "ok", "DEGRADED": "half", "NOT_READY": "no"}
 READY_TONES = {"READY": "good", "DEGRADED": "warn", "NOT_READY": "bad"}
 
@@ -52,6 +59,7 @@ def face(request: CancelRequest) -> Face:
 
 @register.filter
 def ready_icon(word: str) -> str:
+    """The mark of the readiness word."""
     return READY_ICONS.get(word, "ask")
 
 
@@ -67,7 +75,7 @@ def progress(request: CancelRequest) -> str:
         case Status.SENDING:
             return f"attempt {_current_attempt(request)}"
         case Status.VERIFYING:
-            return f"{_count(request.attempt_count, 'attempt')}, {_count(request.reads, 'read')}"
+            return f"{count(request.attempt_count, 'attempt')}, {count(request.reads, 'read')}"
         case _:
             return ""
 
@@ -114,6 +122,12 @@ def exact(at: datetime | None) -> str:
 
 
 @register.filter
+def micro(at: datetime) -> str:
+    """UTC to the microsecond, as the log keeps it."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
+
+
+@register.filter
 def machine(at: datetime | None) -> str:
     """For a `datetime` attribute."""
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z" if at else ""
@@ -122,7 +136,7 @@ def machine(at: datetime | None) -> str:
 @register.filter
 def body_text(attempt: Attempt) -> str:
     """An answer's bytes as text; what is not UTF-8 shows as replacement marks."""
-    return _visible(bytes(attempt.body or b"").decode("utf-8", errors="replace"))
+    return visible(bytes(attempt.body or b"").decode("utf-8", errors="replace"))
 
 
 @register.filter
@@ -154,12 +168,55 @@ def kind_label(kind: str) -> str:
 
 
 @register.filter
-def acknowledged(alarms: Iterable[Alarm]) -> bool:
-    return all(alarm.acknowledged_at for alarm in alarms)
+def role_label(role: str) -> str:
+    """A role in words; the operating system's own as it stands."""
+    return str(Role(role).label) if role in Role.values else role
+
+
+@register.filter
+def outcome_words(outcome: str) -> str:
+    return OUTCOME_WORDS.get(outcome, outcome)
+
+
+@register.filter
+def count(number: int, noun: str) -> str:
+    """E.g. "1 order", "2,040 orders"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+@register.filter
+def thousands(number: int) -> str:
+    return f"{number:,}"
+
+
+@register.filter
+def try_again(exchanges: Sequence[Exchange]) -> str:
+    """The label of the button that asks once more for those that did not confirm."""
+    if len(exchanges) == 1:
+        return f"Try again on {exchanges[0].exchange_id}"
+    return f"Try again on these {len(exchanges)}"
+
+
+@register.filter
+def visible(text: str) -> str:
+    """Control characters as their pictures, so that none of them acts on a screen."""
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else _picture(ord(sign)) for sign in text
+    )
+
+
+@register.filter
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+@register.filter
+def spaced(symbol: str) -> str:
+    return symbol.replace("_", " ")
 
 
 @register.simple_tag
-def by_hand_lines(exchanges: Iterable[Any] = ()) -> list[by_hand.Line]:
+def by_hand_lines(exchanges: Iterable[Exchange] = ()) -> list[by_hand.Line]:
     """The commands for cancelling without this console."""
     return by_hand.lines([exchange.exchange_id for exchange in exchanges])
 
@@ -167,7 +224,7 @@ def by_hand_lines(exchanges: Iterable[Any] = ()) -> list[by_hand.Line]:
 def _words(request: CancelRequest, status: Status) -> str:
     match status:
         case Status.RESIDUAL:
-            return f"{_count(request.open_after or 0, 'order')} still open"
+            return f"{count(request.open_after or 0, 'order')} still open"
         case Status.REJECTED if request.reject_reason:
             return f"Rejected: {request.reject_reason}"
         case _:
@@ -177,17 +234,6 @@ def _words(request: CancelRequest, status: Status) -> str:
 def _current_attempt(request: CancelRequest) -> int:
     """While it waits the last one is over, so the next one is what is named."""
     return request.attempt_count + 1
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _visible(text: str) -> str:
-    """Control characters as their visible pictures, so that none of them acts on a terminal."""
-    return "".join(
-        sign if sign.isprintable() or sign in "\n\t" else _picture(ord(sign)) for sign in text
-    )
 
 
 def _picture(code: int) -> str:

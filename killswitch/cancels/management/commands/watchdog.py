@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -10,6 +11,7 @@ from killswitch.alarms import telling
 from killswitch.cancels import watchdog
 from killswitch.cancels.holding import STOP
 from killswitch.readiness import hearts
+from killswitch.readiness.models import Process
 
 
 class Command(BaseCommand):
@@ -21,5 +23,4 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: STOP.set())
         threading.Thread(target=telling.tell_pending, args=[STOP], name="tell", daemon=True).start()
-        hearts.start("watchdog", STOP)
-        watchdog.watch(STOP)
+        watchdog.watch(STOP, beat=partial(hearts.beat, Process.WATCHDOG))

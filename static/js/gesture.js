@@ -1,0 +1,205 @@
+"use strict";
+// The gesture: a question in a dialog, one press, and the truth about a press without an answer.
+(() => {
+  const dialog = document.getElementById("dialog");
+  const body = document.getElementById("dialog-body");
+  if (!dialog?.showModal) return; // the links lead to pages that do the same
+  const HOLD = 1000; // ms
+  let address = "";
+  let opener = "";
+  let flying = null; // the form whose press is on its way
+
+  function show(id) {
+    body.replaceChildren(document.getElementById(id).content.cloneNode(true));
+    if (!dialog.open) dialog.showModal();
+    body.querySelector("[data-back]")?.focus();
+  }
+
+  function ask(href) {
+    address = href;
+    show("opening");
+    htmx.ajax("GET", href, { source: body, target: body, swap: "innerHTML" });
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-ask]");
+    if (link && !event.button && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey) {
+      event.preventDefault();
+      if (!dialog.contains(link)) opener = link.id;
+      ask(link.href);
+    } else if (event.target.closest("[data-reopen]")) ask(address);
+    else if (event.target.closest("dialog [data-back]")) dialog.close();
+  });
+
+  dialog.addEventListener("close", () => {
+    if (flying) return; // its answer opens the dialog again
+    htmx.trigger(body, "htmx:abort");
+    body.replaceChildren();
+    // The row may have been drawn anew meanwhile: the opener is found again by its id.
+    if (opener) document.getElementById(opener)?.focus();
+  });
+
+  // A key that is held down must not press whatever has the focus next.
+  document.addEventListener("keydown", (event) => {
+    const held = event.repeat && (event.key === "Enter" || event.key === " ");
+    if (held && event.target.closest("button, a, summary")) event.preventDefault();
+    // Enter in a reason leads to the button; it does not press it.
+    if (event.key === "Enter" && event.target.matches("form[data-press] input")) {
+      event.preventDefault();
+      event.target.form.querySelector(".go, .cut").focus();
+    }
+  }, true);
+
+  // --- what came back ---------------------------------------------------------------------
+
+  function tell(form, name) {
+    for (const each of form.querySelectorAll("[data-no-answer], [data-signed-out]")) each.hidden = true;
+    const block = form.querySelector(`[data-${name}]`);
+    if (!block) return;
+    if (!dialog.open && dialog.contains(form)) dialog.showModal();
+    block.hidden = false;
+    block.querySelector("button, a")?.focus();
+  }
+
+  function isPress(element) {
+    return element.matches?.("form[data-press]");
+  }
+
+  document.body.addEventListener("htmx:beforeRequest", (event) => {
+    if (!isPress(event.detail.elt)) return;
+    flying = event.detail.elt;
+    flying.setAttribute("aria-busy", "true");
+    tell(flying, "nothing");
+  });
+
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr, target, requestConfig } = event.detail;
+    if (target !== body) return;
+    const form = isPress(requestConfig.elt) ? requestConfig.elt : null;
+    if (xhr.responseText.includes('id="dialog-title"')) {
+      // Only an answer that says so proves that a press was not recorded.
+      const certain = xhr.status < 500 || xhr.getResponseHeader("X-Recorded") === "no";
+      if (!form || certain) return;
+    }
+    event.detail.shouldSwap = false;
+    if (xhr.status === 401) signedOut(xhr.getResponseHeader("X-Sign-In"), form);
+    else if (form && xhr.status >= 400 && xhr.status < 500) refused(xhr.responseText);
+    else if (form) tell(form, "no-answer");
+    else if (xhr.status >= 400 && xhr.status < 500) refused(xhr.responseText);
+    else show("unreachable");
+  });
+
+  function signedOut(url, form) {
+    if (form) tell(form, "signed-out");
+    else refused("Your session has ended.");
+    const link = form?.querySelector("[data-sign-in]");
+    if (link && url) link.href = url;
+  }
+
+  function refused(text) {
+    show("unreachable");
+    body.querySelector("h2").textContent = "Nothing was sent";
+    body.querySelector("p").textContent = text.length < 300 ? text : "The console refused it.";
+  }
+
+  for (const kind of ["htmx:sendError", "htmx:timeout", "htmx:sendAbort"])
+    document.body.addEventListener(kind, (event) => {
+      const { elt } = event.detail;
+      if (isPress(elt)) tell(elt, "no-answer");
+      else if (elt === body && dialog.open && kind !== "htmx:sendAbort") show("unreachable");
+    });
+
+  document.body.addEventListener("htmx:afterRequest", (event) => {
+    const form = event.detail.requestConfig?.elt;
+    if (!form || !isPress(form)) return;
+    flying?.removeAttribute("aria-busy");
+    flying = null;
+  });
+
+  body.addEventListener("htmx:afterSwap", (event) => {
+    if (event.target !== body) return;
+    if (!dialog.open && isPress(event.detail.requestConfig.elt)) dialog.showModal();
+    (body.querySelector("h2[tabindex]") || body.querySelector("[data-back]"))?.focus();
+    htmx.trigger(document.body, "refresh");
+  });
+
+  // --- press and hold ---------------------------------------------------------------------
+
+  let holding = null;
+
+  function start(button, how) {
+    stop();
+    const began = performance.now();
+    button.classList.add("holding");
+    holding = { button, timer: setTimeout(() => finish(button, how, began), HOLD) };
+  }
+
+  function stop() {
+    if (!holding) return false;
+    clearTimeout(holding.timer);
+    holding.button.classList.remove("holding");
+    holding = null;
+    return true;
+  }
+
+  function finish(button, how, began) {
+    stop();
+    button.dataset.held = "";
+    send(button.form, `held ${Math.round(performance.now() - began)} ms, ${how}`);
+  }
+
+  function send(form, gesture) {
+    form.elements.gesture.value = gesture;
+    form.requestSubmit();
+  }
+
+  // A tap, a synthetic click or a screen reader: nothing is sent, a plain button appears.
+  function reveal(button) {
+    button.form.querySelector("[data-second]").hidden = false;
+    button.form.querySelector("[data-hold-says]").textContent =
+      "Nothing was sent. Hold the button for one second, or use the next button: Yes, cancel everywhere.";
+  }
+
+  const held = (event) => event.target.closest?.("[data-hold]");
+  const isKey = (event) => event.key === "Enter" || event.key === " ";
+
+  document.addEventListener("pointerdown", (event) => {
+    const button = held(event);
+    if (!button || event.button) return;
+    if (button.hasPointerCapture(event.pointerId)) button.releasePointerCapture(event.pointerId);
+    delete button.dataset.held;
+    start(button, event.pointerType || "pointer");
+  });
+  for (const kind of ["pointerup", "pointercancel"]) document.addEventListener(kind, stop);
+  document.addEventListener("pointerout", (event) => {
+    if (holding && !holding.button.contains(event.relatedTarget)) stop();
+  });
+  document.addEventListener("contextmenu", (event) => held(event) && event.preventDefault());
+  document.addEventListener("click", (event) => {
+    const button = held(event);
+    if (button) {
+      event.preventDefault();
+      if ("held" in button.dataset) delete button.dataset.held;
+      else reveal(button);
+    } else if (event.target.closest("[data-second], [data-again]")) {
+      const { form, dataset } = event.target.closest("button");
+      form.elements.gesture.value = "again" in dataset ? "asked again with the same key" : "second button";
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") stop();
+    const button = held(event);
+    if (!button || !isKey(event)) return;
+    event.preventDefault();
+    if (!event.repeat) start(button, event.key === " " ? "space" : "enter");
+  });
+  document.addEventListener("keyup", (event) => {
+    const button = held(event);
+    if (!button || !isKey(event)) return;
+    event.preventDefault();
+    if (stop()) reveal(button);
+  });
+  document.addEventListener("focusout", (event) => held(event) && stop());
+  window.addEventListener("blur", stop);
+  document.addEventListener("visibilitychange", stop);
+})();

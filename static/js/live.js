@@ -1,0 +1,199 @@
+"use strict";
+// What the page knows of its own freshness: ages, the readiness word, lost connections, sessions.
+(() => {
+  const poll = document.getElementById("poll");
+  const root = document.documentElement;
+  const banner = document.getElementById("banner");
+  const part = (name) => banner.querySelector(`[data-${name}]`);
+  const header = (xhr, name) => xhr.getResponseHeader(name) || "";
+  const LOST_AFTER = 3500; // ms without an answer; polls end after 3 s, so nothing waits longer than 5 s
+  const SOON = 5 * 60 * 1000; // ms before a session's end
+  const staleAfter = Number(root.dataset.staleAfter) * 1000;
+  const title = document.title.replace(/^\(\d+\) /, "");
+  const icon = document.querySelector("link[rel=icon]");
+  const icons = { calm: icon.href, alarm: icon.dataset.alarm };
+  let lastGood = Date.now();
+  let skew = 0; // the server's clock minus this machine's, in ms
+  let seenAt = 0;
+  let sessionEnds = 0;
+  let signIn = ""; // set while the session is over
+  let failure = ""; // what a press of a small button did not achieve
+  let alarms = count();
+  const said = new Map();
+
+  root.classList.add("js");
+
+  function count() {
+    return Number(document.getElementById("alarms")?.dataset.count || 0);
+  }
+
+  function utc(ms) {
+    return new Date(ms).toISOString().slice(11, 19);
+  }
+
+  function write(element, text) {
+    if (!element) return;
+    const node = element.firstChild;
+    if (!node) element.append(text);
+    else if (node.data !== text) node.data = text;
+  }
+
+  function ago(ms) {
+    const seconds = Math.max(0, Math.round(ms / 1000));
+    if (seconds < 60) return `${seconds} s ago`;
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+    if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ago`;
+    return `${Math.floor(seconds / 86400)} days ago`;
+  }
+
+  function countAges(now) {
+    for (const time of document.querySelectorAll("time[data-age]")) {
+      const own = Date.parse(time.dateTime);
+      const age = now - (time.dataset.age === "look" ? Math.max(seenAt, own) : own);
+      if (Number.isNaN(age)) continue;
+      write(time, ago(age));
+      time.closest(".fig")?.classList.toggle("stale", age > staleAfter);
+    }
+    for (const due of document.querySelectorAll("[data-due]")) {
+      const left = (Date.parse(due.dataset.due) - now) / 1000;
+      write(due, left > 0.1 ? `in ${left.toFixed(1)} s` : "now");
+    }
+  }
+
+  function state(now) {
+    const silence = Date.now() - lastGood;
+    if (signIn)
+      return ["bad", "Your session has ended.", `Figures are from ${utc(lastGood + skew)} UTC. Nothing is sent until you sign in again.`, true];
+    if (silence > LOST_AFTER && !document.hidden)
+      return ["bad", `No answer from the console since ${utc(lastGood + skew)} UTC.`, "Figures are from then. This page tries again every second.", true];
+    if (failure) return ["bad", "That did not go through.", failure, false];
+    if (sessionEnds && sessionEnds - now < SOON)
+      return ["warn", `Your session ends at ${utc(sessionEnds)} UTC.`, "Sign out and in again to go on working without a break.", false];
+    return ["", "", "", false];
+  }
+
+  function showState(now) {
+    const [tone, headline, text, lost] = state(now);
+    root.classList.toggle("lost", lost);
+    banner.hidden = !headline;
+    banner.className = `banner ${tone}`;
+    write(part("banner-title"), headline);
+    write(part("banner-text"), text);
+    const link = part("banner-link");
+    link.hidden = !signIn;
+    if (signIn) link.href = signIn;
+    const byHand = part("by-hand");
+    if (byHand) byHand.hidden = !lost || Boolean(signIn);
+    const inDialog = document.querySelector("[data-dialog-banner]");
+    inDialog.hidden = !lost;
+    write(inDialog, headline);
+    document.title = (lost ? "(!) " : alarms ? `(${alarms}) ` : "") + title;
+    const wanted = lost || alarms ? icons.alarm : icons.calm;
+    if (icon.href !== wanted) icon.href = wanted;
+  }
+
+  function announce(text, urgent) {
+    const open = document.querySelector("dialog[open] [data-dialog-announce]");
+    const region = open || document.getElementById(urgent ? "alert" : "announce");
+    region.textContent = text;
+  }
+
+  function tellNews() {
+    const now = count();
+    if (now > alarms) announce(document.querySelector("#alarms strong")?.textContent || "A new alarm", true);
+    alarms = now;
+    for (const element of document.querySelectorAll("[data-say]")) {
+      const key = element.closest("[id]").id;
+      const text = element.textContent.trim();
+      if (said.has(key) && said.get(key) !== text) announce(text, false);
+      said.set(key, text);
+    }
+    const rows = document.querySelectorAll("#rows tr[data-exchange-id]");
+    const bad = document.querySelectorAll("#rows tr.attn").length;
+    if (rows.length) write(document.getElementById("tally"), `${rows.length}${bad ? ` · ${bad} need${bad === 1 ? "s" : ""} attention` : ""}`);
+  }
+
+  function readFacts(xhr) {
+    skew = Number(header(xhr, "X-Now")) - Date.now();
+    seenAt = Number(header(xhr, "X-Seen-At")) || seenAt;
+    sessionEnds = Number(header(xhr, "X-Session-Ends"));
+    const word = document.getElementById("ready-word");
+    word.dataset.word = header(xhr, "X-Ready");
+    write(document.getElementById("ready-note"), decodeURIComponent(header(xhr, "X-Ready-Note")));
+    document.querySelector("[data-session]").hidden = !sessionEnds;
+    write(document.querySelector("[data-session-ends]"), utc(sessionEnds));
+  }
+
+  function tick() {
+    const now = Date.now() + skew;
+    countAges(now);
+    showState(now);
+  }
+
+  function isPoll(event) {
+    return event.detail.elt === poll || event.detail.requestConfig?.elt === poll;
+  }
+
+  // A good answer carries the server's time; a proxy's page or an error must not be swapped in.
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    if (!isPoll(event)) return;
+    const { xhr } = event.detail;
+    event.detail.shouldSwap = xhr.status === 200 && Boolean(header(xhr, "X-Now"));
+  });
+
+  document.body.addEventListener("htmx:afterRequest", (event) => {
+    if (!isPoll(event)) return;
+    const { xhr } = event.detail;
+    if ([200, 204].includes(xhr.status) && header(xhr, "X-Now")) {
+      lastGood = Date.now();
+      signIn = "";
+      readFacts(xhr);
+      if (xhr.status === 200) tellNews();
+    } else if (xhr.status === 401) signIn = header(xhr, "X-Sign-In") || part("banner-link").getAttribute("href");
+    tick();
+  });
+
+  // Small buttons, such as Acknowledge. A press has its own words, in its dialog.
+  const small = (event) => !isPoll(event) && !event.detail.elt.closest("dialog, [data-press]");
+  for (const kind of ["htmx:responseError", "htmx:sendError", "htmx:timeout"])
+    document.body.addEventListener(kind, (event) => {
+      if (!small(event)) return;
+      const status = event.detail.xhr?.status;
+      failure = status ? `The console refused it (${status}). Load the page again.` : "The console did not answer. Try again.";
+      tick();
+    });
+  document.body.addEventListener("htmx:afterRequest", (event) => {
+    if (small(event) && event.detail.successful) failure = "";
+  });
+
+  const refresh = () => htmx.trigger(document.body, "refresh");
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    tick();
+    refresh();
+  });
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) refresh();
+  });
+
+  const strip = document.querySelector("[data-strip]");
+  strip?.addEventListener("toggle", () => {
+    strip.querySelector("input[name=show]").disabled = !strip.open;
+    if (strip.open) refresh();
+  });
+  const drops = () => document.querySelectorAll("details.drop[open]");
+  document.addEventListener("click", (event) => {
+    for (const drop of drops()) if (!drop.contains(event.target)) drop.open = false;
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape")
+      for (const drop of drops()) {
+        if (drop.contains(document.activeElement)) drop.querySelector("summary").focus();
+        drop.open = false;
+      }
+  });
+
+  tellNews();
+  tick();
+  setInterval(tick, 500);
+})();

@@ -1,0 +1,133 @@
+"""`manage.py add_user`, as an operator runs it."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from killswitch.accounts.models import Role, User
+from killswitch.alarms.models import Alarm
+from killswitch.audit.models import AuditEvent
+from tests.accounts.people import PASSWORD, events
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+
+@pytest.fixture(autouse=True)
+def _password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KILLSWITCH_PASSWORD", PASSWORD)
+
+
+def _add(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("add_user", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def _type(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.delenv("KILLSWITCH_PASSWORD")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_person_is_added_recorded_and_announced(role: Role) -> None:
+    said = _add("Olga", "--role", role.lower(), "--full-name", "Olga Ray")
+    assert said == f"Olga Ray (olga) may sign in now, as {role.label.lower()}.\n"
+    person = User.objects.get(username="olga")
+    assert person.role == role
+    assert person.check_password(PASSWORD)
+    (event,) = events("PERSON_ADDED")
+    assert event.actor.startswith("os:")
+    assert event.role == "OPERATING_SYSTEM"
+    assert json.loads(event.data)["changes"]["role"] == [None, role]
+    assert PASSWORD not in event.data
+    alarm = Alarm.objects.get()
+    assert alarm.title == f"Olga Ray (olga) was given the role {role.label}"
+    assert len(events("ALARM_RAISED")) == 1
+
+
+def test_the_password_may_come_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    _type(monkeypatch, "from a pipe, all of it \r\nsecond line\n")
+    _add("olga", "--role", "compliance")
+    assert User.objects.get().check_password("from a pipe, all of it ")
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "words"),
+    [
+        ("olga", "short", "too short"),
+        ("olga", "password1234", "too common"),
+        ("olga-the-officer", "olga-the-officer", "similar"),
+        ("olga", "", "no password"),
+        ("olga", "pass\x00word of some length", "control characters"),
+        ("olga", "pass\udce9word of some length", "UTF-8"),
+        ("", PASSWORD, "blank"),
+        ("two words", PASSWORD, "letters from a to z"),
+        ("\u043elga", PASSWORD, "letters from a to z"),
+        ("x" * 61, PASSWORD, "at most 60"),
+    ],
+)
+def test_what_is_refused_is_said_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, name: str, password: str, words: str
+) -> None:
+    _type(monkeypatch, password)
+    with pytest.raises(CommandError, match=words) as refused:
+        _add(name, "--role", "compliance")
+    assert refused.value.returncode == 2
+    assert not User.objects.exists()
+    assert not AuditEvent.objects.exists()
+    assert not Alarm.objects.exists()
+
+
+def test_a_name_that_somebody_has_is_refused_in_any_case() -> None:
+    _add("olga", "--role", "compliance")
+    with pytest.raises(CommandError, match="already exists"):
+        _add("OLGA", "--role", "administrator")
+    assert User.objects.get().role == Role.COMPLIANCE
+    assert len(events("PERSON_ADDED")) == 1
+
+
+def test_a_full_name_with_control_characters_is_refused() -> None:
+    for name in ("Olga\x1b[2J", "Olga\u202eyaR", "Olga\udcff"):
+        with pytest.raises(CommandError, match="control characters"):
+            _add("olga", "--role", "compliance", "--full-name", name)
+
+
+@pytest.mark.parametrize("arguments", [["olga"], ["olga", "--role", "king"], []])
+def test_a_wrong_command_line_exits_with_two(arguments: list[str]) -> None:
+    environment: dict[str, Any] = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+    run = subprocess.run(
+        [sys.executable, "manage.py", "add_user", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+
+
+def test_without_tables_it_says_what_to_do_and_exits_with_two(tmp_path: Any) -> None:
+    environment = os.environ | {
+        "KILLSWITCH_HOME": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "killswitch.settings",
+        "KILLSWITCH_PASSWORD": PASSWORD,
+    }
+    environment.pop("DATABASE_URL", None)
+    run = subprocess.run(
+        [sys.executable, "manage.py", "add_user", "olga", "--role", "compliance"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert run.returncode == 2
+    assert "manage.py migrate" in run.stderr
+    assert "Traceback" not in run.stderr

@@ -1,0 +1,236 @@
+"""Administrators and people: what they can change, what they cannot, and what it leaves behind."""
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test import Client
+
+from killswitch.accounts.models import Role, User
+from killswitch.accounts.people import keep_an_administrator
+from killswitch.alarms.models import Alarm
+from killswitch.audit.models import AuditEvent
+from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.both_databases,
+    pytest.mark.usefixtures("limits"),
+]
+PEOPLE = "/admin/accounts/user/"
+FRESH = "a much better one 7"
+CHANGES = {"PERSON_ADDED", "PERSON_CHANGED", "ROLE_CHANGED", "PASSWORD_CHANGED"}
+
+
+@pytest.fixture
+def adam() -> Client:
+    return signed_in(Role.ADMINISTRATOR)
+
+
+def _change(client: Client, person: User, **fields: Any) -> Any:
+    """Send the person's form as the page shows it, with some fields changed."""
+    shown = {"full_name": person.full_name, "role": person.role, "is_active": "on"}
+    sent = {name: value for name, value in (shown | fields).items() if value is not None}
+    return client.post(f"{PEOPLE}{person.pk}/change/", sent)
+
+
+def _data(event: AuditEvent) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(event.data)
+    return data
+
+
+def test_a_person_is_added_and_can_sign_in(adam: Client) -> None:
+    sent = {"username": "Nora", "full_name": "Nora Lind", "role": "COMPLIANCE"}
+    answer = adam.post(f"{PEOPLE}add/", sent | {"password1": PASSWORD, "password2": PASSWORD})
+    assert answer.status_code == 302
+    assert sign_in(Client(), "nora").status_code == 302
+    (event,) = events("PERSON_ADDED")
+    assert (event.actor, event.role) == ("Adam West (adam)", "ADMINISTRATOR")
+    assert _data(event)["person"] == "Nora Lind (nora)"
+    assert _data(event)["changes"]["role"] == [None, "COMPLIANCE"]
+    assert _data(event)["address"] == "127.0.0.1"
+    assert Alarm.objects.get().title == "Nora Lind (nora) was given the role Compliance"
+    assert not any(PASSWORD in one.data for one in AuditEvent.objects.all())
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"password2": "another one 123"},
+        {"password1": "short", "password2": "short"},
+        {"password1": "", "password2": ""},
+        {
+            "password1": "nora-lind-nora",
+            "password2": "nora-lind-nora",
+            "username": "nora-lind-nora",
+        },
+        {"username": "nora lind"},
+        {"username": "ADAM"},
+        {"role": "KING"},
+        {"role": ""},
+        {"full_name": "Nora\x07"},
+    ],
+    ids=str,
+)
+def test_a_person_that_is_not_right_is_refused(adam: Client, wrong: dict[str, str]) -> None:
+    right = {"username": "nora", "role": "COMPLIANCE"}
+    right |= {"password1": PASSWORD, "password2": PASSWORD}
+    page = adam.post(f"{PEOPLE}add/", right | wrong)
+    assert page.status_code == 200
+    assert b"errorlist" in page.content
+    assert User.objects.count() == 1
+    assert events(*CHANGES) == []
+
+
+def test_a_new_role_ends_sessions_and_raises_an_alarm(adam: Client) -> None:
+    browser = signed_in(Role.COMPLIANCE)
+    carol = User.objects.get(username="carol")
+    assert _change(adam, carol, role="RISK_OFFICER").status_code == 302
+    assert browser.get("/accounts/password/change/").status_code == 302
+    (event,) = events(*CHANGES)
+    assert event.kind == "ROLE_CHANGED"
+    assert _data(event)["changes"] == {"role": ["COMPLIANCE", "RISK_OFFICER"]}
+    alarm = Alarm.objects.get()
+    assert alarm.title == "Carol Dean (carol) was given the role Risk officer"
+    assert alarm.detail == "By Adam West (adam)."
+    _change(adam, User.objects.get(pk=carol.pk), role="COMPLIANCE")
+    assert browser.get("/accounts/password/change/").status_code == 302
+    assert Alarm.objects.count() == 2
+
+
+def test_a_new_password_ends_sessions_and_raises_an_alarm(adam: Client) -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    rita = User.objects.get(username="rita")
+    assert _change(adam, rita, password1=FRESH, password2=FRESH).status_code == 302
+    assert browser.get("/accounts/password/change/").status_code == 302
+    assert sign_in(Client(), "rita", FRESH).status_code == 302
+    (event,) = events(*CHANGES)
+    assert (event.kind, event.actor) == ("PASSWORD_CHANGED", "Adam West (adam)")
+    assert FRESH not in event.data
+    assert Alarm.objects.get().title == "Rita Moss (rita) was given a new password"
+
+
+def test_switching_off_and_on_is_recorded_and_only_on_is_an_alarm(adam: Client) -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    rita = User.objects.get(username="rita")
+    _change(adam, rita, is_active=None, full_name="Rita M")
+    assert browser.get("/accounts/password/change/").status_code == 302
+    assert not Alarm.objects.exists()
+    _change(adam, User.objects.get(pk=rita.pk))
+    assert Alarm.objects.get().title.endswith("may sign in again")
+    first, second = events(*CHANGES)
+    assert _data(first)["changes"] == {
+        "full_name": ["Rita Moss", "Rita M"],
+        "is_active": [True, False],
+    }
+    assert _data(second)["changes"]["is_active"] == [False, True]
+
+
+def test_saving_without_a_change_leaves_no_event(adam: Client) -> None:
+    assert _change(adam, make(Role.RISK_OFFICER)).status_code == 302
+    assert events(*CHANGES) == []
+
+
+def test_nobody_changes_their_own_role_or_password_or_switches_themselves_off(
+    adam: Client,
+) -> None:
+    make(Role.ADMINISTRATOR, username="eve")
+    me = User.objects.get(username="adam")
+    sent = {"role": "RISK_OFFICER", "is_active": None, "password1": FRESH, "password2": FRESH}
+    assert _change(adam, me, full_name="Adam W", **sent).status_code == 302
+    after = User.objects.get(username="adam")
+    assert (after.role, after.is_active, after.full_name) == ("ADMINISTRATOR", True, "Adam W")
+    assert after.check_password(PASSWORD)
+    assert [event.kind for event in events(*CHANGES)] == ["PERSON_CHANGED"]
+
+
+def test_a_name_to_sign_in_with_stays(adam: Client) -> None:
+    rita = make(Role.RISK_OFFICER)
+    _change(adam, rita, username="somebody-else")
+    assert User.objects.get(pk=rita.pk).username == "rita"
+
+
+def test_nobody_is_deleted_and_nothing_is_done_to_many_at_once(adam: Client) -> None:
+    rita = make(Role.RISK_OFFICER)
+    for path in (f"{PEOPLE}{rita.pk}/delete/", f"{PEOPLE}{rita.pk}/history/"):
+        assert adam.post(path, {"post": "yes"}).status_code in {302, 404}
+    action = {"action": "delete_selected", "_selected_action": [str(rita.pk)], "post": "yes"}
+    adam.post(PEOPLE, action)
+    assert User.objects.filter(pk=rita.pk).exists()
+    page = adam.get(f"{PEOPLE}{rita.pk}/change/").content
+    assert b"deletelink" not in page
+    assert b"historylink" not in page
+
+
+def test_two_administrators_who_demote_each_other_at_once_leave_one(
+    transactional_db: None,
+) -> None:
+    adam, eve = signed_in(Role.ADMINISTRATOR), signed_in(Role.ADMINISTRATOR, username="eve")
+    me, her = User.objects.get(username="adam"), User.objects.get(username="eve")
+    for _ in range(5):
+        _at_once(
+            lambda: _change(adam, her, role="COMPLIANCE"),
+            lambda: _change(eve, me, role="COMPLIANCE"),
+        )
+        left = list(User.objects.filter(role=Role.ADMINISTRATOR))
+        assert len(left) == 1
+        User.objects.update(role=Role.ADMINISTRATOR, epoch=0)
+
+
+def test_the_last_administrator_stays_one(adam: Client) -> None:
+    eve = make(Role.ADMINISTRATOR, username="eve")
+    assert _change(adam, eve, role="COMPLIANCE").status_code == 302
+    # As if both had begun while the other still was an administrator.
+    User.objects.filter(username="adam").update(is_demo=True)
+    User.objects.filter(pk=eve.pk).update(role=Role.ADMINISTRATOR)
+    eve.role = Role.COMPLIANCE
+    with pytest.raises(ValidationError, match="last administrator"):
+        keep_an_administrator(eve)
+
+
+def test_only_people_and_exchanges_are_shown(adam: Client) -> None:
+    page = adam.get("/admin/").content.decode()
+    assert PEOPLE in page
+    assert "/admin/exchanges/exchange/" in page
+    for path in ("/admin/auth/group/", "/admin/account/emailaddress/", "/admin/login/"):
+        assert path not in page
+        assert adam.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/admin/", PEOPLE, f"{PEOPLE}add/", "/admin/exchanges/exchange/add/", "me"]
+)
+def test_the_admin_pages_need_nothing_inline(adam: Client, path: str) -> None:
+    me = User.objects.get(username="adam")
+    page = adam.get(path if path != "me" else f"{PEOPLE}{me.pk}/change/")
+    assert page.status_code == 200
+    html = page.content.decode()
+    assert "<style" not in html
+    assert " style=" not in html
+    assert " onclick=" not in html
+    assert all(" src=" in tag.split(">")[0] for tag in html.split("<script")[1:])
+    assert "script-src 'self'" in page["Content-Security-Policy"]
+    assert "/accounts/logout/" in html
+
+
+def _at_once(*actions: Callable[[], Any]) -> None:
+    barrier = threading.Barrier(len(actions))
+
+    def run(action: Callable[[], Any]) -> None:
+        barrier.wait()
+        try:
+            action()
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(action,)) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

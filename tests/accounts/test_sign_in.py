@@ -1,0 +1,231 @@
+"""Signing in and out: who can, what it leaves in the log, and what too many tries lead to."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+
+from killswitch.accounts.models import Role, User
+from killswitch.audit.models import AuditEvent
+from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.both_databases,
+    pytest.mark.usefixtures("limits"),
+]
+WRONG = "not the password"
+
+
+def _data(event: AuditEvent) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(event.data)
+    return data
+
+
+def test_signing_in_and_out_is_recorded_with_address_and_browser() -> None:
+    make(Role.RISK_OFFICER)
+    browser = Client(REMOTE_ADDR="192.0.2.7", headers={"User-Agent": "Firefox\x00 on a desk"})
+    assert sign_in(browser, "rita").status_code == 302
+    browser.post("/accounts/logout/")
+    signed_in_event, signed_out_event = events("SIGNED_IN", "SIGNED_OUT")
+    for event in (signed_in_event, signed_out_event):
+        assert (event.actor, event.role) == ("Rita Moss (rita)", "RISK_OFFICER")
+        assert _data(event) == {"address": "192.0.2.7", "user_agent": "Firefox� on a desk"}
+    assert browser.get("/poll/").status_code == 302
+
+
+def test_the_case_of_the_name_does_not_matter() -> None:
+    make(Role.RISK_OFFICER)
+    assert sign_in(Client(), " RITA ").status_code == 302
+
+
+def test_a_wrong_password_says_so_in_words_and_is_recorded_without_it() -> None:
+    make(Role.RISK_OFFICER)
+    page = sign_in(Client(), "rita", WRONG)
+    assert page.status_code == 200
+    assert b"do not belong together" in page.content  # type: ignore[attr-defined]
+    (event,) = events("SIGN_IN_FAILED")
+    assert event.actor == "anonymous"
+    assert _data(event) | {"user_agent": ""} == {
+        "username": "rita",
+        "why": "wrong password",
+        "address": "127.0.0.1",
+        "user_agent": "",
+        "count": 1,
+    }
+
+
+def test_a_password_typed_as_the_name_never_reaches_the_log() -> None:
+    make(Role.RISK_OFFICER)
+    sign_in(Client(), PASSWORD, "rita")
+    (event,) = events("SIGN_IN_FAILED")
+    assert _data(event)["why"] == "no such person"
+    assert not any(PASSWORD in event.data for event in AuditEvent.objects.all())
+
+
+def test_ten_failures_from_one_address_are_two_events_and_another_person_is_a_third() -> None:
+    make(Role.RISK_OFFICER)
+    make(Role.COMPLIANCE)
+    for _ in range(9):
+        sign_in(Client(), "rita", WRONG)
+    sign_in(Client(), "carol", WRONG)
+    assert [(_data(e)["username"], _data(e)["count"]) for e in events("SIGN_IN_FAILED")] == [
+        ("rita", 1),
+        ("carol", 1),
+    ]
+
+
+def test_too_many_failures_get_a_clear_page_and_lock_the_address_but_not_the_name() -> None:
+    make(Role.RISK_OFFICER)
+    attacker = Client(REMOTE_ADDR="192.0.2.66")
+    for _ in range(10):
+        assert sign_in(attacker, "rita", WRONG).status_code == 200
+    refused: Any = sign_in(attacker, "rita")
+    assert refused.status_code == 429
+    assert refused["Retry-After"] == "60"
+    assert b"Wait one minute" in refused.content
+    assert sign_in(Client(REMOTE_ADDR="192.0.2.1"), "rita").status_code == 302
+    assert "too many tries" in [_data(event)["why"] for event in events("SIGN_IN_FAILED")]
+
+
+def test_too_many_sign_ins_of_any_kind_are_refused_and_recorded() -> None:
+    make(Role.RISK_OFFICER)
+    browser = Client()
+    answers = [sign_in(Client(), "rita").status_code for _ in range(31)]
+    assert answers == [302] * 30 + [429]
+    assert [_data(event)["why"] for event in events("SIGN_IN_FAILED")] == ["too many tries"]
+    assert browser.get("/accounts/login/").status_code == 200
+
+
+def test_somebody_switched_off_cannot_sign_in() -> None:
+    make(Role.RISK_OFFICER, is_active=False)
+    assert sign_in(Client(), "rita").status_code == 200
+    (event,) = events("SIGN_IN_FAILED")
+    assert _data(event)["why"] == "switched off"
+
+
+def test_demo_people_sign_in_in_the_demo_only(settings: Any) -> None:
+    make(Role.RISK_OFFICER, is_demo=True)
+    settings.DEMO = True
+    browser = Client()
+    assert sign_in(browser, "rita").status_code == 302
+    assert browser.get("/accounts/password/change/").status_code == 200
+    settings.DEMO = False
+    assert browser.get("/accounts/password/change/").status_code == 302
+    assert sign_in(Client(), "rita").status_code == 200
+    assert _data(events("SIGN_IN_FAILED")[0])["why"] == "demo person"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x" * 500, "nul\x00", "ri\ud800ta".encode("utf-8", "replace")]
+)
+def test_no_name_makes_an_error_page(name: Any) -> None:
+    assert sign_in(Client(), name, WRONG).status_code == 200
+
+
+def test_a_session_has_a_fixed_end_that_use_does_not_move(settings: Any) -> None:
+    settings.SESSION_HOURS = 2
+    browser = signed_in(Role.RISK_OFFICER)
+    end = browser.session.get_expiry_date()
+    assert abs(end - timezone.now() - timedelta(hours=2)) < timedelta(minutes=1)
+    browser.get("/accounts/password/change/")
+    assert browser.session.get_expiry_date() == end
+    assert not browser.session.get_expire_at_browser_close()
+
+
+def test_a_session_that_has_ended_lets_nobody_in() -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    session = browser.session
+    session.set_expiry(timezone.now() - timedelta(seconds=1))
+    session.save()
+    assert browser.get("/accounts/password/change/").status_code == 302
+
+
+@pytest.mark.parametrize("field", ["role", "is_active", "epoch", "password"])
+def test_a_session_ends_when_the_persons_standing_changes(field: str) -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    values = {"role": Role.COMPLIANCE, "is_active": False, "epoch": 1, "password": "other"}
+    User.objects.filter(username="rita").update(**{field: values[field]})
+    answer = browser.get("/accounts/password/change/")
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("/accounts/login/")
+
+
+def test_changing_ones_password_ends_the_other_sessions_and_is_recorded() -> None:
+    here, elsewhere = signed_in(Role.RISK_OFFICER), Client()
+    sign_in(elsewhere, "rita")
+    end = here.session.get_expiry_date()
+    fresh = "a much better one 7"
+    sent = {"oldpassword": PASSWORD, "password1": fresh, "password2": fresh}
+    page = here.post("/accounts/password/change/", sent, follow=True)
+    assert b"Your password is changed" in page.content
+    assert here.session.get_expiry_date() == end
+    assert elsewhere.get("/accounts/password/change/").status_code == 302
+    (event,) = events("PASSWORD_CHANGED")
+    assert event.actor == "Rita Moss (rita)"
+    assert fresh not in event.data
+    assert PASSWORD not in event.data
+    assert sign_in(Client(), "rita", fresh).status_code == 302
+    assert events("ALARM_RAISED") == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (WRONG, "a much better one 7", b"not your current password"),
+        (PASSWORD, "short", b"too short"),
+        (PASSWORD, "password1234", b"too common"),
+    ],
+)
+def test_a_bad_new_password_is_refused_in_words(old: str, new: str, words: bytes) -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    sent = {"oldpassword": old, "password1": new, "password2": new}
+    page = browser.post("/accounts/password/change/", sent)
+    assert words in page.content
+    assert events("PASSWORD_CHANGED") == []
+
+
+@pytest.mark.parametrize(
+    "path", ["signup", "email", "password/reset", "password/set", "inactive", "reauthenticate"]
+)
+def test_what_else_allauth_offers_does_not_exist(path: str) -> None:
+    assert Client().get(f"/accounts/{path}/").status_code == 404
+
+
+def test_nothing_can_lead_to_signing_up() -> None:
+    with pytest.raises(NoReverseMatch):
+        reverse("account_signup")
+    assert b"ign up" not in Client().get("/accounts/login/").content
+
+
+def test_sign_out_asks_first_and_needs_a_post() -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    assert browser.get("/accounts/logout/").status_code == 200
+    assert browser.get("/accounts/password/change/").status_code == 200
+    assert browser.post("/accounts/logout/")["Location"] == "/accounts/login/"
+    assert browser.get("/accounts/password/change/").status_code == 302
+
+
+def test_a_sign_in_that_cannot_be_recorded_does_not_happen(monkeypatch: pytest.MonkeyPatch) -> None:
+    make(Role.RISK_OFFICER)
+
+    def full(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("killswitch.accounts.adapter.append", full)
+    browser = Client(raise_request_exception=False)
+    assert sign_in(browser, "rita").status_code == 500
+    assert browser.get("/accounts/password/change/").status_code == 302
+
+
+def test_every_field_of_the_sign_in_page_has_its_label() -> None:
+    page = Client().get("/accounts/login/").content.decode()
+    for name in ("login", "password"):
+        assert f'<label for="id_{name}">' in page
+        assert f'id="id_{name}"' in page
+    assert 'type="password"' in page
+    assert "remember" not in page

@@ -1,0 +1,77 @@
+"""Places to tell: a local HTTP server that notes what it is sent, and can be ill-behaved."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from killswitch.alarms.models import Alarm, Kind
+from killswitch.alarms.services import raise_alarm
+from killswitch.audit import chain
+from killswitch.live.models import next_revision
+
+
+class Sink(ThreadingHTTPServer):
+    """Takes notifications; `status` and `delay` say how it answers, for each path if need be."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.taken: list[tuple[str, dict[str, Any]]] = []
+        self.status: dict[str, int] = {}
+        self.delay: dict[str, float] = {}
+        self.over = threading.Event()
+
+    def url(self, path: str = "/ok") -> str:
+        return f"json://127.0.0.1:{self.server_address[1]}{path}"
+
+    def titles(self, path: str = "/ok") -> list[str]:
+        return [body["title"] for at, body in self.taken if at == path]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Sink
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        path = self.path.rstrip("/")
+        self.server.taken.append((path, body))
+        self.server.over.wait(self.server.delay.get(path, 0))
+        self.send_response(self.server.status.get(path, 200))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Not to standard error."""
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    server = Sink()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def alarm() -> Callable[..., Alarm]:
+    """Raises an alarm as the rooms do it: revision, alarm, event, in one transaction."""
+
+    def make(subject: str = "one", **fields: Any) -> Alarm:
+        with transaction.atomic():
+            given = {"kind": Kind.OUTCOME, "title": f"{subject} is not confirmed", **fields}
+            facts = raise_alarm(subject=subject, revision=next_revision(), **given)
+            chain.append(*facts)
+        return Alarm.objects.get(kind=given["kind"], subject=subject)
+
+    return make

@@ -1,0 +1,184 @@
+"""An alarm is raised once, recorded, and stays until somebody acknowledges it by name."""
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from killswitch.alarms.models import Alarm, Kind, Telling
+from killswitch.alarms.services import acknowledge, raise_alarm
+from killswitch.audit import chain
+from killswitch.audit.chain import Actor
+from killswitch.audit.models import AuditEvent
+from killswitch.audit.models import Kind as Event
+from killswitch.exchanges.models import Exchange
+from killswitch.live.models import current, next_revision
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+OLGA = Actor(name="Olga Ray (olga)", role="Risk officer")
+IVAN = Actor(name="Ivan Poe (ivan)", role="Risk officer")
+Raise = Callable[..., Alarm]
+
+
+def events(kind: Event) -> list[AuditEvent]:
+    return list(AuditEvent.objects.filter(kind=kind).order_by("seq"))
+
+
+def test_an_alarm_and_its_event_are_one_change(alarm: Raise) -> None:
+    raised = alarm("r-1", request_id="r-1", exchange_id="KRAKEN/JOHN", detail="3 are left")
+    assert raised.revision == current()
+    (event,) = events(Event.ALARM_RAISED)
+    assert (event.request_id, event.exchange_id) == ("r-1", "KRAKEN/JOHN")
+    assert json.loads(event.data) == {
+        "alarm": raised.pk,
+        "alarm_kind": "OUTCOME",
+        "subject": "r-1",
+        "title": "r-1 is not confirmed",
+        "detail": "3 are left",
+    }
+
+
+def test_the_same_alarm_is_not_raised_again_even_when_it_was_acknowledged(alarm: Raise) -> None:
+    first = alarm("r-1")
+    acknowledge(alarm_id=first.pk, actor=OLGA)
+    alarm("r-1", title="once more")
+    assert Alarm.objects.get().title == first.title
+    assert len(events(Event.ALARM_RAISED)) == 1
+
+
+def test_another_kind_of_alarm_for_the_same_request_is_its_own(alarm: Raise) -> None:
+    alarm("r-1")
+    alarm("r-1", kind=Kind.STALLED)
+    assert Alarm.objects.unacknowledged().count() == 2
+
+
+def test_every_place_is_to_be_told_and_no_secret_is_stored(alarm: Raise, settings: Any) -> None:
+    settings.ALERT_URLS = ("mailto://me:hunter2@example.org", "slack://T0ken/x/y", "T0kenWithout")
+    raised = alarm()
+    places = list(raised.tellings.values_list("place", flat=True))
+    assert places == ["1: mailto", "2: slack", "3: not a URL"]
+
+
+def test_the_transaction_goes_on_after_an_alarm_that_was_there_already(alarm: Raise) -> None:
+    alarm("r-1")
+    with transaction.atomic():
+        revision = next_revision()
+        assert raise_alarm(kind=Kind.OUTCOME, subject="r-1", title="x", revision=revision) == []
+        Exchange.objects.create(exchange_id="AFTER")
+    assert Exchange.objects.filter(exchange_id="AFTER").exists()
+
+
+def test_many_that_raise_the_same_alarm_at_once_raise_it_once(settings: Any) -> None:
+    settings.ALERT_URLS = ("json://one", "json://two")
+    together, raised, kept = threading.Barrier(6), list[int](), list[bool]()
+
+    def act(number: int) -> None:
+        try:
+            together.wait(10)
+            with transaction.atomic():
+                Exchange.objects.create(exchange_id=f"X{number}")
+                revision = next_revision() if number % 2 else 0
+                facts = raise_alarm(kind=Kind.STALLED, subject="s", title="t", revision=revision)
+                raised.append(len(facts))
+                chain.append(*facts)
+            kept.append(True)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=act, args=[number]) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(raised) == [0, 0, 0, 0, 0, 1]
+    assert (Alarm.objects.count(), Telling.objects.count()) == (1, 2)
+    assert len(events(Event.ALARM_RAISED)) == 1
+    assert (len(kept), Exchange.objects.count()) == (6, 6)
+
+
+def test_an_alarm_outside_a_transaction_is_a_mistake() -> None:
+    with pytest.raises(RuntimeError):
+        raise_alarm(kind=Kind.OUTCOME, subject="s", title="t", revision=0)
+
+
+def test_an_alarm_of_a_change_that_is_rolled_back_never_was(alarm: Raise) -> None:
+    with transaction.atomic():
+        raise_alarm(kind=Kind.PEOPLE, subject="s", title="t", revision=next_revision())
+        transaction.set_rollback(True)
+    assert not Alarm.objects.exists()
+
+
+def test_acknowledging_keeps_the_first_name_and_is_recorded_once(alarm: Raise) -> None:
+    raised = alarm("r-1", request_id="r-1")
+    first = acknowledge(alarm_id=raised.pk, actor=OLGA)
+    again = acknowledge(alarm_id=raised.pk, actor=IVAN)
+    assert again.acknowledged_by == first.acknowledged_by == OLGA.name
+    assert again.acknowledged_at == first.acknowledged_at is not None
+    assert again.revision == current() > raised.revision
+    (event,) = events(Event.ALARM_ACKNOWLEDGED)
+    assert (event.actor, event.role, event.request_id) == (OLGA.name, OLGA.role, "r-1")
+    assert not Alarm.objects.unacknowledged().exists()
+
+
+def test_two_that_acknowledge_at_once_leave_one_name_and_one_event(alarm: Raise) -> None:
+    raised, together = alarm(), threading.Barrier(4)
+    names = list[str]()
+
+    def act(number: int) -> None:
+        try:
+            together.wait(10)
+            names.append(
+                acknowledge(alarm_id=raised.pk, actor=Actor(name=f"p{number}")).acknowledged_by
+            )
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=act, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(set(names)) == 1
+    assert len(names) == 4
+    assert len(events(Event.ALARM_ACKNOWLEDGED)) == 1
+
+
+def test_an_alarm_that_never_was_cannot_be_acknowledged() -> None:
+    for alarm_id in (1, 10**30):
+        with pytest.raises(Alarm.DoesNotExist):
+            acknowledge(alarm_id=alarm_id, actor=OLGA)
+
+
+def test_long_subjects_that_differ_at_their_end_are_different_alarms(alarm: Raise) -> None:
+    with transaction.atomic():
+        for end in "ab":
+            long = "s" * 400 + end
+            facts = raise_alarm(kind=Kind.PEOPLE, subject=long, title="t", revision=0)
+            assert len(facts) == 1
+    assert Alarm.objects.count() == 2
+
+
+@hypothesis_settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.text(st.characters(), max_size=400), st.text(st.characters(), max_size=400))
+def test_no_text_keeps_an_alarm_from_being_raised(subject: str, words: str) -> None:
+    with transaction.atomic():
+        facts = raise_alarm(
+            kind=Kind.OUTCOME,
+            subject=subject,
+            title=words,
+            detail=words,
+            exchange_id=words,
+            revision=0,
+        )
+        chain.append(*facts)
+        assert len(facts) == 1
+        transaction.set_rollback(True)

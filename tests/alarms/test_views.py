@@ -1,0 +1,64 @@
+"""Acknowledging over HTTP: who may, and what the answer looks like."""
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from killswitch.accounts.models import Role, User
+from killswitch.alarms.models import Alarm
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+Raise = Callable[..., Alarm]
+
+
+def signed_in(role: Role) -> Client:
+    user = User.objects.create_user(
+        username=role.value.lower(), password="a long enough one", role=role, full_name="Olga Ray"
+    )
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_htmx_gets_204_and_is_told_to_refresh(alarm: Raise) -> None:
+    raised = alarm()
+    response = signed_in(Role.RISK_OFFICER).post(
+        f"/alarms/{raised.pk}/acknowledge/", headers={"HX-Request": "true"}
+    )
+    assert (response.status_code, response.headers["HX-Trigger"]) == (204, "refresh")
+    raised.refresh_from_db()
+    assert "Olga Ray" in raised.acknowledged_by
+
+
+def test_a_plain_browser_is_led_back_to_the_console(alarm: Raise) -> None:
+    response = signed_in(Role.RISK_OFFICER).post(f"/alarms/{alarm().pk}/acknowledge/")
+    assert (response.status_code, response.headers["Location"]) == (302, "/")
+    assert not Alarm.objects.unacknowledged().exists()
+
+
+@pytest.mark.parametrize("role", [Role.COMPLIANCE, Role.ADMINISTRATOR])
+def test_other_roles_may_not(alarm: Raise, role: Role) -> None:
+    response = signed_in(role).post(f"/alarms/{alarm().pk}/acknowledge/")
+    assert response.status_code == 403
+    assert Alarm.objects.unacknowledged().exists()
+
+
+def test_nobody_acknowledges_without_signing_in(alarm: Raise) -> None:
+    response = Client().post(f"/alarms/{alarm().pk}/acknowledge/")
+    assert response.status_code == 302
+    assert response.headers["Location"].startswith("/accounts/login/")
+    assert Alarm.objects.unacknowledged().exists()
+
+
+def test_looking_at_the_address_acknowledges_nothing(alarm: Raise) -> None:
+    response = signed_in(Role.RISK_OFFICER).get(f"/alarms/{alarm().pk}/acknowledge/")
+    assert response.status_code == 405
+    assert Alarm.objects.unacknowledged().exists()
+
+
+@pytest.mark.parametrize("alarm_id", [1, 10**30])
+def test_an_alarm_that_never_was_is_not_found(alarm_id: int) -> None:
+    response = signed_in(Role.RISK_OFFICER).post(f"/alarms/{alarm_id}/acknowledge/")
+    assert response.status_code == 404

@@ -1,0 +1,227 @@
+"""Processes killed at the worst moments: before the call, after the answer, in a takeover."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from killswitch.cancels import holding
+from killswitch.cancels.holding import Held, Overdue
+from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.states import Status
+from killswitch.exchanges.models import Exchange
+from killswitch.simulator.server import Simulator
+from tests.cancels.conftest import Ask
+from tests.conftest import RedisProcess, wait_for
+from tests.faults.test_processes import final, sent, status_of, worker_consumes
+from tests.stack import ROOT, Stack
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+RECORD_AND_DIE = """
+import os, signal
+import django
+django.setup()
+from killswitch.audit.chain import Actor
+from killswitch.cancels import publishing, services
+from killswitch.exchanges.models import Exchange
+publishing.publish = lambda ids: os.kill(os.getpid(), signal.SIGKILL)
+services.request_cancel_from_command_line(
+    exchanges=list(Exchange.objects.all()), everywhere=True, who=Actor(name="web"), reason=""
+)
+"""
+
+
+def test_a_web_process_killed_right_after_the_commit_loses_nothing(
+    stack: Stack, simulator: Simulator, transactional_db: None
+) -> None:
+    Exchange.objects.create(exchange_id="KRAKEN")
+    simulator.place("KRAKEN", 2)
+    died = subprocess.run(
+        [sys.executable, "-c", RECORD_AND_DIE], env=stack.environment, cwd=ROOT, check=False
+    )
+    assert died.returncode == -signal.SIGKILL
+    request = CancelRequest.objects.get()
+    stack.watchdog()
+    wait_for(final(request), seconds=20)
+    assert status_of(request) == "CONFIRMED"
+
+
+@contextmanager
+def a_port_that_never_accepts() -> Iterator[str]:
+    """Its queue is full, so connecting to it neither succeeds nor fails."""
+    with socket.socket() as listener, contextmanager_of_sockets() as crowd:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+            crowd.append(waiting)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def contextmanager_of_sockets() -> Iterator[list[socket.socket]]:
+    crowd: list[socket.socket] = []
+    try:
+        yield crowd
+    finally:
+        for each in crowd:
+            each.close()
+
+
+def test_a_worker_killed_before_the_call_is_rescued_with_a_call(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    with a_port_that_never_accepts() as deaf:
+        stack.set(EMS_BASE_URL=deaf, EMS_CONNECT_TIMEOUT=20, EMS_TIMEOUT=20, CANCEL_DEADLINE=60)
+        worker = stack.worker()
+        (request,) = ask("KRAKEN")
+        row = CancelRequest.objects.filter(pk=request.pk)
+        wait_for(lambda: row.get().status == "SENDING", seconds=20)
+        worker.kill()
+    simulator.place("KRAKEN", 2)
+    stack.set(EMS_BASE_URL=simulator.url, EMS_TIMEOUT=2)
+    stack.watchdog()
+    wait_for(final(request), seconds=20)
+    assert status_of(request) == "CONFIRMED"
+    assert len(simulator.calls("KRAKEN")) == 1
+
+
+@contextmanager
+def a_log_that_cannot_be_written(request: CancelRequest) -> Iterator[None]:
+    """Another connection keeps what the recording of an attempt needs."""
+    with transaction.atomic():
+        CancelRequest.objects.select_for_update().get(pk=request.pk)
+        yield
+
+
+def test_a_worker_killed_between_the_answer_and_its_record_is_rescued(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    stack.set(CANCEL_DEADLINE=30)
+    worker = worker_consumes(stack, simulator, ask)
+    slow = {"fault": "slow", "seconds": 0.7}
+    simulator.script("KRAKEN", cancel=[slow, "ok"], orders=2)
+    (request,) = ask("KRAKEN")
+    wait_for(sent(simulator, "KRAKEN"), seconds=5)
+    with a_log_that_cannot_be_written(request):
+        # The answer is there after 0.7 s; the worker waits for the log until it dies.
+        time.sleep(1.2)
+        worker.kill()
+        worker.wait()
+    assert not request.attempts.exists()
+    stack.watchdog()
+    wait_for(final(request), seconds=20)
+    assert status_of(request) == "CONFIRMED"
+    assert request.attempts.order_by("number")[0].outcome == "UNKNOWN"
+
+
+def test_a_watchdog_killed_during_a_takeover_is_rescued_by_the_next(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    stack.set(EMS_TIMEOUT=5, CANCEL_DEADLINE=40)
+    simulator.script("KRAKEN", cancel=[{"fault": "silent"}, "ok"], orders=2)
+    (request,) = ask("KRAKEN")
+    first = stack.watchdog()
+    wait_for(sent(simulator, "KRAKEN"), seconds=20)
+    first.kill()
+    stack.watchdog()
+    wait_for(final(request), seconds=25)
+    assert status_of(request) == "CONFIRMED"
+    assert request.attempts.filter(by_dead_holder=True).count() == 1
+
+
+def test_the_first_click_after_a_silently_dropped_connection_is_not_unknown(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    worker_consumes(stack, simulator, ask)
+    assert simulator.forget_connections() > 0
+    idle_since = time.monotonic()
+    wait_for(lambda: time.monotonic() - idle_since > 5.5, seconds=7)
+    simulator.place("KRAKEN", 2)
+    (request,) = ask("KRAKEN")
+    wait_for(final(request), seconds=5)
+    assert status_of(request) == "CONFIRMED"
+    assert [attempt.outcome for attempt in request.attempts.all()] == ["ACKNOWLEDGED"]
+
+
+def test_many_claim_at_once_and_one_gets_it(simulator: Simulator, ask: Ask) -> None:
+    for _ in range(100):
+        (request,) = ask("KRAKEN")
+        claimed = at_once(3, lambda: holding.claim([request.pk]))  # noqa: B023
+        assert [held.id for held in claimed] == [request.pk]
+        holding.forget(claimed[0])
+
+
+def test_many_take_over_at_once_and_one_gets_it(simulator: Simulator, ask: Ask) -> None:
+    for _ in range(30):
+        (request,) = ask("KRAKEN")
+        (held,) = holding.claim([request.pk])
+        row = CancelRequest.objects.get(pk=request.pk)
+        overdue = Overdue(
+            id=row.pk, status=Status(row.status), holder=row.holder, counter=row.counter
+        )
+        taken = at_once(3, lambda: [holding.take_over(overdue)])  # noqa: B023
+        new = [each for each in taken if each]
+        assert len(new) == 1
+        assert request.attempts.get().by_dead_holder
+        for each in (held, *new):
+            holding.forget(each)
+
+
+def at_once(count: int, do: Any) -> list[Held]:
+    """What all the threads got together, when they began at the same instant."""
+    got: list[Held] = []
+    barrier = threading.Barrier(count)
+
+    def one() -> None:
+        barrier.wait()
+        got.extend(do())
+        connection.close()
+
+    threads = [threading.Thread(target=one) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return got
+
+
+def test_the_command_line_and_the_ems_agree_on_many(
+    stack: Stack, simulator: Simulator, ask: Ask
+) -> None:
+    names = ["KRAKEN", "KRAKEN/JOHN", "BITSTAMP/2574"]
+    for name in names:
+        Exchange.objects.create(exchange_id=name)
+        simulator.place(name, 2)
+    simulator.script("BITSTAMP/2574", cancel=[{"fault": "reject", "reason": "INVALID_TYPE"}])
+    stack.watchdog()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "cancel_all", "--all"],
+        env=stack.environment | {"COLUMNS": "80", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    lines = {line["exchange_id"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert {name: line["status"] for name, line in lines.items()} == {
+        "KRAKEN": "CONFIRMED",
+        "KRAKEN/JOHN": "CONFIRMED",
+        "BITSTAMP/2574": "REJECTED",
+    }
+    assert lines["BITSTAMP/2574"]["reject_reason"] == "INVALID_TYPE"
+    assert {call.exchange_id for call in simulator.calls()} == set(names)

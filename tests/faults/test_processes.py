@@ -1,0 +1,304 @@
+"""Workers, watchdogs and Redis die, and every recorded request ends in a true final status."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from killswitch.cancels.models import CancelRequest
+from killswitch.simulator.server import Simulator
+from tests.cancels.conftest import Ask
+from tests.conftest import RedisProcess, wait_for
+from tests.stack import ROOT, Stack
+
+pytestmark = [
+    pytest.mark.both_databases,
+    pytest.mark.django_db(transaction=True),
+]
+
+
+def status_of(request: CancelRequest) -> str:
+    return CancelRequest.objects.values_list("status", flat=True).get(pk=request.pk)
+
+
+def final(*requests: CancelRequest) -> Callable[[], bool]:
+    rows = CancelRequest.objects.filter(pk__in=[request.pk for request in requests])
+    return lambda: all(row.is_final for row in rows.all())
+
+
+def sent(simulator: Simulator, exchange_id: str, count: int = 1) -> Callable[[], bool]:
+    return lambda: len(simulator.calls(exchange_id)) >= count
+
+
+def worker_consumes(stack: Stack, simulator: Simulator, ask: Ask) -> subprocess.Popen[bytes]:
+    """A worker that has shown that it takes from the own_redis."""
+    worker = stack.worker()
+    (request,) = ask("WARM-UP")
+    wait_for(final(request), seconds=20)
+    return worker
+
+
+def test_a_worker_carries_out_what_is_published(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    worker_consumes(stack, simulator, ask)
+    simulator.place("KRAKEN", 3)
+    (request,) = ask("KRAKEN")
+    wait_for(final(request), seconds=5)
+    assert status_of(request) == "CONFIRMED"
+    assert simulator.really_open("KRAKEN") == 0
+
+
+def test_with_every_worker_dead_the_watchdog_sends_within_five_seconds(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    watchdog_lives(stack, ask)
+    simulator.place("KRAKEN", 3)
+    pressed = time.monotonic()
+    (request,) = ask("KRAKEN")
+    wait_for(sent(simulator, "KRAKEN"), seconds=5)
+    assert time.monotonic() - pressed < 5
+    wait_for(final(request), seconds=10)
+    assert status_of(request) == "CONFIRMED"
+
+
+def watchdog_lives(stack: Stack, ask: Ask) -> subprocess.Popen[bytes]:
+    watchdog = stack.watchdog()
+    (request,) = ask("WARM-UP")
+    wait_for(final(request), seconds=20)
+    return watchdog
+
+
+def test_with_redis_gone_the_watchdog_sends_within_three_seconds(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    watchdog_lives(stack, ask)
+    own_redis.kill()
+    simulator.place("KRAKEN", 3)
+    pressed = time.monotonic()
+    (request,) = ask("KRAKEN")
+    wait_for(sent(simulator, "KRAKEN"), seconds=3)
+    assert time.monotonic() - pressed < 3
+    wait_for(final(request), seconds=10)
+    assert status_of(request) == "CONFIRMED"
+
+
+def test_a_silent_redis_delays_neither_the_answer_nor_the_kill(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    watchdog_lives(stack, ask)
+    assert own_redis.process is not None
+    own_redis.process.send_signal(signal.SIGSTOP)
+    try:
+        pressed = time.monotonic()
+        (request,) = ask("KRAKEN")
+        assert time.monotonic() - pressed < 1
+        wait_for(sent(simulator, "KRAKEN"), seconds=3)
+        wait_for(final(request), seconds=10)
+    finally:
+        own_redis.process.send_signal(signal.SIGCONT)
+    assert status_of(request) == "CONFIRMED"
+
+
+def test_a_flushed_redis_forgets_and_the_watchdog_remembers(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    (request,) = ask("KRAKEN")
+    own_redis.kill()
+    own_redis.start()
+    stack.watchdog()
+    wait_for(final(request), seconds=20)
+    assert status_of(request) == "CONFIRMED"
+    assert len(simulator.calls("KRAKEN")) == 1
+
+
+def test_a_worker_killed_in_mid_call_is_rescued_and_its_call_is_not_forgotten(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    stack.set(EMS_TIMEOUT=5, CANCEL_DEADLINE=20)
+    worker = worker_consumes(stack, simulator, ask)
+    simulator.script("KRAKEN", cancel=[{"fault": "silent"}, "ok"], orders=3)
+    (request,) = ask("KRAKEN")
+    wait_for(sent(simulator, "KRAKEN"), seconds=5)
+    worker.kill()
+    stack.watchdog()
+    wait_for(final(request), seconds=25)
+    assert status_of(request) == "CONFIRMED"
+    first, *others = request.attempts.order_by("number")
+    assert (first.outcome, first.by_dead_holder) == ("UNKNOWN", True)
+    assert [attempt.outcome for attempt in others] == ["ACKNOWLEDGED"]
+
+
+def test_killed_in_mid_call_and_refused_to_the_rescuer_is_unknown(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    stack.set(EMS_TIMEOUT=2, CANCEL_DEADLINE=8)
+    worker = worker_consumes(stack, simulator, ask)
+    simulator.script("KRAKEN", cancel=[{"fault": "silent", "repeat": True}], orders=3)
+    (request,) = ask("KRAKEN")
+    wait_for(sent(simulator, "KRAKEN"), seconds=5)
+    worker.kill()
+    simulator.stop()
+    stack.watchdog()
+    wait_for(final(request), seconds=30)
+    assert status_of(request) == "UNKNOWN"
+
+
+def test_a_paused_worker_that_wakes_changes_no_status(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    stack.set(EMS_TIMEOUT=4, CANCEL_DEADLINE=20)
+    worker = worker_consumes(stack, simulator, ask)
+    slow = {"fault": "slow", "seconds": 2}
+    simulator.script("KRAKEN", cancel=[slow, "ok"], orders=3)
+    (request,) = ask("KRAKEN")
+    wait_for(sent(simulator, "KRAKEN"), seconds=5)
+    worker.send_signal(signal.SIGSTOP)
+    stack.watchdog()
+    wait_for(final(request), seconds=25)
+    before = CancelRequest.objects.get(pk=request.pk)
+    worker.send_signal(signal.SIGCONT)
+    late = request.attempts.filter(by_dead_holder=False).exclude(holder=before.holder)
+    wait_for(late.exists, seconds=10)
+    after = CancelRequest.objects.get(pk=request.pk)
+    assert (after.status, after.finished_at, after.holder) == (
+        before.status,
+        before.finished_at,
+        before.holder,
+    )
+
+
+def test_sigterm_hands_over_within_a_second(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    stack.set(CANCEL_DEADLINE=30)
+    worker = worker_consumes(stack, simulator, ask)
+    refusal = {"fault": "reject", "reason": "EXCHANGE_UNREACHABLE", "status": 490}
+    simulator.script("KRAKEN", cancel=[refusal, refusal, refusal, refusal, "ok"], orders=3)
+    (request,) = ask("KRAKEN")
+    wait_for(sent(simulator, "KRAKEN", 2), seconds=10)
+    worker.terminate()
+    row = CancelRequest.objects.filter(pk=request.pk)
+    wait_for(lambda: row.get().holder == "", seconds=1.5)
+    assert worker.wait(timeout=5) == 0
+    stack.watchdog()
+    wait_for(final(request), seconds=20)
+    assert status_of(request) == "CONFIRMED"
+    assert not request.attempts.filter(by_dead_holder=True).exists()
+
+
+def test_an_hour_of_downtime_ends_in_a_post_and_a_read(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    import datetime
+
+    requests = ask("KRAKEN", "BINANCE")
+    simulator.place("KRAKEN", 2)
+    an_hour = datetime.timedelta(hours=1)
+    CancelRequest.objects.filter(pk=requests[0].pk).update(
+        status="SENDING",
+        holder="gone:1:x",
+        first_claimed_at=datetime.datetime.now(datetime.UTC) - an_hour,
+    )
+    stack.watchdog()
+    wait_for(final(*requests), seconds=20)
+    assert [status_of(request) for request in requests] == ["CONFIRMED", "CONFIRMED"]
+    for exchange_id in ("KRAKEN", "BINANCE"):
+        assert simulator.calls(exchange_id)
+        assert simulator.calls(exchange_id, "GET")
+
+
+def test_a_clock_that_jumped_ahead_costs_time_and_not_the_truth(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    import datetime
+
+    (request,) = ask("KRAKEN")
+    tomorrow = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    CancelRequest.objects.filter(pk=request.pk).update(
+        status="SENDING", holder="", first_claimed_at=tomorrow
+    )
+    stack.watchdog()
+    wait_for(final(request), seconds=20)
+    assert status_of(request) == "CONFIRMED"
+
+
+def test_a_healthy_exchange_is_reached_while_a_hundred_and_fifty_are_silent(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    stack.set(EMS_TIMEOUT=8, CANCEL_DEADLINE=10)
+    worker_consumes(stack, simulator, ask)
+    names = [f"SILENT{number}" for number in range(50)]
+    for name in names:
+        simulator.script(name, cancel=[{"fault": "silent", "repeat": True}], orders=1)
+    for _ in range(3):
+        ask(*names)
+    wait_for(lambda: len(simulator.calls()) >= 151, seconds=10)
+    simulator.place("KRAKEN", 2)
+    pressed = time.monotonic()
+    ask("KRAKEN")
+    wait_for(sent(simulator, "KRAKEN"), seconds=1)
+    assert time.monotonic() - pressed < 1
+    assert connections_in_use() < 20
+
+
+def connections_in_use() -> int:
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        return int(cursor.fetchone()[0])
+
+
+def test_the_command_line_carries_out_by_itself_when_nobody_else_does(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    import json
+
+    from killswitch.exchanges.models import Exchange
+
+    Exchange.objects.create(exchange_id="KRAKEN/JOHN")
+    simulator.place("KRAKEN/JOHN", 4)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "cancel_all", "KRAKEN/JOHN", "--reason", "drill"],
+        env=stack.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    printed: dict[str, Any] = json.loads(line)
+    row = CancelRequest.objects.get(uuid=printed["request_id"])
+    assert printed["batch_id"] == str(row.batch.uuid)
+    assert printed["status"] == row.status == "CONFIRMED"
+    assert (printed["open_orders_after"], printed["attempts"]) == (0, 1)
+    (call,) = simulator.calls("KRAKEN/JOHN")
+    assert json.loads(call.body) == {"exchange_id": "KRAKEN/JOHN"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["NOWHERE"], ["KRAKEN", "--all"], ["--all"]], ids=" ".join
+)
+def test_the_command_line_refuses_and_records_nothing(
+    arguments: list[str], stack: Stack, ask: Ask
+) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "cancel_all", *arguments],
+        env=stack.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+    assert not CancelRequest.objects.exists()

@@ -1,0 +1,176 @@
+"""A whole system, started as a person does it: `manage.py up`, its own home and ports."""
+
+import http.client
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import redis
+from django.conf import settings
+
+from tests.conftest import wait_for
+
+MANAGE = str(settings.BASE_DIR / "manage.py")
+NOT_INHERITED = re.compile(r"^(KILLSWITCH_|EMS_|DATABASE_|REDIS_|SECRET_KEY|PORT$|HOST$|ALERT_)")
+# What the command line of each process of the demo contains.
+ROLES = {
+    "redis": "redis-server",
+    "simulator": "manage.py ems_simulator",
+    "web": "-m granian",
+    "worker": "-m celery",
+    "watchdog": "manage.py watchdog",
+    "observer": "manage.py observe",
+}
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Nothing of the tests' own settings reaches the started system."""
+    kept = {name: value for name, value in os.environ.items() if not NOT_INHERITED.match(name)}
+    return kept | {"DJANGO_SETTINGS_MODULE": "killswitch.settings"} | more
+
+
+def free_ports(count: int) -> list[str]:
+    """Different ports that nobody listens on."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [str(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+class System:
+    """One run of `manage.py up` in demo mode."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port, simulator_port = free_ports(2)
+        self.simulator_port = int(simulator_port)
+        self.environment = environment(
+            KILLSWITCH_HOME=str(home), PORT=self.port, SIMULATOR_PORT=simulator_port
+        )
+        self.log = home / "up.txt"
+
+    def __enter__(self) -> "System":
+        self.started_at = time.monotonic()
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, MANAGE, "up"], env=self.environment, stdout=log, stderr=log
+            )
+        self.root = psutil.Process(self.process.pid)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in (*self.descendants(), self.root):
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self.process.wait()
+
+    def wait_until_it_serves(self) -> None:
+        wait_for(lambda: self.process.poll() is not None or self.serves(), seconds=30)
+        assert self.process.poll() is None, self.output()
+        wait_for(lambda: set(ROLES) == set(self.main_processes()), seconds=10)
+
+    def descendants(self) -> list[psutil.Process]:
+        try:
+            return self.root.children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def main_processes(self) -> dict[str, psutil.Process]:
+        """The direct child of `up` for each role; it is there once it has become its program."""
+        try:
+            children = self.root.children()
+        except psutil.NoSuchProcess:
+            return {}
+        lines = {child: command_line(child) for child in children}
+        return {
+            role: child
+            for child, line in lines.items()
+            for role, part in ROLES.items()
+            if part in line
+        }
+
+    def web_workers(self) -> list[psutil.Process]:
+        web = self.main_processes().get("web")
+        return web.children() if web else []
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def serves(self) -> bool:
+        return answers(port=int(self.port), path="/healthz")
+
+    def simulator_serves(self) -> bool:
+        return answers(port=self.simulator_port, path="/v1/orders")
+
+    def redis_serves(self) -> bool:
+        with redis.Redis(unix_socket_path=str(self.home / "redis.sock"), socket_timeout=1) as one:
+            try:
+                return bool(one.ping())
+            except redis.RedisError:
+                return False
+
+    def worker_serves(self) -> bool:
+        """Somebody waits at the queue for the next message."""
+        with redis.Redis(unix_socket_path=str(self.home / "redis.sock"), socket_timeout=1) as one:
+            try:
+                return any(client["cmd"] == "brpop" for client in one.client_list())
+            except redis.RedisError:
+                return False
+
+    def beats(self, kind: str) -> int:
+        """How often a process of this kind has shown that it lives."""
+        rows = self.select("SELECT beats FROM readiness_heart WHERE kind = ?", kind.upper())
+        return int(rows[0][0]) if rows else 0
+
+    def events(self) -> list[tuple[str, str]]:
+        """Kind and data of each event of the audit log."""
+        return self.select("SELECT kind, data FROM audit_auditevent ORDER BY seq")
+
+    def select(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.home / "killswitch.sqlite3")) as database:
+            return list(database.execute(query, values))
+
+    def stop(self, number: int = signal.SIGTERM) -> float:
+        """Send the signal, wait for the end, and return the seconds it took."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(timeout=15)
+        return time.monotonic() - began
+
+
+def answers(*, port: int, path: str) -> bool:
+    """Whether that page is served right now."""
+    visit = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        visit.request("GET", path)
+        return visit.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        visit.close()
+
+
+def command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; a zombie has ended."""
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

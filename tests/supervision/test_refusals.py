@@ -1,0 +1,106 @@
+"""What keeps the system from starting is said in one sentence, and nothing is started."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.supervision.running import MANAGE, environment, free_ports
+
+REAL = {"EMS_BASE_URL": "http://127.0.0.1:9", "SECRET_KEY": "only-for-this-test"}
+
+
+def start(*arguments: str, **more: str) -> str:
+    """Try to start; return the one line on standard error."""
+    done = subprocess.run(
+        [sys.executable, MANAGE, "up", *arguments],
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("name", ["PORT", "SIMULATOR_PORT"])
+@pytest.mark.parametrize("shares", [False, True])
+def test_a_taken_port_is_named(tmp_path: Path, name: str, shares: bool) -> None:
+    port, other = free_ports(2)
+    ports = {"PORT": other, "SIMULATOR_PORT": other, name: port}
+    with socket.socket() as taker:
+        if shares:  # as some servers do, which then answer in turns
+            taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taker.bind(("127.0.0.1", int(port)))
+        taker.listen()
+        said = start(KILLSWITCH_HOME=str(tmp_path), **ports)
+    assert f"{name}: port {port} on 127.0.0.1 is taken" in said
+    assert not (tmp_path / "killswitch.sqlite3").exists()
+
+
+def test_an_address_of_another_machine_cannot_be_listened_on(tmp_path: Path) -> None:
+    assert "Check HOST" in start(KILLSWITCH_HOME=str(tmp_path), HOST="192.0.2.1")
+
+
+def test_a_home_that_cannot_be_made_is_named() -> None:
+    assert "KILLSWITCH_HOME" in start(KILLSWITCH_HOME="/dev/null/home")
+
+
+def test_a_home_too_deep_for_a_socket_is_named(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 90)
+    assert "shorter path" in start(KILLSWITCH_HOME=str(deep), PORT=free_ports(1)[0])
+
+
+def test_an_unreachable_redis_is_named_without_its_password(tmp_path: Path) -> None:
+    port, redis_port = free_ports(2)
+    url = f"redis://:hunter22@127.0.0.1:{redis_port}/0"
+    said = start(KILLSWITCH_HOME=str(tmp_path), PORT=port, REDIS_URL=url, **REAL)
+    assert f"REDIS_URL: the Redis at 127.0.0.1:{redis_port} cannot be reached" in said
+    assert "hunter22" not in said
+
+
+def test_a_redis_that_says_nothing_is_given_up_after_seconds(tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        said = start(KILLSWITCH_HOME=str(tmp_path), PORT=free_ports(1)[0], REDIS_URL=url, **REAL)
+    assert "REDIS_URL" in said
+
+
+def test_an_unreachable_database_is_named_without_its_password(tmp_path: Path) -> None:
+    port, database_port = free_ports(2)
+    url = f"postgresql://somebody:hunter22@127.0.0.1:{database_port}/log"
+    said = start(KILLSWITCH_HOME=str(tmp_path), PORT=port, DATABASE_URL=url, **REAL)
+    assert f"DATABASE_URL: the database log at 127.0.0.1:{database_port} cannot be reached" in said
+    assert "hunter22" not in said
+
+
+def test_a_real_database_without_a_real_ems_is_refused(tmp_path: Path) -> None:
+    said = start(KILLSWITCH_HOME=str(tmp_path), DATABASE_URL="postgresql://127.0.0.1/log")
+    assert "EMS_BASE_URL" in said
+
+
+def test_an_exchange_id_that_cannot_be_one_is_named(tmp_path: Path) -> None:
+    said = start(
+        KILLSWITCH_HOME=str(tmp_path),
+        PORT=free_ports(1)[0],
+        KILLSWITCH_EXCHANGES=f"KRAKEN {'X' * 300}",
+        **REAL,
+    )
+    assert "KILLSWITCH_EXCHANGES" in said
+
+
+def test_an_unknown_program_is_named_with_those_there_are(tmp_path: Path) -> None:
+    said = start("--only", "wep", KILLSWITCH_HOME=str(tmp_path), **REAL)
+    assert "--only wep: the programs are redis, web, worker, watchdog, observer" in said
+
+
+def test_a_program_apart_wants_a_database_that_is_prepared(tmp_path: Path) -> None:
+    said = start("--only", "watchdog", KILLSWITCH_HOME=str(tmp_path), **REAL)
+    assert "run `manage.py prepare` once" in said
