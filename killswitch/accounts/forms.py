@@ -1,11 +1,20 @@
-"""The sign-in form."""
+"""The forms of sign-in and of changing one's password."""
 
 from typing import Any
 
-from allauth.account.forms import LoginForm
+from allauth.account.forms import ChangePasswordForm, LoginForm
+from django import forms
 from django.http import HttpRequest, HttpResponse
 
 from killswitch.accounts.adapter import fix_end
+
+
+class OwnPasswordForm(ChangePasswordForm):  # type: ignore[misc]
+    """allauth's form, labelled once."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _without_placeholders(self)
 
 
 class SignInForm(LoginForm):  # type: ignore[misc]
@@ -14,8 +23,7 @@ class SignInForm(LoginForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields.pop("remember", None)
-        for field in self.fields.values():
-            field.widget.attrs.pop("placeholder", None)  # the labels say it, and stay
+        _without_placeholders(self)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean()
@@ -26,3 +34,8 @@ class SignInForm(LoginForm):  # type: ignore[misc]
         response: HttpResponse = super().login(request, redirect_url=redirect_url)
         fix_end(request)  # again: allauth has just set its own
         return response
+
+
+def _without_placeholders(form: forms.Form) -> None:
+    for field in form.fields.values():
+        field.widget.attrs.pop("placeholder", None)  # the labels say it, and stay

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
 from killswitch.accounts import sign_in_events, way_back
-from killswitch.accounts.forms import SignInForm
+from killswitch.accounts.forms import OwnPasswordForm, SignInForm
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import public, signed_in
 
@@ -45,4 +45,4 @@ class SignInView(LoginView):  # type: ignore[misc]
 
 sign_in = public(SignInView.as_view())
 sign_out = public(LogoutView.as_view())
-change_password = signed_in(PasswordChangeView.as_view())
+change_password = signed_in(PasswordChangeView.as_view(form_class=OwnPasswordForm))

@@ -185,19 +185,23 @@ def send(*, url: str | None, alarm: Alarm, timeout: float = CALL) -> str:
 
 
 def _notify(*, url: str, alarm: Alarm) -> str:
+    try:
+        return _hand_over(url=url, alarm=alarm)
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything, with secrets in it
+        return f"the library failed ({type(error).__name__})"
+
+
+def _hand_over(*, url: str, alarm: Alarm) -> str:
     # Called in turn: the library's own pool of threads would hold up the end of the process.
     teller = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False, app_id="Kill switch"))
     if not teller.add(url):
         return "the URL is not one that can be told"
-    try:
-        told = teller.notify(
-            title=f"[{settings.KILLSWITCH_ENVIRONMENT}] {alarm.title}",
-            body=_body(alarm),
-            notify_type=apprise.NotifyType.FAILURE,
-            body_format=apprise.NotifyFormat.TEXT,
-        )
-    except Exception as error:  # noqa: BLE001 - a plugin may raise anything; its text may hold secrets
-        return f"the library failed ({type(error).__name__})"
+    told = teller.notify(
+        title=f"[{settings.KILLSWITCH_ENVIRONMENT}] {alarm.title}",
+        body=_body(alarm),
+        notify_type=apprise.NotifyType.FAILURE,
+        body_format=apprise.NotifyFormat.TEXT,
+    )
     return "" if told else "refused, or not reachable"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -13,7 +13,7 @@ from killswitch.accounts import origin
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, requires
 from killswitch.cancels import keys, services
-from killswitch.cancels.forms import LARGEST_PK, Reason, Target, confirm
+from killswitch.cancels.forms import Reason, Target, confirm
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.pages import BatchPage, ListPage, RequestPage
 from killswitch.cancels.services import Asked, Press
@@ -61,7 +61,7 @@ def reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
         return _refuse(request, "Only the person who pressed can say why.", status=403)
     except services.AlreadyCompleted:
         return _refuse(request, "The reason was completed before; it is not edited.", status=409)
-    return _back_to(request, "batch", found.uuid)
+    return _to_page_of(found)
 
 
 @requires(Permission.REQUESTS)
@@ -142,7 +142,7 @@ def _ask(request: HttpRequest, target: Target) -> HttpResponse:
 def _asked(request: HttpRequest, target: Target, asked: Asked) -> HttpResponse:
     """202 and the batch; a plain browser is sent to its page instead."""
     if not asked.repeated and not _htmx(request):
-        return _back_to(request, "batch", asked.batch.uuid)
+        return _to_page_of(asked.batch)
     known = current()
     user = _person(request)
     context: dict[str, Any] = {
@@ -185,10 +185,9 @@ def _nothing_here(target: Target) -> str:
     return f"{names} is disabled here, so it cannot be cancelled. Nothing was recorded."
 
 
-def _back_to(request: HttpRequest, name: str, uuid: UUID) -> HttpResponse:
-    answer: HttpResponse = redirect(reverse(name, args=[uuid]))
-    answer.status_code = 303
-    return answer
+def _to_page_of(found: Batch) -> HttpResponse:
+    """303, so that loading the page again does not send the form again."""
+    return HttpResponse(status=303, headers={"Location": reverse("batch", args=[found.uuid])})
 
 
 def _press(request: HttpRequest) -> Press:

@@ -48,7 +48,7 @@ def _base_url() -> str:
     url = settings.EMS_BASE_URL.rstrip("/")
     try:
         parts = urlsplit(url)
-        secret = parts.username or parts.password or parts.query or parts.fragment
+        secret = bool(parts.username or parts.password or parts.query or parts.fragment)
     except ValueError:
         secret = True
     odd = any(sign in url for sign in '"$`\\') or not url

@@ -1,6 +1,7 @@
 """What every page needs: where we are, who looks, and what is wrong. Read only when it is shown."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -10,10 +11,11 @@ from django.utils.functional import SimpleLazyObject
 from killswitch.accounts.permissions import Permission, may
 from killswitch.alarms.models import Alarm
 from killswitch.console.strip import strip
+from killswitch.exchanges.models import Observation
 from killswitch.live.models import current
 
 SHOWN = 3  # alarms in full; a longer list would be clicked away unread
-FOLDED = 97  # alarms behind them
+FOLDED = 20  # alarms behind them; more come up as these are acknowledged
 
 ENVIRONMENTS = {
     "demo": {"css": "demo", "word": "DEMO", "title": "A simulated EMS: nothing here is real."},
@@ -33,6 +35,7 @@ class Alarms:
         self.folded = self.all[SHOWN : SHOWN + FOLDED]
         self.count = len(self.all)
         self.more = self.count - len(self.shown)
+        self.unseen = self.more - len(self.folded)
 
 
 def page(request: HttpRequest) -> dict[str, Any]:
@@ -42,12 +45,18 @@ def page(request: HttpRequest) -> dict[str, Any]:
         # Shown before anything else of the page; a page with live rows reads its own, before them.
         "known": SimpleLazyObject(current),
         "alarms": SimpleLazyObject(Alarms),
+        "newest_look": SimpleLazyObject(newest_look),
         "strip": SimpleLazyObject(strip),
         "may_cancel": SimpleLazyObject(_may(request, Permission.CANCEL)),
         "may_acknowledge": SimpleLazyObject(_may(request, Permission.ACKNOWLEDGE)),
         "may_audit": SimpleLazyObject(_may(request, Permission.AUDIT)),
         "stale_after": max(10, round(settings.OBSERVE_INTERVAL * 4)),
     }
+
+
+def newest_look() -> datetime | None:
+    """When the EMS was last heard of its open orders."""
+    return Observation.objects.filter(id=1).values_list("seen_at", flat=True).first()
 
 
 def environment() -> dict[str, str]:

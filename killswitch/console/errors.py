@@ -24,12 +24,12 @@ SPOKEN = {
 }
 
 
-def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+def bad_request(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001
     """The browser sent something that cannot be understood."""
     return _say(request, HTTPStatus.BAD_REQUEST)
 
 
-def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+def forbidden(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001
     """This role may not."""
     return _say(request, HTTPStatus.FORBIDDEN)
 
@@ -53,7 +53,7 @@ def unavailable(request: HttpRequest) -> HttpResponse:
     return _say(request, HTTPStatus.SERVICE_UNAVAILABLE, lines=by_hand.lines())
 
 
-def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+def csrf_failed(request: HttpRequest, **_: object) -> HttpResponseBase:
     """A page that had grown old. A kill comes back as its filled confirmation, one press away."""
     try:
         match = resolve(request.path_info)
@@ -75,7 +75,7 @@ class SpokenErrors:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         status = response.status_code
-        if status not in SPOKEN or response.streaming or getattr(response, "content", b"x"):
+        if status not in SPOKEN or not isinstance(response, HttpResponse) or response.content:
             return response
         spoken = _say(request, HTTPStatus(status))
         for name in ("Allow", "Retry-After", "HX-Trigger"):

@@ -56,6 +56,7 @@ class Everywhere:
     seen_at: datetime | None
     error: str
     uncovered: Sequence[UncoveredExchange]
+    newest_look: datetime | None
 
     @classmethod
     def of(cls, exchanges: Sequence[Exchange], *, observation: Observation | None) -> Self:
@@ -68,31 +69,34 @@ class Everywhere:
             seen_at=min(times) if times else None,
             error=observation.error if observation else "",
             uncovered=list(UncoveredExchange.objects.all()),
+            newest_look=observation.seen_at if observation else None,
         )
+
+    @property
+    def is_in_newest_look(self) -> bool:
+        """Whether the sum is as old as the newest look, and not older."""
+        return self.seen_at is not None and self.seen_at == self.newest_look
 
 
 def rows(*, changed_since: int | None = None, newest_look: datetime | None) -> list[Row]:
     """Every enabled exchange, in two queries; or only those with something new."""
     newest = CancelRequest.objects.filter(entry=OuterRef("pk")).order_by("-id").values("id")[:1]
     flying = CancelRequest.objects.in_flight().filter(entry=OuterRef("pk"))
-    exchanges = Exchange.objects.enabled().annotate(
-        newest_id=Subquery(newest), flying=Exists(flying)
-    )
+    exchanges = Exchange.objects.enabled()
     if changed_since is not None:
         asked = CancelRequest.objects.filter(revision__gt=changed_since).values("entry")
         exchanges = exchanges.filter(Q(revision__gt=changed_since) | Q(pk__in=asked))
-    found = list(exchanges)
-    last = CancelRequest.objects.select_related("batch").in_bulk(
-        [each.newest_id for each in found if each.newest_id]
-    )
+    found = list(exchanges.annotate(newest_id=Subquery(newest), flying=Exists(flying)))
+    newest_ids = [vars(each)["newest_id"] for each in found]
+    last = CancelRequest.objects.select_related("batch").in_bulk([pk for pk in newest_ids if pk])
     made = [
         Row(
             exchange=each,
-            last=last.get(each.newest_id),
-            in_flight=each.flying,
+            last=last.get(newest_id),
+            in_flight=vars(each)["flying"],
             newest_look=newest_look,
         )
-        for each in found
+        for each, newest_id in zip(found, newest_ids, strict=True)
     ]
     return sorted(made, key=lambda row: row.order)
 

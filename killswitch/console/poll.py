@@ -38,7 +38,9 @@ class Asking:
     newest_look: datetime | None
 
     def render(self, template: str, context: dict[str, Any]) -> str:
-        return render_to_string(template, context, request=self.request)
+        """A part of the page. In a `template`, because rows may not stand outside a table."""
+        part = render_to_string(template, context, request=self.request)
+        return f"<template>{part}</template>"
 
 
 def answer(request: HttpRequest, *, user: User) -> HttpResponse:
@@ -62,7 +64,7 @@ def _parts(asking: Asking, shown: list[str], *, changed: bool) -> Iterator[str]:
     if not changed:
         return
     if Alarm.objects.filter(revision__gt=asking.known).exists():
-        yield asking.render("console/_alarms.html", {})
+        yield asking.render("console/_alarms.html", {"brief": "console" not in shown})
     for thing in shown:
         kind, _, name = thing.partition(":")
         if part := PARTS.get(kind):
@@ -73,7 +75,7 @@ def _console(asking: Asking, _: str) -> Iterator[str]:
     """Changed rows, the rows that are gone, and the panels around them."""
     rows = grid.rows(changed_since=asking.known, newest_look=asking.newest_look)
     for row in rows:
-        yield asking.render("console/_row.html", {"row": row})
+        yield asking.render("console/_row.html", {"row": row, "into": True})
     changed = Exchange.objects.filter(revision__gt=asking.known)
     for gone in changed.filter(enabled=False):
         yield asking.render("console/_gone.html", {"exchange": gone})
@@ -134,11 +136,12 @@ def _known(request: HttpRequest, revision: int) -> int:
     return known if known <= revision else -1
 
 
-def _uuid(text: str) -> UUID | None:
+def _uuid(text: str) -> UUID:
+    """The uuid that a page names; nonsense finds nothing."""
     try:
         return UUID(text)
     except ValueError:
-        return None
+        return UUID(int=0)
 
 
 def _with_facts(

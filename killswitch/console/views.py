@@ -34,6 +34,7 @@ def console(request: HttpRequest) -> HttpResponse:
     by_hand.remember(exchanges)
     context = {
         "known": known,
+        "newest_look": newest_look,
         "rows": rows,
         "attention": sum(row.needs_attention for row in rows),
         "everywhere": grid.Everywhere.of(exchanges, observation=observation),

@@ -3,7 +3,6 @@
 import secrets
 
 import structlog
-from celery import current_app
 from django.conf import settings
 from django.db import connection
 from django.db.models import F, QuerySet
@@ -12,6 +11,7 @@ from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from killswitch.celery import app
 from killswitch.readiness.models import Canary
 
 TASK = "readiness.canary"
@@ -62,7 +62,7 @@ def _publish(nonce: str) -> bool:
     with _connection() as broker:
         if broker.default_channel.client.llen(settings.CELERY_TASK_DEFAULT_QUEUE) >= LONGEST_QUEUE:
             return False
-        current_app.send_task(
+        app.send_task(
             TASK,
             kwargs={"nonce": nonce},
             connection=broker,
@@ -75,7 +75,9 @@ def _publish(nonce: str) -> bool:
 
 def _connection() -> Connection:
     """A connection of its own each time: a kept one might be half open and look alive."""
-    broker: Connection = current_app.connection_for_write(transport_options=SHORT)
+    broker: Connection = app.connection_for_write(
+        settings.CELERY_BROKER_URL, transport_options=SHORT
+    )
     return broker
 
 

@@ -32,7 +32,8 @@ def check(programs: Iterable[str]) -> None:
     if "simulator" in names:
         check_port(name="SIMULATOR_PORT", host="127.0.0.1", port=settings.SIMULATOR_PORT)
     check_database()
-    if not settings.EMBEDDED_REDIS:
+    # Only the worker cannot do without: the others must start even while Redis is down.
+    if "worker" in names and "redis" not in names:
         check_redis()
 
 
@@ -43,6 +44,15 @@ def check_socket_path(path: Path) -> None:
             f"KILLSWITCH_HOME: {path} is longer than the {LONGEST_SOCKET_PATH} bytes that the path"
             " of a socket may have. Name a directory with a shorter path."
         )
+
+
+def check_host() -> None:
+    """The name must mean an address."""
+    try:
+        _resolve(host=settings.HOST, port=settings.PORT)
+    except OSError as error:
+        why = error.strerror or error
+        raise CannotStart(f"HOST={settings.HOST!r} is not an address ({why}).") from None
 
 
 def check_port(*, name: str, host: str, port: int) -> None:

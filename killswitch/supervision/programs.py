@@ -1,5 +1,6 @@
 """The programs that make up the system, and the command line of each."""
 
+import socket
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
@@ -63,7 +64,7 @@ def web() -> Program:
     """Two processes of many threads: a slow sender holds one thread, never the server."""
     options = {
         "--interface": "wsgi",
-        "--host": settings.HOST,
+        "--host": _address(settings.HOST),
         "--port": str(settings.PORT),
         "--http": "1",
         "--workers": "2",
@@ -88,12 +89,17 @@ def worker() -> Program:
     """One short task per press: the threads that talk to the EMS are the worker's own."""
     command = (
         *_module("celery"),
-        # Without Django's checks: a worker must start even where a page would not work.
+        # Without Django's checks: a page that is broken must not stop a kill.
         *("--quiet", "--skip-checks", "-A", "killswitch"),
         *("worker", "-P", "threads", "-c", "8", "-Q", "cancel"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     )
     return Program(name="worker", stage=Stage.PRODUCT, command=command)
+
+
+def _address(host: str) -> str:
+    """The web server takes addresses only, no names such as `localhost`."""
+    return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
 
 
 def _module(name: str) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ STOP_WITHIN = 4.6  # seconds from the signal to the end, of the five that are pr
 
 def run(*, only: Sequence[str] = ()) -> None:
     """Check, prepare, start, and keep running until a signal. Raises `CannotStart`."""
+    preflight.check_host()
     programs = chosen(only)
     names = [program.name for program in programs]
     lock = f"up-{'-'.join(names)}.lock" if only else "up.lock"

@@ -6,7 +6,7 @@
   if (!dialog?.showModal) return; // the links lead to pages that do the same
   const HOLD = 1000; // ms
   let address = "";
-  let opener = "";
+  let opener = null;
   let flying = null; // the form whose press is on its way
 
   function show(id) {
@@ -17,15 +17,16 @@
 
   function ask(href) {
     address = href;
+    htmx.trigger(body, "htmx:abort");
     show("opening");
     htmx.ajax("GET", href, { source: body, target: body, swap: "innerHTML" });
   }
 
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("a[data-ask]");
+    const link = event.target.closest("a.cut, a.big, a[data-ask]");
     if (link && !event.button && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey) {
       event.preventDefault();
-      if (!dialog.contains(link)) opener = link.id;
+      if (!dialog.contains(link)) opener = link;
       ask(link.href);
     } else if (event.target.closest("[data-reopen]")) ask(address);
     else if (event.target.closest("dialog [data-back]")) dialog.close();
@@ -35,8 +36,7 @@
     if (flying) return; // its answer opens the dialog again
     htmx.trigger(body, "htmx:abort");
     body.replaceChildren();
-    // The row may have been drawn anew meanwhile: the opener is found again by its id.
-    if (opener) document.getElementById(opener)?.focus();
+    if (opener?.isConnected) opener.focus();
   });
 
   // A key that is held down must not press whatever has the focus next.
@@ -56,6 +56,7 @@
     for (const each of form.querySelectorAll("[data-no-answer], [data-signed-out]")) each.hidden = true;
     const block = form.querySelector(`[data-${name}]`);
     if (!block) return;
+    if (!form.isConnected) body.replaceChildren(form);
     if (!dialog.open && dialog.contains(form)) dialog.showModal();
     block.hidden = false;
     block.querySelector("button, a")?.focus();
@@ -144,7 +145,7 @@
 
   function finish(button, how, began) {
     stop();
-    button.dataset.held = "";
+    if (how !== "space" && how !== "enter") button.dataset.held = ""; // its click is still to come
     send(button.form, `held ${Math.round(performance.now() - began)} ms, ${how}`);
   }
 
@@ -157,7 +158,7 @@
   function reveal(button) {
     button.form.querySelector("[data-second]").hidden = false;
     button.form.querySelector("[data-hold-says]").textContent =
-      "Nothing was sent. Hold the button for one second, or use the next button: Yes, cancel everywhere.";
+      "Nothing was sent yet. Hold for one second, or press: Yes, cancel everywhere.";
   }
 
   const held = (event) => event.target.closest?.("[data-hold]");

@@ -14,7 +14,7 @@
   const icons = { calm: icon.href, alarm: icon.dataset.alarm };
   let lastGood = Date.now();
   let skew = 0; // the server's clock minus this machine's, in ms
-  let seenAt = 0;
+  let seenAt = Number(root.dataset.seenAt); // the newest look at the EMS
   let sessionEnds = 0;
   let signIn = ""; // set while the session is over
   let failure = ""; // what a press of a small button did not achieve
@@ -48,9 +48,10 @@
 
   function countAges(now) {
     for (const time of document.querySelectorAll("time[data-age]")) {
-      const own = Date.parse(time.dateTime);
-      const age = now - (time.dataset.age === "look" ? Math.max(seenAt, own) : own);
-      if (Number.isNaN(age)) continue;
+      // Without a time of its own a figure is as old as the newest look at the EMS.
+      const at = time.hasAttribute("datetime") ? Date.parse(time.dateTime) : seenAt;
+      if (!at) continue;
+      const age = now - at;
       write(time, ago(age));
       time.closest(".fig")?.classList.toggle("stale", age > staleAfter);
     }

@@ -11,7 +11,6 @@ from django.urls.resolvers import RegexPattern
 
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.permissions import MAY, PUBLIC, SIGNED_IN, Permission, actor, may
-from killswitch.accounts.roles import allows
 from tests.accounts.people import events, make
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -88,7 +87,7 @@ def test_a_role_is_let_in_where_the_table_says_so_and_nowhere_else(
     person = make(role)
     client = Client(raise_request_exception=False)
     client.force_login(person)
-    if allows(person, permission):
+    if permission == SIGNED_IN or permission in MAY[role]:
         response = client.get(path)
         assert response.status_code not in {401, 403}
         assert "/accounts/login/" not in response.headers.get("Location", "")
@@ -117,7 +116,7 @@ def test_a_part_of_a_page_gets_a_status_and_never_a_redirect(path: str, permissi
     assert anonymous.status_code == 401
     assert anonymous["HX-Trigger"] == "session-expired"
     for role in Role:
-        if permission == SIGNED_IN or Permission(permission) in MAY[role]:
+        if permission == SIGNED_IN or permission in MAY[role]:
             continue
         client = Client(headers={"HX-Request": "true"})
         client.force_login(make(role))

@@ -2,15 +2,19 @@
 
 import json
 import threading
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import apprise
 import pytest
 from django.db import transaction
 
 from killswitch.alarms.models import Alarm, Kind
 from killswitch.alarms.services import raise_alarm
+from killswitch.alarms.telling import tell_pending
 from killswitch.audit import chain
 from killswitch.live.models import next_revision
 
@@ -51,6 +55,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Not to standard error."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _plugins_are_loaded() -> None:
+    """The library loads all its plugins at the first use; one of them imports an old module."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'imghdr' is deprecated", DeprecationWarning)
+        assert apprise.Apprise().add("json://127.0.0.1")
+
+
 @pytest.fixture
 def sink() -> Iterator[Sink]:
     server = Sink()
@@ -75,3 +87,16 @@ def alarm() -> Callable[..., Alarm]:
         return Alarm.objects.get(kind=given["kind"], subject=subject)
 
     return make
+
+
+@contextmanager
+def telling() -> Iterator[threading.Thread]:
+    """The watchdog's loop, in a thread that ends with the block."""
+    stop = threading.Event()
+    thread = threading.Thread(target=tell_pending, args=[stop], daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join(5)

@@ -1,7 +1,6 @@
 """Places are told from the outbox: all of them, once, and again only when it did not work."""
 
 import json
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +10,11 @@ from django.db import connection
 
 from killswitch.alarms import telling
 from killswitch.alarms.models import Alarm, Telling
-from killswitch.alarms.telling import LAST_TRY, LEASE, Pending, Teller, pause, send, tell_pending
+from killswitch.alarms.telling import LAST_TRY, LEASE, Pending, Teller, pause, send
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.live.models import current
 from tests.alarms.conftest import Sink
+from tests.alarms.conftest import telling as telling_loop
 from tests.conftest import wait_for
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -202,15 +202,12 @@ def test_the_loop_tells_within_a_second_and_ends_at_once(
     alarm: Raise, sink: Sink, settings: Any
 ) -> None:
     settings.ALERT_URLS = (sink.url(),)
-    stop = threading.Event()
-    thread = threading.Thread(target=tell_pending, args=[stop])
-    thread.start()
-    alarm("r-1")
-    wait_for(lambda: len(told_events()) == 1, seconds=5)
-    began = time.monotonic()
-    stop.set()
-    thread.join(5)
+    with telling_loop() as thread:
+        alarm("r-1")
+        wait_for(lambda: len(told_events()) == 1, seconds=5)
+        began = time.monotonic()
     assert time.monotonic() - began < 1
+    assert not thread.is_alive()
 
 
 def test_the_loop_survives_a_database_that_is_gone_for_a_while(
@@ -230,9 +227,5 @@ def test_the_loop_survives_a_database_that_is_gone_for_a_while(
     monkeypatch.setattr(telling, "_outbox", flaky)
     monkeypatch.setattr(telling, "LOOK", 0.05)
     alarm("r-1")
-    stop = threading.Event()
-    thread = threading.Thread(target=tell_pending, args=[stop])
-    thread.start()
-    wait_for(lambda: len(told_events()) == 1, seconds=5)
-    stop.set()
-    thread.join(5)
+    with telling_loop():
+        wait_for(lambda: len(told_events()) == 1, seconds=5)

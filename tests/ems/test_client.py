@@ -198,6 +198,7 @@ def test_the_key_is_in_no_answer_error_log_or_representation(
     client_for: ClientFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="urllib3")
     echoes = json.dumps(
         {"error": f"bad key {KEY}", "reject_reason": KEY, "traceId": KEY, "rejected_message": KEY}
     ).encode()

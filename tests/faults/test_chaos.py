@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -82,7 +81,8 @@ def run_chaos(
             time.sleep(chaos.dice.uniform(0.2, 1.2))
             chaos.kill_one()
     rows = CancelRequest.objects.filter(pk__in=[request.pk for request in requests])
-    wait_for(lambda: not rows.in_flight().exists(), seconds=60)
+    # From the last kill: a start, the silence that proves a death, and a request's own time.
+    wait_for(lambda: not rows.in_flight().exists(), seconds=5 + 3 + DEADLINE + 10)
     return list(rows)
 
 
@@ -92,9 +92,6 @@ def nothing_is_lost_and_nothing_is_false(
     for request in requests:
         assert simulator.calls(request.exchange_id), f"{request} never reached the EMS"
         assert request.finished_at is not None
-        assert request.first_claimed_at is not None
-        latest = request.first_claimed_at + timedelta(seconds=DEADLINE + 10)
-        assert request.finished_at <= latest, f"{request} was left in flight"
         alarmed = Alarm.objects.filter(kind="OUTCOME", request_id=str(request.uuid)).exists()
         assert alarmed == (request.status != "CONFIRMED")
         # The books only ever empty here, so what is confirmed is empty for good.

@@ -71,12 +71,12 @@ class System:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in (*self.descendants(), self.root):
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
+        self.process.kill()
         self.process.wait()
+        # A test that fails because something was left behind must not leave it behind as well.
+        for process in psutil.process_iter():
+            if belongs_to(process, home=self.home):
+                process.kill()
 
     def wait_until_it_serves(self) -> None:
         wait_for(lambda: self.process.poll() is not None or self.serves(), seconds=30)
@@ -169,6 +169,15 @@ def command_line(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
+
+
+def belongs_to(process: psutil.Process, *, home: Path) -> bool:
+    try:
+        # Redis writes its title over its environment, so its command line must do.
+        named = str(home) in command_line(process)
+        return named or process.environ().get("KILLSWITCH_HOME") == str(home)
+    except psutil.Error:
+        return False
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:

@@ -47,6 +47,10 @@ def test_an_address_of_another_machine_cannot_be_listened_on(tmp_path: Path) -> 
     assert "Check HOST" in start(KILLSWITCH_HOME=str(tmp_path), HOST="192.0.2.1")
 
 
+def test_a_host_that_is_no_address_is_named(tmp_path: Path) -> None:
+    assert "HOST='no such host'" in start(KILLSWITCH_HOME=str(tmp_path), HOST="no such host")
+
+
 def test_a_home_that_cannot_be_made_is_named() -> None:
     assert "KILLSWITCH_HOME" in start(KILLSWITCH_HOME="/dev/null/home")
 

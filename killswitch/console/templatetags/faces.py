@@ -39,12 +39,13 @@ LOOKS = {
     Status.NOT_DELIVERED: ("cut", "bad"),
     Status.UNKNOWN: ("ask", "odd"),
 }
-OUTCOME_WORDS = {
+OUTCOME_WORDS: dict[str, str] = {
     Outcome.ACKNOWLEDGED: "acknowledged by the EMS",
     Outcome.REJECTED: "refused by the EMS",
     Outcome.UNKNOWN: "ended without a usable answer",
     Outcome.NOT_DELIVERED: "not delivered",
 }
+LATE = 3  # seconds from the press until somebody has taken it up
 READY_ICONS = {"READY": "ok", "DEGRADED": "half", "NOT_READY": "no"}
 READY_TONES = {"READY": "good", "DEGRADED": "warn", "NOT_READY": "bad"}
 
@@ -86,6 +87,15 @@ def took(request: CancelRequest) -> str:
     if not request.finished_at:
         return ""
     return duration((request.finished_at - request.batch.asked_at).total_seconds() * 1000)
+
+
+@register.filter
+def lateness(request: CancelRequest) -> str:
+    """How late somebody took it up, when that was late."""
+    if not request.first_claimed_at:
+        return ""
+    waited = (request.first_claimed_at - request.batch.asked_at).total_seconds()
+    return duration(waited * 1000) if waited > LATE else ""
 
 
 @register.filter
@@ -131,6 +141,12 @@ def micro(at: datetime) -> str:
 def machine(at: datetime | None) -> str:
     """For a `datetime` attribute."""
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z" if at else ""
+
+
+@register.filter
+def epoch(at: datetime | None) -> int:
+    """Milliseconds for the page's scripts, 0 for never."""
+    return round(at.timestamp() * 1000) if at else 0
 
 
 @register.filter

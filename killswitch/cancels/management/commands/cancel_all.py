@@ -31,6 +31,9 @@ class Command(BaseCommand):
         " 2 refused and nothing recorded."
     )
 
+    # A fault in a page must not keep this command from cancelling.
+    requires_system_checks = []
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("exchange_id", nargs="*", metavar="EXCHANGE_ID")
         parser.add_argument("--all", action="store_true", help="on every enabled exchange")

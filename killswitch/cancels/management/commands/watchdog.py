@@ -19,6 +19,9 @@ class Command(BaseCommand):
 
     help = "Takes over requests that nobody carries out; needs no broker. Any number may run."
 
+    # A fault in a page must not keep this process from starting.
+    requires_system_checks = []
+
     def handle(self, *_: Any, **__: Any) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: STOP.set())

@@ -1,0 +1,84 @@
+"""A real browser on real pages, with every complaint of its console collected."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from killswitch.accounts.models import Role, User
+from killswitch.exchanges.models import Observation
+from killswitch.live.models import Revision
+from killswitch.readiness.views import READINESS
+from tests.browser import scenes
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    assert executable, "no Chromium on PATH; `apt-get install chromium` provides one"
+    # Playwright's loop runs in this thread; the ORM is used between its calls, never during one.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def olga(transactional_db: None) -> User:
+    """A risk officer. The flush after a test empties the rows that migrations made."""
+    Revision.objects.get_or_create(id=1)
+    Observation.objects.get_or_create(id=1)
+    READINESS.forget()
+    return scenes.person(Role.RISK_OFFICER)
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser's console complained of; empty at the end, unless a test expects it."""
+    return []
+
+
+@pytest.fixture
+def context(browser: Browser, live_server: Any, olga: User) -> Iterator[BrowserContext]:
+    """A window in which Olga has signed in."""
+    made = browser.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900})
+    sign_in(made, olga, live_server.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, complaints: list[str]) -> Iterator[Page]:
+    """A tab that fails its test when anything breaks the content security policy or throws."""
+    tab = context.new_page()
+    watch(tab, complaints)
+    yield tab
+    # Nothing may still be on its way to the server when the database is emptied.
+    tab.goto("about:blank")
+    tab.close()
+    assert complaints == []
+
+
+def sign_in(context: BrowserContext, user: User, url: str) -> None:
+    """Give a window the session of somebody who has signed in."""
+    client = Client()
+    client.force_login(user)
+    cookie = client.cookies[django_settings.SESSION_COOKIE_NAME]
+    context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": url}])
+
+
+def watch(tab: Page, complaints: list[str]) -> None:
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type == "error" else None,
+    )

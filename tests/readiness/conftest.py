@@ -1,0 +1,43 @@
+"""Signs of life as the tests want them, and the broker that the settings are pointed at."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from killswitch.exchanges.models import Observation
+from killswitch.readiness import views
+from killswitch.readiness.hearts import beat
+from killswitch.readiness.models import Canary, Probe, Process
+from tests.conftest import RedisProcess
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered() -> Iterator[None]:
+    views.READINESS.forget()
+    views.METRICS.forget()
+    yield
+
+
+@pytest.fixture
+def broker(own_redis: RedisProcess, settings: Any) -> RedisProcess:
+    """A broker for this test alone."""
+    settings.CELERY_BROKER_URL = f"redis+socket://{own_redis.path}"
+    return own_redis
+
+
+def ago(seconds: float) -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def all_is_well(transactional_db: None) -> None:
+    """Everything that a click depends on has just shown signs of life."""
+    for kind in (Process.WORKER, Process.WATCHDOG, Process.OBSERVER):
+        beat(kind)
+    Probe.objects.create(name="ems", ok=True, milliseconds=12.0, at=ago(0))
+    Canary.objects.create(
+        id=1, nonce="n", sent_at=ago(0.1), published=9, answered=9, answered_at=ago(0)
+    )
+    Observation.objects.update_or_create(id=1, defaults={"seen_at": ago(0), "error": ""})

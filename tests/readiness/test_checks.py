@@ -1,0 +1,157 @@
+"""The word and the sentence: would a click work right now?"""
+
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError
+
+from killswitch.alarms.models import Alarm
+from killswitch.exchanges.models import Observation
+from killswitch.readiness import signs
+from killswitch.readiness.checks import Check, Readiness, Word, judge, look
+from killswitch.readiness.models import Canary, Heart, Probe, Process
+from tests.readiness.conftest import ago
+
+pytestmark = [
+    pytest.mark.both_databases,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("all_is_well"),
+]
+
+HOUR = 3600.0
+
+
+def check(readiness: Readiness, name: str) -> Check:
+    (found,) = [check for check in readiness.checks if check.name == name]
+    return found
+
+
+def stop_beating(*kinds: Process) -> None:
+    Heart.objects.filter(kind__in=kinds).update(beat_at=ago(HOUR))
+
+
+def lose_canaries(error: str = "") -> None:
+    Canary.objects.update(answered_at=ago(HOUR), error=error)
+
+
+def test_all_is_well() -> None:
+    readiness = look()
+    assert (readiness.word, readiness.sentence) == (Word.READY, "A click works now.")
+    assert all(check.ok for check in readiness.checks)
+    assert check(readiness, "database").milliseconds is not None
+    assert check(readiness, "ems").milliseconds == 12
+
+
+@pytest.mark.parametrize("kind", [Process.WATCHDOG, Process.OBSERVER])
+def test_a_watchdog_or_an_observer_is_missed_but_a_click_works(kind: Process) -> None:
+    stop_beating(kind)
+    readiness = look()
+    assert readiness.word is Word.DEGRADED
+    assert kind.label.lower() in readiness.sentence
+
+
+def test_without_workers_the_watchdog_carries_out() -> None:
+    lose_canaries()
+    readiness = look()
+    assert readiness.word is Word.DEGRADED
+    assert "the watchdog carries out" in readiness.sentence
+
+
+def test_without_a_broker_the_watchdog_carries_out() -> None:
+    lose_canaries(error="the broker does not answer (ConnectionError)")
+    readiness = look()
+    assert readiness.word is Word.DEGRADED
+    assert not check(readiness, "broker").ok
+    assert "queue: the broker does not answer" in readiness.sentence
+
+
+def test_with_neither_worker_nor_watchdog_no_click_works() -> None:
+    lose_canaries()
+    stop_beating(Process.WATCHDOG)
+    readiness = look()
+    assert readiness.word is Word.NOT_READY
+    assert check(readiness, "worker").needed
+    assert check(readiness, "watchdog").needed
+
+
+def test_where_nobody_sends_canaries_the_workers_hearts_count() -> None:
+    Canary.objects.all().delete()
+    stop_beating(Process.WATCHDOG)
+    assert look().word is Word.DEGRADED
+    stop_beating(Process.WORKER)
+    assert look().word is Word.NOT_READY
+
+
+@pytest.mark.parametrize("why", ["the key was refused: HTTP 401", "connection refused"])
+def test_an_ems_that_refuses_us_or_is_not_there_makes_it_not_ready(why: str) -> None:
+    Probe.objects.update(ok=False, detail=why)
+    readiness = look()
+    assert readiness.word is Word.NOT_READY
+    assert readiness.sentence == f"A click would not work now: ems: {why}."
+
+
+def test_an_ems_that_nobody_has_asked_for_long_is_not_known_and_not_condemned() -> None:
+    Probe.objects.update(ok=False, at=ago(HOUR))
+    readiness = look()
+    assert readiness.word is Word.DEGRADED
+    assert "nothing is known" in check(readiness, "ems").detail
+
+
+def test_stale_figures_are_told() -> None:
+    Observation.objects.update(seen_at=ago(8))
+    readiness = look()
+    assert readiness.word is Word.DEGRADED
+    assert (check(readiness, "figures").age_seconds or 0) > 7
+
+
+def test_an_unreadable_list_is_told_at_once_with_its_reason() -> None:
+    Observation.objects.update(error="HTTP 500")
+    assert "HTTP 500" in look().sentence
+
+
+@pytest.mark.parametrize("name", ["watchdog", "observer", "worker", "broker", "figures", "ems"])
+def test_a_time_in_the_future_is_never_fresh(name: str) -> None:
+    ahead = ago(-HOUR)
+    Heart.objects.update(beat_at=ahead)
+    Canary.objects.update(sent_at=ahead, answered_at=ahead)
+    Observation.objects.update(seen_at=ahead)
+    Probe.objects.update(at=ahead)
+    found = check(look(), name)
+    assert not found.ok
+    assert found.age_seconds is None
+    assert "clock has jumped" in found.detail
+
+
+def test_open_alarms_are_told_and_change_nothing() -> None:
+    Alarm.objects.create(
+        kind="OUTCOME", subject="s", title="t", raised_at=ago(timedelta(1).seconds)
+    )
+    readiness = look()
+    assert readiness.word is Word.READY
+    assert check(readiness, "alarms").detail == "1 not acknowledged"
+
+
+def test_a_database_that_cannot_be_written_to_makes_it_not_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_kind: Process) -> None:
+        raise DatabaseError("read-only; password=hunter2")
+
+    monkeypatch.setattr(signs, "beat", refuse)
+    readiness = look()
+    assert readiness.word is Word.NOT_READY
+    assert "cannot be written to" in readiness.sentence
+    assert "hunter2" not in str(readiness)
+
+
+def test_nothing_that_ever_happened_is_not_ready() -> None:
+    for model in (Heart, Canary, Probe, Observation):
+        model.objects.all().delete()
+    readiness = look()
+    assert readiness.word is Word.NOT_READY
+    assert [c.name for c in readiness.checks if c.ok] == ["database", "alarms"]
+
+
+def test_a_further_check_counts_like_the_others() -> None:
+    weak = Check(name="chain", label="Log", ok=False, detail="not verified today")
+    assert judge((*look().checks, weak)).word is Word.DEGRADED

@@ -1,0 +1,78 @@
+"""The observer as a process: figures, canaries, one at a time, and a quick end."""
+
+import signal
+import subprocess
+import time
+
+import pytest
+
+from killswitch.exchanges.models import Exchange, Observation
+from killswitch.readiness.hearts import age_here
+from killswitch.readiness.models import Canary, Probe, Process
+from tests.conftest import RedisProcess, wait_for
+from tests.stack import Stack
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(autouse=True)
+def _quick(stack: Stack) -> None:
+    stack.set(OBSERVE_INTERVAL=0.3, EMS_TIMEOUT=10)
+
+
+def observed(exchange_id: str) -> int | None:
+    return Exchange.objects.get(exchange_id=exchange_id).open_orders
+
+
+def end_within(process: "subprocess.Popen[bytes]", *, seconds: float) -> None:
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert time.monotonic() - began < seconds
+
+
+def test_figures_and_canaries_come_and_the_process_ends_within_a_second(
+    stack: Stack, own_redis: RedisProcess
+) -> None:
+    Exchange.objects.create(exchange_id="KRAKEN")
+    stack.simulator.place("KRAKEN", 4)
+    process = stack.manage("observe")
+    wait_for(lambda: observed("KRAKEN") == 4, seconds=30)
+    wait_for(lambda: Canary.objects.filter(published__gt=0).exists(), seconds=10)
+    wait_for(lambda: Probe.objects.filter(name="ems", ok=True).exists(), seconds=5)
+    assert age_here(Process.OBSERVER).within(3)
+    stack.simulator.place("KRAKEN", 1)
+    wait_for(lambda: observed("KRAKEN") == 5, seconds=5)
+    end_within(process, seconds=1.5)
+    assert Observation.objects.get().observer == ""
+
+
+def test_it_ends_within_a_second_while_the_ems_is_silent(stack: Stack) -> None:
+    stack.simulator.script("*", list=[{"fault": "silent", "repeat": True}])
+    process = stack.manage("observe")
+    wait_for(lambda: bool(stack.simulator.calls(method="GET")), seconds=30)
+    end_within(process, seconds=1.5)
+
+
+def test_a_wrong_key_is_noted(stack: Stack) -> None:
+    stack.simulator.script("*", list=[{"fault": "unauthorised", "repeat": True}])
+    stack.manage("observe")
+    wait_for(lambda: Probe.objects.filter(name="ems", ok=False).exists(), seconds=30)
+    assert "the key was refused" in Probe.objects.get(name="ems").detail
+    assert "401" in Observation.objects.get().error
+
+
+def test_a_second_observer_waits_and_takes_over_from_a_killed_one(stack: Stack) -> None:
+    Exchange.objects.create(exchange_id="KRAKEN")
+    first = stack.manage("observe")
+    wait_for(lambda: observed("KRAKEN") == 0, seconds=30)
+    holder = Observation.objects.get().observer
+    stack.manage("observe")
+    wait_for(lambda: stack.log.exists() and age_here(Process.OBSERVER).within(2), seconds=30)
+    first.kill()
+    first.wait()
+    killed_at = time.monotonic()
+    wait_for(lambda: Observation.objects.get().observer != holder, seconds=30)
+    assert time.monotonic() - killed_at < 30
+    stack.simulator.place("KRAKEN", 2)
+    wait_for(lambda: observed("KRAKEN") == 2, seconds=5)

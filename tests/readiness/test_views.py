@@ -1,0 +1,180 @@
+"""What machines ask: is this process there, would a click work, how much is going on."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection, connections
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+
+from killswitch.exchanges.models import Exchange
+from killswitch.readiness import views
+from killswitch.readiness.hearts import beat
+from killswitch.readiness.models import Heart, Process
+from tests.readiness.conftest import ago
+from tests.stack import ROOT, Stack
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+ASK = """
+import sys, time, django
+django.setup()
+from django.test import Client
+client = Client()
+for path in ("/healthz", "/readyz", "/metrics"):
+    began = time.monotonic()
+    response = client.get(path, headers={"host": "127.0.0.1"})
+    print(path, response.status_code, round(time.monotonic() - began, 1), response.content[:200])
+"""
+
+
+@contextmanager
+def locked_database() -> Iterator[None]:
+    """Somebody holds what a write needs, and does not let go."""
+    if connection.vendor == "sqlite":
+        other = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        try:
+            yield
+        finally:
+            other.rollback()
+            other.close()
+        return
+    thread_has_it, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("LOCK TABLE readiness_heart IN ACCESS EXCLUSIVE MODE")
+            thread_has_it.set()
+            release.wait(30)
+            cursor.execute("ROLLBACK")
+        connections.close_all()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert thread_has_it.wait(10)
+    try:
+        yield
+    finally:
+        release.set()
+        thread.join(10)
+
+
+def values(text: str) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_healthz_asks_no_database(django_assert_num_queries: object) -> None:
+    with django_assert_num_queries(0):  # type: ignore[operator]
+        response = Client().get("/healthz")
+    assert (response.status_code, response.content) == (200, b"ok\n")
+
+
+@pytest.mark.usefixtures("all_is_well")
+def test_readyz_says_ready_with_each_check() -> None:
+    response = Client().get("/readyz")
+    assert response.status_code == 200
+    said = response.json()
+    assert said["word"] == "READY"
+    assert {"name", "label", "ok", "needed", "detail", "age_seconds", "milliseconds"} == set(
+        said["checks"][0]
+    )
+    assert "no-store" in response.headers["Cache-Control"]
+
+
+@pytest.mark.usefixtures("all_is_well")
+def test_degraded_is_still_200_and_not_ready_is_503() -> None:
+    Heart.objects.filter(kind=Process.WATCHDOG).update(beat_at=ago(3600))
+    response = Client().get("/readyz")
+    assert (response.status_code, response.json()["word"]) == (200, "DEGRADED")
+    Heart.objects.all().delete()
+    views.READINESS.forget()
+    from killswitch.readiness.models import Canary
+
+    Canary.objects.all().delete()
+    response = Client().get("/readyz")
+    assert (response.status_code, response.json()["word"]) == (503, "NOT_READY")
+
+
+def test_a_hundred_visitors_cause_a_look_or_two() -> None:
+    beat(Process.WEB)
+    before = Heart.objects.get().beats
+    client = Client()
+    began = time.monotonic()
+    for _ in range(100):
+        client.get("/readyz")
+    looks = Heart.objects.get().beats - before
+    assert looks <= time.monotonic() - began + 1
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/metrics"])
+def test_a_locked_database_is_answered_for_within_two_seconds(path: str) -> None:
+    beat(Process.WEB)
+    with locked_database():
+        began = time.monotonic()
+        response = Client().get(path)
+        assert time.monotonic() - began < 2
+    if path == "/readyz":
+        assert response.status_code == 503
+        assert "does not answer in time" in response.json()["sentence"]
+    else:
+        assert values(response.content.decode())["killswitch_readiness", "NOT_READY"] == 1
+
+
+def test_a_database_that_is_not_there_is_answered_for_without_a_traceback(stack: Stack) -> None:
+    stack.set(DATABASE_URL="postgresql://me:hunter2@127.0.0.1:9/x")
+    asked = subprocess.run(
+        [sys.executable, "-c", ASK],
+        cwd=ROOT,
+        env=stack.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    said = {line.split()[0]: line.split()[1:] for line in asked.stdout.splitlines()}
+    assert said["/healthz"][0] == "200"
+    assert said["/readyz"][0] == "503"
+    assert said["/metrics"][0] == "200"
+    assert all(float(words[1]) < 2.5 for words in said.values())
+    assert "hunter2" not in asked.stdout + asked.stderr
+    assert "Traceback" not in asked.stderr
+
+
+@pytest.mark.usefixtures("all_is_well")
+def test_metrics_tell_what_the_database_holds() -> None:
+    Exchange.objects.create(exchange_id="KRAKEN/SECRET-DESK", open_orders=7)
+    response = Client().get("/metrics")
+    assert response.status_code == 200
+    text = response.content.decode()
+    found = values(text)
+    assert found["killswitch_readiness", "READY"] == 1
+    assert found["killswitch_check_ok", "watchdog"] == 1
+    assert found["killswitch_requests", "CONFIRMED"] == 0
+    assert found["killswitch_open_orders",] == 7
+    assert found["killswitch_alarms_open",] == 0
+    assert found["killswitch_requests_in_flight",] == 0
+    assert "SECRET-DESK" not in text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_nothing_can_be_posted(path: str) -> None:
+    assert Client().post(path).status_code == 405
+
+
+def test_readyz_is_json_even_when_nothing_ever_ran() -> None:
+    response = Client().get("/readyz")
+    assert response.status_code == 503
+    assert json.loads(response.content)["word"] == "NOT_READY"
