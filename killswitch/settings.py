@@ -177,8 +177,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = KILLSWITCH_HOME / "static"
-STATIC_ROOT.mkdir(mode=0o700, exist_ok=True)  # empty; without it whitenoise warns at each start
+STATIC_ROOT = None
 # The source of each file, so that no page depends on a collecting step having run.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 300

@@ -10,3 +10,9 @@ from killswitch.supervision import parent
 parent.die_with_server()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "killswitch.settings")
 application = get_wsgi_application()
+
+# Only now: Django must be set up before its models are imported. The first press need not wait
+# for a connection to the queue to be made.
+from killswitch.cancels import publishing  # noqa: E402
+
+publishing.publish([])

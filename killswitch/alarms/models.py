@@ -11,6 +11,7 @@ class Kind(models.TextChoices):
     OUTCOME = "OUTCOME", "A kill did not end confirmed"
     STALLED = "STALLED", "A kill makes no progress"
     PEOPLE = "PEOPLE", "A role or a password was given"
+    EVIDENCE = "EVIDENCE", "The audit log does not verify"
 
 
 class AlarmQuerySet(models.QuerySet["Alarm"]):

@@ -45,6 +45,14 @@ SYSTEM = Actor(name="system")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Head:
+    """The newest event, which stands for all before it; number 0 stands for none."""
+
+    seq: int = 0
+    hash: str = GENESIS
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fact:
     """What is to be appended; its place in the chain is given by `append`."""
 
@@ -68,9 +76,9 @@ def append(*facts: Fact) -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
-    head = AuditEvent.objects.order_by("-seq").values_list("seq", "hash").first() or (0, GENESIS)
+    before = head()
     events: list[AuditEvent] = []
-    seq, previous = head
+    seq, previous = before.seq, before.hash
     for fact in facts:
         seq += 1
         event = _event(fact, seq=seq, previous=previous)
@@ -85,10 +93,20 @@ def record(*facts: Fact) -> None:
         append(*facts)
 
 
+def head() -> Head:
+    """The newest event. Only under the lock of `append` is it still the newest one afterwards."""
+    newest = AuditEvent.objects.order_by("-seq").values_list("seq", "hash").first()
+    return Head(seq=newest[0], hash=newest[1]) if newest else Head()
+
+
 def digest(event: AuditEvent) -> str:
     """SHA-256 over the canonical JSON of every column but the hash itself."""
     columns = {name: getattr(event, name) for name in HASHED}
-    columns["at"] = canonical.instant(event.at)
+    return digest_of(columns | {"at": canonical.instant(event.at)})
+
+
+def digest_of(columns: Mapping[str, Any]) -> str:
+    """The same for columns by their names, `at` being text. Raises `canonical.NotCanonical`."""
     return hashlib.sha256(canonical.encode(columns).encode()).hexdigest()
 
 

@@ -27,6 +27,9 @@ class Kind(models.TextChoices):
     PERSON_CHANGED = "PERSON_CHANGED", "Person changed"
     ROLE_CHANGED = "ROLE_CHANGED", "Role changed"
     PASSWORD_CHANGED = "PASSWORD_CHANGED", "Password changed"
+    GUARDS_PUT_BACK = "GUARDS_PUT_BACK", "Guards of the log put back"
+    EXPORTED = "EXPORTED", "Export begun"
+    EXPORT_COMPLETED = "EXPORT_COMPLETED", "Export completed"
 
 
 class AuditEvent(models.Model):
@@ -88,3 +91,31 @@ class Repetition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.count}"
+
+
+class Verification(models.Model):
+    """What the observer's verification last found: one row, replaced each time.
+
+    `at` is when anything was last verified, `whole_at` when everything was, both by the
+    database's own clock. For the pages only: an auditor verifies again.
+    """
+
+    at = models.DateTimeField()
+    ok = models.BooleanField()
+    head_seq = models.BigIntegerField()
+    head_hash = models.CharField(max_length=64)
+    first_bad_seq = models.BigIntegerField(null=True)
+    reason = models.TextField(blank=True)
+    warnings = models.TextField(blank=True)  # one a line
+    whole_at = models.DateTimeField()
+    whole_seq = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(id=1), name="only_the_last_verification_is_kept"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.head_seq} {'ok' if self.ok else self.reason}"

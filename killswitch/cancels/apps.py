@@ -5,3 +5,9 @@ class CancelsConfig(AppConfig):
     name = "killswitch.cancels"
     label = "cancels"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from killswitch.audit.agreement import add_witness
+        from killswitch.cancels.agreement import disagreements
+
+        add_witness(disagreements)

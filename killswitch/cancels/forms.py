@@ -36,7 +36,7 @@ class Reason:
     @classmethod
     def sent(cls, data: QueryDict) -> Self:
         """What a form, an address or a script says. A form says `reason` twice: list and words."""
-        picked, *more = [text for text in data.getlist("reason") if text] or [""]
+        picked, *more = [text.strip() for text in data.getlist("reason") if text.strip()] or [""]
         first = cls.parse(picked)
         return cls(picked=first.picked, words=" ".join(filter(None, (first.words, *more))))
 

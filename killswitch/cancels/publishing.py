@@ -27,7 +27,10 @@ log = structlog.get_logger(__name__)
 
 
 def publish(ids: Sequence[int]) -> None:
-    """Hand the requests' ids to the publishing thread; never blocks, never raises."""
+    """Hand the requests' ids to the publishing thread; never blocks, never raises.
+
+    No ids at all warm the connection up, so that the first press of a process need not.
+    """
     waiting = _thread_of_this_process()
     try:
         waiting.put_nowait(list(ids))
@@ -65,6 +68,8 @@ def _work(waiting: "queue.Queue[list[int]]") -> None:
 
 def _left_to_the_watchdog(ids: list[int], *, why: str) -> None:
     log.warning("publish_failed", ids=ids, why=why)
+    if not ids:
+        return
     try:
         chain.record(Fact(kind=Kind.PUBLISH_FAILED, data={"requests": ids, "why": why}))
     except DatabaseError:

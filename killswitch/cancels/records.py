@@ -200,11 +200,12 @@ def _words(kept: Attempt) -> dict[str, str]:
 def _attempt_fact(request: CancelRequest, kept: Attempt) -> Fact:
     data = {
         "number": kept.number,
-        "started_at": canonical.instant(kept.started_at) if kept.started_at else None,
+        "started_at": _instant(kept.started_at),
         "finished_at": canonical.instant(kept.finished_at),
         "duration_us": kept.duration_us,
         "http_status": kept.http_status,
         "outcome": str(kept.outcome),
+        "reject_reason": kept.reject_reason,
         "may_have_been_carried_out": kept.may_have_been_carried_out,
         "message": kept.message,
         "rejected_message": kept.rejected_message,
@@ -228,22 +229,29 @@ def _ending(request: CancelRequest, reading: Reading | None) -> dict[str, Any]:
         "message": request.message,
         "rejected_message": request.rejected_message,
         "open_after": request.open_after,
-        "open_after_read_at": (
-            canonical.instant(request.open_after_read_at) if request.open_after_read_at else None
-        ),
+        "open_after_read_at": _instant(request.open_after_read_at),
         "remaining": remaining,
         "holder": request.holder,
+        "first_claimed_at": _instant(request.first_claimed_at),
+        "finished_at": _instant(request.finished_at),
     }
 
 
+def _instant(at: datetime | None) -> str | None:
+    return canonical.instant(at) if at else None
+
+
 def _fact(
-    kind: Kind, request: CancelRequest, data: Mapping[str, Any], reject_reason: str = ""
+    kind: Kind,
+    request: CancelRequest,
+    data: Mapping[str, Any],
+    reject_reason: str | None = None,
 ) -> Fact:
     return Fact(
         kind=kind,
         exchange_id=request.exchange_id,
         request_id=str(request.uuid),
         status=request.status,
-        reject_reason=reject_reason or request.reject_reason,
+        reject_reason=request.reject_reason if reject_reason is None else reject_reason,
         data=data,
     )

@@ -116,7 +116,12 @@ def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:
                     actor=actor(user),
                     exchange_id=request.exchange_id,
                     request_id=str(request.uuid),
-                    data={"batch": str(batch.uuid), "original": batch.reason, "reason": text},
+                    data={
+                        "batch": str(batch.uuid),
+                        "original": batch.reason,
+                        "reason": text,
+                        "completed_at": instant(now),
+                    },
                 )
                 for request in requests
             )

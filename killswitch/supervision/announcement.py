@@ -2,20 +2,25 @@
 
 import http.client
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+
+from killswitch.accounts.services import DemoPerson
 
 LOOK_EVERY = 0.1  # seconds
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
-def text() -> str:
-    """The address, and what is needed to sign in."""
+def text(people: Sequence[DemoPerson]) -> str:
+    """The address, and what is needed to sign in; `people` are the demo's."""
     lines = [f"The kill switch is at {address()} ({settings.KILLSWITCH_ENVIRONMENT})."]
     if settings.DEMO:
-        lines += [f"It cancels at a simulated EMS, {settings.EMS_BASE_URL}. Sign in as:", *_demo()]
+        lines += [f"It cancels at a simulated EMS, {settings.EMS_BASE_URL}. Sign in as:"]
+        lines += [_sign_in(person) for person in people] or [
+            "  (their passwords are in demo-people.txt in KILLSWITCH_HOME)"
+        ]
     elif not get_user_model().objects.filter(is_active=True, is_demo=False).exists():
         lines += [
             "Nobody may sign in yet. Add a person (or compliance, or administrator):",
@@ -59,10 +64,6 @@ def _allowed_host() -> str:
     return names[0] if names else "localhost"
 
 
-def _demo() -> list[str]:
-    from killswitch.accounts.services import ensure_demo_people
-
-    return [
-        f"  {person.username:<8} {person.password}   ({str(person.role).replace('_', ' ').lower()})"
-        for person in ensure_demo_people()
-    ]
+def _sign_in(person: DemoPerson) -> str:
+    role = str(person.role).replace("_", " ").lower()
+    return f"  {person.username:<8} {person.password}   ({role})"

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connection
 
+from killswitch.accounts.services import DemoPerson, ensure_demo_people
 from killswitch.exchanges.registry import Entry, InvalidExchangeId, add_missing
 from killswitch.supervision.preflight import database_name
 from killswitch.supervision.refusal import CannotStart
@@ -16,17 +17,17 @@ ADVISORY_LOCK = 0x70726570  # any constant; every host asks for the same one
 PATIENCE = 60  # seconds, for another host that is migrating
 
 
-def prepare() -> None:
-    """Safe to repeat, and safe on several hosts at once. Raises `CannotStart`."""
+def prepare() -> tuple[DemoPerson, ...]:
+    """Safe to repeat, and safe on several hosts at once. Raises `CannotStart`.
+
+    Returns the demo's people, because looking at their passwords again would take a second.
+    """
     try:
         with one_at_a_time():
             call_command("migrate", interactive=False, verbosity=0)
             call_command("createcachetable", verbosity=0)
             add_missing(entries())
-            if settings.DEMO:
-                from killswitch.accounts.services import ensure_demo_people
-
-                ensure_demo_people()
+            return tuple(ensure_demo_people()) if settings.DEMO else ()
     except InvalidExchangeId as error:
         raise CannotStart(f"KILLSWITCH_EXCHANGES: {error}.") from None
     except DatabaseError as error:

@@ -11,6 +11,7 @@ import structlog
 from django.conf import settings
 from django.db import connections
 
+from killswitch.accounts.services import DemoPerson
 from killswitch.supervision import announcement, keeper, lifetime, preflight, preparation
 from killswitch.supervision.console import Console
 from killswitch.supervision.programs import Program, all_programs
@@ -31,10 +32,9 @@ def run(*, only: Sequence[str] = ()) -> None:
         preflight.check(names)
         if only:
             preflight.check_prepared()
-        else:
-            preparation.prepare()
+        people = () if only else preparation.prepare()
         lifetime.record_start(names)
-        _serve(programs)
+        _serve(programs, people)
 
 
 def chosen(only: Sequence[str]) -> tuple[Program, ...]:
@@ -46,9 +46,9 @@ def chosen(only: Sequence[str]) -> tuple[Program, ...]:
     return tuple(program for program in programs if not only or program.name in only)
 
 
-def _serve(programs: Sequence[Program]) -> None:
+def _serve(programs: Sequence[Program], people: Sequence[DemoPerson]) -> None:
     names = [program.name for program in programs]
-    welcome = announcement.text() if "web" in names else f"Running: {', '.join(names)}."
+    welcome = announcement.text(people) if "web" in names else f"Running: {', '.join(names)}."
     _prepare_environment()
     connections.close_all()  # the children are forked from here
     stop = threading.Event()

@@ -46,7 +46,7 @@
     // Enter in a reason leads to the button; it does not press it.
     if (event.key === "Enter" && event.target.matches("form[data-press] input")) {
       event.preventDefault();
-      event.target.form.querySelector(".go, .cut").focus();
+      event.target.form.querySelector("[data-go]").focus();
     }
   }, true);
 

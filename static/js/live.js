@@ -19,6 +19,7 @@
   let signIn = ""; // set while the session is over
   let failure = ""; // what a press of a small button did not achieve
   let alarms = count();
+  let movedAt = 0; // when alarms last moved up
   const said = new Map();
 
   root.classList.add("js");
@@ -86,8 +87,10 @@
     const byHand = part("by-hand");
     if (byHand) byHand.hidden = !lost || Boolean(signIn);
     const inDialog = document.querySelector("[data-dialog-banner]");
-    inDialog.hidden = !lost;
-    write(inDialog, headline);
+    if (inDialog) {
+      inDialog.hidden = !lost;
+      write(inDialog, headline);
+    }
     document.title = (lost ? "(!) " : alarms ? `(${alarms}) ` : "") + title;
     const wanted = lost || alarms ? icons.alarm : icons.calm;
     if (icon.href !== wanted) icon.href = wanted;
@@ -102,6 +105,7 @@
   function tellNews() {
     const now = count();
     if (now > alarms) announce(document.querySelector("#alarms strong")?.textContent || "A new alarm", true);
+    if (now < alarms) movedAt = performance.now();
     alarms = now;
     for (const element of document.querySelectorAll("[data-say]")) {
       const key = element.closest("[id]").id;
@@ -153,6 +157,11 @@
     } else if (xhr.status === 401) signIn = header(xhr, "X-Sign-In") || part("banner-link").getAttribute("href");
     tick();
   });
+
+  // An alarm that has just moved under the pointer is not acknowledged by a second click.
+  document.addEventListener("click", (event) => {
+    if (event.detail && event.target.closest("#alarms button") && performance.now() - movedAt < 600) event.preventDefault();
+  }, true);
 
   // Small buttons, such as Acknowledge. A press has its own words, in its dialog.
   const small = (event) => !isPoll(event) && !event.detail.elt.closest("dialog, [data-press]");

@@ -1,15 +1,17 @@
 """The whole kill against the simulated EMS: what was scripted, and what is known in the end."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
 
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
-from killswitch.cancels import execution
+from killswitch.cancels import execution, holding, records, watchdog
+from killswitch.cancels.evidence import Verdict
 from killswitch.cancels.models import CancelRequest
-from killswitch.cancels.states import FINAL
+from killswitch.cancels.states import FINAL, Status
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Ask
 from tests.conftest import wait_for
@@ -240,21 +242,66 @@ def test_fifty_exchanges_are_asked_once_each_from_one_message(
     assert all(status in FINAL for status in CancelRequest.objects.values_list("status", flat=True))
 
 
-def test_a_stop_lets_go_and_the_next_holder_finishes(
+def test_a_stop_ends_a_long_pause_and_the_next_holder_finishes(
     simulator: Simulator, ask: Ask, settings: Any
 ) -> None:
-    from killswitch.cancels import holding, watchdog
-
-    settings.CANCEL_DEADLINE = 20
-    simulator.script("KRAKEN", cancel=["acknowledged_only", "ok"], orders=5)
+    settings.CANCEL_DEADLINE = 30
+    wait = {"fault": "too_many", "retry_after": "15"}
+    simulator.script("KRAKEN", cancel=[wait, "ok"], orders=5)
     (request,) = ask("KRAKEN")
     execution.run(ids=[request.pk])
     rows = CancelRequest.objects.filter(id=request.pk)
-    wait_for(lambda: rows.get().status == "VERIFYING", seconds=5)
+    wait_for(lambda: rows.get().attempt_count == 1, seconds=5)
     holding.STOP.set()
-    wait_for(lambda: rows.get().holder == "", seconds=2)
+    wait_for(lambda: rows.get().holder == "", seconds=1)
     holding.STOP.clear()
     watchdog.look_once(watchdog.Watch())
     wait_for(lambda: rows.get().is_final, seconds=15)
     assert rows.get().status == "CONFIRMED"
     assert not request.attempts.filter(by_dead_holder=True).exists()
+
+
+def test_who_lost_the_claim_moves_no_status_and_still_records_the_attempt(
+    simulator: Simulator, ask: Ask
+) -> None:
+    (request,) = ask("KRAKEN")
+    (held,) = holding.claim([request.pk])
+    rows = CancelRequest.objects.filter(id=request.pk)
+    rows.update(holder="somebody:else")
+    answer = execution.ems().cancel_all("KRAKEN")
+    verdict = Verdict(status=Status.REJECTED, sentence="no")
+    for move in (
+        partial(records.verifying, held.id, holder=held.token),
+        partial(records.read, held.id, holder=held.token, next_attempt_at=None),
+        partial(
+            records.finish,
+            held.id,
+            holder=held.token,
+            before=Status.SENDING,
+            verdict=verdict,
+            reading=None,
+        ),
+    ):
+        with pytest.raises(records.Lost), holding.short_transaction():
+            move()
+    with holding.short_transaction():
+        records.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+    after = rows.get()
+    assert (after.status, after.attempt_count, after.message) == ("SENDING", 1, "")
+    assert AuditEvent.objects.filter(kind="ATTEMPT").count() == 1
+    holding.forget(held)
+
+
+def test_a_list_read_before_the_last_post_proves_nothing(
+    simulator: Simulator, ask: Ask, settings: Any
+) -> None:
+    settings.CANCEL_DEADLINE = 5
+    simulator.script(
+        "KRAKEN",
+        cancel=always("acknowledged_only"),
+        list=[*["ok"] * 2, {"fault": "slow", "seconds": 0.2}, "ok", "ok", *LIST_GONE],
+        orders=5,
+    )
+    request = carry_out(ask("KRAKEN"))
+    assert request.attempt_count > 1
+    assert (request.status, request.open_after) == ("UNVERIFIED", None)

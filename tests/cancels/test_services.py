@@ -30,7 +30,12 @@ def kraken() -> Exchange:
 def published(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """What was handed to the publishing thread; the queue itself is tested with real processes."""
     handed: list[list[int]] = []
-    monkeypatch.setattr(publishing, "publish", handed.append)
+
+    def publish(ids: list[int]) -> None:
+        assert not connection.in_atomic_block, "published before it was committed"
+        handed.append(ids)
+
+    monkeypatch.setattr(publishing, "publish", publish)
     return handed
 
 

@@ -7,6 +7,7 @@ import pytest
 from django.db import Error, connection
 
 from killswitch.ems.client import EmsClient
+from killswitch.exchanges import observer as observer_module
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.exchanges.observer import Observer, Seat
 from killswitch.live.models import current
@@ -239,6 +240,17 @@ def test_an_observer_that_leaves_is_followed_at_once() -> None:
     first.release()
     assert second.hold()
     assert not first.hold()
+
+
+def test_a_seat_that_was_taken_since_it_was_looked_at_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    as_it_was = observer_module._holder()
+    first, second = Seat(), Seat()
+    assert first.hold()
+    monkeypatch.setattr(observer_module, "_holder", lambda: as_it_was)
+    assert not second.hold()
+    assert first.fence()
 
 
 def test_of_many_that_reach_for_a_free_seat_one_gets_it() -> None:

@@ -9,6 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from killswitch.audit.models import AuditEvent, Kind
+from killswitch.exchanges import registry
 from killswitch.exchanges.models import Exchange
 from killswitch.exchanges.registry import (
     Entry,
@@ -89,6 +90,16 @@ def test_hosts_that_start_at_once_add_each_exchange_once() -> None:
         thread.join(30)
     assert sorted(added) == ids
     assert sorted(added_events()) == ids
+
+
+def test_a_start_that_another_has_overtaken_adds_and_records_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry, "_missing", sorted)  # as read before the other's commit
+    add_missing([Entry(exchange_id="KRAKEN", name="first")])
+    assert add_missing([Entry(exchange_id="KRAKEN", name="second")]) == ()
+    assert Exchange.objects.get().name == "first"
+    assert added_events() == ["KRAKEN"]
 
 
 @hypothesis_settings(

@@ -1,6 +1,5 @@
 """Signs of life as the tests want them, and the broker that the settings are pointed at."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,10 +13,9 @@ from tests.conftest import RedisProcess
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_remembered() -> Iterator[None]:
+def _nothing_is_remembered() -> None:
     views.READINESS.forget()
     views.METRICS.forget()
-    yield
 
 
 @pytest.fixture

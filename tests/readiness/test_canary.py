@@ -1,6 +1,8 @@
 """The canary goes through a real broker, bounded in time, and back from a real worker."""
 
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,10 +10,11 @@ import pytest
 import redis
 
 from killswitch.readiness import canary
-from killswitch.readiness.models import Canary
+from killswitch.readiness.hearts import age_here
+from killswitch.readiness.models import Canary, Process
 from killswitch.readiness.tasks import answer
 from tests.conftest import RedisProcess, wait_for
-from tests.stack import Stack
+from tests.stack import ROOT, Stack
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -19,9 +22,21 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True
 def queued(broker: RedisProcess) -> int:
     client = redis.Redis(unix_socket_path=str(broker.path))
     try:
-        return int(client.llen("cancel"))  # type: ignore[arg-type]
+        return client.llen("cancel")
     finally:
         client.close()
+
+
+def start_on_another_queue(stack: Stack) -> "subprocess.Popen[bytes]":
+    """A worker that is alive and well, and to which no kill ever comes."""
+    command = [sys.executable, "-m", "celery", "-A", "killswitch", "worker", "-P", "threads"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-Q", "elsewhere"]
+    with stack.log.open("ab") as log:
+        process = subprocess.Popen(
+            [*command, *quiet], cwd=ROOT, env=stack.environment, stdout=log, stderr=log
+        )
+    stack.running.append(process)
+    return process
 
 
 def test_a_canary_is_published_to_the_queue_of_the_kills(broker: RedisProcess) -> None:
@@ -95,9 +110,6 @@ def test_sending_leaves_no_connection_open(broker: RedisProcess) -> None:
 
 
 def test_a_real_worker_answers_and_beats(stack: Stack, broker: RedisProcess) -> None:
-    from killswitch.readiness.hearts import age_here
-    from killswitch.readiness.models import Process
-
     stack.worker()
     wait_for(lambda: age_here(Process.WORKER).within(2), seconds=40)
     canary.send()
@@ -107,10 +119,7 @@ def test_a_real_worker_answers_and_beats(stack: Stack, broker: RedisProcess) -> 
 
 @pytest.mark.faults
 def test_a_worker_that_hears_nothing_ends_itself(stack: Stack, broker: RedisProcess) -> None:
-    from killswitch.readiness.hearts import age_here
-    from killswitch.readiness.models import Process
-
-    deaf = stack.worker(queue="elsewhere")
+    deaf = start_on_another_queue(stack)
     wait_for(lambda: age_here(Process.WORKER).within(2), seconds=40)
     began = time.monotonic()
 

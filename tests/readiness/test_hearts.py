@@ -70,16 +70,16 @@ def test_a_process_that_beats_is_healthy(kind: str) -> None:
     assert "last beat: 0 s ago" in said.getvalue()
 
 
-def test_a_process_that_never_beat_or_beat_elsewhere_or_long_ago_is_not_healthy() -> None:
-    for prepare in (
-        lambda: None,
-        lambda: (beat(Process.WORKER), Heart.objects.update(host="elsewhere")),
-        lambda: (beat(Process.WORKER), Heart.objects.exclude(host=hearts.HOST).delete(), later(11)),
-    ):
-        prepare()
-        with pytest.raises(CommandError) as refused:
-            call_command("healthy", "worker")
-        assert refused.value.returncode == 1
+@pytest.mark.parametrize("which", ["never", "elsewhere", "long ago"])
+def test_a_process_that_does_not_beat_here_and_now_is_not_healthy(which: str) -> None:
+    if which != "never":
+        beat(Process.WORKER)
+    if which == "elsewhere":
+        Heart.objects.update(host="elsewhere")
+    later(11 if which == "long ago" else 0)
+    with pytest.raises(CommandError) as refused:
+        call_command("healthy", "worker")
+    assert refused.value.returncode == 1
 
 
 def test_a_heart_in_the_future_is_not_healthy() -> None:
@@ -94,7 +94,7 @@ def test_a_database_that_is_gone_is_not_healthy(monkeypatch: pytest.MonkeyPatch)
         raise OperationalError("secret://host")
 
     monkeypatch.setattr(hearts, "age_here", gone)
-    with pytest.raises(CommandError, match="^the database does not answer$"):
+    with pytest.raises(CommandError, match="the database does not answer"):
         call_command("healthy", "worker")
 
 

@@ -1,5 +1,6 @@
 """Costly work is done at most once a second, and nobody waits long for it."""
 
+import itertools
 import threading
 import time
 
@@ -34,8 +35,8 @@ def test_many_that_ask_at_once_cause_one_look() -> None:
 
 
 def test_after_a_while_the_work_is_done_anew() -> None:
-    done = list[int]()
-    recent = Recent(lambda: done.append(1) or len(done), otherwise=lambda: -1, keep=0.0)
+    numbers = itertools.count(1)
+    recent = Recent(lambda: next(numbers), otherwise=lambda: -1, keep=0.0)
     assert [recent.get(), recent.get()] == [1, 2]
 
 

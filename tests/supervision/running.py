@@ -62,7 +62,6 @@ class System:
         self.log = home / "up.txt"
 
     def __enter__(self) -> "System":
-        self.started_at = time.monotonic()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, MANAGE, "up"], env=self.environment, stdout=log, stderr=log
@@ -123,13 +122,18 @@ class System:
             except redis.RedisError:
                 return False
 
-    def worker_serves(self) -> bool:
-        """Somebody waits at the queue for the next message."""
+    def waiting_at_the_queue(self) -> set[str]:
+        """Redis's numbers, never used twice, of those who wait for the next message."""
         with redis.Redis(unix_socket_path=str(self.home / "redis.sock"), socket_timeout=1) as one:
             try:
-                return any(client["cmd"] == "brpop" for client in one.client_list())
+                return {client["id"] for client in one.client_list() if client["cmd"] == "brpop"}
             except redis.RedisError:
-                return False
+                return set()
+
+    def processor_seconds(self) -> float:
+        """What all its processes have used until now, on whatever number of busy cores."""
+        times = [process.cpu_times() for process in (self.root, *self.descendants())]
+        return sum(one.user + one.system + one.children_user + one.children_system for one in times)
 
     def beats(self, kind: str) -> int:
         """How often a process of this kind has shown that it lives."""

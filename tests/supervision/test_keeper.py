@@ -78,7 +78,7 @@ def test_what_keeps_dying_is_tried_every_second_for_ever_and_a_stop_takes_under_
     wait_for(lambda: tries() >= 5, seconds=9)
     wait_for(lambda: log.read_text().count("| deaf") >= 2, seconds=5)
     began = time.monotonic()
-    keeping.send_signal(signal.SIGTERM)
+    keeping.send_signal(signal.SIGINT)
     assert keeping.wait(timeout=10) == 0
     assert time.monotonic() - began < 5
     said = log.read_text()

@@ -1,0 +1,65 @@
+"""The guards of the log on SQLite: triggers, compared with the text that SQLite keeps of them.
+
+No trigger can refuse DROP TRIGGER or an edit of the file; those are what verification looks for.
+"""
+
+from typing import Any
+
+from killswitch.audit.chain import GENESIS
+
+TABLE = "audit_auditevent"
+
+# UPDATE and DELETE alone would not do: INSERT OR REPLACE passes both, so that an insert must be
+# the next event, and new.
+TRIGGERS = {
+    "audit_events_are_not_changed": (
+        f"CREATE TRIGGER audit_events_are_not_changed BEFORE UPDATE ON {TABLE}\n"
+        "BEGIN SELECT RAISE(ABORT, 'audit events are never changed'); END"
+    ),
+    "audit_events_are_not_removed": (
+        f"CREATE TRIGGER audit_events_are_not_removed BEFORE DELETE ON {TABLE}\n"
+        "BEGIN SELECT RAISE(ABORT, 'audit events are never removed'); END"
+    ),
+    "audit_events_are_only_appended": (
+        f"CREATE TRIGGER audit_events_are_only_appended BEFORE INSERT ON {TABLE}\n"
+        f"WHEN NEW.seq IS NOT coalesce((SELECT max(seq) FROM {TABLE}), 0) + 1\n"
+        f"OR NEW.previous IS NOT coalesce((SELECT hash FROM {TABLE} ORDER BY seq DESC LIMIT 1),"
+        f" '{GENESIS}')\n"
+        f"OR EXISTS (SELECT 1 FROM {TABLE} WHERE hash = NEW.hash)\n"
+        "BEGIN SELECT RAISE(ABORT, 'audit events are only appended to the head'); END"
+    ),
+}
+
+
+def exists(cursor: Any) -> bool:
+    """Whether there is a table to guard."""
+    cursor.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = %s", [TABLE])
+    return cursor.fetchone() is not None
+
+
+def faults(cursor: Any) -> list[str]:
+    """What is not as it should be, in words; nothing when the guards stand."""
+    cursor.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [TABLE]
+    )
+    found = dict(cursor.fetchall())
+    missing = [f"the guard {name} is missing" for name in TRIGGERS if name not in found]
+    changed = [
+        f"the guard {name} was changed"
+        for name, text in TRIGGERS.items()
+        if name in found and found[name] != text
+    ]
+    foreign = [f"the trigger {name} is not ours" for name in sorted(found.keys() - TRIGGERS)]
+    return missing + changed + foreign
+
+
+def put_up(cursor: Any) -> None:
+    """Create the guards anew. A foreign trigger is left to be found."""
+    for name, text in TRIGGERS.items():
+        cursor.execute(f"DROP TRIGGER IF EXISTS {name}")
+        cursor.execute(text)
+
+
+def warnings(_cursor: Any) -> list[str]:
+    """Weaknesses of the set-up: none are known that another set-up of SQLite would not have."""
+    return []

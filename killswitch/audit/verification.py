@@ -1,0 +1,84 @@
+"""Verifies the log: the chain, the guards, the checkpoints, and the working tables beside it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.db import connection
+
+from killswitch.audit import agreement, guards, kept_heads, walking
+from killswitch.audit.chain import Head
+from killswitch.audit.findings import CouldNotCheck, Fault, Finding, Progress, Verdict, nobody
+from killswitch.audit.models import AuditEvent
+
+MOST_REQUESTS = 10_000  # that an incremental verification compares; the whole one compares all
+
+
+def verify(
+    *,
+    checkpoint_file: Path | None = None,
+    public_pems: Sequence[str] = (),
+    with_tables: bool = True,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Everything. Without a file: our own one, if it is there.
+
+    `public_pems` are keys known from elsewhere, besides our own. Raises `CouldNotCheck`, or
+    `django.db.Error` when the database is gone.
+    """
+    tell = progress or nobody
+    _need_a_log()
+    walk = walking.walk(progress=tell)
+    kept = kept_heads.check(checkpoint_file, public_pems=public_pems, progress=tell)
+    findings = [walk.finding, _guards(), kept.finding]
+    if with_tables:
+        findings.append(agreement.first_disagreement(None, progress=tell))
+    return Verdict(
+        head_seq=walk.head.seq,
+        head_hash=walk.head.hash,
+        events=walk.events,
+        findings=tuple(finding for finding in findings if finding),
+        warnings=(*_backwards(walk), *kept.warnings, *guards.warnings(connection)),
+    )
+
+
+def verify_newest(since: Head, *, progress: Progress | None = None) -> Verdict:
+    """Only what came after an event that was verified before, and the guards.
+
+    Raises as `verify`.
+    """
+    _need_a_log()
+    replaced = walking.still_there(since)
+    walk = walking.walk(after=since, progress=progress or nobody)
+    findings = [replaced or walk.finding, _guards()]
+    findings.append(_newest_tables(since))
+    return Verdict(
+        head_seq=walk.head.seq,
+        head_hash=walk.head.hash,
+        events=walk.events,
+        findings=tuple(finding for finding in findings if finding),
+        warnings=_backwards(walk),
+    )
+
+
+def _newest_tables(since: Head) -> Finding | None:
+    newer = AuditEvent.objects.filter(seq__gt=since.seq).exclude(request_id="")
+    ids = newer.values_list("request_id", flat=True).distinct().order_by()[:MOST_REQUESTS]
+    return agreement.first_disagreement(list(ids), progress=nobody)
+
+
+def _need_a_log() -> None:
+    if AuditEvent._meta.db_table not in connection.introspection.table_names():
+        raise CouldNotCheck("this database holds no audit log")
+
+
+def _guards() -> Finding | None:
+    found = guards.faults(connection)
+    if not found:
+        return None
+    return Finding(fault=Fault.GUARDS, seq=None, reason="; ".join(found))
+
+
+def _backwards(walk: walking.Walk) -> tuple[str, ...]:
+    if walk.backwards is None:
+        return ()
+    return (f"the clock was put back: event {walk.backwards} is earlier than the one before it",)

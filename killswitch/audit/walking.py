@@ -1,0 +1,171 @@
+"""Walks the chain from event to event, in pages: constant memory and no long transaction.
+
+Reads the table without the models: somebody who owns the database may have put things into it
+that no model would read.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from killswitch.audit.canonical import NotCanonical
+from killswitch.audit.chain import HASHED, Head, digest_of
+from killswitch.audit.findings import Fault, Finding, Progress, nobody
+
+PAGE = 2000  # events
+TABLE = "audit_auditevent"
+COLUMNS = (*HASHED, "hash")
+NUMBERS = ("seq", "format")
+# The text that is hashed, whatever the column holds; an impossible time gives another text.
+PG_INSTANT = """to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+
+
+class NotText(ValueError):
+    """A column that holds no text, or a time that is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """How far the chain holds, and what ended it."""
+
+    head: Head
+    events: int
+    finding: Finding | None = None
+    backwards: int | None = None  # the first event that is older than the one before it
+
+
+def walk(*, after: Head | None = None, progress: Progress = nobody) -> Walk:
+    """From the first event, or from one that is known to be good, to the end or the first break."""
+    start = after or Head()
+    head, events, backwards, at = start, 0, None, ""
+    total = _newest()
+    for row in _rows(after.seq if after else None):
+        finding, columns = _judge(row, before=head)
+        if finding:
+            return Walk(head=head, events=events, finding=finding, backwards=backwards)
+        head = Head(seq=columns["seq"], hash=columns["hash"])
+        events += 1
+        if columns["at"] < at and backwards is None:
+            backwards = head.seq
+        at = columns["at"]
+        if events % PAGE == 0:
+            progress("events", events, total - start.seq)
+    return Walk(head=head, events=events, finding=_uncounted(head), backwards=backwards)
+
+
+def still_there(head: Head) -> Finding | None:
+    """Whether an event that was verified before is still what it was."""
+    if head.seq == 0:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT hash FROM {TABLE} WHERE seq = %s", [head.seq])  # noqa: S608
+        found = cursor.fetchone()
+    if found == (head.hash,):
+        return None
+    what = "is gone" if found is None else "is another one"
+    return Finding(
+        fault=Fault.CHAIN, seq=head.seq, reason=f"event {head.seq}, verified before, {what}"
+    )
+
+
+def _judge(row: tuple[Any, ...], *, before: Head) -> tuple[Finding | None, Mapping[str, Any]]:
+    seq, expected = row[0], before.seq + 1
+    if seq != expected:
+        return _break(expected, _misnumbered(seq, expected=expected)), {}
+    try:
+        columns = _columns(row)
+        calculated = digest_of({name: columns[name] for name in HASHED})
+    except (NotText, NotCanonical) as error:
+        return _break(seq, f"event {seq} was changed: {error}"), {}
+    if calculated != columns["hash"]:
+        return _break(seq, f"event {seq} was changed: its columns do not give its hash"), {}
+    if columns["previous"] != before.hash:
+        reason = f"event {seq} does not continue event {before.seq}: one of them was replaced"
+        return _break(seq, reason), {}
+    return None, columns
+
+
+def _break(seq: int, reason: str) -> Finding:
+    return Finding(fault=Fault.CHAIN, seq=seq, reason=reason)
+
+
+def _misnumbered(seq: object, *, expected: int) -> str:
+    if isinstance(seq, int) and seq > expected:
+        return f"event {expected} is missing: the next one there is has number {seq}"
+    return f"where event {expected} belongs, there is one with the number {seq!r:.40}"
+
+
+def _uncounted(head: Head) -> Finding | None:
+    """Rows that a walk from number to number would step over, such as a number that is twice."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM {TABLE} WHERE seq <= %s", [head.seq])  # noqa: S608
+        (count,) = cursor.fetchone()
+    if count == head.seq:
+        return None
+    return _break(head.seq, f"there are {count} events up to number {head.seq}")
+
+
+def _newest() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT max(seq) FROM {TABLE}")  # noqa: S608
+        (newest,) = cursor.fetchone()
+    return newest if isinstance(newest, int) else 0
+
+
+def _rows(after: int | None) -> Iterator[tuple[Any, ...]]:
+    while page := _page(after):
+        yield from page
+        after = page[-1][0]
+
+
+def _page(after: int | None) -> list[tuple[Any, ...]]:
+    # The first page has no lower bound: it shows numbers below one, too.
+    where, parameters = ("WHERE seq > %s", [after]) if after is not None else ("", [])
+    statement = f"SELECT {_selected()} FROM {TABLE} {where} ORDER BY seq LIMIT {PAGE}"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())
+
+
+def _selected() -> str:
+    if connection.vendor == "postgresql":
+        return ", ".join(PG_INSTANT if name == "at" else name for name in COLUMNS)
+    # As bytes: SQLite keeps in any column whatever it is given, and reading must not fail.
+    return ", ".join(name if name in NUMBERS else f"CAST({name} AS BLOB)" for name in COLUMNS)
+
+
+def _columns(row: tuple[Any, ...]) -> dict[str, Any]:
+    columns = dict(zip(COLUMNS, row, strict=True))
+    if connection.vendor == "sqlite":
+        for name in COLUMNS:
+            if name not in NUMBERS:
+                columns[name] = _text(columns[name], name=name)
+        columns["at"] = _instant(columns["at"])
+    if not isinstance(columns["format"], int):
+        raise NotText("its format is no number")
+    if not isinstance(columns["at"], str):
+        raise NotText("its time is none")
+    return columns
+
+
+def _text(value: object, *, name: str) -> str:
+    if not isinstance(value, bytes):
+        raise NotText(f"{name} is empty")
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotText(f"{name} is not text") from None
+
+
+def _instant(text: str) -> str:
+    """The time as it is hashed, from the text that Django writes and from no other."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise NotText("its time is none") from None
+    if at.tzinfo or str(at) != text:
+        raise NotText("its time is not written as by this program")
+    return at.isoformat(timespec="microseconds") + "Z"

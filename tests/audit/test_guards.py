@@ -1,0 +1,66 @@
+"""The database itself refuses every change of the log but an append."""
+
+import pytest
+from django.core.management import call_command
+from django.db import DatabaseError, connection, models, transaction
+
+from killswitch.audit import guards
+from killswitch.audit.chain import Fact, record
+from killswitch.audit.models import AuditEvent, Kind
+from tests.audit import forging
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+TABLE = forging.TABLE
+
+
+@pytest.fixture(autouse=True)
+def _three_events() -> None:
+    record(*(Fact(kind=Kind.SIGNED_IN, data={"number": number}) for number in range(3)))
+
+
+CHANGES = [
+    f"UPDATE {TABLE} SET actor = 'somebody else' WHERE seq = 2",
+    f"UPDATE {TABLE} SET actor = actor",
+    f"UPDATE {TABLE} SET actor = 'nobody' WHERE seq = 99",
+    f"DELETE FROM {TABLE} WHERE seq = 3",
+    f"DELETE FROM {TABLE}",
+]
+CHANGES_OF = {
+    "sqlite": [
+        f"UPDATE OR REPLACE {TABLE} SET seq = 1 WHERE seq = 2",
+        f"UPDATE OR IGNORE {TABLE} SET actor = 'x' WHERE seq = 2",
+    ],
+    "postgresql": [
+        f"TRUNCATE {TABLE}",
+        f"TRUNCATE {TABLE} CASCADE",
+        f"SET session_replication_role = replica; DELETE FROM {TABLE}",
+        f"WITH gone AS (DELETE FROM {TABLE} RETURNING *) SELECT * FROM gone",
+        f"MERGE INTO {TABLE} USING (SELECT 2 AS n) s ON seq = n WHEN MATCHED THEN DELETE",
+    ],
+}
+
+
+def _is_refused(statement: str) -> bool:
+    # An UPDATE that finds no row fires no trigger on SQLite, and changes nothing either.
+    before = [forging.row(seq) for seq in (1, 2, 3)]
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
+            changed = cursor.rowcount
+    except DatabaseError:
+        return [forging.row(seq) for seq in (1, 2, 3)] == before
+    return changed == 0
+
+
+@pytest.mark.parametrize("statement", CHANGES)
+def test_a_change_is_refused(statement: str) -> None:
+    assert _is_refused(statement)
+
+
+def test_the_ways_around_a_plain_guard_are_refused_too() -> None:
+    for statement in CHANGES_OF[connection.vendor]:
+        assert _is_refused(statement), statement
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("RESET session_replication_role")
+    assert AuditEvent.objects.count() == 3

@@ -1,0 +1,250 @@
+"""What the page says when it does not know: lost connections, ended sessions, lost answers."""
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from playwright.sync_api import Page, Route, expect
+
+from killswitch.accounts.models import User
+from killswitch.alarms.models import Alarm
+from killswitch.cancels.models import Batch
+from killswitch.live.models import next_revision
+from tests.browser import scenes
+from tests.browser.test_gesture import open_question
+
+LOST = re.compile("No answer from the console since")
+
+
+def ready(page: Page) -> None:
+    """The page has had its first answer."""
+    page.goto("/")
+    expect(page.locator("[data-session-ends]")).not_to_be_empty()
+
+
+def answered(status: int) -> Any:
+    return lambda route: route.fulfill(status=status, body="<h1>Bad gateway</h1>")
+
+
+def test_changed_rows_come_by_themselves_and_nothing_else_moves(page: Page, olga: User) -> None:
+    made = scenes.calm(olga, 30)
+    ready(page)
+    page.locator("#filter").fill("venue")
+    page.evaluate("scrollTo(0, 300)")
+    page.evaluate(
+        """() => {
+          window.shifts = 0;
+          new PerformanceObserver((list) => list.getEntries().forEach((e) => (shifts += e.value)))
+            .observe({ type: "layout-shift", buffered: false });
+          window.row = document.querySelector('[data-exchange-id="VENUE09"]');
+          getSelection().selectAllChildren(row.querySelector("th b"));
+          row.querySelector("a.cut").focus({ preventScroll: true });
+        }"""
+    )
+    made[8].open_orders, made[8].revision = 4321, next_revision()
+    made[8].save()
+    expect(page.locator('[data-exchange-id="VENUE09"] .n b')).to_have_text("4,321")
+    kept = page.evaluate(
+        """() => ({
+          same: row === document.querySelector('[data-exchange-id="VENUE09"]'),
+          focus: document.activeElement === row.querySelector("a.cut"),
+          selected: getSelection().toString(),
+          filter: document.getElementById("filter").value,
+          scroll: scrollY, shifts,
+        })"""
+    )
+    assert kept == {
+        "same": True,
+        "focus": True,
+        "selected": "Venue 9",
+        "filter": "venue",
+        "scroll": 300,
+        "shifts": 0,
+    }
+
+
+def test_rows_stay_where_they_are_while_they_change(page: Page, olga: User) -> None:
+    made = scenes.calm(olga, 4)
+    ready(page)
+    scenes.bring(scenes.press(olga, made[3]).requests.get(), scenes.Status.REJECTED)
+    expect(page.locator('[data-exchange-id="VENUE04"]')).to_have_class(re.compile("attn"))
+    shown = page.locator("#rows tr").evaluate_all("rows => rows.map(r => r.dataset.exchangeId)")
+    assert shown == ["VENUE01", "VENUE02", "VENUE03", "VENUE04"]
+    expect(page.locator("#tally")).to_have_text("4 · 1 needs attention")
+    page.locator("#only-attention").check()
+    expect(page.locator("#rows tr:visible")).to_have_count(1)
+
+
+def test_an_exchange_comes_and_goes(page: Page, olga: User) -> None:
+    one, *_ = scenes.calm(olga, 2)
+    ready(page)
+    scenes.exchange("NEW", orders=1)
+    expect(page.locator('[data-exchange-id="NEW"]')).to_be_visible()
+    one.enabled, one.revision = False, next_revision()
+    one.save()
+    expect(page.locator('[data-exchange-id="VENUE01"]')).to_have_count(0)
+    expect(page.locator("#everywhere")).to_contain_text("on 2 exchanges")
+
+
+def test_typing_filters_the_rows(page: Page, olga: User) -> None:
+    scenes.calm(olga, 12)
+    ready(page)
+    page.locator("#filter").press_sequentially("ue 1")
+    expect(page.locator("#rows tr:visible")).to_have_count(4)
+    page.locator("#filter").fill("nothing like it")
+    expect(page.locator("#none-match")).to_be_visible()
+
+
+def test_figures_grow_old_in_sight(page: Page, olga: User) -> None:
+    scenes.calm(olga, 2)
+    scenes.look(ago=45)
+    page.goto("/")
+    age = page.locator('[data-exchange-id="VENUE01"] time')
+    expect(age).to_have_text(re.compile(r"4\d s ago"))
+    expect(page.locator('[data-exchange-id="VENUE01"] .fig')).to_have_class(re.compile("stale"))
+    scenes.look(ago=0.5)
+    expect(age).to_have_text(re.compile(r"^\d s ago"))
+    expect(page.locator('[data-exchange-id="VENUE01"] .fig')).not_to_have_class(re.compile("stale"))
+
+
+@pytest.mark.parametrize("how", ["offline", "500", "silent", "stranger"])
+def test_a_lost_connection_is_announced_within_five_seconds_and_ends_by_itself(
+    page: Page, olga: User, complaints: list[str], how: str
+) -> None:
+    scenes.calm(olga, 2)
+    ready(page)
+    if how == "offline":
+        page.context.set_offline(True)
+    else:
+        handlers = {
+            "500": answered(500),
+            "silent": lambda _: None,
+            "stranger": answered(200),
+        }
+        page.route("**/poll/*", handlers[how])
+    banner = page.locator("#banner")
+    expect(banner).to_contain_text(LOST, timeout=5000)
+    expect(banner).to_contain_text("How to cancel by hand")
+    expect(page.locator("html")).to_have_class(re.compile("lost"))
+    assert page.title().startswith("(!) ")
+    assert "Bad gateway" not in page.content()
+    page.context.set_offline(False)
+    page.unroute("**/poll/*")
+    expect(banner).to_be_hidden(timeout=8000)
+    expect(page.locator("html")).not_to_have_class(re.compile("lost"))
+    complaints.clear()  # the browser notes each failed call
+
+
+def test_a_session_that_ends_is_announced_and_never_swaps_in_the_sign_in_page(
+    page: Page, olga: User, complaints: list[str]
+) -> None:
+    scenes.exchange("KRAKEN", orders=14)
+    ready(page)
+    open_question(page, "KRAKEN")
+    page.select_option("#press-pick", "Drill")
+    page.locator("#press-words").fill("of May")
+    Session.objects.all().delete()
+    expect(page.locator("#banner")).to_contain_text("Your session has ended.", timeout=5000)
+    expect(page.locator("[data-dialog-banner]")).to_contain_text("Your session has ended.")
+    page.locator("#dialog .go").click()
+    expect(page.locator("#dialog [data-signed-out]")).to_contain_text("Nothing was sent.")
+    assert "/accounts/login/?next=" in (page.locator("[data-sign-in]").get_attribute("href") or "")
+    expect(page.locator("[name=password]")).to_have_count(0)
+    assert Batch.objects.count() == 0
+    complaints.clear()
+
+
+@pytest.mark.parametrize("how", ["never reached", "answer lost", "500", "502", "silent"])
+def test_a_press_without_an_answer_is_not_known_and_the_same_key_settles_it(
+    page: Page, olga: User, complaints: list[str], how: str
+) -> None:
+    scenes.exchange("KRAKEN", orders=14)
+    ready(page)
+    open_question(page, "KRAKEN")
+
+    def handle(route: Route) -> None:
+        if how == "answer lost":
+            route.fetch()
+            route.abort()
+        elif how == "never reached":
+            route.abort()
+        elif how != "silent":
+            answered(int(how))(route)
+
+    page.route("**/cancel-all/", handle)
+    page.locator("#dialog .go").click()
+    block = page.locator("#dialog [data-no-answer]")
+    expect(block).to_be_visible(timeout=7000)
+    expect(block).to_contain_text("It is not known whether this press was recorded.")
+    expect(block.locator("button")).to_be_focused()
+    page.unroute("**/cancel-all/")
+    block.locator("button").click()
+    wanted = "Already asked at" if how == "answer lost" else "Asked at"
+    expect(page.locator("#dialog-title")).to_contain_text(wanted)
+    assert Batch.objects.count() == 1
+    complaints.clear()
+
+
+def test_a_question_that_cannot_be_loaded_says_so(
+    page: Page, olga: User, complaints: list[str]
+) -> None:
+    scenes.exchange("KRAKEN", orders=14)
+    ready(page)
+    page.route("**/cancel-all/", answered(502))
+    page.locator('[data-exchange-id="KRAKEN"] a.cut').click()
+    expect(page.locator("#dialog-title")).to_have_text("The console did not answer")
+    page.unroute("**/cancel-all/")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#dialog-title")).to_contain_text("14 open orders")
+    complaints.clear()
+
+
+def test_a_closed_question_is_opened_again_by_its_lost_press(
+    page: Page, olga: User, complaints: list[str]
+) -> None:
+    scenes.exchange("KRAKEN", orders=14)
+    ready(page)
+    open_question(page, "KRAKEN")
+    page.route("**/cancel-all/", lambda _: None)
+    page.locator("#dialog .go").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#dialog")).to_be_hidden()
+    expect(page.locator("#dialog [data-no-answer]")).to_be_visible(timeout=7000)
+    page.unroute("**/cancel-all/")
+    complaints.clear()
+
+
+def test_an_alarm_is_announced_outside_of_what_is_swapped(page: Page, olga: User) -> None:
+    one = scenes.exchange("KRAKEN", orders=14)
+    request = scenes.press(olga, one).requests.get()
+    ready(page)
+    scenes.bring(request, scenes.Status.RESIDUAL)
+    expect(page.locator("#alert")).to_have_text("KRAKEN: 3 orders are still open.")
+    assert Alarm.objects.count() == 1
+
+
+def test_a_page_of_a_request_grows_live(page: Page, olga: User) -> None:
+    request = scenes.press(olga, scenes.exchange("KRAKEN", orders=14)).requests.get()
+    page.goto(f"/requests/{request.uuid}/")
+    expect(page.locator("article")).to_have_attribute("data-status", "REQUESTED")
+    scenes.bring(request, scenes.Status.SENDING)
+    expect(page.locator("article")).to_contain_text(re.compile(r"next in \d\.\d s"))
+    page.locator("summary", has_text="The answer as it came").first.click()
+    request.refresh_from_db()
+    request.reads, request.revision = 1, next_revision()
+    request.save()
+    expect(page.locator("article")).to_contain_text("1 read of")
+    expect(page.locator("article details[open]")).to_have_count(1)
+
+
+def test_the_checks_behind_the_word_open_and_stay_fresh(page: Page, olga: User) -> None:
+    ready(page)
+    with page.expect_response(lambda answer: "show=ready" in answer.url) as answer:
+        page.locator("[data-strip] summary").click()
+    assert answer.value.status == 200
+    expect(page.locator("#ready .checks li").first).to_be_visible()
+    page.keyboard.press("Escape")
+    with page.expect_response(lambda answer: "/poll/" in answer.url) as idle:
+        pass
+    assert "show=ready" not in idle.value.url

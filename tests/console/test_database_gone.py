@@ -1,0 +1,102 @@
+"""When the database is gone: words, the way by hand, and never a traceback."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+
+from killswitch.cancels.models import Batch
+from killswitch.console import by_hand
+from tests.browser import scenes
+from tests.console.asking import HTMX, key_in, path_of, question
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def unwritable(officer: Client) -> Iterator[None]:
+    """A database that takes nothing more, as a full disk does."""
+
+    def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith(("INSERT", "UPDATE")):
+            raise OperationalError("disk full")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(refuse):
+        yield
+
+
+@pytest.fixture
+def unreachable(officer: Client) -> Iterator[None]:
+    """A database that answers nothing."""
+
+    def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        raise OperationalError("gone")
+
+    with connection.execute_wrapper(refuse):
+        officer.raise_request_exception = False
+        yield
+
+
+def test_a_press_that_is_not_recorded_offers_the_same_key_and_the_way_by_hand(
+    officer: Client, request: pytest.FixtureRequest, settings: Any
+) -> None:
+    settings.EMS_BASE_URL = "https://ems.example:8080"
+    path = path_of(scenes.exchange("KRAKEN/O'NEIL"))
+    key = key_in(question(officer, path))
+    request.getfixturevalue("unwritable")
+    for headers in (HTMX, {}):
+        answer = officer.post(path, {"key": key, "reason": "Drill"}, headers=headers)
+        page = answer.content.decode()
+        assert (answer.status_code, answer["X-Recorded"]) == (503, "no")
+        assert "Not recorded: press again" in page
+        assert key_in(page) == key
+        assert "https://ems.example:8080/v1/orders/cancel/all" in page
+        assert "$EMS_API_KEY" in page
+    assert Batch.objects.count() == 0
+
+
+def test_a_page_says_that_the_database_is_gone_and_names_the_exchanges_last_shown(
+    officer: Client, request: pytest.FixtureRequest
+) -> None:
+    scenes.exchange("KRAKEN")
+    officer.get("/")
+    request.getfixturevalue("unreachable")
+    answer = officer.get("/")
+    assert answer.status_code == 503
+    assert "The database cannot be reached" in answer.content.decode()
+    assert "KRAKEN" in answer.content.decode()
+    assert officer.get("/poll/", headers=HTMX).status_code == 503
+
+
+def test_a_press_then_is_not_said_to_be_unrecorded_by_a_page_that_cannot_know(
+    officer: Client, request: pytest.FixtureRequest
+) -> None:
+    path = path_of(scenes.exchange("KRAKEN"))
+    request.getfixturevalue("unreachable")
+    answer = officer.post(path, {"key": "x"}, headers=HTMX)
+    assert answer.status_code == 503
+    assert "X-Recorded" not in answer
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://name:secret@ems.example",
+        "https://ems.example?key=secret",
+        'https://ems.example/"$(secret)',
+        "",
+    ],
+)
+def test_the_command_by_hand_never_shows_a_secret(settings: Any, url: str) -> None:
+    settings.EMS_BASE_URL = url
+    settings.EMS_API_KEY = "secret"
+    command = by_hand.command("KRAKEN")
+    assert "secret" not in command
+    assert '"$EMS_BASE_URL/v1/orders/cancel/all"' in command
+
+
+def test_the_command_by_hand_survives_any_exchange_id() -> None:
+    assert by_hand.command("A'B").endswith("""-d '{"exchange_id": "A'"'"'B"}'""")

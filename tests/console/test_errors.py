@@ -1,0 +1,70 @@
+"""Every error in words that say what to do next."""
+
+from typing import Any
+
+import pytest
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.test import Client, RequestFactory
+
+from killswitch.console import errors
+from tests.console.asking import HTMX
+
+pytestmark = pytest.mark.django_db
+PAGES = (400, 403, 404, 405, 409, 429, 500, 503)
+
+
+def spoken(answer: HttpResponse, **extra: Any) -> Any:
+    request = RequestFactory().get("/", **extra)
+    return errors.SpokenErrors(lambda _: answer)(request)
+
+
+@pytest.mark.parametrize("status", PAGES)
+def test_every_error_has_a_page_that_leads_on_and_needs_no_database(
+    status: int, django_assert_num_queries: Any
+) -> None:
+    request = RequestFactory().get("/")
+    with django_assert_num_queries(0):
+        page = render_to_string(f"{status}.html", {}, request=request)
+    assert "<h1>" in page
+    assert "<a " in page or "curl" in page
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 409, 429])
+def test_an_error_without_a_body_gets_its_page(status: int) -> None:
+    answer = spoken(HttpResponse(status=status, headers={"Allow": "POST", "Retry-After": "60"}))
+    assert answer.status_code == status
+    assert b"<h1>" in answer.content
+    assert (answer["Allow"], answer["Retry-After"]) == ("POST", "60")
+
+
+def test_what_has_a_body_or_is_no_error_stays_as_it_is() -> None:
+    for answer in (HttpResponse(b"own words", status=409), HttpResponse(status=204)):
+        assert spoken(answer) is answer
+
+
+def test_an_address_that_is_not_there_is_not_found_in_words(officer: Client) -> None:
+    answer = officer.get("/nowhere/")
+    assert answer.status_code == 404
+    assert b"There is nothing here" in answer.content
+    part = officer.get("/nowhere/", headers=HTMX)
+    assert b"<html" not in part.content
+    assert b'id="dialog-title"' in part.content
+
+
+def test_a_host_that_is_not_ours_is_refused_in_words(officer: Client) -> None:
+    answer = officer.get("/", headers={"Host": "evil.example"})
+    assert answer.status_code == 400
+    assert b"That could not be read" in answer.content
+
+
+def test_a_defect_shows_no_trace_of_itself(officer: Client, monkeypatch: Any) -> None:
+    def broken(request: HttpRequest) -> HttpResponse:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr("killswitch.console.grid.latest", broken)
+    officer.raise_request_exception = False
+    answer = officer.get("/")
+    assert answer.status_code == 500
+    assert b"Something broke here" in answer.content
+    assert b"secret detail" not in answer.content

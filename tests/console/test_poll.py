@@ -1,0 +1,189 @@
+"""The one poller: nothing when nothing is new, and only what changed when something is."""
+
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from killswitch.accounts.models import User
+from killswitch.alarms.models import Alarm
+from killswitch.audit.models import AuditEvent
+from killswitch.cancels.services import complete_reason
+from killswitch.cancels.states import Status
+from killswitch.exchanges.models import Observation, UncoveredExchange
+from killswitch.live.models import current, next_revision
+from tests.browser import scenes
+from tests.console.asking import HTMX
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+
+def poll(client: Client, *shown: str, known: object = None) -> Any:
+    fields = {"show": shown, "known": current() if known is None else known}
+    return client.get("/poll/", fields, headers=HTMX)
+
+
+def ids(answer: Any) -> list[str]:
+    """The ids of the parts in an answer, in their order."""
+    return re.findall(r'<template><\w+[^>]*?\bid="([^"]+)"', answer.content.decode())
+
+
+def test_an_idle_console_gets_nothing_for_four_queries(officer: Client, olga: User) -> None:
+    scenes.console(olga)
+    with CaptureQueriesContext(connection) as queries:
+        answer = poll(officer, "console", known=current())
+    assert (answer.status_code, answer.content) == (204, b"")
+    # Its own: session, user, revision, newest look. One more is this test's own current().
+    assert len(queries) - 1 == 4
+
+
+def test_what_moves_all_the_time_travels_in_headers(officer: Client) -> None:
+    scenes.exchange("KRAKEN")
+    answer = poll(officer, "console")
+    seen_at = Observation.objects.get().seen_at
+    assert seen_at
+    assert int(answer["X-Seen-At"]) == round(seen_at.timestamp() * 1000)
+    assert abs(int(answer["X-Now"]) - seen_at.timestamp() * 1000) < 60_000
+    assert int(answer["X-Session-Ends"]) > int(answer["X-Now"])
+    assert (answer["X-Ready"], answer["X-Ready-Note"]) == ("READY", "EMS%2084%20ms")
+
+
+def test_a_changed_row_comes_alone_with_the_panels_and_the_new_revision(
+    officer: Client, olga: User
+) -> None:
+    _, two, _ = scenes.calm(olga, 3)
+    known = current()
+    two.open_orders, two.revision = 99, next_revision()
+    two.save()
+    answer = poll(officer, "console", known=known)
+    assert ids(answer) == [f"x{two.pk}", "everywhere", "uncovered", "known"]
+    assert f'value="{current()}"' in answer.content.decode()
+    assert poll(officer, "console").status_code == 204
+
+
+def test_a_request_changes_its_row_and_the_latest_requests(officer: Client, olga: User) -> None:
+    one, *_ = scenes.calm(olga, 3)
+    request = scenes.press(olga, one).requests.get()
+    known = current()
+    scenes.bring(request, Status.SENDING)
+    answer = poll(officer, "console", known=known)
+    assert ids(answer) == [f"x{one.pk}", "everywhere", "uncovered", "latest", "known"]
+
+
+def test_an_exchange_that_is_disabled_leaves_and_one_that_is_enabled_comes(
+    officer: Client, olga: User
+) -> None:
+    one, *_ = scenes.calm(olga, 3)
+    known = current()
+    one.enabled, one.revision = False, next_revision()
+    one.save()
+    page = poll(officer, "console", known=known).content.decode()
+    assert f'<tr id="x{one.pk}" data-gone>' in page
+    assert "on 2 exchanges" in page
+    known = current()
+    one.enabled, one.revision = True, next_revision()
+    one.save()
+    assert (
+        f'<tr id="x{one.pk}" data-into="rows"'
+        in poll(officer, "console", known=known).content.decode()
+    )
+
+
+def test_an_id_that_is_not_covered_appears(officer: Client, olga: User) -> None:
+    scenes.calm(olga, 3)
+    known = current()
+    UncoveredExchange.objects.create(exchange_id="OKEX", open_orders=12)
+    Observation.objects.update(revision=next_revision())
+    answer = poll(officer, "console", known=known)
+    assert ids(answer) == ["everywhere", "uncovered", "known"]
+    assert "OKEX" in answer.content.decode()
+
+
+def test_an_alarm_reaches_every_page(officer: Client, olga: User) -> None:
+    one = scenes.exchange("KRAKEN")
+    request = scenes.press(olga, one).requests.get()
+    known = current()
+    scenes.bring(request, Status.UNKNOWN)
+    for shown in ("console", "requests", "nonsense"):
+        assert "alarms" in ids(poll(officer, shown, known=known))
+    known = current()
+    officer.post(f"/alarms/{Alarm.objects.get().pk}/acknowledge/", headers=HTMX)
+    assert 'data-count="0"' in poll(officer, "console", known=known).content.decode()
+
+
+def test_a_press_and_a_request_are_shown_as_they_change(officer: Client, olga: User) -> None:
+    batch = scenes.press(olga, *scenes.calm(olga, 3))
+    first, *_ = batch.requests.order_by("id")
+    known = current()
+    shown = (f"batch:{batch.uuid}", f"request:{first.uuid}", "requests")
+    assert ids(poll(officer, *shown)) == []
+    scenes.bring(first, Status.REJECTED)
+    answer = poll(officer, *shown, known=known)
+    assert f"batch-{batch.uuid}" in ids(answer)
+    assert f"request-{first.uuid}" in ids(answer)
+    assert f"r{first.pk}" in ids(answer)
+    assert "1 rejected: EXCHANGE_UNREACHABLE, 2 not sent yet" in answer.content.decode()
+
+
+def test_a_press_in_a_dialog_tries_again_in_the_dialog(officer: Client, olga: User) -> None:
+    batch = scenes.press(olga, *scenes.calm(olga, 1))
+    known = current()
+    scenes.bring(batch.requests.get(), Status.REJECTED)
+    in_dialog = poll(officer, f"dialog:{batch.uuid}", known=known).content.decode()
+    on_page = poll(officer, f"batch:{batch.uuid}", known=known).content.decode()
+    assert 'hx-target="#dialog-body"' in in_dialog
+    assert 'hx-target="#dialog-body"' not in on_page
+
+
+def test_a_reason_that_is_completed_shows_everywhere(officer: Client, olga: User) -> None:
+    batch = scenes.press(olga, *scenes.calm(olga, 1))
+    known = current()
+    complete_reason(batch=batch, user=olga, reason="strategy 7 ran away")
+    page = poll(officer, "console", f"batch:{batch.uuid}", known=known).content.decode()
+    assert page.count("strategy 7 ran away") == 2  # among the latest, and with the press
+
+
+def test_the_checks_come_only_while_somebody_looks_at_them(officer: Client) -> None:
+    assert ids(poll(officer, "console", "ready")) == ["ready", "known"]
+    assert poll(officer, "console").status_code == 204
+
+
+@pytest.mark.parametrize("known", ["", "x", "-5", "99999999999999999999999", "²", "10000000"])
+def test_a_page_that_knows_nonsense_is_told_everything(
+    officer: Client, olga: User, known: str
+) -> None:
+    scenes.calm(olga, 2)
+    assert len(ids(poll(officer, "console", known=known))) >= 4
+
+
+@pytest.mark.parametrize("shown", ["batch:x", "request:", "batch", ":", "dialog:%00", "\x00"])
+def test_a_page_that_shows_nonsense_gets_nothing_for_it(
+    officer: Client, olga: User, shown: str
+) -> None:
+    scenes.calm(olga, 2)
+    assert ids(poll(officer, shown, known=0)) == ["known"]
+
+
+def test_an_ended_session_is_told_so_and_leaves_no_event(db: None) -> None:
+    before = AuditEvent.objects.count()
+    answer = Client().get("/poll/", headers=HTMX | {"HX-Current-URL": "http://testserver/"})
+    assert (answer.status_code, answer["HX-Trigger"]) == (401, "session-expired")
+    assert answer["X-Sign-In"].startswith("/accounts/login/")
+    assert AuditEvent.objects.count() == before
+
+
+def test_polling_does_not_make_a_session_longer(officer: Client) -> None:
+    first = poll(officer, "console")
+    second = poll(officer, "console")
+    assert "sessionid" not in second.cookies
+    assert int(second["X-Session-Ends"]) >= int(first["X-Session-Ends"])
+
+
+def test_compliance_is_told_of_rows_without_buttons(compliance: Client, olga: User) -> None:
+    scenes.calm(olga, 2)
+    page = poll(compliance, "console", known=0).content.decode()
+    assert "data-exchange-id" in page
+    assert "cancel-all" not in page
