@@ -31,6 +31,8 @@ class Stack:
         self.environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "killswitch.settings",
+            # Checkpoints of one test's log would prove the next one's to be written anew.
+            "KILLSWITCH_HOME": str(log.parent),
             "DATABASE_URL": database_url(),
             "REDIS_URL": redis_url,
             "EMS_BASE_URL": simulator.url,

@@ -434,17 +434,23 @@ class Kept:
 def checkpoints_in(path: str | None) -> dict[int, Record]:
     """The kept checkpoints, by the number of the event that each kept."""
     found: dict[int, Record] = {}
+    unread = 0
     if path is None:
         return found
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             one = checkpoint(line)
             if one is None:
-                raise CannotCheck(f"Line {number} of {path} is not a checkpoint.")
-            if found.setdefault(one["seq"], one)["hash"] != one["hash"]:
-                raise CannotCheck(f"Line {number} of {path} contradicts a line before it.")
+                unread += 1  # a crash while it was written leaves half a line
+            elif found.setdefault(one["seq"], one)["hash"] != one["hash"]:
+                raise Wrong(
+                    f"line {number} of {path} kept another event {one['seq']} than a line before:"
+                    " the log was rewritten between the two"
+                )
     if not found:
         raise CannotCheck(f"{path} holds no checkpoint.")
+    if unread:
+        print(f"NOTE: {unread} lines of {path} are no checkpoints and were not used.")
     return found
 
 
@@ -452,10 +458,11 @@ def checkpoint(line: bytes) -> Record | None:
     """What a line of the file kept, if it did."""
     try:
         one = json.loads(line)
-        kept = {"seq": one["seq"], "hash": one["hash"], "at": str(one["at"])}
+        kept = {"seq": one["seq"], "hash": one["hash"], "at": one["at"]}
+        is_one = type(kept["seq"]) is int and is_hash(kept["hash"])
+        return kept if is_one and INSTANT.fullmatch(kept["at"]) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return kept if type(kept["seq"]) is int and is_hash(kept["hash"]) else None
 
 
 # --- signatures ---------------------------------------------------------------------------------
@@ -621,16 +628,17 @@ def run(asked: argparse.Namespace) -> None:
         check(file, kept, known)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Say what was found; the exit code."""
     parser = argparse.ArgumentParser(description="Check an export of the kill switch's audit log.")
     parser.add_argument("export", metavar="EXPORT", help="the file, or - for standard input")
     parser.add_argument("--public-key", metavar="FILE", help="the key it must be signed with (PEM)")
     parser.add_argument("--head", metavar="HASH", action="append", default=[], help="a kept head")
     parser.add_argument("--checkpoints", metavar="FILE", help="a kept checkpoints.jsonl")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     try:
         run(asked)
+        print("GOOD.")
     except Wrong as wrong:
         print(f"FALSE: {wrong}.")
         return 1
@@ -638,9 +646,8 @@ def main() -> int:
         print(f"COULD NOT CHECK. {error}")
         return 2
     except Exception as error:  # noqa: BLE001 (a fault of this program accuses nobody)
-        print(f"COULD NOT CHECK. {type(error).__name__}: {shown(error)}")
+        print(f"COULD NOT CHECK. {type(error).__name__}: {shown(error)}", file=sys.stderr)
         return 2
-    print("GOOD.")
     return 0
 
 

@@ -44,6 +44,15 @@ class Pending:
     sending: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """What a place is told."""
+
+    title: str
+    body: str
+    urgent: bool = True
+
+
 def tell_pending(stop: threading.Event) -> None:
     """Tell until `stop` is set. A database that is gone is waited for."""
     teller = Teller()
@@ -172,34 +181,40 @@ def _record_told(row: Pending, *, alarm: Alarm) -> None:
 
 
 def send(*, url: str | None, alarm: Alarm, timeout: float = CALL) -> str:
-    """Tell one place, in bounded time. Returns why it did not work, or nothing."""
+    """Tell one place of an alarm, in bounded time. Returns why it did not work, or nothing."""
+    message = Message(title=alarm.title, body=_body(alarm))
+    return hand_over(url=url, message=message, timeout=timeout)
+
+
+def hand_over(*, url: str | None, message: Message, timeout: float = CALL) -> str:
+    """The same for any message."""
     if url is None:
         return "this place is no longer configured"
     outcome: list[str] = []
     thread = threading.Thread(
-        target=lambda: outcome.append(_notify(url=url, alarm=alarm)), daemon=True
+        target=lambda: outcome.append(_notify(url=url, message=message)), daemon=True
     )
     thread.start()
     thread.join(timeout)
     return outcome[0] if outcome else f"no answer within {timeout:g} s"
 
 
-def _notify(*, url: str, alarm: Alarm) -> str:
+def _notify(*, url: str, message: Message) -> str:
     try:
-        return _hand_over(url=url, alarm=alarm)
+        return _hand_over(url=url, message=message)
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything, with secrets in it
         return f"the library failed ({type(error).__name__})"
 
 
-def _hand_over(*, url: str, alarm: Alarm) -> str:
+def _hand_over(*, url: str, message: Message) -> str:
     # Called in turn: the library's own pool of threads would hold up the end of the process.
     teller = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False, app_id="Kill switch"))
     if not teller.add(url):
         return "the URL is not one that can be told"
     told = teller.notify(
-        title=f"[{settings.KILLSWITCH_ENVIRONMENT}] {alarm.title}",
-        body=_body(alarm),
-        notify_type=apprise.NotifyType.FAILURE,
+        title=f"[{settings.KILLSWITCH_ENVIRONMENT}] {message.title}",
+        body=message.body,
+        notify_type=apprise.NotifyType.FAILURE if message.urgent else apprise.NotifyType.INFO,
         body_format=apprise.NotifyFormat.TEXT,
     )
     return "" if told else "refused, or not reachable"

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -24,6 +25,8 @@ from killswitch.audit.chain import GENESIS, Head
 
 FILE = "checkpoints.jsonl"
 LONGEST_LINE = 4096  # bytes
+PATIENCE = 1.0  # seconds, for another process that is writing
+PAUSE = 0.01  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -61,15 +64,15 @@ def default_file() -> Path:
     return Path(settings.KILLSWITCH_HOME) / FILE
 
 
-def write(occasion: str, *, always: bool = False) -> Checkpoint | None:
-    """Write down the head, unless the last line says the same (or `always`).
+def write(occasion: str) -> Checkpoint | None:
+    """Write down the head, unless the last line says the same.
 
     In the file it is safe on the disk when this returns. Raises `OSError` or `django.db.Error`.
     """
     with _locked(default_file()) as file:
         last = _last_line(file)
         head = chain.head()
-        if not always and _says(last, head):
+        if _says(last, head):
             return None
         made = _sign(head, occasion=occasion, previous=digest(last) if last else GENESIS)
         _append(file, made.line)
@@ -128,8 +131,20 @@ def _says(line: bytes, head: Head) -> bool:
 def _locked(path: Path) -> Iterator[BinaryIO]:
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        give_up_at = time.monotonic() + PATIENCE
+        while not _lock(file):
+            if time.monotonic() > give_up_at:
+                raise TimeoutError(f"another process has held {path.name} for {PATIENCE:g} s")
+            time.sleep(PAUSE)
         yield file
+
+
+def _lock(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _last_line(file: BinaryIO) -> bytes:

@@ -23,10 +23,11 @@ from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.selection import Selection
 
 ROWS: Final = 2000  # read at once, at most
+FIRST_ROWS: Final = 250  # read at once before it is known how large events are
 FEWEST: Final = 50  # read at once when events are large
 LARGE: Final = 4_000_000  # characters of one reading, from which on fewer rows are read
 WIDEST: Final = 200_000  # sequence numbers that one reading looks at, at most
-PIECE: Final = 250  # lines handed over at once
+PIECE: Final = 128 * 1024  # bytes handed over at once, at least
 
 log = structlog.get_logger(__name__)
 
@@ -139,8 +140,14 @@ def _record(fact: Fact) -> AuditEvent:
 
 
 def _pieces(rows: Sequence[Sequence[Any]], *, lines: Lines) -> Iterator[bytes]:
-    for start in range(0, len(rows), PIECE):
-        yield b"".join(lines.event(row) for row in rows[start : start + PIECE])
+    piece = bytearray()
+    for row in rows:
+        piece += lines.event(row)
+        if len(piece) >= PIECE:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
 
 
 def _batches(selection: Selection, *, head: int) -> Iterator[list[tuple[Any, ...]]]:
@@ -154,7 +161,7 @@ def _batches(selection: Selection, *, head: int) -> Iterator[list[tuple[Any, ...
     bounds = selected.aggregate(first=Min("seq"), last=Max("seq"))
     if bounds["first"] is None:
         return
-    after, width, most = bounds["first"] - 1, ROWS, ROWS
+    after, width, most = bounds["first"] - 1, ROWS, FIRST_ROWS
     while after < bounds["last"]:
         until = min(after + width, bounds["last"])
         stretch = selected.filter(seq__gt=after, seq__lte=until).order_by("seq")

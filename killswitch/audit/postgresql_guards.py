@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - the names are constants, and the schema is the catalogue's own
 """The guards of the log on PostgreSQL: triggers that fire always, and rights taken away.
 
 The owner of the table can drop them, which verification finds; the set-up with a role of its own
@@ -104,7 +105,8 @@ def put_up(cursor: Any) -> None:
 def warnings(cursor: Any) -> list[str]:
     """Weaknesses of the set-up that no guard can make good."""
     cursor.execute(
-        "SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = %s::regclass",
+        "SELECT pg_has_role(current_user, relowner, 'USAGE')"
+        " FROM pg_class WHERE oid = %s::regclass",
         [TABLE],
     )
     if not cursor.fetchone()[0]:

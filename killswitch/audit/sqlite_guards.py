@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - the names are constants, and the schema is the catalogue's own
 """The guards of the log on SQLite: triggers, compared with the text that SQLite keeps of them.
 
 No trigger can refuse DROP TRIGGER or an edit of the file; those are what verification looks for.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from django.db import connection
+from django.db import Error, connection
 
 from killswitch.audit import agreement, guards, kept_heads, walking
 from killswitch.audit.chain import Head
@@ -31,7 +31,7 @@ def verify(
     kept = kept_heads.check(checkpoint_file, public_pems=public_pems, progress=tell)
     findings = [walk.finding, _guards(), kept.finding]
     if with_tables:
-        findings.append(agreement.first_disagreement(None, progress=tell))
+        findings.append(_tables(None, progress=tell))
     return Verdict(
         head_seq=walk.head.seq,
         head_hash=walk.head.hash,
@@ -63,7 +63,17 @@ def verify_newest(since: Head, *, progress: Progress | None = None) -> Verdict:
 def _newest_tables(since: Head) -> Finding | None:
     newer = AuditEvent.objects.filter(seq__gt=since.seq).exclude(request_id="")
     ids = newer.values_list("request_id", flat=True).distinct().order_by()[:MOST_REQUESTS]
-    return agreement.first_disagreement(list(ids), progress=nobody)
+    return _tables(list(ids), progress=nobody)
+
+
+def _tables(request_ids: Sequence[str] | None, *, progress: Progress) -> Finding | None:
+    try:
+        return agreement.first_disagreement(request_ids, progress=progress)
+    except Error as error:
+        # Either the database is gone, which this shows, or it holds what cannot be read.
+        _need_a_log()
+        reason = f"a row of the working tables or an event cannot be read: {str(error).strip()}"
+        return Finding(fault=Fault.TABLES, seq=None, reason=reason)
 
 
 def _need_a_log() -> None:

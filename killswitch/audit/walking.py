@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - the names of table and columns are constants
 """Walks the chain from event to event, in pages: constant memory and no long transaction.
 
 Reads the table without the models: somebody who owns the database may have put things into it
@@ -61,7 +62,7 @@ def still_there(head: Head) -> Finding | None:
     if head.seq == 0:
         return None
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT hash FROM {TABLE} WHERE seq = %s", [head.seq])  # noqa: S608
+        cursor.execute(f"SELECT hash FROM {TABLE} WHERE seq = %s", [head.seq])
         found = cursor.fetchone()
     if found == (head.hash,):
         return None
@@ -99,18 +100,23 @@ def _misnumbered(seq: object, *, expected: int) -> str:
 
 
 def _uncounted(head: Head) -> Finding | None:
-    """Rows that a walk from number to number would step over, such as a number that is twice."""
+    """Rows that a walk from number to number would step over: one number that is there twice."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM {TABLE} WHERE seq <= %s", [head.seq])  # noqa: S608
+        cursor.execute(f"SELECT count(*) FROM {TABLE} WHERE seq <= %s", [head.seq])
         (count,) = cursor.fetchone()
-    if count == head.seq:
-        return None
-    return _break(head.seq, f"there are {count} events up to number {head.seq}")
+        if count == head.seq:
+            return None
+        cursor.execute(
+            f"SELECT seq FROM {TABLE} GROUP BY seq HAVING count(*) > 1 ORDER BY seq LIMIT 1"
+        )
+        twice = cursor.fetchone()
+    seq = twice[0] if twice else head.seq
+    return _break(seq, f"event {seq} is not the only one with its number")
 
 
 def _newest() -> int:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT max(seq) FROM {TABLE}")  # noqa: S608
+        cursor.execute(f"SELECT max(seq) FROM {TABLE}")
         (newest,) = cursor.fetchone()
     return newest if isinstance(newest, int) else 0
 
@@ -124,7 +130,7 @@ def _rows(after: int | None) -> Iterator[tuple[Any, ...]]:
 def _page(after: int | None) -> list[tuple[Any, ...]]:
     # The first page has no lower bound: it shows numbers below one, too.
     where, parameters = ("WHERE seq > %s", [after]) if after is not None else ("", [])
-    statement = f"SELECT {_selected()} FROM {TABLE} {where} ORDER BY seq LIMIT {PAGE}"  # noqa: S608
+    statement = f"SELECT {_selected()} FROM {TABLE} {where} ORDER BY seq LIMIT {PAGE}"
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())

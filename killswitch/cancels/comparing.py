@@ -55,23 +55,26 @@ def compare(case: Case) -> Disagreement | None:
 
 
 def _differences(case: Case, request: CancelRequest, asked: AuditEvent) -> Iterator[Disagreement]:
-    name = f"request {case.request_id} ({request.exchange_id})"
-    yield from _differs(name, asked, found=_press(request, request.batch) | _who(request, asked))
+    name = f"request {case.request_id} ({request.exchange_id:.{LONGEST_VALUE}})"
+    columns = {"exchange": asked.exchange_id, "by": asked.actor, "role": asked.role}
+    yield from _differs(name, asked, columns, found=_press(request, request.batch))
     yield from _completion(name, case, request.batch)
     yield from _attempts(name, case, request)
     finished = case.of(Kind.FINISHED)
-    if len(finished) > 1:
-        yield Disagreement(seq=finished[1].seq, reason=f"{name} finished twice")
-    elif finished:
-        event = finished[0]
-        yield from _differs(name, event, found=_ending(request, case.orders))
-        yield from _columns(name, event, request)
-    else:
+    for event in finished[1:]:
+        yield Disagreement(seq=event.seq, reason=f"{name} finished more than once")
+    for event in finished:
+        columns = {"status": event.status, "reject_reason": event.reject_reason}
+        yield from _differs(name, event, columns, found=_ending(request, case.orders))
+    if not finished:
         yield from _in_flight(name, case, request)
 
 
 def _press(request: CancelRequest, batch: Batch) -> dict[str, Any]:
     return {
+        "exchange": request.exchange_id,
+        "by": batch.by_name,
+        "role": batch.by_role,
         "batch": str(batch.uuid),
         "asked_at": _instant(batch.asked_at),
         "everywhere": batch.everywhere,
@@ -86,9 +89,112 @@ def _press(request: CancelRequest, batch: Batch) -> dict[str, Any]:
     }
 
 
-def _who(request: CancelRequest, asked: AuditEvent) -> dict[str, Any]:
+def _completion(name: str, case: Case, batch: Batch) -> Iterator[Disagreement]:
+    """The reason is completed once, and only with an event."""
+    found = {"reason": batch.completed_reason, "completed_at": _instant(batch.completed_at)}
+    events = case.of(Kind.REASON_COMPLETED)
+    for event in events:
+        yield from _differs(name, event, {}, found=found)
+    if not events and any(found.values()):
+        yield Disagreement(seq=None, reason=f"{name}: no event completed its reason")
+
+
+def _attempts(name: str, case: Case, request: CancelRequest) -> Iterator[Disagreement]:
+    rows = {attempt.number: attempt for attempt in case.attempts}
+    for event in case.of(Kind.ATTEMPT):
+        attempt = rows.pop(_data(event).get("number", 0), None)
+        if attempt is None:
+            reason = f"{name}: the attempt of event {event.seq} was deleted or renumbered"
+            yield Disagreement(seq=event.seq, reason=reason)
+        else:
+            yield from _differs(f"{name}, attempt", event, {}, found=_attempt(attempt))
+    for number in rows:
+        yield Disagreement(seq=None, reason=f"{name}: no event tells of its attempt {number}")
+    if request.attempt_count != len(case.attempts):
+        reason = f"{name} counts {request.attempt_count} attempts and has {len(case.attempts)}"
+        yield Disagreement(seq=None, reason=reason)
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {
-        "by": (request.batch.by_name, asked.actor),
-        "role": (request.batch.by_role, asked.role),
-        "exchange": (request.exchange_id, asked.exchange_id),
+        "number": attempt.number,
+        "started_at": _instant(attempt.started_at),
+        "finished_at": _instant(attempt.finished_at),
+        "duration_us": attempt.duration_us,
+        "http_status": attempt.http_status,
+        "outcome": attempt.outcome,
+        "may_have_been_carried_out": attempt.may_have_been_carried_out,
+        "reject_reason": attempt.reject_reason,
+        "message": attempt.message,
+        "rejected_message": attempt.rejected_message,
+        "trace_id": attempt.trace_id,
+        "body": canonical.foreign(bytes(attempt.body or b"")),
+        "body_cut": attempt.body_cut,
+        "transport_error": attempt.transport_error,
+        "holder": attempt.holder,
+        "by_dead_holder": attempt.by_dead_holder,
     }
+
+
+def _ending(request: CancelRequest, orders: list[ResidualOrder]) -> dict[str, Any]:
+    return {
+        "status": request.status,
+        "reject_reason": request.reject_reason,
+        "conclusion": request.conclusion,
+        "message": request.message,
+        "rejected_message": request.rejected_message,
+        "reads": request.reads,
+        "open_after": request.open_after,
+        "open_after_read_at": _instant(request.open_after_read_at),
+        "remaining": [{name: getattr(order, name) for name in ORDER} for order in orders],
+        "holder": request.holder,
+        "first_claimed_at": _instant(request.first_claimed_at),
+        "finished_at": _instant(request.finished_at),
+    }
+
+
+def _in_flight(name: str, case: Case, request: CancelRequest) -> Iterator[Disagreement]:
+    """What is not known yet must not stand there."""
+    last = case.events[-1].seq
+    if request.status in FINAL:
+        reason = f"{name} is {request.status}, and no event says that it finished"
+        yield Disagreement(seq=None, reason=reason)
+    if request.status == Status.REQUESTED and (case.of(Kind.ATTEMPT) or case.of(Kind.TAKEN_OVER)):
+        reason = f"{name} is {request.status}, and event {last} says that it was under way"
+        yield Disagreement(seq=last, reason=reason)
+    early = [column for column in ("conclusion", "open_after") if getattr(request, column)]
+    if early or case.orders:
+        what = early[0] if early else "remaining orders"
+        yield Disagreement(seq=None, reason=f"{name}: {what} stand there, and it has not finished")
+
+
+def _differs(
+    name: str, event: AuditEvent, columns: Mapping[str, Any], *, found: Mapping[str, Any]
+) -> Iterator[Disagreement]:
+    """Compares what the event carries; events of older software carried less."""
+    said = {**_data(event), **columns}
+    for column, value in found.items():
+        if column in said and said[column] != value:
+            reason = (
+                f"{name}: {column} is {_shown(value)},"
+                f" and event {event.seq} says {_shown(said[column])}"
+            )
+            yield Disagreement(seq=event.seq, reason=reason)
+
+
+def _data(event: AuditEvent) -> dict[str, Any]:
+    """Nothing, when it cannot be read: every column then differs, or has no event."""
+    try:
+        data = json.loads(event.data)
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
+def _instant(at: datetime | None) -> str | None:
+    return canonical.instant(at) if at else None

@@ -61,7 +61,7 @@ def _work(waiting: "queue.Queue[list[int]]") -> None:
             continue
         try:
             app.send_task(TASK, kwargs={"ids": ids}, retry=False, ignore_result=True)
-        except Exception as error:  # whatever it is, the thread must live for the next press
+        except Exception as error:  # noqa: BLE001  # the thread must live for the next press
             closed_until = time.monotonic() + BREAKER
             _left_to_the_watchdog(ids, why=type(error).__name__)
 

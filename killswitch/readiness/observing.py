@@ -1,4 +1,5 @@
-"""What the observer's process does: hold the seat, look at the open orders, send canaries."""
+"""What the observer's process does: hold the seat, look at the open orders, send canaries,
+keep the log."""
 
 import threading
 
@@ -8,7 +9,8 @@ from django.db import Error, connection
 
 from killswitch.ems.client import EmsClient
 from killswitch.exchanges.observer import Observer
-from killswitch.readiness import canary, hearts, probes
+from killswitch.readiness import canary, hearts, log_keeping, probes
+from killswitch.readiness.log_keeping import LogKeeper
 from killswitch.readiness.models import Process
 from killswitch.readiness.rounds import start_rounds
 
@@ -30,6 +32,14 @@ def observe(stop: threading.Event) -> None:
         name="look", do=lambda: _look(observer), every=settings.OBSERVE_INTERVAL, stop=stop
     )
     start_rounds(name="canary", do=lambda: _canary(observer), every=canary.EVERY, stop=stop)
+    keeper = LogKeeper(is_active=lambda: observer.is_active, stop=stop)
+    start_rounds(
+        name="checkpoint",
+        do=keeper.write_checkpoint,
+        every=log_keeping.CHECKPOINT_EVERY,
+        stop=stop,
+    )
+    start_rounds(name="verify", do=keeper.verify, every=log_keeping.LOOK_EVERY, stop=stop)
     stop.wait()
     farewell = threading.Thread(target=_leave, args=[observer], daemon=True)
     farewell.start()
@@ -56,5 +66,7 @@ def _leave(observer: Observer) -> None:
         observer.release_seat()
     except Error:  # the next observer takes the seat without being asked, only later
         log.warning("seat_not_released")
+    else:
+        log_keeping.write_checkpoint("OBSERVER_STOPPED")
     finally:
         connection.close()

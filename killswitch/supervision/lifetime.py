@@ -2,6 +2,7 @@
 
 import platform
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.db import connection
 
 from killswitch.audit import chain
 from killswitch.audit.models import Kind
+from killswitch.readiness import log_keeping
 from killswitch.supervision import fingerprint
 
 log = structlog.get_logger(__name__)
@@ -20,21 +22,28 @@ def record_start(programs: Sequence[str]) -> None:
     taken = fingerprint.take()
     more = {"python": platform.python_version(), "settings": taken.plain}
     _record(Kind.STARTED, data=_facts(programs, taken) | more)
+    log_keeping.write_checkpoint("STARTED")
 
 
 def record_stop(programs: Sequence[str], *, seconds: float) -> None:
     """After they have ended, for at most so long: the database may be gone as well."""
+    ends_at = time.monotonic() + seconds
     data = _facts(programs, fingerprint.take())
+    recorded = threading.Event()
 
     def run() -> None:
         _record(Kind.STOPPED, data=data)
+        last = log_keeping.write_checkpoint("STOPPED")
         connection.close()  # of this thread
+        recorded.set()
+        if last:
+            log_keeping.tell(last)
 
     writing = threading.Thread(target=run, name="record-stop", daemon=True)
     writing.start()
-    writing.join(seconds)
-    if writing.is_alive():
+    if not recorded.wait(seconds):
         log.error("the stop is not in the audit log: the database did not answer in time")
+    writing.join(max(ends_at - time.monotonic(), 0.0))
 
 
 def _facts(programs: Sequence[str], taken: fingerprint.Fingerprint) -> dict[str, Any]:

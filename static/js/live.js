@@ -19,7 +19,7 @@
   let signIn = ""; // set while the session is over
   let failure = ""; // what a press of a small button did not achieve
   let alarms = count();
-  let movedAt = 0; // when alarms last moved up
+  let movedAt = -Infinity; // when alarms last moved up
   const said = new Map();
 
   root.classList.add("js");
@@ -77,6 +77,11 @@
   function showState(now) {
     const [tone, headline, text, lost] = state(now);
     root.classList.toggle("lost", lost);
+    if (lost) {
+      // What was measured then says nothing about now.
+      document.getElementById("ready-word").dataset.word = "NOT_KNOWN";
+      write(document.getElementById("ready-note"), "");
+    }
     banner.hidden = !headline;
     banner.className = `banner ${tone}`;
     write(part("banner-title"), headline);

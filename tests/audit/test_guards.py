@@ -1,10 +1,8 @@
 """The database itself refuses every change of the log but an append."""
 
 import pytest
-from django.core.management import call_command
-from django.db import DatabaseError, connection, models, transaction
+from django.db import DatabaseError, connection, transaction
 
-from killswitch.audit import guards
 from killswitch.audit.chain import Fact, record
 from killswitch.audit.models import AuditEvent, Kind
 from tests.audit import forging

@@ -127,6 +127,7 @@ def test_a_lost_connection_is_announced_within_five_seconds_and_ends_by_itself(
     expect(banner).to_contain_text(LOST, timeout=5000)
     expect(banner).to_contain_text("How to cancel by hand")
     expect(page.locator("html")).to_have_class(re.compile("lost"))
+    expect(page.locator("#ready-word")).to_have_text("NOT KNOWN", use_inner_text=True)
     assert page.title().startswith("(!) ")
     assert "Bad gateway" not in page.content()
     page.context.set_offline(False)

@@ -5,7 +5,7 @@ from django.db import migrations, models
 from killswitch.audit import guards
 
 
-def put_up_guards(apps, schema_editor):
+def put_up_guards(_apps, schema_editor):
     guards.put_up(schema_editor.connection)
 
 

@@ -46,7 +46,7 @@ OUTCOME_WORDS: dict[str, str] = {
     Outcome.NOT_DELIVERED: "not delivered",
 }
 LATE = 3  # seconds from the press until somebody has taken it up
-READY_ICONS = {"READY": "ok", "DEGRADED": "half", "NOT_READY": "no"}
+READY_ICONS = {"READY": "ok", "DEGRADED": "half", "NOT_READY": "no", "NOT_KNOWN": "ask"}
 READY_TONES = {"READY": "good", "DEGRADED": "warn", "NOT_READY": "bad"}
 
 

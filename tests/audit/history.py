@@ -1,0 +1,156 @@
+"""A little of everything that the product writes down: finished, refused, residual, in flight."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from killswitch.accounts.models import Role, User
+from killswitch.audit.chain import Fact, record
+from killswitch.audit.models import Kind
+from killswitch.cancels import keys, records, services
+from killswitch.cancels.evidence import Evidence, Reading, conclude
+from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.services import Press
+from killswitch.cancels.states import Status
+from killswitch.ems.answers import Answer, OpenOrders, Outcome, Resend
+from killswitch.ems.open_orders import OpenOrder
+from killswitch.exchanges.models import Exchange
+
+EXCHANGES = ("KRAKEN", "BITSTAMP/2574", "DERIBIT", "BITMEX")
+HOLDER = "host:1:aa:bb"
+
+
+def live() -> dict[str, CancelRequest]:
+    """One request that is confirmed, one residual, one rejected, one in flight; by those words."""
+    record(Fact(kind=Kind.STARTED, data={"host": "test"}))
+    officer = User.objects.create_user(username="olga", password="x", role=Role.RISK_OFFICER)
+    confirmed, residual, rejected, in_flight = _press(officer)
+    with transaction.atomic():
+        _confirm(confirmed)
+        _leave_orders(residual)
+        _refuse(rejected)
+        _claim(in_flight)
+        _attempt(in_flight, answer(Outcome.UNKNOWN, may_have_been_carried_out=True))
+    services.complete_reason(batch=confirmed.batch, user=officer, reason="runaway algorithm")
+    record(Fact(kind=Kind.SIGNED_OUT, data={}))
+    named = {
+        "confirmed": confirmed,
+        "residual": residual,
+        "rejected": rejected,
+        "in_flight": in_flight,
+    }
+    for request in named.values():
+        request.refresh_from_db()
+    return named
+
+
+def answer(outcome: Outcome, **fields: Any) -> Answer:
+    """An answer of the EMS."""
+    at = datetime.now(UTC)
+    return Answer(
+        **{"outcome": outcome, "resend": Resend.NEVER, "http_status": 200, **fields},
+        started_at=at,
+        finished_at=at + timedelta(milliseconds=12),
+        duration_ms=12.345,
+    )
+
+
+def reading(exchange_id: str, orders: Sequence[OpenOrder]) -> Reading:
+    """A list of open orders that could be read."""
+    at = datetime.now(UTC)
+    listed = OpenOrders(
+        readable=True,
+        http_status=200,
+        counts={exchange_id: len(orders)},
+        orders=tuple(orders),
+        started_at=at,
+        finished_at=at,
+        duration_ms=1.0,
+    )
+    return Reading(orders=listed, count=len(orders))
+
+
+def _press(officer: User) -> list[CancelRequest]:
+    exchanges = [
+        Exchange.objects.create(exchange_id=one, open_orders=3, seen_at=datetime.now(UTC))
+        for one in EXCHANGES
+    ]
+    target = keys.target_of(exchanges, everywhere=True)
+    asked = services.request_cancel(
+        exchanges=exchanges,
+        everywhere=True,
+        key=keys.make(user_id=officer.pk, target=target),
+        press=Press(
+            user=officer,
+            reason="drill 漢字",
+            address="10.0.0.7",
+            user_agent="Browser <b>1</b>",
+            gesture="held 1.2 s",
+        ),
+    )
+    return list(asked.batch.requests.order_by("id"))
+
+
+def _claim(request: CancelRequest) -> None:
+    CancelRequest.objects.filter(pk=request.pk).update(
+        status=Status.SENDING, holder=HOLDER, counter=1, first_claimed_at=datetime.now(UTC)
+    )
+
+
+def _attempt(request: CancelRequest, given: Answer) -> None:
+    records.attempt(request.pk, holder=HOLDER, answer=given, next_attempt_at=None)
+
+
+def _confirm(request: CancelRequest) -> None:
+    _claim(request)
+    acknowledged = answer(
+        Outcome.ACKNOWLEDGED, message="Ok", body=b'{"type":"message"}\xff\x00', trace_id="t-1"
+    )
+    records.takeover(request.pk, dead_holder="host:9:dead", holder=HOLDER)
+    _attempt(request, acknowledged)
+    _finish(request, acknowledged, reading(request.exchange_id, []))
+
+
+def _leave_orders(request: CancelRequest) -> None:
+    _claim(request)
+    acknowledged = answer(Outcome.ACKNOWLEDGED, message="Ok")
+    _attempt(request, acknowledged)
+    orders = [
+        OpenOrder(
+            symbol="BTC/USD",
+            side="BUY",
+            price="100.10",
+            amount_order="2",
+            amount_open="1",
+            amount_filled="1",
+            status="NEW",
+            client_order_id=f"c-{number}",
+            exchange_order_id="",
+        )
+        for number in range(2)
+    ]
+    _finish(request, acknowledged, reading(request.exchange_id, orders))
+
+
+def _refuse(request: CancelRequest) -> None:
+    _claim(request)
+    refusal = answer(
+        Outcome.REJECTED,
+        reject_reason="METHOD_NOT_SUPPORTED",
+        message="no",
+        rejected_message="{}",
+    )
+    _attempt(request, refusal)
+    verdict = conclude(Evidence.of([refusal]), None)
+    records.finish(request.pk, holder=HOLDER, before=Status.SENDING, verdict=verdict, reading=None)
+
+
+def _finish(request: CancelRequest, given: Answer, found: Reading) -> None:
+    records.verifying(request.pk, holder=HOLDER)
+    records.read(request.pk, holder=HOLDER, next_attempt_at=None)
+    verdict = conclude(Evidence.of([given]), found)
+    records.finish(
+        request.pk, holder=HOLDER, before=Status.VERIFYING, verdict=verdict, reading=found
+    )
