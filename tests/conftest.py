@@ -70,11 +70,11 @@ def simulator(settings: Any) -> Iterator[Simulator]:
 @pytest.fixture
 def executor() -> Iterator[None]:
     """Kills may be run in this process; none outlives the test."""
-    from killswitch.cancels import execution, holding
+    from killswitch.cancels import holding, threads
 
     yield
     holding.STOP.set()
-    wait_for(lambda: execution._places._value == execution.THREADS, seconds=30)
+    wait_for(threads.idle, seconds=30)
     holding.STOP.clear()
 
 
@@ -109,14 +109,17 @@ class RedisProcess:
         )
         wait_for(self.answers, seconds=10)
 
+    def client(self) -> redis.Redis:
+        return redis.Redis(
+            unix_socket_path=str(self.path), socket_timeout=1, single_connection_client=True
+        )
+
     def answers(self) -> bool:
-        client = redis.Redis(unix_socket_path=str(self.path), socket_timeout=1)
         try:
-            return bool(client.ping())
+            with self.client() as client:
+                return bool(client.ping())
         except redis.RedisError:
             return False
-        finally:
-            client.close()
 
     def kill(self) -> None:
         if self.process:

@@ -96,15 +96,15 @@ class Lines:
 
     def __init__(self, file: io.BufferedReader) -> None:
         self.number = 0
+        self.last = b""
         self._file = file
         self._before = hashlib.sha256()
 
     def __iter__(self) -> Iterator[bytes]:
-        last = b""
         while line := self._file.readline(MOST_LINE + 1):
             self.number += 1
-            self._before.update(last)
-            last = line
+            self._before.update(self.last)
+            self.last = line
             if len(line) > MOST_LINE:
                 raise Wrong("is longer than any line of an export")
             if not line.endswith(b"\n"):
@@ -137,6 +137,9 @@ def records_of_csv(lines: Lines) -> Iterator[Record]:
                 if cells != COLUMNS:
                     raise Wrong("does not name the columns as it should")
             elif cells[:1] == ["# manifest"]:
+                # No hash covers this line, so that its form is looked at more closely.
+                if not lines.last.startswith(b'"# manifest","') or lines.last[-3:] != b'"\r\n':
+                    raise Wrong("is not written as an export writes its manifest")
                 yield marked(cells, "# manifest")
             else:
                 yield event_of(cells)
@@ -300,10 +303,10 @@ class Walk:
             raise Wrong("the manifest names another first or last event")
         if manifest["sha256"] != sha256:
             raise Wrong("the lines before have another SHA-256 than the manifest says")
-        if manifest["completed"]["seq"] <= self.head["seq"]:
-            raise Wrong("the export was completed before it was begun")
         if self.header["whole"]:
             self._check_end()
+        if manifest["completed"]["seq"] <= self.head["seq"]:
+            raise Wrong("the export was completed before it was begun")
         self.manifest = manifest
 
     def _check_end(self) -> None:
@@ -513,7 +516,9 @@ def check_signature(message: bytes, signature: str, der: bytes) -> str | None:
     try:
         raw = base64.b64decode(signature, validate=True)
     except ValueError:
-        raise Wrong("the signature is not base64") from None
+        raw = b""
+    if base64.b64encode(raw).decode("ascii") != signature:
+        raise Wrong("the signature is not base64")
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

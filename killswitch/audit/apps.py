@@ -8,6 +8,8 @@ class AuditConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from killswitch.audit import guards
+        from killswitch.audit import guards, review_table
+        from killswitch.audit.agreement import add_witness
 
+        add_witness(review_table.disagreements)
         post_migrate.connect(guards.put_back, sender=self)

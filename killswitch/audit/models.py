@@ -30,6 +30,10 @@ class Kind(models.TextChoices):
     GUARDS_PUT_BACK = "GUARDS_PUT_BACK", "Guards of the log put back"
     EXPORTED = "EXPORTED", "Export begun"
     EXPORT_COMPLETED = "EXPORT_COMPLETED", "Export completed"
+    REVIEWED = "REVIEWED", "Reviewed"
+    QUERIED = "QUERIED", "Queried"
+    CLOSED = "CLOSED", "Query closed"
+    PERIOD_SIGNED_OFF = "PERIOD_SIGNED_OFF", "Period signed off"
 
 
 class AuditEvent(models.Model):
@@ -119,3 +123,31 @@ class Verification(models.Model):
 
     def __str__(self) -> str:
         return f"{self.head_seq} {'ok' if self.ok else self.reason}"
+
+
+class Review(models.Model):
+    """How the newest review left one event. The events REVIEWED, QUERIED and CLOSED are the truth.
+
+    This table only finds quickly what nobody has looked at; it is rebuilt from them, and compared
+    with them by every verification.
+    """
+
+    event_seq = models.BigIntegerField(primary_key=True)
+    state = models.CharField(max_length=30)
+    note = models.CharField(max_length=1000, blank=True)
+    by = models.CharField(max_length=200)
+    at = models.DateTimeField()
+    said_in = models.BigIntegerField()  # the event that says so
+
+    class Meta:
+        ordering = ["event_seq"]
+        indexes = [models.Index(fields=["state", "-said_in"], name="reviews_by_state")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(said_in__gt=models.F("event_seq")),
+                name="a_review_comes_after_what_it_is_about",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_seq} {self.state}"

@@ -14,10 +14,11 @@ from django.http import QueryDict
 
 from killswitch.audit.canonical import instant
 from killswitch.audit.models import AuditEvent
+from killswitch.audit.review import unreviewed
 from killswitch.audit.selection_fields import READERS, short
 
 # What a page's address carries beside the selection.
-BESIDE: Final = frozenset({"before", "after"})
+BESIDE: Final = frozenset({"before", "after", "marked"})
 # Columns in which free text is looked for, beside the data.
 SEARCHED: Final = ("actor", "exchange_id", "reject_reason")
 _COLUMNS: Final = {"exchange": "exchange_id", "request": "request_id"}
@@ -55,10 +56,7 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """All that is given must hold. `from_at` is included, `to_at` is not.
-
-    `unreviewed` is kept free for the review of events, which is not there yet.
-    """
+    """All that is given must hold. `from_at` is included, `to_at` is not."""
 
     from_at: datetime | None = None
     to_at: datetime | None = None
@@ -160,6 +158,8 @@ class Selection:
             wanted &= Q(at__lt=self.to_at)
         if self.text:
             wanted &= _holds(self.text)
+        if self.unreviewed:
+            wanted &= unreviewed()
         return events.filter(wanted)
 
     def newest_first(

@@ -58,8 +58,10 @@ def _request(text: str) -> str:
         raise ValueError(f"“{short(text)}” is not the id of a request.") from None
 
 
-def _not_yet(_: str) -> bool:
-    raise ValueError("this filter is not available yet.")
+def _yes(text: str) -> bool:
+    if text != "1":
+        raise ValueError("is either 1 or not given.")
+    return True
 
 
 def short(text: str) -> str:
@@ -77,5 +79,5 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "reject_reason": _words,
     "request": _request,
     "text": _words,
-    "unreviewed": _not_yet,
+    "unreviewed": _yes,
 }

@@ -11,7 +11,7 @@ from django.conf import settings
 from killswitch.exchanges.models import Exchange
 
 # What this process last showed: when the database is gone, these are the ids still known.
-_shown: dict[int, str] = {}
+_shown: list[tuple[str, ...]] = [()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +24,12 @@ class Line:
 
 def remember(exchanges: Iterable[Exchange]) -> None:
     """Keep the ids for the day on which they cannot be read."""
-    _shown.clear()
-    _shown.update((exchange.pk, exchange.exchange_id) for exchange in exchanges)
+    _shown[0] = tuple(exchange.exchange_id for exchange in exchanges)
 
 
 def lines(exchange_ids: Iterable[str] = ()) -> list[Line]:
     """A command for each exchange; for every one last shown, when none is named."""
-    ids = list(exchange_ids) or list(_shown.values()) or ["EXCHANGE_ID"]
+    ids = list(exchange_ids) or list(_shown[0]) or ["EXCHANGE_ID"]
     return [Line(exchange_id=each, command=command(each)) for each in ids]
 
 

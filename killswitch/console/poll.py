@@ -25,6 +25,7 @@ from killswitch.exchanges.models import Exchange, Observation
 from killswitch.live.models import current
 
 MOST_SHOWN = 6  # things that one page may ask for
+MOST_LINES = 100  # changed lines of a list in one answer
 LONGEST_NOTE = 200  # characters of the readiness note in a header
 
 
@@ -113,11 +114,13 @@ def _request(asking: Asking, name: str) -> Iterator[str]:
         yield asking.render("cancels/_request.html", {"page": page})
 
 
-def _requests(asking: Asking, _: str) -> Iterator[str]:
-    """Changed lines of a list; the page takes those that it shows."""
-    changed = CancelRequest.objects.select_related("batch", "entry").order_by("-id")
-    for request in changed.filter(revision__gt=asking.known)[:100]:
-        yield asking.render("cancels/_list_line.html", {"request_row": request})
+def _requests(asking: Asking, name: str) -> Iterator[str]:
+    """Changed lines of a list, oldest first; only its first page takes those that are new."""
+    requests = CancelRequest.objects.select_related("batch", "entry").order_by("-id")
+    changed = requests.filter(revision__gt=asking.known)[:MOST_LINES]
+    for request in reversed(changed):
+        context = {"request_row": request, "into": name == "newest"}
+        yield asking.render("cancels/_list_line.html", context)
 
 
 PARTS: dict[str, Callable[[Asking, str], Iterator[str]]] = {

@@ -57,7 +57,7 @@
 
   function match(old, fresh) {
     if (old.nodeType !== Node.ELEMENT_NODE) {
-      if (old.data !== fresh.data) old.data = fresh.data;
+      old.replaceWith(document.importNode(fresh));
       return;
     }
     matchAttributes(old, fresh);
@@ -74,7 +74,7 @@
     else if (old) match(old, fresh);
     else {
       const list = document.getElementById(fresh.dataset.into);
-      if (list) insert(list, fresh, null);
+      if (list) insert(list, fresh, "first" in fresh.dataset ? list.firstChild : null);
     }
   }
 

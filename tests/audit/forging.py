@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError, connection, transaction
@@ -82,7 +83,8 @@ def insert(event: dict[str, Any]) -> None:
 def rehash(event: dict[str, Any]) -> dict[str, Any]:
     """The event with the hash that its columns call for, by the published rules."""
     columns = {name: event[name] for name in COLUMNS if name != "hash"}
-    columns["at"] = event["at"].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    at = datetime.fromisoformat(str(event["at"]))
+    columns["at"] = at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     text = json.dumps(columns, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return event | {"hash": hashlib.sha256(text.encode()).hexdigest()}
 
@@ -107,6 +109,7 @@ def constraints_off() -> Iterator[None]:
     """For what the table's own constraints would refuse; it is rolled back with the test."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute(
                 "SELECT conrelid::regclass::text, quote_ident(conname) FROM pg_constraint"
                 " WHERE contype IN ('p', 'u', 'c') AND conrelid::regclass::text = ANY(%s)",

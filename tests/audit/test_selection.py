@@ -84,7 +84,7 @@ def test_times_are_utc_unless_they_say_otherwise_and_a_last_day_is_included() ->
         ("request=17", "request"),
         ("text=%00", "text"),
         (f"exchange={'x' * 201}", "exchange"),
-        ("unreviewed=1", "unreviewed"),
+        ("unreviewed=yes", "unreviewed"),
         ("exchnage=KRAKEN", "exchnage"),
         ("kind=FINISHED&kind=ATTEMPT", "kind"),
     ],

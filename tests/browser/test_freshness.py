@@ -1,15 +1,18 @@
 """What the page says when it does not know: lost connections, ended sessions, lost answers."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, Route, expect
 
 from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import Batch
+from killswitch.cancels.states import Status
 from killswitch.live.models import next_revision
 from tests.browser import scenes
 from tests.browser.test_gesture import open_question
@@ -67,7 +70,7 @@ def test_changed_rows_come_by_themselves_and_nothing_else_moves(page: Page, olga
 def test_rows_stay_where_they_are_while_they_change(page: Page, olga: User) -> None:
     made = scenes.calm(olga, 4)
     ready(page)
-    scenes.bring(scenes.press(olga, made[3]).requests.get(), scenes.Status.REJECTED)
+    scenes.bring(scenes.press(olga, made[3]).requests.get(), Status.REJECTED)
     expect(page.locator('[data-exchange-id="VENUE04"]')).to_have_class(re.compile("attn"))
     shown = page.locator("#rows tr").evaluate_all("rows => rows.map(r => r.dataset.exchangeId)")
     assert shown == ["VENUE01", "VENUE02", "VENUE03", "VENUE04"]
@@ -149,6 +152,7 @@ def test_a_session_that_ends_is_announced_and_never_swaps_in_the_sign_in_page(
     expect(page.locator("#banner")).to_contain_text("Your session has ended.", timeout=5000)
     expect(page.locator("[data-dialog-banner]")).to_contain_text("Your session has ended.")
     page.locator("#dialog .go").click()
+    expect(page.locator("#dialog [data-signed-out]")).to_be_visible()
     expect(page.locator("#dialog [data-signed-out]")).to_contain_text("Nothing was sent.")
     assert "/accounts/login/?next=" in (page.locator("[data-sign-in]").get_attribute("href") or "")
     expect(page.locator("[name=password]")).to_have_count(0)
@@ -220,32 +224,17 @@ def test_an_alarm_is_announced_outside_of_what_is_swapped(page: Page, olga: User
     one = scenes.exchange("KRAKEN", orders=14)
     request = scenes.press(olga, one).requests.get()
     ready(page)
-    scenes.bring(request, scenes.Status.RESIDUAL)
+    scenes.bring(request, Status.RESIDUAL)
     expect(page.locator("#alert")).to_have_text("KRAKEN: 3 orders are still open.")
     assert Alarm.objects.count() == 1
 
 
-def test_a_page_of_a_request_grows_live(page: Page, olga: User) -> None:
-    request = scenes.press(olga, scenes.exchange("KRAKEN", orders=14)).requests.get()
-    page.goto(f"/requests/{request.uuid}/")
-    expect(page.locator("article")).to_have_attribute("data-status", "REQUESTED")
-    scenes.bring(request, scenes.Status.SENDING)
-    expect(page.locator("article")).to_contain_text(re.compile(r"next in \d\.\d s"))
-    page.locator("summary", has_text="The answer as it came").first.click()
-    request.refresh_from_db()
-    request.reads, request.revision = 1, next_revision()
-    request.save()
-    expect(page.locator("article")).to_contain_text("1 read of")
-    expect(page.locator("article details[open]")).to_have_count(1)
-
-
-def test_the_checks_behind_the_word_open_and_stay_fresh(page: Page, olga: User) -> None:
-    ready(page)
-    with page.expect_response(lambda answer: "show=ready" in answer.url) as answer:
-        page.locator("[data-strip] summary").click()
-    assert answer.value.status == 200
-    expect(page.locator("#ready .checks li").first).to_be_visible()
-    page.keyboard.press("Escape")
-    with page.expect_response(lambda answer: "/poll/" in answer.url) as idle:
-        pass
-    assert "show=ready" not in idle.value.url
+def test_a_session_that_is_about_to_end_says_when(page: Page, olga: User) -> None:
+    scenes.calm(olga, 2)
+    session = Session.objects.get()
+    store = SessionStore(session.session_key)
+    store.set_expiry(datetime.now(UTC) + timedelta(seconds=100))
+    store.save()
+    page.goto("/")
+    expect(page.locator("#banner")).to_contain_text(re.compile(r"Your session ends at [\d:]+ UTC"))
+    expect(page.locator("html")).not_to_have_class(re.compile("lost"))

@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from killswitch.accounts.models import User
-from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import Batch, CancelRequest
+from killswitch.cancels.states import Status
 from killswitch.exchanges.models import UncoveredExchange
 from tests.browser import scenes
 from tests.conftest import wait_for
@@ -213,7 +213,7 @@ def test_the_press_is_followed_live_and_tried_again_in_one_press(page: Page, olg
     for request, status in zip(
         batch.requests.order_by("id"), ("CONFIRMED", "REJECTED", "RESIDUAL"), strict=True
     ):
-        scenes.bring(request, scenes.Status(status))
+        scenes.bring(request, Status(status))
     summary = "1 of 3 confirmed, 1 residual, 1 rejected: EXCHANGE_UNREACHABLE"
     expect(page.locator("#dialog .summary")).to_have_text(summary)
     expect(page.locator("#dialog .outcomes li").first).to_contain_text(made[2].exchange_id)
@@ -221,22 +221,6 @@ def test_the_press_is_followed_live_and_tried_again_in_one_press(page: Page, olg
     page.get_by_role("button", name="Try again on these 2").click()
     expect(page.locator("#dialog .summary")).to_contain_text("0 of 2 confirmed")
     wait_for(lambda: Batch.objects.count() == 2, seconds=5)
-
-
-def test_one_alarm_after_another_is_acknowledged(page: Page, olga: User) -> None:
-    made = scenes.calm(olga, 3)
-    for request in scenes.press(olga, *made).requests.all():
-        scenes.bring(request, scenes.Status.UNKNOWN)
-    page.goto("/")
-    assert page.title().startswith("(3) ")
-    expect(page.locator("link[rel=icon]")).to_have_attribute("href", "/static/img/tab-alarm.svg")
-    for left in (2, 1, 0):
-        page.locator("#alarms button").first.dblclick()
-        # The second click must not reach the alarm that moves up.
-        expect(page.locator("#alarms .alarm")).to_have_count(left)
-        page.wait_for_timeout(700)
-    assert not Alarm.objects.unacknowledged().exists()
-    expect(page).to_have_title("Kill switch · REAL EMS")
 
 
 def test_without_scripts_the_kill_works_as_pages(

@@ -10,62 +10,13 @@ from playwright.sync_api import Page
 
 from killswitch.accounts.models import User
 from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.states import Status
 from tests.browser import scenes
 
 PICTURES = os.environ.get("KILLSWITCH_PICTURES", "")
 HEIGHT = 900
-# Ratio of each visible text to what is painted behind it; returns those that are too low.
-CONTRAST = """
-() => {
-  const parse = (color) => color.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map((c) => ((c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-  };
-  const behind = (element) => {
-    for (let each = element; each; each = each.parentElement) {
-      const color = parse(getComputedStyle(each).backgroundColor);
-      if (color.length < 4 || color[3] === 1) return color;
-    }
-    return [255, 255, 255];
-  };
-  const low = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node; (node = walker.nextNode()); ) {
-    const element = node.parentElement;
-    if (!node.data.trim() || !element.checkVisibility() || element.closest(".vh, .skip, option")) continue;
-    const style = getComputedStyle(element);
-    const [a, b] = [light(parse(style.color)), light(behind(element))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    const wanted = element.closest(".go, .big, .cut") ? 7 : 4.5;
-    if (ratio < wanted) low.push(`${ratio.toFixed(2)} < ${wanted}: ${node.data.trim().slice(0, 40)}`);
-  }
-  return [...new Set(low)];
-}
-"""
-# What a screen reader needs: names for what can be used, one of each id, headings, a language.
-NAMES = """
-() => {
-  const wrong = [];
-  const seen = new Set();
-  for (const { id } of document.querySelectorAll("[id]")) {
-    if (seen.has(id)) wrong.push(`id twice: ${id}`);
-    seen.add(id);
-  }
-  for (const each of document.querySelectorAll("a, button, summary"))
-    if (!each.textContent.trim() && !each.ariaLabel) wrong.push(`no name: ${each.outerHTML.slice(0, 90)}`);
-  for (const each of document.querySelectorAll("input:not([type=hidden]), select, textarea"))
-    if (!each.labels.length && !each.ariaLabel) wrong.push(`no label: ${each.outerHTML.slice(0, 90)}`);
-  for (const name of ["aria-labelledby", "aria-describedby", "for"])
-    for (const each of document.querySelectorAll(`[${name}]`))
-      if (!document.getElementById(each.getAttribute(name)) && each.checkVisibility())
-        wrong.push(`${name} leads nowhere: ${each.getAttribute(name)}`);
-  if (document.querySelectorAll("h1").length !== 1) wrong.push("not one h1");
-  if (document.querySelectorAll("main").length !== 1) wrong.push("not one main");
-  if (!document.documentElement.lang) wrong.push("no language");
-  return wrong;
-}
-"""
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
+NAMES = (Path(__file__).parent / "names.js").read_text()
 Scene = Callable[[Page, User], None]
 
 
@@ -142,7 +93,7 @@ def batch(page: Page, olga: User) -> None:
     asked = scenes.press(olga, *made, everywhere=True)
     statuses = ("CONFIRMED", "REJECTED", "RESIDUAL", "SENDING", "UNKNOWN")
     for each, status in zip(asked.requests.order_by("id"), statuses, strict=True):
-        scenes.bring(each, scenes.Status(status))
+        scenes.bring(each, Status(status))
     page.goto(f"/batches/{asked.uuid}/")
 
 

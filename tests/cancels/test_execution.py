@@ -272,7 +272,7 @@ def test_who_lost_the_claim_moves_no_status_and_still_records_the_attempt(
     verdict = Verdict(status=Status.REJECTED, sentence="no")
     for move in (
         partial(records.verifying, held.id, holder=held.token),
-        partial(records.read, held.id, holder=held.token, next_attempt_at=None),
+        partial(records.read, held.id, holder=held.token),
         partial(
             records.finish,
             held.id,

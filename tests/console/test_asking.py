@@ -139,8 +139,8 @@ def test_some_go_on_without_one_that_was_disabled_meanwhile(officer: Client) -> 
 @given(reason=st.text(max_size=2000))
 def test_no_reason_refuses_a_kill(officer: Client, reason: str) -> None:
     one = scenes.exchange(f"EXCHANGE{Batch.objects.count()}")
-    fields = {"reason": reason.encode("utf-8", "replace").decode()}
-    answer = press(officer, path_of(one), **fields)
+    sent = reason.encode("utf-8", "replace").decode()
+    answer = press(officer, path_of(one), reason=sent)
     assert answer.status_code == 202
     assert len(Batch.objects.latest("id").reason) <= 500
 

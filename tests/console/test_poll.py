@@ -21,8 +21,9 @@ from tests.console.asking import HTMX
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
-def poll(client: Client, *shown: str, known: object = None) -> Any:
-    fields = {"show": shown, "known": current() if known is None else known}
+def poll(client: Client, *shown: str, known: int | str | None = None) -> Any:
+    newest = current() if known is None else known
+    fields: dict[str, Any] = {"show": shown, "known": newest}
     return client.get("/poll/", fields, headers=HTMX)
 
 

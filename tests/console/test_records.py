@@ -1,5 +1,6 @@
 """What became of a press: its page, its requests, every attempt, and the reason given later."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_dead_holders_attempt_says_so(officer: Client, olga: User) -> None:
 
 def test_a_late_start_is_shown(officer: Client, olga: User) -> None:
     request = asked(olga, Status.CONFIRMED)
-    request.batch.asked_at -= scenes.timedelta(minutes=60)
+    request.batch.asked_at -= timedelta(minutes=60)
     request.batch.save()
     assert "3600.0 s after it was asked" in page_of(officer, request)
 

@@ -108,8 +108,10 @@ def test_a_flushed_redis_forgets_and_the_watchdog_remembers(
     stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
 ) -> None:
     (request,) = ask("KRAKEN")
-    own_redis.kill()
-    own_redis.start()
+    with own_redis.client() as client:
+        wait_for(lambda: client.llen("cancel") == 1, seconds=5)
+        client.flushall()
+    stack.worker()
     stack.watchdog()
     wait_for(final(request), seconds=20)
     assert status_of(request) == "CONFIRMED"
@@ -302,3 +304,24 @@ def test_the_command_line_refuses_and_records_nothing(
     assert done.stderr.strip()
     assert "Traceback" not in done.stderr
     assert not CancelRequest.objects.exists()
+
+
+def test_a_rolling_update_loses_nothing(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    stack.set(CANCEL_DEADLINE=30)
+    old = worker_consumes(stack, simulator, ask)
+    watchdog = watchdog_lives(stack, ask)
+    names = [f"VENUE{number}" for number in range(10)]
+    for name in names:
+        simulator.script(name, cancel=[{"fault": "slow", "seconds": 0.5}], orders=2)
+    requests = ask(*names)
+    old.terminate()
+    new = stack.worker()
+    requests += ask(*names)
+    watchdog.terminate()
+    stack.watchdog()
+    wait_for(final(*requests), seconds=30)
+    assert {status_of(request) for request in requests} == {"CONFIRMED"}
+    assert old.wait(timeout=5) == 0
+    assert new.poll() is None

@@ -1,7 +1,6 @@
-"""How a status looks: a mark of its own shape, a tone, and its words."""
+"""What templates say: statuses, times, counts and foreign text, for people."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django import template
@@ -10,35 +9,16 @@ from django.utils import timezone
 from killswitch.accounts.models import Role
 from killswitch.audit.models import Kind
 from killswitch.cancels.models import Attempt, CancelRequest
-from killswitch.cancels.states import LABELS, Status
+from killswitch.cancels.states import Status
 from killswitch.console import by_hand
+from killswitch.console.looks import Face, count_of
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
 
 register = template.Library()
+register.filter("count", count_of)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Face:
-    """Never colour alone: `icon` differs in shape for every status, `words` say it."""
-
-    icon: str
-    tone: str
-    words: str
-
-
-# Each icon is a symbol in static/img/icons.svg.
-LOOKS = {
-    Status.REQUESTED: ("clock", "busy"),
-    Status.SENDING: ("arrow", "busy"),
-    Status.VERIFYING: ("lens", "busy"),
-    Status.CONFIRMED: ("ok", "good"),
-    Status.RESIDUAL: ("left", "warn"),
-    Status.UNVERIFIED: ("half", "warn"),
-    Status.REJECTED: ("no", "bad"),
-    Status.NOT_DELIVERED: ("cut", "bad"),
-    Status.UNKNOWN: ("ask", "odd"),
-}
 OUTCOME_WORDS: dict[str, str] = {
     Outcome.ACKNOWLEDGED: "acknowledged by the EMS",
     Outcome.REJECTED: "refused by the EMS",
@@ -53,9 +33,7 @@ READY_TONES = {"READY": "good", "DEGRADED": "warn", "NOT_READY": "bad"}
 @register.filter
 def face(request: CancelRequest) -> Face:
     """Mark, tone and words of a request's status."""
-    status = Status(request.status)
-    icon, tone = LOOKS[status]
-    return Face(icon=icon, tone=tone, words=_words(request, status))
+    return Face.of(request)
 
 
 @register.filter
@@ -76,7 +54,9 @@ def progress(request: CancelRequest) -> str:
         case Status.SENDING:
             return f"attempt {_current_attempt(request)}"
         case Status.VERIFYING:
-            return f"{count(request.attempt_count, 'attempt')}, {count(request.reads, 'read')}"
+            return (
+                f"{count_of(request.attempt_count, 'attempt')}, {count_of(request.reads, 'read')}"
+            )
         case _:
             return ""
 
@@ -195,12 +175,6 @@ def outcome_words(outcome: str) -> str:
 
 
 @register.filter
-def count(number: int, noun: str) -> str:
-    """E.g. "1 order", "2,040 orders"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-@register.filter
 def thousands(number: int) -> str:
     return f"{number:,}"
 
@@ -237,19 +211,10 @@ def by_hand_lines(exchanges: Iterable[Exchange] = ()) -> list[by_hand.Line]:
     return by_hand.lines([exchange.exchange_id for exchange in exchanges])
 
 
-def _words(request: CancelRequest, status: Status) -> str:
-    match status:
-        case Status.RESIDUAL:
-            return f"{count(request.open_after or 0, 'order')} still open"
-        case Status.REJECTED if request.reject_reason:
-            return f"Rejected: {request.reject_reason}"
-        case _:
-            return LABELS[status]
-
-
 def _current_attempt(request: CancelRequest) -> int:
-    """While it waits the last one is over, so the next one is what is named."""
-    return request.attempt_count + 1
+    """The one that runs; while the next one is waited for, the one that is over."""
+    waits = request.next_attempt_at is not None and request.attempt_count > 0
+    return request.attempt_count if waits else request.attempt_count + 1
 
 
 def _picture(code: int) -> str:

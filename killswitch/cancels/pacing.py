@@ -1,0 +1,70 @@
+"""When a request may be sent again, and how long each call may take. Knows no database."""
+
+import random
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+
+from killswitch.ems.answers import Answer, Outcome, Resend
+
+# Pauses stay below the 5 s after which a request without progress is an alarm.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0  # seconds between POSTs, doubling
+FIRST_READ_PAUSE, LONGEST_READ_PAUSE = 0.1, 2.0  # seconds between reads, doubling
+SETTLING = 2.0  # seconds an acknowledged cancel gets before it is sent again
+SHORTEST_POST, SHORTEST_READ = 0.1, 1.0  # seconds
+
+
+class Pace:
+    """The time of one request. All figures are seconds; `ends_at` is on the clock's scale."""
+
+    def __init__(self, *, ends_at: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ends_at = ends_at
+        self._clock = clock
+        self._may_post_at = 0.0
+        self._may_repeat = True
+        self.posts = 0
+
+    @property
+    def left(self) -> float:
+        return self._ends_at - self._clock()
+
+    @property
+    def until_next_post(self) -> float:
+        return max(self._may_post_at - self._clock(), 0.0)
+
+    @property
+    def may_post_again(self) -> bool:
+        """The last answer does not forbid it, and there is time for it and for a read after it."""
+        return self._may_repeat and self.left - self.until_next_post > self._reserve
+
+    @property
+    def may_post_now(self) -> bool:
+        return self.may_post_again and self.until_next_post == 0
+
+    @property
+    def post_timeout(self) -> float:
+        """The first POST has its whole time however late it is; a later one leaves time to read."""
+        if self.posts == 0:
+            return float(settings.EMS_TIMEOUT)
+        return min(float(settings.EMS_TIMEOUT), max(self.left - self._reserve, SHORTEST_POST))
+
+    def read_timeout(self, *, owed: bool) -> float:
+        """A read that is owed, the first one after a POST, has its whole time."""
+        whole = float(settings.EMS_TIMEOUT)
+        return whole if owed else min(whole, max(self.left, SHORTEST_READ))
+
+    def answered(self, answer: Answer) -> None:
+        """Plan from the answer to the POST that just ended."""
+        self.posts += 1
+        acknowledged = answer.outcome is Outcome.ACKNOWLEDGED
+        self._may_repeat = acknowledged or answer.resend is not Resend.NEVER
+        pause = min(FIRST_PAUSE * 2.0 ** (self.posts - 1), LONGEST_PAUSE)
+        pause = max(pause, SETTLING) if acknowledged else pause
+        pause *= random.uniform(0.8, 1.0)  # noqa: S311  # jitter, not a secret
+        self._may_post_at = self._clock() + max(pause, answer.retry_after or 0.0)
+
+    @property
+    def _reserve(self) -> float:
+        """What is kept at the end for reading."""
+        return float(min(settings.EMS_TIMEOUT, settings.CANCEL_DEADLINE / 2))

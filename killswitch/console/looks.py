@@ -1,0 +1,52 @@
+"""How a status looks: a mark of its own shape, a tone, and its words."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.states import LABELS, Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Face:
+    """Never colour alone: `icon` differs in shape for every status, `words` say it."""
+
+    icon: str
+    tone: str
+    words: str
+
+    @classmethod
+    def of(cls, request: CancelRequest) -> Self:
+        """The look of a request's status, with what is known of this one in its words."""
+        status = Status(request.status)
+        icon, tone = LOOKS[status]
+        return cls(icon=icon, tone=tone, words=_words(request, status))
+
+
+# Each icon is a symbol in static/img/icons.svg.
+LOOKS = {
+    Status.REQUESTED: ("clock", "busy"),
+    Status.SENDING: ("arrow", "busy"),
+    Status.VERIFYING: ("lens", "busy"),
+    Status.CONFIRMED: ("ok", "good"),
+    Status.RESIDUAL: ("left", "warn"),
+    Status.UNVERIFIED: ("half", "warn"),
+    Status.REJECTED: ("no", "bad"),
+    Status.NOT_DELIVERED: ("cut", "bad"),
+    Status.UNKNOWN: ("ask", "odd"),
+}
+
+
+def count_of(number: int, noun: str) -> str:
+    """E.g. "1 order", "2,040 orders"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _words(request: CancelRequest, status: Status) -> str:
+    match status:
+        case Status.RESIDUAL:
+            return f"{count_of(request.open_after or 0, 'order')} still open"
+        case Status.REJECTED if request.reject_reason:
+            return f"Rejected: {request.reject_reason}"
+        case _:
+            return LABELS[status]

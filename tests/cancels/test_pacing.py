@@ -1,0 +1,97 @@
+"""When a request may be sent again: by a clock that the test moves."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from killswitch.cancels.pacing import LONGEST_PAUSE, Pace
+from killswitch.ems.answers import Answer, Outcome, Resend
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def pace(clock: Clock, settings: Any) -> Pace:
+    settings.EMS_TIMEOUT = 10.0
+    settings.CANCEL_DEADLINE = 60.0
+    return Pace(ends_at=clock.now + 60, clock=clock)
+
+
+def answer(
+    outcome: Outcome, resend: Resend = Resend.AFTER_PAUSE, retry_after: float | None = None
+) -> Answer:
+    now = datetime.now(UTC)
+    return Answer(
+        outcome=outcome,
+        resend=resend,
+        retry_after=retry_after,
+        started_at=now,
+        finished_at=now,
+        duration_ms=1.0,
+    )
+
+
+def test_pauses_double_and_stay_below_what_would_be_an_alarm(pace: Pace) -> None:
+    pauses = []
+    for _ in range(8):
+        pace.answered(answer(Outcome.NOT_DELIVERED))
+        pauses.append(pace.until_next_post)
+    assert 0.4 <= pauses[0] <= 0.5
+    assert 0.8 <= pauses[1] <= 1.0
+    assert max(pauses) <= LONGEST_PAUSE
+
+
+def test_an_acknowledged_cancel_gets_time_to_settle(pace: Pace) -> None:
+    pace.answered(answer(Outcome.ACKNOWLEDGED, Resend.NEVER))
+    assert pace.until_next_post >= 1.6
+    assert pace.may_post_again
+    assert not pace.may_post_now
+
+
+def test_retry_after_is_honoured_and_capped_by_the_time_of_the_request(
+    pace: Pace, clock: Clock
+) -> None:
+    pace.answered(answer(Outcome.REJECTED, retry_after=30.0))
+    assert pace.until_next_post == pytest.approx(30.0)
+    assert pace.may_post_again
+    clock.now += 30
+    assert pace.may_post_now
+    pace.answered(answer(Outcome.REJECTED, retry_after=3600.0))
+    assert not pace.may_post_again
+
+
+def test_a_refusal_for_good_is_not_sent_again(pace: Pace) -> None:
+    pace.answered(answer(Outcome.REJECTED, Resend.NEVER))
+    assert not pace.may_post_again
+
+
+def test_the_last_call_timeout_is_kept_for_reading(pace: Pace, clock: Clock) -> None:
+    pace.answered(answer(Outcome.UNKNOWN))
+    clock.now += 45
+    assert pace.may_post_now
+    assert pace.post_timeout == pytest.approx(5.0)
+    clock.now += 5.1
+    assert not pace.may_post_again
+
+
+def test_however_late_the_first_post_and_the_owed_read_have_their_whole_time(
+    pace: Pace, clock: Clock
+) -> None:
+    clock.now += 3600
+    assert pace.post_timeout == 10.0
+    assert pace.read_timeout(owed=True) == 10.0
+    assert pace.read_timeout(owed=False) == 1.0

@@ -1,0 +1,45 @@
+"""Places are never lost and never given out twice, whatever goes wrong between."""
+
+import threading
+
+import pytest
+
+from killswitch.cancels import threads
+from killswitch.cancels.threads import THREADS, Latch, Places
+from tests.conftest import wait_for
+
+
+def test_places_that_are_not_used_are_given_back_also_after_an_error() -> None:
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), Places(THREADS) as places:
+            assert places.count == THREADS
+            raise ZeroDivisionError
+    assert threads.idle()
+
+
+def test_there_are_never_more_places_than_threads() -> None:
+    with Places(THREADS) as all_of_them, Places(1) as none:
+        assert (all_of_them.count, none.count) == (THREADS, 0)
+    assert threads.idle()
+
+
+def test_a_place_in_use_comes_back_when_the_work_ends() -> None:
+    go_on = threading.Event()
+    with Places(2) as places:
+        places.start(go_on.wait)
+    assert not threads.idle()
+    go_on.set()
+    wait_for(threads.idle, seconds=5)
+
+
+def test_the_latch_opens_when_all_have_left_and_counts_nobody_twice() -> None:
+    latch = Latch([1, 2])
+    latch.left(1)
+    latch.left(1)
+    assert not latch._open.is_set()
+    latch.left(2)
+    assert latch._open.is_set()
+
+
+def test_the_latch_does_not_hold_the_writing_up_for_long() -> None:
+    Latch([1]).wait()

@@ -1,0 +1,312 @@
+"""The observer keeps checkpoints and verifies the log, and raises one alarm when it does not hold."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from killswitch.alarms.models import Alarm, Telling
+from killswitch.audit import checkpoints, verified
+from killswitch.audit.chain import Fact, record
+from killswitch.audit.models import AuditEvent, Kind, Verification
+from killswitch.cancels.models import CancelRequest
+from killswitch.readiness import log_keeping
+from killswitch.readiness.log_keeping import LogKeeper
+from killswitch.supervision import lifetime
+from tests.alarms.conftest import Sink, _plugins_are_loaded, sink
+from tests.audit import history
+from tests.audit.forging import TABLE, forge, recompute_from
+from tests.conftest import wait_for
+from tests.stack import Stack
+
+__all__ = ["_plugins_are_loaded", "sink"]
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+
+class Clock:
+    """Monotonic seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def active() -> list[bool]:
+    """Whether this process is the active observer."""
+    return [True]
+
+
+@pytest.fixture
+def keeper(clock: Clock, active: list[bool], settings: Any, tmp_path: Path) -> LogKeeper:
+    settings.KILLSWITCH_HOME = tmp_path
+    settings.DATABASE_URL = ""
+    return LogKeeper(is_active=lambda: active[0], stop=threading.Event(), clock=clock)
+
+
+def happen(times: int = 1) -> None:
+    record(*(Fact(kind=Kind.SIGNED_IN) for _ in range(times)))
+
+
+def lines() -> list[dict[str, Any]]:
+    path = checkpoints.default_file()
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def found() -> Verification:
+    last = verified.last()
+    assert last is not None
+    return last
+
+
+def test_the_first_verification_is_of_everything_and_is_remembered(keeper: LogKeeper) -> None:
+    assert verified.last() is None
+    happen(3)
+    keeper.verify()
+    last = found()
+    assert (last.ok, last.head_seq, last.whole_seq, last.reason) == (True, 3, 3, "")
+    assert last.at == last.whole_at
+    assert not Alarm.objects.exists()
+
+
+def test_then_only_what_is_new_and_after_an_hour_everything_again(
+    keeper: LogKeeper, clock: Clock
+) -> None:
+    happen(3)
+    keeper.verify()
+    first = found()
+    happen(2)
+    keeper.verify()
+    assert found().head_seq == 3, "it was not due yet"
+    clock.now += log_keeping.VERIFY_EVERY
+    keeper.verify()
+    assert (found().head_seq, found().whole_seq) == (5, 3)
+    assert found().whole_at == first.whole_at
+    assert found().at > first.at
+    clock.now += log_keeping.WHOLE_EVERY
+    keeper.verify()
+    assert (found().head_seq, found().whole_seq) == (5, 5)
+
+
+def test_an_edit_of_a_new_event_raises_one_alarm(keeper: LogKeeper, clock: Clock) -> None:
+    happen(3)
+    keeper.verify()
+    happen(2)
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 5")
+    for _ in range(3):
+        clock.now += log_keeping.VERIFY_EVERY
+        keeper.verify()
+    assert (found().ok, found().first_bad_seq) == (False, 5)
+    assert "event 5 was changed" in found().reason
+    [alarm] = Alarm.objects.all()
+    assert alarm.kind == "EVIDENCE"
+    assert "event 5 was changed" in alarm.detail
+    assert AuditEvent.objects.filter(kind=Kind.ALARM_RAISED).count() == 1
+
+
+def test_an_edit_of_an_old_event_is_found_by_the_next_whole_verification(
+    keeper: LogKeeper, clock: Clock
+) -> None:
+    happen(5)
+    keeper.verify()
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
+    clock.now += log_keeping.VERIFY_EVERY
+    keeper.verify()
+    assert found().ok, "only the newest are looked at"
+    clock.now += log_keeping.WHOLE_EVERY
+    keeper.verify()
+    assert (found().ok, found().first_bad_seq) == (False, 2)
+    assert Alarm.objects.count() == 1
+
+
+def test_what_is_broken_stays_broken_until_everything_verifies(
+    keeper: LogKeeper, clock: Clock
+) -> None:
+    happen(2)
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
+    keeper.verify()
+    assert not found().ok
+    forge(f"UPDATE {TABLE} SET actor = 'system' WHERE seq = 2")
+    clock.now += log_keeping.VERIFY_EVERY
+    keeper.verify()
+    assert not found().ok
+    clock.now += log_keeping.WHOLE_AGAIN
+    keeper.verify()
+    assert found().ok
+    assert Alarm.objects.count() == 1, "it stays until somebody acknowledges it"
+
+
+def test_a_log_written_anew_is_found_by_its_checkpoints(keeper: LogKeeper) -> None:
+    happen(3)
+    keeper.write_checkpoint()
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 1")
+    recompute_from(1)
+    keeper.verify()
+    assert "written anew" in found().reason
+    assert Alarm.objects.get().subject == "CHECKPOINT: 3"
+
+
+def test_a_request_changed_without_an_event_is_found(
+    keeper: LogKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("killswitch.cancels.publishing.publish", lambda _ids: None)
+    made = history.live()
+    keeper.verify()
+    assert found().ok
+    CancelRequest.objects.filter(pk=made["rejected"].pk).update(reject_reason="OTHER")
+    fresh = LogKeeper(is_active=lambda: True, stop=threading.Event())
+    fresh.verify()
+    assert "reject_reason" in found().reason
+
+
+def test_only_the_active_observer_verifies_and_it_begins_with_everything(
+    keeper: LogKeeper, active: list[bool], clock: Clock
+) -> None:
+    happen(3)
+    active[0] = False
+    keeper.verify()
+    assert verified.last() is None
+    active[0] = True
+    keeper.verify()
+    assert found().whole_seq == 3
+    happen()
+    active[0] = False
+    keeper.verify()
+    active[0] = True
+    keeper.verify()
+    assert found().whole_seq == 4
+
+
+def test_a_stop_ends_a_verification_and_stores_nothing(
+    keeper: LogKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("killswitch.audit.walking.PAGE", 1)
+    happen(3)
+    keeper._stop.set()
+    keeper.verify()
+    assert verified.last() is None
+
+
+def test_a_checkpoint_is_written_when_something_happened(keeper: LogKeeper) -> None:
+    keeper.write_checkpoint()
+    assert lines() == []
+    happen()
+    keeper.write_checkpoint()
+    keeper.write_checkpoint()
+    assert [line["seq"] for line in lines()] == [1]
+
+
+def test_writing_checkpoints_and_verifying_adds_no_event(keeper: LogKeeper, clock: Clock) -> None:
+    happen()
+    for _ in range(3):
+        keeper.write_checkpoint()
+        keeper.verify()
+        clock.now += log_keeping.WHOLE_EVERY
+    assert AuditEvent.objects.count() == 1
+
+
+def test_the_alert_places_are_told_a_head_at_most_once_an_hour(
+    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any, active: list[bool]
+) -> None:
+    settings.ALERT_URLS = (sink.url("/a"), sink.url("/b"))
+    for _ in range(3):
+        happen()
+        keeper.write_checkpoint()
+    assert len(sink.titles("/a")) == len(sink.titles("/b")) == 1
+    clock.now += log_keeping.TELL_EVERY
+    happen()
+    keeper.write_checkpoint()
+    assert len(sink.titles("/a")) == 2
+    clock.now += log_keeping.TELL_EVERY
+    active[0] = False
+    happen()
+    keeper.write_checkpoint()
+    assert len(sink.titles("/a")) == 2, "the active observer tells"
+    assert not Telling.objects.exists()
+
+
+def test_what_was_told_verifies_as_a_checkpoint(
+    keeper: LogKeeper, sink: Sink, settings: Any, tmp_path: Path
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    happen(2)
+    keeper.write_checkpoint()
+    [(_, told)] = sink.taken
+    assert told["type"] == "info"
+    line = told["message"].splitlines()[-1].strip()
+    assert checkpoints.read(line.encode()).seq == 2
+
+
+def test_a_place_that_fails_harms_nothing(
+    keeper: LogKeeper, sink: Sink, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ALERT_URLS = (sink.url("/broken"), sink.url("/ok"))
+    sink.status["/broken"] = 500
+    happen()
+    keeper.write_checkpoint()
+    assert len(sink.titles("/ok")) == 1
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), OperationalError("gone")])
+def test_a_start_or_stop_is_not_disturbed_by_a_checkpoint(
+    keeper: LogKeeper, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_occasion: str) -> None:
+        raise error
+
+    monkeypatch.setattr(checkpoints, "write", fail)
+    assert log_keeping.write_checkpoint("STOPPED") is None
+
+
+def test_a_start_and_a_stop_are_kept_and_the_stop_is_told(
+    keeper: LogKeeper, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    lifetime.record_start(["web"])
+    assert sink.taken == []
+    lifetime.record_stop(["web"], seconds=10)
+    assert [(line["occasion"], line["seq"]) for line in lines()] == [("STARTED", 1), ("STOPPED", 2)]
+    assert len(sink.titles()) == 1
+
+
+def test_a_stop_does_not_wait_longer_than_it_may_for_a_place(
+    keeper: LogKeeper, sink: Sink, settings: Any
+) -> None:
+    import time
+
+    settings.ALERT_URLS = (sink.url("/slow"),)
+    sink.delay["/slow"] = 30
+    began = time.monotonic()
+    lifetime.record_stop(["web"], seconds=1.5)
+    assert time.monotonic() - began < 2.5
+    assert [line["occasion"] for line in lines()] == ["STOPPED"]
+
+
+def test_the_observer_process_verifies_and_keeps_the_last_head(
+    stack: Stack, tmp_path: Path
+) -> None:
+    happen(3)
+    process = stack.manage("observe")
+    wait_for(lambda: verified.last() is not None, seconds=30)
+    assert (found().ok, found().head_seq) == (True, 3)
+    path = tmp_path / checkpoints.FILE
+    wait_for(lambda: path.exists() and bool(path.read_text()), seconds=5)
+    happen()
+    process.terminate()
+    assert process.wait(20) == 0
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["seq"], line["occasion"]) for line in kept] == [
+        (3, "ROUND"),
+        (4, "OBSERVER_STOPPED"),
+    ]
