@@ -27,8 +27,9 @@ def confirmation(request: HttpRequest) -> str:
     an unreadable one left out "some" could turn into "all".
     """
     exchanges = [("exchange", value) for value in _merged(request.GET, request.POST, "exchange")]
-    reason = clean(request.POST.get("reason", request.GET.get("reason", "")), LONGEST_REASON)
-    reasons = [("reason", reason)] if reason.strip() else []
+    # The form sends two of them: one picked from the list, and one in own words.
+    sent = request.POST.getlist("reason") or request.GET.getlist("reason")
+    reasons = [("reason", clean(one, LONGEST_REASON)) for one in sent[:2] if one.strip()]
     for fields in (exchanges + reasons, exchanges):
         url = f"{request.path}?{urlencode(fields)}" if fields else request.path
         if len(url) <= LONGEST:

@@ -12,7 +12,7 @@ from django.http import QueryDict
 
 from killswitch.audit import chain, reading
 from killswitch.audit.models import AuditEvent, Review
-from killswitch.audit.review import needs_review
+from killswitch.audit.review import FOLLOWING, Mark, needs_review
 from killswitch.audit.selection import BadSelection, Position, Selection
 from killswitch.audit.selection_fields import short
 from killswitch.audit.sentences import sentence
@@ -82,6 +82,32 @@ def entries(events: Sequence[AuditEvent], *, whole: bool = False) -> list[Entry]
     marked = [event.seq for event in events if needs_review(event)]
     reviews = Review.objects.in_bulk(marked)
     return [_entry(event, review=reviews.get(event.seq), whole=whole) for event in events]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """Those events of a request of which the same can be said, and what that is."""
+
+    seqs: Sequence[int]
+    marks: Sequence[str]
+
+    @property
+    def title(self) -> str:
+        return f"Review event{'s' * (len(self.seqs) > 1)} {', '.join(map(str, self.seqs))}"
+
+
+def turn_of(found: Sequence[Entry]) -> Turn | None:
+    """What nobody has marked comes first, then open queries, then the rest."""
+    by_state: dict[str, list[int]] = {}
+    for entry in found:
+        if entry.needs_review:
+            state = entry.review.state if entry.review else ""
+            by_state.setdefault(state, []).append(entry.event.seq)
+    for state in ("", Mark.QUERIED, Mark.REVIEWED, Mark.CLOSED):
+        if seqs := by_state.get(state):
+            marks = [str(each) for each in Mark if each in FOLLOWING[state]]
+            return Turn(seqs=seqs, marks=marks)
+    return None
 
 
 def of_request(request_id: str) -> list[Entry]:

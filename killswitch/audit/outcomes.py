@@ -16,7 +16,7 @@ from killswitch.audit.selection import Selection
 
 DAYS: Final = 30  # shown when nothing is chosen
 MOST_DAYS: Final = 366
-MOST_EVENTS: Final = 200_000  # read for one page
+MOST_EVENTS: Final = 100_000  # read for one page
 # What is still open a day after the end of the range is shown as open.
 AFTERWARDS: Final = timedelta(days=1)
 KINDS: Final = (Kind.REQUESTED, Kind.ATTEMPT, Kind.FINISHED)
@@ -48,10 +48,10 @@ class Range:
     def of(cls, selection: Selection, *, today: date) -> Self:
         """The days of a selection's range of time; the last month when there is none."""
         end = selection.to_at - timedelta(microseconds=1) if selection.to_at else None
-        last = end.date() if end else today
+        last = min(end.date(), today) if end else today  # nothing was asked in the future
         first = selection.from_at.date() if selection.from_at else _days_before(last, DAYS - 1)
         if first > last:
-            raise Refused("from: lies after the last day.")
+            raise Refused("from: lies after the last day that can be shown.")
         if (last - first).days >= MOST_DAYS:
             raise Refused(f"At most {MOST_DAYS} days are shown at once: choose a shorter range.")
         return cls(first=first, last=last)

@@ -7,7 +7,7 @@ to, is read again in the transaction that records it.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import structlog
 from django.db import DatabaseError, transaction
@@ -17,10 +17,8 @@ from killswitch.audit import verified
 from killswitch.audit.canonical import instant
 from killswitch.audit.chain import Actor, Fact, append
 from killswitch.audit.models import AuditEvent, Kind, Review
-from killswitch.audit.reading import Data, read
 from killswitch.audit.review import LONGEST_NOTE, Mark, NotRecorded, needing
-
-FEW: Final = 50  # earlier periods that are listed
+from killswitch.audit.sign_offs import signed
 
 log = structlog.get_logger(__name__)
 
@@ -107,32 +105,13 @@ class Period:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class SignOff:
-    """A period that was signed off, as its event says it."""
-
-    event: AuditEvent
-    data: Data
-
-    @classmethod
-    def of(cls, event: AuditEvent) -> Self:
-        return cls(event=event, data=read(event))
-
-    @property
-    def still_holds(self) -> bool:
-        """Whether the log still has, at its place, the event whose hash was signed."""
-        seq = self.data.number("last_seq") or 0
-        hashes = AuditEvent.objects.filter(seq=seq).values_list("hash", flat=True)
-        return list(hashes) == [self.data.text("head")]
-
-
 def sign_off(*, period: Period, note: str, by: Actor, origin: Mapping[str, str]) -> AuditEvent:
     """Record that somebody answers for a period. Raises `Refused` and `NotRecorded`."""
     if period.needs_note and not note:
         raise Refused("Something is open in this period: write a note that says why it is signed.")
     if len(note) > LONGEST_NOTE:
         raise Refused(f"The note is longer than {LONGEST_NOTE} characters.")
-    fact = Fact(kind=Kind.PERIOD_SIGNED_OFF, actor=by, data=_data(period, note=note) | origin)
+    fact = Fact(kind=Kind.PERIOD_SIGNED_OFF, actor=by, data={**_data(period, note=note), **origin})
     try:
         with transaction.atomic():
             append(fact)
@@ -141,15 +120,6 @@ def sign_off(*, period: Period, note: str, by: Actor, origin: Mapping[str, str])
     except DatabaseError as error:
         log.warning("sign_off_not_recorded", error=str(error))
         raise NotRecorded from error
-
-
-def signed() -> list[SignOff]:
-    """The periods signed off, newest first."""
-    return [SignOff.of(event) for event in _sign_offs()[:FEW]]
-
-
-def _sign_offs() -> QuerySet[AuditEvent]:
-    return AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF).order_by("-seq")
 
 
 def _data(period: Period, *, note: str) -> dict[str, Any]:
@@ -200,5 +170,5 @@ def _verification() -> dict[str, Any] | None:
 
 def _last_signed(*, before: int) -> int | None:
     """The last number of the newest period that ends before this one does."""
-    ends = [SignOff.of(event).data.number("last_seq") for event in _sign_offs()[:FEW]]
-    return max((seq for seq in ends if seq and seq < before), default=None)
+    ends = [each.last_seq for each in signed()]
+    return max((seq for seq in ends if 0 < seq < before), default=None)

@@ -71,9 +71,9 @@ class NotRecorded(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Remark:
-    """What a person says of some events."""
+    """What a person says of some events; whether it can be said is seen when it is recorded."""
 
-    mark: Mark
+    mark: str
     seqs: Sequence[int]
     note: str
     by: Actor
@@ -114,11 +114,13 @@ def mark(remark: Remark) -> AuditEvent:
 
 
 def _check_words(remark: Remark) -> None:
+    if remark.mark not in MARKS:
+        raise Refused("An event is reviewed, queried, or its query closed: choose one of these.")
     if not remark.seqs:
         raise Refused("Nothing was chosen: tick at least one event.")
     if len(remark.seqs) > MOST:
         raise Refused(f"At most {MOST} events are marked at once.")
-    if remark.mark is not Mark.REVIEWED and not remark.note:
+    if remark.mark != Mark.REVIEWED and not remark.note:
         raise Refused("A query needs a note that says what is asked, and its end one that answers.")
     if len(remark.note) > LONGEST_NOTE:
         raise Refused(f"The note is longer than {LONGEST_NOTE} characters.")

@@ -1,66 +1,236 @@
-"""The log as compliance reads it: newest first, page by page, nothing to change."""
+"""The log for compliance: read it, review it, sign it off. Nothing here changes an event."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
-from killswitch.accounts.permissions import Permission, requires
-from killswitch.audit.models import AuditEvent
+from killswitch.accounts.origin import clean, origin
+from killswitch.accounts.permissions import Permission, actor, requires
+from killswitch.audit import event_page, log_pages, outcomes, periods, plot, review, worklist
+from killswitch.audit.badge import Badge
+from killswitch.audit.log_pages import Page
+from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.news import News
+from killswitch.audit.periods import Period
+from killswitch.audit.review import Mark, Remark
+from killswitch.audit.selection import BadSelection, Selection
+from killswitch.audit.sign_offs import SignOff, signed
+from killswitch.audit.suggestions import suggestions
 
-PAGE = 50  # events
-LARGEST = 2**63 - 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """An event, and its data laid out for reading."""
-
-    event: AuditEvent
-
-    @property
-    def data(self) -> str:
-        """The canonical text as it is stored, when it cannot be laid out."""
-        try:
-            laid_out = json.dumps(json.loads(self.event.data), indent=2, ensure_ascii=False)
-        except ValueError:
-            return self.event.data
-        # Halves of surrogate pairs are valid escapes in JSON, but not text that can be sent.
-        return laid_out.encode("utf-8", "backslashreplace").decode()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """Some events, newest first, and where the next page begins."""
-
-    entries: Sequence[Entry]
-    older: int | None
-
-    @classmethod
-    def before(cls, seq: int | None) -> Self:
-        events = AuditEvent.objects.order_by("-seq")
-        if seq is not None:
-            events = events.filter(seq__lt=seq)
-        found = list(events[: PAGE + 1])
-        shown = found[:PAGE]
-        older = shown[-1].seq if len(found) > PAGE else None
-        return cls(entries=[Entry(event=event) for event in shown], older=older)
+OURS = ("/audit/", "/requests/")
 
 
 @requires(Permission.AUDIT)
 @never_cache
 @require_safe
 def log(request: HttpRequest) -> HttpResponse:
-    """One page of the log."""
-    page = Page.before(_number(request.GET.get("before", "")))
-    return render(request, "audit/log.html", {"page": page})
+    """One page of the log, of what the filter selects."""
+    context: dict[str, Any] = {
+        "badge": Badge.now(),
+        "given": log_pages.given(request.GET.dict()),
+        "kinds": Kind.choices,
+        "known_values": suggestions(),
+    }
+    try:
+        selection = Selection.from_query(request.GET)
+        news = News.none_yet(selection)  # before the page, so that nothing falls in between
+        page = Page.of(selection, query=request.GET)
+    except BadSelection as error:
+        context["errors"] = error.errors
+        return render(request, "audit/log.html", context, status=400)
+    context |= {"selection": selection, "page": page, "news": news, "here": _here(request)}
+    return render(request, "audit/log.html", context)
 
 
-def _number(text: str) -> int | None:
-    usable = text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST
-    return int(text) if usable else None
+@requires(Permission.AUDIT)
+@never_cache
+@require_safe
+def event(request: HttpRequest, seq: int) -> HttpResponse:
+    """One event with every column, its hashes computed again, and its reviews."""
+    page = event_page.EventPage.of(_event(seq))
+    context = {"page": page, "entry": page.entry, "here": request.path}
+    return render(request, "audit/event.html", context)
+
+
+@requires(Permission.AUDIT)
+@never_cache
+@require_safe
+def outcomes_by_day(request: HttpRequest) -> HttpResponse:
+    """What became of the requests, as a drawing and as a table."""
+    context: dict[str, Any] = {
+        "given": log_pages.given(request.GET.dict()),
+        "statuses": outcomes.STATUSES,
+    }
+    try:
+        chosen = outcomes.Range.of(_time_range(request.GET), today=datetime.now(UTC).date())
+        days = outcomes.by_day(chosen)
+    except BadSelection as error:
+        context["errors"] = error.errors
+        return render(request, "audit/outcomes.html", context, status=400)
+    except outcomes.Refused as error:
+        context["errors"] = {"range": str(error)}
+        return render(request, "audit/outcomes.html", context, status=400)
+    whole = outcomes.whole(days)
+    context |= {
+        "chosen": chosen,
+        "days": days[::-1],
+        "whole": [whole[status] for status in outcomes.STATUSES],
+        "total": whole.total(),
+        "plot": plot.draw(days),
+    }
+    return render(request, "audit/outcomes.html", context)
+
+
+@requires(Permission.REVIEW)
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def reviews(request: HttpRequest) -> HttpResponse:
+    """GET: what is left to look at. POST: mark events as reviewed, queried or closed."""
+    if request.method == "POST":
+        return _mark(request)
+    context = {"work": worklist.Worklist.now(), "badge": Badge.now(), "here": request.path}
+    return render(request, "audit/review.html", context)
+
+
+@requires(Permission.REVIEW)
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_offs(request: HttpRequest) -> HttpResponse:
+    """GET: the periods signed off, and what another one would say. POST: sign it off."""
+    data = request.POST if request.method == "POST" else request.GET
+    context: dict[str, Any] = {
+        "given": log_pages.given(data.dict()),
+        "note": data.get("note", ""),
+        "badge": Badge.now(),
+        "signed": signed(),
+    }
+    try:
+        period = _period(data)
+        if request.method == "POST":
+            return _sign_off(request, period)
+    except BadSelection as error:
+        return _sign_offs(request, context | {"errors": error.errors}, status=400)
+    except periods.Refused as error:
+        # A period that was read is shown again with its form; nothing typed is lost.
+        context |= {"errors": {"period": str(error)}, "period": _readable(data)}
+        return _sign_offs(request, context, status=400)
+    except review.NotRecorded:
+        return _sign_offs(
+            request, context | {"not_recorded": True, "period": _readable(data)}, status=503
+        )
+    return _sign_offs(request, context | {"period": period})
+
+
+@requires(Permission.AUDIT)
+@never_cache
+@require_safe
+def sign_off(request: HttpRequest, seq: int) -> HttpResponse:
+    """The report of a period that was signed off, for printing."""
+    found = _event(seq)
+    if found.kind != Kind.PERIOD_SIGNED_OFF:
+        raise Http404("No period was signed off in this event.")
+    return render(request, "audit/sign_off.html", {"signed": SignOff.of(found)})
+
+
+def _mark(request: HttpRequest) -> HttpResponse:
+    """One call to the service; a refusal keeps everything that was typed."""
+    back = _back(request.POST.get("back", ""))
+    remark = Remark(
+        mark=request.POST.get("mark", ""),
+        seqs=log_pages.seqs(request.POST.getlist("event")),
+        note=_note(request),
+        by=actor(request.user),
+        origin=origin(request),
+    )
+    try:
+        said = review.mark(remark)
+    except review.Refused as error:
+        status = 409 if isinstance(error, review.Conflict) else 400
+        return _not_marked(request, remark, back, why=str(error), status=status)
+    except review.NotRecorded:
+        why = "The log did not take the event, so nothing was marked. Try again in a few seconds."
+        return _not_marked(request, remark, back, why=why, status=503)
+    query = QueryDict(urlsplit(back).query, mutable=True)
+    query["marked"] = str(said.seq)
+    return _see_other(f"{urlsplit(back).path}?{query.urlencode()}")
+
+
+def _not_marked(
+    request: HttpRequest, remark: Remark, back: str, *, why: str, status: int
+) -> HttpResponse:
+    note = request.POST.get("note", "")
+    context = {"remark": remark, "note": note, "marks": list(Mark), "back": back, "why": why}
+    return render(request, "audit/not_marked.html", context, status=status)
+
+
+def _sign_off(request: HttpRequest, period: Period | None) -> HttpResponse:
+    if period is None:
+        raise periods.Refused("A period needs its first day and its last one.")
+    if request.POST.get("head") != period.head:
+        raise periods.Refused("The log of this period reads differently now: look at it again.")
+    by, where = actor(request.user), origin(request)
+    said = periods.sign_off(period=period, note=_note(request), by=by, origin=where)
+    return _see_other(reverse("audit_sign_off", args=[said.seq]))
+
+
+def _sign_offs(request: HttpRequest, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
+    return render(request, "audit/sign_offs.html", context, status=status)
+
+
+def _period(data: QueryDict) -> Period | None:
+    """The period that a form names; None when it names none yet."""
+    chosen = _time_range(data)
+    if chosen.from_at is None and chosen.to_at is None:
+        return None
+    if chosen.from_at is None or chosen.to_at is None:
+        raise periods.Refused("A period needs its first day and its last one.")
+    return Period.of(from_at=chosen.from_at, to_at=chosen.to_at)
+
+
+def _readable(data: QueryDict) -> Period | None:
+    try:
+        return _period(data)
+    except periods.Refused:
+        return None
+
+
+def _time_range(data: QueryDict) -> Selection:
+    return Selection.from_words({name: data.get(name, "") for name in ("from", "to")})
+
+
+def _event(seq: int) -> AuditEvent:
+    found = AuditEvent.objects.filter(seq=seq).first() if seq <= log_pages.LARGEST else None
+    if found is None:
+        raise Http404("There is no event of this number.")
+    return found
+
+
+def _note(request: HttpRequest) -> str:
+    """One character longer than allowed, so that what is too long is refused and not cut."""
+    return clean(request.POST.get("note", "").strip(), review.LONGEST_NOTE + 1)
+
+
+def _here(request: HttpRequest) -> str:
+    query = request.GET.copy()
+    query.pop("marked", None)
+    return f"{request.path}?{query.urlencode()}" if query else request.path
+
+
+def _back(address: str) -> str:
+    """Where to go afterwards: only to pages of ours that can show what was marked."""
+    is_ours = address.startswith(OURS) and "\\" not in address
+    if is_ours and url_has_allowed_host_and_scheme(address, allowed_hosts=None):
+        return address
+    return reverse("audit_review")
+
+
+def _see_other(address: str) -> HttpResponse:
+    """303, so that loading the page again does not send the form again."""
+    return HttpResponse(status=303, headers={"Location": address})

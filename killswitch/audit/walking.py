@@ -150,8 +150,6 @@ def _columns(row: tuple[Any, ...]) -> dict[str, Any]:
             if name not in NUMBERS:
                 columns[name] = _text(columns[name], name=name)
         columns["at"] = _instant(columns["at"])
-    if not isinstance(columns["format"], int):
-        raise NotText("its format is no number")
     if not isinstance(columns["at"], str):
         raise NotText("its time is none")
     return columns

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, connection, transaction
 
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import actor
@@ -29,6 +29,10 @@ class NothingToCancel(Exception):
 
 class NotRecorded(Exception):
     """The database did not take the request, so nothing was sent."""
+
+
+class NotKnown(Exception):
+    """The database went away at the commit: the request may have been recorded."""
 
 
 class NotYours(Exception):
@@ -65,7 +69,7 @@ def request_cancel(
     """Record a press and hand it to whoever carries it out.
 
     The same key gives the batch that it made the first time. Raises `keys.Forged`,
-    `keys.Foreign`, `NothingToCancel`, or `NotRecorded` when the database is gone.
+    `keys.Foreign`, `NothingToCancel`, or, when the database fails, `NotRecorded` or `NotKnown`.
     """
     target = keys.target_of(exchanges, everywhere=everywhere)
     nonce = keys.read(key, user_id=press.user.pk, target=target)
@@ -137,14 +141,25 @@ def _ask(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor, reason: str
     try:
         if before := _made_before(batch.key):
             return before
-        return _record(batch, exchanges=exchanges, who=who)
-    except IntegrityError:
-        # The twin of a double click was a moment faster.
-        if before := _made_before(batch.key):
-            return before
-        raise
     except DatabaseError as error:
         raise NotRecorded from error
+    try:
+        return _record(batch, exchanges=exchanges, who=who)
+    except DatabaseError as error:
+        # The twin of a double click was a moment faster, or the commit's answer was lost.
+        return _look_again(batch.key, error)
+
+
+def _look_again(key: str, failure: DatabaseError) -> Asked:
+    """What became of a recording that failed, as the database tells. Raises what is known."""
+    connection.close_if_unusable_or_obsolete()  # the old one may be what failed
+    try:
+        before = _made_before(key)
+    except DatabaseError:
+        raise NotKnown from failure
+    if before:
+        return before
+    raise NotRecorded from failure
 
 
 def _made_before(key: str) -> Asked | None:

@@ -135,7 +135,9 @@ def _ask(request: HttpRequest, target: Target) -> HttpResponse:
     except services.NothingToCancel:
         return _refuse(request, _nothing_here(target), status=409)
     except services.NotRecorded:
-        return _not_recorded(request, target)
+        return _not_recorded(request, target, known=True)
+    except services.NotKnown:
+        return _not_recorded(request, target, known=False)
     return _asked(request, target, asked)
 
 
@@ -157,16 +159,18 @@ def _asked(request: HttpRequest, target: Target, asked: Asked) -> HttpResponse:
     return render(request, template, context, status=202)
 
 
-def _not_recorded(request: HttpRequest, target: Target) -> HttpResponse:
-    """The log did not take it. The same key is offered again, and the way by hand."""
+def _not_recorded(request: HttpRequest, target: Target, *, known: bool) -> HttpResponse:
+    """The log did not take it, or may have. The same key is offered again, and the way by hand."""
     context = {
+        "certain": known,
         "target": target,
         "key": request.POST.get("key", ""),
         "reason": Reason.sent(request.POST).carried(),
     }
     template = "cancels/_not_recorded.html" if _htmx(request) else "cancels/not_recorded.html"
     answer = render(request, template, context, status=503)
-    answer["X-Recorded"] = "no"
+    if known:
+        answer["X-Recorded"] = "no"
     return answer
 
 

@@ -16,7 +16,10 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
 from killswitch.accounts.models import User
+from killswitch.accounts.permissions import Permission, may
 from killswitch.alarms.models import Alarm
+from killswitch.audit.badge import Badge
+from killswitch.audit.news import News
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.pages import BatchPage, RequestPage
 from killswitch.console import grid
@@ -50,10 +53,10 @@ def answer(request: HttpRequest, *, user: User) -> HttpResponse:
     seen_at = Observation.objects.filter(id=1).values_list("seen_at", flat=True).first()
     known = _known(request, revision)
     shown = request.GET.getlist("show")[:MOST_SHOWN]
-    if known == revision and "ready" not in shown:
-        return _with_facts(HttpResponse(status=204), request, seen_at=seen_at)
     asking = Asking(request=request, user=user, known=known, newest_look=seen_at)
     parts = list(_parts(asking, shown, changed=known != revision))
+    if known == revision and not parts:
+        return _with_facts(HttpResponse(status=204), request, seen_at=seen_at)
     # The revision comes last: a page that fails half-way asks for the same again.
     parts.append(asking.render("console/_known.html", {"known": revision}))
     return _with_facts(HttpResponse("".join(parts)), request, seen_at=seen_at)
@@ -62,6 +65,7 @@ def answer(request: HttpRequest, *, user: User) -> HttpResponse:
 def _parts(asking: Asking, shown: list[str], *, changed: bool) -> Iterator[str]:
     if "ready" in shown:
         yield asking.render("console/_ready.html", {})
+    yield from _log(asking, shown)
     if not changed:
         return
     if Alarm.objects.filter(revision__gt=asking.known).exists():
@@ -70,6 +74,17 @@ def _parts(asking: Asking, shown: list[str], *, changed: bool) -> Iterator[str]:
         kind, _, name = thing.partition(":")
         if part := PARTS.get(kind):
             yield from part(asking, name)
+
+
+def _log(asking: Asking, shown: list[str]) -> Iterator[str]:
+    """New events of the log, which raise no revision: their numbers tell."""
+    names = [thing.removeprefix("log:") for thing in shown if thing.startswith("log:")]
+    known = News.known(names[0]) if names and may(asking.user, Permission.AUDIT) else None
+    if known is None or (newest := known.now()) == known:
+        return
+    yield asking.render("audit/_news.html", {"news": newest})
+    if newest.verified_at != known.verified_at:
+        yield asking.render("audit/_badge.html", {"badge": Badge.now()})
 
 
 def _console(asking: Asking, _: str) -> Iterator[str]:

@@ -57,7 +57,7 @@
 
   function match(old, fresh) {
     if (old.nodeType !== Node.ELEMENT_NODE) {
-      old.replaceWith(document.importNode(fresh));
+      if (old.data !== fresh.data) old.data = fresh.data;
       return;
     }
     matchAttributes(old, fresh);

@@ -1,13 +1,14 @@
 """A little of everything that the product writes down: finished, refused, residual, in flight."""
 
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from killswitch.accounts.models import Role, User
-from killswitch.audit.chain import Fact, record
+from killswitch.audit.chain import Actor, Fact, record
 from killswitch.audit.models import Kind
 from killswitch.cancels import keys, records, services
 from killswitch.cancels.evidence import Evidence, Reading, conclude
@@ -149,8 +150,31 @@ def _refuse(request: CancelRequest) -> None:
 
 def _finish(request: CancelRequest, given: Answer, found: Reading) -> None:
     records.verifying(request.pk, holder=HOLDER)
-    records.read(request.pk, holder=HOLDER, next_attempt_at=None)
+    records.read(request.pk, holder=HOLDER)
     verdict = conclude(Evidence.of([given]), found)
     records.finish(
         request.pk, holder=HOLDER, before=Status.VERIFYING, verdict=verdict, reading=found
     )
+
+
+def kill_for_ever(stop: threading.Event, exchange: Exchange) -> None:
+    """Ask and finish, one after the other, as fast as the database takes it."""
+
+    while not stop.is_set():
+        asked = services.request_cancel_from_command_line(
+            exchanges=[exchange], everywhere=False, who=Actor(name="os:test"), reason="again"
+        )
+        request = asked.batch.requests.get()
+        _claim(request)
+        for step in (_acknowledge, _list_orders):
+            with transaction.atomic():
+                step(request)
+    connection.close()
+
+
+def _acknowledge(request: CancelRequest) -> None:
+    _attempt(request, answer(Outcome.ACKNOWLEDGED, message="Ok"))
+
+
+def _list_orders(request: CancelRequest) -> None:
+    _finish(request, answer(Outcome.ACKNOWLEDGED), reading(request.exchange_id, []))

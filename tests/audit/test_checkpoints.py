@@ -125,7 +125,8 @@ def test_true_checkpoints_are_borne_out(five: list[bytes]) -> None:
 def test_a_line_that_was_edited_is_found(file: Path, five: list[bytes]) -> None:
     for name, value in asdict(checkpoints.read(five[2])).items():
         other = value + 1 if isinstance(value, int) else f"{value[:-4]}AAAA"
-        edited = replace(checkpoints.read(five[2]), **{name: other}).line.encode()
+        changed: dict[str, Any] = {name: other}
+        edited = replace(checkpoints.read(five[2]), **changed).line.encode()
         save(file, *five[:2], edited, *five[3:])
         assert check().finding is not None, name
 

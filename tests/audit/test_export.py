@@ -136,6 +136,7 @@ class TestCsv:
 
     def test_it_holds_what_the_other_layout_holds(self) -> None:
         fill(6)
+        chain.record(Fact(kind=Kind.DENIED, actor=chain.Actor(name="  'padded'\t"), status=" "))
         header, columns, *events, _manifest = self._read(exported(Layout.CSV).content)
         kept = [[str(value) for value in _columns(event).values()] for event in rows()[:-1]]
         assert [[unguard(cell) for cell in row] for row in events] == kept

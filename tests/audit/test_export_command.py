@@ -44,6 +44,10 @@ def test_every_filter_of_the_pages_is_an_option(capsysbinary: pytest.CaptureFixt
     call_command("export_audit", "--format", "jsonl", *options.split(), *who, *request)
     assert json.loads(capsysbinary.readouterr().out.splitlines()[-1])["count"] == 1
     assert len(json.loads(events("EXPORTED")[0].data)["filter"]) == 9
+    call_command("export_audit", "--unreviewed")
+    kinds = [json.loads(line)["kind"] for line in capsysbinary.readouterr().out.splitlines()[1:-1]]
+    assert "FINISHED" in kinds
+    assert "ATTEMPT" not in kinds
 
 
 def test_what_cannot_be_exported_is_refused_in_words(

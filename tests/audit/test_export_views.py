@@ -14,7 +14,6 @@ from tests.audit.exporting import fill, nothing_can_be_written
 pytestmark = [
     pytest.mark.django_db,
     pytest.mark.both_databases,
-    pytest.mark.urls("tests.audit.export_urls"),
 ]
 ADDRESSES = ["/audit/export.csv", "/audit/export.jsonl"]
 

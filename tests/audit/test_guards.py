@@ -53,7 +53,7 @@ def _is_refused(statement: str) -> bool:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement)
-            changed = cursor.rowcount
+            changed: int = cursor.rowcount
     except DatabaseError:
         return [forging.row(seq) for seq in (1, 2, 3)] == before
     return changed == 0
@@ -73,13 +73,13 @@ def test_the_ways_around_a_plain_guard_are_refused_too() -> None:
     assert AuditEvent.objects.count() == 3
 
 
-def _an_event(**columns: object) -> dict[str, object]:
+def _an_event(**columns: Any) -> dict[str, Any]:
     newest = forging.row(3)
     fitting = newest | {"seq": 4, "previous": newest["hash"], "hash": "a" * 64}
     return fitting | columns
 
 
-def _insert(event: dict[str, object], verb: str = "INSERT") -> None:
+def _insert(event: dict[str, Any], verb: str = "INSERT") -> None:
     names, marks = ", ".join(forging.COLUMNS), ", ".join(["%s"] * len(forging.COLUMNS))
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
@@ -93,7 +93,7 @@ def _insert(event: dict[str, object], verb: str = "INSERT") -> None:
     [{"seq": 5}, {"seq": 3}, {"seq": 0}, {"seq": -1}, {"previous": "0" * 64}, {"previous": ""}],
 )
 @pytest.mark.parametrize("verb", ["INSERT", "INSERT OR REPLACE", "INSERT OR IGNORE", "REPLACE"])
-def test_only_the_next_event_can_be_inserted(columns: dict[str, object], verb: str) -> None:
+def test_only_the_next_event_can_be_inserted(columns: dict[str, Any], verb: str) -> None:
     if connection.vendor == "postgresql":
         verb = "INSERT"  # it knows no other
     before = [forging.row(seq) for seq in (1, 2, 3)]

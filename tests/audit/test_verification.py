@@ -16,6 +16,7 @@ from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.verification import verify, verify_newest
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import Status
+from killswitch.exchanges.models import Exchange
 from tests.audit import forging, history
 from tests.audit.forging import TABLE, forge, recompute_from
 
@@ -261,6 +262,8 @@ def test_what_no_program_of_ours_writes_is_a_finding_and_not_a_failure(
             ("at", "%s", ["not a time"]),
             ("at", "%s", ["2026-11-22T08:00:00"]),
             ("at", "%s", [17]),
+            ("at", "replace(at, ' ', %s)", ["T"]),
+            ("at", "at || %s", ["+00:00"]),
             ("data", "%s", [b"\xff\xfe"]),
             ("actor", "CAST(%s AS TEXT)", [b"\xff\xfe"]),
             ("hash", "CAST(%s AS TEXT)", [b"\xff\xfe"]),
@@ -416,7 +419,7 @@ def _add_attempt(requests: Requests) -> None:
 def _add_request(requests: Requests) -> None:
     twin = CancelRequest.objects.get(pk=requests["in_flight"].pk)
     twin.pk, twin.uuid = None, uuid4()
-    twin.entry = history.Exchange.objects.create(exchange_id="LMAX")
+    twin.entry = Exchange.objects.create(exchange_id="LMAX")
     twin.save(force_insert=True)
 
 

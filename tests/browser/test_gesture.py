@@ -1,5 +1,7 @@
 """The gesture in a real browser: nothing is sent by mistake, and nothing is in the way."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -99,6 +101,7 @@ def test_a_double_click_is_one_request(page: Page, olga: User) -> None:
     page.locator("#dialog .go").dblclick()
     expect(page.locator("#dialog .batch")).to_be_visible()
     page.wait_for_timeout(300)
+    expect(page.locator("#dialog-title")).to_contain_text(re.compile("^Asked at"))
     assert CancelRequest.objects.count() == 1
 
 

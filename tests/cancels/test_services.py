@@ -2,9 +2,10 @@
 
 import json
 import threading
+from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent
@@ -176,3 +177,36 @@ def test_nothing_is_half_recorded_when_the_event_cannot_be_written(
             cursor.execute("ALTER TABLE hidden RENAME TO audit_auditevent")
     assert not Batch.objects.exists()
     assert published == []
+
+
+def test_a_commit_whose_answer_is_lost_is_found_again(
+    officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = type(connection).commit
+
+    def commit_and_lose_the_answer(self: Any) -> None:
+        commit(self)
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(type(connection), "commit", commit_and_lose_the_answer)
+    asked = press(officer, kraken)
+    assert asked.repeated
+    assert CancelRequest.objects.get().batch == asked.batch
+
+
+def test_a_database_that_goes_away_at_the_commit_leaves_it_unknown(
+    officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(self: Any) -> None:
+        connection.execute_wrappers.append(refuse)
+        raise OperationalError("the server closed the connection")
+
+    def refuse(*_: Any) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(type(connection), "commit", die)
+    try:
+        with pytest.raises(services.NotKnown):
+            press(officer, kraken)
+    finally:
+        connection.execute_wrappers.remove(refuse)

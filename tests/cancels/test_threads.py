@@ -10,10 +10,14 @@ from tests.conftest import wait_for
 
 
 def test_places_that_are_not_used_are_given_back_also_after_an_error() -> None:
-    for _ in range(3):
-        with pytest.raises(ZeroDivisionError), Places(THREADS) as places:
+    def fail() -> None:
+        with Places(THREADS) as places:
             assert places.count == THREADS
             raise ZeroDivisionError
+
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            fail()
     assert threads.idle()
 
 
@@ -25,8 +29,12 @@ def test_there_are_never_more_places_than_threads() -> None:
 
 def test_a_place_in_use_comes_back_when_the_work_ends() -> None:
     go_on = threading.Event()
+
+    def work() -> None:
+        go_on.wait()
+
     with Places(2) as places:
-        places.start(go_on.wait)
+        places.start(work)
     assert not threads.idle()
     go_on.set()
     wait_for(threads.idle, seconds=5)

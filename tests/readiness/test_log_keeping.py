@@ -1,4 +1,4 @@
-"""The observer keeps checkpoints and verifies the log, and raises one alarm when it does not hold."""
+"""The observer keeps checkpoints, verifies the log, and raises one alarm when it does not hold."""
 
 import json
 import threading

@@ -45,11 +45,18 @@ class Command(BaseCommand):
         for name, words in FILTERS.items():
             option = name.replace("_", "-")
             parser.add_argument(f"--{option}", dest=name, default="", metavar="…", help=words)
+        parser.add_argument(
+            "--unreviewed",
+            action="store_const",
+            const="1",
+            default="",
+            help="that wait for somebody's review",
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         try:
             begun = export.begin(
-                selection=Selection.from_words({name: options[name] for name in FILTERS}),
+                selection=Selection.from_words({name: options[name] for name in Selection.NAMES}),
                 layout=Layout(options["format"]),
                 who=Actor(name=f"os:{_login()}", role="OPERATING_SYSTEM"),
                 origin={},

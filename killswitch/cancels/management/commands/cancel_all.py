@@ -54,6 +54,12 @@ class Command(BaseCommand):
             self._refuse("No enabled exchange is left to cancel on.")
         except (services.NotRecorded, DatabaseError) as error:
             self._refuse(f"The request could not be recorded, so nothing was sent: {error}")
+        except services.NotKnown:
+            self.stderr.write(
+                "The database went away at the commit: not known whether it was recorded."
+                " It is carried out if it was; give the command again to be sure."
+            )
+            sys.exit(NOT_ALL)
         confirmed = self._follow(list(asked.ids))
         sys.exit(ALL_CONFIRMED if confirmed else NOT_ALL)
 

@@ -1,0 +1,95 @@
+"""How an event of the log looks: the console's marks and words, and the events of a request."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import template
+
+from killswitch.accounts.permissions import Permission, may
+from killswitch.audit import log_pages, plot, review
+from killswitch.audit.log_pages import Entry
+from killswitch.audit.models import AuditEvent, Review
+from killswitch.cancels.states import LABELS, Status
+from killswitch.console.looks import LOOKS, Face, count_of
+
+register = template.Library()
+
+OPEN = Face(icon="clock", tone="busy", words="No outcome yet")
+REVIEW_FACES = {
+    "REVIEWED": Face(icon="ok", tone="good", words="Reviewed"),
+    "QUERIED": Face(icon="ask", tone="odd", words="Query open"),
+    "CLOSED": Face(icon="ok", tone="good", words="Query closed"),
+}
+TO_REVIEW = Face(icon="half", tone="warn", words="To review")
+
+
+@register.filter
+def event_face(entry: Entry) -> Face | None:
+    """The status that an event names, as the console shows it; None for one unknown here."""
+    if entry.status not in list(Status):
+        return None
+    status = Status(entry.status)
+    icon, tone = LOOKS[status]
+    return Face(icon=icon, tone=tone, words=_words(entry, status))
+
+
+@register.filter
+def status_face(status: str) -> Face:
+    """The same for a status alone."""
+    if status not in list(Status):
+        return OPEN
+    icon, tone = LOOKS[Status(status)]
+    return Face(icon=icon, tone=tone, words=LABELS[Status(status)])
+
+
+@register.filter
+def review_face(state: Review | None) -> Face:
+    """Where the review of an event stands."""
+    return REVIEW_FACES.get(state.state, TO_REVIEW) if state else TO_REVIEW
+
+
+@register.filter
+def may_follow(state: Review | None) -> list[str]:
+    """What may be said of an event next."""
+    before = state.state if state else ""
+    return [str(mark) for mark in review.Mark if mark in review.FOLLOWING.get(before, ())]
+
+
+@register.filter
+def turn_of(entries: Sequence[Entry]) -> log_pages.Turn | None:
+    """What may be said next of a request's events."""
+    return log_pages.turn_of(entries)
+
+
+@register.filter
+def lasting(milliseconds: float | None) -> str:
+    """A duration of the outcomes' page."""
+    return "" if milliseconds is None else plot.words(milliseconds)
+
+
+@register.simple_tag(takes_context=True)
+def events_of(context: dict[str, Any], request_id: object) -> list[Entry]:
+    """The events of a request, for whoever may read the log."""
+    if not may(context["user"], Permission.AUDIT):
+        return []
+    return log_pages.of_request(str(request_id))
+
+
+@register.simple_tag(takes_context=True)
+def just_marked(context: dict[str, Any]) -> AuditEvent | None:
+    """The event of the mark from which the browser was sent here."""
+    request = context["request"]
+    seq = log_pages.number(request.GET.get("marked", ""))
+    if not seq or not may(context["user"], Permission.AUDIT):
+        return None
+    return AuditEvent.objects.filter(seq=seq, kind__in=review.MARKS).first()
+
+
+def _words(entry: Entry, status: Status) -> str:
+    match status:
+        case Status.RESIDUAL if entry.open_after is not None:
+            return f"{count_of(entry.open_after, 'order')} still open"
+        case Status.REJECTED if entry.reject_reason:
+            return f"Rejected: {entry.reject_reason}"
+        case _:
+            return LABELS[status]

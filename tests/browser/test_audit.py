@@ -1,0 +1,163 @@
+"""The pages of compliance in a real browser: every screen, news, marking, printing."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.db.models.functions import Now
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from killswitch.accounts.models import Role, User
+from killswitch.audit import chain
+from killswitch.audit.chain import Fact
+from killswitch.audit.models import AuditEvent, Kind, Verification
+from killswitch.audit.review import Mark, Remark, mark
+from tests.audit import history, stories
+from tests.browser import scenes
+from tests.browser.conftest import sign_in
+from tests.browser.test_looks import CONTRAST, HEIGHT, NAMES, PICTURES, picture
+
+WIDTHS = (360, 390, 768, 1280, 2560)
+LONG = {"log", "hostile", "broken", "opened"}  # pages of which the top is enough to look at
+Scene = Callable[[Page], None]
+
+
+@pytest.fixture
+def context(browser: Browser, live_server: Any, olga: User) -> Iterator[BrowserContext]:
+    """A window in which Carl of compliance has signed in."""
+    made = browser.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900})
+    sign_in(made, scenes.person(Role.COMPLIANCE), live_server.url)
+    yield made
+    made.close()
+
+
+def verification(*, ok: bool = True, reason: str = "", first_bad: int | None = None) -> None:
+    """What the observer found a moment ago."""
+    head = chain.head()
+    Verification.objects.create(
+        id=1,
+        at=Now(),
+        ok=ok,
+        head_seq=head.seq,
+        head_hash=head.hash,
+        first_bad_seq=first_bad,
+        reason=reason,
+        whole_at=Now(),
+        whole_seq=head.seq,
+    )
+
+
+def filled() -> None:
+    """A week of events of every kind, some of them reviewed."""
+    since = datetime.now(UTC) - timedelta(days=9)
+    stories.weeks(8, since=since)
+    stories.denied(since + timedelta(days=8), count=10)
+    stories.changed(since + timedelta(days=8, minutes=1))
+    remark = Remark(mark="REVIEWED", seqs=[1, 3], note="", by=stories.CAROL, origin={})
+    mark(remark)
+    mark(Remark(mark=Mark.QUERIED, seqs=[4], note="Which desk?", by=stories.CAROL, origin={}))
+    verification()
+
+
+def log(page: Page) -> None:
+    filled()
+    page.goto("/audit/")
+
+
+def hostile(page: Page) -> None:
+    stories.hostile()
+    page.goto("/audit/")
+
+
+def broken(page: Page) -> None:
+    filled()
+    Verification.objects.all().delete()
+    verification(ok=False, reason="event 17 does not have the hash of its columns", first_bad=17)
+    page.goto("/audit/")
+
+
+def refused(page: Page) -> None:
+    filled()
+    page.goto("/audit/?from=yesterday&exchange=KRAKEN&kind=NONSENSE")
+
+
+def opened(page: Page) -> None:
+    log(page)
+    page.locator("#e5 summary").click()
+
+
+def event(page: Page) -> None:
+    filled()
+    page.goto("/audit/events/4/")
+
+
+def request(page: Page) -> None:
+    User.objects.filter(username="olga").delete()  # the history brings its own
+    residual = history.live()["residual"]
+    page.goto(f"/requests/{residual.uuid}/")
+
+
+def outcomes(page: Page) -> None:
+    stories.weeks(60)
+    page.goto("/audit/outcomes/?from=2026-03-02&to=2026-04-30")
+
+
+def no_outcomes(page: Page) -> None:
+    page.goto("/audit/outcomes/")
+
+
+def review(page: Page) -> None:
+    filled()
+    page.goto("/audit/review/")
+
+
+def period(page: Page) -> None:
+    filled()
+    days = [datetime.now(UTC) - timedelta(days=ago) for ago in (9, 2)]
+    page.goto(f"/audit/sign-offs/?from={days[0]:%Y-%m-%d}&to={days[1]:%Y-%m-%d}")
+
+
+def report(page: Page) -> None:
+    period(page)
+    page.locator("#p-note").fill("Three denials are being looked into.")
+    page.get_by_role("button", name="Sign off as").click()
+
+
+SCENES: dict[str, Scene] = {
+    "log": log,
+    "hostile": hostile,
+    "broken": broken,
+    "refused": refused,
+    "opened": opened,
+    "event": event,
+    "request": request,
+    "outcomes": outcomes,
+    "no-outcomes": no_outcomes,
+    "review": review,
+    "period": period,
+    "report": report,
+}
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_page_is_legible_named_and_fits_every_screen(
+    page: Page, complaints: list[str], name: str
+) -> None:
+    SCENES[name](page)
+    assert page.evaluate(NAMES) == []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate(CONTRAST) == []
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": HEIGHT})
+            overflow = "document.documentElement.scrollWidth - innerWidth"
+            assert page.evaluate(overflow) <= 0, f"{width} px"
+            if PICTURES and width in {390, 1280, 2560}:
+                picture(page, f"audit-{name}-{width}-{scheme}", full=name not in LONG)
+    # A page that was refused is an error to the browser, and nothing else is one here.
+    assert all("400" in complaint for complaint in complaints)
+    complaints.clear()
