@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 LARGEST = 2**53 - 1
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class NotCanonical(ValueError):
@@ -20,7 +21,7 @@ class NotCanonical(ValueError):
 def encode(value: Any) -> str:
     """The canonical text. Raises `NotCanonical`."""
     _check(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def instant(at: datetime) -> str:
@@ -44,7 +45,7 @@ def _check(value: Any) -> None:
             if abs(value) > LARGEST:
                 raise NotCanonical(f"the number {value} is too large")
         case str():
-            if any("\ud800" <= sign <= "\udfff" for sign in value):
+            if not (value.isascii() or _is_whole(value)):
                 raise NotCanonical("a text holds half a surrogate pair")
         case list() | tuple():
             for item in value:
@@ -56,3 +57,11 @@ def _check(value: Any) -> None:
                 _check(item)
         case _:
             raise NotCanonical(f"{type(value).__name__} has no canonical form here")
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

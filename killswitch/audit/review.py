@@ -191,6 +191,7 @@ def _groups(events: Iterable[AuditEvent]) -> list[list[AuditEvent]]:
 
 
 def _fact(remark: Remark, group: Sequence[AuditEvent], before: Mapping[int, Review]) -> Fact:
+    own = [event.seq for event in group if event.actor == remark.by.name]
     earlier = {before[event.seq].said_in for event in group if event.seq in before}
     data: dict[str, Any] = {
         "events": [event.seq for event in group],
@@ -198,6 +199,8 @@ def _fact(remark: Remark, group: Sequence[AuditEvent], before: Mapping[int, Revi
         "before": sorted(earlier),
         **remark.origin,
     }
+    if own:  # allowed, because there may be nobody else, and told to whoever reads the log
+        data["own"] = own
     return Fact(
         kind=Kind(remark.mark),
         actor=remark.by,

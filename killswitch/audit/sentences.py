@@ -118,18 +118,17 @@ def _export_completed(data: Data) -> str:
 
 def _marked(data: Data) -> str:
     seqs = data.numbers("events")
-    about = f"Event{'s' if len(seqs) > 1 else ''} {_named(seqs)}."
+    about = f"Event{'s' if len(seqs) > 1 else ''} {_named(seqs)}." if seqs else ""
+    if data.numbers("own"):
+        about += " The reviewer's own."
     note = data.text("note")
     return f"{about} “{note}”" if note else about
 
 
 def _signed_off(data: Data) -> str:
-    counted = data.inner("review")
-    left = _count(counted.number("unreviewed"), "event")
-    events = _count(data.number("events"), "event")
-    return (
-        f"Events {data.text('first_seq')} to {data.text('last_seq')}: {events}, {left} unreviewed."
-    )
+    first, last = data.text("first_seq"), data.text("last_seq")
+    left = data.inner("review").number("unreviewed")
+    return f"Events {first} to {last}; not reviewed: {left:,}." if left is not None else ""
 
 
 def _quoted(title: str, text: str) -> str:

@@ -19,7 +19,7 @@ from killswitch.audit.findings import Fault, Finding, Progress, nobody
 PAGE = 2000  # events
 TABLE = "audit_auditevent"
 COLUMNS = (*HASHED, "hash")
-NUMBERS = ("seq", "format")
+TEXTS = tuple(name for name in COLUMNS if name not in ("seq", "format"))
 # The text that is hashed, whatever the column holds; an impossible time gives another text.
 PG_INSTANT = """to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
@@ -140,15 +140,14 @@ def _selected() -> str:
     if connection.vendor == "postgresql":
         return ", ".join(PG_INSTANT if name == "at" else name for name in COLUMNS)
     # As bytes: SQLite keeps in any column whatever it is given, and reading must not fail.
-    return ", ".join(name if name in NUMBERS else f"CAST({name} AS BLOB)" for name in COLUMNS)
+    return ", ".join(f"CAST({name} AS BLOB)" if name in TEXTS else name for name in COLUMNS)
 
 
 def _columns(row: tuple[Any, ...]) -> dict[str, Any]:
     columns = dict(zip(COLUMNS, row, strict=True))
     if connection.vendor == "sqlite":
-        for name in COLUMNS:
-            if name not in NUMBERS:
-                columns[name] = _text(columns[name], name=name)
+        for name in TEXTS:
+            columns[name] = _text(columns[name], name=name)
         columns["at"] = _instant(columns["at"])
     if not isinstance(columns["at"], str):
         raise NotText("its time is none")

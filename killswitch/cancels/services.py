@@ -152,7 +152,8 @@ def _ask(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor, reason: str
 
 def _look_again(key: str, failure: DatabaseError) -> Asked:
     """What became of a recording that failed, as the database tells. Raises what is known."""
-    connection.close_if_unusable_or_obsolete()  # the old one may be what failed
+    if not connection.in_atomic_block:
+        connection.close()  # the old one may be what failed
     try:
         before = _made_before(key)
     except DatabaseError:

@@ -93,7 +93,7 @@ def request(
     log_at(at + timedelta(seconds=answer), attempt)
     if status:
         ended = {
-            "conclusion": "The EMS acknowledged the cancel; it listed no open orders.",
+            "conclusion": f"Concluded that it is {status}.",
             "attempts": 1,
             "reads": 2,
             "open_after": 3 if status == "RESIDUAL" else 0,

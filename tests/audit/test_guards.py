@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, models, transaction
 
-from killswitch.audit import chain, guards
+from killswitch.audit import chain, guards, sqlite_guards
 from killswitch.audit.chain import Fact, record
 from killswitch.audit.findings import Fault
 from killswitch.audit.models import AuditEvent, Kind
@@ -255,3 +255,14 @@ def test_putting_back_harms_no_start_when_it_fails(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(guards, "put_up", refuse)
     guards.put_back(using="default")
+
+
+def test_put_up_makes_everything_stand_again() -> None:
+    names = {"sqlite": sqlite_guards.TRIGGERS, "postgresql": ("audit_events_stay",)}
+    on = f" ON {TABLE}" if connection.vendor == "postgresql" else ""
+    with undone() as cursor:
+        for name in names[connection.vendor]:
+            cursor.execute(f"DROP TRIGGER {name}{on}")
+        assert guards.put_up(connection)
+        assert guards.faults(connection) == []
+        assert guards.put_up(connection) == []

@@ -1,20 +1,16 @@
 """The pages of compliance in a real browser: every screen, news, marking, printing."""
 
-import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import transaction
 from django.db.models.functions import Now
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from killswitch.accounts.models import Role, User
 from killswitch.audit import chain
-from killswitch.audit.chain import Fact
-from killswitch.audit.models import AuditEvent, Kind, Verification
+from killswitch.audit.models import Verification
 from killswitch.audit.review import Mark, Remark, mark
 from tests.audit import history, stories
 from tests.browser import scenes
@@ -87,7 +83,7 @@ def refused(page: Page) -> None:
 
 def opened(page: Page) -> None:
     log(page)
-    page.locator("#e5 summary").click()
+    page.locator("#e53 summary").click()
 
 
 def event(page: Page) -> None:

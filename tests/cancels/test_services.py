@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent
@@ -182,13 +182,13 @@ def test_nothing_is_half_recorded_when_the_event_cannot_be_written(
 def test_a_commit_whose_answer_is_lost_is_found_again(
     officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = type(connection).commit
+    commit = type(connections["default"]).commit
 
     def commit_and_lose_the_answer(self: Any) -> None:
         commit(self)
         raise OperationalError("the server closed the connection")
 
-    monkeypatch.setattr(type(connection), "commit", commit_and_lose_the_answer)
+    monkeypatch.setattr(type(connections["default"]), "commit", commit_and_lose_the_answer)
     asked = press(officer, kraken)
     assert asked.repeated
     assert CancelRequest.objects.get().batch == asked.batch
@@ -204,7 +204,7 @@ def test_a_database_that_goes_away_at_the_commit_leaves_it_unknown(
     def refuse(*_: Any) -> None:
         raise OperationalError("gone")
 
-    monkeypatch.setattr(type(connection), "commit", die)
+    monkeypatch.setattr(type(connections["default"]), "commit", die)
     try:
         with pytest.raises(services.NotKnown):
             press(officer, kraken)
