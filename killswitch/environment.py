@@ -48,7 +48,7 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
 
 
 def url(name: str, *, schemes: tuple[str, ...]) -> str:
-    """A URL with one of the schemes, or nothing. The value is not repeated: it may hold a secret."""
+    """A URL with one of the schemes, or nothing. It is not repeated: it may hold a secret."""
     value = text(name)
     if value and urlsplit(value).scheme not in schemes:
         raise ImproperlyConfigured(f"{name} must be a URL that starts with {' or '.join(schemes)}.")

@@ -65,7 +65,17 @@ _database: dict[str, Any] = (
     else {"ENGINE": "", "NAME": str(KILLSWITCH_HOME / "killswitch.sqlite3")}
 )
 if _database["ENGINE"].endswith("postgresql"):
-    _database["OPTIONS"] = {**_database.get("OPTIONS", {}), "connect_timeout": 2}
+    # A process that is stopped in mid-transaction, or whose connection went silent, must not make
+    # the others wait: its locks end with its session, and theirs with an error that is retried.
+    _database["OPTIONS"] = {
+        "options": "-c lock_timeout=2s -c idle_in_transaction_session_timeout=3s",
+        "connect_timeout": 2,
+        "tcp_user_timeout": 5000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 2,
+        **_database.get("OPTIONS", {}),
+    }
 else:
     _database = {
         "ENGINE": "killswitch.sqlite",

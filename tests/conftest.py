@@ -62,9 +62,9 @@ def simulator(settings: Any) -> Iterator[Simulator]:
 
     with Simulator() as running:
         settings.EMS_BASE_URL = running.url
-        execution.ems.cache_clear()
+        execution.forget_client()
         yield running
-    execution.ems.cache_clear()
+    execution.forget_client()
 
 
 @pytest.fixture

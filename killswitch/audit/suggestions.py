@@ -14,7 +14,7 @@ COLUMNS: Final = ("actor", "exchange_id", "reject_reason", "status")
 
 
 def suggestions() -> dict[str, list[str]]:
-    """The values of each column, in their order."""
+    """The values of each column, in their order; none that could act on a screen."""
     return {column: _values(column) for column in COLUMNS}
 
 
@@ -27,4 +27,4 @@ def _values(column: str) -> list[str]:
             f" FROM known WHERE known.value IS NOT NULL)"
             f" SELECT value FROM known WHERE value <> '' LIMIT {MOST}"
         )
-        return [value for (value,) in cursor.fetchall()]
+        return [value for (value,) in cursor.fetchall() if value.isprintable()]

@@ -6,8 +6,7 @@ from urllib.parse import urlsplit
 
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
-from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.urls import Resolver404, resolve, reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -24,7 +23,7 @@ from killswitch.audit.selection import BadSelection, Selection
 from killswitch.audit.sign_offs import SignOff, signed
 from killswitch.audit.suggestions import suggestions
 
-OURS = ("/audit/", "/requests/")
+SHOWING_MARKS = {"audit", "audit_event", "audit_review", "request"}
 
 
 @requires(Permission.AUDIT)
@@ -225,10 +224,14 @@ def _here(request: HttpRequest) -> str:
 
 def _back(address: str) -> str:
     """Where to go afterwards: only to pages of ours that can show what was marked."""
-    is_ours = address.startswith(OURS) and "\\" not in address
-    if is_ours and url_has_allowed_host_and_scheme(address, allowed_hosts=None):
-        return address
-    return reverse("audit_review")
+    parts = urlsplit(address)
+    try:
+        is_ours = resolve(parts.path).url_name in SHOWING_MARKS
+    except Resolver404:
+        is_ours = False
+    if parts.scheme or parts.netloc or not is_ours:
+        return reverse("audit_review")
+    return address
 
 
 def _see_other(address: str) -> HttpResponse:

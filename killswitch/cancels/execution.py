@@ -12,7 +12,13 @@ from functools import cache, partial
 from typing import TypeVar
 
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import (
+    DatabaseError,
+    Error,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 
 from killswitch.cancels import holding, records
 from killswitch.cancels.evidence import Evidence, Reading, conclude
@@ -23,8 +29,11 @@ from killswitch.cancels.states import Status
 from killswitch.cancels.threads import Latch, Places
 from killswitch.ems.answers import Answer, Outcome, Resend
 from killswitch.ems.client import EmsClient
+from killswitch.ems.unusable import UnusableClient
 
 MOST_AT_ONCE = 2  # POSTs in a row without a pause, on connections that broke when reused
+FRESH_CLAIM = 1.0  # seconds in which nobody can have taken a claim over
+LONGEST_RESCUE = 0.5  # seconds of taking over in one look
 LATEST_RECORD = 30.0  # seconds past its time that a result waits for a database that is gone
 
 log = structlog.get_logger(__name__)
@@ -45,27 +54,61 @@ def run(*, ids: Sequence[int]) -> None:
 
 
 def rescue(overdue: Sequence[Overdue]) -> None:
-    """Take over requests whose holder let go or stands still, and carry them on."""
+    """Take over requests whose holder let go or stands still, and carry them on.
+
+    Not for long at a time: the rest is still overdue at the next look, and new requests go first.
+    """
+    began = time.monotonic()
     for each in overdue:
-        if STOP.is_set():
+        if STOP.is_set() or time.monotonic() - began > LONGEST_RESCUE:
             return
-        with Places(1) as places:
-            held = holding.take_over(each) if places.count else None
-            if held:
-                log.warning("taken_over", request=held.uuid, exchange=held.exchange_id)
-                _start([held], places)
+        try:
+            _rescue(each)
+        except DatabaseError as error:  # of this one: the others must not wait for it
+            log.warning("not_taken_over", id=each.id, error=str(error).strip())
+
+
+def _rescue(overdue: Overdue) -> None:
+    with Places(1) as places:
+        held = holding.take_over(overdue) if places.count else None
+        if held:
+            log.warning("taken_over", request=held.uuid, exchange=held.exchange_id)
+            _start([held], places)
+
+
+def ems() -> EmsClient | UnusableClient:
+    """This process's one client, with its kept-alive connections.
+
+    One that cannot be made, for want of its certificate for example, delivers nothing and says
+    why; it is tried again with the next call.
+    """
+    try:
+        return _client()
+    except Exception as error:
+        log.exception("ems_client_unusable")
+        return UnusableClient(error)
 
 
 @cache
-def ems() -> EmsClient:
-    """This process's one client, with its kept-alive connections."""
+def _client() -> EmsClient:
     return EmsClient.from_settings()
+
+
+def forget_client() -> None:
+    """Make a new client with the next call."""
+    _client.cache_clear()
 
 
 def _start(held: Sequence[Held], places: Places) -> None:
     latch = Latch(each.id for each in held)
     for each in held:
-        places.start(partial(_carry_out, each, latch))
+        try:
+            places.start(partial(_carry_out, each, latch))
+        except RuntimeError:
+            # No thread to be had: without proofs of life somebody else takes it over in seconds.
+            log.exception("no_thread", request=each.uuid, exchange=each.exchange_id)
+            holding.forget(each)
+            latch.left(each.id)
 
 
 def _carry_out(held: Held, latch: Latch) -> None:
@@ -88,7 +131,7 @@ def _carry_out(held: Held, latch: Latch) -> None:
 def _let_go(held: Held) -> None:
     try:
         holding.release(held)
-    except DatabaseError as error:
+    except Error as error:
         # It will be taken over all the same, when its counter has stood still for long enough.
         log.warning("not_released", request=held.uuid, error=str(error).strip())
     else:
@@ -145,6 +188,7 @@ class Kill:
         for _ in range(1 + MOST_AT_ONCE):
             if STOP.is_set():
                 raise Stopped
+            self._fence()
             self.answer = ems().cancel_all(
                 self.held.exchange_id,
                 timeout=self.pace.post_timeout,
@@ -157,6 +201,12 @@ class Kill:
             self._keep(self.answer)
             if self.answer.resend is not Resend.AT_ONCE or not self.pace.may_post_again:
                 return
+
+    def _fence(self) -> None:
+        """Whoever slept for long may have lost the claim, and would cancel what came afterwards."""
+        just_claimed = time.monotonic() - self.held.claimed_at < FRESH_CLAIM
+        if self.pace.posts or not just_claimed:
+            self._write(partial(records.still_held, self.held.id, holder=self.held.token))
 
     def _keep(self, answer: Answer) -> None:
         will = answer.outcome is not Outcome.ACKNOWLEDGED and self.pace.may_post_again
@@ -231,7 +281,7 @@ class Kill:
             try:
                 with short_transaction():
                     return statement()
-            except (OperationalError, InterfaceError) as error:
+            except (OperationalError, InterfaceError, InternalError) as error:
                 if time.monotonic() > latest:
                     raise
                 log.warning("database_gone", request=self.held.uuid, error=str(error).strip())

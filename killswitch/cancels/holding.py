@@ -44,7 +44,8 @@ class Held:
     exchange_id: str
     status: Status
     token: str
-    ends_at: float  # monotonic seconds
+    claimed_at: float  # monotonic seconds, as is the next
+    ends_at: float
     taken_over: bool
 
 
@@ -104,9 +105,9 @@ def take_over(overdue: Overdue) -> Held | None:
 
 def release(held: Held) -> None:
     """Let go, so that the next one need not wait for proofs of life to fail to come."""
+    forget(held)
     with short_transaction():
         CancelRequest.objects.filter(id=held.id, holder=held.token).update(holder="")
-    forget(held)
 
 
 def forget(held: Held) -> None:
@@ -138,14 +139,17 @@ def _new_token() -> str:
 def _held(request: CancelRequest, *, taken_over: bool) -> Held:
     assert request.first_claimed_at is not None  # noqa: S101  # a constraint holds it
     spent = (datetime.now(UTC) - request.first_claimed_at).total_seconds()
-    # A clock that jumped gives no more than the whole time, and no less than none.
-    left = min(max(settings.CANCEL_DEADLINE - spent, 0.0), settings.CANCEL_DEADLINE)
+    # A clock that jumped gives no more than the whole time, and no less than none; one that was
+    # set back does not give it twice, for the counter has counted the seconds.
+    spent = max(spent, request.counter - 1.0)
+    left = max(settings.CANCEL_DEADLINE - spent, 0.0)
     return Held(
         id=request.pk,
         uuid=str(request.uuid),
         exchange_id=request.exchange_id,
         status=Status(request.status),
         token=request.holder,
+        claimed_at=time.monotonic(),
         ends_at=time.monotonic() + left,
         taken_over=taken_over,
     )
@@ -183,6 +187,9 @@ def _beat() -> None:
         ids = [request_id for _, request_id in _living]
     if tokens:
         with short_transaction():
-            CancelRequest.objects.filter(
+            mine = CancelRequest.objects.filter(
                 id__in=ids, holder__in=tokens, status__in=sorted(IN_FLIGHT)
-            ).update(counter=F("counter") + 1)
+            )
+            # Locked in the order in which everybody locks them: another one could deadlock.
+            list(mine.select_for_update().order_by("id").values_list("id"))
+            mine.update(counter=F("counter") + 1)

@@ -13,6 +13,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0  # seconds between POSTs, doubling
 FIRST_READ_PAUSE, LONGEST_READ_PAUSE = 0.1, 2.0  # seconds between reads, doubling
 SETTLING = 2.0  # seconds an acknowledged cancel gets before it is sent again
 SHORTEST_POST, SHORTEST_READ = 0.1, 1.0  # seconds
+SHORTEST_TURN = 0.5  # seconds before the time kept for reading, in which a last POST still begins
 
 
 class Pace:
@@ -62,7 +63,9 @@ class Pace:
         pause = min(FIRST_PAUSE * 2.0 ** (self.posts - 1), LONGEST_PAUSE)
         pause = max(pause, SETTLING) if acknowledged else pause
         pause *= random.uniform(0.8, 1.0)  # noqa: S311  # jitter, not a secret
-        self._may_post_at = self._clock() + max(pause, answer.retry_after or 0.0)
+        # However long the EMS asks us to wait, one last POST has its time.
+        latest = self.left - self._reserve - SHORTEST_TURN
+        self._may_post_at = self._clock() + max(pause, min(answer.retry_after or 0.0, latest))
 
     @property
     def _reserve(self) -> float:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from killswitch.audit import chain
 from killswitch.audit.chain import Fact
@@ -72,7 +72,7 @@ def _left_to_the_watchdog(ids: list[int], *, why: str) -> None:
         return
     try:
         chain.record(Fact(kind=Kind.PUBLISH_FAILED, data={"requests": ids, "why": why}))
-    except DatabaseError:
+    except Exception:  # the thread must live for the next press, and the watchdog needs no event
         log.exception("publish_failure_not_recorded", ids=ids)
     finally:
         connection.close()

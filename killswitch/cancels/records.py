@@ -85,6 +85,8 @@ def takeover(request_id: int, *, dead_holder: str, holder: str) -> None:
 
 def verifying(request_id: int, *, holder: str) -> None:
     """The list of open orders decides from here on. Raises `Lost`."""
+    if _stands(request_id, holder=holder, status=Status.VERIFYING):
+        return  # the commit of the first try had succeeded after all
     _move(request_id, holder=holder, before=Status.SENDING, after=Status.VERIFYING)
     _touch(request_id)
 
@@ -104,6 +106,8 @@ def finish(
 
     Raises `Lost`.
     """
+    if _stands(request_id, holder=holder, status=verdict.status):
+        return  # the commit of the first try had succeeded after all
     count = reading.count if reading else None
     _move(
         request_id,
@@ -136,6 +140,15 @@ def finish(
     chain.append(*facts)
 
 
+def still_held(request_id: int, *, holder: str) -> None:
+    """Look before sending again: a process may have slept while somebody else finished.
+
+    Raises `Lost`.
+    """
+    if not CancelRequest.objects.filter(id=request_id, holder=holder).exists():
+        raise Lost
+
+
 def alarm_title(request: CancelRequest) -> str:
     """What a person reads first: the exchange, and what is known."""
     match Status(request.status):
@@ -146,6 +159,11 @@ def alarm_title(request: CancelRequest) -> str:
             return f"{request.exchange_id}: rejected, {request.reject_reason}."
         case status:
             return f"{request.exchange_id}: {LABELS[status].lower()}."
+
+
+def _stands(request_id: int, *, holder: str, status: Status) -> bool:
+    rows = CancelRequest.objects.filter(id=request_id, holder=holder, status=status)
+    return rows.exists()
 
 
 def _move(request_id: int, *, holder: str, before: Status, after: Status, **fields: Any) -> None:

@@ -2,14 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 THREADS = 512
 LONGEST_LATCH = 0.1  # seconds that writing waits for the press's other POSTs to leave
 
-_executor = ThreadPoolExecutor(THREADS, thread_name_prefix="kill")
 _free = threading.BoundedSemaphore(THREADS)
 
 
@@ -38,13 +36,12 @@ class Places:
             _free.release(self.count)
 
     def start(self, work: Callable[[], None]) -> None:
-        """Run the work in one of the threads. It must not raise: nobody would hear it."""
+        """Run the work in a thread of its own. It must not raise: nobody would hear it.
+
+        Raises RuntimeError when the machine has no thread left; the place is given back then.
+        """
+        threading.Thread(target=_do, args=[work], name="kill").start()
         self.count -= 1
-        try:
-            _executor.submit(_do, work)
-        except RuntimeError:  # the process is ending
-            _free.release()
-            raise
 
 
 class Latch:

@@ -4,13 +4,15 @@ It judges by its own monotonic clock and by counters that stand still, never by 
 clocks. Any number of watchdogs may run side by side: taking over is a compare-and-set.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
-from django.db import DatabaseError, connection
+from django.conf import settings
+from django.db import Error, connection
 
 from killswitch.alarms import services as alarms
 from killswitch.alarms.models import Kind as AlarmKind
@@ -25,6 +27,8 @@ TICK = 0.25  # seconds
 BEAT = 1.0  # seconds
 UNCLAIMED_AFTER = 1.0  # seconds that the workers have for a new request
 SILENT_AFTER = 3.0  # seconds without a proof of life
+LONGEST_LOOK = 20.0  # seconds after which a look is taken to hang
+OVERTIME = 10.0  # seconds past its time at which a request in flight is an alarm, progress or not
 STALLED_AFTER = 4.5  # seconds without progress; the alarm is due within 5
 
 log = structlog.get_logger(__name__)
@@ -38,14 +42,15 @@ class Sight:
     status: Status
     holder: str
     counter: int
-    revision: int
+    ended: int  # attempts and reads that have ended
 
 
 @dataclass(kw_only=True)
 class _Memory:
     sight: Sight
     unmoved_since: float  # monotonic seconds: status, holder and counter
-    no_progress_since: float  # monotonic seconds: the revision
+    no_progress_since: float  # monotonic seconds: claims, attempts, reads
+    first_seen: float  # monotonic seconds
     told: bool = False
 
 
@@ -61,8 +66,9 @@ class Findings:
 class Watch:
     """Remembers since when nothing moved. Pure: it is given the sights and the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, endless_after: float = float("inf")) -> None:
         self._memories: dict[int, _Memory] = {}
+        self._endless_after = endless_after
 
     def look(self, sights: Iterable[Sight], *, now: float) -> Findings:
         """Compare with the last look; `now` is in monotonic seconds."""
@@ -71,23 +77,27 @@ class Watch:
         for sight in sights:
             memory = _remember(before.get(sight.id), sight, now=now)
             self._memories[sight.id] = memory
-            _judge(memory, findings, now=now)
+            _judge(memory, findings, now=now, endless_after=self._endless_after)
         return findings
+
+    def told(self, request_id: int) -> None:
+        """Its alarm has been raised; until then every look asks for it again."""
+        self._memories[request_id].told = True
 
 
 def _remember(memory: _Memory | None, sight: Sight, *, now: float) -> _Memory:
     if memory is None:
-        return _Memory(sight=sight, unmoved_since=now, no_progress_since=now)
+        return _Memory(sight=sight, unmoved_since=now, no_progress_since=now, first_seen=now)
     was = memory.sight
     if (was.status, was.holder, was.counter) != (sight.status, sight.holder, sight.counter):
         memory.unmoved_since = now
-    if was.revision != sight.revision:
+    if (was.status, was.holder, was.ended) != (sight.status, sight.holder, sight.ended):
         memory.no_progress_since = now
     memory.sight = sight
     return memory
 
 
-def _judge(memory: _Memory, findings: Findings, *, now: float) -> None:
+def _judge(memory: _Memory, findings: Findings, *, now: float, endless_after: float) -> None:
     sight, unmoved = memory.sight, now - memory.unmoved_since
     if sight.status is Status.REQUESTED:
         if unmoved >= UNCLAIMED_AFTER:
@@ -96,8 +106,8 @@ def _judge(memory: _Memory, findings: Findings, *, now: float) -> None:
         findings.overdue.append(
             Overdue(id=sight.id, status=sight.status, holder=sight.holder, counter=sight.counter)
         )
-    if now - memory.no_progress_since >= STALLED_AFTER and not memory.told:
-        memory.told = True
+    stalled = now - memory.no_progress_since >= STALLED_AFTER
+    if (stalled or now - memory.first_seen >= endless_after) and not memory.told:
         findings.stalled.append(sight.id)
 
 
@@ -106,17 +116,43 @@ def watch(stop: threading.Event, *, beat: Callable[[], None]) -> None:
 
     A database that is gone is waited for.
     """
-    memory = Watch()
+    longest = settings.CANCEL_DEADLINE + 2 * settings.EMS_TIMEOUT + OVERTIME
+    memory = Watch(endless_after=longest)
+    guard = Guard()
     beat_at = 0.0
     while not stop.wait(TICK):
+        guard.looked()
         try:
             look_once(memory)
             if time.monotonic() >= beat_at:
                 beat()
                 beat_at = time.monotonic() + BEAT
-        except DatabaseError as error:
+        except Error as error:
             log.warning("database_gone", error=str(error).strip())
             connection.close()
+        except Exception:  # nobody would look any more
+            log.exception("look_failed")
+
+
+class Guard:
+    """Ends this process when a look hangs, so that its supervisor replaces it.
+
+    What the process was carrying out is then taken over like that of any dead process.
+    """
+
+    def __init__(self, *, patience: float = LONGEST_LOOK) -> None:
+        self._patience = patience
+        self._looked_at = time.monotonic()
+        threading.Thread(target=self._watch, name="guard", daemon=True).start()
+
+    def looked(self) -> None:
+        self._looked_at = time.monotonic()
+
+    def _watch(self) -> None:
+        while time.monotonic() - self._looked_at < self._patience:
+            time.sleep(BEAT)
+        log.error("watchdog_hangs", seconds=self._patience)
+        os._exit(1)
 
 
 def look_once(memory: Watch) -> None:
@@ -127,14 +163,15 @@ def look_once(memory: Watch) -> None:
     execution.rescue(findings.overdue)
     for request_id in findings.stalled:
         _raise_stalled(request_id)
+        memory.told(request_id)
 
 
 def _sights() -> list[Sight]:
     rows = CancelRequest.objects.in_flight().order_by("id")
     return [
-        Sight(id=pk, status=Status(status), holder=holder, counter=counter, revision=revision)
-        for pk, status, holder, counter, revision in rows.values_list(
-            "id", "status", "holder", "counter", "revision"
+        Sight(id=pk, status=Status(status), holder=holder, counter=counter, ended=attempts + reads)
+        for pk, status, holder, counter, attempts, reads in rows.values_list(
+            "id", "status", "holder", "counter", "attempt_count", "reads"
         )
     ]
 

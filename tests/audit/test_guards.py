@@ -1,19 +1,12 @@
 """The database itself refuses every change of the log but an append."""
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from django.core.management import call_command
-from django.db import DatabaseError, connection, models, transaction
+from django.db import DatabaseError, connection, transaction
 
-from killswitch.audit import chain, guards, sqlite_guards
 from killswitch.audit.chain import Fact, record
-from killswitch.audit.findings import Fault
 from killswitch.audit.models import AuditEvent, Kind
-from killswitch.audit.verification import verify, verify_newest
 from tests.audit import forging
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -125,144 +118,3 @@ def test_the_first_event_continues_nothing() -> None:
 def test_the_next_event_can_be_inserted() -> None:
     _insert(_an_event())
     assert AuditEvent.objects.count() == 4
-
-
-DOWN = {
-    "sqlite": [
-        ("DROP TRIGGER audit_events_are_not_changed", "audit_events_are_not_changed is missing"),
-        ("DROP TRIGGER audit_events_are_not_removed", "audit_events_are_not_removed is missing"),
-        ("DROP TRIGGER audit_events_are_only_appended", "only_appended is missing"),
-        (
-            f"DROP TRIGGER audit_events_are_not_changed;"
-            f"CREATE TRIGGER audit_events_are_not_changed BEFORE UPDATE OF kind ON {TABLE}"
-            " BEGIN SELECT RAISE(ABORT, 'audit events are never changed'); END",
-            "was changed",
-        ),
-        (
-            f"CREATE TRIGGER late AFTER INSERT ON {TABLE} BEGIN DELETE FROM django_session; END",
-            "the trigger late is not ours",
-        ),
-        (
-            f"ALTER TABLE {TABLE} RENAME TO moved; CREATE VIEW {TABLE} AS SELECT * FROM moved",
-            "is missing",
-        ),
-    ],
-    "postgresql": [
-        (f"DROP TRIGGER audit_events_stay ON {TABLE}", "audit_events_stay is missing"),
-        (f"DROP TRIGGER audit_events_are_only_appended ON {TABLE}", "only_appended is missing"),
-        ("DROP FUNCTION audit_events_stay() CASCADE", "audit_events_stay is missing"),
-        (f"ALTER TABLE {TABLE} DISABLE TRIGGER audit_events_stay", "does not fire always"),
-        (f"ALTER TABLE {TABLE} DISABLE TRIGGER ALL", "does not fire always"),
-        (f"ALTER TABLE {TABLE} ENABLE TRIGGER audit_events_stay", "does not fire always"),
-        (f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER audit_events_stay", "does not fire always"),
-        (
-            "CREATE OR REPLACE FUNCTION audit_events_stay() RETURNS trigger LANGUAGE plpgsql"
-            " SET search_path = pg_catalog, pg_temp AS 'BEGIN RETURN NULL; END'",
-            "audit_events_stay was changed",
-        ),
-        ("ALTER FUNCTION audit_events_stay() SECURITY DEFINER", "was changed"),
-        ("ALTER FUNCTION audit_events_are_only_appended() RESET ALL", "was changed"),
-        (
-            f"DROP TRIGGER audit_events_stay ON {TABLE};"
-            f"CREATE TRIGGER audit_events_stay BEFORE UPDATE OR DELETE ON {TABLE}"
-            " FOR EACH STATEMENT EXECUTE FUNCTION audit_events_stay();"
-            f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER audit_events_stay",
-            "was changed",
-        ),
-        (
-            f"DROP TRIGGER audit_events_are_only_appended ON {TABLE};"
-            f"CREATE TRIGGER audit_events_are_only_appended BEFORE INSERT ON {TABLE}"
-            " FOR EACH ROW WHEN (NEW.seq < 0) EXECUTE FUNCTION audit_events_are_only_appended();"
-            f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER audit_events_are_only_appended",
-            "was changed",
-        ),
-        (
-            f"DROP TRIGGER audit_events_stay ON {TABLE};"
-            f"CREATE TRIGGER audit_events_stay BEFORE UPDATE OF kind OR DELETE OR TRUNCATE"
-            f" ON {TABLE} FOR EACH STATEMENT EXECUTE FUNCTION audit_events_stay();"
-            f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER audit_events_stay",
-            "was changed",
-        ),
-        (
-            f"CREATE TRIGGER late AFTER INSERT ON {TABLE} EXECUTE FUNCTION audit_events_stay()",
-            "the trigger late is not ours",
-        ),
-        (f"CREATE RULE hide AS ON DELETE TO {TABLE} DO INSTEAD NOTHING", "rewrite rules"),
-        (f"ALTER TABLE {TABLE} ENABLE ROW LEVEL SECURITY", "row security"),
-        (f"CREATE TABLE heir () INHERITS ({TABLE})", "another table"),
-        (f"GRANT UPDATE ON {TABLE} TO PUBLIC", "hold rights to change events: PUBLIC"),
-    ],
-}
-
-
-class _Undo(Exception):
-    """Ends a transaction, and all that was done to the guards in it."""
-
-
-@contextmanager
-def undone() -> Iterator[Any]:
-    """A cursor whose deeds are taken back."""
-    with suppress(_Undo), transaction.atomic(), connection.cursor() as cursor:
-        yield cursor
-        raise _Undo
-
-
-def test_guards_that_are_down_or_weakened_are_found() -> None:
-    assert guards.faults(connection) == []
-    for statement, words in DOWN[connection.vendor]:
-        with undone() as cursor:
-            for part in re.split(r";(?=CREATE|ALTER| CREATE)", statement):
-                cursor.execute(part)
-            found = guards.faults(connection)
-            assert any(words in fault for fault in found), (statement, found)
-    assert guards.faults(connection) == []
-
-
-def test_verification_tells_of_guards_that_are_down() -> None:
-    statement, words = DOWN[connection.vendor][0]
-    with undone() as cursor:
-        cursor.execute(statement)
-        for verdict in (verify(), verify_newest(chain.head())):
-            assert [finding.fault for finding in verdict.findings] == [Fault.GUARDS]
-            assert words in verdict.reason
-            assert verdict.first_bad_seq is None
-
-
-def test_a_rebuilt_table_has_its_guards_again_after_the_migration() -> None:
-    """Django's way to alter a table of SQLite is to copy it, without its triggers."""
-    field = models.CharField(max_length=10, default="x")
-    field.set_attributes_from_name("added")
-    with connection.schema_editor() as editor:
-        editor.add_field(AuditEvent, field)
-        editor.remove_field(AuditEvent, field)
-    was_down = connection.vendor == "sqlite"
-    assert bool(guards.faults(connection)) is was_down
-    call_command("migrate", verbosity=0)
-    assert guards.faults(connection) == []
-    told = AuditEvent.objects.filter(kind=Kind.GUARDS_PUT_BACK)
-    assert told.count() == was_down
-    assert verify().ok
-
-
-def test_migrating_again_changes_and_tells_nothing() -> None:
-    call_command("migrate", verbosity=0)
-    assert AuditEvent.objects.count() == 3
-
-
-def test_putting_back_harms_no_start_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_connection: object) -> list[str]:
-        raise DatabaseError("must be owner of table")
-
-    monkeypatch.setattr(guards, "put_up", refuse)
-    guards.put_back(using="default")
-
-
-def test_put_up_makes_everything_stand_again() -> None:
-    names = {"sqlite": sqlite_guards.TRIGGERS, "postgresql": ("audit_events_stay",)}
-    on = f" ON {TABLE}" if connection.vendor == "postgresql" else ""
-    with undone() as cursor:
-        for name in names[connection.vendor]:
-            cursor.execute(f"DROP TRIGGER {name}{on}")
-        assert guards.put_up(connection)
-        assert guards.faults(connection) == []
-        assert guards.put_up(connection) == []

@@ -1,14 +1,17 @@
 """The whole kill against the simulated EMS: what was scripted, and what is known in the end."""
 
+import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
+from django.db import DataError
 
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
-from killswitch.cancels import execution, holding, records, watchdog
+from killswitch.cancels import execution, holding, records, threads, watchdog
 from killswitch.cancels.evidence import Verdict
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import FINAL, Status
@@ -305,3 +308,61 @@ def test_a_list_read_before_the_last_post_proves_nothing(
     request = carry_out(ask("KRAKEN"))
     assert request.attempt_count > 1
     assert (request.status, request.open_after) == ("UNVERIFIED", None)
+
+
+def test_a_client_that_cannot_be_made_delivers_nothing_and_the_request_ends(
+    simulator: Simulator, ask: Ask, settings: Any
+) -> None:
+    settings.EMS_API_KEY = "a key\nof two lines"
+    execution.forget_client()
+    request = carry_out(ask("KRAKEN"))
+    assert request.status == "NOT_DELIVERED"
+    assert "no client" in request.attempts.order_by("number")[0].transport_error
+
+
+def test_a_takeover_that_fails_does_not_keep_the_others_waiting(
+    simulator: Simulator, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = ask("KRAKEN", "BINANCE")
+    CancelRequest.objects.update(status="SENDING", first_claimed_at=datetime.now(UTC))
+    take_over = holding.take_over
+
+    def fail_for_the_first(overdue: holding.Overdue) -> holding.Held | None:
+        if overdue.id == first.pk:
+            raise DataError("a row that cannot be stored")
+        return take_over(overdue)
+
+    monkeypatch.setattr(holding, "take_over", fail_for_the_first)
+    watchdog.look_once(watchdog.Watch())
+    rows = CancelRequest.objects.filter(pk=second.pk)
+    wait_for(lambda: rows.get().is_final, seconds=5)
+
+
+def test_a_machine_without_threads_lets_others_take_over(
+    simulator: Simulator, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    (request,) = ask("KRAKEN")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        execution.run(ids=[request.pk])
+    assert CancelRequest.objects.get().status == "SENDING"
+    assert threads.idle()
+    assert not holding._living
+
+
+def test_a_clock_that_was_set_back_gives_no_second_time(
+    simulator: Simulator, ask: Ask, settings: Any
+) -> None:
+    settings.CANCEL_DEADLINE = 60
+    (request,) = ask("KRAKEN")
+    CancelRequest.objects.update(
+        status="SENDING", counter=55, first_claimed_at=datetime.now(UTC) + timedelta(hours=1)
+    )
+    overdue = holding.Overdue(id=request.pk, status=Status.SENDING, holder="", counter=55)
+    held = holding.take_over(overdue)
+    assert held is not None
+    assert held.ends_at - held.claimed_at < 6
+    holding.forget(held)

@@ -1,15 +1,19 @@
 """Workers, watchdogs and Redis die, and every recorded request ends in a true final status."""
 
+import contextlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import Error, connection, transaction
 
 from killswitch.cancels.models import CancelRequest
+from killswitch.live.models import next_revision
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Ask
 from tests.conftest import RedisProcess, wait_for
@@ -249,8 +253,6 @@ def test_a_healthy_exchange_is_reached_while_a_hundred_and_fifty_are_silent(
 
 
 def connections_in_use() -> int:
-    from django.db import connection
-
     if connection.vendor != "postgresql":
         return 0
     with connection.cursor() as cursor:
@@ -325,3 +327,51 @@ def test_a_rolling_update_loses_nothing(
     assert {status_of(request) for request in requests} == {"CONFIRMED"}
     assert old.wait(timeout=5) == 0
     assert new.poll() is None
+
+
+def test_a_worker_that_wakes_late_does_not_cancel_what_came_afterwards(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    stack.set(CANCEL_DEADLINE=30)
+    worker = worker_consumes(stack, simulator, ask)
+    wait = {"fault": "too_many", "retry_after": "2"}
+    simulator.script("KRAKEN", cancel=[wait, "ok"], orders=3)
+    (request,) = ask("KRAKEN")
+    wait_for(lambda: request.attempts.count() == 1, seconds=5)
+    worker.send_signal(signal.SIGSTOP)
+    stack.watchdog()
+    wait_for(final(request), seconds=25)
+    assert status_of(request) == "CONFIRMED"
+    simulator.place("KRAKEN", 7)
+    worker.send_signal(signal.SIGCONT)
+    wait_for(lambda: "claim_lost" in stack.log.read_text(), seconds=10)
+    assert simulator.really_open("KRAKEN") == 7
+
+
+def test_a_process_that_stopped_in_mid_transaction_does_not_stop_the_kill(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    """On PostgreSQL its session is ended; SQLite cannot do that, so it is let go there."""
+    watchdog_lives(stack, ask)
+    held_for = 12.0 if connection.vendor == "postgresql" else 1.0
+    (request,) = ask("KRAKEN")
+
+    def stopped() -> None:
+        with contextlib.suppress(Error):
+            try:
+                with transaction.atomic():
+                    next_revision()
+                    holds.set()
+                    done.wait(held_for)
+            finally:
+                connection.close()
+
+    holds, done = threading.Event(), threading.Event()
+    thread = threading.Thread(target=stopped)
+    thread.start()
+    assert holds.wait(5)
+    wait_for(sent(simulator, "KRAKEN"), seconds=8)
+    wait_for(final(request), seconds=20)
+    done.set()
+    thread.join()
+    assert status_of(request) == "CONFIRMED"

@@ -89,3 +89,16 @@ def test_readers_do_not_queue(only_on_sqlite: Path) -> None:
     with only_on_sqlite.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert Revision.objects.count() == 1
+
+
+def test_a_queue_file_that_cannot_be_opened_makes_writing_slower_and_not_impossible(
+    only_on_sqlite: Path,
+) -> None:
+    only_on_sqlite.unlink(missing_ok=True)
+    only_on_sqlite.mkdir()
+    try:
+        before = current()
+        write()
+        assert current() == before + 1
+    finally:
+        only_on_sqlite.rmdir()

@@ -8,6 +8,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError
@@ -16,7 +17,10 @@ from killswitch.audit.chain import Actor
 from killswitch.cancels import execution, services
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
+from killswitch.ems.answers import storable
 from killswitch.exchanges.models import Exchange
+
+log = structlog.get_logger(__name__)
 
 PATIENCE = 1.0  # seconds that others have to claim the requests before this process does
 LOOK = 0.1  # seconds between two looks at the rows
@@ -73,7 +77,7 @@ class Command(BaseCommand):
         ours_at = time.monotonic() + PATIENCE
         while waiting:
             if time.monotonic() >= ours_at:
-                execution.run(ids=sorted(waiting))
+                _carry_out(waiting)
                 ours_at = time.monotonic() + PATIENCE
             for request in _finished(waiting):
                 waiting.discard(request.pk)
@@ -130,8 +134,15 @@ def _line(request: CancelRequest) -> str:
     )
 
 
+def _carry_out(waiting: set[int]) -> None:
+    try:
+        execution.run(ids=sorted(waiting))
+    except DatabaseError as error:  # it is tried again with the next look
+        log.warning("not_claimed", error=str(error).strip())
+
+
 def _login() -> str:
     try:
-        return getpass.getuser()
+        return storable(getpass.getuser())
     except (KeyError, OSError):
         return "unknown"

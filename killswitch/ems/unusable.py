@@ -1,0 +1,44 @@
+"""Stands in for a client that cannot be made: nothing is delivered, nothing can be read."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from killswitch.ems.answers import Answer, OpenOrders, not_delivered
+
+
+class UnusableClient:
+    """Answers every call at once with the reason why there is no client. It never raises."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = f"no client for the EMS could be made: {error}"
+
+    def cancel_all(
+        self,
+        exchange_id: str,  # noqa: ARG002
+        *,
+        timeout: float | None = None,  # noqa: ARG002
+        on_sent: Callable[[], None] | None = None,
+    ) -> Answer:
+        if on_sent:
+            on_sent()
+        now = datetime.now(UTC)
+        meaning = not_delivered(self._error)
+        return Answer(**vars(meaning), started_at=now, finished_at=now, duration_ms=0.0)
+
+    def open_orders(
+        self,
+        exchange_id: str | None = None,  # noqa: ARG002
+        *,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> OpenOrders:
+        now = datetime.now(UTC)
+        return OpenOrders(
+            readable=False,
+            error=self._error,
+            http_status=None,
+            counts={},
+            orders=(),
+            started_at=now,
+            finished_at=now,
+            duration_ms=0.0,
+        )

@@ -1,0 +1,64 @@
+"""What the tests of the log share: an installation of its own, true files, a reader's browser."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from killswitch.accounts.models import Role
+from killswitch.audit import checkpoints
+from killswitch.audit.verification import verify
+from killswitch.console import strip
+from killswitch.readiness.checks import Check, Readiness, judge
+from killswitch.readiness.recent import Recent
+from tests.accounts.people import make
+from tests.audit import history
+from tests.audit.judging import Requests, assert_good
+from tests.audit.keeping import happen
+
+
+@pytest.fixture
+def own_home(settings: Any, tmp_path: Path) -> Path:
+    """An installation of its own, with a key to sign with."""
+    settings.KILLSWITCH_HOME = tmp_path
+    settings.DATABASE_URL = ""
+    return tmp_path
+
+
+@pytest.fixture
+def file(own_home: Path) -> Path:
+    """Its checkpoints; not written yet."""
+    return own_home / checkpoints.FILE
+
+
+@pytest.fixture
+def five(file: Path) -> list[bytes]:
+    """The lines of five checkpoints over ten events."""
+    for _ in range(5):
+        happen(2)
+        checkpoints.write("ROUND")
+    return file.read_bytes().splitlines()
+
+
+@pytest.fixture
+def requests(own_home: Path) -> Requests:
+    """A log and tables that agree, with a checkpoint of the newest event."""
+    made = history.live()
+    checkpoints.write("ROUND")
+    assert_good(verify())
+    return made
+
+
+@pytest.fixture
+def reader(db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Carol of compliance. The readiness strip has a look of its own, without a database."""
+    check = Check(name="ems", label="EMS", ok=True, detail="answers", milliseconds=84.2)
+    monkeypatch.setattr(strip, "READINESS", Recent(lambda: judge((check,)), otherwise=_never))
+    client = Client(headers={"User-Agent": "Firefox"}, raise_request_exception=False)
+    client.force_login(make(Role.COMPLIANCE))
+    return client
+
+
+def _never() -> Readiness:
+    raise AssertionError("the look does not take long")

@@ -1,0 +1,212 @@
+"""Working tables that were changed without an event are found, column by column."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection
+
+from killswitch.audit.findings import Fault
+from killswitch.audit.models import AuditEvent
+from killswitch.audit.verification import verify
+from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
+from killswitch.cancels.states import Status
+from killswitch.exchanges.models import Exchange
+from tests.audit import forging
+from tests.audit.judging import Requests, assert_found, assert_good, only
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
+
+
+Change = Callable[[Requests], None]
+
+
+def columns_of(model: Any, *but: str) -> list[str]:
+    """Every column of a table but those that no event carries."""
+    return [field.attname for field in model._meta.concrete_fields if field.attname not in but]
+
+
+def another(value: Any, column: str) -> Any:
+    """A value that the column can hold and does not."""
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value + 1
+        case str():
+            return f"{value[:-1]}~" if value else "~"
+        case None if column.endswith("_at"):
+            return AuditEvent.objects.get(seq=1).at
+        case None:
+            return 1
+        case bytes() | memoryview():
+            return bytes(value) + b"~"
+        case UUID():
+            return uuid4()
+        case _:
+            return value + timedelta(microseconds=1)
+
+
+OF_REQUESTS = columns_of(
+    CancelRequest,
+    *("id", "uuid", "batch_id", "entry_id", "revision", "counter", "next_attempt_at"),
+)
+OF_BATCHES = columns_of(Batch, "id", "key", "target", "by_id")
+OF_ATTEMPTS = columns_of(Attempt, "id", "request_id")
+OF_ORDERS = columns_of(ResidualOrder, "id", "request_id")
+
+
+def assert_noticed(model: Any, pk: int, column: str) -> None:
+    value = model.objects.values_list(column, flat=True).get(pk=pk)
+    with forging.constraints_off():
+        model.objects.filter(pk=pk).update(**{column: another(value, column)})
+        verdict = verify()
+    assert only(verdict) is Fault.TABLES, column
+    assert verdict.reason
+
+
+@pytest.mark.parametrize("column", OF_REQUESTS)
+def test_a_changed_column_of_a_request_is_found(requests: Requests, column: str) -> None:
+    assert_noticed(CancelRequest, requests["residual"].pk, column)
+
+
+@pytest.mark.parametrize("column", OF_BATCHES)
+def test_a_changed_column_of_a_press_is_found(requests: Requests, column: str) -> None:
+    assert_noticed(Batch, requests["confirmed"].batch_id, column)
+
+
+@pytest.mark.parametrize("column", OF_ATTEMPTS)
+def test_a_changed_column_of_an_attempt_is_found(requests: Requests, column: str) -> None:
+    attempt = Attempt.objects.filter(request=requests["confirmed"]).latest("number")
+    assert_noticed(Attempt, attempt.pk, column)
+
+
+@pytest.mark.parametrize("column", OF_ORDERS)
+def test_a_changed_column_of_a_remaining_order_is_found(requests: Requests, column: str) -> None:
+    assert_noticed(ResidualOrder, ResidualOrder.objects.latest("id").pk, column)
+
+
+def test_an_attempt_moved_to_another_request_is_found(requests: Requests) -> None:
+    Attempt.objects.filter(request=requests["residual"]).update(
+        request=requests["in_flight"], number=7
+    )
+    assert only(verify()) is Fault.TABLES
+
+
+def test_a_request_moved_to_another_press_is_found(requests: Requests) -> None:
+    batch = Batch.objects.get()
+    batch.pk, batch.uuid, batch.key = None, uuid4(), "other"
+    batch.save(force_insert=True)
+    CancelRequest.objects.filter(pk=requests["residual"].pk).update(batch=batch)
+    verdict = verify()
+    assert only(verdict) is Fault.TABLES
+    assert "batch" in verdict.reason
+
+
+def _delete_request(requests: Requests) -> None:
+    requests["residual"].residual_orders.all().delete()
+    requests["residual"].attempts.all().delete()
+    requests["residual"].delete()
+
+
+def _delete_attempt(requests: Requests) -> None:
+    requests["in_flight"].attempts.all().delete()
+
+
+def _delete_attempt_and_count(requests: Requests) -> None:
+    requests["in_flight"].attempts.all().delete()
+    CancelRequest.objects.filter(pk=requests["in_flight"].pk).update(attempt_count=0)
+
+
+def _delete_order(requests: Requests) -> None:
+    requests["residual"].residual_orders.first().delete()  # type: ignore[union-attr]
+
+
+def _add_order(requests: Requests) -> None:
+    ResidualOrder.objects.create(request=requests["residual"], symbol="BTC/USD")
+
+
+def _add_order_early(requests: Requests) -> None:
+    ResidualOrder.objects.create(request=requests["in_flight"], symbol="BTC/USD")
+
+
+def _add_attempt(requests: Requests) -> None:
+    attempt = requests["in_flight"].attempts.get()
+    attempt.pk, attempt.number = None, 2
+    attempt.save(force_insert=True)
+    CancelRequest.objects.filter(pk=requests["in_flight"].pk).update(attempt_count=2)
+
+
+def _add_request(requests: Requests) -> None:
+    twin = CancelRequest.objects.get(pk=requests["in_flight"].pk)
+    twin.pk, twin.uuid = None, uuid4()
+    twin.entry = Exchange.objects.create(exchange_id="LMAX")
+    twin.save(force_insert=True)
+
+
+def _add_press(requests: Requests) -> None:
+    batch = Batch.objects.get()
+    batch.pk, batch.uuid, batch.key = None, uuid4(), "other"
+    batch.save(force_insert=True)
+
+
+def _finish_silently(requests: Requests) -> None:
+    CancelRequest.objects.filter(pk=requests["in_flight"].pk).update(
+        status=Status.UNKNOWN, finished_at=requests["residual"].finished_at
+    )
+
+
+def _reopen(requests: Requests) -> None:
+    CancelRequest.objects.filter(pk=requests["residual"].pk).update(
+        status=Status.VERIFYING, finished_at=None
+    )
+
+
+def _unsend(requests: Requests) -> None:
+    CancelRequest.objects.filter(pk=requests["in_flight"].pk).update(status=Status.REQUESTED)
+
+
+CHANGES: list[Change] = [
+    _delete_request,
+    _delete_attempt,
+    _delete_attempt_and_count,
+    _delete_order,
+    _add_order,
+    _add_order_early,
+    _add_attempt,
+    _add_request,
+    _add_press,
+    _finish_silently,
+    _reopen,
+    _unsend,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_row_changed_without_an_event_is_found(requests: Requests, change: Change) -> None:
+    change(requests)
+    verdict = verify()
+    assert only(verdict) is Fault.TABLES
+    assert verify(with_tables=False).ok
+
+
+def test_a_request_in_flight_is_allowed_to_be_in_flight(requests: Requests) -> None:
+    CancelRequest.objects.filter(pk=requests["in_flight"].pk).update(
+        status=Status.VERIFYING, counter=9, holder="another", reads=4
+    )
+    assert_good(verify())
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("by_name", "CAST(x'fffe' AS TEXT)"), ("asked_at", "'2026-99-99 08:00:00'"), ("uuid", "'x'")],
+)
+def test_a_row_that_cannot_be_read_is_a_finding(
+    requests: Requests, column: str, value: str
+) -> None:
+    if connection.vendor == "sqlite":  # PostgreSQL's types do not let it in
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE cancels_batch SET {column} = {value}")
+        assert_found(verify(), Fault.TABLES, "cannot be read")

@@ -1,0 +1,360 @@
+"""Marking events: each mark is an event, nothing is edited, and what is left is known."""
+
+import json
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from killswitch.accounts.models import Role
+from killswitch.audit import chain, review, review_table
+from killswitch.audit.chain import Fact
+from killswitch.audit.log_pages import of_request, turn_of
+from killswitch.audit.models import AuditEvent, Kind, Review
+from killswitch.audit.review import FOLLOWING, MARKS, Mark, Remark
+from killswitch.audit.selection import Selection
+from killswitch.audit.verification import verify
+from tests.accounts.people import make
+from tests.audit import stories
+from tests.audit.exporting import nothing_can_be_written
+from tests.audit.forging import guards_off
+from tests.audit.stories import ADAM, CAROL, START, request
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+
+def marked(mark: str, *seqs: int, note: str = "", **more: Any) -> AuditEvent:
+    facts: dict[str, Any] = {"by": CAROL, "origin": {"address": "10.0.0.7"}} | more
+    return review.mark(Remark(mark=mark, seqs=seqs, note=note, **facts))
+
+
+def left() -> list[int]:
+    events = Selection(unreviewed=True).filter(AuditEvent.objects.all())
+    return list(events.order_by("seq").values_list("seq", flat=True))
+
+
+def post(reader: Client, *seqs: object, **fields: str) -> Any:
+    sent = {"mark": "REVIEWED", "note": "", "back": "/audit/?kind=DENIED"} | fields
+    return reader.post("/audit/review/", {"event": list(seqs), **sent})
+
+
+def log_of(kind: str) -> list[AuditEvent]:
+    return list(AuditEvent.objects.filter(kind=kind).order_by("seq"))
+
+
+class TestMarking:
+    """The service."""
+
+    def test_a_mark_is_one_event_that_names_what_it_is_about(self) -> None:
+        stories.denied(START)
+        said = marked("QUERIED", 1, note="Who asked for this?")
+        assert (said.seq, said.kind, said.actor, said.role) == (
+            2,
+            "QUERIED",
+            CAROL.name,
+            "COMPLIANCE",
+        )
+        assert json.loads(said.data) == {
+            "address": "10.0.0.7",
+            "before": [],
+            "events": [1],
+            "note": "Who asked for this?",
+        }
+        row = Review.objects.get()
+        assert (row.event_seq, row.state, row.by, row.at, row.said_in) == (
+            1,
+            "QUERIED",
+            CAROL.name,
+            said.at,
+            2,
+        )
+        assert verify(with_tables=True).ok
+
+    def test_the_events_of_a_request_are_marked_together_and_others_by_themselves(self) -> None:
+        request(0, at=START)
+        stories.denied(START)
+        stories.changed(START)
+        marked("REVIEWED", 1, 3, 4, 5)
+        assert [
+            (event.request_id, event.exchange_id, json.loads(event.data)["events"])
+            for event in log_of("REVIEWED")
+        ] == [(stories.uuid(0), "KRAKEN", [1, 3]), ("", "", [4]), ("", "BITMEX", [5])]
+
+    def test_a_second_mark_names_the_first_and_edits_nothing(self) -> None:
+        stories.denied(START)
+        first = marked("QUERIED", 1, note="Why?")
+        marked("CLOSED", 1, note="A mistake, explained on the phone.")
+        assert json.loads(log_of("CLOSED")[0].data)["before"] == [first.seq]
+        assert AuditEvent.objects.get(seq=first.seq).data == first.data
+        assert Review.objects.get().state == "CLOSED"
+        assert verify(with_tables=True).ok
+
+    @pytest.mark.parametrize("before", ["", *MARKS])
+    @pytest.mark.parametrize("mark", list(Mark))
+    def test_only_marks_that_may_follow_do(self, before: str, mark: Mark) -> None:
+        stories.denied(START)
+        path = {"": [], "REVIEWED": ["REVIEWED"], "QUERIED": ["QUERIED"]}
+        for each in path.get(before, ["QUERIED", "CLOSED"]):
+            marked(each, 1, note="n")
+        if mark in FOLLOWING[before]:
+            marked(mark, 1, note="n")
+            assert Review.objects.get().state == mark
+            return
+        events = AuditEvent.objects.count()
+        with pytest.raises(review.Conflict):
+            marked(mark, 1, note="n")
+        assert AuditEvent.objects.count() == events
+
+    @pytest.mark.parametrize(
+        ("remark", "why"),
+        [
+            ({"seqs": []}, "Nothing was chosen"),
+            ({"mark": "DELETED"}, "An event is reviewed, queried, or its query closed"),
+            ({"seqs": [2]}, "Event 2 is not one that is reviewed"),
+            ({"seqs": [1, 99]}, "Event 99 is not one that is reviewed"),
+            ({"mark": "QUERIED", "note": ""}, "A query needs a note"),
+            ({"note": "x" * 1001}, "longer than 1000"),
+            ({"seqs": list(range(1, 300))}, "At most 200 events"),
+        ],
+    )
+    def test_what_cannot_be_marked_is_refused_and_leaves_nothing(
+        self, remark: dict[str, Any], why: str
+    ) -> None:
+        stories.denied(START)
+        chain.record(Fact(kind=Kind.SIGNED_IN))
+        asked = {"mark": "REVIEWED", "seqs": [1], "note": "n", "by": CAROL, "origin": {}}
+        with pytest.raises(review.Refused, match=why):
+            review.mark(Remark(**(asked | remark)))
+        assert not Review.objects.exists()
+        assert AuditEvent.objects.count() == 2
+
+    def test_some_that_cannot_be_marked_keep_all_from_being_marked(self) -> None:
+        stories.denied(START)
+        stories.denied(START)
+        marked("REVIEWED", 2)
+        with pytest.raises(review.Conflict, match="Event 2 was marked “reviewed” by Carol Dean"):
+            marked("REVIEWED", 1, 2)
+        assert left() == [1]
+
+    def test_nothing_is_marked_when_the_log_takes_no_event(self) -> None:
+        stories.denied(START)
+        with nothing_can_be_written(), pytest.raises(review.NotRecorded):
+            marked("REVIEWED", 1)
+
+    def test_whoever_reviews_an_act_of_their_own_is_recorded_as_that(self) -> None:
+        stories.denied(START)
+        said = marked("REVIEWED", 1, by=ADAM)
+        assert json.loads(said.data)["own"] == [1]
+
+
+class TestWhatIsLeft:
+    """The filter "unreviewed"."""
+
+    def test_every_kind_that_needs_a_review_is_left_until_it_has_one(self) -> None:
+        for kind in Kind:
+            chain.record(Fact(kind=kind))
+        needing = {AuditEvent.objects.get(seq=seq).kind for seq in left()}
+        assert needing == review.NEEDING | {Kind.ALARM_RAISED}
+        assert {Kind.REQUESTED, Kind.FINISHED, Kind.DENIED, Kind.ROLE_CHANGED} <= needing
+        marked("REVIEWED", *left())
+        assert left() == []
+
+    def test_an_alarm_of_a_request_belongs_to_the_request(self) -> None:
+        chain.record(Fact(kind=Kind.ALARM_RAISED, request_id=stories.uuid(1)))
+        assert left() == []
+
+    def test_what_is_added_to_a_request_after_its_review_needs_another_look(self) -> None:
+        request(0, at=START, status="")
+        marked("REVIEWED", 1)
+        assert left() == []
+        ended = Fact(kind=Kind.FINISHED, request_id=stories.uuid(0), status="UNKNOWN")
+        chain.record(ended)
+        assert left() == [4]
+
+    def test_a_query_is_no_longer_unreviewed_and_is_open(self, reader: Client) -> None:
+        stories.denied(START)
+        marked("QUERIED", 1, note="Was it <b>meant</b>?")
+        assert left() == []
+        text = reader.get("/audit/review/").content.decode()
+        assert "Open queries" in text
+        assert "Was it &lt;b&gt;meant&lt;/b&gt;?" in text
+        marked("CLOSED", 1, note="Yes.")
+        assert "No query is open" in reader.get("/audit/review/").content.decode()
+
+    def test_what_is_left_is_counted_by_kind_and_linked(self, reader: Client) -> None:
+        for _ in range(3):
+            stories.denied(START)
+        marked("REVIEWED", 2)
+        text = reader.get("/audit/review/").content.decode()
+        assert "2 events to review" in text
+        assert '<a href="/audit/?kind=DENIED&amp;unreviewed=1">Denied</a> <b>2</b>' in text
+
+    def test_a_request_offers_what_nobody_marked_before_what_is_queried(self) -> None:
+        request(0, at=START)
+        assert (turn := turn_of(of_request(stories.uuid(0))))
+        assert (turn.seqs, turn.marks) == ([1, 3], ["REVIEWED", "QUERIED"])
+        marked("QUERIED", 3, note="Late?")
+        assert (turn := turn_of(of_request(stories.uuid(0))))
+        assert (turn.seqs, turn.marks, turn.title) == (
+            [1],
+            ["REVIEWED", "QUERIED"],
+            "Review event 1",
+        )
+        marked("REVIEWED", 1)
+        assert (turn := turn_of(of_request(stories.uuid(0))))
+        assert (turn.seqs, turn.marks) == ([3], ["QUERIED", "CLOSED"])
+        assert turn_of([]) is None
+
+
+class TestInTheBrowser:
+    """The form."""
+
+    def test_marking_leads_back_to_the_page_and_says_what_was_recorded(
+        self, reader: Client
+    ) -> None:
+        stories.denied(START)
+        stories.denied(START)
+        answer = post(reader, 1, 2, note="Seen.")
+        assert answer.status_code == 303
+        assert answer["Location"] == "/audit/?kind=DENIED&marked=4"
+        text = reader.get(answer["Location"]).content.decode()
+        assert 'Recorded in <a href="/audit/events/4/">event 4</a>: Reviewed.' in text
+        assert text.count("Reviewed <span") == 2
+        event = log_of("REVIEWED")[0]
+        assert event.actor == "Carol Dean (carol)"
+        assert json.loads(event.data)["user_agent"] == "Firefox"
+        assert "marked=4" not in text.split("Recorded in")[1]
+
+    @pytest.mark.parametrize(
+        "back",
+        [
+            "https://evil.example/audit/",
+            "//evil.example/audit/",
+            "/audit/\\evil",
+            "/accounts/logout/",
+            "javascript:alert(1)",
+            "/audit/@evil.example\r\nX-Header: 1",
+            "",
+        ],
+    )
+    def test_it_leads_back_to_pages_of_ours_only(self, reader: Client, back: str) -> None:
+        stories.denied(START)
+        assert post(reader, 1, back=back)["Location"] == "/audit/review/?marked=2"
+
+    @pytest.mark.parametrize(
+        ("seqs", "fields", "status", "said"),
+        [
+            ([], {}, 400, "Nothing was chosen"),
+            (["x", "-1", "9" * 40], {}, 400, "Nothing was chosen"),
+            ([1], {"mark": ""}, 400, "choose one of these"),
+            ([1], {"mark": "QUERIED"}, 400, "A query needs a note"),
+            ([1], {"mark": "CLOSED", "note": "Kept <b>"}, 409, "no open query"),
+            ([1], {"note": "long " * 300}, 400, "longer than 1000"),
+        ],
+    )
+    def test_a_refusal_says_why_and_keeps_what_was_written(
+        self, reader: Client, seqs: list[object], fields: dict[str, str], status: int, said: str
+    ) -> None:
+        stories.denied(START)
+        answer = post(reader, *seqs, **fields)
+        text = answer.content.decode()
+        assert answer.status_code == status
+        assert "Nothing was marked" in text
+        assert said in text
+        if note := fields.get("note"):
+            assert note.replace("<b>", "&lt;b&gt;").strip() in text
+        if seqs == [1]:
+            assert '<input type="hidden" name="event" value="1">' in text
+        assert not Review.objects.exists()
+
+    def test_it_is_refused_when_the_event_cannot_be_written(self, reader: Client) -> None:
+        stories.denied(START)
+        with nothing_can_be_written():
+            answer = post(reader, 1, note="kept")
+            text = answer.content.decode()
+        assert answer.status_code == 503
+        assert "nothing was marked" in text
+        assert ">kept</textarea>" in text
+
+    def test_control_signs_of_a_note_are_shown_and_do_no_harm(self, reader: Client) -> None:
+        stories.denied(START)
+        assert post(reader, 1, note="a\x00b\u202ec\nd").status_code == 303
+        assert json.loads(log_of("REVIEWED")[0].data)["note"] == "a\ufffdb\ufffdc d"
+
+    @pytest.mark.parametrize("role", [Role.RISK_OFFICER, Role.ADMINISTRATOR])
+    def test_nobody_else_marks_or_signs(self, role: Role) -> None:
+        stories.denied(START)
+        client = Client()
+        client.force_login(make(role))
+        for path in ("/audit/review/", "/audit/sign-offs/"):
+            for answer in (client.get(path), client.post(path, {"event": 1, "mark": "REVIEWED"})):
+                assert answer.status_code == 403
+        assert not Review.objects.exists()
+        assert len(log_of("DENIED")) == 3  # the first is the one to be marked
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_mark_at_once_one_is_told_that_the_other_was_faster() -> None:
+    stories.denied(START)
+    told: list[str] = []
+    together = threading.Barrier(2)
+
+    def one() -> None:
+        try:
+            together.wait(timeout=10)
+            marked("REVIEWED", 1)
+            told.append("recorded")
+        except review.Conflict:
+            told.append("conflict")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert sorted(told) == ["conflict", "recorded"]
+    assert len(log_of("REVIEWED")) == 1
+
+
+class TestTheTable:
+    """It only repeats what the log says."""
+
+    def test_it_is_rebuilt_from_the_log(self) -> None:
+        request(0, at=START)
+        stories.denied(START)
+        marked("REVIEWED", 1, 3)
+        marked("QUERIED", 4, note="Why?")
+        marked("CLOSED", 4, note="So.")
+        before = list(Review.objects.values())
+        Review.objects.all().delete()
+        assert review_table.rebuild() == 3
+        assert list(Review.objects.values()) == before
+
+    @pytest.mark.parametrize(
+        ("forged", "why"),
+        [
+            ("UPDATE audit_review SET state = 'REVIEWED' WHERE event_seq = 2", "is not what event"),
+            ("UPDATE audit_review SET note = 'other' WHERE event_seq = 2", "is not what event"),
+            ("UPDATE audit_review SET by = 'somebody' WHERE event_seq = 1", "is not what event"),
+            ("DELETE FROM audit_review WHERE event_seq = 1", "the mark of event 1 is gone"),
+            (
+                "UPDATE audit_review SET event_seq = 3 WHERE event_seq = 1",
+                "is marked, and no event",
+            ),
+        ],
+    )
+    def test_a_row_that_says_otherwise_is_found(self, forged: str, why: str) -> None:
+        for _ in range(3):
+            stories.denied(START)
+        marked("REVIEWED", 1)
+        marked("QUERIED", 2, note="Why?")
+        assert verify(with_tables=True).ok
+        with guards_off() as cursor:
+            cursor.execute(forged)
+        verdict = verify(with_tables=True)
+        assert not verdict.ok
+        assert why in " ".join(finding.reason for finding in verdict.findings)
