@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import pwd
 import sys
 from typing import Any, NoReturn
 
@@ -12,7 +11,7 @@ from django.db import DatabaseError
 
 from killswitch.accounts.models import Role
 from killswitch.accounts.services import add_person
-from killswitch.audit.chain import Actor
+from killswitch.audit.operators import operator
 
 REFUSED = 2
 VARIABLE = "KILLSWITCH_PASSWORD"
@@ -36,7 +35,7 @@ class Command(BaseCommand):
                 full_name=options["full_name"],
                 role=Role(options["role"].upper()),
                 password=_password(),
-                by=Actor(name=f"os:{_login()}", role="OPERATING_SYSTEM"),
+                by=operator(),
             )
         except ValidationError as error:
             _refuse(" ".join(error.messages))
@@ -61,11 +60,3 @@ def _password() -> str:
     if not given.isprintable():
         _refuse("the password holds control characters, or bytes that are not UTF-8.")
     return given
-
-
-def _login() -> str:
-    """By the user id and not by the environment, which anybody can set."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())  # a container's user may have no name

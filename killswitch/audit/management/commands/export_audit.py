@@ -1,7 +1,6 @@
 """`manage.py export_audit`: the log, or a part of it, to standard output."""
 
 import os
-import pwd
 import sys
 from argparse import ArgumentParser
 from typing import Any, NoReturn
@@ -11,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
 from killswitch.audit import export
-from killswitch.audit.chain import Actor
 from killswitch.audit.export_lines import Layout
+from killswitch.audit.operators import operator
 from killswitch.audit.selection import BadSelection, Selection
 
 FILTERS = {
@@ -58,7 +57,7 @@ class Command(BaseCommand):
             begun = export.begin(
                 selection=Selection.from_words({name: options[name] for name in Selection.NAMES}),
                 layout=Layout(options["format"]),
-                who=Actor(name=f"os:{_login()}", role="OPERATING_SYSTEM"),
+                who=operator(),
                 origin={},
             )
         except (BadSelection, export.NotRecorded, ImproperlyConfigured, Error, OSError) as error:
@@ -81,11 +80,3 @@ def _write(begun: export.Export) -> None:
     for piece in begun.stream():
         sys.stdout.buffer.write(piece)
     sys.stdout.buffer.flush()
-
-
-def _login() -> str:
-    """By the user id and not by the environment, which anybody can set."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())

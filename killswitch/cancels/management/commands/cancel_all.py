@@ -1,6 +1,5 @@
 """`manage.py cancel_all`: the same kill from the command line, for when there is no browser."""
 
-import getpass
 import json
 import sys
 import time
@@ -13,11 +12,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError
 
-from killswitch.audit.chain import Actor
+from killswitch.audit.operators import operator
 from killswitch.cancels import execution, services
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import storable
 from killswitch.exchanges.models import Exchange
 
 log = structlog.get_logger(__name__)
@@ -49,7 +47,7 @@ class Command(BaseCommand):
             asked = services.request_cancel_from_command_line(
                 exchanges=exchanges,
                 everywhere=options["all"],
-                who=Actor(name=f"os:{_login()}", role="Operating system"),
+                who=operator(),
                 reason=options["reason"],
             )
         except Refused as refused:
@@ -139,10 +137,3 @@ def _carry_out(waiting: set[int]) -> None:
         execution.run(ids=sorted(waiting))
     except DatabaseError as error:  # it is tried again with the next look
         log.warning("not_claimed", error=str(error).strip())
-
-
-def _login() -> str:
-    try:
-        return storable(getpass.getuser())
-    except (KeyError, OSError):
-        return "unknown"
