@@ -23,7 +23,7 @@ class Face:
         return cls(icon=icon, tone=tone, words=_words(request, status))
 
 
-# Each icon is a symbol in static/img/icons.svg.
+# Each icon has its place in static/icons.svg, which static/css/page.css names.
 LOOKS = {
     Status.REQUESTED: ("clock", "busy"),
     Status.SENDING: ("arrow", "busy"),

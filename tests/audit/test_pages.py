@@ -48,7 +48,7 @@ def test_an_event_is_told_in_words_with_its_number_time_person_and_status(reader
         "Rita Moss (rita)<small>Risk officer</small>",
         "KRAKEN",
         "3 orders still open",
-        "icons.svg#left",
+        'class="i-left"',
         f'href="/requests/{stories.uuid(0)}/"',
         AuditEvent.objects.get(seq=2).hash,
         AuditEvent.objects.get(seq=2).previous,

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from django.db.models.functions import Now
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from killswitch.accounts.models import Role, User
 from killswitch.audit import chain
-from killswitch.audit.models import Verification
+from killswitch.audit.chain import Fact
+from killswitch.audit.models import AuditEvent, Kind, Verification
 from killswitch.audit.review import Mark, Remark, mark
 from tests.audit import history, stories
 from tests.browser import scenes
@@ -157,3 +158,78 @@ def test_a_page_is_legible_named_and_fits_every_screen(
     # A page that was refused is an error to the browser, and nothing else is one here.
     assert all("400" in complaint for complaint in complaints)
     complaints.clear()
+
+
+def test_new_events_announce_themselves_and_move_nothing(page: Page) -> None:
+    log(page)
+    page.locator("#e50 summary").click()
+    expect(page.locator("[hx-get]")).to_have_count(1)
+    top = page.locator("#e51").bounding_box()
+    chain.record(*(Fact(kind=Kind.SIGNED_IN) for _ in range(3)))
+    expect(page.locator("#news")).to_have_text("3 new events")
+    expect(page.locator("#announce")).to_have_text("3 new events")
+    assert page.locator("tbody tr").first.get_attribute("id") == "e53"
+    assert page.locator("#e51").bounding_box() == top
+    assert page.locator("#e50 details").get_attribute("open") is not None
+    chain.record(Fact(kind=Kind.SIGNED_IN))
+    expect(page.locator("#news")).to_have_text("4 new events")
+    page.locator("#news a").click()
+    expect(page.locator("tbody tr").first).to_have_attribute("id", "e57")
+    expect(page.locator("#news")).to_have_text("")
+
+
+def test_a_verification_that_fails_meanwhile_shows_at_once(page: Page) -> None:
+    log(page)
+    expect(page.locator("#badge")).to_contain_text("Verified")
+    Verification.objects.update(at=Now(), ok=False, reason="event 17 was changed", first_bad_seq=17)
+    expect(page.locator("#badge")).to_contain_text("The log does not verify")
+    expect(page.locator("#badge a")).to_have_attribute("href", "/audit/events/17/")
+
+
+def test_what_is_ticked_is_marked_and_the_page_says_where_it_stands(page: Page) -> None:
+    stories.denied(stories.START)
+    stories.changed(stories.START)
+    page.goto("/audit/?unreviewed=1")
+    page.get_by_label("All on this page").check()
+    expect(page.locator("[data-picked]")).to_have_text("3 ticked")
+    page.locator("#e2 input").uncheck()
+    expect(page.locator("[data-picked]")).to_have_text("2 ticked")
+    page.locator("#note").fill("Asked Adam on the phone.")
+    page.get_by_role("button", name="Mark as reviewed").click()
+    expect(page.locator("#just-marked")).to_contain_text("event 5: Reviewed")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("#e2")).to_contain_text("To review")
+    noted = AuditEvent.objects.filter(kind=Kind.REVIEWED, data__contains="Asked Adam")
+    assert noted.count() == 2
+
+
+def test_it_all_works_without_javascript(browser: Browser, live_server: Any, olga: User) -> None:
+    stories.denied(stories.START)
+    window = browser.new_context(base_url=live_server.url, java_script_enabled=False)
+    sign_in(window, scenes.person(Role.COMPLIANCE), live_server.url)
+    tab = window.new_page()
+    tab.goto("/audit/")
+    tab.locator("#f-kind").select_option("DENIED")
+    tab.get_by_role("button", name="Filter").click()
+    tab.locator("#e1 input").check()
+    tab.locator("#note").fill("Why?")
+    tab.get_by_role("button", name="Query", exact=True).click()
+    expect(tab.locator("#just-marked")).to_contain_text("Queried")
+    assert "kind=DENIED" in tab.url
+    tab.goto("/audit/events/1/")
+    tab.locator("#note").fill("By mistake.")
+    tab.get_by_role("button", name="Close the query").click()
+    expect(tab.locator("#just-marked")).to_contain_text("Query closed")
+    window.close()
+
+
+def test_a_report_prints_without_buttons_and_with_a_place_to_sign(page: Page) -> None:
+    report(page)
+    page.emulate_media(media="print")
+    for gone in ("nav.tabs", ".links", ".top nav", "#banner"):
+        assert not page.locator(gone).first.is_visible()
+    for there in (".report h1", ".counts", ".hashes", ".signature"):
+        assert page.locator(there).first.is_visible()
+    if PICTURES:
+        page.set_viewport_size({"width": 800, "height": 1100})
+        picture(page, "audit-report-print", full=True)
