@@ -14,8 +14,7 @@ from killswitch.console.strip import strip
 from killswitch.exchanges.models import Observation
 from killswitch.live.models import current
 
-SHOWN = 3  # alarms in full; a longer list would be clicked away unread
-FOLDED = 20  # alarms behind them; more come up as these are acknowledged
+FOLDED = 9  # alarms behind the newest; more come up as these are acknowledged
 
 ENVIRONMENTS = {
     "demo": {"css": "demo", "word": "DEMO", "title": "A simulated EMS: nothing here is real."},
@@ -27,14 +26,18 @@ ENVIRONMENTS = {
 
 
 class Alarms:
-    """The unacknowledged alarms, newest first, and how many there are."""
+    """The newest unacknowledged alarm, those folded behind it, and how many there are.
+
+    One is shown in full: a wall of them would be clicked away unread, and push the kill down.
+    """
 
     def __init__(self) -> None:
-        self.all = list(Alarm.objects.unacknowledged().order_by("-id"))
-        self.shown = self.all[:SHOWN]
-        self.folded = self.all[SHOWN : SHOWN + FOLDED]
-        self.count = len(self.all)
-        self.more = self.count - len(self.shown)
+        waiting = Alarm.objects.unacknowledged()
+        newest = list(waiting.order_by("-id")[: 1 + FOLDED])
+        self.shown = newest[0] if newest else None
+        self.folded = newest[1:]
+        self.count = waiting.count() if len(newest) > FOLDED else len(newest)
+        self.more = self.count - 1
         self.unseen = self.more - len(self.folded)
 
 

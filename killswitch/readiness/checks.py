@@ -15,6 +15,7 @@ from killswitch.readiness.signs import Signs
 
 CANARY_FRESH = 3 * canary.EVERY + 1.0  # seconds
 LOOKS_MISSED = 3
+LOG_FRESH = 600.0  # seconds; the newest events are verified about once a minute
 
 
 class Word(StrEnum):
@@ -192,7 +193,26 @@ def _alarms(found: Signs) -> Check:
     return Check(name="alarms", label="Alarms", ok=True, detail=waiting)
 
 
-# A further check is a further line; the verification of the log will be one.
+def _log(found: Signs) -> Check:
+    """A log that is broken keeps no click from working, and must be seen at once."""
+    last = found.verification
+    if last is None:
+        return Check(name="log", label="Audit log", ok=True, detail="not verified yet")
+    verified = age(at=last.at, now=found.now)
+    fresh = verified.within(LOG_FRESH)
+    if not last.ok:
+        detail = _reason(f"broken: {last.reason}")
+    else:
+        detail = "chain verified" if fresh else f"last verified {verified}"
+    return Check(
+        name="log",
+        label="Audit log",
+        ok=last.ok and fresh,
+        detail=detail,
+        age_seconds=verified.seconds,
+    )
+
+
 CHECKS: tuple[Callable[[Signs], Check], ...] = (
     _database,
     _ems,
@@ -201,6 +221,7 @@ CHECKS: tuple[Callable[[Signs], Check], ...] = (
     _watchdog,
     _observer,
     _figures,
+    _log,
     _alarms,
 )
 

@@ -8,6 +8,8 @@ from django.db.models import Max
 from django.db.models.functions import Now
 
 from killswitch.alarms.models import Alarm
+from killswitch.audit import verified
+from killswitch.audit.models import Verification
 from killswitch.exchanges.models import Observation
 from killswitch.readiness.hearts import HOST, beat
 from killswitch.readiness.models import Canary, Heart, Probe, Process
@@ -24,6 +26,7 @@ class Signs:
     canary: Canary | None
     observation: Observation | None
     open_alarms: int
+    verification: Verification | None
 
 
 def read() -> Signs:
@@ -39,6 +42,7 @@ def read() -> Signs:
         canary=Canary.objects.first(),
         observation=Observation.objects.first(),
         open_alarms=Alarm.objects.unacknowledged().count(),
+        verification=verified.last(),
         # Read last: no time above may look as if it lay in the future.
         now=Heart.objects.annotate(now=Now()).get(kind=Process.WEB, host=HOST).now,
     )

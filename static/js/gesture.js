@@ -8,8 +8,14 @@
   let address = "";
   let opener = null;
   let flying = null; // the form whose press is on its way
+  let later = null; // what became of a press, while another question stands in the dialog
+  let changedAt = 0; // when other buttons last came under the pointer
+  let clicked = { at: 0, x: 0, y: 0 };
+
+  const changed = () => (changedAt = performance.now());
 
   function show(id) {
+    changed();
     body.replaceChildren(document.getElementById(id).content.cloneNode(true));
     if (!dialog.open) dialog.showModal();
     body.querySelector("[data-back]")?.focus();
@@ -22,6 +28,17 @@
     htmx.ajax("GET", href, { source: body, target: body, swap: "innerHTML" });
   }
 
+  // The second half of a double click is no decision about what has appeared under it meanwhile.
+  document.addEventListener("click", (event) => {
+    if (!event.detail) return; // by key or by a machine, which aims
+    const { at, x, y } = clicked;
+    clicked = { at: performance.now(), x: event.clientX, y: event.clientY };
+    const near = Math.hypot(x - event.clientX, y - event.clientY) < 16;
+    if (!near || clicked.at - at > 700 || changedAt < at) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
+
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a.cut, a.big, a[data-ask]");
     if (link && !event.button && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey) {
@@ -33,7 +50,9 @@
   });
 
   dialog.addEventListener("close", () => {
-    if (flying) return; // its answer opens the dialog again
+    changed();
+    if (later) return later();
+    if (flying && body.contains(flying)) return; // its answer opens the dialog again
     htmx.trigger(body, "htmx:abort");
     body.replaceChildren();
     if (opener?.isConnected) opener.focus();
@@ -58,6 +77,7 @@
     if (!block) return;
     if (!form.isConnected) body.replaceChildren(form);
     if (!dialog.open && dialog.contains(form)) dialog.showModal();
+    changed();
     block.hidden = false;
     block.querySelector("button, a")?.focus();
   }
@@ -66,9 +86,20 @@
     return element.matches?.("form[data-press]");
   }
 
+  // A question that a person reads is not taken away by what became of an earlier press.
+  function afterwards(form, act) {
+    const other = dialog.open && !form.isConnected && body.querySelector("[name=key], h2");
+    if (!other) return act();
+    later = () => {
+      later = null;
+      act();
+    };
+  }
+
   document.body.addEventListener("htmx:beforeRequest", (event) => {
     if (!isPress(event.detail.elt)) return;
     flying = event.detail.elt;
+    later = null;
     flying.setAttribute("aria-busy", "true");
     tell(flying, "nothing");
   });
@@ -77,6 +108,10 @@
     const { xhr, target, requestConfig } = event.detail;
     if (target !== body) return;
     const form = isPress(requestConfig.elt) ? requestConfig.elt : null;
+    if (form && dialog.open && !form.isConnected && xhr.status < 400) {
+      event.detail.shouldSwap = false; // recorded: its row and the latest requests show it
+      return;
+    }
     if (xhr.responseText.includes('id="dialog-title"')) {
       // Only an answer that says so proves that a press was not recorded.
       const certain = xhr.status < 500 || xhr.getResponseHeader("X-Recorded") === "no";
@@ -84,14 +119,14 @@
     }
     event.detail.shouldSwap = false;
     if (xhr.status === 401) signedOut(xhr.getResponseHeader("X-Sign-In"), form);
-    else if (form && xhr.status >= 400 && xhr.status < 500) refused(xhr.responseText);
-    else if (form) tell(form, "no-answer");
+    else if (form && xhr.status >= 400 && xhr.status < 500) afterwards(form, () => refused(xhr.responseText));
+    else if (form) afterwards(form, () => tell(form, "no-answer"));
     else if (xhr.status >= 400 && xhr.status < 500) refused(xhr.responseText);
     else show("unreachable");
   });
 
   function signedOut(url, form) {
-    if (form) tell(form, "signed-out");
+    if (form) afterwards(form, () => tell(form, "signed-out"));
     else refused("Your session has ended.");
     const link = form?.querySelector("[data-sign-in]");
     if (link && url) link.href = url;
@@ -106,19 +141,20 @@
   for (const kind of ["htmx:sendError", "htmx:timeout", "htmx:sendAbort"])
     document.body.addEventListener(kind, (event) => {
       const { elt } = event.detail;
-      if (isPress(elt)) tell(elt, "no-answer");
+      if (isPress(elt)) afterwards(elt, () => tell(elt, "no-answer"));
       else if (elt === body && dialog.open && kind !== "htmx:sendAbort") show("unreachable");
     });
 
   document.body.addEventListener("htmx:afterRequest", (event) => {
     const form = event.detail.requestConfig?.elt;
     if (!form || !isPress(form)) return;
-    flying?.removeAttribute("aria-busy");
-    flying = null;
+    form.removeAttribute("aria-busy");
+    if (flying === form) flying = null;
   });
 
   body.addEventListener("htmx:afterSwap", (event) => {
     if (event.target !== body) return;
+    changed();
     if (!dialog.open && isPress(event.detail.requestConfig.elt)) dialog.showModal();
     (body.querySelector("h2[tabindex]") || body.querySelector("[data-back]"))?.focus();
     htmx.trigger(document.body, "refresh");
@@ -156,6 +192,7 @@
 
   // A tap, a synthetic click or a screen reader: nothing is sent, a plain button appears.
   function reveal(button) {
+    changed();
     button.form.querySelector("[data-second]").hidden = false;
     button.form.querySelector("[data-hold-says]").textContent =
       "Nothing was sent yet. Hold for one second, or press: Yes, cancel everywhere.";

@@ -5,7 +5,7 @@
   // These belong to the person or to the page's scripts, not to the server.
   const KEPT = new Set(["open", "hidden", "disabled"]);
   // Their text is written by the page itself, once a moment.
-  const COUNTED = "time[data-age], [data-due]";
+  const COUNTED = "time[data-age], .fig time, [data-due]";
 
   function matchAttributes(old, fresh) {
     for (const { name, value } of fresh.attributes)
@@ -78,11 +78,22 @@
     }
   }
 
+  // Whoever works by keyboard stays near what went away, on nothing that a key could press.
+  function keepFocus(part) {
+    const at = document.activeElement;
+    const home = at?.closest("section[id], aside, table, main");
+    part();
+    if (!at || at === document.body || at.isConnected || !home) return;
+    const near = home.isConnected ? home : document.getElementById("main");
+    if (!near.hasAttribute("tabindex")) near.tabIndex = -1;
+    near.focus({ preventScroll: true });
+  }
+
   htmx.defineExtension("in-place", {
     handleSwap: (style, target, fragment) => {
       if (style !== "in-place") return false;
       for (const part of fragment.querySelectorAll("template"))
-        for (const fresh of [...part.content.children]) place(fresh);
+        for (const fresh of [...part.content.children]) keepFocus(() => place(fresh));
       return [];
     },
   });

@@ -18,14 +18,21 @@
   let sessionEnds = 0;
   let signIn = ""; // set while the session is over
   let failure = ""; // what a press of a small button did not achieve
+  let tickedAt = Date.now();
+  let wokeAt = 0; // when this page last went on after the browser had put it to sleep
   let alarms = count();
-  let movedAt = -Infinity; // when alarms last moved up
+  let top = topAlarm();
+  let movedAt = -Infinity; // when another alarm last took the place of the first
   const said = new Map();
 
   root.classList.add("js");
 
   function count() {
     return Number(document.getElementById("alarms")?.dataset.count || 0);
+  }
+
+  function topAlarm() {
+    return document.getElementById("alarms")?.dataset.top;
   }
 
   function utc(ms) {
@@ -48,7 +55,7 @@
   }
 
   function countAges(now) {
-    for (const time of document.querySelectorAll("time[data-age]")) {
+    for (const time of document.querySelectorAll("time[data-age], .fig time")) {
       // Without a time of its own a figure is as old as the newest look at the EMS.
       const at = time.hasAttribute("datetime") ? Date.parse(time.dateTime) : seenAt;
       if (!at) continue;
@@ -66,7 +73,9 @@
     const silence = Date.now() - lastGood;
     if (signIn)
       return ["bad", "Your session has ended.", `Figures are from ${utc(lastGood + skew)} UTC. Nothing is sent until you sign in again.`, true];
-    if (silence > LOST_AFTER && !document.hidden)
+    if (silence > LOST_AFTER && Date.now() - wokeAt < LOST_AFTER)
+      return ["warn", `This page was asleep since ${utc(lastGood + skew)} UTC.`, "Figures are from then. The console is being asked now.", true];
+    if (silence > LOST_AFTER)
       return ["bad", `No answer from the console since ${utc(lastGood + skew)} UTC.`, "Figures are from then. This page tries again every second.", true];
     if (failure) return ["bad", "That did not go through.", failure, false];
     if (sessionEnds && sessionEnds - now < SOON)
@@ -96,8 +105,9 @@
       inDialog.hidden = !lost;
       write(inDialog, headline);
     }
-    document.title = (lost ? "(!) " : alarms ? `(${alarms}) ` : "") + title;
-    const wanted = lost || alarms ? icons.alarm : icons.calm;
+    const gone = tone === "bad" && lost;
+    document.title = (gone ? "(!) " : alarms ? `(${alarms}) ` : "") + title;
+    const wanted = gone || alarms ? icons.alarm : icons.calm;
     if (icon.href !== wanted) icon.href = wanted;
   }
 
@@ -110,8 +120,9 @@
   function tellNews() {
     const now = count();
     if (now > alarms) announce(document.querySelector("#alarms strong")?.textContent || "A new alarm", true);
-    if (now < alarms) movedAt = performance.now();
+    if (now !== alarms || topAlarm() !== top) movedAt = performance.now();
     alarms = now;
+    top = topAlarm();
     for (const element of document.querySelectorAll("[data-say]")) {
       const key = element.closest("[id]").id;
       const text = element.textContent.trim();
@@ -135,7 +146,9 @@
   }
 
   function tick() {
-    const now = Date.now() + skew;
+    if (Date.now() - tickedAt > 2000) wokeAt = Date.now();
+    tickedAt = Date.now();
+    const now = tickedAt + skew;
     countAges(now);
     showState(now);
   }
@@ -163,9 +176,9 @@
     tick();
   });
 
-  // An alarm that has just moved under the pointer is not acknowledged by a second click.
+  // An alarm that has just taken another one's place is not acknowledged by a click meant for that.
   document.addEventListener("click", (event) => {
-    if (event.detail && event.target.closest("#alarms button") && performance.now() - movedAt < 600) event.preventDefault();
+    if (event.target.closest("#alarms button") && performance.now() - movedAt < 600) event.preventDefault();
   }, true);
 
   // Small buttons, such as Acknowledge. A press has its own words, in its dialog.
@@ -188,7 +201,9 @@
     refresh();
   });
   window.addEventListener("pageshow", (event) => {
-    if (event.persisted) refresh();
+    if (!event.persisted) return;
+    tick();
+    refresh();
   });
 
   const strip = document.querySelector("[data-strip]");

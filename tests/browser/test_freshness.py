@@ -47,7 +47,7 @@ def test_changed_rows_come_by_themselves_and_nothing_else_moves(page: Page, olga
     )
     made[8].open_orders, made[8].revision = 4321, next_revision()
     made[8].save()
-    expect(page.locator('[data-exchange-id="VENUE09"] .n b')).to_have_text("4,321")
+    expect(page.locator('[data-exchange-id="VENUE09"] .fig b')).to_have_text("4,321")
     kept = page.evaluate(
         """() => ({
           same: row === document.querySelector('[data-exchange-id="VENUE09"]'),

@@ -6,6 +6,7 @@ import pytest
 from django.db import DatabaseError
 
 from killswitch.alarms.models import Alarm
+from killswitch.audit.models import Verification
 from killswitch.exchanges.models import Observation
 from killswitch.readiness import signs
 from killswitch.readiness.checks import Check, Readiness, Word, judge, look
@@ -149,7 +150,39 @@ def test_nothing_that_ever_happened_is_not_ready() -> None:
         model.objects.all().delete()
     readiness = look()
     assert readiness.word is Word.NOT_READY
-    assert [c.name for c in readiness.checks if c.ok] == ["database", "alarms"]
+    assert [c.name for c in readiness.checks if c.ok] == ["database", "log", "alarms"]
+
+
+def verified(*, ok: bool, seconds_ago: float) -> None:
+    Verification.objects.update_or_create(
+        id=1,
+        defaults={
+            "at": ago(seconds_ago),
+            "ok": ok,
+            "head_seq": 7,
+            "head_hash": "0" * 64,
+            "first_bad_seq": None if ok else 3,
+            "reason": "" if ok else "event 3 was changed",
+            "warnings": "",
+        },
+    )
+
+
+def test_a_log_that_was_verified_is_ready() -> None:
+    verified(ok=True, seconds_ago=30)
+    assert look().word is Word.READY
+
+
+def test_a_broken_log_keeps_no_click_from_working_and_is_told() -> None:
+    verified(ok=False, seconds_ago=1)
+    readiness = look()
+    assert readiness.word is Word.DEGRADED
+    assert "event 3 was changed" in readiness.sentence
+
+
+def test_a_log_that_nobody_verifies_any_more_is_told() -> None:
+    verified(ok=True, seconds_ago=3600)
+    assert look().word is Word.DEGRADED
 
 
 def test_a_further_check_counts_like_the_others() -> None:
