@@ -160,6 +160,8 @@ def verified(*, ok: bool, seconds_ago: float) -> None:
             "at": ago(seconds_ago),
             "ok": ok,
             "head_seq": 7,
+            "whole_at": ago(seconds_ago),
+            "whole_seq": 7,
             "head_hash": "0" * 64,
             "first_bad_seq": None if ok else 3,
             "reason": "" if ok else "event 3 was changed",
