@@ -42,6 +42,42 @@ def count_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def doing(request: CancelRequest) -> str:
+    """What happens to a request in flight right now; the page counts a pause down behind it."""
+    waits = request.next_attempt_at is not None and request.attempt_count > 0
+    match Status(request.status):
+        case Status.REQUESTED:
+            return "Recorded; nobody has sent it yet"
+        case Status.SENDING if waits:
+            return f"Attempt {request.attempt_count} is over"
+        case Status.SENDING:
+            return f"Attempt {request.attempt_count + 1}; the EMS is being asked"
+        case Status.VERIFYING:
+            return (
+                "Acknowledged, or it may have been carried out; the open orders are read"
+                f" until none is left: {_calls(request)}"
+            )
+        case _:
+            return ""
+
+
+def progress(request: CancelRequest) -> str:
+    """The same in two words, e.g. "attempt 2" or "1 attempt, 3 reads"."""
+    waits = request.next_attempt_at is not None and request.attempt_count > 0
+    match Status(request.status):
+        case Status.SENDING:
+            return f"attempt {request.attempt_count + (not waits)}"
+        case Status.VERIFYING:
+            return _calls(request)
+        case _:
+            return ""
+
+
+def _calls(request: CancelRequest) -> str:
+    attempts = count_of(request.attempt_count, "attempt")
+    return f"{attempts}, {count_of(request.reads, 'read')}"
+
+
 def _words(request: CancelRequest, status: Status) -> str:
     match status:
         case Status.RESIDUAL:

@@ -8,14 +8,19 @@
   let address = "";
   let opener = null;
   let flying = null; // the form whose press is on its way
-  let later = null; // what became of a press, while another question stands in the dialog
+  const parked = document.createElement("div"); // keeps it while another question is asked
+  const later = []; // what became of such a press, to be told when that question is closed
   let changedAt = 0; // when other buttons last came under the pointer
   let clicked = { at: 0, x: 0, y: 0 };
+
+  parked.hidden = true;
+  dialog.after(parked);
 
   const changed = () => (changedAt = performance.now());
 
   function show(id) {
     changed();
+    if (body.contains(flying)) parked.append(flying);
     body.replaceChildren(document.getElementById(id).content.cloneNode(true));
     if (!dialog.open) dialog.showModal();
     body.querySelector("[data-back]")?.focus();
@@ -51,8 +56,9 @@
 
   dialog.addEventListener("close", () => {
     changed();
-    if (later) return later();
-    if (flying && body.contains(flying)) return; // its answer opens the dialog again
+    const next = later.shift();
+    if (next) return next();
+    if (body.contains(flying)) return; // its answer opens the dialog again
     htmx.trigger(body, "htmx:abort");
     body.replaceChildren();
     if (opener?.isConnected) opener.focus();
@@ -75,7 +81,7 @@
     for (const each of form.querySelectorAll("[data-no-answer], [data-signed-out]")) each.hidden = true;
     const block = form.querySelector(`[data-${name}]`);
     if (!block) return;
-    if (!form.isConnected) body.replaceChildren(form);
+    if (!body.contains(form)) body.replaceChildren(form);
     if (!dialog.open && dialog.contains(form)) dialog.showModal();
     changed();
     block.hidden = false;
@@ -88,18 +94,13 @@
 
   // A question that a person reads is not taken away by what became of an earlier press.
   function afterwards(form, act) {
-    const other = dialog.open && !form.isConnected && body.querySelector("[name=key], h2");
-    if (!other) return act();
-    later = () => {
-      later = null;
-      act();
-    };
+    if (dialog.open && parked.contains(form)) later.push(act);
+    else act();
   }
 
   document.body.addEventListener("htmx:beforeRequest", (event) => {
     if (!isPress(event.detail.elt)) return;
     flying = event.detail.elt;
-    later = null;
     flying.setAttribute("aria-busy", "true");
     tell(flying, "nothing");
   });
@@ -108,8 +109,9 @@
     const { xhr, target, requestConfig } = event.detail;
     if (target !== body) return;
     const form = isPress(requestConfig.elt) ? requestConfig.elt : null;
-    if (form && dialog.open && !form.isConnected && xhr.status < 400) {
+    if (form && dialog.open && parked.contains(form) && xhr.status < 400) {
       event.detail.shouldSwap = false; // recorded: its row and the latest requests show it
+      form.remove();
       return;
     }
     if (xhr.responseText.includes('id="dialog-title"')) {

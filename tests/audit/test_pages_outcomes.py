@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch.audit import outcomes, plot
+from killswitch.audit.chain import Fact
+from killswitch.audit.models import Kind
 from killswitch.audit.outcomes import STATUSES, Day, Range, Refused, Times, by_day
 from killswitch.audit.selection import Selection
 from tests.audit import stories
@@ -50,6 +52,12 @@ class TestCounting:
         assert first.answer == Times(median=150.0, longest=4000.0)
         assert first.outcome == Times(median=300.0, longest=8000.0)
         assert days()[1].outcome == Times(median=None, longest=None)
+
+    def test_only_the_first_answer_counts_however_often_it_was_asked(self) -> None:
+        of = request(0, at=START, status="", answer=0.1)
+        again = Fact(kind=Kind.ATTEMPT, request_id=of, status="SENDING")
+        stories.log_at(START + timedelta(seconds=30), again)
+        assert days()[0].answer == Times(median=100.0, longest=100.0)
 
     def test_a_status_that_nobody_knows_is_counted_as_unknown(self) -> None:
         request(0, at=START, status="OF_TOMORROW")

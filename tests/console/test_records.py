@@ -11,6 +11,7 @@ from killswitch.audit.models import AuditEvent, Kind
 from killswitch.cancels.models import Attempt, Batch, CancelRequest
 from killswitch.cancels.pages import PAGE, summary
 from killswitch.cancels.states import Status
+from killswitch.console import looks
 from tests.browser import scenes
 from tests.console.asking import key_in
 
@@ -33,7 +34,7 @@ def test_a_request_says_what_is_known_of_it(officer: Client, olga: User, status:
     request = asked(olga, status)
     page = page_of(officer, request)
     assert f'data-request-id="{request.uuid}" data-status="{status}"' in page
-    assert (request.conclusion or request.meaning)[1:] in page
+    assert (request.conclusion or looks.doing(request)) in page
 
 
 def test_orders_that_remain_are_listed(officer: Client, olga: User) -> None:

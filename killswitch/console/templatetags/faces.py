@@ -9,14 +9,15 @@ from django.utils import timezone
 from killswitch.accounts.models import Role
 from killswitch.audit.models import Kind
 from killswitch.cancels.models import Attempt, CancelRequest
-from killswitch.cancels.states import Status
 from killswitch.console import by_hand
-from killswitch.console.looks import Face, count_of
+from killswitch.console.looks import Face, count_of, doing, progress
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
 
 register = template.Library()
 register.filter("count", count_of)
+register.filter("doing", doing)
+register.filter("progress", progress)
 
 
 OUTCOME_WORDS: dict[str, str] = {
@@ -45,20 +46,6 @@ def ready_icon(word: str) -> str:
 @register.filter
 def ready_tone(word: str) -> str:
     return READY_TONES.get(word, "odd")
-
-
-@register.filter
-def progress(request: CancelRequest) -> str:
-    """What is being done, e.g. "attempt 2" or "3 reads"; the page counts the pause down."""
-    match Status(request.status):
-        case Status.SENDING:
-            return f"attempt {_current_attempt(request)}"
-        case Status.VERIFYING:
-            return (
-                f"{count_of(request.attempt_count, 'attempt')}, {count_of(request.reads, 'read')}"
-            )
-        case _:
-            return ""
 
 
 @register.filter
@@ -209,12 +196,6 @@ def spaced(symbol: str) -> str:
 def by_hand_lines(exchanges: Iterable[Exchange] = ()) -> list[by_hand.Line]:
     """The commands for cancelling without this console."""
     return by_hand.lines([exchange.exchange_id for exchange in exchanges])
-
-
-def _current_attempt(request: CancelRequest) -> int:
-    """The one that runs; while the next one is waited for, the one that is over."""
-    waits = request.next_attempt_at is not None and request.attempt_count > 0
-    return request.attempt_count if waits else request.attempt_count + 1
 
 
 def _picture(code: int) -> str:

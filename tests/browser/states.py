@@ -1,0 +1,197 @@
+"""Pages brought into every state they can be in: for axe, for contrast, for pictures."""
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page
+
+from killswitch.accounts.models import User
+from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.states import Status
+from tests.browser import scenes
+
+Scene = Callable[[Page, User], None]
+
+
+def few(page: Page, olga: User) -> None:
+    scenes.console(olga)
+    page.goto("/")
+
+
+def sixty(page: Page, olga: User) -> None:
+    scenes.sixty(olga)
+    page.goto("/")
+
+
+def calm(page: Page, olga: User) -> None:
+    scenes.calm(olga)
+    page.goto("/")
+
+
+def stale(page: Page, olga: User) -> None:
+    scenes.console(olga)
+    scenes.look(ago=95)
+    page.goto("/")
+
+
+def question(page: Page, olga: User) -> None:
+    few(page, olga)
+    page.locator('[data-exchange-id="BITSTAMP/2574"] a.cut').click()
+    page.wait_for_selector("#dialog [name=key]", state="attached")
+
+
+def everywhere(page: Page, olga: User) -> None:
+    few(page, olga)
+    page.locator("#cut-all").click()
+    page.locator("#dialog [data-hold]").click()
+
+
+def pressed(page: Page, olga: User) -> None:
+    everywhere(page, olga)
+    page.wait_for_timeout(800)  # sooner, at the same place, it would be half of a double click
+    page.locator("#dialog [data-second]").click()
+    page.wait_for_selector("#dialog .batch")
+
+
+def no_answer(page: Page, olga: User) -> None:
+    question(page, olga)
+    page.route("**/cancel-all/", lambda route: route.abort())
+    page.locator("#dialog [data-go]").click()
+    page.wait_for_selector("#dialog [data-no-answer]")
+
+
+def lost(page: Page, olga: User) -> None:
+    few(page, olga)
+    page.wait_for_timeout(1200)
+    page.route("**/poll/*", lambda route: route.abort())
+    page.wait_for_selector("#banner", timeout=6000)
+
+
+def record(page: Page, olga: User) -> None:
+    scenes.console(olga)
+    page.goto(f"/requests/{CancelRequest.objects.get(status='RESIDUAL').uuid}/")
+
+
+def unknown(page: Page, olga: User) -> None:
+    scenes.console(olga)
+    page.goto(f"/requests/{CancelRequest.objects.get(status='UNKNOWN').uuid}/")
+
+
+def requests(page: Page, olga: User) -> None:
+    scenes.console(olga)
+    page.goto("/requests/")
+
+
+def batch(page: Page, olga: User) -> None:
+    made = scenes.calm(olga, 5)
+    asked = scenes.press(olga, *made, everywhere=True)
+    statuses = ("CONFIRMED", "REJECTED", "RESIDUAL", "SENDING", "UNKNOWN")
+    for each, status in zip(asked.requests.order_by("id"), statuses, strict=True):
+        scenes.bring(each, Status(status))
+    page.goto(f"/batches/{asked.uuid}/")
+
+
+def confirm(page: Page, olga: User) -> None:
+    scenes.console(olga, alarms=False)
+    page.goto("/cancel-all/")
+
+
+def alarms(page: Page, olga: User) -> None:
+    few(page, olga)
+    page.locator("#alarms-more summary").click()
+
+
+def asleep(page: Page, olga: User) -> None:
+    few(page, olga)
+    page.route("**/poll/*", lambda _: None)
+    page.evaluate("Date.now = ((now) => () => now() + 60000)(Date.now)")
+    page.wait_for_selector("#banner.warn")
+
+
+def signed_out(page: Page, olga: User) -> None:
+    question(page, olga)
+    page.context.clear_cookies(name="sessionid")
+    page.locator("#dialog [data-go]").click()
+    page.wait_for_selector("#dialog [data-signed-out]")
+
+
+def refused(page: Page, olga: User) -> None:
+    question(page, olga)
+    page.locator("#dialog [name=key]").evaluate("each => (each.value = 'forged')")
+    page.locator("#dialog [data-go]").click()
+    page.wait_for_selector("#dialog .notice")
+
+
+def confirm_one(page: Page, olga: User) -> None:
+    one = scenes.exchange("KRAKEN/JOHN", orders=14, caveat=scenes.CAVEAT)
+    page.goto(f"/exchanges/{one.pk}/cancel-all/")
+
+
+def disabled(page: Page, olga: User) -> None:
+    one = scenes.exchange("OLD-VENUE", enabled=False)
+    page.goto(f"/exchanges/{one.pk}/cancel-all/")
+
+
+def sign_in(page: Page, olga: User) -> None:
+    page.context.clear_cookies()
+    page.goto("/accounts/login/")
+    page.get_by_label("Name").fill("olga")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_selector(".form-errors")
+
+
+def sign_out(page: Page, olga: User) -> None:
+    page.goto("/accounts/logout/")
+
+
+def password(page: Page, olga: User) -> None:
+    page.goto("/accounts/password/change/")
+    page.get_by_role("button", name="Change password").click()
+
+
+def forbidden(page: Page, olga: User) -> None:
+    page.goto("/audit/")
+
+
+def nobody(page: Page, olga: User) -> None:
+    page.goto("/")
+
+
+def missing(page: Page, olga: User) -> None:
+    page.goto("/nowhere/")
+
+
+def strip(page: Page, olga: User) -> None:
+    calm(page, olga)
+    page.locator("[data-strip] summary").click()
+
+
+SCENES: dict[str, Scene] = {
+    "few": few,
+    "sixty": sixty,
+    "calm": calm,
+    "stale": stale,
+    "question": question,
+    "everywhere": everywhere,
+    "pressed": pressed,
+    "no-answer": no_answer,
+    "lost": lost,
+    "request": record,
+    "request-unknown": unknown,
+    "requests": requests,
+    "batch": batch,
+    "confirm": confirm,
+    "missing": missing,
+    "strip": strip,
+    "alarms": alarms,
+    "asleep": asleep,
+    "signed-out": signed_out,
+    "refused": refused,
+    "confirm-one": confirm_one,
+    "disabled": disabled,
+    "sign-in": sign_in,
+    "sign-out": sign_out,
+    "password": password,
+    "forbidden": forbidden,
+    "nothing": nobody,
+}
