@@ -13,14 +13,21 @@ help: ## show this list
 run: ## start the whole system; Ctrl-C stops it
 	@$(PYTHON) tools/install.py requirements.lock && exec $(BIN)/python manage.py up
 
+# Tests that start processes and browsers come last and fewer at a time: they measure seconds.
+WHOLE_SYSTEM := tests/browser tests/faults tests/supervision tests/system
+QUICK := $(addprefix --ignore ,$(WHOLE_SYSTEM))
+POSTGRESQL := KILLSWITCH_TEST_DATABASE=postgresql
+
 test: development ## run every test, on SQLite and PostgreSQL
 	$(PYTHON) tools/chromium.py
-	$(PYTEST) -m "not faults"
-	KILLSWITCH_TEST_DATABASE=postgresql $(PYTEST) -m "both_databases and not faults"
+	$(PYTEST) -n 3 $(QUICK) -m "not faults"
+	$(POSTGRESQL) $(PYTEST) -n 3 $(QUICK) -m "both_databases and not faults"
+	$(PYTEST) -n 2 --dist loadfile $(WHOLE_SYSTEM) -m "not faults"
+	$(POSTGRESQL) $(PYTEST) -n 2 --dist loadfile $(WHOLE_SYSTEM) -m "both_databases and not faults"
 
 test-faults: development ## run the long tests that kill and stop processes
 	$(PYTEST) -m faults
-	KILLSWITCH_TEST_DATABASE=postgresql $(PYTEST) -m "faults and both_databases"
+	$(POSTGRESQL) $(PYTEST) -m "faults and both_databases"
 
 check: development ## format, lint, types, imports, templates, migrations, diagram, packaging
 	$(BIN)/ruff format --check

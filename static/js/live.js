@@ -131,7 +131,9 @@
     }
     const rows = document.querySelectorAll("#rows tr[data-exchange-id]");
     const bad = document.querySelectorAll("#rows tr.attn").length;
-    if (rows.length) write(document.getElementById("tally"), `${rows.length}${bad ? ` · ${bad} need${bad === 1 ? "s" : ""} attention` : ""}`);
+    const tally = document.getElementById("tally");
+    tally?.classList.toggle("badc", bad > 0);
+    if (rows.length) write(tally, `${rows.length}${bad ? ` · ${bad} need${bad === 1 ? "s" : ""} attention` : ""}`);
   }
 
   function readFacts(xhr) {

@@ -1,6 +1,7 @@
 """Outcomes and times by day: what is counted, and that the drawing says the same as the table."""
 
 import re
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -121,7 +122,7 @@ DAYS = st.lists(
         day=st.dates(min_value=date(2020, 1, 1), max_value=date(2030, 1, 1)),
         counts=st.dictionaries(
             st.sampled_from(STATUSES), st.integers(min_value=0, max_value=10**7)
-        ).map(outcomes.Counter),
+        ).map(Counter),
         answer=TIMES,
         outcome=TIMES,
     ),

@@ -8,40 +8,18 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from killswitch.accounts.models import Role
-from killswitch.audit import chain, review, review_table
+from killswitch.audit import chain, review
 from killswitch.audit.chain import Fact
 from killswitch.audit.log_pages import of_request, turn_of
 from killswitch.audit.models import AuditEvent, Kind, Review
 from killswitch.audit.review import FOLLOWING, MARKS, Mark, Remark
-from killswitch.audit.selection import Selection
 from killswitch.audit.verification import verify
-from tests.accounts.people import make
 from tests.audit import stories
 from tests.audit.exporting import nothing_can_be_written
-from tests.audit.forging import guards_off
+from tests.audit.reviewing import left, log_of, marked
 from tests.audit.stories import ADAM, CAROL, START, request
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
-
-
-def marked(mark: str, *seqs: int, note: str = "", **more: Any) -> AuditEvent:
-    facts: dict[str, Any] = {"by": CAROL, "origin": {"address": "10.0.0.7"}} | more
-    return review.mark(Remark(mark=mark, seqs=seqs, note=note, **facts))
-
-
-def left() -> list[int]:
-    events = Selection(unreviewed=True).filter(AuditEvent.objects.all())
-    return list(events.order_by("seq").values_list("seq", flat=True))
-
-
-def post(reader: Client, *seqs: object, **fields: str) -> Any:
-    sent = {"mark": "REVIEWED", "note": "", "back": "/audit/?kind=DENIED"} | fields
-    return reader.post("/audit/review/", {"event": list(seqs), **sent})
-
-
-def log_of(kind: str) -> list[AuditEvent]:
-    return list(AuditEvent.objects.filter(kind=kind).order_by("seq"))
 
 
 class TestMarking:
@@ -124,7 +102,13 @@ class TestMarking:
     ) -> None:
         stories.denied(START)
         chain.record(Fact(kind=Kind.SIGNED_IN))
-        asked = {"mark": "REVIEWED", "seqs": [1], "note": "n", "by": CAROL, "origin": {}}
+        asked: dict[str, Any] = {
+            "mark": "REVIEWED",
+            "seqs": [1],
+            "note": "n",
+            "by": CAROL,
+            "origin": {},
+        }
         with pytest.raises(review.Refused, match=why):
             review.mark(Remark(**(asked | remark)))
         assert not Review.objects.exists()
@@ -208,93 +192,6 @@ class TestWhatIsLeft:
         assert turn_of([]) is None
 
 
-class TestInTheBrowser:
-    """The form."""
-
-    def test_marking_leads_back_to_the_page_and_says_what_was_recorded(
-        self, reader: Client
-    ) -> None:
-        stories.denied(START)
-        stories.denied(START)
-        answer = post(reader, 1, 2, note="Seen.")
-        assert answer.status_code == 303
-        assert answer["Location"] == "/audit/?kind=DENIED&marked=4"
-        text = reader.get(answer["Location"]).content.decode()
-        assert 'Recorded in <a href="/audit/events/4/">event 4</a>: Reviewed.' in text
-        assert text.count("Reviewed <span") == 2
-        event = log_of("REVIEWED")[0]
-        assert event.actor == "Carol Dean (carol)"
-        assert json.loads(event.data)["user_agent"] == "Firefox"
-        assert "marked=4" not in text.split("Recorded in")[1]
-
-    @pytest.mark.parametrize(
-        "back",
-        [
-            "https://evil.example/audit/",
-            "//evil.example/audit/",
-            "/audit/\\evil",
-            "/accounts/logout/",
-            "javascript:alert(1)",
-            "/audit/@evil.example\r\nX-Header: 1",
-            "",
-        ],
-    )
-    def test_it_leads_back_to_pages_of_ours_only(self, reader: Client, back: str) -> None:
-        stories.denied(START)
-        assert post(reader, 1, back=back)["Location"] == "/audit/review/?marked=2"
-
-    @pytest.mark.parametrize(
-        ("seqs", "fields", "status", "said"),
-        [
-            ([], {}, 400, "Nothing was chosen"),
-            (["x", "-1", "9" * 40], {}, 400, "Nothing was chosen"),
-            ([1], {"mark": ""}, 400, "choose one of these"),
-            ([1], {"mark": "QUERIED"}, 400, "A query needs a note"),
-            ([1], {"mark": "CLOSED", "note": "Kept <b>"}, 409, "no open query"),
-            ([1], {"note": "long " * 300}, 400, "longer than 1000"),
-        ],
-    )
-    def test_a_refusal_says_why_and_keeps_what_was_written(
-        self, reader: Client, seqs: list[object], fields: dict[str, str], status: int, said: str
-    ) -> None:
-        stories.denied(START)
-        answer = post(reader, *seqs, **fields)
-        text = answer.content.decode()
-        assert answer.status_code == status
-        assert "Nothing was marked" in text
-        assert said in text
-        if note := fields.get("note"):
-            assert note.replace("<b>", "&lt;b&gt;").strip() in text
-        if seqs == [1]:
-            assert '<input type="hidden" name="event" value="1">' in text
-        assert not Review.objects.exists()
-
-    def test_it_is_refused_when_the_event_cannot_be_written(self, reader: Client) -> None:
-        stories.denied(START)
-        with nothing_can_be_written():
-            answer = post(reader, 1, note="kept")
-            text = answer.content.decode()
-        assert answer.status_code == 503
-        assert "nothing was marked" in text
-        assert ">kept</textarea>" in text
-
-    def test_control_signs_of_a_note_are_shown_and_do_no_harm(self, reader: Client) -> None:
-        stories.denied(START)
-        assert post(reader, 1, note="a\x00b\u202ec\nd").status_code == 303
-        assert json.loads(log_of("REVIEWED")[0].data)["note"] == "a\ufffdb\ufffdc d"
-
-    @pytest.mark.parametrize("role", [Role.RISK_OFFICER, Role.ADMINISTRATOR])
-    def test_nobody_else_marks_or_signs(self, role: Role) -> None:
-        stories.denied(START)
-        client = Client()
-        client.force_login(make(role))
-        for path in ("/audit/review/", "/audit/sign-offs/"):
-            for answer in (client.get(path), client.post(path, {"event": 1, "mark": "REVIEWED"})):
-                assert answer.status_code == 403
-        assert not Review.objects.exists()
-        assert len(log_of("DENIED")) == 3  # the first is the one to be marked
-
-
 @pytest.mark.django_db(transaction=True)
 def test_of_two_who_mark_at_once_one_is_told_that_the_other_was_faster() -> None:
     stories.denied(START)
@@ -318,43 +215,3 @@ def test_of_two_who_mark_at_once_one_is_told_that_the_other_was_faster() -> None
         thread.join(timeout=30)
     assert sorted(told) == ["conflict", "recorded"]
     assert len(log_of("REVIEWED")) == 1
-
-
-class TestTheTable:
-    """It only repeats what the log says."""
-
-    def test_it_is_rebuilt_from_the_log(self) -> None:
-        request(0, at=START)
-        stories.denied(START)
-        marked("REVIEWED", 1, 3)
-        marked("QUERIED", 4, note="Why?")
-        marked("CLOSED", 4, note="So.")
-        before = list(Review.objects.values())
-        Review.objects.all().delete()
-        assert review_table.rebuild() == 3
-        assert list(Review.objects.values()) == before
-
-    @pytest.mark.parametrize(
-        ("forged", "why"),
-        [
-            ("UPDATE audit_review SET state = 'REVIEWED' WHERE event_seq = 2", "is not what event"),
-            ("UPDATE audit_review SET note = 'other' WHERE event_seq = 2", "is not what event"),
-            ("UPDATE audit_review SET by = 'somebody' WHERE event_seq = 1", "is not what event"),
-            ("DELETE FROM audit_review WHERE event_seq = 1", "the mark of event 1 is gone"),
-            (
-                "UPDATE audit_review SET event_seq = 3 WHERE event_seq = 1",
-                "is marked, and no event",
-            ),
-        ],
-    )
-    def test_a_row_that_says_otherwise_is_found(self, forged: str, why: str) -> None:
-        for _ in range(3):
-            stories.denied(START)
-        marked("REVIEWED", 1)
-        marked("QUERIED", 2, note="Why?")
-        assert verify(with_tables=True).ok
-        with guards_off() as cursor:
-            cursor.execute(forged)
-        verdict = verify(with_tables=True)
-        assert not verdict.ok
-        assert why in " ".join(finding.reason for finding in verdict.findings)

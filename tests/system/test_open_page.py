@@ -1,0 +1,158 @@
+"""A page that stays open while the world around it changes: `manage.py up` and a real browser."""
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from killswitch.simulator.remote import SimulatorRemote
+from tests.browser.conftest import browser
+from tests.conftest import wait_for
+from tests.supervision.running import System
+from tests.system.test_end_to_end import TIMES, request_of, sign_in
+
+__all__ = ["browser"]
+
+LOST = re.compile("No answer from the console since")
+MORE = [f"VENUE{number:02}" for number in range(1, 49)]  # with the demo's twelve: sixty
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    running = System(tmp_path)
+    running.environment |= TIMES | {"KILLSWITCH_EXCHANGES": " ".join(MORE)}
+    with running:
+        running.wait_until_it_serves()
+        yield running
+
+
+@pytest.fixture
+def page(system: System, browser: Browser) -> Iterator[Page]:
+    """Olga's console, marked, so that loading it anew would show."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    sign_in(page, system, "olga")
+    expect(page.locator("[data-session-ends]")).not_to_be_empty()
+    page.evaluate("window.mark = 'the same page'")
+    yield page
+    context.close()
+
+
+def open_question(page: Page, exchange_id: str) -> None:
+    page.locator(f'[data-exchange-id="{exchange_id}"] a.cut').click()
+    expect(page.locator("#dialog [name=key]")).to_be_attached()
+
+
+def rows(system: System) -> list[tuple[str, str]]:
+    return system.select("SELECT exchange_id, status FROM cancels_cancelrequest ORDER BY id")
+
+
+@pytest.mark.timeout(180)
+def test_a_server_that_was_killed_and_started_again_is_followed_without_a_reload(
+    system: System, page: Page
+) -> None:
+    open_question(page, "KRAKEN/JOHN")
+    page.locator("#press-words").fill("typed before the fall")
+    system.process.kill()
+    system.process.wait()
+    wait_for(lambda: not system.serves(), seconds=10)
+    expect(page.locator("#banner")).to_contain_text(LOST, timeout=5000)
+    expect(page.locator("[data-dialog-banner]")).to_contain_text(LOST)
+    assert page.title().startswith("(!) ")
+    # A press into nothing is not known, and its key settles it once the server is back.
+    page.locator("#dialog .go").click()
+    block = page.locator("#dialog [data-no-answer]")
+    expect(block).to_contain_text("not known whether this press was recorded", timeout=8000)
+    with system:
+        system.wait_until_it_serves()
+        expect(page.locator("#banner")).to_be_hidden(timeout=8000)
+        block.locator("button").click()
+        expect(page.locator("#dialog-title")).to_contain_text("Asked at")
+        confirmed = page.locator('#dialog [data-status="CONFIRMED"]')
+        expect(confirmed).to_be_visible(timeout=15_000)
+        assert page.evaluate("window.mark") == "the same page"
+        assert rows(system) == [("KRAKEN/JOHN", "CONFIRMED")]
+
+
+@pytest.mark.timeout(180)
+def test_a_server_that_hangs_is_announced_and_forgiven(system: System, page: Page) -> None:
+    stopped = [*system.web_workers(), system.main_processes()["web"]]
+    try:
+        for process in stopped:
+            os.kill(process.pid, signal.SIGSTOP)
+        expect(page.locator("#banner")).to_contain_text(LOST, timeout=5500)
+        expect(page.locator("#ready-word")).to_have_text("NOT KNOWN", use_inner_text=True)
+    finally:
+        for process in stopped:
+            if psutil.pid_exists(process.pid):
+                os.kill(process.pid, signal.SIGCONT)
+    expect(page.locator("#banner")).to_be_hidden(timeout=15_000)
+    assert page.evaluate("window.mark") == "the same page"
+
+
+@pytest.mark.timeout(180)
+def test_sixty_exchanges_at_once_by_keyboard_with_live_progress_and_nothing_moves(
+    system: System, page: Page
+) -> None:
+    simulator = SimulatorRemote(f"http://127.0.0.1:{system.simulator_port}")
+    for exchange_id in MORE:
+        simulator.place(exchange_id, 2)
+    expect(page.locator("#rows tr")).to_have_count(60)
+    page.evaluate(
+        """() => {
+          window.shifts = 0;
+          new PerformanceObserver((list) => list.getEntries().forEach((each) => (shifts +=
+            each.sources.some(({ node }) => !node?.parentElement?.closest("dialog")) && each.value)))
+            .observe({ type: "layout-shift" });
+          window.seen = new Set();
+          new MutationObserver(() => document.querySelectorAll("#rows [data-status]")
+            .forEach((each) => seen.add(each.dataset.status)))
+            .observe(document.querySelector("#rows"), { subtree: true, childList: true, attributes: true });
+        }"""
+    )
+    page.locator("#cut-all").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#dialog-title")).to_contain_text("on 60 exchanges?")
+    expect(page.locator("#dialog [data-back]")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator("#dialog [data-hold]")).to_be_focused()
+    for _ in range(25):
+        page.keyboard.down("Space")
+        page.wait_for_timeout(50)
+    page.keyboard.up("Space")
+    expect(page.locator("#dialog .outcomes li")).to_have_count(60)
+    expect(page.locator("#dialog-title")).to_be_focused()
+    # The slowest: the demo's faults use up the whole time of a request.
+    summary = page.locator("#dialog .summary")
+    expect(summary).to_have_text(re.compile(r"^55 of 60 confirmed(?!.*being)"), timeout=60_000)
+    expect(page.get_by_role("button", name="Try again on these 5")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#cut-all")).to_be_focused()
+    expect(page.locator("#tally")).to_have_text("60 · 5 need attention")
+    assert len(rows(system)) == 60
+    assert {simulator.really_open(each) for each in MORE} == {0}
+    seen = set(page.evaluate("[...seen]"))
+    assert seen & {"SENDING", "VERIFYING"}, "the grid followed while it went on"
+    assert page.evaluate("shifts") == 0
+    assert page.evaluate("window.mark") == "the same page"
+
+
+@pytest.mark.timeout(180)
+def test_two_tabs_show_each_others_presses(system: System, page: Page) -> None:
+    other = page.context.new_page()
+    other.goto(page.url)
+    open_question(other, "BINANCE")
+    open_question(page, "BINANCE")
+    page.locator("#dialog .go").click()
+    expect(page.locator("#dialog .batch")).to_be_visible()
+    expect(other.locator(request_of(other, "BINANCE"))).to_have_count(1, timeout=5000)
+    other.locator("#dialog .go").click()  # its own question, so its own request
+    expect(other.locator("#dialog-title")).to_contain_text(re.compile("^Asked at"))
+    for tab in (page, other):
+        expect(tab.locator("#latest li", has_text="BINANCE")).to_have_count(2, timeout=5000)
+    assert len(rows(system)) == 2
