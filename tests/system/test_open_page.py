@@ -107,7 +107,7 @@ def test_sixty_exchanges_at_once_by_keyboard_with_live_progress_and_nothing_move
         """() => {
           window.shifts = 0;
           new PerformanceObserver((list) => list.getEntries().forEach((each) => (shifts +=
-            each.sources.some(({ node }) => !node?.parentElement?.closest("dialog")) && each.value)))
+            each.sources.some(({ node, previousRect: a, currentRect: b }) => { const o = !node?.parentElement?.closest("dialog"); if (o) (window.why ||= []).push((node?.outerHTML||node?.data||"?").slice(0,90) + ` ${a.x},${a.y},${a.width}x${a.height} ${b.x},${b.y},${b.width}x${b.height}`); return o; }) && each.value)))
             .observe({ type: "layout-shift" });
           window.seen = new Set();
           new MutationObserver(() => document.querySelectorAll("#rows [data-status]")
@@ -138,6 +138,7 @@ def test_sixty_exchanges_at_once_by_keyboard_with_live_progress_and_nothing_move
     assert {simulator.really_open(each) for each in MORE} == {0}
     seen = set(page.evaluate("[...seen]"))
     assert seen & {"SENDING", "VERIFYING"}, "the grid followed while it went on"
+    print(page.evaluate("why"))
     assert page.evaluate("shifts") == 0
     assert page.evaluate("window.mark") == "the same page"
 
