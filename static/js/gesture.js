@@ -8,13 +8,14 @@
   let address = "";
   let opener = null;
   let flying = null; // the form whose press is on its way
-  const parked = document.createElement("div"); // keeps it while another question is asked
+  const shelf = document.createElement("div");
+  const parked = shelf.attachShadow({ mode: "closed" }); // keeps it while another question is asked
   const later = []; // what became of such a press, to be told when that question is closed
   let changedAt = 0; // when other buttons last came under the pointer
   let clicked = { at: 0, x: 0, y: 0 };
 
-  parked.hidden = true;
-  dialog.after(parked);
+  shelf.hidden = true;
+  dialog.after(shelf);
 
   const changed = () => (changedAt = performance.now());
 

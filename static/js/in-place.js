@@ -21,19 +21,30 @@
     return node;
   }
 
+  // Newer browsers move an element without taking the focus from it.
+  function move(parent, node, before) {
+    if (parent.moveBefore) parent.moveBefore(node, before);
+    else parent.insertBefore(node, before);
+  }
+
   // Lists whose items have ids: an item stays itself when others come and go.
   function matchKeyed(old, fresh) {
     const wanted = new Set([...fresh.children].map((each) => each.id));
     for (const each of [...old.children]) if (!wanted.has(each.id)) each.remove();
     let at = old.firstElementChild;
     for (const each of fresh.children) {
+      // One that goes down the list is moved itself; those that it passes stay untouched.
+      if (at && at.id !== each.id && at.nextElementSibling?.id === each.id) {
+        move(old, at, null);
+        at = [...old.children].find((one) => one.id === each.id);
+      }
       if (at && at.id === each.id) {
         match(at, each);
         at = at.nextElementSibling;
       } else {
         const moved = [...old.children].find((one) => one.id === each.id);
         if (moved) {
-          old.insertBefore(moved, at);
+          move(old, moved, at);
           match(moved, each);
         } else insert(old, each, at);
       }
