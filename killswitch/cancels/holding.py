@@ -163,8 +163,12 @@ def _prove_life(held: Sequence[Held]) -> None:
             _living[each.token, each.id] = max(each.ends_at, owed) + OVERTIME
         if not _beating:
             thread = threading.Thread(target=_beat_for_ever, name="beat", daemon=True)
-            _beating.append(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # none to be had: others take over, and the next claim tries again
+                log.exception("no_thread_to_prove_life")
+            else:
+                _beating.append(thread)
 
 
 def _beat_for_ever() -> None:
