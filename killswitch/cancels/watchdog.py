@@ -29,7 +29,7 @@ UNCLAIMED_AFTER = 1.0  # seconds that the workers have for a new request
 SILENT_AFTER = 3.0  # seconds without a proof of life
 LONGEST_LOOK = 20.0  # seconds after which a look is taken to hang
 OVERTIME = 10.0  # seconds past its time at which a request in flight is an alarm, progress or not
-STALLED_AFTER = 4.5  # seconds without progress; the alarm is due within 5
+STALLED_AFTER = 5.0  # seconds without progress
 
 log = structlog.get_logger(__name__)
 

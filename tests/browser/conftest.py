@@ -1,35 +1,18 @@
 """A real browser on real pages, with every complaint of its console collected."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from killswitch.accounts.models import Role, User
 from killswitch.exchanges.models import Observation
 from killswitch.live.models import Revision
 from killswitch.readiness.views import READINESS
 from tests.browser import scenes
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all tests."""
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
-    assert executable, "no Chromium on PATH; `apt-get install chromium` provides one"
-    # Playwright's loop runs in this thread; the ORM is used between its calls, never during one.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -11,12 +11,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from killswitch.simulator.remote import SimulatorRemote
-from tests.browser.conftest import browser
 from tests.conftest import wait_for
 from tests.supervision.running import System
 from tests.system.test_end_to_end import TIMES, request_of, sign_in
-
-__all__ = ["browser"]
 
 LOST = re.compile("No answer from the console since")
 # Counts what moves outside of the dialog, and collects the statuses that the grid has shown.
