@@ -46,7 +46,7 @@ diagram: development ## write the diagram of the statuses into docs/
 
 screenshots: development ## take the pictures of the documentation
 	$(PYTHON) tools/chromium.py
-	$(PYTEST) -m screenshots
+	KILLSWITCH_PICTURES=docs/screenshots $(PYTEST) tests/browser/test_pictures.py
 
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host pyproject.toml

@@ -14,7 +14,7 @@ from killswitch.exchanges.models import Exchange, UncoveredExchange
 
 REASONS = ("Runaway algorithm", "Venue incident", "Limit breach", "Drill", "Other")
 LONGEST_CARRIED = 500  # characters of a reason that travel from page to page
-MOST_NAMED = 200  # exchanges that one address may name
+MOST_NAMED = 500  # exchanges that one address may name
 LARGEST_PK = 2**63 - 1  # what a database takes for a number
 
 
@@ -62,7 +62,10 @@ class Target:
     @classmethod
     def named(cls, request: HttpRequest) -> Self:
         """The exchanges of the address; everywhere, when it names none."""
-        named = request.GET.getlist("exchange")[:MOST_NAMED]
+        named = request.GET.getlist("exchange")
+        if len(named) > MOST_NAMED:
+            # Never only the first of them: a press must reach what it says, or say that it cannot.
+            raise Http404(f"At most {MOST_NAMED} exchanges can be named at once; nothing was sent.")
         if not named:
             return cls(exchanges=tuple(Exchange.objects.enabled()), everywhere=True)
         if not all(text.isascii() and text.isdigit() and len(text) < 10 for text in named):

@@ -7,7 +7,7 @@ from typing import Self
 
 from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
-from killswitch.cancels.forms import REASONS, Target
+from killswitch.cancels.forms import MOST_NAMED, REASONS, Target
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import Status
 
@@ -58,7 +58,7 @@ class BatchPage:
         for each in requests:
             each.batch = batch
         bad = tuple(each.entry for each in requests if is_bad(each) and each.entry.enabled)
-        again = Target(exchanges=bad) if bad else None
+        again = Target(exchanges=bad[:MOST_NAMED]) if bad else None
         return cls(
             batch=batch,
             requests=requests,

@@ -1,10 +1,11 @@
 """The kill in the browser: confirm, ask, and look at what became of it."""
 
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -18,6 +19,8 @@ from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.pages import BatchPage, ListPage, RequestPage
 from killswitch.cancels.services import Asked, Press
 from killswitch.live.models import current
+
+Row = TypeVar("Row", bound=Model)
 
 
 @requires(Permission.CANCEL)
@@ -42,7 +45,7 @@ def cancel_all(request: HttpRequest) -> HttpResponse:
 def batch(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """What became of one press."""
     known = current()
-    found = get_object_or_404(Batch, uuid=uuid)
+    found = _found(Batch.objects.filter(uuid=uuid))
     page = BatchPage.of(found, user=_person(request))
     return render(request, "cancels/batch.html", {"page": page, "known": known})
 
@@ -51,7 +54,7 @@ def batch(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @require_POST
 def reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Say afterwards why."""
-    found = get_object_or_404(Batch, uuid=uuid)
+    found = _found(Batch.objects.filter(uuid=uuid))
     words = str(Reason.sent(request.POST))
     if not words:
         return _refuse(request, "Nothing was written down: the reason was empty.", status=400)
@@ -82,7 +85,7 @@ def requests(request: HttpRequest) -> HttpResponse:
 def request(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """One request with all its attempts."""
     known = current()
-    found = get_object_or_404(CancelRequest.objects.select_related("batch", "entry"), uuid=uuid)
+    found = _found(CancelRequest.objects.select_related("batch", "entry").filter(uuid=uuid))
     page = RequestPage.of(found, user=_person(request))
     return render(request, "cancels/request.html", {"page": page, "known": known})
 
@@ -202,6 +205,14 @@ def _press(request: HttpRequest) -> Press:
         gesture=request.POST.get("gesture", ""),
         reason=str(Reason.sent(request.POST)),
     )
+
+
+def _found(rows: QuerySet[Row]) -> Row:
+    """The only row, or a page that says in our words that there is none."""
+    row = rows.first()
+    if row is None:
+        raise Http404("Nothing was ever asked under that number here.")
+    return row
 
 
 def _htmx(request: HttpRequest) -> bool:

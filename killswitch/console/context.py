@@ -14,7 +14,7 @@ from killswitch.console.strip import strip
 from killswitch.exchanges.models import Observation
 from killswitch.live.models import current
 
-FOLDED = 9  # alarms behind the newest; more come up as these are acknowledged
+FOLDED = 4  # alarms behind the newest; more come up as these are acknowledged
 
 ENVIRONMENTS = {
     "demo": {"css": "demo", "word": "DEMO", "title": "A simulated EMS: nothing here is real."},

@@ -9,10 +9,12 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import Resolver404, resolve
+from django.utils.cache import add_never_cache_headers
 
 from killswitch.cancels.views import confirm_again
 from killswitch.console import by_hand
 
+LARGEST_BODY = 2**20  # bytes; the longest form is a few hundred, an audit filter some thousand
 KILLS = {"cancel_one", "cancel_all"}
 SPOKEN = {
     HTTPStatus.BAD_REQUEST,
@@ -67,12 +69,18 @@ def csrf_failed(request: HttpRequest, **_: object) -> HttpResponseBase:
 
 
 class SpokenErrors:
-    """Gives an error answer without a body, such as 405, its page in words."""
+    """Gives an error answer without a body, such as 405, its page in words.
+
+    It stands in front of everything that reads a body, and lets none in that no form here sends:
+    Django would keep a file of any size on disk, also for somebody who is not signed in.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if _length(request) > LARGEST_BODY:
+            return _say(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         response = self.get_response(request)
         status = response.status_code
         if status not in SPOKEN or not isinstance(response, HttpResponse) or response.content:
@@ -84,8 +92,18 @@ class SpokenErrors:
         return spoken
 
 
+def _length(request: HttpRequest) -> int:
+    """Bytes that the body has, as told. Of a body without a length the server reads nothing."""
+    try:
+        return int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        return 0
+
+
 def _say(request: HttpRequest, status: HTTPStatus, **context: Any) -> HttpResponse:
     """The whole page, or only its words for a part of one."""
     name = "_error" if getattr(request, "htmx", False) else str(status.value)
     context |= {"status": status.value}
-    return render(request, f"{name}.html", context, status=status.value)
+    response = render(request, f"{name}.html", context, status=status.value)
+    add_never_cache_headers(response)
+    return response

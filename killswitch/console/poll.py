@@ -52,7 +52,7 @@ def answer(request: HttpRequest, *, user: User) -> HttpResponse:
     revision = current()
     seen_at = Observation.objects.filter(id=1).values_list("seen_at", flat=True).first()
     known = _known(request, revision)
-    shown = request.GET.getlist("show")[:MOST_SHOWN]
+    shown = list(dict.fromkeys(request.GET.getlist("show")))[:MOST_SHOWN]
     asking = Asking(request=request, user=user, known=known, newest_look=seen_at)
     parts = list(_parts(asking, shown, changed=known != revision))
     if known == revision and not parts:
@@ -122,8 +122,9 @@ def _press(asking: Asking, name: str, *, in_dialog: bool) -> Iterator[str]:
 
 def _request(asking: Asking, name: str) -> Iterator[str]:
     requests = CancelRequest.objects.select_related("batch", "entry")
-    alarmed = Alarm.objects.filter(revision__gt=asking.known, request_id=name).exists()
-    request = requests.filter(uuid=_uuid(name)).first()
+    uuid = _uuid(name)
+    alarmed = Alarm.objects.filter(revision__gt=asking.known, request_id=str(uuid)).exists()
+    request = requests.filter(uuid=uuid).first()
     if request and (alarmed or request.revision > asking.known):
         page = RequestPage.of(request, user=asking.user)
         yield asking.render("cancels/_request.html", {"page": page})

@@ -21,6 +21,6 @@
   words.addEventListener("input", apply);
   only.addEventListener("change", apply);
   // The attention filter holds what it shows: a row that gets better leaves only when asked again.
-  document.body.addEventListener("htmx:afterSwap", () => (words.value || only.checked) && !only.checked && apply());
+  document.body.addEventListener("htmx:afterSwap", () => words.value && !only.checked && apply());
   if (words.value || only.checked) apply();
 })();

@@ -4,6 +4,8 @@
   const dialog = document.getElementById("dialog");
   const body = document.getElementById("dialog-body");
   if (!dialog?.showModal) return; // the links lead to pages that do the same
+  const on = (kind, act, capture) => document.addEventListener(kind, act, capture);
+  const onHtmx = (kind, act) => document.body.addEventListener(kind, act);
   const HOLD = 1000; // ms
   let address = "";
   let opener = null;
@@ -35,7 +37,7 @@
   }
 
   // The second half of a double click is no decision about what has appeared under it meanwhile.
-  document.addEventListener("click", (event) => {
+  on("click", (event) => {
     if (!event.detail) return; // by key or by a machine, which aims
     const { at, x, y } = clicked;
     clicked = { at: performance.now(), x: event.clientX, y: event.clientY };
@@ -45,7 +47,7 @@
     event.stopImmediatePropagation();
   }, true);
 
-  document.addEventListener("click", (event) => {
+  on("click", (event) => {
     const link = event.target.closest("a.cut, a.big, a[data-ask]");
     if (link && !event.button && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey) {
       event.preventDefault();
@@ -66,7 +68,7 @@
   });
 
   // A key that is held down must not press whatever has the focus next.
-  document.addEventListener("keydown", (event) => {
+  on("keydown", (event) => {
     const held = event.repeat && (event.key === "Enter" || event.key === " ");
     if (held && event.target.closest("button, a, summary")) event.preventDefault();
     // Enter in a reason leads to the button; it does not press it.
@@ -99,14 +101,14 @@
     else act();
   }
 
-  document.body.addEventListener("htmx:beforeRequest", (event) => {
+  onHtmx("htmx:beforeRequest", (event) => {
     if (!isPress(event.detail.elt)) return;
     flying = event.detail.elt;
     flying.setAttribute("aria-busy", "true");
     tell(flying, "nothing");
   });
 
-  document.body.addEventListener("htmx:beforeSwap", (event) => {
+  onHtmx("htmx:beforeSwap", (event) => {
     const { xhr, target, requestConfig } = event.detail;
     if (target !== body) return;
     const form = isPress(requestConfig.elt) ? requestConfig.elt : null;
@@ -142,13 +144,13 @@
   }
 
   for (const kind of ["htmx:sendError", "htmx:timeout", "htmx:sendAbort"])
-    document.body.addEventListener(kind, (event) => {
+    onHtmx(kind, (event) => {
       const { elt } = event.detail;
       if (isPress(elt)) afterwards(elt, () => tell(elt, "no-answer"));
       else if (elt === body && dialog.open && kind !== "htmx:sendAbort") show("unreachable");
     });
 
-  document.body.addEventListener("htmx:afterRequest", (event) => {
+  onHtmx("htmx:afterRequest", (event) => {
     const form = event.detail.requestConfig?.elt;
     if (!form || !isPress(form)) return;
     form.removeAttribute("aria-busy");
@@ -204,19 +206,19 @@
   const held = (event) => event.target.closest?.("[data-hold]");
   const isKey = (event) => event.key === "Enter" || event.key === " ";
 
-  document.addEventListener("pointerdown", (event) => {
+  on("pointerdown", (event) => {
     const button = held(event);
     if (!button || event.button) return;
     if (button.hasPointerCapture(event.pointerId)) button.releasePointerCapture(event.pointerId);
     delete button.dataset.held;
     start(button, event.pointerType || "pointer");
   });
-  for (const kind of ["pointerup", "pointercancel"]) document.addEventListener(kind, stop);
-  document.addEventListener("pointerout", (event) => {
+  for (const kind of ["pointerup", "pointercancel"]) on(kind, stop);
+  on("pointerout", (event) => {
     if (holding && !holding.button.contains(event.relatedTarget)) stop();
   });
-  document.addEventListener("contextmenu", (event) => held(event) && event.preventDefault());
-  document.addEventListener("click", (event) => {
+  on("contextmenu", (event) => held(event) && event.preventDefault());
+  on("click", (event) => {
     const button = held(event);
     if (button) {
       event.preventDefault();
@@ -227,20 +229,20 @@
       form.elements.gesture.value = "again" in dataset ? "asked again with the same key" : "second button";
     }
   });
-  document.addEventListener("keydown", (event) => {
+  on("keydown", (event) => {
     if (event.key === "Escape") stop();
     const button = held(event);
     if (!button || !isKey(event)) return;
     event.preventDefault();
     if (!event.repeat) start(button, event.key === " " ? "space" : "enter");
   });
-  document.addEventListener("keyup", (event) => {
+  on("keyup", (event) => {
     const button = held(event);
     if (!button || !isKey(event)) return;
     event.preventDefault();
     if (stop()) reveal(button);
   });
-  document.addEventListener("focusout", (event) => held(event) && stop());
+  on("focusout", (event) => held(event) && stop());
   window.addEventListener("blur", stop);
-  document.addEventListener("visibilitychange", stop);
+  on("visibilitychange", stop);
 })();

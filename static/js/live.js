@@ -1,9 +1,12 @@
 "use strict";
 // What the page knows of its own freshness: ages, the readiness word, lost connections, sessions.
 (() => {
-  const poll = document.getElementById("poll");
+  const byId = (id) => document.getElementById(id);
+  const all = (selector) => document.querySelectorAll(selector);
+  const on = (kind, act) => document.body.addEventListener(kind, act);
+  const poll = byId("poll");
   const root = document.documentElement;
-  const banner = document.getElementById("banner");
+  const banner = byId("banner");
   const part = (name) => banner.querySelector(`[data-${name}]`);
   const header = (xhr, name) => xhr.getResponseHeader(name) || "";
   const LOST_AFTER = 3500; // ms without an answer; polls end after 3 s, so nothing waits longer than 5 s
@@ -24,15 +27,16 @@
   let top = topAlarm();
   let movedAt = -Infinity; // when another alarm last took the place of the first
   const said = new Map();
+  const WORDS = { READY: ["good", "ok"], DEGRADED: ["warn", "half"], NOT_READY: ["bad", "no"], NOT_KNOWN: ["odd", "ask"] };
 
   root.classList.add("js");
 
   function count() {
-    return Number(document.getElementById("alarms")?.dataset.count || 0);
+    return Number(byId("alarms")?.dataset.count || 0);
   }
 
   function topAlarm() {
-    return document.getElementById("alarms")?.dataset.top;
+    return byId("alarms")?.dataset.top;
   }
 
   function utc(ms) {
@@ -55,7 +59,7 @@
   }
 
   function countAges(now) {
-    for (const time of document.querySelectorAll("time[data-age], .fig time")) {
+    for (const time of all("time[data-age], .fig time")) {
       // Without a time of its own a figure is as old as the newest look at the EMS.
       const at = time.hasAttribute("datetime") ? Date.parse(time.dateTime) : seenAt;
       if (!at) continue;
@@ -63,7 +67,7 @@
       write(time, ago(age));
       time.closest(".fig")?.classList.toggle("stale", age > staleAfter);
     }
-    for (const due of document.querySelectorAll("[data-due]")) {
+    for (const due of all("[data-due]")) {
       const left = (Date.parse(due.dataset.due) - now) / 1000;
       write(due, left > 0.1 ? `in ${left.toFixed(1)} s` : "now");
     }
@@ -83,13 +87,24 @@
     return ["", "", "", false];
   }
 
+  function showWord(word, note) {
+    const shown = byId("ready-word");
+    const [tone, icon] = WORDS[word] || WORDS.NOT_KNOWN;
+    if (shown.dataset.word !== word) {
+      shown.dataset.word = word;
+      shown.className = `st ${tone}`;
+      shown.firstElementChild.className = `i-${icon}`;
+      write(shown.lastElementChild, word.replace("_", " "));
+    }
+    write(byId("ready-note"), note);
+  }
+
   function showState(now) {
     const [tone, headline, text, lost] = state(now);
     root.classList.toggle("lost", lost);
     if (lost) {
       // What was measured then says nothing about now.
-      document.getElementById("ready-word").dataset.word = "NOT_KNOWN";
-      write(document.getElementById("ready-note"), "");
+      showWord("NOT_KNOWN", "");
     }
     banner.hidden = !headline;
     banner.className = `banner ${tone}`;
@@ -113,7 +128,7 @@
 
   function announce(text, urgent) {
     const open = document.querySelector("dialog[open] [data-dialog-announce]");
-    const region = open || document.getElementById(urgent ? "alert" : "announce");
+    const region = open || byId(urgent ? "alert" : "announce");
     region.textContent = text;
   }
 
@@ -123,15 +138,15 @@
     if (now !== alarms || topAlarm() !== top) movedAt = performance.now();
     alarms = now;
     top = topAlarm();
-    for (const element of document.querySelectorAll("[data-say]")) {
+    for (const element of all("[data-say]")) {
       const key = element.closest("[id]").id;
       const text = element.textContent.trim();
       if (said.has(key) && said.get(key) !== text) announce(text, false);
       said.set(key, text);
     }
-    const rows = document.querySelectorAll("#rows tr[data-exchange-id]");
-    const bad = document.querySelectorAll("#rows tr.attn").length;
-    const tally = document.getElementById("tally");
+    const rows = all("#rows tr[data-exchange-id]");
+    const bad = all("#rows tr.attn").length;
+    const tally = byId("tally");
     tally?.classList.toggle("badc", bad > 0);
     if (rows.length) write(tally, `${rows.length}${bad ? ` · ${bad} need${bad === 1 ? "s" : ""} attention` : ""}`);
   }
@@ -140,9 +155,7 @@
     skew = Number(header(xhr, "X-Now")) - Date.now();
     seenAt = Number(header(xhr, "X-Seen-At")) || seenAt;
     sessionEnds = Number(header(xhr, "X-Session-Ends"));
-    const word = document.getElementById("ready-word");
-    word.dataset.word = header(xhr, "X-Ready");
-    write(document.getElementById("ready-note"), decodeURIComponent(header(xhr, "X-Ready-Note")));
+    showWord(header(xhr, "X-Ready"), decodeURIComponent(header(xhr, "X-Ready-Note")));
     document.querySelector("[data-session]").hidden = !sessionEnds;
     write(document.querySelector("[data-session-ends]"), utc(sessionEnds));
   }
@@ -160,13 +173,13 @@
   }
 
   // A good answer carries the server's time; a proxy's page or an error must not be swapped in.
-  document.body.addEventListener("htmx:beforeSwap", (event) => {
+  on("htmx:beforeSwap", (event) => {
     if (!isPoll(event)) return;
     const { xhr } = event.detail;
     event.detail.shouldSwap = xhr.status === 200 && Boolean(header(xhr, "X-Now"));
   });
 
-  document.body.addEventListener("htmx:afterRequest", (event) => {
+  on("htmx:afterRequest", (event) => {
     if (!isPoll(event)) return;
     const { xhr } = event.detail;
     if ([200, 204].includes(xhr.status) && header(xhr, "X-Now")) {
@@ -186,13 +199,13 @@
   // Small buttons, such as Acknowledge. A press has its own words, in its dialog.
   const small = (event) => !isPoll(event) && !event.detail.elt.closest("dialog, [data-press]");
   for (const kind of ["htmx:responseError", "htmx:sendError", "htmx:timeout"])
-    document.body.addEventListener(kind, (event) => {
+    on(kind, (event) => {
       if (!small(event)) return;
       const status = event.detail.xhr?.status;
       failure = status ? `The console refused it (${status}). Load the page again.` : "The console did not answer. Try again.";
       tick();
     });
-  document.body.addEventListener("htmx:afterRequest", (event) => {
+  on("htmx:afterRequest", (event) => {
     if (small(event) && event.detail.successful) failure = "";
   });
 
@@ -213,7 +226,7 @@
     strip.querySelector("input[name=show]").disabled = !strip.open;
     if (strip.open) refresh();
   });
-  const drops = () => document.querySelectorAll("details.drop[open]");
+  const drops = () => all("details.drop[open]");
   document.addEventListener("click", (event) => {
     for (const drop of drops()) if (!drop.contains(event.target)) drop.open = false;
   });

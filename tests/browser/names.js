@@ -8,7 +8,7 @@
   }
   for (const each of document.querySelectorAll("a, button, summary"))
     if (!each.textContent.trim() && !each.ariaLabel) wrong.push(`no name: ${each.outerHTML.slice(0, 90)}`);
-  for (const each of document.querySelectorAll("input:not([type=hidden]), select, textarea"))
+  for (const each of document.querySelectorAll("input:not([type=hidden], [hidden]), select, textarea"))
     if (!each.labels.length && !each.ariaLabel) wrong.push(`no label: ${each.outerHTML.slice(0, 90)}`);
   for (const name of ["aria-labelledby", "aria-describedby", "for"])
     for (const each of document.querySelectorAll(`[${name}]`))

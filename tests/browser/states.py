@@ -45,6 +45,12 @@ def everywhere(page: Page, olga: User) -> None:
     page.locator("#dialog [data-hold]").click()
 
 
+def everywhere_asked(page: Page, olga: User) -> None:
+    few(page, olga)
+    page.locator("#cut-all").click()
+    page.wait_for_selector("#dialog [data-hold]")
+
+
 def pressed(page: Page, olga: User) -> None:
     everywhere(page, olga)
     page.wait_for_timeout(800)  # sooner, at the same place, it would be half of a double click
@@ -173,6 +179,7 @@ SCENES: dict[str, Scene] = {
     "stale": stale,
     "question": question,
     "everywhere": everywhere,
+    "everywhere-asked": everywhere_asked,
     "pressed": pressed,
     "no-answer": no_answer,
     "lost": lost,

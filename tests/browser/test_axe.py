@@ -1,7 +1,7 @@
 """axe-core finds nothing to complain of, on any page, in any state, in light and dark."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -45,8 +45,9 @@ def tab(window: BrowserContext) -> Iterator[Page]:
 def violations(tab: Page) -> list[str]:
     """What axe finds, in both schemes, each with the elements it means."""
     found = []
-    for scheme in ("light", "dark"):
-        tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for scheme in schemes:
+        tab.emulate_media(color_scheme=scheme)
         tab.evaluate(SETTLED)
         for each in Axe().run(tab).response["violations"]:
             nodes = [node["html"][:160] for node in each["nodes"]]

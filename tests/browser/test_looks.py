@@ -36,11 +36,15 @@ def test_a_page_is_legible_named_and_fits_every_screen(
     complaints.clear()  # some scenes are of failures, which the browser notes
 
 
-def test_a_console_with_sixty_exchanges_is_light(page: Page, olga: User) -> None:
-    made = scenes.calm(olga, 60)
-    for place, each in enumerate(made):
-        status = (Status.CONFIRMED, Status.REJECTED, Status.RESIDUAL, Status.SENDING)[place % 4]
-        scenes.bring(scenes.press(olga, each).requests.get(), status)
+@pytest.mark.parametrize(("asked", "most"), [(False, 120_000), (True, 140_000)])
+def test_a_console_with_sixty_exchanges_is_light(
+    page: Page, olga: User, asked: bool, most: int
+) -> None:
+    """Of these bytes htmx is 51,238; a request in a row is 250, two thirds of it its number."""
+    statuses = (Status.CONFIRMED, Status.REJECTED, Status.RESIDUAL, Status.SENDING)
+    for place, each in enumerate(scenes.calm(olga, 60)):
+        if asked:
+            scenes.bring(scenes.press(olga, each).requests.get(), statuses[place % 4])
     page.goto("/")
     weights: dict[str, Any] = page.evaluate(
         """() => Object.fromEntries(["navigation", "resource"].flatMap((kind) => performance
@@ -48,7 +52,7 @@ def test_a_console_with_sixty_exchanges_is_light(page: Page, olga: User) -> None
           .filter((entry) => !entry.name.includes("/poll/"))
           .map((entry) => [entry.name, entry.decodedBodySize])))"""
     )
-    assert sum(weights.values()) < 120_000, weights
+    assert sum(weights.values()) < most, weights
     assert {name.split("/")[2] for name in weights} == {page.url.split("/")[2]}
 
 

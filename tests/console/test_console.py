@@ -154,7 +154,7 @@ def test_many_alarms_fold_and_none_is_left_uncounted(officer: Client, olga: User
     page = console(officer)
     assert 'data-count="30"' in page
     assert "and 29 more" in page
-    assert "20 more come up as these are acknowledged" in page
+    assert "25 more come up as these are acknowledged" in page
 
 
 def test_compliance_sees_everything_and_no_button(compliance: Client, olga: User) -> None:

@@ -1,0 +1,311 @@
+"""Clicks and answers that cross each other: nothing is pressed by accident, no answer is lost."""
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from playwright.sync_api import Page, Route, expect
+
+from killswitch.accounts.models import Role, User
+from killswitch.alarms.models import Alarm
+from killswitch.cancels.models import Batch, CancelRequest
+from killswitch.cancels.states import Status
+from killswitch.live.models import next_revision
+from tests.browser import scenes
+from tests.browser.conftest import watch
+from tests.browser.test_freshness import ready
+from tests.browser.test_gesture import open_everywhere, open_question
+
+PHONE = {"width": 390, "height": 844}
+
+
+def middle(page: Page, selector: str) -> tuple[float, float]:
+    box = page.locator(selector).bounding_box()
+    assert box
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+@pytest.mark.parametrize("pause", [60, 200, 400])
+def test_the_second_half_of_a_double_click_on_a_row_presses_nothing(
+    page: Page, olga: User, pause: int
+) -> None:
+    scenes.calm(olga, 12)
+    ready(page)
+    open_question(page, "VENUE01")
+    x, y = middle(page, "#dialog .go")
+    page.keyboard.press("Escape")
+    # The row's button is brought to where the red one of the question will appear.
+    page.evaluate(
+        """([x, y]) => {
+          const link = document.querySelector('[data-exchange-id="VENUE05"] a.cut');
+          link.style.position = "fixed";
+          link.style.left = `${x - 40}px`;
+          link.style.top = `${y - 15}px`;
+        }""",
+        [x, y],
+    )
+    page.wait_for_timeout(800)
+    page.mouse.click(x, y)
+    expect(page.locator("#dialog")).to_be_visible()
+    page.wait_for_timeout(pause)
+    page.mouse.click(x, y)
+    page.wait_for_timeout(400)
+    assert Batch.objects.count() == 0
+    expect(page.locator("#dialog-title")).to_contain_text("VENUE05")
+    page.wait_for_timeout(400)
+    page.mouse.click(x, y)
+    expect(page.locator("#dialog .batch")).to_be_visible()
+    assert Batch.objects.count() == 1
+
+
+@pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 900}])
+def test_a_double_tap_on_the_button_for_everywhere_sends_nothing(
+    page: Page, olga: User, size: Any
+) -> None:
+    page.set_viewport_size(size)
+    scenes.calm(olga, 3)
+    open_everywhere(page)
+    x, y = middle(page, "#dialog [data-hold]")
+    for _ in range(3):
+        page.mouse.click(x, y)
+        page.wait_for_timeout(150)
+    page.wait_for_timeout(500)
+    assert Batch.objects.count() == 0
+    expect(page.locator("#dialog [data-second]")).to_be_visible()
+
+
+def test_a_lost_press_is_told_after_the_question_that_was_opened_meanwhile(
+    page: Page, olga: User, complaints: list[str]
+) -> None:
+    scenes.exchange("KRAKEN", orders=14)
+    scenes.exchange("GEMINI", orders=2)
+    ready(page)
+    routes: list[Route] = []
+    open_question(page, "KRAKEN")
+    page.route(
+        "**/cancel-all/",
+        lambda r: routes.append(r) if r.request.method == "POST" else r.continue_(),
+    )
+    page.locator("#dialog .go").click()
+    expect(page.locator("#dialog form")).to_have_attribute("aria-busy", "true")
+    page.keyboard.press("Escape")
+    open_question(page, "GEMINI")
+    routes[0].abort()
+    page.wait_for_timeout(300)
+    expect(page.locator("#dialog-title")).to_contain_text("GEMINI")
+    page.unroute("**/cancel-all/")
+    page.locator("#dialog .go").click()
+    expect(page.locator("#dialog .batch")).to_contain_text("GEMINI")
+    page.keyboard.press("Escape")
+    expect(page.locator("#dialog [data-no-answer]")).to_be_visible()
+    expect(page.locator("#dialog-title")).to_contain_text("KRAKEN")
+    page.locator("#dialog [data-again]").click()
+    expect(page.locator("#dialog .batch")).to_contain_text("KRAKEN")
+    assert sorted(CancelRequest.objects.values_list("exchange_id", flat=True)) == [
+        "GEMINI",
+        "KRAKEN",
+    ]
+    complaints.clear()
+
+
+def test_a_late_answer_does_not_take_another_question_away(page: Page, olga: User) -> None:
+    scenes.exchange("KRAKEN", orders=14)
+    scenes.exchange("GEMINI", orders=2)
+    ready(page)
+    routes: list[Route] = []
+    open_question(page, "KRAKEN")
+    page.route(
+        "**/cancel-all/",
+        lambda r: routes.append(r) if r.request.method == "POST" else r.continue_(),
+    )
+    page.locator("#dialog .go").click()
+    expect(page.locator("#dialog form")).to_have_attribute("aria-busy", "true")
+    page.keyboard.press("Escape")
+    open_question(page, "GEMINI")
+    routes[0].continue_()
+    expect(page.locator('[data-exchange-id="KRAKEN"] [data-status]')).to_be_visible()
+    expect(page.locator("#dialog-title")).to_contain_text("GEMINI")
+    page.keyboard.press("Escape")
+    expect(page.locator("#dialog")).to_be_hidden()
+
+
+def test_an_alarm_that_takes_anothers_place_is_not_acknowledged_by_a_click_meant_for_that(
+    page: Page, olga: User
+) -> None:
+    first, second = scenes.calm(olga, 2)
+    scenes.bring(scenes.press(olga, first).requests.get(), Status.REJECTED)
+    ready(page)
+    # The click lands the moment the newer alarm has come up.
+    page.evaluate(
+        """() => new MutationObserver((_, self) => {
+          self.disconnect();
+          setTimeout(() => document.querySelector("#alarms button").click(), 30);
+        }).observe(document.getElementById("alarms"), { attributes: true })"""
+    )
+    box = page.locator("#everywhere").bounding_box()
+    page.locator("#alarms button").first.focus()
+    scenes.bring(scenes.press(olga, second).requests.get(), Status.REJECTED)
+    expect(page.locator("#alarms strong").first).to_contain_text("VENUE02")
+    page.wait_for_timeout(300)
+    assert Alarm.objects.unacknowledged().count() == 2
+    assert page.locator("#everywhere").bounding_box() == box, "alarms move nothing"
+    # The focus stays beside the alarms, on nothing that a key would press.
+    assert page.evaluate("document.activeElement.id") == "alarms"
+
+
+def test_enter_in_a_field_presses_nothing_even_without_scripts(
+    browser: Any, live_server: Any, olga: User
+) -> None:
+    from tests.browser.conftest import sign_in
+
+    scenes.calm(olga, 2)
+    context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
+    sign_in(context, olga, live_server.url)
+    page = context.new_page()
+    page.goto("/cancel-all/")
+    page.locator("#press-words").fill("just typing")
+    page.locator("#press-words").press("Enter")
+    page.wait_for_timeout(500)
+    assert "/cancel-all/" in page.url
+    assert Batch.objects.count() == 0
+    context.close()
+
+
+def test_the_back_button_after_a_press_asks_anew_and_sends_nothing(page: Page, olga: User) -> None:
+    one = scenes.exchange("KRAKEN", orders=14)
+    page.goto("/requests/")
+    page.goto(f"/exchanges/{one.pk}/cancel-all/")
+    page.get_by_role("button", name="Cancel all on KRAKEN").click()
+    page.wait_for_url("**/batches/*/")
+    page.go_back()
+    expect(page.get_by_role("button", name="Cancel all on KRAKEN")).to_be_visible()
+    page.go_forward()
+    page.wait_for_url("**/batches/*/")
+    page.reload()
+    assert Batch.objects.count() == 1
+
+
+def test_a_page_that_wakes_up_says_how_old_it_is_until_it_has_asked(page: Page, olga: User) -> None:
+    scenes.calm(olga, 2)
+    ready(page)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/poll/*", hold)
+    page.evaluate("Date.now = ((now) => () => now() + 600000)(Date.now)")
+    expect(page.locator("#banner")).to_contain_text("This page was asleep since", timeout=3000)
+    assert not page.title().startswith("(!)"), "a page that slept has lost nothing yet"
+    page.unroute("**/poll/*")
+    expect(page.locator("#banner")).to_be_hidden(timeout=8000)
+
+
+@pytest.mark.parametrize("how", ["tab", "history"])
+def test_a_page_that_comes_back_into_sight_asks_at_once(page: Page, olga: User, how: str) -> None:
+    scenes.calm(olga, 2)
+    ready(page)
+    script = {
+        "tab": "document.dispatchEvent(new Event('visibilitychange'))",
+        "history": "window.dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))",
+    }[how]
+    page.evaluate("window.asked = 0")
+    page.evaluate("document.body.addEventListener('refresh', () => asked++)")
+    page.evaluate(script)
+    assert page.evaluate("asked") == 1
+
+
+def test_somebody_else_who_signs_in_elsewhere_sees_nothing_of_a_session_that_ended_here(
+    page: Page, olga: User, complaints: list[str]
+) -> None:
+    """The back button after signing out leads to the sign-in page or to a page without figures."""
+    scenes.exchange("KRAKEN", orders=14)
+    ready(page)
+    page.locator(".who summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/accounts/login/**")
+    page.go_back()
+    page.wait_for_timeout(1500)
+    told = page.locator("#banner:visible").count() and page.inner_text("#banner")
+    assert "/accounts/login/" in page.url or "Your session has ended." in str(told)
+    complaints.clear()
+
+
+def test_a_session_that_ends_in_mid_press_leads_back_to_the_filled_question(
+    page: Page, olga: User, complaints: list[str]
+) -> None:
+    scenes.exchange("KRAKEN/JOHN", orders=14)
+    ready(page)
+    open_question(page, "KRAKEN/JOHN")
+    page.select_option("#press-pick", "Drill")
+    page.locator("#press-words").fill("of May")
+    Session.objects.all().delete()
+    page.locator("#dialog .go").click()
+    page.locator("#dialog [data-sign-in]").click()
+    page.get_by_label("Name").fill("olga")
+    page.get_by_label("Password").fill(scenes.PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#press-words")).to_have_value("of May")
+    expect(page.locator("#press-pick")).to_have_value("Drill")
+    assert Batch.objects.count() == 0
+    page.get_by_role("button", name="Cancel all on KRAKEN/JOHN").click()
+    page.wait_for_url("**/batches/*/")
+    assert Batch.objects.get().reason == "Drill: of May"
+    complaints.clear()
+
+
+def test_a_role_that_changes_ends_what_an_open_page_may_do(
+    page: Page, olga: User, complaints: list[str]
+) -> None:
+    scenes.exchange("KRAKEN", orders=14)
+    ready(page)
+    open_question(page, "KRAKEN")
+    User.objects.filter(pk=olga.pk).update(role=Role.COMPLIANCE)
+    page.locator("#dialog .go").click()
+    expect(page.locator("#dialog [data-signed-out]")).to_be_visible()
+    expect(page.locator("#banner")).to_contain_text("Your session has ended.", timeout=5000)
+    assert Batch.objects.count() == 0
+    complaints.clear()
+
+
+def test_text_that_is_selected_in_the_dialog_survives_polling(page: Page, olga: User) -> None:
+    scenes.calm(olga, 2)
+    open_everywhere(page)
+    page.locator("#dialog [data-hold]").evaluate("each => each.click()")
+    page.locator("#dialog [data-second]").click()
+    expect(page.locator("#dialog .outcomes li")).to_have_count(2)
+    requests = list(Batch.objects.get().requests.order_by("id"))
+    page.locator("#dialog .outcomes b", has_text="VENUE02").evaluate(
+        "each => getSelection().selectAllChildren(each)"
+    )
+    page.locator("#dialog [data-back]").focus()
+    scenes.bring(requests[0], Status.CONFIRMED)
+    expect(page.locator("#dialog .summary")).to_contain_text("1 of 2 confirmed")
+    assert page.evaluate("getSelection().toString()") == "VENUE02"
+    assert page.evaluate("document.activeElement.textContent") == "Close"
+
+
+def test_a_countdown_to_the_next_attempt_runs(page: Page, olga: User) -> None:
+    one = scenes.exchange("KRAKEN", orders=14)
+    ready(page)
+    scenes.bring(scenes.press(olga, one).requests.get(), Status.SENDING)
+    due = page.locator('[data-exchange-id="KRAKEN"] [data-due]')
+    expect(due).to_have_text(re.compile(r"in \d\.\d s"))
+    before = due.inner_text()
+    expect(due).not_to_have_text(before, timeout=2000)
+
+
+def test_a_new_tab_of_the_same_person_follows_too(
+    page: Page, olga: User, complaints: list[str]
+) -> None:
+    one = scenes.exchange("KRAKEN", orders=14)
+    ready(page)
+    other = page.context.new_page()
+    watch(other, complaints)
+    ready(other)
+    one.open_orders, one.revision = 99, next_revision()
+    one.save()
+    for tab in (page, other):
+        expect(tab.locator('[data-exchange-id="KRAKEN"] .fig b')).to_have_text("99")
+    other.close()

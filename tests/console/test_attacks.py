@@ -1,0 +1,343 @@
+"""What an attacker sends, and what comes of it: nothing that acts, nothing sent, nothing told."""
+
+import re
+from io import BytesIO
+from typing import Any
+
+import pytest
+from django.test import Client
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from killswitch.accounts.models import Role, User
+from killswitch.cancels.forms import MOST_NAMED
+from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
+from killswitch.cancels.states import Status
+from killswitch.console.errors import LARGEST_BODY
+from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
+from killswitch.live.models import next_revision
+from tests.browser import scenes
+from tests.console.asking import EVERYWHERE, HTMX, key_in, path_of, press, question
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+NASTY = """"'><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}{% now 'Y' %}"""
+TURNED = "safe\u202egnp.exe"
+PAGES = ("/", "/requests/", EVERYWHERE, "/poll/?show=console&show=ready&known=0")
+
+
+def everything_nasty(olga: User) -> CancelRequest:
+    """Foreign and typed text in every place that a page shows."""
+    olga.full_name = NASTY[:100]
+    olga.save()
+    one = scenes.exchange("KRAKEN/" + NASTY, name=NASTY, caveat=NASTY + TURNED, orders=3)
+    UncoveredExchange.objects.create(exchange_id=NASTY + TURNED, open_orders=1)
+    Observation.objects.filter(id=1).update(error=NASTY + TURNED, revision=next_revision())
+    request = scenes.press(olga, one, reason=NASTY + TURNED).requests.get()
+    scenes.bring(
+        request,
+        Status.RESIDUAL,
+        conclusion=NASTY,
+        reject_reason=NASTY,
+        message=NASTY + TURNED,
+        rejected_message=NASTY,
+    )
+    Batch.objects.update(gesture=NASTY, address="127.0.0.1")
+    Attempt.objects.update(
+        body=NASTY.encode(), transport_error=NASTY, message=NASTY, reject_reason=NASTY
+    )
+    names = ("symbol", "side", "price", "status", "client_order_id", "exchange_order_id")
+    ResidualOrder.objects.update(**dict.fromkeys(names, NASTY[:40]))
+    return request
+
+
+def test_foreign_words_act_on_no_page(officer: Client, olga: User) -> None:
+    request = everything_nasty(olga)
+    more = (
+        f"/requests/{request.uuid}/",
+        f"/batches/{request.batch.uuid}/",
+        path_of(request.entry),
+        f"{path_of(request.entry)}?reason={NASTY}",
+        f"/poll/?show=request:{request.uuid}&show=batch:{request.batch.uuid}&known=0",
+        f"/poll/?show=dialog:{request.batch.uuid}&show=requests:newest&known=0",
+    )
+    for path in (*PAGES, *more):
+        text = officer.get(path).content.decode()
+        assert "<script>alert" not in text, path
+        assert "<img src=x" not in text, path
+        assert ">49" not in text, path
+        # A field holds what was typed; what is read is shown with its marks.
+        assert "\u202e" not in re.sub(r'value="[^"]*"', "", text), path
+        # No attribute is left early: what was quoted stays inside its quotes.
+        bare = re.sub(r'"[^"]*"|\'[^\']*\'', "", re.sub(r">[^<]*<", "><", text))
+        assert not re.search(r"<[^>]*\son\w+\s*=", bare), path
+
+
+def test_a_press_with_words_that_turn_the_text_around_shows_them(
+    officer: Client, olga: User
+) -> None:
+    one = scenes.exchange("KRAKEN")
+    press(officer, path_of(one), reason=TURNED)
+    assert "safe\\u202egnp.exe" in officer.get("/requests/").content.decode()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "show=request:%00",
+        "show=batch:%00",
+        "show=dialog:{}",
+        "show=log:%00:1",
+        "show=requests:%00",
+        "known=-1&show=console",
+        "known=%D9%A1&show=console",
+        "known=99999999999999999999999999&show=console",
+        "known=1e9&show=console",
+        "known=&show=",
+        "show=" + "a" * 3000,
+    ],
+)
+def test_nonsense_in_a_poll_is_answered_calmly(officer: Client, query: str) -> None:
+    scenes.exchange("KRAKEN")
+    assert officer.get(f"/poll/?{query}", headers=HTMX).status_code in {200, 204}
+
+
+@given(
+    shown=st.lists(st.text(max_size=60), max_size=8),
+    known=st.text(max_size=25),
+)
+@hypothesis_settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_poll_takes_any_text(officer: Client, shown: list[str], known: str) -> None:
+    fields: dict[str, Any] = {"show": shown, "known": known}
+    assert officer.get("/poll/", fields, headers=HTMX).status_code in {200, 204}
+
+
+def test_asking_for_the_same_thing_a_thousand_times_brings_it_once(officer: Client) -> None:
+    scenes.exchange("KRAKEN")
+    text = officer.get("/poll/?known=0" + "&show=console" * 900, headers=HTMX).content.decode()
+    assert text.count("data-exchange-id") == 1
+
+
+def test_a_press_never_reaches_only_the_first_of_those_that_it_names(officer: Client) -> None:
+    one = scenes.exchange("KRAKEN")
+    too_many = f"{EVERYWHERE}?{'&'.join([f'exchange={one.pk}'] * (MOST_NAMED + 1))}"
+    answer = officer.get(too_many)
+    assert answer.status_code == 404
+    assert f"At most {MOST_NAMED} exchanges" in answer.content.decode()
+    assert officer.post(too_many, {"key": "x"}).status_code == 404
+
+
+def test_trying_again_works_for_as_many_as_one_address_names(officer: Client, olga: User) -> None:
+    made = [scenes.exchange(f"E{number}") for number in range(MOST_NAMED + 1)]
+    batch = scenes.press(olga, *made)
+    at = batch.asked_at
+    batch.requests.update(status=Status.REJECTED, first_claimed_at=at, finished_at=at)
+    page = officer.get(f"/batches/{batch.uuid}/").content.decode()
+    found = re.search(r'<form class="again" method="post" action="([^"]+)"', page)
+    assert found
+    answer = officer.post(found[1].replace("&amp;", "&"), {"key": key_in(page)}, headers=HTMX)
+    assert answer.status_code == 202
+    assert Batch.objects.latest("id").requests.count() == MOST_NAMED
+
+
+def test_a_key_opens_nothing_but_what_it_was_made_for(officer: Client, olga: User) -> None:
+    one, two = scenes.exchange("KRAKEN"), scenes.exchange("GEMINI")
+    key = key_in(question(officer, path_of(one)))
+    some = f"{EVERYWHERE}?exchange={one.pk}&exchange={two.pk}"
+    for path in (path_of(two), EVERYWHERE, some):
+        assert officer.post(path, {"key": key}, headers=HTMX).status_code == 409
+    bob = Client()
+    bob.force_login(scenes.person(Role.RISK_OFFICER, username="bob", full_name="Bob"))
+    assert bob.post(path_of(one), {"key": key}, headers=HTMX).status_code == 409
+    assert Batch.objects.count() == 0
+    assert officer.post(path_of(one), {"key": key}, headers=HTMX).status_code == 202
+    assert officer.post(path_of(two), {"key": key}, headers=HTMX).status_code == 409
+    assert Batch.objects.count() == 1
+
+
+def test_fields_of_the_form_cannot_change_the_target(officer: Client) -> None:
+    one, two = scenes.exchange("KRAKEN"), scenes.exchange("GEMINI")
+    press(officer, path_of(one), exchange=[one.pk, two.pk], everywhere="1", by="1", pk=two.pk)
+    assert [each.exchange_id for each in CancelRequest.objects.all()] == ["KRAKEN"]
+
+
+@pytest.mark.parametrize(
+    "named", ["", "0", "-1", "1.0", "1e3", "٣", "1 OR 1=1", "9" * 9, "9" * 30, "%00", "None"]
+)
+def test_an_odd_number_never_means_everywhere(officer: Client, named: str) -> None:
+    scenes.exchange("KRAKEN")
+    path = f"{EVERYWHERE}?exchange={named}"
+    assert officer.get(path).status_code == 404
+    assert officer.post(path, {"key": "x"}).status_code == 404
+    assert Batch.objects.count() == 0
+
+
+@pytest.mark.parametrize("key", ["", "\x00", "a:b:c", "é" * 9000, "x" * 100_000])
+def test_no_key_of_any_shape_breaks_the_page(officer: Client, key: str) -> None:
+    one = scenes.exchange("KRAKEN")
+    answer = officer.post(path_of(one), {"key": key, "gesture": "\x00" * 999}, headers=HTMX)
+    assert answer.status_code == 400
+    assert key_in(answer.content.decode())
+    assert Batch.objects.count() == 0
+
+
+def test_a_press_carries_any_gesture_and_user_agent(officer: Client) -> None:
+    one = scenes.exchange("KRAKEN")
+    key = key_in(question(officer, path_of(one)))
+    officer.post(
+        path_of(one),
+        {"key": key, "gesture": "\x00\x1b[31m\u202e" * 400},
+        headers=HTMX | {"User-Agent": "\x1b[31m" + "x" * 9000},
+    )
+    batch = Batch.objects.get()
+    assert len(batch.gesture) <= 100
+    assert "\x1b" not in batch.user_agent
+
+
+def test_a_body_that_no_form_here_sends_is_not_even_read(olga: User) -> None:
+    """Also without signing in: Django would keep a file of any size on disk."""
+    stranger = Client(headers={"Cookie": f"csrftoken={'a' * 32}"})
+    for path in ("/accounts/login/", EVERYWHERE, "/nowhere/"):
+        file = BytesIO(b"a" * (LARGEST_BODY + 1))
+        answer = stranger.post(path, {"csrfmiddlewaretoken": "a" * 32, "file": file})
+        assert answer.status_code == 413
+        assert "nothing was done" in answer.content.decode()
+
+
+def test_a_length_that_is_none_is_no_error(officer: Client) -> None:
+    assert officer.get("/", CONTENT_LENGTH="many").status_code == 200
+
+
+def test_without_the_token_of_the_page_nothing_is_asked(olga: User) -> None:
+    one = scenes.exchange("KRAKEN")
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(olga)
+    key = key_in(question(strict, path_of(one)))
+    for headers in ({}, HTMX, {"Origin": "https://evil.example"}, {"Referer": "https://evil/"}):
+        answer = strict.post(path_of(one), {"key": key}, headers=headers)
+        assert answer.status_code == 403
+        assert "nothing was sent. Press again" in answer.content.decode()
+    assert strict.post("/alarms/1/acknowledge/").status_code == 403
+    assert strict.post("/accounts/logout/").status_code == 403
+    assert Batch.objects.count() == 0
+
+
+@pytest.mark.parametrize("method", ["put", "delete", "patch", "options", "trace"])
+@pytest.mark.parametrize("path", ["/", "/poll/", EVERYWHERE, "/requests/", "/healthz", "/readyz"])
+def test_a_method_that_is_not_used_does_nothing(officer: Client, method: str, path: str) -> None:
+    scenes.exchange("KRAKEN")
+    assert getattr(officer, method)(path).status_code == 405
+    assert Batch.objects.count() == 0
+
+
+def test_a_method_in_disguise_is_the_method_that_it_came_with(officer: Client) -> None:
+    one = scenes.exchange("KRAKEN")
+    key = key_in(question(officer, path_of(one)))
+    disguised = {"X-HTTP-Method-Override": "POST"} | HTMX
+    answer = officer.get(path_of(one), {"key": key, "_method": "POST"}, headers=disguised)
+    assert answer.status_code == 200
+    assert Batch.objects.count() == 0
+
+
+def test_every_page_forbids_frames_scripts_of_others_and_guessing(
+    officer: Client, olga: User
+) -> None:
+    one = scenes.exchange("KRAKEN")
+    paths = ("/", "/poll/", "/requests/", path_of(one), EVERYWHERE, "/nowhere/", "/readyz")
+    for path in (*paths, "/accounts/password/change/", "/accounts/logout/"):
+        headers = officer.get(path).headers
+        policy = headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in policy, path
+        assert "default-src 'none'" in policy, path
+        assert "unsafe" not in policy, path
+        assert headers["X-Frame-Options"] == "DENY", path
+        assert headers["X-Content-Type-Options"] == "nosniff", path
+        assert headers["Referrer-Policy"] == "same-origin", path
+
+
+def test_no_page_with_figures_or_keys_is_kept_by_a_cache(officer: Client, olga: User) -> None:
+    request = scenes.press(olga, scenes.exchange("KRAKEN")).requests.get()
+    paths = ("/", "/poll/", "/requests/", path_of(request.entry), EVERYWHERE, "/nowhere/")
+    for path in (*paths, f"/requests/{request.uuid}/", f"/batches/{request.batch.uuid}/"):
+        assert "no-store" in officer.get(path).headers["Cache-Control"], path
+    again = officer.post(path_of(request.entry), {"key": "forged"})
+    assert "no-store" in again.headers["Cache-Control"]
+
+
+def test_what_is_not_there_is_said_in_our_words(officer: Client) -> None:
+    nobody = "00000000-0000-4000-8000-000000000000"
+    for path in (f"/requests/{nobody}/", f"/batches/{nobody}/"):
+        answer = officer.get(path)
+        assert answer.status_code == 404
+        assert "Nothing was ever asked under that number" in answer.content.decode()
+        assert "matches the given query" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("path", ["/", "/requests/", EVERYWHERE, "/audit/", "/admin/", "/poll/"])
+def test_whoever_has_not_signed_in_learns_nothing(olga: User, path: str) -> None:
+    """The same answer whether or not there is something: a way to sign-in."""
+    request = scenes.press(olga, scenes.exchange("SECRET-VENUE")).requests.get()
+    stranger = Client()
+    guesses = (path, path_of(request.entry), f"{path_of(request.entry)}9", "/exchanges/999/")
+    for guess in (*guesses, f"/requests/{request.uuid}/", f"/requests/{olga.pk}/"):
+        answer = stranger.get(guess)
+        assert answer.status_code in {302, 404}
+        assert "SECRET-VENUE" not in answer.content.decode()
+    existing = stranger.get(path_of(request.entry))
+    missing = stranger.get("/exchanges/999999/cancel-all/")
+    assert existing.status_code == missing.status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_what_machines_read_names_no_exchange_person_or_secret(
+    olga: User, settings: Any, path: str
+) -> None:
+    settings.EMS_API_KEY = "secret-key-of-the-ems"
+    scenes.console(olga)
+    Observation.objects.filter(id=1).update(error="HTTP 401")
+    text = Client().get(path).content.decode()
+    known = [each.exchange_id for each in Exchange.objects.all()]
+    for word in (*known, "olga", "Olga", settings.EMS_API_KEY, settings.SECRET_KEY):
+        assert not re.search(rf"\b{re.escape(word)}\b", text), word
+
+
+def test_signing_in_gives_a_session_that_nobody_knew_before(olga: User) -> None:
+    victim = Client()
+    victim.cookies["sessionid"] = "a" * 32
+    victim.get("/accounts/login/")
+    fields = {"login": "olga", "password": scenes.PASSWORD}
+    assert victim.post("/accounts/login/", fields).status_code == 302
+    session = victim.cookies["sessionid"]
+    assert session.value != "a" * 32
+    assert session["httponly"]
+    assert session["samesite"] == "Lax"
+    attacker = Client()
+    attacker.cookies["sessionid"] = "a" * 32
+    assert attacker.get("/").status_code == 302
+
+
+@pytest.mark.parametrize(
+    "url", ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"]
+)
+def test_signing_in_leads_nowhere_else(olga: User, url: str) -> None:
+    fields = {"login": "olga", "password": scenes.PASSWORD, "next": url}
+    answer = Client().post("/accounts/login/", fields)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/")
+
+
+def test_a_poll_names_no_page_of_others_as_the_way_back() -> None:
+    for shown in ("https://evil.example/x", "//evil.example/x", "javascript:alert(1)"):
+        answer = Client().get("/poll/", headers=HTMX | {"HX-Current-URL": shown})
+        assert answer.status_code == 401
+        assert "evil" not in answer.headers["X-Sign-In"]
+        assert "javascript" not in answer.headers["X-Sign-In"]
+
+
+def test_headers_of_an_answer_hold_no_line_of_somebody_else(officer: Client) -> None:
+    answer = officer.get("/requests/?before=1%0d%0aSet-Cookie:x=y")
+    assert "x" not in answer.cookies
+    answer = officer.get("/poll/?known=0%0d%0aX-Ready:READY", headers=HTMX)
+    assert "\n" not in str(answer.headers)
