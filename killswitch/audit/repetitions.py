@@ -24,8 +24,9 @@ def count(kind: Kind, subject: str) -> int | None:
             kind=kind, subject=_bounded(subject), defaults={"since": now, "count": 1}
         )
         if not is_new:
-            # A clock that went back must not keep a window open for longer than its hour.
-            if not row.since <= now < row.since + WINDOW:
+            # Either way: `now` may be older than what another process, perhaps on another clock,
+            # wrote while this one waited for the row; and a clock set back must not keep it open.
+            if abs(now - row.since) >= WINDOW:
                 row.since, row.count = now, 0
             row.count += 1
             row.save()

@@ -37,6 +37,14 @@ def test_after_an_hour_or_a_clock_that_went_back_it_begins_anew(shift: timedelta
 
 
 @pytest.mark.django_db
+def test_a_clock_that_is_a_little_behind_goes_on_counting() -> None:
+    assert count(Kind.DENIED, "a") == 1
+    Repetition.objects.update(since=timezone.now() + timedelta(seconds=2))
+    assert count(Kind.DENIED, "a") is None
+    assert Repetition.objects.get().count == 2
+
+
+@pytest.mark.django_db
 def test_a_subject_of_any_length_is_counted() -> None:
     assert count(Kind.DENIED, "x" * 5000) == 1
     assert count(Kind.DENIED, "x" * 5000) is None
