@@ -44,9 +44,10 @@ check: development ## format, lint, types, imports, templates, migrations, diagr
 diagram: development ## write the diagram of the statuses into docs/
 	$(BIN)/python tools/state_diagram.py
 
-screenshots: development ## take the pictures of the documentation
+screenshots: development ## take the documentation's pictures, and every page in every state into var/pictures
 	$(PYTHON) tools/chromium.py
 	KILLSWITCH_PICTURES=docs/screenshots $(PYTEST) tests/browser/test_pictures.py
+	KILLSWITCH_PICTURES=var/pictures $(PYTEST) tests/browser/test_looks.py tests/browser/test_audit.py
 
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host pyproject.toml

@@ -1,7 +1,10 @@
 """How a status looks: a mark of its own shape, a tone, and its words."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Self
+
+from django.conf import settings
 
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import LABELS, Status
@@ -59,6 +62,13 @@ def doing(request: CancelRequest) -> str:
             )
         case _:
             return ""
+
+
+def ends_at(request: CancelRequest) -> datetime | None:
+    """Until when it is asked and read; what is found then is its outcome."""
+    if request.first_claimed_at is None:
+        return None
+    return request.first_claimed_at + timedelta(seconds=settings.CANCEL_DEADLINE)
 
 
 def progress(request: CancelRequest) -> str:

@@ -15,6 +15,13 @@ from killswitch.readiness.views import READINESS
 from tests.browser import scenes
 
 
+@pytest.fixture(autouse=True)
+def everybody_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A click would work, until a scene says otherwise."""
+    scenes.readiness[0] = scenes.READY
+    monkeypatch.setattr(READINESS, "get", lambda: scenes.readiness[0])
+
+
 @pytest.fixture
 def olga(transactional_db: None) -> User:
     """A risk officer. The flush after a test empties the rows that migrations made."""

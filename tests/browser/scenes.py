@@ -17,6 +17,7 @@ from killswitch.cancels.states import FINAL, Status
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.live.models import next_revision
+from killswitch.readiness.checks import Check, Readiness, judge
 
 PASSWORD = "correct horse battery"
 NAMES = {
@@ -46,6 +47,24 @@ FEW = (
     ("BITFINEX", "Bitfinex", 31, None),
     ("DYDX", "dYdX", None, Status.REQUESTED),
 )
+# Beside the server of these tests no other process is at work; pages say this of readiness.
+MEASURED = (("Database", 2.0), ("EMS", 84.0), ("Workers", None), ("Queue", 11.0), ("Log", None))
+READY = judge(
+    tuple(
+        Check(name=label.lower(), label=label, ok=True, detail="works", milliseconds=milliseconds)
+        for label, milliseconds in MEASURED
+    )
+)
+NOT_READY = judge(
+    (
+        *READY.checks[:2],
+        Check(
+            name="workers", label="Workers", ok=False, needed=True, detail="last beat: 2 min ago"
+        ),
+        Check(name="watchdog", label="Watchdog", ok=False, needed=True, detail="last beat: never"),
+    )
+)
+readiness: list[Readiness] = [READY]
 CAVEAT = "Conditional orders held at the venue, and orders placed outside the EMS."
 
 

@@ -33,6 +33,18 @@ def stale(page: Page, olga: User) -> None:
     page.goto("/")
 
 
+def not_ready(page: Page, olga: User) -> None:
+    scenes.readiness[0] = scenes.NOT_READY
+    few(page, olga)
+    page.wait_for_selector("#banner:visible")
+
+
+def not_ready_asked(page: Page, olga: User) -> None:
+    scenes.readiness[0] = scenes.NOT_READY
+    question(page, olga)
+    page.wait_for_selector("[data-dialog-banner]:visible")
+
+
 def question(page: Page, olga: User) -> None:
     few(page, olga)
     page.locator('[data-exchange-id="BITSTAMP/2574"] a.cut').click()
@@ -177,6 +189,8 @@ SCENES: dict[str, Scene] = {
     "sixty": sixty,
     "calm": calm,
     "stale": stale,
+    "not-ready": not_ready,
+    "not-ready-asked": not_ready_asked,
     "question": question,
     "everywhere": everywhere,
     "everywhere-asked": everywhere_asked,

@@ -79,6 +79,34 @@ def test_rows_stay_where_they_are_while_they_change(page: Page, olga: User) -> N
     expect(page.locator("#rows tr:visible")).to_have_count(1)
 
 
+def test_not_being_ready_is_said_on_the_page_and_in_the_question(page: Page, olga: User) -> None:
+    scenes.calm(olga)
+    ready(page)
+    expect(page.locator("#banner")).to_be_hidden()
+    open_question(page, "VENUE01")
+    scenes.readiness[0] = scenes.NOT_READY
+    told = page.locator("[data-dialog-banner]")
+    expect(told).to_contain_text("Not ready. A click would not work now: workers", timeout=5000)
+    expect(told).to_contain_text("A press is recorded all the same")
+    expect(page.locator("#banner")).to_contain_text("How to cancel by hand")
+    scenes.readiness[0] = scenes.READY
+    expect(told).to_be_hidden(timeout=5000)
+    expect(page.locator("#banner")).to_be_hidden()
+
+
+def test_a_request_that_nobody_took_up_says_since_when_and_one_under_way_how_long(
+    page: Page, olga: User
+) -> None:
+    one, other = scenes.calm(olga, 2)
+    scenes.press(olga, one)
+    scenes.bring(scenes.press(olga, other).requests.get(), Status.SENDING)
+    ready(page)
+    first = page.locator('[data-exchange-id="VENUE01"] td small')
+    expect(first).to_contain_text(re.compile(r"asked 1\d s ago · Olga"))
+    second = page.locator('[data-exchange-id="VENUE02"] td small')
+    expect(second).to_contain_text(re.compile(r"attempt 2, next in \d\.\d s \d\d s left · Olga"))
+
+
 def test_an_exchange_comes_and_goes(page: Page, olga: User) -> None:
     one, *_ = scenes.calm(olga, 2)
     ready(page)

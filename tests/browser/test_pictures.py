@@ -8,8 +8,6 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from killswitch.accounts.models import User
-from killswitch.readiness.checks import Check, judge
-from killswitch.readiness.views import READINESS
 from tests.browser import states
 from tests.browser.png import with_palette
 
@@ -21,13 +19,6 @@ SHOTS: dict[str, tuple[str, tuple[int, int], Literal["light", "dark"]]] = {
     "phone-dark": ("few", PHONE, "dark"),
     "request": ("request", WIDE, "light"),
 }
-MEASURED = {"Database": 2.0, "EMS": 84.0, "Workers": 11.0}  # milliseconds
-READY = judge(
-    tuple(
-        Check(name=label.lower(), label=label, ok=True, detail="", milliseconds=milliseconds)
-        for label, milliseconds in MEASURED.items()
-    )
-)
 
 
 @pytest.fixture
@@ -39,10 +30,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _demo(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a person meets it first, with every process at work."""
+def _demo(settings: Any) -> None:
+    """As a person meets it first."""
     settings.DEMO = True
-    monkeypatch.setattr(READINESS, "get", lambda: READY)
 
 
 @pytest.mark.parametrize("name", SHOTS)

@@ -16,8 +16,14 @@ from tests.browser import scenes
 from tests.browser.conftest import watch
 from tests.browser.test_freshness import ready
 from tests.browser.test_gesture import open_everywhere, open_question
+from tests.conftest import wait_for
 
 PHONE = {"width": 390, "height": 844}
+# Every press that a page keeps in mind was an hour ago.
+AN_HOUR_AGO = """() => {
+  for (const [name, text] of Object.entries(localStorage))
+    localStorage[name] = JSON.stringify({ ...JSON.parse(text), at: Date.now() - 3600000 });
+}"""
 
 
 def middle(page: Page, selector: str) -> tuple[float, float]:
@@ -128,6 +134,56 @@ def test_a_late_answer_does_not_take_another_question_away(page: Page, olga: Use
     expect(page.locator("#dialog-title")).to_contain_text("GEMINI")
     page.keyboard.press("Escape")
     expect(page.locator("#dialog")).to_be_hidden()
+
+
+def test_a_press_whose_page_was_closed_is_asked_about_on_the_next_one(
+    page: Page, olga: User
+) -> None:
+    scenes.exchange("KRAKEN", orders=14)
+    ready(page)
+    lost = page.context.new_page()
+    lost.goto("/")
+    open_question(lost, "KRAKEN")
+    lost.locator("#press-words").fill("typed before")
+    lost.route("**/cancel-all/", lambda route: route.abort())
+    lost.locator("#dialog .go").click()
+    expect(lost.locator("#dialog [data-no-answer]")).to_be_visible()
+    lost.close()
+
+    page.evaluate(AN_HOUR_AGO)
+    page.goto("/")
+    block = page.locator("#dialog [data-no-answer]")
+    expect(block).to_contain_text(re.compile(r"Your press of [\d:]+ UTC had no answer"))
+    expect(page.locator("#dialog-title")).to_contain_text("on KRAKEN?")
+    expect(page.locator("#press-words")).to_have_value("typed before")
+    assert not Batch.objects.exists(), "nothing is sent by asking"
+    block.locator("button").click()
+    expect(page.locator("#dialog-title")).to_contain_text("Asked at")
+    assert Batch.objects.get().reason == "typed before"
+    page.goto("/")
+    expect(page.locator("[data-session-ends]")).not_to_be_empty()
+    expect(page.locator("#dialog")).to_be_hidden()
+
+
+def test_a_press_whose_page_was_closed_after_it_was_recorded_leads_to_that_one(
+    page: Page, olga: User
+) -> None:
+    scenes.exchange("KRAKEN", orders=14)
+    lost = page.context.new_page()
+    lost.goto("/")
+    open_question(lost, "KRAKEN")
+    # The server takes the press; its answer is lost with the page.
+    lost.route("**/cancel-all/", lambda route: route.fetch() and None)
+    lost.locator("#dialog .go").click()
+    wait_for(Batch.objects.exists, seconds=5)
+    lost.close()
+
+    page.goto("/accounts/logout/")
+    page.evaluate(AN_HOUR_AGO)
+    page.goto("/")
+    page.locator("#dialog [data-no-answer] button").click()
+    expect(page.locator("#dialog-title")).to_contain_text("Already asked at")
+    assert Batch.objects.count() == 1
 
 
 def test_an_alarm_that_takes_anothers_place_is_not_acknowledged_by_a_click_meant_for_that(

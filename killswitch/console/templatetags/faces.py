@@ -10,13 +10,14 @@ from killswitch.accounts.models import Role
 from killswitch.audit.models import Kind
 from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.console import by_hand
-from killswitch.console.looks import Face, count_of, doing, progress
+from killswitch.console.looks import Face, count_of, doing, ends_at, progress
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
 
 register = template.Library()
 register.filter("count", count_of)
 register.filter("doing", doing)
+register.filter("ends_at", ends_at)
 register.filter("progress", progress)
 
 
