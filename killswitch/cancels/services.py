@@ -3,7 +3,7 @@
 import secrets
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -60,7 +60,7 @@ class Asked:
 
     batch: Batch
     repeated: bool
-    ids: Sequence[int] = field(default=())
+    ids: Sequence[int]
 
 
 def request_cancel(
@@ -165,7 +165,10 @@ def _look_again(key: str, failure: DatabaseError) -> Asked:
 
 def _made_before(key: str) -> Asked | None:
     batch = Batch.objects.filter(key=key).first()
-    return Asked(batch=batch, repeated=True) if batch else None
+    if batch is None:
+        return None
+    ids = list(batch.requests.order_by("id").values_list("id", flat=True))
+    return Asked(batch=batch, repeated=True, ids=ids)
 
 
 def _record(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor) -> Asked:

@@ -1,0 +1,42 @@
+"""The kill from the command line, when the database fails at the worst moment."""
+
+import json
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import OperationalError, connections
+
+from killswitch.cancels.models import CancelRequest
+from killswitch.exchanges.models import Exchange
+from killswitch.simulator.server import Simulator
+
+pytestmark = [
+    pytest.mark.both_databases,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("executor"),
+]
+
+
+def test_a_request_whose_commits_answer_was_lost_is_followed_to_its_end(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 0 without a line would be read as "all confirmed" by whoever gave the command."""
+    Exchange.objects.create(exchange_id="KRAKEN")
+    refusal = {"fault": "reject", "reason": "INVALID_TYPE"}
+    simulator.script("KRAKEN", cancel=[refusal], orders=2)
+    database = type(connections["default"])
+    commit = database.commit
+
+    def commit_and_lose_the_answer(self: Any) -> None:
+        commit(self)
+        monkeypatch.setattr(database, "commit", commit)
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(database, "commit", commit_and_lose_the_answer)
+    with pytest.raises(SystemExit) as ended:
+        call_command("cancel_all", "KRAKEN")
+    request = CancelRequest.objects.get()
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (line["request_id"], line["status"]) == (str(request.uuid), "REJECTED")
+    assert ended.value.code == 1
