@@ -174,6 +174,7 @@ def _made_before(key: str) -> Asked | None:
 def _record(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor) -> Asked:
     """One transaction: the press, a request for each exchange, their events."""
     with transaction.atomic():
+        _check_references_at_once()
         wanted = [exchange.pk for exchange in exchanges]
         covered = list(Exchange.objects.enabled().filter(pk__in=wanted))
         if not covered:
@@ -195,6 +196,16 @@ def _record(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor) -> Asked
         chain.append(*(_requested(request, batch=batch, who=who) for request in requests))
         transaction.on_commit(partial(publishing.publish, ids))
     return Asked(batch=batch, repeated=False, ids=ids)
+
+
+def _check_references_at_once() -> None:
+    """PostgreSQL would check them, and lock the person's row for it, only at the commit.
+
+    By then the log is locked, and whoever changes that person waits for the log: a circle.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 def _requested(request: CancelRequest, *, batch: Batch, who: Actor) -> Fact:

@@ -46,11 +46,14 @@ class ExchangeAdmin(RecordedAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Exchange | None:
-        """Read for writing under lock, so that what is recorded as old really was."""
+        """Read for writing under lock, so that what is recorded as old really was.
+
+        A lock that lets others refer to the row: a press does, and must neither wait nor fail.
+        """
         exchange = super().get_object(request, object_id, from_field)
         if exchange is None or request.method != "POST" or not connection.in_atomic_block:
             return exchange
-        return Exchange.objects.select_for_update().get(pk=exchange.pk)
+        return Exchange.objects.select_for_update(no_key=True).get(pk=exchange.pk)
 
     def get_readonly_fields(
         self,
@@ -66,7 +69,8 @@ class ExchangeAdmin(RecordedAdmin):
 def save_exchange(exchange: Exchange, *, by: Actor, origin: Mapping[str, str]) -> None:
     """Write an exchange, new or changed, with its event, as the last thing in the transaction."""
     with transaction.atomic():
-        before = Exchange.objects.select_for_update().filter(pk=exchange.pk).first()
+        rows = Exchange.objects.select_for_update(no_key=True)
+        before = rows.filter(pk=exchange.pk).first()
         changes = _changes(before, exchange)
         if not changes:
             return

@@ -2,16 +2,21 @@
 
 import json
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections
 
+from killswitch.accounts import people
 from killswitch.accounts.models import Role, User
+from killswitch.audit.chain import Actor
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels import keys, publishing, services
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.services import Asked, Press
+from killswitch.exchanges import admin
 from killswitch.exchanges.models import Exchange
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -210,3 +215,70 @@ def test_a_database_that_goes_away_at_the_commit_leaves_it_unknown(
             press(officer, kraken)
     finally:
         connection.execute_wrappers.remove(refuse)
+
+
+class Pause:
+    """Stops a change when it holds its row, for as long as a press needs to lock the log."""
+
+    def __init__(self, goes_on: Callable[..., Any]) -> None:
+        self.reached = threading.Event()
+        self._goes_on = goes_on
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.reached.set()
+        time.sleep(0.5)
+        return self._goes_on(*arguments)
+
+
+def press_during(
+    change: Callable[[], None], pause: Pause, press: Callable[[], Asked]
+) -> tuple[Asked, list[OperationalError]]:
+    """What the press gave, and why the change failed, if it did."""
+    failures: list[OperationalError] = []
+
+    def edit() -> None:
+        try:
+            change()
+        except OperationalError as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=edit)
+    thread.start()
+    assert pause.reached.wait(5)
+    asked = press()
+    thread.join()
+    return asked, failures
+
+
+def test_an_exchange_that_is_being_edited_refuses_no_press(
+    officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause = Pause(admin.next_revision)
+    monkeypatch.setattr(admin, "next_revision", pause)
+    ada = Actor(name="Ada (ada)", role="Administrator")
+
+    def edit() -> None:
+        edited = Exchange.objects.get(pk=kraken.pk)
+        edited.name = "Kraken"
+        admin.save_exchange(edited, by=ada, origin={})
+
+    asked, failures = press_during(edit, pause, lambda: press(officer, kraken))
+    assert not asked.repeated
+    assert not failures
+    assert Exchange.objects.get().name == "Kraken"
+
+
+def test_a_person_who_is_being_changed_is_refused_no_press(
+    officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause = Pause(people.append)
+    monkeypatch.setattr(people, "append", pause)
+
+    def change() -> None:
+        people.change_own_password(user=officer, password="another one", origin={})
+
+    asked, failures = press_during(change, pause, lambda: press(officer, kraken))
+    assert not asked.repeated
+    assert not failures
