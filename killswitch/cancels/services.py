@@ -143,15 +143,21 @@ def _ask(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor, reason: str
             return before
     except DatabaseError as error:
         raise NotRecorded from error
+    written: Asked | None = None
     try:
-        return _record(batch, exchanges=exchanges, who=who)
+        with transaction.atomic():
+            written = _record(batch, exchanges=exchanges, who=who)
     except DatabaseError as error:
         # The twin of a double click was a moment faster, or the commit's answer was lost.
-        return _look_again(batch.key, error)
+        return _look_again(batch.key, error, at_commit=written is not None)
+    return written
 
 
-def _look_again(key: str, failure: DatabaseError) -> Asked:
-    """What became of a recording that failed, as the database tells. Raises what is known."""
+def _look_again(key: str, failure: DatabaseError, *, at_commit: bool) -> Asked:
+    """What became of a recording that failed, as the database tells. Raises what is known.
+
+    A commit that was cut off may still be under way in a server of its own, not yet to be seen.
+    """
     if not connection.in_atomic_block:
         connection.close()  # the old one may be what failed
     try:
@@ -160,6 +166,8 @@ def _look_again(key: str, failure: DatabaseError) -> Asked:
         raise NotKnown from failure
     if before:
         return before
+    if at_commit and connection.vendor == "postgresql":
+        raise NotKnown from failure
     raise NotRecorded from failure
 
 
@@ -172,29 +180,28 @@ def _made_before(key: str) -> Asked | None:
 
 
 def _record(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor) -> Asked:
-    """One transaction: the press, a request for each exchange, their events."""
-    with transaction.atomic():
-        _check_references_at_once()
-        wanted = [exchange.pk for exchange in exchanges]
-        covered = list(Exchange.objects.enabled().filter(pk__in=wanted))
-        if not covered:
-            raise NothingToCancel
-        batch.save(force_insert=True)
-        revision = next_revision()
-        requests = CancelRequest.objects.bulk_create(
-            CancelRequest(
-                batch=batch,
-                entry=exchange,
-                exchange_id=exchange.exchange_id,
-                open_before=exchange.open_orders,
-                open_before_seen_at=exchange.seen_at,
-                revision=revision,
-            )
-            for exchange in covered
+    """In one transaction of the caller's: the press, a request for each exchange, their events."""
+    _check_references_at_once()
+    wanted = [exchange.pk for exchange in exchanges]
+    covered = list(Exchange.objects.enabled().filter(pk__in=wanted))
+    if not covered:
+        raise NothingToCancel
+    batch.save(force_insert=True)
+    revision = next_revision()
+    requests = CancelRequest.objects.bulk_create(
+        CancelRequest(
+            batch=batch,
+            entry=exchange,
+            exchange_id=exchange.exchange_id,
+            open_before=exchange.open_orders,
+            open_before_seen_at=exchange.seen_at,
+            revision=revision,
         )
-        ids = [request.pk for request in requests]
-        chain.append(*(_requested(request, batch=batch, who=who) for request in requests))
-        transaction.on_commit(partial(publishing.publish, ids))
+        for exchange in covered
+    )
+    ids = [request.pk for request in requests]
+    chain.append(*(_requested(request, batch=batch, who=who) for request in requests))
+    transaction.on_commit(partial(publishing.publish, ids))
     return Asked(batch=batch, repeated=False, ids=ids)
 
 

@@ -282,3 +282,17 @@ def test_a_person_who_is_being_changed_is_refused_no_press(
     asked, failures = press_during(change, pause, lambda: press(officer, kraken))
     assert not asked.repeated
     assert not failures
+
+
+def test_a_commit_that_was_cut_off_and_is_not_to_be_seen_yet_may_still_come(
+    officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is there again at once; only a file of our own tells for certain then."""
+
+    def cut_off(self: Any) -> None:
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(type(connections["default"]), "commit", cut_off)
+    certain = connection.vendor == "sqlite"
+    with pytest.raises(services.NotRecorded if certain else services.NotKnown):
+        press(officer, kraken)
