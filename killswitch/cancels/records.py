@@ -33,6 +33,8 @@ def attempt(
     request_id: int, *, holder: str, answer: Answer, next_attempt_at: datetime | None
 ) -> None:
     """Keep one call to the EMS, also when the claim was lost meanwhile."""
+    # Locked before looking: the first try's commit may still be under way in its own session.
+    CancelRequest.objects.select_for_update(no_key=True).get(id=request_id)
     if Attempt.objects.filter(
         request_id=request_id, holder=holder, started_at=answer.started_at
     ).exists():

@@ -1,6 +1,7 @@
 """The whole kill against the simulated EMS: what was scripted, and what is known in the end."""
 
 import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -293,6 +294,32 @@ def test_who_lost_the_claim_moves_no_status_and_still_records_the_attempt(
     assert (after.status, after.attempt_count, after.message) == ("SENDING", 1, "")
     assert AuditEvent.objects.filter(kind="ATTEMPT").count() == 1
     holding.forget(held)
+
+
+def test_an_attempt_whose_first_try_is_still_committing_is_kept_once(
+    simulator: Simulator, ask: Ask
+) -> None:
+    (request,) = ask("KRAKEN")
+    (held,) = holding.claim([request.pk])
+    holding.forget(held)
+    answer = execution.ems().cancel_all("KRAKEN")
+    keep = partial(records.attempt, held.id, holder=held.token, answer=answer, next_attempt_at=None)
+    written = threading.Event()
+
+    def commit_slowly() -> None:
+        with holding.short_transaction():
+            keep()
+            written.set()
+            time.sleep(0.5)
+
+    first = threading.Thread(target=commit_slowly)
+    first.start()
+    assert written.wait(5)
+    with holding.short_transaction():
+        keep()
+    first.join()
+    assert request.attempts.count() == 1
+    assert AuditEvent.objects.filter(kind="ATTEMPT").count() == 1
 
 
 def test_a_list_read_before_the_last_post_proves_nothing(
