@@ -31,11 +31,12 @@ def publish(ids: Sequence[int]) -> None:
 
     No ids at all warm the connection up, so that the first press of a process need not.
     """
-    waiting = _thread_of_this_process()
     try:
-        waiting.put_nowait(list(ids))
+        _thread_of_this_process().put_nowait(list(ids))
     except queue.Full:
         log.warning("publish_skipped", ids=list(ids), reason="the publishing queue is full")
+    except (RuntimeError, MemoryError):  # recorded it is: the answer must not be an error
+        log.exception("publish_skipped", ids=list(ids), reason="no thread to publish")
 
 
 _lock = threading.Lock()
