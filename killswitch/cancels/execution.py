@@ -104,7 +104,7 @@ def _start(held: Sequence[Held], places: Places) -> None:
     for each in held:
         try:
             places.start(partial(_carry_out, each, latch))
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             # No thread to be had: without proofs of life somebody else takes it over in seconds.
             log.exception("no_thread", request=each.uuid, exchange=each.exchange_id)
             holding.forget(each)

@@ -71,7 +71,7 @@ def claim(ids: Sequence[int]) -> list[Held]:
             first_claimed_at=datetime.now(UTC),
         ):
             return []
-        mine = CancelRequest.objects.filter(holder=token)
+        mine = CancelRequest.objects.filter(id__in=ids, holder=token)
         mine.update(revision=next_revision())
         held = [_held(request, taken_over=False) for request in mine.order_by("id")]
     _prove_life(held)
@@ -165,7 +165,8 @@ def _prove_life(held: Sequence[Held]) -> None:
             thread = threading.Thread(target=_beat_for_ever, name="beat", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # none to be had: others take over, and the next claim tries again
+            except (RuntimeError, MemoryError):
+                # None to be had: others take over, and the next claim tries again.
                 log.exception("no_thread_to_prove_life")
             else:
                 _beating.append(thread)
@@ -194,6 +195,8 @@ def _beat() -> None:
             mine = CancelRequest.objects.filter(
                 id__in=ids, holder__in=tokens, status__in=sorted(IN_FLIGHT)
             )
-            # Locked in the order in which everybody locks them: another one could deadlock.
-            list(mine.select_for_update().order_by("id").values_list("id"))
-            mine.update(counter=F("counter") + 1)
+            # In the order in which everybody locks them: another one could deadlock. What somebody
+            # is writing is left out: the others must not pass for dead because of it.
+            free = mine.select_for_update(skip_locked=True, no_key=True).order_by("id")
+            ids = list(free.values_list("id", flat=True))
+            mine.filter(id__in=ids).update(counter=F("counter") + 1)

@@ -38,7 +38,8 @@ class Places:
     def start(self, work: Callable[[], None]) -> None:
         """Run the work in a thread of its own. It must not raise: nobody would hear it.
 
-        Raises RuntimeError when the machine has no thread left; the place is given back then.
+        Raises RuntimeError or MemoryError when the machine has no thread left; the place is given
+        back then.
         """
         threading.Thread(target=_do, args=[work], name="kill").start()
         self.count -= 1

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import DataError
+from django.db import DataError, connection
 
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
@@ -365,11 +365,12 @@ def test_a_takeover_that_fails_does_not_keep_the_others_waiting(
     wait_for(lambda: rows.get().is_final, seconds=5)
 
 
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=repr)
 def test_a_machine_without_threads_lets_others_take_over(
-    simulator: Simulator, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    error: Exception, simulator: Simulator, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none_left(self: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+        raise error
 
     (request,) = ask("KRAKEN")
     with monkeypatch.context() as patched:
@@ -378,6 +379,35 @@ def test_a_machine_without_threads_lets_others_take_over(
     assert CancelRequest.objects.get().status == "SENDING"
     assert threads.idle()
     assert not holding._living
+
+
+def test_a_row_that_somebody_is_writing_does_not_make_the_others_pass_for_dead(ask: Ask) -> None:
+    requests = ask("KRAKEN", "BINANCE")
+    held = holding.claim([request.pk for request in requests])
+    counter = CancelRequest.objects.values_list("counter", flat=True)
+    before = [counter.get(pk=request.pk) for request in requests]
+    written, done = threading.Event(), threading.Event()
+
+    def write_slowly() -> None:
+        with holding.short_transaction():
+            CancelRequest.objects.select_for_update().get(pk=requests[0].pk)
+            written.set()
+            done.wait(2.5)
+
+    writer = threading.Thread(target=write_slowly)
+    writer.start()
+    assert written.wait(5)
+    if connection.vendor == "sqlite":  # where one writes at a time, and waits for its turn
+        done.set()
+    holding._beat()
+    done.set()
+    writer.join()
+    holding._beat()
+    after = [counter.get(pk=request.pk) for request in requests]
+    for each in held:
+        holding.forget(each)
+    assert after[0] > before[0]
+    assert after[1] >= before[1] + 2
 
 
 def test_a_clock_that_was_set_back_gives_no_second_time(
