@@ -15,6 +15,7 @@ from django.conf import settings
 from killswitch.ems.answers import BODY_LIMIT, Answer, Meaning, lost, not_delivered, read_cancel
 from killswitch.ems.call import Call
 from killswitch.ems.open_orders import OpenOrders, OpenOrdersReading, read_open_orders, unreadable
+from killswitch.ems.room import Room
 from killswitch.ems.transport import Reply, Transport, tls_context
 
 KEY_HEADER = "X-CoinAPI-Key"
@@ -108,8 +109,9 @@ class EmsClient:
         call = self._call(timeout=timeout)
         query = "" if exchange_id is None else f"?exchange_id={_quoted(exchange_id)}"
         request = requests.Request("GET", self._orders_url + query)
-        reply = self._transport.ask(request, call=call, limit=LIST_LIMIT)
-        reading = _reading(reply, exchange_id=exchange_id)
+        with Room(call) as room:
+            reply = self._transport.ask(request, call=call, limit=LIST_LIMIT, on_long=room.take)
+            reading = _reading(reply, call=call, exchange_id=exchange_id)
         return OpenOrders(
             **vars(dataclasses.replace(reading, error=self._hidden(reading.error))),
             started_at=started_at,
@@ -167,7 +169,7 @@ def _meaning(reply: Reply, *, call: Call, exchange_id: str) -> Meaning:
     return dataclasses.replace(meaning, transport_error=reply.error)
 
 
-def _reading(reply: Reply, *, exchange_id: str | None) -> OpenOrdersReading:
+def _reading(reply: Reply, *, call: Call, exchange_id: str | None) -> OpenOrdersReading:
     if reply.status is None:
         return unreadable(reply.error)
     reading = read_open_orders(
@@ -175,6 +177,8 @@ def _reading(reply: Reply, *, exchange_id: str | None) -> OpenOrdersReading:
         http_status=reply.status,
         body=reply.body,
         complete=reply.complete,
+        # A long list takes time of our own, too: as long again as the call itself may last.
+        ends_at=call.started + 2 * call.timeout,
     )
     if not reply.error:
         return reading

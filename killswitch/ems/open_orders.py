@@ -1,11 +1,12 @@
 """What an answer to "which orders are open?" means: how many, whose, or that it is not known."""
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from killswitch.ems.words import NotJson, as_text, bounded, parse_json, parse_json_keeping_digits
+from killswitch.ems.words import NotJson, as_text, bounded, parse_json, parse_rows
 
 FIELD_LIMIT = 200
 ORDERS_KEPT = 1_000
@@ -61,20 +62,27 @@ class OpenOrders(OpenOrdersReading):
 
 
 def read_open_orders(
-    *, exchange_id: str | None, http_status: int, body: bytes, complete: bool
+    *,
+    exchange_id: str | None,
+    http_status: int,
+    body: bytes,
+    complete: bool,
+    ends_at: float = float("inf"),
 ) -> OpenOrdersReading:
-    """Count the open orders in an answer to GET /v1/orders, for one exchange or (None) for all."""
+    """Count the open orders in an answer to GET /v1/orders, for one exchange or (None) for all.
+
+    `ends_at`, in monotonic seconds, is when to give up.
+    """
     if http_status != 200:
         return unreadable(_refusal(http_status, body=body), http_status=http_status)
     if not complete:
         return unreadable("the list was cut short or is too large", http_status=http_status)
     try:
-        document = parse_json_keeping_digits(body)
+        return _count(_in_time(parse_rows(body), ends_at=ends_at), exchange_id=exchange_id)
     except NotJson as error:
-        return unreadable(f"the list is not JSON: {error}", http_status=http_status)
-    if not isinstance(document, list):
-        return unreadable("the answer is not a list of orders", http_status=http_status)
-    return _count(document, exchange_id=exchange_id)
+        return unreadable(f"the answer is not a list of orders: {error}", http_status=http_status)
+    except TimeoutError as error:
+        return unreadable(str(error), http_status=http_status)
 
 
 def unreadable(error: str, *, http_status: int | None = None) -> OpenOrdersReading:
@@ -93,7 +101,14 @@ def _refusal(http_status: int, *, body: bytes) -> str:
     return f"HTTP {http_status}" + (f" ({': '.join(words)})" if words else "")
 
 
-def _count(document: list[object], *, exchange_id: str | None) -> OpenOrdersReading:
+def _in_time(rows: Iterable[object], *, ends_at: float) -> Iterator[object]:
+    for row in rows:
+        if time.monotonic() > ends_at:
+            raise TimeoutError("the list is too long to be read in time")
+        yield row
+
+
+def _count(document: Iterable[object], *, exchange_id: str | None) -> OpenOrdersReading:
     counts: Counter[str] = Counter()
     orders: list[OpenOrder] = []
     unattributable = 0
@@ -113,7 +128,7 @@ def _count(document: list[object], *, exchange_id: str | None) -> OpenOrdersRead
     )
 
 
-def _rows(document: list[object]) -> Iterator[tuple[str | None, dict[str, object] | None]]:
+def _rows(document: Iterable[object]) -> Iterator[tuple[str | None, dict[str, object] | None]]:
     """Every row with the exchange it belongs to; None stands for what cannot be told."""
     for item in document:
         if not isinstance(item, dict):

@@ -1,7 +1,7 @@
 """One HTTP exchange with the EMS and nothing beside it: no redirect, cookie, proxy or retry."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -17,6 +17,7 @@ from killswitch.ems.wire import PlainPool, TlsPool
 from killswitch.ems.words import bounded
 
 _PIECE = 64 * 1024
+_LONG = 4 * 1024 * 1024
 _ERROR_LIMIT = 500
 
 
@@ -46,11 +47,22 @@ class Transport:
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
-    def ask(self, request: requests.Request, *, call: Call, limit: int) -> Reply:
-        """Send it under the call's deadline, read at most `limit` bytes; never raises."""
+    def ask(
+        self,
+        request: requests.Request,
+        *,
+        call: Call,
+        limit: int,
+        on_long: Callable[[], None] = lambda: None,
+    ) -> Reply:
+        """Send it under the call's deadline, read at most `limit` bytes; never raises.
+
+        `on_long` is called once when the answer turns out to be a long one; when it raises, the
+        answer is not read on.
+        """
         token = CURRENT.set(call)
         try:
-            return self._ask(request, limit=limit)
+            return self._ask(request, limit=limit, on_long=on_long)
         except Exception as error:  # noqa: BLE001 - whatever it was, it must end up on record
             return Reply(error=describe(error))
         finally:
@@ -60,7 +72,7 @@ class Transport:
     def close(self) -> None:
         self._session.close()
 
-    def _ask(self, request: requests.Request, *, limit: int) -> Reply:
+    def _ask(self, request: requests.Request, *, limit: int, on_long: Callable[[], None]) -> Reply:
         prepared = self._session.prepare_request(request)
         response = self._session.send(prepared, stream=True, allow_redirects=False)
         with response:
@@ -69,15 +81,19 @@ class Transport:
                 # The real answer may follow; leaving unread closes the connection, so that the
                 # next call cannot take it for its own.
                 return Reply(status=status, headers=headers, error="no final answer")
-            body, error = _read(response.raw, limit=limit)
+            body, error = _read(response.raw, limit=limit, on_long=on_long)
         return Reply(status=status, headers=headers, body=body, complete=not error, error=error)
 
 
-def _read(raw: urllib3.BaseHTTPResponse, *, limit: int) -> tuple[bytes, str]:
+def _read(
+    raw: urllib3.BaseHTTPResponse, *, limit: int, on_long: Callable[[], None]
+) -> tuple[bytes, str]:
     """At most `limit` bytes, never decompressed, and what kept them from being all."""
     body = bytearray()
     try:
         while piece := raw.read1(_PIECE, decode_content=False):
+            if len(body) <= _LONG < len(body) + len(piece):
+                on_long()
             body += piece
             if len(body) > limit:
                 return bytes(body[:limit]), f"the answer is larger than {limit} bytes"

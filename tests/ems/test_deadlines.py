@@ -9,6 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from killswitch.ems.answers import BODY_LIMIT, Outcome, Resend
+from killswitch.ems.call import Call
+from killswitch.ems.room import Room
 from tests.ems.conftest import Certificates, ClientFactory
 from tests.ems.servers import (
     ACKNOWLEDGED,
@@ -167,3 +169,21 @@ def test_the_timeout_of_a_call_replaces_the_clients(client_for: ClientFactory) -
         answer = client_for(server.url, timeout=30).cancel_all("KRAKEN", timeout=0.2)
     assert answer.outcome is Outcome.UNKNOWN
     assert answer.duration_ms < 500
+
+
+def test_a_long_list_waits_for_room_and_short_ones_do_not(client_for: ClientFactory) -> None:
+    row = b'{"exchange_id":"KRAKEN","status":"NEW","x":"' + b"y" * 1000 + b'"},'
+    long = b"[" + row * 5_000 + b'{"exchange_id":"KRAKEN"}]'
+    places = [Room(Call(timeout=1, connect_timeout=1, idle_limit=1)) for _ in range(2)]
+    with places[0], places[1]:
+        for place in places:
+            place.take()
+        with serving(answering_once(response(200, b"[]"))) as server:
+            assert client_for(server.url).open_orders("KRAKEN").readable
+        with serving(answering_once(response(200, long))) as server:
+            waited = client_for(server.url).open_orders("KRAKEN", timeout=TIMEOUT)
+    assert not waited.readable
+    assert "other long answers" in waited.error
+    assert waited.duration_ms / 1000 <= TIMEOUT + SLACK
+    with serving(answering_once(response(200, long))) as server:
+        assert client_for(server.url, timeout=5).open_orders("KRAKEN").count("KRAKEN") == 5_001

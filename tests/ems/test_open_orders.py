@@ -2,6 +2,7 @@
 
 import json
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from killswitch.ems.open_orders import OpenOrdersReading, read_open_orders
+from killswitch.ems.words import MOST_VALUES
 
 OPEN = ["RECEIVED", "ROUTING", "ROUTED", "NEW", "PENDING_CANCEL", "PARTIALLY_FILLED"]
 
@@ -165,6 +167,35 @@ def test_twenty_thousand_orders_are_counted_exactly_and_a_thousand_kept() -> Non
     reading = read(body=body)
     assert time.monotonic() - begun < 2
     assert (reading.readable, reading.count("KRAKEN"), len(reading.orders)) == (True, 20_500, 1000)
+
+
+def test_a_long_list_is_never_in_memory_as_a_whole() -> None:
+    body = json.dumps([row(client_order_id=f"c{n}", price=n) for n in range(50_000)]).encode()
+    tracemalloc.start()
+    try:
+        assert read(body=body, exchange_id=None).count("KRAKEN") == 50_000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(body)
+
+
+@pytest.mark.parametrize("value", [b"1", b"[]", b"{}", b'{"data":[]}'])
+def test_a_list_of_more_values_than_orders_can_have_is_not_read(value: bytes) -> None:
+    """One thread would keep all others from their turn for a minute, and fill the memory."""
+    body = b"[" + (value + b",") * MOST_VALUES + b"1]"
+    begun = time.monotonic()
+    assert not read(body=body).readable
+    assert time.monotonic() - begun < 2
+
+
+def test_a_list_that_takes_too_long_is_not_readable() -> None:
+    body = json.dumps([row(status="FILLED")]).encode()
+    late = time.monotonic() - 1
+    reading = read_open_orders(
+        exchange_id="KRAKEN", http_status=200, body=body, complete=True, ends_at=late
+    )
+    assert (reading.readable, reading.error) == (False, "the list is too long to be read in time")
 
 
 ROWS = st.recursive(

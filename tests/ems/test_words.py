@@ -1,6 +1,7 @@
 """Foreign text is kept whole in meaning, and foreign JSON is read strictly."""
 
 import contextlib
+import json
 import re
 
 import pytest
@@ -14,7 +15,7 @@ from killswitch.ems.words import (
     as_text,
     bounded,
     parse_json,
-    parse_json_keeping_digits,
+    parse_rows,
     storable,
 )
 
@@ -48,9 +49,10 @@ def test_bounded_text_is_never_longer_than_its_limit(text: str, limit: int) -> N
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
-    for parse in (parse_json, parse_json_keeping_digits):
-        with contextlib.suppress(NotJson):
-            parse(body)
+    with contextlib.suppress(NotJson):
+        parse_json(body)
+    with contextlib.suppress(NotJson):
+        list(parse_rows(body))
 
 
 def test_the_error_does_not_quote_the_document() -> None:
@@ -60,10 +62,42 @@ def test_the_error_does_not_quote_the_document() -> None:
 
 
 def test_numbers_keep_their_digits() -> None:
-    value = parse_json_keeping_digits(b'[0.10, 1e5, 123456789012345678901234567890, "0.10"]')
+    value = list(parse_rows(b'[0.10, 1e5, 123456789012345678901234567890, "0.10"]'))
     assert value == ["0.10", "1e5", "123456789012345678901234567890", "0.10"]
-    assert isinstance(value, list)
     assert [type(item) for item in value] == [Digits, Digits, Digits, str]
+
+
+SPACED = st.recursive(
+    st.none() | st.booleans() | st.text() | st.integers(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.lists(SPACED), st.sampled_from([None, 1]), st.integers(0, 400), st.sampled_from(",] x["))
+def test_an_array_read_by_rows_is_the_array_that_json_reads(
+    document: list[object], indent: int | None, at: int, sign: str
+) -> None:
+    whole = json.dumps(document, indent=indent)
+    broken = whole[:at] + sign + whole[at:]
+    for text in (whole, f" \n{whole}\t", broken, whole[:at]):
+        assert rows_or_none(text) == array_or_none(text)
+
+
+def rows_or_none(text: str) -> object:
+    try:
+        return list(parse_rows(text.encode()))
+    except NotJson:
+        return None
+
+
+def array_or_none(text: str) -> object:
+    """The standard library's reader, as strict about keys and numbers as ours."""
+    try:
+        as_ours = parse_json(text.encode())
+    except NotJson:
+        return None
+    document = json.loads(text, parse_int=str, parse_float=str)
+    return document if isinstance(as_ours, list) else None
 
 
 @pytest.mark.parametrize("value", [None, "", "x", 5, 0.5, True, [], {"a": None}])
