@@ -14,7 +14,13 @@ from django.conf import settings
 
 from killswitch.ems.answers import BODY_LIMIT, Answer, Meaning, lost, not_delivered, read_cancel
 from killswitch.ems.call import Call
-from killswitch.ems.open_orders import OpenOrders, OpenOrdersReading, read_open_orders, unreadable
+from killswitch.ems.open_orders import (
+    OpenOrders,
+    OpenOrdersReading,
+    doubt,
+    read_open_orders,
+    unreadable,
+)
 from killswitch.ems.room import Room
 from killswitch.ems.transport import Reply, Transport, tls_context
 
@@ -108,7 +114,9 @@ class EmsClient:
         started_at = datetime.now(UTC)
         call = self._call(timeout=timeout)
         query = "" if exchange_id is None else f"?exchange_id={_quoted(exchange_id)}"
-        request = requests.Request("GET", self._orders_url + query)
+        # What a cache has kept may be older than the cancel.
+        fresh = {"Cache-Control": "no-cache"}
+        request = requests.Request("GET", self._orders_url + query, headers=fresh)
         with Room(call) as room:
             reply = self._transport.ask(request, call=call, limit=LIST_LIMIT, on_long=room.take)
             reading = _reading(reply, call=call, exchange_id=exchange_id)
@@ -180,9 +188,11 @@ def _reading(reply: Reply, *, call: Call, exchange_id: str | None) -> OpenOrders
         # A long list takes time of our own, too: as long again as the call itself may last.
         ends_at=call.started + 2 * call.timeout,
     )
-    if not reply.error:
-        return reading
-    return dataclasses.replace(reading, error=f"{reading.error}: {reply.error}")
+    if reply.error:
+        return dataclasses.replace(reading, error=f"{reading.error}: {reply.error}")
+    if reading.readable and not reading.orders and (why := doubt(reply.headers)):
+        return dataclasses.replace(reading, readable=False, error=why)
+    return reading
 
 
 def _quoted(exchange_id: str) -> str:

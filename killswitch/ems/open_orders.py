@@ -1,5 +1,6 @@
 """What an answer to "which orders are open?" means: how many, whose, or that it is not known."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -85,6 +86,16 @@ def read_open_orders(
         return unreadable(str(error), http_status=http_status)
 
 
+def doubt(headers: Mapping[str, str]) -> str:
+    """Why an answer may not be all there is now, although it is a whole list; "" for no reason."""
+    said = {name.lower(): value.lower() for name, value in headers.items()}
+    if re.search(r"""rel\s*=\s*["']?next\b""", said.get("link", "")):
+        return "the answer is only one page of the list"
+    if said.get("age", "0").strip().strip("0"):
+        return "the answer comes out of a cache"
+    return ""
+
+
 def unreadable(error: str, *, http_status: int | None = None) -> OpenOrdersReading:
     """The reading that says nothing, and why."""
     return OpenOrdersReading(readable=False, error=bounded(error), http_status=http_status)
@@ -117,6 +128,7 @@ def _count(document: Iterable[object], *, exchange_id: str | None) -> OpenOrders
             unattributable += 1
         elif not _is_closed(row):
             counts[_count_key(owner)] += 1
+            unattributable += _may_be_another_spelling(owner, of=exchange_id)
             if owner == exchange_id and len(orders) < ORDERS_KEPT:
                 orders.append(_open_order(row))
     return OpenOrdersReading(
@@ -128,27 +140,38 @@ def _count(document: Iterable[object], *, exchange_id: str | None) -> OpenOrders
     )
 
 
-def _rows(document: Iterable[object]) -> Iterator[tuple[str | None, dict[str, object] | None]]:
+Row = tuple[str | None, dict[str, object] | None]
+
+
+def _rows(document: Iterable[object]) -> Iterator[Row]:
     """Every row with the exchange it belongs to; None stands for what cannot be told."""
     for item in document:
-        if not isinstance(item, dict):
-            yield None, None
-        elif "data" not in item or item.keys() & _ORDER_KEYS:
-            yield _owner(item, group=None), item
-        elif not isinstance(item["data"], list):
+        if not isinstance(item, dict) or not _is_group(item):
+            yield _row(item, group=None)
+        elif _is_refusal(item) or not isinstance(item["data"], list):
             yield None, None
         else:
-            yield from _grouped(item["data"], group=_group_owner(item))
+            owner = _group_owner(item)
+            yield from (_row(row, group=owner) for row in item["data"])
 
 
-def _grouped(
-    rows: list[object], *, group: str | None
-) -> Iterator[tuple[str | None, dict[str, object] | None]]:
-    for row in rows:
-        if isinstance(row, dict):
-            yield _owner(row, group=group), row
-        else:
-            yield None, None
+def _row(item: object, *, group: str | None) -> Row:
+    if not isinstance(item, dict) or _is_group(item) or _is_refusal(item):
+        return None, None
+    return _owner(item, group=group), item
+
+
+def _is_group(item: dict[str, object]) -> bool:
+    return "data" in item and not item.keys() & _ORDER_KEYS
+
+
+def _is_refusal(item: dict[str, object]) -> bool:
+    """The EMS's word that something could not be read, which is neither an order nor none."""
+    if item.keys() & _ORDER_KEYS:
+        return False
+    kind = item.get("type")
+    refused = isinstance(kind, str) and kind.strip().upper() == "MESSAGE_REJECT"
+    return refused or item.get("reject_reason") is not None
 
 
 def _group_owner(group: dict[str, object]) -> str | None:
@@ -158,6 +181,15 @@ def _group_owner(group: dict[str, object]) -> str | None:
 def _owner(row: dict[str, object], *, group: str | None) -> str | None:
     own = row.get("exchange_id")
     return group if own is None else _identifier(own)
+
+
+def _may_be_another_spelling(owner: str, *, of: str | None) -> bool:
+    """Ids are compared whole, but nobody knows whether the EMS always spells them alike."""
+    return of is not None and owner != of and _plain(owner) == _plain(of)
+
+
+def _plain(exchange_id: str) -> str:
+    return exchange_id.strip().casefold()
 
 
 def _identifier(value: object) -> str | None:

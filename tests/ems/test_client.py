@@ -107,6 +107,20 @@ def test_all_open_orders_are_asked_for_without_a_query(client_for: ClientFactory
     assert reading.duration_ms > 0
 
 
+@pytest.mark.parametrize("header", ["Age: 30", 'Link: <https://ems.example/?page=2>; rel="next"'])
+def test_an_old_or_a_first_page_of_a_list_proves_no_emptiness(
+    header: str, client_for: ClientFactory
+) -> None:
+    with serving(answering(response(200, b"[]", header))) as server:
+        client = client_for(server.url)
+        assert not client.open_orders("KRAKEN").readable
+        assert not client.open_orders().readable
+    assert head_of(server.requests[0])[1]["Cache-Control"] == "no-cache"
+    orders = b'[{"exchange_id":"KRAKEN","status":"NEW"}]'
+    with serving(answering(response(200, orders, header))) as server:
+        assert client_for(server.url).open_orders("KRAKEN").count("KRAKEN") == 1
+
+
 @pytest.mark.parametrize("path", ["", "/", "/ems", "/ems/", "/a/b//"])
 def test_the_base_url_may_have_a_path_and_a_trailing_slash(
     path: str, client_for: ClientFactory

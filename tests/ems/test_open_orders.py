@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from killswitch.ems.open_orders import OpenOrdersReading, read_open_orders
+from killswitch.ems.open_orders import OpenOrdersReading, doubt, read_open_orders
 from killswitch.ems.words import MOST_VALUES
 
 OPEN = ["RECEIVED", "ROUTING", "ROUTED", "NEW", "PENDING_CANCEL", "PARTIALLY_FILLED"]
@@ -60,12 +60,21 @@ def test_an_open_order_is_open_whatever_amount_it_shows() -> None:
 
 
 def test_only_exactly_this_exchange_counts() -> None:
-    others = ["KRAKEN/JOHN", "kraken", "KRAKEN ", "KRAKENFTS"]
+    others = ["KRAKEN/JOHN", "kraken/john", "KRAKEN-", "KRAKENFTS"]
     reading = read([row(exchange_id=other) for other in others])
     assert reading.readable
     assert reading.count("KRAKEN") == 0
     assert reading.orders == ()
     assert reading.counts == dict.fromkeys(others, 1)
+
+
+@pytest.mark.parametrize("other", ["kraken", "Kraken", "KRAKEN ", " KRAKEN", "KRAKEN\n"])
+def test_another_spelling_of_the_id_does_not_count_and_proves_no_emptiness(other: str) -> None:
+    reading = read([row(exchange_id=other)])
+    assert (reading.readable, reading.count("KRAKEN"), reading.orders) == (False, 0, ())
+    assert read([row(exchange_id=other, status="CANCELED")]).readable
+    assert read([row(exchange_id=other), row()]).count("KRAKEN") == 1
+    assert read([row(exchange_id=other)], exchange_id=None).readable
 
 
 @pytest.mark.parametrize("name", ["exchange_id", "exchange_name"])
@@ -96,6 +105,13 @@ def test_an_order_with_a_list_called_data_is_still_an_order() -> None:
         {"data": [{"status": "NEW"}]},
         {"exchange_id": "KRAKEN", "data": [5]},
         {"exchange_id": "KRAKEN", "data": [row(exchange_id=7)]},
+        [row()],
+        [[]],
+        {"type": "MESSAGE_REJECT", "exchange_id": "KRAKEN"},
+        {"type": "message_reject", "exchange_id": "BINANCE", "data": []},
+        {"exchange_id": "LMAX", "reject_reason": "EXCHANGE_UNREACHABLE"},
+        {"exchange_id": "LMAX", "data": [{"reject_reason": "EXCHANGE_UNREACHABLE"}]},
+        {"exchange_id": "LMAX", "data": [{"exchange_id": "LMAX", "data": [row()]}]},
     ],
 )
 def test_a_row_that_belongs_to_nobody_keeps_the_list_from_proving_emptiness(stray: object) -> None:
@@ -115,6 +131,25 @@ def test_what_is_no_list_is_not_readable(body: bytes) -> None:
     reading = read(body=body)
     assert (reading.readable, reading.count("KRAKEN")) == (False, 0)
     assert reading.error
+
+
+def test_a_refused_order_is_an_order_also_when_it_says_why() -> None:
+    assert read([row(reject_reason="OTHER", type="MESSAGE_REJECT")]).count("KRAKEN") == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "doubted"),
+    [
+        ({}, False),
+        ({"Age": "0", "Link": '<https://ems/>; rel="self"'}, False),
+        ({"Age": "7"}, True),
+        ({"age": "nonsense"}, True),
+        ({"Link": '<https://ems/?page=2>; rel="next", <https://ems/>; rel="first"'}, True),
+        ({"LINK": "<x>; rel = next"}, True),
+    ],
+)
+def test_a_page_of_a_list_or_a_kept_one_is_doubted(headers: dict[str, str], doubted: bool) -> None:
+    assert bool(doubt(headers)) == doubted
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 401, 490, 500])
