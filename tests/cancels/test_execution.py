@@ -16,6 +16,7 @@ from killswitch.cancels import execution, holding, records, threads, watchdog
 from killswitch.cancels.evidence import Verdict
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import FINAL, Status
+from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Ask
 from tests.conftest import wait_for
@@ -221,16 +222,140 @@ def test_twenty_thousand_open_orders_are_counted_and_a_thousand_stored(
     assert request.residual_orders.count() == 1000
 
 
-@pytest.mark.parametrize("kind", ["nul", "surrogate", "utf8", "huge", "html", "deep"])
-def test_hostile_bodies_are_kept_and_harm_nothing(
+# What each hostile body means, and how its hostile word is stored where it could be read.
+HOSTILE: dict[str, tuple[str, str]] = {
+    "nul": ("REJECTED", "before\\u0000after"),
+    "surrogate": ("REJECTED", "before\\ud800after"),
+    "utf8": ("RESIDUAL", ""),
+    "huge": ("REJECTED", "x" * 3000),
+    "html": ("REJECTED", "<"),
+    "deep": ("RESIDUAL", ""),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_bodies_are_kept_and_mean_no_more_than_they_say(
     kind: str, simulator: Simulator, ask: Ask
 ) -> None:
     simulator.script("KRAKEN", cancel=always("hostile", kind=kind), orders=2)
     request = carry_out(ask("KRAKEN"))
-    assert request.is_final
+    status, word = HOSTILE[kind]
     first = request.attempts.order_by("number")[0]
-    assert bytes(first.body)
+    assert request.status == status
+    assert word in first.message + first.rejected_message
+    sent = execution.ems().cancel_all("KRAKEN").body
+    assert bytes(first.body) == sent[: records.MOST_BODY]
+    assert first.body_cut == (len(sent) > records.MOST_BODY)
     assert AuditEvent.objects.filter(kind="ATTEMPT").count() == request.attempt_count
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_lists_are_kept_and_prove_no_emptiness(
+    kind: str, simulator: Simulator, ask: Ask
+) -> None:
+    hostile = always("hostile", kind=kind)
+    simulator.script("KRAKEN", cancel=always("acknowledged_only"), list=hostile, orders=1)
+    request = carry_out(ask("KRAKEN"))
+    assert request.status == ("UNVERIFIED" if kind in ("utf8", "deep") else "RESIDUAL")
+    assert request.residual_orders.count() == (request.open_after or 0)
+
+
+# What the first attempt keeps: HTTP status, outcome, reason, and whether it may have been done.
+KEPT: dict[str, tuple[Fault, tuple[int | None, str, str, bool]]] = {
+    "OK": ({"fault": "ok"}, (200, "ACKNOWLEDGED", "", False)),
+    "EMPTY": ({"fault": "empty"}, (200, "UNKNOWN", "", True)),
+    "SHAPE": ({"fault": "unknown_shape"}, (200, "UNKNOWN", "", True)),
+    "NOT_JSON": ({"fault": "not_json"}, (200, "UNKNOWN", "", True)),
+    "HALF": ({"fault": "half_body"}, (200, "UNKNOWN", "", True)),
+    "ERROR": ({"fault": "message", "severity": "ERROR"}, (200, "REJECTED", "", False)),
+    "REDIRECT": ({"fault": "redirect"}, (302, "UNKNOWN", "", True)),
+    "400": ({"fault": "bad_request"}, (400, "REJECTED", "", False)),
+    "401": ({"fault": "unauthorised"}, (401, "REJECTED", "", False)),
+    "403": ({"fault": "forbidden"}, (403, "REJECTED", "", False)),
+    "404": ({"fault": "not_found"}, (404, "REJECTED", "", False)),
+    "429": ({"fault": "too_many"}, (429, "REJECTED", "", False)),
+    "SILENT": ({"fault": "silent"}, (None, "UNKNOWN", "", True)),
+    "RESET": ({"fault": "reset"}, (None, "UNKNOWN", "", True)),
+    "CLOSE": ({"fault": "close"}, (None, "UNKNOWN", "", True)),
+    **{
+        f"{status}": ({"fault": "server_error", "status": status}, (status, "UNKNOWN", "", True))
+        for status in (500, 502, 503, 504)
+    },
+    **{
+        f"{reason}/{status}": (
+            {"fault": "reject", "reason": reason, "status": status},
+            (status, "REJECTED", reason, reason == "EXCHANGE_RESPONSE_TIMEOUT"),
+        )
+        for status in (200, 490, 504)
+        for reason in (
+            "OTHER",
+            "EXCHANGE_UNREACHABLE",
+            "EXCHANGE_RESPONSE_TIMEOUT",
+            "ORDER_ID_NOT_FOUND",
+            "INVALID_TYPE",
+            "METHOD_NOT_SUPPORTED",
+            "JSON_ERROR",
+            "A_FUTURE_ONE",
+        )
+    },
+}
+
+
+def test_every_answer_is_kept_as_what_it_was(simulator: Simulator, ask: Ask) -> None:
+    for name, (fault, _) in KEPT.items():
+        simulator.script(name, cancel=[{**fault, "repeat": True}], orders=1)
+    requests = ask(*KEPT)
+    carry_out(requests)
+    for request in requests:
+        first = request.attempts.order_by("number")[0]
+        kept = (first.http_status, first.outcome, first.reject_reason)
+        assert (*kept, first.may_have_been_carried_out) == KEPT[request.exchange_id][1]
+        assert first.started_at is not None
+        assert first.finished_at >= first.started_at
+        assert bool(first.transport_error) == (first.http_status is None or first.body_cut)
+
+
+def test_disabling_an_exchange_does_not_stop_what_is_in_flight(
+    simulator: Simulator, ask: Ask
+) -> None:
+    simulator.place("KRAKEN", 2)
+    requests = ask("KRAKEN")
+    Exchange.objects.update(enabled=False)
+    assert carry_out(requests).status == "CONFIRMED"
+
+
+def test_nothing_is_claimed_that_no_thread_is_free_to_carry_out(
+    simulator: Simulator, ask: Ask
+) -> None:
+    requests = ask("KRAKEN", "BINANCE")
+    ids = [request.pk for request in requests]
+    with threads.Places(threads.THREADS):
+        execution.run(ids=ids)
+    assert {(r.status, r.holder) for r in CancelRequest.objects.all()} == {("REQUESTED", "")}
+    with threads.Places(threads.THREADS - 1):
+        execution.run(ids=ids)
+        assert CancelRequest.objects.filter(status="REQUESTED").count() == 1
+    assert carry_out(requests).status == "CONFIRMED"
+
+
+def test_a_kill_that_makes_no_progress_is_an_alarm_and_an_event_once(
+    simulator: Simulator, ask: Ask, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "STALLED_AFTER", 0.2)
+    simulator.script("KRAKEN", cancel=always("silent"), orders=1)
+    (request,) = ask("KRAKEN")
+    execution.run(ids=[request.pk])
+    watch = watchdog.Watch()
+
+    def look() -> bool:
+        watchdog.look_once(watch)
+        return Alarm.objects.filter(kind="STALLED").exists()
+
+    wait_for(look, seconds=5)
+    assert look()
+    alarm = Alarm.objects.get(kind="STALLED")
+    assert (alarm.request_id, alarm.exchange_id) == (str(request.uuid), "KRAKEN")
+    assert AuditEvent.objects.filter(kind="ALARM_RAISED", request_id=alarm.request_id).count() == 1
 
 
 def test_fifty_exchanges_are_asked_once_each_from_one_message(

@@ -128,19 +128,29 @@ def test_a_worker_killed_between_the_answer_and_its_record_is_rescued(
     assert request.attempts.order_by("number")[0].outcome == "UNKNOWN"
 
 
-def test_a_watchdog_killed_during_a_takeover_is_rescued_by_the_next(
+def test_a_watchdog_killed_in_the_call_of_its_takeover_is_rescued_by_the_next(
     stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
 ) -> None:
-    stack.set(EMS_TIMEOUT=5, CANCEL_DEADLINE=40)
-    simulator.script("KRAKEN", cancel=[{"fault": "silent"}, "ok"], orders=2)
+    stack.set(EMS_TIMEOUT=8, CANCEL_DEADLINE=40)
+    worker = worker_consumes(stack, simulator, ask)
+    silent = {"fault": "silent"}
+    simulator.script("KRAKEN", cancel=[silent, silent, "ok"], orders=2)
     (request,) = ask("KRAKEN")
-    first = stack.watchdog()
     wait_for(sent(simulator, "KRAKEN"), seconds=20)
+    worker.kill()
+    first = stack.watchdog()
+    wait_for(sent(simulator, "KRAKEN", 2), seconds=20)
     first.kill()
     stack.watchdog()
     wait_for(final(request), seconds=25)
     assert status_of(request) == "CONFIRMED"
-    assert request.attempts.filter(by_dead_holder=True).count() == 1
+    attempts = request.attempts.order_by("number")
+    assert [(each.outcome, each.by_dead_holder) for each in attempts] == [
+        ("UNKNOWN", True),
+        ("UNKNOWN", True),
+        ("ACKNOWLEDGED", False),
+    ]
+    assert len({each.holder for each in attempts}) == 3
 
 
 def test_the_first_click_after_a_silently_dropped_connection_is_not_unknown(

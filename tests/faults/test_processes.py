@@ -252,6 +252,26 @@ def test_a_healthy_exchange_is_reached_while_a_hundred_and_fifty_are_silent(
     assert connections_in_use() < 20
 
 
+def test_without_redis_the_watchdog_reaches_a_healthy_exchange_beside_a_hundred_and_fifty(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    stack.set(EMS_TIMEOUT=12, CANCEL_DEADLINE=14)
+    watchdog_lives(stack, ask)
+    own_redis.kill()
+    names = [f"SILENT{number}" for number in range(50)]
+    for name in names:
+        simulator.script(name, cancel=[{"fault": "silent", "repeat": True}], orders=1)
+    for _ in range(3):
+        ask(*names)
+    wait_for(lambda: len(simulator.calls()) >= 151, seconds=12)
+    simulator.place("KRAKEN", 2)
+    pressed = time.monotonic()
+    ask("KRAKEN")
+    wait_for(sent(simulator, "KRAKEN"), seconds=3)
+    assert time.monotonic() - pressed < 3
+    assert connections_in_use() < 20
+
+
 def connections_in_use() -> int:
     if connection.vendor != "postgresql":
         return 0
