@@ -5,6 +5,7 @@ asked or waited for. Each request has a thread of its own, which sleeps and loop
 be known is known.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -83,10 +84,15 @@ def ems() -> EmsClient | UnusableClient:
     why; it is tried again with the next call.
     """
     try:
-        return _client()
+        with _making:
+            return _client()
     except Exception as error:
         log.exception("ems_client_unusable")
         return UnusableClient(error)
+
+
+# Without it, the fifty threads of a first press would make fifty, and TLS takes 45 ms for each.
+_making = threading.Lock()
 
 
 @cache

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from killswitch.cancels import execution, holding, records, threads, watchdog
 from killswitch.cancels.evidence import Verdict
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import FINAL, Status
+from killswitch.ems.client import EmsClient
 from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Ask
@@ -460,6 +462,24 @@ def test_a_list_read_before_the_last_post_proves_nothing(
     request = carry_out(ask("KRAKEN"))
     assert request.attempt_count > 1
     assert (request.status, request.open_after) == ("UNVERIFIED", None)
+
+
+def test_the_threads_of_a_first_press_share_one_client(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[EmsClient] = []
+
+    def make_slowly() -> EmsClient:
+        time.sleep(0.1)
+        made.append(EmsClient(base_url="http://127.0.0.1:9"))
+        return made[-1]
+
+    monkeypatch.setattr(EmsClient, "from_settings", make_slowly)
+    execution.forget_client()
+    with ThreadPoolExecutor(20) as pool:
+        got = list(pool.map(lambda _: execution.ems(), range(20)))
+    execution.forget_client()
+    assert got == made * 20
 
 
 def test_a_client_that_cannot_be_made_delivers_nothing_and_the_request_ends(
