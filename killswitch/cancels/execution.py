@@ -154,12 +154,13 @@ class Kill:
         self.evidence = Evidence()
         self.answer: Answer | None = None  # the last one of our own
         self.reading: Reading | None = None
+        self.refused_for_good = False  # to an earlier holder, who let go before it could finish
 
     def run(self) -> None:
         """The whole kill."""
         if self.held.taken_over:
             self._recall()
-        if self.held.status is not Status.VERIFYING:
+        if self.held.status is not Status.VERIFYING and not self.refused_for_good:
             self._send_until_answered()
         if self.evidence.list_decides:
             if self.held.status is not Status.VERIFYING:
@@ -274,6 +275,8 @@ class Kill:
             lambda: list(Attempt.objects.filter(request_id=self.held.id).defer("body"))
         )
         self.evidence = Evidence.of(earlier)
+        refused = self.evidence.refused and not self.evidence.list_decides
+        self.refused_for_good = refused and not self.held.is_to_be_sent_again
 
     def _pause(self, seconds: float) -> None:
         if STOP.wait(max(seconds, 0.0)):

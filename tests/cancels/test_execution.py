@@ -392,6 +392,23 @@ def test_a_stop_ends_a_long_pause_and_the_next_holder_finishes(
     assert not request.attempts.filter(by_dead_holder=True).exists()
 
 
+def test_what_was_refused_for_good_is_not_sent_again_by_the_next_holder(
+    simulator: Simulator, ask: Ask
+) -> None:
+    simulator.script("KRAKEN", cancel=always("unauthorised"), orders=5)
+    (request,) = ask("KRAKEN")
+    (held,) = holding.claim([request.pk])
+    answer = execution.ems().cancel_all("KRAKEN")
+    with holding.short_transaction():
+        records.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+    holding.release(held)
+    watchdog.look_once(watchdog.Watch())
+    rows = CancelRequest.objects.filter(pk=request.pk)
+    wait_for(lambda: rows.get().is_final, seconds=5)
+    assert (rows.get().status, rows.get().open_after) == ("REJECTED", 5)
+    assert len(simulator.calls("KRAKEN")) == 1
+
+
 def test_who_lost_the_claim_moves_no_status_and_still_records_the_attempt(
     simulator: Simulator, ask: Ask
 ) -> None:
