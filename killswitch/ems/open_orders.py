@@ -81,7 +81,7 @@ def read_open_orders(
     try:
         return _count(_in_time(parse_rows(body), ends_at=ends_at), exchange_id=exchange_id)
     except NotJson as error:
-        return unreadable(f"the answer is not a list of orders: {error}", http_status=http_status)
+        return unreadable(f"the answer is no JSON list of orders: {error}", http_status=http_status)
     except TimeoutError as error:
         return unreadable(str(error), http_status=http_status)
 

@@ -11,13 +11,14 @@ from django.db import OperationalError, connection, connections
 
 from killswitch.accounts import people
 from killswitch.accounts.models import Role, User
-from killswitch.audit.chain import Actor
+from killswitch.audit.chain import Actor, append
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels import keys, publishing, services
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.services import Asked, Press
 from killswitch.exchanges import admin
 from killswitch.exchanges.models import Exchange
+from killswitch.live.models import next_revision
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -255,7 +256,7 @@ def press_during(
 def test_an_exchange_that_is_being_edited_refuses_no_press(
     officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pause = Pause(admin.next_revision)
+    pause = Pause(next_revision)
     monkeypatch.setattr(admin, "next_revision", pause)
     ada = Actor(name="Ada (ada)", role="Administrator")
 
@@ -273,7 +274,7 @@ def test_an_exchange_that_is_being_edited_refuses_no_press(
 def test_a_person_who_is_being_changed_is_refused_no_press(
     officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pause = Pause(people.append)
+    pause = Pause(append)
     monkeypatch.setattr(people, "append", pause)
 
     def change() -> None:
