@@ -73,14 +73,17 @@ def _set_up(home: Path, *, database: str) -> None:
 def _measured(size: int, home: Path) -> Times:
     from django.db import connection
 
-    from bench import plausible
+    from bench import plausible, tables
+    from killswitch.audit import chain
 
     started = time.monotonic()
+    before = chain.head().seq
     plausible.load(size)
+    tables.load(after=before)
     print(f"{size:,} events after {time.monotonic() - started:.0f} s", flush=True)
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE audit_auditevent")  # as its own autovacuum would
+            cursor.execute("VACUUM ANALYZE")  # as its own autovacuum would
     return _pages(size) | _programs(home)
 
 
@@ -128,6 +131,7 @@ def _programs(home: Path) -> Times:
         "verify_audit --without-tables": _process(
             [*manage, "verify_audit", "--without-tables"], home / "verdict"
         ),
+        "verify_audit": _process([*manage, "verify_audit"], home / "verdict"),
         "export_audit, JSON Lines": _process([*manage, "export_audit"], jsonl),
         "export_audit, CSV": _process([*manage, "export_audit", "--format", "csv"], table),
         "export_audit --exchange KRAKEN": _process(

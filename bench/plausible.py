@@ -107,6 +107,7 @@ def _press(dice: random.Random) -> Iterator[Row]:
             "user_agent": AGENT,
             "address": f"10.0.0.{dice.randrange(256)}",
             "open_before": dice.randrange(500),
+            "asked_at": canonical.instant(BEGIN),
         },
         **of_request,
     }
@@ -122,7 +123,13 @@ def _press(dice: random.Random) -> Iterator[Row]:
         "kind": str(Kind.FINISHED),
         "status": status,
         "reject_reason": reason,
-        "data": {"conclusion": "The EMS lists no open orders.", "attempts": 1, "remaining": []},
+        "data": {
+            "conclusion": "The EMS lists no open orders.",
+            "open_after": 2 if status == "RESIDUAL" else 0,
+            "open_after_read_at": canonical.instant(BEGIN),
+            "first_claimed_at": canonical.instant(BEGIN),
+            "finished_at": canonical.instant(BEGIN),
+        },
         **of_request,
     }
 
@@ -131,6 +138,8 @@ def _attempt(number: int, *, dice: random.Random, reason: str) -> Row:
     body = f'{{"type":"message","severity":"INFO","message":"Ok","n":{dice.randrange(10**9)}}}'
     return {
         "number": number,
+        "started_at": canonical.instant(BEGIN),
+        "finished_at": canonical.instant(BEGIN),
         "duration_us": dice.randrange(2_000, 900_000),
         "http_status": 200,
         "outcome": "REFUSED" if reason else "ACKNOWLEDGED",

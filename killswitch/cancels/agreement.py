@@ -4,79 +4,138 @@ Whatever an event carries, the row must still say. A request in flight is allowe
 what looks wrong is looked at again in one snapshot, because writers go on meanwhile.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
 from django.db import Error, connection, transaction
 
 from killswitch.audit.agreement import Disagreement
 from killswitch.audit.findings import Progress
-from killswitch.audit.models import AuditEvent, Kind
-from killswitch.cancels.comparing import Case, compare
+from killswitch.audit.models import AuditEvent
+from killswitch.cancels.comparing import KINDS, Case, Told, compare
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
+from killswitch.exchanges.models import Exchange
 
 AT_ONCE = 100  # requests: their attempts may hold 64 KiB each
-KINDS = (Kind.REQUESTED, Kind.ATTEMPT, Kind.TAKEN_OVER, Kind.FINISHED, Kind.REASON_COMPLETED)
 
 
 def disagreements(ids: Sequence[str] | None, progress: Progress) -> Iterator[Disagreement]:
     """The first of each request, of these or of all."""
     if ids is not None:
         for start in range(0, len(ids), AT_ONCE):
-            yield from _of_some(ids[start : start + AT_ONCE])
+            yield from _of_named(ids[start : start + AT_ONCE])
         return
     done, total = 0, CancelRequest.objects.count()
-    for some in _ids_of_rows():
-        yield from _of_some(some)
-        done += len(some)
+    for keys in _keys_of_rows():
+        yield from _of_rows(keys)
+        done += len(keys)
         progress("requests", done, total)
     for some in _ids_of_events():
-        known = {str(uuid) for uuid in _known(some)}
-        yield from _of_some([one for one in some if one not in known])
+        yield from _of_unknown(some)
+        progress("requests in the log", len(some), 0)
     yield from _empty_presses()
 
 
-def _of_some(ids: Sequence[str]) -> Iterator[Disagreement]:
-    for suspect in _suspects(ids):
+def _of_named(ids: Sequence[str]) -> Iterator[Disagreement]:
+    rows = CancelRequest.objects.filter(uuid__in=_uuids(ids))
+    yield from _of_rows(list(rows.order_by("id").values_list("id", flat=True)))
+    yield from _of_unknown(ids)
+
+
+def _of_rows(keys: Sequence[int]) -> Iterator[Disagreement]:
+    for key in _suspects(keys):
         try:
             with _snapshot():
-                found = compare(_cases([suspect])[0])
+                found = _disagreement(key, _cases([key]))
         except Error:
             raise
         except (ValueError, TypeError, OverflowError) as error:
             yield Disagreement(
-                seq=None, reason=f"request {suspect:.50}: a row cannot be read ({error})"
+                seq=None, reason=f"request number {key}: a row cannot be read ({error})"
             )
         else:
             if found:
                 yield found
 
 
-def _suspects(ids: Sequence[str]) -> list[str]:
+def _suspects(keys: Sequence[int]) -> list[int]:
     """Those that do not agree at first sight, or whose rows hold what cannot be read."""
     try:
-        return [case.request_id for case in _cases(ids) if compare(case)]
+        cases = _cases(keys)
+        return [key for key in keys if _disagreement(key, cases)]
     except Error:
         raise
     except (ValueError, TypeError, OverflowError):
-        return list(ids)
+        return list(keys)
 
 
-def _cases(ids: Sequence[str]) -> list[Case]:
-    """A fixed number of queries, however many requests."""
-    uuids = [uuid for one in ids if (uuid := _uuid(one))]
-    rows = CancelRequest.objects.filter(uuid__in=uuids).select_related("batch")
-    requests = {str(row.uuid): row for row in rows}
-    cases = {one: Case(request_id=one, request=requests.get(one)) for one in ids}
-    by_key = {row.pk: cases[uuid] for uuid, row in requests.items() if uuid in cases}
-    for attempt in Attempt.objects.filter(request__in=by_key).order_by("request", "number"):
-        by_key[attempt.request_id].attempts.append(attempt)
-    for order in ResidualOrder.objects.filter(request__in=by_key).order_by("id"):
-        by_key[order.request_id].orders.append(order)
-    events = AuditEvent.objects.filter(request_id__in=ids, kind__in=KINDS)
-    for event in events.order_by("seq"):
-        cases[event.request_id].events.append(event)
-    return list(cases.values())
+def _disagreement(key: int, cases: Mapping[int, Case]) -> Disagreement | None:
+    if key in cases:
+        return compare(cases[key])
+    return Disagreement(seq=None, reason=f"request number {key}: it or its press was deleted")
+
+
+def _cases(keys: Sequence[int]) -> dict[int, Case]:
+    """By the rows' own numbers; a fixed number of queries, however many requests."""
+    rows = list(CancelRequest.objects.filter(pk__in=keys).select_related("batch").order_by("id"))
+    named = _named(row.uuid for row in rows)
+    exchanges = dict(Exchange.objects.values_list("id", "exchange_id"))
+    cases = {
+        row.pk: Case(
+            request=row,
+            is_found_alone=named.get(row.uuid) == [row.pk],
+            shown_under=exchanges.get(row.entry_id),
+        )
+        for row in rows
+    }
+    for attempt in Attempt.objects.filter(request__in=list(cases)).order_by("request", "number"):
+        cases[attempt.request_id].attempts.append(attempt)
+    for order in ResidualOrder.objects.filter(request__in=list(cases)).order_by("id"):
+        cases[order.request_id].orders.append(order)
+    told = _told([case.request_id for case in cases.values()])
+    for case in cases.values():
+        case.events += told.get(case.request_id, ())
+    return cases
+
+
+def _named(uuids: Iterable[UUID]) -> dict[UUID, list[int]]:
+    """The rows that are found by these ids: one each, unless somebody made it otherwise."""
+    rows = CancelRequest.objects.filter(uuid__in=list(uuids))
+    found: dict[UUID, list[int]] = {}
+    for uuid, key in rows.values_list("uuid", "id"):
+        found.setdefault(uuid, []).append(key)
+    return found
+
+
+def _told(ids: Sequence[str]) -> dict[str, list[Told]]:
+    """What the log says of each, oldest first.
+
+    Kinds are sorted out here and not by the database: SQLite would go by them through the whole
+    log, again and again.
+    """
+    events = AuditEvent.objects.filter(request_id__in=ids).order_by("seq")
+    told: dict[str, list[Told]] = {}
+    for row in events.values_list(*Told._fields):
+        one = Told._make(row)
+        if one.kind in KINDS:
+            told.setdefault(one.request_id, []).append(one)
+    return told
+
+
+def _of_unknown(ids: Sequence[str]) -> Iterator[Disagreement]:
+    """Those that only the log knows: events come with their rows, so the row was taken away."""
+    rows = CancelRequest.objects.filter(uuid__in=_uuids(ids))
+    known = {str(uuid) for uuid in rows.values_list("uuid", flat=True)}
+    missing = [one for one in ids if one not in known]
+    told = _told(missing)
+    for one in missing:
+        seq = told[one][0].seq if one in told else None
+        reason = f"request {one:.50} was deleted: only the log knows it"
+        yield Disagreement(seq=seq, reason=reason)
+
+
+def _uuids(ids: Sequence[str]) -> list[UUID]:
+    return [uuid for one in ids if (uuid := _uuid(one))]
 
 
 def _uuid(text: str) -> UUID | None:
@@ -86,24 +145,19 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _known(ids: Sequence[str]) -> list[UUID]:
-    uuids = [uuid for one in ids if (uuid := _uuid(one))]
-    return list(CancelRequest.objects.filter(uuid__in=uuids).values_list("uuid", flat=True))
-
-
-def _ids_of_rows() -> Iterator[list[str]]:
-    last = 0
-    while rows := list(
-        CancelRequest.objects.filter(id__gt=last).order_by("id").values_list("id", "uuid")[:AT_ONCE]
-    ):
-        yield [str(uuid) for _, uuid in rows]
-        last = rows[-1][0]
+def _keys_of_rows() -> Iterator[list[int]]:
+    # The first has no lower bound: whoever adds a row may give it a number below one.
+    rows = CancelRequest.objects.order_by("id").values_list("id", flat=True)
+    keys = list(rows[:AT_ONCE])
+    while keys:
+        yield keys
+        keys = list(rows.filter(id__gt=keys[-1])[:AT_ONCE])
 
 
 def _ids_of_events() -> Iterator[list[str]]:
+    """Each once, straight from the index of requests."""
     last = ""
-    events = AuditEvent.objects.filter(kind__in=KINDS).order_by("request_id")
-    ids = events.values_list("request_id", flat=True).distinct()
+    ids = AuditEvent.objects.order_by("request_id").values_list("request_id", flat=True).distinct()
     while some := list(ids.filter(request_id__gt=last)[: 10 * AT_ONCE]):
         yield some
         last = some[-1]

@@ -4,14 +4,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from killswitch.audit import canonical
 from killswitch.audit.agreement import Disagreement
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import Kind
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import FINAL, Status
 
+KINDS = (Kind.REQUESTED, Kind.ATTEMPT, Kind.TAKEN_OVER, Kind.FINISHED, Kind.REASON_COMPLETED)
 LONGEST_VALUE = 60  # characters of a value that are shown
 ORDER = (
     "symbol",
@@ -26,26 +27,45 @@ ORDER = (
 )
 
 
+class Told(NamedTuple):
+    """What is compared of an event; by the names of its columns."""
+
+    seq: int
+    kind: str
+    actor: str
+    role: str
+    exchange_id: str
+    request_id: str
+    status: str
+    reject_reason: str
+    data: str
+
+
 @dataclass(kw_only=True)
 class Case:
     """Everything that the tables and the log hold of one request."""
 
-    request_id: str
-    request: CancelRequest | None
+    request: CancelRequest
+    is_found_alone: bool  # by its uuid: no other row is found, and this one is
+    shown_under: str | None  # the exchange in whose row the pages show it
     attempts: list[Attempt] = field(default_factory=list)
     orders: list[ResidualOrder] = field(default_factory=list)
-    events: list[AuditEvent] = field(default_factory=list)
+    events: list[Told] = field(default_factory=list)
 
-    def of(self, kind: Kind) -> list[AuditEvent]:
+    @property
+    def request_id(self) -> str:
+        return str(self.request.uuid)
+
+    def of(self, kind: Kind) -> list[Told]:
         return [event for event in self.events if event.kind == kind]
 
 
 def compare(case: Case) -> Disagreement | None:
     """The first thing on which tables and log do not agree."""
     name = f"request {case.request_id}"
-    if case.request is None:
-        seq = case.events[0].seq if case.events else None
-        return Disagreement(seq=seq, reason=f"{name} was deleted: only the log knows it")
+    if not case.is_found_alone:
+        reason = f"{name} stands in the table, and is not what is found there by its id"
+        return Disagreement(seq=None, reason=reason)
     asked = case.of(Kind.REQUESTED)
     if len(asked) != 1:
         which = asked[1].seq if asked else None
@@ -54,10 +74,13 @@ def compare(case: Case) -> Disagreement | None:
     return next(_differences(case, case.request, asked[0]), None)
 
 
-def _differences(case: Case, request: CancelRequest, asked: AuditEvent) -> Iterator[Disagreement]:
+def _differences(case: Case, request: CancelRequest, asked: Told) -> Iterator[Disagreement]:
     name = f"request {case.request_id} ({request.exchange_id:.{LONGEST_VALUE}})"
     columns = {"exchange": asked.exchange_id, "by": asked.actor, "role": asked.role}
     yield from _differs(name, asked, columns, found=_press(request, request.batch))
+    if case.shown_under != request.exchange_id:
+        reason = f"{name} is shown as one of {_shown(case.shown_under)}"
+        yield Disagreement(seq=asked.seq, reason=reason)
     yield from _completion(name, case, request.batch)
     yield from _attempts(name, case, request)
     finished = case.of(Kind.FINISHED)
@@ -169,7 +192,7 @@ def _in_flight(name: str, case: Case, request: CancelRequest) -> Iterator[Disagr
 
 
 def _differs(
-    name: str, event: AuditEvent, columns: Mapping[str, Any], *, found: Mapping[str, Any]
+    name: str, event: Told, columns: Mapping[str, Any], *, found: Mapping[str, Any]
 ) -> Iterator[Disagreement]:
     """Compares what the event carries; events of older software carried less."""
     said = {**_data(event), **columns}
@@ -182,7 +205,7 @@ def _differs(
             yield Disagreement(seq=event.seq, reason=reason)
 
 
-def _data(event: AuditEvent) -> dict[str, Any]:
+def _data(event: Told) -> dict[str, Any]:
     """Nothing, when it cannot be read: every column then differs, or has no event."""
     try:
         data = json.loads(event.data)

@@ -6,15 +6,19 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
-from killswitch.audit.findings import Fault
+from killswitch.audit.chain import Head
+from killswitch.audit.findings import Fault, nobody
 from killswitch.audit.models import AuditEvent
-from killswitch.audit.verification import verify
+from killswitch.audit.verification import verify, verify_newest
+from killswitch.cancels import agreement
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange
 from tests.audit import forging
+from tests.audit.forging import TABLE
 from tests.audit.judging import Requests, assert_found, assert_good, only
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
@@ -146,6 +150,22 @@ def _add_request(requests: Requests) -> None:
     twin.save(force_insert=True)
 
 
+def _add_request_below_one(requests: Requests) -> None:
+    twin = CancelRequest.objects.get(pk=requests["rejected"].pk)
+    twin.pk, twin.uuid = -7, uuid4()
+    twin.entry = Exchange.objects.create(exchange_id="LMAX")
+    twin.save(force_insert=True)
+
+
+def _show_elsewhere(requests: Requests) -> None:
+    entry = Exchange.objects.create(exchange_id="LMAX")
+    CancelRequest.objects.filter(pk=requests["residual"].pk).update(entry=entry)
+
+
+def _rename_exchange(requests: Requests) -> None:
+    Exchange.objects.filter(pk=requests["residual"].entry_id).update(exchange_id="LMAX")
+
+
 def _add_press(requests: Requests) -> None:
     batch = Batch.objects.get()
     batch.pk, batch.uuid, batch.key = None, uuid4(), "other"
@@ -177,6 +197,9 @@ CHANGES: list[Change] = [
     _add_order_early,
     _add_attempt,
     _add_request,
+    _add_request_below_one,
+    _show_elsewhere,
+    _rename_exchange,
     _add_press,
     _finish_silently,
     _reopen,
@@ -192,6 +215,54 @@ def test_a_row_changed_without_an_event_is_found(requests: Requests, change: Cha
     assert verify(with_tables=False).ok
 
 
+def test_a_second_row_under_the_id_of_another_is_found(requests: Requests) -> None:
+    """It would show something else in some places, and be compared in none."""
+    true = requests["residual"]
+    with forging.constraints_off():
+        twin = CancelRequest.objects.get(pk=true.pk)
+        twin.pk, twin.uuid, twin.status, twin.open_after = None, uuid4(), Status.CONFIRMED, 0
+        twin.entry = Exchange.objects.create(exchange_id="LMAX")
+        twin.save(force_insert=True)
+        # SQLite keeps the id as text, in which another spelling is another id.
+        spelled = true.uuid.hex.upper() if connection.vendor == "sqlite" else true.uuid
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE cancels_cancelrequest SET uuid = %s WHERE id = %s", [spelled, twin.pk]
+            )
+        verdict = verify()
+    assert only(verdict) is Fault.TABLES
+    assert "not what is found there by its id" in verdict.reason
+
+
+def test_a_press_deleted_without_its_requests_is_found(requests: Requests) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM cancels_batch")  # references are checked at the commit
+        verdict = verify()
+        transaction.set_rollback(True)
+    assert only(verdict) is Fault.TABLES
+    assert "its press was deleted" in verdict.reason
+
+
+def test_the_newest_events_are_compared_with_their_rows_too(requests: Requests) -> None:
+    for change in (_show_elsewhere, _delete_request):
+        change(requests)
+        assert only(verify_newest(Head())) is Fault.TABLES
+
+
+def test_no_question_to_the_database_goes_through_the_whole_log(requests: Requests) -> None:
+    """Asked once for each hundred requests, it would take hours of a long log."""
+    if connection.vendor != "sqlite":
+        return  # PostgreSQL decides by how large the tables are
+    with CaptureQueriesContext(connection) as asked:
+        assert list(agreement.disagreements(None, nobody)) == []
+    with connection.cursor() as cursor:
+        for query in asked.captured_queries:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+            for *_, plan in cursor.fetchall():
+                by = plan.partition(TABLE)[2]
+                assert not by or "INDEX audit_request (request_id" in by, query["sql"]
+
+
 def test_a_request_in_flight_is_allowed_to_be_in_flight(requests: Requests) -> None:
     CancelRequest.objects.filter(pk=requests["in_flight"].pk).update(
         status=Status.VERIFYING, counter=9, holder="another", reads=4
@@ -200,13 +271,20 @@ def test_a_request_in_flight_is_allowed_to_be_in_flight(requests: Requests) -> N
 
 
 @pytest.mark.parametrize(
-    ("column", "value"),
-    [("by_name", "CAST(x'fffe' AS TEXT)"), ("asked_at", "'2026-99-99 08:00:00'"), ("uuid", "'x'")],
+    ("table", "column", "value"),
+    [
+        ("cancels_batch", "by_name", "CAST(x'fffe' AS TEXT)"),
+        ("cancels_batch", "asked_at", "'2026-99-99 08:00:00'"),
+        ("cancels_batch", "uuid", "'x'"),
+        ("cancels_cancelrequest", "uuid", "'x'"),
+    ],
 )
 def test_a_row_that_cannot_be_read_is_a_finding(
-    requests: Requests, column: str, value: str
+    requests: Requests, table: str, column: str, value: str
 ) -> None:
     if connection.vendor == "sqlite":  # PostgreSQL's types do not let it in
         with connection.cursor() as cursor:
-            cursor.execute(f"UPDATE cancels_batch SET {column} = {value}")
+            cursor.execute(
+                f"UPDATE {table} SET {column} = {value} WHERE id = (SELECT min(id) FROM {table})"
+            )
         assert_found(verify(), Fault.TABLES, "cannot be read")
