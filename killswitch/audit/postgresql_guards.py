@@ -105,16 +105,18 @@ def put_up(cursor: Any) -> None:
 def warnings(cursor: Any) -> list[str]:
     """Weaknesses of the set-up that no guard can make good."""
     cursor.execute(
-        "SELECT pg_has_role(current_user, relowner, 'USAGE')"
-        " FROM pg_class WHERE oid = %s::regclass",
+        "SELECT pg_has_role(current_user, relowner, 'USAGE'),"
+        " pg_has_role(current_user, nspowner, 'USAGE')"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = %s::regclass",
         [TABLE],
     )
-    if not cursor.fetchone()[0]:
-        return []
-    return [
-        "this database role owns the log and could drop its guards: give the application a role"
-        " of its own (docs/postgresql-roles.md)"
-    ]
+    words = (
+        "this database role owns the log and could drop its guards",
+        "this database role owns the schema of the log and could drop the log",
+    )
+    found = [text for text, is_so in zip(words, cursor.fetchone(), strict=True) if is_so]
+    instead = "give the application a role of its own (docs/postgresql-roles.md)"
+    return [f"{text}: {instead}" for text in found[:1]]
 
 
 def _schema(cursor: Any) -> str:
@@ -148,7 +150,7 @@ def _fault(guard: Guard, found: tuple[Any, ...]) -> str:
 
 def _faults_of_the_table(cursor: Any) -> list[str]:
     cursor.execute(
-        "SELECT relkind::text <> 'r', relrowsecurity,"
+        "SELECT relkind::text <> 'r', relpersistence::text <> 'p', relrowsecurity,"
         " EXISTS (SELECT 1 FROM pg_rewrite WHERE ev_class = c.oid),"
         " EXISTS (SELECT 1 FROM pg_inherits WHERE c.oid IN (inhparent, inhrelid))"
         " FROM pg_class c WHERE oid = %s::regclass",
@@ -156,6 +158,7 @@ def _faults_of_the_table(cursor: Any) -> list[str]:
     )
     words = (
         "the log is not a table of its own",
+        "a crash would empty the log: it is not kept in the write-ahead log",
         "row security may hide events",
         "rewrite rules stand before the log",
         "the log shares its rows with another table",
@@ -170,9 +173,12 @@ def _who_may_change(cursor: Any) -> list[str]:
     """Everybody but the owner who holds one of the rights, ready for a REVOKE."""
     cursor.execute(
         "SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(rolname) END"
-        " FROM pg_class, aclexplode(relacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee"
-        " WHERE pg_class.oid = %s::regclass AND grantee <> relowner"
-        " AND privilege_type = ANY(%s)",
-        [TABLE, TAKEN_AWAY.split(", ")],
+        # Rights to single columns are kept elsewhere; a REVOKE from the table ends both.
+        " FROM (SELECT relowner, relacl AS acl FROM pg_class WHERE oid = %s::regclass"
+        " UNION ALL SELECT relowner, attacl FROM pg_class JOIN pg_attribute ON attrelid = oid"
+        " WHERE oid = %s::regclass) AS rights,"
+        " aclexplode(acl) LEFT JOIN pg_roles ON pg_roles.oid = grantee"
+        " WHERE grantee <> relowner AND privilege_type = ANY(%s)",
+        [TABLE, TABLE, TAKEN_AWAY.split(", ")],
     )
     return [name for (name,) in cursor.fetchall()]

@@ -40,8 +40,10 @@ def exists(cursor: Any) -> bool:
 
 def faults(cursor: Any) -> list[str]:
     """What is not as it should be, in words; nothing when the guards stand."""
+    # SQLite keeps the table's name as whoever made the trigger wrote it, and reads it in any case.
     cursor.execute(
-        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [TABLE]
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = %s",
+        [TABLE],
     )
     found = dict(cursor.fetchall())
     missing = [f"the guard {name} is missing" for name in TRIGGERS if name not in found]
@@ -51,7 +53,14 @@ def faults(cursor: Any) -> list[str]:
         if name in found and found[name] != text
     ]
     foreign = [f"the trigger {name} is not ours" for name in sorted(found.keys() - TRIGGERS)]
-    return missing + changed + foreign
+    return missing + changed + foreign + _faults_of_the_table(cursor)
+
+
+def _faults_of_the_table(cursor: Any) -> list[str]:
+    cursor.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = %s", [TABLE])
+    (text,) = cursor.fetchone() or ("",)
+    # ON CONFLICT IGNORE in a constraint would swallow events; REPLACE would remove others.
+    return ["the log's table decides on conflicts by itself"] if "conflict" in text.lower() else []
 
 
 def put_up(cursor: Any) -> None:

@@ -41,6 +41,16 @@ DOWN = {
             "the trigger late is not ours",
         ),
         (
+            "CREATE TRIGGER late BEFORE INSERT ON AUDIT_AuditEvent WHEN NEW.kind = 'DENIED'"
+            " BEGIN SELECT RAISE(IGNORE); END",
+            "the trigger late is not ours",
+        ),
+        (
+            f"CREATE TABLE moved (seq, UNIQUE (seq) ON/**/CONFLICT IGNORE); DROP TABLE {TABLE};"
+            f" ALTER TABLE moved RENAME TO {TABLE}",
+            "decides on conflicts by itself",
+        ),
+        (
             f"ALTER TABLE {TABLE} RENAME TO moved; CREATE VIEW {TABLE} AS SELECT * FROM moved",
             "is missing",
         ),
@@ -88,7 +98,9 @@ DOWN = {
         (f"CREATE RULE hide AS ON DELETE TO {TABLE} DO INSTEAD NOTHING", "rewrite rules"),
         (f"ALTER TABLE {TABLE} ENABLE ROW LEVEL SECURITY", "row security"),
         (f"CREATE TABLE heir () INHERITS ({TABLE})", "another table"),
+        (f"ALTER TABLE {TABLE} SET UNLOGGED", "a crash would empty the log"),
         (f"GRANT UPDATE ON {TABLE} TO PUBLIC", "hold rights to change events: PUBLIC"),
+        (f"GRANT UPDATE (actor) ON {TABLE} TO PUBLIC", "hold rights to change events: PUBLIC"),
     ],
 }
 
@@ -109,7 +121,7 @@ def test_guards_that_are_down_or_weakened_are_found() -> None:
     assert guards.faults(connection) == []
     for statement, words in DOWN[connection.vendor]:
         with undone() as cursor:
-            for part in re.split(r";(?=CREATE|ALTER| CREATE)", statement):
+            for part in re.split(r";(?=CREATE|ALTER| CREATE| ALTER| DROP)", statement):
                 cursor.execute(part)
             found = guards.faults(connection)
             assert any(words in fault for fault in found), (statement, found)
@@ -124,6 +136,14 @@ def test_verification_tells_of_guards_that_are_down() -> None:
             assert [finding.fault for finding in verdict.findings] == [Fault.GUARDS]
             assert words in verdict.reason
             assert verdict.first_bad_seq is None
+
+
+def test_a_view_in_the_place_of_the_log_is_a_finding() -> None:
+    with undone() as cursor:
+        cursor.execute(f"ALTER TABLE {TABLE} RENAME TO moved")
+        cursor.execute(f"CREATE VIEW {TABLE} AS SELECT * FROM moved WHERE seq < 3")
+        for verdict in (verify(), verify_newest(chain.head())):
+            assert [finding.fault for finding in verdict.findings] == [Fault.GUARDS]
 
 
 def test_a_rebuilt_table_has_its_guards_again_after_the_migration() -> None:
