@@ -227,8 +227,24 @@ def test_each_role_can_verify_and_only_the_owner_is_warned(url: Url, home: Path)
         assert ("owns the log" in verified.stderr) is is_warned
 
 
-def test_rights_that_were_granted_are_found_and_taken_back(url: Url, home: Path) -> None:
-    _execute(url("killswitch_owner"), f"GRANT UPDATE ON {TABLE} TO killswitch_app, PUBLIC")
+def test_whoever_owns_the_schema_could_drop_the_log_and_is_warned(url: Url, home: Path) -> None:
+    _execute(url("postgres"), "ALTER SCHEMA public OWNER TO killswitch_app")
+    _execute(url("killswitch_app"), f"BEGIN; DROP TABLE {TABLE}; ROLLBACK")
+    verified = _manage(url("killswitch_app"), "verify_audit", home=home)
+    _execute(
+        url("postgres"),
+        "ALTER SCHEMA public OWNER TO pg_database_owner",
+        "GRANT USAGE ON SCHEMA public TO killswitch_app",
+    )
+    assert verified.returncode == 0, verified.stdout
+    assert "owns the schema of the log" in verified.stderr
+
+
+@pytest.mark.parametrize("right", ["UPDATE", "UPDATE (actor), REFERENCES (seq)"])
+def test_rights_that_were_granted_are_found_and_taken_back(
+    url: Url, home: Path, right: str
+) -> None:
+    _execute(url("killswitch_owner"), f"GRANT {right} ON {TABLE} TO killswitch_app, PUBLIC")
     verified = _manage(url("killswitch_app"), "verify_audit", home=home)
     assert verified.returncode == 1
     assert "PUBLIC, killswitch_app" in verified.stdout
