@@ -1,6 +1,6 @@
 """Checks an export of the kill switch's audit log without the kill switch.
 
-    python3 verify_export.py EXPORT [--public-key FILE] [--head HASH]... [--checkpoints FILE]
+    python3 verify_export.py EXPORT [--public-key FILE]... [--head HASH]... [--checkpoints FILE]
 
 EXPORT is a JSON Lines or CSV file as the kill switch wrote it, or - for standard input. One file,
 Python 3.8 or later, its standard library only. The rules that this program recomputes are written
@@ -31,6 +31,7 @@ EXPORT_FORMAT = 1
 EVENT_FORMAT = 1
 GENESIS = "0" * 64  # stands for the hash before the first event
 MOST_LINE = 64 * 1024 * 1024  # bytes; no event comes near it
+MOST_CHECKPOINT = 64 * 1024  # bytes
 # fmt: off
 COLUMNS = [
     "seq", "at", "format", "software", "kind", "actor", "role", "exchange_id", "request_id",
@@ -434,24 +435,28 @@ class Kept:
         return f"{self.met_checkpoints} checkpoints are in this export, {len(newer)} are newer."
 
 
-def checkpoints_in(path: str | None) -> dict[int, Record]:
+def checkpoints_in(path: str | None, known: list[bytes]) -> dict[int, Record]:
     """The kept checkpoints, by the number of the event that each kept."""
     found: dict[int, Record] = {}
     unread = 0
     if path is None:
         return found
+    signed = Signed(known, path)
     with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(lambda: file.readline(MOST_CHECKPOINT), b""), start=1):
             one = checkpoint(line)
             if one is None:
                 unread += 1  # a crash while it was written leaves half a line
-            elif found.setdefault(one["seq"], one)["hash"] != one["hash"]:
+                continue
+            if found.setdefault(one["seq"], one)["hash"] != one["hash"]:
                 raise Wrong(
                     f"line {number} of {path} kept another event {one['seq']} than a line before:"
                     " the log was rewritten between the two"
                 )
+            signed.take(line, number)
     if not found:
         raise CannotCheck(f"{path} holds no checkpoint.")
+    signed.end()
     if unread:
         print(f"NOTE: {unread} lines of {path} are no checkpoints and were not used.")
     return found
@@ -466,6 +471,55 @@ def checkpoint(line: bytes) -> Record | None:
         return kept if is_one and INSTANT.fullmatch(kept["at"]) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+class Signed:
+    """Whether checkpoints are signed with a key that is known.
+
+    A signature is over the line, which holds the SHA-256 of the line before: so a line that the
+    next one names needs no look of its own.
+    """
+
+    def __init__(self, known: list[bytes], path: str) -> None:
+        self._known = {key_id_of(der): der for der in known}
+        self._path = path
+        self._last = b""
+        self._number = 0
+
+    def take(self, line: bytes, number: int) -> None:
+        """One more line, which may answer for the one before."""
+        line = line.rstrip(b"\r\n")
+        if (
+            self._last
+            and json.loads(line).get("previous") != hashlib.sha256(self._last).hexdigest()
+        ):
+            self._check()
+        self._last, self._number = line, number
+
+    def end(self) -> None:
+        """Nobody answers for the last line."""
+        if self._known:
+            self._check()
+        else:
+            print("NOTE: the checkpoints' signatures were not checked: no key was given.")
+
+    def _check(self) -> None:
+        if not self._known:
+            return
+        one = json.loads(self._last)
+        der = self._known.get(str(one.get("key_id")))
+        signature = one.pop("signature", None)
+        where = f"line {self._number} of {self._path}"
+        if der is None or not isinstance(signature, str):
+            raise Wrong(f"{where} is not signed with a key that you gave: who wrote it?")
+        try:
+            how = check_signature(canonical(one), signature, der)
+        except Wrong as wrong:
+            raise Wrong(f"{where}: {wrong}") from None
+        if how is None:
+            raise CannotCheck(
+                "The checkpoints' signatures: they need Python's cryptography, or openssl 3."
+            )
 
 
 # --- signatures ---------------------------------------------------------------------------------
@@ -486,7 +540,7 @@ def key_id_of(der: bytes) -> str:
     return hashlib.sha256(der).hexdigest()[:16]
 
 
-def conclude_signature(manifest: Record, known: bytes | None) -> str:
+def conclude_signature(manifest: Record, known: list[bytes]) -> str:
     """What the signature is worth, in words."""
     if not manifest["signature"]:
         if known:
@@ -495,8 +549,9 @@ def conclude_signature(manifest: Record, known: bytes | None) -> str:
     der = der_of(manifest["public_key"])
     if der is None or key_id_of(der) != manifest["key_id"]:
         raise Wrong("the manifest's public key is none, or key_id is not that of the key")
-    if known and known != der:
-        raise Wrong(f"the key is {key_id_of(der)}, and the one that you gave {key_id_of(known)}")
+    if known and der not in known:
+        given = ", ".join(map(key_id_of, known))
+        raise Wrong(f"the key is {key_id_of(der)}, and the one that you gave {given}")
     unsigned = {name: value for name, value in manifest.items() if name != "signature"}
     how = check_signature(canonical(unsigned), manifest["signature"], der)
     if how is None and known:
@@ -575,7 +630,7 @@ def verify(lines: Lines, records: Iterable[Record], kept: Kept) -> Walk:
     return walk
 
 
-def conclude(walk: Walk, known: bytes | None) -> Iterator[str]:
+def conclude(walk: Walk, known: list[bytes]) -> Iterator[str]:
     """What is proven, and what is not."""
     header = walk.header
     yield (
@@ -603,7 +658,7 @@ def conclude(walk: Walk, known: bytes | None) -> Iterator[str]:
     yield f"Keep this head: {walk.head['hash']} (event {walk.head['seq']})."
 
 
-def check(file: io.BufferedReader, kept: Kept, known: bytes | None) -> None:
+def check(file: io.BufferedReader, kept: Kept, known: list[bytes]) -> None:
     """Check one export, and say what was found. Raises `Wrong` or `CannotCheck`."""
     lines = Lines(file)
     # A CSV export begins with a byte order mark, or with a quote where something took that away.
@@ -616,16 +671,20 @@ def check(file: io.BufferedReader, kept: Kept, known: bytes | None) -> None:
         raise Wrong(f"line {lines.number}: {wrong}") from None
 
 
+def key_in(path: str) -> bytes:
+    """The public key in a file."""
+    der = der_of(Path(path).read_text(encoding="ascii", errors="replace"))
+    if der is None:
+        raise CannotCheck(f"{path} is not an Ed25519 public key in PEM.")
+    return der
+
+
 def run(asked: argparse.Namespace) -> None:
     """Read what was kept, then the export."""
     if not all(is_hash(head) for head in asked.head):
         raise CannotCheck("A head is 64 hexadecimal digits in lower case.")
-    known = None
-    if asked.public_key:
-        known = der_of(Path(asked.public_key).read_text(encoding="ascii", errors="replace"))
-        if known is None:
-            raise CannotCheck(f"{asked.public_key} is not an Ed25519 public key in PEM.")
-    kept = Kept(asked.head, checkpoints_in(asked.checkpoints))
+    known = [key_in(path) for path in asked.public_key]
+    kept = Kept(asked.head, checkpoints_in(asked.checkpoints, known))
     if asked.export == "-":
         check(sys.stdin.buffer, kept, known)  # type: ignore[arg-type]
         return
@@ -637,7 +696,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Say what was found; the exit code."""
     parser = argparse.ArgumentParser(description="Check an export of the kill switch's audit log.")
     parser.add_argument("export", metavar="EXPORT", help="the file, or - for standard input")
-    parser.add_argument("--public-key", metavar="FILE", help="the key it must be signed with (PEM)")
+    parser.add_argument(
+        "--public-key",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a key that it, and each checkpoint, may be signed with (PEM); all others may not",
+    )
     parser.add_argument("--head", metavar="HASH", action="append", default=[], help="a kept head")
     parser.add_argument("--checkpoints", metavar="FILE", help="a kept checkpoints.jsonl")
     asked = parser.parse_args(arguments)

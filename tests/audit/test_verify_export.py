@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
+from killswitch.audit import checkpoints, signing
 from killswitch.audit.export_lines import COLUMNS, Layout
 from killswitch.audit.models import Kind
 from tests.audit.exporting import REQUEST, RITA, Exported, begin, exported, fill, rows
 from tests.audit.forged_exports import Forgery, encoded, line, pem_of, rehashed
+from tests.audit.keeping import resigned, save
 from tools import verify_export
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -76,7 +79,7 @@ def verify(tmp_path: Path) -> Callable[..., Said]:
 def _in_memory(content: bytes) -> None:
     kept = verify_export.Kept([], {})
     with contextlib.redirect_stdout(io.StringIO()):
-        verify_export.check(io.BufferedReader(io.BytesIO(content)), kept, None)
+        verify_export.check(io.BufferedReader(io.BytesIO(content)), kept, [])
 
 
 class TestHonest:
@@ -619,8 +622,6 @@ class TestKept:
     def test_the_checkpoints_of_the_product_are_understood(
         self, verify: Callable[..., Said], tmp_path: Path, settings: Any
     ) -> None:
-        from killswitch.audit import checkpoints
-
         settings.KILLSWITCH_HOME = tmp_path
         for _ in range(3):
             fill(1)
@@ -629,6 +630,45 @@ class TestKept:
         code, said = verify(exported().content, "--checkpoints", path)
         assert code == 0, said
         assert "3 checkpoints are in this export, 0 are newer." in said
+
+    def test_with_a_known_key_checkpoints_must_be_signed_with_it(
+        self, verify: Callable[..., Said], five: list[bytes], file: Path, settings: Any
+    ) -> None:
+        """The log was made anew, and whoever did it brings checkpoints that fit."""
+        known, foreign = (str(file.parent / name) for name in ("known.pem", "foreign.pem"))
+        Path(known).write_text(signing.public_key_pem())
+        Path(foreign).write_text(pem_of(ANOTHER))
+        content = exported().content
+        given = ("--public-key", known, "--checkpoints", str(file))
+        assert verify(content, *given)[0] == 0
+        assert "NOTE" not in verify(content, *given)[1]
+        assert "not checked: no key" in verify(content, "--checkpoints", str(file))[1]
+        unsigned = replace(checkpoints.read(five[4]), signature="", key_id="").line.encode()
+        changed = replace(checkpoints.read(five[2]), at="2020-01-01T00:00:00.000000Z")
+        for lines, words in (
+            ([*five[:4], unsigned], "line 5"),
+            ([*five[:4], resigned(five[4], ANOTHER)], "not signed with a key that you gave"),
+            ([*five[:2], changed.line.encode(), *five[3:]], "line 3"),
+            ([changed.line.encode()], "the signature is false"),
+            ([five[0], five[0]], ""),
+            ([five[3], five[1]], ""),
+        ):
+            save(file, *lines)
+            code, said = verify(content, *given)
+            assert code == bool(words), said
+            assert words in said
+        save(file, *five[:4], resigned(five[4], ANOTHER))
+        assert verify(content, *given, "--public-key", foreign)[0] == 0
+
+    def test_a_line_without_end_among_the_checkpoints_is_none(
+        self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
+    ) -> None:
+        kept = _kept(tmp_path, whole.events[1])
+        with open(kept, "ab") as file:
+            file.write(b"[" * (3 * verify_export.MOST_CHECKPOINT))
+        code, said = verify(whole.content, "--checkpoints", kept)
+        assert code == 0
+        assert "NOTE: 3 lines of" in said
 
     def test_half_a_line_that_a_crash_left_is_noted(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
