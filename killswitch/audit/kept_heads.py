@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from killswitch.audit import checkpoints, signing
+from killswitch.audit import checkpoints, signing, walking
 from killswitch.audit.chain import GENESIS
 from killswitch.audit.checkpoints import LONGEST_LINE, Checkpoint, NotACheckpoint
 from killswitch.audit.findings import CouldNotCheck, Fault, Finding, Progress
-from killswitch.audit.models import AuditEvent
 
 AT_ONCE = 500  # heads looked up in one query
 
@@ -120,8 +119,7 @@ class _Reader:
 
     def _compare(self, heads: Sequence[Checkpoint]) -> None:
         numbers = {made.seq for made in heads}
-        rows = AuditEvent.objects.filter(seq__in=numbers).values_list("seq", "hash")
-        found = dict(rows) | {0: GENESIS}
+        found = walking.hashes(numbers) | {0: GENESIS}
         wrong = next((made for made in heads if found.get(made.seq) != made.hash), None)
         if wrong is None:
             return

@@ -1,6 +1,6 @@
 """Verifies the log: the chain, the guards, the checkpoints, and the working tables beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from django.db import Error, connection
@@ -63,13 +63,14 @@ def verify_newest(since: Head, *, progress: Progress | None = None) -> Verdict:
 def _newest_tables(since: Head) -> Finding | None:
     newer = AuditEvent.objects.filter(seq__gt=since.seq).exclude(request_id="")
     ids = newer.values_list("request_id", flat=True).distinct().order_by()[:MOST_REQUESTS]
-    return _tables(list(ids), progress=nobody)
+    return _tables(ids, progress=nobody)
 
 
-def _tables(request_ids: Sequence[str] | None, *, progress: Progress) -> Finding | None:
+def _tables(request_ids: Iterable[str] | None, *, progress: Progress) -> Finding | None:
     try:
-        return agreement.first_disagreement(request_ids, progress=progress)
-    except Error as error:
+        ids = None if request_ids is None else list(request_ids)
+        return agreement.first_disagreement(ids, progress=progress)
+    except (Error, ValueError, TypeError, OverflowError) as error:
         # Either the database is gone, which this shows, or it holds what cannot be read.
         _need_a_log()
         reason = f"a row of the working tables or an event cannot be read: {str(error).strip()}"

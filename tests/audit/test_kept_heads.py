@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import connection
 
 from killswitch.audit import checkpoints, kept_heads, signing
+from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint, write
 from killswitch.audit.findings import CouldNotCheck
 from killswitch.audit.kept_heads import Kept
-from killswitch.audit.verification import verify
+from killswitch.audit.verification import verify, verify_newest
 from tests.audit.forging import TABLE, forge, recompute_from
 from tests.audit.keeping import assert_found, check, happen, resigned, save
 
@@ -105,6 +107,17 @@ def test_a_single_kept_line_is_enough(five: list[bytes], tmp_path: Path) -> None
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 3")
     recompute_from(3)
     assert_found(check(kept), 6, "written anew")
+
+
+def test_a_kept_event_whose_hash_is_no_text_is_a_finding_and_not_a_failure(
+    five: list[bytes],
+) -> None:
+    if connection.vendor == "sqlite":  # PostgreSQL's types do not let it in
+        forge(f"UPDATE {TABLE} SET hash = CAST(x'fffe' AS TEXT) WHERE seq = 10")
+        assert_found(check(), 10, "written anew")
+        for verdict in (verify(), verify_newest(Head(seq=10, hash="a" * 64))):
+            assert verdict.first is not None
+            assert verdict.first_bad_seq == 10
 
 
 def test_a_head_that_is_wrong_is_told_before_a_line_after_it(file: Path, five: list[bytes]) -> None:

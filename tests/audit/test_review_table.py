@@ -1,6 +1,7 @@
 """The table of reviews only repeats what the log says."""
 
 import pytest
+from django.db import connection
 
 from killswitch.audit import review_table
 from killswitch.audit.models import Review
@@ -35,6 +36,10 @@ class TestTheTable:
             ("UPDATE audit_review SET by = 'somebody' WHERE event_seq = 1", "is not what event"),
             ("DELETE FROM audit_review WHERE event_seq = 1", "the mark of event 1 is gone"),
             (
+                "UPDATE audit_review SET said_in = 4, by = 'x' WHERE event_seq = 2",
+                "event 2 is marked, and no event",
+            ),
+            (
                 "UPDATE audit_review SET event_seq = 3 WHERE event_seq = 1",
                 "is marked, and no event",
             ),
@@ -51,3 +56,23 @@ class TestTheTable:
         verdict = verify(with_tables=True)
         assert not verdict.ok
         assert why in " ".join(finding.reason for finding in verdict.findings)
+
+    def test_a_row_that_cannot_be_read_is_found(self) -> None:
+        stories.denied(START)
+        marked("REVIEWED", 1)
+        if connection.vendor == "sqlite":  # PostgreSQL's types do not let it in
+            with connection.cursor() as cursor:
+                cursor.execute("UPDATE audit_review SET at = '2026-99-99 08:00:00'")
+            assert "cannot be read" in verify().reason
+
+    def test_more_than_is_read_at_once_is_compared(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(review_table, "AT_ONCE", 2)
+        monkeypatch.setattr(review_table, "EVENTS_AT_ONCE", 2)
+        for _ in range(5):
+            stories.denied(START)
+        for seq in range(1, 6):
+            marked("QUERIED", seq, note="Why?")
+        marked("CLOSED", 2, note="So.")
+        assert verify().ok
+        Review.objects.filter(event_seq=5).update(note="other")
+        assert "the mark of event 5 is not" in verify().reason
