@@ -1,5 +1,6 @@
 """Compares kept checkpoints with the chain: is each head still there, and did we sign it?"""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,8 @@ class _Reader:
         heads: list[Checkpoint] = []
         done = 0
         for number, text, is_whole in _lines(path):
-            # What somebody kept may have come by mail.
-            line = text if self._is_our_own else text.strip()
+            # What somebody kept may have come by mail, or through an editor.
+            line = text if self._is_our_own else text.removeprefix(BOM_UTF8).strip()
             if not line and not self._is_our_own:
                 continue
             if made := self._read(line, number=number, is_whole=is_whole):

@@ -32,12 +32,16 @@ def disagreements(ids: Sequence[str] | None, progress: Progress) -> Iterator[Dis
     """
     if ids is not None:
         return
+    done = 0
     for rows in _rows():
         yield from _unfounded(rows)
-        progress("reviews", len(rows), 0)
+        done += len(rows)
+        progress("reviews", done, 0)
+    done = 0
     for events in _events():
         yield from _unkept(events)
-        progress("marks", len(events), 0)
+        done += len(events)
+        progress("reviews in the log", done, 0)
 
 
 def _unfounded(rows: Sequence[Review]) -> Iterator[Disagreement]:

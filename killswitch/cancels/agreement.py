@@ -30,9 +30,11 @@ def disagreements(ids: Sequence[str] | None, progress: Progress) -> Iterator[Dis
         yield from _of_rows(keys)
         done += len(keys)
         progress("requests", done, total)
+    done = 0
     for some in _ids_of_events():
         yield from _of_unknown(some)
-        progress("requests in the log", len(some), 0)
+        done += len(some)
+        progress("requests in the log", done, 0)
     yield from _empty_presses()
 
 

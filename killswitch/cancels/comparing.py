@@ -206,7 +206,7 @@ def _differs(
 
 
 def _data(event: Told) -> dict[str, Any]:
-    """Nothing, when it cannot be read: every column then differs, or has no event."""
+    """Nothing, when it cannot be read; no program of ours writes that, so the chain was forged."""
     try:
         data = json.loads(event.data)
     except (ValueError, RecursionError):

@@ -100,7 +100,7 @@ def test_the_last_line_taken_out_cannot_be_known_here_but_elsewhere(
 
 def test_a_single_kept_line_is_enough(five: list[bytes], tmp_path: Path) -> None:
     kept = tmp_path / "kept.jsonl"
-    kept.write_bytes(b"\r\n" + five[2] + b"\r\n\r\n" + five[4] + b"\r\n")
+    kept.write_bytes(b"\xef\xbb\xbf\r\n" + five[2] + b"\r\n\r\n" + five[4] + b"\r\n")
     found = check(kept)
     assert found.finding is None
     assert "does not hold every checkpoint" in found.warnings[0]
