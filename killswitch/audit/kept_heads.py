@@ -46,7 +46,7 @@ class _Reader:
 
     def read(self, path: Path, progress: Progress) -> Kept:
         heads: list[Checkpoint] = []
-        done = 0
+        done = read = 0
         for number, text, is_whole in _lines(path):
             # What somebody kept may have come by mail, or through an editor.
             line = text if self._is_our_own else text.removeprefix(BOM_UTF8).strip()
@@ -54,6 +54,7 @@ class _Reader:
                 continue
             if made := self._read(line, number=number, is_whole=is_whole):
                 heads.append(made)
+                read += 1
             done = number
             if len(heads) == AT_ONCE:
                 self._compare(heads)
@@ -62,7 +63,7 @@ class _Reader:
             if self._finding:
                 break
         self._compare(heads)
-        if not done:
+        if not read and not self._finding:
             self._warn("there are no checkpoints: a cut tail would not be noticed")
         self._end()
         return Kept(finding=self._finding, warnings=self._told())
@@ -152,4 +153,6 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
         number = 0
         while line := file.readline(LONGEST_LINE):
             number += 1
-            yield number, line.removesuffix(b"\n"), line.endswith(b"\n")
+            # Half a line is shorter; what is as long as this is none of ours.
+            is_whole = line.endswith(b"\n") or len(line) == LONGEST_LINE
+            yield number, line.removesuffix(b"\n"), is_whole

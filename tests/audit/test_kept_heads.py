@@ -213,6 +213,14 @@ def test_no_file_of_our_own_is_a_warning_and_a_named_one_that_is_missing_is_not(
         check(tmp_path)
 
 
+def test_a_file_that_was_overwritten_is_found_or_said_to_prove_nothing(file: Path) -> None:
+    for junk in (b"\0" * 5000, b"x" * 1_000_000):
+        file.write_bytes(junk)
+        assert_found(check(), None, "line 1 of the checkpoints is none")
+    file.write_bytes(b"\0" * 300)
+    assert "there are no checkpoints" in check().warnings[1]
+
+
 def test_an_empty_file_proves_nothing_and_says_so(file: Path) -> None:
     file.touch()
     assert "there are no checkpoints" in check().warnings[0]
