@@ -22,8 +22,10 @@ from hypothesis import strategies as st
 from killswitch.audit import checkpoints, signing
 from killswitch.audit.export_lines import COLUMNS, Layout
 from killswitch.audit.models import Kind
+from tests.audit import forging
 from tests.audit.exporting import REQUEST, RITA, Exported, begin, exported, fill, rows
 from tests.audit.forged_exports import Forgery, encoded, line, pem_of, rehashed
+from tests.audit.forging import TABLE, forge
 from tests.audit.keeping import resigned, save
 from tools import verify_export
 
@@ -726,6 +728,73 @@ class TestKept:
         code, said = verify(b"".join(lines))
         assert code == 2
         assert "export format 2" in said
+
+
+def _edit() -> None:
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 4")
+
+
+def _edit_and_rehash() -> None:
+    forged = forging.rehash(forging.row(4) | {"actor": "x"})
+    forge(f"UPDATE {TABLE} SET actor = 'x', hash = %s WHERE seq = 4", [forged["hash"]])
+
+
+def _delete() -> None:
+    forge(f"DELETE FROM {TABLE} WHERE seq = 5")
+
+
+def _swap() -> None:
+    for before, after in ((4, 4000), (5, 4), (4000, 5)):
+        forge(f"UPDATE {TABLE} SET seq = %s WHERE seq = %s", [after, before])
+
+
+def _insert() -> None:
+    for seq in range(len(rows()), 4, -1):
+        forge(f"UPDATE {TABLE} SET seq = %s WHERE seq = %s", [seq + 1, seq])
+    event = forging.row(4)
+    forging.insert(forging.rehash(event | {"seq": 5, "previous": event["hash"], "actor": "x"}))
+
+
+def _make_anew() -> None:
+    _edit()
+    forging.recompute_from(4)
+
+
+def _cut() -> None:
+    forge(f"DELETE FROM {TABLE} WHERE seq > 8")
+
+
+def _wipe() -> None:
+    forge(f"DELETE FROM {TABLE}")
+
+
+class TestForgedDatabase:
+    """The database was forged with its guards off, and then somebody exported it."""
+
+    @pytest.mark.parametrize("forgery", [_edit, _edit_and_rehash, _delete, _swap, _insert])
+    @pytest.mark.parametrize("layout", Layout)
+    def test_what_breaks_the_chain_is_found_in_the_export(
+        self, verify: Callable[..., Said], known: str, forgery: Callable[[], None], layout: Layout
+    ) -> None:
+        fill(4)
+        forgery()
+        code, said = verify(exported(layout).content, "--public-key", known)
+        assert code == 1, said
+
+    @pytest.mark.parametrize("forgery", [_make_anew, _cut, _wipe])
+    def test_what_does_not_is_found_by_what_was_kept(
+        self,
+        verify: Callable[..., Said],
+        forgery: Callable[[], None],
+        five: list[bytes],
+        file: Path,
+    ) -> None:
+        kept = rows()[-1].hash
+        forgery()
+        content = exported().content
+        assert verify(content)[0] == 0
+        assert verify(content, "--head", kept)[0] == 1
+        assert verify(content, "--checkpoints", str(file))[0] == 1
 
 
 class TestSignature:
