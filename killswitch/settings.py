@@ -151,6 +151,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "csp",
     "django_htmx",
 ]
@@ -218,8 +219,18 @@ ACCOUNT_USER_MODEL_EMAIL_FIELD = None
 ACCOUNT_SESSION_REMEMBER = None
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
 # By address only: a limit by name would let anybody lock an officer out.
-ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip"}
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "10/m/ip",
+    "reauthenticate": "30/m/ip",
+}
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
+# Whether people may have a second factor, or must.
+SECOND_FACTOR = environment.choice("SECOND_FACTOR", "optional", ("optional", "required"))
+MFA_ADAPTER = "killswitch.accounts.sealing.SealedAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = f"Kill switch ({KILLSWITCH_ENVIRONMENT})"
+MFA_TOTP_TOLERANCE = 1  # steps of 30 s: clocks differ, and typing takes its time
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_HOURS = environment.seconds("SESSION_HOURS", 12)
 SESSION_COOKIE_AGE = int(timedelta(hours=SESSION_HOURS).total_seconds())

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import get_authentication_records
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -31,6 +32,12 @@ def fix_end(request: HttpRequest) -> None:
     request.session.set_expiry(timezone.now() + timedelta(hours=settings.SESSION_HOURS))
 
 
+def _shown_besides_password(request: HttpRequest, user: User) -> dict[str, str]:
+    records = get_authentication_records(request, user)
+    shown = [record["type"] for record in records if record["method"] == "mfa"]
+    return {"second_factor": shown[-1]} if shown else {}
+
+
 class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """allauth's questions, answered for a tool that nobody joins by themselves."""
 
@@ -39,6 +46,7 @@ class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             "This name and this password do not belong together, or the person may not sign in."
         ),
         "enter_current_password": "This is not your current password.",
+        "incorrect_password": "This is not your password.",
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002
@@ -59,11 +67,23 @@ class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         sign_in_events.record_failure(request, username=credentials.get("username", ""))
 
+    def get_login_stages(self) -> list[str]:
+        return ["killswitch.accounts.stages.CodeStage"]
+
+    def get_reauthentication_methods(self, user: Any) -> list[dict[str, str]]:
+        """By password only: the code is for who does not sit at this person's screen."""
+        if not user.is_authenticated:
+            return []
+        url = resolve_url("account_reauthenticate")
+        return [{"id": "reauthenticate", "description": "Use your password", "url": url}]
+
     def login(self, request: HttpRequest, user: User) -> None:
+        """Comes after the last stage: whoever has a second factor has shown it."""
+        data = {**origin(request), **_shown_besides_password(request, user)}
         with transaction.atomic():
             super().login(request, user)
             fix_end(request)
-            append(Fact(kind=Kind.SIGNED_IN, actor=actor(user), data=origin(request)))
+            append(Fact(kind=Kind.SIGNED_IN, actor=actor(user), data=data))
 
     def logout(self, request: HttpRequest) -> None:
         user: Any = request.user

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db import connection
 from django.http import HttpRequest
 
+from killswitch.accounts import second_factor
 from killswitch.accounts.admin_forms import NewPersonForm, OwnRecordForm, PersonForm
 from killswitch.accounts.models import User
 from killswitch.accounts.origin import origin
@@ -46,7 +47,8 @@ class PersonAdmin(RecordedAdmin):
             return (*described[:3], "password1", "password2")
         if obj.pk == request.user.pk:
             return (*described, "last_login")
-        return (*described, "last_login", "password1", "password2")
+        reset = ("reset_second_factor",) if second_factor.has_one(obj) else ()
+        return (*described, "last_login", "password1", "password2", *reset)
 
     def get_form(
         self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any
@@ -61,6 +63,7 @@ class PersonAdmin(RecordedAdmin):
         save_person(
             obj,
             new_password=form.cleaned_data.get("password1", ""),
+            reset_second_factor=form.cleaned_data.get("reset_second_factor", False),
             by=actor(signed_in_person(request)),
             origin=origin(request),
         )

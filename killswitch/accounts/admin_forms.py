@@ -38,6 +38,11 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable
         "New password", help_text="Leave both fields empty to keep the one they have."
     )
     password2 = _password_field("New password again")
+    reset_second_factor: forms.Field | None = forms.BooleanField(
+        label="Reset their second factor",
+        required=False,
+        help_text="For somebody who lost it: signing in then asks for the password only.",
+    )
 
     class Meta:
         model = User
@@ -73,6 +78,7 @@ class NewPersonForm(PersonForm):
 
     password1 = _password_field("Password", help_text=password_validators_help_text_html())
     password2 = _password_field("Password again")
+    reset_second_factor = None
     role = forms.ChoiceField(choices=[("", "Choose one"), *Role.choices])
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -13,11 +13,15 @@ WATCHED = (*DESCRIBED, "role")
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A person before and after; `before` is None for somebody new."""
+    """A person before and after; `before` is None for somebody new.
+
+    `second_factor_reset` says that they had one, and that somebody else took it away.
+    """
 
     before: User | None
     after: User
     new_password: bool
+    second_factor_reset: bool = False
 
     @property
     def fields(self) -> list[str]:
@@ -28,7 +32,8 @@ class Change:
 
     @property
     def ends_sessions(self) -> bool:
-        return self.new_password or bool({"role", "is_active"} & set(self.fields))
+        given = self.new_password or self.second_factor_reset
+        return given or bool({"role", "is_active"} & set(self.fields))
 
     def facts(self, *, by: Actor, origin: Mapping[str, str]) -> list[Fact]:
         """One event for each kind of change, none if nothing changed."""
@@ -47,6 +52,8 @@ class Change:
             words.append("may sign in again")
         if self.before is not None and self.new_password:
             words.append("was given a new password")
+        if self.second_factor_reset:
+            words.append("had their second factor reset")
         return " and ".join(words)
 
     def _kinds(self) -> dict[Kind, list[str]]:
@@ -56,6 +63,7 @@ class Change:
             Kind.PERSON_CHANGED: [name for name in self.fields if name in DESCRIBED],
             Kind.ROLE_CHANGED: [name for name in self.fields if name == "role"],
             Kind.PASSWORD_CHANGED: ["password"] if self.new_password else [],
+            Kind.SECOND_FACTOR_RESET: ["second_factor"] if self.second_factor_reset else [],
         }
 
     def _data(self, names: list[str]) -> dict[str, object]:

@@ -1,8 +1,8 @@
-"""The forms of sign-in and of changing one's password."""
+"""The forms of sign-in, of changing one's password, and of the second factor."""
 
 from typing import Any
 
-from allauth.account.forms import ChangePasswordForm, LoginForm
+from allauth.account.forms import ChangePasswordForm, LoginForm, ReauthenticateForm
 from django import forms
 from django.http import HttpRequest, HttpResponse
 
@@ -34,6 +34,33 @@ class SignInForm(LoginForm):  # type: ignore[misc]
         response: HttpResponse = super().login(request, redirect_url=redirect_url)
         fix_end(request)  # again: allauth has just set its own
         return response
+
+
+class PasswordAgainForm(ReauthenticateForm):  # type: ignore[misc]
+    """allauth's form, labelled once."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].help_text = ""  # nobody resets a password by themselves
+        _without_placeholders(self)
+
+
+class CodeForm(forms.Form):
+    """A code of the app, or one of the recovery codes; spaces in it do not matter."""
+
+    code = forms.CharField(
+        label="Code",
+        max_length=40,
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+    )
+
+
+class SetUpForm(CodeForm):
+    """The first code, which shows that the app has the secret."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["code"].label = "Code that the app shows"
 
 
 def _without_placeholders(form: forms.Form) -> None:

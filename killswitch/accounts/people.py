@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
 
+from killswitch.accounts import second_factor
 from killswitch.accounts.changes import Change
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Kind as AlarmKind
@@ -27,10 +28,11 @@ def add_person(*, username: str, full_name: str = "", role: Role, password: str,
     return person
 
 
-def save_person(
+def save_person(  # noqa: PLR0913 - each is a thing that can be changed, or who changes it
     person: User,
     *,
     new_password: str = "",
+    reset_second_factor: bool = False,
     by: Actor,
     origin: Mapping[str, str] | None = None,
     alarm: bool = True,
@@ -38,8 +40,13 @@ def save_person(
     """Write a person, new or changed, as the last thing in the transaction."""
     with transaction.atomic():
         before = User.objects.select_for_update().filter(pk=person.pk).first()
-        change = Change(before=before, after=person, new_password=bool(new_password))
-        if not change.fields and not new_password:
+        change = Change(
+            before=before,
+            after=person,
+            new_password=bool(new_password),
+            second_factor_reset=reset_second_factor and second_factor.forget(person),
+        )
+        if not (change.fields or change.ends_sessions):
             return
         _write(change, new_password)
         facts = change.facts(by=by, origin=origin or {})

@@ -7,11 +7,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import resolve_url
 
+from killswitch.accounts import second_factor
 from killswitch.accounts.models import User
 from killswitch.accounts.origin import clean, origin
 from killswitch.accounts.roles import MAY, PUBLIC, SIGNED_IN, Permission, allows, may
-from killswitch.accounts.way_back import confirmation, sign_in_url
+from killswitch.accounts.way_back import confirmation, keep, sign_in_url
 from killswitch.audit.chain import Actor, Fact
 from killswitch.audit.models import Kind
 from killswitch.audit.repetitions import record_counted
@@ -24,6 +26,7 @@ __all__ = [
     "actor",
     "confirmation",
     "may",
+    "password_suffices",
     "public",
     "requires",
     "signed_in",
@@ -52,17 +55,24 @@ def signed_in(view: View[P]) -> View[P]:
     return _guarded(SIGNED_IN)(view)
 
 
+def password_suffices(view: View[P]) -> View[P]:
+    """The same, also without a second factor where one is required: the way to set it up."""
+    return _guarded(SIGNED_IN, password_suffices=True)(view)
+
+
 def public(view: AnyView) -> AnyView:
     """Mark a view that everybody may see, so that none is without a mark by mistake."""
     vars(view)["permission"] = PUBLIC
     return view
 
 
-def _guarded(permission: str) -> Callable[[View[P]], View[P]]:
+def _guarded(permission: str, *, password_suffices: bool = False) -> Callable[[View[P]], View[P]]:
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
         def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             refusal = _refusal(request, permission)
+            if refusal is None and not password_suffices:
+                refusal = _second_factor_first(request, permission)
             return view(request, *args, **kwargs) if refusal is None else refusal
 
         vars(guarded)["permission"] = permission
@@ -88,16 +98,26 @@ def _refusal(request: HttpRequest, permission: str) -> HttpResponse | None:
 
 def _sign_in_first(request: HttpRequest, permission: str) -> HttpResponse:
     """An anonymous visit leaves no event. htmx would follow a redirect and swap the page in."""
-    url = sign_in_url(request, permission=permission)
-    if not _is_htmx(request):
-        return HttpResponseRedirect(url)
-    response = HttpResponse(
-        "Your session has ended. Sign in again.",
-        status=401,
-        content_type="text/plain; charset=utf-8",
-    )
+    if _is_htmx(request):
+        return _unauthorised(request, permission, "Your session has ended. Sign in again.")
+    return HttpResponseRedirect(sign_in_url(request, permission=permission))
+
+
+def _second_factor_first(request: HttpRequest, permission: str) -> HttpResponse | None:
+    """To the page that sets it up, and from there back; a part of a page is led there by hand."""
+    user: Any = request.user
+    if not second_factor.is_missing(user):
+        return None
+    if _is_htmx(request):
+        return _unauthorised(request, permission, "Set up your second factor first.")
+    keep(request, permission=permission)
+    return HttpResponseRedirect(resolve_url("mfa_activate_totp"))
+
+
+def _unauthorised(request: HttpRequest, permission: str, words: str) -> HttpResponse:
+    response = HttpResponse(words, status=401, content_type="text/plain; charset=utf-8")
     response["HX-Trigger"] = "session-expired"
-    response["X-Sign-In"] = url
+    response["X-Sign-In"] = sign_in_url(request, permission=permission)
     return response
 
 

@@ -10,6 +10,10 @@ from killswitch.audit.models import Kind
 from killswitch.audit.repetitions import record_counted
 
 NOBODY = Actor(name="anonymous")
+TOO_MANY = "too many tries"
+WRONG_CODE = "wrong code"
+# Whatever was tried before: these are counted for themselves.
+APART = {TOO_MANY: " limited", WRONG_CODE: " code"}
 
 
 def record_failure(request: HttpRequest, *, username: str) -> None:
@@ -21,9 +25,14 @@ def record_failure(request: HttpRequest, *, username: str) -> None:
     _record(request, why=_why(person), person=person)
 
 
+def record_wrong_code(request: HttpRequest, *, person: User) -> None:
+    """The password was right and the code was not: somebody mistyped it, or has the password."""
+    _record(request, why=WRONG_CODE, person=person)
+
+
 def record_limited(request: HttpRequest, *, username: str) -> None:
     """A try that was refused unread, because there had been too many from that address."""
-    _record(request, why="too many tries", person=_person(username))
+    _record(request, why=TOO_MANY, person=_person(username))
 
 
 def _record(request: HttpRequest, *, why: str, person: User | None) -> None:
@@ -34,8 +43,8 @@ def _record(request: HttpRequest, *, why: str, person: User | None) -> None:
     )
     # Counted for each address and person, so that the first try at somebody's account shows even
     # after many at another's; bounded by the number of people.
-    limited = " limited" if why == "too many tries" else ""
-    record_counted(fact, subject=f"{neighbourhood(place['address'])} {name}{limited}")
+    apart = APART.get(why, "")
+    record_counted(fact, subject=f"{neighbourhood(place['address'])} {name}{apart}")
 
 
 def _person(username: str) -> User | None:

@@ -3,36 +3,54 @@
 from http import HTTPStatus
 from typing import Any
 
-from allauth.account.views import LoginView, LogoutView, PasswordChangeView
-from django.core.exceptions import NON_FIELD_ERRORS
+from allauth.account.internal.stagekit import clear_login
+from allauth.account.stages import LoginStage
+from allauth.account.views import LoginView, LogoutView, PasswordChangeView, ReauthenticateView
+from django import forms
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
+from django.views.decorators.cache import never_cache
 
-from killswitch.accounts import sign_in_events, way_back
-from killswitch.accounts.forms import OwnPasswordForm, SignInForm
+from killswitch.accounts import limits, way_back
+from killswitch.accounts.forms import OwnPasswordForm, PasswordAgainForm, SignInForm
 from killswitch.accounts.models import User
-from killswitch.accounts.permissions import public, signed_in
-
-WAIT = 60  # seconds, the window of the limits in the settings
+from killswitch.accounts.permissions import password_suffices, public, signed_in
 
 
-class SignInView(LoginView):  # type: ignore[misc]
+class LimitedView:
+    """Says in words that there were too many tries, and leaves an event."""
+
+    request: HttpRequest
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            limits.note(request, response, username=self.typed_name())
+        return response
+
+    def form_invalid(self, form: forms.Form) -> HttpResponseBase:
+        errors = [error for each in form.errors.as_data().values() for error in each]
+        if any(error.code == "too_many_login_attempts" for error in errors):
+            return render(self.request, "429.html", status=HTTPStatus.TOO_MANY_REQUESTS)
+        response: HttpResponseBase = super().form_invalid(form)  # type: ignore[misc]
+        return response
+
+    def typed_name(self) -> str:
+        """Whose password was tried."""
+        raise NotImplementedError
+
+
+class SignInView(LimitedView, LoginView):  # type: ignore[misc]
     """Sign in by name and password."""
 
     form_class = SignInForm
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
-        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-            sign_in_events.record_limited(request, username=request.POST.get("login", ""))
-            response["Retry-After"] = str(WAIT)
-        return response
+    def typed_name(self) -> str:
+        return self.request.POST.get("login", "")
 
-    def form_invalid(self, form: SignInForm) -> HttpResponseBase:
-        if form.has_error(NON_FIELD_ERRORS, code="too_many_login_attempts"):
-            return render(self.request, "429.html", status=HTTPStatus.TOO_MANY_REQUESTS)
-        response: HttpResponseBase = super().form_invalid(form)
-        return response
+    def _redirect_to_pending_stage(self, request: HttpRequest, stage: LoginStage) -> None:  # noqa: ARG002
+        """Whoever comes here again, with the code still to be given, begins again."""
+        clear_login(request)
 
     def get_authenticated_redirect_url(self) -> str:
         """Whoever is signed in already goes where they may go."""
@@ -43,6 +61,16 @@ class SignInView(LoginView):  # type: ignore[misc]
         return url
 
 
+class PasswordAgainView(LimitedView, ReauthenticateView):  # type: ignore[misc]
+    """The password once more, before something that whoever found the screen open must not do."""
+
+    form_class = PasswordAgainForm
+
+    def typed_name(self) -> str:
+        return self.request.user.get_username()
+
+
 sign_in = public(SignInView.as_view())
 sign_out = public(LogoutView.as_view())
 change_password = signed_in(PasswordChangeView.as_view(form_class=OwnPasswordForm))
+password_again = password_suffices(never_cache(PasswordAgainView.as_view()))

@@ -1,5 +1,6 @@
 """Where sign-in leads: back to what the person was doing, never to a shortened version of it."""
 
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from django.http import HttpRequest, QueryDict
@@ -13,6 +14,7 @@ from killswitch.accounts.roles import Permission, allows
 
 LONGEST_REASON = 500  # characters
 LONGEST = 6000  # characters of a path with its query
+KEPT = "way_back"  # in the session, while a second factor is set up
 
 
 def landing(user: User) -> str:
@@ -55,6 +57,25 @@ def sign_in_url(request: HttpRequest, *, permission: str) -> str:
     url = resolve_url("account_login")
     path = after_sign_in(request, permission=permission)
     return f"{url}?{urlencode({'next': path})}" if path else url
+
+
+def keep(request: HttpRequest, *, permission: str) -> None:
+    """Note where a person was going who first has to set up a second factor."""
+    request.session[KEPT] = after_sign_in(request, permission=permission)
+
+
+def kept(request: HttpRequest) -> str:
+    """Where they were going, told once; nothing if they were going nowhere."""
+    return str(request.session.pop(KEPT, ""))
+
+
+def onward(request: HttpRequest) -> str:
+    """Where the `next` of this address leads, if it is a page of ours that the person may open."""
+    user: Any = request.user
+    url = request.GET.get("next", "")
+    if url_has_allowed_host_and_scheme(url, allowed_hosts=None) and may_open(user, url):
+        return url
+    return landing(user)
 
 
 def may_open(user: User, url: str) -> bool:

@@ -31,6 +31,11 @@ NEEDING: Final = frozenset(
         Kind.PERSON_CHANGED,
         Kind.ROLE_CHANGED,
         Kind.PASSWORD_CHANGED,
+        Kind.SECOND_FACTOR_ADDED,
+        Kind.SECOND_FACTOR_REMOVED,
+        Kind.SECOND_FACTOR_RESET,
+        Kind.RECOVERY_CODES_RENEWED,
+        Kind.RECOVERY_CODE_USED,
         Kind.GUARDS_PUT_BACK,
         Kind.EXPORTED,
     }

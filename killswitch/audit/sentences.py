@@ -96,6 +96,11 @@ def _changed(data: Data) -> str:
     return f"{who}: {what}." if who and what else f"{who or what or data.text('name')}."
 
 
+def _code_used(data: Data) -> str:
+    left = data.number("left")
+    return f"{data.text('person')}{f': {left} left' if left is not None else ''}."
+
+
 def _started(data: Data) -> str:
     programs = data.items("programs")
     return f"On {data.text('host')}, {_count(len(programs), 'program')}."
@@ -196,6 +201,11 @@ _SAYINGS: Final[dict[str, Callable[[Data], str]]] = {
     Kind.PERSON_CHANGED: _changed,
     Kind.ROLE_CHANGED: _changed,
     Kind.PASSWORD_CHANGED: _changed,
+    Kind.SECOND_FACTOR_ADDED: _changed,
+    Kind.SECOND_FACTOR_REMOVED: _changed,
+    Kind.SECOND_FACTOR_RESET: _changed,
+    Kind.RECOVERY_CODES_RENEWED: _changed,
+    Kind.RECOVERY_CODE_USED: _code_used,
     Kind.GUARDS_PUT_BACK: _put_back,
     Kind.EXPORTED: _exported,
     Kind.EXPORT_COMPLETED: _export_completed,

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 from django.core.cache import cache
 
+from tests.accounts.codes import Clock
+
 
 @pytest.fixture
 def limits(db: None) -> Iterator[None]:
@@ -12,3 +14,9 @@ def limits(db: None) -> Iterator[None]:
     cache.clear()
     yield
     cache.clear()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time by which codes are judged."""
+    return Clock(monkeypatch)

@@ -15,6 +15,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.accounts.people import keep_an_administrator
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
+from tests.accounts.codes import CODE, SECOND_FACTOR, Clock, set_up
 from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
 
 pytestmark = [
@@ -24,7 +25,13 @@ pytestmark = [
 ]
 PEOPLE = "/admin/accounts/user/"
 FRESH = "a much better one 7"
-CHANGES = {"PERSON_ADDED", "PERSON_CHANGED", "ROLE_CHANGED", "PASSWORD_CHANGED"}
+CHANGES = {
+    "PERSON_ADDED",
+    "PERSON_CHANGED",
+    "ROLE_CHANGED",
+    "PASSWORD_CHANGED",
+    "SECOND_FACTOR_RESET",
+}
 
 
 @pytest.fixture
@@ -114,6 +121,43 @@ def test_a_new_password_ends_sessions_and_raises_an_alarm(adam: Client) -> None:
     assert (event.kind, event.actor) == ("PASSWORD_CHANGED", "Adam West (adam)")
     assert FRESH not in event.data
     assert Alarm.objects.get().title == "Rita Moss (rita) was given a new password"
+
+
+def test_a_lost_second_factor_is_reset_with_an_event_and_an_alarm(
+    adam: Client, clock: Clock
+) -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    set_up(browser, clock)
+    half = Client()
+    assert sign_in(half, "rita")["Location"] == CODE
+    rita = User.objects.get(username="rita")
+    assert b"Reset their second factor" in adam.get(f"{PEOPLE}{rita.pk}/change/").content
+    assert _change(adam, rita, reset_second_factor="on").status_code == 302
+    (event,) = events(*CHANGES)
+    assert (event.kind, event.actor) == ("SECOND_FACTOR_RESET", "Adam West (adam)")
+    assert _data(event)["person"] == "Rita Moss (rita)"
+    alarm = Alarm.objects.get()
+    assert alarm.title == "Rita Moss (rita) had their second factor reset"
+    assert browser.get(SECOND_FACTOR).status_code == 302
+    assert half.get(CODE)["Location"] == "/accounts/login/"
+    assert sign_in(Client(), "rita")["Location"] == "/"
+
+
+def test_nobody_without_a_second_factor_has_one_to_reset(adam: Client) -> None:
+    rita = make(Role.RISK_OFFICER)
+    assert b"second factor</label>" not in adam.get(f"{PEOPLE}{rita.pk}/change/").content
+    assert _change(adam, rita, reset_second_factor="on").status_code == 302
+    assert events(*CHANGES) == []
+    assert not Alarm.objects.exists()
+
+
+def test_nobody_resets_their_own_there(adam: Client, clock: Clock) -> None:
+    set_up(adam, clock)
+    me = User.objects.get(username="adam")
+    assert b"Reset their" not in adam.get(f"{PEOPLE}{me.pk}/change/").content
+    _change(adam, me, reset_second_factor="on")
+    assert events(*CHANGES) == []
+    assert sign_in(Client(), "adam")["Location"] == CODE
 
 
 def test_switching_off_and_on_is_recorded_and_only_on_is_an_alarm(adam: Client) -> None:

@@ -20,6 +20,7 @@ PUBLIC_ROUTES = {
     "",  # leads administrators to their pages, and guards the console for the others
     "accounts/login/",
     "accounts/logout/",
+    "accounts/second-factor/code/",
     "healthz",
     "readyz",
     "metrics",
