@@ -1,5 +1,6 @@
 """Pages brought into every state they can be in: for axe, for contrast, for pictures."""
 
+import time
 from collections.abc import Callable
 
 from playwright.sync_api import Page
@@ -7,6 +8,7 @@ from playwright.sync_api import Page
 from killswitch.accounts.models import User
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
+from tests.accounts import codes
 from tests.browser import scenes
 
 Scene = Callable[[Page, User], None]
@@ -167,6 +169,66 @@ def password(page: Page, olga: User) -> None:
     page.get_by_role("button", name="Change password").click()
 
 
+def password_again(page: Page, olga: User) -> None:
+    page.goto(codes.SET_UP)
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_selector(".form-errors")
+
+
+def second_factor_off(page: Page, olga: User) -> None:
+    page.goto(codes.SECOND_FACTOR)
+
+
+def setting_up(page: Page, olga: User) -> None:
+    password_again(page, olga)
+    page.get_by_label("Password").fill(scenes.PASSWORD)
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_selector("svg.qr")
+
+
+def setting_up_wrong(page: Page, olga: User) -> None:
+    setting_up(page, olga)
+    page.get_by_label("Code that the app shows").fill("000000")
+    page.get_by_role("button", name="Turn it on").click()
+    page.wait_for_selector(".form-errors")
+
+
+def recovery_codes(page: Page, olga: User) -> None:
+    setting_up(page, olga)
+    secret = page.locator(".secret").inner_text().replace(" ", "")
+    page.get_by_label("Code that the app shows").fill(codes.code_at(secret, time.time()))
+    page.get_by_role("button", name="Turn it on").click()
+    page.wait_for_selector(".codes")
+
+
+def second_factor(page: Page, olga: User) -> None:
+    recovery_codes(page, olga)
+    page.goto(codes.SECOND_FACTOR)
+
+
+def second_factor_off_asked(page: Page, olga: User) -> None:
+    recovery_codes(page, olga)
+    page.goto(f"{codes.SECOND_FACTOR}turn-off/")
+
+
+def recovery_codes_renewed(page: Page, olga: User) -> None:
+    recovery_codes(page, olga)
+    page.goto(f"{codes.RECOVERY}renew/")
+
+
+def code(page: Page, olga: User) -> None:
+    recovery_codes(page, olga)
+    page.context.clear_cookies()
+    page.goto("/accounts/login/")
+    page.get_by_label("Name").fill("olga")
+    page.get_by_label("Password").fill(scenes.PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Code").fill("000000")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_selector(".form-errors")
+
+
 def forbidden(page: Page, olga: User) -> None:
     page.goto("/audit/")
 
@@ -213,6 +275,14 @@ SCENES: dict[str, Scene] = {
     "sign-in": sign_in,
     "sign-out": sign_out,
     "password": password,
+    "password-again": password_again,
+    "second-factor-off": second_factor_off,
+    "setting-up": setting_up_wrong,
+    "recovery-codes": recovery_codes,
+    "second-factor": second_factor,
+    "second-factor-off-asked": second_factor_off_asked,
+    "recovery-codes-renewed": recovery_codes_renewed,
+    "code": code,
     "forbidden": forbidden,
     "nothing": nobody,
 }
