@@ -1,18 +1,19 @@
 """The pages of the second factor: the code at sign-in, setting it up, its recovery codes."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any
 
-from allauth.account.decorators import reauthentication_required
 from allauth.account.internal.decorators import login_stage_required
 from allauth.account.internal.flows.login import record_authentication
+from allauth.account.internal.flows.reauthentication import is_reauthentication_required
 from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.totp.internal.auth import generate_totp_secret
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
@@ -27,19 +28,32 @@ from killswitch.accounts.stages import CodeStage
 
 SECRET = "second_factor.secret"  # noqa: S105 - where a sealed one waits while it is set up
 
-V = TypeVar("V", bound=Callable[..., HttpResponse])
+View = Callable[[HttpRequest], HttpResponse]
 asks_and_takes = require_http_methods(["GET", "HEAD", "POST"])
 
 
-def recent_password(view: V) -> V:
-    """Ask for the password first, unless it was asked for a moment ago."""
-    guarded: V = reauthentication_required(app="allauth.mfa")(view)
+def recent_password(view: View) -> View:
+    """Ask for the password first, unless it was asked for a moment ago.
+
+    allauth would keep what was posted and do it after the password, hours later perhaps, and
+    whoever had sent it. Here nothing is done by giving a password: the page asks anew.
+    """
+
+    @wraps(view)
+    def guarded(request: HttpRequest) -> HttpResponse:
+        if not is_reauthentication_required(request, app="allauth.mfa"):
+            return view(request)
+        back = urlencode({"next": request.path})
+        return HttpResponseRedirect(f"{resolve_url('account_reauthenticate')}?{back}")
+
     return guarded
 
 
-def after_password(view: V) -> V:
+def after_password(view: View) -> View:
     """Only for who has given a right password and is not signed in yet."""
-    guarded: V = login_stage_required(stage=CodeStage.key, redirect_urlname="account_login")(view)
+    guarded: View = login_stage_required(stage=CodeStage.key, redirect_urlname="account_login")(
+        view
+    )
     return guarded
 
 
