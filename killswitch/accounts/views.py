@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 
-from killswitch.accounts import limits, way_back
+from killswitch.accounts import limits, sign_in_events, way_back
 from killswitch.accounts.forms import OwnPasswordForm, PasswordAgainForm, SignInForm
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import password_suffices, public, signed_in
@@ -61,6 +61,20 @@ class SignInView(LimitedView, LoginView):  # type: ignore[misc]
         return url
 
 
+class OwnPasswordView(LimitedView, PasswordChangeView):  # type: ignore[misc]
+    """A new password for oneself. A wrong old one is a guess, and recorded like one."""
+
+    form_class = OwnPasswordForm
+
+    def form_invalid(self, form: forms.Form) -> HttpResponseBase:
+        if form.has_error("oldpassword", code="enter_current_password"):
+            sign_in_events.record_failure(self.request, username=self.typed_name())
+        return super().form_invalid(form)
+
+    def typed_name(self) -> str:
+        return self.request.user.get_username()
+
+
 class PasswordAgainView(LimitedView, ReauthenticateView):  # type: ignore[misc]
     """The password once more, before something that whoever found the screen open must not do."""
 
@@ -71,6 +85,6 @@ class PasswordAgainView(LimitedView, ReauthenticateView):  # type: ignore[misc]
 
 
 sign_in = public(SignInView.as_view())
-sign_out = public(LogoutView.as_view())
-change_password = signed_in(PasswordChangeView.as_view(form_class=OwnPasswordForm))
+sign_out = public(never_cache(LogoutView.as_view()))
+change_password = signed_in(never_cache(OwnPasswordView.as_view()))
 password_again = password_suffices(never_cache(PasswordAgainView.as_view()))

@@ -1,16 +1,28 @@
 """What somebody in the browser tries who is, or is not yet, one of us; and what comes of it."""
 
+import re
+from typing import Any
+
 import pytest
 from django.test import Client
 
-from killswitch.accounts.models import Role
-from tests.accounts.people import make, signed_in
+from killswitch.accounts.models import Role, User
+from killswitch.accounts.people import save_person
+from killswitch.audit.chain import SYSTEM
+from killswitch.audit.models import AuditEvent
+from killswitch.cancels.models import Batch
+from killswitch.exchanges.models import Exchange
+from tests.accounts.codes import SECOND_FACTOR, Clock, set_up
+from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
+from tests.accounts.test_permissions import VIEWS
 
 pytestmark = [
     pytest.mark.django_db,
     pytest.mark.both_databases,
     pytest.mark.usefixtures("limits"),
 ]
+NASTY = """"'><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}"""
+TURNED = "safe\u202egnp.exe"
 
 
 @pytest.fixture
@@ -70,3 +82,149 @@ def test_no_cookie_is_an_error(value: str) -> None:
         stranger = Client(raise_request_exception=False, headers={"Cookie": f"{name}={value}"})
         assert stranger.get("/").status_code == 302
         assert stranger.get("/accounts/login/").status_code == 200
+
+
+def test_foreign_text_acts_on_no_page_of_administrators(adam: Client) -> None:
+    one = Exchange.objects.create(exchange_id=NASTY, name=NASTY, caveat=NASTY + TURNED)
+    rita = make(Role.RISK_OFFICER, full_name=NASTY[:110])
+    for path in (
+        "/admin/exchanges/exchange/",
+        f"/admin/exchanges/exchange/{one.pk}/change/",
+        "/admin/accounts/user/",
+        f"/admin/accounts/user/{rita.pk}/change/",
+        f"/admin/accounts/user/?q={NASTY}",
+        f"/admin/{NASTY}",
+    ):
+        text = adam.get(path).content.decode()
+        assert "<script>alert" not in text, path
+        assert "<img src=x" not in text, path
+        assert ">49" not in text, path
+
+
+def test_the_pages_of_administrators_are_framed_by_nobody_and_kept_nowhere(adam: Client) -> None:
+    for path in ("/admin/", "/admin/accounts/user/", "/admin/accounts/user/add/"):
+        headers = adam.get(path).headers
+        assert "no-store" in headers["Cache-Control"], path
+        assert "unsafe" not in headers["Content-Security-Policy"], path
+        assert headers["X-Frame-Options"] == "DENY", path
+
+
+@pytest.mark.parametrize("url", ["//evil.example/", "https://evil.example/", "/\\evil.example"])
+def test_signing_out_leads_nowhere_else(url: str) -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    answer = browser.post("/accounts/logout/", {"next": url})
+    assert answer["Location"] == "/accounts/login/"
+
+
+@pytest.mark.parametrize("url", ["//evil.example/", "https://evil.example/", "/\\evil.example"])
+def test_the_password_again_leads_nowhere_else(url: str) -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    answer = browser.post("/accounts/password/again/", {"password": PASSWORD, "next": url})
+    assert answer["Location"] == "/"
+
+
+def test_without_the_token_of_the_page_nothing_about_oneself_changes(clock: Clock) -> None:
+    person = make(Role.RISK_OFFICER)
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(person)
+    for path in (
+        "login/",
+        "logout/",
+        "password/change/",
+        "password/again/",
+        "second-factor/code/",
+        "second-factor/set-up/",
+        "second-factor/turn-off/",
+        "second-factor/recovery-codes/renew/",
+    ):
+        for headers in ({}, {"HX-Request": "true"}, {"Origin": "https://evil.example"}):
+            assert strict.post(f"/accounts/{path}", headers=headers).status_code == 403, path
+
+
+@pytest.mark.parametrize("method", ["put", "delete", "patch", "options", "trace"])
+def test_no_other_method_changes_a_second_factor(method: str, clock: Clock) -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    set_up(browser, clock)
+    before = AuditEvent.objects.count()
+    for path in ("", "set-up/", "turn-off/", "recovery-codes/", "recovery-codes/renew/", "code/"):
+        answer = getattr(browser, method)(f"{SECOND_FACTOR}{path}")
+        assert answer.status_code == 405, path
+    assert AuditEvent.objects.count() == before
+
+
+def test_a_password_in_an_address_signs_nobody_in_and_is_not_shown_or_kept() -> None:
+    make(Role.RISK_OFFICER)
+    browser = Client()
+    page = browser.get("/accounts/login/", {"login": "rita", "password": PASSWORD})
+    assert PASSWORD not in page.content.decode()
+    assert browser.get(SECOND_FACTOR).status_code == 302
+    assert not any(PASSWORD in event.data for event in AuditEvent.objects.all())
+
+
+@pytest.mark.parametrize(
+    "sent", ["6.6.6.6, 10.0.0.1", "<script>, 10.0.0.1", ",,,10.0.0.1", "10.0.0.1"]
+)
+def test_only_the_hop_of_our_own_proxy_is_believed(settings: Any, sent: str) -> None:
+    settings.TRUSTED_PROXY_COUNT = 1
+    make(Role.RISK_OFFICER)
+    sign_in(Client(headers={"X-Forwarded-For": sent}), "rita", "wrong")
+    assert '"address":"10.0.0.1"' in events("SIGN_IN_FAILED")[0].data
+
+
+def test_a_key_of_another_role_or_person_or_from_before_opens_no_kill() -> None:
+    """The same person, first an officer, then in compliance, then an officer again."""
+    exchange = Exchange.objects.create(exchange_id="KRAKEN")
+    browser = signed_in(Role.RISK_OFFICER)
+    path = f"/exchanges/{exchange.pk}/cancel-all/"
+    key = re.search(r'name="key" value="([^"]+)"', browser.get(path).content.decode())
+    assert key
+    rita = User.objects.get(username="rita")
+    rita.role = Role.COMPLIANCE
+    save_person(rita, by=SYSTEM)
+    assert browser.post(path, {"key": key[1]}).status_code == 302
+    assert sign_in(browser, "rita").status_code == 302
+    assert browser.post(path, {"key": key[1]}).status_code == 403
+    assert Batch.objects.count() == 0
+
+
+def test_nothing_of_a_switched_off_person_goes_on(clock: Clock) -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    rita = User.objects.get(username="rita")
+    rita.is_active = False
+    save_person(rita, by=SYSTEM)
+    for path in ("/", "/poll/", "/cancel-all/", SECOND_FACTOR, "/accounts/password/change/"):
+        assert browser.get(path).status_code == 302, path
+        assert browser.get(path, headers={"HX-Request": "true"}).status_code == 401, path
+
+
+def test_a_guess_at_the_old_password_is_recorded_like_one_at_signing_in() -> None:
+    """Somebody at an open screen, who wants more than the screen."""
+    browser = signed_in(Role.RISK_OFFICER)
+    sent = {"oldpassword": "guess", "password1": "a much better one 7", "password2": "x"}
+    answers = [browser.post("/accounts/password/change/", sent) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+    assert answers[-1]["Retry-After"] == "60"
+    first, *_, last = events("SIGN_IN_FAILED")
+    assert '"username":"rita"' in first.data
+    assert '"why":"wrong password"' in first.data
+    assert '"why":"too many tries"' in last.data
+    assert "guess" not in first.data
+
+
+@pytest.mark.parametrize("role", Role)
+def test_no_page_of_anybody_is_kept_by_a_cache(role: Role) -> None:
+    browser = Client()
+    browser.force_login(make(role))
+    for route, path, _ in VIEWS:
+        answer = browser.get(path)
+        if answer.status_code == 200 and route != "admin/jsi18n/":  # Django's words, no more
+            assert "no-store" in answer.headers.get("Cache-Control", ""), route
+
+
+def test_a_form_of_a_person_takes_no_other_columns(adam: Client) -> None:
+    rita = make(Role.RISK_OFFICER)
+    before = User.objects.filter(pk=rita.pk).values().get()
+    sent = {"full_name": rita.full_name, "role": rita.role, "is_active": "on"}
+    more = {"password": "x", "is_demo": "on", "epoch": "7", "username": "root", "id": "1"}
+    adam.post(f"/admin/accounts/user/{rita.pk}/change/", sent | more)
+    assert User.objects.filter(pk=rita.pk).values().get() == before
