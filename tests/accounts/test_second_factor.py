@@ -1,11 +1,13 @@
 """The second factor: without the code nothing opens, and no code opens anything twice."""
 
 import json
+import threading
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from allauth.mfa.models import Authenticator
+from django.db import connection
 from django.test import Client
 
 from killswitch.accounts import second_factor
@@ -329,6 +331,13 @@ class TestSigningIn:
                 assert sign_in(Client(), "carol").status_code == 302
         assert attacker.post(CODE, {"code": "000000"}).status_code == 429
 
+    def test_right_codes_use_up_no_tries(self, rita: Client, secret: str, clock: Clock) -> None:
+        for _ in range(12):
+            browser = _half()
+            browser.post(CODE, {"code": code_at(secret, clock.now)})
+            assert _is_in(browser)
+            clock.next_code()
+
     @pytest.mark.parametrize(
         "sent",
         [
@@ -550,3 +559,27 @@ def test_what_is_not_known_as_a_choice_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SECOND_FACTOR", "maybe")
     with pytest.raises(ImproperlyConfigured, match="SECOND_FACTOR"):
         environment.choice("SECOND_FACTOR", "optional", ("optional", "required"))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["app", "recovery code"])
+def test_of_many_who_type_the_same_code_at_once_one_is_let_in(kind: str, clock: Clock) -> None:
+    person, secret = make(Role.RISK_OFFICER), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+    first = code_at(secret, clock.now)
+    assert second_factor.add(user=person, secret=secret, code=first, origin={})
+    clock.next_code()
+    codes = second_factor.recovery_codes(person)
+    code = codes[0] if kind == "recovery code" else code_at(secret, clock.now)
+    together, found = threading.Barrier(6), []
+
+    def check() -> None:
+        together.wait(timeout=10)
+        found.append(second_factor.check(user=person, code=code, origin={}))
+        connection.close()
+
+    threads = [threading.Thread(target=check) for _ in range(6)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sorted(map(str, found)) == ["None"] * 5 + [kind]
