@@ -228,3 +228,14 @@ def test_a_form_of_a_person_takes_no_other_columns(adam: Client) -> None:
     more = {"password": "x", "is_demo": "on", "epoch": "7", "username": "root", "id": "1"}
     adam.post(f"/admin/accounts/user/{rita.pk}/change/", sent | more)
     assert User.objects.filter(pk=rita.pk).values().get() == before
+
+
+def test_tries_from_many_addresses_do_not_make_those_of_one_forgotten() -> None:
+    make(Role.RISK_OFFICER)
+    one = "192.0.2.66"
+    for _ in range(30):
+        sign_in(Client(REMOTE_ADDR=one), "rita")
+    assert sign_in(Client(REMOTE_ADDR=one), "rita").status_code == 429
+    for number in range(200):
+        sign_in(Client(REMOTE_ADDR=f"198.51.{number // 100}.{number % 100}"), "nobody", "wrong")
+    assert sign_in(Client(REMOTE_ADDR=one), "rita").status_code == 429
