@@ -39,7 +39,7 @@ def save_person(  # noqa: PLR0913 - each is a thing that can be changed, or who 
 ) -> None:
     """Write a person, new or changed, as the last thing in the transaction."""
     with transaction.atomic():
-        before = User.objects.select_for_update().filter(pk=person.pk).first()
+        before = User.objects.select_for_update(no_key=True).filter(pk=person.pk).first()
         change = Change(
             before=before,
             after=person,
@@ -57,7 +57,7 @@ def change_own_password(*, user: User, password: str, origin: Mapping[str, str])
     """A person's own new password: recorded, but nothing that somebody else must look at."""
     by = Actor(name=user.full_text, role=user.role)
     with transaction.atomic():
-        User.objects.select_for_update().get(pk=user.pk)
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
         user.set_password(password)
         user.save(update_fields=["password"])
         change = Change(before=user, after=user, new_password=True)
@@ -67,7 +67,7 @@ def change_own_password(*, user: User, password: str, origin: Mapping[str, str])
 def lock_administrators(person: User) -> None:
     """Hold everybody on whom "one administrator stays" depends, always in the same order."""
     rows = User.objects.filter(Q(role=Role.ADMINISTRATOR) | Q(pk=person.pk)).order_by("pk")
-    list(rows.select_for_update())
+    list(rows.select_for_update(no_key=True))
 
 
 def keep_an_administrator(person: User) -> None:

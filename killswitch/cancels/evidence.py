@@ -87,10 +87,10 @@ def _by_list(evidence: Evidence, reading: Reading | None) -> Verdict:
         else "The cancel may or may not have been carried out"
     )
     if reading is None or reading.count is None:
-        why = reading.orders.error if reading else "it was not read"
         status = Status.UNVERIFIED if evidence.acknowledged else Status.UNKNOWN
         return Verdict(
-            status=status, sentence=f"{asked}; the open orders could not be read ({why})."
+            status=status,
+            sentence=f"{asked}; the open orders could not be read ({_why_not(reading)}).",
         )
     if reading.count == 0:
         return Verdict(
@@ -105,8 +105,12 @@ def _by_list(evidence: Evidence, reading: Reading | None) -> Verdict:
 
 def _beside(reading: Reading | None) -> str:
     if reading is None or reading.count is None:
-        return "The open orders could not be read."
+        return f"The open orders could not be read ({_why_not(reading)})."
     return f"It listed {_orders(reading.count)} at {_clock(reading.at)}."
+
+
+def _why_not(reading: Reading | None) -> str:
+    return reading.orders.error if reading else "nobody read them"
 
 
 def _orders(count: int) -> str:

@@ -17,6 +17,7 @@ from django.db import connection
 from killswitch.audit import chain
 from killswitch.audit.chain import Fact
 from killswitch.audit.models import Kind
+from killswitch.cancels.models import CancelRequest
 from killswitch.celery import app
 
 TASK = "cancels.run"
@@ -72,7 +73,9 @@ def _left_to_the_watchdog(ids: list[int], *, why: str) -> None:
     if not ids:
         return
     try:
-        chain.record(Fact(kind=Kind.PUBLISH_FAILED, data={"requests": ids, "why": why}))
+        rows = CancelRequest.objects.filter(id__in=ids).order_by("id")
+        requests = [str(uuid) for uuid in rows.values_list("uuid", flat=True)]
+        chain.record(Fact(kind=Kind.PUBLISH_FAILED, data={"requests": requests, "why": why}))
     except Exception:  # the thread must live for the next press, and the watchdog needs no event
         log.exception("publish_failure_not_recorded", ids=ids)
     finally:

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
 from django.db.models import F
 
+from killswitch import logs
 from killswitch.alarms import services as alarms
 from killswitch.alarms.models import Kind as AlarmKind
 from killswitch.audit import canonical, chain
@@ -220,6 +222,8 @@ def _words(kept: Attempt) -> dict[str, str]:
 def _attempt_fact(request: CancelRequest, kept: Attempt) -> Fact:
     data = {
         "number": kept.number,
+        # Where to, as this process is set up; of a dead one nobody knows.
+        "ems": "" if kept.by_dead_holder else logs.masked(settings.EMS_BASE_URL),
         "started_at": _instant(kept.started_at),
         "finished_at": canonical.instant(kept.finished_at),
         "duration_us": kept.duration_us,
