@@ -1,0 +1,30 @@
+"""The lock files serve every Python that is allowed, not only the one they were made with."""
+
+from pathlib import Path
+
+from tools import check_locks
+
+HASH = "    --hash=sha256:" + "0" * 64
+
+
+def lock(path: Path, *packages: str) -> Path:
+    path.write_text("".join(f"{package} \\\n{HASH}\n" for package in packages))
+    return path
+
+
+def test_what_only_an_older_python_asks_for_must_be_in_the_lock(tmp_path: Path) -> None:
+    complaints = check_locks.complaints(lock(tmp_path / "some.lock", "redis==8.1.0"))
+    assert complaints == ["some.lock: redis asks for async-timeout under Python 3.11.0"]
+
+
+def test_a_lock_of_everything_that_is_asked_for_is_in_order(tmp_path: Path) -> None:
+    assert check_locks.complaints(lock(tmp_path / "some.lock", "asgiref==3.13.0")) == []
+
+
+def test_a_host_and_a_missing_hash_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "some.lock"
+    path.write_text("--index-url https://example.com/simple\nasgiref==3.13.0\n")
+    assert check_locks.complaints(path) == [
+        "some.lock:1: names a host: --index-url https://example.com/simple",
+        "some.lock:2: has no hash: asgiref==3.13.0",
+    ]
