@@ -4,6 +4,9 @@
 import os
 import sys
 
+# Not 1: for `cancel_all` that means "recorded, not all confirmed", for `verify_audit` "a bad log".
+CANNOT_START = 2
+
 
 def main() -> None:
     """Run one management command with the project's settings."""
@@ -14,7 +17,8 @@ def main() -> None:
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as wrong:
-        sys.exit(f"killswitch cannot start: {wrong}")
+        sys.stderr.write(f"killswitch cannot start: {wrong}\n")
+        sys.exit(CANNOT_START)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ def text(name: str, default: str = "") -> str:
     return os.environ.get(name, "").strip() or default
 
 
-def seconds(name: str, default: float) -> float:
-    """A positive number of seconds."""
+def seconds(name: str, default: float, *, unit: str = "seconds") -> float:
+    """A positive number of seconds, or of another unit."""
     value = text(name)
     if not value:
         return default
@@ -23,7 +23,7 @@ def seconds(name: str, default: float) -> float:
     except ValueError:
         number = -1.0
     if not 0 < number < 1e6:
-        raise ImproperlyConfigured(f"{name}={value!r}: give a number of seconds above 0, e.g. 10.")
+        raise ImproperlyConfigured(f"{name}={value!r}: give a number of {unit} above 0, e.g. 10.")
     return number
 
 
@@ -50,9 +50,22 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
 def url(name: str, *, schemes: tuple[str, ...]) -> str:
     """A URL with one of the schemes, or nothing. It is not repeated: it may hold a secret."""
     value = text(name)
-    if value and urlsplit(value).scheme not in schemes:
-        raise ImproperlyConfigured(f"{name} must be a URL that starts with {' or '.join(schemes)}.")
+    if value and not _is_url(value, schemes=schemes):
+        starts = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ImproperlyConfigured(
+            f"{name} must be a URL that starts with {starts}, and whose port, if any, is a number"
+            " up to 65535."
+        )
     return value
+
+
+def _is_url(value: str, *, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # reading it is what tries it
+    except ValueError:
+        return False
+    return parts.scheme in schemes
 
 
 def home(name: str, default: Path) -> Path:

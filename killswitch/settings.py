@@ -234,7 +234,7 @@ MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = f"Kill switch ({KILLSWITCH_ENVIRONMENT})"
 MFA_TOTP_TOLERANCE = 1  # steps of 30 s: clocks differ, and typing takes its time
 SESSION_ENGINE = "killswitch.accounts.sessions"
-SESSION_HOURS = environment.seconds("SESSION_HOURS", 12)
+SESSION_HOURS = environment.seconds("SESSION_HOURS", 12, unit="hours")
 SESSION_COOKIE_AGE = int(timedelta(hours=SESSION_HOURS).total_seconds())
 SESSION_SAVE_EVERY_REQUEST = False
 SESSION_COOKIE_SAMESITE = "Lax"

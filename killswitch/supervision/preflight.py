@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import logging
 import os
 import queue
 import socket
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.db import connection
 
 from killswitch import logs
+from killswitch.alarms.places import places
 from killswitch.supervision.refusal import CannotStart
 
 LIMIT = 3.0  # seconds for each look at another machine
@@ -31,6 +33,8 @@ def check(programs: Iterable[str]) -> None:
         check_port(name="PORT", host=settings.HOST, port=settings.PORT)
     if "simulator" in names:
         check_port(name="SIMULATOR_PORT", host="127.0.0.1", port=settings.SIMULATOR_PORT)
+    check_ems()
+    check_alert_urls()
     check_database()
     # Only the worker cannot do without: the others must start even while Redis is down.
     if "worker" in names and "redis" not in names:
@@ -64,6 +68,42 @@ def check_port(*, name: str, host: str, port: int) -> None:
             probe.bind(address)
     except OSError as error:
         raise CannotStart(_why_not(error, name=name, host=host, port=port)) from None
+
+
+def check_ems() -> None:
+    """A client can be made of the settings. Whether the EMS answers, readiness tells."""
+    from killswitch.ems.client import EmsClient
+    from killswitch.ems.transport import tls_context
+
+    for name, option in {"EMS_CLIENT_CERT": "client_cert", "EMS_CA_BUNDLE": "ca_bundle"}.items():
+        files = {"client_cert": "", "ca_bundle": ""} | {option: getattr(settings, name)}
+        try:
+            tls_context(base_url="https:", **files)
+        except OSError as error:
+            raise CannotStart(
+                f"{name}: {files[option]} cannot be used ({error.strerror or error})."
+                " Name a PEM file that this user can read, without a password."
+            ) from None
+    try:
+        EmsClient.from_settings().close()
+    except ValueError as error:
+        raise CannotStart(f"{error}.") from None
+
+
+def check_alert_urls() -> None:
+    """Each is one that can be told; an alarm would be a late moment to find out."""
+    import apprise
+
+    logging.getLogger("apprise").disabled = True  # our one sentence is enough
+    try:
+        wrong = [place for place, url in places().items() if not apprise.Apprise().add(url)]
+    finally:
+        logging.getLogger("apprise").disabled = False
+    if wrong:
+        raise CannotStart(
+            f"ALERT_URLS: number {wrong[0]} is in none of the notations of the apprise library,"
+            " so nobody could be told of alarms there."
+        )
 
 
 def check_database() -> None:

@@ -22,7 +22,7 @@ def start(*arguments: str, **more: str) -> str:
         check=False,
         timeout=20,
     )
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr
     return done.stderr
@@ -108,3 +108,29 @@ def test_an_unknown_program_is_named_with_those_there_are(tmp_path: Path) -> Non
 def test_a_program_apart_wants_a_database_that_is_prepared(tmp_path: Path) -> None:
     said = start("--only", "watchdog", KILLSWITCH_HOME=str(tmp_path), **REAL)
     assert "run `manage.py prepare` once" in said
+
+
+def test_an_ems_that_no_client_can_be_made_for_is_named_without_its_password(
+    tmp_path: Path,
+) -> None:
+    url = "http://somebody:hunter22@127.0.0.1:9"
+    given = REAL | {"PORT": free_ports(1)[0], "EMS_BASE_URL": url}
+    said = start(KILLSWITCH_HOME=str(tmp_path), **given)
+    assert "EMS_BASE_URL must have no user" in said
+    assert "hunter22" not in said
+
+
+@pytest.mark.parametrize("command", [["verify_audit"], ["cancel_all", "--all"]])
+def test_a_command_that_cannot_start_claims_neither_a_bad_log_nor_an_unfinished_kill(
+    tmp_path: Path, command: list[str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, MANAGE, *command],
+        env=environment(KILLSWITCH_HOME=str(tmp_path), PORT="no port"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("killswitch cannot start: PORT=")

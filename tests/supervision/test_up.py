@@ -72,7 +72,7 @@ def test_a_second_start_on_the_same_home_is_refused_in_one_sentence(system: Syst
         check=False,
         timeout=20,
     )
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert f"in use by a running system (process {system.process.pid})" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     assert system.serves()
