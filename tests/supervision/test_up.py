@@ -2,11 +2,13 @@
 
 import json
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,15 @@ def test_a_stop_leaves_nothing_the_next_start_is_quick_and_even_a_kill_leaves_no
         wait_for(lambda: alive(family) == [], seconds=2)
     kinds = [kind for kind, _ in second.events() if kind in {"STARTED", "STOPPED"}]
     assert kinds == ["STARTED", "STOPPED", "STARTED"]
+
+
+def test_a_stop_is_in_time_also_when_the_database_does_not_take_it(tmp_path: Path) -> None:
+    with System(tmp_path) as system:
+        system.wait_until_it_serves()
+        family = system.descendants()
+        with closing(sqlite3.connect(system.home / "killswitch.sqlite3", timeout=10)) as locking:
+            locking.execute("BEGIN IMMEDIATE")
+            assert system.stop() < 5
+        assert system.process.returncode == 0
+        assert alive(family) == []
+        assert "the stop is not in the audit log" in system.output()
