@@ -32,6 +32,10 @@ if DATABASE_URL and not EMS_BASE_URL:
         " simulated EMS. Set EMS_BASE_URL to the EMS, or unset DATABASE_URL for the demo."
     )
 
+# A real EMS is never called a demo: not on a page, not in an export, not to a pager.
+if KILLSWITCH_ENVIRONMENT == "demo" and not DEMO:
+    KILLSWITCH_ENVIRONMENT = "real"
+
 # --- the EMS --------------------------------------------------------------------------------
 SIMULATOR_PORT = environment.integer("SIMULATOR_PORT", PORT + 1, lowest=1, highest=65535)
 if DEMO:

@@ -1,6 +1,7 @@
 """Tells the person who started the system where it is, and who may sign in."""
 
 import http.client
+import sys
 import threading
 from collections.abc import Callable, Sequence
 
@@ -15,7 +16,12 @@ ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 def text(people: Sequence[DemoPerson]) -> str:
     """The address, and what is needed to sign in; `people` are the demo's."""
+    manage = settings.BASE_DIR / "manage.py"
     lines = [f"The kill switch is at {address()} ({settings.KILLSWITCH_ENVIRONMENT})."]
+    if settings.KILLSWITCH_ENVIRONMENT == "real":
+        lines += [
+            "Its EMS is a real one: say which with KILLSWITCH_ENVIRONMENT, uat or production."
+        ]
     if settings.DEMO:
         lines += [f"It cancels at a simulated EMS, {settings.EMS_BASE_URL}. Sign in as:"]
         lines += [_sign_in(person) for person in people] or [
@@ -23,8 +29,9 @@ def text(people: Sequence[DemoPerson]) -> str:
         ]
     elif not get_user_model().objects.filter(is_active=True, is_demo=False).exists():
         lines += [
-            "Nobody may sign in yet. Add a person (or compliance, or administrator):",
-            "  manage.py add_user NAME --role risk_officer",
+            "Nobody may sign in yet. Add a person (or compliance, or administrator) with",
+            f"  {sys.executable} {manage} add_user NAME --role risk_officer",
+            "in the same environment as this command.",
         ]
     return "\n".join(lines)
 

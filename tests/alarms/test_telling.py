@@ -48,7 +48,7 @@ def test_a_place_is_told_what_happened_and_this_is_recorded(
     raised = alarm("r-1", exchange_id="KRAKEN", request_id="r-1", detail="3 <b>orders</b> left")
     tell_now(Teller())
     ((_, body),) = sink.taken
-    assert body["title"] == "[demo] r-1 is not confirmed"
+    assert body["title"] == "[real] r-1 is not confirmed"
     assert "3 <b>orders</b> left" in body["message"]
     assert "Exchange: KRAKEN" in body["message"]
     row = Telling.objects.get()
@@ -141,7 +141,7 @@ def test_many_senders_side_by_side_tell_once(alarm: Raise, sink: Sink, settings:
         teller.look()
         teller.wait(15)
     for path in ("/a", "/b"):
-        assert sorted(sink.titles(path)) == [f"[demo] r-{n} is not confirmed" for n in range(4)]
+        assert sorted(sink.titles(path)) == [f"[real] r-{n} is not confirmed" for n in range(4)]
     assert Telling.objects.filter(told_at=None).count() == 0
     assert len(told_events()) == 8
 

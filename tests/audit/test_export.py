@@ -90,7 +90,7 @@ class TestJsonLines:
             "product": "killswitch",
             "format": 1,
             "software": django_settings.VERSION,
-            "environment": "demo",
+            "environment": "real",
             "exported_at": canonical.instant(head.at),
             "exported_by": CAROL.name,
             "role": CAROL.role,
