@@ -68,6 +68,11 @@ _database: dict[str, Any] = (
     if DATABASE_URL
     else {"ENGINE": "", "NAME": str(KILLSWITCH_HOME / "killswitch.sqlite3")}
 )
+if _database["NAME"] == ":memory:":
+    raise ImproperlyConfigured(
+        "DATABASE_URL names a database in memory, which no two processes share. Give"
+        " postgresql://user:password@host/name, or sqlite:////directory/file."
+    )
 if _database["ENGINE"].endswith("postgresql"):
     # A process that is stopped in mid-transaction, or whose connection went silent, must not make
     # the others wait: its locks end with its session, and theirs with an error that is retried.

@@ -5,6 +5,7 @@ import threading
 
 import structlog
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connection
 
 from killswitch.ems.client import EmsClient
@@ -24,9 +25,13 @@ log = structlog.get_logger(__name__)
 def observe(stop: threading.Event) -> None:
     """Observe until `stop` is set, and leave within a second whatever is going on then.
 
-    Every duty has a thread: a slow EMS delays neither the seat nor the canary.
+    Every duty has a thread: a slow EMS delays neither the seat nor the canary. Raises
+    `ImproperlyConfigured` for settings that no client can be made of.
     """
-    observer = Observer(client=EmsClient.from_settings())
+    try:
+        observer = Observer(client=EmsClient.from_settings())
+    except (ValueError, OSError) as error:
+        raise ImproperlyConfigured(f"no client for the EMS can be made: {error}.") from None
     start_rounds(name="seat", do=lambda: _hold(observer), every=HOLD_EVERY, stop=stop)
     start_rounds(
         name="look", do=lambda: _look(observer), every=settings.OBSERVE_INTERVAL, stop=stop

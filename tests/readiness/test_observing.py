@@ -112,6 +112,13 @@ def database_gone() -> Iterator[None]:
             elsewhere.execute(allow.format(Identifier(name)))
 
 
+def test_an_ems_that_no_client_can_be_made_for_is_said_in_one_sentence(stack: Stack) -> None:
+    stack.set(EMS_BASE_URL="http://")
+    assert stack.manage("observe").wait(30) == 2
+    assert "no client for the EMS can be made: EMS_BASE_URL must be" in stack.log.read_text()
+    assert "Traceback" not in stack.log.read_text()
+
+
 @pytest.mark.faults
 def test_a_database_that_was_gone_for_a_while_is_written_to_again(stack: Stack) -> None:
     Exchange.objects.create(exchange_id="KRAKEN")

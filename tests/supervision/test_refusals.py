@@ -90,6 +90,11 @@ def test_a_real_database_without_a_real_ems_is_refused(tmp_path: Path) -> None:
     assert "EMS_BASE_URL" in said
 
 
+def test_a_database_that_no_other_process_would_see_is_refused(tmp_path: Path) -> None:
+    said = start(KILLSWITCH_HOME=str(tmp_path), DATABASE_URL="sqlite://", **REAL)
+    assert "DATABASE_URL names a database in memory" in said
+
+
 def test_an_exchange_id_that_cannot_be_one_is_named(tmp_path: Path) -> None:
     said = start(
         KILLSWITCH_HOME=str(tmp_path),

@@ -40,7 +40,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--format", choices=[*Layout], default=Layout.JSONL)
+        parser.add_argument("--format", choices=[one.value for one in Layout], default=Layout.JSONL)
         for name, words in FILTERS.items():
             option = name.replace("_", "-")
             parser.add_argument(f"--{option}", dest=name, default="", metavar="…", help=words)

@@ -24,5 +24,3 @@ class Command(BaseCommand):
     def handle(self, *, only: str, **_options: Any) -> None:
         os.umask(0o077)  # everything it writes holds orders, people or secrets
         system.run(only=tuple(name.strip() for name in only.split(",") if name.strip()))
-        # Everything has ended. To take the interpreter down in order would cost a second more.
-        os._exit(0)
