@@ -76,12 +76,14 @@ def check_ems() -> None:
     from killswitch.ems.transport import tls_context
 
     for name, option in {"EMS_CLIENT_CERT": "client_cert", "EMS_CA_BUNDLE": "ca_bundle"}.items():
-        files = {"client_cert": "", "ca_bundle": ""} | {option: getattr(settings, name)}
+        if not (path := getattr(settings, name)):
+            continue
+        files = {"client_cert": "", "ca_bundle": ""} | {option: path}
         try:
             tls_context(base_url="https:", **files)
         except OSError as error:
             raise CannotStart(
-                f"{name}: {files[option]} cannot be used ({error.strerror or error})."
+                f"{name}: {path} cannot be used ({error.strerror or error})."
                 " Name a PEM file that this user can read, without a password."
             ) from None
     try:
