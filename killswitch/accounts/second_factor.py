@@ -153,7 +153,7 @@ def _note_step(row: Any, step: int) -> None:
 
 def _lock(user: User) -> None:
     """Hold the person, so that two changes come one after the other."""
-    user.epoch = User.objects.select_for_update().get(pk=user.pk).epoch
+    user.epoch = User.objects.select_for_update(no_key=True).get(pk=user.pk).epoch
 
 
 def _end_sessions(user: User) -> None:

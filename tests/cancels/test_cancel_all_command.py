@@ -7,6 +7,7 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connections
 
+from killswitch.cancels import services
 from killswitch.cancels.models import CancelRequest
 from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
@@ -39,4 +40,25 @@ def test_a_request_whose_commits_answer_was_lost_is_followed_to_its_end(
     request = CancelRequest.objects.get()
     (line,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (line["request_id"], line["status"]) == (str(request.uuid), "REJECTED")
+    assert ended.value.code == 1
+
+
+def test_an_exchange_that_is_disabled_at_that_moment_is_not_passed_over_in_silence(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Exchange.objects.create(exchange_id="KRAKEN")
+    other = Exchange.objects.create(exchange_id="BINANCE")
+    ask = services.request_cancel_from_command_line
+
+    def a_moment_later(**asked: Any) -> services.Asked:
+        Exchange.objects.filter(pk=other.pk).update(enabled=False)
+        return ask(**asked)
+
+    monkeypatch.setattr(services, "request_cancel_from_command_line", a_moment_later)
+    with pytest.raises(SystemExit) as ended:
+        call_command("cancel_all", "KRAKEN", "BINANCE")
+    told = capsys.readouterr()
+    (line,) = map(json.loads, told.out.splitlines())
+    assert (line["exchange_id"], line["status"]) == ("KRAKEN", "CONFIRMED")
+    assert "nothing was sent there" in told.err
     assert ended.value.code == 1

@@ -62,8 +62,11 @@ class Command(BaseCommand):
                 " It is carried out if it was; give the command again to be sure."
             )
             sys.exit(NOT_ALL)
+        all_asked = len(asked.ids) == len(exchanges)
+        if not all_asked:
+            self.stderr.write("An exchange was disabled at this moment; nothing was sent there.")
         confirmed = self._follow(list(asked.ids))
-        sys.exit(ALL_CONFIRMED if confirmed else NOT_ALL)
+        sys.exit(ALL_CONFIRMED if confirmed and all_asked else NOT_ALL)
 
     def _refuse(self, why: str) -> None:
         self.stderr.write(why)
