@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from django.conf import settings
 from django.contrib.auth import get_user_model
 
-from killswitch.accounts.services import DemoPerson
+from killswitch.accounts.demo import DemoPerson
 
 LOOK_EVERY = 0.1  # seconds
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104

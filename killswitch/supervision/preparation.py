@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connection
 
-from killswitch.accounts.services import DemoPerson, ensure_demo_people
+from killswitch.accounts.demo import DemoPerson, ensure_demo_people
 from killswitch.exchanges.registry import Entry, InvalidExchangeId, add_missing
 from killswitch.supervision.preflight import database_name
 from killswitch.supervision.refusal import CannotStart

@@ -11,7 +11,7 @@ import structlog
 from django.conf import settings
 from django.db import connections
 
-from killswitch.accounts.services import DemoPerson
+from killswitch.accounts.demo import DemoPerson
 from killswitch.supervision import announcement, keeper, lifetime, preflight, preparation
 from killswitch.supervision.console import Console
 from killswitch.supervision.programs import Program, all_programs

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.contrib.auth import authenticate
 
+from killswitch.accounts.demo import ensure_demo_people
 from killswitch.accounts.models import Role, User
-from killswitch.accounts.services import ensure_demo_people
 from killswitch.alarms.models import Alarm
 from tests.accounts.people import PASSWORD, events
 

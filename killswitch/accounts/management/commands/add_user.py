@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from killswitch.accounts.models import Role
-from killswitch.accounts.services import add_person
+from killswitch.accounts.people import add_person
 from killswitch.audit.operators import operator
 
 REFUSED = 2
