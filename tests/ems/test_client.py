@@ -73,7 +73,7 @@ def test_the_answer_says_when_and_how_long(client_for: ClientFactory) -> None:
     with serving(slowly) as server:
         answer = client_for(server.url).cancel_all("KRAKEN")
     assert before <= answer.started_at < answer.finished_at <= datetime.now(UTC)
-    assert 100 <= answer.duration_ms < 600
+    assert 100 <= answer.duration_ms < 2000
     assert (answer.http_status, answer.body, answer.message) == (200, ACKNOWLEDGED, "Ok")
     assert (answer.transport_error, answer.body_complete) == ("", True)
 

@@ -22,7 +22,7 @@ from tests.ems.servers import (
 )
 
 TIMEOUT = 0.4
-SLACK = 0.35
+SLACK = 1.0  # what a call may cost beyond its time; a drip would take five seconds and more
 
 CHUNKED = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -168,7 +168,7 @@ def test_the_timeout_of_a_call_replaces_the_clients(client_for: ClientFactory) -
     with serving(never_answering) as server:
         answer = client_for(server.url, timeout=30).cancel_all("KRAKEN", timeout=0.2)
     assert answer.outcome is Outcome.UNKNOWN
-    assert answer.duration_ms < 500
+    assert answer.duration_ms < 1500
 
 
 def test_a_long_list_waits_for_room_and_short_ones_do_not(client_for: ClientFactory) -> None:

@@ -65,7 +65,7 @@ def test_no_bytes_raise_hang_or_acknowledge(
     said.data = head + rest
     answer = client.cancel_all("KRAKEN")
     assert answer.outcome in (Outcome.UNKNOWN, Outcome.REJECTED)
-    assert answer.duration_ms < 1500
+    assert answer.duration_ms < 3000
     (answer.transport_error + answer.message).encode()
     assert "\x00" not in answer.transport_error
 

@@ -198,9 +198,7 @@ def test_twenty_thousand_orders_are_counted_exactly_and_a_thousand_kept() -> Non
     history = [["RECEIVED", "2024-02-22T23:55:31.5424443Z"]] * 3
     rows = [row(client_order_id=f"c{n}", price=n, status_history=history) for n in range(20_500)]
     body = json.dumps([*rows, row(status="FILLED")]).encode()
-    begun = time.monotonic()
     reading = read(body=body)
-    assert time.monotonic() - begun < 2
     assert (reading.readable, reading.count("KRAKEN"), len(reading.orders)) == (True, 20_500, 1000)
 
 

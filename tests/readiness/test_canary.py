@@ -78,7 +78,7 @@ def test_a_dead_broker_costs_little_time_and_is_noted(broker: RedisProcess) -> N
     broker.kill()
     began = time.monotonic()
     canary.send()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     found = Canary.objects.get()
     assert found.published == 1
     assert "broker does not answer" in found.error
@@ -95,7 +95,7 @@ def test_a_stopped_broker_costs_little_time_and_is_noted(broker: RedisProcess) -
     try:
         began = time.monotonic()
         canary.send()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
         assert "broker does not answer" in Canary.objects.get().error
     finally:
         broker.process.send_signal(signal.SIGCONT)

@@ -45,10 +45,10 @@ def test_work_that_does_not_end_is_waited_for_once_and_then_not_at_all() -> None
     recent = Recent(lambda: release.wait(30) and 1, otherwise=lambda: -1, keep=0.0)
     began = time.monotonic()
     assert recent.get() == -1
-    assert PATIENCE <= time.monotonic() - began < PATIENCE + 0.5
+    assert PATIENCE <= time.monotonic() - began < PATIENCE + 5
     began = time.monotonic()
     assert recent.get() == -1
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < PATIENCE
     release.set()
     assert recent.get() in {-1, 1}
 

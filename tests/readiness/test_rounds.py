@@ -49,10 +49,9 @@ def test_a_pause_ends_at_once_when_it_is_told_to_stop() -> None:
     done = threading.Event()
     thread = start_rounds(name="look", do=done.set, every=60, stop=stop)
     assert done.wait(5)
-    began = time.monotonic()
     stop.set()
     thread.join(5)
-    assert time.monotonic() - began < 1
+    assert not thread.is_alive(), "it would have slept for a minute"
 
 
 def test_the_time_that_it_takes_is_part_of_the_interval() -> None:
@@ -62,10 +61,10 @@ def test_the_time_that_it_takes_is_part_of_the_interval() -> None:
         began.append(time.monotonic())
         if len(began) == 3:
             stop.set()
-        stop.wait(0.15)
+        stop.wait(0.5)
 
-    rounds(name="look", do=do, every=0.2, stop=stop)
-    assert began[2] - began[0] < 0.65
+    rounds(name="look", do=do, every=0.6, stop=stop)
+    assert began[2] - began[0] < 2.0, "without it: 2.2 s"
 
 
 @pytest.mark.both_databases
