@@ -236,6 +236,8 @@ def test_a_second_row_under_the_id_of_another_is_found(requests: Requests) -> No
 
 def test_a_press_deleted_without_its_requests_is_found(requests: Requests) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":  # recording had them checked at once
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         cursor.execute("DELETE FROM cancels_batch")  # references are checked at the commit
         verdict = verify()
         transaction.set_rollback(True)
