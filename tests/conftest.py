@@ -1,7 +1,6 @@
 """What the tests share: a real Redis, a simulated EMS, real processes, no other network."""
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -19,8 +18,8 @@ from playwright.sync_api import Browser, sync_playwright
 from killswitch.simulator.server import Simulator
 from tests.audit import forging
 from tests.stack import Stack
+from tools import chromium
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 LOCAL = {"127.0.0.1", "::1", "localhost", "0.0.0.0", ""}
 
 
@@ -169,11 +168,11 @@ def _no_connection_is_left() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests."""
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert executable, "no Chromium on PATH; `apt-get install chromium` provides one"
+    executable = chromium.found()
+    assert executable, "no Chromium on PATH; `make test` provides one, or says how to get it"
     # Playwright's loop runs in this thread; the ORM is used between its calls, never during one.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+        started = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield started
+        started.close()
