@@ -137,9 +137,9 @@ def test_a_stop_leaves_nothing_the_next_start_is_quick_and_even_a_kill_leaves_no
         assert alive(family) == []
     with System(tmp_path) as second:
         second.wait_until_it_serves()
-        # Processor time, because a busy machine says nothing about the start: under ten seconds
-        # on one free core.
-        assert second.processor_seconds() < 10
+        # Processor time, because a busy machine says nothing about the start. On a free one it is
+        # about six seconds; one that installs or prepares everything anew takes far more.
+        assert second.processor_seconds() < 20
         family = second.descendants()
         assert len(family) >= len(ROLES) + 2
         second.process.send_signal(signal.SIGKILL)
