@@ -1,6 +1,7 @@
 """Plausible events in great number: presses, attempts, outcomes, people, all chained correctly."""
 
 import hashlib
+import itertools
 import random
 import uuid
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ def load(until: int) -> None:
     head = chain.head()
     dice = random.Random(head.seq)
     newest = AuditEvent.objects.order_by("-seq").values_list("at", flat=True).first()
-    rows = _chained(_facts(dice), head=head, at=max(newest or BEGIN, BEGIN), dice=dice)
+    facts = _facts(dice) if head.seq else itertools.chain(_exchanges(), _facts(dice))
+    rows = _chained(facts, head=head, at=max(newest or BEGIN, BEGIN), dice=dice)
     missing = until - head.seq
     while missing > 0:
         batch = [next(rows) for _ in range(min(BATCH, missing))]
@@ -79,6 +81,12 @@ def _chained(
         previous = hashlib.sha256(canonical.encode(event).encode()).hexdigest()
         event |= {"at": at, "hash": previous}
         yield tuple(event[name] for name in COLUMNS)
+
+
+def _exchanges() -> Iterator[Row]:
+    """Added once; nothing is said of them but that they are there."""
+    for exchange_id in EXCHANGES:
+        yield {"kind": str(Kind.EXCHANGE_ADDED), "exchange_id": exchange_id, "data": {}}
 
 
 def _facts(dice: random.Random) -> Iterator[Row]:

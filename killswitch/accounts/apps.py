@@ -7,6 +7,10 @@ class AccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from killswitch.accounts.agreement import REGISTER
+        from killswitch.audit.agreement import add_witness
+
+        add_witness(REGISTER.disagreements)
         # Django's own site would let in by its own rules, and show tables that nobody records
         # changes of. With ours as the default it cannot be mounted by mistake.
         apps.get_app_config("admin").default_site = (  # type: ignore[attr-defined]

@@ -5,3 +5,9 @@ class AlarmsConfig(AppConfig):
     name = "killswitch.alarms"
     label = "alarms"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from killswitch.alarms.agreement import disagreements
+        from killswitch.audit.agreement import add_witness
+
+        add_witness(disagreements)

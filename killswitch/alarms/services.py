@@ -7,7 +7,7 @@ from django.db import connection, transaction
 
 from killswitch.alarms.models import Alarm, Kind, Telling
 from killswitch.alarms.places import places
-from killswitch.audit import chain
+from killswitch.audit import canonical, chain
 from killswitch.audit.chain import Actor, Fact
 from killswitch.audit.models import Kind as Event
 from killswitch.ems.answers import storable
@@ -58,15 +58,16 @@ def acknowledge(*, alarm_id: int, actor: Actor) -> Alarm:
 
     Raises `Alarm.DoesNotExist`.
     """
+    at = datetime.now(UTC)
     with transaction.atomic():
         first = Alarm.objects.filter(pk=alarm_id, acknowledged_at=None).update(
-            acknowledged_at=datetime.now(UTC), acknowledged_by=storable(actor.name)[:200]
+            acknowledged_at=at, acknowledged_by=storable(actor.name)[:200]
         )
         alarm = Alarm.objects.get(pk=alarm_id)
         if first:
             alarm.revision = next_revision()
             alarm.save(update_fields=["revision"])
-            chain.append(_acknowledged(alarm, actor=actor))
+            chain.append(_acknowledged(alarm, actor=actor, at=at))
     return alarm
 
 
@@ -90,15 +91,21 @@ def _raised(alarm: Alarm) -> Fact:
             "subject": alarm.subject,
             "title": alarm.title,
             "detail": alarm.detail,
+            "raised_at": canonical.instant(alarm.raised_at),
         },
     )
 
 
-def _acknowledged(alarm: Alarm, *, actor: Actor) -> Fact:
+def _acknowledged(alarm: Alarm, *, actor: Actor, at: datetime) -> Fact:
     return Fact(
         kind=Event.ALARM_ACKNOWLEDGED,
         actor=actor,
         exchange_id=alarm.exchange_id,
         request_id=alarm.request_id,
-        data={"alarm": alarm.pk, "alarm_kind": str(alarm.kind), "subject": alarm.subject},
+        data={
+            "alarm": alarm.pk,
+            "alarm_kind": str(alarm.kind),
+            "subject": alarm.subject,
+            "acknowledged_at": canonical.instant(at),
+        },
     )

@@ -7,12 +7,13 @@ what looks wrong is looked at again in one snapshot, because writers go on meanw
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
-from django.db import Error, connection, transaction
+from django.db import Error
 
 from killswitch.audit.agreement import Disagreement
 from killswitch.audit.findings import Progress
 from killswitch.audit.models import AuditEvent
-from killswitch.cancels.comparing import KINDS, Case, Told, compare
+from killswitch.audit.witnessing import Told, snapshot
+from killswitch.cancels.comparing import KINDS, Case, compare
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.exchanges.models import Exchange
 
@@ -47,7 +48,7 @@ def _of_named(ids: Sequence[str]) -> Iterator[Disagreement]:
 def _of_rows(keys: Sequence[int]) -> Iterator[Disagreement]:
     for key in _suspects(keys):
         try:
-            with _snapshot():
+            with snapshot():
                 found = _disagreement(key, _cases([key]))
         except Error:
             raise
@@ -168,18 +169,3 @@ def _ids_of_events() -> Iterator[list[str]]:
 def _empty_presses() -> Iterator[Disagreement]:
     for batch in Batch.objects.filter(requests=None).order_by("id")[:1]:
         yield Disagreement(seq=None, reason=f"press {batch.uuid} has no request, and no event")
-
-
-def _snapshot() -> transaction.Atomic:
-    return _Snapshot(using=None, savepoint=True, durable=False)
-
-
-class _Snapshot(transaction.Atomic):
-    """A short transaction whose reads all see the same moment."""
-
-    def __enter__(self) -> None:
-        is_outermost = not connection.in_atomic_block
-        super().__enter__()
-        if is_outermost and connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

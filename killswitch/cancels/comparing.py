@@ -1,19 +1,18 @@
 """What the rows of one request must say, given its events. Pure: it reads nothing by itself."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from killswitch.audit import canonical
 from killswitch.audit.agreement import Disagreement
 from killswitch.audit.models import Kind
+from killswitch.audit.witnessing import LONGEST_VALUE, Told, differs, shown
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import FINAL, Status
 
 KINDS = (Kind.REQUESTED, Kind.ATTEMPT, Kind.TAKEN_OVER, Kind.FINISHED, Kind.REASON_COMPLETED)
-LONGEST_VALUE = 60  # characters of a value that are shown
 ORDER = (
     "symbol",
     "side",
@@ -25,20 +24,6 @@ ORDER = (
     "client_order_id",
     "exchange_order_id",
 )
-
-
-class Told(NamedTuple):
-    """What is compared of an event; by the names of its columns."""
-
-    seq: int
-    kind: str
-    actor: str
-    role: str
-    exchange_id: str
-    request_id: str
-    status: str
-    reject_reason: str
-    data: str
 
 
 @dataclass(kw_only=True)
@@ -77,9 +62,9 @@ def compare(case: Case) -> Disagreement | None:
 def _differences(case: Case, request: CancelRequest, asked: Told) -> Iterator[Disagreement]:
     name = f"request {case.request_id} ({request.exchange_id:.{LONGEST_VALUE}})"
     columns = {"exchange": asked.exchange_id, "by": asked.actor, "role": asked.role}
-    yield from _differs(name, asked, columns, found=_press(request, request.batch))
+    yield from differs(name, asked, columns, found=_press(request, request.batch))
     if case.shown_under != request.exchange_id:
-        reason = f"{name} is shown as one of {_shown(case.shown_under)}"
+        reason = f"{name} is shown as one of {shown(case.shown_under)}"
         yield Disagreement(seq=asked.seq, reason=reason)
     yield from _completion(name, case, request.batch)
     yield from _attempts(name, case, request)
@@ -88,7 +73,7 @@ def _differences(case: Case, request: CancelRequest, asked: Told) -> Iterator[Di
         yield Disagreement(seq=event.seq, reason=f"{name} finished more than once")
     for event in finished:
         columns = {"status": event.status, "reject_reason": event.reject_reason}
-        yield from _differs(name, event, columns, found=_ending(request, case.orders))
+        yield from differs(name, event, columns, found=_ending(request, case.orders))
     if not finished:
         yield from _in_flight(name, case, request)
 
@@ -117,7 +102,7 @@ def _completion(name: str, case: Case, batch: Batch) -> Iterator[Disagreement]:
     found = {"reason": batch.completed_reason, "completed_at": _instant(batch.completed_at)}
     events = case.of(Kind.REASON_COMPLETED)
     for event in events:
-        yield from _differs(name, event, {}, found=found)
+        yield from differs(name, event, {}, found=found)
     if not events and any(found.values()):
         yield Disagreement(seq=None, reason=f"{name}: no event completed its reason")
 
@@ -125,12 +110,12 @@ def _completion(name: str, case: Case, batch: Batch) -> Iterator[Disagreement]:
 def _attempts(name: str, case: Case, request: CancelRequest) -> Iterator[Disagreement]:
     rows = {attempt.number: attempt for attempt in case.attempts}
     for event in case.of(Kind.ATTEMPT):
-        attempt = rows.pop(_data(event).get("number", 0), None)
+        attempt = rows.pop(event.facts.get("number", 0), None)
         if attempt is None:
             reason = f"{name}: the attempt of event {event.seq} was deleted or renumbered"
             yield Disagreement(seq=event.seq, reason=reason)
         else:
-            yield from _differs(f"{name}, attempt", event, {}, found=_attempt(attempt))
+            yield from differs(f"{name}, attempt", event, {}, found=_attempt(attempt))
     for number in rows:
         yield Disagreement(seq=None, reason=f"{name}: no event tells of its attempt {number}")
     if request.attempt_count != len(case.attempts):
@@ -189,34 +174,6 @@ def _in_flight(name: str, case: Case, request: CancelRequest) -> Iterator[Disagr
     if early or case.orders:
         what = early[0] if early else "remaining orders"
         yield Disagreement(seq=None, reason=f"{name}: {what} stand there, and it has not finished")
-
-
-def _differs(
-    name: str, event: Told, columns: Mapping[str, Any], *, found: Mapping[str, Any]
-) -> Iterator[Disagreement]:
-    """Compares what the event carries; events of older software carried less."""
-    said = {**_data(event), **columns}
-    for column, value in found.items():
-        if column in said and said[column] != value:
-            reason = (
-                f"{name}: {column} is {_shown(value)},"
-                f" and event {event.seq} says {_shown(said[column])}"
-            )
-            yield Disagreement(seq=event.seq, reason=reason)
-
-
-def _data(event: Told) -> dict[str, Any]:
-    """Nothing, when it cannot be read; no program of ours writes that, so the chain was forged."""
-    try:
-        data = json.loads(event.data)
-    except (ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 def _instant(at: datetime | None) -> str | None:

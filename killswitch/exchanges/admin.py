@@ -13,10 +13,8 @@ from killswitch.accounts.permissions import actor
 from killswitch.accounts.site import RecordedAdmin, signed_in_person
 from killswitch.audit.chain import Actor, Fact, append
 from killswitch.audit.models import Kind
-from killswitch.exchanges.models import Exchange
+from killswitch.exchanges.models import WATCHED, Exchange
 from killswitch.live.models import next_revision
-
-WATCHED = ("exchange_id", "name", "enabled", "position", "caveat")
 
 
 class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run

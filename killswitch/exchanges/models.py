@@ -4,6 +4,9 @@ from django.db import models
 
 from killswitch.live.models import Changing
 
+# What people decide about an exchange; each change of it is an event.
+WATCHED = ("exchange_id", "name", "enabled", "position", "caveat")
+
 
 class ExchangeQuerySet(models.QuerySet["Exchange"]):
     """Exchanges by what may be done with them."""

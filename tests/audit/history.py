@@ -8,7 +8,8 @@ from typing import Any
 from django.db import connection, transaction
 
 from killswitch.accounts.models import Role, User
-from killswitch.audit.chain import Actor, Fact, record
+from killswitch.accounts.people import save_person
+from killswitch.audit.chain import SYSTEM, Actor, Fact, record
 from killswitch.audit.models import Kind
 from killswitch.cancels import keys, records, services
 from killswitch.cancels.evidence import Evidence, Reading, conclude
@@ -18,6 +19,7 @@ from killswitch.cancels.states import Status
 from killswitch.ems.answers import Answer, OpenOrders, Outcome, Resend
 from killswitch.ems.open_orders import OpenOrder
 from killswitch.exchanges.models import Exchange
+from killswitch.exchanges.registry import Entry, add_missing
 
 EXCHANGES = ("KRAKEN", "BITSTAMP/2574", "DERIBIT", "BITMEX")
 HOLDER = "host:1:aa:bb"
@@ -26,7 +28,7 @@ HOLDER = "host:1:aa:bb"
 def live() -> dict[str, CancelRequest]:
     """One request that is confirmed, one residual, one rejected, one in flight; by those words."""
     record(Fact(kind=Kind.STARTED, data={"host": "test"}))
-    officer = User.objects.create_user(username="olga", password="x", role=Role.RISK_OFFICER)
+    officer = person("olga", role=Role.RISK_OFFICER)
     confirmed, residual, rejected, in_flight = _press(officer)
     with transaction.atomic():
         _confirm(confirmed)
@@ -45,6 +47,21 @@ def live() -> dict[str, CancelRequest]:
     for request in named.values():
         request.refresh_from_db()
     return named
+
+
+def add_exchanges(*ids: str) -> list[Exchange]:
+    """Exchanges as the start adds them, and as the observer has seen them."""
+    add_missing(Entry(exchange_id=one) for one in ids)
+    added = Exchange.objects.filter(exchange_id__in=ids)
+    added.update(open_orders=3, seen_at=datetime.now(UTC))
+    return sorted(added, key=lambda exchange: ids.index(exchange.exchange_id))
+
+
+def person(username: str, *, role: Role) -> User:
+    """Somebody whom the log knows."""
+    added = User(username=username, role=role)
+    save_person(added, new_password="x", by=SYSTEM, alarm=False)
+    return added
 
 
 def answer(outcome: Outcome, **fields: Any) -> Answer:
@@ -74,10 +91,7 @@ def reading(exchange_id: str, orders: Sequence[OpenOrder]) -> Reading:
 
 
 def _press(officer: User) -> list[CancelRequest]:
-    exchanges = [
-        Exchange.objects.create(exchange_id=one, open_orders=3, seen_at=datetime.now(UTC))
-        for one in EXCHANGES
-    ]
+    exchanges = add_exchanges(*EXCHANGES)
     target = keys.target_of(exchanges, everywhere=True)
     asked = services.request_cancel(
         exchanges=exchanges,

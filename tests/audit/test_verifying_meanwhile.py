@@ -14,7 +14,6 @@ from killswitch.audit.models import AuditEvent
 from killswitch.audit.verification import verify, verify_newest
 from killswitch.cancels import agreement
 from killswitch.cancels.models import CancelRequest
-from killswitch.exchanges.models import Exchange
 from tests.audit import history
 from tests.conftest import wait_for
 
@@ -30,7 +29,7 @@ def writers(
     settings.KILLSWITCH_HOME = tmp_path
     monkeypatch.setattr("killswitch.cancels.publishing.publish", lambda _ids: None)
     stop = threading.Event()
-    exchanges = [Exchange.objects.create(exchange_id=f"X{number}") for number in range(WRITERS)]
+    exchanges = history.add_exchanges(*(f"X{number}" for number in range(WRITERS)))
     running = [
         threading.Thread(target=history.kill_for_ever, args=[stop, exchange])
         for exchange in exchanges
