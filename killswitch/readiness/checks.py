@@ -99,9 +99,11 @@ def _database(found: Signs) -> Check:
     return Check(
         name="database",
         label="Database",
-        ok=True,
+        ok=found.log_is_readable,
         needed=True,
-        detail="can be written to",
+        detail="can be written to"
+        if found.log_is_readable
+        else "the audit log cannot be read, so that no press can be recorded",
         milliseconds=found.write_ms,
     )
 

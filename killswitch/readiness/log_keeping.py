@@ -6,6 +6,7 @@ Nothing here may harm anything else: what fails is logged, and tried again at th
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import structlog
 from django.db import Error, transaction
@@ -27,6 +28,7 @@ LOOK_EVERY = 2.0  # seconds between two looks whether a verification is due
 VERIFY_EVERY = 60.0  # seconds between two verifications of the newest events
 WHOLE_EVERY = 3600.0  # seconds between two verifications of everything
 WHOLE_AGAIN = 300.0  # seconds, while the last one did not end well
+UNCHECKED = 2  # verifications in a row that could not be made, after which a person is called
 TELL_EVERY = 3600.0  # seconds between two heads that the alert places are told
 LONGEST_BREATH = 1.0  # seconds
 LONGEST_SUBJECT = 150  # characters
@@ -54,6 +56,8 @@ class LogKeeper:
         self._told_at: float | None = None
         self._due_at = self._whole_at = clock()
         self._verdict: Verdict | None = None  # of this process, never read from the database
+        self._unchecked = 0  # verifications in a row that could not be made
+        self._alarmed = False  # that they could not
 
     def write_checkpoint(self) -> None:
         """If something has happened; every observer keeps its own file."""
@@ -66,6 +70,7 @@ class LogKeeper:
         """The newest events, and now and then everything, whose result then stands."""
         if not self._is_active():
             self._verdict = None  # whoever verifies meanwhile knows more
+            self._unchecked = 0
             self._due_at = self._clock()
         elif self._clock() >= self._due_at:
             self._due_at = self._clock() + VERIFY_EVERY
@@ -73,8 +78,24 @@ class LogKeeper:
                 self._verify_what_is_due()
             except Stopped:
                 return
-            except CouldNotCheck as error:
-                log.warning("audit_log_not_verified", reason=str(error))
+            except (CouldNotCheck, Error) as error:
+                self._could_not_check(str(error).strip())
+            else:
+                self._unchecked, self._alarmed = 0, False
+
+    def _could_not_check(self, reason: str) -> None:
+        """Nothing is known of the log: the worst that can be done to it would look like this."""
+        self._unchecked += 1
+        log.warning("audit_log_not_verified", reason=reason, times=self._unchecked)
+        if self._unchecked < UNCHECKED or self._alarmed:
+            return
+        # A subject for each day: one that was acknowledged must not hide the next.
+        self._alarmed = _call(
+            subject=f"NOT CHECKED: {datetime.now(UTC).date()}",
+            title="The audit log cannot be checked.",
+            detail=reason,
+            tell_at_once=self._unchecked == UNCHECKED,
+        )
 
     def _verify_what_is_due(self) -> None:
         before = self._verdict
@@ -91,7 +112,7 @@ class LogKeeper:
             return  # what is broken does not mend by looking at what came later
         verified.store(self._verdict, whole=whole)
         if self._verdict.first:
-            _raise_alarm(self._verdict.first)
+            _call_for(self._verdict.first)
 
     def _may_tell(self) -> bool:
         return self._told_at is None or self._clock() >= self._told_at + TELL_EVERY
@@ -128,23 +149,49 @@ def tell(made: Checkpoint) -> None:
         f"{made.line}",
         urgent=False,
     )
+    _tell_all(message)
+
+
+def _tell_all(message: Message) -> None:
+    """Past the outbox of the alarms, which is written together with the log."""
     for place, url in places().items():
         if error := hand_over(url=url, message=message):
-            log.warning("audit_checkpoint_not_told", place=place, error=error)
+            log.warning("not_told_of_the_audit_log", place=place, title=message.title, error=error)
 
 
-def _raise_alarm(finding: Finding) -> None:
+def _call_for(finding: Finding) -> None:
     log.error("audit_log_does_not_verify", **vars(finding))
     what = finding.reason if finding.seq is None else finding.seq
-    subject = f"{finding.fault}: {what}"[:LONGEST_SUBJECT]
+    _call(
+        subject=f"{finding.fault}: {what}",
+        title="The audit log does not verify.",
+        detail=finding.reason,
+        tell_at_once=True,
+    )
+
+
+def _call(*, subject: str, title: str, detail: str, tell_at_once: bool) -> bool:
+    """Raise an alarm; False if it could not be recorded, and then its places are told at once."""
+    try:
+        _raise_alarm(subject=subject[:LONGEST_SUBJECT], title=title, detail=detail)
+    except Error as error:
+        why = str(error).strip()
+        log.error("audit_alarm_not_recorded", title=title, detail=detail, error=why)  # noqa: TRY400
+        if tell_at_once:
+            _tell_all(Message(title=title, body=f"{detail}\nNo alarm could be recorded."))
+        return False
+    return True
+
+
+def _raise_alarm(*, subject: str, title: str, detail: str) -> None:
     with transaction.atomic():
         if Alarm.objects.filter(kind=AlarmKind.EVIDENCE, subject=subject).exists():
             return
         facts = alarms.raise_alarm(
             kind=AlarmKind.EVIDENCE,
             subject=subject,
-            title="The audit log does not verify.",
-            detail=finding.reason,
+            title=title,
+            detail=detail,
             revision=next_revision(),
         )
         if facts:

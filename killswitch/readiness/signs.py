@@ -4,11 +4,12 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import Error
 from django.db.models import Max
 from django.db.models.functions import Now
 
 from killswitch.alarms.models import Alarm
-from killswitch.audit import verified
+from killswitch.audit import chain, verified
 from killswitch.audit.models import Verification
 from killswitch.exchanges.models import Observation
 from killswitch.readiness.hearts import HOST, beat
@@ -21,6 +22,7 @@ class Signs:
 
     now: datetime
     write_ms: float
+    log_is_readable: bool
     beats: dict[str, datetime]
     probes: dict[str, Probe]
     canary: Canary | None
@@ -37,6 +39,7 @@ def read() -> Signs:
     newest = Heart.objects.order_by("kind").values_list("kind").annotate(at=Max("beat_at"))
     return Signs(
         write_ms=write_ms,
+        log_is_readable=_log_is_readable(),
         beats=dict(newest),
         probes={probe.name: probe for probe in Probe.objects.all()},
         canary=Canary.objects.first(),
@@ -46,3 +49,12 @@ def read() -> Signs:
         # Read last: no time above may look as if it lay in the future.
         now=Heart.objects.annotate(now=Now()).get(kind=Process.WEB, host=HOST).now,
     )
+
+
+def _log_is_readable() -> bool:
+    """Whoever appends reads the head first. Without the lock of those who do append."""
+    try:
+        chain.head()
+    except Error:
+        return False
+    return True

@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
 
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import Verification
@@ -11,6 +12,7 @@ from killswitch.exchanges.models import Observation
 from killswitch.readiness import signs
 from killswitch.readiness.checks import Check, Readiness, Word, judge, look
 from killswitch.readiness.models import Canary, Heart, Probe, Process
+from tests.audit import forging
 from tests.readiness.conftest import ago
 
 pytestmark = [
@@ -185,6 +187,28 @@ def test_a_broken_log_keeps_no_click_from_working_and_is_told() -> None:
 def test_a_log_that_nobody_verifies_any_more_is_told() -> None:
     verified(ok=True, seconds_ago=3600)
     assert look().word is Word.DEGRADED
+
+
+def test_a_log_that_is_gone_makes_it_not_ready() -> None:
+    with forging.log_away():
+        readiness = look()
+    assert readiness.word is Word.NOT_READY
+    assert not check(readiness, "database").ok
+    assert "the audit log cannot be read, so that no press can be recorded" in readiness.sentence
+    assert look().word is Word.READY
+
+
+def test_something_else_in_the_place_of_the_log_makes_it_not_ready() -> None:
+    with forging.log_away(), connection.cursor() as cursor:
+        cursor.execute(f"CREATE VIEW {forging.TABLE} AS SELECT 1 AS seq")
+        assert look().word is Word.NOT_READY
+        cursor.execute(f"DROP VIEW {forging.TABLE}")
+
+
+def test_reading_the_head_waits_for_nobody_who_appends() -> None:
+    with CaptureQueriesContext(connection) as asked:
+        look()
+    assert not [query for query in asked.captured_queries if "advisory" in query["sql"]]
 
 
 def test_a_further_check_counts_like_the_others() -> None:

@@ -7,17 +7,19 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError
+from structlog.testing import capture_logs
 
 from killswitch.alarms.models import Alarm, Telling
 from killswitch.audit import checkpoints, verified
 from killswitch.audit.chain import Fact, record
+from killswitch.audit.findings import CouldNotCheck
 from killswitch.audit.models import AuditEvent, Kind, Verification
 from killswitch.cancels.models import CancelRequest
 from killswitch.readiness import log_keeping
 from killswitch.readiness.log_keeping import LogKeeper
 from killswitch.supervision import lifetime
 from tests.alarms.conftest import Sink, _plugins_are_loaded, sink
-from tests.audit import history
+from tests.audit import forging, history
 from tests.audit.forging import TABLE, forge, recompute_from
 from tests.conftest import wait_for
 from tests.stack import Stack
@@ -170,6 +172,63 @@ def test_a_request_changed_without_an_event_is_found(
     assert "reject_reason" in found().reason
 
 
+def cannot_check(keeper: LogKeeper, clock: Clock, *, rounds: int) -> None:
+    for _ in range(rounds):
+        clock.now += log_keeping.VERIFY_EVERY
+        keeper.verify()
+
+
+@pytest.mark.parametrize("error", [CouldNotCheck("no log"), OperationalError("no log")])
+def test_a_log_that_twice_could_not_be_checked_raises_one_alarm(
+    keeper: LogKeeper, clock: Clock, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    happen()
+    with monkeypatch.context() as patch:
+        patch.setattr(log_keeping, "verify", fail)
+        cannot_check(keeper, clock, rounds=1)
+        assert not Alarm.objects.exists()
+        cannot_check(keeper, clock, rounds=3)
+    [alarm] = Alarm.objects.all()
+    assert (alarm.kind, alarm.title) == ("EVIDENCE", "The audit log cannot be checked.")
+    assert alarm.detail == "no log"
+    cannot_check(keeper, clock, rounds=1)
+    assert found().ok, "it can be checked again, and agrees with the alarm"
+
+
+def test_what_could_not_be_checked_once_and_then_again_later_calls_nobody(
+    keeper: LogKeeper, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise CouldNotCheck("no log")
+
+    for _ in range(3):
+        cannot_check(keeper, clock, rounds=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(log_keeping, "verify_newest", fail)
+            cannot_check(keeper, clock, rounds=1)
+    assert not Alarm.objects.exists()
+
+
+def test_where_the_alarm_cannot_be_recorded_the_log_says_so_and_the_places_are_told_once(
+    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    happen()
+    with forging.log_away(), capture_logs() as said:
+        cannot_check(keeper, clock, rounds=4)
+    assert not Alarm.objects.exists()
+    errors = [line for line in said if line["log_level"] == "error"]
+    assert [line["event"] for line in errors] == ["audit_alarm_not_recorded"] * 3
+    assert "holds no audit log" in errors[0]["detail"]
+    [title] = sink.titles()
+    assert title.endswith("The audit log cannot be checked.")
+    cannot_check(keeper, clock, rounds=1)
+    assert found().ok
+
+
 def test_only_the_active_observer_verifies_and_it_begins_with_everything(
     keeper: LogKeeper, active: list[bool], clock: Clock
 ) -> None:
@@ -214,6 +273,24 @@ def test_writing_checkpoints_and_verifying_adds_no_event(keeper: LogKeeper, cloc
         keeper.verify()
         clock.now += log_keeping.WHOLE_EVERY
     assert AuditEvent.objects.count() == 1
+
+
+def test_a_finding_of_which_no_alarm_can_be_recorded_is_told_to_the_places_at_once(
+    keeper: LogKeeper, sink: Sink, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OperationalError("audit events are only appended to the head")
+
+    settings.ALERT_URLS = (sink.url(),)
+    happen(2)
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
+    monkeypatch.setattr("killswitch.audit.chain.append", refuse)
+    keeper.verify()
+    assert not Alarm.objects.exists()
+    assert not found().ok
+    [(_, told)] = sink.taken
+    assert "does not verify" in told["title"]
+    assert "event 2 was changed" in told["message"]
 
 
 def test_the_alert_places_are_told_a_head_at_most_once_an_hour(
