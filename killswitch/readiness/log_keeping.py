@@ -29,7 +29,7 @@ VERIFY_EVERY = 60.0  # seconds between two verifications of the newest events
 WHOLE_EVERY = 3600.0  # seconds between two verifications of everything
 WHOLE_AGAIN = 300.0  # seconds, while the last one did not end well
 UNCHECKED = 2  # verifications in a row that could not be made, after which a person is called
-TELL_EVERY = 3600.0  # seconds between two heads that the alert places are told
+TELL_EVERY = 45.0  # seconds between two heads that are told; by the rounds above, a minute
 LONGEST_BREATH = 1.0  # seconds
 LONGEST_SUBJECT = 150  # characters
 
@@ -54,6 +54,7 @@ class LogKeeper:
         self._stop = stop
         self._clock = clock
         self._told_at: float | None = None
+        self._untold: Checkpoint | None = None  # the newest that the places were not told
         self._due_at = self._whole_at = clock()
         self._verdict: Verdict | None = None  # of this process, never read from the database
         self._unchecked = 0  # verifications in a row that could not be made
@@ -61,10 +62,11 @@ class LogKeeper:
 
     def write_checkpoint(self) -> None:
         """If something has happened; every observer keeps its own file."""
-        made = checkpoints.write("ROUND")
-        if made and self._is_active() and self._may_tell():
+        self._untold = checkpoints.write("ROUND") or self._untold
+        if self._untold and self._is_active() and self._may_tell():
+            newest, self._untold = self._untold, None
             self._told_at = self._clock()
-            tell(made)
+            tell(newest)
 
     def verify(self) -> None:
         """The newest events, and now and then everything, whose result then stands."""

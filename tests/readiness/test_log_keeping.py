@@ -293,24 +293,54 @@ def test_a_finding_of_which_no_alarm_can_be_recorded_is_told_to_the_places_at_on
     assert "event 2 was changed" in told["message"]
 
 
-def test_the_alert_places_are_told_a_head_at_most_once_an_hour(
-    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any, active: list[bool]
+def round_after(keeper: LogKeeper, clock: Clock, seconds: float) -> None:
+    clock.now += seconds
+    keeper.write_checkpoint()
+
+
+def heads(sink: Sink, path: str = "/a") -> list[int]:
+    return [int(title.rpartition(" ")[2]) for title in sink.titles(path)]
+
+
+def test_the_alert_places_are_told_a_head_once_a_minute_in_which_something_happened(
+    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any
 ) -> None:
     settings.ALERT_URLS = (sink.url("/a"), sink.url("/b"))
-    for _ in range(3):
+    every = log_keeping.CHECKPOINT_EVERY
+    for _ in range(5):
         happen()
-        keeper.write_checkpoint()
-    assert len(sink.titles("/a")) == len(sink.titles("/b")) == 1
-    clock.now += log_keeping.TELL_EVERY
+        round_after(keeper, clock, every - 0.01)  # rounds are never quite punctual
+    assert heads(sink) == heads(sink, "/b") == [1, 3, 5]
+    for _ in range(9):
+        round_after(keeper, clock, every)
+    assert heads(sink) == [1, 3, 5], "nothing happened, and telling is not an event"
+    assert not Telling.objects.exists()
+
+
+def test_a_head_that_came_too_early_to_be_told_is_told_within_the_minute(
+    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url("/a"),)
     happen()
     keeper.write_checkpoint()
-    assert len(sink.titles("/a")) == 2
-    clock.now += log_keeping.TELL_EVERY
+    happen()
+    round_after(keeper, clock, log_keeping.CHECKPOINT_EVERY)
+    assert heads(sink) == [1]
+    round_after(keeper, clock, log_keeping.CHECKPOINT_EVERY)
+    assert heads(sink) == [1, 2], "although nothing has happened since"
+
+
+def test_the_active_observer_tells_and_whoever_becomes_it(
+    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any, active: list[bool]
+) -> None:
+    settings.ALERT_URLS = (sink.url("/a"),)
     active[0] = False
     happen()
     keeper.write_checkpoint()
-    assert len(sink.titles("/a")) == 2, "the active observer tells"
-    assert not Telling.objects.exists()
+    assert heads(sink) == []
+    active[0] = True
+    keeper.write_checkpoint()
+    assert heads(sink) == [1]
 
 
 def test_what_was_told_verifies_as_a_checkpoint(
