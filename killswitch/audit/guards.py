@@ -17,9 +17,14 @@ log = structlog.get_logger(__name__)
 
 
 def faults(connection: BaseDatabaseWrapper) -> list[str]:
-    """What is wrong with the guards, in words; nothing when they stand."""
+    """What is wrong with the guards, in words; nothing when they stand.
+
+    And what stands before the working tables, where nothing of ours does: it would swallow a
+    press, or an alarm, in silence.
+    """
+    room, tables = _of(connection), connection.introspection.django_table_names()
     with connection.cursor() as cursor:
-        return list(_of(connection).faults(cursor))
+        return [*room.faults(cursor), *room.strangers(cursor, tables={*tables} - {room.TABLE})]
 
 
 def warnings(connection: BaseDatabaseWrapper) -> list[str]:

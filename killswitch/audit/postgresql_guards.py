@@ -5,12 +5,14 @@ The owner of the table can drop them, which verification finds; the set-up with 
 for the application, which cannot, is in docs/postgresql-roles.md.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from killswitch.audit.chain import GENESIS
 
 TABLE = "audit_auditevent"
+UNIQUE = {"PRIMARY KEY (seq)", "UNIQUE (hash)"}
 TAKEN_AWAY = "UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER"
 # Only built-in functions and operators are found, whatever the session's own path says.
 PATH = "search_path=pg_catalog, pg_temp"
@@ -81,6 +83,21 @@ def faults(cursor: Any) -> list[str]:
         *(f"the trigger {name} is not ours" for name in foreign),
         *_faults_of_the_table(cursor),
     ]
+
+
+def strangers(cursor: Any, *, tables: Collection[str]) -> list[str]:
+    """Triggers and rules of these tables, none of which is ours; a view is a table with a rule."""
+    cursor.execute(
+        "SELECT kind, name, relname FROM ("
+        "SELECT 'trigger' AS kind, tgname AS name, tgrelid AS oid FROM pg_trigger"
+        " WHERE NOT tgisinternal"
+        " UNION ALL SELECT 'rule', rulename, ev_class FROM pg_rewrite) AS found"
+        " JOIN pg_class USING (oid)"
+        " WHERE oid IN (SELECT to_regclass(ours) FROM unnest(%s::text[]) AS ours)"
+        " ORDER BY relname, name",
+        [[*tables]],
+    )
+    return [f"the {kind} {name} on {table} is not ours" for kind, name, table in cursor.fetchall()]
 
 
 def put_up(cursor: Any) -> None:
@@ -164,9 +181,19 @@ def _faults_of_the_table(cursor: Any) -> list[str]:
         "the log shares its rows with another table",
     )
     found = [text for text, is_so in zip(words, cursor.fetchone(), strict=True) if is_so]
+    found += [
+        f"the log's table has lost its {words}" for words in sorted(UNIQUE - _constraints(cursor))
+    ]
     if others := _who_may_change(cursor):
         found.append(f"others than the owner hold rights to change events: {', '.join(others)}")
     return found
+
+
+def _constraints(cursor: Any) -> set[str]:
+    cursor.execute(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass", [TABLE]
+    )
+    return {text for (text,) in cursor.fetchall()}
 
 
 def _who_may_change(cursor: Any) -> list[str]:

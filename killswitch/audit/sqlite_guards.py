@@ -4,11 +4,13 @@
 No trigger can refuse DROP TRIGGER or an edit of the file; those are what verification looks for.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from killswitch.audit.chain import GENESIS
 
 TABLE = "audit_auditevent"
+UNIQUE = {"PRIMARY KEY (seq)", "UNIQUE (hash)"}
 
 # UPDATE and DELETE alone would not do: INSERT OR REPLACE passes both, so that an insert must be
 # the next event, and new.
@@ -56,11 +58,39 @@ def faults(cursor: Any) -> list[str]:
     return missing + changed + foreign + _faults_of_the_table(cursor)
 
 
+def strangers(cursor: Any, *, tables: Collection[str]) -> list[str]:
+    """Triggers of these tables, and views in their place; none of either is ours."""
+    cursor.execute(
+        "SELECT type, name, lower(tbl_name) FROM sqlite_master WHERE type IN ('trigger', 'view')"
+        " ORDER BY tbl_name, name"
+    )
+    return [
+        f"the {kind} {name} on {table} is not ours"
+        for kind, name, table in cursor.fetchall()
+        if table in tables
+    ]
+
+
 def _faults_of_the_table(cursor: Any) -> list[str]:
     cursor.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = %s", [TABLE])
     (text,) = cursor.fetchone() or ("",)
+    lost = [
+        f"the log's table has lost its {words}" for words in sorted(UNIQUE - _constraints(cursor))
+    ]
     # ON CONFLICT IGNORE in a constraint would swallow events; REPLACE would remove others.
-    return ["the log's table decides on conflicts by itself"] if "conflict" in text.lower() else []
+    deciding = ["the log's table decides on conflicts by itself"]
+    return lost + (deciding if "conflict" in text.lower() else [])
+
+
+def _constraints(cursor: Any) -> set[str]:
+    """Those that SQLite keeps an index for; an index that somebody made by hand is none."""
+    cursor.execute(
+        "SELECT kept.origin, group_concat(part.name) FROM pragma_index_list(%s) AS kept,"
+        " pragma_index_info(kept.name) AS part WHERE kept.origin IN ('pk', 'u') GROUP BY kept.name",
+        [TABLE],
+    )
+    words = {"pk": "PRIMARY KEY", "u": "UNIQUE"}
+    return {f"{words[origin]} ({columns})" for origin, columns in cursor.fetchall()}
 
 
 def put_up(cursor: Any) -> None:

@@ -54,6 +54,26 @@ DOWN = {
             f"ALTER TABLE {TABLE} RENAME TO moved; CREATE VIEW {TABLE} AS SELECT * FROM moved",
             "is missing",
         ),
+        (
+            "CREATE TRIGGER deaf BEFORE INSERT ON Alarms_Alarm BEGIN SELECT RAISE(IGNORE); END",
+            "the trigger deaf on alarms_alarm is not ours",
+        ),
+        (
+            "ALTER TABLE exchanges_exchange RENAME TO moved;"
+            "CREATE VIEW exchanges_exchange AS SELECT * FROM moved",
+            "the view exchanges_exchange on exchanges_exchange is not ours",
+        ),
+        (
+            f"CREATE TABLE moved AS SELECT * FROM {TABLE}; DROP TABLE {TABLE};"
+            f" ALTER TABLE moved RENAME TO {TABLE}",
+            "has lost its PRIMARY KEY (seq)",
+        ),
+        (
+            f"CREATE TABLE moved (seq bigint PRIMARY KEY, hash text); DROP TABLE {TABLE};"
+            f" ALTER TABLE moved RENAME TO {TABLE};"
+            f"CREATE UNIQUE INDEX no_two_events ON {TABLE} (hash) WHERE seq < 9",
+            "has lost its UNIQUE (hash)",
+        ),
     ],
     "postgresql": [
         (f"DROP TRIGGER audit_events_stay ON {TABLE}", "audit_events_stay is missing"),
@@ -101,6 +121,29 @@ DOWN = {
         (f"ALTER TABLE {TABLE} SET UNLOGGED", "a crash would empty the log"),
         (f"GRANT UPDATE ON {TABLE} TO PUBLIC", "hold rights to change events: PUBLIC"),
         (f"GRANT UPDATE (actor) ON {TABLE} TO PUBLIC", "hold rights to change events: PUBLIC"),
+        (
+            "CREATE RULE deaf AS ON INSERT TO alarms_alarm DO INSTEAD NOTHING",
+            "the rule deaf on alarms_alarm is not ours",
+        ),
+        (
+            "CREATE TRIGGER deaf BEFORE UPDATE ON cancels_cancelrequest"
+            " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "the trigger deaf on cancels_cancelrequest is not ours",
+        ),
+        (
+            "ALTER TABLE exchanges_exchange RENAME TO moved;"
+            "CREATE VIEW exchanges_exchange AS SELECT * FROM moved",
+            "the rule _RETURN on exchanges_exchange is not ours",
+        ),
+        (
+            f"ALTER TABLE {TABLE} DROP CONSTRAINT audit_auditevent_pkey",
+            "has lost its PRIMARY KEY (seq)",
+        ),
+        (
+            f"ALTER TABLE {TABLE} DROP CONSTRAINT no_two_events_have_the_same_hash;"
+            f"CREATE UNIQUE INDEX no_two_events_have_the_same_hash ON {TABLE} (hash) WHERE seq < 9",
+            "has lost its UNIQUE (hash)",
+        ),
     ],
 }
 
