@@ -2,28 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from killswitch.audit import canonical
 from killswitch.audit.agreement import Disagreement
 from killswitch.audit.models import Kind
 from killswitch.audit.witnessing import LONGEST_VALUE, Told, differs, shown
+from killswitch.cancels import facts
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import FINAL, Status
 
 KINDS = (Kind.REQUESTED, Kind.ATTEMPT, Kind.TAKEN_OVER, Kind.FINISHED, Kind.REASON_COMPLETED)
-ORDER = (
-    "symbol",
-    "side",
-    "price",
-    "amount_order",
-    "amount_open",
-    "amount_filled",
-    "status",
-    "client_order_id",
-    "exchange_order_id",
-)
 
 
 @dataclass(kw_only=True)
@@ -79,27 +67,13 @@ def _differences(case: Case, request: CancelRequest, asked: Told) -> Iterator[Di
 
 
 def _press(request: CancelRequest, batch: Batch) -> dict[str, Any]:
-    return {
-        "exchange": request.exchange_id,
-        "by": batch.by_name,
-        "role": batch.by_role,
-        "batch": str(batch.uuid),
-        "asked_at": _instant(batch.asked_at),
-        "everywhere": batch.everywhere,
-        "reason": batch.reason,
-        "reason_altered": batch.reason_altered,
-        "origin": batch.origin,
-        "address": batch.address,
-        "user_agent": batch.user_agent,
-        "gesture": batch.gesture,
-        "open_before": request.open_before,
-        "open_before_seen_at": _instant(request.open_before_seen_at),
-    }
+    columns = {"exchange": request.exchange_id, "by": batch.by_name, "role": batch.by_role}
+    return columns | facts.of_press(request, batch)
 
 
 def _completion(name: str, case: Case, batch: Batch) -> Iterator[Disagreement]:
     """The reason is completed once, and only with an event."""
-    found = {"reason": batch.completed_reason, "completed_at": _instant(batch.completed_at)}
+    found = {"reason": batch.completed_reason, "completed_at": facts.instant(batch.completed_at)}
     events = case.of(Kind.REASON_COMPLETED)
     for event in events:
         yield from differs(name, event, {}, found=found)
@@ -115,7 +89,7 @@ def _attempts(name: str, case: Case, request: CancelRequest) -> Iterator[Disagre
             reason = f"{name}: the attempt of event {event.seq} was deleted or renumbered"
             yield Disagreement(seq=event.seq, reason=reason)
         else:
-            yield from differs(f"{name}, attempt", event, {}, found=_attempt(attempt))
+            yield from differs(f"{name}, attempt", event, {}, found=facts.of_attempt(attempt))
     for number in rows:
         yield Disagreement(seq=None, reason=f"{name}: no event tells of its attempt {number}")
     if request.attempt_count != len(case.attempts):
@@ -123,42 +97,9 @@ def _attempts(name: str, case: Case, request: CancelRequest) -> Iterator[Disagre
         yield Disagreement(seq=None, reason=reason)
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "number": attempt.number,
-        "started_at": _instant(attempt.started_at),
-        "finished_at": _instant(attempt.finished_at),
-        "duration_us": attempt.duration_us,
-        "http_status": attempt.http_status,
-        "outcome": attempt.outcome,
-        "may_have_been_carried_out": attempt.may_have_been_carried_out,
-        "reject_reason": attempt.reject_reason,
-        "message": attempt.message,
-        "rejected_message": attempt.rejected_message,
-        "trace_id": attempt.trace_id,
-        "body": canonical.foreign(bytes(attempt.body or b"")),
-        "body_cut": attempt.body_cut,
-        "transport_error": attempt.transport_error,
-        "holder": attempt.holder,
-        "by_dead_holder": attempt.by_dead_holder,
-    }
-
-
 def _ending(request: CancelRequest, orders: list[ResidualOrder]) -> dict[str, Any]:
-    return {
-        "status": request.status,
-        "reject_reason": request.reject_reason,
-        "conclusion": request.conclusion,
-        "message": request.message,
-        "rejected_message": request.rejected_message,
-        "reads": request.reads,
-        "open_after": request.open_after,
-        "open_after_read_at": _instant(request.open_after_read_at),
-        "remaining": [{name: getattr(order, name) for name in ORDER} for order in orders],
-        "holder": request.holder,
-        "first_claimed_at": _instant(request.first_claimed_at),
-        "finished_at": _instant(request.finished_at),
-    }
+    columns = {"status": request.status, "reject_reason": request.reject_reason}
+    return columns | facts.of_end(request, orders)
 
 
 def _in_flight(name: str, case: Case, request: CancelRequest) -> Iterator[Disagreement]:
@@ -174,7 +115,3 @@ def _in_flight(name: str, case: Case, request: CancelRequest) -> Iterator[Disagr
     if early or case.orders:
         what = early[0] if early else "remaining orders"
         yield Disagreement(seq=None, reason=f"{name}: {what} stand there, and it has not finished")
-
-
-def _instant(at: datetime | None) -> str | None:
-    return canonical.instant(at) if at else None

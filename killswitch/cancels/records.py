@@ -4,7 +4,7 @@ Every function here runs in one transaction of the caller's or its own, touches 
 then raises the revision, and appends to the audit log last.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,9 +14,10 @@ from django.db.models import F
 from killswitch import logs
 from killswitch.alarms import services as alarms
 from killswitch.alarms.models import Kind as AlarmKind
-from killswitch.audit import canonical, chain
+from killswitch.audit import chain
 from killswitch.audit.chain import Fact
 from killswitch.audit.models import Kind
+from killswitch.cancels import facts
 from killswitch.cancels.evidence import Reading, Verdict
 from killswitch.cancels.models import Attempt, CancelRequest, ResidualOrder
 from killswitch.cancels.states import LABELS, Status, check_transition
@@ -124,15 +125,15 @@ def finish(
         next_attempt_at=None,
         finished_at=datetime.now(UTC),
     )
-    orders = reading.orders.orders[:MOST_ORDERS] if reading and count else ()
-    ResidualOrder.objects.bulk_create(
-        ResidualOrder(request_id=request_id, **vars(order)) for order in orders
+    listed = reading.orders.orders[:MOST_ORDERS] if reading and count else ()
+    remaining = ResidualOrder.objects.bulk_create(
+        ResidualOrder(request_id=request_id, **vars(order)) for order in listed
     )
     revision = _touch(request_id)
     request = CancelRequest.objects.select_related("batch").get(id=request_id)
-    facts = [_fact(Kind.FINISHED, request, _ending(request, reading))]
+    told = [_finished(request, remaining)]
     if verdict.status is not Status.CONFIRMED:
-        facts += alarms.raise_alarm(
+        told += alarms.raise_alarm(
             kind=AlarmKind.OUTCOME,
             subject=str(request.uuid),
             request_id=str(request.uuid),
@@ -141,7 +142,7 @@ def finish(
             detail=verdict.sentence,
             revision=revision,
         )
-    chain.append(*facts)
+    chain.append(*told)
 
 
 def still_held(request_id: int, *, holder: str) -> None:
@@ -201,11 +202,11 @@ def _keep(
     kept.number = request.attempt_count
     kept.save(force_insert=True)
     _touch(request_id)
-    facts = [_attempt_fact(request, kept)]
+    told = [_attempted(request, kept)]
     if taken_over_by:
         data = {"dead_holder": kept.holder, "holder": taken_over_by}
-        facts.append(_fact(Kind.TAKEN_OVER, request, data))
-    chain.append(*facts)
+        told.append(_fact(Kind.TAKEN_OVER, request, data))
+    chain.append(*told)
 
 
 def _words(kept: Attempt) -> dict[str, str]:
@@ -219,50 +220,17 @@ def _words(kept: Attempt) -> dict[str, str]:
     }
 
 
-def _attempt_fact(request: CancelRequest, kept: Attempt) -> Fact:
-    data = {
-        "number": kept.number,
-        # Where to, as this process is set up; of a dead one nobody knows.
-        "ems": "" if kept.by_dead_holder else logs.masked(settings.EMS_BASE_URL),
-        "started_at": _instant(kept.started_at),
-        "finished_at": canonical.instant(kept.finished_at),
-        "duration_us": kept.duration_us,
-        "http_status": kept.http_status,
-        "outcome": str(kept.outcome),
-        "reject_reason": kept.reject_reason,
-        "may_have_been_carried_out": kept.may_have_been_carried_out,
-        "message": kept.message,
-        "rejected_message": kept.rejected_message,
-        "trace_id": kept.trace_id,
-        "body": canonical.foreign(bytes(kept.body or b"")),
-        "body_cut": kept.body_cut,
-        "transport_error": kept.transport_error,
-        "holder": kept.holder,
-        "by_dead_holder": kept.by_dead_holder,
-    }
+def _attempted(request: CancelRequest, kept: Attempt) -> Fact:
+    # Where to, as this process is set up; of a dead one nobody knows.
+    where = "" if kept.by_dead_holder else logs.masked(settings.EMS_BASE_URL)
+    data = {"ems": where, **facts.of_attempt(kept)}
     return _fact(Kind.ATTEMPT, request, data, reject_reason=kept.reject_reason)
 
 
-def _ending(request: CancelRequest, reading: Reading | None) -> dict[str, Any]:
-    remaining = [vars(order) for order in reading.orders.orders[:MOST_ORDERS]] if reading else []
-    return {
-        "batch": str(request.batch.uuid),
-        "conclusion": request.conclusion,
-        "attempts": request.attempt_count,
-        "reads": request.reads,
-        "message": request.message,
-        "rejected_message": request.rejected_message,
-        "open_after": request.open_after,
-        "open_after_read_at": _instant(request.open_after_read_at),
-        "remaining": remaining,
-        "holder": request.holder,
-        "first_claimed_at": _instant(request.first_claimed_at),
-        "finished_at": _instant(request.finished_at),
-    }
-
-
-def _instant(at: datetime | None) -> str | None:
-    return canonical.instant(at) if at else None
+def _finished(request: CancelRequest, remaining: Sequence[ResidualOrder]) -> Fact:
+    batch, attempts = str(request.batch.uuid), request.attempt_count
+    data = {"batch": batch, "attempts": attempts, **facts.of_end(request, remaining)}
+    return _fact(Kind.FINISHED, request, data)
 
 
 def _fact(

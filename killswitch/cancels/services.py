@@ -15,7 +15,7 @@ from killswitch.audit import chain
 from killswitch.audit.canonical import instant
 from killswitch.audit.chain import Actor, Fact
 from killswitch.audit.models import Kind
-from killswitch.cancels import keys, publishing
+from killswitch.cancels import facts, keys, publishing
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
 from killswitch.live.models import next_revision
@@ -216,26 +216,13 @@ def _check_references_at_once() -> None:
 
 
 def _requested(request: CancelRequest, *, batch: Batch, who: Actor) -> Fact:
-    seen_at = request.open_before_seen_at
     return Fact(
         kind=Kind.REQUESTED,
         actor=who,
         exchange_id=request.exchange_id,
         request_id=str(request.uuid),
         status=request.status,
-        data={
-            "batch": str(batch.uuid),
-            "asked_at": instant(batch.asked_at),
-            "everywhere": batch.everywhere,
-            "reason": batch.reason,
-            "reason_altered": batch.reason_altered,
-            "origin": batch.origin,
-            "address": batch.address,
-            "user_agent": batch.user_agent,
-            "gesture": batch.gesture,
-            "open_before": request.open_before,
-            "open_before_seen_at": instant(seen_at) if seen_at else None,
-        },
+        data=facts.of_press(request, batch),
     )
 
 
