@@ -18,8 +18,7 @@ from datetime import UTC, datetime
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models import F, Value
-from django.db.models.functions import Coalesce
+from django.db.models import F
 
 from killswitch.cancels import records
 from killswitch.cancels.models import CancelRequest
@@ -52,7 +51,7 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class Overdue:
-    """A request that nobody seems to carry out, as it looked when the watchdog decided so."""
+    """A claimed request that nobody seems to carry out, as the watchdog saw it."""
 
     id: int
     status: Status
@@ -90,13 +89,7 @@ def take_over(overdue: Overdue) -> Held | None:
         seen = CancelRequest.objects.filter(
             id=overdue.id, status=overdue.status, holder=overdue.holder, counter=overdue.counter
         )
-        after = Status.SENDING if overdue.status is Status.REQUESTED else overdue.status
-        if not seen.update(
-            status=after,
-            holder=token,
-            counter=F("counter") + 1,
-            first_claimed_at=Coalesce("first_claimed_at", Value(datetime.now(UTC))),
-        ):
+        if not seen.update(holder=token, counter=F("counter") + 1):
             return None
         records.takeover(overdue.id, dead_holder=overdue.holder, holder=token)
         held = _held(CancelRequest.objects.get(id=overdue.id), taken_over=True)
