@@ -9,6 +9,7 @@ from django.db.models import Exists, OuterRef, Q, Subquery
 
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.pages import is_bad
+from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 
 FEED = 8  # latest requests beside the grid
@@ -36,7 +37,7 @@ class Row:
     def appeared_since(self) -> bool:
         """Orders are open again after a list without any: new ones, which nothing here blocks."""
         last, seen_at = self.last, self.exchange.seen_at
-        if last is None or last.status != "CONFIRMED" or not self.exchange.open_orders:
+        if last is None or last.status != Status.CONFIRMED or not self.exchange.open_orders:
             return False
         return bool(seen_at and last.open_after_read_at and seen_at > last.open_after_read_at)
 

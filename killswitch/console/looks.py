@@ -19,11 +19,11 @@ class Face:
     words: str
 
     @classmethod
-    def of(cls, request: CancelRequest) -> Self:
-        """The look of a request's status, with what is known of this one in its words."""
-        status = Status(request.status)
+    def of(cls, status: Status, *, reject_reason: str = "", open_after: int | None = None) -> Self:
+        """The look of a status; what is known of this one stands in its words."""
         icon, tone = LOOKS[status]
-        return cls(icon=icon, tone=tone, words=_words(request, status))
+        words = _words(status, reject_reason=reject_reason, open_after=open_after)
+        return cls(icon=icon, tone=tone, words=words)
 
 
 # Each icon has its place in static/icons.svg, which static/css/page.css names.
@@ -47,11 +47,10 @@ def count_of(number: int, noun: str) -> str:
 
 def doing(request: CancelRequest) -> str:
     """What happens to a request in flight right now; the page counts a pause down behind it."""
-    waits = request.next_attempt_at is not None and request.attempt_count > 0
     match Status(request.status):
         case Status.REQUESTED:
             return "Recorded; nobody has sent it yet"
-        case Status.SENDING if waits:
+        case Status.SENDING if _waits(request):
             return f"Attempt {request.attempt_count} is over"
         case Status.SENDING:
             return f"Attempt {request.attempt_count + 1}; the EMS is being asked"
@@ -73,10 +72,9 @@ def ends_at(request: CancelRequest) -> datetime | None:
 
 def progress(request: CancelRequest) -> str:
     """The same in two words, e.g. "attempt 2" or "1 attempt, 3 reads"."""
-    waits = request.next_attempt_at is not None and request.attempt_count > 0
     match Status(request.status):
         case Status.SENDING:
-            return f"attempt {request.attempt_count + (not waits)}"
+            return f"attempt {request.attempt_count + (not _waits(request))}"
         case Status.VERIFYING:
             return _calls(request)
         case _:
@@ -88,11 +86,16 @@ def _calls(request: CancelRequest) -> str:
     return f"{attempts}, {count_of(request.reads, 'read')}"
 
 
-def _words(request: CancelRequest, status: Status) -> str:
+def _waits(request: CancelRequest) -> bool:
+    """Whether the last attempt is over and the next one has its time."""
+    return request.next_attempt_at is not None and request.attempt_count > 0
+
+
+def _words(status: Status, *, reject_reason: str, open_after: int | None) -> str:
     match status:
-        case Status.RESIDUAL:
-            return f"{count_of(request.open_after or 0, 'order')} still open"
-        case Status.REJECTED if request.reject_reason:
-            return f"Rejected: {request.reject_reason}"
+        case Status.RESIDUAL if open_after is not None:
+            return f"{count_of(open_after, 'order')} still open"
+        case Status.REJECTED if reject_reason:
+            return f"Rejected: {reject_reason}"
         case _:
             return LABELS[status]

@@ -9,8 +9,8 @@ from killswitch.accounts.permissions import Permission, may
 from killswitch.audit import log_pages, plot, review
 from killswitch.audit.log_pages import Entry
 from killswitch.audit.models import AuditEvent, Review
-from killswitch.cancels.states import LABELS, Status
-from killswitch.console.looks import LOOKS, Face, count_of
+from killswitch.cancels.states import Status
+from killswitch.console.looks import Face
 
 register = template.Library()
 
@@ -28,18 +28,15 @@ def event_face(entry: Entry) -> Face | None:
     """The status that an event names, as the console shows it; None for one unknown here."""
     if entry.status not in list(Status):
         return None
-    status = Status(entry.status)
-    icon, tone = LOOKS[status]
-    return Face(icon=icon, tone=tone, words=_words(entry, status))
+    return Face.of(
+        Status(entry.status), reject_reason=entry.reject_reason, open_after=entry.open_after
+    )
 
 
 @register.filter
 def status_face(status: str) -> Face:
     """The same for a status alone."""
-    if status not in list(Status):
-        return OPEN
-    icon, tone = LOOKS[Status(status)]
-    return Face(icon=icon, tone=tone, words=LABELS[Status(status)])
+    return Face.of(Status(status)) if status in list(Status) else OPEN
 
 
 @register.filter
@@ -83,13 +80,3 @@ def just_marked(context: dict[str, Any]) -> AuditEvent | None:
     if not seq or not may(context["user"], Permission.AUDIT):
         return None
     return AuditEvent.objects.filter(seq=seq, kind__in=review.MARKS).first()
-
-
-def _words(entry: Entry, status: Status) -> str:
-    match status:
-        case Status.RESIDUAL if entry.open_after is not None:
-            return f"{count_of(entry.open_after, 'order')} still open"
-        case Status.REJECTED if entry.reject_reason:
-            return f"Rejected: {entry.reject_reason}"
-        case _:
-            return LABELS[status]

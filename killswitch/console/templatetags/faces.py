@@ -9,6 +9,7 @@ from django.utils import timezone
 from killswitch.accounts.models import Role
 from killswitch.audit.models import Kind
 from killswitch.cancels.models import Attempt, CancelRequest
+from killswitch.cancels.states import Status
 from killswitch.console import by_hand
 from killswitch.console.looks import Face, count_of, doing, ends_at, progress
 from killswitch.ems.answers import Outcome
@@ -19,7 +20,6 @@ register.filter("count", count_of)
 register.filter("doing", doing)
 register.filter("ends_at", ends_at)
 register.filter("progress", progress)
-
 
 OUTCOME_WORDS: dict[str, str] = {
     Outcome.ACKNOWLEDGED: "acknowledged by the EMS",
@@ -35,7 +35,9 @@ READY_TONES = {"READY": "good", "DEGRADED": "warn", "NOT_READY": "bad"}
 @register.filter
 def face(request: CancelRequest) -> Face:
     """Mark, tone and words of a request's status."""
-    return Face.of(request)
+    return Face.of(
+        Status(request.status), reject_reason=request.reject_reason, open_after=request.open_after
+    )
 
 
 @register.filter
@@ -136,12 +138,12 @@ def body_hex(attempt: Attempt) -> str:
 
 @register.filter
 def asked_by(request: CancelRequest) -> str:
-    """A name as people say it; the log keeps the account name with it."""
-    return request.batch.by_name.partition(" (")[0]
+    return plain_name(request.batch.by_name)
 
 
 @register.filter
 def plain_name(name: str) -> str:
+    """A name as people say it; the log keeps the account name with it."""
     return name.partition(" (")[0]
 
 
