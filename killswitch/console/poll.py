@@ -23,6 +23,7 @@ from killswitch.audit.news import News
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.pages import BatchPage, RequestPage
 from killswitch.console import grid
+from killswitch.console.context import newest_look
 from killswitch.console.strip import strip
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.live.models import current
@@ -50,7 +51,7 @@ class Asking:
 def answer(request: HttpRequest, *, user: User) -> HttpResponse:
     """204 when the page has everything; else the changed parts and the new revision."""
     revision = current()
-    seen_at = Observation.objects.filter(id=1).values_list("seen_at", flat=True).first()
+    seen_at = newest_look()
     known = _known(request, revision)
     shown = list(dict.fromkeys(request.GET.getlist("show")))[:MOST_SHOWN]
     asking = Asking(request=request, user=user, known=known, newest_look=seen_at)
