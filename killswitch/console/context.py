@@ -16,12 +16,13 @@ from killswitch.live.models import current
 
 FOLDED = 4  # alarms behind the newest; more come up as these are acknowledged
 
+# How the header names the place.
 ENVIRONMENTS = {
     "demo": {"css": "demo", "word": "DEMO", "title": "A simulated EMS: nothing here is real."},
     "uat": {"css": "uat", "word": "UAT", "title": "User acceptance test."},
     "production": {"css": "production", "word": "PRODUCTION", "title": "Real orders, real money."},
     # Somebody pointed a real EMS at this console and did not say which environment it is.
-    "real": {"css": "production", "word": "REAL EMS", "title": "KILLSWITCH_ENVIRONMENT is unset."},
+    "real": {"css": "production", "word": "REAL EMS", "title": "Set KILLSWITCH_ENVIRONMENT."},
 }
 
 
@@ -44,7 +45,7 @@ class Alarms:
 def page(request: HttpRequest) -> dict[str, Any]:
     """The context processor. Each part is lazy, so that an error page needs no database."""
     return {
-        "environment": environment(),
+        "environment": ENVIRONMENTS[settings.KILLSWITCH_ENVIRONMENT],
         # Shown before anything else of the page; a page with live rows reads its own, before them.
         "known": SimpleLazyObject(current),
         "alarms": SimpleLazyObject(Alarms),
@@ -60,12 +61,6 @@ def page(request: HttpRequest) -> dict[str, Any]:
 def newest_look() -> datetime | None:
     """When the EMS was last heard of its open orders."""
     return Observation.objects.filter(id=1).values_list("seen_at", flat=True).first()
-
-
-def environment() -> dict[str, str]:
-    """How the header names the place; a real EMS is never called a demo."""
-    name = settings.KILLSWITCH_ENVIRONMENT
-    return ENVIRONMENTS["real" if name == "demo" and not settings.DEMO else name]
 
 
 def _may(request: HttpRequest, permission: Permission) -> Callable[[], bool]:

@@ -184,7 +184,6 @@ def test_a_real_ems_is_never_called_a_demo(officer: Client, settings: object) ->
     settings.KILLSWITCH_ENVIRONMENT = "production"  # type: ignore[attr-defined]
     assert "PRODUCTION" in console(officer)
     settings.KILLSWITCH_ENVIRONMENT = "demo"  # type: ignore[attr-defined]
-    settings.DEMO = True  # type: ignore[attr-defined]
     assert ">DEMO<" in console(officer)
 
 
