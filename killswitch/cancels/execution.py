@@ -216,15 +216,16 @@ class Kill:
             self._write(partial(records.still_held, self.held.id, holder=self.held.token))
 
     def _keep(self, answer: Answer) -> None:
-        will = answer.outcome is not Outcome.ACKNOWLEDGED and self.pace.may_post_again
-        next_at = datetime.now(UTC) + timedelta(seconds=self.pace.until_next_post)
+        next_at = None
+        if answer.outcome is not Outcome.ACKNOWLEDGED and self.pace.may_post_again:
+            next_at = datetime.now(UTC) + timedelta(seconds=self.pace.until_next_post)
         self._write(
             partial(
                 records.attempt,
                 self.held.id,
                 holder=self.held.token,
                 answer=answer,
-                next_attempt_at=next_at if will else None,
+                next_attempt_at=next_at,
             )
         )
 

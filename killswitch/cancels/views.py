@@ -138,9 +138,9 @@ def _ask(request: HttpRequest, target: Target) -> HttpResponse:
     except services.NothingToCancel:
         return _refuse(request, _nothing_here(target), status=409)
     except services.NotRecorded:
-        return _not_recorded(request, target, known=True)
+        return _not_recorded(request, target, certain=True)
     except services.NotKnown:
-        return _not_recorded(request, target, known=False)
+        return _not_recorded(request, target, certain=False)
     return _asked(request, target, asked)
 
 
@@ -162,17 +162,17 @@ def _asked(request: HttpRequest, target: Target, asked: Asked) -> HttpResponse:
     return render(request, template, context, status=202)
 
 
-def _not_recorded(request: HttpRequest, target: Target, *, known: bool) -> HttpResponse:
+def _not_recorded(request: HttpRequest, target: Target, *, certain: bool) -> HttpResponse:
     """The log did not take it, or may have. The same key is offered again, and the way by hand."""
     context = {
-        "certain": known,
+        "certain": certain,
         "target": target,
         "key": request.POST.get("key", ""),
         "reason": Reason.sent(request.POST).carried(),
     }
     template = "cancels/_not_recorded.html" if _htmx(request) else "cancels/not_recorded.html"
     answer = render(request, template, context, status=503)
-    if known:
+    if certain:
         answer["X-Recorded"] = "no"
     return answer
 
