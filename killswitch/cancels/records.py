@@ -1,7 +1,7 @@
 """Writes down what happened to a request: each attempt, each read, the end. Truth before speed.
 
-Every function here runs in one transaction of the caller's or its own, touches its rows first,
-then raises the revision, and appends to the audit log last.
+Every function here runs in the caller's transaction, touches its rows first, then raises the
+revision, and appends to the audit log last.
 """
 
 from collections.abc import Mapping, Sequence

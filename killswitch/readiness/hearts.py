@@ -1,6 +1,6 @@
 """Hearts: every process beats about once a second, in one short statement.
 
-Imports nothing of ours but this room's models, so that every other room may import it.
+Imports nothing of ours but this room's models and ages, so that every other room may import it.
 """
 
 import socket

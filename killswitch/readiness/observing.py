@@ -1,5 +1,4 @@
-"""What the observer's process does: hold the seat, look at the open orders, send canaries,
-keep the log."""
+"""The observer's process: keeps its seat, reads the open orders, sends canaries, keeps the log."""
 
 import threading
 
@@ -17,7 +16,6 @@ from killswitch.readiness.rounds import start_rounds
 
 HOLD_EVERY = 1.0  # seconds
 FAREWELL = 0.5  # seconds that giving up the seat may take
-
 
 log = structlog.get_logger(__name__)
 
