@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from killswitch.alarms.models import Alarm, Telling
-from killswitch.audit.models import AuditEvent
+from killswitch.audit import chain
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange, UncoveredExchange
@@ -73,35 +73,19 @@ def _counts() -> Iterator[Metric]:
     for status in Status:
         requests.add_metric([status.value], found.get(status.value, 0))
     yield requests
-    head = AuditEvent.objects.order_by("-seq").values_list("seq", flat=True).first()
+    in_flight = CancelRequest.objects.in_flight()
+    untold = Telling.objects.filter(told_at=None)
+    listed = Exchange.objects.aggregate(total=Sum("open_orders"))["total"]
     numbers = {
-        "requests_in_flight": ("Requests that are not finished", _in_flight()),
-        "alarms_open": ("Alarms nobody has acknowledged", _open_alarms()),
-        "tellings_pending": ("Places not told of an alarm yet", _pending()),
-        "open_orders": ("Open orders the EMS last listed", _open_orders()),
-        "uncovered_exchanges": ("Ids with open orders, not enabled", _uncovered()),
-        "audit_events": ("Number of the newest event", head or 0),
+        "requests_in_flight": ("Requests that are not finished", in_flight.count()),
+        "alarms_open": ("Alarms nobody has acknowledged", Alarm.objects.unacknowledged().count()),
+        "tellings_pending": ("Places not told of an alarm yet", untold.count()),
+        "open_orders": ("Open orders the EMS last listed", listed or 0),
+        "uncovered_exchanges": (
+            "Ids with open orders, not enabled",
+            UncoveredExchange.objects.count(),
+        ),
+        "audit_events": ("Number of the newest event", chain.head().seq),
     }
     for name, (text, value) in numbers.items():
         yield GaugeMetricFamily(f"killswitch_{name}", text, value=value)
-
-
-def _in_flight() -> int:
-    return CancelRequest.objects.in_flight().count()
-
-
-def _open_alarms() -> int:
-    return Alarm.objects.unacknowledged().count()
-
-
-def _pending() -> int:
-    return Telling.objects.filter(told_at=None).count()
-
-
-def _open_orders() -> int:
-    total = Exchange.objects.aggregate(total=Sum("open_orders"))["total"]
-    return int(total or 0)
-
-
-def _uncovered() -> int:
-    return UncoveredExchange.objects.count()
