@@ -104,12 +104,6 @@ DEMO_EXCHANGES: tuple[DemoExchange, ...] = (
         usual_orders=3000,
     ),
 )
-# What KILLSWITCH_EXCHANGES has to be for the demonstration, in one piece for whoever starts it.
-DEMO_EXCHANGE_IDS = (
-    "BINANCE KRAKEN KRAKEN/JOHN BITSTAMP/SLOW COINBASE/LEAVES-3-OPEN DERIBIT/UNREACHABLE"
-    " GEMINI/REJECTS BITFINEX/LIST-UNREADABLE BITMEX/SILENT POLONIEX/ANSWER-LOST"
-    " HITBTC/ORDERS-COME-BACK BINANCEUS/THOUSANDS"
-)
 # The EMS lists its orders and the product does not know it: that must be seen too.
 NOT_CONFIGURED = DemoExchange(
     exchange_id="OKEX/NOT-CONFIGURED",
