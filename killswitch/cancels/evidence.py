@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Protocol
 
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import OpenOrders, Outcome
+from killswitch.ems.answers import Outcome
+from killswitch.ems.open_orders import OpenOrders
 
 
 class Call(Protocol):

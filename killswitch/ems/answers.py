@@ -5,12 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from killswitch.ems.open_orders import (
-    OpenOrder,
-    OpenOrders,
-    OpenOrdersReading,
-    read_open_orders,
-)
+from killswitch.ems.open_orders import OpenOrders
 from killswitch.ems.pauses import parse_retry_after
 from killswitch.ems.words import NotJson, as_text, bounded, parse_json, storable
 
@@ -18,15 +13,12 @@ __all__ = [
     "BODY_LIMIT",
     "Answer",
     "Meaning",
-    "OpenOrder",
     "OpenOrders",
-    "OpenOrdersReading",
     "Outcome",
     "Resend",
     "lost",
     "not_delivered",
     "read_cancel",
-    "read_open_orders",
     "storable",
 ]
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from killswitch.ems.answers import Answer, OpenOrders, not_delivered
+from killswitch.ems.answers import Answer, not_delivered
+from killswitch.ems.open_orders import OpenOrders, unreadable
 
 
 class UnusableClient:
@@ -32,13 +33,5 @@ class UnusableClient:
         timeout: float | None = None,  # noqa: ARG002
     ) -> OpenOrders:
         now = datetime.now(UTC)
-        return OpenOrders(
-            readable=False,
-            error=self._error,
-            http_status=None,
-            counts={},
-            orders=(),
-            started_at=now,
-            finished_at=now,
-            duration_ms=0.0,
-        )
+        reading = unreadable(self._error)
+        return OpenOrders(**vars(reading), started_at=now, finished_at=now, duration_ms=0.0)

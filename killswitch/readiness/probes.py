@@ -2,7 +2,7 @@
 
 from django.db.models.functions import Now
 
-from killswitch.ems.answers import OpenOrders
+from killswitch.ems.open_orders import OpenOrders
 from killswitch.readiness.models import Probe
 
 EMS = "ems"

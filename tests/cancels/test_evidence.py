@@ -8,7 +8,8 @@ import pytest
 
 from killswitch.cancels.evidence import Evidence, Reading, conclude
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import OpenOrders, Outcome
+from killswitch.ems.answers import Outcome
+from killswitch.ems.open_orders import OpenOrders
 
 
 @dataclass(frozen=True)
