@@ -29,9 +29,10 @@ def text(people: Sequence[DemoPerson]) -> str:
         ]
     elif not get_user_model().objects.filter(is_active=True, is_demo=False).exists():
         lines += [
-            "Nobody may sign in yet. Add a person (or compliance, or administrator) with",
+            "Nobody may sign in yet. Add a person with",
             f"  {sys.executable} {manage} add_user NAME --role risk_officer",
-            "in the same environment as this command.",
+            "in the same environment as this command; the other roles are compliance and",
+            "administrator.",
         ]
     return "\n".join(lines)
 

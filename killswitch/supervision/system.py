@@ -26,7 +26,7 @@ STOP_WITHIN = 4.2
 
 def run(*, only: Sequence[str] = ()) -> None:
     """Check, prepare, start, and keep running until a signal. Raises `CannotStart`."""
-    preflight.check_host()
+    preflight.check_host()  # before the others: the web's command line needs its address
     programs = chosen(only)
     names = [program.name for program in programs]
     lock = f"up-{'-'.join(names)}.lock" if only else "up.lock"
