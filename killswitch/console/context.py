@@ -22,7 +22,11 @@ ENVIRONMENTS = {
     "uat": {"css": "uat", "word": "UAT", "title": "User acceptance test."},
     "production": {"css": "production", "word": "PRODUCTION", "title": "Real orders, real money."},
     # Somebody pointed a real EMS at this console and did not say which environment it is.
-    "real": {"css": "production", "word": "REAL EMS", "title": "Set KILLSWITCH_ENVIRONMENT."},
+    "real": {
+        "css": "production",
+        "word": "REAL EMS",
+        "title": "Real orders; KILLSWITCH_ENVIRONMENT does not say of which environment.",
+    },
 }
 
 
