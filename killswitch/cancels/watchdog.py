@@ -31,6 +31,9 @@ LONGEST_LOOK = 20.0  # seconds after which a look is taken to hang
 OVERTIME = 10.0  # seconds past its time at which a request in flight is an alarm, progress or not
 STALLED_AFTER = 5.0  # seconds without progress
 
+NO_PROGRESS = "For 5 s no claim, attempt or read has ended"
+NO_END = "It is in flight for longer than a request may take"
+
 log = structlog.get_logger(__name__)
 
 
@@ -61,6 +64,7 @@ class Findings:
     unclaimed: list[int]
     overdue: list[Overdue]
     stalled: list[int]
+    endless: list[int]
 
 
 class Watch:
@@ -73,7 +77,7 @@ class Watch:
     def look(self, sights: Iterable[Sight], *, now: float) -> Findings:
         """Compare with the last look; `now` is in monotonic seconds."""
         before, self._memories = self._memories, {}
-        findings = Findings(unclaimed=[], overdue=[], stalled=[])
+        findings = Findings(unclaimed=[], overdue=[], stalled=[], endless=[])
         for sight in sights:
             memory = _remember(before.get(sight.id), sight, now=now)
             self._memories[sight.id] = memory
@@ -106,9 +110,12 @@ def _judge(memory: _Memory, findings: Findings, *, now: float, endless_after: fl
         findings.overdue.append(
             Overdue(id=sight.id, status=sight.status, holder=sight.holder, counter=sight.counter)
         )
-    stalled = now - memory.no_progress_since >= STALLED_AFTER
-    if (stalled or now - memory.first_seen >= endless_after) and not memory.told:
+    if memory.told:
+        return
+    if now - memory.no_progress_since >= STALLED_AFTER:
         findings.stalled.append(sight.id)
+    elif now - memory.first_seen >= endless_after:
+        findings.endless.append(sight.id)
 
 
 def watch(stop: threading.Event, *, beat: Callable[[], None]) -> None:
@@ -162,7 +169,10 @@ def look_once(memory: Watch) -> None:
         execution.run(ids=findings.unclaimed)
     execution.rescue(findings.overdue)
     for request_id in findings.stalled:
-        _raise_stalled(request_id)
+        _raise(request_id, title="the kill makes no progress", why=NO_PROGRESS)
+        memory.told(request_id)
+    for request_id in findings.endless:
+        _raise(request_id, title="the kill goes on past its time", why=NO_END)
         memory.told(request_id)
 
 
@@ -176,7 +186,7 @@ def _sights() -> list[Sight]:
     ]
 
 
-def _raise_stalled(request_id: int) -> None:
+def _raise(request_id: int, *, title: str, why: str) -> None:
     with short_transaction():
         request = CancelRequest.objects.in_flight().filter(id=request_id).first()
         if request is None:
@@ -186,8 +196,8 @@ def _raise_stalled(request_id: int) -> None:
             subject=str(request.uuid),
             request_id=str(request.uuid),
             exchange_id=request.exchange_id,
-            title=f"{request.exchange_id}: the kill makes no progress.",
-            detail=f"For 5 s no claim, attempt or read has ended; it stands at {request.status}.",
+            title=f"{request.exchange_id}: {title}.",
+            detail=f"{why}; it stands at {request.status}.",
             revision=next_revision(),
         )
         if facts:

@@ -74,9 +74,9 @@ def test_a_finished_request_is_forgotten() -> None:
 
 def test_a_request_that_never_ends_is_an_alarm_also_while_it_makes_progress() -> None:
     watch = Watch(endless_after=90)
-    stalled = [
+    endless = [
         second
         for second in range(100)
-        if watch.look([sight(counter=second, ended=second)], now=float(second)).stalled
+        if watch.look([sight(counter=second, ended=second)], now=float(second)).endless
     ]
-    assert stalled[0] == 90
+    assert endless[0] == 90
