@@ -60,13 +60,13 @@ def the_log_can_be_emptied() -> Iterator[None]:
 @pytest.fixture
 def simulator(settings: Any) -> Iterator[Simulator]:
     """A stand-in EMS that the product is pointed at."""
-    from killswitch.cancels import execution
+    from killswitch.ems import shared
 
     with Simulator() as running:
         settings.EMS_BASE_URL = running.url
-        execution.forget_client()
+        shared.forget_client()
         yield running
-    execution.forget_client()
+    shared.forget_client()
 
 
 @pytest.fixture

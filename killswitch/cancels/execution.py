@@ -5,11 +5,10 @@ asked or waited for. Each request has a thread of its own, which sleeps and loop
 be known is known.
 """
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -29,8 +28,7 @@ from killswitch.cancels.pacing import FIRST_READ_PAUSE, LONGEST_READ_PAUSE, Pace
 from killswitch.cancels.states import Status
 from killswitch.cancels.threads import Latch, Places
 from killswitch.ems.answers import Answer, Outcome, Resend
-from killswitch.ems.client import EmsClient
-from killswitch.ems.unusable import UnusableClient
+from killswitch.ems.shared import ems
 
 MOST_AT_ONCE = 2  # POSTs in a row without a pause, on connections that broke when reused
 FRESH_CLAIM = 1.0  # seconds in which nobody can have taken a claim over
@@ -75,34 +73,6 @@ def _rescue(overdue: Overdue) -> None:
         if held:
             log.warning("taken_over", request=held.uuid, exchange=held.exchange_id)
             _start([held], places)
-
-
-def ems() -> EmsClient | UnusableClient:
-    """This process's one client, with its kept-alive connections.
-
-    One that cannot be made, for want of its certificate for example, delivers nothing and says
-    why; it is tried again with the next call.
-    """
-    try:
-        with _making:
-            return _client()
-    except Exception as error:
-        log.exception("ems_client_unusable")
-        return UnusableClient(error)
-
-
-# Without it, the fifty threads of a first press would make fifty, and TLS takes 45 ms for each.
-_making = threading.Lock()
-
-
-@cache
-def _client() -> EmsClient:
-    return EmsClient.from_settings()
-
-
-def forget_client() -> None:
-    """Make a new client with the next call."""
-    _client.cache_clear()
 
 
 def _start(held: Sequence[Held], places: Places) -> None:

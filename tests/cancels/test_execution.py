@@ -17,6 +17,7 @@ from killswitch.cancels import execution, holding, records, threads, watchdog
 from killswitch.cancels.evidence import Verdict
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import FINAL, Status
+from killswitch.ems import shared
 from killswitch.ems.client import EmsClient
 from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
@@ -245,7 +246,7 @@ def test_hostile_bodies_are_kept_and_mean_no_more_than_they_say(
     first = request.attempts.order_by("number")[0]
     assert request.status == status
     assert word in first.message + first.rejected_message
-    sent = execution.ems().cancel_all("KRAKEN").body
+    sent = shared.ems().cancel_all("KRAKEN").body
     assert bytes(first.body) == sent[: records.MOST_BODY]
     assert first.body_cut == (len(sent) > records.MOST_BODY)
     assert AuditEvent.objects.filter(kind="ATTEMPT").count() == request.attempt_count
@@ -398,7 +399,7 @@ def test_what_was_refused_for_good_is_not_sent_again_by_the_next_holder(
     simulator.script("KRAKEN", cancel=always("unauthorised"), orders=5)
     (request,) = ask("KRAKEN")
     (held,) = holding.claim([request.pk])
-    answer = execution.ems().cancel_all("KRAKEN")
+    answer = shared.ems().cancel_all("KRAKEN")
     with holding.short_transaction():
         records.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
     holding.release(held)
@@ -416,7 +417,7 @@ def test_who_lost_the_claim_moves_no_status_and_still_records_the_attempt(
     (held,) = holding.claim([request.pk])
     rows = CancelRequest.objects.filter(id=request.pk)
     rows.update(holder="somebody:else")
-    answer = execution.ems().cancel_all("KRAKEN")
+    answer = shared.ems().cancel_all("KRAKEN")
     verdict = Verdict(status=Status.REJECTED, sentence="no")
     for move in (
         partial(records.verifying, held.id, holder=held.token),
@@ -446,7 +447,7 @@ def test_an_attempt_whose_first_try_is_still_committing_is_kept_once(
     (request,) = ask("KRAKEN")
     (held,) = holding.claim([request.pk])
     holding.forget(held)
-    answer = execution.ems().cancel_all("KRAKEN")
+    answer = shared.ems().cancel_all("KRAKEN")
     keep = partial(records.attempt, held.id, holder=held.token, answer=answer, next_attempt_at=None)
     written = threading.Event()
 
@@ -492,10 +493,10 @@ def test_the_threads_of_a_first_press_share_one_client(
         return made[-1]
 
     monkeypatch.setattr(EmsClient, "from_settings", make_slowly)
-    execution.forget_client()
+    shared.forget_client()
     with ThreadPoolExecutor(20) as pool:
-        got = list(pool.map(lambda _: execution.ems(), range(20)))
-    execution.forget_client()
+        got = list(pool.map(lambda _: shared.ems(), range(20)))
+    shared.forget_client()
     assert got == made * 20
 
 
@@ -503,7 +504,7 @@ def test_a_client_that_cannot_be_made_delivers_nothing_and_the_request_ends(
     simulator: Simulator, ask: Ask, settings: Any
 ) -> None:
     settings.EMS_API_KEY = "a key\nof two lines"
-    execution.forget_client()
+    shared.forget_client()
     request = carry_out(ask("KRAKEN"))
     assert request.status == "NOT_DELIVERED"
     assert "no client" in request.attempts.order_by("number")[0].transport_error

@@ -1,0 +1,39 @@
+"""The one client of this process, with its kept-alive connections."""
+
+import threading
+from functools import cache
+
+import structlog
+
+from killswitch.ems.client import EmsClient
+from killswitch.ems.unusable import UnusableClient
+
+log = structlog.get_logger(__name__)
+
+
+def ems() -> EmsClient | UnusableClient:
+    """The client; from any number of threads at once.
+
+    One that cannot be made, for want of its certificate for example, delivers nothing and says
+    why; it is tried again with the next call.
+    """
+    try:
+        with _making:
+            return _client()
+    except Exception as error:
+        log.exception("ems_client_unusable")
+        return UnusableClient(error)
+
+
+# Without it, the fifty threads of a first press would make fifty, and TLS takes 45 ms for each.
+_making = threading.Lock()
+
+
+@cache
+def _client() -> EmsClient:
+    return EmsClient.from_settings()
+
+
+def forget_client() -> None:
+    """Make a new one with the next call."""
+    _client.cache_clear()
