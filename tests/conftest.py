@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from killswitch.simulator.server import Simulator
 from tests.audit import forging
+from tests.clock import Clock
 from tests.stack import Stack
 from tools import chromium
 
@@ -55,6 +56,11 @@ def the_log_can_be_emptied() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "sql_flush", flush)
         yield
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

@@ -15,20 +15,12 @@ from killswitch.audit.models import AuditEvent, Kind
 from killswitch.live.models import current
 from tests.alarms.conftest import Sink
 from tests.alarms.conftest import telling as telling_loop
+from tests.clock import Clock
 from tests.conftest import wait_for
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
 Raise = Callable[..., Alarm]
-
-
-class Clock:
-    """A monotonic clock that the test moves."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def tell_now(teller: Teller) -> None:

@@ -7,21 +7,7 @@ import pytest
 
 from killswitch.cancels.pacing import LONGEST_PAUSE, Pace
 from killswitch.ems.answers import Answer, Outcome, Resend
-
-
-class Clock:
-    """Seconds that pass only when told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.clock import Clock
 
 
 @pytest.fixture

@@ -12,18 +12,10 @@ from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.exchanges.observer import Observer, Seat
 from killswitch.live.models import current
 from killswitch.simulator.server import Simulator
+from tests.clock import Clock
 from tests.conftest import wait_for
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
-
-
-class Clock:
-    """A monotonic clock that the test moves."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -5,16 +5,8 @@ import pytest
 from killswitch.readiness import hearing
 from killswitch.readiness.hearing import PATIENCE, Ear, judge
 from killswitch.readiness.models import Canary, Heart
+from tests.clock import Clock
 from tests.conftest import RedisProcess
-
-
-class Clock:
-    """A monotonic clock that the test moves."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_canaries_that_nobody_answers_for_long_mean_deafness() -> None:

@@ -21,27 +21,13 @@ from killswitch.supervision import lifetime
 from tests.alarms.conftest import Sink, _plugins_are_loaded, sink
 from tests.audit import forging, history
 from tests.audit.forging import TABLE, forge, recompute_from
+from tests.clock import Clock
 from tests.conftest import wait_for
 from tests.stack import Stack
 
 __all__ = ["_plugins_are_loaded", "sink"]
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
-
-
-class Clock:
-    """Monotonic seconds that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
