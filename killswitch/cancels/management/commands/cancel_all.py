@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError
 
@@ -22,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 PATIENCE = 1.0  # seconds that others have to claim the requests before this process does
 LOOK = 0.1  # seconds between two looks at the rows
+LOOK_WHEN_GONE = 2.0  # seconds, while the database cannot be read
 ALL_CONFIRMED, NOT_ALL, REFUSED = 0, 1, 2
 
 
@@ -116,7 +116,7 @@ def _finished(waiting: set[int]) -> list[CancelRequest]:
         return list(rows.select_related("batch").order_by("finished_at", "id"))
     except DatabaseError:
         # Recorded it is; the outcome is printed when the database can be read again.
-        time.sleep(settings.OBSERVE_INTERVAL)
+        time.sleep(LOOK_WHEN_GONE)
         return []
 
 
