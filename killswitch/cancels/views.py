@@ -180,7 +180,7 @@ def _not_recorded(request: HttpRequest, target: Target, *, certain: bool) -> Htt
 def _refuse(
     request: HttpRequest, sentence: str, *, status: int, target: Target | None = None
 ) -> HttpResponse:
-    context = {"sentence": sentence, "target": target, "status": status}
+    context = {"sentence": sentence, "target": target}
     template = "cancels/_refused.html" if _htmx(request) else "cancels/refused.html"
     return render(request, template, context, status=status)
 
