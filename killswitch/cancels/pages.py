@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 
 from killswitch.accounts.models import User
@@ -82,20 +83,24 @@ class RequestPage:
     """One request with everything that is known of it."""
 
     request: CancelRequest
-    attempts: Sequence[Attempt]
+    meanwhile: Sequence[Attempt | Alarm]
     orders: Sequence[ResidualOrder]
-    alarms: Sequence[Alarm]
+    afterwards: Sequence[Alarm]
     may_complete: bool
 
     reasons = REASONS
 
     @classmethod
     def of(cls, request: CancelRequest, *, user: User) -> Self:
+        alarms = list(Alarm.objects.filter(request_id=str(request.uuid)).order_by("raised_at"))
+        ended = request.finished_at
+        afterwards = [each for each in alarms if ended and each.raised_at >= ended]
+        before = [each for each in alarms if each not in afterwards]
         return cls(
             request=request,
-            attempts=list(request.attempts.all()),
+            meanwhile=sorted([*request.attempts.all(), *before], key=_began),
             orders=list(request.residual_orders.all()),
-            alarms=list(Alarm.objects.filter(request_id=str(request.uuid))),
+            afterwards=afterwards,
             may_complete=may_complete(request.batch, user=user),
         )
 
@@ -115,6 +120,13 @@ class ListPage:
         found = list(rows[: PAGE + 1])
         more = len(found) > PAGE
         return cls(requests=found[:PAGE], older=found[PAGE - 1].pk if more else None)
+
+
+def _began(each: Attempt | Alarm) -> datetime:
+    """When it stands in the timeline; when a dead process began is not known."""
+    if isinstance(each, Alarm):
+        return each.raised_at
+    return each.started_at or each.finished_at
 
 
 def is_bad(request: CancelRequest) -> bool:

@@ -170,7 +170,7 @@ body.addEventListener("htmx:afterSwap", (event) => {
   if (event.target !== body) return;
   changed();
   if (!dialog.open && isPress(event.detail.requestConfig.elt)) dialog.showModal();
-  (body.querySelector("h2[tabindex]") || body.querySelector("[data-back]"))?.focus();
+  (body.querySelector("h2[tabindex]") || body.querySelector("[data-back]"))?.focus({ preventScroll: true });
   htmx.trigger(document.body, "refresh");
 });
 

@@ -86,7 +86,7 @@ function state(now) {
     return ["bad", `No answer from the console since ${utc(lastGood + skew)} UTC.`, "Figures are from then. This page tries again every second.", true];
   if (failure) return ["bad", "That did not go through.", failure, false];
   if (byId("ready-word").dataset.word === "NOT_READY")
-    return ["bad", NOT_READY, `${byId("ready-note").textContent} A press is recorded all the same, and carried out as soon as it can be.`, false];
+    return ["bad", NOT_READY, `${byId("ready-note").textContent} You can press all the same: the answer says whether it was recorded.`, false];
   if (sessionEnds && sessionEnds - now < SOON)
     return ["warn", `Your session ends at ${utc(sessionEnds)} UTC.`, "Sign out and in again to go on working without a break.", false];
   return ["", "", "", false];

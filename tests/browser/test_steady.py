@@ -1,0 +1,98 @@
+"""Nothing moves under the finger, nothing covers anything, whatever the moment brings."""
+
+import pytest
+from django.db import transaction
+from playwright.sync_api import Page, expect
+
+from killswitch.accounts.models import User
+from killswitch.cancels.states import Status
+from killswitch.exchanges.models import Exchange
+from killswitch.live.models import next_revision
+from tests.browser import scenes
+
+LONG = "the algorithm of the third desk sends orders that nobody has asked for " * 6
+# Where each row and its button begin, in pixels.
+PLACES = """() => [...document.querySelectorAll("#rows tr")].map(
+  (row) => [row, row.querySelector("a.cut")].map((each) => each.getBoundingClientRect().y))"""
+# What is written of an outcome, and where its row's button begins.
+OVERLAPS = """() => [...document.querySelectorAll("#rows tr")].flatMap((row) => {
+  const range = document.createRange();
+  range.selectNodeContents(row.querySelector("td .st"));
+  const text = range.getBoundingClientRect(), cut = row.querySelector("a.cut").getBoundingClientRect();
+  const apart = text.right <= cut.left || text.bottom <= cut.top || text.top >= cut.bottom;
+  return apart ? [] : [row.dataset.exchangeId];
+})"""
+
+
+@pytest.mark.parametrize("width", [390, 768, 960, 1280])
+def test_a_row_keeps_its_height_through_a_whole_kill(page: Page, olga: User, width: int) -> None:
+    one, two, _ = scenes.calm(olga, 3)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto("/")
+    expect(page.locator("#rows tr")).to_have_count(3)
+    before = page.evaluate(PLACES)
+    request = scenes.press(olga, one).requests.get()
+    row = page.locator(f"#x{one.pk}")
+    statuses = (Status.SENDING, Status.VERIFYING, Status.UNVERIFIED, Status.REJECTED)
+    for status in (Status.REQUESTED, *statuses, Status.CONFIRMED):
+        with transaction.atomic():
+            request.attempts.all().delete()
+            scenes.bring(request, status)
+        expect(row.locator("[data-status]")).to_have_attribute("data-status", status)
+        assert page.evaluate(PLACES) == [pytest.approx(row, abs=1) for row in before], status
+    Exchange.objects.filter(pk=one.pk).update(
+        open_orders=5, seen_at=scenes.datetime.now(scenes.UTC), revision=next_revision()
+    )
+    expect(row.locator("[data-status]")).to_have_text("Confirmed ·new orders since")
+    assert page.evaluate(PLACES) == [pytest.approx(row, abs=1) for row in before]
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 901, 1280])
+def test_no_outcome_runs_into_its_button(page: Page, olga: User, width: int) -> None:
+    for one in scenes.calm(olga, 2):
+        scenes.bring(scenes.press(olga, one).requests.get(), Status.REJECTED)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto("/")
+    expect(page.locator("#rows td .st")).to_have_count(2)
+    assert page.evaluate(OVERLAPS) == []
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_the_readiness_word_is_not_written_over(page: Page, olga: User, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 700})
+    page.goto("/")
+    word, note = page.locator("#ready-word > span"), page.locator("#ready-note")
+    expect(word).to_have_text("READY")
+    place, beside = word.bounding_box(), note.bounding_box()
+    assert place and beside
+    assert place["x"] + place["width"] <= beside["x"]
+
+
+def test_a_long_reason_takes_one_line_of_the_latest_requests(page: Page, olga: User) -> None:
+    one, two = scenes.calm(olga, 2)
+    scenes.press(olga, one, reason="Drill")
+    scenes.press(olga, two, reason=LONG)
+    page.goto("/")
+    heights = page.locator("#latest li").evaluate_all("all => all.map((each) => each.offsetHeight)")
+    assert len(heights) == 2
+    assert abs(heights[0] - heights[1]) <= 1
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 450), (360, 400), (844, 390)])
+def test_in_a_low_window_the_question_and_its_buttons_are_in_sight(
+    page: Page, olga: User, width: int, height: int
+) -> None:
+    """What is left of a laptop's screen at 200 %, and a phone lying on its side."""
+    scenes.console(olga)
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto("/")
+    page.locator("#cut-all").click()
+    expect(page.locator("#dialog [data-back]")).to_be_focused()
+    expect(page.locator("#dialog [data-hold]")).to_be_in_viewport(ratio=1)
+    expect(page.locator("#dialog-title")).to_be_in_viewport(ratio=1)
+    for name in ("pick", "words"):
+        field = page.locator(f"#press-{name}")
+        field.focus()
+        box, acts = field.bounding_box(), page.locator("#dialog .acts").bounding_box()
+        assert box and acts
+        assert box["y"] + box["height"] <= acts["y"], f"the buttons cover {name}"
