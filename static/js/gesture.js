@@ -170,6 +170,7 @@ body.addEventListener("htmx:afterSwap", (event) => {
   if (event.target !== body) return;
   changed();
   if (!dialog.open && isPress(event.detail.requestConfig.elt)) dialog.showModal();
+  dialog.scrollTop = 0;
   (body.querySelector("h2[tabindex]") || body.querySelector("[data-back]"))?.focus({ preventScroll: true });
   htmx.trigger(document.body, "refresh");
 });

@@ -1,5 +1,7 @@
 """Nothing moves under the finger, nothing covers anything, whatever the moment brings."""
 
+from datetime import UTC, datetime
+
 import pytest
 from django.db import transaction
 from playwright.sync_api import Page, expect
@@ -18,7 +20,8 @@ PLACES = """() => [...document.querySelectorAll("#rows tr")].map(
 OVERLAPS = """() => [...document.querySelectorAll("#rows tr")].flatMap((row) => {
   const range = document.createRange();
   range.selectNodeContents(row.querySelector("td .st"));
-  const text = range.getBoundingClientRect(), cut = row.querySelector("a.cut").getBoundingClientRect();
+  const text = range.getBoundingClientRect();
+  const cut = row.querySelector("a.cut").getBoundingClientRect();
   const apart = text.right <= cut.left || text.bottom <= cut.top || text.top >= cut.bottom;
   return apart ? [] : [row.dataset.exchangeId];
 })"""
@@ -26,7 +29,7 @@ OVERLAPS = """() => [...document.querySelectorAll("#rows tr")].flatMap((row) => 
 
 @pytest.mark.parametrize("width", [390, 768, 960, 1280])
 def test_a_row_keeps_its_height_through_a_whole_kill(page: Page, olga: User, width: int) -> None:
-    one, two, _ = scenes.calm(olga, 3)
+    one, *_ = scenes.calm(olga, 3)
     page.set_viewport_size({"width": width, "height": 900})
     page.goto("/")
     expect(page.locator("#rows tr")).to_have_count(3)
@@ -41,7 +44,7 @@ def test_a_row_keeps_its_height_through_a_whole_kill(page: Page, olga: User, wid
         expect(row.locator("[data-status]")).to_have_attribute("data-status", status)
         assert page.evaluate(PLACES) == [pytest.approx(row, abs=1) for row in before], status
     Exchange.objects.filter(pk=one.pk).update(
-        open_orders=5, seen_at=scenes.datetime.now(scenes.UTC), revision=next_revision()
+        open_orders=5, seen_at=datetime.now(UTC), revision=next_revision()
     )
     expect(row.locator("[data-status]")).to_have_text("Confirmed ·new orders since")
     assert page.evaluate(PLACES) == [pytest.approx(row, abs=1) for row in before]
@@ -64,7 +67,8 @@ def test_the_readiness_word_is_not_written_over(page: Page, olga: User, width: i
     word, note = page.locator("#ready-word > span"), page.locator("#ready-note")
     expect(word).to_have_text("READY")
     place, beside = word.bounding_box(), note.bounding_box()
-    assert place and beside
+    assert place
+    assert beside
     assert place["x"] + place["width"] <= beside["x"]
 
 
@@ -94,5 +98,6 @@ def test_in_a_low_window_the_question_and_its_buttons_are_in_sight(
         field = page.locator(f"#press-{name}")
         field.focus()
         box, acts = field.bounding_box(), page.locator("#dialog .acts").bounding_box()
-        assert box and acts
+        assert box
+        assert acts
         assert box["y"] + box["height"] <= acts["y"], f"the buttons cover {name}"
