@@ -33,3 +33,5 @@ from killswitch.settings import DATABASES  # noqa: E402
 if not POSTGRESQL:
     DATABASES["default"]["TEST"] = {"NAME": str(_home / "test.sqlite3")}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Each test's client would look through all static files, to serve none of them.
+WHITENOISE_AUTOREFRESH = True
