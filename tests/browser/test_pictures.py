@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _demo(settings: Any) -> None:
     """As a person meets it first."""
-    settings.DEMO = True
+    settings.KILLSWITCH_ENVIRONMENT = "demo"
 
 
 @pytest.mark.parametrize("name", SHOTS)
