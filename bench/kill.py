@@ -42,6 +42,9 @@ def main() -> None:
             "KILLSWITCH_HOME": home,
             "DJANGO_SETTINGS_MODULE": "killswitch.settings",
         }
+        import django
+
+        django.setup()
         _measure(Path(home), asked)
 
 
