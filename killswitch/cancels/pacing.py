@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from django.conf import settings
 
@@ -24,6 +25,7 @@ class Pace:
         self._clock = clock
         self._may_post_at = 0.0
         self._may_repeat = True
+        self._told_to_wait = False
         self.posts = 0
 
     @property
@@ -42,6 +44,11 @@ class Pace:
     @property
     def may_post_now(self) -> bool:
         return self.may_post_again and self.until_next_post == 0
+
+    @property
+    def waits_as_told(self) -> bool:
+        """The EMS said when to ask again, and it is not yet then."""
+        return self._told_to_wait and self.may_post_again and not self.may_post_now
 
     @property
     def post_timeout(self) -> float:
@@ -63,11 +70,33 @@ class Pace:
         pause = min(FIRST_PAUSE * 2.0 ** (self.posts - 1), LONGEST_PAUSE)
         pause = max(pause, SETTLING) if acknowledged else pause
         pause *= random.uniform(0.8, 1.0)  # noqa: S311  # jitter, not a secret
-        # However long the EMS asks us to wait, one last POST has its time.
-        latest = self.left - self._reserve - SHORTEST_TURN
-        self._may_post_at = self._clock() + max(pause, min(answer.retry_after or 0.0, latest))
+        self._told_to_wait = answer.retry_after is not None
+        self._wait(max(pause, self._bearable(answer.retry_after or 0.0)))
+
+    def inherit(self, pause: float) -> None:
+        """Go on with what is left of the pause that an earlier holder had begun."""
+        self._told_to_wait = True
+        self._wait(self._bearable(pause))
+
+    def _wait(self, seconds: float) -> None:
+        self._may_post_at = self._clock() + seconds
+
+    def _bearable(self, seconds: float) -> float:
+        """However long the EMS asks us to wait, one last POST has its time."""
+        return min(seconds, self.left - self._reserve - SHORTEST_TURN)
 
     @property
     def _reserve(self) -> float:
         """What is kept at the end for reading."""
         return float(min(settings.EMS_TIMEOUT, settings.CANCEL_DEADLINE / 2))
+
+
+def still_to_wait(*, planned_at: datetime, answered_at: datetime, now: datetime) -> float:
+    """Seconds that are left of a pause that another process began.
+
+    Both ends of the pause come from that process's clock. This one's may differ, and may have
+    jumped, so it can shorten the pause but never lengthen it.
+    """
+    pause = (planned_at - answered_at).total_seconds()
+    gone = (now - answered_at).total_seconds()
+    return max(pause - max(gone, 0.0), 0.0)

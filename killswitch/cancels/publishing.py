@@ -1,8 +1,9 @@
 """Tells the workers that there is something to carry out, without ever making anybody wait.
 
-One thread a process publishes what a bounded queue hands it. A message that is lost, late or
-doubled costs nothing but time: the row is the truth, the watchdog finds it without any broker,
-and a claim absorbs the second of two messages.
+One thread a process publishes what its queue hands it. A message that is lost, late or doubled
+costs nothing but time: the row is the truth, the watchdog finds it without any broker, and a claim
+absorbs the second of two messages. A broker that fails is left alone for a moment, so the queue
+empties faster than people can press.
 """
 
 import os
@@ -21,7 +22,6 @@ from killswitch.cancels.models import CancelRequest
 from killswitch.celery import app
 
 TASK = "cancels.run"
-LONGEST_QUEUE = 1000  # messages
 BREAKER = 2.0  # seconds without a try after a failure
 
 log = structlog.get_logger(__name__)
@@ -33,9 +33,7 @@ def publish(ids: Sequence[int]) -> None:
     No ids at all warm the connection up, so that the first press of a process need not.
     """
     try:
-        _thread_of_this_process().put_nowait(list(ids))
-    except queue.Full:
-        log.warning("publish_skipped", ids=list(ids), reason="the publishing queue is full")
+        _thread_of_this_process().put(list(ids))
     except (RuntimeError, MemoryError):  # recorded it is: the answer must not be an error
         log.exception("publish_skipped", ids=list(ids), reason="no thread to publish")
 
@@ -48,7 +46,7 @@ def _thread_of_this_process() -> "queue.Queue[list[int]]":
     # Keyed by process: a thread does not survive a fork.
     with _lock:
         if os.getpid() not in _threads:
-            waiting: queue.Queue[list[int]] = queue.Queue(LONGEST_QUEUE)
+            waiting: queue.Queue[list[int]] = queue.Queue()
             threading.Thread(target=_work, args=[waiting], name="publish", daemon=True).start()
             _threads[os.getpid()] = waiting
         return _threads[os.getpid()]
@@ -60,12 +58,13 @@ def _work(waiting: "queue.Queue[list[int]]") -> None:
         ids = waiting.get()
         if time.monotonic() < closed_until:
             _left_to_the_watchdog(ids, why="the broker failed a moment ago")
-            continue
-        try:
-            app.send_task(TASK, kwargs={"ids": ids}, retry=False, ignore_result=True)
-        except Exception as error:  # noqa: BLE001  # the thread must live for the next press
-            closed_until = time.monotonic() + BREAKER
-            _left_to_the_watchdog(ids, why=type(error).__name__)
+        else:
+            try:
+                app.send_task(TASK, kwargs={"ids": ids}, retry=False, ignore_result=True)
+            except Exception as error:  # noqa: BLE001  # the thread must live for the next press
+                closed_until = time.monotonic() + BREAKER
+                _left_to_the_watchdog(ids, why=type(error).__name__)
+        waiting.task_done()
 
 
 def _left_to_the_watchdog(ids: list[int], *, why: str) -> None:

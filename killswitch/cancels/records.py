@@ -96,10 +96,10 @@ def verifying(request_id: int, *, holder: str) -> None:
     _touch(request_id)
 
 
-def read(request_id: int, *, holder: str) -> None:
+def read(request_id: int, *, holder: str, next_attempt_at: datetime | None = None) -> None:
     """A read of the open orders ended: that is progress. Raises `Lost`."""
     mine = CancelRequest.objects.filter(id=request_id, holder=holder)
-    if not mine.update(reads=F("reads") + 1, next_attempt_at=None):
+    if not mine.update(reads=F("reads") + 1, next_attempt_at=next_attempt_at):
         raise Lost
     _touch(request_id)
 

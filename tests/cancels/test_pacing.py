@@ -1,11 +1,11 @@
 """When a request may be sent again: by a clock that the test moves."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from killswitch.cancels.pacing import LONGEST_PAUSE, Pace
+from killswitch.cancels.pacing import LONGEST_PAUSE, Pace, still_to_wait
 from killswitch.ems.answers import Answer, Outcome, Resend
 from tests.clock import Clock
 
@@ -84,3 +84,34 @@ def test_however_late_the_first_post_and_the_owed_read_have_their_whole_time(
     assert pace.post_timeout == 10.0
     assert pace.read_timeout(owed=True) == 10.0
     assert pace.read_timeout(owed=False) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("passed", "left"),
+    [(0, 15.0), (6, 9.0), (15, 0.0), (3600, 0.0), (-3600, 15.0)],
+    ids=["at once", "later", "just over", "long over or a clock that jumped", "a clock set back"],
+)
+def test_another_process_waits_for_what_is_left_of_a_pause(passed: int, left: float) -> None:
+    answered = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+    assert (
+        still_to_wait(
+            planned_at=answered + timedelta(seconds=15),
+            answered_at=answered,
+            now=answered + timedelta(seconds=passed),
+        )
+        == left
+    )
+
+
+def test_an_inherited_pause_leaves_time_for_a_last_post(pace: Pace, clock: Clock) -> None:
+    pace.inherit(3600.0)
+    assert pace.waits_as_told
+    clock.now += pace.until_next_post
+    assert pace.may_post_now
+    assert pace.left > 10
+
+
+def test_who_takes_over_late_inherits_no_pause(pace: Pace, clock: Clock) -> None:
+    clock.now += 3600
+    pace.inherit(15.0)
+    assert pace.until_next_post == 0

@@ -6,23 +6,20 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from killswitch.cancels import holding
-from killswitch.cancels.holding import Held, Overdue
-from killswitch.cancels.models import CancelRequest
-from killswitch.cancels.states import Status
+from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Ask
 from tests.conftest import RedisProcess, wait_for
+from tests.faults import racing
 from tests.faults.test_processes import final, sent, status_of, worker_consumes
 from tests.stack import ROOT, Stack
 
@@ -153,6 +150,51 @@ def test_a_watchdog_killed_in_the_call_of_its_takeover_is_rescued_by_the_next(
     assert len({each.holder for each in attempts}) == 3
 
 
+DIE_IN_THE_TAKEOVER = """
+import os, signal, threading
+import django
+django.setup()
+from killswitch.cancels import records, watchdog
+from killswitch.cancels.models import Attempt
+
+def takeover(request_id, **holders):
+    written(request_id, **holders)
+    assert Attempt.objects.filter(request_id=request_id, by_dead_holder=True).exists()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+written, records.takeover = records.takeover, takeover
+watchdog.watch(threading.Event(), beat=lambda: None)
+"""
+
+
+def test_a_watchdog_killed_before_its_takeover_is_committed_leaves_nothing_of_it(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+) -> None:
+    stack.set(EMS_TIMEOUT=8, CANCEL_DEADLINE=40)
+    worker = worker_consumes(stack, simulator, ask)
+    simulator.script("KRAKEN", cancel=[{"fault": "silent"}, "ok"], orders=2)
+    (request,) = ask("KRAKEN")
+    wait_for(sent(simulator, "KRAKEN"), seconds=20)
+    worker.kill()
+    died = subprocess.run(
+        [sys.executable, "-c", DIE_IN_THE_TAKEOVER],
+        env=stack.environment,
+        cwd=ROOT,
+        timeout=30,
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL
+    assert not request.attempts.exists()
+    stack.watchdog()
+    wait_for(final(request), seconds=25)
+    assert status_of(request) == "CONFIRMED"
+    attempts = request.attempts.order_by("number")
+    assert [(each.outcome, each.by_dead_holder) for each in attempts] == [
+        ("UNKNOWN", True),
+        ("ACKNOWLEDGED", False),
+    ]
+
+
 def test_the_first_click_after_a_silently_dropped_connection_is_not_unknown(
     stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
 ) -> None:
@@ -167,47 +209,43 @@ def test_the_first_click_after_a_silently_dropped_connection_is_not_unknown(
     assert [attempt.outcome for attempt in request.attempts.all()] == ["ACKNOWLEDGED"]
 
 
-def test_many_claim_at_once_and_one_gets_it(simulator: Simulator, ask: Ask) -> None:
-    for _ in range(100):
-        (request,) = ask("KRAKEN")
-        claimed = at_once(3, lambda: holding.claim([request.pk]))  # noqa: B023
-        assert [held.id for held in claimed] == [request.pk]
-        holding.forget(claimed[0])
-
-
-def test_many_take_over_at_once_and_one_gets_it(
-    simulator: Simulator, ask: Ask, monkeypatch: pytest.MonkeyPatch
+def test_two_workers_and_a_watchdog_given_the_same_request_claim_it_once(
+    stack: Stack, simulator: Simulator, ask: Ask
 ) -> None:
-    # This process is the dead holder: it must not prove life between the look and the takeover.
+    with racing.racers(stack, "worker", "worker", "watchdog") as three:
+        for _ in range(100):
+            (request,) = ask("KRAKEN")
+            racing.at_once(three, str(request.pk))
+        wait_for(final(*CancelRequest.objects.all()), seconds=20)
+    requests = CancelRequest.objects.values_list("status", "attempt_count")
+    assert list(requests) == [("CONFIRMED", 1)] * 100
+    assert len(simulator.calls("KRAKEN")) == 100
+    assert holders() > 1, "always the same one: they do not race"
+
+
+def test_three_watchdogs_take_the_same_request_over_once(
+    stack: Stack, simulator: Simulator, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # This process is the dead holder: it proves no life.
     monkeypatch.setattr(holding, "_prove_life", lambda held: None)
-    for _ in range(30):
-        (request,) = ask("KRAKEN")
-        holding.claim([request.pk])
-        row = CancelRequest.objects.get(pk=request.pk)
-        overdue = Overdue(
-            id=row.pk, status=Status(row.status), holder=row.holder, counter=row.counter
-        )
-        taken = at_once(3, lambda: [holding.take_over(overdue)])  # noqa: B023
-        assert len([each for each in taken if each]) == 1
-        assert request.attempts.get().by_dead_holder
+    with racing.racers(stack, "rescuer", "rescuer", "rescuer") as three:
+        for _ in range(100):
+            (request,) = ask("KRAKEN")
+            holding.claim([request.pk])
+            row = CancelRequest.objects.get(pk=request.pk)
+            racing.at_once(three, f"{row.pk} {row.status} {row.holder} {row.counter}")
+        wait_for(final(*CancelRequest.objects.all()), seconds=20)
+    requests = CancelRequest.objects.values_list("status", "attempt_count")
+    assert list(requests) == [("CONFIRMED", 2)] * 100
+    assert Attempt.objects.filter(by_dead_holder=True).count() == 100
+    assert len(simulator.calls("KRAKEN")) == 100
+    assert holders() > 1, "always the same one: they do not race"
 
 
-def at_once(count: int, do: Any) -> list[Held]:
-    """What all the threads got together, when they began at the same instant."""
-    got: list[Held] = []
-    barrier = threading.Barrier(count)
-
-    def one() -> None:
-        barrier.wait()
-        got.extend(do())
-        connection.close()
-
-    threads = [threading.Thread(target=one) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return got
+def holders() -> int:
+    """How many processes have sent something."""
+    tokens = Attempt.objects.filter(by_dead_holder=False).values_list("holder", flat=True)
+    return len({token.rsplit(":", 1)[0] for token in tokens})
 
 
 def test_the_command_line_and_the_ems_agree_on_many(

@@ -1,0 +1,210 @@
+"""One request, from its claim to its final status: the whole kill, readable top to bottom.
+
+No transaction is open, no lock is held and no database connection is kept while the EMS is being
+asked or waited for. It sleeps and loops in its thread until what can be known is known.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+import structlog
+from django.db import InterfaceError, InternalError, OperationalError
+
+from killswitch.cancels import records
+from killswitch.cancels.evidence import Evidence, Reading, conclude
+from killswitch.cancels.holding import STOP, Held, short_transaction
+from killswitch.cancels.models import Attempt
+from killswitch.cancels.pacing import (
+    FIRST_READ_PAUSE,
+    LONGEST_READ_PAUSE,
+    Pace,
+    still_to_wait,
+)
+from killswitch.cancels.states import Status
+from killswitch.cancels.threads import Latch
+from killswitch.ems.answers import Answer, Outcome, Resend
+from killswitch.ems.shared import ems
+
+MOST_AT_ONCE = 2  # POSTs in a row without a pause, on connections that broke when reused
+FRESH_CLAIM = 1.0  # seconds in which nobody can have taken a claim over
+LATEST_RECORD = 30.0  # seconds past its time that a result waits for a database that is gone
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """This process is ending; the request is to be released for the next one."""
+
+
+class Kill:
+    """One request that this process holds.
+
+    `run` raises `Stopped`, and `records.Lost` when somebody else holds the request meanwhile.
+    """
+
+    def __init__(self, held: Held, latch: Latch) -> None:
+        self.held = held
+        self.latch = latch
+        self.pace = Pace(ends_at=held.ends_at)
+        self.evidence = Evidence()
+        self.answer: Answer | None = None  # the last one of our own
+        self.reading: Reading | None = None
+        self.refused_for_good = False  # to an earlier holder, who let go before it could finish
+
+    def run(self) -> None:
+        """Carry it out."""
+        if self.held.taken_over:
+            self._recall()
+        if self.held.status is not Status.VERIFYING and not self.refused_for_good:
+            self._send_until_answered()
+        if self.evidence.list_decides:
+            if self.held.status is not Status.VERIFYING:
+                self._write(partial(records.verifying, self.held.id, holder=self.held.token))
+            self._read_until_empty()
+            self._finish(Status.VERIFYING)
+        else:
+            if self.evidence.refused:
+                self._read()
+            self._finish(Status.SENDING)
+
+    def _send_until_answered(self) -> None:
+        """POST, again after pauses, until it may have been carried out or there is no point."""
+        while True:
+            self._pause(self.pace.until_next_post)
+            self._post()
+            if self.evidence.list_decides or not self.pace.may_post_again:
+                return
+
+    def _read_until_empty(self) -> None:
+        """Read the open orders until none are left or time is up; cancel again while some are."""
+        pause = FIRST_READ_PAUSE
+        while not self._read() and self.pace.left > 0:
+            if self._should_cancel_again():
+                self._post()
+                pause = FIRST_READ_PAUSE
+                continue
+            self._pause(min(pause, self.pace.left))
+            pause = min(pause * 2, LONGEST_READ_PAUSE)
+
+    def _post(self) -> None:
+        """One call to the EMS, kept whatever comes of it; repeated at once where that is safe."""
+        for _ in range(1 + MOST_AT_ONCE):
+            if STOP.is_set():
+                raise Stopped
+            self._fence()
+            self.answer = ems().cancel_all(
+                self.held.exchange_id,
+                timeout=self.pace.post_timeout,
+                on_sent=partial(self.latch.left, self.held.id),
+            )
+            self.latch.wait()
+            self.reading = None  # only reads begun after the last POST ended count
+            self.evidence = self.evidence.with_call(self.answer)
+            self.pace.answered(self.answer)
+            self._keep(self.answer)
+            if self.answer.resend is not Resend.AT_ONCE or not self.pace.may_post_again:
+                return
+
+    def _fence(self) -> None:
+        """Whoever slept for long may have lost the claim, and would cancel what came afterwards."""
+        just_claimed = time.monotonic() - self.held.claimed_at < FRESH_CLAIM
+        if self.pace.posts or not just_claimed:
+            self._write(partial(records.still_held, self.held.id, holder=self.held.token))
+
+    def _keep(self, answer: Answer) -> None:
+        again = answer.outcome is not Outcome.ACKNOWLEDGED and self.pace.may_post_again
+        self._write(
+            partial(
+                records.attempt,
+                self.held.id,
+                holder=self.held.token,
+                answer=answer,
+                next_attempt_at=self._next_post_at() if again else None,
+            )
+        )
+
+    def _read(self) -> bool:
+        """One read of the open orders; True when it says that there are none."""
+        if STOP.is_set():
+            raise Stopped
+        orders = ems().open_orders(
+            self.held.exchange_id,
+            timeout=self.pace.read_timeout(owed=self.reading is None),
+        )
+        count = orders.count(self.held.exchange_id) if orders.readable else None
+        # A list that could be read outlives a later one that could not: it says more.
+        if count is not None or self.reading is None or self.reading.count is None:
+            self.reading = Reading(orders=orders, count=count)
+        if count != 0:
+            next_at = self._next_post_at() if self.pace.waits_as_told else None
+            self._write(
+                partial(records.read, self.held.id, holder=self.held.token, next_attempt_at=next_at)
+            )
+        return count == 0
+
+    def _next_post_at(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self.pace.until_next_post)
+
+    def _should_cancel_again(self) -> bool:
+        """Orders remain after a pause, or nothing can be read and nothing was acknowledged."""
+        unread = self.reading is None or self.reading.count is None
+        acknowledged = self.answer is not None and self.answer.outcome is Outcome.ACKNOWLEDGED
+        return self.pace.may_post_now and not (unread and acknowledged)
+
+    def _finish(self, before: Status) -> None:
+        verdict = conclude(self.evidence, self.reading)
+        self._write(
+            partial(
+                records.finish,
+                self.held.id,
+                holder=self.held.token,
+                before=before,
+                verdict=verdict,
+                reading=self.reading,
+            )
+        )
+        log.info(
+            "finished",
+            request=self.held.uuid,
+            exchange=self.held.exchange_id,
+            status=str(verdict.status),
+        )
+
+    def _recall(self) -> None:
+        """Add what earlier holders have on record, and keep to their pause."""
+        attempts = Attempt.objects.filter(request_id=self.held.id).order_by("number").defer("body")
+        earlier = self._write(lambda: list(attempts.all()))
+        self.evidence = Evidence.of(earlier)
+        planned_at = self.held.next_attempt_at
+        refused = self.evidence.refused and not self.evidence.list_decides
+        self.refused_for_good = refused and planned_at is None
+        answered = [each.finished_at for each in earlier if not each.by_dead_holder]
+        if planned_at and answered:
+            self.pace.inherit(
+                still_to_wait(
+                    planned_at=planned_at, answered_at=answered[-1], now=datetime.now(UTC)
+                )
+            )
+
+    def _pause(self, seconds: float) -> None:
+        if STOP.wait(max(seconds, 0.0)):
+            raise Stopped
+
+    def _write(self, statement: Callable[[], T]) -> T:
+        """Write in one short transaction; a database that is gone is waited for, within reason."""
+        latest = max(self.held.ends_at, time.monotonic()) + LATEST_RECORD
+        pause = FIRST_READ_PAUSE
+        while True:
+            try:
+                with short_transaction():
+                    return statement()
+            except (OperationalError, InterfaceError, InternalError) as error:
+                if time.monotonic() > latest:
+                    raise
+                log.warning("database_gone", request=self.held.uuid, error=str(error).strip())
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_READ_PAUSE)
