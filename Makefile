@@ -3,8 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 SHELL := /bin/sh
+# Compiled once, not at the start of each of the many processes.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults check diagram screenshots lock clean development
+.PHONY: help run test test-faults check diagram screenshots lock clean development chromium
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -15,15 +17,16 @@ run: ## start the whole system; Ctrl-C stops it
 
 # Tests that start processes and browsers come last and fewer at a time: they measure seconds.
 WHOLE_SYSTEM := tests/browser tests/faults tests/supervision tests/system
-QUICK := $(addprefix --ignore ,$(WHOLE_SYSTEM))
+QUICK := -n 4 --dist worksteal $(addprefix --ignore ,$(WHOLE_SYSTEM))
+WHOLE := -n 3 --dist worksteal $(WHOLE_SYSTEM)
 POSTGRESQL := KILLSWITCH_TEST_DATABASE=postgresql
 
-test: development ## run every test, on SQLite and PostgreSQL
-	$(PYTHON) tools/chromium.py
-	$(PYTEST) -n 3 $(QUICK) -m "not faults"
-	$(POSTGRESQL) $(PYTEST) -n 3 $(QUICK) -m "both_databases and not faults"
-	$(PYTEST) -n 2 --dist loadfile $(WHOLE_SYSTEM) -m "not faults"
-	$(POSTGRESQL) $(PYTEST) -n 2 --dist loadfile $(WHOLE_SYSTEM) -m "both_databases and not faults"
+test: ## run every test, on SQLite and PostgreSQL
+	@$(MAKE) --no-print-directory -j2 development chromium
+	$(PYTEST) $(QUICK) -m "not faults"
+	$(POSTGRESQL) $(PYTEST) $(QUICK) -m "both_databases and not faults"
+	$(PYTEST) $(WHOLE) -m "not faults"
+	$(POSTGRESQL) $(PYTEST) $(WHOLE) -m "both_databases and not faults"
 
 test-faults: development ## run the long tests that kill and stop processes
 	$(PYTEST) -m faults
@@ -44,8 +47,7 @@ check: development ## format, lint, types, imports, templates, migrations, diagr
 diagram: development ## write the diagram of the statuses into docs/
 	$(BIN)/python tools/state_diagram.py
 
-screenshots: development ## take the documentation's pictures, and every page in every state into var/pictures
-	$(PYTHON) tools/chromium.py
+screenshots: development chromium ## take the documentation's pictures, and every page in every state into var/pictures
 	KILLSWITCH_PICTURES=docs/screenshots $(PYTEST) tests/browser/test_pictures.py
 	KILLSWITCH_PICTURES=var/pictures $(PYTEST) tests/browser/test_looks.py tests/browser/test_audit.py
 
@@ -61,3 +63,6 @@ clean: ## delete the environment and all caches; var/, with the audit log, stays
 
 development:
 	@$(PYTHON) tools/install.py requirements-dev.lock
+
+chromium:
+	@$(PYTHON) tools/chromium.py

@@ -22,6 +22,7 @@ from killswitch.cancels.evidence import Reading, Verdict
 from killswitch.cancels.models import Attempt, CancelRequest, ResidualOrder
 from killswitch.cancels.states import LABELS, Status, check_transition
 from killswitch.ems.answers import Answer, Outcome
+from killswitch.exchanges.reading import note
 from killswitch.live.models import next_revision
 
 MOST_BODY = 64 * 1024  # bytes of an answer that are kept
@@ -131,6 +132,9 @@ def finish(
     )
     revision = _touch(request_id)
     request = CancelRequest.objects.select_related("batch").get(id=request_id)
+    if reading and count is not None:
+        read_at = reading.orders.started_at
+        note(request.entry_id, open_orders=count, read_at=read_at, revision=revision)
     told = [_finished(request, remaining)]
     if verdict.status is not Status.CONFIRMED:
         told += alarms.raise_alarm(

@@ -10,7 +10,15 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from django.db import Error, connection, transaction
-from django.db.models import BigIntegerField, Case, F, PositiveIntegerField, Value, When
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    F,
+    PositiveIntegerField,
+    QuerySet,
+    Value,
+    When,
+)
 
 from killswitch.ems.answers import OpenOrders
 from killswitch.ems.client import EmsClient
@@ -98,17 +106,18 @@ class Observer:
         """Ask the EMS and write the answer down; None when another observer is the active one."""
         if not self.is_active:
             return None
+        before = dict(Exchange.objects.values_list("pk", "seen_at"))
         connection.close()  # none is kept while the EMS is being waited for
         orders = self._client.open_orders()
-        return orders if self._write(orders) else None
+        return orders if self._write(orders, before=before) else None
 
-    def _write(self, orders: OpenOrders) -> bool:
+    def _write(self, orders: OpenOrders, *, before: Mapping[int, datetime | None]) -> bool:
         with transaction.atomic():
             # A process that was stopped during the call must not overwrite its successor's figures.
             if not self._seat.fence():
                 return False
             if orders.readable:
-                _write_figures(counts=orders.counts, seen_at=orders.started_at)
+                _write_figures(counts=orders.counts, seen_at=orders.started_at, before=before)
             else:
                 _write_error(orders.error[:LONGEST_ERROR] or "the open orders could not be read")
         return True
@@ -128,13 +137,19 @@ def _write_error(error: str) -> None:
         Observation.objects.update(error=error, revision=next_revision())
 
 
-def _write_figures(*, counts: Mapping[str, int], seen_at: datetime) -> None:
+def _write_figures(
+    *, counts: Mapping[str, int], seen_at: datetime, before: Mapping[int, datetime | None]
+) -> None:
     # Locked before the revision is taken, and in one order: nobody waits in a circle.
     exchanges = list(Exchange.objects.select_for_update(no_key=True).order_by("id"))
+    # What a kill has read while this look was under way is newer.
+    ours = [each for each in exchanges if each.seen_at == before.get(each.pk)]
+    last_look = Observation.objects.values_list("seen_at", flat=True).first()
     changed = {
         exchange.pk: counts.get(exchange.exchange_id, 0)
-        for exchange in exchanges
+        for exchange in ours
         if exchange.open_orders != counts.get(exchange.exchange_id, 0)
+        or exchange.seen_at != last_look  # its age becomes that of the look again
     }
     enabled = {exchange.exchange_id for exchange in exchanges if exchange.enabled}
     different = (
@@ -142,20 +157,25 @@ def _write_figures(*, counts: Mapping[str, int], seen_at: datetime) -> None:
         | Observation.objects.exclude(error="").exists()
     )
     revision = next_revision() if changed or different else None
-    _update_exchanges(changed=changed, seen_at=seen_at, revision=revision)
+    seen = Exchange.objects.filter(pk__in=[each.pk for each in ours])
+    _update_exchanges(seen, changed=changed, seen_at=seen_at, revision=revision)
     news = {"revision": revision} if different and revision else {}
     Observation.objects.update(seen_at=seen_at, error="", **news)
 
 
 def _update_exchanges(
-    *, changed: Mapping[int, int], seen_at: datetime, revision: int | None
+    seen: QuerySet[Exchange],
+    *,
+    changed: Mapping[int, int],
+    seen_at: datetime,
+    revision: int | None,
 ) -> None:
     """One UPDATE: everything was seen, and some of it has changed."""
     if not changed:
-        Exchange.objects.update(seen_at=seen_at)
+        seen.update(seen_at=seen_at)
         return
     counts = [When(pk=key, then=Value(count)) for key, count in changed.items()]
-    Exchange.objects.update(
+    seen.update(
         seen_at=seen_at,
         open_orders=Case(*counts, default=F("open_orders"), output_field=PositiveIntegerField()),
         revision=Case(

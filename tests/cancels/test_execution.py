@@ -40,6 +40,14 @@ def short_times(settings: Any) -> None:
     settings.CANCEL_DEADLINE = 2.5
 
 
+@pytest.fixture
+def time_for_many(short_times: None, settings: Any) -> None:
+    """Many kills at once on a busy machine: an answer that comes late would count as none."""
+    settings.EMS_TIMEOUT = 2.0
+    settings.EMS_CONNECT_TIMEOUT = 1.0
+    settings.CANCEL_DEADLINE = 5
+
+
 def always(fault: str, **parameters: Any) -> list[Fault]:
     return [{"fault": fault, "repeat": True, **parameters}]
 
@@ -135,21 +143,25 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
 def test_every_fault_ends_in_the_status_it_has_earned(
-    name: str, simulator: Simulator, ask: Ask
+    simulator: Simulator, ask: Ask, time_for_many: None
 ) -> None:
-    script, status, reason = CASES[name]
-    simulator.script("KRAKEN", orders=5, **script)
-    request = carry_out(ask("KRAKEN"))
-    assert (request.status, request.reject_reason) == (status, reason)
-    assert request.conclusion
-    assert request.attempts.count() == request.attempt_count == len(simulator.calls("KRAKEN"))
-    assert Alarm.objects.filter(request_id=str(request.uuid)).exists() == (status != "CONFIRMED")
-    if status == "CONFIRMED":
-        assert simulator.really_open("KRAKEN") == 0
-    finished = AuditEvent.objects.get(kind="FINISHED")
-    assert (finished.status, finished.request_id) == (status, str(request.uuid))
+    for name, (script, _, _) in CASES.items():
+        simulator.script(name, orders=5, **script)
+    requests = ask(*CASES)
+    carry_out(requests)
+    ended = {each.exchange_id: each for each in CancelRequest.objects.all()}
+    earned = {name: (request.status, request.reject_reason) for name, request in ended.items()}
+    assert earned == {name: (status, reason) for name, (_, status, reason) in CASES.items()}
+    for name, request in ended.items():
+        assert request.conclusion, name
+        calls = len(simulator.calls(name))
+        assert request.attempts.count() == request.attempt_count == calls, name
+        confirmed = request.status == "CONFIRMED"
+        assert Alarm.objects.filter(request_id=str(request.uuid)).exists() != confirmed, name
+        assert simulator.really_open(name) == 0 or not confirmed, name
+        finished = AuditEvent.objects.get(kind="FINISHED", request_id=str(request.uuid))
+        assert finished.status == request.status, name
 
 
 def test_a_timeout_with_an_empty_list_is_confirmed_with_one_post(
@@ -169,6 +181,20 @@ def test_the_orders_that_stay_are_listed(simulator: Simulator, ask: Ask) -> None
     ids = {order.client_order_id for order in request.residual_orders.all()}
     assert ids == set(simulator.open_ids("KRAKEN"))
     assert Alarm.objects.get().title == "KRAKEN: 3 orders are still open."
+
+
+def test_the_figure_of_an_exchange_is_what_the_kill_has_read(
+    simulator: Simulator, ask: Ask
+) -> None:
+    simulator.place("KRAKEN", 2)
+    requests = ask("KRAKEN")
+    Exchange.objects.update(open_orders=17)
+    request = carry_out(requests)
+    kraken = Exchange.objects.get()
+    assert (kraken.open_orders, kraken.revision) == (0, request.revision)
+    assert kraken.seen_at is not None
+    assert request.open_after_read_at is not None
+    assert kraken.seen_at <= request.open_after_read_at
 
 
 def test_orders_of_another_account_never_count(simulator: Simulator, ask: Ask) -> None:
@@ -236,31 +262,39 @@ HOSTILE: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_bodies_are_kept_and_mean_no_more_than_they_say(
-    kind: str, simulator: Simulator, ask: Ask
+    simulator: Simulator, ask: Ask, time_for_many: None
 ) -> None:
-    simulator.script("KRAKEN", cancel=always("hostile", kind=kind), orders=2)
-    request = carry_out(ask("KRAKEN"))
-    status, word = HOSTILE[kind]
-    first = request.attempts.order_by("number")[0]
-    assert request.status == status
-    assert word in first.message + first.rejected_message
-    sent = shared.ems().cancel_all("KRAKEN").body
-    assert bytes(first.body) == sent[: records.MOST_BODY]
-    assert first.body_cut == (len(sent) > records.MOST_BODY)
-    assert AuditEvent.objects.filter(kind="ATTEMPT").count() == request.attempt_count
+    for kind in HOSTILE:
+        simulator.script(kind, cancel=always("hostile", kind=kind), orders=2)
+    requests = ask(*HOSTILE)
+    carry_out(requests)
+    for request in CancelRequest.objects.all():
+        kind = request.exchange_id
+        status, word = HOSTILE[kind]
+        first = request.attempts.order_by("number")[0]
+        assert request.status == status, kind
+        assert word in first.message + first.rejected_message, kind
+        sent = shared.ems().cancel_all(kind).body
+        assert bytes(first.body) == sent[: records.MOST_BODY], kind
+        assert first.body_cut == (len(sent) > records.MOST_BODY), kind
+        events = AuditEvent.objects.filter(kind="ATTEMPT", request_id=str(request.uuid))
+        assert events.count() == request.attempt_count, kind
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_lists_are_kept_and_prove_no_emptiness(
-    kind: str, simulator: Simulator, ask: Ask
+    simulator: Simulator, ask: Ask, time_for_many: None
 ) -> None:
-    hostile = always("hostile", kind=kind)
-    simulator.script("KRAKEN", cancel=always("acknowledged_only"), list=hostile, orders=1)
-    request = carry_out(ask("KRAKEN"))
-    assert request.status == ("UNVERIFIED" if kind in ("utf8", "deep") else "RESIDUAL")
-    assert request.residual_orders.count() == (request.open_after or 0)
+    for kind in HOSTILE:
+        hostile = always("hostile", kind=kind)
+        simulator.script(kind, cancel=always("acknowledged_only"), list=hostile, orders=1)
+    requests = ask(*HOSTILE)
+    carry_out(requests)
+    for request in CancelRequest.objects.all():
+        kind = request.exchange_id
+        unreadable = kind in {"utf8", "deep"}
+        assert request.status == ("UNVERIFIED" if unreadable else "RESIDUAL"), kind
+        assert request.residual_orders.count() == (request.open_after or 0), kind
 
 
 # What the first attempt keeps: HTTP status, outcome, reason, and whether it may have been done.
@@ -382,7 +416,7 @@ def test_a_stop_ends_a_long_pause_and_the_next_holder_keeps_to_what_is_left_of_i
     simulator: Simulator, ask: Ask, settings: Any
 ) -> None:
     settings.CANCEL_DEADLINE = 30
-    wait = {"fault": "too_many", "retry_after": "4"}
+    wait = {"fault": "too_many", "retry_after": "3"}
     simulator.script("KRAKEN", cancel=[wait, "ok"], orders=5)
     (request,) = ask("KRAKEN")
     execution.run(ids=[request.pk])
@@ -393,14 +427,14 @@ def test_a_stop_ends_a_long_pause_and_the_next_holder_keeps_to_what_is_left_of_i
     assert rows.get().status == "CONFIRMED"
     assert not request.attempts.filter(by_dead_holder=True).exists()
     first, second = simulator.calls("KRAKEN")
-    assert second.received_monotonic - first.received_monotonic > 3.9
+    assert second.received_monotonic - first.received_monotonic > 2.9
 
 
 def test_a_pause_asked_for_while_orders_remain_is_kept_to_by_the_next_holder(
     simulator: Simulator, ask: Ask, settings: Any
 ) -> None:
     settings.CANCEL_DEADLINE = 30
-    wait = {"fault": "too_many", "retry_after": "4"}
+    wait = {"fault": "too_many", "retry_after": "3"}
     simulator.script("KRAKEN", cancel=[{"fault": "partial", "leaves": 3}, wait, "ok"], orders=5)
     (request,) = ask("KRAKEN")
     execution.run(ids=[request.pk])
@@ -413,7 +447,7 @@ def test_a_pause_asked_for_while_orders_remain_is_kept_to_by_the_next_holder(
     wait_for(lambda: rows.get().is_final, seconds=15)
     assert rows.get().status == "CONFIRMED"
     _, second, third = simulator.calls("KRAKEN")
-    assert third.received_monotonic - second.received_monotonic > 3.9
+    assert third.received_monotonic - second.received_monotonic > 2.9
 
 
 def hand_over(request: CancelRequest) -> None:

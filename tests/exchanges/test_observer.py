@@ -2,15 +2,17 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
-from django.db import Error, connection
+from django.db import Error, connection, transaction
 
 from killswitch.ems.client import EmsClient
 from killswitch.exchanges import observer as observer_module
+from killswitch.exchanges import reading
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.exchanges.observer import Observer, Seat
-from killswitch.live.models import current
+from killswitch.live.models import current, next_revision
 from killswitch.simulator.server import Simulator
 from tests.clock import Clock
 from tests.conftest import wait_for
@@ -44,6 +46,11 @@ def binance() -> Exchange:
 
 def observation() -> Observation:
     return Observation.objects.get()
+
+
+def kill_reads_none(exchange: Exchange, *, at: datetime) -> None:
+    with transaction.atomic():
+        reading.note(exchange.pk, open_orders=0, read_at=at, revision=next_revision())
 
 
 def test_one_unfiltered_call_counts_the_orders_of_all(
@@ -100,6 +107,65 @@ def test_seeing_the_same_again_is_no_visible_change(
     assert current() == revision
     assert seen is not None
     assert (observation().seen_at or seen) > seen
+
+
+def test_what_a_kill_has_read_stands_until_the_next_look(
+    observer: Observer, simulator: Simulator, kraken: Exchange, binance: Exchange
+) -> None:
+    simulator.place("KRAKEN", 3)
+    observer.look()
+    read_at = datetime.now(UTC)
+    kill_reads_none(kraken, at=read_at)
+    kraken.refresh_from_db()
+    assert (kraken.open_orders, kraken.seen_at, kraken.revision) == (0, read_at, current())
+    observer.look()
+    kraken.refresh_from_db()
+    assert (kraken.open_orders, kraken.seen_at) == (3, observation().seen_at)
+    assert kraken.revision == current()
+
+
+def test_the_same_figure_as_a_kill_has_read_gets_the_age_of_the_look_again(
+    observer: Observer, simulator: Simulator, kraken: Exchange, binance: Exchange
+) -> None:
+    observer.look()
+    kill_reads_none(kraken, at=datetime.now(UTC))
+    noted = current()
+    observer.look()
+    revision = current()
+    assert revision > noted, "an open page learns that the figure has an age of its own no more"
+    kraken.refresh_from_db()
+    binance.refresh_from_db()
+    assert kraken.revision == revision > binance.revision
+    assert kraken.seen_at == binance.seen_at == observation().seen_at
+    observer.look()
+    assert current() == revision
+
+
+def test_what_a_kill_reads_during_a_look_is_newer_than_the_look(
+    observer: Observer, ems: EmsClient, simulator: Simulator, kraken: Exchange, binance: Exchange
+) -> None:
+    simulator.place("KRAKEN", 3)
+    simulator.place("BINANCE", 2)
+    orders = ems.open_orders()
+    before = dict(Exchange.objects.values_list("pk", "seen_at"))
+    read_at = datetime.now(UTC)
+    kill_reads_none(kraken, at=read_at)
+    assert observer._write(orders, before=before)
+    kraken.refresh_from_db()
+    binance.refresh_from_db()
+    assert (kraken.open_orders, kraken.seen_at) == (0, read_at)
+    assert binance.open_orders == 2
+
+
+def test_an_older_reading_is_not_noted(
+    observer: Observer, simulator: Simulator, kraken: Exchange
+) -> None:
+    simulator.place("KRAKEN", 3)
+    read_at = datetime.now(UTC)
+    observer.look()
+    kill_reads_none(kraken, at=read_at)
+    kraken.refresh_from_db()
+    assert kraken.open_orders == 3
 
 
 def test_orders_that_nobody_here_can_cancel_are_shown(
