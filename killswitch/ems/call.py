@@ -35,7 +35,7 @@ class Call:
         return left
 
     def too_late(self) -> TimeoutError:
-        return TimeoutError(f"not finished within {self.timeout:.1f} s")
+        return TimeoutError(f"the call was not finished within {self.timeout:.1f} s")
 
     def begin_sending(self) -> None:
         """To be called right before the first byte of the request leaves, and harmless later."""

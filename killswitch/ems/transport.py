@@ -110,7 +110,16 @@ def describe(error: BaseException) -> str:
         if inner is None:
             break
         error = inner
-    return bounded(f"{type(error).__name__}: {error}", limit=_ERROR_LIMIT)
+    return bounded(_words(error), limit=_ERROR_LIMIT)
+
+
+def _words(error: BaseException) -> str:
+    """Officers read it: the system's own words where there are some, a class name where not."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} (error {error.errno})"
+    if isinstance(error, TimeoutError) and str(error):
+        return str(error)  # ours, and a sentence
+    return f"{type(error).__name__}: {error}"
 
 
 def tls_context(*, base_url: str, ca_bundle: str, client_cert: str) -> ssl.SSLContext | None:

@@ -8,8 +8,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+import requests
 
 from killswitch.ems.answers import Answer, Outcome, Resend
+from killswitch.ems.transport import describe
 from tests.ems.conftest import Certificates, ClientFactory
 from tests.ems.servers import (
     ACKNOWLEDGED,
@@ -297,3 +299,19 @@ def test_on_sent_is_called_once_when_nothing_will_leave(client_for: ClientFactor
         client = client_for(f"http://127.0.0.1:{port}")
         assert_not_delivered(client.cancel_all("KRAKEN", on_sent=lambda: calls.append(1)))
     assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused (error 111)"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known (error -2)"),
+        (TimeoutError("not finished within 10.0 s"), "not finished within 10.0 s"),
+        (TimeoutError(), "TimeoutError: "),
+        (ValueError("odd"), "ValueError: odd"),
+        (requests.ConnectionError(OSError(104, "Reset")), "Reset (error 104)"),
+    ],
+    ids=repr,
+)
+def test_what_went_wrong_is_said_in_the_systems_own_words(error: Exception, words: str) -> None:
+    assert describe(error) == words
