@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from killswitch.cancels import keys
+from killswitch.cancels.models import CancelRequest
 from killswitch.exchanges.models import Exchange, UncoveredExchange
 
 REASONS = ("Runaway algorithm", "Venue incident", "Limit breach", "Drill", "Other")
@@ -108,6 +109,7 @@ class Confirmation:
     target: Target
     key: str
     reason: Reason
+    under_way: int = 0  # exchanges with a request in flight
     uncovered: Sequence[UncoveredExchange] = ()
 
     reasons = REASONS
@@ -138,10 +140,12 @@ class Confirmation:
 def confirm(*, target: Target, user_id: int, reason: Reason) -> Confirmation:
     """A confirmation with a fresh key."""
     uncovered = tuple(UncoveredExchange.objects.all()) if target.everywhere else ()
+    in_flight = CancelRequest.objects.in_flight().filter(entry__in=target.covered)
     return Confirmation(
         target=target,
         key=target.key(user_id=user_id),
         reason=reason.carried(),
+        under_way=in_flight.values("entry").distinct().count(),
         uncovered=uncovered,
     )
 

@@ -3,9 +3,11 @@
 import pytest
 from django.test import Client
 
+from killswitch.accounts.models import User
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.forms import Reason
-from killswitch.cancels.models import Batch
+from killswitch.cancels.models import Batch, CancelRequest
+from killswitch.cancels.states import Status
 from killswitch.exchanges.models import UncoveredExchange
 from tests.browser import scenes
 from tests.console.asking import EVERYWHERE, HTMX, path_of, question
@@ -52,6 +54,19 @@ def test_everywhere_names_the_sum_and_the_ids_that_it_does_not_reach(officer: Cl
     assert "Cancel all 20 open orders on 2 exchanges?" in page
     assert "OKEX" in page
     assert "(12 open)" in page
+
+
+def test_it_says_that_a_cancel_is_under_way(officer: Client, olga: User) -> None:
+    one, two = scenes.exchange("KRAKEN"), scenes.exchange("GEMINI")
+    scenes.press(olga, one)
+    scenes.press(olga, one)
+    already = "A cancel is under way here already. Pressing asks once more"
+    assert already in question(officer, path_of(one))
+    assert "A cancel is under way on 1 exchange of these" in question(officer, EVERYWHERE)
+    assert "under way" not in question(officer, path_of(two))
+    for each in CancelRequest.objects.all():
+        scenes.bring(each, Status.CONFIRMED)
+    assert "under way" not in question(officer, path_of(one))
 
 
 def test_a_count_that_is_not_known_is_not_called_none(officer: Client) -> None:
