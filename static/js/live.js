@@ -24,6 +24,8 @@ let wokeAt = 0; // when this page last went on after the browser had put it to s
 let alarms = count();
 let top = topAlarm();
 let movedAt = -Infinity; // when another alarm last took the place of the first
+let rowsAt = topOfRows();
+let rowsMovedAt = -Infinity; // when something above the rows last grew or went
 const said = new Map();
 const NOT_READY = "Not ready.";
 const WORDS = { READY: ["good", "ok"], DEGRADED: ["warn", "half"], NOT_READY: ["bad", "no"], NOT_KNOWN: ["odd", "ask"] };
@@ -36,6 +38,10 @@ function count() {
 
 function topAlarm() {
   return byId("alarms")?.dataset.top;
+}
+
+function topOfRows() {
+  return (byId("rows")?.getBoundingClientRect().top || 0) + scrollY;
 }
 
 function utc(ms) {
@@ -142,8 +148,10 @@ function tellNews() {
   const now = count();
   if (now > alarms) announce(document.querySelector("#alarms strong")?.textContent || "A new alarm", true);
   if (now !== alarms || topAlarm() !== top) movedAt = performance.now();
+  if (Math.abs(topOfRows() - rowsAt) > 4) rowsMovedAt = performance.now();
   alarms = now;
   top = topAlarm();
+  rowsAt = topOfRows();
   for (const element of all("[data-say]")) {
     const key = element.closest("[id]").id;
     const text = element.textContent.trim();
@@ -197,9 +205,12 @@ on("htmx:afterRequest", (event) => {
   tick();
 });
 
-// An alarm that has just taken another one's place is not acknowledged by a click meant for that.
+// A click that was meant for what stood here a moment ago does nothing.
 document.addEventListener("click", (event) => {
-  if (event.target.closest("#alarms button") && performance.now() - movedAt < 600) event.preventDefault();
+  const moved = event.target.closest("#alarms button") ? movedAt : event.target.closest("#rows a") ? rowsMovedAt : -Infinity;
+  if (performance.now() - moved > 600) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
 }, true);
 
 // Small buttons, such as Acknowledge. A press has its own words, in its dialog.

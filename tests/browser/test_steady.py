@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from killswitch.accounts.models import User
 from killswitch.cancels.states import Status
-from killswitch.exchanges.models import Exchange
+from killswitch.exchanges.models import Exchange, Observation
 from killswitch.live.models import next_revision
 from tests.browser import scenes
 
@@ -48,6 +48,20 @@ def test_a_row_keeps_its_height_through_a_whole_kill(page: Page, olga: User, wid
     )
     expect(row.locator("[data-status]")).to_have_text("Confirmed ·new orders since")
     assert page.evaluate(PLACES) == [pytest.approx(row, abs=1) for row in before]
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_a_list_that_cannot_be_read_moves_no_row(page: Page, olga: User, width: int) -> None:
+    scenes.calm(olga, 3)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto("/")
+    expect(page.locator("#rows tr")).to_have_count(3)
+    before = page.evaluate(PLACES)
+    for error in ("the call was not finished within 10.0 s; " * 4, ""):
+        Observation.objects.update(error=error, revision=next_revision())
+        expect(page.locator(".trouble")).to_contain_text("cannot be read" if error else "")
+        expect(page.locator(".trouble [class^=i-]")).to_have_count(1 if error else 0)
+        assert page.evaluate(PLACES) == [pytest.approx(row, abs=1) for row in before]
 
 
 @pytest.mark.parametrize("width", [360, 390, 768, 901, 1280])

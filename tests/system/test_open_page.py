@@ -118,6 +118,7 @@ def test_sixty_exchanges_at_once_by_keyboard_with_live_progress_and_nothing_move
     for exchange_id in MORE:
         simulator.place(exchange_id, 2)
     expect(page.locator("#rows tr")).to_have_count(60)
+    expect(page.locator("#uncovered tr")).to_have_count(1)  # the observer has looked
     page.evaluate(WATCH)
     page.locator("#cut-all").focus()
     page.keyboard.press("Enter")
