@@ -24,8 +24,6 @@ let wokeAt = 0; // when this page last went on after the browser had put it to s
 let alarms = count();
 let top = topAlarm();
 let movedAt = -Infinity; // when another alarm last took the place of the first
-let rowsAt = topOfRows();
-let rowsMovedAt = -Infinity; // when something above the rows last grew or went
 const said = new Map();
 const NOT_READY = "Not ready.";
 const WORDS = { READY: ["good", "ok"], DEGRADED: ["warn", "half"], NOT_READY: ["bad", "no"], NOT_KNOWN: ["odd", "ask"] };
@@ -38,10 +36,6 @@ function count() {
 
 function topAlarm() {
   return byId("alarms")?.dataset.top;
-}
-
-function topOfRows() {
-  return (byId("rows")?.getBoundingClientRect().top || 0) + scrollY;
 }
 
 function utc(ms) {
@@ -148,10 +142,8 @@ function tellNews() {
   const now = count();
   if (now > alarms) announce(document.querySelector("#alarms strong")?.textContent || "A new alarm", true);
   if (now !== alarms || topAlarm() !== top) movedAt = performance.now();
-  if (Math.abs(topOfRows() - rowsAt) > 4) rowsMovedAt = performance.now();
   alarms = now;
   top = topAlarm();
-  rowsAt = topOfRows();
   for (const element of all("[data-say]")) {
     const key = element.closest("[id]").id;
     const text = element.textContent.trim();
@@ -205,12 +197,9 @@ on("htmx:afterRequest", (event) => {
   tick();
 });
 
-// A click that was meant for what stood here a moment ago does nothing.
+// An alarm that has just taken another one's place is not acknowledged by a click meant for that.
 document.addEventListener("click", (event) => {
-  const moved = event.target.closest("#alarms button") ? movedAt : event.target.closest("#rows a") ? rowsMovedAt : -Infinity;
-  if (performance.now() - moved > 600) return;
-  event.preventDefault();
-  event.stopImmediatePropagation();
+  if (event.target.closest("#alarms button") && performance.now() - movedAt < 600) event.preventDefault();
 }, true);
 
 // Small buttons, such as Acknowledge. A press has its own words, in its dialog.

@@ -11,7 +11,6 @@ from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
-from killswitch.exchanges.models import Observation, UncoveredExchange
 from killswitch.live.models import next_revision
 from tests.browser import scenes
 from tests.browser.conftest import watch
@@ -209,29 +208,6 @@ def test_an_alarm_that_takes_anothers_place_is_not_acknowledged_by_a_click_meant
     assert page.locator("#everywhere").bounding_box() == box, "alarms move nothing"
     # The focus stays beside the alarms, on nothing that a key would press.
     assert page.evaluate("document.activeElement.id") == "alarms"
-
-
-def test_a_row_that_has_just_moved_is_not_opened_by_a_click_meant_for_another(
-    page: Page, olga: User
-) -> None:
-    scenes.calm(olga, 2)
-    ready(page)
-    # The click lands the moment a row has come up above it.
-    page.evaluate(
-        """() => new MutationObserver((_, self) => {
-          self.disconnect();
-          setTimeout(() => document.querySelector("#rows a.cut").click(), 30);
-        }).observe(document.getElementById("uncovered"), { childList: true })"""
-    )
-    UncoveredExchange.objects.create(exchange_id="OKEX", open_orders=5)
-    Observation.objects.update(revision=next_revision())
-    expect(page.locator("#uncovered tr")).to_have_count(1)
-    page.wait_for_timeout(300)
-    assert page.locator("dialog[open]").count() == 0
-    assert page.url.endswith("/")
-    page.wait_for_timeout(400)
-    page.locator("#rows a.cut").first.click()
-    expect(page.locator("#dialog [name=key]")).to_be_attached()
 
 
 def test_enter_in_a_field_presses_nothing_even_without_scripts(
