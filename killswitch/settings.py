@@ -8,7 +8,6 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from killswitch import __version__, environment
-from killswitch.audit import signing
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = __version__
@@ -59,7 +58,11 @@ if not SECRET_KEY:
         )
     SECRET_KEY = environment.kept_secret(KILLSWITCH_HOME / "secret_key")
 # Without one: made and kept in the embedded mode; with DATABASE_URL nothing is signed.
-AUDIT_SIGNING_KEY = signing.check_setting(environment.text("AUDIT_SIGNING_KEY"))
+AUDIT_SIGNING_KEY = environment.text("AUDIT_SIGNING_KEY")
+if AUDIT_SIGNING_KEY:  # else the library is not loaded: a tenth of a second of each start
+    from killswitch.audit import signing
+
+    signing.check_setting(AUDIT_SIGNING_KEY)
 ALERT_URLS = tuple(environment.text("ALERT_URLS").split())
 
 # --- data -----------------------------------------------------------------------------------

@@ -72,17 +72,15 @@ def verify(data: bytes, signature: str, public_pem: str) -> bool:
     return True
 
 
-def check_setting(text: str) -> str:
-    """The text of AUDIT_SIGNING_KEY as it is when it holds a key, or is empty."""
+def check_setting(text: str) -> None:
+    """Raises ImproperlyConfigured when the text of AUDIT_SIGNING_KEY holds no key."""
     try:
-        if text:
-            parse(text)
+        parse(text)
     except NotAKey:
         raise ImproperlyConfigured(
             "AUDIT_SIGNING_KEY holds no Ed25519 private key. Give what `openssl genpkey -algorithm"
             " ed25519` prints (line breaks may be written as \\n), or its 32 bytes in base64."
         ) from None
-    return text
 
 
 def parse(text: str) -> Ed25519PrivateKey:
