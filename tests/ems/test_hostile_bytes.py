@@ -50,7 +50,8 @@ def server(said: Said) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def client(server: Server) -> Iterator[EmsClient]:
-    client = EmsClient(base_url=server.url, timeout=0.5)
+    # Long enough for a machine that stands still for a moment before the call has left.
+    client = EmsClient(base_url=server.url, timeout=2)
     yield client
     client.close()
 
