@@ -17,7 +17,7 @@ run: ## start the whole system; Ctrl-C stops it
 
 # Tests that start processes and browsers come last and fewer at a time: they measure seconds.
 WHOLE_SYSTEM := tests/browser tests/faults tests/supervision tests/system
-QUICK := -n 4 --dist worksteal $(addprefix --ignore ,$(WHOLE_SYSTEM))
+QUICK := -n 3 --dist worksteal $(addprefix --ignore ,$(WHOLE_SYSTEM))
 WHOLE := -n 3 --dist worksteal $(WHOLE_SYSTEM)
 POSTGRESQL := KILLSWITCH_TEST_DATABASE=postgresql
 
