@@ -88,6 +88,7 @@ class Office:
     """A risk officer with a browser's cookies, and the EMS that tells what it received."""
 
     def __init__(self, system: "System", simulator: "SimulatorRemote") -> None:
+        self.system = system
         self.url = f"http://127.0.0.1:{system.port}"
         self.simulator = simulator
         self.session = self._signed_in(system)
@@ -145,8 +146,12 @@ class Office:
         return [call.received_monotonic for call in self.simulator.calls()[before:][:count]]
 
     def _until_all_have_ended(self) -> None:
-        page = f"{self.url}/metrics"
-        _wait(lambda: "killswitch_requests_in_flight 0" in self.session.get(page).text)
+        """By the rows: `/metrics` may be a second old, and the next press would meet this one."""
+        _wait(lambda: self._count("finished_at IS NULL") == 0)
+
+    def _count(self, condition: str) -> int:
+        rows = self.system.select(f"SELECT count(*) FROM cancels_cancelrequest WHERE {condition}")  # noqa: S608
+        return int(rows[0][0])
 
     def _signed_in(self, system: "System") -> requests.Session:
         kept = (system.home / "demo-people.txt").read_text()
