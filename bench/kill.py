@@ -150,7 +150,7 @@ class Office:
         _wait(lambda: self._count("finished_at IS NULL") == 0)
 
     def _count(self, condition: str) -> int:
-        rows = self.system.select(f"SELECT count(*) FROM cancels_cancelrequest WHERE {condition}")  # noqa: S608
+        rows = self.system.select(f"SELECT count(*) FROM cancels_cancelrequest WHERE {condition}")
         return int(rows[0][0])
 
     def _signed_in(self, system: "System") -> requests.Session:

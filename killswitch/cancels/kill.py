@@ -59,7 +59,7 @@ class Kill:
         """Carry it out."""
         if self.held.taken_over:
             self._recall()
-        if self.held.status is not Status.VERIFYING and not self.refused_for_good:
+        if self._must_send_first():
             self._send_until_answered()
         if self.evidence.list_decides:
             if self.held.status is not Status.VERIFYING:
@@ -70,6 +70,11 @@ class Kill:
             if self.evidence.refused:
                 self._read()
             self._finish(Status.SENDING)
+
+    def _must_send_first(self) -> bool:
+        """Not while the EMS wants a pause after what may have been carried out: the list says."""
+        waits = self.evidence.list_decides and self.pace.waits_as_told
+        return not (self.held.status is Status.VERIFYING or self.refused_for_good or waits)
 
     def _send_until_answered(self) -> None:
         """POST, again after pauses, until it may have been carried out or there is no point."""

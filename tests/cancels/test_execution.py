@@ -15,6 +15,7 @@ from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels import execution, holding, records, threads, watchdog
 from killswitch.cancels.evidence import Verdict
+from killswitch.cancels.holding import Overdue
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import FINAL, Status
 from killswitch.ems import shared
@@ -448,6 +449,49 @@ def test_a_pause_asked_for_while_orders_remain_is_kept_to_by_the_next_holder(
     assert rows.get().status == "CONFIRMED"
     _, second, third = simulator.calls("KRAKEN")
     assert third.received_monotonic - second.received_monotonic > 2.9
+
+
+def test_who_takes_over_from_one_that_died_in_a_pause_reads_until_it_may_send(
+    simulator: Simulator, ask: Ask, settings: Any
+) -> None:
+    settings.CANCEL_DEADLINE = 30
+    wait = {"fault": "too_many", "retry_after": "3"}
+    simulator.script("KRAKEN", cancel=[wait, "ok"], orders=5)
+    (request,) = ask("KRAKEN")
+    die_in_the_pause_that_the_ems_asked_for(request)
+    rows = CancelRequest.objects.filter(id=request.pk)
+    wait_for(lambda: rows.get().reads > 1, seconds=2)
+    assert (rows.get().status, len(simulator.calls("KRAKEN"))) == ("VERIFYING", 1)
+    wait_for(lambda: rows.get().is_final, seconds=15)
+    assert rows.get().status == "CONFIRMED"
+    first, second = simulator.calls("KRAKEN")
+    assert second.received_monotonic - first.received_monotonic > 2.9
+
+
+def test_orders_gone_before_a_pause_of_the_dead_is_over_need_no_second_call(
+    simulator: Simulator, ask: Ask, settings: Any
+) -> None:
+    settings.CANCEL_DEADLINE = 30
+    simulator.script("KRAKEN", cancel=[{"fault": "too_many", "retry_after": "15"}], orders=0)
+    (request,) = ask("KRAKEN")
+    die_in_the_pause_that_the_ems_asked_for(request)
+    rows = CancelRequest.objects.filter(id=request.pk)
+    wait_for(lambda: rows.get().is_final, seconds=5)
+    assert (rows.get().status, len(simulator.calls("KRAKEN"))) == ("CONFIRMED", 1)
+
+
+def die_in_the_pause_that_the_ems_asked_for(request: CancelRequest) -> None:
+    """The holder is gone without letting go, and somebody takes the request over."""
+    (held,) = holding.claim([request.pk])
+    answer = shared.ems().cancel_all(held.exchange_id)
+    assert answer.retry_after
+    planned = answer.finished_at + timedelta(seconds=answer.retry_after)
+    with holding.short_transaction():
+        records.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=planned)
+    holding.forget(held)
+    row = CancelRequest.objects.get(pk=request.pk)
+    dead = Overdue(id=row.pk, status=Status(row.status), holder=row.holder, counter=row.counter)
+    execution.rescue([dead])
 
 
 def hand_over(request: CancelRequest) -> None:
