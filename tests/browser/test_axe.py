@@ -1,14 +1,13 @@
-"""axe-core finds nothing to complain of, on any page, in any state, in light and dark."""
+"""axe-core on pages that no scene shows. On those of the scenes it looks in `test_looks`."""
 
-from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Page
 
 from killswitch.accounts.models import Role, User
 from tests.browser import scenes, states
+from tests.browser.axe import violations
 from tests.browser.conftest import sign_in
 
 ADMIN = (
@@ -18,73 +17,41 @@ ADMIN = (
     "/admin/accounts/user/",
     "/admin/accounts/user/add/",
 )
-VIOLATIONS = {"resultTypes": ["violations"]}
-# All of them in one scheme; in the other, those that look at colours.
-RULES: dict[Literal["light", "dark"], dict[str, Any]] = {
-    "light": VIOLATIONS,
-    "dark": {**VIOLATIONS, "runOnly": ["color-contrast", "link-in-text-block"]},
-}
-# Colours that are still on their way to the other scheme are nobody's contrast.
-SETTLED = """() => Promise.all(document.getAnimations()
-  .filter((each) => each instanceof CSSTransition).map((each) => each.finished))"""
 
 
-@pytest.fixture
-def window(browser: Browser, live_server: Any, olga: User) -> Iterator[BrowserContext]:
-    """axe writes styles of its own, which the policy of our pages would refuse."""
-    made = browser.new_context(
-        base_url=live_server.url, viewport={"width": 1280, "height": 900}, bypass_csp=True
-    )
-    sign_in(made, olga, live_server.url)
-    yield made
-    made.close()
+def test_axe_finds_nothing_on_a_phone(page: Page, olga: User, complaints: list[str]) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    states.alarms(page, olga)
+    assert complaints == []
+    assert violations(page) == []
+    complaints.clear()
 
 
-@pytest.fixture
-def tab(window: BrowserContext) -> Iterator[Page]:
-    made = window.new_page()
-    yield made
-    made.goto("about:blank")
-    made.close()
+def test_axe_finds_what_is_wrong(page: Page, olga: User, complaints: list[str]) -> None:
+    states.few(page, olga)
+    page.evaluate("document.querySelector('#filter').labels[0].remove()")
+    page.evaluate("document.querySelector('#filter').placeholder = ''")
+    assert any("label" in each for each in violations(page))
+    complaints.clear()
 
 
-def violations(tab: Page) -> list[str]:
-    """What axe finds, in both schemes, each with the elements it means."""
-    found = []
-    for scheme, options in RULES.items():
-        tab.emulate_media(color_scheme=scheme)
-        tab.evaluate(SETTLED)
-        for each in Axe().run(tab, options=options).response["violations"]:
-            nodes = [node["html"][:160] for node in each["nodes"]]
-            found.append(f"{scheme}: {each['id']}: {each['help']}: {nodes}")
-    return found
-
-
-@pytest.mark.parametrize("name", states.SCENES)
-def test_axe_finds_nothing(tab: Page, olga: User, name: str) -> None:
-    states.SCENES[name](tab, olga)
-    assert violations(tab) == []
-
-
-def test_axe_finds_nothing_on_a_phone(tab: Page, olga: User) -> None:
-    tab.set_viewport_size({"width": 390, "height": 844})
-    states.alarms(tab, olga)
-    assert violations(tab) == []
-
-
-def test_axe_finds_what_is_wrong(tab: Page, olga: User) -> None:
-    states.few(tab, olga)
-    tab.evaluate("document.querySelector('#filter').labels[0].remove()")
-    tab.evaluate("document.querySelector('#filter').placeholder = ''")
-    assert any("label" in each for each in violations(tab))
+def test_axe_finds_a_colour_that_is_too_pale(page: Page, olga: User, complaints: list[str]) -> None:
+    states.few(page, olga)
+    page.evaluate("document.querySelector('#rows th b').style.color = 'rgb(128 128 128 / 40%)'")
+    found = violations(page)
+    for scheme in ("light", "dark"):
+        assert any(each.startswith(f"{scheme}: color-contrast") for each in found)
+    complaints.clear()
 
 
 @pytest.mark.parametrize("path", ADMIN)
 def test_axe_finds_nothing_on_the_pages_of_administrators(
-    tab: Page, olga: User, live_server: Any, path: str
+    page: Page, olga: User, live_server: Any, complaints: list[str], path: str
 ) -> None:
     scenes.calm(olga, 2)
-    tab.context.clear_cookies()
-    sign_in(tab.context, scenes.person(Role.ADMINISTRATOR), live_server.url)
-    tab.goto(path)
-    assert violations(tab) == []
+    page.context.clear_cookies()
+    sign_in(page.context, scenes.person(Role.ADMINISTRATOR), live_server.url)
+    page.goto(path)
+    assert complaints == []
+    assert violations(page) == []
+    complaints.clear()

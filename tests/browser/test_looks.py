@@ -1,4 +1,4 @@
-"""How every page looks to a machine: contrast, names, widths, weight. Pictures for people, too."""
+"""How every page looks to a machine: contrast, names, widths, axe. Pictures for people, too."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,7 @@ from playwright.sync_api import Page
 from killswitch.accounts.models import User
 from killswitch.cancels.states import Status
 from tests.browser import scenes, states
+from tests.browser.axe import violations
 
 PICTURES = os.environ.get("KILLSWITCH_PICTURES", "")
 HEIGHT = 900
@@ -33,7 +34,9 @@ def test_a_page_is_legible_named_and_fits_every_screen(
             if PICTURES and width in {390, 1280, 2560}:
                 picture(page, f"{name}-{width}-{scheme}")
     assert not [each for each in complaints if "Content Security Policy" in each]
-    complaints.clear()  # some scenes are of failures, which the browser notes
+    page.set_viewport_size({"width": 1280, "height": HEIGHT})
+    assert violations(page) == []
+    complaints.clear()  # axe's own; and some scenes are of failures, which the browser notes
 
 
 @pytest.mark.parametrize(("asked", "most"), [(False, 120_000), (True, 142_000)])

@@ -1,17 +1,21 @@
 """Nothing moves under the finger, nothing covers anything, whatever the moment brings."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from django.db import transaction
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from killswitch.accounts.models import User
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.live.models import next_revision
 from tests.browser import scenes
+from tests.browser.conftest import watch
 
+WIDTHS = (390, 768, 960, 1280)
 LONG = "the algorithm of the third desk sends orders that nobody has asked for " * 6
 # Where each row and its button begin, in pixels.
 PLACES = """() => [...document.querySelectorAll("#rows tr")].map(
@@ -27,41 +31,57 @@ OVERLAPS = """() => [...document.querySelectorAll("#rows tr")].flatMap((row) => 
 })"""
 
 
-@pytest.mark.parametrize("width", [390, 768, 960, 1280])
-def test_a_row_keeps_its_height_through_a_whole_kill(page: Page, olga: User, width: int) -> None:
+@pytest.fixture
+def pages(context: BrowserContext, page: Page, complaints: list[str]) -> Iterator[list[Page]]:
+    """Four tabs, each as wide as another kind of screen."""
+    others = [context.new_page() for _ in WIDTHS[1:]]
+    for width, tab in zip(WIDTHS, [page, *others], strict=True):
+        tab.set_viewport_size({"width": width, "height": 900})
+    for each in others:
+        watch(each, complaints)
+    yield [page, *others]
+    for each in others:
+        each.goto("about:blank")
+
+
+def test_a_row_keeps_its_height_through_a_whole_kill(pages: list[Page], olga: User) -> None:
     one, *_ = scenes.calm(olga, 3)
-    page.set_viewport_size({"width": width, "height": 900})
-    page.goto("/")
-    expect(page.locator("#rows tr")).to_have_count(3)
-    before = page.evaluate(PLACES)
+    before = [places(page) for page in pages]
     request = scenes.press(olga, one).requests.get()
-    row = page.locator(f"#x{one.pk}")
     statuses = (Status.SENDING, Status.VERIFYING, Status.UNVERIFIED, Status.REJECTED)
     for status in (Status.REQUESTED, *statuses, Status.CONFIRMED):
         with transaction.atomic():
             request.attempts.all().delete()
             scenes.bring(request, status)
-        expect(row.locator("[data-status]")).to_have_attribute("data-status", status)
-        assert page.evaluate(PLACES) == [pytest.approx(row, abs=1) for row in before], status
+        for page, places_before in zip(pages, before, strict=True):
+            shown = page.locator(f"#x{one.pk} [data-status]")
+            expect(shown).to_have_attribute("data-status", status)
+            assert page.evaluate(PLACES) == places_before, (page.viewport_size, status)
     Exchange.objects.filter(pk=one.pk).update(
         open_orders=5, seen_at=datetime.now(UTC), revision=next_revision()
     )
-    expect(row.locator("[data-status]")).to_have_text("Confirmed ·new orders since")
-    assert page.evaluate(PLACES) == [pytest.approx(row, abs=1) for row in before]
+    for page, places_before in zip(pages, before, strict=True):
+        shown = page.locator(f"#x{one.pk} [data-status]")
+        expect(shown).to_have_text("Confirmed ·new orders since")
+        assert page.evaluate(PLACES) == places_before, page.viewport_size
 
 
-@pytest.mark.parametrize("width", [390, 768, 1280])
-def test_a_list_that_cannot_be_read_moves_no_row(page: Page, olga: User, width: int) -> None:
+def test_a_list_that_cannot_be_read_moves_no_row(pages: list[Page], olga: User) -> None:
     scenes.calm(olga, 3)
-    page.set_viewport_size({"width": width, "height": 900})
-    page.goto("/")
-    expect(page.locator("#rows tr")).to_have_count(3)
-    before = page.evaluate(PLACES)
+    before = [places(page) for page in pages]
     for error in ("the call was not finished within 10.0 s; " * 4, ""):
         Observation.objects.update(error=error, revision=next_revision())
-        expect(page.locator(".trouble")).to_contain_text("cannot be read" if error else "")
-        expect(page.locator(".trouble [class^=i-]")).to_have_count(1 if error else 0)
-        assert page.evaluate(PLACES) == [pytest.approx(row, abs=1) for row in before]
+        for page, places_before in zip(pages, before, strict=True):
+            expect(page.locator(".trouble")).to_contain_text("cannot be read" if error else "")
+            expect(page.locator(".trouble [class^=i-]")).to_have_count(1 if error else 0)
+            assert page.evaluate(PLACES) == places_before, page.viewport_size
+
+
+def places(page: Page) -> list[Any]:
+    """Where the rows and their buttons are on the console with three exchanges, within a pixel."""
+    page.goto("/")
+    expect(page.locator("#rows tr")).to_have_count(3)
+    return [pytest.approx(row, abs=1) for row in page.evaluate(PLACES)]
 
 
 @pytest.mark.parametrize("width", [360, 390, 768, 901, 1280])
