@@ -1,13 +1,15 @@
 """What the page says when it does not know: lost connections, ended sessions, lost answers."""
 
+import json
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
@@ -236,6 +238,39 @@ def test_a_question_that_cannot_be_loaded_says_so(
     page.get_by_role("button", name="Try again").click()
     expect(page.locator("#dialog-title")).to_contain_text("14 open orders")
     complaints.clear()
+
+
+def test_the_way_by_hand_is_in_the_question_and_for_what_was_asked(
+    page: Page, olga: User, complaints: list[str]
+) -> None:
+    names = ["O'NEIL/1", "KRAKEN"]
+    for name in names:
+        scenes.exchange(name, orders=14)
+    ready(page)
+    open_question(page, "O'NEIL/1")
+    page.route("**/cancel-all/", answered(502))
+    way = page.locator("#dialog .way")
+    expect(way).to_be_hidden()
+    page.locator("#dialog .go").click()
+    expect(page.locator("#dialog [data-no-answer]")).to_be_visible()
+    assert bodies(way) == [{"exchange_id": "O'NEIL/1"}]
+    page.unroute("**/cancel-all/")
+    page.keyboard.press("Escape")
+    page.locator("#cut-all").click()
+    page.wait_for_selector("#dialog [data-hold]")
+    page.route("**/poll/*", answered(500))
+    expect(page.locator("[data-dialog-banner]")).to_contain_text(LOST, timeout=5000)
+    assert bodies(way) == [{"exchange_id": name} for name in sorted(names)]
+    complaints.clear()
+
+
+def bodies(way: Locator) -> list[Any]:
+    """What a shell would send of the lines that are shown."""
+    expect(way).to_be_visible()
+    way.locator("summary").click()
+    lines = [shlex.split(line) for line in way.locator("pre").all_inner_texts()]
+    assert all(line[:3] == ["curl", "-X", "POST"] and line[-2] == "-d" for line in lines)
+    return [json.loads(line[-1]) for line in lines]
 
 
 def test_a_closed_question_is_opened_again_by_its_lost_press(
