@@ -9,8 +9,8 @@ from django.urls import Resolver404, resolve
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from killswitch.accounts.models import User
-from killswitch.accounts.origin import clean
 from killswitch.accounts.roles import Permission, allows
+from killswitch.accounts.words import said
 
 LONGEST_REASON = 500  # characters
 LONGEST = 6000  # characters of a path with its query
@@ -31,7 +31,7 @@ def confirmation(request: HttpRequest) -> str:
     exchanges = [("exchange", value) for value in _merged(request.GET, request.POST, "exchange")]
     # The form sends two of them: one picked from the list, and one in own words.
     sent = request.POST.getlist("reason") or request.GET.getlist("reason")
-    reasons = [("reason", clean(one, LONGEST_REASON)) for one in sent[:2] if one.strip()]
+    reasons = [("reason", said(one, LONGEST_REASON)[0]) for one in sent[:2] if one.strip()]
     for fields in (exchanges + reasons, exchanges):
         url = f"{request.path}?{urlencode(fields)}" if fields else request.path
         if len(url) <= LONGEST:

@@ -87,6 +87,7 @@ class Teller:
 
     def look(self) -> None:
         """Begin to tell what is due, place by place, without waiting for it."""
+        _adopt()
         due: dict[str, list[Pending]] = defaultdict(list)
         for pending in self._due():
             due[pending.place].append(pending)
@@ -113,6 +114,15 @@ class Teller:
     def _is_busy(self, place: str) -> bool:
         thread = self._threads.get(place)
         return thread is not None and thread.is_alive()
+
+
+def _adopt() -> None:
+    """Tell our places of what a process raised that has none: a worker on another host, say."""
+    if not (ours := places()):
+        return
+    orphans = Alarm.objects.filter(acknowledged_at=None, tellings=None).values_list("id", flat=True)
+    rows = [Telling(alarm_id=alarm, place=place) for alarm in orphans for place in ours]
+    Telling.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def _outbox() -> list[Pending]:

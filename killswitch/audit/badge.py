@@ -1,7 +1,7 @@
 """Says when the log was last verified, and with what result: nothing better than is known."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Self
 
 from killswitch.audit import chain, verified
@@ -24,8 +24,8 @@ class Badge:
 
     @classmethod
     def now(cls) -> Self:
-        last = verified.last()
-        tone, icon, words, detail = _judge(last)
+        last, age = verified.last_and_its_age()
+        tone, icon, words, detail = _judge(last, age=age)
         return cls(tone=tone, icon=icon, words=words, detail=detail, last=last)
 
     @property
@@ -37,7 +37,7 @@ class Badge:
         return self.last.warnings.splitlines() if self.last else []
 
 
-def _judge(last: Verification | None) -> tuple[str, str, str, str]:
+def _judge(last: Verification | None, *, age: timedelta) -> tuple[str, str, str, str]:
     if last is None:
         return "odd", "ask", "Not verified yet", "Nobody has verified the log in this database."
     if not last.ok:
@@ -45,9 +45,8 @@ def _judge(last: Verification | None) -> tuple[str, str, str, str]:
     if (head := chain.head().seq) < last.head_seq:
         missing = f"It was verified up to event {last.head_seq:,} and ends at {head:,} now."
         return "bad", "no", "The log is shorter than it was", missing
-    now = datetime.now(UTC)
-    if now - last.at > OLD:
+    if not timedelta() <= age < OLD:
         return "warn", "half", "Not verified lately", "The observer should do it every minute."
-    if now - last.whole_at > WHOLE_OLD:
+    if age + (last.at - last.whole_at) > WHOLE_OLD:
         return "warn", "half", "Not verified whole lately", "Only the newest events were."
     return "good", "ok", "Verified", ""

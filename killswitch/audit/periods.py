@@ -18,7 +18,7 @@ from killswitch.audit.canonical import instant
 from killswitch.audit.chain import Actor, Fact, append
 from killswitch.audit.models import AuditEvent, Kind, Review
 from killswitch.audit.review import LONGEST_NOTE, Mark, NotRecorded, needing
-from killswitch.audit.sign_offs import signed
+from killswitch.audit.sign_offs import SignOff, newest
 
 log = structlog.get_logger(__name__)
 
@@ -170,5 +170,5 @@ def _verification() -> dict[str, Any] | None:
 
 def _last_signed(*, before: int) -> int | None:
     """The last number of the newest period that ends before this one does."""
-    ends = [each.last_seq for each in signed()]
+    ends = [SignOff.of(event).last_seq for event in newest()]
     return max((seq for seq in ends if 0 < seq < before), default=None)

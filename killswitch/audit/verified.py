@@ -1,5 +1,7 @@
 """Remembers what the last verification found, for the pages that show it."""
 
+from datetime import timedelta
+
 from django.db.models.functions import Now
 
 from killswitch.audit.findings import Verdict
@@ -28,3 +30,9 @@ def store(verdict: Verdict, *, whole: bool) -> None:
 def last() -> Verification | None:
     """What was found last, and when; None when nobody has verified yet."""
     return Verification.objects.filter(id=1).first()
+
+
+def last_and_its_age() -> tuple[Verification | None, timedelta]:
+    """The same, and how long ago that was by the clock that wrote it: the database's."""
+    found = Verification.objects.annotate(now=Now()).filter(id=1).first()
+    return found, found.now - found.at if found else timedelta()

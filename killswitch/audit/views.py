@@ -10,8 +10,9 @@ from django.urls import Resolver404, resolve, reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from killswitch.accounts.origin import clean, origin
+from killswitch.accounts.origin import origin
 from killswitch.accounts.permissions import Permission, actor, requires
+from killswitch.accounts.words import said
 from killswitch.audit import event_page, log_pages, outcomes, periods, plot, review, worklist
 from killswitch.audit.badge import Badge
 from killswitch.audit.log_pages import Page
@@ -213,7 +214,7 @@ def _event(seq: int) -> AuditEvent:
 
 def _note(request: HttpRequest) -> str:
     """One character longer than allowed, so that what is too long is refused and not cut."""
-    return clean(request.POST.get("note", "").strip(), review.LONGEST_NOTE + 1)
+    return said(request.POST.get("note", ""), review.LONGEST_NOTE + 1)[0]
 
 
 def _here(request: HttpRequest) -> str:

@@ -107,8 +107,9 @@ class RequestPage:
 
 @dataclass(frozen=True, kw_only=True)
 class ListPage:
-    """Some requests, newest first, and where the next page begins."""
+    """Some requests, newest first, and where this page and the next one begin."""
 
+    begins: int | None
     requests: Sequence[CancelRequest]
     older: int | None
 
@@ -119,7 +120,7 @@ class ListPage:
             rows = rows.filter(pk__lt=pk)
         found = list(rows[: PAGE + 1])
         more = len(found) > PAGE
-        return cls(requests=found[:PAGE], older=found[PAGE - 1].pk if more else None)
+        return cls(begins=pk, requests=found[:PAGE], older=found[PAGE - 1].pk if more else None)
 
 
 def _began(each: Attempt | Alarm) -> datetime:

@@ -1,7 +1,6 @@
 """What a person may ask: cancel all, on one exchange or many, and say why afterwards."""
 
 import secrets
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from django.db import DatabaseError, connection, transaction
 
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import actor
+from killswitch.accounts.words import said
 from killswitch.audit import chain
 from killswitch.audit.canonical import instant
 from killswitch.audit.chain import Actor, Fact
@@ -37,6 +37,10 @@ class NotKnown(Exception):
 
 class NotYours(Exception):
     """Only the person who pressed may complete the reason."""
+
+
+class NothingSaid(Exception):
+    """Of the reason nothing is left that can be read."""
 
 
 class AlreadyCompleted(Exception):
@@ -78,9 +82,9 @@ def request_cancel(
         target=target,
         by=press.user,
         origin=Origin.BROWSER,
-        address=_clean(press.address, 100)[0],
-        user_agent=_clean(press.user_agent, 500)[0],
-        gesture=_clean(press.gesture, 100)[0],
+        address=said(press.address, 100)[0],
+        user_agent=said(press.user_agent, 500)[0],
+        gesture=said(press.gesture, 100)[0],
         everywhere=everywhere,
     )
     return _ask(batch, exchanges=exchanges, who=actor(press.user), reason=press.reason)
@@ -101,10 +105,15 @@ def request_cancel_from_command_line(
 
 
 def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:
-    """Say afterwards why. The first words stay; these stand beside them, once."""
+    """Say afterwards why. The first words stay; these stand beside them, once.
+
+    Raises `NotYours`, `NothingSaid` and `AlreadyCompleted`.
+    """
     if batch.by_id != user.pk:
         raise NotYours
-    text, _ = _clean(reason, LONGEST_REASON)
+    text, _ = said(reason, LONGEST_REASON)
+    if not text:
+        raise NothingSaid
     now = datetime.now(UTC)
     with transaction.atomic():
         first = Batch.objects.filter(pk=batch.pk, completed_at=None)
@@ -136,7 +145,7 @@ def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:
 
 def _ask(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor, reason: str) -> Asked:
     batch.by_name, batch.by_role = who.name, who.role
-    batch.reason, batch.reason_altered = _clean(reason, LONGEST_REASON)
+    batch.reason, batch.reason_altered = said(reason, LONGEST_REASON)
     batch.asked_at = datetime.now(UTC)
     try:
         if before := _made_before(batch.key):
@@ -224,14 +233,3 @@ def _requested(request: CancelRequest, *, batch: Batch, who: Actor) -> Fact:
         status=request.status,
         data=facts.of_press(request, batch),
     )
-
-
-def _clean(text: str, longest: int) -> tuple[str, bool]:
-    """The text without control signs and not too long, and whether that changed anything."""
-    kept = "".join(
-        " " if sign in "\t\r\n" else sign
-        for sign in text[: longest * 4]
-        if sign in "\t\r\n" or unicodedata.category(sign) not in {"Cc", "Cs"}
-    )
-    cut = kept.strip()[:longest]
-    return cut, cut != text.strip()

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from killswitch.accounts import origin
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, requires
+from killswitch.audit.log_pages import number
 from killswitch.cancels import keys, services
 from killswitch.cancels.forms import Reason, Target, confirm
 from killswitch.cancels.models import Batch, CancelRequest
@@ -56,10 +57,10 @@ def reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Say afterwards why."""
     found = _found(Batch.objects.filter(uuid=uuid))
     words = str(Reason.sent(request.POST))
-    if not words:
-        return _refuse(request, "Nothing was written down: the reason was empty.", status=400)
     try:
         services.complete_reason(batch=found, user=_person(request), reason=words)
+    except services.NothingSaid:
+        return _refuse(request, "Nothing was written down: the reason was empty.", status=400)
     except services.NotYours:
         return _refuse(request, "Only the person who pressed can say why.", status=403)
     except services.AlreadyCompleted:
@@ -73,9 +74,7 @@ def reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
 def requests(request: HttpRequest) -> HttpResponse:
     """Every request, newest first."""
     known = current()
-    before = request.GET.get("before", "")
-    usable = before.isascii() and before.isdigit() and len(before) < 19
-    page = ListPage.before(int(before) if usable else None)
+    page = ListPage.before(number(request.GET.get("before", "")))
     return render(request, "cancels/requests.html", {"page": page, "known": known})
 
 
@@ -113,10 +112,10 @@ def _show_confirmation(
 
 
 def _confirm_or_ask(request: HttpRequest, target: Target) -> HttpResponse:
-    if not target.covered:
-        return _refuse(request, _nothing_here(target), status=409)
     if request.method == "POST":
         return _ask(request, target)
+    if not target.covered:
+        return _refuse(request, _nothing_here(target), status=409)
     return _show_confirmation(request, target)
 
 
@@ -130,6 +129,8 @@ def _ask(request: HttpRequest, target: Target) -> HttpResponse:
             press=_press(request),
         )
     except keys.Forged:
+        if not target.covered:
+            return _refuse(request, _nothing_here(target), status=409)
         notice = "This confirmation had no valid key. Nothing was sent: press again."
         return _show_confirmation(request, target, status=400, notice=notice)
     except keys.Foreign:

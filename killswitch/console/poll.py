@@ -14,14 +14,16 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django_htmx.http import HttpResponseClientRefresh
 
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, may
 from killswitch.alarms.models import Alarm
 from killswitch.audit.badge import Badge
+from killswitch.audit.log_pages import number
 from killswitch.audit.news import News
 from killswitch.cancels.models import Batch, CancelRequest
-from killswitch.cancels.pages import BatchPage, RequestPage
+from killswitch.cancels.pages import BatchPage, ListPage, RequestPage
 from killswitch.console import grid
 from killswitch.console.context import newest_look
 from killswitch.console.strip import strip
@@ -29,8 +31,12 @@ from killswitch.exchanges.models import Exchange, Observation
 from killswitch.live.models import current
 
 MOST_SHOWN = 6  # things that one page may ask for
-MOST_LINES = 100  # changed lines of a list in one answer
+MOST_LINES = 500  # changed lines of a list in one answer; a page that missed more loads anew
 LONGEST_NOTE = 200  # characters of the readiness note in a header
+
+
+class TooMuch(Exception):
+    """More has changed than fits into one answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +61,10 @@ def answer(request: HttpRequest, *, user: User) -> HttpResponse:
     known = _known(request, revision)
     shown = list(dict.fromkeys(request.GET.getlist("show")))[:MOST_SHOWN]
     asking = Asking(request=request, user=user, known=known, newest_look=seen_at)
-    parts = list(_parts(asking, shown, changed=known != revision))
+    try:
+        parts = list(_parts(asking, shown, changed=known != revision))
+    except TooMuch:
+        return HttpResponseClientRefresh()
     if known == revision and not parts:
         return _with_facts(HttpResponse(status=204), request, seen_at=seen_at)
     # The revision comes last: a page that fails half-way asks for the same again.
@@ -133,11 +142,23 @@ def _request(asking: Asking, name: str) -> Iterator[str]:
 
 def _requests(asking: Asking, name: str) -> Iterator[str]:
     """Changed lines of a list, oldest first; only its first page takes those that are new."""
-    requests = CancelRequest.objects.select_related("batch", "entry").order_by("-id")
-    changed = requests.filter(revision__gt=asking.known)[:MOST_LINES]
-    for request in reversed(changed):
-        context = {"request_row": request, "into": name == "newest"}
+    newest = name == "newest"
+    for request in reversed(_changed(asking) if newest else _changed_before(asking, number(name))):
+        context = {"request_row": request, "into": newest}
         yield asking.render("cancels/_list_line.html", context)
+
+
+def _changed(asking: Asking) -> list[CancelRequest]:
+    requests = CancelRequest.objects.select_related("batch", "entry").order_by("-id")
+    changed = list(requests.filter(revision__gt=asking.known)[: MOST_LINES + 1])
+    if len(changed) > MOST_LINES:
+        raise TooMuch
+    return changed
+
+
+def _changed_before(asking: Asking, pk: int | None) -> list[CancelRequest]:
+    """Of an older page of the list, which shows so many and no more."""
+    return [each for each in ListPage.before(pk).requests if each.revision > asking.known]
 
 
 PARTS: dict[str, Callable[[Asking, str], Iterator[str]]] = {

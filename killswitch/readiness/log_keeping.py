@@ -113,8 +113,8 @@ class LogKeeper:
         else:
             return  # what is broken does not mend by looking at what came later
         verified.store(self._verdict, whole=whole)
-        if self._verdict.first:
-            _call_for(self._verdict.first)
+        for finding in self._verdict.findings:
+            _call_for(finding)
 
     def _may_tell(self) -> bool:
         return self._told_at is None or self._clock() >= self._told_at + TELL_EVERY

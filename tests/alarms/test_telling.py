@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -50,6 +51,21 @@ def test_a_place_is_told_what_happened_and_this_is_recorded(
     assert (event["place"], event["tries"], event["alarm"]) == ("1: json", 1, raised.pk)
     raised.refresh_from_db()
     assert raised.revision == current()
+
+
+def test_an_alarm_of_a_process_that_has_no_places_is_told_by_one_that_has(
+    alarm: Raise, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = ()
+    alarm("of-a-worker")
+    alarm("seen-to")
+    Alarm.objects.filter(subject="seen-to").update(
+        acknowledged_at=datetime.now(UTC), acknowledged_by="Olga"
+    )
+    settings.ALERT_URLS = (sink.url(),)
+    for _ in range(2):
+        tell_now(Teller())
+    assert sink.titles() == ["[real] of-a-worker is not confirmed"]
 
 
 def test_what_was_told_is_not_told_again(alarm: Raise, sink: Sink, settings: Any) -> None:

@@ -44,6 +44,7 @@ def test_a_verified_log_says_up_to_where_and_how_long_ago(reader: Client) -> Non
     [
         ({"ago": OLD * 2, "whole_ago": OLD * 2}, "Not verified lately"),
         ({"whole_ago": WHOLE_OLD * 2}, "Not verified whole lately"),
+        ({"ago": -OLD * 2, "whole_ago": -OLD * 2}, "Not verified lately"),  # the clock was put back
     ],
 )
 def test_an_old_verification_is_shown_as_old(ages: dict[str, timedelta], words: str) -> None:

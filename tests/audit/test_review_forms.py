@@ -92,10 +92,17 @@ class TestInTheBrowser:
         assert "nothing was marked" in text
         assert ">kept</textarea>" in text
 
-    def test_control_signs_of_a_note_are_shown_and_do_no_harm(self, reader: Client) -> None:
+    def test_control_signs_of_a_note_do_no_harm(self, reader: Client) -> None:
         stories.denied(START)
         assert post(reader, 1, note="a\x00b\u202ec\nd").status_code == 303
-        assert json.loads(log_of("REVIEWED")[0].data)["note"] == "a\ufffdb\ufffdc d"
+        assert json.loads(log_of("REVIEWED")[0].data)["note"] == "ab\u202ec d"
+        assert "ab\\u202ec d" in reader.get("/audit/events/1/").content.decode()
+
+    def test_a_note_keeps_the_signs_that_join_letters_and_pictures(self, reader: Client) -> None:
+        stories.denied(START)
+        words = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f469\u200d\U0001f692"
+        assert post(reader, 1, note=words).status_code == 303
+        assert json.loads(log_of("REVIEWED")[0].data)["note"] == words
 
     @pytest.mark.parametrize("role", [Role.RISK_OFFICER, Role.ADMINISTRATOR])
     def test_nobody_else_marks_or_signs(self, role: Role) -> None:

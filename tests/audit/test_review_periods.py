@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from killswitch.audit import chain, periods, review, verified
+from killswitch.audit import chain, periods, review, sign_offs, verified
 from killswitch.audit.chain import Fact
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.periods import Period
@@ -121,6 +121,19 @@ def test_the_events_between_two_periods_are_told() -> None:
     periods.sign_off(period=day(), note="n", by=CAROL, origin={})
     assert day(1).gap is None
     assert day(2).gap == (8, 8)
+
+
+def test_a_gap_is_told_also_when_many_later_periods_were_signed_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sign_offs, "FEW", 1)
+    story()
+    for number in (2, 4, 6):
+        stories.denied(START + timedelta(days=number))
+    periods.sign_off(period=day(), note="n", by=CAROL, origin={})
+    for number in (4, 6):
+        periods.sign_off(period=day(number), note="n", by=CAROL, origin={})
+    assert day(2).follows == 7
 
 
 def test_a_clock_that_was_put_back_leaves_no_event_out() -> None:

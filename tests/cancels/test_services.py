@@ -162,6 +162,8 @@ def test_the_reason_is_completed_once_by_who_pressed(officer: User, kraken: Exch
     other = User.objects.create_user(username="ben", password="x", role=Role.RISK_OFFICER)
     with pytest.raises(services.NotYours):
         services.complete_reason(batch=batch, user=other, reason="mine now")
+    with pytest.raises(services.NothingSaid):
+        services.complete_reason(batch=batch, user=officer, reason="\x01 \x02")
     done = services.complete_reason(batch=batch, user=officer, reason="the algo went wild")
     assert (done.reason, done.completed_reason) == ("first", "the algo went wild")
     with pytest.raises(services.AlreadyCompleted):

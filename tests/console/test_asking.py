@@ -112,6 +112,21 @@ def test_a_disabled_exchange_records_nothing(officer: Client) -> None:
     assert Batch.objects.count() == 0
 
 
+def test_a_press_that_was_recorded_is_told_so_though_its_exchange_was_disabled_since(
+    officer: Client,
+) -> None:
+    one = scenes.exchange("KRAKEN")
+    key = key_in(question(officer, path_of(one)))
+    assert press_with(officer, path_of(one), key).status_code == 202
+    one.enabled = False
+    one.save()
+    again = press_with(officer, path_of(one), key)
+    assert again.status_code == 202
+    assert "Already asked at" in again.content.decode()
+    forged = press_with(officer, path_of(one), "forged")
+    assert (forged.status_code, Batch.objects.count()) == (409, 1)
+
+
 def test_everywhere_goes_on_without_an_exchange_that_was_disabled_meanwhile(
     officer: Client,
 ) -> None:

@@ -247,8 +247,15 @@ def test_every_page_forbids_frames_scripts_of_others_and_guessing(
 ) -> None:
     one = scenes.exchange("KRAKEN")
     paths = ("/", "/poll/", "/requests/", path_of(one), EVERYWHERE, "/nowhere/", "/readyz")
-    for path in (*paths, "/accounts/password/change/", "/accounts/logout/"):
-        headers = officer.get(path).headers
+    answers = {
+        path: officer.get(path)
+        for path in (*paths, "/accounts/password/change/", "/accounts/logout/")
+    }
+    answers["a method that is not used"] = officer.put("/")
+    answers["too large"] = officer.post("/", b"x" * (LARGEST_BODY + 1), "text/plain")
+    assert [answers[name].status_code for name in list(answers)[-2:]] == [405, 413]
+    for path, answer in answers.items():
+        headers = answer.headers
         policy = headers["Content-Security-Policy"]
         assert "frame-ancestors 'none'" in policy, path
         assert "default-src 'none'" in policy, path

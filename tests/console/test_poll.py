@@ -11,6 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
+from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.pages import PAGE
 from killswitch.cancels.services import complete_reason
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Observation, UncoveredExchange
@@ -127,6 +129,30 @@ def test_a_press_and_a_request_are_shown_as_they_change(officer: Client, olga: U
     assert f"request-{first.uuid}" in ids(answer)
     assert f"r{first.pk}" in ids(answer)
     assert "1 rejected: EXCHANGE_UNREACHABLE, 2 not sent yet" in answer.content.decode()
+
+
+def test_an_older_page_of_the_list_misses_none_of_its_lines(officer: Client, olga: User) -> None:
+    one, *_ = scenes.calm(olga, 1)
+    requests = [scenes.press(olga, one).requests.get() for _ in range(PAGE + 2)]
+    page = officer.get(f"/requests/?before={requests[1].pk}").content.decode()
+    assert f'name="show" value="requests:{requests[1].pk}"' in page
+    known = current()
+    CancelRequest.objects.update(revision=next_revision())
+    answer = poll(officer, f"requests:{requests[1].pk}", known=known)
+    assert ids(answer) == [f"r{requests[0].pk}", "known"]
+
+
+def test_a_list_of_which_more_has_changed_than_an_answer_holds_is_loaded_anew(
+    officer: Client, olga: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("killswitch.console.poll.MOST_LINES", 2)
+    one, *_ = scenes.calm(olga, 1)
+    known = current()
+    for _ in range(2):
+        scenes.press(olga, one)
+    assert len(ids(poll(officer, "requests:newest", known=known))) == 3
+    scenes.press(olga, one)
+    assert poll(officer, "requests:newest", known=known)["HX-Refresh"] == "true"
 
 
 def test_a_press_in_a_dialog_tries_again_in_the_dialog(officer: Client, olga: User) -> None:

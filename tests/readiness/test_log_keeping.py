@@ -15,6 +15,7 @@ from killswitch.audit.chain import Fact, record
 from killswitch.audit.findings import CouldNotCheck
 from killswitch.audit.models import AuditEvent, Kind, Verification
 from killswitch.cancels.models import CancelRequest
+from killswitch.exchanges.models import Exchange
 from killswitch.readiness import log_keeping
 from killswitch.readiness.log_keeping import LogKeeper
 from killswitch.supervision import lifetime
@@ -133,6 +134,19 @@ def test_what_is_broken_stays_broken_until_everything_verifies(
     keeper.verify()
     assert found().ok
     assert Alarm.objects.count() == 1, "it stays until somebody acknowledges it"
+
+
+def test_everything_that_does_not_hold_is_an_alarm_of_its_own(
+    keeper: LogKeeper, clock: Clock
+) -> None:
+    happen(2)
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
+    keeper.verify()
+    Exchange.objects.create(exchange_id="SMUGGLED")
+    clock.now += log_keeping.WHOLE_AGAIN
+    keeper.verify()
+    subjects = [alarm.subject.partition(":")[0] for alarm in Alarm.objects.order_by("id")]
+    assert subjects == ["CHAIN", "TABLES"]
 
 
 def test_a_log_written_anew_is_found_by_its_checkpoints(keeper: LogKeeper) -> None:
