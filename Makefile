@@ -21,7 +21,7 @@ QUICK := -n 3 --dist worksteal $(addprefix --ignore ,$(WHOLE_SYSTEM))
 WHOLE := -n 3 --dist worksteal $(WHOLE_SYSTEM)
 POSTGRESQL := KILLSWITCH_TEST_DATABASE=postgresql
 
-test: ## run every test, on SQLite and PostgreSQL
+test: ## run the tests, on SQLite and PostgreSQL
 	@$(MAKE) --no-print-directory -j2 development chromium
 	$(PYTEST) $(QUICK) -m "not faults"
 	$(POSTGRESQL) $(PYTEST) $(QUICK) -m "both_databases and not faults"

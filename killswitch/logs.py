@@ -91,7 +91,7 @@ def known_secrets() -> tuple[str, ...]:
 
     found = {str(getattr(settings, name, "")) for name in SECRETS}
     found |= {str(place.get("PASSWORD", "")) for place in settings.DATABASES.values()}
-    found |= set(getattr(settings, "ALERT_URLS", ()))
+    found |= {*getattr(settings, "ALERT_URLS", ()), *settings.SECRET_KEY_FALLBACKS}
     return tuple(sorted((one for one in found if len(one) >= SHORTEST), key=len, reverse=True))
 
 

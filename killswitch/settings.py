@@ -57,6 +57,7 @@ if not SECRET_KEY:
             ' `python -c "import secrets; print(secrets.token_urlsafe(50))"`.'
         )
     SECRET_KEY = environment.kept_secret(KILLSWITCH_HOME / "secret_key")
+SECRET_KEY_FALLBACKS = environment.text("SECRET_KEY_FALLBACKS").split()
 # Without one: made and kept in the embedded mode; with DATABASE_URL nothing is signed.
 AUDIT_SIGNING_KEY = environment.text("AUDIT_SIGNING_KEY")
 if AUDIT_SIGNING_KEY:  # else the library is not loaded: a tenth of a second of each start

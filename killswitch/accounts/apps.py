@@ -4,7 +4,6 @@ from django.apps import AppConfig, apps
 class AccountsConfig(AppConfig):
     name = "killswitch.accounts"
     label = "accounts"
-    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         from killswitch.accounts.agreement import REGISTER

@@ -4,7 +4,6 @@ from django.apps import AppConfig
 class AlarmsConfig(AppConfig):
     name = "killswitch.alarms"
     label = "alarms"
-    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         from killswitch.alarms.agreement import disagreements

@@ -133,8 +133,8 @@ class Verification(models.Model):
 class Review(models.Model):
     """How the newest review left one event. The events REVIEWED, QUERIED and CLOSED are the truth.
 
-    This table only finds quickly what nobody has looked at; it is rebuilt from them, and compared
-    with them by every verification.
+    This table only finds quickly what nobody has looked at, and is compared with them by every
+    whole verification.
     """
 
     event_seq = models.BigIntegerField(primary_key=True)

@@ -1,8 +1,6 @@
-"""Keeps the table of reviews equal to what the log says: rebuilds it, and tells when it differs."""
+"""Tells when the table of reviews differs from what the log says."""
 
 from collections.abc import Iterator, Sequence
-
-from django.db import transaction
 
 from killswitch.audit.agreement import Disagreement
 from killswitch.audit.findings import Progress
@@ -12,16 +10,6 @@ from killswitch.audit.review import MARKS, rows_of
 AT_ONCE = 500  # rows
 EVENTS_AT_ONCE = 100  # each names 200 others at most
 COLUMNS = ("state", "note", "by", "at", "said_in")
-
-
-def rebuild() -> int:
-    """Write the table anew from the log; returns how many events have a mark."""
-    with transaction.atomic():
-        # Marking waits meanwhile: a mark locks its rows, and these are all of them.
-        Review.objects.all().delete()
-        wanted = _said()
-        Review.objects.bulk_create(wanted.values(), batch_size=AT_ONCE)
-    return len(wanted)
 
 
 def disagreements(ids: Sequence[str] | None, progress: Progress) -> Iterator[Disagreement]:
@@ -89,13 +77,3 @@ def _events() -> Iterator[list[AuditEvent]]:
         while page := list(marks.filter(seq__gt=last)[:EVENTS_AT_ONCE]):
             yield page
             last = page[-1].seq
-
-
-def _said() -> dict[int, Review]:
-    """The last word on each event."""
-    events = AuditEvent.objects.filter(kind__in=MARKS).order_by("seq")
-    return {
-        row.event_seq: row
-        for event in events.iterator(chunk_size=AT_ONCE)
-        for row in rows_of(event)
-    }

@@ -84,13 +84,13 @@ class Selection:
     }
 
     @classmethod
-    def from_query(cls, query: QueryDict, *, beside: frozenset[str] = BESIDE) -> Self:
-        """Read a query string; `beside` names what else may stand in it. Raises `BadSelection`.
+    def from_query(cls, query: QueryDict) -> Self:
+        """Read a query string. Raises `BadSelection`.
 
         A name that is not known is refused: a mistyped filter must not select everything.
         """
         twice = {name: f"{name}: is given twice." for name in query if len(query.getlist(name)) > 1}
-        given = {name: value for name, value in query.items() if name not in beside}
+        given = {name: value for name, value in query.items() if name not in BESIDE}
         return cls._read({name: str(value) for name, value in given.items()}, errors=twice)
 
     @classmethod

@@ -22,7 +22,6 @@ from django.core.exceptions import ImproperlyConfigured
 
 KEY_FILE = "audit_signing_key.pem"
 KEY_ID_LENGTH = 16  # hexadecimal digits
-RAW_LENGTH = 32  # bytes of an Ed25519 key
 
 log = structlog.get_logger(__name__)
 

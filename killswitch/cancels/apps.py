@@ -4,7 +4,6 @@ from django.apps import AppConfig
 class CancelsConfig(AppConfig):
     name = "killswitch.cancels"
     label = "cancels"
-    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         from killswitch.audit.agreement import add_witness

@@ -1,4 +1,4 @@
-"""What a confirmation shows and what a press brings back. Nothing in here refuses a kill."""
+"""What a confirmation shows and what a press brings back. No bad reason refuses a kill."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,7 +113,6 @@ class Confirmation:
     uncovered: Sequence[UncoveredExchange] = ()
 
     reasons = REASONS
-    longest = LONGEST_CARRIED
 
     @property
     def open_orders(self) -> int | None:

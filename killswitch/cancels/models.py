@@ -5,7 +5,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 
-from killswitch.cancels.states import FINAL, IN_FLIGHT, LABELS, MEANINGS, Status
+from killswitch.cancels.states import FINAL, IN_FLIGHT, LABELS, Status
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
 from killswitch.live.models import Changing
@@ -131,10 +131,6 @@ class CancelRequest(Changing):
     @property
     def is_final(self) -> bool:
         return Status(self.status) in FINAL
-
-    @property
-    def meaning(self) -> str:
-        return MEANINGS[Status(self.status)]
 
 
 class Attempt(models.Model):

@@ -1,7 +1,7 @@
 """The answer to a page's one poller: only what changed, or 204.
 
 The page says what it shows and the revision it has. The newest revision is read before the rows,
-so that a page may be told of a change twice, and never misses one.
+so that a page may be told of a change twice, and never misses one; of too many it is loaded anew.
 """
 
 from collections.abc import Callable, Iterator

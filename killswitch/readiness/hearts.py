@@ -1,7 +1,4 @@
-"""Hearts: every process beats about once a second, in one short statement.
-
-Imports nothing of ours but this room's models and ages, so that every other room may import it.
-"""
+"""Hearts: every process beats about once a second in one statement; the web's when it is asked."""
 
 import socket
 from datetime import timedelta

@@ -4,7 +4,6 @@ from django.apps import AppConfig
 class SupervisionConfig(AppConfig):
     name = "killswitch.supervision"
     label = "supervision"
-    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         # Every process that loads Django may publish: from here on `shared_task` knows our broker.

@@ -41,6 +41,7 @@ SECRET = (
     "REDIS_URL",
     "EMS_API_KEY",
     "AUDIT_SIGNING_KEY",
+    "SECRET_KEY_FALLBACKS",
     "ALERT_URLS",
 )
 SALT = b"killswitch.supervision.fingerprint"
@@ -48,7 +49,7 @@ SALT = b"killswitch.supervision.fingerprint"
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """One short text that changes with any setting, and the settings that may be read."""
+    """One short text that changes with the settings, and those of them that may be read."""
 
     digest: str
     plain: dict[str, str]

@@ -9,24 +9,13 @@ from killswitch.audit.verification import verify
 from tests.audit import stories
 from tests.audit.forging import guards_off
 from tests.audit.reviewing import marked
-from tests.audit.stories import START, request
+from tests.audit.stories import START
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 class TestTheTable:
     """It only repeats what the log says."""
-
-    def test_it_is_rebuilt_from_the_log(self) -> None:
-        request(0, at=START)
-        stories.denied(START)
-        marked("REVIEWED", 1, 3)
-        marked("QUERIED", 4, note="Why?")
-        marked("CLOSED", 4, note="So.")
-        before = list(Review.objects.values())
-        Review.objects.all().delete()
-        assert review_table.rebuild() == 3
-        assert list(Review.objects.values()) == before
 
     @pytest.mark.parametrize(
         ("forged", "why"),
