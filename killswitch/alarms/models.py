@@ -58,15 +58,13 @@ class Telling(models.Model):
     """The outbox: one row for each alarm and each place that is to be told of it.
 
     A sender claims a row by raising `tries` from the number that it has read; `sending` stands
-    while its call goes on. Whoever takes a row over waits by its own monotonic clock, so that
-    `last_tried_at` is only shown and never compared.
+    while its call goes on. Whoever takes a row over waits by its own monotonic clock.
     """
 
     alarm = models.ForeignKey(Alarm, on_delete=models.CASCADE, related_name="tellings")
     place = models.CharField(max_length=200)  # e.g. "1: mailto" — never the URL, it holds secrets
     tries = models.PositiveIntegerField(default=0)
     sending = models.BooleanField(default=False)
-    last_tried_at = models.DateTimeField(null=True)
     told_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=500, blank=True)
 

@@ -161,7 +161,7 @@ def _claim(row: Pending) -> bool:
     unchanged = Telling.objects.filter(
         pk=row.id, tries=row.tries, sending=row.sending, told_at=None
     )
-    claimed = unchanged.update(tries=F("tries") + 1, sending=True, last_tried_at=datetime.now(UTC))
+    claimed = unchanged.update(tries=F("tries") + 1, sending=True)
     return claimed == 1
 
 

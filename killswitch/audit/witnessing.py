@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
@@ -67,15 +68,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
-def snapshot() -> transaction.Atomic:
+@contextmanager
+def snapshot() -> Iterator[None]:
     """A short transaction whose reads all see the same moment."""
-    return _Snapshot(using=None, savepoint=True, durable=False)
-
-
-class _Snapshot(transaction.Atomic):
-    def __enter__(self) -> None:
-        is_outermost = not connection.in_atomic_block
-        super().__enter__()
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic():
         if is_outermost and connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield

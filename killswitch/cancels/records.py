@@ -121,7 +121,7 @@ def finish(
         before=before,
         after=verdict.status,
         conclusion=verdict.sentence,
-        reads=F("reads") + (count == 0),  # the others were counted as they ended
+        reads=F("reads") + int(count == 0),  # the others were counted as they ended
         open_after=count,
         open_after_read_at=reading.at if reading and count is not None else None,
         next_attempt_at=None,

@@ -79,7 +79,6 @@ def request_cancel(
     nonce = keys.read(key, user_id=press.user.pk, target=target)
     batch = Batch(
         key=nonce,
-        target=target,
         by=press.user,
         origin=Origin.BROWSER,
         address=said(press.address, 100)[0],
@@ -96,7 +95,6 @@ def request_cancel_from_command_line(
     """The same for somebody at the machine's own command line. Raises as `request_cancel`."""
     batch = Batch(
         key=secrets.token_urlsafe(16),
-        target=keys.target_of(exchanges, everywhere=everywhere),
         origin=Origin.COMMAND_LINE,
         gesture="command",
         everywhere=everywhere,

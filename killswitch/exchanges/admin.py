@@ -14,6 +14,7 @@ from killswitch.accounts.site import RecordedAdmin, signed_in_person
 from killswitch.audit.chain import Actor, Fact, append
 from killswitch.audit.models import Kind
 from killswitch.exchanges.models import WATCHED, Exchange
+from killswitch.exchanges.registry import InvalidExchangeId, check_exchange_id
 from killswitch.live.models import next_revision
 
 
@@ -26,8 +27,11 @@ class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptab
 
     def clean_exchange_id(self) -> str:
         exchange_id: str = self.cleaned_data["exchange_id"]
-        if not exchange_id.isprintable() or any(sign.isspace() for sign in exchange_id):
-            raise forms.ValidationError("Leave out white space and control characters.")
+        try:
+            check_exchange_id(exchange_id)
+        except InvalidExchangeId:
+            message = "Leave out white space and control characters."
+            raise forms.ValidationError(message) from None
         return exchange_id
 
 

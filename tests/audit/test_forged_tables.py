@@ -57,7 +57,7 @@ OF_REQUESTS = columns_of(
     CancelRequest,
     *("id", "uuid", "batch_id", "entry_id", "revision", "counter", "next_attempt_at"),
 )
-OF_BATCHES = columns_of(Batch, "id", "key", "target", "by_id")
+OF_BATCHES = columns_of(Batch, "id", "key", "by_id")
 OF_ATTEMPTS = columns_of(Attempt, "id", "request_id")
 OF_ORDERS = columns_of(ResidualOrder, "id", "request_id")
 

@@ -103,7 +103,6 @@ def press(user: User, *exchanges: Exchange, reason: str = "", **more: Any) -> Ba
     who = actor(user)
     batch = Batch.objects.create(
         key=f"key-{Batch.objects.count()}",
-        target="",
         by=user,
         by_name=who.name,
         by_role=who.role,

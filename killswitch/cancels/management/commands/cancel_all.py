@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError
+from django.db import Error, connection
 
 from killswitch.audit.operators import operator
 from killswitch.cancels import execution, services
@@ -54,7 +54,7 @@ class Command(BaseCommand):
             self._refuse(str(refused))
         except services.NothingToCancel:
             self._refuse("No enabled exchange is left to cancel on.")
-        except (services.NotRecorded, DatabaseError) as error:
+        except (services.NotRecorded, Error) as error:
             self._refuse(f"The request could not be recorded, so nothing was sent: {error}")
         except services.NotKnown:
             self.stderr.write(
@@ -114,7 +114,8 @@ def _finished(waiting: set[int]) -> list[CancelRequest]:
     try:
         rows = CancelRequest.objects.final().filter(id__in=waiting)
         return list(rows.select_related("batch").order_by("finished_at", "id"))
-    except DatabaseError:
+    except Error:
+        connection.close()  # what is broken is not used again
         # Recorded it is; the outcome is printed when the database can be read again.
         time.sleep(LOOK_WHEN_GONE)
         return []
@@ -138,5 +139,5 @@ def _line(request: CancelRequest) -> str:
 def _carry_out(waiting: set[int]) -> None:
     try:
         execution.run(ids=sorted(waiting))
-    except DatabaseError as error:  # it is tried again with the next look
+    except Error as error:  # it is tried again with the next look
         log.warning("not_claimed", error=str(error).strip())
