@@ -57,6 +57,7 @@ class Overdue:
     status: Status
     holder: str
     counter: int
+    ended: int  # attempts and reads on record
 
 
 def claim(ids: Sequence[int]) -> list[Held]:
@@ -86,8 +87,9 @@ def take_over(overdue: Overdue) -> Held | None:
     """
     token = _new_token()
     with short_transaction():
-        seen = CancelRequest.objects.filter(
-            id=overdue.id, status=overdue.status, holder=overdue.holder, counter=overdue.counter
+        # What it has written meanwhile is a sign of life too: its proofs leave locked rows out.
+        seen = CancelRequest.objects.annotate(ended=F("attempt_count") + F("reads")).filter(
+            **vars(overdue)
         )
         if not seen.update(holder=token, counter=F("counter") + 1):
             return None

@@ -51,7 +51,8 @@ class Kill:
         self.latch = latch
         self.pace = Pace(ends_at=held.ends_at)
         self.evidence = Evidence()
-        self.answer: Answer | None = None  # the last one of our own
+        self.acknowledged = False  # the last call, whoever made it
+        self.deaths = 0  # of holders before this one, none of which let go
         self.reading: Reading | None = None
         self.refused_for_good = False  # to an earlier holder, who let go before it could finish
 
@@ -72,9 +73,13 @@ class Kill:
             self._finish(Status.SENDING)
 
     def _must_send_first(self) -> bool:
-        """Not while the EMS wants a pause after what may have been carried out: the list says."""
-        waits = self.evidence.list_decides and self.pace.waits_as_told
-        return not (self.held.status is Status.VERIFYING or self.refused_for_good or waits)
+        """Whoever takes over sends at once, unless the list of open orders is to be asked first."""
+        if self.held.status is Status.VERIFYING or self.refused_for_good or self.acknowledged:
+            return False
+        # What may have been carried out can wait for the list: while the EMS wants a pause, and
+        # once time is over, when every holder dies of the same thing.
+        waits = self.pace.waits_as_told or (self.deaths > 1 and self.pace.left <= 0)
+        return not (self.evidence.list_decides and waits)
 
     def _send_until_answered(self) -> None:
         """POST, again after pauses, until it may have been carried out or there is no point."""
@@ -92,7 +97,7 @@ class Kill:
                 self._post()
                 pause = FIRST_READ_PAUSE
                 continue
-            self._pause(min(pause, self.pace.left))
+            self._pause(self.pace.until_next_read(pause))
             pause = min(pause * 2, LONGEST_READ_PAUSE)
 
     def _post(self) -> None:
@@ -101,17 +106,20 @@ class Kill:
             if STOP.is_set():
                 raise Stopped
             self._fence()
-            self.answer = ems().cancel_all(
+            if self.pace.posts and not self.pace.may_post_again:
+                return  # looking took too long: the database was gone
+            answer = ems().cancel_all(
                 self.held.exchange_id,
                 timeout=self.pace.post_timeout,
                 on_sent=partial(self.latch.left, self.held.id),
             )
             self.latch.wait()
             self.reading = None  # only reads begun after the last POST ended count
-            self.evidence = self.evidence.with_call(self.answer)
-            self.pace.answered(self.answer)
-            self._keep(self.answer)
-            if self.answer.resend is not Resend.AT_ONCE or not self.pace.may_post_again:
+            self.acknowledged = answer.outcome is Outcome.ACKNOWLEDGED
+            self.evidence = self.evidence.with_call(answer)
+            self.pace.answered(answer)
+            self._keep(answer)
+            if answer.resend is not Resend.AT_ONCE or not self.pace.may_post_again:
                 return
 
     def _fence(self) -> None:
@@ -157,8 +165,7 @@ class Kill:
     def _should_cancel_again(self) -> bool:
         """Orders remain after a pause, or nothing can be read and nothing was acknowledged."""
         unread = self.reading is None or self.reading.count is None
-        acknowledged = self.answer is not None and self.answer.outcome is Outcome.ACKNOWLEDGED
-        return self.pace.may_post_now and not (unread and acknowledged)
+        return self.pace.may_post_now and not (unread and self.acknowledged)
 
     def _finish(self, before: Status) -> None:
         verdict = conclude(self.evidence, self.reading)
@@ -187,12 +194,16 @@ class Kill:
         planned_at = self.held.next_attempt_at
         refused = self.evidence.refused and not self.evidence.list_decides
         self.refused_for_good = refused and planned_at is None
-        answered = [each.finished_at for each in earlier if not each.by_dead_holder]
-        if planned_at and answered:
+        answered = [each for each in earlier if not each.by_dead_holder]
+        self.deaths = len(earlier) - len(answered)
+        if not answered:
+            return
+        last = answered[-1]
+        self.acknowledged = last.outcome == Outcome.ACKNOWLEDGED
+        if planned_at:
+            now = datetime.now(UTC)
             self.pace.inherit(
-                still_to_wait(
-                    planned_at=planned_at, answered_at=answered[-1], now=datetime.now(UTC)
-                )
+                still_to_wait(planned_at=planned_at, answered_at=last.finished_at, now=now)
             )
 
     def _pause(self, seconds: float) -> None:

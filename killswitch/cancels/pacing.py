@@ -13,8 +13,10 @@ from killswitch.ems.answers import Answer, Outcome, Resend
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 3.0  # seconds between POSTs, doubling
 FIRST_READ_PAUSE, LONGEST_READ_PAUSE = 0.1, 2.0  # seconds between reads, doubling
 SETTLING = 2.0  # seconds an acknowledged cancel gets before it is sent again
-SHORTEST_POST, SHORTEST_READ = 0.1, 1.0  # seconds
-SHORTEST_TURN = 0.5  # seconds before the time kept for reading, in which a last POST still begins
+SHORTEST_POST, SHORTEST_READ = 0.3, 1.0  # seconds
+# Seconds before the time kept for reading, in which a last POST still begins. Long enough for the
+# read that comes before it.
+SHORTEST_TURN, LONGEST_TURN = 0.5, 3.0
 
 
 class Pace:
@@ -26,6 +28,7 @@ class Pace:
         self._may_post_at = 0.0
         self._may_repeat = True
         self._told_to_wait = False
+        self._last_is_planned = False  # the EMS wants a longer pause than there is time
         self.posts = 0
 
     @property
@@ -39,7 +42,8 @@ class Pace:
     @property
     def may_post_again(self) -> bool:
         """The last answer does not forbid it, and there is time for it and for a read after it."""
-        return self._may_repeat and self.left - self.until_next_post > self._reserve
+        begins_with = self.left - self.until_next_post - self._reserve
+        return self._may_repeat and begins_with >= SHORTEST_POST
 
     @property
     def may_post_now(self) -> bool:
@@ -58,9 +62,19 @@ class Pace:
         return min(float(settings.EMS_TIMEOUT), max(self.left - self._reserve, SHORTEST_POST))
 
     def read_timeout(self, *, owed: bool) -> float:
-        """A read that is owed, the first one after a POST, has its whole time."""
+        """A read that is owed, the first one after a POST, has its whole time.
+
+        Another one ends before it is too late for a POST that may still be made.
+        """
         whole = float(settings.EMS_TIMEOUT)
-        return whole if owed else min(whole, max(self.left, SHORTEST_READ))
+        ends_in = self.left - self._reserve - SHORTEST_TURN if self.may_post_again else self.left
+        return whole if owed else min(whole, max(ends_in, SHORTEST_READ))
+
+    def until_next_read(self, pause: float) -> float:
+        """The pause, or less: a POST that is planned is not overslept."""
+        if self.may_post_again and not self.may_post_now:
+            pause = min(pause, self.until_next_post)
+        return min(pause, self.left)
 
     def answered(self, answer: Answer) -> None:
         """Plan from the answer to the POST that just ended."""
@@ -71,6 +85,8 @@ class Pace:
         pause = max(pause, SETTLING) if acknowledged else pause
         pause *= random.uniform(0.8, 1.0)  # noqa: S311  # jitter, not a secret
         self._told_to_wait = answer.retry_after is not None
+        if self._told_to_wait and self._last_is_planned:
+            self._may_repeat = False  # that was the last one
         self._wait(max(pause, self._bearable(answer.retry_after or 0.0)))
 
     def inherit(self, pause: float) -> None:
@@ -83,7 +99,14 @@ class Pace:
 
     def _bearable(self, seconds: float) -> float:
         """However long the EMS asks us to wait, one last POST has its time."""
-        return min(seconds, self.left - self._reserve - SHORTEST_TURN)
+        most = self.left - self._reserve - self._turn
+        self._last_is_planned = self._last_is_planned or seconds > most
+        return min(seconds, most)
+
+    @property
+    def _turn(self) -> float:
+        fifth = (settings.CANCEL_DEADLINE - self._reserve) / 5
+        return float(min(max(fifth, SHORTEST_TURN), LONGEST_TURN))
 
     @property
     def _reserve(self) -> float:

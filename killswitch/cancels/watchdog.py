@@ -4,6 +4,7 @@ It judges by its own monotonic clock and by counters that stand still, never by 
 clocks. Any number of watchdogs may run side by side: taking over is a compare-and-set.
 """
 
+import dataclasses
 import os
 import threading
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 from django.conf import settings
 from django.db import Error, connection
+from django.db.models import Count, F, Q
 
 from killswitch.alarms import services as alarms
 from killswitch.alarms.models import Kind as AlarmKind
@@ -45,14 +47,15 @@ class Sight:
     status: Status
     holder: str
     counter: int
-    ended: int  # attempts and reads that have ended
+    ended: int  # attempts and reads on record
+    deaths: int = 0  # of these, attempts of holders that died
 
 
 @dataclass(kw_only=True)
 class _Memory:
     sight: Sight
-    unmoved_since: float  # monotonic seconds: status, holder and counter
-    no_progress_since: float  # monotonic seconds: claims, attempts, reads
+    unmoved_since: float  # monotonic seconds: anything at all
+    no_progress_since: float  # monotonic seconds: claims, attempts and reads that ended
     first_seen: float  # monotonic seconds
     told: bool = False
 
@@ -93,9 +96,10 @@ def _remember(memory: _Memory | None, sight: Sight, *, now: float) -> _Memory:
     if memory is None:
         return _Memory(sight=sight, unmoved_since=now, no_progress_since=now, first_seen=now)
     was = memory.sight
-    if (was.status, was.holder, was.counter) != (sight.status, sight.holder, sight.counter):
+    if was != sight:
         memory.unmoved_since = now
-    if (was.status, was.holder, was.ended) != (sight.status, sight.holder, sight.ended):
+    # A takeover is none: what every holder dies of would never be an alarm.
+    if (was.status, was.ended - was.deaths) != (sight.status, sight.ended - sight.deaths):
         memory.no_progress_since = now
     memory.sight = sight
     return memory
@@ -108,7 +112,13 @@ def _judge(memory: _Memory, findings: Findings, *, now: float, endless_after: fl
             findings.unclaimed.append(sight.id)
     elif not sight.holder or unmoved >= SILENT_AFTER:
         findings.overdue.append(
-            Overdue(id=sight.id, status=sight.status, holder=sight.holder, counter=sight.counter)
+            Overdue(
+                id=sight.id,
+                status=sight.status,
+                holder=sight.holder,
+                counter=sight.counter,
+                ended=sight.ended,
+            )
         )
     if memory.told:
         return
@@ -178,12 +188,12 @@ def look_once(memory: Watch) -> None:
 
 def _sights() -> list[Sight]:
     rows = CancelRequest.objects.in_flight().order_by("id")
-    return [
-        Sight(id=pk, status=Status(status), holder=holder, counter=counter, ended=attempts + reads)
-        for pk, status, holder, counter, attempts, reads in rows.values_list(
-            "id", "status", "holder", "counter", "attempt_count", "reads"
-        )
-    ]
+    rows = rows.annotate(
+        ended=F("attempt_count") + F("reads"),
+        deaths=Count("attempts", filter=Q(attempts__by_dead_holder=True)),
+    )
+    names = [field.name for field in dataclasses.fields(Sight)]
+    return [Sight(**row | {"status": Status(row["status"])}) for row in rows.values(*names)]
 
 
 def _raise(request_id: int, *, title: str, why: str) -> None:

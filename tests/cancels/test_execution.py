@@ -498,9 +498,79 @@ def die_in_the_pause_that_the_ems_asked_for(request: CancelRequest) -> None:
     with holding.short_transaction():
         records.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=planned)
     holding.forget(held)
+    execution.rescue([overdue(request)])
+
+
+def overdue(request: CancelRequest) -> Overdue:
+    """The request as a watchdog finds it now."""
     row = CancelRequest.objects.get(pk=request.pk)
-    dead = Overdue(id=row.pk, status=Status(row.status), holder=row.holder, counter=row.counter)
-    execution.rescue([dead])
+    return Overdue(
+        id=row.pk,
+        status=Status(row.status),
+        holder=row.holder,
+        counter=row.counter,
+        ended=row.attempt_count + row.reads,
+    )
+
+
+def test_who_has_written_something_meanwhile_is_alive(simulator: Simulator, ask: Ask) -> None:
+    simulator.script("KRAKEN", orders=5)
+    (request,) = ask("KRAKEN")
+    (held,) = holding.claim([request.pk])
+    seen = overdue(request)
+    answer = shared.ems().cancel_all("KRAKEN")
+    with holding.short_transaction():
+        records.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+    holding.forget(held)
+    assert holding.take_over(seen) is None
+    assert holding.take_over(overdue(request)) is not None
+
+
+def test_what_was_acknowledged_is_not_sent_again_because_it_changed_hands(
+    simulator: Simulator, ask: Ask
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], list=LIST_GONE, orders=5)
+    (request,) = ask("KRAKEN")
+    (held,) = holding.claim([request.pk])
+    answer = shared.ems().cancel_all("KRAKEN")
+    assert answer.outcome == "ACKNOWLEDGED"
+    with holding.short_transaction():
+        records.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+    holding.release(held)
+    execution.rescue([overdue(request)])
+    rows = CancelRequest.objects.filter(pk=request.pk)
+    wait_for(lambda: rows.get().is_final, seconds=10)
+    assert (rows.get().status, len(simulator.calls("KRAKEN"))) == ("UNVERIFIED", 1)
+
+
+def test_what_every_holder_dies_of_is_not_sent_for_ever(simulator: Simulator, ask: Ask) -> None:
+    simulator.script("KRAKEN", orders=5)
+    (request,) = ask("KRAKEN")
+    CancelRequest.objects.filter(pk=request.pk).update(
+        status="SENDING", holder="a", first_claimed_at=datetime.now(UTC) - timedelta(hours=1)
+    )
+    for _ in range(2):
+        held = holding.take_over(overdue(request))
+        assert held is not None
+        holding.forget(held)  # it dies as well
+    execution.rescue([overdue(request)])
+    rows = CancelRequest.objects.filter(pk=request.pk)
+    wait_for(lambda: rows.get().is_final, seconds=5)
+    assert (rows.get().status, rows.get().open_after) == ("RESIDUAL", 5)
+    assert simulator.calls("KRAKEN") == []
+
+
+def test_the_last_call_is_not_missed_while_orders_are_read(
+    simulator: Simulator, ask: Ask, settings: Any
+) -> None:
+    settings.CANCEL_DEADLINE = 4
+    wait = {"fault": "too_many", "retry_after": "3600"}
+    simulator.script("KRAKEN", cancel=[wait, "ok"], orders=5)
+    (request,) = ask("KRAKEN")
+    die_in_the_pause_that_the_ems_asked_for(request)
+    rows = CancelRequest.objects.filter(pk=request.pk)
+    wait_for(lambda: rows.get().is_final, seconds=10)
+    assert (rows.get().status, len(simulator.calls("KRAKEN"))) == ("CONFIRMED", 2)
 
 
 def hand_over(request: CancelRequest) -> None:
@@ -699,8 +769,7 @@ def test_a_clock_that_was_set_back_gives_no_second_time(
     CancelRequest.objects.update(
         status="SENDING", counter=55, first_claimed_at=datetime.now(UTC) + timedelta(hours=1)
     )
-    overdue = holding.Overdue(id=request.pk, status=Status.SENDING, holder="", counter=55)
-    held = holding.take_over(overdue)
+    held = holding.take_over(overdue(request))
     assert held is not None
     assert held.ends_at - held.claimed_at < 6
     holding.forget(held)

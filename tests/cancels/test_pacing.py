@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from killswitch.cancels.pacing import LONGEST_PAUSE, Pace, still_to_wait
+from killswitch.cancels.pacing import (
+    FIRST_READ_PAUSE,
+    LONGEST_PAUSE,
+    LONGEST_READ_PAUSE,
+    SHORTEST_POST,
+    Pace,
+    still_to_wait,
+)
 from killswitch.ems.answers import Answer, Outcome, Resend
 from tests.clock import Clock
 
@@ -109,6 +116,24 @@ def test_an_inherited_pause_leaves_time_for_a_last_post(pace: Pace, clock: Clock
     clock.now += pace.until_next_post
     assert pace.may_post_now
     assert pace.left > 10
+
+
+@pytest.mark.parametrize("asked_at", [0.0, 13.0, 31.7, 46.0])
+@pytest.mark.parametrize("reading", [0.01, 0.3, 0.9, 2.0, 2.9, 8.0])
+def test_whoever_reads_meanwhile_does_not_oversleep_the_last_post(
+    pace: Pace, clock: Clock, reading: float, asked_at: float
+) -> None:
+    clock.now += asked_at
+    pace.answered(answer(Outcome.REJECTED, retry_after=3600.0))
+    pause = FIRST_READ_PAUSE
+    while pace.left > 0:
+        clock.now += min(reading, pace.read_timeout(owed=False))
+        if pace.may_post_now:
+            break
+        clock.now += pace.until_next_read(pause)
+        pause = min(pause * 2, LONGEST_READ_PAUSE)
+    assert pace.may_post_now, "it was never sent"
+    assert pace.post_timeout >= SHORTEST_POST
 
 
 def test_who_takes_over_late_inherits_no_pause(pace: Pace, clock: Clock) -> None:

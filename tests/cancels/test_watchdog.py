@@ -5,9 +5,13 @@ from killswitch.cancels.watchdog import Sight, Watch
 
 
 def sight(
-    status: Status = Status.SENDING, holder: str = "p:1", counter: int = 1, ended: int = 1
+    status: Status = Status.SENDING,
+    holder: str = "p:1",
+    counter: int = 1,
+    ended: int = 1,
+    deaths: int = 0,
 ) -> Sight:
-    return Sight(id=7, status=status, holder=holder, counter=counter, ended=ended)
+    return Sight(id=7, status=status, holder=holder, counter=counter, ended=ended, deaths=deaths)
 
 
 def test_a_new_request_is_left_to_the_workers_for_a_second() -> None:
@@ -56,6 +60,20 @@ def test_five_seconds_without_progress_are_told_once_also_while_the_holder_lives
                 watch.told(7)
     assert len(found) == 2
     assert found == [5.0, 5.25]
+
+
+def test_a_takeover_is_no_progress() -> None:
+    watch = Watch()
+    watch.look([sight()], now=0.0)
+    again = sight(holder="q:2", ended=2, deaths=1)
+    assert watch.look([again], now=3.0).stalled == []
+    assert watch.look([again], now=5.0).stalled == [7]
+
+
+def test_what_was_written_is_a_sign_of_life() -> None:
+    watch = Watch()
+    watch.look([sight()], now=0.0)
+    assert watch.look([sight(ended=2)], now=3.0).overdue == []
 
 
 def test_progress_postpones_the_alarm() -> None:

@@ -107,8 +107,14 @@ def _rescuer(what: Sequence[str]) -> Callable[[], None]:
     from killswitch.cancels.holding import Overdue
     from killswitch.cancels.states import Status
 
-    number, status, holder, counter = what
-    overdue = Overdue(id=int(number), status=Status(status), holder=holder, counter=int(counter))
+    number, status, holder, counter, ended = what
+    overdue = Overdue(
+        id=int(number),
+        status=Status(status),
+        holder=holder,
+        counter=int(counter),
+        ended=int(ended),
+    )
     return lambda: execution.rescue([overdue])
 
 

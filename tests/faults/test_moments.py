@@ -233,7 +233,10 @@ def test_three_watchdogs_take_the_same_request_over_once(
             (request,) = ask("KRAKEN")
             holding.claim([request.pk])
             row = CancelRequest.objects.get(pk=request.pk)
-            racing.at_once(three, f"{row.pk} {row.status} {row.holder} {row.counter}")
+            racing.at_once(
+                three,
+                f"{row.pk} {row.status} {row.holder} {row.counter} {row.attempt_count + row.reads}",
+            )
         wait_for(final(*CancelRequest.objects.all()), seconds=20)
     requests = CancelRequest.objects.values_list("status", "attempt_count")
     assert list(requests) == [("CONFIRMED", 2)] * 100
