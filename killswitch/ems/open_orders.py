@@ -2,10 +2,12 @@
 
 import re
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from urllib.parse import unquote
 
 from killswitch.ems.words import NotJson, as_text, bounded, parse_json, parse_rows
 
@@ -16,6 +18,8 @@ CLOSED = frozenset({"FILLED", "CANCELED", "REJECTED"})
 
 # An object with one of these is an order, even when it also carries a list called "data".
 _ORDER_KEYS = frozenset({"status", "client_order_id", "exchange_order_id", "amount_order"})
+_REFUSALS = ("reject_reason", "error", "errors")
+_MORE = ("has_more", "next", "next_page", "cursor", "orders")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +93,13 @@ def read_open_orders(
 def doubt(headers: Mapping[str, str]) -> str:
     """Why an answer may not be all there is now, although it is a whole list; "" for no reason."""
     said = {name.lower(): value.lower() for name, value in headers.items()}
-    if re.search(r"""rel\s*=\s*["']?next\b""", said.get("link", "")):
+    if re.search(r"""rel\s*=\s*("[^"]*\bnext\b|'[^']*\bnext\b|next\b)""", said.get("link", "")):
         return "the answer is only one page of the list"
-    if said.get("age", "0").strip().strip("0"):
+    if "content-range" in said:
+        return "the answer is only a part of the list"
+    if said.get("age", "0").strip().strip("0") or re.match(
+        r"\s*11[0-3]\b", said.get("warning", "")
+    ):
         return "the answer comes out of a cache"
     return ""
 
@@ -148,10 +156,12 @@ def _rows(document: Iterable[object]) -> Iterator[Row]:
     for item in document:
         if not isinstance(item, dict) or not _is_group(item):
             yield _row(item, group=None)
-        elif _is_refusal(item) or not isinstance(item["data"], list):
+        elif _is_refusal(item) or _is_part(item) or not isinstance(item["data"], list):
             yield None, None
         else:
             owner = _group_owner(item)
+            if owner is None and not item["data"]:
+                yield None, None  # whose orders are not there?
             yield from (_row(row, group=owner) for row in item["data"])
 
 
@@ -159,6 +169,11 @@ def _row(item: object, *, group: str | None) -> Row:
     if not isinstance(item, dict) or _is_group(item) or _is_refusal(item):
         return None, None
     return _owner(item, group=group), item
+
+
+def _is_part(group: dict[str, object]) -> bool:
+    """Words of a group which say that there is more than its `data`."""
+    return any(group.get(name) for name in _MORE)
 
 
 def _is_group(item: dict[str, object]) -> bool:
@@ -169,13 +184,16 @@ def _is_refusal(item: dict[str, object]) -> bool:
     """The EMS's word that something could not be read, which is neither an order nor none."""
     if item.keys() & _ORDER_KEYS:
         return False
-    kind = item.get("type")
+    kind, severity = item.get("type"), item.get("severity")
     refused = isinstance(kind, str) and kind.strip().upper() == "MESSAGE_REJECT"
-    return refused or item.get("reject_reason") is not None
+    failed = isinstance(severity, str) and severity.strip().upper() == "ERROR"
+    return refused or failed or any(item.get(name) not in (None, []) for name in _REFUSALS)
 
 
 def _group_owner(group: dict[str, object]) -> str | None:
-    return _identifier(group.get("exchange_id")) or _identifier(group.get("exchange_name"))
+    """The exchange that a group names; nobody, when it names two."""
+    names = {_identifier(group.get(key)) for key in ("exchange_id", "exchange_name")} - {None}
+    return names.pop() if len(names) == 1 else None
 
 
 def _owner(row: dict[str, object], *, group: str | None) -> str | None:
@@ -189,7 +207,9 @@ def _may_be_another_spelling(owner: str, *, of: str | None) -> bool:
 
 
 def _plain(exchange_id: str) -> str:
-    return exchange_id.strip().casefold()
+    """Without what one id can differ in: case, widths, invisible signs, %-codes."""
+    text = unicodedata.normalize("NFKC", unquote(exchange_id)).casefold()
+    return "".join(sign for sign in text if sign.isprintable() and not sign.isspace())
 
 
 def _identifier(value: object) -> str | None:

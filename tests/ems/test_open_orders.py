@@ -68,7 +68,13 @@ def test_only_exactly_this_exchange_counts() -> None:
     assert reading.counts == dict.fromkeys(others, 1)
 
 
-@pytest.mark.parametrize("other", ["kraken", "Kraken", "KRAKEN ", " KRAKEN", "KRAKEN\n"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        *("kraken", "Kraken", "KRAKEN ", " KRAKEN", "KRAKEN\n", "KRA\u200bKEN", "\ufeffKRAKEN"),
+        *("\uff2b\uff32\uff21\uff2b\uff25\uff2e", "KR%41KEN"),
+    ],
+)
 def test_another_spelling_of_the_id_does_not_count_and_proves_no_emptiness(other: str) -> None:
     reading = read([row(exchange_id=other)])
     assert (reading.readable, reading.count("KRAKEN"), reading.orders) == (False, 0, ())
@@ -83,6 +89,22 @@ def test_a_grouped_list_counts_like_a_flat_one(name: str) -> None:
     reading = read([{"type": "SNAPSHOT", name: "KRAKEN", "data": rows}, {name: "LMAX", "data": []}])
     assert reading.readable
     assert reading.counts == {"KRAKEN": 1, "BINANCE": 1}
+
+
+def test_two_ways_to_write_a_letter_are_one_letter() -> None:
+    reading = read([row(exchange_id="BO\u0308RSE")], exchange_id="B\u00d6RSE")
+    assert (reading.readable, reading.count("B\u00d6RSE")) == (False, 0)
+
+
+def test_a_group_may_carry_more_fields() -> None:
+    group = {
+        "type": "SNAPSHOT",
+        "exchange_id": "KRAKEN",
+        "time": "2026",
+        "errors": [],
+        "next": None,
+    }
+    assert read([group | {"data": []}]).readable
 
 
 def test_an_order_with_a_list_called_data_is_still_an_order() -> None:
@@ -112,6 +134,12 @@ def test_an_order_with_a_list_called_data_is_still_an_order() -> None:
         {"exchange_id": "LMAX", "reject_reason": "EXCHANGE_UNREACHABLE"},
         {"exchange_id": "LMAX", "data": [{"reject_reason": "EXCHANGE_UNREACHABLE"}]},
         {"exchange_id": "LMAX", "data": [{"exchange_id": "LMAX", "data": [row()]}]},
+        {"exchange_id": "LMAX", "exchange_name": "KRAKEN", "data": []},
+        {"data": []},
+        {"exchange_id": "KRAKEN", "data": [], "error": "orders are not loaded"},
+        {"type": "message", "severity": "ERROR", "exchange_id": "KRAKEN", "data": []},
+        {"exchange_id": "KRAKEN", "data": [], "has_more": True},
+        {"exchange_id": "KRAKEN", "data": [], "orders": [row()]},
     ],
 )
 def test_a_row_that_belongs_to_nobody_keeps_the_list_from_proving_emptiness(stray: object) -> None:
@@ -146,6 +174,11 @@ def test_a_refused_order_is_an_order_also_when_it_says_why() -> None:
         ({"age": "nonsense"}, True),
         ({"Link": '<https://ems/?page=2>; rel="next", <https://ems/>; rel="first"'}, True),
         ({"LINK": "<x>; rel = next"}, True),
+        ({"Link": '<x>; rel="prev next"'}, True),
+        ({"Link": '<x>; rel="prev"; title="next"'}, False),
+        ({"Content-Range": "orders 0-0/7"}, True),
+        ({"Warning": '110 - "Response is Stale"'}, True),
+        ({"Warning": '299 - "Deprecated"'}, False),
     ],
 )
 def test_a_page_of_a_list_or_a_kept_one_is_doubted(headers: dict[str, str], doubted: bool) -> None:
