@@ -10,6 +10,9 @@ TEXT_LIMIT = 4_000
 CUT_MARK = "… (cut)"
 # 64 MiB of orders have some four million; ten times as many would stop all other threads for long.
 MOST_VALUES = 6_000_000
+# Characters of one value of a list: while it is decoded no other thread has its turn. A group of
+# some fifty thousand orders is one.
+LONGEST_ROW = 16 * 1024 * 1024
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -79,8 +82,9 @@ def parse_rows(body: bytes) -> Iterator[object]:
 
 def _rows(text: str) -> Iterator[object]:
     at = _after("[", text, 0)
+    window = _Window(text)
     while not text.startswith("]", at):
-        row, at = _ROW.raw_decode(text, at)
+        row, at = window.decode(at)
         yield row
         at = _skip_space(text, at)
         if not text.startswith(",", at):
@@ -91,6 +95,28 @@ def _rows(text: str) -> Iterator[object]:
     at = _after("]", text, at)
     if at != len(text):
         raise json.JSONDecodeError("Extra data", text, at)
+
+
+class _Window:
+    """Decodes values out of a piece of the text, so that none can be longer than the piece."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._begins = 0
+        self._piece = text[: 2 * LONGEST_ROW]
+
+    def decode(self, at: int) -> tuple[object, int]:
+        """The value that begins there, and where it ends. Raises ValueError."""
+        if at - self._begins > LONGEST_ROW:
+            self._begins = at
+            self._piece = self._text[at : at + 2 * LONGEST_ROW]
+        try:
+            row, end = _ROW.raw_decode(self._piece, at - self._begins)
+        except ValueError as error:
+            if self._begins + len(self._piece) < len(self._text):
+                raise ValueError("no JSON, or a value too long for a list of orders") from error
+            raise
+        return row, self._begins + end
 
 
 def _after(sign: str, text: str, at: int) -> int:

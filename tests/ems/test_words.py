@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from killswitch.ems import words
 from killswitch.ems.words import (
     CUT_MARK,
     Digits,
@@ -107,3 +108,22 @@ def test_every_json_value_has_a_text(value: object) -> None:
 
 def test_absent_is_empty_and_false_is_not() -> None:
     assert (as_text(None), as_text(False), as_text(0)) == ("", "false", "0")
+
+
+def test_a_long_list_is_read_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "LONGEST_ROW", 64)
+    rows = [{"n": number, "text": "x" * (number % 40)} for number in range(500)]
+    assert [str(row) for row in parse_rows(json.dumps(rows).encode())] == [
+        str({"n": str(row["n"]), "text": row["text"]}) for row in rows
+    ]
+
+
+@pytest.mark.parametrize("at", [0, 1, 300])
+def test_a_value_that_would_hold_all_threads_up_is_no_row(
+    monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    monkeypatch.setattr(words, "LONGEST_ROW", 64)
+    rows: list[object] = [{"n": "1"}] * 400
+    rows[at] = {f"key{number}": "x" for number in range(50)}
+    with pytest.raises(NotJson, match="too long"):
+        list(parse_rows(json.dumps(rows).encode()))
