@@ -15,6 +15,7 @@ from killswitch.exchanges.models import Exchange, UncoveredExchange
 
 REASONS = ("Runaway algorithm", "Venue incident", "Limit breach", "Drill", "Other")
 LONGEST_CARRIED = 500  # characters of a reason that travel from page to page
+NAMES = {"exchange", "reason"}  # that the address of a press may carry
 MOST_NAMED = 500  # exchanges that one address may name
 LARGEST_PK = 2**63 - 1  # what a database takes for a number
 
@@ -63,6 +64,9 @@ class Target:
     @classmethod
     def named(cls, request: HttpRequest) -> Self:
         """The exchanges of the address; everywhere, when it names none."""
+        if unknown := sorted(request.GET.keys() - NAMES):
+            # A mistyped name must not turn "some" into "everywhere".
+            raise Http404(f"{unknown[0]!r:.50} is not known in this address; nothing was sent.")
         named = request.GET.getlist("exchange")
         if len(named) > MOST_NAMED:
             # Never only the first of them: a press must reach what it says, or say that it cannot.

@@ -97,7 +97,7 @@ def test_two_ways_to_write_a_letter_are_one_letter() -> None:
 
 
 def test_a_group_may_carry_more_fields() -> None:
-    group = {
+    group: dict[str, object] = {
         "type": "SNAPSHOT",
         "exchange_id": "KRAKEN",
         "time": "2026",
