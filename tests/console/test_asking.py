@@ -129,7 +129,7 @@ def test_a_press_that_was_recorded_is_told_so_though_its_exchange_was_disabled_s
 
 def test_a_mistyped_name_in_the_address_is_never_everywhere(officer: Client) -> None:
     one = scenes.exchange("KRAKEN")
-    answer = question(officer, f"{EVERYWHERE}?Exchange={one.pk}")
+    answer = officer.get(f"{EVERYWHERE}?Exchange={one.pk}")
     assert answer.status_code == 404
     assert "is not known in this address; nothing was sent." in answer.content.decode()
 
