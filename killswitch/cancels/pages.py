@@ -11,6 +11,7 @@ from killswitch.alarms.models import Alarm
 from killswitch.cancels.forms import MOST_NAMED, REASONS, Target
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import Status
+from killswitch.exchanges.models import UncoveredExchange
 
 PAGE = 50  # requests in one page of the list
 
@@ -47,6 +48,7 @@ class BatchPage:
     again: Target | None
     again_key: str
     may_complete: bool
+    uncovered: Sequence[UncoveredExchange]
 
     reasons = REASONS
 
@@ -66,6 +68,7 @@ class BatchPage:
             again=again,
             again_key=again.key(user_id=user.pk) if again else "",
             may_complete=may_complete(batch, user=user),
+            uncovered=list(UncoveredExchange.objects.all()) if batch.everywhere else (),
         )
 
     @property

@@ -35,7 +35,7 @@ class Row:
 
     @property
     def appeared_since(self) -> bool:
-        """Orders are open again after a list without any: new ones, which nothing here blocks."""
+        """Orders are open again after a list without any: new ones, or restored by the venue."""
         last, seen_at = self.last, self.exchange.seen_at
         if last is None or last.status != Status.CONFIRMED or not self.exchange.open_orders:
             return False

@@ -51,14 +51,12 @@ def doing(request: CancelRequest) -> str:
         case Status.REQUESTED:
             return "Recorded; nobody has sent it yet"
         case Status.SENDING if _waits(request):
-            return f"Attempt {request.attempt_count} is over"
+            said = f"; the EMS said {request.reject_reason}" if request.reject_reason else ""
+            return f"Attempt {request.attempt_count} is over{said}"
         case Status.SENDING:
             return f"Attempt {request.attempt_count + 1}; the EMS is being asked"
         case Status.VERIFYING:
-            return (
-                "Acknowledged, or it may have been carried out; the open orders are read"
-                f" until none is left: {_calls(request)}"
-            )
+            return f"No outcome yet; what is still open is being read: {_calls(request)}"
         case _:
             return ""
 
@@ -94,7 +92,7 @@ def _waits(request: CancelRequest) -> bool:
 def _words(status: Status, *, reject_reason: str, open_after: int | None) -> str:
     match status:
         case Status.RESIDUAL if open_after is not None:
-            return f"{count_of(open_after, 'order')} still open"
+            return f"{count_of(open_after, 'order')} left open"
         case Status.REJECTED if reject_reason:
             return f"Rejected: {reject_reason}"
         case _:

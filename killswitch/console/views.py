@@ -1,5 +1,7 @@
 """The console itself, and the one poller of every page."""
 
+from http import HTTPStatus
+
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -49,4 +51,7 @@ def console(request: HttpRequest) -> HttpResponse:
 def poll(request: HttpRequest) -> HttpResponse:
     """What changed in what the page shows; 204 when nothing did."""
     assert isinstance(request.user, User)  # noqa: S101 - `requires` let nobody else in
+    if request.GET.get("person", str(request.user.pk)) != str(request.user.pk):
+        # Somebody else has signed in in another tab: whose page this is has no session any more.
+        return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
     return answer(request, user=request.user)

@@ -145,7 +145,7 @@ def _worker(found: Signs) -> Check:
         ok=ok,
         detail="take from the queue"
         if ok
-        else f"a message through the queue last came back {answered}; the watchdog carries out",
+        else f"a message through the queue last came back {answered}",
         age_seconds=answered.seconds,
         milliseconds=bird.milliseconds if ok else None,
     )

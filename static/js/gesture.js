@@ -1,4 +1,4 @@
-// The gesture: a question in a dialog, one press, and the truth about a press without an answer.
+// A question in a dialog, one press, and the truth about a press without an answer.
 const dialog = document.getElementById("dialog");
 const body = document.getElementById("dialog-body");
 if (!dialog.showModal) throw new Error("no dialogs: the links lead to pages that do the same");
@@ -10,7 +10,7 @@ let opener = null;
 let flying = null; // the form whose press is on its way
 const shelf = document.createElement("div");
 const parked = shelf.attachShadow({ mode: "closed" }); // keeps it while another question is asked
-const later = []; // what became of such a press, to be told when that question is closed
+const later = []; // what became of it, told when that question is closed
 let changedAt = 0; // when other buttons last came under the pointer
 let clicked = { at: 0, x: 0, y: 0 };
 
@@ -87,7 +87,7 @@ on("keydown", (event) => {
   }
 }, true);
 
-// --- what came back ---------------------------------------------------------------------
+// --- what came back ---
 
 function tell(form, name) {
   for (const each of form.querySelectorAll("[data-no-answer], [data-signed-out]")) each.hidden = true;
@@ -175,7 +175,7 @@ body.addEventListener("htmx:afterSwap", (event) => {
   htmx.trigger(document.body, "refresh");
 });
 
-// --- press and hold ---------------------------------------------------------------------
+// --- press and hold ---
 
 let holding = null;
 

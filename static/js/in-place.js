@@ -1,8 +1,8 @@
-// An htmx extension: what the poller brings is written into the elements that are there already, so
-// that focus, selection, open details, typed text and scroll survive. Elements are found by id.
+// What the poller brings is written into the elements that are there, found by id, so that focus,
+// selection, open details, typed text and scroll survive.
 // These belong to the person or to the page's scripts, not to the server.
 const KEPT = new Set(["open", "hidden", "disabled"]);
-// Their text is written by the page itself, once a moment.
+// Their text is the page's own.
 const COUNTED = "time[data-age], .fig time, [data-due], [data-left]";
 
 function matchAttributes(old, fresh) {

@@ -1,4 +1,4 @@
-// What the page knows of its own freshness: ages, the readiness word, lost connections, sessions.
+// How fresh the page is: ages, readiness, lost connections, sessions.
 const byId = (id) => document.getElementById(id);
 const all = (selector) => document.querySelectorAll(selector);
 const on = (kind, act) => document.body.addEventListener(kind, act);
@@ -20,10 +20,10 @@ let sessionEnds = 0;
 let signIn = ""; // set while the session is over
 let failure = ""; // what a press of a small button did not achieve
 let tickedAt = Date.now();
-let wokeAt = 0; // when this page last went on after the browser had put it to sleep
+let wokeAt = 0; // when this page last went on after a sleep
 let alarms = count();
 let top = topAlarm();
-let movedAt = -Infinity; // when another alarm last took the place of the first
+let movedAt = -Infinity; // when the first alarm last became another
 const said = new Map();
 const NOT_READY = "Not ready.";
 const WORDS = { READY: ["good", "ok"], DEGRADED: ["warn", "half"], NOT_READY: ["bad", "no"], NOT_KNOWN: ["odd", "ask"] };
@@ -86,7 +86,7 @@ function state(now) {
     return ["bad", `No answer from the console since ${utc(lastGood + skew)} UTC.`, "Figures are from then. This page tries again every second.", true];
   if (failure) return ["bad", "That did not go through.", failure, false];
   if (byId("ready-word").dataset.word === "NOT_READY")
-    return ["bad", NOT_READY, `${byId("ready-note").textContent} You can press all the same: the answer says whether it was recorded.`, false];
+    return ["bad", NOT_READY, `${byId("ready-note").textContent} You can press all the same. If no answer comes, cancel by hand.`, false];
   if (sessionEnds && sessionEnds - now < SOON)
     return ["warn", `Your session ends at ${utc(sessionEnds)} UTC.`, "Sign out and in again to go on working without a break.", false];
   return ["", "", "", false];
@@ -118,6 +118,8 @@ function showState(now) {
   const link = part("banner-link");
   link.hidden = !signIn;
   if (signIn) link.href = signIn;
+  const over = signIn && document.querySelector("#dialog-body [data-signed-out]");
+  if (over) over.hidden = false;
   const byHand = part("by-hand");
   const useless = lost || headline === NOT_READY;
   if (byHand) byHand.hidden = !useless || Boolean(signIn);

@@ -46,7 +46,7 @@ def test_an_event_is_told_in_words_with_its_number_time_person_and_status(reader
         "14 open orders known. Reason: “Runaway algorithm”",
         "Rita Moss (rita)<small>Risk officer</small>",
         "KRAKEN",
-        "3 orders still open",
+        "3 orders left open",
         'class="i-left"',
         f'href="/requests/{stories.uuid(0)}/"',
         AuditEvent.objects.get(seq=2).hash,

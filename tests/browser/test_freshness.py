@@ -89,7 +89,7 @@ def test_not_being_ready_is_said_on_the_page_and_in_the_question(page: Page, olg
     scenes.readiness[0] = scenes.NOT_READY
     told = page.locator("[data-dialog-banner]")
     expect(told).to_contain_text("Not ready. A click would not work now: workers", timeout=5000)
-    expect(told).to_contain_text("You can press all the same")
+    expect(told).to_contain_text("You can press all the same. If no answer comes, cancel by hand.")
     expect(page.locator("#banner")).to_contain_text("How to cancel by hand")
     scenes.readiness[0] = scenes.READY
     expect(told).to_be_hidden(timeout=5000)

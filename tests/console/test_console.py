@@ -80,10 +80,10 @@ def test_orders_that_appear_after_a_confirmed_kill_are_said_to_be_new(
 ) -> None:
     one = scenes.exchange("KRAKEN", orders=0)
     scenes.bring(scenes.press(olga, one).requests.get(), Status.CONFIRMED)
-    assert "new orders since" not in row(console(officer), one)
+    assert "orders open again" not in row(console(officer), one)
     one.open_orders, one.seen_at = 4, datetime.now(UTC) + timedelta(seconds=1)
     one.save()
-    assert "new orders since" in row(console(officer), one)
+    assert "orders open again" in row(console(officer), one)
 
 
 def test_a_figure_that_the_newest_look_left_out_keeps_its_own_age(officer: Client) -> None:

@@ -39,7 +39,7 @@ def test_a_request_says_what_is_known_of_it(officer: Client, olga: User, status:
 
 def test_orders_that_remain_are_listed(officer: Client, olga: User) -> None:
     page = page_of(officer, asked(olga, Status.RESIDUAL, open_after=2040))
-    assert "2,040 orders still open" in page
+    assert "2,040 orders left open" in page
     assert "the first 3 are kept here" in page
     assert "6ab36bc1-344d-432e-ac6d-0bf44ee60002" in page
 

@@ -57,7 +57,7 @@ def test_without_workers_the_watchdog_carries_out() -> None:
     lose_canaries()
     readiness = look()
     assert readiness.word is Word.DEGRADED
-    assert "the watchdog carries out" in readiness.sentence
+    assert "a message through the queue last came back" in readiness.sentence
 
 
 def test_without_a_broker_the_watchdog_carries_out() -> None:
