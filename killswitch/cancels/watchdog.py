@@ -22,7 +22,7 @@ from killswitch.audit import chain
 from killswitch.cancels import execution
 from killswitch.cancels.holding import Overdue, short_transaction
 from killswitch.cancels.models import CancelRequest
-from killswitch.cancels.states import Status
+from killswitch.cancels.states import LABELS, Status
 from killswitch.live.models import next_revision
 
 TICK = 0.25  # seconds
@@ -33,8 +33,9 @@ LONGEST_LOOK = 20.0  # seconds after which a look is taken to hang
 OVERTIME = 10.0  # seconds past its time at which a request in flight is an alarm, progress or not
 STALLED_AFTER = 5.0  # seconds without progress
 
-NO_PROGRESS = "For 5 s no claim, attempt or read has ended"
-NO_END = "It is in flight for longer than a request may take"
+# In the past tense: an alarm stands on the screen also after the kill has ended.
+NO_PROGRESS = "No claim, call or read had ended"
+NO_END = "It was in flight for longer than a request may take"
 
 log = structlog.get_logger(__name__)
 
@@ -179,10 +180,10 @@ def look_once(memory: Watch) -> None:
         execution.run(ids=findings.unclaimed)
     execution.rescue(findings.overdue)
     for request_id in findings.stalled:
-        _raise(request_id, title="the kill makes no progress", why=NO_PROGRESS)
+        _raise(request_id, title="no progress for 5 s", why=NO_PROGRESS)
         memory.told(request_id)
     for request_id in findings.endless:
-        _raise(request_id, title="the kill goes on past its time", why=NO_END)
+        _raise(request_id, title="the kill went on past its time", why=NO_END)
         memory.told(request_id)
 
 
@@ -207,7 +208,7 @@ def _raise(request_id: int, *, title: str, why: str) -> None:
             request_id=str(request.uuid),
             exchange_id=request.exchange_id,
             title=f"{request.exchange_id}: {title}.",
-            detail=f"{why}; it stands at {request.status}.",
+            detail=f"{why}. It was at “{LABELS[Status(request.status)]}” then.",
             revision=next_revision(),
         )
         if facts:

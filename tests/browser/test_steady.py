@@ -15,7 +15,7 @@ from killswitch.live.models import next_revision
 from tests.browser import scenes
 from tests.browser.conftest import watch
 
-WIDTHS = (390, 768, 960, 1280)
+WIDTHS = (360, 390, 768, 960, 1280)
 LONG = "the algorithm of the third desk sends orders that nobody has asked for " * 6
 # Where each row and its button begin, in pixels.
 PLACES = """() => [...document.querySelectorAll("#rows tr")].map(
@@ -33,7 +33,7 @@ OVERLAPS = """() => [...document.querySelectorAll("#rows tr")].flatMap((row) => 
 
 @pytest.fixture
 def pages(context: BrowserContext, page: Page, complaints: list[str]) -> Iterator[list[Page]]:
-    """Four tabs, each as wide as another kind of screen."""
+    """Some tabs, each as wide as another kind of screen."""
     others = [context.new_page() for _ in WIDTHS[1:]]
     for width, tab in zip(WIDTHS, [page, *others], strict=True):
         tab.set_viewport_size({"width": width, "height": 900})
@@ -45,7 +45,8 @@ def pages(context: BrowserContext, page: Page, complaints: list[str]) -> Iterato
 
 
 def test_a_row_keeps_its_height_through_a_whole_kill(pages: list[Page], olga: User) -> None:
-    one, *_ = scenes.calm(olga, 3)
+    one = scenes.exchange("BITFINEX/LIST-UNREADABLE", name="Bitfinex, the desk of John", orders=31)
+    scenes.calm(olga, 2)
     before = [places(page) for page in pages]
     request = scenes.press(olga, one).requests.get()
     statuses = (Status.SENDING, Status.VERIFYING, Status.UNVERIFIED, Status.REJECTED)
