@@ -9,6 +9,7 @@ from typing import Any
 
 from killswitch.audit import canonical
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
+from killswitch.ems.open_orders import OpenOrders
 
 ORDER = (
     "symbol",
@@ -75,6 +76,18 @@ def of_end(request: CancelRequest, orders: Iterable[ResidualOrder]) -> dict[str,
         "holder": request.holder,
         "first_claimed_at": instant(request.first_claimed_at),
         "finished_at": instant(request.finished_at),
+    }
+
+
+def of_list(orders: OpenOrders) -> dict[str, Any]:
+    """The answer that the end was concluded from: how it begins, and what tells it from others."""
+    return {
+        "http_status": orders.http_status,
+        "error": orders.error,
+        "bytes": orders.size,
+        "sha256": orders.sha256,
+        "body": canonical.foreign(orders.body),
+        "body_cut": orders.size > len(orders.body),
     }
 
 

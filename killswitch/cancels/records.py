@@ -136,7 +136,7 @@ def finish(
     if reading and count is not None:
         read_at = reading.orders.started_at
         note(request.entry_id, open_orders=count, read_at=read_at, revision=revision)
-    told = [_finished(request, remaining)]
+    told = [_finished(request, remaining, reading)]
     if verdict.status is not Status.CONFIRMED:
         told += alarms.raise_alarm(
             kind=AlarmKind.OUTCOME,
@@ -232,9 +232,15 @@ def _attempted(request: CancelRequest, kept: Attempt) -> Fact:
     return _fact(Kind.ATTEMPT, request, data, reject_reason=kept.reject_reason)
 
 
-def _finished(request: CancelRequest, remaining: Sequence[ResidualOrder]) -> Fact:
-    batch, attempts = str(request.batch.uuid), request.attempt_count
-    data = {"batch": batch, "attempts": attempts, **facts.of_end(request, remaining)}
+def _finished(
+    request: CancelRequest, remaining: Sequence[ResidualOrder], reading: Reading | None
+) -> Fact:
+    data = {
+        "batch": str(request.batch.uuid),
+        "attempts": request.attempt_count,
+        **facts.of_end(request, remaining),
+        "list": facts.of_list(reading.orders) if reading else None,
+    }
     return _fact(Kind.FINISHED, request, data)
 
 

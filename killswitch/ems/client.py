@@ -1,6 +1,7 @@
 """The EMS as the rest of the product sees it: two questions, and typed answers."""
 
 import dataclasses
+import hashlib
 import json
 import re
 import time
@@ -27,6 +28,7 @@ from killswitch.ems.transport import Reply, Transport, tls_context
 KEY_HEADER = "X-CoinAPI-Key"
 IDLE_LIMIT = 5.0
 LIST_LIMIT = 64 * 1024 * 1024
+BODY_KEPT = 2048  # bytes of a list; an empty one is whole
 
 _KEY = re.compile(r"[\x21-\x7e]+")
 _HIDDEN = "***"
@@ -125,6 +127,9 @@ class EmsClient:
             started_at=started_at,
             finished_at=datetime.now(UTC),
             duration_ms=_since(call),
+            body=self._hidden_in(reply.body[:BODY_KEPT]),
+            size=len(reply.body),
+            sha256=hashlib.sha256(reply.body).hexdigest(),
         )
 
     def close(self) -> None:
@@ -158,8 +163,13 @@ class EmsClient:
             message=self._hidden(meaning.message),
             rejected_message=self._hidden(meaning.rejected_message),
             trace_id=self._hidden(meaning.trace_id),
-            body=meaning.body.replace(self._key.encode(), _HIDDEN.encode()),
+            body=self._hidden_in(meaning.body),
         )
+
+    def _hidden_in(self, body: bytes) -> bytes:
+        if len(self._key) < _SECRET_LENGTH:
+            return body
+        return body.replace(self._key.encode(), _HIDDEN.encode())
 
 
 def _meaning(reply: Reply, *, call: Call, exchange_id: str) -> Meaning:

@@ -64,6 +64,9 @@ class OpenOrders(OpenOrdersReading):
     started_at: datetime
     finished_at: datetime
     duration_ms: float
+    body: bytes = b""  # how the answer begins
+    size: int = 0  # bytes of it that were read
+    sha256: str = ""  # of those bytes
 
 
 def read_open_orders(

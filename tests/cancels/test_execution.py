@@ -1,5 +1,6 @@
 """The whole kill against the simulated EMS: what was scripted, and what is known in the end."""
 
+import hashlib
 import json
 import threading
 import time
@@ -212,7 +213,16 @@ def test_every_read_is_counted_the_one_that_confirms_too(simulator: Simulator, a
     request = carry_out(ask("KRAKEN"))
     assert (request.status, request.reads) == ("CONFIRMED", 1)
     event = AuditEvent.objects.get(kind="FINISHED")
-    assert json.loads(event.data)["reads"] == 1
+    said = json.loads(event.data)
+    assert said["reads"] == 1
+    assert said["list"] == {
+        "http_status": 200,
+        "error": "",
+        "bytes": 2,
+        "sha256": hashlib.sha256(b"[]").hexdigest(),
+        "body": {"encoding": "utf-8", "text": "[]"},
+        "body_cut": False,
+    }
 
 
 def test_a_closed_port_is_not_delivered(simulator: Simulator, ask: Ask, settings: Any) -> None:
