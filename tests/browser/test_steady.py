@@ -31,6 +31,13 @@ OVERLAPS = """() => [...document.querySelectorAll("#rows tr")].flatMap((row) => 
 })"""
 
 
+# Text that reaches out of the card that holds it.
+CUT_OFF = """() => [...document.querySelectorAll(".card :is(p, small, td, li)")].filter((each) =>
+  each.getBoundingClientRect().right > each.closest(".card").getBoundingClientRect().right + 1 ||
+  each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).display !== "inline"
+).map((each) => each.textContent.slice(0, 60))"""
+
+
 @pytest.fixture
 def pages(context: BrowserContext, page: Page, complaints: list[str]) -> Iterator[list[Page]]:
     """Some tabs, each as wide as another kind of screen."""
@@ -136,3 +143,14 @@ def test_in_a_low_window_the_question_and_its_buttons_are_in_sight(
         assert box
         assert acts
         assert box["y"] + box["height"] <= acts["y"], f"the buttons cover {name}"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_reason_without_spaces_cuts_nothing_off(page: Page, olga: User, width: int) -> None:
+    one, *_ = scenes.calm(olga, 1)
+    batch = scenes.press(olga, one, reason="x" * 500)
+    scenes.bring(batch.requests.get(), Status.RESIDUAL)
+    page.set_viewport_size({"width": width, "height": 900})
+    for path in (f"/batches/{batch.uuid}/", "/requests/"):
+        page.goto(path)
+        assert page.evaluate(CUT_OFF) == [], path
