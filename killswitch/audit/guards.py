@@ -27,6 +27,12 @@ def faults(connection: BaseDatabaseWrapper) -> list[str]:
         return [*room.faults(cursor), *room.strangers(cursor, tables={*tables} - {room.TABLE})]
 
 
+def disorder(connection: BaseDatabaseWrapper) -> str:
+    """Where the database shows some readers what it hides from others; reads all of it."""
+    with connection.cursor() as cursor:
+        return str(_of(connection).disorder(cursor))
+
+
 def warnings(connection: BaseDatabaseWrapper) -> list[str]:
     """What makes the guards weaker than they could be."""
     with connection.cursor() as cursor:

@@ -11,6 +11,7 @@ from killswitch.audit.chain import GENESIS
 
 TABLE = "audit_auditevent"
 UNIQUE = {"PRIMARY KEY (seq)", "UNIQUE (hash)"}
+MOST_LINES = 20  # that SQLite may write about a file that is out of order
 
 # UPDATE and DELETE alone would not do: INSERT OR REPLACE passes both, so that an insert must be
 # the next event, and new.
@@ -69,6 +70,18 @@ def strangers(cursor: Any, *, tables: Collection[str]) -> list[str]:
         for kind, name, table in cursor.fetchall()
         if table in tables
     ]
+
+
+def disorder(cursor: Any) -> str:
+    """Where indexes and tables disagree, or nothing: whoever owns the file can make them so.
+
+    Pages and exports read by whatever index fits, and a walk of the log by one of them only.
+    """
+    cursor.execute(f"PRAGMA integrity_check({MOST_LINES})")
+    lines = [str(line) for (line,) in cursor.fetchall()]
+    if lines == ["ok"]:
+        return ""
+    return f"tables and indexes of the database disagree: {lines[0].strip()}"
 
 
 def _faults_of_the_table(cursor: Any) -> list[str]:

@@ -29,7 +29,7 @@ def verify(
     _need_a_log()
     walk = walking.walk(progress=tell)
     kept = kept_heads.check(checkpoint_file, public_pems=public_pems, progress=tell)
-    findings = [walk.finding, _guards(), kept.finding]
+    findings = [walk.finding, _disorder(), _guards(), kept.finding]
     if with_tables:
         findings.append(_tables(None, progress=tell))
     return Verdict(
@@ -88,6 +88,11 @@ def _guards() -> Finding | None:
     if not found:
         return None
     return Finding(fault=Fault.GUARDS, seq=None, reason="; ".join(found))
+
+
+def _disorder() -> Finding | None:
+    reason = guards.disorder(connection)
+    return Finding(fault=Fault.GUARDS, seq=None, reason=reason) if reason else None
 
 
 def _backwards(walk: walking.Walk) -> tuple[str, ...]:

@@ -144,3 +144,52 @@ def constraints_off(table: str = TABLE) -> Iterator[None]:
         cursor.execute("PRAGMA ignore_check_constraints = ON")
         yield
         cursor.execute("PRAGMA ignore_check_constraints = OFF")
+
+
+@contextmanager
+def index_that_leaves_out(index: str, condition: str) -> Iterator[None]:
+    """An index of SQLite that lacks these rows and is declared as one that has all of them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [index])
+        (declared,) = cursor.fetchone()
+        cursor.execute(f"DROP INDEX {index}")
+        cursor.execute(f"{declared} WHERE NOT ({condition})")
+        _declare(cursor, index, declared)
+        try:
+            yield
+        finally:
+            cursor.execute(f"DROP INDEX {index}")
+            cursor.execute(declared)
+
+
+@contextmanager
+def row_past_the_primary_key(event: dict[str, Any]) -> Iterator[None]:
+    """A second row for a number, which the primary key of SQLite does not know of."""
+    keys = f"name LIKE 'sqlite_autoindex_{TABLE}%'"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [TABLE])
+        (declared,) = cursor.fetchone()
+        cursor.execute(f"CREATE TEMP TABLE hidden AS SELECT * FROM sqlite_master WHERE {keys}")
+        _write_schema(cursor, f"DELETE FROM sqlite_master WHERE {keys}")
+        bare = declared.replace(" PRIMARY KEY", "", 1)
+        bare = bare.replace('CONSTRAINT "no_two_events_have_the_same_hash" UNIQUE ("hash"), ', "")
+        bare = bare.replace(', CONSTRAINT "no_two_events_have_the_same_hash" UNIQUE ("hash")', "")
+        _declare(cursor, TABLE, bare)
+        insert(event)
+        _declare(cursor, TABLE, declared)
+        _write_schema(cursor, "INSERT INTO sqlite_master SELECT * FROM hidden")
+        try:
+            yield
+        finally:
+            cursor.execute("DROP TABLE temp.hidden")
+
+
+def _declare(cursor: Any, name: str, text: str) -> None:
+    quoted = text.replace("'", "''").replace("%", "%%")
+    _write_schema(cursor, f"UPDATE sqlite_master SET sql = '{quoted}' WHERE name = '{name}'")
+
+
+def _write_schema(cursor: Any, statement: str) -> None:
+    cursor.execute("PRAGMA writable_schema = ON")
+    cursor.execute(statement)
+    cursor.execute("PRAGMA writable_schema = RESET")
