@@ -184,6 +184,22 @@ def row_past_the_primary_key(event: dict[str, Any]) -> Iterator[None]:
             cursor.execute("DROP TABLE temp.hidden")
 
 
+@contextmanager
+def declared_without_types() -> Iterator[None]:
+    """The table of events as SQLite keeps it where no column makes anything of what it is given."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [TABLE])
+        (declared,) = cursor.fetchone()
+        bare = declared
+        for words in ("bigint", "smallint unsigned"):
+            bare = bare.replace(f" {words} NOT NULL", " NOT NULL")
+        _declare(cursor, TABLE, bare)
+        try:
+            yield
+        finally:
+            _declare(cursor, TABLE, declared)
+
+
 def _declare(cursor: Any, name: str, text: str) -> None:
     quoted = text.replace("'", "''").replace("%", "%%")
     _write_schema(cursor, f"UPDATE sqlite_master SET sql = '{quoted}' WHERE name = '{name}'")
