@@ -36,6 +36,7 @@ def verify(
         head_seq=walk.head.seq,
         head_hash=walk.head.hash,
         events=walk.events,
+        kept_seq=kept.reach,
         findings=tuple(finding for finding in findings if finding),
         warnings=(*_backwards(walk), *kept.warnings, *guards.warnings(connection)),
     )

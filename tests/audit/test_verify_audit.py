@@ -15,6 +15,7 @@ from django.db import OperationalError
 
 from killswitch.audit import chain, checkpoints, signing, walking
 from killswitch.audit.management.commands import verify_audit
+from killswitch.audit.models import Kind
 from killswitch.cancels.models import CancelRequest
 from tests.audit import history
 from tests.audit.forging import TABLE, forge, recompute_from
@@ -50,6 +51,7 @@ def test_a_good_log_gives_0_and_the_head() -> None:
     head = chain.head()
     assert status == 0
     assert f"head {head.seq} {head.hash}" in out
+    assert f"Kept heads reach event {head.seq} of {head.seq}." in out
 
 
 def test_a_bad_log_gives_1_the_first_bad_seq_and_why() -> None:
@@ -81,6 +83,21 @@ def test_a_kept_checkpoint_finds_what_our_own_file_no_longer_can(tmp_path: Path)
     status, out, _ = run("--checkpoint", kept)
     assert status == 1
     assert "written anew" in out
+
+
+def test_how_far_an_old_kept_head_reaches_is_said(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    kept.write_bytes(checkpoints.default_file().read_bytes())
+    reach = chain.head().seq
+    chain.record(chain.Fact(kind=Kind.SIGNED_IN))
+    status, out, _ = run("--checkpoint", kept)
+    assert status == 0
+    assert f"Kept heads reach event {reach} of {reach + 1}." in out
+    kept.write_bytes(b"")
+    status, out, err = run("--checkpoint", kept)
+    assert status == 0
+    assert f"Kept heads reach event 0 of {reach + 1}." in out
+    assert "Warning: there are no checkpoints" in err
 
 
 def test_a_public_key_known_from_elsewhere_is_used(tmp_path: Path, settings: Any) -> None:
@@ -131,7 +148,7 @@ def test_progress_is_shown_on_standard_error(monkeypatch: pytest.MonkeyPatch) ->
     _, out, err = run()
     assert f"events: 5 of {chain.head().seq}" in err
     assert "requests: 4 of 4" in err
-    assert len(out.splitlines()) == 1
+    assert len(out.splitlines()) == 2
 
 
 @pytest.mark.django_db(transaction=True)
