@@ -78,10 +78,11 @@ def disorder(cursor: Any) -> str:
     Pages and exports read by whatever index fits, and a walk of the log by one of them only.
     """
     cursor.execute(f"PRAGMA integrity_check({MOST_LINES})")
-    lines = [str(line) for (line,) in cursor.fetchall()]
+    lines = "\n".join(str(text) for (text,) in cursor.fetchall()).splitlines()
     if lines == ["ok"]:
         return ""
-    return f"tables and indexes of the database disagree: {lines[0].strip()}"
+    found = next((line for line in lines if not line.startswith("***")), "it names no place")
+    return f"tables and indexes of the database disagree: {found}"
 
 
 def _faults_of_the_table(cursor: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -165,23 +166,36 @@ def index_that_leaves_out(index: str, condition: str) -> Iterator[None]:
 @contextmanager
 def row_past_the_primary_key(event: dict[str, Any]) -> Iterator[None]:
     """A second row for a number, which the primary key of SQLite does not know of."""
-    keys = f"name LIKE 'sqlite_autoindex_{TABLE}%'"
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [TABLE])
-        (declared,) = cursor.fetchone()
-        cursor.execute(f"CREATE TEMP TABLE hidden AS SELECT * FROM sqlite_master WHERE {keys}")
-        _write_schema(cursor, f"DELETE FROM sqlite_master WHERE {keys}")
-        bare = declared.replace(" PRIMARY KEY", "", 1)
-        bare = bare.replace('CONSTRAINT "no_two_events_have_the_same_hash" UNIQUE ("hash"), ', "")
-        bare = bare.replace(', CONSTRAINT "no_two_events_have_the_same_hash" UNIQUE ("hash")', "")
-        _declare(cursor, TABLE, bare)
+    with _keys_hidden(TABLE):
         insert(event)
-        _declare(cursor, TABLE, declared)
-        _write_schema(cursor, "INSERT INTO sqlite_master SELECT * FROM hidden")
+    yield
+
+
+@contextmanager
+def uniqueness_off(table: str) -> Iterator[None]:
+    """A table that takes two rows with one name; it is rolled back with the test."""
+    off = constraints_off if connection.vendor == "postgresql" else _keys_hidden
+    with off(table):
+        yield
+
+
+@contextmanager
+def _keys_hidden(table: str) -> Iterator[None]:
+    names = f"name LIKE 'sqlite_autoindex_{table}%%'"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [table])
+        (declared,) = cursor.fetchone()
+        bare = re.sub(r", CONSTRAINT \S+ UNIQUE \(.*?\)", "", declared)
+        bare = re.sub(" UNIQUE| PRIMARY KEY(?! AUTOINCREMENT)", "", bare)
+        cursor.execute("DROP TABLE IF EXISTS temp.hidden")
+        cursor.execute(f"CREATE TEMP TABLE hidden AS SELECT * FROM sqlite_master WHERE {names}", [])
+        _write_schema(cursor, f"DELETE FROM sqlite_master WHERE {names}")
+        _declare(cursor, table, bare)
         try:
             yield
         finally:
-            cursor.execute("DROP TABLE temp.hidden")
+            _declare(cursor, table, declared)
+            _write_schema(cursor, "INSERT INTO sqlite_master SELECT * FROM hidden")
 
 
 @contextmanager
@@ -207,5 +221,5 @@ def _declare(cursor: Any, name: str, text: str) -> None:
 
 def _write_schema(cursor: Any, statement: str) -> None:
     cursor.execute("PRAGMA writable_schema = ON")
-    cursor.execute(statement)
+    cursor.execute(statement, [])
     cursor.execute("PRAGMA writable_schema = RESET")
