@@ -19,8 +19,8 @@ log = structlog.get_logger(__name__)
 def faults(connection: BaseDatabaseWrapper) -> list[str]:
     """What is wrong with the guards, in words; nothing when they stand.
 
-    And what stands before the working tables, where nothing of ours does: it would swallow a
-    press, or an alarm, in silence.
+    And what stands before any other table, where nothing of ours does: it would swallow a press,
+    or an alarm, in silence, or take it away when somebody signs in.
     """
     room, tables = _of(connection), connection.introspection.django_table_names()
     with connection.cursor() as cursor:

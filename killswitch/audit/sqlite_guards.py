@@ -60,15 +60,16 @@ def faults(cursor: Any) -> list[str]:
 
 
 def strangers(cursor: Any, *, tables: Collection[str]) -> list[str]:
-    """Triggers of these tables, and views in their place; none of either is ours."""
+    """Triggers of any other table, and views in the place of these tables; none is ours."""
     cursor.execute(
         "SELECT type, name, lower(tbl_name) FROM sqlite_master WHERE type IN ('trigger', 'view')"
-        " ORDER BY tbl_name, name"
+        " AND lower(tbl_name) <> %s ORDER BY tbl_name, name",
+        [TABLE],
     )
     return [
         f"the {kind} {name} on {table} is not ours"
         for kind, name, table in cursor.fetchall()
-        if table in tables
+        if kind == "trigger" or table in tables
     ]
 
 
