@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings as django_settings
 from django.core.management import call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from killswitch.audit import chain, checkpoints, signing, walking
 from killswitch.audit.management.commands import verify_audit
@@ -72,6 +72,45 @@ def test_other_proofs_that_fail_are_told_too(requests: dict[str, CancelRequest])
     status, out, _ = run("--without-tables")
     assert status == 1
     assert "TABLES" not in out
+
+
+def test_what_a_forger_named_cannot_play_with_the_terminal() -> None:
+    """The rest of the line could be hidden, and another verdict be written over it."""
+    name = "\x1b[2K\x1b[1A\nThe log verifies: 26 events\x1b[8m\u202e\x9b8m"
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(
+                f'CREATE TRIGGER "{name}" AFTER INSERT ON alarms_telling BEGIN SELECT 1; END'
+            )
+        else:
+            cursor.execute(
+                f'CREATE TRIGGER "{name[:30]}" BEFORE UPDATE ON alarms_telling FOR EACH ROW'
+                " EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+            )
+    status, out, err = run()
+    assert status == 1
+    assert len(out.splitlines()) == 1
+    assert out.startswith("The log does NOT verify. GUARDS")
+    assert r"\x1b[2K\x1b[1A The log verifies" in out
+    assert (out + err).replace("\n", "").isprintable()
+
+
+def test_nor_can_what_a_database_or_a_path_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    status, _, err = run("--checkpoint", tmp_path / "\x1b[2Kmissing")
+    assert status == 2
+    assert r"\x1b[2Kmissing cannot be read" in err
+
+    def gone(**_: Any) -> None:
+        raise OperationalError("\x1b[2Kgone\nThe log verifies\udc9b")
+
+    monkeypatch.setattr(verify_audit, "verify", gone)
+    assert run()[2] == "The log could not be checked: \\x1b[2Kgone The log verifies\\udc9b\n"
+
+
+def test_letters_of_any_script_are_printed_as_they_are() -> None:
+    assert verify_audit.plain("Größe 漢字 …") == "Größe 漢字 …"
 
 
 def test_a_kept_checkpoint_finds_what_our_own_file_no_longer_can(tmp_path: Path) -> None:
