@@ -41,8 +41,8 @@ class _Reader:
 
     def __init__(self, *, is_our_own: bool, public_pems: Sequence[str]) -> None:
         self._is_our_own = is_our_own
-        own = [signing.public_key_pem()] if signing.is_on() else []
-        self._keys = {signing.key_id(pem): pem for pem in (*own, *public_pems)}
+        pems = (signing.public_key_pem_if_made(), *public_pems)
+        self._keys = {signing.key_id(pem): pem for pem in pems if pem}
         self._finding: Finding | None = None
         self._warnings: dict[str, int] = {}
         self._reach = 0
@@ -118,7 +118,10 @@ class _Reader:
     def _check_signature(self, made: Checkpoint, *, number: int) -> None:
         where = f"line {number} of the checkpoints (event {made.seq})"
         if not self._keys:
-            self._warn("the signatures of checkpoints were not checked: no key is known here")
+            self._warn(
+                "the signatures of checkpoints were not checked: no key is known here; give the"
+                " public one with --public-key"
+            )
         elif not made.signature:
             self._find(made.seq, f"{where} is not signed")
         elif made.key_id not in self._keys:

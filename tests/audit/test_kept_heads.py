@@ -203,6 +203,25 @@ def test_signatures_are_checked_with_a_key_known_from_elsewhere(
     assert_found(check(None, foreign), 2, "a key that is not known")
 
 
+def test_verifying_makes_no_key_and_says_what_it_could_not_judge(
+    own_home: Path, five: list[bytes], file: Path
+) -> None:
+    """A copy without the private key is what an auditor should be given."""
+    pem = signing.public_key_pem()
+    key = own_home / signing.KEY_FILE
+    key.unlink()
+    signing._kept.cache_clear()
+    found = check()
+    assert (found.finding, found.reach) == (None, 10)
+    assert "no key is known here; give the public one with --public-key" in found.warnings[0]
+    assert verify().ok
+    assert not key.exists()
+    assert check(None, pem) == Kept(reach=10)
+    save(file, *five[:4], resigned(five[4], Ed25519PrivateKey.generate()))
+    assert_found(check(None, pem), 10, "a key that is not known")
+    assert not key.exists()
+
+
 def test_no_file_of_our_own_is_a_warning_and_a_named_one_that_is_missing_is_not(
     tmp_path: Path,
 ) -> None:
