@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.db import Error, connection
 
-from killswitch.audit import agreement, guards, kept_heads, walking
+from killswitch.audit import agreement, guards, kept_heads, sqlite_values, walking
 from killswitch.audit.chain import Head
 from killswitch.audit.findings import CouldNotCheck, Fault, Finding, Progress, Verdict, nobody
 from killswitch.audit.models import AuditEvent
@@ -70,12 +70,18 @@ def _newest_tables(since: Head) -> Finding | None:
 def _tables(request_ids: Iterable[str] | None, *, progress: Progress) -> Finding | None:
     try:
         ids = None if request_ids is None else list(request_ids)
-        return agreement.first_disagreement(ids, progress=progress)
+        found = agreement.first_disagreement(ids, progress=progress)
+        return found if found or ids is not None else _misplaced()
     except (Error, ValueError, TypeError, OverflowError) as error:
         # Either the database is gone, which this shows, or it holds what cannot be read.
         _need_a_log()
         reason = f"a row of the working tables or an event cannot be read: {str(error).strip()}"
         return Finding(fault=Fault.TABLES, seq=None, reason=reason)
+
+
+def _misplaced() -> Finding | None:
+    reason = sqlite_values.misplaced() if connection.vendor == "sqlite" else ""
+    return Finding(fault=Fault.TABLES, seq=None, reason=reason) if reason else None
 
 
 def _need_a_log() -> None:
