@@ -60,17 +60,30 @@ def faults(cursor: Any) -> list[str]:
 
 
 def strangers(cursor: Any, *, tables: Collection[str]) -> list[str]:
-    """Triggers of any other table, and views in the place of these tables; none is ours."""
+    """Triggers of any other table, and views in the place of these tables; none is ours.
+
+    Nor do these tables say what becomes of a conflict: IGNORE would swallow rows in silence.
+    """
     cursor.execute(
         "SELECT type, name, lower(tbl_name) FROM sqlite_master WHERE type IN ('trigger', 'view')"
         " AND lower(tbl_name) <> %s ORDER BY tbl_name, name",
         [TABLE],
     )
-    return [
+    found = [
         f"the {kind} {name} on {table} is not ours"
         for kind, name, table in cursor.fetchall()
         if kind == "trigger" or table in tables
     ]
+    return found + _deciding(cursor, tables)
+
+
+def _deciding(cursor: Any, tables: Collection[str]) -> list[str]:
+    cursor.execute(
+        "SELECT lower(name) FROM sqlite_master WHERE type = 'table'"
+        " AND instr(lower(sql), 'conflict') ORDER BY name"
+    )
+    found = [name for (name,) in cursor.fetchall() if name in tables]
+    return [f"the table {name} decides on conflicts by itself" for name in found]
 
 
 def disorder(cursor: Any) -> str:

@@ -79,6 +79,11 @@ DOWN = {
             "the trigger deaf on seen is not ours",
         ),
         (
+            "CREATE TABLE moved (id integer PRIMARY KEY, CHECK (id < 40) On/**/Conflict IGNORE);"
+            " DROP TABLE alarms_telling; ALTER TABLE moved RENAME TO Alarms_Telling",
+            "the table alarms_telling decides on conflicts by itself",
+        ),
+        (
             f"CREATE TABLE moved AS SELECT * FROM {TABLE}; DROP TABLE {TABLE};"
             f" ALTER TABLE moved RENAME TO {TABLE}",
             "has lost its PRIMARY KEY (seq)",
