@@ -316,8 +316,17 @@ class Walk:
         if last["seq"] != self.head["seq"]:
             raise Wrong(f"the events end with {last['seq']}, and the head is {self.head['seq']}")
         said = (header["exported_at"], header["exported_by"], header["role"])
-        if last["kind"] != "EXPORTED" or (last["at"], last["actor"], last["role"]) != said:
+        is_export = last["kind"] == "EXPORTED" and filter_in(last["data"]) == {}
+        if not is_export or (last["at"], last["actor"], last["role"]) != said:
             raise Wrong("the last event is not the one that records this export")
+
+
+def filter_in(data: str) -> object:
+    """What the event of an export says was selected."""
+    try:
+        return json.loads(data)["filter"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def check_shape(record: Record, shape: dict[str, Any], name: str) -> None:
@@ -386,11 +395,12 @@ class Kept:
         self.checkpoints = checkpoints
         self.met: dict[str, int] = {}
         self.met_checkpoints = 0
+        self.covered = 0  # the newest event that any of them covers
 
     def compare(self, event: Record) -> None:
         """Whether this event is one of them, and unchanged."""
         if event["hash"] in self.heads:
-            self.met[event["hash"]] = event["seq"]
+            self.met[event["hash"]] = self.covered = event["seq"]
         checkpoint = self.checkpoints.get(event["seq"])
         if checkpoint is None:
             return
@@ -400,8 +410,9 @@ class Kept:
                 f" {shown(checkpoint['at'])} kept: the log was rewritten"
             )
         self.met_checkpoints += 1
+        self.covered = event["seq"]
 
-    def conclude(self, header: Record) -> Iterator[str]:
+    def conclude(self, header: Record, manifest: Record) -> Iterator[str]:
         """What was met, in words."""
         if not self.heads and not self.checkpoints:
             return
@@ -411,7 +422,8 @@ class Kept:
             )
         yield from self._heads_met()
         if self.checkpoints:
-            yield self._checkpoints_met(header)
+            yield from self._checkpoints_met(header, manifest)
+        yield from self._beyond(header["head"]["seq"])
 
     def _heads_met(self) -> Iterator[str]:
         for head in sorted(self.heads):
@@ -422,17 +434,45 @@ class Kept:
                 )
             yield f"The kept head {head[:16]}... is event {self.met[head]}."
 
-    def _checkpoints_met(self, header: Record) -> str:
-        end = header["head"]["seq"]
-        newer = [one for seq, one in self.checkpoints.items() if seq > end]
+    def _checkpoints_met(self, header: Record, manifest: Record) -> Iterator[str]:
+        newer = [one for seq, one in self.checkpoints.items() if seq > header["head"]["seq"]]
         for one in newer:
-            if one["at"] <= header["exported_at"]:
-                raise Wrong(
-                    f"the checkpoint of {shown(one['at'])} kept event {one['seq']}, and this export"
-                    f" was made later and ends with {end}: the log's end was cut off"
-                    " (or two clocks differ)"
-                )
-        return f"{self.met_checkpoints} checkpoints are in this export, {len(newer)} are newer."
+            check_newer(one, header, manifest)
+        if not self.covered:
+            raise CannotCheck(
+                f"The checkpoints: all {len(newer)} kept heads are newer than this export;"
+                " they prove nothing about it."
+            )
+        yield f"{self.met_checkpoints} checkpoints are in this export."
+        if newer:
+            yield (
+                f"NOTE: {len(newer)} kept heads are newer than this export;"
+                " they prove nothing about it."
+            )
+
+    def _beyond(self, end: int) -> Iterator[str]:
+        """What was appended after the last head that was kept."""
+        if end == self.covered + 1:
+            yield f"NOTE: event {end}, at the end, is covered by nothing that you kept."
+        elif end > self.covered:
+            events = f"events {self.covered + 1} to {end}"
+            yield f"NOTE: {events}, at the end, are covered by nothing that you kept."
+
+
+def check_newer(one: Record, header: Record, manifest: Record) -> None:
+    """A checkpoint of an event after the export's last one must be younger than the export."""
+    end, completed = header["head"]["seq"], manifest["completed"]
+    if one["at"] <= header["exported_at"]:
+        raise Wrong(
+            f"the checkpoint of {shown(one['at'])} kept event {one['seq']}, and this export"
+            f" was made later and ends with {end}: the log's end was cut off"
+            " (or two clocks differ)"
+        )
+    if one["seq"] == completed["seq"] and one["hash"] != completed["hash"]:
+        raise Wrong(
+            f"this export was completed by another event {one['seq']} than the checkpoint of"
+            f" {shown(one['at'])} kept: the log was rewritten, or its end was cut off"
+        )
 
 
 def checkpoints_in(path: str | None, known: list[bytes]) -> dict[int, Record]:
@@ -448,11 +488,13 @@ def checkpoints_in(path: str | None, known: list[bytes]) -> dict[int, Record]:
             if one is None:
                 unread += 1  # a crash while it was written leaves half a line
                 continue
-            if found.setdefault(one["seq"], one)["hash"] != one["hash"]:
+            earlier = found.setdefault(one["seq"], one)
+            if earlier["hash"] != one["hash"]:
                 raise Wrong(
                     f"line {number} of {path} kept another event {one['seq']} than a line before:"
                     " the log was rewritten between the two"
                 )
+            earlier["at"] = min(earlier["at"], one["at"])
             signed.take(line, number)
     if not found:
         raise CannotCheck(f"{path} holds no checkpoint.")
@@ -638,7 +680,7 @@ def conclude(walk: Walk, known: list[bytes]) -> Iterator[str]:
         f" environment {shown(header['environment'])}, software {shown(header['software'])}."
     )
     yield conclude_signature(walk.manifest, known)
-    yield from walk.kept.conclude(header)
+    yield from walk.kept.conclude(header, walk.manifest)
     if header["whole"]:
         yield f"The whole log: events 1 to {walk.count}, none missing, none changed, all chained."
         if not walk.kept.heads and not walk.kept.checkpoints:

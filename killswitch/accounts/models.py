@@ -1,15 +1,18 @@
 """The people of this system: a name, a password, one role."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
+
+OF_THE_LOG = frozenset({"system", "anonymous"})  # whom its events name where nobody signed in
 
 
 class Role(models.TextChoices):
@@ -55,6 +58,10 @@ def _no_control_characters(value: str) -> None:
         message="Leave out control characters.",
         inverse_match=True,
     )(value)
+
+
+def _is_of_the_log(name: str) -> bool:
+    return unicodedata.normalize("NFKC", name).strip().casefold() in OF_THE_LOG
 
 
 class User(AbstractBaseUser):
@@ -109,6 +116,19 @@ class User(AbstractBaseUser):
     def normalize_username(cls, username: str) -> str:
         """The one way a name is written: sign-in must not depend on a shift key."""
         return unicodedata.normalize("NFKC", username).strip().lower()
+
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        """Raises `ValidationError` as Django's does, and for a name that the log has taken."""
+        super().clean_fields(exclude=exclude)
+        taken = [
+            name
+            for name in ("username", "full_name")
+            if name not in (exclude or ()) and _is_of_the_log(getattr(self, name))
+        ]
+        if taken:
+            raise ValidationError(
+                dict.fromkeys(taken, "The audit log uses this name for itself. Choose another.")
+            )
 
     @property
     def full_text(self) -> str:

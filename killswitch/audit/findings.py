@@ -37,6 +37,7 @@ class Verdict:
     head_seq: int
     head_hash: str
     events: int
+    kept_seq: int = 0  # the newest event that a kept head covers
     findings: tuple[Finding, ...] = ()
     warnings: tuple[str, ...] = ()
 

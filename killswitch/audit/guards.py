@@ -19,12 +19,18 @@ log = structlog.get_logger(__name__)
 def faults(connection: BaseDatabaseWrapper) -> list[str]:
     """What is wrong with the guards, in words; nothing when they stand.
 
-    And what stands before the working tables, where nothing of ours does: it would swallow a
-    press, or an alarm, in silence.
+    And what stands before any other table, where nothing of ours does: it would swallow a press,
+    or an alarm, in silence, or take it away when somebody signs in.
     """
     room, tables = _of(connection), connection.introspection.django_table_names()
     with connection.cursor() as cursor:
         return [*room.faults(cursor), *room.strangers(cursor, tables={*tables} - {room.TABLE})]
+
+
+def disorder(connection: BaseDatabaseWrapper) -> str:
+    """Where the database shows some readers what it hides from others; reads all of it."""
+    with connection.cursor() as cursor:
+        return str(_of(connection).disorder(cursor))
 
 
 def warnings(connection: BaseDatabaseWrapper) -> list[str]:

@@ -3,14 +3,17 @@
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from killswitch.audit import checkpoints, signing, walking
 from killswitch.audit.chain import GENESIS
 from killswitch.audit.checkpoints import LONGEST_LINE, Checkpoint, NotACheckpoint
 from killswitch.audit.findings import CouldNotCheck, Fault, Finding, Progress
+from killswitch.audit.models import AuditEvent
 
 AT_ONCE = 500  # heads looked up in one query
+FRESH = timedelta(minutes=2)  # so old may an event be that no head covers yet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +21,7 @@ class Kept:
     """What the kept checkpoints say."""
 
     finding: Finding | None = None
+    reach: int = 0  # the newest event that one of them covers
     warnings: tuple[str, ...] = ()
 
 
@@ -37,10 +41,11 @@ class _Reader:
 
     def __init__(self, *, is_our_own: bool, public_pems: Sequence[str]) -> None:
         self._is_our_own = is_our_own
-        own = [signing.public_key_pem()] if signing.is_on() else []
-        self._keys = {signing.key_id(pem): pem for pem in (*own, *public_pems)}
+        pems = (signing.public_key_pem_if_made(), *public_pems)
+        self._keys = {signing.key_id(pem): pem for pem in pems if pem}
         self._finding: Finding | None = None
         self._warnings: dict[str, int] = {}
+        self._reach = 0
         self._previous = GENESIS
         self._damaged = 0  # the number of a line that could not be read, until the next one
 
@@ -66,7 +71,9 @@ class _Reader:
         if not read and not self._finding:
             self._warn("there are no checkpoints: a cut tail would not be noticed")
         self._end()
-        return Kept(finding=self._finding, warnings=self._told())
+        if read and not self._finding:
+            self._look_beyond()
+        return Kept(finding=self._finding, reach=self._reach, warnings=self._told())
 
     def _read(self, line: bytes, *, number: int, is_whole: bool) -> Checkpoint | None:
         try:
@@ -111,7 +118,10 @@ class _Reader:
     def _check_signature(self, made: Checkpoint, *, number: int) -> None:
         where = f"line {number} of the checkpoints (event {made.seq})"
         if not self._keys:
-            self._warn("the signatures of checkpoints were not checked: no key is known here")
+            self._warn(
+                "the signatures of checkpoints were not checked: no key is known here; give the"
+                " public one with --public-key"
+            )
         elif not made.signature:
             self._find(made.seq, f"{where} is not signed")
         elif made.key_id not in self._keys:
@@ -124,6 +134,7 @@ class _Reader:
         found = walking.hashes(numbers) | {0: GENESIS}
         wrong = next((made for made in heads if found.get(made.seq) != made.hash), None)
         if wrong is None:
+            self._reach = max([self._reach, *numbers])
             return
         if wrong.seq in found:
             what = "is not the one that it was: the log was written anew"
@@ -132,6 +143,15 @@ class _Reader:
         reason = f"event {wrong.seq} {what} (checkpoint of {wrong.at})"
         # These lines stand before the one that any other finding is about.
         self._finding = Finding(fault=Fault.CHECKPOINT, seq=wrong.seq, reason=reason)
+
+    def _look_beyond(self) -> None:
+        """A file cut to its first lines says nothing of what was written anew after them."""
+        old = AuditEvent.objects.filter(at__lt=datetime.now(UTC) - FRESH)
+        if old.filter(seq__gt=self._reach).exists():
+            self._warn(
+                f"no kept head covers event {self._reach + 1} and those after it, and not all of"
+                " them are new: they could have been written anew"
+            )
 
     def _find(self, seq: int | None, reason: str) -> None:
         if self._finding is None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from django.db.models import Count
+
 from killswitch.audit.agreement import Disagreement
 from killswitch.audit.findings import Progress
 from killswitch.audit.models import AuditEvent, Review
@@ -20,6 +22,7 @@ def disagreements(ids: Sequence[str] | None, progress: Progress) -> Iterator[Dis
     """
     if ids is not None:
         return
+    yield from _twice()
     done = 0
     for rows in _rows():
         yield from _unfounded(rows)
@@ -30,6 +33,13 @@ def disagreements(ids: Sequence[str] | None, progress: Progress) -> Iterator[Dis
         yield from _unkept(events)
         done += len(events)
         progress("reviews in the log", done, 0)
+
+
+def _twice() -> Iterator[Disagreement]:
+    """Events with two rows, of which a look by number finds one and the pages another."""
+    counted = Review.objects.values_list("event_seq").annotate(rows=Count("*"))
+    for seq, rows in counted.filter(rows__gt=1).order_by("event_seq")[:1]:
+        yield Disagreement(seq=seq, reason=f"event {seq} is marked by {rows} rows")
 
 
 def _unfounded(rows: Sequence[Review]) -> Iterator[Disagreement]:

@@ -30,15 +30,16 @@ class NotAKey(ValueError):
     """A text that holds no Ed25519 key of the kind asked for."""
 
 
-def is_on() -> bool:
-    """Whether there is a key to sign with."""
-    return _key() is not None
-
-
 def public_key_pem() -> str:
     """The public half, for whoever wants to check without us; empty when signing is off."""
     key = _key()
     return _pem(key.public_key()) if key else ""
+
+
+def public_key_pem_if_made() -> str:
+    """The same without making a key where none is kept: whoever verifies leaves no trace."""
+    is_given = settings.AUDIT_SIGNING_KEY or settings.DATABASE_URL
+    return public_key_pem() if is_given or _key_file().exists() else ""
 
 
 def key_id(public_pem: str | None = None) -> str:
@@ -103,7 +104,11 @@ def _key() -> Ed25519PrivateKey | None:
     if settings.DATABASE_URL:
         _say_that_it_is_off()
         return None
-    return _kept(Path(settings.KILLSWITCH_HOME) / KEY_FILE)
+    return _kept(_key_file())
+
+
+def _key_file() -> Path:
+    return Path(settings.KILLSWITCH_HOME) / KEY_FILE
 
 
 _parsed = cache(parse)

@@ -11,6 +11,7 @@ from killswitch.audit.chain import GENESIS
 
 TABLE = "audit_auditevent"
 UNIQUE = {"PRIMARY KEY (seq)", "UNIQUE (hash)"}
+MOST_LINES = 20  # that SQLite may write about a file that is out of order
 
 # UPDATE and DELETE alone would not do: INSERT OR REPLACE passes both, so that an insert must be
 # the next event, and new.
@@ -59,16 +60,43 @@ def faults(cursor: Any) -> list[str]:
 
 
 def strangers(cursor: Any, *, tables: Collection[str]) -> list[str]:
-    """Triggers of these tables, and views in their place; none of either is ours."""
+    """Triggers of any other table, and views in the place of these tables; none is ours.
+
+    Nor do these tables say what becomes of a conflict: IGNORE would swallow rows in silence.
+    """
     cursor.execute(
         "SELECT type, name, lower(tbl_name) FROM sqlite_master WHERE type IN ('trigger', 'view')"
-        " ORDER BY tbl_name, name"
+        " AND lower(tbl_name) <> %s ORDER BY tbl_name, name",
+        [TABLE],
     )
-    return [
+    found = [
         f"the {kind} {name} on {table} is not ours"
         for kind, name, table in cursor.fetchall()
-        if table in tables
+        if kind == "trigger" or table in tables
     ]
+    return found + _deciding(cursor, tables)
+
+
+def _deciding(cursor: Any, tables: Collection[str]) -> list[str]:
+    cursor.execute(
+        "SELECT lower(name) FROM sqlite_master WHERE type = 'table'"
+        " AND instr(lower(sql), 'conflict') ORDER BY name"
+    )
+    found = [name for (name,) in cursor.fetchall() if name in tables]
+    return [f"the table {name} decides on conflicts by itself" for name in found]
+
+
+def disorder(cursor: Any) -> str:
+    """Where indexes and tables disagree, or nothing: whoever owns the file can make them so.
+
+    Pages and exports read by whatever index fits, and a walk of the log by one of them only.
+    """
+    cursor.execute(f"PRAGMA integrity_check({MOST_LINES})")
+    lines = "\n".join(str(text) for (text,) in cursor.fetchall()).splitlines()
+    if lines == ["ok"]:
+        return ""
+    found = next((line for line in lines if not line.startswith("***")), "it names no place")
+    return f"tables and indexes of the database disagree: {found}"
 
 
 def _faults_of_the_table(cursor: Any) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.db import Error, connection
 
-from killswitch.audit import agreement, guards, kept_heads, walking
+from killswitch.audit import agreement, guards, kept_heads, sqlite_values, walking
 from killswitch.audit.chain import Head
 from killswitch.audit.findings import CouldNotCheck, Fault, Finding, Progress, Verdict, nobody
 from killswitch.audit.models import AuditEvent
@@ -29,13 +29,14 @@ def verify(
     _need_a_log()
     walk = walking.walk(progress=tell)
     kept = kept_heads.check(checkpoint_file, public_pems=public_pems, progress=tell)
-    findings = [walk.finding, _guards(), kept.finding]
+    findings = [walk.finding, _disorder(), _guards(), kept.finding]
     if with_tables:
         findings.append(_tables(None, progress=tell))
     return Verdict(
         head_seq=walk.head.seq,
         head_hash=walk.head.hash,
         events=walk.events,
+        kept_seq=kept.reach,
         findings=tuple(finding for finding in findings if finding),
         warnings=(*_backwards(walk), *kept.warnings, *guards.warnings(connection)),
     )
@@ -69,12 +70,18 @@ def _newest_tables(since: Head) -> Finding | None:
 def _tables(request_ids: Iterable[str] | None, *, progress: Progress) -> Finding | None:
     try:
         ids = None if request_ids is None else list(request_ids)
-        return agreement.first_disagreement(ids, progress=progress)
+        found = agreement.first_disagreement(ids, progress=progress)
+        return found if found or ids is not None else _misplaced()
     except (Error, ValueError, TypeError, OverflowError) as error:
         # Either the database is gone, which this shows, or it holds what cannot be read.
         _need_a_log()
         reason = f"a row of the working tables or an event cannot be read: {str(error).strip()}"
         return Finding(fault=Fault.TABLES, seq=None, reason=reason)
+
+
+def _misplaced() -> Finding | None:
+    reason = sqlite_values.misplaced() if connection.vendor == "sqlite" else ""
+    return Finding(fault=Fault.TABLES, seq=None, reason=reason) if reason else None
 
 
 def _need_a_log() -> None:
@@ -88,6 +95,11 @@ def _guards() -> Finding | None:
     if not found:
         return None
     return Finding(fault=Fault.GUARDS, seq=None, reason="; ".join(found))
+
+
+def _disorder() -> Finding | None:
+    reason = guards.disorder(connection)
+    return Finding(fault=Fault.GUARDS, seq=None, reason=reason) if reason else None
 
 
 def _backwards(walk: walking.Walk) -> tuple[str, ...]:

@@ -19,13 +19,14 @@ from killswitch.audit.findings import Fault, Finding, Progress, nobody
 PAGE = 2000  # events
 TABLE = "audit_auditevent"
 COLUMNS = (*HASHED, "hash")
-TEXTS = tuple(name for name in COLUMNS if name not in ("seq", "format"))
+NUMBERS = ("seq", "format")
+TEXTS = tuple(name for name in COLUMNS if name not in NUMBERS)
 # The text that is hashed, whatever the column holds; an impossible time gives another text.
 PG_INSTANT = """to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 
 class NotText(ValueError):
-    """A column that holds no text, or a time that is none."""
+    """A column that holds something else than it should, or a time that is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,12 +154,21 @@ def _selected() -> str:
     if connection.vendor == "postgresql":
         return ", ".join(PG_INSTANT if name == "at" else name for name in COLUMNS)
     # As bytes: SQLite keeps in any column whatever it is given, and reading must not fail.
-    return ", ".join(f"CAST({name} AS BLOB)" if name in TEXTS else name for name in COLUMNS)
+    read = [f"CAST({name} AS BLOB)" if name in TEXTS else name for name in COLUMNS]
+    return ", ".join([*read, f"CASE {' '.join(map(_misplaced, COLUMNS))} END"])
+
+
+def _misplaced(name: str) -> str:
+    """Bytes that are not kept as text are text to this walk, and to no filter of a page."""
+    kind = "integer" if name in NUMBERS else "text"
+    return f"WHEN typeof({name}) <> '{kind}' THEN '{name} is kept as ' || typeof({name})"
 
 
 def _columns(row: tuple[Any, ...]) -> dict[str, Any]:
-    columns = dict(zip(COLUMNS, row, strict=True))
+    columns = dict(zip(COLUMNS, row, strict=False))
     if connection.vendor == "sqlite":
+        if row[-1] is not None:
+            raise NotText(row[-1])
         for name in TEXTS:
             columns[name] = _text(columns[name], name=name)
         columns["at"] = _instant(columns["at"])
@@ -167,9 +177,7 @@ def _columns(row: tuple[Any, ...]) -> dict[str, Any]:
     return columns
 
 
-def _text(value: object, *, name: str) -> str:
-    if not isinstance(value, bytes):
-        raise NotText(f"{name} is empty")
+def _text(value: bytes, *, name: str) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

@@ -4,8 +4,11 @@ Whatever an event carries, the row must still say. A request in flight is allowe
 what looks wrong is looked at again in one snapshot, because writers go on meanwhile.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
+
+from django.db.models import Q
 
 from killswitch.audit.agreement import Disagreement
 from killswitch.audit.findings import Progress
@@ -76,11 +79,13 @@ def _cases(keys: Sequence[int]) -> dict[int, Case]:
     """By the rows' own numbers; a fixed number of queries, however many requests."""
     rows = list(CancelRequest.objects.filter(pk__in=keys).select_related("batch").order_by("id"))
     named = _named(row.uuid for row in rows)
+    presses = _presses(rows)
     exchanges = dict(Exchange.objects.values_list("id", "exchange_id"))
     cases = {
         row.pk: Case(
             request=row,
             is_found_alone=named.get(row.uuid) == [row.pk],
+            has_one_press=max(presses[row.batch_id], presses[row.batch.uuid]) == 1,
             shown_under=exchanges.get(row.entry_id),
         )
         for row in rows
@@ -102,6 +107,14 @@ def _named(uuids: Iterable[UUID]) -> dict[UUID, list[int]]:
     for uuid, key in rows.values_list("uuid", "id"):
         found.setdefault(uuid, []).append(key)
     return found
+
+
+def _presses(requests: Sequence[CancelRequest]) -> Counter[int | UUID]:
+    """How many presses have each number, and each uuid: one, unless somebody made it otherwise."""
+    keys = {request.batch_id for request in requests}
+    uuids = {request.batch.uuid for request in requests}
+    rows = Batch.objects.filter(Q(id__in=keys) | Q(uuid__in=uuids))
+    return Counter(name for row in rows.values_list("id", "uuid") for name in row)
 
 
 def _told(ids: Sequence[str]) -> dict[str, list[Told]]:

@@ -1,5 +1,6 @@
 """What the rows of one request must say, given its events. Pure: it reads nothing by itself."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ class Case:
 
     request: CancelRequest
     is_found_alone: bool  # by its uuid: no other row is found, and this one is
+    has_one_press: bool  # no other press has its number or its uuid
     shown_under: str | None  # the exchange in whose row the pages show it
     attempts: list[Attempt] = field(default_factory=list)
     orders: list[ResidualOrder] = field(default_factory=list)
@@ -54,16 +56,25 @@ def _differences(case: Case, request: CancelRequest, asked: Told) -> Iterator[Di
     if case.shown_under != request.exchange_id:
         reason = f"{name} is shown as one of {shown(case.shown_under)}"
         yield Disagreement(seq=asked.seq, reason=reason)
+    if not case.has_one_press:
+        reason = f"{name}: its press is not the only one with its id"
+        yield Disagreement(seq=asked.seq, reason=reason)
     yield from _completion(name, case, request.batch)
     yield from _attempts(name, case, request)
+    yield from _ends(name, case, request)
+    if not case.of(Kind.FINISHED):
+        yield from _in_flight(name, case, request)
+
+
+def _ends(name: str, case: Case, request: CancelRequest) -> Iterator[Disagreement]:
     finished = case.of(Kind.FINISHED)
     for event in finished[1:]:
         yield Disagreement(seq=event.seq, reason=f"{name} finished more than once")
     for event in finished:
         columns = {"status": event.status, "reject_reason": event.reject_reason}
-        yield from differs(name, event, columns, found=_ending(request, case.orders))
-    if not finished:
-        yield from _in_flight(name, case, request)
+        found = facts.of_end(request, case.orders) | {"attempts": _attempts_before(event, case)}
+        found |= {"status": request.status, "reject_reason": request.reject_reason}
+        yield from differs(name, event, columns, found=found)
 
 
 def _press(request: CancelRequest, batch: Batch) -> dict[str, Any]:
@@ -83,6 +94,9 @@ def _completion(name: str, case: Case, batch: Batch) -> Iterator[Disagreement]:
 
 def _attempts(name: str, case: Case, request: CancelRequest) -> Iterator[Disagreement]:
     rows = {attempt.number: attempt for attempt in case.attempts}
+    for number in _twice(case.attempts):
+        reason = f"{name} has two attempts with the number {number}"
+        yield Disagreement(seq=None, reason=reason)
     for event in case.of(Kind.ATTEMPT):
         attempt = rows.pop(event.facts.get("number", 0), None)
         if attempt is None:
@@ -97,9 +111,16 @@ def _attempts(name: str, case: Case, request: CancelRequest) -> Iterator[Disagre
         yield Disagreement(seq=None, reason=reason)
 
 
-def _ending(request: CancelRequest, orders: list[ResidualOrder]) -> dict[str, Any]:
-    columns = {"status": request.status, "reject_reason": request.reject_reason}
-    return columns | facts.of_end(request, orders)
+def _twice(attempts: list[Attempt]) -> list[int]:
+    """Numbers that more than one has; the pages would show them all."""
+    times = Counter(attempt.number for attempt in attempts)
+    return [number for number, count in times.items() if count > 1]
+
+
+def _attempts_before(end: Told, case: Case) -> int:
+    """How many rows there were: a holder that slept keeps its answer after another has finished."""
+    late = [event for event in case.of(Kind.ATTEMPT) if event.seq > end.seq]
+    return len(case.attempts) - len(late)
 
 
 def _in_flight(name: str, case: Case, request: CancelRequest) -> Iterator[Disagreement]:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from killswitch.accounts.models import Role, User
+from killswitch.accounts.models import OF_THE_LOG, Role, User
+from killswitch.accounts.sign_in_events import NOBODY
 from killswitch.alarms.models import Alarm
+from killswitch.audit.chain import SYSTEM
 from killswitch.audit.models import AuditEvent
 from tests.accounts.people import PASSWORD, events
 
@@ -131,3 +133,20 @@ def test_without_tables_it_says_what_to_do_and_exits_with_two(tmp_path: Any) -> 
     assert run.returncode == 2
     assert "manage.py migrate" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("name", ["system", "Anonymous", " SYSTEM ", "\uff33ystem", "\u017fystem"])
+def test_the_names_that_the_log_uses_for_itself_are_nobodys(name: str) -> None:
+    for arguments in ((name,), ("olga", "--full-name", name)):
+        with pytest.raises(CommandError, match="The audit log uses this name for itself"):
+            _add(*arguments, "--role", "compliance")
+    assert not User.objects.exists()
+
+
+def test_a_name_that_only_begins_like_one_of_the_logs_is_taken() -> None:
+    _add("system.desk", "--role", "compliance", "--full-name", "System Desk")
+    assert User.objects.get().full_text == "System Desk (system.desk)"
+
+
+def test_every_name_of_the_log_itself_is_among_the_refused() -> None:
+    assert {SYSTEM.name, NOBODY.name} <= OF_THE_LOG

@@ -66,6 +66,21 @@ def test_a_person_is_added_and_can_sign_in(adam: Client) -> None:
     assert not LogEntry.objects.exists()
 
 
+@pytest.mark.parametrize("wrong", [{"username": "System"}, {"full_name": "anonymous"}])
+def test_nobody_is_named_as_the_log_names_itself(adam: Client, wrong: dict[str, str]) -> None:
+    sent = {"username": "nora", "full_name": "Nora Lind", "role": "COMPLIANCE"} | wrong
+    answer = adam.post(f"{PEOPLE}add/", sent | {"password1": PASSWORD, "password2": PASSWORD})
+    assert answer.status_code == 200
+    assert "The audit log uses this name for itself" in answer.content.decode()
+    assert User.objects.count() == 1
+    person = make(Role.COMPLIANCE)
+    answer = _change(adam, person, full_name="System")
+    assert "The audit log uses this name for itself" in answer.content.decode()
+    own = User.objects.get(username="adam")
+    answer = _change(adam, own, full_name="System")
+    assert "The audit log uses this name for itself" in answer.content.decode()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

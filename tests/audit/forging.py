@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -144,3 +145,81 @@ def constraints_off(table: str = TABLE) -> Iterator[None]:
         cursor.execute("PRAGMA ignore_check_constraints = ON")
         yield
         cursor.execute("PRAGMA ignore_check_constraints = OFF")
+
+
+@contextmanager
+def index_that_leaves_out(index: str, condition: str) -> Iterator[None]:
+    """An index of SQLite that lacks these rows and is declared as one that has all of them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [index])
+        (declared,) = cursor.fetchone()
+        cursor.execute(f"DROP INDEX {index}")
+        cursor.execute(f"{declared} WHERE NOT ({condition})")
+        _declare(cursor, index, declared)
+        try:
+            yield
+        finally:
+            cursor.execute(f"DROP INDEX {index}")
+            cursor.execute(declared)
+
+
+@contextmanager
+def row_past_the_primary_key(event: dict[str, Any]) -> Iterator[None]:
+    """A second row for a number, which the primary key of SQLite does not know of."""
+    with _keys_hidden(TABLE):
+        insert(event)
+    yield
+
+
+@contextmanager
+def uniqueness_off(table: str) -> Iterator[None]:
+    """A table that takes two rows with one name; it is rolled back with the test."""
+    off = constraints_off if connection.vendor == "postgresql" else _keys_hidden
+    with off(table):
+        yield
+
+
+@contextmanager
+def _keys_hidden(table: str) -> Iterator[None]:
+    names = f"name LIKE 'sqlite_autoindex_{table}%%'"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [table])
+        (declared,) = cursor.fetchone()
+        bare = re.sub(r", CONSTRAINT \S+ UNIQUE \(.*?\)", "", declared)
+        bare = re.sub(" UNIQUE| PRIMARY KEY(?! AUTOINCREMENT)", "", bare)
+        cursor.execute("DROP TABLE IF EXISTS temp.hidden")
+        cursor.execute(f"CREATE TEMP TABLE hidden AS SELECT * FROM sqlite_master WHERE {names}", [])
+        _write_schema(cursor, f"DELETE FROM sqlite_master WHERE {names}")
+        _declare(cursor, table, bare)
+        try:
+            yield
+        finally:
+            _declare(cursor, table, declared)
+            _write_schema(cursor, "INSERT INTO sqlite_master SELECT * FROM hidden")
+
+
+@contextmanager
+def declared_without_types() -> Iterator[None]:
+    """The table of events as SQLite keeps it where no column makes anything of what it is given."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [TABLE])
+        (declared,) = cursor.fetchone()
+        bare = declared
+        for words in ("bigint", "smallint unsigned"):
+            bare = bare.replace(f" {words} NOT NULL", " NOT NULL")
+        _declare(cursor, TABLE, bare)
+        try:
+            yield
+        finally:
+            _declare(cursor, TABLE, declared)
+
+
+def _declare(cursor: Any, name: str, text: str) -> None:
+    quoted = text.replace("'", "''").replace("%", "%%")
+    _write_schema(cursor, f"UPDATE sqlite_master SET sql = '{quoted}' WHERE name = '{name}'")
+
+
+def _write_schema(cursor: Any, statement: str) -> None:
+    cursor.execute("PRAGMA writable_schema = ON")
+    cursor.execute(statement, [])
+    cursor.execute("PRAGMA writable_schema = RESET")

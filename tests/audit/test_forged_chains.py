@@ -218,3 +218,22 @@ def test_what_no_program_of_ours_writes_is_a_finding_and_not_a_failure(
         assert_broken(verify(), 4, "changed")
         forge(f"UPDATE {TABLE} SET {column} = %s WHERE seq = 4", [before])
     assert_good(verify())
+
+
+@pytest.mark.parametrize("column", [name for name in walking.COLUMNS if name != "seq"])
+def test_a_column_kept_as_something_else_than_it_should_be_is_found(
+    requests: Requests, column: str
+) -> None:
+    """The bytes are the same, and no filter of SQLite finds them any more."""
+    if connection.vendor == "sqlite":  # PostgreSQL keeps in a column what its type allows
+        other = "CAST(1 AS REAL)" if column == "format" else f"CAST({column} AS BLOB)"
+        with forging.declared_without_types():
+            forge(f"UPDATE {TABLE} SET {column} = {other} WHERE seq = 4")
+            assert_broken(verify(with_tables=False), 4, "changed", column, "is kept as")
+
+
+def test_a_number_kept_as_something_else_than_one_is_found(requests: Requests) -> None:
+    if connection.vendor == "sqlite":
+        with forging.declared_without_types():
+            forge(f"UPDATE {TABLE} SET seq = CAST(seq AS REAL) WHERE seq = 4")
+            assert_broken(verify(with_tables=False), 4, "changed", "seq is kept as real")

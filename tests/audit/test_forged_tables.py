@@ -13,11 +13,12 @@ from killswitch.audit.chain import Head
 from killswitch.audit.findings import Fault, nobody
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.verification import verify, verify_newest
-from killswitch.cancels import agreement
+from killswitch.cancels import agreement, records
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import Status
+from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
-from tests.audit import forging
+from tests.audit import forging, history
 from tests.audit.forging import TABLE
 from tests.audit.judging import Requests, assert_found, assert_good, only
 
@@ -232,6 +233,50 @@ def test_a_second_row_under_the_id_of_another_is_found(requests: Requests) -> No
         verdict = verify()
     assert only(verdict) is Fault.TABLES
     assert "not what is found there by its id" in verdict.reason
+
+
+def test_two_attempts_with_one_number_are_found(requests: Requests) -> None:
+    """The page shows both; comparing must not keep the true one only."""
+    of = requests["rejected"]
+    true = Attempt.objects.filter(request=of).latest("number")
+    with forging.uniqueness_off("cancels_attempt"):
+        twin = Attempt.objects.get(pk=true.pk)
+        twin.pk, twin.message = -5, "Ok, everything cancelled"
+        twin.save(force_insert=True)
+        CancelRequest.objects.filter(pk=of.pk).update(attempt_count=of.attempt_count + 1)
+        verdict = verify()
+    assert_found(verdict, Fault.TABLES, f"two attempts with the number {true.number}")
+
+
+def test_an_end_that_counts_other_attempts_than_there_are_is_found(requests: Requests) -> None:
+    of = requests["rejected"]
+    seq = AuditEvent.objects.get(kind="FINISHED", request_id=str(of.uuid)).seq
+    event = forging.row(seq)
+    said = f'"attempts":{of.attempt_count}'
+    assert said in event["data"]
+    data = event["data"].replace(said, '"attempts":7')
+    forging.forge(f"UPDATE {TABLE} SET data = %s WHERE seq = %s", [data, seq])
+    forging.recompute_from(seq)
+    assert_found(verify(), Fault.TABLES, "attempts is 1", "says 7")
+
+
+def test_an_answer_that_came_after_the_end_is_no_disagreement(requests: Requests) -> None:
+    """A holder that slept while another finished still keeps what it was told."""
+    late = history.answer(Outcome.ACKNOWLEDGED, message="Ok")
+    records.attempt(requests["rejected"].pk, holder="asleep", answer=late, next_attempt_at=None)
+    assert AuditEvent.objects.latest("seq").kind == "ATTEMPT"
+    assert_good(verify())
+
+
+def test_two_presses_under_one_id_are_found(requests: Requests) -> None:
+    """Each with a request of its own, so that none of the two is empty."""
+    with forging.uniqueness_off("cancels_batch"):
+        twin = Batch.objects.get()
+        twin.pk, twin.key = None, "other"
+        twin.save(force_insert=True)
+        CancelRequest.objects.filter(pk=requests["residual"].pk).update(batch=twin)
+        verdict = verify()
+    assert_found(verdict, Fault.TABLES, "its press is not the only one with its id")
 
 
 def test_a_press_deleted_without_its_requests_is_found(requests: Requests) -> None:

@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def test_true_checkpoints_are_borne_out(five: list[bytes]) -> None:
-    assert check() == Kept()
+    assert check() == Kept(reach=10)
     assert verify().ok
 
 
@@ -198,9 +198,28 @@ def test_signatures_are_checked_with_a_key_known_from_elsewhere(
     pem = signing.public_key_pem()
     settings.DATABASE_URL = "postgresql://db/killswitch"
     assert "not checked: no key" in check().warnings[0]
-    assert check(None, pem) == Kept()
+    assert check(None, pem) == Kept(reach=10)
     foreign = signing._pem(Ed25519PrivateKey.generate().public_key())
     assert_found(check(None, foreign), 2, "a key that is not known")
+
+
+def test_verifying_makes_no_key_and_says_what_it_could_not_judge(
+    own_home: Path, five: list[bytes], file: Path
+) -> None:
+    """A copy without the private key is what an auditor should be given."""
+    pem = signing.public_key_pem()
+    key = own_home / signing.KEY_FILE
+    key.unlink()
+    signing._kept.cache_clear()
+    found = check()
+    assert (found.finding, found.reach) == (None, 10)
+    assert "no key is known here; give the public one with --public-key" in found.warnings[0]
+    assert verify().ok
+    assert not key.exists()
+    assert check(None, pem) == Kept(reach=10)
+    save(file, *five[:4], resigned(five[4], Ed25519PrivateKey.generate()))
+    assert_found(check(None, pem), 10, "a key that is not known")
+    assert not key.exists()
 
 
 def test_no_file_of_our_own_is_a_warning_and_a_named_one_that_is_missing_is_not(
@@ -224,3 +243,27 @@ def test_a_file_that_was_overwritten_is_found_or_said_to_prove_nothing(file: Pat
 def test_an_empty_file_proves_nothing_and_says_so(file: Path) -> None:
     file.touch()
     assert "there are no checkpoints" in check().warnings[0]
+
+
+def test_old_events_that_no_head_covers_are_a_warning(file: Path, five: list[bytes]) -> None:
+    """The file cut to its first lines, and what came later written anew, verifies."""
+    save(file, *five[:2])
+    assert check() == Kept(reach=4)  # the others are young: the next head is on its way
+    forge(f"UPDATE {TABLE} SET at = {_AGES_AGO[connection.vendor]} WHERE seq > 4")
+    recompute_from(5)
+    found = check()
+    assert (found.finding, found.reach) == (None, 4)
+    assert "no kept head covers event 5 and those after it" in found.warnings[0]
+    assert verify().kept_seq == 4
+
+
+def test_old_events_that_a_head_covers_are_none(file: Path, five: list[bytes]) -> None:
+    file.unlink()
+    forge(f"UPDATE {TABLE} SET at = {_AGES_AGO[connection.vendor]}")
+    recompute_from(1)
+    write("ROUND")
+    happen()
+    assert check() == Kept(reach=10)
+
+
+_AGES_AGO = {"sqlite": "'2026-01-01 08:00:00.000001'", "postgresql": "'2026-01-01 08:00:00Z'"}

@@ -64,6 +64,26 @@ DOWN = {
             "the view exchanges_exchange on exchanges_exchange is not ours",
         ),
         (
+            "CREATE TRIGGER deaf AFTER UPDATE ON django_migrations"
+            " BEGIN DELETE FROM alarms_telling; END",
+            "the trigger deaf on django_migrations is not ours",
+        ),
+        (
+            "CREATE TABLE Foreigner (x);CREATE TRIGGER deaf AFTER INSERT ON foreigner"
+            " BEGIN DELETE FROM alarms_telling; END",
+            "the trigger deaf on foreigner is not ours",
+        ),
+        (
+            "CREATE VIEW seen AS SELECT 1 AS x;CREATE TRIGGER deaf INSTEAD OF INSERT ON seen"
+            " BEGIN DELETE FROM alarms_telling; END",
+            "the trigger deaf on seen is not ours",
+        ),
+        (
+            "CREATE TABLE moved (id integer PRIMARY KEY, CHECK (id < 40) On/**/Conflict IGNORE);"
+            " DROP TABLE alarms_telling; ALTER TABLE moved RENAME TO Alarms_Telling",
+            "the table alarms_telling decides on conflicts by itself",
+        ),
+        (
             f"CREATE TABLE moved AS SELECT * FROM {TABLE}; DROP TABLE {TABLE};"
             f" ALTER TABLE moved RENAME TO {TABLE}",
             "has lost its PRIMARY KEY (seq)",
@@ -131,6 +151,16 @@ DOWN = {
             "the trigger deaf on cancels_cancelrequest is not ours",
         ),
         (
+            "CREATE TABLE foreigner (x int);CREATE TRIGGER deaf BEFORE UPDATE ON foreigner"
+            " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "the trigger deaf on foreigner is not ours",
+        ),
+        (
+            "CREATE TABLE foreigner (x int);CREATE RULE deaf AS ON INSERT TO foreigner"
+            " DO ALSO DELETE FROM alarms_telling",
+            "the rule deaf on foreigner is not ours",
+        ),
+        (
             "ALTER TABLE exchanges_exchange RENAME TO moved;"
             "CREATE VIEW exchanges_exchange AS SELECT * FROM moved",
             "the rule _RETURN on exchanges_exchange is not ours",
@@ -169,6 +199,12 @@ def test_guards_that_are_down_or_weakened_are_found() -> None:
             found = guards.faults(connection)
             assert any(words in fault for fault in found), (statement, found)
     assert guards.faults(connection) == []
+
+
+def test_a_view_that_nobody_takes_for_a_table_of_ours_is_none_of_it() -> None:
+    with undone() as cursor:
+        cursor.execute("CREATE VIEW for_the_auditors AS SELECT * FROM exchanges_exchange")
+        assert guards.faults(connection) == []
 
 
 def test_verification_tells_of_guards_that_are_down() -> None:

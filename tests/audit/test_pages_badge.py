@@ -16,7 +16,11 @@ from tests.audit.forging import guards_off
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
-def found(*, ago: timedelta = timedelta(), whole_ago: timedelta = timedelta(), **more: Any) -> None:
+# SQLite's own clock counts whole milliseconds: a later one could seem to be younger than now.
+JUST_NOW = timedelta(milliseconds=2)
+
+
+def found(*, ago: timedelta = JUST_NOW, whole_ago: timedelta = timedelta(), **more: Any) -> None:
     now, head = datetime.now(UTC), chain.head()
     facts = {"ok": True, "head_seq": head.seq, "head_hash": head.hash, "first_bad_seq": None} | more
     Verification.objects.create(

@@ -7,7 +7,7 @@ from killswitch.audit import review_table
 from killswitch.audit.models import Review
 from killswitch.audit.verification import verify
 from tests.audit import stories
-from tests.audit.forging import guards_off
+from tests.audit.forging import guards_off, uniqueness_off
 from tests.audit.reviewing import marked
 from tests.audit.stories import START
 
@@ -45,6 +45,15 @@ class TestTheTable:
         verdict = verify(with_tables=True)
         assert not verdict.ok
         assert why in " ".join(finding.reason for finding in verdict.findings)
+
+    def test_two_rows_for_one_event_are_found(self) -> None:
+        stories.denied(START)
+        marked("QUERIED", 1, note="Why?")
+        with uniqueness_off("audit_review"):
+            twin = Review.objects.get()
+            twin.state, twin.note = "CLOSED", "answered: fine"
+            twin.save(force_insert=True)
+            assert "event 1 is marked by 2 rows" in verify().reason
 
     def test_a_row_that_cannot_be_read_is_found(self) -> None:
         stories.denied(START)

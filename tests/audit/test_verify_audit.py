@@ -11,10 +11,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings as django_settings
 from django.core.management import call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from killswitch.audit import chain, checkpoints, signing, walking
 from killswitch.audit.management.commands import verify_audit
+from killswitch.audit.models import Kind
 from killswitch.cancels.models import CancelRequest
 from tests.audit import history
 from tests.audit.forging import TABLE, forge, recompute_from
@@ -50,6 +51,7 @@ def test_a_good_log_gives_0_and_the_head() -> None:
     head = chain.head()
     assert status == 0
     assert f"head {head.seq} {head.hash}" in out
+    assert f"Kept heads reach event {head.seq} of {head.seq}." in out
 
 
 def test_a_bad_log_gives_1_the_first_bad_seq_and_why() -> None:
@@ -72,6 +74,45 @@ def test_other_proofs_that_fail_are_told_too(requests: dict[str, CancelRequest])
     assert "TABLES" not in out
 
 
+def test_what_a_forger_named_cannot_play_with_the_terminal() -> None:
+    """The rest of the line could be hidden, and another verdict be written over it."""
+    name = "\x1b[2K\x1b[1A\nThe log verifies: 26 events\x1b[8m\u202e\x9b8m"
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(
+                f'CREATE TRIGGER "{name}" AFTER INSERT ON alarms_telling BEGIN SELECT 1; END'
+            )
+        else:
+            cursor.execute(
+                f'CREATE TRIGGER "{name[:30]}" BEFORE UPDATE ON alarms_telling FOR EACH ROW'
+                " EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+            )
+    status, out, err = run()
+    assert status == 1
+    assert len(out.splitlines()) == 1
+    assert out.startswith("The log does NOT verify. GUARDS")
+    assert r"\x1b[2K\x1b[1A The log verifies" in out
+    assert (out + err).replace("\n", "").isprintable()
+
+
+def test_nor_can_what_a_database_or_a_path_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    status, _, err = run("--checkpoint", tmp_path / "\x1b[2Kmissing")
+    assert status == 2
+    assert r"\x1b[2Kmissing cannot be read" in err
+
+    def gone(**_: Any) -> None:
+        raise OperationalError("\x1b[2Kgone\nThe log verifies\udc9b")
+
+    monkeypatch.setattr(verify_audit, "verify", gone)
+    assert run()[2] == "The log could not be checked: \\x1b[2Kgone The log verifies\\udc9b\n"
+
+
+def test_letters_of_any_script_are_printed_as_they_are() -> None:
+    assert verify_audit.plain("Größe 漢字 …") == "Größe 漢字 …"
+
+
 def test_a_kept_checkpoint_finds_what_our_own_file_no_longer_can(tmp_path: Path) -> None:
     kept = tmp_path / "kept.jsonl"
     checkpoints.default_file().rename(kept)
@@ -81,6 +122,21 @@ def test_a_kept_checkpoint_finds_what_our_own_file_no_longer_can(tmp_path: Path)
     status, out, _ = run("--checkpoint", kept)
     assert status == 1
     assert "written anew" in out
+
+
+def test_how_far_an_old_kept_head_reaches_is_said(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    kept.write_bytes(checkpoints.default_file().read_bytes())
+    reach = chain.head().seq
+    chain.record(chain.Fact(kind=Kind.SIGNED_IN))
+    status, out, _ = run("--checkpoint", kept)
+    assert status == 0
+    assert f"Kept heads reach event {reach} of {reach + 1}." in out
+    kept.write_bytes(b"")
+    status, out, err = run("--checkpoint", kept)
+    assert status == 0
+    assert f"Kept heads reach event 0 of {reach + 1}." in out
+    assert "Warning: there are no checkpoints" in err
 
 
 def test_a_public_key_known_from_elsewhere_is_used(tmp_path: Path, settings: Any) -> None:
@@ -131,7 +187,7 @@ def test_progress_is_shown_on_standard_error(monkeypatch: pytest.MonkeyPatch) ->
     _, out, err = run()
     assert f"events: 5 of {chain.head().seq}" in err
     assert "requests: 4 of 4" in err
-    assert len(out.splitlines()) == 1
+    assert len(out.splitlines()) == 2
 
 
 @pytest.mark.django_db(transaction=True)

@@ -98,7 +98,7 @@ class TestHonest:
         assert said.endswith("GOOD.\n")
 
     @pytest.mark.parametrize("layout", Layout)
-    def test_with_a_known_key_and_a_kept_head_nothing_is_left_to_note(
+    def test_with_a_known_key_and_a_kept_head_only_the_end_is_left_to_note(
         self, verify: Callable[..., Said], known: str, layout: Layout
     ) -> None:
         fill(2)
@@ -107,7 +107,8 @@ class TestHonest:
         assert code == 0, said
         assert f"The kept head {kept[:16]}... is event 3." in said
         assert "that you gave (checked with cryptography)" in said
-        assert "NOTE" not in said
+        assert said.count("NOTE") == 1
+        assert "NOTE: events 4 to 7, at the end, are covered by nothing that you kept." in said
 
     @pytest.mark.parametrize("layout", Layout)
     @pytest.mark.parametrize(
@@ -370,6 +371,18 @@ class TestForged:
         assert code == 1
         assert f"not what the filter selects: {column}" in said
 
+    @pytest.mark.parametrize("data", ['{"filter":{"kind":"DENIED"}}', "{}", "[]", "1", "", "{"])
+    def test_a_whole_export_made_of_the_event_of_a_filtered_one_is_found(
+        self, verify: Callable[..., Said], whole: Exported, data: str
+    ) -> None:
+        """What was cut off would be everything after some filtered export."""
+        forged = Forgery.of(whole)
+        forged.events[-1]["data"] = data
+        forged.rechain()
+        code, said = verify(forged.seal(OURS))
+        assert code == 1
+        assert "the last event is not the one that records this export" in said
+
     def test_events_newer_than_the_head_are_found(
         self, verify: Callable[..., Said], whole: Exported
     ) -> None:
@@ -611,7 +624,37 @@ class TestRewritten:
         kept = _kept(tmp_path, newest | {"at": "2100-01-01T00:00:00.000000Z"}, whole.events[1])
         code, said = verify(whole.content, "--checkpoints", kept)
         assert code == 0
-        assert "1 checkpoints are in this export, 1 are newer." in said
+        assert "1 checkpoints are in this export." in said
+        assert "NOTE: 1 kept heads are newer than this export; they prove nothing about it." in said
+
+    def test_checkpoints_that_are_all_newer_have_checked_nothing(
+        self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
+    ) -> None:
+        """Somebody with the key could cut the log, and date an export back before all of them."""
+        newer = {"seq": 99, "hash": "0" * 64, "at": "2100-01-01T00:00:00.000000Z"}
+        code, said = verify(whole.content, "--checkpoints", _kept(tmp_path, newer))
+        assert code == 2
+        assert "all 1 kept heads are newer than this export" in said
+
+    def test_an_export_completed_by_another_event_than_a_checkpoint_kept_is_found(
+        self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
+    ) -> None:
+        completed = whole.manifest["completed"] | {"at": "2100-01-01T00:00:00.000000Z"}
+        kept = _kept(tmp_path, whole.events[1], completed)
+        assert verify(whole.content, "--checkpoints", kept)[0] == 0
+        kept = _kept(tmp_path, whole.events[1], completed | {"hash": "0" * 64})
+        code, said = verify(whole.content, "--checkpoints", kept)
+        assert code == 1
+        assert "this export was completed by another event 14 than" in said
+
+    def test_the_time_that_counts_is_the_first_at_which_an_event_was_kept(
+        self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
+    ) -> None:
+        late = {"seq": 99, "hash": "0" * 64, "at": "2100-01-01T00:00:00.000000Z"}
+        kept = _kept(tmp_path, whole.events[1], late, late | {"at": "2020-01-01T00:00:00.000000Z"})
+        code, said = verify(whole.content, "--checkpoints", kept)
+        assert code == 1
+        assert "the log's end was cut off" in said
 
 
 def _kept(directory: Path, *events: dict[str, Any]) -> str:
@@ -631,7 +674,7 @@ class TestKept:
         path = str(checkpoints.default_file())
         code, said = verify(exported().content, "--checkpoints", path)
         assert code == 0, said
-        assert "3 checkpoints are in this export, 0 are newer." in said
+        assert "3 checkpoints are in this export." in said
 
     def test_with_a_known_key_checkpoints_must_be_signed_with_it(
         self, verify: Callable[..., Said], five: list[bytes], file: Path, settings: Any
@@ -643,7 +686,8 @@ class TestKept:
         content = exported().content
         given = ("--public-key", known, "--checkpoints", str(file))
         assert verify(content, *given)[0] == 0
-        assert "NOTE" not in verify(content, *given)[1]
+        assert verify(content, *given)[1].count("NOTE") == 1
+        assert "NOTE: event 11, at the end, is covered by nothing" in verify(content, *given)[1]
         assert "not checked: no key" in verify(content, "--checkpoints", str(file))[1]
         unsigned = replace(checkpoints.read(five[4]), signature="", key_id="").line.encode()
         changed = replace(checkpoints.read(five[2]), at="2020-01-01T00:00:00.000000Z")

@@ -62,19 +62,20 @@ class Command(BaseCommand):
                 progress=self._tell,
             )
         except (CouldNotCheck, Error) as error:
-            self.stderr.write(f"The log could not be checked: {str(error).strip()}")
+            self.stderr.write(f"The log could not be checked: {plain(str(error))}")
             sys.exit(NOT_CHECKED)
         self._say(verdict)
         sys.exit(GOOD if verdict.ok else BAD)
 
     def _say(self, verdict: Verdict) -> None:
         for warning in verdict.warnings:
-            self.stderr.write(f"Warning: {warning}")
+            self.stderr.write(f"Warning: {plain(warning)}")
         if verdict.first is None:
             self.stdout.write(
                 f"The log verifies: {verdict.events} events, head {verdict.head_seq}"
                 f" {verdict.head_hash}"
             )
+            self.stdout.write(f"Kept heads reach event {verdict.kept_seq} of {verdict.head_seq}.")
             return
         self.stdout.write(f"The log does NOT verify. {_line(verdict.first)}")
         for finding in verdict.findings:
@@ -89,7 +90,15 @@ class Command(BaseCommand):
 
 def _line(finding: Finding) -> str:
     where = "no event" if finding.seq is None else f"first bad seq {finding.seq}"
-    return f"{finding.fault}, {where}: {finding.reason}"
+    return f"{finding.fault}, {where}: {plain(finding.reason)}"
+
+
+def plain(text: str) -> str:
+    """On one line and printable: a name in a forged database may hold orders to the terminal."""
+    line = " ".join(text.split())
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in line
+    )
 
 
 def _read_key(path: Path) -> str:
