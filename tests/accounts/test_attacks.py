@@ -1,6 +1,7 @@
 """What somebody in the browser tries who is, or is not yet, one of us; and what comes of it."""
 
 import re
+import unicodedata
 from typing import Any
 
 import pytest
@@ -239,3 +240,33 @@ def test_tries_from_many_addresses_do_not_make_those_of_one_forgotten() -> None:
     for number in range(200):
         sign_in(Client(REMOTE_ADDR=f"198.51.{number // 100}.{number % 100}"), "nobody", "wrong")
     assert sign_in(Client(REMOTE_ADDR=one), "rita").status_code == 429
+
+
+def test_only_a_short_name_is_normalised_however_long_the_typed_one_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That takes time by the square of a run of accents, also for whoever is over the limit."""
+    lengths = []
+    normalize = unicodedata.normalize
+
+    def measured(form: Any, text: str) -> str:
+        lengths.append(len(text))
+        return normalize(form, text)
+
+    monkeypatch.setattr(unicodedata, "normalize", measured)
+    for _ in range(32):
+        answer = sign_in(Client(), "a" + "\u0301\u0316" * 1000)
+    assert answer.status_code == 429
+    assert max(lengths, default=0) <= 120
+
+
+def test_a_name_that_is_too_long_is_nobodys_even_where_it_begins_like_one() -> None:
+    make(Role.RISK_OFFICER, username="r" * 60)
+    for typed in ("r" * 61, "r" * 500, "r" * 60 + " " * 500):
+        with pytest.raises(User.DoesNotExist):
+            User.objects.get_by_natural_key(typed)
+
+
+def test_too_many_tries_with_a_name_that_no_database_holds_are_refused_in_words() -> None:
+    client = Client(raise_request_exception=False)
+    assert {sign_in(client, "a\0b").status_code for _ in range(32)} == {200, 429}
