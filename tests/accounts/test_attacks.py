@@ -41,6 +41,12 @@ def adam() -> Client:
         "epoch__gt=0",
         "emailaddress__email=x",
         "_to_field=password",
+        "role__regex=^(.|[A-Z_]|[^a])%2B1$",
+        "role__regex=(",
+        "role__range=1",
+        "role__in=1",
+        "role=COMPLIANCE",
+        "is_active__exact__regex=(",
     ],
 )
 def test_the_list_of_people_answers_no_question_about_what_it_does_not_show(
@@ -54,6 +60,14 @@ def test_the_list_of_people_answers_no_question_about_what_it_does_not_show(
 @pytest.mark.parametrize("query", ["role__exact=COMPLIANCE", "is_active__exact=1", "q=rita", "o=1"])
 def test_the_filters_that_it_offers_work(adam: Client, query: str) -> None:
     assert adam.get(f"/admin/accounts/user/?{query}").status_code == 200
+
+
+def test_only_the_beginning_of_what_is_searched_for_is_looked_up(
+    adam: Client, django_assert_max_num_queries: Any
+) -> None:
+    with django_assert_max_num_queries(50) as queries:
+        assert adam.get("/admin/accounts/user/", {"q": "zx " * 2000}).status_code == 200
+    assert max(query["sql"].lower().count("%zx%") for query in queries.captured_queries) <= 80
 
 
 @pytest.mark.parametrize(
