@@ -8,6 +8,7 @@ from django.shortcuts import render
 from killswitch.accounts import sign_in_events
 
 WAIT = 60  # seconds, the window of the limits in the settings
+MOMENT = 5  # seconds, after which others have signed in
 
 
 def too_many(request: HttpRequest, *, username: str) -> HttpResponse:
@@ -21,3 +22,11 @@ def note(request: HttpRequest, response: HttpResponseBase, *, username: str) -> 
     """For a page that was made elsewhere."""
     sign_in_events.record_limited(request, username=username)
     response["Retry-After"] = str(WAIT)
+
+
+def busy(request: HttpRequest) -> HttpResponse:
+    """The page for who did nothing wrong: too many people sign in at this moment."""
+    context = {"busy": True}
+    response = render(request, "429.html", context, status=HTTPStatus.TOO_MANY_REQUESTS)
+    response["Retry-After"] = str(MOMENT)
+    return response

@@ -13,6 +13,7 @@ from django.views.decorators.cache import never_cache
 
 from killswitch.accounts import limits, sign_in_events, way_back
 from killswitch.accounts.forms import OwnPasswordForm, PasswordAgainForm, SignInForm
+from killswitch.accounts.hashing import Busy
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import password_suffices, public, signed_in
 
@@ -23,7 +24,10 @@ class LimitedView:
     request: HttpRequest
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        try:
+            response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        except Busy:
+            return limits.busy(request)
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             limits.note(request, response, username=self.typed_name())
         return response
