@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 
-from killswitch.accounts import limits, sign_in_events, way_back
+from killswitch.accounts import known_browser, limits, sign_in_events, way_back
 from killswitch.accounts.forms import OwnPasswordForm, PasswordAgainForm, SignInForm
 from killswitch.accounts.hashing import Busy
 from killswitch.accounts.models import User
@@ -65,6 +65,15 @@ class SignInView(LimitedView, LoginView):  # type: ignore[misc]
         return url
 
 
+class SignOutView(LogoutView):  # type: ignore[misc]
+    """Sign out, and leave nothing of the person in the browser."""
+
+    def post(self, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: HttpResponseBase = super().post(*args, **kwargs)
+        known_browser.forget(response)
+        return response
+
+
 class OwnPasswordView(LimitedView, PasswordChangeView):  # type: ignore[misc]
     """A new password for oneself. A wrong old one is a guess, and recorded like one."""
 
@@ -89,6 +98,6 @@ class PasswordAgainView(LimitedView, ReauthenticateView):  # type: ignore[misc]
 
 
 sign_in = public(SignInView.as_view())
-sign_out = public(never_cache(LogoutView.as_view()))
+sign_out = public(never_cache(SignOutView.as_view()))
 change_password = signed_in(never_cache(OwnPasswordView.as_view()))
 password_again = password_suffices(never_cache(PasswordAgainView.as_view()))
