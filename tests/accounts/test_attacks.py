@@ -284,3 +284,33 @@ def test_a_name_that_is_too_long_is_nobodys_even_where_it_begins_like_one() -> N
 def test_too_many_tries_with_a_name_that_no_database_holds_are_refused_in_words() -> None:
     client = Client(raise_request_exception=False)
     assert {sign_in(client, "a\0b").status_code for _ in range(32)} == {200, 429}
+
+
+@pytest.mark.parametrize("back", ["//[", "http://[::1", "//\u2100", "http://a]b/audit/"])
+def test_an_address_that_is_none_leads_back_to_the_review(back: str) -> None:
+    carol = signed_in(Role.COMPLIANCE)
+    signed_in(Role.RISK_OFFICER).get("/audit/")
+    (denied,) = events("DENIED")
+    carol.raise_request_exception = False
+    sent = {"event": denied.seq, "mark": "REVIEWED", "note": "", "back": back}
+    answer = carol.post("/audit/review/", sent)
+    assert (answer.status_code, answer["Location"][:15]) == (303, "/audit/review/?")
+
+
+@pytest.mark.parametrize("path", ["/audit/export.csv", "/audit/export.jsonl"])
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "nonsense"])
+def test_another_sites_page_has_nothing_exported_in_somebodys_name(path: str, site: str) -> None:
+    carol = signed_in(Role.COMPLIANCE)
+    answer = carol.get(path, headers={"Sec-Fetch-Site": site})
+    assert answer.status_code == 403
+    assert "A page of another site asked for this" in answer.content.decode()
+    assert not events("EXPORTED")
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}]
+)
+def test_pages_of_ours_and_scripts_export(headers: dict[str, str]) -> None:
+    carol = signed_in(Role.COMPLIANCE)
+    assert carol.get("/audit/export.csv", headers=headers).status_code == 200
+    assert len(events("EXPORTED")) == 1
