@@ -71,6 +71,8 @@ class SignOutView(LogoutView):  # type: ignore[misc]
     def post(self, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response: HttpResponseBase = super().post(*args, **kwargs)
         known_browser.forget(response)
+        # The reason and the key of a press that had no answer wait there, to be sent again.
+        response["Clear-Site-Data"] = '"storage"'
         return response
 
 

@@ -79,6 +79,12 @@ def test_ten_failures_from_one_address_are_two_events_and_another_person_is_a_th
     ]
 
 
+def test_signing_out_leaves_nothing_of_a_press_in_the_browser() -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    assert browser.post("/accounts/logout/")["Clear-Site-Data"] == '"storage"'
+    assert "Clear-Site-Data" not in browser.get("/accounts/logout/")
+
+
 def test_too_many_failures_get_a_clear_page_and_lock_the_address_but_not_the_name() -> None:
     make(Role.RISK_OFFICER)
     attacker = Client(REMOTE_ADDR="192.0.2.66")
