@@ -16,7 +16,7 @@ from django.shortcuts import resolve_url
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from killswitch.accounts import sign_in_events, way_back
+from killswitch.accounts import known_browser, sign_in_events, way_back
 from killswitch.accounts.hashing import Busy
 from killswitch.accounts.models import User
 from killswitch.accounts.origin import address, origin
@@ -113,6 +113,7 @@ class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         response: HttpResponse = super().post_login(
             request, user, redirect_url=redirect_url, **hook
         )
+        known_browser.note(request, response)
         return response
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
