@@ -7,12 +7,19 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 import structlog
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
+from django.http.multipartparser import MultiPartParserError
 from structlog.typing import EventDict, Processor
 
 MASK = "***"
 SHORTEST = 4  # a shorter "secret" would blot out half of the log, and protects nothing
 SECRETS = ("SECRET_KEY", "EMS_API_KEY", "AUDIT_SIGNING_KEY")
-PASSWORD_IN_URL = re.compile(r"(?P<before>[a-z][a-z0-9+.-]*://[^\s/:@'\"]*:)[^\s/@'\"]+(?=@)", re.I)
+LONGEST = 2_000  # signs of one value; who sends a request decides how long its path is
+LONGEST_TRACEBACK = 20_000
+# Begins with fixed signs, not with a scheme: on a long run of letters that took time by its square.
+PASSWORD_IN_URL = re.compile(r"(?P<before>://[^\s/:@'\"]*:)[^\s/@'\"]+(?=@)")
+# What a browser can bring about whenever it likes, and what tells all in its one line.
+REFUSALS = (PermissionDenied, SuspiciousOperation, BadRequest, MultiPartParserError)
 # These tell of every message, several times a minute, that all is well.
 TALKATIVE = ("celery.worker.strategy", "celery.app.trace", "kombu", "urllib3", "apprise", "asyncio")
 
@@ -34,7 +41,7 @@ def configure(logging_settings: Mapping[str, Any]) -> None:
     handler = CurrentStderr()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_shared(),
+            foreign_pre_chain=[_without_refusals, *_shared()],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
@@ -64,8 +71,16 @@ def _shared() -> list[Processor]:
     ]
 
 
+def _without_refusals(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """A refused request needs no traceback: strangers would fill the log with them."""
+    raised = event.get("exc_info")
+    if isinstance(raised, tuple) and isinstance(raised[1], REFUSALS):
+        del event["exc_info"]
+    return event
+
+
 def render(_logger: object, _method: str, event: EventDict) -> str:
-    """One line, and a traceback on lines of its own. Secrets are masked last, in the text."""
+    """One line, and a traceback on lines of its own, both of bounded length."""
     traceback = event.pop("exception", "")
     first = {key: event.pop(key, "") for key in ("at", "level", "logger", "event")}
     line = " ".join(
@@ -75,7 +90,7 @@ def render(_logger: object, _method: str, event: EventDict) -> str:
             *(f"{key}={_value(event[key])}" for key in event),
         ]
     )
-    return masked(f"{line}\n{traceback}" if traceback else line)
+    return f"{line}\n{_bounded(traceback, LONGEST_TRACEBACK)}" if traceback else line
 
 
 def masked(text: str) -> str:
@@ -97,7 +112,18 @@ def known_secrets() -> tuple[str, ...]:
 
 def _one_line(value: object) -> str:
     """A line break in a value from outside must not look like another event."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in str(value))
+    text = _bounded(str(value), LONGEST)
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def _bounded(text: str, longest: int) -> str:
+    """The beginning and the end, masked before the cut: half a secret would not be recognised."""
+    text = masked(text)
+    left_out = len(text) - longest
+    if left_out <= 0:
+        return text
+    half = longest // 2
+    return f"{text[:half]}…[{left_out} signs left out]…{text[-half:]}"
 
 
 def _value(value: object) -> str:

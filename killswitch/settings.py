@@ -233,11 +233,13 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_USER_MODEL_EMAIL_FIELD = None
 ACCOUNT_SESSION_REMEMBER = None
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
-# By address only: a limit by name would let anybody lock an officer out.
+# By address only: a limit by name would let anybody lock an officer out. Except of codes, which
+# only who has the password can try: from many addresses they would be guessed.
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
     "login_failed": "10/m/ip",
     "reauthenticate": "30/m/ip",
+    "second_factor": "20/h/key",
 }
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
 # Whether people may have a second factor, or must.

@@ -16,7 +16,8 @@ from django.shortcuts import resolve_url
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from killswitch.accounts import sign_in_events, way_back
+from killswitch.accounts import known_browser, sign_in_events, way_back
+from killswitch.accounts.hashing import Busy
 from killswitch.accounts.models import User
 from killswitch.accounts.origin import address, origin
 from killswitch.accounts.people import change_own_password
@@ -64,6 +65,14 @@ class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Limits count by this; a wrong number of proxies must not end in an error page."""
         return address(request) or "unknown"
 
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> Any:
+        """Who was asked to try again because others were signing in has not failed."""
+        try:
+            return super().authenticate(request, **credentials)
+        except Busy:
+            self._rollback_login_failed_rl_usage()
+            raise
+
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         sign_in_events.record_failure(request, username=credentials.get("username", ""))
 
@@ -104,6 +113,7 @@ class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         response: HttpResponse = super().post_login(
             request, user, redirect_url=redirect_url, **hook
         )
+        known_browser.note(request, response)
         return response
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:

@@ -44,12 +44,13 @@ class Change:
         ]
 
     def alarming(self) -> str:
-        """What gave somebody power, in words; nothing if nothing did."""
+        """What gave somebody power or took it from them, in words; nothing if nothing did."""
         words = []
         if self.before is None or "role" in self.fields:
             words.append(f"was given the role {Role(self.after.role).label}")
-        elif "is_active" in self.fields and self.after.is_active:
-            words.append("may sign in again")
+        if self.before is not None and "is_active" in self.fields:
+            again = self.after.is_active
+            words.append("may sign in again" if again else "may not sign in any more")
         if self.before is not None and self.new_password:
             words.append("was given a new password")
         if self.second_factor_reset:

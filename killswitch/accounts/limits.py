@@ -8,12 +8,17 @@ from django.shortcuts import render
 from killswitch.accounts import sign_in_events
 
 WAIT = 60  # seconds, the window of the limits in the settings
+HOUR = 3600  # the same, of the codes of one person
+MOMENT = 5  # seconds, after which others have signed in
 
 
-def too_many(request: HttpRequest, *, username: str) -> HttpResponse:
-    """The page, with the refused try in the log."""
-    response = render(request, "429.html", status=HTTPStatus.TOO_MANY_REQUESTS)
+def too_many(request: HttpRequest, *, username: str, of_person: bool = False) -> HttpResponse:
+    """The page, with the refused try in the log. `of_person`: their codes, not the address's."""
+    context = {"of_person": of_person}
+    response = render(request, "429.html", context, status=HTTPStatus.TOO_MANY_REQUESTS)
     note(request, response, username=username)
+    if of_person:
+        response["Retry-After"] = str(HOUR)
     return response
 
 
@@ -21,3 +26,11 @@ def note(request: HttpRequest, response: HttpResponseBase, *, username: str) -> 
     """For a page that was made elsewhere."""
     sign_in_events.record_limited(request, username=username)
     response["Retry-After"] = str(WAIT)
+
+
+def busy(request: HttpRequest) -> HttpResponse:
+    """The page for who did nothing wrong: too many people sign in at this moment."""
+    context = {"busy": True}
+    response = render(request, "429.html", context, status=HTTPStatus.TOO_MANY_REQUESTS)
+    response["Retry-After"] = str(MOMENT)
+    return response

@@ -7,7 +7,6 @@ from typing import Any
 from allauth.account.internal.decorators import login_stage_required
 from allauth.account.internal.flows.login import record_authentication
 from allauth.account.internal.flows.reauthentication import is_reauthentication_required
-from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.totp.internal.auth import generate_totp_secret
 from django.contrib import messages
@@ -18,7 +17,7 @@ from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from killswitch.accounts import second_factor, sign_in_events, way_back
+from killswitch.accounts import code_limits, second_factor, sign_in_events, way_back
 from killswitch.accounts.forms import CodeForm, SetUpForm
 from killswitch.accounts.limits import too_many
 from killswitch.accounts.models import User
@@ -67,17 +66,19 @@ def enter_code(request: HttpRequest) -> HttpResponse:
         return stage.abort()  # type: ignore[no-any-return]
     if request.method != "POST":
         return _ask(request, CodeForm())
-    # One count for passwords and codes; it is given back when the code is right.
-    tries = ratelimit.consume(request, app="allauth.account", action="login_failed")
-    if not tries:
-        return too_many(request, username=stage.login.user.username)
+    try:
+        tries = code_limits.take(request, stage.login.user)
+    except code_limits.TooMany as error:
+        username = stage.login.user.username
+        return too_many(request, username=username, of_person=error.of_person)
     form = CodeForm(request.POST)
     proof = form.is_valid() and second_factor.check(
         user=stage.login.user, code=form.cleaned_data["code"], origin=origin(request)
     )
     if not proof:
         return _wrong_code(request, form, stage.login.user)
-    tries.rollback()
+    for each in tries:
+        each.rollback()
     record_authentication(request, stage.login.user, "mfa", type=str(proof))
     return stage.exit()  # type: ignore[no-any-return]
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import URLPattern, URLResolver
 
@@ -19,6 +20,8 @@ CLOSED = {
     "view_on_site",
 }
 CLOSED_FOR_MODELS = ("_delete", "_history")
+OFFERED_WAYS = ("exact", "isnull")  # what Django's own filters beside a list link to
+LONGEST_SEARCH = 100  # characters
 
 
 class AdministrationSite(admin.AdminSite):
@@ -70,11 +73,18 @@ class RecordedAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not subscript
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:  # noqa: ARG002
         """Only the filters that are offered, and text that a database can hold.
 
-        Django lets a list be filtered by any column of its own: by the beginning of the hash of a
-        password, which would tell it letter by letter.
+        Django lets a list be filtered by any column of its own, and in any way: by the beginning of
+        the hash of a password, which would tell it letter by letter, or by a pattern that keeps the
+        process busy for minutes.
         """
-        offered = {str(name) for name in self.list_filter}
-        return lookup.split("__", maxsplit=1)[0] in offered and "\x00" not in str(value)
+        offered = {f"{name}__{way}" for name in self.list_filter for way in OFFERED_WAYS}
+        return lookup in offered and "\x00" not in str(value)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Each word is one more condition of the query, so there must not be any number of them."""
+        return super().get_search_results(request, queryset, search_term[:LONGEST_SEARCH])
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False

@@ -11,8 +11,9 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 
-from killswitch.accounts import limits, sign_in_events, way_back
+from killswitch.accounts import known_browser, limits, sign_in_events, way_back
 from killswitch.accounts.forms import OwnPasswordForm, PasswordAgainForm, SignInForm
+from killswitch.accounts.hashing import Busy
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import password_suffices, public, signed_in
 
@@ -23,7 +24,10 @@ class LimitedView:
     request: HttpRequest
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        try:
+            response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        except Busy:
+            return limits.busy(request)
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             limits.note(request, response, username=self.typed_name())
         return response
@@ -61,6 +65,17 @@ class SignInView(LimitedView, LoginView):  # type: ignore[misc]
         return url
 
 
+class SignOutView(LogoutView):  # type: ignore[misc]
+    """Sign out, and leave nothing of the person in the browser."""
+
+    def post(self, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: HttpResponseBase = super().post(*args, **kwargs)
+        known_browser.forget(response)
+        # The reason and the key of a press that had no answer wait there, to be sent again.
+        response["Clear-Site-Data"] = '"storage"'
+        return response
+
+
 class OwnPasswordView(LimitedView, PasswordChangeView):  # type: ignore[misc]
     """A new password for oneself. A wrong old one is a guess, and recorded like one."""
 
@@ -85,6 +100,6 @@ class PasswordAgainView(LimitedView, ReauthenticateView):  # type: ignore[misc]
 
 
 sign_in = public(SignInView.as_view())
-sign_out = public(never_cache(LogoutView.as_view()))
+sign_out = public(never_cache(SignOutView.as_view()))
 change_password = signed_in(never_cache(OwnPasswordView.as_view()))
 password_again = password_suffices(never_cache(PasswordAgainView.as_view()))

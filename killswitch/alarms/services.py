@@ -18,6 +18,10 @@ LONGEST_TITLE = 300
 LONGEST_DETAIL = 10_000
 
 
+class AboutThemselves(Exception):
+    """Whoever was given something must not be the one who has seen to it."""
+
+
 def raise_alarm(  # noqa: PLR0913 - each is one column
     *,
     kind: Kind,
@@ -53,13 +57,20 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
     return [_raised(alarm)]
 
 
-def acknowledge(*, alarm_id: int, actor: Actor) -> Alarm:
+def is_about(alarm: Alarm, person: int | None) -> bool:
+    """Whether an alarm tells of a change of this very person; its subject begins with the row."""
+    return alarm.kind == Kind.PEOPLE and alarm.subject.partition(" ")[0] == str(person)
+
+
+def acknowledge(*, alarm_id: int, actor: Actor, person: int | None = None) -> Alarm:
     """Note who has seen to an alarm. Twice is no error: the first name stays.
 
-    Raises `Alarm.DoesNotExist`.
+    Raises `Alarm.DoesNotExist`, and `AboutThemselves` for the person's own row.
     """
     at = datetime.now(UTC)
     with transaction.atomic():
+        if is_about(Alarm.objects.get(pk=alarm_id), person):
+            raise AboutThemselves
         first = Alarm.objects.filter(pk=alarm_id, acknowledged_at=None).update(
             acknowledged_at=at, acknowledged_by=storable(actor.name)[:200]
         )

@@ -15,6 +15,9 @@ from killswitch.audit.export_lines import Layout
 from killswitch.audit.selection import BadSelection, Selection
 
 LONGEST_PAUSE = 0.1  # seconds
+# Who sent the browser here, as browsers say and scripts do not: the person, or a page of ours.
+OURS = {"none", "same-origin"}
+FOREIGN = "A page of another site asked for this, and an export is recorded in your name."
 
 
 @requires(Permission.EXPORT)
@@ -34,6 +37,8 @@ def export_jsonl(request: HttpRequest) -> HttpResponseBase:
 
 
 def _export(request: HttpRequest, *, layout: Layout) -> HttpResponseBase:
+    if request.headers.get("Sec-Fetch-Site", "none") not in OURS:
+        return _refuse(request, [FOREIGN], status=403)
     try:
         begun = export.begin(
             selection=Selection.from_query(request.GET),
@@ -53,7 +58,7 @@ def _export(request: HttpRequest, *, layout: Layout) -> HttpResponseBase:
 
 
 def _refuse(request: HttpRequest, why: list[str], *, status: int) -> HttpResponse:
-    context = {"why": why, "unavailable": status == 503}
+    context = {"why": why, "status": status}
     return render(request, "audit/export_refused.html", context, status=status)
 
 

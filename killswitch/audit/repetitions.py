@@ -11,6 +11,7 @@ from killswitch.audit.models import Kind, Repetition
 
 WINDOW = timedelta(hours=1)
 LONGEST_SUBJECT = 300  # characters, as the column
+MOST_FORGOTTEN = 100  # rows at a time: more than come, and no long work for who brings one
 
 
 def count(kind: Kind, subject: str) -> int | None:
@@ -23,7 +24,9 @@ def count(kind: Kind, subject: str) -> int | None:
         row, is_new = Repetition.objects.select_for_update().get_or_create(
             kind=kind, subject=_bounded(subject), defaults={"since": now, "count": 1}
         )
-        if not is_new:
+        if is_new:
+            _forget_some(before=now - WINDOW)
+        else:
             # Either way: `now` may be older than what another process, perhaps on another clock,
             # wrote while this one waited for the row; and a clock set back must not keep it open.
             if abs(now - row.since) >= WINDOW:
@@ -39,6 +42,13 @@ def record_counted(fact: Fact, *, subject: str) -> None:
         number = count(fact.kind, subject)
         if number is not None:
             append(replace(fact, data={**fact.data, "count": number}))
+
+
+def _forget_some(*, before: datetime) -> None:
+    """Rows that are over count for nothing; one that somebody else holds is left to them."""
+    over = Repetition.objects.filter(since__lte=before).order_by("since")
+    held = over.select_for_update(skip_locked=True).values_list("pk", flat=True)
+    Repetition.objects.filter(pk__in=list(held[:MOST_FORGOTTEN])).delete()
 
 
 def _bounded(subject: str) -> str:

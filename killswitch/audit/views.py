@@ -225,14 +225,13 @@ def _here(request: HttpRequest) -> str:
 
 def _back(address: str) -> str:
     """Where to go afterwards: only to pages of ours that can show what was marked."""
-    parts = urlsplit(address)
     try:
-        is_ours = resolve(parts.path).url_name in SHOWING_MARKS
-    except Resolver404:
-        is_ours = False
-    if parts.scheme or parts.netloc or not is_ours:
+        parts = urlsplit(address)
+        shows_marks = resolve(parts.path).url_name in SHOWING_MARKS
+    except (ValueError, Resolver404):  # some texts are no address
         return reverse("audit_review")
-    return address
+    is_ours = not (parts.scheme or parts.netloc)
+    return address if is_ours and shows_marks else reverse("audit_review")
 
 
 def _see_other(address: str) -> HttpResponse:

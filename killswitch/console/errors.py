@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.urls import Resolver404, resolve
 from django.utils.cache import add_never_cache_headers
 
+from killswitch.accounts import known_browser
 from killswitch.cancels.views import confirm_again
 from killswitch.console import by_hand
 
@@ -46,12 +47,12 @@ def failed(request: HttpRequest) -> HttpResponse:
     """Something broke. A database that is gone has a page of its own, with the way by hand."""
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
         return unavailable(request)
-    return _say(request, HTTPStatus.INTERNAL_SERVER_ERROR, lines=by_hand.lines())
+    return _say(request, HTTPStatus.INTERNAL_SERVER_ERROR, **_way_by_hand(request))
 
 
 def unavailable(request: HttpRequest) -> HttpResponse:
     """The database cannot be reached: how to cancel without it."""
-    return _say(request, HTTPStatus.SERVICE_UNAVAILABLE, lines=by_hand.lines())
+    return _say(request, HTTPStatus.SERVICE_UNAVAILABLE, **_way_by_hand(request))
 
 
 def csrf_failed(request: HttpRequest, **_: object) -> HttpResponseBase:
@@ -89,6 +90,12 @@ class SpokenErrors:
             if name in response.headers:
                 spoken.headers[name] = response.headers[name]
         return spoken
+
+
+def _way_by_hand(request: HttpRequest) -> dict[str, Any]:
+    """The lines for officers; strangers learn neither where the EMS is nor what we trade on."""
+    lines = by_hand.lines() if known_browser.is_an_officers(request) else []
+    return {"by_hand": True, "lines": lines}
 
 
 def _length(request: HttpRequest) -> int:

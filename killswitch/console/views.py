@@ -7,6 +7,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from killswitch.accounts import known_browser
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, public, requires
 from killswitch.console import by_hand, grid
@@ -42,7 +43,9 @@ def console(request: HttpRequest) -> HttpResponse:
         "everywhere": grid.Everywhere.of(exchanges, observation=observation),
         "latest": grid.latest(),
     }
-    return render(request, "console/console.html", context)
+    response = render(request, "console/console.html", context)
+    known_browser.note(request, response)
+    return response
 
 
 @requires(Permission.REQUESTS)

@@ -11,6 +11,8 @@ from django.http import HttpRequest
 from killswitch.accounts.origin import origin
 from killswitch.accounts.permissions import actor
 from killswitch.accounts.site import RecordedAdmin, signed_in_person
+from killswitch.alarms.models import Kind as AlarmKind
+from killswitch.alarms.services import raise_alarm
 from killswitch.audit.chain import Actor, Fact, append
 from killswitch.audit.models import Kind
 from killswitch.exchanges.models import WATCHED, Exchange
@@ -80,14 +82,26 @@ def save_exchange(exchange: Exchange, *, by: Actor, origin: Mapping[str, str]) -
         exchange.save(update_fields=list(changes) if before else None)
         exchange.revision = next_revision()
         exchange.save(update_fields=["revision"])
-        append(
-            Fact(
-                kind=Kind.EXCHANGE_CHANGED if before else Kind.EXCHANGE_ADDED,
-                actor=by,
-                exchange_id=exchange.exchange_id,
-                data={"changes": changes, **origin},
-            )
+        fact = Fact(
+            kind=Kind.EXCHANGE_CHANGED if before else Kind.EXCHANGE_ADDED,
+            actor=by,
+            exchange_id=exchange.exchange_id,
+            data={"changes": changes, **origin},
         )
+        is_off = before is not None and before.enabled and not exchange.enabled
+        append(fact, *(_alarm(exchange, by=by) if is_off else []))
+
+
+def _alarm(exchange: Exchange, *, by: Actor) -> list[Fact]:
+    """Somebody must see it who counts on being able to cancel there."""
+    return raise_alarm(
+        kind=AlarmKind.PEOPLE,  # what an administrator did, as with a role
+        subject=f"exchange {exchange.pk} {exchange.revision}",
+        title=f"{exchange.exchange_id} was switched off: nobody can cancel there from here",
+        detail=f"By {by.name}.",
+        exchange_id=exchange.exchange_id,
+        revision=exchange.revision,
+    )
 
 
 def _changes(before: Exchange | None, after: Exchange) -> dict[str, list[object]]:

@@ -1,98 +1,40 @@
 """Would a click work right now? One function for each thing that it depends on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from django.conf import settings
 from django.db import Error
 
+from killswitch.accounts.origin import clean
+from killswitch.exchanges.models import Exchange
 from killswitch.readiness import canary, hearts, signs
 from killswitch.readiness.ages import Age, age
 from killswitch.readiness.models import Process
 from killswitch.readiness.probes import EMS
 from killswitch.readiness.signs import Signs
+from killswitch.readiness.verdict import (
+    Check,
+    Readiness,
+    Word,
+    judge,
+    published,
+    without_database,
+)
+
+__all__ = ["Check", "Readiness", "Word", "judge", "look", "published", "without_database"]
 
 CANARY_FRESH = 3 * canary.EVERY + 1.0  # seconds
 LOOKS_MISSED = 3
 LOG_FRESH = 600.0  # seconds; the newest events are verified about once a minute
 
 
-class Word(StrEnum):
-    """The answer in a word."""
-
-    READY = "READY"
-    DEGRADED = "DEGRADED"
-    NOT_READY = "NOT_READY"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One finding. `needed`: without it no click works, at least as things stand now."""
-
-    name: str
-    label: str
-    ok: bool
-    needed: bool = False
-    detail: str
-    age_seconds: float | None = None
-    milliseconds: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Readiness:
-    """The answer, in a word, in a sentence, and with what it rests on."""
-
-    word: Word
-    sentence: str
-    checks: tuple[Check, ...]
-
-
 def look() -> Readiness:
     """Ask now. Never raises for what the database does; may wait as long as the database does."""
     try:
         found = signs.read()
+        return judge(tuple(check(found) for check in CHECKS))
     except Error:
         return without_database("the database cannot be written to")
-    return judge(tuple(check(found) for check in CHECKS))
-
-
-def without_database(detail: str) -> Readiness:
-    """The answer when nothing can be recorded, and so nothing can be asked for."""
-    check = Check(name="database", label="Database", ok=False, needed=True, detail=detail)
-    return judge((check,))
-
-
-def judge(checks: tuple[Check, ...]) -> Readiness:
-    """The word and the sentence that follow from the findings."""
-    checks = _somebody_must_carry_out(checks)
-    missing = [check for check in checks if check.needed and not check.ok]
-    weak = [check for check in checks if not check.needed and not check.ok]
-    if missing:
-        return Readiness(
-            word=Word.NOT_READY,
-            sentence=f"A click would not work now: {_listed(missing)}.",
-            checks=checks,
-        )
-    if weak:
-        return Readiness(
-            word=Word.DEGRADED, sentence=f"A click works, but: {_listed(weak)}.", checks=checks
-        )
-    return Readiness(word=Word.READY, sentence="A click works now.", checks=checks)
-
-
-def _listed(checks: list[Check]) -> str:
-    return "; ".join(f"{check.label.lower()}: {check.detail}" for check in checks)
-
-
-def _somebody_must_carry_out(checks: tuple[Check, ...]) -> tuple[Check, ...]:
-    """Workers and watchdogs stand in for each other; one of them is needed."""
-    carriers = {check.name: check.ok for check in checks if check.name in {"worker", "watchdog"}}
-    if not carriers or any(carriers.values()):
-        return checks
-    return tuple(
-        replace(check, needed=True) if check.name in carriers else check for check in checks
-    )
 
 
 def _database(found: Signs) -> Check:
@@ -125,6 +67,7 @@ def _ems(found: Signs) -> Check:
         ok=probe.ok,
         needed=True,
         detail="answers and takes our key" if probe.ok else _reason(probe.detail),
+        public="" if probe.ok else "does not answer, or refuses our key",
         age_seconds=asked.seconds,
         milliseconds=probe.milliseconds,
     )
@@ -184,7 +127,21 @@ def _figures(found: Signs) -> Check:
         label="Open orders",
         ok=ok,
         detail=f"read {seen}" + (f" ({_reason(error)})" if error else ""),
+        public=f"read {seen}; cannot be read now" if error else "",
         age_seconds=seen.seconds,
+    )
+
+
+def _exchanges(_: Signs) -> Check:
+    enabled = Exchange.objects.enabled().count()
+    return Check(
+        name="exchanges",
+        label="Exchanges",
+        ok=enabled > 0,
+        needed=True,
+        detail=f"{enabled} enabled"
+        if enabled
+        else "none is enabled; an administrator enables them",
     )
 
 
@@ -211,6 +168,7 @@ def _log(found: Signs) -> Check:
         label="Audit log",
         ok=last.ok and fresh,
         detail=detail,
+        public="" if last.ok else "broken",
         age_seconds=verified.seconds,
     )
 
@@ -223,6 +181,7 @@ CHECKS: tuple[Callable[[Signs], Check], ...] = (
     _watchdog,
     _observer,
     _figures,
+    _exchanges,
     _log,
     _alarms,
 )
@@ -249,5 +208,5 @@ def _looks() -> float:
 
 
 def _reason(detail: str) -> str:
-    """The first words only: /readyz is public, and a page shows the rest."""
-    return detail[:200] or "no reason is known"
+    """The first words of somebody else, without signs that act on a screen."""
+    return clean(detail, 200) or "no reason is known"

@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from killswitch.accounts.permissions import public
 from killswitch.readiness import metrics
-from killswitch.readiness.checks import Readiness, Word, look, without_database
+from killswitch.readiness.checks import Readiness, Word, look, published, without_database
 from killswitch.readiness.recent import Recent
 
 _LATE = "the database does not answer in time"
@@ -40,8 +40,11 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 @never_cache
 def readyz(_request: HttpRequest) -> HttpResponse:
     """Would a click work right now? 503 when it would not."""
-    readiness = READINESS.get()
-    return JsonResponse(asdict(readiness), status=503 if readiness.word is Word.NOT_READY else 200)
+    readiness = published(READINESS.get())
+    said = asdict(readiness)
+    for check in said["checks"]:
+        del check["public"]
+    return JsonResponse(said, status=503 if readiness.word is Word.NOT_READY else 200)
 
 
 @public

@@ -8,6 +8,7 @@ from django.test import Client
 
 from killswitch.accounts.models import Role
 from killswitch.accounts.permissions import actor
+from killswitch.alarms.models import Alarm
 from killswitch.audit.chain import Actor
 from killswitch.audit.models import AuditEvent
 from killswitch.exchanges.admin import save_exchange
@@ -80,6 +81,24 @@ def test_a_change_is_recorded_with_old_and_new_values(adam: Client) -> None:
     after = Exchange.objects.get()
     assert after.exchange_id == "KRAKEN/JOHN"
     assert after.revision == current() > exchange.revision
+
+
+def test_switching_one_off_raises_an_alarm_and_on_again_none(adam: Client) -> None:
+    _add(adam)
+    exchange = Exchange.objects.get()
+    sent = {"name": "Kraken", "position": "3"}
+    for enabled in ({}, {"enabled": "on"}):
+        adam.post(f"{EXCHANGES}{exchange.pk}/change/", sent | enabled)
+    alarm = Alarm.objects.get()
+    assert alarm.title == "KRAKEN/JOHN was switched off: nobody can cancel there from here"
+    assert (alarm.detail, alarm.exchange_id) == ("By Adam West (adam).", "KRAKEN/JOHN")
+    assert len(events("ALARM_RAISED")) == 1
+
+
+def test_adding_one_that_is_off_raises_none(adam: Client) -> None:
+    adam.post(f"{EXCHANGES}add/", {"exchange_id": "KRAKEN", "position": "3"})
+    assert not Exchange.objects.get().enabled
+    assert not Alarm.objects.exists()
 
 
 def test_saving_without_a_change_leaves_no_event_and_no_new_revision(adam: Client) -> None:

@@ -1,6 +1,7 @@
 """What somebody in the browser tries who is, or is not yet, one of us; and what comes of it."""
 
 import re
+import unicodedata
 from typing import Any
 
 import pytest
@@ -40,6 +41,12 @@ def adam() -> Client:
         "epoch__gt=0",
         "emailaddress__email=x",
         "_to_field=password",
+        "role__regex=^(.|[A-Z_]|[^a])%2B1$",
+        "role__regex=(",
+        "role__range=1",
+        "role__in=1",
+        "role=COMPLIANCE",
+        "is_active__exact__regex=(",
     ],
 )
 def test_the_list_of_people_answers_no_question_about_what_it_does_not_show(
@@ -53,6 +60,14 @@ def test_the_list_of_people_answers_no_question_about_what_it_does_not_show(
 @pytest.mark.parametrize("query", ["role__exact=COMPLIANCE", "is_active__exact=1", "q=rita", "o=1"])
 def test_the_filters_that_it_offers_work(adam: Client, query: str) -> None:
     assert adam.get(f"/admin/accounts/user/?{query}").status_code == 200
+
+
+def test_only_the_beginning_of_what_is_searched_for_is_looked_up(
+    adam: Client, django_assert_max_num_queries: Any
+) -> None:
+    with django_assert_max_num_queries(50) as queries:
+        assert adam.get("/admin/accounts/user/", {"q": "zx " * 2000}).status_code == 200
+    assert max(query["sql"].lower().count("%zx%") for query in queries.captured_queries) <= 80
 
 
 @pytest.mark.parametrize(
@@ -239,3 +254,63 @@ def test_tries_from_many_addresses_do_not_make_those_of_one_forgotten() -> None:
     for number in range(200):
         sign_in(Client(REMOTE_ADDR=f"198.51.{number // 100}.{number % 100}"), "nobody", "wrong")
     assert sign_in(Client(REMOTE_ADDR=one), "rita").status_code == 429
+
+
+def test_only_a_short_name_is_normalised_however_long_the_typed_one_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That takes time by the square of a run of accents, also for whoever is over the limit."""
+    lengths = []
+    normalize = unicodedata.normalize
+
+    def measured(form: Any, text: str) -> str:
+        lengths.append(len(text))
+        return normalize(form, text)
+
+    monkeypatch.setattr(unicodedata, "normalize", measured)
+    for _ in range(32):
+        answer = sign_in(Client(), "a" + "\u0301\u0316" * 1000)
+    assert answer.status_code == 429
+    assert max(lengths, default=0) <= 120
+
+
+def test_a_name_that_is_too_long_is_nobodys_even_where_it_begins_like_one() -> None:
+    make(Role.RISK_OFFICER, username="r" * 60)
+    for typed in ("r" * 61, "r" * 500, "r" * 60 + " " * 500):
+        with pytest.raises(User.DoesNotExist):
+            User.objects.get_by_natural_key(typed)
+
+
+def test_too_many_tries_with_a_name_that_no_database_holds_are_refused_in_words() -> None:
+    client = Client(raise_request_exception=False)
+    assert {sign_in(client, "a\0b").status_code for _ in range(32)} == {200, 429}
+
+
+@pytest.mark.parametrize("back", ["//[", "http://[::1", "//\u2100", "http://a]b/audit/"])
+def test_an_address_that_is_none_leads_back_to_the_review(back: str) -> None:
+    carol = signed_in(Role.COMPLIANCE)
+    signed_in(Role.RISK_OFFICER).get("/audit/")
+    (denied,) = events("DENIED")
+    carol.raise_request_exception = False
+    sent = {"event": denied.seq, "mark": "REVIEWED", "note": "", "back": back}
+    answer = carol.post("/audit/review/", sent)
+    assert (answer.status_code, answer["Location"][:15]) == (303, "/audit/review/?")
+
+
+@pytest.mark.parametrize("path", ["/audit/export.csv", "/audit/export.jsonl"])
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "nonsense"])
+def test_another_sites_page_has_nothing_exported_in_somebodys_name(path: str, site: str) -> None:
+    carol = signed_in(Role.COMPLIANCE)
+    answer = carol.get(path, headers={"Sec-Fetch-Site": site})
+    assert answer.status_code == 403
+    assert "A page of another site asked for this" in answer.content.decode()
+    assert not events("EXPORTED")
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}]
+)
+def test_pages_of_ours_and_scripts_export(headers: dict[str, str]) -> None:
+    carol = signed_in(Role.COMPLIANCE)
+    assert carol.get("/audit/export.csv", headers=headers).status_code == 200
+    assert len(events("EXPORTED")) == 1

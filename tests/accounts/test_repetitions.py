@@ -45,10 +45,40 @@ def test_a_clock_that_is_a_little_behind_goes_on_counting() -> None:
 
 
 @pytest.mark.django_db
+def test_a_new_one_takes_the_place_of_some_that_are_over() -> None:
+    old = timezone.now() - timedelta(hours=1, seconds=1)
+    rows = [Repetition(kind="DENIED", subject=f"{number}", since=old) for number in range(150)]
+    Repetition.objects.bulk_create(rows)
+    count(Kind.DENIED, "recent")
+    assert Repetition.objects.count() == 150 + 1 - 100
+    count(Kind.DENIED, "recent")
+    assert Repetition.objects.count() == 51
+    count(Kind.DENIED, "more recent")
+    assert set(Repetition.objects.values_list("subject", flat=True)) == {"recent", "more recent"}
+
+
+@pytest.mark.django_db
 def test_a_subject_of_any_length_is_counted() -> None:
     assert count(Kind.DENIED, "x" * 5000) == 1
     assert count(Kind.DENIED, "x" * 5000) is None
     assert count(Kind.DENIED, "x" * 5001) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_new_ones_at_once_stand_in_nobodys_way() -> None:
+    old = timezone.now() - timedelta(hours=2)
+    rows = [Repetition(kind="DENIED", subject=f"{number}", since=old) for number in range(40)]
+    Repetition.objects.bulk_create(rows)
+
+    def once(number: int) -> int | None:
+        try:
+            return count(Kind.DENIED, f"{number}")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(once, range(60))) == [1] * 60
+    assert Repetition.objects.filter(since__lt=old + timedelta(hours=1)).count() == 0
 
 
 @pytest.mark.django_db(transaction=True)

@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
+from killswitch.accounts import known_browser
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent
 from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
@@ -77,6 +78,18 @@ def test_ten_failures_from_one_address_are_two_events_and_another_person_is_a_th
         ("rita", 1),
         ("carol", 1),
     ]
+
+
+def test_signing_in_marks_the_browsers_of_officers_only() -> None:
+    for role in Role:
+        answer: Any = sign_in(Client(), make(role).username)
+        assert (known_browser.COOKIE in answer.cookies) == (role == Role.RISK_OFFICER)
+
+
+def test_signing_out_leaves_nothing_of_a_press_in_the_browser() -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    assert browser.post("/accounts/logout/")["Clear-Site-Data"] == '"storage"'
+    assert "Clear-Site-Data" not in browser.get("/accounts/logout/")
 
 
 def test_too_many_failures_get_a_clear_page_and_lock_the_address_but_not_the_name() -> None:

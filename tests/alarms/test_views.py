@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from killswitch.accounts.models import Role, User
-from killswitch.alarms.models import Alarm
+from killswitch.alarms.models import Alarm, Kind
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -62,3 +62,27 @@ def test_looking_at_the_address_acknowledges_nothing(alarm: Raise) -> None:
 def test_an_alarm_that_never_was_is_not_found(alarm_id: int) -> None:
     response = signed_in(Role.RISK_OFFICER).post(f"/alarms/{alarm_id}/acknowledge/")
     assert response.status_code == 404
+
+
+@pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}])
+def test_nobody_acknowledges_what_is_about_themselves(
+    alarm: Raise, headers: dict[str, str]
+) -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    olga = User.objects.get()
+    raised = alarm(f"{olga.pk} 7", kind=Kind.PEOPLE)
+    refused = browser.post(f"/alarms/{raised.pk}/acknowledge/", headers=headers)
+    assert refused.status_code == 409
+    assert "about you" in refused.content.decode()
+    assert Alarm.objects.unacknowledged().exists()
+    assert "Somebody else acknowledges what is about you" in browser.get("/").content.decode()
+
+
+@pytest.mark.parametrize(("kind", "about"), [(Kind.PEOPLE, 1), (Kind.OUTCOME, 0)])
+def test_what_is_about_others_or_about_no_person_is_acknowledged_as_ever(
+    alarm: Raise, kind: Kind, about: int
+) -> None:
+    browser = signed_in(Role.RISK_OFFICER)
+    raised = alarm(f"{User.objects.get().pk + about} 7", kind=kind)
+    assert browser.post(f"/alarms/{raised.pk}/acknowledge/").status_code == 302
+    assert not Alarm.objects.unacknowledged().exists()

@@ -7,6 +7,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
+from killswitch.accounts import known_browser
 from killswitch.cancels.models import Batch
 from killswitch.console import by_hand
 from tests.browser import scenes
@@ -69,6 +70,57 @@ def test_a_page_says_that_the_database_is_gone_and_names_the_exchanges_last_show
     assert "The database cannot be reached" in answer.content.decode()
     assert "KRAKEN" in answer.content.decode()
     assert officer.get("/poll/", headers=HTMX).status_code == 503
+
+
+def test_a_stranger_then_learns_neither_the_ems_nor_an_exchange(
+    officer: Client, request: pytest.FixtureRequest, settings: Any
+) -> None:
+    settings.EMS_BASE_URL = "https://ems.example:8080"
+    scenes.exchange("KRAKEN")
+    officer.get("/")
+    request.getfixturevalue("unreachable")
+    stranger = Client(raise_request_exception=False)
+    forged = Client(raise_request_exception=False)
+    forged.cookies["sessionid"] = "a" * 32
+    forged.cookies[known_browser.COOKIE] = "yes:1abcde:forged"
+    for path in ("/", "/accounts/login/"):
+        for browser, headers in ((stranger, {}), (forged, HTMX), (forged, {})):
+            answer = browser.get(path, headers=headers)
+            assert "ems.example" not in answer.content.decode()
+            assert "KRAKEN" not in answer.content.decode()
+    answer = forged.get("/")
+    assert answer.status_code == 503
+    assert "shown here to risk officers only" in answer.content.decode()
+
+
+def test_neither_does_a_browser_in_which_compliance_is_signed_in(
+    compliance: Client, request: pytest.FixtureRequest
+) -> None:
+    assert known_browser.COOKIE not in compliance.get("/").cookies
+    request.getfixturevalue("unreachable")
+    compliance.raise_request_exception = False
+    assert "curl" not in compliance.get("/").content.decode()
+
+
+def test_an_officers_browser_is_known_until_they_sign_out(
+    officer: Client, settings: Any, request: pytest.FixtureRequest
+) -> None:
+    cookie = officer.get("/").cookies[known_browser.COOKIE]
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Strict")
+    assert cookie["max-age"] == settings.SESSION_COOKIE_AGE
+    officer.post("/accounts/logout/")
+    request.getfixturevalue("unreachable")
+    officer.cookies["sessionid"] = "a" * 32
+    assert "curl" not in officer.get("/").content.decode()
+
+
+def test_a_known_browser_is_forgotten_after_a_sessions_time(
+    officer: Client, request: pytest.FixtureRequest, settings: Any
+) -> None:
+    officer.get("/")
+    request.getfixturevalue("unreachable")
+    settings.SESSION_COOKIE_AGE = -1
+    assert "curl" not in officer.get("/").content.decode()
 
 
 def test_a_press_then_is_not_said_to_be_unrecorded_by_a_page_that_cannot_know(

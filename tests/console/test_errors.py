@@ -68,3 +68,17 @@ def test_a_defect_shows_no_trace_of_itself(officer: Client, monkeypatch: Any) ->
     assert answer.status_code == 500
     assert b"Something broke here" in answer.content
     assert b"secret detail" not in answer.content
+    assert b"curl" in answer.content
+
+
+def test_a_defect_shows_the_way_by_hand_to_officers_only(
+    compliance: Client, monkeypatch: Any
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("killswitch.console.grid.latest", broken)
+    compliance.raise_request_exception = False
+    answer = compliance.get("/")
+    assert answer.status_code == 500
+    assert b"curl" not in answer.content

@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 
 from killswitch.accounts.models import Role, User
+from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.cancels.models import Attempt, Batch, CancelRequest
 from killswitch.cancels.pages import PAGE, summary
@@ -42,6 +43,23 @@ def test_orders_that_remain_are_listed(officer: Client, olga: User) -> None:
     assert "2,040 orders left open" in page
     assert "the first 3 are kept here" in page
     assert "6ab36bc1-344d-432e-ac6d-0bf44ee60002" in page
+
+
+def test_words_of_the_ems_turn_no_direction_on_any_page(officer: Client, olga: User) -> None:
+    hostile = "\u202egnp\x1b[2J"
+    request = asked(olga, Status.REJECTED)
+    words = {"reject_reason": hostile, "message": hostile, "rejected_message": hostile}
+    request.attempts.update(**words)
+    CancelRequest.objects.update(**words, conclusion=f"The EMS refused: {hostile}.")
+    scenes.alarm(request)
+    Alarm.objects.update(title=hostile, detail=hostile)
+    batch = request.batch.uuid
+    shown = ["console", "requests:newest", f"request:{request.uuid}", f"batch:{batch}"]
+    poll = "/poll/?known=0&" + "&".join(f"show={each}" for each in shown)
+    for path in ("/", "/requests/", f"/requests/{request.uuid}/", f"/batches/{batch}/", poll):
+        page = officer.get(path).content.decode()
+        assert "\\u202egnp␛[2J" in page, path
+        assert not {"\u202e", "\x1b"} & set(page), path
 
 
 @pytest.mark.parametrize(

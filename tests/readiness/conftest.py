@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from killswitch.exchanges.models import Observation
+from killswitch.exchanges.models import Exchange, Observation
 from killswitch.readiness import views
 from killswitch.readiness.hearts import beat
 from killswitch.readiness.models import Canary, Probe, Process
@@ -34,6 +34,7 @@ def all_is_well(transactional_db: None) -> None:
     """Everything that a click depends on has just shown signs of life."""
     for kind in (Process.WORKER, Process.WATCHDOG, Process.OBSERVER):
         beat(kind)
+    Exchange.objects.get_or_create(exchange_id="KRAKEN")
     Probe.objects.create(name="ems", ok=True, milliseconds=12.0, at=ago(0))
     Canary.objects.create(
         id=1, nonce="n", sent_at=ago(0.1), published=9, answered=9, answered_at=ago(0)

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import Verification
-from killswitch.exchanges.models import Observation
+from killswitch.exchanges.models import Exchange, Observation
 from killswitch.readiness import signs
 from killswitch.readiness.checks import Check, Readiness, Word, judge, look
 from killswitch.readiness.models import Canary, Heart, Probe, Process
@@ -125,6 +125,31 @@ def test_a_time_in_the_future_is_never_fresh(name: str) -> None:
     assert "clock has jumped" in found.detail
 
 
+def test_with_no_exchange_enabled_there_is_nothing_to_click() -> None:
+    Exchange.objects.update(enabled=False)
+    readiness = look()
+    assert readiness.word is Word.NOT_READY
+    assert "exchanges: none is enabled" in readiness.sentence
+
+
+def test_one_exchange_that_is_enabled_is_enough() -> None:
+    Exchange.objects.create(exchange_id="OFF", enabled=False)
+    assert check(look(), "exchanges").detail == "1 enabled"
+
+
+@pytest.mark.parametrize("model", [Probe, Observation])
+def test_what_the_ems_says_cannot_turn_the_direction_of_writing(
+    model: type[Probe | Observation],
+) -> None:
+    if model is Probe:
+        Probe.objects.update(ok=False, detail="safe\u202egnp\x1b[2J")
+    else:
+        Observation.objects.update(error="safe\u202egnp\x1b[2J")
+    said = look().sentence
+    assert "safe" in said
+    assert said.isprintable()
+
+
 def test_open_alarms_are_told_and_change_nothing() -> None:
     Alarm.objects.create(
         kind="OUTCOME", subject="s", title="t", raised_at=ago(timedelta(1).seconds)
@@ -152,7 +177,8 @@ def test_nothing_that_ever_happened_is_not_ready() -> None:
         model.objects.all().delete()
     readiness = look()
     assert readiness.word is Word.NOT_READY
-    assert [c.name for c in readiness.checks if c.ok] == ["database", "log", "alarms"]
+    ok = [c.name for c in readiness.checks if c.ok]
+    assert ok == ["database", "exchanges", "log", "alarms"]
 
 
 def verified(*, ok: bool, seconds_ago: float) -> None:

@@ -14,10 +14,12 @@ from django.db import connection, connections
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
-from killswitch.exchanges.models import Exchange
+from killswitch.audit.models import Verification
+from killswitch.console.strip import strip
+from killswitch.exchanges.models import Exchange, Observation
 from killswitch.readiness import views
 from killswitch.readiness.hearts import beat
-from killswitch.readiness.models import Heart, Process
+from killswitch.readiness.models import Heart, Probe, Process
 from tests.readiness.conftest import ago
 from tests.stack import ROOT, Stack
 
@@ -92,6 +94,22 @@ def test_readyz_says_ready_with_each_check() -> None:
         said["checks"][0]
     )
     assert "no-store" in response.headers["Cache-Control"]
+
+
+@pytest.mark.usefixtures("all_is_well")
+def test_readyz_repeats_no_words_of_the_ems() -> None:
+    theirs = "account JOHN, token hunter2"
+    Probe.objects.update(ok=False, detail=f"the key was refused: {theirs}")
+    Observation.objects.update(error=theirs)
+    Verification(
+        id=1, at=ago(1), ok=False, head_seq=7, whole_at=ago(1), whole_seq=7, reason=theirs
+    ).save()
+    response = Client().get("/readyz")
+    assert (response.status_code, response.json()["word"]) == (503, "NOT_READY")
+    for word in ("JOHN", "hunter2"):
+        assert word not in response.content.decode()
+    assert "ems: does not answer, or refuses our key" in response.json()["sentence"]
+    assert theirs in strip().note
 
 
 @pytest.mark.usefixtures("all_is_well")

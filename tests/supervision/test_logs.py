@@ -2,11 +2,13 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import structlog
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +77,46 @@ def test_a_secret_is_masked_wherever_it_turns_up(log: Callable[[], str], secret:
 def test_a_password_in_any_url_is_masked(log: Callable[[], str]) -> None:
     logging.getLogger("x").warning("cannot reach postgresql://me:hunter22@db:5432/log")
     assert "postgresql://me:***@db:5432/log" in log()
+
+
+def test_a_long_run_of_letters_is_masked_in_no_time() -> None:
+    begun = time.process_time()
+    logs.masked("a" * 40_000)
+    assert time.process_time() - begun < 1  # a thousand times what it takes
+
+
+def test_a_long_value_is_cut_and_says_so(log: Callable[[], str]) -> None:
+    logging.getLogger("django.request").warning("Not Found: /%s", "\n" * 400_000)
+    structlog.get_logger("killswitch").warning("odd", host="b" * 400_000)
+    said = log()
+    assert len(said) < 10_000
+    assert "Not Found: /" in said
+    assert said.count("signs left out]") == 2
+
+
+def test_a_secret_is_masked_also_where_a_long_value_is_cut(log: Callable[[], str]) -> None:
+    secret = "key-that-opens-everything"
+    structlog.get_logger("killswitch").warning("odd", value=secret * 400)
+    structlog.get_logger("killswitch").warning("odd", value="x" * 990 + secret + "x" * 2000)
+    assert secret[:8] not in log()
+
+
+def test_a_long_traceback_is_cut_and_keeps_its_beginning(log: Callable[[], str]) -> None:
+    try:
+        int("9" * 4_000 + "x" * 100_000)
+    except ValueError:
+        logging.getLogger("django.request").exception("failed")
+    said = log()
+    assert "Traceback (most recent call last)" in said
+    assert len(said) < 30_000
+
+
+@pytest.mark.parametrize("refusal", [PermissionDenied, SuspiciousOperation, BadRequest])
+def test_a_refused_request_leaves_a_line_without_a_traceback(
+    log: Callable[[], str], refusal: type[Exception]
+) -> None:
+    logging.getLogger("django.request").warning("Forbidden: %s", "/x", exc_info=refusal("no"))
+    assert log().endswith("django.request: Forbidden: /x\n")
 
 
 @given(value=st.text())

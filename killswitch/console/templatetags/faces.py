@@ -7,6 +7,7 @@ from django import template
 from django.utils import timezone
 
 from killswitch.accounts.models import Role
+from killswitch.alarms.services import is_about
 from killswitch.audit.models import Kind
 from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.cancels.states import Status
@@ -16,6 +17,7 @@ from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
 
 register = template.Library()
+register.filter("is_about", is_about)
 register.filter("count", count_of)
 register.filter("doing", doing)
 register.filter("ends_at", ends_at)
