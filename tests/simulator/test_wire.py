@@ -57,12 +57,12 @@ def test_a_slow_exchange_acts_at_once_and_answers_late(
 def test_a_drip_sends_one_part_byte_by_byte(
     simulator: Simulator, part: str, carried_out: bool
 ) -> None:
-    fault = {"fault": "drip", "part": part, "interval": 0.001, "carried_out": carried_out}
+    fault = {"fault": "drip", "part": part, "interval": 0.01, "carried_out": carried_out}
     simulator.script("KRAKEN", cancel=[fault], orders=5)
     heard = hear(simulator, cancel_request("KRAKEN"), patience=0.2)
     assert heard.data.startswith(b"HTTP/1.1 200 OK\r\n")
     assert heard.data.endswith(b'"message": "Ok"}')
-    assert heard.pieces >= 10
+    assert heard.pieces >= 4  # a busy machine reads several at once
     _expect(simulator, carried_out=carried_out)
 
 
