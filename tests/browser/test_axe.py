@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 from killswitch.accounts.models import Role, User
 from tests.browser import scenes, states
 from tests.browser.axe import violations
-from tests.browser.conftest import sign_in
+from tests.browser.conftest import Complaints, sign_in
 
 ADMIN = (
     "/admin/",
@@ -19,34 +19,36 @@ ADMIN = (
 )
 
 
-def test_axe_finds_nothing_on_a_phone(page: Page, olga: User, complaints: list[str]) -> None:
+def test_axe_finds_nothing_on_a_phone(page: Page, olga: User, complaints: Complaints) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     states.alarms(page, olga)
     assert complaints == []
     assert violations(page) == []
-    complaints.clear()
+    complaints.forgive()
 
 
-def test_axe_finds_what_is_wrong(page: Page, olga: User, complaints: list[str]) -> None:
+def test_axe_finds_what_is_wrong(page: Page, olga: User, complaints: Complaints) -> None:
     states.few(page, olga)
     page.evaluate("document.querySelector('#filter').labels[0].remove()")
     page.evaluate("document.querySelector('#filter').placeholder = ''")
     assert any("label" in each for each in violations(page))
-    complaints.clear()
+    complaints.forgive()
 
 
-def test_axe_finds_a_colour_that_is_too_pale(page: Page, olga: User, complaints: list[str]) -> None:
+def test_axe_finds_a_colour_that_is_too_pale(
+    page: Page, olga: User, complaints: Complaints
+) -> None:
     states.few(page, olga)
     page.evaluate("document.querySelector('#rows th b').style.color = 'rgb(128 128 128 / 40%)'")
     found = violations(page)
     for scheme in ("light", "dark"):
         assert any(each.startswith(f"{scheme}: color-contrast") for each in found)
-    complaints.clear()
+    complaints.forgive()
 
 
 @pytest.mark.parametrize("path", ADMIN)
 def test_axe_finds_nothing_on_the_pages_of_administrators(
-    page: Page, olga: User, live_server: Any, complaints: list[str], path: str
+    page: Page, olga: User, live_server: Any, complaints: Complaints, path: str
 ) -> None:
     scenes.calm(olga, 2)
     page.context.clear_cookies()
@@ -54,4 +56,4 @@ def test_axe_finds_nothing_on_the_pages_of_administrators(
     page.goto(path)
     assert complaints == []
     assert violations(page) == []
-    complaints.clear()
+    complaints.forgive()

@@ -17,6 +17,7 @@ from killswitch.cancels.models import Batch
 from killswitch.cancels.states import Status
 from killswitch.live.models import next_revision
 from tests.browser import scenes
+from tests.browser.conftest import Complaints
 from tests.browser.test_gesture import open_question
 
 LOST = re.compile("No answer from the console since")
@@ -145,7 +146,7 @@ def test_figures_grow_old_in_sight(page: Page, olga: User) -> None:
 
 @pytest.mark.parametrize("how", ["offline", "500", "silent", "stranger"])
 def test_a_lost_connection_is_announced_within_five_seconds_and_ends_by_itself(
-    page: Page, olga: User, complaints: list[str], how: str
+    page: Page, olga: User, complaints: Complaints, how: str
 ) -> None:
     scenes.calm(olga, 2)
     ready(page)
@@ -169,11 +170,11 @@ def test_a_lost_connection_is_announced_within_five_seconds_and_ends_by_itself(
     page.unroute("**/poll/*")
     expect(banner).to_be_hidden(timeout=8000)
     expect(page.locator("html")).not_to_have_class(re.compile("lost"))
-    complaints.clear()  # the browser notes each failed call
+    complaints.forgive()  # the browser notes each failed call
 
 
 def test_a_session_that_ends_is_announced_and_never_swaps_in_the_sign_in_page(
-    page: Page, olga: User, complaints: list[str]
+    page: Page, olga: User, complaints: Complaints
 ) -> None:
     scenes.exchange("KRAKEN", orders=14)
     ready(page)
@@ -189,12 +190,12 @@ def test_a_session_that_ends_is_announced_and_never_swaps_in_the_sign_in_page(
     assert "/accounts/login/?next=" in (page.locator("[data-sign-in]").get_attribute("href") or "")
     expect(page.locator("[name=password]")).to_have_count(0)
     assert Batch.objects.count() == 0
-    complaints.clear()
+    complaints.forgive()
 
 
 @pytest.mark.parametrize("how", ["never reached", "answer lost", "own error", "502", "silent"])
 def test_a_press_without_an_answer_is_not_known_and_the_same_key_settles_it(
-    page: Page, olga: User, complaints: list[str], how: str
+    page: Page, olga: User, complaints: Complaints, how: str
 ) -> None:
     scenes.exchange("KRAKEN", orders=14)
     ready(page)
@@ -223,11 +224,11 @@ def test_a_press_without_an_answer_is_not_known_and_the_same_key_settles_it(
     wanted = "Already asked at" if how == "answer lost" else "Asked at"
     expect(page.locator("#dialog-title")).to_contain_text(wanted)
     assert Batch.objects.count() == 1
-    complaints.clear()
+    complaints.forgive()
 
 
 def test_a_question_that_cannot_be_loaded_says_so(
-    page: Page, olga: User, complaints: list[str]
+    page: Page, olga: User, complaints: Complaints
 ) -> None:
     scenes.exchange("KRAKEN", orders=14)
     ready(page)
@@ -237,11 +238,11 @@ def test_a_question_that_cannot_be_loaded_says_so(
     page.unroute("**/cancel-all/")
     page.get_by_role("button", name="Try again").click()
     expect(page.locator("#dialog-title")).to_contain_text("14 open orders")
-    complaints.clear()
+    complaints.forgive()
 
 
 def test_the_way_by_hand_is_in_the_question_and_for_what_was_asked(
-    page: Page, olga: User, complaints: list[str]
+    page: Page, olga: User, complaints: Complaints
 ) -> None:
     names = ["O'NEIL/1", "KRAKEN"]
     for name in names:
@@ -261,7 +262,7 @@ def test_the_way_by_hand_is_in_the_question_and_for_what_was_asked(
     page.route("**/poll/*", answered(500))
     expect(page.locator("[data-dialog-banner]")).to_contain_text(LOST, timeout=5000)
     assert bodies(way) == [{"exchange_id": name} for name in sorted(names)]
-    complaints.clear()
+    complaints.forgive()
 
 
 def bodies(way: Locator) -> list[Any]:
@@ -274,7 +275,7 @@ def bodies(way: Locator) -> list[Any]:
 
 
 def test_a_closed_question_is_opened_again_by_its_lost_press(
-    page: Page, olga: User, complaints: list[str]
+    page: Page, olga: User, complaints: Complaints
 ) -> None:
     scenes.exchange("KRAKEN", orders=14)
     ready(page)
@@ -285,7 +286,7 @@ def test_a_closed_question_is_opened_again_by_its_lost_press(
     expect(page.locator("#dialog")).to_be_hidden()
     expect(page.locator("#dialog [data-no-answer]")).to_be_visible(timeout=7000)
     page.unroute("**/cancel-all/")
-    complaints.clear()
+    complaints.forgive()
 
 
 def test_an_alarm_is_announced_outside_of_what_is_swapped(page: Page, olga: User) -> None:

@@ -13,7 +13,7 @@ from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.live.models import next_revision
 from tests.browser import scenes
-from tests.browser.conftest import watch
+from tests.browser.conftest import Complaints, watch
 from tests.browser.test_freshness import ready
 from tests.browser.test_gesture import open_everywhere, open_question
 from tests.conftest import wait_for
@@ -82,7 +82,7 @@ def test_a_double_tap_on_the_button_for_everywhere_sends_nothing(
 
 
 def test_a_lost_press_is_told_after_the_question_that_was_opened_meanwhile(
-    page: Page, olga: User, complaints: list[str]
+    page: Page, olga: User, complaints: Complaints
 ) -> None:
     scenes.exchange("KRAKEN", orders=14)
     scenes.exchange("GEMINI", orders=2)
@@ -112,7 +112,7 @@ def test_a_lost_press_is_told_after_the_question_that_was_opened_meanwhile(
         "GEMINI",
         "KRAKEN",
     ]
-    complaints.clear()
+    complaints.forgive()
 
 
 def test_a_late_answer_does_not_take_another_question_away(page: Page, olga: User) -> None:
@@ -273,7 +273,7 @@ def test_a_page_that_comes_back_into_sight_asks_at_once(page: Page, olga: User, 
 
 
 def test_somebody_else_who_signs_in_elsewhere_sees_nothing_of_a_session_that_ended_here(
-    page: Page, olga: User, complaints: list[str]
+    page: Page, olga: User, complaints: Complaints
 ) -> None:
     """The back button after signing out leads to the sign-in page or to a page without figures."""
     scenes.exchange("KRAKEN", orders=14)
@@ -285,11 +285,11 @@ def test_somebody_else_who_signs_in_elsewhere_sees_nothing_of_a_session_that_end
     page.wait_for_timeout(1500)
     told = page.locator("#banner:visible").count() and page.inner_text("#banner")
     assert "/accounts/login/" in page.url or "Your session has ended." in str(told)
-    complaints.clear()
+    complaints.forgive()
 
 
 def test_a_session_that_ends_in_mid_press_leads_back_to_the_filled_question(
-    page: Page, olga: User, complaints: list[str]
+    page: Page, olga: User, complaints: Complaints
 ) -> None:
     scenes.exchange("KRAKEN/JOHN", orders=14)
     ready(page)
@@ -308,11 +308,11 @@ def test_a_session_that_ends_in_mid_press_leads_back_to_the_filled_question(
     page.get_by_role("button", name="Cancel all on KRAKEN/JOHN").click()
     page.wait_for_url("**/batches/*/")
     assert Batch.objects.get().reason == "Drill: of May"
-    complaints.clear()
+    complaints.forgive()
 
 
 def test_a_role_that_changes_ends_what_an_open_page_may_do(
-    page: Page, olga: User, complaints: list[str]
+    page: Page, olga: User, complaints: Complaints
 ) -> None:
     scenes.exchange("KRAKEN", orders=14)
     ready(page)
@@ -322,7 +322,7 @@ def test_a_role_that_changes_ends_what_an_open_page_may_do(
     expect(page.locator("#dialog [data-signed-out]")).to_be_visible()
     expect(page.locator("#banner")).to_contain_text("Your session has ended.", timeout=5000)
     assert Batch.objects.count() == 0
-    complaints.clear()
+    complaints.forgive()
 
 
 def test_text_that_is_selected_in_the_dialog_survives_polling(page: Page, olga: User) -> None:
@@ -353,7 +353,7 @@ def test_a_countdown_to_the_next_attempt_runs(page: Page, olga: User) -> None:
 
 
 def test_a_new_tab_of_the_same_person_follows_too(
-    page: Page, olga: User, complaints: list[str]
+    page: Page, olga: User, complaints: Complaints
 ) -> None:
     one = scenes.exchange("KRAKEN", orders=14)
     ready(page)

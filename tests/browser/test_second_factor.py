@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from killswitch.accounts.models import User
 from tests.accounts import codes
 from tests.browser import scenes, states
+from tests.browser.conftest import Complaints
 
 
 def type_password(tab: Page) -> None:
@@ -59,12 +60,12 @@ def test_with_the_password_alone_the_address_of_a_page_opens_nothing(
 
 
 def test_where_it_is_required_an_open_page_is_told_so_and_leads_there(
-    page: Page, olga: User, complaints: list[str], settings: Any
+    page: Page, olga: User, complaints: Complaints, settings: Any
 ) -> None:
     scenes.calm(olga, 2)
     page.goto("/")
     settings.SECOND_FACTOR = "required"
     expect(page.locator("#banner")).to_be_visible(timeout=8000)
     page.goto("/cancel-all/")
-    complaints.clear()  # the browser noted each 401
+    complaints.forgive()  # the browser noted each 401
     expect(page.get_by_role("heading", name="Your password again")).to_be_visible()

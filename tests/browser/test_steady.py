@@ -13,7 +13,7 @@ from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.live.models import next_revision
 from tests.browser import scenes
-from tests.browser.conftest import watch
+from tests.browser.conftest import Complaints, watch
 
 WIDTHS = (360, 390, 768, 960, 1280)
 LONG = "the algorithm of the third desk sends orders that nobody has asked for " * 6
@@ -39,7 +39,7 @@ CUT_OFF = """() => [...document.querySelectorAll(".card :is(p, small, td, li)")]
 
 
 @pytest.fixture
-def pages(context: BrowserContext, page: Page, complaints: list[str]) -> Iterator[list[Page]]:
+def pages(context: BrowserContext, page: Page, complaints: Complaints) -> Iterator[list[Page]]:
     """Some tabs, each as wide as another kind of screen."""
     others = [context.new_page() for _ in WIDTHS[1:]]
     for width, tab in zip(WIDTHS, [page, *others], strict=True):
