@@ -42,6 +42,19 @@ if DEMO:
 EMS_API_KEY = environment.text("EMS_API_KEY")
 EMS_CLIENT_CERT = environment.text("EMS_CLIENT_CERT")
 EMS_CA_BUNDLE = environment.text("EMS_CA_BUNDLE")
+# A simulator is never called production, nor shown to somebody who has a key for the real one.
+_for_a_real_one = {
+    "KILLSWITCH_ENVIRONMENT": KILLSWITCH_ENVIRONMENT != "demo",
+    "EMS_API_KEY": EMS_API_KEY,
+    "EMS_CLIENT_CERT": EMS_CLIENT_CERT,
+    "EMS_CA_BUNDLE": EMS_CA_BUNDLE,
+}
+if DEMO and any(_for_a_real_one.values()):
+    raise ImproperlyConfigured(
+        f"EMS_BASE_URL is not set, but {' and '.join(filter(_for_a_real_one.get, _for_a_real_one))}"
+        " is: that would be the demo with its simulated EMS. Set EMS_BASE_URL to the EMS, or unset"
+        " the rest for the demo."
+    )
 EMS_CONNECT_TIMEOUT = environment.seconds("EMS_CONNECT_TIMEOUT", 2)
 EMS_TIMEOUT = environment.seconds("EMS_TIMEOUT", 10)
 CANCEL_DEADLINE = environment.seconds("CANCEL_DEADLINE", 60)
