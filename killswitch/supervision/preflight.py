@@ -18,6 +18,7 @@ from django.db import connection
 
 from killswitch import logs
 from killswitch.alarms.places import places
+from killswitch.supervision import database
 from killswitch.supervision.refusal import CannotStart
 
 LIMIT = 3.0  # seconds for each look at another machine
@@ -117,8 +118,8 @@ def check_database() -> None:
         finally:
             connection.close()  # of this thread
 
-    name = "DATABASE_URL" if settings.DATABASE_URL else "KILLSWITCH_HOME"
-    _within(connect, what=f"{name}: the database {database_name()} cannot be reached")
+    variable = "DATABASE_URL" if settings.DATABASE_URL else "KILLSWITCH_HOME"
+    _within(connect, what=f"{variable}: the database {database.name()} cannot be reached")
 
 
 def check_redis() -> None:
@@ -140,18 +141,6 @@ def check_redis() -> None:
     _within(ping, what=f"REDIS_URL: the Redis at {place} cannot be reached")
 
 
-def check_prepared() -> None:
-    """Without preparing it here: the database must be of this version."""
-    from django.db.migrations.executor import MigrationExecutor
-
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise CannotStart(
-            f"the database {database_name()} is not of this version:"
-            " run `manage.py prepare` once, then start again."
-        )
-
-
 @contextmanager
 def sole_holder(path: Path) -> Iterator[None]:
     """Hold a lock file for as long as this process lives; only one may."""
@@ -171,14 +160,6 @@ def sole_holder(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def database_name() -> str:
-    """Where the database is, without its password."""
-    place = settings.DATABASES["default"]
-    if connection.vendor == "sqlite":
-        return str(place["NAME"])
-    return f"{place['NAME']} at {place['HOST'] or 'localhost'}:{place['PORT'] or 5432}"
 
 
 def _resolve(*, host: str, port: int) -> Any:

@@ -10,7 +10,7 @@ from django.db import DatabaseError, OperationalError, connection
 
 from killswitch.accounts.demo import DemoPerson, ensure_demo_people
 from killswitch.exchanges.registry import Entry, InvalidExchangeId, add_missing
-from killswitch.supervision.preflight import database_name
+from killswitch.supervision import database
 from killswitch.supervision.refusal import CannotStart
 
 ADVISORY_LOCK = 0x70726570  # any constant; every host asks for the same one
@@ -24,6 +24,7 @@ def prepare() -> tuple[DemoPerson, ...]:
     """
     try:
         with one_at_a_time():
+            database.check_history()
             call_command("migrate", interactive=False, verbosity=0)
             call_command("createcachetable", verbosity=0)
             add_missing(entries())
@@ -33,7 +34,7 @@ def prepare() -> tuple[DemoPerson, ...]:
     except DatabaseError as error:
         reason = str(error).strip().splitlines()[0]
         raise CannotStart(
-            f"the database {database_name()} cannot be prepared ({reason})."
+            f"the database {database.name()} cannot be prepared ({reason})."
         ) from error
     finally:
         connection.close()
@@ -69,7 +70,7 @@ def one_at_a_time() -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
         except OperationalError:
             raise CannotStart(
-                f"another host has been preparing the database {database_name()}"
+                f"another host has been preparing the database {database.name()}"
                 f" for more than {PATIENCE} seconds."
             ) from None
         cursor.execute("SELECT set_config('lock_timeout', '0', false)")

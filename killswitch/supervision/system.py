@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connections
 
 from killswitch.accounts.demo import DemoPerson
-from killswitch.supervision import announcement, keeper, lifetime, preflight, preparation
+from killswitch.supervision import announcement, database, keeper, lifetime, preflight, preparation
 from killswitch.supervision.console import Console
 from killswitch.supervision.programs import Program, all_programs
 from killswitch.supervision.refusal import CannotStart
@@ -33,7 +33,8 @@ def run(*, only: Sequence[str] = ()) -> None:
     with preflight.sole_holder(settings.KILLSWITCH_HOME / lock):
         preflight.check(names)
         if only:
-            preflight.check_prepared()
+            database.check_history()
+            database.check_prepared()
         people = () if only else preparation.prepare()
         lifetime.record_start(names)
         _serve(programs, people)
