@@ -2,13 +2,34 @@
 
 import json
 
+from django.apps import apps
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 
 from killswitch.accounts.models import User
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.supervision.refusal import CannotStart
+
+
+def check() -> None:
+    """Raise `CannotStart` before anything is changed in it."""
+    check_not_newer()
+    check_history()
+
+
+def check_not_newer() -> None:
+    """A newer version's tables are not known here: every press would be refused by them."""
+    loader = MigrationLoader(connection)
+    ours = {one.label for one in apps.get_app_configs() if one.name.startswith("killswitch.")}
+    replaced = {old for one in loader.disk_migrations.values() for old in one.replaces}
+    unknown = set(loader.applied_migrations) - set(loader.disk_migrations) - replaced
+    if newer := sorted(f"{app} {migration}" for app, migration in unknown if app in ours):
+        raise CannotStart(
+            f"the database {name()} is of a newer version ({newer[0]}): start that version, or"
+            " restore the backup from before it."
+        )
 
 
 def check_history() -> None:

@@ -24,7 +24,7 @@ def prepare() -> tuple[DemoPerson, ...]:
     """
     try:
         with one_at_a_time():
-            database.check_history()
+            database.check()
             call_command("migrate", interactive=False, verbosity=0)
             call_command("createcachetable", verbosity=0)
             add_missing(entries())

@@ -33,7 +33,7 @@ def run(*, only: Sequence[str] = ()) -> None:
     with preflight.sole_holder(settings.KILLSWITCH_HOME / lock):
         preflight.check(names)
         if only:
-            database.check_history()
+            database.check()
             database.check_prepared()
         people = () if only else preparation.prepare()
         lifetime.record_start(names)

@@ -1,9 +1,11 @@
 """A database says itself when this version, or this EMS, must not go on with it."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 
 from killswitch.accounts.models import Role, User
 from killswitch.exchanges.models import Exchange
@@ -55,3 +57,29 @@ def test_a_refused_database_is_left_as_it_is() -> None:
     with pytest.raises(CannotStart, match="is the demo's"):
         preparation.prepare()
     assert Exchange.objects.count() == before
+
+
+@pytest.fixture
+def applied() -> Iterator[Callable[..., None]]:
+    """Notes a migration as applied, until the test ends: emptying the tables leaves these."""
+    yield lambda **named: MigrationRecorder.Migration.objects.create(**named) and None
+    MigrationRecorder.Migration.objects.filter(name="0099_of_next_year").delete()
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("check", [database.check_not_newer, preparation.prepare])
+def test_what_a_newer_version_has_changed_is_refused(
+    check: Callable[[], object], applied: Callable[..., None]
+) -> None:
+    check()
+    applied(app="cancels", name="0099_of_next_year")
+    with pytest.raises(CannotStart, match=r"newer version \(cancels 0099_of_next_year\)"):
+        check()
+
+
+@pytest.mark.both_databases
+def test_what_another_program_has_changed_is_none_of_our_business(
+    applied: Callable[..., None],
+) -> None:
+    applied(app="elsewhere", name="0099_of_next_year")
+    database.check_not_newer()
