@@ -62,7 +62,11 @@ def test_a_refused_database_is_left_as_it_is() -> None:
 @pytest.fixture
 def applied() -> Iterator[Callable[..., None]]:
     """Notes a migration as applied, until the test ends: emptying the tables leaves these."""
-    yield lambda **named: MigrationRecorder.Migration.objects.create(**named) and None
+
+    def note(**named: str) -> None:
+        MigrationRecorder.Migration.objects.create(**named)
+
+    yield note
     MigrationRecorder.Migration.objects.filter(name="0099_of_next_year").delete()
 
 
