@@ -4,14 +4,17 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connection
 
 from killswitch.accounts.demo import DemoPerson, ensure_demo_people
 from killswitch.exchanges.registry import Entry, InvalidExchangeId, add_missing
-from killswitch.supervision import database
+from killswitch.supervision import database, listing
 from killswitch.supervision.refusal import CannotStart
+
+log = structlog.get_logger(__name__)
 
 ADVISORY_LOCK = 0x70726570  # any constant; every host asks for the same one
 PATIENCE = 60  # seconds, for another host that is migrating
@@ -22,6 +25,9 @@ def prepare() -> tuple[DemoPerson, ...]:
 
     Returns the demo's people, because looking at their passwords again would take a second.
     """
+    listing.check(settings.KILLSWITCH_EXCHANGES)
+    for doubt in listing.doubts(settings.KILLSWITCH_EXCHANGES):
+        log.warning(doubt)
     try:
         with one_at_a_time():
             database.check()
