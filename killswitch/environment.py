@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -88,17 +89,32 @@ def home(name: str, default: Path) -> Path:
 def kept_secret(path: Path) -> str:
     """A random secret made on first use and kept in a file that only this user can read."""
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read_when_written(path)
-    with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_urlsafe(50))
-    return path.read_text()
+        if not path.exists():
+            _write_secret(path)
+        kept = path.read_text()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise ImproperlyConfigured(
+            f"KILLSWITCH_HOME: {path} cannot be used ({reason}). Make room there, let this user"
+            " read it, or name another directory."
+        ) from None
+    if not kept:
+        raise ImproperlyConfigured(
+            f"KILLSWITCH_HOME: {path} is empty. Delete it, and a new secret is made."
+        )
+    return kept
 
 
-def _read_when_written(path: Path) -> str:
-    # Another process may have created the file an instant ago and not filled it yet.
-    for _ in range(1000):
-        if kept := path.read_text():
-            return kept
-    raise ImproperlyConfigured(f"{path} is empty: delete it, and a new secret is made.")
+def _write_secret(path: Path) -> None:
+    """Whole or not at all; the first of several processes wins."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(50))
+            file.flush()
+            os.fsync(handle)
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """What is read from the environment is either usable, or refused by its name."""
 
+import errno
 import os
 import runpy
 from pathlib import Path
@@ -74,3 +75,61 @@ def test_without_any_variable_it_is_the_demo(
 ) -> None:
     made = settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path))
     assert (made["DEMO"], made["KILLSWITCH_ENVIRONMENT"]) == (True, "demo")
+
+
+def test_a_secret_is_made_once_whole_and_for_this_user_only(tmp_path: Path) -> None:
+    path = tmp_path / "secret_key"
+    secret = environment.kept_secret(path)
+    assert len(secret) >= 50
+    assert environment.kept_secret(path) == secret
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_secret_that_finds_no_room_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .*secret_key cannot be .*No space left"
+    ):
+        environment.kept_secret(tmp_path / "secret_key")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_secret_that_another_process_has_made_meanwhile_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secret_key"
+    link = os.link
+
+    def too_late(source: Path, target: Path) -> None:
+        path.write_text("made a moment before")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", too_late)
+    assert environment.kept_secret(path) == "made a moment before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe"])
+def test_a_file_that_holds_no_secret_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "secret_key").write_bytes(content)
+    with pytest.raises(ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .*secret_key"):
+        environment.kept_secret(tmp_path / "secret_key")
+
+
+def test_a_secret_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").mkdir()
+    with pytest.raises(ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .*Is a directory"):
+        environment.kept_secret(tmp_path / "secret_key")
+
+
+def test_a_home_that_is_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KILLSWITCH_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .* cannot be made"):
+        environment.home("KILLSWITCH_HOME", tmp_path)

@@ -19,7 +19,7 @@ from django.db import connection
 from killswitch import logs
 from killswitch.alarms.places import places
 from killswitch.supervision import database
-from killswitch.supervision.refusal import CannotStart
+from killswitch.supervision.refusal import CannotStart, using
 
 LIMIT = 3.0  # seconds for each look at another machine
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel's own limit is a little above
@@ -144,6 +144,15 @@ def check_redis() -> None:
 @contextmanager
 def sole_holder(path: Path) -> Iterator[None]:
     """Hold a lock file for as long as this process lives; only one may."""
+    with using(path):
+        handle = _locked(path)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(path: Path) -> int:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -156,10 +165,7 @@ def sole_holder(path: Path) -> Iterator[None]:
         ) from None
     os.ftruncate(handle, 0)
     os.write(handle, f"{os.getpid()}\n".encode())
-    try:
-        yield
-    finally:
-        os.close(handle)
+    return handle
 
 
 def _resolve(*, host: str, port: int) -> Any:

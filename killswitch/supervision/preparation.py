@@ -12,7 +12,7 @@ from django.db import DatabaseError, OperationalError, connection
 from killswitch.accounts.demo import DemoPerson, ensure_demo_people
 from killswitch.exchanges.registry import Entry, InvalidExchangeId, add_missing
 from killswitch.supervision import database, listing
-from killswitch.supervision.refusal import CannotStart
+from killswitch.supervision.refusal import CannotStart, using
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ def prepare() -> tuple[DemoPerson, ...]:
     for doubt in listing.doubts(settings.KILLSWITCH_EXCHANGES):
         log.warning(doubt)
     try:
-        with one_at_a_time():
+        with using(settings.KILLSWITCH_HOME), one_at_a_time():
             database.check()
             call_command("migrate", interactive=False, verbosity=0)
             call_command("createcachetable", verbosity=0)
