@@ -14,8 +14,10 @@ def text(name: str, default: str = "") -> str:
     return os.environ.get(name, "").strip() or default
 
 
-def seconds(name: str, default: float, *, unit: str = "seconds") -> float:
-    """A positive number of seconds, or of another unit."""
+def seconds(
+    name: str, default: float, *, lowest: float, highest: float, unit: str = "seconds"
+) -> float:
+    """A number of seconds, or of another unit, within bounds."""
     value = text(name)
     if not value:
         return default
@@ -23,8 +25,10 @@ def seconds(name: str, default: float, *, unit: str = "seconds") -> float:
         number = float(value)
     except ValueError:
         number = -1.0
-    if not 0 < number < 1e6:
-        raise ImproperlyConfigured(f"{name}={value!r}: give a number of {unit} above 0, e.g. 10.")
+    if not lowest <= number <= highest:
+        raise ImproperlyConfigured(
+            f"{name}={value!r}: give a number of {unit} from {lowest:g} to {highest:g}."
+        )
     return number
 
 

@@ -55,10 +55,11 @@ if DEMO and any(_for_a_real_one.values()):
         " is: that would be the demo with its simulated EMS. Set EMS_BASE_URL to the EMS, or unset"
         " the rest for the demo."
     )
-EMS_CONNECT_TIMEOUT = environment.seconds("EMS_CONNECT_TIMEOUT", 2)
-EMS_TIMEOUT = environment.seconds("EMS_TIMEOUT", 10)
-CANCEL_DEADLINE = environment.seconds("CANCEL_DEADLINE", 60)
-OBSERVE_INTERVAL = environment.seconds("OBSERVE_INTERVAL", 2)
+# The lowest are a test's; above the highest nobody would wait for an outcome.
+EMS_CONNECT_TIMEOUT = environment.seconds("EMS_CONNECT_TIMEOUT", 2, lowest=0.05, highest=60)
+EMS_TIMEOUT = environment.seconds("EMS_TIMEOUT", 10, lowest=0.05, highest=300)
+CANCEL_DEADLINE = environment.seconds("CANCEL_DEADLINE", 60, lowest=0.05, highest=3600)
+OBSERVE_INTERVAL = environment.seconds("OBSERVE_INTERVAL", 2, lowest=0.05, highest=300)
 KILLSWITCH_EXCHANGES = tuple(dict.fromkeys(environment.text("KILLSWITCH_EXCHANGES").split()))
 
 # --- secrets --------------------------------------------------------------------------------
@@ -260,7 +261,7 @@ MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = f"Kill switch ({KILLSWITCH_ENVIRONMENT})"
 MFA_TOTP_TOLERANCE = 1  # steps of 30 s: clocks differ, and typing takes its time
 SESSION_ENGINE = "killswitch.accounts.sessions"
-SESSION_HOURS = environment.seconds("SESSION_HOURS", 12, unit="hours")
+SESSION_HOURS = environment.seconds("SESSION_HOURS", 12, lowest=0.05, highest=744, unit="hours")
 SESSION_COOKIE_AGE = int(timedelta(hours=SESSION_HOURS).total_seconds())
 SESSION_SAVE_EVERY_REQUEST = False
 SESSION_COOKIE_SAMESITE = "Lax"

@@ -13,6 +13,14 @@ import killswitch
 from killswitch import environment
 from tests.supervision.running import NOT_INHERITED
 
+BOUNDS = {
+    "EMS_CONNECT_TIMEOUT": (0.05, 60),
+    "EMS_TIMEOUT": (0.05, 300),
+    "CANCEL_DEADLINE": (0.05, 3600),
+    "OBSERVE_INTERVAL": (0.05, 300),
+    "SESSION_HOURS": (0.05, 744),
+}
+
 
 @pytest.mark.parametrize(
     "value",
@@ -38,7 +46,7 @@ def test_a_wrong_number_is_told_with_its_unit(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(
         ImproperlyConfigured, match="SESSION_HOURS='twelve': give a number of hours"
     ):
-        environment.seconds("SESSION_HOURS", 12, unit="hours")
+        environment.seconds("SESSION_HOURS", 12, unit="hours", lowest=0.05, highest=744)
 
 
 def settings_with(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
@@ -133,3 +141,19 @@ def test_a_home_that_is_a_file_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "file").touch()
     with pytest.raises(ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .* cannot be made"):
         environment.home("KILLSWITCH_HOME", tmp_path)
+
+
+@pytest.mark.parametrize("name", list(BOUNDS))
+def test_numbers_of_seconds_have_bounds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    lowest, highest = BOUNDS[name]
+    given = {"KILLSWITCH_HOME": str(tmp_path)}
+    for value in (lowest, highest):
+        made = settings_with(monkeypatch, **given, **{name: str(value)})
+        assert made[name] == value
+    for wrong in (lowest / 2, highest * 2, 0, "1e5", "nan", "inf", "-1", "0x1"):
+        with pytest.raises(
+            ImproperlyConfigured, match=rf"^{name}=.* from {lowest:g} to {highest:g}\.$"
+        ):
+            settings_with(monkeypatch, **given, **{name: str(wrong)})
