@@ -1,14 +1,12 @@
 """Looks for what would keep the system from running, before anything is started."""
 
 import errno
-import fcntl
 import logging
 import os
 import queue
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +17,7 @@ from django.db import connection
 from killswitch import logs
 from killswitch.alarms.places import places
 from killswitch.supervision import database
-from killswitch.supervision.refusal import CannotStart, using
+from killswitch.supervision.refusal import CannotStart
 
 LIMIT = 3.0  # seconds for each look at another machine
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel's own limit is a little above
@@ -139,33 +137,6 @@ def check_redis() -> None:
     where = urlsplit(settings.REDIS_URL)
     place = where.path if where.scheme == "unix" else f"{where.hostname}:{where.port or 6379}"
     _within(ping, what=f"REDIS_URL: the Redis at {place} cannot be reached")
-
-
-@contextmanager
-def sole_holder(path: Path) -> Iterator[None]:
-    """Hold a lock file for as long as this process lives; only one may."""
-    with using(path):
-        handle = _locked(path)
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def _locked(path: Path) -> int:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(handle, 20).decode(errors="replace").strip() or "another process"
-        os.close(handle)
-        raise CannotStart(
-            f"KILLSWITCH_HOME: {path.parent} is in use by a running system (process {holder})."
-            " Stop that one, or name another directory and another PORT."
-        ) from None
-    os.ftruncate(handle, 0)
-    os.write(handle, f"{os.getpid()}\n".encode())
-    return handle
 
 
 def _resolve(*, host: str, port: int) -> Any:

@@ -1,13 +1,10 @@
 """Values that could not work are found before the start, and told without their secrets."""
 
-import errno
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from killswitch.supervision import keeper, preflight, preparation
+from killswitch.supervision import preflight
 from killswitch.supervision.refusal import CannotStart
 
 
@@ -55,46 +52,3 @@ def test_a_place_that_could_not_be_told_of_alarms_is_refused_by_its_number(
 def test_places_that_can_be_told_are_taken(settings: Any) -> None:
     settings.ALERT_URLS = ("json://127.0.0.1/", "mailto://somebody:secret@example.com")
     preflight.check_alert_urls()
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("name", ["up-web.lock", "prepare.lock", "supervisord.conf"])
-def test_a_file_of_the_home_that_cannot_be_used_is_named(
-    settings: Any, tmp_path: Path, name: str
-) -> None:
-    settings.KILLSWITCH_HOME = tmp_path
-    (tmp_path / name).mkdir()  # not to be opened, for root as well
-    with pytest.raises(CannotStart, match=rf"^KILLSWITCH_HOME: .*{name} cannot be used \(Is a"):
-        use(tmp_path / name)
-
-
-def use(path: Path) -> None:
-    match path.name:
-        case "prepare.lock":
-            preparation.prepare()
-        case "supervisord.conf":
-            keeper.keep(
-                programs=[], directory=path.parent, feed=lambda *_: None, on_stopping=lambda: None
-            )
-        case _:
-            with preflight.sole_holder(path):
-                pass
-
-
-def test_a_disk_without_room_for_a_lock_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "ftruncate", full)
-    with (
-        pytest.raises(CannotStart, match=r"^KILLSWITCH_HOME: .* \(No space left"),
-        preflight.sole_holder(tmp_path / "up-web.lock"),
-    ):
-        pass
-
-
-def test_what_fails_while_a_lock_is_held_is_not_blamed_on_the_home(tmp_path: Path) -> None:
-    with pytest.raises(BrokenPipeError), preflight.sole_holder(tmp_path / "up-web.lock"):
-        raise BrokenPipeError
