@@ -1,12 +1,15 @@
 """Reads settings from the environment; a wrong value ends the start with its name and a hint."""
 
 import os
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+
+HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
 
 
 def text(name: str, default: str = "") -> str:
@@ -62,6 +65,17 @@ def url(name: str, *, schemes: tuple[str, ...]) -> str:
             " up to 65535."
         )
     return value
+
+
+def hosts(name: str, default: str) -> list[str]:
+    """Host names as browsers send them; another notation would match no address ever."""
+    names = text(name, default).split()
+    if wrong := [one for one in names if not HOST.fullmatch(one)]:
+        raise ImproperlyConfigured(
+            f"{name}: {wrong[0]!r} is no host name. Give host names separated by white space,"
+            " without scheme, port or path, e.g. killswitch.example.com; IPv6 like [::1]."
+        )
+    return names
 
 
 def _is_url(value: str, *, schemes: tuple[str, ...]) -> bool:

@@ -37,6 +37,11 @@ if KILLSWITCH_ENVIRONMENT == "demo" and not DEMO:
 
 # --- the EMS --------------------------------------------------------------------------------
 SIMULATOR_PORT = environment.integer("SIMULATOR_PORT", PORT + 1, lowest=1, highest=65535)
+if DEMO and SIMULATOR_PORT == PORT:
+    raise ImproperlyConfigured(
+        f"SIMULATOR_PORT={SIMULATOR_PORT} is also PORT. Give the simulated EMS a port of its own,"
+        " or leave SIMULATOR_PORT out for PORT + 1."
+    )
 if DEMO:
     EMS_BASE_URL = f"http://127.0.0.1:{SIMULATOR_PORT}"
 EMS_API_KEY = environment.text("EMS_API_KEY")
@@ -155,7 +160,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 
 # --- Django ---------------------------------------------------------------------------------
 DEBUG = False
-ALLOWED_HOSTS = environment.text("ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]").split()
+ALLOWED_HOSTS = environment.hosts("ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]")
 if HOST not in {"0.0.0.0", "::"} and HOST not in ALLOWED_HOSTS:  # noqa: S104
     ALLOWED_HOSTS.append(HOST)
 ROOT_URLCONF = "killswitch.urls"

@@ -157,3 +157,41 @@ def test_numbers_of_seconds_have_bounds(
             ImproperlyConfigured, match=rf"^{name}=.* from {lowest:g} to {highest:g}\.$"
         ):
             settings_with(monkeypatch, **given, **{name: str(wrong)})
+
+
+def test_the_simulator_has_a_port_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = {"KILLSWITCH_HOME": str(tmp_path), "PORT": "8000", "SIMULATOR_PORT": "8000"}
+    with pytest.raises(ImproperlyConfigured, match=r"^SIMULATOR_PORT=8000 is also PORT"):
+        settings_with(monkeypatch, **given)
+    real = settings_with(monkeypatch, **given, EMS_BASE_URL="http://127.0.0.1:9")
+    assert real["PORT"] == 8000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://killswitch.example.com",
+        "a.example.com,b.example.com",
+        "localhost killswitch.example.com/",
+        "killswitch.example.com:8000",
+        "'killswitch.example.com'",
+        "*.example.com",
+    ],
+)
+def test_a_host_that_no_address_would_ever_match_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
+) -> None:
+    with pytest.raises(
+        ImproperlyConfigured, match=r"^ALLOWED_HOSTS: .* host names separated by white space"
+    ):
+        settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path), ALLOWED_HOSTS=value)
+
+
+def test_hosts_that_can_be_matched_are_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hosts = "localhost 127.0.0.1 [::1] [fe80::1] .example.com kill_switch.example.com *"
+    made = settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path), ALLOWED_HOSTS=hosts)
+    assert made["ALLOWED_HOSTS"] == hosts.split()
