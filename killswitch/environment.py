@@ -1,11 +1,15 @@
 """Reads settings from the environment; a wrong value ends the start with its name and a hint."""
 
 import os
+import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+
+HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
 
 
 def text(name: str, default: str = "") -> str:
@@ -13,8 +17,10 @@ def text(name: str, default: str = "") -> str:
     return os.environ.get(name, "").strip() or default
 
 
-def seconds(name: str, default: float, *, unit: str = "seconds") -> float:
-    """A positive number of seconds, or of another unit."""
+def seconds(
+    name: str, default: float, *, lowest: float, highest: float, unit: str = "seconds"
+) -> float:
+    """A number of seconds, or of another unit, within bounds."""
     value = text(name)
     if not value:
         return default
@@ -22,8 +28,10 @@ def seconds(name: str, default: float, *, unit: str = "seconds") -> float:
         number = float(value)
     except ValueError:
         number = -1.0
-    if not 0 < number < 1e6:
-        raise ImproperlyConfigured(f"{name}={value!r}: give a number of {unit} above 0, e.g. 10.")
+    if not lowest <= number <= highest:
+        raise ImproperlyConfigured(
+            f"{name}={value!r}: give a number of {unit} from {lowest:g} to {highest:g}."
+        )
     return number
 
 
@@ -59,6 +67,17 @@ def url(name: str, *, schemes: tuple[str, ...]) -> str:
     return value
 
 
+def hosts(name: str, default: str) -> list[str]:
+    """Host names as browsers send them; another notation would match no address ever."""
+    names = text(name, default).split()
+    if wrong := [one for one in names if not HOST.fullmatch(one)]:
+        raise ImproperlyConfigured(
+            f"{name}: {wrong[0]!r} is no host name. Give host names separated by white space,"
+            " without scheme, port or path, e.g. killswitch.example.com; IPv6 like [::1]."
+        )
+    return names
+
+
 def _is_url(value: str, *, schemes: tuple[str, ...]) -> bool:
     try:
         parts = urlsplit(value)
@@ -88,17 +107,32 @@ def home(name: str, default: Path) -> Path:
 def kept_secret(path: Path) -> str:
     """A random secret made on first use and kept in a file that only this user can read."""
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read_when_written(path)
-    with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_urlsafe(50))
-    return path.read_text()
+        if not path.exists():
+            _write_secret(path)
+        kept = path.read_text()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise ImproperlyConfigured(
+            f"KILLSWITCH_HOME: {path} cannot be used ({reason}). Make room there, let this user"
+            " read it, or name another directory."
+        ) from None
+    if not kept:
+        raise ImproperlyConfigured(
+            f"KILLSWITCH_HOME: {path} is empty. Delete it, and a new secret is made."
+        )
+    return kept
 
 
-def _read_when_written(path: Path) -> str:
-    # Another process may have created the file an instant ago and not filled it yet.
-    for _ in range(1000):
-        if kept := path.read_text():
-            return kept
-    raise ImproperlyConfigured(f"{path} is empty: delete it, and a new secret is made.")
+def _write_secret(path: Path) -> None:
+    """Whole or not at all; the first of several processes wins."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(50))
+            file.flush()
+            os.fsync(handle)
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -37,15 +37,34 @@ if KILLSWITCH_ENVIRONMENT == "demo" and not DEMO:
 
 # --- the EMS --------------------------------------------------------------------------------
 SIMULATOR_PORT = environment.integer("SIMULATOR_PORT", PORT + 1, lowest=1, highest=65535)
+if DEMO and SIMULATOR_PORT == PORT:
+    raise ImproperlyConfigured(
+        f"SIMULATOR_PORT={SIMULATOR_PORT} is also PORT. Give the simulated EMS a port of its own,"
+        " or leave SIMULATOR_PORT out for PORT + 1."
+    )
 if DEMO:
     EMS_BASE_URL = f"http://127.0.0.1:{SIMULATOR_PORT}"
 EMS_API_KEY = environment.text("EMS_API_KEY")
 EMS_CLIENT_CERT = environment.text("EMS_CLIENT_CERT")
 EMS_CA_BUNDLE = environment.text("EMS_CA_BUNDLE")
-EMS_CONNECT_TIMEOUT = environment.seconds("EMS_CONNECT_TIMEOUT", 2)
-EMS_TIMEOUT = environment.seconds("EMS_TIMEOUT", 10)
-CANCEL_DEADLINE = environment.seconds("CANCEL_DEADLINE", 60)
-OBSERVE_INTERVAL = environment.seconds("OBSERVE_INTERVAL", 2)
+# A simulator is never called production, nor shown to somebody who has a key for the real one.
+_for_a_real_one = {
+    "KILLSWITCH_ENVIRONMENT": KILLSWITCH_ENVIRONMENT != "demo",
+    "EMS_API_KEY": EMS_API_KEY,
+    "EMS_CLIENT_CERT": EMS_CLIENT_CERT,
+    "EMS_CA_BUNDLE": EMS_CA_BUNDLE,
+}
+if DEMO and any(_for_a_real_one.values()):
+    raise ImproperlyConfigured(
+        f"EMS_BASE_URL is not set, but {' and '.join(filter(_for_a_real_one.get, _for_a_real_one))}"
+        " is: that would be the demo with its simulated EMS. Set EMS_BASE_URL to the EMS, or unset"
+        " the rest for the demo."
+    )
+# The lowest are a test's; above the highest nobody would wait for an outcome.
+EMS_CONNECT_TIMEOUT = environment.seconds("EMS_CONNECT_TIMEOUT", 2, lowest=0.05, highest=60)
+EMS_TIMEOUT = environment.seconds("EMS_TIMEOUT", 10, lowest=0.05, highest=300)
+CANCEL_DEADLINE = environment.seconds("CANCEL_DEADLINE", 60, lowest=0.05, highest=3600)
+OBSERVE_INTERVAL = environment.seconds("OBSERVE_INTERVAL", 2, lowest=0.05, highest=300)
 KILLSWITCH_EXCHANGES = tuple(dict.fromkeys(environment.text("KILLSWITCH_EXCHANGES").split()))
 
 # --- secrets --------------------------------------------------------------------------------
@@ -141,7 +160,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 
 # --- Django ---------------------------------------------------------------------------------
 DEBUG = False
-ALLOWED_HOSTS = environment.text("ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]").split()
+ALLOWED_HOSTS = environment.hosts("ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]")
 if HOST not in {"0.0.0.0", "::"} and HOST not in ALLOWED_HOSTS:  # noqa: S104
     ALLOWED_HOSTS.append(HOST)
 ROOT_URLCONF = "killswitch.urls"
@@ -249,7 +268,7 @@ MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = f"Kill switch ({KILLSWITCH_ENVIRONMENT})"
 MFA_TOTP_TOLERANCE = 1  # steps of 30 s: clocks differ, and typing takes its time
 SESSION_ENGINE = "killswitch.accounts.sessions"
-SESSION_HOURS = environment.seconds("SESSION_HOURS", 12, unit="hours")
+SESSION_HOURS = environment.seconds("SESSION_HOURS", 12, lowest=0.05, highest=744, unit="hours")
 SESSION_COOKIE_AGE = int(timedelta(hours=SESSION_HOURS).total_seconds())
 SESSION_SAVE_EVERY_REQUEST = False
 SESSION_COOKIE_SAMESITE = "Lax"

@@ -218,6 +218,12 @@ def _refuse_unusable(*, base_url: str, api_key: str) -> None:
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("EMS_BASE_URL must be like https://ems.example.com")
+    host = parts.hostname
+    if parts.port == 0 or ".." in host or any(one == "*" or one.isspace() for one in base_url):
+        raise ValueError(
+            "EMS_BASE_URL must name one host, without white space, * or port 0, like"
+            " https://ems.example.com"
+        )
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ValueError("EMS_BASE_URL must have no user, password, query or fragment")
     if api_key and not _KEY.fullmatch(api_key):

@@ -1,10 +1,12 @@
 """Everything that the checks judge, read from the database in a few short queries."""
 
+import shutil
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
-from django.db import Error
+from django.db import Error, OperationalError, connection
 from django.db.models import Max
 from django.db.models.functions import Now
 
@@ -14,6 +16,14 @@ from killswitch.audit.models import Verification
 from killswitch.exchanges.models import Observation
 from killswitch.readiness.hearts import HOST, beat
 from killswitch.readiness.models import Canary, Heart, Probe, Process
+
+# A beat replaces one row and finds room in a log file of SQLite's that is there already; a press
+# needs new room: rows, events and answers of the EMS of up to 1 MiB, for dozens of exchanges.
+FLOOR = 64 * 2**20  # bytes
+
+
+class DiskFull(OperationalError):
+    """The next press might find no room."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +43,7 @@ class Signs:
 
 def read() -> Signs:
     """Writes once, to know that this can be done, then reads. Raises `django.db.Error`."""
+    _check_room()
     began = time.monotonic()
     beat(Process.WEB)
     write_ms = (time.monotonic() - began) * 1000
@@ -49,6 +60,19 @@ def read() -> Signs:
         # Read last: no time above may look as if it lay in the future.
         now=Heart.objects.annotate(now=Now()).get(kind=Process.WEB, host=HOST).now,
     )
+
+
+def _check_room() -> None:
+    if connection.vendor != "sqlite":
+        return  # its disk is another machine's
+    try:
+        free = shutil.disk_usage(Path(connection.settings_dict["NAME"]).parent).free
+    except OSError:
+        return  # whether it can be written to, writing tells
+    if free < FLOOR:
+        raise DiskFull(
+            f"only {free // 2**20} MiB are free on its disk, so that a press may not be recorded"
+        )
 
 
 def _log_is_readable() -> bool:

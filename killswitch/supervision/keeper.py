@@ -23,6 +23,7 @@ from supervisor.supervisord import Supervisor
 
 from killswitch.supervision import parent
 from killswitch.supervision.programs import Program, Stage
+from killswitch.supervision.refusal import using
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +48,8 @@ def keep(
     programs = tuple(programs)
     raise_open_files()
     path = directory / "supervisord.conf"
-    path.write_text(configuration(programs))
+    with using(path):
+        path.write_text(configuration(programs))
     options = Options(commands={program.name: shlex.join(program.command) for program in programs})
     options.realize(["-c", str(path)], doc="")
     options.first, options.test = True, False

@@ -1,14 +1,12 @@
 """Looks for what would keep the system from running, before anything is started."""
 
 import errno
-import fcntl
 import logging
 import os
 import queue
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,15 +16,18 @@ from django.db import connection
 
 from killswitch import logs
 from killswitch.alarms.places import places
+from killswitch.supervision import database
 from killswitch.supervision.refusal import CannotStart
 
 LIMIT = 3.0  # seconds for each look at another machine
+SHORTEST_KEY = 32  # signs
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel's own limit is a little above
 
 
 def check(programs: Iterable[str]) -> None:
     """Raise `CannotStart` for the first thing that is wrong for the programs of these names."""
     names = set(programs)
+    check_secret_key()
     if "redis" in names:
         check_socket_path(settings.REDIS_SOCKET)
     if "web" in names:
@@ -39,6 +40,16 @@ def check(programs: Iterable[str]) -> None:
     # Only the worker cannot do without: the others must start even while Redis is down.
     if "worker" in names and "redis" not in names:
         check_redis()
+
+
+def check_secret_key() -> None:
+    """One that was typed can be guessed, and with it every session and second factor."""
+    if settings.DATABASE_URL and len(settings.SECRET_KEY) < SHORTEST_KEY:
+        raise CannotStart(
+            f"SECRET_KEY is shorter than {SHORTEST_KEY} signs. Make one with"
+            ' `python -c "import secrets; print(secrets.token_urlsafe(50))"`, and put the old one'
+            " into SECRET_KEY_FALLBACKS."
+        )
 
 
 def check_socket_path(path: Path) -> None:
@@ -117,8 +128,8 @@ def check_database() -> None:
         finally:
             connection.close()  # of this thread
 
-    name = "DATABASE_URL" if settings.DATABASE_URL else "KILLSWITCH_HOME"
-    _within(connect, what=f"{name}: the database {database_name()} cannot be reached")
+    variable = "DATABASE_URL" if settings.DATABASE_URL else "KILLSWITCH_HOME"
+    _within(connect, what=f"{variable}: the database {database.name()} cannot be reached")
 
 
 def check_redis() -> None:
@@ -138,47 +149,6 @@ def check_redis() -> None:
     where = urlsplit(settings.REDIS_URL)
     place = where.path if where.scheme == "unix" else f"{where.hostname}:{where.port or 6379}"
     _within(ping, what=f"REDIS_URL: the Redis at {place} cannot be reached")
-
-
-def check_prepared() -> None:
-    """Without preparing it here: the database must be of this version."""
-    from django.db.migrations.executor import MigrationExecutor
-
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise CannotStart(
-            f"the database {database_name()} is not of this version:"
-            " run `manage.py prepare` once, then start again."
-        )
-
-
-@contextmanager
-def sole_holder(path: Path) -> Iterator[None]:
-    """Hold a lock file for as long as this process lives; only one may."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(handle, 20).decode(errors="replace").strip() or "another process"
-        os.close(handle)
-        raise CannotStart(
-            f"KILLSWITCH_HOME: {path.parent} is in use by a running system (process {holder})."
-            " Stop that one, or name another directory and another PORT."
-        ) from None
-    os.ftruncate(handle, 0)
-    os.write(handle, f"{os.getpid()}\n".encode())
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def database_name() -> str:
-    """Where the database is, without its password."""
-    place = settings.DATABASES["default"]
-    if connection.vendor == "sqlite":
-        return str(place["NAME"])
-    return f"{place['NAME']} at {place['HOST'] or 'localhost'}:{place['PORT'] or 5432}"
 
 
 def _resolve(*, host: str, port: int) -> Any:

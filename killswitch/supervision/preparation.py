@@ -4,14 +4,17 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connection
 
 from killswitch.accounts.demo import DemoPerson, ensure_demo_people
 from killswitch.exchanges.registry import Entry, InvalidExchangeId, add_missing
-from killswitch.supervision.preflight import database_name
-from killswitch.supervision.refusal import CannotStart
+from killswitch.supervision import database, listing
+from killswitch.supervision.refusal import CannotStart, using
+
+log = structlog.get_logger(__name__)
 
 ADVISORY_LOCK = 0x70726570  # any constant; every host asks for the same one
 PATIENCE = 60  # seconds, for another host that is migrating
@@ -22,8 +25,12 @@ def prepare() -> tuple[DemoPerson, ...]:
 
     Returns the demo's people, because looking at their passwords again would take a second.
     """
+    listing.check(settings.KILLSWITCH_EXCHANGES)
+    for doubt in listing.doubts(settings.KILLSWITCH_EXCHANGES):
+        log.warning(doubt)
     try:
-        with one_at_a_time():
+        with using(settings.KILLSWITCH_HOME), one_at_a_time():
+            database.check()
             call_command("migrate", interactive=False, verbosity=0)
             call_command("createcachetable", verbosity=0)
             add_missing(entries())
@@ -33,7 +40,7 @@ def prepare() -> tuple[DemoPerson, ...]:
     except DatabaseError as error:
         reason = str(error).strip().splitlines()[0]
         raise CannotStart(
-            f"the database {database_name()} cannot be prepared ({reason})."
+            f"the database {database.name()} cannot be prepared ({reason})."
         ) from error
     finally:
         connection.close()
@@ -69,7 +76,7 @@ def one_at_a_time() -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
         except OperationalError:
             raise CannotStart(
-                f"another host has been preparing the database {database_name()}"
+                f"another host has been preparing the database {database.name()}"
                 f" for more than {PATIENCE} seconds."
             ) from None
         cursor.execute("SELECT set_config('lock_timeout', '0', false)")

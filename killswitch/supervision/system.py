@@ -12,7 +12,15 @@ from django.conf import settings
 from django.db import connections
 
 from killswitch.accounts.demo import DemoPerson
-from killswitch.supervision import announcement, keeper, lifetime, preflight, preparation
+from killswitch.supervision import (
+    announcement,
+    database,
+    keeper,
+    lifetime,
+    locks,
+    preflight,
+    preparation,
+)
 from killswitch.supervision.console import Console
 from killswitch.supervision.programs import Program, all_programs
 from killswitch.supervision.refusal import CannotStart
@@ -29,11 +37,11 @@ def run(*, only: Sequence[str] = ()) -> None:
     preflight.check_host()  # before the others: the web's command line needs its address
     programs = chosen(only)
     names = [program.name for program in programs]
-    lock = f"up-{'-'.join(names)}.lock" if only else "up.lock"
-    with preflight.sole_holder(settings.KILLSWITCH_HOME / lock):
+    with locks.sole_holders(names), locks.held_ports(names):
         preflight.check(names)
         if only:
-            preflight.check_prepared()
+            database.check()
+            database.check_prepared()
         people = () if only else preparation.prepare()
         lifetime.record_start(names)
         _serve(programs, people)

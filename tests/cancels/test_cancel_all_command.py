@@ -1,14 +1,16 @@
 """The kill from the command line, when the database fails at the worst moment."""
 
 import json
+import signal
+import time
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connections
 
-from killswitch.cancels import services
-from killswitch.cancels.models import CancelRequest
+from killswitch.cancels import holding, services
+from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
 
@@ -62,3 +64,60 @@ def test_an_exchange_that_is_disabled_at_that_moment_is_not_passed_over_in_silen
     assert (line["exchange_id"], line["status"]) == ("KRAKEN", "CONFIRMED")
     assert "nothing was sent there" in told.err
     assert ended.value.code == 1
+
+
+def test_a_refusal_says_what_the_database_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Exchange.objects.create(exchange_id="KRAKEN")
+
+    def refuse(*_: Any) -> None:
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(CancelRequest.objects, "bulk_create", refuse)
+    with pytest.raises(SystemExit) as ended:
+        call_command("cancel_all", "KRAKEN")
+    told = capsys.readouterr()
+    assert "nothing was sent: database or disk is full" in told.err
+    assert (ended.value.code, told.out) == (2, "")
+
+
+def test_a_line_says_in_a_sentence_what_is_known(
+    simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Exchange.objects.create(exchange_id="KRAKEN")
+    simulator.place("KRAKEN", 2)
+    with pytest.raises(SystemExit):
+        call_command("cancel_all", "KRAKEN")
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert line["sentence"] == CancelRequest.objects.get().conclusion
+    assert "the EMS listed no open orders" in line["sentence"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_says_that_it_is_recorded_and_lets_go(
+    number: int,
+    simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Exchange.objects.create(exchange_id="KRAKEN")
+    simulator.place("KRAKEN", 2)
+    ask = services.request_cancel_from_command_line
+
+    def ask_and_interrupt(**asked: Any) -> services.Asked:
+        signal.raise_signal(number)
+        return ask(**asked)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(services, "request_cancel_from_command_line", ask_and_interrupt)
+    began = time.monotonic()
+    with pytest.raises(SystemExit) as ended:
+        call_command("cancel_all", "KRAKEN")
+    assert time.monotonic() - began < 3
+    told = capsys.readouterr()
+    assert f"recorded as batch {Batch.objects.get().uuid}" in told.err
+    assert "will be carried out" in told.err
+    assert (ended.value.code, told.out) == (1, "")
+    assert signal.getsignal(number) == before
+    assert holding.STOP.is_set()

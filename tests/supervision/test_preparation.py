@@ -42,7 +42,7 @@ def host(empty: str, tmp_path: Path) -> dict[str, str]:
         KILLSWITCH_HOME=str(tmp_path / "home"),
         DATABASE_URL=empty,
         EMS_BASE_URL="http://127.0.0.1:9",
-        SECRET_KEY="only-for-this-test",
+        SECRET_KEY="only-for-this-test" * 2,
         KILLSWITCH_EXCHANGES="KRAKEN KRAKEN/JOHN",
     )
 

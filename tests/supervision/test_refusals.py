@@ -9,7 +9,7 @@ import pytest
 
 from tests.supervision.running import MANAGE, environment, free_ports
 
-REAL = {"EMS_BASE_URL": "http://127.0.0.1:9", "SECRET_KEY": "only-for-this-test"}
+REAL = {"EMS_BASE_URL": "http://127.0.0.1:9", "SECRET_KEY": "only-for-this-test" * 2}
 
 
 def start(*arguments: str, **more: str) -> str:

@@ -1,26 +1,23 @@
 """`manage.py add_user`: the way the first people get in, and one that needs no web page."""
 
-import getpass
-import os
-import sys
 from typing import Any, NoReturn
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from killswitch.accounts.management import passwords
 from killswitch.accounts.models import Role
 from killswitch.accounts.people import add_person
 from killswitch.audit.operators import operator
 
 REFUSED = 2
-VARIABLE = "KILLSWITCH_PASSWORD"
 
 
 class Command(BaseCommand):
     help = (
-        f"Add a person who may sign in. The password comes from {VARIABLE} or, where that is"
-        " not set, from one line of standard input."
+        f"Add a person who may sign in. The password comes from {passwords.VARIABLE} or, where that"
+        " is not set, from one line of standard input."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,7 +31,7 @@ class Command(BaseCommand):
                 username=options["name"],
                 full_name=options["full_name"],
                 role=Role(options["role"].upper()),
-                password=_password(),
+                password=passwords.given(),
                 by=operator(),
             )
         except ValidationError as error:
@@ -47,16 +44,3 @@ class Command(BaseCommand):
 
 def _refuse(reason: str) -> NoReturn:
     raise CommandError(f"Nobody was added: {reason}", returncode=REFUSED)
-
-
-def _password() -> str:
-    given = os.environ.get(VARIABLE, "")
-    if not given and sys.stdin.isatty():
-        given = getpass.getpass("Password: ")
-    elif not given:
-        given = sys.stdin.readline().rstrip("\r\n")
-    if not given:
-        _refuse(f"there is no password. Set {VARIABLE}, or give one line on standard input.")
-    if not given.isprintable():
-        _refuse("the password holds control characters, or bytes that are not UTF-8.")
-    return given

@@ -13,7 +13,8 @@ from django.db import Error, connection
 
 from killswitch.audit.operators import operator
 from killswitch.cancels import execution, services
-from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.management import interruption
+from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange
 
@@ -42,6 +43,10 @@ class Command(BaseCommand):
         parser.add_argument("--reason", default="", help="why; kept with the request")
 
     def handle(self, *_: Any, **options: Any) -> None:
+        with interruption.noticed() as self._interrupted:
+            sys.exit(self._cancel(options))
+
+    def _cancel(self, options: dict[str, Any]) -> int:
         try:
             exchanges = _chosen(options["exchange_id"], everywhere=options["all"])
             asked = services.request_cancel_from_command_line(
@@ -51,32 +56,35 @@ class Command(BaseCommand):
                 reason=options["reason"],
             )
         except Refused as refused:
-            self._refuse(str(refused))
+            return self._refuse(str(refused))
         except services.NothingToCancel:
-            self._refuse("No enabled exchange is left to cancel on.")
+            return self._refuse("No enabled exchange is left to cancel on.")
         except (services.NotRecorded, Error) as error:
-            self._refuse(f"The request could not be recorded, so nothing was sent: {error}")
+            why = _cause(error)
+            return self._refuse(f"The request could not be recorded, so nothing was sent: {why}")
         except services.NotKnown:
             self.stderr.write(
                 "The database went away at the commit: not known whether it was recorded."
                 " It is carried out if it was; give the command again to be sure."
             )
-            sys.exit(NOT_ALL)
+            return NOT_ALL
         all_asked = len(asked.ids) == len(exchanges)
         if not all_asked:
             self.stderr.write("An exchange was disabled at this moment; nothing was sent there.")
-        confirmed = self._follow(list(asked.ids))
-        sys.exit(ALL_CONFIRMED if confirmed and all_asked else NOT_ALL)
+        confirmed = self._follow(asked)
+        return ALL_CONFIRMED if confirmed and all_asked else NOT_ALL
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str) -> int:
         self.stderr.write(why)
-        sys.exit(REFUSED)
+        return REFUSED
 
-    def _follow(self, ids: list[int]) -> bool:
+    def _follow(self, asked: services.Asked) -> bool:
         """Print each request as it finishes; True when every one is confirmed."""
-        waiting, confirmed = set(ids), True
+        waiting, confirmed = set(asked.ids), True
         ours_at = time.monotonic() + PATIENCE
         while waiting:
+            if self._interrupted.is_set():
+                return self._leave(asked.batch)
             if time.monotonic() >= ours_at:
                 _carry_out(waiting)
                 ours_at = time.monotonic() + PATIENCE
@@ -86,8 +94,16 @@ class Command(BaseCommand):
                 self.stdout.write(_line(request))
                 self.stdout.flush()
             if waiting:
-                time.sleep(LOOK)
+                self._interrupted.wait(LOOK)
         return confirmed
+
+    def _leave(self, batch: Batch) -> bool:
+        self.stderr.write(
+            f"Interrupted: the request is recorded as batch {batch.uuid}, and what is not finished"
+            " will be carried out by the running system, or after its next start."
+        )
+        interruption.let_go()
+        return False
 
 
 class Refused(Exception):
@@ -108,6 +124,12 @@ def _chosen(exchange_ids: Sequence[str], *, everywhere: bool) -> list[Exchange]:
             f" Enabled are: {', '.join(known) or 'none'}. Nothing was recorded or sent."
         )
     return [known[exchange_id] for exchange_id in dict.fromkeys(exchange_ids)]
+
+
+def _cause(error: Exception) -> str:
+    """The database's own words: an exception of ours has none."""
+    lines = str(error.__cause__ or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _finished(waiting: set[int]) -> list[CancelRequest]:
@@ -132,6 +154,7 @@ def _line(request: CancelRequest) -> str:
             "message": request.message or None,
             "open_orders_after": request.open_after,
             "attempts": request.attempt_count,
+            "sentence": request.conclusion or None,
         }
     )
 

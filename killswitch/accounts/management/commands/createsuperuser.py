@@ -1,0 +1,20 @@
+"""`manage.py createsuperuser`: says what there is instead of superusers."""
+
+from typing import Any
+
+from django.contrib.auth.management.commands import createsuperuser
+from django.core.management.base import CommandError
+
+REFUSED = 2
+
+
+class Command(createsuperuser.Command):
+    help = "There are no superusers: `manage.py add_user NAME --role administrator` adds people."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        raise CommandError(
+            "Nobody was added: there are no superusers here. Use"
+            " `manage.py add_user NAME --role administrator`.",
+            returncode=REFUSED,
+        )

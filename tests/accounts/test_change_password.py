@@ -1,0 +1,60 @@
+"""`manage.py changepassword` is recorded like an administrator's; superusers there are none."""
+
+import io
+from typing import Any
+
+import pytest
+from django.contrib.auth import authenticate
+from django.core.management import CommandError, call_command
+
+from killswitch.accounts.models import Role, User
+from killswitch.alarms.models import Alarm
+from tests.accounts.people import PASSWORD, events, make
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+NEW = "another battery of staples"
+
+
+def change(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("changepassword", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_a_new_password_works_and_is_recorded_and_somebody_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KILLSWITCH_PASSWORD", NEW)
+    epoch = make(Role.RISK_OFFICER).epoch
+    assert change("Rita") == "Rita Moss (rita) has a new password; their sessions have ended.\n"
+    assert authenticate(username="rita", password=NEW) is not None
+    assert authenticate(username="rita", password=PASSWORD) is None
+    (event,) = events("PASSWORD_CHANGED")
+    assert event.actor.startswith("os:")
+    assert NEW not in event.data
+    assert User.objects.get().epoch == epoch + 1
+    assert "Rita Moss (rita) was given a new password" in Alarm.objects.get().title
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "words"),
+    [("nobody", NEW, "nobody here is called nobody"), ("rita", "short", "too short")],
+)
+def test_what_is_refused_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, name: str, password: str, words: str
+) -> None:
+    monkeypatch.setenv("KILLSWITCH_PASSWORD", password)
+    make(Role.RISK_OFFICER)
+    with pytest.raises(CommandError, match=words) as refused:
+        change(name)
+    assert refused.value.returncode == 2
+    assert authenticate(username="rita", password=PASSWORD) is not None
+    assert events("PASSWORD_CHANGED") == []
+
+
+@pytest.mark.parametrize("options", [{}, {"interactive": False, "username": "root"}])
+def test_there_are_no_superusers(options: dict[str, Any]) -> None:
+    with pytest.raises(CommandError, match="add_user NAME --role administrator") as refused:
+        call_command("createsuperuser", **options)
+    assert refused.value.returncode == 2
+    assert not User.objects.exists()
