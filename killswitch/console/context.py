@@ -30,6 +30,14 @@ ENVIRONMENTS = {
 }
 
 
+def _environment() -> dict[str, str]:
+    """Whatever the place is called, a simulated EMS is not passed over in silence."""
+    named, demo = ENVIRONMENTS[settings.KILLSWITCH_ENVIRONMENT], ENVIRONMENTS["demo"]
+    if settings.DEMO and named is not demo:
+        return {**demo, "word": f"{named['word']} · SIMULATED EMS"}
+    return named
+
+
 class Alarms:
     """The newest unacknowledged alarm, those folded behind it, and how many there are.
 
@@ -49,7 +57,7 @@ class Alarms:
 def page(request: HttpRequest) -> dict[str, Any]:
     """The context processor. Each part is lazy, so that an error page needs no database."""
     return {
-        "environment": ENVIRONMENTS[settings.KILLSWITCH_ENVIRONMENT],
+        "environment": _environment(),
         # Shown before anything else of the page; a page with live rows reads its own, before them.
         "known": SimpleLazyObject(current),
         "alarms": SimpleLazyObject(Alarms),

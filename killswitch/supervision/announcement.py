@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 
 from killswitch.accounts.demo import DemoPerson
-from killswitch.supervision import listing
+from killswitch.supervision.doubts import doubts
 
 LOOK_EVERY = 0.1  # seconds
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -35,7 +35,7 @@ def text(people: Sequence[DemoPerson]) -> str:
             "in the same environment as this command; the other roles are compliance and",
             "administrator.",
         ]
-    lines += listing.doubts(settings.KILLSWITCH_EXCHANGES)
+    lines += doubts()
     return "\n".join(lines)
 
 

@@ -19,6 +19,11 @@ def check() -> None:
     check_history()
 
 
+def was_the_demos() -> bool:
+    """Whether a real EMS goes on with a database that holds simulated exchanges and kills."""
+    return connection.vendor == "sqlite" and not settings.DEMO and _had_the_demo()
+
+
 def check_not_newer() -> None:
     """A newer version's tables are not known here: every press would be refused by them."""
     loader = MigrationLoader(connection)
@@ -33,18 +38,13 @@ def check_not_newer() -> None:
 
 
 def check_history() -> None:
-    """Kills of a simulated EMS and of a real one never share a database, nor do exchanges."""
+    """A real log never takes in kills and exchanges of a simulated EMS."""
     if connection.vendor != "sqlite":
         return  # the demo knows no other
     if settings.DEMO and _had_a_real_ems():
         raise CannotStart(
             f"EMS_BASE_URL is not set, and the database {name()} belongs to a real EMS. Set"
             " EMS_BASE_URL to it; for the demo set KILLSWITCH_HOME to a new directory."
-        )
-    if not settings.DEMO and _had_the_demo():
-        raise CannotStart(
-            f"EMS_BASE_URL is set, and the database {name()} is the demo's, with its simulated"
-            " exchanges and kills. For a real EMS set KILLSWITCH_HOME to a new directory."
         )
 
 

@@ -20,14 +20,12 @@ from killswitch.supervision import database
 from killswitch.supervision.refusal import CannotStart
 
 LIMIT = 3.0  # seconds for each look at another machine
-SHORTEST_KEY = 32  # signs
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel's own limit is a little above
 
 
 def check(programs: Iterable[str]) -> None:
     """Raise `CannotStart` for the first thing that is wrong for the programs of these names."""
     names = set(programs)
-    check_secret_key()
     if "redis" in names:
         check_socket_path(settings.REDIS_SOCKET)
     if "web" in names:
@@ -40,16 +38,6 @@ def check(programs: Iterable[str]) -> None:
     # Only the worker cannot do without: the others must start even while Redis is down.
     if "worker" in names and "redis" not in names:
         check_redis()
-
-
-def check_secret_key() -> None:
-    """One that was typed can be guessed, and with it every session and second factor."""
-    if settings.DATABASE_URL and len(settings.SECRET_KEY) < SHORTEST_KEY:
-        raise CannotStart(
-            f"SECRET_KEY is shorter than {SHORTEST_KEY} signs. Make one with"
-            ' `python -c "import secrets; print(secrets.token_urlsafe(50))"`, and put the old one'
-            " into SECRET_KEY_FALLBACKS."
-        )
 
 
 def check_socket_path(path: Path) -> None:

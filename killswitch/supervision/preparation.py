@@ -12,6 +12,7 @@ from django.db import DatabaseError, OperationalError, connection
 from killswitch.accounts.demo import DemoPerson, ensure_demo_people
 from killswitch.exchanges.registry import Entry, InvalidExchangeId, add_missing
 from killswitch.supervision import database, listing
+from killswitch.supervision.doubts import doubts
 from killswitch.supervision.refusal import CannotStart, using
 
 log = structlog.get_logger(__name__)
@@ -26,15 +27,16 @@ def prepare() -> tuple[DemoPerson, ...]:
     Returns the demo's people, because looking at their passwords again would take a second.
     """
     listing.check(settings.KILLSWITCH_EXCHANGES)
-    for doubt in listing.doubts(settings.KILLSWITCH_EXCHANGES):
-        log.warning(doubt)
     try:
         with using(settings.KILLSWITCH_HOME), one_at_a_time():
             database.check()
             call_command("migrate", interactive=False, verbosity=0)
             call_command("createcachetable", verbosity=0)
             add_missing(entries())
-            return tuple(ensure_demo_people()) if settings.DEMO else ()
+            people = tuple(ensure_demo_people()) if settings.DEMO else ()
+            for doubt in doubts():
+                log.warning("doubtful", said=doubt)
+            return people
     except InvalidExchangeId as error:
         raise CannotStart(f"KILLSWITCH_EXCHANGES: {error}.") from None
     except DatabaseError as error:

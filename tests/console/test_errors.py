@@ -30,6 +30,15 @@ def test_every_error_has_a_page_that_leads_on_and_needs_no_database(
     assert "<a " in page or "curl" in page
 
 
+def test_a_simulated_ems_is_named_whatever_the_place_is_called(settings: Any) -> None:
+    settings.DEMO, settings.KILLSWITCH_ENVIRONMENT = True, "production"
+    page = Client().get("/accounts/login/").content.decode()
+    assert "PRODUCTION · SIMULATED EMS" in page
+    assert "real money" not in page
+    settings.DEMO = False
+    assert "SIMULATED" not in Client().get("/accounts/login/").content.decode()
+
+
 @pytest.mark.parametrize("status", [403, 404, 405, 429])
 def test_an_error_without_a_body_gets_its_page(status: int) -> None:
     answer = spoken(HttpResponse(status=status, headers={"Allow": "POST", "Retry-After": "60"}))
