@@ -14,7 +14,7 @@ CANNOT_START = 2
 AN_ERROR_OF_OURS = {"verify_audit": 2}  # in others 1
 LONG_RUNNING = ("up", "watchdog", "observe")
 # Whoever interrupts a kill does not wait for a call that hangs: others carry on with it.
-PATIENCE = {"cancel_all": 1.0}  # seconds
+PATIENCE = {"cancel_all": 0.3}  # seconds
 
 
 def main() -> None:

@@ -7,9 +7,11 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
+from django.db.models import Model
 
 from killswitch.accounts.models import User
 from killswitch.audit.models import AuditEvent, Kind
+from killswitch.exchanges.models import Exchange
 from killswitch.supervision.refusal import CannotStart
 
 
@@ -67,13 +69,21 @@ def name() -> str:
 
 
 def _had_the_demo() -> bool:
-    # They come right after the simulated exchanges, before the first start is recorded, and stay.
-    people = _has_table(User) and User.objects.filter(is_demo=True).exists()
-    return people or "True" in _starts()
+    return _has_demo_people() or "True" in _starts()
 
 
 def _had_a_real_ems() -> bool:
-    return "False" in _starts()
+    # Kills may have been asked for by `cancel_all` alone, without any start.
+    return "False" in _starts() or (_has_any(Exchange) and not _has_demo_people())
+
+
+def _has_demo_people() -> bool:
+    # They are made before the simulated exchanges, and nobody can delete them.
+    return _has_table(User) and User.objects.filter(is_demo=True).exists()
+
+
+def _has_any(model: type[Model]) -> bool:
+    return _has_table(model) and model._default_manager.exists()
 
 
 def _starts() -> set[str]:
@@ -84,5 +94,5 @@ def _starts() -> set[str]:
     return {json.loads(data).get("settings", {}).get("DEMO", "") for data in starts}
 
 
-def _has_table(model: type[User] | type[AuditEvent]) -> bool:
+def _has_table(model: type[Model]) -> bool:
     return model._meta.db_table in connection.introspection.table_names()

@@ -32,8 +32,9 @@ def prepare() -> tuple[DemoPerson, ...]:
             database.check()
             call_command("migrate", interactive=False, verbosity=0)
             call_command("createcachetable", verbosity=0)
-            add_missing(entries())
+            # First the people: by them the database is known for the demo's ever after.
             people = tuple(ensure_demo_people()) if settings.DEMO else ()
+            add_missing(entries())
             for doubt in doubts():
                 log.warning("doubtful", said=doubt)
             return people

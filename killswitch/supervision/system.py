@@ -37,14 +37,15 @@ def run(*, only: Sequence[str] = ()) -> None:
     preflight.check_host()  # before the others: the web's command line needs its address
     programs = chosen(only)
     names = [program.name for program in programs]
-    with locks.sole_holders(names), locks.held_ports(names):
+    with locks.sole_holders(names):
         preflight.check(names)
-        if only:
-            database.check()
-            database.check_prepared()
-        people = () if only else preparation.prepare()
-        lifetime.record_start(names)
-        _serve(programs, people)
+        with locks.held_ports(names):
+            if only:
+                database.check()
+                database.check_prepared()
+            people = () if only else preparation.prepare()
+            lifetime.record_start(names)
+            _serve(programs, people)
 
 
 def chosen(only: Sequence[str]) -> tuple[Program, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.recorder import MigrationRecorder
 
 from killswitch.accounts.models import Role, User
@@ -42,6 +42,32 @@ def test_the_demo_does_not_add_its_exchanges_to_a_real_log(settings: Any) -> Non
     settings.DEMO = True
     with pytest.raises(CannotStart, match=r"^EMS_BASE_URL is not set, .* belongs to a real EMS"):
         database.check_history()
+
+
+def test_the_demo_does_not_carry_out_what_was_asked_of_a_real_ems_before_its_first_start(
+    settings: Any,
+) -> None:
+    """`prepare` and `cancel_all` need no `up`, and a watchdog takes over what they leave."""
+    settings.DEMO = True
+    preparation.prepare()
+    database.check_history()
+    User.objects.all().delete()
+    with pytest.raises(CannotStart, match="belongs to a real EMS"):
+        preparation.prepare()
+
+
+def test_the_demo_says_whose_a_database_is_before_it_adds_its_exchanges(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_entries: object) -> None:
+        raise DatabaseError("ended here")
+
+    settings.DEMO = True
+    monkeypatch.setattr(preparation, "add_missing", fail)
+    with pytest.raises(CannotStart, match="ended here"):
+        preparation.prepare()
+    settings.DEMO = False
+    assert database.was_the_demos()
 
 
 def test_a_database_without_tables_is_anybodys(monkeypatch: pytest.MonkeyPatch) -> None:
