@@ -33,6 +33,8 @@ def look() -> Readiness:
     try:
         found = signs.read()
         return judge(tuple(check(found) for check in CHECKS))
+    except signs.DiskFull as full:
+        return without_database(str(full))
     except Error:
         return without_database("the database cannot be written to")
 

@@ -533,9 +533,9 @@ def test_who_has_written_something_meanwhile_is_alive(simulator: Simulator, ask:
         records.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
     holding.forget(held)
     assert holding.take_over(seen) is None
-    held = holding.take_over(overdue(request))
-    assert held is not None
-    holding.forget(held)
+    rescuer = holding.take_over(overdue(request))
+    assert rescuer is not None
+    holding.forget(rescuer)
 
 
 def test_what_was_acknowledged_is_not_sent_again_because_it_changed_hands(

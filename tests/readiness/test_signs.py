@@ -30,7 +30,7 @@ def test_a_disk_too_full_for_a_press_is_told_before_the_press(
         signs.read()
     found = checks.look()
     assert found.word is checks.Word.NOT_READY
-    assert "database" in found.sentence
+    assert "63 MiB are free on its disk" in found.sentence
 
 
 def test_a_disk_with_room_is_not_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,8 @@ def sign_in(page: Page, system: System, name: str) -> None:
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name=re.compile("sign in", re.IGNORECASE)).click()
+    # The page's scripts are at work: before that, its links lead to plain pages.
+    expect(page.locator("[data-session-ends]")).not_to_be_empty(timeout=15_000)
 
 
 def request_of(page: Page, exchange_id: str) -> str:
