@@ -22,7 +22,7 @@ from tests.console.asking import EVERYWHERE, HTMX, key_in, path_of, press, quest
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
-NASTY = """"'><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}{% now 'Y' %}"""
+NASTY = """"'><script>alert(1)</script><img src=x onerror=alert(1)>{{1234*4321}}{% now 'Y' %}"""
 TURNED = "safe\u202egnp.exe"
 PAGES = ("/", "/requests/", EVERYWHERE, "/poll/?show=console&show=ready&known=0")
 
@@ -66,7 +66,7 @@ def test_foreign_words_act_on_no_page(officer: Client, olga: User) -> None:
         text = officer.get(path).content.decode()
         assert "<script>alert" not in text, path
         assert "<img src=x" not in text, path
-        assert ">49" not in text, path
+        assert "5332114" not in text, path
         # A field holds what was typed; what is read is shown with its marks.
         assert "\u202e" not in re.sub(r'value="[^"]*"', "", text), path
         # No attribute is left early: what was quoted stays inside its quotes.
