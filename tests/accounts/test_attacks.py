@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.both_databases,
     pytest.mark.usefixtures("limits"),
 ]
-NASTY = """"'><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}"""
+NASTY = """"'><script>alert(1)</script><img src=x onerror=alert(1)>{{1234*4321}}"""
 TURNED = "safe\u202egnp.exe"
 
 
@@ -113,7 +113,7 @@ def test_foreign_text_acts_on_no_page_of_administrators(adam: Client) -> None:
         text = adam.get(path).content.decode()
         assert "<script>alert" not in text, path
         assert "<img src=x" not in text, path
-        assert ">49" not in text, path
+        assert "5332114" not in text, path
 
 
 def test_the_pages_of_administrators_are_framed_by_nobody_and_kept_nowhere(adam: Client) -> None:

@@ -173,6 +173,38 @@ def test_a_reason_that_is_completed_shows_everywhere(officer: Client, olga: User
     assert page.count("strategy 7 ran away") == 2  # among the latest, and with the press
 
 
+def test_the_page_of_somebody_who_has_been_replaced_is_told_nothing(
+    officer: Client, olga: User
+) -> None:
+    page = officer.get("/").content.decode()
+    assert f"/poll/?person={olga.pk}" in page
+    asked = {"known": current(), "person": olga.pk}
+    assert officer.get("/poll/", asked, headers=HTMX).status_code == 204
+    assert officer.get("/poll/", asked | {"person": olga.pk + 1}, headers=HTMX).status_code == 401
+
+
+def test_a_press_everywhere_names_what_it_did_not_reach(officer: Client, olga: User) -> None:
+    made = scenes.calm(olga, 2)
+    UncoveredExchange.objects.create(exchange_id="OKEX", open_orders=12)
+    everywhere = scenes.press(olga, *made, everywhere=True)
+    some = scenes.press(olga, *made)
+    said = "Not reached, because not covered here: OKEX (12 open orders)."
+    assert said in officer.get(f"/batches/{everywhere.uuid}/").content.decode()
+    assert said not in officer.get(f"/batches/{some.uuid}/").content.decode()
+
+
+def test_what_is_asked_again_says_what_the_ems_said(officer: Client, olga: User) -> None:
+    one, *_ = scenes.calm(olga, 1)
+    batch = scenes.press(olga, one)
+    scenes.bring(batch.requests.get(), Status.SENDING, reject_reason="EXCHANGE_UNREACHABLE")
+    page = officer.get(f"/batches/{batch.uuid}/").content.decode()
+    assert "Attempt 2 is over; the EMS said EXCHANGE_UNREACHABLE" in page
+    batch.requests.get().attempts.all().delete()
+    scenes.bring(batch.requests.get(), Status.VERIFYING, attempt_count=9)
+    page = officer.get(f"/batches/{batch.uuid}/").content.decode()
+    assert "No outcome yet; what is still open is being read: 9 attempts" in page
+
+
 def test_the_checks_come_only_while_somebody_looks_at_them(officer: Client) -> None:
     assert ids(poll(officer, "console", "ready")) == ["ready", "known"]
     assert poll(officer, "console").status_code == 204
