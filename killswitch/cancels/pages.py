@@ -28,7 +28,7 @@ GRAVITY = (
     Status.CONFIRMED,
 )
 SUMMARY_WORDS = {
-    Status.RESIDUAL: "residual",
+    Status.RESIDUAL: "with orders left",
     Status.REJECTED: "rejected",
     Status.NOT_DELIVERED: "not delivered",
     Status.UNKNOWN: "unknown",
@@ -77,7 +77,7 @@ class BatchPage:
 
     @property
     def summary(self) -> str:
-        """E.g. "47 of 50 confirmed, 2 residual, 1 rejected: EXCHANGE_UNREACHABLE"."""
+        """E.g. "47 of 50 confirmed, 2 with orders left, 1 rejected: EXCHANGE_UNREACHABLE"."""
         return summary(self.requests)
 
 

@@ -220,7 +220,7 @@ def test_the_press_is_followed_live_and_tried_again_in_one_press(page: Page, olg
     # The button that is there already takes in what ends badly after it.
     expect(page.get_by_role("button", name="Try again on VENUE02")).to_be_visible()
     scenes.bring(third, Status.RESIDUAL)
-    summary = "1 of 3 confirmed, 1 residual, 1 rejected: EXCHANGE_UNREACHABLE"
+    summary = "1 of 3 confirmed, 1 with orders left, 1 rejected: EXCHANGE_UNREACHABLE"
     expect(page.locator("#dialog .summary")).to_have_text(summary)
     expect(page.locator("#dialog .outcomes li").first).to_contain_text(made[2].exchange_id)
     expect(page.locator("[data-dialog-announce]")).to_have_text(summary)

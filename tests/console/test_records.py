@@ -105,7 +105,9 @@ def test_the_summary_counts_and_names_the_reject_reasons(olga: User) -> None:
     for request, status in zip(batch.requests.order_by("id"), statuses, strict=True):
         scenes.bring(request, Status(status))
     sentence = summary(list(batch.requests.all()))
-    assert sentence == ("2 of 6 confirmed, 1 residual, 2 rejected: EXCHANGE_UNREACHABLE, 1 unknown")
+    assert sentence == (
+        "2 of 6 confirmed, 1 with orders left, 2 rejected: EXCHANGE_UNREACHABLE, 1 unknown"
+    )
     batch.requests.filter(status="REJECTED").order_by("id").update(reject_reason="OTHER")
     CancelRequest.objects.filter(pk=batch.requests.filter(status="REJECTED")[0].pk).update(
         reject_reason="JSON_ERROR"
