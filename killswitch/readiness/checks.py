@@ -9,7 +9,7 @@ from killswitch.accounts.origin import clean
 from killswitch.exchanges.models import Exchange
 from killswitch.readiness import canary, hearts, signs
 from killswitch.readiness.ages import Age, age
-from killswitch.readiness.models import Process
+from killswitch.readiness.models import Probe, Process
 from killswitch.readiness.probes import EMS
 from killswitch.readiness.signs import Signs
 from killswitch.readiness.verdict import (
@@ -68,8 +68,8 @@ def _ems(found: Signs) -> Check:
         label="EMS",
         ok=probe.ok,
         needed=True,
-        detail="answers and takes our key" if probe.ok else _reason(probe.detail),
-        public="" if probe.ok else "does not answer, or refuses our key",
+        detail=_answer(probe) if probe.ok else _reason(probe.detail),
+        public="" if probe.ok else "does not answer, or not as an EMS that takes our key",
         age_seconds=asked.seconds,
         milliseconds=probe.milliseconds,
     )
@@ -202,6 +202,12 @@ def _alive(name: str, *, label: str, beaten: Age, words: str) -> Check:
         detail=words if ok else f"last beat: {beaten}",
         age_seconds=beaten.seconds,
     )
+
+
+def _answer(probe: Probe) -> str:
+    if probe.detail:
+        return "answers; its list of open orders cannot be read"
+    return "answers and takes our key"
 
 
 def _looks() -> float:

@@ -23,14 +23,23 @@ def record(*, name: str, ok: bool, detail: str = "", milliseconds: float | None 
 
 
 def record_ems(orders: OpenOrders) -> None:
-    """Whether the EMS answers and takes our key.
+    """Whether an EMS answers there and takes our key.
 
-    An answer that merely cannot be read is the figures' trouble: a cancel would still go out.
+    A list that merely cannot be read is the figures' trouble: a cancel would still go out.
     """
-    refused = orders.http_status in {401, 403}
+    wrong = _wrong(orders.http_status)
     record(
         name=EMS,
-        ok=orders.http_status is not None and not refused,
-        detail=f"the key was refused: {orders.error}" if refused else orders.error,
+        ok=orders.http_status is not None and not wrong,
+        detail=f"{wrong}{orders.error}",
         milliseconds=orders.duration_ms,
     )
+
+
+def _wrong(status: int | None) -> str:
+    """What an answer says that a cancel at the same place would meet as well."""
+    if status in {401, 403}:
+        return "the key was refused: "
+    if status in {404, 405} or (status is not None and 300 <= status < 400):
+        return "EMS_BASE_URL leads to no EMS: "
+    return ""

@@ -108,7 +108,9 @@ def test_readyz_repeats_no_words_of_the_ems() -> None:
     assert (response.status_code, response.json()["word"]) == (503, "NOT_READY")
     for word in ("JOHN", "hunter2"):
         assert word not in response.content.decode()
-    assert "ems: does not answer, or refuses our key" in response.json()["sentence"]
+    assert (
+        "ems: does not answer, or not as an EMS that takes our key" in response.json()["sentence"]
+    )
     assert theirs in strip().note
 
 
