@@ -4,8 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PATIENCE = 1.0  # seconds
-LONGEST_LINE = 8  # who waits holds a thread, and presses need threads
+PATIENCE = 5.0  # seconds; a whole shift may sign in at once
+LONGEST_LINE = 32  # who waits holds a thread, and presses need threads
 
 _place_in_line = threading.BoundedSemaphore(LONGEST_LINE)
 _turn = threading.Lock()

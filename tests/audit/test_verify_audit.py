@@ -47,11 +47,11 @@ def run(*arguments: Any) -> tuple[int, str, str]:
 
 
 def test_a_good_log_gives_0_and_the_head() -> None:
-    status, out, _ = run()
+    status, out, err = run()
     head = chain.head()
     assert status == 0
-    assert f"head {head.seq} {head.hash}" in out
-    assert f"Kept heads reach event {head.seq} of {head.seq}." in out
+    assert out == f"The log verifies: {head.seq} events, head {head.seq} {head.hash}\n"
+    assert f"Kept heads reach event {head.seq} of {head.seq}." in err
 
 
 def test_a_bad_log_gives_1_the_first_bad_seq_and_why() -> None:
@@ -129,13 +129,13 @@ def test_how_far_an_old_kept_head_reaches_is_said(tmp_path: Path) -> None:
     kept.write_bytes(checkpoints.default_file().read_bytes())
     reach = chain.head().seq
     chain.record(chain.Fact(kind=Kind.SIGNED_IN))
-    status, out, _ = run("--checkpoint", kept)
+    status, _, err = run("--checkpoint", kept)
     assert status == 0
-    assert f"Kept heads reach event {reach} of {reach + 1}." in out
+    assert f"Kept heads reach event {reach} of {reach + 1}." in err
     kept.write_bytes(b"")
-    status, out, err = run("--checkpoint", kept)
+    status, _, err = run("--checkpoint", kept)
     assert status == 0
-    assert f"Kept heads reach event 0 of {reach + 1}." in out
+    assert f"Kept heads reach event 0 of {reach + 1}." in err
     assert "Warning: there are no checkpoints" in err
 
 
@@ -187,7 +187,7 @@ def test_progress_is_shown_on_standard_error(monkeypatch: pytest.MonkeyPatch) ->
     _, out, err = run()
     assert f"events: 5 of {chain.head().seq}" in err
     assert "requests: 4 of 4" in err
-    assert len(out.splitlines()) == 2
+    assert len(out.splitlines()) == 1
 
 
 @pytest.mark.django_db(transaction=True)
