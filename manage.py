@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 
-from killswitch.supervision import streams
+from killswitch.supervision import stdio
 
 # Not 1: for `cancel_all` that means "recorded, not all confirmed", for `verify_audit` "a bad log".
 CANNOT_START = 2
@@ -19,7 +19,7 @@ PATIENCE = {"cancel_all": 0.3}  # seconds
 
 def main() -> None:
     """Run one management command with the project's settings."""
-    streams.make_safe()
+    stdio.make_safe()
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     code = run(command)
     if command in PATIENCE or (command in LONG_RUNNING and code == 0):

@@ -89,8 +89,8 @@ def _measured(size: int, home: Path) -> Times:
 
 def _pages(size: int) -> Times:
     """What a page of the log costs, 50 events, by what it selects."""
+    from killswitch.audit.filters import Position, Selection
     from killswitch.audit.models import AuditEvent
-    from killswitch.audit.selection import Position, Selection
 
     middle = AuditEvent.objects.get(seq=size // 2)
     request = AuditEvent.objects.filter(kind="FINISHED", seq__gt=middle.seq).earliest("seq")

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import requests
 
 if TYPE_CHECKING:
-    from killswitch.simulator.remote import SimulatorRemote
-    from tests.supervision.running import System
+    from killswitch.simulator.client import SimulatorRemote
+    from tests.supervision.system_process import System
 
 FIFTY = [f"VENUE{number:02}" for number in range(50)]
 TOKEN = re.compile(r'name="(csrfmiddlewaretoken|key)" value="([^"]+)"')
@@ -49,8 +49,8 @@ def main() -> None:
 
 
 def _measure(home: Path, asked: argparse.Namespace) -> None:
-    from killswitch.simulator.remote import SimulatorRemote
-    from tests.supervision.running import System
+    from killswitch.simulator.client import SimulatorRemote
+    from tests.supervision.system_process import System
 
     system = System(home)
     system.environment |= {"KILLSWITCH_EXCHANGES": " ".join(FIFTY)}

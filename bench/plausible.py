@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from killswitch.audit import canonical, chain
+from killswitch.audit import canonical_json, chain
 from killswitch.audit.models import AuditEvent, Kind
 
 COLUMNS = (*chain.HASHED, "hash")
@@ -69,16 +69,16 @@ def _chained(
         at = at.replace(microsecond=at.microsecond or 1)
         event = {
             "seq": seq,
-            "at": canonical.instant(at),
+            "at": canonical_json.instant(at),
             "format": chain.FORMAT,
             "software": settings.VERSION,
             **{"actor": "system", "role": "", "exchange_id": "", "request_id": ""},
             **{"status": "", "reject_reason": ""},
             **fact,
-            "data": canonical.encode(fact["data"]),
+            "data": canonical_json.encode(fact["data"]),
             "previous": previous,
         }
-        previous = hashlib.sha256(canonical.encode(event).encode()).hexdigest()
+        previous = hashlib.sha256(canonical_json.encode(event).encode()).hexdigest()
         event |= {"at": at, "hash": previous}
         yield tuple(event[name] for name in COLUMNS)
 
@@ -115,7 +115,7 @@ def _press(dice: random.Random) -> Iterator[Row]:
             "user_agent": AGENT,
             "address": f"10.0.0.{dice.randrange(256)}",
             "open_before": dice.randrange(500),
-            "asked_at": canonical.instant(BEGIN),
+            "asked_at": canonical_json.instant(BEGIN),
         },
         **of_request,
     }
@@ -134,9 +134,9 @@ def _press(dice: random.Random) -> Iterator[Row]:
         "data": {
             "conclusion": "The EMS lists no open orders.",
             "open_after": 2 if status == "RESIDUAL" else 0,
-            "open_after_read_at": canonical.instant(BEGIN),
-            "first_claimed_at": canonical.instant(BEGIN),
-            "finished_at": canonical.instant(BEGIN),
+            "open_after_read_at": canonical_json.instant(BEGIN),
+            "first_claimed_at": canonical_json.instant(BEGIN),
+            "finished_at": canonical_json.instant(BEGIN),
         },
         **of_request,
     }
@@ -146,8 +146,8 @@ def _attempt(number: int, *, dice: random.Random, reason: str) -> Row:
     body = f'{{"type":"message","severity":"INFO","message":"Ok","n":{dice.randrange(10**9)}}}'
     return {
         "number": number,
-        "started_at": canonical.instant(BEGIN),
-        "finished_at": canonical.instant(BEGIN),
+        "started_at": canonical_json.instant(BEGIN),
+        "finished_at": canonical_json.instant(BEGIN),
         "duration_us": dice.randrange(2_000, 900_000),
         "http_status": 200,
         "outcome": "REFUSED" if reason else "ACKNOWLEDGED",

@@ -7,21 +7,19 @@ from typing import Any
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
-from killswitch import __version__, environment
+from killswitch import __version__, env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = __version__
 
 # --- where we run ---------------------------------------------------------------------------
-KILLSWITCH_HOME = environment.home("KILLSWITCH_HOME", BASE_DIR / "var")
-KILLSWITCH_ENVIRONMENT = environment.choice(
-    "KILLSWITCH_ENVIRONMENT", "demo", ("demo", "uat", "production")
-)
-HOST = environment.text("HOST", "127.0.0.1")
-PORT = environment.integer("PORT", 8000, lowest=1, highest=65000)
-TRUSTED_PROXY_COUNT = environment.integer("TRUSTED_PROXY_COUNT", 0, lowest=0, highest=10)
-DATABASE_URL = environment.url("DATABASE_URL", schemes=("postgres", "postgresql", "sqlite"))
-EMS_BASE_URL = environment.url("EMS_BASE_URL", schemes=("http", "https"))
+KILLSWITCH_HOME = env.home("KILLSWITCH_HOME", BASE_DIR / "var")
+KILLSWITCH_ENVIRONMENT = env.choice("KILLSWITCH_ENVIRONMENT", "demo", ("demo", "uat", "production"))
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.integer("PORT", 8000, lowest=1, highest=65000)
+TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, lowest=0, highest=10)
+DATABASE_URL = env.url("DATABASE_URL", schemes=("postgres", "postgresql", "sqlite"))
+EMS_BASE_URL = env.url("EMS_BASE_URL", schemes=("http", "https"))
 
 # The simulator and its demo people exist only where nothing real is configured.
 DEMO = not DATABASE_URL and not EMS_BASE_URL
@@ -36,7 +34,7 @@ if KILLSWITCH_ENVIRONMENT == "demo" and not DEMO:
     KILLSWITCH_ENVIRONMENT = "real"
 
 # --- the EMS --------------------------------------------------------------------------------
-SIMULATOR_PORT = environment.integer("SIMULATOR_PORT", PORT + 1, lowest=1, highest=65535)
+SIMULATOR_PORT = env.integer("SIMULATOR_PORT", PORT + 1, lowest=1, highest=65535)
 if DEMO and SIMULATOR_PORT == PORT:
     raise ImproperlyConfigured(
         f"SIMULATOR_PORT={SIMULATOR_PORT} is also PORT. Give the simulated EMS a port of its own,"
@@ -44,33 +42,33 @@ if DEMO and SIMULATOR_PORT == PORT:
     )
 if DEMO:
     EMS_BASE_URL = f"http://127.0.0.1:{SIMULATOR_PORT}"
-EMS_API_KEY = environment.text("EMS_API_KEY")
-EMS_CLIENT_CERT = environment.text("EMS_CLIENT_CERT")
-EMS_CA_BUNDLE = environment.text("EMS_CA_BUNDLE")
+EMS_API_KEY = env.text("EMS_API_KEY")
+EMS_CLIENT_CERT = env.text("EMS_CLIENT_CERT")
+EMS_CA_BUNDLE = env.text("EMS_CA_BUNDLE")
 # The lowest are a test's; above the highest nobody would wait for an outcome.
-EMS_CONNECT_TIMEOUT = environment.seconds("EMS_CONNECT_TIMEOUT", 2, lowest=0.05, highest=60)
-EMS_TIMEOUT = environment.seconds("EMS_TIMEOUT", 10, lowest=0.05, highest=300)
-CANCEL_DEADLINE = environment.seconds("CANCEL_DEADLINE", 60, lowest=0.05, highest=3600)
-OBSERVE_INTERVAL = environment.seconds("OBSERVE_INTERVAL", 2, lowest=0.05, highest=300)
-KILLSWITCH_EXCHANGES = tuple(dict.fromkeys(environment.text("KILLSWITCH_EXCHANGES").split()))
+EMS_CONNECT_TIMEOUT = env.seconds("EMS_CONNECT_TIMEOUT", 2, lowest=0.05, highest=60)
+EMS_TIMEOUT = env.seconds("EMS_TIMEOUT", 10, lowest=0.05, highest=300)
+CANCEL_DEADLINE = env.seconds("CANCEL_DEADLINE", 60, lowest=0.05, highest=3600)
+OBSERVE_INTERVAL = env.seconds("OBSERVE_INTERVAL", 2, lowest=0.05, highest=300)
+KILLSWITCH_EXCHANGES = tuple(dict.fromkeys(env.text("KILLSWITCH_EXCHANGES").split()))
 
 # --- secrets --------------------------------------------------------------------------------
-SECRET_KEY = environment.text("SECRET_KEY")
+SECRET_KEY = env.text("SECRET_KEY")
 if not SECRET_KEY:
     if DATABASE_URL:
         raise ImproperlyConfigured(
             "SECRET_KEY is not set. Several hosts share one; make it once with"
             ' `python -c "import secrets; print(secrets.token_urlsafe(50))"`.'
         )
-    SECRET_KEY = environment.kept_secret(KILLSWITCH_HOME / "secret_key")
-SECRET_KEY_FALLBACKS = environment.text("SECRET_KEY_FALLBACKS").split()
+    SECRET_KEY = env.kept_secret(KILLSWITCH_HOME / "secret_key")
+SECRET_KEY_FALLBACKS = env.text("SECRET_KEY_FALLBACKS").split()
 # Without one: made and kept in the embedded mode; with DATABASE_URL nothing is signed.
-AUDIT_SIGNING_KEY = environment.text("AUDIT_SIGNING_KEY")
+AUDIT_SIGNING_KEY = env.text("AUDIT_SIGNING_KEY")
 if AUDIT_SIGNING_KEY:  # else the library is not loaded: a tenth of a second of each start
     from killswitch.audit import signing
 
     signing.check_setting(AUDIT_SIGNING_KEY)
-ALERT_URLS = tuple(environment.text("ALERT_URLS").split())
+ALERT_URLS = tuple(env.text("ALERT_URLS").split())
 
 # --- data -----------------------------------------------------------------------------------
 _database: dict[str, Any] = (
@@ -97,7 +95,7 @@ if _database["ENGINE"].endswith("postgresql"):
     }
 else:
     _database = {
-        "ENGINE": "killswitch.sqlite",
+        "ENGINE": "killswitch.runtime.sqlite_queue",
         "NAME": _database["NAME"],
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
@@ -120,7 +118,7 @@ CACHES = {
 
 # --- the queue ------------------------------------------------------------------------------
 REDIS_SOCKET = KILLSWITCH_HOME / "redis.sock"
-REDIS_URL = environment.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
+REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 EMBEDDED_REDIS = not REDIS_URL
 if EMBEDDED_REDIS:
     REDIS_URL = f"unix://{REDIS_SOCKET}"
@@ -147,7 +145,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 
 # --- Django ---------------------------------------------------------------------------------
 DEBUG = False
-ALLOWED_HOSTS = environment.hosts("ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]")
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]")
 if HOST not in {"0.0.0.0", "::"} and HOST not in ALLOWED_HOSTS:  # noqa: S104
     ALLOWED_HOSTS.append(HOST)
 ROOT_URLCONF = "killswitch.urls"
@@ -157,9 +155,11 @@ INSTALLED_APPS = [
     "killswitch.alarms",
     "killswitch.audit",
     "killswitch.cancels",
+    "killswitch.compliance",
     "killswitch.console",
     "killswitch.exchanges",
-    "killswitch.live",
+    "killswitch.runtime",
+    "killswitch.observer",
     "killswitch.readiness",
     "killswitch.simulator",
     "killswitch.supervision",
@@ -181,7 +181,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "killswitch.console.errors.SpokenErrors",
+    "killswitch.console.error_views.SpokenErrors",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -200,7 +200,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "killswitch.console.context.page",
+                "killswitch.console.context_processors.page",
             ],
         },
     }
@@ -249,17 +249,17 @@ ACCOUNT_RATE_LIMITS = {
 }
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
 # Whether people may have a second factor, or must.
-SECOND_FACTOR = environment.choice("SECOND_FACTOR", "optional", ("optional", "required"))
-MFA_ADAPTER = "killswitch.accounts.sealing.SealedAdapter"
+SECOND_FACTOR = env.choice("SECOND_FACTOR", "optional", ("optional", "required"))
+MFA_ADAPTER = "killswitch.accounts.mfa.adapter.SealedAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = f"Kill switch ({KILLSWITCH_ENVIRONMENT})"
 MFA_TOTP_TOLERANCE = 1  # steps of 30 s: clocks differ, and typing takes its time
 SESSION_ENGINE = "killswitch.accounts.sessions"
-SESSION_HOURS = environment.seconds("SESSION_HOURS", 12, lowest=0.0005, highest=744, unit="hours")
+SESSION_HOURS = env.seconds("SESSION_HOURS", 12, lowest=0.0005, highest=744, unit="hours")
 SESSION_COOKIE_AGE = int(timedelta(hours=SESSION_HOURS).total_seconds())
 SESSION_SAVE_EVERY_REQUEST = False
 SESSION_COOKIE_SAMESITE = "Lax"
-CSRF_FAILURE_VIEW = "killswitch.console.errors.csrf_failed"
+CSRF_FAILURE_VIEW = "killswitch.console.error_views.csrf_failed"
 
 # --- security -------------------------------------------------------------------------------
 CONTENT_SECURITY_POLICY = {
@@ -282,5 +282,5 @@ if TRUSTED_PROXY_COUNT:
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = 31_536_000
 
-LOGGING_CONFIG = "killswitch.logs.configure"
-LOGGING = {"level": environment.choice("LOG_LEVEL", "info", ("debug", "info", "warning"))}
+LOGGING_CONFIG = "killswitch.structured_logs.configure"
+LOGGING = {"level": env.choice("LOG_LEVEL", "info", ("debug", "info", "warning"))}

@@ -9,14 +9,14 @@ urlpatterns = [
     path("", views.home, name="console"),
     path("poll/", views.poll, name="poll"),
     path("", include("killswitch.cancels.urls")),
-    path("alarms/", include("killswitch.alarms.urls")),
-    path("audit/", include("killswitch.audit.urls")),
+    path("alarms/", include("killswitch.console.alarm_urls")),
+    path("audit/", include("killswitch.compliance.urls")),
     path("", include("killswitch.readiness.urls")),
     path("accounts/", include("killswitch.accounts.urls")),
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "killswitch.console.errors.bad_request"
-handler403 = "killswitch.console.errors.forbidden"
-handler404 = "killswitch.console.errors.not_found"
-handler500 = "killswitch.console.errors.failed"
+handler400 = "killswitch.console.error_views.bad_request"
+handler403 = "killswitch.console.error_views.forbidden"
+handler404 = "killswitch.console.error_views.not_found"
+handler500 = "killswitch.console.error_views.failed"

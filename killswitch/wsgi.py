@@ -4,10 +4,10 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from killswitch.supervision import parent
+from killswitch.supervision import parent_death
 
 # Workers of a killed server would go on serving from its shared port, beside their successors.
-parent.die_with_server()
+parent_death.die_with_server()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "killswitch.settings")
 application = get_wsgi_application()
 

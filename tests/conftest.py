@@ -96,12 +96,12 @@ def simulator(settings: Any) -> Iterator[Simulator]:
 @pytest.fixture
 def executor() -> Iterator[None]:
     """Kills may be run in this process; none outlives the test."""
-    from killswitch.cancels import holding, threads
+    from killswitch.cancels import leases, thread_slots
 
     yield
-    holding.STOP.set()
-    wait_for(threads.idle, seconds=30)
-    holding.STOP.clear()
+    leases.STOP.set()
+    wait_for(thread_slots.idle, seconds=30)
+    leases.STOP.clear()
 
 
 class RedisProcess:

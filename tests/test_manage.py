@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.running import MANAGE, environment
+from tests.supervision.system_process import MANAGE, environment
 
 SLOW_END = """
 import atexit, runpy, sys, threading, time

@@ -16,12 +16,12 @@ from django.shortcuts import resolve_url
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from killswitch.accounts import known_browser, sign_in_events, way_back
-from killswitch.accounts.hashing import Busy
+from killswitch.accounts import login_events, officer_cookie, redirects
+from killswitch.accounts.client_info import address, origin
+from killswitch.accounts.decorators import actor
 from killswitch.accounts.models import User
-from killswitch.accounts.origin import address, origin
-from killswitch.accounts.people import change_own_password
-from killswitch.accounts.permissions import actor
+from killswitch.accounts.password_queue import Busy
+from killswitch.accounts.services import change_own_password
 from killswitch.audit.chain import Fact, append
 from killswitch.audit.models import Kind
 
@@ -74,10 +74,10 @@ class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             raise
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
-        sign_in_events.record_failure(request, username=credentials.get("username", ""))
+        login_events.record_failure(request, username=credentials.get("username", ""))
 
     def get_login_stages(self) -> list[str]:
-        return ["killswitch.accounts.stages.CodeStage"]
+        return ["killswitch.accounts.login_stages.CodeStage"]
 
     def get_reauthentication_methods(self, user: Any) -> list[dict[str, str]]:
         """By password only: the code is for who does not sit at this person's screen."""
@@ -108,17 +108,17 @@ class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         self, request: HttpRequest, user: User, *, redirect_url: str | None, **hook: Any
     ) -> HttpResponse:
         """Back to where they came from, unless their role would be refused there."""
-        if not (redirect_url and way_back.may_open(user, redirect_url)):
-            redirect_url = way_back.landing(user)
+        if not (redirect_url and redirects.may_open(user, redirect_url)):
+            redirect_url = redirects.landing(user)
         response: HttpResponse = super().post_login(
             request, user, redirect_url=redirect_url, **hook
         )
-        known_browser.note(request, response)
+        officer_cookie.note(request, response)
         return response
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         user: Any = request.user
-        return way_back.landing(user)
+        return redirects.landing(user)
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:  # noqa: ARG002
         """Unreachable with our backend; if another one is added, it ends at sign-in."""

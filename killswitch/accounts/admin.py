@@ -6,13 +6,13 @@ from django.contrib import admin
 from django.db import connection
 from django.http import HttpRequest
 
-from killswitch.accounts import second_factor
 from killswitch.accounts.admin_forms import NewPersonForm, OwnRecordForm, PersonForm
+from killswitch.accounts.admin_site import RecordedAdmin, signed_in_person
+from killswitch.accounts.client_info import origin
+from killswitch.accounts.decorators import actor
+from killswitch.accounts.mfa import services
 from killswitch.accounts.models import User
-from killswitch.accounts.origin import origin
-from killswitch.accounts.people import lock_administrators, save_person
-from killswitch.accounts.permissions import actor
-from killswitch.accounts.site import RecordedAdmin, signed_in_person
+from killswitch.accounts.services import lock_administrators, save_person
 
 
 @admin.register(User)
@@ -47,7 +47,7 @@ class PersonAdmin(RecordedAdmin):
             return (*described[:3], "password1", "password2")
         if obj.pk == request.user.pk:
             return (*described, "last_login")
-        reset = ("reset_second_factor",) if second_factor.has_one(obj) else ()
+        reset = ("reset_second_factor",) if services.has_one(obj) else ()
         return (*described, "last_login", "password1", "password2", *reset)
 
     def get_form(

@@ -10,7 +10,7 @@ from django.contrib.auth.password_validation import (
 from django.core.exceptions import ValidationError
 
 from killswitch.accounts.models import Role, User
-from killswitch.accounts.people import keep_an_administrator
+from killswitch.accounts.services import keep_an_administrator
 
 
 def _password_field(label: str, *, help_text: str = "") -> forms.CharField:

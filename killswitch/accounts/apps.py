@@ -6,12 +6,12 @@ class AccountsConfig(AppConfig):
     label = "accounts"
 
     def ready(self) -> None:
-        from killswitch.accounts.agreement import REGISTER
-        from killswitch.audit.agreement import add_witness
+        from killswitch.accounts.reconciliation import REGISTER
+        from killswitch.audit.reconciliation.registry import add_witness
 
         add_witness(REGISTER.disagreements)
         # Django's own site would let in by its own rules, and show tables that nobody records
         # changes of. With ours as the default it cannot be mounted by mistake.
         apps.get_app_config("admin").default_site = (  # type: ignore[attr-defined]
-            "killswitch.accounts.site.AdministrationSite"
+            "killswitch.accounts.admin_site.AdministrationSite"
         )

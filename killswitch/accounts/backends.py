@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 
-from killswitch.accounts import hashing
+from killswitch.accounts import password_queue
 
 
 class PeopleBackend(ModelBackend):
@@ -24,7 +24,7 @@ class PeopleBackend(ModelBackend):
         **others: Any,
     ) -> Any:
         """The person whose name and password these are, or None. Raises `hashing.Busy`."""
-        with hashing.turn():
+        with password_queue.turn():
             return super().authenticate(request, username=username, password=password, **others)
 
     def user_can_authenticate(self, user: Any) -> bool:

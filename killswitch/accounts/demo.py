@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 
 from killswitch.accounts.models import Role, User
-from killswitch.accounts.people import save_person
+from killswitch.accounts.services import save_person
 from killswitch.audit.chain import SYSTEM
 
 CAST = (

@@ -5,30 +5,31 @@ The names are allauth's, which it uses to lead from one page to another.
 
 from django.urls import path
 
-from killswitch.accounts import second_factor_views, views
+from killswitch.accounts import views
+from killswitch.accounts.mfa import views as mfa_views
 
 urlpatterns = [
     path("login/", views.sign_in, name="account_login"),
     path("logout/", views.sign_out, name="account_logout"),
     path("password/change/", views.change_password, name="account_change_password"),
     path("password/again/", views.password_again, name="account_reauthenticate"),
-    path("second-factor/", second_factor_views.overview, name="mfa_index"),
-    path("second-factor/code/", second_factor_views.enter_code, name="mfa_authenticate"),
-    path("second-factor/set-up/", second_factor_views.set_up, name="mfa_activate_totp"),
-    path("second-factor/turn-off/", second_factor_views.turn_off, name="mfa_deactivate_totp"),
+    path("second-factor/", mfa_views.overview, name="mfa_index"),
+    path("second-factor/code/", mfa_views.enter_code, name="mfa_authenticate"),
+    path("second-factor/set-up/", mfa_views.set_up, name="mfa_activate_totp"),
+    path("second-factor/turn-off/", mfa_views.turn_off, name="mfa_deactivate_totp"),
     path(
         "second-factor/recovery-codes/",
-        second_factor_views.recovery_codes,
+        mfa_views.recovery_codes,
         name="mfa_view_recovery_codes",
     ),
     path(
         "second-factor/recovery-codes/file/",
-        second_factor_views.recovery_codes_file,
+        mfa_views.recovery_codes_file,
         name="mfa_download_recovery_codes",
     ),
     path(
         "second-factor/recovery-codes/renew/",
-        second_factor_views.renew_recovery_codes,
+        mfa_views.renew_recovery_codes,
         name="mfa_generate_recovery_codes",
     ),
 ]

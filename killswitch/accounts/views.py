@@ -11,11 +11,11 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 
-from killswitch.accounts import known_browser, limits, sign_in_events, way_back
+from killswitch.accounts import login_events, officer_cookie, rate_limit_responses, redirects
+from killswitch.accounts.decorators import password_suffices, public, signed_in
 from killswitch.accounts.forms import OwnPasswordForm, PasswordAgainForm, SignInForm
-from killswitch.accounts.hashing import Busy
 from killswitch.accounts.models import User
-from killswitch.accounts.permissions import password_suffices, public, signed_in
+from killswitch.accounts.password_queue import Busy
 
 
 class LimitedView:
@@ -27,9 +27,9 @@ class LimitedView:
         try:
             response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
         except Busy:
-            return limits.busy(request)
+            return rate_limit_responses.busy(request)
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-            limits.note(request, response, username=self.typed_name())
+            rate_limit_responses.note(request, response, username=self.typed_name())
         return response
 
     def form_invalid(self, form: forms.Form) -> HttpResponseBase:
@@ -60,8 +60,8 @@ class SignInView(LimitedView, LoginView):  # type: ignore[misc]
         """Whoever is signed in already goes where they may go."""
         user: Any = self.request.user
         url: str = super().get_authenticated_redirect_url()
-        if isinstance(user, User) and not way_back.may_open(user, url):
-            return way_back.landing(user)
+        if isinstance(user, User) and not redirects.may_open(user, url):
+            return redirects.landing(user)
         return url
 
 
@@ -70,7 +70,7 @@ class SignOutView(LogoutView):  # type: ignore[misc]
 
     def post(self, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response: HttpResponseBase = super().post(*args, **kwargs)
-        known_browser.forget(response)
+        officer_cookie.forget(response)
         # The reason and the key of a press that had no answer wait there, to be sent again.
         response["Clear-Site-Data"] = '"storage"'
         return response
@@ -83,7 +83,7 @@ class OwnPasswordView(LimitedView, PasswordChangeView):  # type: ignore[misc]
 
     def form_invalid(self, form: forms.Form) -> HttpResponseBase:
         if form.has_error("oldpassword", code="enter_current_password"):
-            sign_in_events.record_failure(self.request, username=self.typed_name())
+            login_events.record_failure(self.request, username=self.typed_name())
         return super().form_invalid(form)
 
     def typed_name(self) -> str:

@@ -6,7 +6,7 @@ class AlarmsConfig(AppConfig):
     label = "alarms"
 
     def ready(self) -> None:
-        from killswitch.alarms.agreement import disagreements
-        from killswitch.audit.agreement import add_witness
+        from killswitch.alarms.reconciliation import disagreements
+        from killswitch.audit.reconciliation.registry import add_witness
 
         add_witness(disagreements)

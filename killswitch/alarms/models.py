@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from killswitch.live.models import Changing
+from killswitch.runtime.models import Changing
 
 
 class Kind(models.TextChoices):

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 from django.db import connection, transaction
 
+from killswitch.alarms.channels import places
 from killswitch.alarms.models import Alarm, Kind, Telling
-from killswitch.alarms.places import places
-from killswitch.audit import canonical, chain
+from killswitch.audit import canonical_json, chain
 from killswitch.audit.chain import Actor, Fact
 from killswitch.audit.models import Kind as Event
 from killswitch.ems.answers import storable
-from killswitch.live.models import next_revision
+from killswitch.runtime.models import next_revision
 
 LONGEST_SUBJECT = 200
 LONGEST_TITLE = 300
@@ -102,7 +102,7 @@ def _raised(alarm: Alarm) -> Fact:
             "subject": alarm.subject,
             "title": alarm.title,
             "detail": alarm.detail,
-            "raised_at": canonical.instant(alarm.raised_at),
+            "raised_at": canonical_json.instant(alarm.raised_at),
         },
     )
 
@@ -117,6 +117,6 @@ def _acknowledged(alarm: Alarm, *, actor: Actor, at: datetime) -> Fact:
             "alarm": alarm.pk,
             "alarm_kind": str(alarm.kind),
             "subject": alarm.subject,
-            "acknowledged_at": canonical.instant(at),
+            "acknowledged_at": canonical_json.instant(at),
         },
     )

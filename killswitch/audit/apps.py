@@ -7,8 +7,9 @@ class AuditConfig(AppConfig):
     label = "audit"
 
     def ready(self) -> None:
-        from killswitch.audit import guards, review_table
-        from killswitch.audit.agreement import add_witness
+        from killswitch.audit.reconciliation import reviews
+        from killswitch.audit.reconciliation.registry import add_witness
+        from killswitch.audit.triggers import protection
 
-        add_witness(review_table.disagreements)
-        post_migrate.connect(guards.put_back, sender=self)
+        add_witness(reviews.disagreements)
+        post_migrate.connect(protection.put_back, sender=self)

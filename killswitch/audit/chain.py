@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from killswitch.audit import canonical
+from killswitch.audit import canonical_json
 from killswitch.audit.models import AuditEvent, Kind
 
 FORMAT = 1
@@ -102,12 +102,12 @@ def head() -> Head:
 def digest(event: AuditEvent) -> str:
     """SHA-256 over the canonical JSON of every column but the hash itself."""
     columns = {name: getattr(event, name) for name in HASHED}
-    return digest_of(columns | {"at": canonical.instant(event.at)})
+    return digest_of(columns | {"at": canonical_json.instant(event.at)})
 
 
 def digest_of(columns: Mapping[str, Any]) -> str:
     """The same for columns by their names, `at` being text. Raises `canonical.NotCanonical`."""
-    return hashlib.sha256(canonical.encode(columns).encode()).hexdigest()
+    return hashlib.sha256(canonical_json.encode(columns).encode()).hexdigest()
 
 
 def _event(fact: Fact, *, seq: int, previous: str) -> AuditEvent:
@@ -123,7 +123,7 @@ def _event(fact: Fact, *, seq: int, previous: str) -> AuditEvent:
         request_id=fact.request_id,
         status=fact.status,
         reject_reason=fact.reject_reason,
-        data=canonical.encode(fact.data),
+        data=canonical_json.encode(fact.data),
         previous=previous,
     )
     event.hash = digest(event)

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import structlog
 from django.conf import settings
 
-from killswitch.audit import canonical, chain, signing
+from killswitch.audit import canonical_json, chain, signing
 from killswitch.audit.chain import GENESIS, Head
 
 FILE = "checkpoints.jsonl"
@@ -52,11 +52,11 @@ class Checkpoint:
     @property
     def signed_text(self) -> bytes:
         """What the signature is over: the canonical JSON of everything else."""
-        return canonical.encode(_without_signature(self)).encode()
+        return canonical_json.encode(_without_signature(self)).encode()
 
     @property
     def line(self) -> str:
-        return canonical.encode(asdict(self))
+        return canonical_json.encode(asdict(self))
 
 
 def default_file() -> Path:
@@ -105,7 +105,7 @@ def _sign(head: Head, *, occasion: str, previous: str) -> Checkpoint:
         "seq": head.seq,
         "hash": head.hash,
         "count": head.seq,
-        "at": canonical.instant(datetime.now(UTC)),
+        "at": canonical_json.instant(datetime.now(UTC)),
         "occasion": occasion,
         "software": settings.VERSION,
         "previous": previous,

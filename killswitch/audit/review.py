@@ -14,8 +14,8 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from killswitch.audit.chain import Actor, Fact, append
+from killswitch.audit.event_data import read
 from killswitch.audit.models import AuditEvent, Kind, Review
-from killswitch.audit.reading import read
 
 MOST: Final = 200  # events marked at once
 LONGEST_NOTE: Final = 1000  # characters, as the column

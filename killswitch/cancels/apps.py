@@ -6,7 +6,7 @@ class CancelsConfig(AppConfig):
     label = "cancels"
 
     def ready(self) -> None:
-        from killswitch.audit.agreement import add_witness
-        from killswitch.cancels.agreement import disagreements
+        from killswitch.audit.reconciliation.registry import add_witness
+        from killswitch.cancels.reconciliation import disagreements
 
         add_witness(disagreements)

@@ -10,10 +10,10 @@ from functools import partial
 import structlog
 from django.db import DatabaseError, Error
 
-from killswitch.cancels import holding, records
-from killswitch.cancels.holding import STOP, Held, Overdue
+from killswitch.cancels import leases, recording
 from killswitch.cancels.kill import Kill, Stopped
-from killswitch.cancels.threads import Latch, Places
+from killswitch.cancels.leases import STOP, Held, Overdue
+from killswitch.cancels.thread_slots import Latch, Places
 
 LONGEST_RESCUE = 0.5  # seconds of taking over in one look
 
@@ -26,7 +26,7 @@ def run(*, ids: Sequence[int]) -> None:
         return
     with Places(len(ids)) as places:
         if places.count:
-            _start(holding.claim(ids[: places.count]), places)
+            _start(leases.claim(ids[: places.count]), places)
 
 
 def rescue(overdue: Sequence[Overdue]) -> None:
@@ -46,7 +46,7 @@ def rescue(overdue: Sequence[Overdue]) -> None:
 
 def _rescue(overdue: Overdue) -> None:
     with Places(1) as places:
-        held = holding.take_over(overdue) if places.count else None
+        held = leases.take_over(overdue) if places.count else None
         if held:
             log.warning("taken_over", request=held.uuid, exchange=held.exchange_id)
             _start([held], places)
@@ -60,30 +60,30 @@ def _start(held: Sequence[Held], places: Places) -> None:
         except (RuntimeError, MemoryError):
             # No thread to be had: without proofs of life somebody else takes it over in seconds.
             log.exception("no_thread", request=each.uuid, exchange=each.exchange_id)
-            holding.forget(each)
+            leases.forget(each)
             latch.left(each.id)
 
 
 def _carry_out(held: Held, latch: Latch) -> None:
     try:
         Kill(held, latch).run()
-        holding.forget(held)
-    except records.Lost:
+        leases.forget(held)
+    except recording.Lost:
         log.warning("claim_lost", request=held.uuid, exchange=held.exchange_id)
-        holding.forget(held)
+        leases.forget(held)
     except Stopped:
         _let_go(held)
     except Exception:
         # The claim is not released: the watchdog takes over in three seconds, and not at once.
         log.exception("kill_failed", request=held.uuid, exchange=held.exchange_id)
-        holding.forget(held)
+        leases.forget(held)
     finally:
         latch.left(held.id)
 
 
 def _let_go(held: Held) -> None:
     try:
-        holding.release(held)
+        leases.release(held)
     except Error as error:
         # It will be taken over all the same, when its counter has stood still for long enough.
         log.warning("not_released", request=held.uuid, error=str(error).strip())

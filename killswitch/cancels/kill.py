@@ -13,9 +13,9 @@ from typing import TypeVar
 import structlog
 from django.db import InterfaceError, InternalError, OperationalError
 
-from killswitch.cancels import records
-from killswitch.cancels.evidence import Evidence, Reading, conclude
-from killswitch.cancels.holding import STOP, Held, short_transaction
+from killswitch.cancels import recording
+from killswitch.cancels.conclusion import Evidence, Reading, conclude
+from killswitch.cancels.leases import STOP, Held, short_transaction
 from killswitch.cancels.models import Attempt
 from killswitch.cancels.pacing import (
     FIRST_READ_PAUSE,
@@ -24,7 +24,7 @@ from killswitch.cancels.pacing import (
     still_to_wait,
 )
 from killswitch.cancels.states import Status
-from killswitch.cancels.threads import Latch
+from killswitch.cancels.thread_slots import Latch
 from killswitch.ems.answers import Answer, Outcome, Resend
 from killswitch.ems.shared import ems
 
@@ -64,7 +64,7 @@ class Kill:
             self._send_until_answered()
         if self.evidence.list_decides:
             if self.held.status is not Status.VERIFYING:
-                self._write(partial(records.verifying, self.held.id, holder=self.held.token))
+                self._write(partial(recording.verifying, self.held.id, holder=self.held.token))
             self._read_until_empty()
             self._finish(Status.VERIFYING)
         else:
@@ -126,13 +126,13 @@ class Kill:
         """Whoever slept for long may have lost the claim, and would cancel what came afterwards."""
         just_claimed = time.monotonic() - self.held.claimed_at < FRESH_CLAIM
         if self.pace.posts or not just_claimed:
-            self._write(partial(records.still_held, self.held.id, holder=self.held.token))
+            self._write(partial(recording.still_held, self.held.id, holder=self.held.token))
 
     def _keep(self, answer: Answer) -> None:
         again = answer.outcome is not Outcome.ACKNOWLEDGED and self.pace.may_post_again
         self._write(
             partial(
-                records.attempt,
+                recording.attempt,
                 self.held.id,
                 holder=self.held.token,
                 answer=answer,
@@ -155,7 +155,9 @@ class Kill:
         if count != 0:
             next_at = self._next_post_at() if self.pace.waits_as_told else None
             self._write(
-                partial(records.read, self.held.id, holder=self.held.token, next_attempt_at=next_at)
+                partial(
+                    recording.read, self.held.id, holder=self.held.token, next_attempt_at=next_at
+                )
             )
         return count == 0
 
@@ -171,7 +173,7 @@ class Kill:
         verdict = conclude(self.evidence, self.reading)
         self._write(
             partial(
-                records.finish,
+                recording.finish,
                 self.held.id,
                 holder=self.held.token,
                 before=before,

@@ -8,7 +8,7 @@ from django.db import models
 from killswitch.cancels.states import FINAL, IN_FLIGHT, LABELS, Status
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
-from killswitch.live.models import Changing
+from killswitch.runtime.models import Changing
 
 STATUSES = [(str(status), LABELS[status]) for status in Status]
 FINAL_VALUES = sorted(str(status) for status in FINAL)

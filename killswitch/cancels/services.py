@@ -8,17 +8,17 @@ from functools import partial
 
 from django.db import DatabaseError, connection, transaction
 
+from killswitch.accounts.decorators import actor
 from killswitch.accounts.models import User
-from killswitch.accounts.permissions import actor
 from killswitch.accounts.words import said
 from killswitch.audit import chain
-from killswitch.audit.canonical import instant
+from killswitch.audit.canonical_json import instant
 from killswitch.audit.chain import Actor, Fact
 from killswitch.audit.models import Kind
-from killswitch.cancels import facts, keys, publishing
+from killswitch.cancels import event_data, press_keys, publishing
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
-from killswitch.live.models import next_revision
+from killswitch.runtime.models import next_revision
 
 LONGEST_REASON = 500  # characters
 
@@ -75,8 +75,8 @@ def request_cancel(
     The same key gives the batch that it made the first time. Raises `keys.Forged`,
     `keys.Foreign`, `NothingToCancel`, or, when the database fails, `NotRecorded` or `NotKnown`.
     """
-    target = keys.target_of(exchanges, everywhere=everywhere)
-    nonce = keys.read(key, user_id=press.user.pk, target=target)
+    target = press_keys.target_of(exchanges, everywhere=everywhere)
+    nonce = press_keys.read(key, user_id=press.user.pk, target=target)
     batch = Batch(
         key=nonce,
         by=press.user,
@@ -229,5 +229,5 @@ def _requested(request: CancelRequest, *, batch: Batch, who: Actor) -> Fact:
         exchange_id=request.exchange_id,
         request_id=str(request.uuid),
         status=request.status,
-        data=facts.of_press(request, batch),
+        data=event_data.of_press(request, batch),
     )

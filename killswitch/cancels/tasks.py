@@ -5,7 +5,7 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
-from killswitch.cancels import execution, holding, publishing
+from killswitch.cancels import execution, leases, publishing
 
 
 @shared_task(name=publishing.TASK, ignore_result=True)
@@ -17,4 +17,4 @@ def run(*, ids: list[int]) -> None:
 @worker_shutting_down.connect
 def let_go(**_: Any) -> None:
     """End every pause at once, so that a stop hands everything over."""
-    holding.STOP.set()
+    leases.STOP.set()

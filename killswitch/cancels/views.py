@@ -10,16 +10,16 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from killswitch.accounts import origin
+from killswitch.accounts import client_info
+from killswitch.accounts.decorators import Permission, requires
 from killswitch.accounts.models import User
-from killswitch.accounts.permissions import Permission, requires
-from killswitch.audit.log_pages import number
-from killswitch.cancels import keys, services
-from killswitch.cancels.forms import Reason, Target, confirm
+from killswitch.cancels import press_keys, services
+from killswitch.cancels.confirmation import Reason, Target, confirm
 from killswitch.cancels.models import Batch, CancelRequest
-from killswitch.cancels.pages import BatchPage, ListPage, RequestPage
 from killswitch.cancels.services import Asked, Press
-from killswitch.live.models import current
+from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
+from killswitch.compliance.log_page import number
+from killswitch.runtime.models import current
 
 Row = TypeVar("Row", bound=Model)
 
@@ -128,12 +128,12 @@ def _ask(request: HttpRequest, target: Target) -> HttpResponse:
             key=request.POST.get("key", ""),
             press=_press(request),
         )
-    except keys.Forged:
+    except press_keys.Forged:
         if not target.covered:
             return _refuse(request, _nothing_here(target), status=409)
         notice = "This confirmation had no valid key. Nothing was sent: press again."
         return _show_confirmation(request, target, status=400, notice=notice)
-    except keys.Foreign:
+    except press_keys.Foreign:
         sentence = "This key was made for another person or another target. Nothing was sent."
         return _refuse(request, sentence, status=409, target=target)
     except services.NothingToCancel:
@@ -159,7 +159,7 @@ def _asked(request: HttpRequest, target: Target, asked: Asked) -> HttpResponse:
         "repeated": asked.repeated,
         "fresh_key": target.key(user_id=user.pk) if asked.repeated else "",
     }
-    template = "cancels/_asked.html" if _htmx(request) else "cancels/batch.html"
+    template = "cancels/_request_result.html" if _htmx(request) else "cancels/batch.html"
     return render(request, template, context, status=202)
 
 
@@ -201,7 +201,7 @@ def _to_page_of(found: Batch) -> HttpResponse:
 def _press(request: HttpRequest) -> Press:
     return Press(
         user=_person(request),
-        address=origin.address(request),
+        address=client_info.address(request),
         user_agent=request.headers.get("User-Agent", ""),
         gesture=request.POST.get("gesture", ""),
         reason=str(Reason.sent(request.POST)),

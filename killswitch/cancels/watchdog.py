@@ -20,10 +20,10 @@ from killswitch.alarms import services as alarms
 from killswitch.alarms.models import Kind as AlarmKind
 from killswitch.audit import chain
 from killswitch.cancels import execution
-from killswitch.cancels.holding import Overdue, short_transaction
+from killswitch.cancels.leases import Overdue, short_transaction
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import LABELS, Status
-from killswitch.live.models import next_revision
+from killswitch.runtime.models import next_revision
 
 TICK = 0.25  # seconds
 BEAT = 1.0  # seconds

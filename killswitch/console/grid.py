@@ -8,8 +8,8 @@ from typing import Self
 from django.db.models import Exists, OuterRef, Q, Subquery
 
 from killswitch.cancels.models import CancelRequest
-from killswitch.cancels.pages import is_bad
 from killswitch.cancels.states import Status
+from killswitch.cancels.view_models import is_bad
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 
 FEED = 8  # latest requests beside the grid

@@ -16,19 +16,19 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django_htmx.http import HttpResponseClientRefresh
 
+from killswitch.accounts.decorators import Permission, may
 from killswitch.accounts.models import User
-from killswitch.accounts.permissions import Permission, may
 from killswitch.alarms.models import Alarm
-from killswitch.audit.badge import Badge
-from killswitch.audit.log_pages import number
-from killswitch.audit.news import News
 from killswitch.cancels.models import Batch, CancelRequest
-from killswitch.cancels.pages import BatchPage, ListPage, RequestPage
+from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
+from killswitch.compliance.log_page import number
+from killswitch.compliance.new_events import News
+from killswitch.compliance.verification_badge import Badge
 from killswitch.console import grid
-from killswitch.console.context import newest_look
-from killswitch.console.strip import strip
+from killswitch.console.context_processors import newest_look
+from killswitch.console.readiness_bar import strip
 from killswitch.exchanges.models import Exchange, Observation
-from killswitch.live.models import current
+from killswitch.runtime.models import current
 
 MOST_SHOWN = 6  # things that one page may ask for
 MOST_LINES = 500  # changed lines of a list in one answer; a page that missed more loads anew
@@ -92,9 +92,9 @@ def _log(asking: Asking, shown: list[str]) -> Iterator[str]:
     known = News.known(names[0]) if names and may(asking.user, Permission.AUDIT) else None
     if known is None or (newest := known.now()) == known:
         return
-    yield asking.render("audit/_news.html", {"news": newest})
+    yield asking.render("compliance/_new_events.html", {"news": newest})
     if newest.verified_at != known.verified_at:
-        yield asking.render("audit/_badge.html", {"badge": Badge.now()})
+        yield asking.render("compliance/_badge.html", {"badge": Badge.now()})
 
 
 def _console(asking: Asking, _: str) -> Iterator[str]:
@@ -145,7 +145,7 @@ def _requests(asking: Asking, name: str) -> Iterator[str]:
     newest = name == "newest"
     for request in reversed(_changed(asking) if newest else _changed_before(asking, number(name))):
         context = {"request_row": request, "into": newest}
-        yield asking.render("cancels/_list_line.html", context)
+        yield asking.render("cancels/_request_row.html", context)
 
 
 def _changed(asking: Asking) -> list[CancelRequest]:

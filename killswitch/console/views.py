@@ -7,13 +7,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from killswitch.accounts import known_browser
+from killswitch.accounts import officer_cookie
+from killswitch.accounts.decorators import Permission, public, requires
 from killswitch.accounts.models import User
-from killswitch.accounts.permissions import Permission, public, requires
-from killswitch.console import by_hand, grid
+from killswitch.console import grid, manual_cancel
 from killswitch.console.poll import answer
 from killswitch.exchanges.models import Observation
-from killswitch.live.models import current
+from killswitch.runtime.models import current
 
 
 @public
@@ -34,7 +34,7 @@ def console(request: HttpRequest) -> HttpResponse:
     newest_look = observation.seen_at if observation else None
     rows = grid.rows(newest_look=newest_look)
     exchanges = [row.exchange for row in rows]
-    by_hand.remember(exchanges)
+    manual_cancel.remember(exchanges)
     context = {
         "known": known,
         "newest_look": newest_look,
@@ -44,7 +44,7 @@ def console(request: HttpRequest) -> HttpResponse:
         "latest": grid.latest(),
     }
     response = render(request, "console/console.html", context)
-    known_browser.note(request, response)
+    officer_cookie.note(request, response)
     return response
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from killswitch.ems.foreign_text import NotJson, as_text, bounded, parse_json, storable
 from killswitch.ems.open_orders import OpenOrders
-from killswitch.ems.pauses import parse_retry_after
-from killswitch.ems.words import NotJson, as_text, bounded, parse_json, storable
+from killswitch.ems.retry_after import parse_retry_after
 
 __all__ = [
     "BODY_LIMIT",

@@ -14,7 +14,8 @@ import requests
 from django.conf import settings
 
 from killswitch.ems.answers import BODY_LIMIT, Answer, Meaning, lost, not_delivered, read_cancel
-from killswitch.ems.call import Call
+from killswitch.ems.call_deadline import Call
+from killswitch.ems.large_answer_slots import Room
 from killswitch.ems.open_orders import (
     OpenOrders,
     OpenOrdersReading,
@@ -22,7 +23,6 @@ from killswitch.ems.open_orders import (
     read_open_orders,
     unreadable,
 )
-from killswitch.ems.room import Room
 from killswitch.ems.transport import Reply, Transport, tls_context
 
 KEY_HEADER = "X-CoinAPI-Key"

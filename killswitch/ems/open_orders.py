@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import unquote
 
-from killswitch.ems.words import NotJson, as_text, bounded, parse_json, parse_rows
+from killswitch.ems.foreign_text import NotJson, as_text, bounded, parse_json, parse_rows
 
 FIELD_LIMIT = 200
 ORDERS_KEPT = 1_000

@@ -6,7 +6,7 @@ from functools import cache
 import structlog
 
 from killswitch.ems.client import EmsClient
-from killswitch.ems.unusable import UnusableClient
+from killswitch.ems.null_client import UnusableClient
 
 log = structlog.get_logger(__name__)
 

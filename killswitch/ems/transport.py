@@ -12,9 +12,9 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from killswitch.ems.call import CURRENT, Call
-from killswitch.ems.wire import PlainPool, TlsPool
-from killswitch.ems.words import bounded
+from killswitch.ems.call_deadline import CURRENT, Call
+from killswitch.ems.deadline_sockets import PlainPool, TlsPool
+from killswitch.ems.foreign_text import bounded
 
 _PIECE = 64 * 1024
 _LONG = 4 * 1024 * 1024

@@ -8,16 +8,16 @@ from django.contrib import admin
 from django.db import connection, transaction
 from django.http import HttpRequest
 
-from killswitch.accounts.origin import origin
-from killswitch.accounts.permissions import actor
-from killswitch.accounts.site import RecordedAdmin, signed_in_person
+from killswitch.accounts.admin_site import RecordedAdmin, signed_in_person
+from killswitch.accounts.client_info import origin
+from killswitch.accounts.decorators import actor
 from killswitch.alarms.models import Kind as AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.chain import Actor, Fact, append
 from killswitch.audit.models import Kind
 from killswitch.exchanges.models import WATCHED, Exchange
 from killswitch.exchanges.registry import InvalidExchangeId, check_exchange_id
-from killswitch.live.models import next_revision
+from killswitch.runtime.models import next_revision
 
 
 class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run

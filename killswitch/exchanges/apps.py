@@ -9,8 +9,8 @@ class ExchangesConfig(AppConfig):
     label = "exchanges"
 
     def ready(self) -> None:
-        from killswitch.audit.agreement import add_witness
-        from killswitch.exchanges.agreement import REGISTER
+        from killswitch.audit.reconciliation.registry import add_witness
+        from killswitch.exchanges.reconciliation import REGISTER
 
         add_witness(REGISTER.disagreements)
         post_migrate.connect(_make_the_observation, sender=self)

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from killswitch.live.models import Changing
+from killswitch.runtime.models import Changing
 
 # What people decide about an exchange; each change of it is an event.
 WATCHED = ("exchange_id", "name", "enabled", "position", "caveat")

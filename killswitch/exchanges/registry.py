@@ -9,7 +9,7 @@ from killswitch.audit import chain
 from killswitch.audit.models import Kind
 from killswitch.ems.answers import storable
 from killswitch.exchanges.models import Exchange
-from killswitch.live.models import next_revision
+from killswitch.runtime.models import next_revision
 
 LONGEST_ID = 200
 LONGEST_NAME = 200

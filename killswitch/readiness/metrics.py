@@ -17,7 +17,7 @@ from killswitch.audit import chain
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange, UncoveredExchange
-from killswitch.readiness.checks import Readiness, Word, look
+from killswitch.readiness.health_checks import Readiness, Word, look
 
 
 def exposition() -> bytes:

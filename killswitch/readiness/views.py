@@ -11,10 +11,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from killswitch.accounts.permissions import public
+from killswitch.accounts.decorators import public
 from killswitch.readiness import metrics
-from killswitch.readiness.checks import Readiness, Word, look, published, without_database
-from killswitch.readiness.recent import Recent
+from killswitch.readiness.background_cache import Recent
+from killswitch.readiness.health_checks import Readiness, Word, look, published, without_database
 
 _LATE = "the database does not answer in time"
 

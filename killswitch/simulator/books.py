@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from killswitch.simulator.orders import Order, invented_order, placed_history, utc_now
-from killswitch.simulator.plans import Cancelling, Effect
+from killswitch.simulator.scenarios import Cancelling, Effect
 
 _SLICES = 8
 

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from killswitch.simulator.http import Request
 from killswitch.simulator.orders import utc_now
-from killswitch.simulator.wire import Request
 
 _KEPT = 50_000
 _KEPT_BODY = 64 * 1024

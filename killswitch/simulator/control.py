@@ -4,14 +4,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
-from killswitch.simulator import bodies
+from killswitch.simulator import payloads
 from killswitch.simulator.calls import ReceivedCall
 from killswitch.simulator.demo import ALL_BOOKS, NOT_CONFIGURED
 from killswitch.simulator.ems import Ems
 from killswitch.simulator.faults import Fault, read_sequence
+from killswitch.simulator.http import Outgoing, Request
 from killswitch.simulator.parameters import NotAFault, Parameters
-from killswitch.simulator.plans import Call
-from killswitch.simulator.wire import Outgoing, Request
+from killswitch.simulator.scenarios import Call
 
 PREFIX = "/_simulator/"
 _SCRIPT_FIELDS = {"exchange_id", "cancel", "list", "orders", "tag"}
@@ -154,4 +154,4 @@ def _faults(given: object) -> Sequence[Fault] | None:
 
 
 def _json(status: int, value: object) -> Outgoing:
-    return Outgoing(status=status, body=bodies.encoded(value))
+    return Outgoing(status=status, body=payloads.encoded(value))

@@ -6,16 +6,16 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from killswitch.simulator import bodies
+from killswitch.simulator import payloads
 from killswitch.simulator.books import Books
 from killswitch.simulator.calls import Calls
+from killswitch.simulator.http import Outgoing, Request
 from killswitch.simulator.orders import Order, requested_order
-from killswitch.simulator.plans import NOTHING, Call, Plan
-from killswitch.simulator.scripts import EVERY_EXCHANGE, Scripts
-from killswitch.simulator.wire import Outgoing, Request
+from killswitch.simulator.scenario_queue import EVERY_EXCHANGE, Scripts
+from killswitch.simulator.scenarios import NOTHING, Call, Plan
 
-_ACKNOWLEDGED = bodies.message(severity="INFO", text="Ok")
-_INVALID = bodies.problem(errors="object")("")
+_ACKNOWLEDGED = payloads.message(severity="INFO", text="Ok")
+_INVALID = payloads.problem(errors="object")("")
 _NEEDED_TEXT = ("exchange_id", "client_order_id", "side", "order_type", "time_in_force")
 _NEEDED_NUMBERS = ("price", "amount_order")
 
@@ -126,7 +126,7 @@ def _rows(orders: Iterable[Order]) -> bytes:
 
 
 def _group(exchange_id: str, *, by: str, orders: Sequence[Order]) -> bytes:
-    head = bodies.encoded({"type": "ORDER_EXEC_REPORT_SNAPSHOT", by: exchange_id})
+    head = payloads.encoded({"type": "ORDER_EXEC_REPORT_SNAPSHOT", by: exchange_id})
     return head[:-1] + b', "data": ' + _rows(orders) + b"}"
 
 
@@ -153,7 +153,7 @@ def _is_number(value: object) -> bool:
 
 
 def _error(status: int, text: str) -> Outgoing:
-    return Outgoing(status=status, body=bodies.encoded({"error": text}))
+    return Outgoing(status=status, body=payloads.encoded({"error": text}))
 
 
 def _invalid() -> Outgoing:

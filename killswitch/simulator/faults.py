@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from killswitch.simulator import faulty_answers as answers
 from killswitch.simulator.parameters import NotAFault, Parameters
-from killswitch.simulator.plans import (
+from killswitch.simulator.scenarios import (
     EVERYTHING,
     NOTHING,
     Builder,

@@ -5,9 +5,9 @@ import binascii
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-from killswitch.simulator import bodies
+from killswitch.simulator import payloads
 from killswitch.simulator.parameters import NotAFault, Parameters
-from killswitch.simulator.plans import (
+from killswitch.simulator.scenarios import (
     EVERYTHING,
     NOTHING,
     Builder,
@@ -25,14 +25,14 @@ _OVERSIZED = {Call.CANCEL: 2 * _MEBIBYTE, Call.LIST: 65 * _MEBIBYTE}
 
 def message(parameters: Parameters, _call: Call) -> Plan:
     severity = parameters.text_or_none("severity", default="INFO")
-    body = bodies.message(severity=severity, text=parameters.text("message", default="Ok"))
+    body = payloads.message(severity=severity, text=parameters.text("message", default="Ok"))
     return Plan(reply=Reply(body=body), cancelling=NOTHING if severity == "ERROR" else EVERYTHING)
 
 
 def reject(parameters: Parameters, _call: Call) -> Plan:
     reason = parameters.text_or_none("reason")
     status = parameters.status(default=200)
-    body = bodies.rejection(
+    body = payloads.rejection(
         reason=reason,
         text=parameters.text("message", default=f"Simulated reject: {reason}"),
         rejected=parameters.text_or_none("rejected_message"),
@@ -46,27 +46,27 @@ def empty(_parameters: Parameters, _call: Call) -> Plan:
 
 
 def unknown_shape(_parameters: Parameters, _call: Call) -> Plan:
-    return Plan(reply=Reply(body=bodies.fixed(b'{"result": "accepted", "queue": [17]}')))
+    return Plan(reply=Reply(body=payloads.fixed(b'{"result": "accepted", "queue": [17]}')))
 
 
 def not_json(_parameters: Parameters, _call: Call) -> Plan:
-    return Plan(reply=Reply(body=bodies.page(title="Welcome"), content_type=_HTML))
+    return Plan(reply=Reply(body=payloads.page(title="Welcome"), content_type=_HTML))
 
 
 def oversized(parameters: Parameters, call: Call) -> Plan:
     size = parameters.whole("bytes", default=_OVERSIZED[call])
-    body = bodies.padded_list(size=size) if call is Call.LIST else bodies.padded(size=size)
+    body = payloads.padded_list(size=size) if call is Call.LIST else payloads.padded(size=size)
     return Plan(reply=Reply(body=body))
 
 
 def bad_request(parameters: Parameters, _call: Call) -> Plan:
     errors = parameters.one_of("errors", allowed=("string", "object"), default="object")
-    body = bodies.problem(errors=errors)
+    body = payloads.problem(errors=errors)
     return _not_carried_out(Reply(status=400, body=body, content_type="application/problem+json"))
 
 
 def refused(*, status: int, text: str) -> Builder:
-    body = bodies.fixed(bodies.encoded({"error": text}))
+    body = payloads.fixed(payloads.encoded({"error": text}))
     return lambda _parameters, _call: _not_carried_out(Reply(status=status, body=body))
 
 
@@ -78,7 +78,7 @@ def too_many(parameters: Parameters, _call: Call) -> Plan:
     if from_now := parameters.seconds("retry_after_date", default=0):
         when = datetime.now(UTC) + timedelta(seconds=from_now)
         headers = (("Retry-After", format_datetime(when, usegmt=True)),)
-    body = bodies.fixed(bodies.encoded({"error": "Too many requests"}))
+    body = payloads.fixed(payloads.encoded({"error": "Too many requests"}))
     return _not_carried_out(Reply(status=429, body=body, headers=headers))
 
 
@@ -89,17 +89,17 @@ def redirect(parameters: Parameters, _call: Call) -> Plan:
 
 def server_error(parameters: Parameters, _call: Call) -> Plan:
     status = parameters.status(default=500)
-    body = bodies.page(title=f"{status} from a proxy")
+    body = payloads.page(title=f"{status} from a proxy")
     return _not_carried_out(Reply(status=status, body=body, content_type=_HTML))
 
 
 def hostile(parameters: Parameters, call: Call) -> Plan:
-    kind = parameters.one_of("kind", allowed=bodies.HOSTILE_KINDS, default="nul")
+    kind = parameters.one_of("kind", allowed=payloads.HOSTILE_KINDS, default="nul")
     length = parameters.whole("length", default=100_000)
     if call is Call.LIST:
-        return Plan(reply=Reply(body=bodies.hostile_list(kind=kind, length=length)))
+        return Plan(reply=Reply(body=payloads.hostile_list(kind=kind, length=length)))
     reason = parameters.text("reason", default="JSON_ERROR")
-    body = bodies.hostile_rejection(kind=kind, length=length, reason=reason)
+    body = payloads.hostile_rejection(kind=kind, length=length, reason=reason)
     return _not_carried_out(Reply(body=body))
 
 
@@ -107,7 +107,7 @@ def raw(parameters: Parameters, _call: Call) -> Plan:
     """Any answer at all: the way out when no other fault fits."""
     reply = Reply(
         status=parameters.status(default=200),
-        body=bodies.fixed(_raw_body(parameters)),
+        body=payloads.fixed(_raw_body(parameters)),
         content_type=parameters.text("content_type", default="application/json"),
         headers=parameters.headers(),
     )

@@ -8,12 +8,12 @@ from types import TracebackType
 from typing import Self
 
 from killswitch.simulator.calls import ReceivedCall
+from killswitch.simulator.client import SimulatorRemote
 from killswitch.simulator.control import PREFIX, Control
 from killswitch.simulator.demo import Trader, open_demo
 from killswitch.simulator.ems import Ems
 from killswitch.simulator.faults import Fault
-from killswitch.simulator.remote import SimulatorRemote
-from killswitch.simulator.wire import BadRequest, Connection, Outgoing, Request
+from killswitch.simulator.http import BadRequest, Connection, Outgoing, Request
 
 __all__ = ["Simulator", "SimulatorRemote"]
 

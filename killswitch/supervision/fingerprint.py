@@ -12,8 +12,8 @@ from typing import Any
 
 from django.conf import settings
 
-from killswitch import logs
-from killswitch.audit import canonical
+from killswitch import structured_logs
+from killswitch.audit import canonical_json
 
 PLAIN = (
     "VERSION",
@@ -57,11 +57,11 @@ class Fingerprint:
 
 def take() -> Fingerprint:
     """Of the settings of this process."""
-    plain = {name: logs.masked(text(getattr(settings, name, ""))) for name in PLAIN}
+    plain = {name: structured_logs.masked(text(getattr(settings, name, ""))) for name in PLAIN}
     key = hashlib.scrypt(settings.SECRET_KEY.encode(), salt=SALT, n=2**14, r=8, p=1)
     secret = {name: _keyed(key=key, value=getattr(settings, name, "")) for name in SECRET}
     secret["SECRET_KEY"] = _keyed(key=key, value="")
-    whole = canonical.encode({"plain": plain, "secret": secret})
+    whole = canonical_json.encode({"plain": plain, "secret": secret})
     return Fingerprint(digest=hashlib.sha256(whole.encode()).hexdigest(), plain=plain)
 
 

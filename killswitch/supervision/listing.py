@@ -7,7 +7,7 @@ an account tag. What cannot be told apart is said; only what can be no id is ref
 import re
 from collections.abc import Sequence
 
-from killswitch.supervision.refusal import CannotStart
+from killswitch.supervision.errors import CannotStart
 
 HINT = "separate them by white space, without quotes"
 QUOTES = "\"'`"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from killswitch.supervision.refusal import CannotStart, using
+from killswitch.supervision.errors import CannotStart, using
 
 
 @contextmanager

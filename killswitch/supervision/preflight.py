@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db import connection
 
-from killswitch import logs
-from killswitch.alarms.places import places
-from killswitch.supervision import database
-from killswitch.supervision.refusal import CannotStart
+from killswitch import structured_logs
+from killswitch.alarms.channels import places
+from killswitch.supervision import database_checks
+from killswitch.supervision.errors import CannotStart
 
 LIMIT = 3.0  # seconds for each look at another machine
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel's own limit is a little above
@@ -117,7 +117,7 @@ def check_database() -> None:
             connection.close()  # of this thread
 
     variable = "DATABASE_URL" if settings.DATABASE_URL else "KILLSWITCH_HOME"
-    _within(connect, what=f"{variable}: the database {database.name()} cannot be reached")
+    _within(connect, what=f"{variable}: the database {database_checks.name()} cannot be reached")
 
 
 def check_redis() -> None:
@@ -171,5 +171,5 @@ def _within(look: Callable[[], None], *, what: str) -> None:
     except queue.Empty:
         raise CannotStart(f"{what} (no answer within {LIMIT:.0f} seconds).") from None
     if error is not None:
-        lines = logs.masked(str(error)).strip().splitlines() or [type(error).__name__]
+        lines = structured_logs.masked(str(error)).strip().splitlines() or [type(error).__name__]
         raise CannotStart(f"{what} ({lines[0].rstrip('.')}).")

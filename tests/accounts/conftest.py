@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from django.core.cache import cache
 
-from tests.accounts.codes import Clock
+from tests.accounts.mfa.codes import Clock
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from killswitch.accounts.login_events import NOBODY
 from killswitch.accounts.models import OF_THE_LOG, Role, User
-from killswitch.accounts.sign_in_events import NOBODY
 from killswitch.alarms.models import Alarm
 from killswitch.audit.chain import SYSTEM
 from killswitch.audit.models import AuditEvent

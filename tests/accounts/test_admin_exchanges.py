@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from killswitch.accounts.decorators import actor
 from killswitch.accounts.models import Role
-from killswitch.accounts.permissions import actor
 from killswitch.alarms.models import Alarm
 from killswitch.audit.chain import Actor
 from killswitch.audit.models import AuditEvent
 from killswitch.exchanges.admin import save_exchange
 from killswitch.exchanges.models import Exchange
-from killswitch.live.models import current
+from killswitch.runtime.models import current
 from tests.accounts.people import events, make, signed_in
 
 pytestmark = [

@@ -12,10 +12,10 @@ from django.db import connection
 from django.test import Client
 
 from killswitch.accounts.models import Role, User
-from killswitch.accounts.people import keep_an_administrator
+from killswitch.accounts.services import keep_an_administrator
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
-from tests.accounts.codes import CODE, SECOND_FACTOR, Clock, set_up
+from tests.accounts.mfa.codes import CODE, SECOND_FACTOR, Clock, set_up
 from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
 
 pytestmark = [

@@ -8,14 +8,14 @@ import pytest
 from django.test import Client
 
 from killswitch.accounts.models import Role, User
-from killswitch.accounts.people import save_person
+from killswitch.accounts.services import save_person
 from killswitch.audit.chain import SYSTEM
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import Batch
 from killswitch.exchanges.models import Exchange
-from tests.accounts.codes import SECOND_FACTOR, Clock, set_up
+from tests.accounts.mfa.codes import SECOND_FACTOR, Clock, set_up
 from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
-from tests.accounts.test_permissions import VIEWS
+from tests.accounts.test_decorators import VIEWS
 
 pytestmark = [
     pytest.mark.django_db,

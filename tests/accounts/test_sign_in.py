@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from killswitch.accounts import known_browser
+from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent
 from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
@@ -83,7 +83,7 @@ def test_ten_failures_from_one_address_are_two_events_and_another_person_is_a_th
 def test_signing_in_marks_the_browsers_of_officers_only() -> None:
     for role in Role:
         answer: Any = sign_in(Client(), make(role).username)
-        assert (known_browser.COOKIE in answer.cookies) == (role == Role.RISK_OFFICER)
+        assert (officer_cookie.COOKIE in answer.cookies) == (role == Role.RISK_OFFICER)
 
 
 def test_signing_out_leaves_nothing_of_a_press_in_the_browser() -> None:

@@ -13,10 +13,10 @@ import pytest
 from django.db import transaction
 
 from killswitch.alarms.models import Alarm, Kind
+from killswitch.alarms.outbox import tell_pending
 from killswitch.alarms.services import raise_alarm
-from killswitch.alarms.telling import tell_pending
 from killswitch.audit import chain
-from killswitch.live.models import next_revision
+from killswitch.runtime.models import next_revision
 
 
 class Sink(ThreadingHTTPServer):

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from killswitch.alarms.models import Alarm, Kind, Telling
 from killswitch.alarms.services import acknowledge, raise_alarm
-from killswitch.audit import canonical, chain
+from killswitch.audit import canonical_json, chain
 from killswitch.audit.chain import Actor
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.models import Kind as Event
 from killswitch.exchanges.models import Exchange
-from killswitch.live.models import current, next_revision
+from killswitch.runtime.models import current, next_revision
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -42,7 +42,7 @@ def test_an_alarm_and_its_event_are_one_change(alarm: Raise) -> None:
         "subject": "r-1",
         "title": "r-1 is not confirmed",
         "detail": "3 are left",
-        "raised_at": canonical.instant(raised.raised_at),
+        "raised_at": canonical_json.instant(raised.raised_at),
     }
 
 

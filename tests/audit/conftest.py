@@ -8,14 +8,14 @@ from django.test import Client
 
 from killswitch.accounts.models import Role
 from killswitch.audit import checkpoints
-from killswitch.audit.verification import verify
-from killswitch.console import strip
-from killswitch.readiness.checks import Check, Readiness, judge
-from killswitch.readiness.recent import Recent
+from killswitch.audit.verification.verify import verify
+from killswitch.console import readiness_bar
+from killswitch.readiness.background_cache import Recent
+from killswitch.readiness.health_checks import Check, Readiness, judge
 from tests.accounts.people import make
-from tests.audit import history
-from tests.audit.judging import Requests, assert_good
-from tests.audit.keeping import happen
+from tests.audit import event_factories
+from tests.audit.assertions import Requests, assert_good
+from tests.audit.checkpoint_files import happen
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def requests(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Requests:
     """A log and tables that agree, with a checkpoint of the newest event."""
     # A publisher without a broker would append an event at some later moment.
     monkeypatch.setattr("killswitch.cancels.publishing.publish", lambda _ids: None)
-    made = history.live()
+    made = event_factories.live()
     checkpoints.write("ROUND")
     assert_good(verify())
     return made
@@ -56,7 +56,9 @@ def requests(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Requests:
 def reader(db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
     """Carol of compliance. The readiness strip has a look of its own, without a database."""
     check = Check(name="ems", label="EMS", ok=True, detail="answers", milliseconds=84.2)
-    monkeypatch.setattr(strip, "READINESS", Recent(lambda: judge((check,)), otherwise=_never))
+    monkeypatch.setattr(
+        readiness_bar, "READINESS", Recent(lambda: judge((check,)), otherwise=_never)
+    )
     client = Client(headers={"User-Agent": "Firefox"}, raise_request_exception=False)
     client.force_login(make(Role.COMPLIANCE))
     return client

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import DatabaseError, connection, transaction
 
-from killswitch.audit import postgresql_guards, sqlite_guards
+from killswitch.audit.triggers import postgresql, sqlite
 
 TABLE = "audit_auditevent"
 COLUMNS = (
@@ -35,15 +35,15 @@ def lift(vendor: str) -> list[str]:
     """Statements that take the guards down."""
     if vendor == "postgresql":
         return [f"ALTER TABLE {TABLE} DISABLE TRIGGER USER"]
-    return [f"DROP TRIGGER IF EXISTS {name}" for name in sqlite_guards.TRIGGERS]
+    return [f"DROP TRIGGER IF EXISTS {name}" for name in sqlite.TRIGGERS]
 
 
 def put_back(vendor: str) -> list[str]:
     """Statements that make them stand again as if nothing had been."""
     if vendor == "postgresql":
-        names = [guard.name for guard in postgresql_guards.guards("public")]
+        names = [guard.name for guard in postgresql.guards("public")]
         return [f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER {name}" for name in names]
-    return list(sqlite_guards.TRIGGERS.values())
+    return list(sqlite.TRIGGERS.values())
 
 
 @contextmanager

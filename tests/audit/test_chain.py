@@ -11,13 +11,13 @@ from django.db import transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch.audit import canonical, chain
+from killswitch.audit import canonical_json, chain
 from killswitch.audit.chain import GENESIS, Actor, Fact, append, digest, digest_of, head, record
 from killswitch.audit.models import AuditEvent, Kind
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-canonical.LARGEST, canonical.LARGEST) | TEXT,
+    st.none() | st.booleans() | st.integers(-canonical_json.LARGEST, canonical_json.LARGEST) | TEXT,
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(st.text(st.characters(max_codepoint=127), max_size=8), inner, max_size=4)
@@ -28,15 +28,15 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_the_canonical_text_is_that_of_rfc_8785(value: Any) -> None:
-    assert canonical.encode(value).encode() == rfc8785.dumps(value)
+    assert canonical_json.encode(value).encode() == rfc8785.dumps(value)
 
 
 @given(VALUES, VALUES)
 def test_two_values_have_one_text_only_when_they_are_equal(one: Any, other: Any) -> None:
     # Compared as text, because Python takes True for 1.
     is_same = repr(one) == repr(other)
-    assert not is_same or canonical.encode(one) == canonical.encode(other)
-    if canonical.encode(one) == canonical.encode(other):
+    assert not is_same or canonical_json.encode(one) == canonical_json.encode(other)
+    if canonical_json.encode(one) == canonical_json.encode(other):
         assert one == other
 
 
@@ -45,15 +45,15 @@ def test_two_values_have_one_text_only_when_they_are_equal(one: Any, other: Any)
     [1.5, float("nan"), 2**53, -(2**53), "\ud800", {"ü": 1}, {1: 2}, b"bytes", {"a": [1.0]}],
 )
 def test_what_has_no_single_text_is_refused(value: Any) -> None:
-    with pytest.raises(canonical.NotCanonical):
-        canonical.encode(value)
+    with pytest.raises(canonical_json.NotCanonical):
+        canonical_json.encode(value)
 
 
 @given(st.binary(max_size=60))
 def test_foreign_bytes_are_kept_without_loss(body: bytes) -> None:
     import base64
 
-    kept = canonical.foreign(body)
+    kept = canonical_json.foreign(body)
     text = kept["text"]
     back = text.encode() if kept["encoding"] == "utf-8" else base64.b64decode(text)
     assert back == body
@@ -61,12 +61,12 @@ def test_foreign_bytes_are_kept_without_loss(body: bytes) -> None:
 
 @given(st.datetimes(min_value=datetime(1000, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
 def test_a_time_is_written_in_one_way_whatever_its_zone(at: datetime) -> None:
-    written = canonical.instant(at)
+    written = canonical_json.instant(at)
     assert len(written) == 27
     assert written == at.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
     if 1001 < at.year < 9999:
         elsewhere = at.astimezone(timezone(timedelta(hours=5, minutes=30)))
-        assert canonical.instant(elsewhere) == written
+        assert canonical_json.instant(elsewhere) == written
 
 
 @pytest.mark.both_databases
@@ -119,7 +119,7 @@ class TestAppending:
         ]
 
     def test_data_without_a_canonical_text_is_refused_whole(self) -> None:
-        with pytest.raises(canonical.NotCanonical):
+        with pytest.raises(canonical_json.NotCanonical):
             record(Fact(kind=Kind.DENIED, data={"ratio": 0.5}))
         assert not AuditEvent.objects.exists()
 

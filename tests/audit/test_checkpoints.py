@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from killswitch.audit import chain, checkpoints, signing
 from killswitch.audit.chain import GENESIS
 from killswitch.audit.checkpoints import NotACheckpoint, write
-from killswitch.audit.kept_heads import Kept
-from tests.audit.keeping import check, happen
+from killswitch.audit.verification.checkpoint_check import Kept
+from tests.audit.checkpoint_files import check, happen
 from tests.audit.test_signing import pem_of
 
 pytestmark = [

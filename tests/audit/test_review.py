@@ -10,14 +10,14 @@ from django.test import Client
 
 from killswitch.audit import chain, review
 from killswitch.audit.chain import Fact
-from killswitch.audit.log_pages import of_request, turn_of
 from killswitch.audit.models import AuditEvent, Kind, Review
 from killswitch.audit.review import FOLLOWING, MARKS, Mark, Remark
-from killswitch.audit.verification import verify
-from tests.audit import stories
-from tests.audit.exporting import nothing_can_be_written
-from tests.audit.reviewing import left, log_of, marked
-from tests.audit.stories import ADAM, CAROL, START, request
+from killswitch.audit.verification.verify import verify
+from killswitch.compliance.log_page import of_request, turn_of
+from tests.audit import request_factories
+from tests.audit.export.export_helpers import nothing_can_be_written
+from tests.audit.request_factories import ADAM, CAROL, START, request
+from tests.audit.review_helpers import left, log_of, marked
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -26,7 +26,7 @@ class TestMarking:
     """The service."""
 
     def test_a_mark_is_one_event_that_names_what_it_is_about(self) -> None:
-        stories.denied(START)
+        request_factories.denied(START)
         said = marked("QUERIED", 1, note="Who asked for this?")
         assert (said.seq, said.kind, said.actor, said.role) == (
             2,
@@ -52,16 +52,16 @@ class TestMarking:
 
     def test_the_events_of_a_request_are_marked_together_and_others_by_themselves(self) -> None:
         request(0, at=START)
-        stories.denied(START)
-        stories.changed(START)
+        request_factories.denied(START)
+        request_factories.changed(START)
         marked("REVIEWED", 1, 3, 4, 5)
         assert [
             (event.request_id, event.exchange_id, json.loads(event.data)["events"])
             for event in log_of("REVIEWED")
-        ] == [(stories.uuid(0), "KRAKEN", [1, 3]), ("", "", [4]), ("", "BITMEX", [5])]
+        ] == [(request_factories.uuid(0), "KRAKEN", [1, 3]), ("", "", [4]), ("", "BITMEX", [5])]
 
     def test_a_second_mark_names_the_first_and_edits_nothing(self) -> None:
-        stories.denied(START)
+        request_factories.denied(START)
         first = marked("QUERIED", 1, note="Why?")
         marked("CLOSED", 1, note="A mistake, explained on the phone.")
         assert json.loads(log_of("CLOSED")[0].data)["before"] == [first.seq]
@@ -72,7 +72,7 @@ class TestMarking:
     @pytest.mark.parametrize("before", ["", *MARKS])
     @pytest.mark.parametrize("mark", list(Mark))
     def test_only_marks_that_may_follow_do(self, before: str, mark: Mark) -> None:
-        stories.denied(START)
+        request_factories.denied(START)
         path = {"": [], "REVIEWED": ["REVIEWED"], "QUERIED": ["QUERIED"]}
         for each in path.get(before, ["QUERIED", "CLOSED"]):
             marked(each, 1, note="n")
@@ -100,7 +100,7 @@ class TestMarking:
     def test_what_cannot_be_marked_is_refused_and_leaves_nothing(
         self, remark: dict[str, Any], why: str
     ) -> None:
-        stories.denied(START)
+        request_factories.denied(START)
         chain.record(Fact(kind=Kind.SIGNED_IN))
         asked: dict[str, Any] = {
             "mark": "REVIEWED",
@@ -115,20 +115,20 @@ class TestMarking:
         assert AuditEvent.objects.count() == 2
 
     def test_some_that_cannot_be_marked_keep_all_from_being_marked(self) -> None:
-        stories.denied(START)
-        stories.denied(START)
+        request_factories.denied(START)
+        request_factories.denied(START)
         marked("REVIEWED", 2)
         with pytest.raises(review.Conflict, match="Event 2 was marked “reviewed” by Carol Dean"):
             marked("REVIEWED", 1, 2)
         assert left() == [1]
 
     def test_nothing_is_marked_when_the_log_takes_no_event(self) -> None:
-        stories.denied(START)
+        request_factories.denied(START)
         with nothing_can_be_written(), pytest.raises(review.NotRecorded):
             marked("REVIEWED", 1)
 
     def test_whoever_reviews_an_act_of_their_own_is_recorded_as_that(self) -> None:
-        stories.denied(START)
+        request_factories.denied(START)
         said = marked("REVIEWED", 1, by=ADAM)
         assert json.loads(said.data)["own"] == [1]
 
@@ -146,19 +146,19 @@ class TestWhatIsLeft:
         assert left() == []
 
     def test_an_alarm_of_a_request_belongs_to_the_request(self) -> None:
-        chain.record(Fact(kind=Kind.ALARM_RAISED, request_id=stories.uuid(1)))
+        chain.record(Fact(kind=Kind.ALARM_RAISED, request_id=request_factories.uuid(1)))
         assert left() == []
 
     def test_what_is_added_to_a_request_after_its_review_needs_another_look(self) -> None:
         request(0, at=START, status="")
         marked("REVIEWED", 1)
         assert left() == []
-        ended = Fact(kind=Kind.FINISHED, request_id=stories.uuid(0), status="UNKNOWN")
+        ended = Fact(kind=Kind.FINISHED, request_id=request_factories.uuid(0), status="UNKNOWN")
         chain.record(ended)
         assert left() == [4]
 
     def test_a_query_is_no_longer_unreviewed_and_is_open(self, reader: Client) -> None:
-        stories.denied(START)
+        request_factories.denied(START)
         marked("QUERIED", 1, note="Was it <b>meant</b>?")
         assert left() == []
         text = reader.get("/audit/review/").content.decode()
@@ -169,7 +169,7 @@ class TestWhatIsLeft:
 
     def test_what_is_left_is_counted_by_kind_and_linked(self, reader: Client) -> None:
         for _ in range(3):
-            stories.denied(START)
+            request_factories.denied(START)
         marked("REVIEWED", 2)
         text = reader.get("/audit/review/").content.decode()
         assert "2 events to review" in text
@@ -177,24 +177,24 @@ class TestWhatIsLeft:
 
     def test_a_request_offers_what_nobody_marked_before_what_is_queried(self) -> None:
         request(0, at=START)
-        assert (turn := turn_of(of_request(stories.uuid(0))))
+        assert (turn := turn_of(of_request(request_factories.uuid(0))))
         assert (turn.seqs, turn.marks) == ([1, 3], ["REVIEWED", "QUERIED"])
         marked("QUERIED", 3, note="Late?")
-        assert (turn := turn_of(of_request(stories.uuid(0))))
+        assert (turn := turn_of(of_request(request_factories.uuid(0))))
         assert (turn.seqs, turn.marks, turn.title) == (
             [1],
             ["REVIEWED", "QUERIED"],
             "Review event 1",
         )
         marked("REVIEWED", 1)
-        assert (turn := turn_of(of_request(stories.uuid(0))))
+        assert (turn := turn_of(of_request(request_factories.uuid(0))))
         assert (turn.seqs, turn.marks) == ([3], ["QUERIED", "CLOSED"])
         assert turn_of([]) is None
 
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_who_mark_at_once_one_is_told_that_the_other_was_faster() -> None:
-    stories.denied(START)
+    request_factories.denied(START)
     told: list[str] = []
     together = threading.Barrier(2)
 

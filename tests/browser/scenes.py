@@ -6,18 +6,18 @@ from typing import Any
 
 from django.db import transaction
 
+from killswitch.accounts.decorators import actor
 from killswitch.accounts.models import Role, User
-from killswitch.accounts.permissions import actor
 from killswitch.alarms.models import Kind as AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit import chain
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, Origin, ResidualOrder
-from killswitch.cancels.records import alarm_title
+from killswitch.cancels.recording import alarm_title
 from killswitch.cancels.states import FINAL, Status
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
-from killswitch.live.models import next_revision
-from killswitch.readiness.checks import Check, Readiness, judge
+from killswitch.readiness.health_checks import Check, Readiness, judge
+from killswitch.runtime.models import next_revision
 
 PASSWORD = "correct horse battery"
 NAMES = {

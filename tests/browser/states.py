@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 from killswitch.accounts.models import User
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
-from tests.accounts import codes
+from tests.accounts.mfa import codes
 from tests.browser import scenes
 
 Scene = Callable[[Page, User], None]

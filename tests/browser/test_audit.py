@@ -13,7 +13,7 @@ from killswitch.audit import chain
 from killswitch.audit.chain import Fact
 from killswitch.audit.models import AuditEvent, Kind, Verification
 from killswitch.audit.review import Mark, Remark, mark
-from tests.audit import history, stories
+from tests.audit import event_factories, request_factories
 from tests.browser import scenes
 from tests.browser.conftest import Complaints, sign_in
 from tests.browser.test_looks import CONTRAST, HEIGHT, NAMES, PICTURES, picture
@@ -51,12 +51,16 @@ def verification(*, ok: bool = True, reason: str = "", first_bad: int | None = N
 def filled() -> None:
     """A week of events of every kind, some of them reviewed."""
     since = datetime.now(UTC) - timedelta(days=9)
-    stories.weeks(8, since=since)
-    stories.denied(since + timedelta(days=8), count=10)
-    stories.changed(since + timedelta(days=8, minutes=1))
-    remark = Remark(mark="REVIEWED", seqs=[1, 3], note="", by=stories.CAROL, origin={})
+    request_factories.weeks(8, since=since)
+    request_factories.denied(since + timedelta(days=8), count=10)
+    request_factories.changed(since + timedelta(days=8, minutes=1))
+    remark = Remark(mark="REVIEWED", seqs=[1, 3], note="", by=request_factories.CAROL, origin={})
     mark(remark)
-    mark(Remark(mark=Mark.QUERIED, seqs=[4], note="Which desk?", by=stories.CAROL, origin={}))
+    mark(
+        Remark(
+            mark=Mark.QUERIED, seqs=[4], note="Which desk?", by=request_factories.CAROL, origin={}
+        )
+    )
     verification()
 
 
@@ -66,7 +70,7 @@ def log(page: Page) -> None:
 
 
 def hostile(page: Page) -> None:
-    stories.hostile()
+    request_factories.hostile()
     page.goto("/audit/")
 
 
@@ -94,12 +98,12 @@ def event(page: Page) -> None:
 
 def request(page: Page) -> None:
     User.objects.filter(username="olga").delete()  # the history brings its own
-    residual = history.live()["residual"]
+    residual = event_factories.live()["residual"]
     page.goto(f"/requests/{residual.uuid}/")
 
 
 def outcomes(page: Page) -> None:
-    stories.weeks(60)
+    request_factories.weeks(60)
     page.goto("/audit/outcomes/?from=2026-03-02&to=2026-04-30")
 
 
@@ -187,8 +191,8 @@ def test_a_verification_that_fails_meanwhile_shows_at_once(page: Page) -> None:
 
 
 def test_what_is_ticked_is_marked_and_the_page_says_where_it_stands(page: Page) -> None:
-    stories.denied(stories.START)
-    stories.changed(stories.START)
+    request_factories.denied(request_factories.START)
+    request_factories.changed(request_factories.START)
     page.goto("/audit/?unreviewed=1")
     page.get_by_label("All on this page").check()
     expect(page.locator("[data-picked]")).to_have_text("3 ticked")
@@ -204,7 +208,7 @@ def test_what_is_ticked_is_marked_and_the_page_says_where_it_stands(page: Page) 
 
 
 def test_it_all_works_without_javascript(browser: Browser, live_server: Any, olga: User) -> None:
-    stories.denied(stories.START)
+    request_factories.denied(request_factories.START)
     window = browser.new_context(base_url=live_server.url, java_script_enabled=False)
     sign_in(window, scenes.person(Role.COMPLIANCE), live_server.url)
     tab = window.new_page()

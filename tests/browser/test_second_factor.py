@@ -6,7 +6,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, expect
 
 from killswitch.accounts.models import User
-from tests.accounts import codes
+from tests.accounts.mfa import codes
 from tests.browser import scenes, states
 from tests.browser.conftest import Complaints
 

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connections
 
-from killswitch.cancels import holding, services
+from killswitch.cancels import leases, services
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
@@ -120,4 +120,4 @@ def test_an_interruption_says_that_it_is_recorded_and_lets_go(
     assert "will be carried out" in told.err
     assert (ended.value.code, told.out) == (1, "")
     assert signal.getsignal(number) == before
-    assert holding.STOP.is_set()
+    assert leases.STOP.is_set()

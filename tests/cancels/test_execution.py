@@ -15,9 +15,9 @@ from django.db import DataError, connection
 
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
-from killswitch.cancels import execution, holding, records, threads, watchdog
-from killswitch.cancels.evidence import Verdict
-from killswitch.cancels.holding import Overdue
+from killswitch.cancels import execution, leases, recording, thread_slots, watchdog
+from killswitch.cancels.conclusion import Verdict
+from killswitch.cancels.leases import Overdue
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import FINAL, Status
 from killswitch.ems import shared
@@ -296,8 +296,8 @@ def test_hostile_bodies_are_kept_and_mean_no_more_than_they_say(
         assert request.status == status, kind
         assert word in first.message + first.rejected_message, kind
         sent = shared.ems().cancel_all(kind).body
-        assert bytes(first.body) == sent[: records.MOST_BODY], kind
-        assert first.body_cut == (len(sent) > records.MOST_BODY), kind
+        assert bytes(first.body) == sent[: recording.MOST_BODY], kind
+        assert first.body_cut == (len(sent) > recording.MOST_BODY), kind
         events = AuditEvent.objects.filter(kind="ATTEMPT", request_id=str(request.uuid))
         assert events.count() == request.attempt_count, kind
 
@@ -390,10 +390,10 @@ def test_nothing_is_claimed_that_no_thread_is_free_to_carry_out(
 ) -> None:
     requests = ask("KRAKEN", "BINANCE")
     ids = [request.pk for request in requests]
-    with threads.Places(threads.THREADS):
+    with thread_slots.Places(thread_slots.THREADS):
         execution.run(ids=ids)
     assert {(r.status, r.holder) for r in CancelRequest.objects.all()} == {("REQUESTED", "")}
-    with threads.Places(threads.THREADS - 1):
+    with thread_slots.Places(thread_slots.THREADS - 1):
         execution.run(ids=ids)
         assert CancelRequest.objects.filter(status="REQUESTED").count() == 1
     assert carry_out(requests).status == "CONFIRMED"
@@ -501,13 +501,13 @@ def test_orders_gone_before_a_pause_of_the_dead_is_over_need_no_second_call(
 
 def die_in_the_pause_that_the_ems_asked_for(request: CancelRequest) -> None:
     """The holder is gone without letting go, and somebody takes the request over."""
-    (held,) = holding.claim([request.pk])
+    (held,) = leases.claim([request.pk])
     answer = shared.ems().cancel_all(held.exchange_id)
     assert answer.retry_after
     planned = answer.finished_at + timedelta(seconds=answer.retry_after)
-    with holding.short_transaction():
-        records.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=planned)
-    holding.forget(held)
+    with leases.short_transaction():
+        recording.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=planned)
+    leases.forget(held)
     execution.rescue([overdue(request)])
 
 
@@ -526,16 +526,16 @@ def overdue(request: CancelRequest) -> Overdue:
 def test_who_has_written_something_meanwhile_is_alive(simulator: Simulator, ask: Ask) -> None:
     simulator.script("KRAKEN", orders=5)
     (request,) = ask("KRAKEN")
-    (held,) = holding.claim([request.pk])
+    (held,) = leases.claim([request.pk])
     seen = overdue(request)
     answer = shared.ems().cancel_all("KRAKEN")
-    with holding.short_transaction():
-        records.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
-    holding.forget(held)
-    assert holding.take_over(seen) is None
-    rescuer = holding.take_over(overdue(request))
+    with leases.short_transaction():
+        recording.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+    leases.forget(held)
+    assert leases.take_over(seen) is None
+    rescuer = leases.take_over(overdue(request))
     assert rescuer is not None
-    holding.forget(rescuer)
+    leases.forget(rescuer)
 
 
 def test_what_was_acknowledged_is_not_sent_again_because_it_changed_hands(
@@ -543,12 +543,12 @@ def test_what_was_acknowledged_is_not_sent_again_because_it_changed_hands(
 ) -> None:
     simulator.script("KRAKEN", cancel=["ok"], list=LIST_GONE, orders=5)
     (request,) = ask("KRAKEN")
-    (held,) = holding.claim([request.pk])
+    (held,) = leases.claim([request.pk])
     answer = shared.ems().cancel_all("KRAKEN")
     assert answer.outcome == "ACKNOWLEDGED"
-    with holding.short_transaction():
-        records.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
-    holding.release(held)
+    with leases.short_transaction():
+        recording.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+    leases.release(held)
     execution.rescue([overdue(request)])
     rows = CancelRequest.objects.filter(pk=request.pk)
     wait_for(lambda: rows.get().is_final, seconds=10)
@@ -562,9 +562,9 @@ def test_what_every_holder_dies_of_is_not_sent_for_ever(simulator: Simulator, as
         status="SENDING", holder="a", first_claimed_at=datetime.now(UTC) - timedelta(hours=1)
     )
     for _ in range(2):
-        held = holding.take_over(overdue(request))
+        held = leases.take_over(overdue(request))
         assert held is not None
-        holding.forget(held)  # it dies as well
+        leases.forget(held)  # it dies as well
     execution.rescue([overdue(request)])
     rows = CancelRequest.objects.filter(pk=request.pk)
     wait_for(lambda: rows.get().is_final, seconds=5)
@@ -587,9 +587,9 @@ def test_the_last_call_is_not_missed_while_orders_are_read(
 
 def hand_over(request: CancelRequest) -> None:
     """The process that carries the request out is stopped, and a watchdog finds the request."""
-    holding.STOP.set()
+    leases.STOP.set()
     wait_for(lambda: CancelRequest.objects.filter(id=request.pk, holder="").exists(), seconds=1)
-    holding.STOP.clear()
+    leases.STOP.clear()
     watchdog.look_once(watchdog.Watch())
 
 
@@ -598,11 +598,11 @@ def test_what_was_refused_for_good_is_not_sent_again_by_the_next_holder(
 ) -> None:
     simulator.script("KRAKEN", cancel=always("unauthorised"), orders=5)
     (request,) = ask("KRAKEN")
-    (held,) = holding.claim([request.pk])
+    (held,) = leases.claim([request.pk])
     answer = shared.ems().cancel_all("KRAKEN")
-    with holding.short_transaction():
-        records.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
-    holding.release(held)
+    with leases.short_transaction():
+        recording.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+    leases.release(held)
     watchdog.look_once(watchdog.Watch())
     rows = CancelRequest.objects.filter(pk=request.pk)
     wait_for(lambda: rows.get().is_final, seconds=5)
@@ -614,16 +614,16 @@ def test_who_lost_the_claim_moves_no_status_and_still_records_the_attempt(
     simulator: Simulator, ask: Ask
 ) -> None:
     (request,) = ask("KRAKEN")
-    (held,) = holding.claim([request.pk])
+    (held,) = leases.claim([request.pk])
     rows = CancelRequest.objects.filter(id=request.pk)
     rows.update(holder="somebody:else")
     answer = shared.ems().cancel_all("KRAKEN")
     verdict = Verdict(status=Status.REJECTED, sentence="no")
     for move in (
-        partial(records.verifying, held.id, holder=held.token),
-        partial(records.read, held.id, holder=held.token),
+        partial(recording.verifying, held.id, holder=held.token),
+        partial(recording.read, held.id, holder=held.token),
         partial(
-            records.finish,
+            recording.finish,
             held.id,
             holder=held.token,
             before=Status.SENDING,
@@ -631,28 +631,30 @@ def test_who_lost_the_claim_moves_no_status_and_still_records_the_attempt(
             reading=None,
         ),
     ):
-        with pytest.raises(records.Lost), holding.short_transaction():
+        with pytest.raises(recording.Lost), leases.short_transaction():
             move()
-    with holding.short_transaction():
-        records.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+    with leases.short_transaction():
+        recording.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
     after = rows.get()
     assert (after.status, after.attempt_count, after.message) == ("SENDING", 1, "")
     assert AuditEvent.objects.filter(kind="ATTEMPT").count() == 1
-    holding.forget(held)
+    leases.forget(held)
 
 
 def test_an_attempt_whose_first_try_is_still_committing_is_kept_once(
     simulator: Simulator, ask: Ask
 ) -> None:
     (request,) = ask("KRAKEN")
-    (held,) = holding.claim([request.pk])
-    holding.forget(held)
+    (held,) = leases.claim([request.pk])
+    leases.forget(held)
     answer = shared.ems().cancel_all("KRAKEN")
-    keep = partial(records.attempt, held.id, holder=held.token, answer=answer, next_attempt_at=None)
+    keep = partial(
+        recording.attempt, held.id, holder=held.token, answer=answer, next_attempt_at=None
+    )
     written = threading.Event()
 
     def commit_slowly() -> None:
-        with holding.short_transaction():
+        with leases.short_transaction():
             keep()
             written.set()
             time.sleep(0.5)
@@ -660,7 +662,7 @@ def test_an_attempt_whose_first_try_is_still_committing_is_kept_once(
     first = threading.Thread(target=commit_slowly)
     first.start()
     assert written.wait(5)
-    with holding.short_transaction():
+    with leases.short_transaction():
         keep()
     first.join()
     assert request.attempts.count() == 1
@@ -715,14 +717,14 @@ def test_a_takeover_that_fails_does_not_keep_the_others_waiting(
 ) -> None:
     first, second = ask("KRAKEN", "BINANCE")
     CancelRequest.objects.update(status="SENDING", first_claimed_at=datetime.now(UTC))
-    take_over = holding.take_over
+    take_over = leases.take_over
 
-    def fail_for_the_first(overdue: holding.Overdue) -> holding.Held | None:
+    def fail_for_the_first(overdue: leases.Overdue) -> leases.Held | None:
         if overdue.id == first.pk:
             raise DataError("a row that cannot be stored")
         return take_over(overdue)
 
-    monkeypatch.setattr(holding, "take_over", fail_for_the_first)
+    monkeypatch.setattr(leases, "take_over", fail_for_the_first)
     watchdog.look_once(watchdog.Watch())
     rows = CancelRequest.objects.filter(pk=second.pk)
     wait_for(lambda: rows.get().is_final, seconds=5)
@@ -740,19 +742,19 @@ def test_a_machine_without_threads_lets_others_take_over(
         patched.setattr(threading.Thread, "start", none_left)
         execution.run(ids=[request.pk])
     assert CancelRequest.objects.get().status == "SENDING"
-    assert threads.idle()
-    assert not holding._living
+    assert thread_slots.idle()
+    assert not leases._living
 
 
 def test_a_row_that_somebody_is_writing_does_not_make_the_others_pass_for_dead(ask: Ask) -> None:
     requests = ask("KRAKEN", "BINANCE")
-    held = holding.claim([request.pk for request in requests])
+    held = leases.claim([request.pk for request in requests])
     counter = CancelRequest.objects.values_list("counter", flat=True)
     before = [counter.get(pk=request.pk) for request in requests]
     written, done = threading.Event(), threading.Event()
 
     def write_slowly() -> None:
-        with holding.short_transaction():
+        with leases.short_transaction():
             CancelRequest.objects.select_for_update().get(pk=requests[0].pk)
             written.set()
             done.wait(2.5)
@@ -762,13 +764,13 @@ def test_a_row_that_somebody_is_writing_does_not_make_the_others_pass_for_dead(a
     assert written.wait(5)
     if connection.vendor == "sqlite":  # where one writes at a time, and waits for its turn
         done.set()
-    holding._beat()
+    leases._beat()
     done.set()
     writer.join()
-    holding._beat()
+    leases._beat()
     after = [counter.get(pk=request.pk) for request in requests]
     for each in held:
-        holding.forget(each)
+        leases.forget(each)
     assert after[0] > before[0]
     assert after[1] >= before[1] + 2
 
@@ -781,7 +783,7 @@ def test_a_clock_that_was_set_back_gives_no_second_time(
     CancelRequest.objects.update(
         status="SENDING", counter=55, first_claimed_at=datetime.now(UTC) + timedelta(hours=1)
     )
-    held = holding.take_over(overdue(request))
+    held = leases.take_over(overdue(request))
     assert held is not None
     assert held.ends_at - held.claimed_at < 6
-    holding.forget(held)
+    leases.forget(held)

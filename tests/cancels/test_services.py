@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, connections
 
-from killswitch.accounts import people
+from killswitch.accounts import services as account_services
 from killswitch.accounts.models import Role, User
 from killswitch.audit.chain import Actor, append
 from killswitch.audit.models import AuditEvent
-from killswitch.cancels import keys, publishing, services
+from killswitch.cancels import press_keys, publishing, services
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.services import Asked, Press
 from killswitch.exchanges import admin
 from killswitch.exchanges.models import Exchange
-from killswitch.live.models import next_revision
+from killswitch.runtime.models import next_revision
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -53,11 +53,11 @@ def press(
     reason: str = "",
     everywhere: bool = False,
 ) -> Asked:
-    target = keys.target_of(exchanges, everywhere=everywhere)
+    target = press_keys.target_of(exchanges, everywhere=everywhere)
     return services.request_cancel(
         exchanges=exchanges,
         everywhere=everywhere,
-        key=key or keys.make(user_id=officer.pk, target=target),
+        key=key or press_keys.make(user_id=officer.pk, target=target),
         press=Press(user=officer, reason=reason),
     )
 
@@ -80,7 +80,7 @@ def test_a_press_is_a_batch_a_request_each_and_an_event_each(
 
 
 def test_the_same_key_is_the_same_press(officer: User, kraken: Exchange) -> None:
-    key = keys.make(user_id=officer.pk, target=str(kraken.pk))
+    key = press_keys.make(user_id=officer.pk, target=str(kraken.pk))
     first = press(officer, kraken, key=key)
     second = press(officer, kraken, key=key)
     assert (first.repeated, second.repeated) == (False, True)
@@ -89,7 +89,7 @@ def test_the_same_key_is_the_same_press(officer: User, kraken: Exchange) -> None
 
 
 def test_twenty_presses_with_one_key_at_once_are_one(officer: User, kraken: Exchange) -> None:
-    key = keys.make(user_id=officer.pk, target=str(kraken.pk))
+    key = press_keys.make(user_id=officer.pk, target=str(kraken.pk))
     barrier = threading.Barrier(20)
     got: list[Asked] = []
 
@@ -116,16 +116,16 @@ def test_a_new_key_is_a_new_press_also_while_one_is_in_flight(
 
 @pytest.mark.parametrize("forged", ["", "x", "a:b:c", "9" * 9000])
 def test_a_key_that_we_did_not_make_is_forged(forged: str, officer: User, kraken: Exchange) -> None:
-    with pytest.raises(keys.Forged):
-        keys.read(forged, user_id=officer.pk, target=str(kraken.pk))
+    with pytest.raises(press_keys.Forged):
+        press_keys.read(forged, user_id=officer.pk, target=str(kraken.pk))
 
 
 def test_a_key_of_another_person_or_target_is_foreign(officer: User, kraken: Exchange) -> None:
-    key = keys.make(user_id=officer.pk, target=str(kraken.pk))
-    with pytest.raises(keys.Foreign):
-        keys.read(key, user_id=officer.pk + 1, target=str(kraken.pk))
-    with pytest.raises(keys.Foreign):
-        keys.read(key, user_id=officer.pk, target=keys.EVERYWHERE)
+    key = press_keys.make(user_id=officer.pk, target=str(kraken.pk))
+    with pytest.raises(press_keys.Foreign):
+        press_keys.read(key, user_id=officer.pk + 1, target=str(kraken.pk))
+    with pytest.raises(press_keys.Foreign):
+        press_keys.read(key, user_id=officer.pk, target=press_keys.EVERYWHERE)
     assert not Batch.objects.exists()
 
 
@@ -277,10 +277,10 @@ def test_a_person_who_is_being_changed_is_refused_no_press(
     officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pause = Pause(append)
-    monkeypatch.setattr(people, "append", pause)
+    monkeypatch.setattr(account_services, "append", pause)
 
     def change() -> None:
-        people.change_own_password(user=officer, password="another one", origin={})
+        account_services.change_own_password(user=officer, password="another one", origin={})
 
     asked, failures = press_during(change, pause, lambda: press(officer, kraken))
     assert not asked.repeated

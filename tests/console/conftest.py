@@ -4,9 +4,9 @@ import pytest
 from django.test import Client
 
 from killswitch.accounts.models import Role, User
-from killswitch.console import strip
-from killswitch.readiness.checks import Check, Readiness, judge
-from killswitch.readiness.recent import Recent
+from killswitch.console import readiness_bar
+from killswitch.readiness.background_cache import Recent
+from killswitch.readiness.health_checks import Check, Readiness, judge
 from tests.browser import scenes
 
 
@@ -36,7 +36,9 @@ def compliance(db: None) -> Client:
 def _readiness_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real look writes with a connection of its own, which waits for the test's transaction."""
     check = Check(name="ems", label="EMS", ok=True, detail="answers", milliseconds=84.2)
-    monkeypatch.setattr(strip, "READINESS", Recent(lambda: judge((check,)), otherwise=_never))
+    monkeypatch.setattr(
+        readiness_bar, "READINESS", Recent(lambda: judge((check,)), otherwise=_never)
+    )
 
 
 def _never() -> Readiness:

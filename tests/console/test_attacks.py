@@ -11,14 +11,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from killswitch.accounts.models import Role, User
-from killswitch.cancels.forms import MOST_NAMED
+from killswitch.cancels.confirmation import MOST_NAMED
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import Status
-from killswitch.console.errors import LARGEST_BODY
+from killswitch.console.error_views import LARGEST_BODY
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
-from killswitch.live.models import next_revision
+from killswitch.runtime.models import next_revision
 from tests.browser import scenes
-from tests.console.asking import EVERYWHERE, HTMX, key_in, path_of, press, question
+from tests.console.press_helpers import EVERYWHERE, HTMX, key_in, path_of, press, question
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 

@@ -7,11 +7,11 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
-from killswitch.accounts import known_browser
+from killswitch.accounts import officer_cookie
 from killswitch.cancels.models import Batch
-from killswitch.console import by_hand
+from killswitch.console import manual_cancel
 from tests.browser import scenes
-from tests.console.asking import HTMX, key_in, path_of, question
+from tests.console.press_helpers import HTMX, key_in, path_of, question
 
 pytestmark = pytest.mark.django_db
 
@@ -82,7 +82,7 @@ def test_a_stranger_then_learns_neither_the_ems_nor_an_exchange(
     stranger = Client(raise_request_exception=False)
     forged = Client(raise_request_exception=False)
     forged.cookies["sessionid"] = "a" * 32
-    forged.cookies[known_browser.COOKIE] = "yes:1abcde:forged"
+    forged.cookies[officer_cookie.COOKIE] = "yes:1abcde:forged"
     for path in ("/", "/accounts/login/"):
         for browser, headers in ((stranger, {}), (forged, HTMX), (forged, {})):
             answer = browser.get(path, headers=headers)
@@ -96,7 +96,7 @@ def test_a_stranger_then_learns_neither_the_ems_nor_an_exchange(
 def test_neither_does_a_browser_in_which_compliance_is_signed_in(
     compliance: Client, request: pytest.FixtureRequest
 ) -> None:
-    assert known_browser.COOKIE not in compliance.get("/").cookies
+    assert officer_cookie.COOKIE not in compliance.get("/").cookies
     request.getfixturevalue("unreachable")
     compliance.raise_request_exception = False
     assert "curl" not in compliance.get("/").content.decode()
@@ -105,7 +105,7 @@ def test_neither_does_a_browser_in_which_compliance_is_signed_in(
 def test_an_officers_browser_is_known_until_they_sign_out(
     officer: Client, settings: Any, request: pytest.FixtureRequest
 ) -> None:
-    cookie = officer.get("/").cookies[known_browser.COOKIE]
+    cookie = officer.get("/").cookies[officer_cookie.COOKIE]
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Strict")
     assert cookie["max-age"] == settings.SESSION_COOKIE_AGE
     officer.post("/accounts/logout/")
@@ -145,10 +145,10 @@ def test_a_press_then_is_not_said_to_be_unrecorded_by_a_page_that_cannot_know(
 def test_the_command_by_hand_never_shows_a_secret(settings: Any, url: str) -> None:
     settings.EMS_BASE_URL = url
     settings.EMS_API_KEY = "secret"
-    command = by_hand.command("KRAKEN")
+    command = manual_cancel.command("KRAKEN")
     assert "secret" not in command
     assert '"$EMS_BASE_URL/v1/orders/cancel/all"' in command
 
 
 def test_the_command_by_hand_survives_any_exchange_id() -> None:
-    assert by_hand.command("A'B").endswith("""-d '{"exchange_id": "A'"'"'B"}'""")
+    assert manual_cancel.command("A'B").endswith("""-d '{"exchange_id": "A'"'"'B"}'""")

@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 
-from killswitch.console import errors
-from tests.console.asking import HTMX
+from killswitch.console import error_views
+from tests.console.press_helpers import HTMX
 
 pytestmark = pytest.mark.django_db
 PAGES = (400, 403, 404, 405, 429, 500, 503)
@@ -16,7 +16,7 @@ PAGES = (400, 403, 404, 405, 429, 500, 503)
 
 def spoken(answer: HttpResponse, **extra: Any) -> Any:
     request = RequestFactory().get("/", **extra)
-    return errors.SpokenErrors(lambda _: answer)(request)
+    return error_views.SpokenErrors(lambda _: answer)(request)
 
 
 @pytest.mark.parametrize("status", PAGES)

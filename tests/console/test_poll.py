@@ -12,13 +12,13 @@ from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import CancelRequest
-from killswitch.cancels.pages import PAGE
 from killswitch.cancels.services import complete_reason
 from killswitch.cancels.states import Status
+from killswitch.cancels.view_models import PAGE
 from killswitch.exchanges.models import Observation, UncoveredExchange
-from killswitch.live.models import current, next_revision
+from killswitch.runtime.models import current, next_revision
 from tests.browser import scenes
-from tests.console.asking import HTMX
+from tests.console.press_helpers import HTMX
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from killswitch.ems.answers import BODY_LIMIT, Meaning, Outcome, Resend, read_cancel
-from killswitch.ems.words import TEXT_LIMIT
+from killswitch.ems.foreign_text import TEXT_LIMIT
 
 KEYS = st.sampled_from(
     ["type", "severity", "reject_reason", "exchange_id", "message", "title", "errors", "traceId"]

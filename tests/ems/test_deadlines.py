@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from killswitch.ems.answers import BODY_LIMIT, Outcome, Resend
-from killswitch.ems.call import Call
-from killswitch.ems.room import Room
+from killswitch.ems.call_deadline import Call
+from killswitch.ems.large_answer_slots import Room
 from tests.ems.conftest import Certificates, ClientFactory
 from tests.ems.servers import (
     ACKNOWLEDGED,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from killswitch.ems.foreign_text import MOST_VALUES
 from killswitch.ems.open_orders import OpenOrdersReading, doubt, read_open_orders
-from killswitch.ems.words import MOST_VALUES
 
 OPEN = ["RECEIVED", "ROUTING", "ROUTED", "NEW", "PENDING_CANCEL", "PARTIALLY_FILLED"]
 

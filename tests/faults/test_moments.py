@@ -13,13 +13,13 @@ from contextlib import contextmanager
 import pytest
 from django.db import transaction
 
-from killswitch.cancels import holding
+from killswitch.cancels import leases
 from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Ask
 from tests.conftest import RedisProcess, wait_for
-from tests.faults import racing
+from tests.faults import concurrency
 from tests.faults.test_processes import final, sent, status_of, worker_consumes
 from tests.stack import ROOT, Stack
 
@@ -212,10 +212,10 @@ def test_the_first_click_after_a_silently_dropped_connection_is_not_unknown(
 def test_two_workers_and_a_watchdog_given_the_same_request_claim_it_once(
     stack: Stack, simulator: Simulator, ask: Ask
 ) -> None:
-    with racing.racers(stack, "worker", "worker", "watchdog") as three:
+    with concurrency.racers(stack, "worker", "worker", "watchdog") as three:
         for _ in range(100):
             (request,) = ask("KRAKEN")
-            racing.at_once(three, str(request.pk))
+            concurrency.at_once(three, str(request.pk))
         wait_for(final(*CancelRequest.objects.all()), seconds=20)
     requests = CancelRequest.objects.values_list("status", "attempt_count")
     assert list(requests) == [("CONFIRMED", 1)] * 100
@@ -227,13 +227,13 @@ def test_three_watchdogs_take_the_same_request_over_once(
     stack: Stack, simulator: Simulator, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # This process is the dead holder: it proves no life.
-    monkeypatch.setattr(holding, "_prove_life", lambda held: None)
-    with racing.racers(stack, "rescuer", "rescuer", "rescuer") as three:
+    monkeypatch.setattr(leases, "_prove_life", lambda held: None)
+    with concurrency.racers(stack, "rescuer", "rescuer", "rescuer") as three:
         for _ in range(100):
             (request,) = ask("KRAKEN")
-            holding.claim([request.pk])
+            leases.claim([request.pk])
             row = CancelRequest.objects.get(pk=request.pk)
-            racing.at_once(
+            concurrency.at_once(
                 three,
                 f"{row.pk} {row.status} {row.holder} {row.counter} {row.attempt_count + row.reads}",
             )

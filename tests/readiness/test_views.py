@@ -15,11 +15,11 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from killswitch.audit.models import Verification
-from killswitch.console.strip import strip
+from killswitch.console.readiness_bar import strip
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.readiness import views
-from killswitch.readiness.hearts import beat
 from killswitch.readiness.models import Heart, Probe, Process
+from killswitch.runtime.heartbeats import beat
 from tests.readiness.conftest import ago
 from tests.stack import ROOT, Stack
 

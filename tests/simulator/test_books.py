@@ -5,8 +5,8 @@ import time
 import pytest
 
 from killswitch.simulator.books import Book
-from killswitch.simulator.plans import EVERYTHING, NOTHING, Cancelling, Effect
-from tests.simulator.clients import eventually
+from killswitch.simulator.scenarios import EVERYTHING, NOTHING, Cancelling, Effect
+from tests.simulator.raw_clients import eventually
 
 
 def _book(*, orders: int, cancel_seconds: tuple[float, float] = (0.05, 0.1)) -> Book:

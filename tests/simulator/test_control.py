@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from killswitch.simulator.client import SimulatorRemote
 from killswitch.simulator.parameters import NotAFault
-from killswitch.simulator.remote import SimulatorRemote
 from killswitch.simulator.server import Simulator
-from tests.simulator.clients import ask, cancel_all, eventually, listed
+from tests.simulator.raw_clients import ask, cancel_all, eventually, listed
 
 Either = Simulator | SimulatorRemote
 

@@ -6,9 +6,9 @@ from functools import partial
 
 from killswitch.simulator.books import Book
 from killswitch.simulator.demo import DEMO_EXCHANGES, NOT_CONFIGURED, trade
-from killswitch.simulator.plans import EVERYTHING
+from killswitch.simulator.scenarios import EVERYTHING
 from killswitch.simulator.server import Simulator
-from tests.simulator.clients import ask, cancel_all, eventually, listed
+from tests.simulator.raw_clients import ask, cancel_all, eventually, listed
 
 
 def test_every_final_status_that_a_running_ems_can_cause_is_shown() -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from killswitch.simulator.server import Simulator
-from tests.simulator.clients import ask, cancel_all, eventually, listed
+from tests.simulator.raw_clients import ask, cancel_all, eventually, listed
 
 _NEW_ORDER = {
     "exchange_id": "KRAKEN",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from killswitch.simulator.remote import SimulatorRemote
-from tests.simulator.clients import ask, cancel_all, cancel_request, connect, eventually
+from killswitch.simulator.client import SimulatorRemote
+from tests.simulator.raw_clients import ask, cancel_all, cancel_request, connect, eventually
 
 _MANAGE = Path(__file__).parents[2] / "manage.py"
 _SETTINGS = "tests.simulator.bare_settings"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from killswitch.simulator.faults import FAULTS, read_fault, read_sequence
 from killswitch.simulator.parameters import NotAFault
-from killswitch.simulator.plans import Call, Manner, Plan
+from killswitch.simulator.scenarios import Call, Manner, Plan
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from killswitch.simulator.server import Simulator
-from tests.simulator.clients import cancel_all, eventually, listed
+from tests.simulator.raw_clients import cancel_all, eventually, listed
 
 _REASONS = [
     "OTHER",

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from killswitch.simulator.server import Simulator
-from tests.simulator.clients import (
+from tests.simulator.raw_clients import (
     ask,
     cancel_all,
     cancel_request,

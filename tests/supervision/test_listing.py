@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from killswitch.exchanges.models import Exchange
-from killswitch.supervision import announcement, listing, preparation
-from killswitch.supervision.refusal import CannotStart
+from killswitch.supervision import listing, prepare, startup_banner
+from killswitch.supervision.errors import CannotStart
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_plain_tag_is_taken_without_a_word(plain: str) -> None:
 def test_preparing_refuses_a_mistake_before_it_adds_anything(settings: Any) -> None:
     settings.KILLSWITCH_EXCHANGES = ("KRAKEN", '"BINANCE"')
     with pytest.raises(CannotStart, match="KILLSWITCH_EXCHANGES"):
-        preparation.prepare()
+        prepare.prepare()
     assert not Exchange.objects.exists()
 
 
@@ -45,6 +45,6 @@ def test_a_doubt_is_in_the_log_and_in_what_the_start_prints(
     settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.KILLSWITCH_EXCHANGES = ("KRAKEN,BINANCE",)
-    preparation.prepare()
+    prepare.prepare()
     assert caplog.text.count("KRAKEN,BINANCE is one exchange id") == 1
-    assert "KRAKEN,BINANCE is one exchange id" in announcement.text([])
+    assert "KRAKEN,BINANCE is one exchange id" in startup_banner.text([])

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from killswitch.supervision import keeper, locks, preparation
-from killswitch.supervision.refusal import CannotStart
-from tests.supervision.running import free_ports
+from killswitch.supervision import locks, prepare, supervisor
+from killswitch.supervision.errors import CannotStart
+from tests.supervision.system_process import free_ports
 
 
 @pytest.mark.django_db(transaction=True)
@@ -26,9 +26,9 @@ def test_a_file_of_the_home_that_cannot_be_used_is_named(
 def use(path: Path) -> None:
     match path.name:
         case "prepare.lock":
-            preparation.prepare()
+            prepare.prepare()
         case "supervisord.conf":
-            keeper.keep(
+            supervisor.keep(
                 programs=[], directory=path.parent, feed=lambda *_: None, on_stopping=lambda: None
             )
         case _:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from killswitch.supervision import preflight
-from killswitch.supervision.refusal import CannotStart
+from killswitch.supervision.errors import CannotStart
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.running import MANAGE, environment, free_ports
+from tests.supervision.system_process import MANAGE, environment, free_ports
 
 REAL = {"EMS_BASE_URL": "http://127.0.0.1:9", "SECRET_KEY": "only-for-this-test" * 2}
 

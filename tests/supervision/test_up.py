@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import wait_for
-from tests.supervision.running import MANAGE, ROLES, System, alive, command_line
+from tests.supervision.system_process import MANAGE, ROLES, System, alive, command_line
 
 BACK_WITHIN = 5.0  # seconds, the promise
 

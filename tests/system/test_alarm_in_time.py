@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.supervision.running import System
+from tests.supervision.system_process import System
 from tests.system.test_end_to_end import request_of, sign_in
 
 SILENT = "BITMEX/SILENT"

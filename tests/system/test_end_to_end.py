@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from killswitch.simulator.demo import DEMO_EXCHANGES
 from killswitch.simulator.server import Simulator, SimulatorRemote
-from tests.supervision.running import MANAGE, System
+from tests.supervision.system_process import MANAGE, System
 
 # The demo's books refill after a while; a short time for each request keeps the test short.
 TIMES = {"EMS_TIMEOUT": "2", "CANCEL_DEADLINE": "12"}

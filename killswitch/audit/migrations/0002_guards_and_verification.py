@@ -2,11 +2,11 @@
 
 from django.db import migrations, models
 
-from killswitch.audit import guards
+from killswitch.audit.triggers import protection
 
 
 def put_up_guards(_apps, schema_editor):
-    guards.put_up(schema_editor.connection)
+    protection.put_up(schema_editor.connection)
 
 
 class Migration(migrations.Migration):

@@ -11,8 +11,8 @@ from killswitch.alarms.services import is_about
 from killswitch.audit.models import Kind
 from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.cancels.states import Status
-from killswitch.console import by_hand
-from killswitch.console.looks import Face, count_of, doing, ends_at, progress
+from killswitch.cancels.status_display import Face, count_of, doing, ends_at, progress
+from killswitch.console import manual_cancel
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
 
@@ -198,9 +198,9 @@ def spaced(symbol: str) -> str:
 
 
 @register.simple_tag
-def by_hand_lines(exchanges: Iterable[Exchange] = ()) -> list[by_hand.Line]:
+def by_hand_lines(exchanges: Iterable[Exchange] = ()) -> list[manual_cancel.Line]:
     """The commands for cancelling without this console."""
-    return by_hand.lines([exchange.exchange_id for exchange in exchanges])
+    return manual_cancel.lines([exchange.exchange_id for exchange in exchanges])
 
 
 def _picture(code: int) -> str:

@@ -6,18 +6,18 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from killswitch.accounts.management import passwords
+from killswitch.accounts.management import password_input
 from killswitch.accounts.models import Role
-from killswitch.accounts.people import add_person
-from killswitch.audit.operators import operator
+from killswitch.accounts.services import add_person
+from killswitch.audit.os_user import operator
 
 REFUSED = 2
 
 
 class Command(BaseCommand):
     help = (
-        f"Add a person who may sign in. The password comes from {passwords.VARIABLE} or, where that"
-        " is not set, from one line of standard input."
+        f"Add a person who may sign in. The password comes from {password_input.VARIABLE} or,"
+        " where that is not set, from one line of standard input."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,7 +31,7 @@ class Command(BaseCommand):
                 username=options["name"],
                 full_name=options["full_name"],
                 role=Role(options["role"].upper()),
-                password=passwords.given(),
+                password=password_input.given(),
                 by=operator(),
             )
         except ValidationError as error:

@@ -7,10 +7,10 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, transaction
 
-from killswitch.accounts.management import passwords
+from killswitch.accounts.management import password_input
 from killswitch.accounts.models import User
-from killswitch.accounts.people import save_person
-from killswitch.audit.operators import operator
+from killswitch.accounts.services import save_person
+from killswitch.audit.os_user import operator
 
 REFUSED = 2
 
@@ -18,7 +18,7 @@ REFUSED = 2
 class Command(BaseCommand):
     help = (
         "Give a person a new password, recorded and told as when an administrator does it. It"
-        f" comes from {passwords.VARIABLE} or from one line of standard input."
+        f" comes from {password_input.VARIABLE} or from one line of standard input."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -26,7 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
-            person = _change(options["name"], password=passwords.given())
+            person = _change(options["name"], password=password_input.given())
         except User.DoesNotExist:
             _refuse(f"nobody here is called {options['name']}.")
         except ValidationError as error:

@@ -9,10 +9,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
-from killswitch.audit import export
-from killswitch.audit.export_lines import Layout
-from killswitch.audit.operators import operator
-from killswitch.audit.selection import BadSelection, Selection
+from killswitch.audit.export import export
+from killswitch.audit.export.formats import Layout
+from killswitch.audit.filters import BadSelection, Selection
+from killswitch.audit.os_user import operator
 
 FILTERS = {
     "from": "from this time on: 2026-11-22, or 2026-11-22T08:30:00 (UTC)",

@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error
 
 from killswitch.audit import signing
-from killswitch.audit.findings import CouldNotCheck, Finding, Verdict
-from killswitch.audit.verification import verify
+from killswitch.audit.verification.findings import CouldNotCheck, Finding, Verdict
+from killswitch.audit.verification.verify import verify
 
 GOOD, BAD, NOT_CHECKED = 0, 1, 2
 

@@ -11,9 +11,9 @@ import structlog
 from django.core.management.base import BaseCommand
 from django.db import Error, connection
 
-from killswitch.audit.operators import operator
+from killswitch.audit.os_user import operator
 from killswitch.cancels import execution, services
-from killswitch.cancels.management import interruption
+from killswitch.cancels.management import graceful_exit
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         parser.add_argument("--reason", default="", help="why; kept with the request")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        with interruption.noticed() as self._interrupted:
+        with graceful_exit.noticed() as self._interrupted:
             sys.exit(self._cancel(options))
 
     def _cancel(self, options: dict[str, Any]) -> int:
@@ -102,7 +102,7 @@ class Command(BaseCommand):
             f"Interrupted: the request is recorded as batch {batch.uuid}, and what is not finished"
             " will be carried out by the running system, or after its next start."
         )
-        interruption.let_go()
+        graceful_exit.let_go()
         return False
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
-from killswitch.readiness import hearts
 from killswitch.readiness.models import Process
+from killswitch.runtime import heartbeats
 
 KINDS = ("watchdog", "worker", "observer")
 LIMIT = 10.0  # seconds
@@ -25,7 +25,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         kind = str(options["kind"])
         try:
-            age = hearts.age_here(Process[kind.upper()])
+            age = heartbeats.age_here(Process[kind.upper()])
         except Error:
             raise CommandError("the database does not answer", returncode=1) from None
         if not age.within(LIMIT):

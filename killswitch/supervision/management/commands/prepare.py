@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from killswitch.supervision.preflight import check_database
-from killswitch.supervision.preparation import prepare
+from killswitch.supervision.prepare import prepare
 
 
 class Command(BaseCommand):

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from killswitch.supervision import system
+from killswitch.supervision import run
 
 
 class Command(BaseCommand):
@@ -23,4 +23,4 @@ class Command(BaseCommand):
 
     def handle(self, *, only: str, **_options: Any) -> None:
         os.umask(0o077)  # everything it writes holds orders, people or secrets
-        system.run(only=tuple(name.strip() for name in only.split(",") if name.strip()))
+        run.run(only=tuple(name.strip() for name in only.split(",") if name.strip()))

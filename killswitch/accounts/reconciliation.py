@@ -1,0 +1,18 @@
+"""Compares the people with what the log says was added and changed.
+
+Their passwords, sign-ins and second factors are in no event, or not in one that says them.
+"""
+
+from killswitch.accounts.changes import WATCHED
+from killswitch.accounts.models import User
+from killswitch.audit.models import Kind
+from killswitch.audit.reconciliation.replay import Register
+
+REGISTER = Register(
+    noun="person",
+    kinds=(Kind.PERSON_ADDED, Kind.PERSON_CHANGED, Kind.ROLE_CHANGED),
+    named_by="username",
+    name_in=lambda event: str(event.facts.get("username")),
+    columns=WATCHED,
+    rows=lambda: User.objects.order_by("id").values(*WATCHED),
+)

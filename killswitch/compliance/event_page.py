@@ -1,0 +1,66 @@
+"""One event as an auditor wants it: every column, its hash computed anew, its reviews."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from killswitch.audit import canonical_json, chain, event_data
+from killswitch.audit.models import AuditEvent
+from killswitch.compliance import log_page
+from killswitch.compliance.log_page import Entry
+
+MOST_REVIEWS: Final = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventPage:
+    """`computed` is the hash that the columns give now; `linked` whether the one before fits."""
+
+    entry: Entry
+    computed: str
+    linked: bool
+    newer: int | None
+    older: int | None
+    reviews: Sequence[Entry]
+
+    @classmethod
+    def of(cls, event: AuditEvent) -> Self:
+        before = AuditEvent.objects.filter(seq=event.seq - 1).first()
+        (entry,) = log_page.entries([event], whole=True)
+        return cls(
+            entry=entry,
+            computed=_computed(event),
+            linked=event.previous == (before.hash if before else chain.GENESIS),
+            newer=event.seq + 1 if event.seq < chain.head().seq else None,
+            older=before.seq if before else None,
+            reviews=log_page.entries(_reviews(entry)),
+        )
+
+    @property
+    def seqs(self) -> list[int]:
+        """What a review on this page is about."""
+        return [self.entry.event.seq]
+
+    @property
+    def holds(self) -> bool:
+        return self.computed == self.entry.event.hash and self.linked
+
+
+def _computed(event: AuditEvent) -> str:
+    try:
+        return chain.digest(event)
+    except canonical_json.NotCanonical as error:
+        return f"none: {error}"
+
+
+def _reviews(entry: Entry) -> list[AuditEvent]:
+    """The newest first: each names the one before it."""
+    found: list[AuditEvent] = []
+    seq = entry.review.said_in if entry.review else None
+    while seq and len(found) < MOST_REVIEWS:
+        event = AuditEvent.objects.filter(seq=seq).first()
+        if event is None or event in found:
+            break
+        found.append(event)
+        seq = max(event_data.read(event).numbers("before"), default=None)
+    return found

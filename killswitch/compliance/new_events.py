@@ -1,0 +1,67 @@
+"""What came into the log since a page was shown: asked by the page's one poller.
+
+The page carries what it knows in one text, `since:count:verified?filter`, and sends it back.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+from django.http import QueryDict
+
+from killswitch.audit import chain
+from killswitch.audit.filters import BadSelection, Selection
+from killswitch.audit.models import AuditEvent
+from killswitch.audit.verification import result
+from killswitch.compliance.log_page import number
+
+MOST: Final = 99  # new events are counted no further
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """How many selected events are newer than the page, and which verification it shows."""
+
+    selection: Selection
+    since: int
+    count: int = 0
+    verified_at: int = 0  # microseconds since the epoch, 0 for never
+
+    @classmethod
+    def none_yet(cls, selection: Selection) -> Self:
+        """For a page that is about to be read: take it before the page's events."""
+        return cls(selection=selection, since=chain.head().seq, verified_at=_newest_verification())
+
+    @classmethod
+    def known(cls, text: str) -> Self | None:
+        """What a page says that it knows; nothing, when it says nonsense."""
+        numbers, _, query = text.partition("?")
+        since, count, verified_at = (*map(number, numbers.split(":")), None, None, None)[:3]
+        if since is None or count is None or verified_at is None:
+            return None
+        try:
+            selection = Selection.from_query(QueryDict(query))
+        except BadSelection:
+            return None
+        return cls(selection=selection, since=since, count=count, verified_at=verified_at)
+
+    def now(self) -> "News":
+        """The same page at this moment."""
+        newer = AuditEvent.objects.filter(seq__gt=self.since)
+        count = self.selection.filter(newer).order_by()[: MOST + 1].count()
+        return replace(self, count=count, verified_at=_newest_verification())
+
+    @property
+    def text(self) -> str:
+        """What the page sends back."""
+        return f"{self.since}:{self.count}:{self.verified_at}?{self.selection.to_query()}"
+
+    @property
+    def words(self) -> str:
+        """E.g. "3 new events"."""
+        shown = f"{MOST}+" if self.count > MOST else str(self.count)
+        return f"{shown} new event{'' if self.count == 1 else 's'}"
+
+
+def _newest_verification() -> int:
+    last = result.last()
+    return round(last.at.timestamp() * 1_000_000) if last else 0

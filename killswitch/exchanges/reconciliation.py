@@ -1,0 +1,14 @@
+"""Compares the exchanges with what the log says was added and changed; figures are no evidence."""
+
+from killswitch.audit.models import Kind
+from killswitch.audit.reconciliation.replay import Register
+from killswitch.exchanges.models import WATCHED, Exchange
+
+REGISTER = Register(
+    noun="exchange",
+    kinds=(Kind.EXCHANGE_ADDED, Kind.EXCHANGE_CHANGED),
+    named_by="exchange_id",
+    name_in=lambda event: event.exchange_id,
+    columns=WATCHED,
+    rows=lambda: Exchange.objects.order_by("id").values(*WATCHED),
+)

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class ObserverConfig(AppConfig):
+    name = "killswitch.observer"
+    label = "observer"

@@ -1,0 +1,233 @@
+"""Every role at every address, taken from the URL configuration itself."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls.resolvers import RegexPattern
+
+from killswitch.accounts.decorators import MAY, PUBLIC, SIGNED_IN, Permission, actor, may
+from killswitch.accounts.models import Role, User
+from killswitch.alarms.models import Alarm
+from killswitch.audit.chain import Fact, head, record
+from killswitch.audit.models import Kind
+from killswitch.cancels import press_keys
+from killswitch.cancels.services import Press, request_cancel
+from killswitch.exchanges.models import Exchange
+from tests.accounts.people import events, make
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+# Whoever adds a page that everybody may see says so here as well.
+PUBLIC_ROUTES = {
+    "",  # leads administrators to their pages, and guards the console for the others
+    "accounts/login/",
+    "accounts/logout/",
+    "accounts/second-factor/code/",
+    "healthz",
+    "readyz",
+    "metrics",
+}
+SAMPLES = {
+    "int": "1",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "path": "1",
+    "str": "x",
+    "slug": "x",
+}
+REGEXES = {
+    "^(?P<app_label>exchanges|accounts)/$": "exchanges/",
+    "^(?P<app_label>accounts|exchanges)/$": "exchanges/",
+    "(?P<url>.*)$": "no/such/page",
+}
+# Where somebody who is let in gets something else than a page or a way to one.
+EXPECTED = {"admin/(?P<url>.*)$": {404}}
+
+
+def _views(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, str, Any]]:
+    for entry in patterns:
+        part = str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            yield from _views(entry.url_patterns, prefix + part)
+        else:
+            yield prefix + part, "/" + prefix + _sample(entry), entry.callback
+
+
+def _sample(entry: URLPattern) -> str:
+    route = str(entry.pattern)
+    if isinstance(entry.pattern, RegexPattern):
+        return REGEXES[route]
+    return re.sub(r"<(?:(\w+):)?\w+>", lambda found: SAMPLES[found[1] or "str"], route)
+
+
+def _rows(person: User) -> dict[str, object]:
+    """One of everything. Whoever adds an address with a parameter says here what it stands for."""
+    exchange = Exchange.objects.create(exchange_id="KRAKEN")
+    officer = person if person.role == Role.RISK_OFFICER else make(Role.RISK_OFFICER)
+    key = press_keys.make(
+        user_id=officer.pk, target=press_keys.target_of([exchange], everywhere=False)
+    )
+    pressed = request_cancel(
+        exchanges=[exchange], everywhere=False, key=key, press=Press(user=officer)
+    ).batch
+    alarm = Alarm.objects.create(kind="OUTCOME", subject="s", title="t", raised_at=pressed.asked_at)
+    record(Fact(kind=Kind.PERIOD_SIGNED_OFF))
+    return {
+        "exchanges/<int:pk>": exchange.pk,
+        "batches/<uuid:uuid>": pressed.uuid,
+        "requests/<uuid:uuid>": pressed.requests.get().uuid,
+        "alarms/<int:alarm_id>": alarm.pk,
+        "audit/events/<int:seq>": head().seq,
+        "audit/sign-offs/<int:seq>": head().seq,
+        "admin/accounts/user/<path:object_id>": person.pk,
+        "admin/exchanges/exchange/<path:object_id>": exchange.pk,
+    }
+
+
+def _real(route: str, rows: dict[str, object]) -> str:
+    [(start, row)] = [(start, row) for start, row in rows.items() if route.startswith(start)]
+    return "/" + start.partition("<")[0] + str(row) + route.removeprefix(start)
+
+
+VIEWS = list(_views(get_resolver().url_patterns))
+GUARDED = [view for view in VIEWS if getattr(view[2], "permission", "") in {*Permission, SIGNED_IN}]
+ADDRESSES = pytest.mark.parametrize(
+    ("path", "permission"),
+    [(path, view.permission) for _, path, view in GUARDED],
+    ids=[route for route, _, _ in GUARDED],
+)
+
+
+def test_every_view_says_whom_it_lets_in() -> None:
+    silent = [route for route, _, view in VIEWS if not hasattr(view, "permission")]
+    assert silent == []
+
+
+def test_only_known_pages_are_public() -> None:
+    found = {route.rstrip("/") for route, _, view in VIEWS if view.permission == PUBLIC}
+    assert found <= {route.rstrip("/") for route in PUBLIC_ROUTES}
+    assert "accounts/login" in found
+
+
+def test_the_walk_finds_the_kill_and_the_admin_pages() -> None:
+    permissions = {view.permission for _, _, view in GUARDED}
+    assert {Permission.CANCEL, Permission.ADMINISTER, SIGNED_IN} <= permissions
+
+
+def _is_open(permission: str, role: Role) -> bool:
+    return permission == SIGNED_IN or permission in MAY[role]
+
+
+@pytest.mark.parametrize(
+    ("route", "path", "role"),
+    [
+        pytest.param(route, path, role, id=f"{route} {role}")
+        for route, path, view in GUARDED
+        for role in Role
+        if _is_open(view.permission, role)
+    ],
+)
+def test_a_role_is_let_in_where_the_table_says_so(
+    route: str, path: str, role: Role, settings: Any, tmp_path: Any
+) -> None:
+    """With real rows: that nothing is found for a placeholder would not say who is let in."""
+    settings.KILLSWITCH_HOME = tmp_path
+    person = make(role)
+    client = Client(raise_request_exception=False)
+    client.force_login(person)
+    rows = _rows(person)
+    path = _real(route, rows) if "/<" in route else path
+    response = client.get(path)
+    if response.status_code == 405:
+        response = client.post(path, {"reason": "runaway algorithm"})
+    assert response.status_code in EXPECTED.get(route, {200, 302, 303})
+    assert "/accounts/login/" not in response.headers.get("Location", "")
+    assert events("DENIED") == []
+
+
+@ADDRESSES
+@pytest.mark.parametrize("role", Role)
+def test_a_role_is_refused_everywhere_else(path: str, permission: str, role: Role) -> None:
+    if _is_open(permission, role):
+        return
+    person = make(role)
+    client = Client(raise_request_exception=False)
+    client.force_login(person)
+    for answer in (client.get(path), client.post(path), client.delete(path)):
+        assert answer.status_code == 403
+    (event,) = events("DENIED")  # the other two are repetitions
+    assert event.actor == person.full_text
+    assert event.role == role
+
+
+@ADDRESSES
+def test_whoever_is_not_signed_in_is_led_to_sign_in_and_leaves_no_event(
+    path: str, permission: str
+) -> None:
+    for answer in (Client().get(path), Client().post(path)):
+        assert answer.status_code == 302
+        assert answer["Location"].startswith("/accounts/login/")
+    assert events("DENIED") == []
+
+
+@ADDRESSES
+def test_a_part_of_a_page_gets_a_status_and_never_a_redirect(path: str, permission: str) -> None:
+    anonymous = Client(headers={"HX-Request": "true"}).get(path)
+    assert anonymous.status_code == 401
+    assert anonymous["HX-Trigger"] == "session-expired"
+    for role in Role:
+        if _is_open(permission, role):
+            continue
+        client = Client(headers={"HX-Request": "true"})
+        client.force_login(make(role))
+        refused = client.get(path)
+        assert refused.status_code == 403
+        assert refused["Content-Type"].startswith("text/plain")
+
+
+def test_nobody_who_configures_can_kill_and_nobody_who_reviews_can_change() -> None:
+    assert MAY[Role.ADMINISTRATOR] == {Permission.ADMINISTER}
+    assert not MAY[Role.COMPLIANCE] & {Permission.CANCEL, Permission.ACKNOWLEDGE}
+    assert not MAY[Role.RISK_OFFICER] & {Permission.ADMINISTER, Permission.EXPORT}
+    assert not MAY[Role.RISK_OFFICER] & {Permission.AUDIT, Permission.REVIEW}
+    assert set(MAY) == set(Role)
+
+
+def test_somebody_switched_off_may_nothing() -> None:
+    person = User(username="x", role=Role.RISK_OFFICER, is_active=False)
+    assert not any(may(person, permission) for permission in Permission)
+    assert not may(None, Permission.CONSOLE)
+
+
+def test_a_person_is_named_in_the_log_by_both_names() -> None:
+    longest = User(username="u" * 60, full_name="f" * 120, role=Role.COMPLIANCE)
+    assert actor(longest).name == f"{'f' * 120} ({'u' * 60})"
+    assert len(actor(longest).name) <= 200
+    assert actor(longest).role == "COMPLIANCE"
+    assert actor(User(username="rita", role=Role.RISK_OFFICER)).name == "rita"
+
+
+def test_a_hundred_denials_are_three_events_that_say_how_many() -> None:
+    client = Client()
+    client.force_login(make(Role.ADMINISTRATOR))
+    for _ in range(100):
+        assert client.get("/cancel-all/").status_code == 403
+    assert [
+        f'"count":{n}' in event.data
+        for event, n in zip(events("DENIED"), (1, 10, 100), strict=True)
+    ] == [True, True, True]
+
+
+def test_a_denial_at_another_page_is_an_event_of_its_own() -> None:
+    client = Client()
+    client.force_login(make(Role.ADMINISTRATOR))
+    client.get("/exchanges/1/cancel-all/")
+    client.get("/exchanges/2/cancel-all/")
+    client.get("/cancel-all/")
+    paths = [event.data for event in events("DENIED")]
+    assert len(paths) == 2
+    assert '"path":"/exchanges/1/cancel-all/"' in paths[0]
+    assert '"path":"/cancel-all/"' in paths[1]

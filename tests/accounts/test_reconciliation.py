@@ -1,0 +1,72 @@
+"""A person who was changed by hand, and not through the product, is found."""
+
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from killswitch.accounts.demo import ensure_demo_people
+from killswitch.accounts.models import Role, User
+from killswitch.accounts.services import add_person, change_own_password, save_person
+from killswitch.audit.chain import SYSTEM, Head
+from killswitch.audit.verification.findings import Fault
+from killswitch.audit.verification.verify import verify, verify_newest
+from tests.accounts.people import PASSWORD
+from tests.audit.assertions import assert_found, assert_good, only
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(autouse=True)
+def rita(settings: Any, tmp_path: Any) -> User:
+    """Became a risk officer, was renamed, switched off and on, with a password of her own."""
+    settings.KILLSWITCH_HOME = tmp_path
+    person = add_person(username="rita", role=Role.COMPLIANCE, password=PASSWORD, by=SYSTEM)
+    person.role, person.full_name, person.is_active = Role.RISK_OFFICER, "Rita Moss", False
+    save_person(person, by=SYSTEM)
+    person.is_active = True
+    save_person(person, new_password=PASSWORD[::-1], by=SYSTEM)
+    change_own_password(user=person, password=PASSWORD, origin={})
+    assert_good(verify())
+    return person
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("username", "ritb"),
+        ("full_name", "Rita Mess"),
+        ("is_active", False),
+        ("role", Role.ADMINISTRATOR),
+    ],
+)
+def test_a_column_changed_by_hand_is_found(rita: User, column: str, value: object) -> None:
+    assert User.objects.filter(pk=rita.pk).update(**{column: value}) == 1
+    for verdict in (verify(), verify_newest(Head())):
+        assert only(verdict) is Fault.TABLES
+        assert "person rit" in verdict.reason
+
+
+def test_somebody_deleted_or_put_there_by_hand_is_found(rita: User) -> None:
+    User.objects.create_user(username="mallory", password="x", role=Role.RISK_OFFICER)
+    assert_found(verify(), Fault.TABLES, "person mallory", "no event says that it was added")
+    User.objects.filter(username="mallory").delete()
+    assert_good(verify())
+    rita.delete()
+    assert_found(verify(), Fault.TABLES, "person rita was deleted")
+
+
+def test_signing_in_changes_nothing_that_is_compared(rita: User) -> None:
+    User.objects.update(last_login=rita.date_joined, password="!", epoch=9)
+    assert_good(verify())
+
+
+def test_the_people_of_the_demo_and_of_the_command_line_are_in_the_log(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DEMO = True
+    assert len(ensure_demo_people()) == 3
+    monkeypatch.setenv("KILLSWITCH_PASSWORD", PASSWORD)
+    call_command("add_user", "ada.b", "--role", "administrator", "--full-name", "Ada B")
+    assert User.objects.count() == 5
+    assert_good(verify())

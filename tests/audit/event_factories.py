@@ -1,0 +1,196 @@
+"""A little of everything that the product writes down: finished, refused, residual, in flight."""
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+
+from killswitch.accounts.models import Role, User
+from killswitch.accounts.services import save_person
+from killswitch.audit.chain import SYSTEM, Actor, Fact, record
+from killswitch.audit.models import Kind
+from killswitch.cancels import press_keys, recording, services
+from killswitch.cancels.conclusion import Evidence, Reading, conclude
+from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.services import Press
+from killswitch.cancels.states import Status
+from killswitch.ems.answers import Answer, OpenOrders, Outcome, Resend
+from killswitch.ems.open_orders import OpenOrder
+from killswitch.exchanges.models import Exchange
+from killswitch.exchanges.registry import Entry, add_missing
+
+EXCHANGES = ("KRAKEN", "BITSTAMP/2574", "DERIBIT", "BITMEX")
+HOLDER = "host:1:aa:bb"
+
+
+def live() -> dict[str, CancelRequest]:
+    """One request that is confirmed, one residual, one rejected, one in flight; by those words."""
+    record(Fact(kind=Kind.STARTED, data={"host": "test"}))
+    officer = person("olga", role=Role.RISK_OFFICER)
+    confirmed, residual, rejected, in_flight = _press(officer)
+    with transaction.atomic():
+        _confirm(confirmed)
+        _leave_orders(residual)
+        _refuse(rejected)
+        _claim(in_flight)
+        _attempt(in_flight, answer(Outcome.UNKNOWN, may_have_been_carried_out=True))
+    services.complete_reason(batch=confirmed.batch, user=officer, reason="runaway algorithm")
+    record(Fact(kind=Kind.SIGNED_OUT, data={}))
+    named = {
+        "confirmed": confirmed,
+        "residual": residual,
+        "rejected": rejected,
+        "in_flight": in_flight,
+    }
+    for request in named.values():
+        request.refresh_from_db()
+    return named
+
+
+def add_exchanges(*ids: str) -> list[Exchange]:
+    """Exchanges as the start adds them, and as the observer has seen them."""
+    add_missing(Entry(exchange_id=one) for one in ids)
+    added = Exchange.objects.filter(exchange_id__in=ids)
+    added.update(open_orders=3, seen_at=datetime.now(UTC))
+    return sorted(added, key=lambda exchange: ids.index(exchange.exchange_id))
+
+
+def person(username: str, *, role: Role) -> User:
+    """Somebody whom the log knows."""
+    added = User(username=username, role=role)
+    save_person(added, new_password="x", by=SYSTEM, alarm=False)
+    return added
+
+
+def answer(outcome: Outcome, **fields: Any) -> Answer:
+    """An answer of the EMS."""
+    at = datetime.now(UTC)
+    return Answer(
+        **{"outcome": outcome, "resend": Resend.NEVER, "http_status": 200, **fields},
+        started_at=at,
+        finished_at=at + timedelta(milliseconds=12),
+        duration_ms=12.345,
+    )
+
+
+def reading(exchange_id: str, orders: Sequence[OpenOrder]) -> Reading:
+    """A list of open orders that could be read."""
+    at = datetime.now(UTC)
+    listed = OpenOrders(
+        readable=True,
+        http_status=200,
+        counts={exchange_id: len(orders)},
+        orders=tuple(orders),
+        started_at=at,
+        finished_at=at,
+        duration_ms=1.0,
+    )
+    return Reading(orders=listed, count=len(orders))
+
+
+def _press(officer: User) -> list[CancelRequest]:
+    exchanges = add_exchanges(*EXCHANGES)
+    target = press_keys.target_of(exchanges, everywhere=True)
+    asked = services.request_cancel(
+        exchanges=exchanges,
+        everywhere=True,
+        key=press_keys.make(user_id=officer.pk, target=target),
+        press=Press(
+            user=officer,
+            reason="drill 漢字",
+            address="10.0.0.7",
+            user_agent="Browser <b>1</b>",
+            gesture="held 1.2 s",
+        ),
+    )
+    return list(asked.batch.requests.order_by("id"))
+
+
+def _claim(request: CancelRequest) -> None:
+    CancelRequest.objects.filter(pk=request.pk).update(
+        status=Status.SENDING, holder=HOLDER, counter=1, first_claimed_at=datetime.now(UTC)
+    )
+
+
+def _attempt(request: CancelRequest, given: Answer) -> None:
+    recording.attempt(request.pk, holder=HOLDER, answer=given, next_attempt_at=None)
+
+
+def _confirm(request: CancelRequest) -> None:
+    _claim(request)
+    acknowledged = answer(
+        Outcome.ACKNOWLEDGED, message="Ok", body=b'{"type":"message"}\xff\x00', trace_id="t-1"
+    )
+    recording.takeover(request.pk, dead_holder="host:9:dead", holder=HOLDER)
+    _attempt(request, acknowledged)
+    _finish(request, acknowledged, reading(request.exchange_id, []))
+
+
+def _leave_orders(request: CancelRequest) -> None:
+    _claim(request)
+    acknowledged = answer(Outcome.ACKNOWLEDGED, message="Ok")
+    _attempt(request, acknowledged)
+    orders = [
+        OpenOrder(
+            symbol="BTC/USD",
+            side="BUY",
+            price="100.10",
+            amount_order="2",
+            amount_open="1",
+            amount_filled="1",
+            status="NEW",
+            client_order_id=f"c-{number}",
+            exchange_order_id="",
+        )
+        for number in range(2)
+    ]
+    _finish(request, acknowledged, reading(request.exchange_id, orders))
+
+
+def _refuse(request: CancelRequest) -> None:
+    _claim(request)
+    refusal = answer(
+        Outcome.REJECTED,
+        reject_reason="METHOD_NOT_SUPPORTED",
+        message="no",
+        rejected_message="{}",
+    )
+    _attempt(request, refusal)
+    verdict = conclude(Evidence.of([refusal]), None)
+    recording.finish(
+        request.pk, holder=HOLDER, before=Status.SENDING, verdict=verdict, reading=None
+    )
+
+
+def _finish(request: CancelRequest, given: Answer, found: Reading) -> None:
+    recording.verifying(request.pk, holder=HOLDER)
+    recording.read(request.pk, holder=HOLDER)
+    verdict = conclude(Evidence.of([given]), found)
+    recording.finish(
+        request.pk, holder=HOLDER, before=Status.VERIFYING, verdict=verdict, reading=found
+    )
+
+
+def kill_for_ever(stop: threading.Event, exchange: Exchange) -> None:
+    """Ask and finish, one after the other, as fast as the database takes it."""
+
+    while not stop.is_set():
+        asked = services.request_cancel_from_command_line(
+            exchanges=[exchange], everywhere=False, who=Actor(name="os:test"), reason="again"
+        )
+        request = asked.batch.requests.get()
+        _claim(request)
+        for step in (_acknowledge, _list_orders):
+            with transaction.atomic():
+                step(request)
+    connection.close()
+
+
+def _acknowledge(request: CancelRequest) -> None:
+    _attempt(request, answer(Outcome.ACKNOWLEDGED, message="Ok"))
+
+
+def _list_orders(request: CancelRequest) -> None:
+    _finish(request, answer(Outcome.ACKNOWLEDGED), reading(request.exchange_id, []))

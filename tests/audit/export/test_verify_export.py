@@ -1,0 +1,936 @@
+"""The auditor's verifier believes honest exports, and finds out forged ones."""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, given
+from hypothesis import settings as how
+from hypothesis import strategies as st
+
+from killswitch.audit import checkpoints, signing
+from killswitch.audit.export.formats import COLUMNS, Layout
+from killswitch.audit.models import Kind
+from tests.audit import forging
+from tests.audit.checkpoint_files import resigned, save
+from tests.audit.export.export_helpers import REQUEST, RITA, Exported, begin, exported, fill, rows
+from tests.audit.export.forged_exports import Forgery, encoded, line, pem_of, rehashed
+from tests.audit.forging import TABLE, forge
+from tools import verify_export
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+TOOL = Path(verify_export.__file__)
+OURS = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+ANOTHER = Ed25519PrivateKey.from_private_bytes(bytes(32))
+Change = Callable[[Forgery], object]
+Said = tuple[int, str]
+
+
+@pytest.fixture(autouse=True)
+def _a_key(settings: Any) -> None:
+    settings.AUDIT_SIGNING_KEY = base64.b64encode(bytes(range(32))).decode()
+
+
+@pytest.fixture
+def whole() -> Exported:
+    fill(4)
+    return exported()
+
+
+@pytest.fixture
+def part() -> Exported:
+    fill(4)
+    return exported(exchange_id="KRAKEN")
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> str:
+    """The file with the public key that an auditor was given."""
+    path = tmp_path / "known.pem"
+    path.write_text(pem_of(OURS))
+    return str(path)
+
+
+@pytest.fixture
+def verify(tmp_path: Path) -> Callable[..., Said]:
+    """Run the verifier on these bytes: its exit code, and its words."""
+
+    def run(content: bytes, *options: str) -> Said:
+        path = tmp_path / "export"
+        path.write_bytes(content)
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            code = verify_export.main([str(path), *options])
+        return code, said.getvalue()
+
+    return run
+
+
+def _in_memory(content: bytes) -> None:
+    kept = verify_export.Kept([], {})
+    with contextlib.redirect_stdout(io.StringIO()):
+        verify_export.check(io.BufferedReader(io.BytesIO(content)), kept, [])
+
+
+class TestHonest:
+    @pytest.mark.parametrize("layout", Layout)
+    def test_a_whole_export_is_good_and_the_limits_of_that_are_said(
+        self, verify: Callable[..., Said], layout: Layout
+    ) -> None:
+        fill(7)
+        code, said = verify(exported(layout).content)
+        assert code == 0, said
+        assert "The whole log: events 1 to 22, none missing, none changed, all chained." in said
+        assert "WHICH CAME WITH THE FILE" in said
+        assert "whoever can rewrite the whole log" in said
+        assert said.endswith("GOOD.\n")
+
+    @pytest.mark.parametrize("layout", Layout)
+    def test_with_a_known_key_and_a_kept_head_only_the_end_is_left_to_note(
+        self, verify: Callable[..., Said], known: str, layout: Layout
+    ) -> None:
+        fill(2)
+        kept = rows()[2].hash
+        code, said = verify(exported(layout).content, "--public-key", known, "--head", kept)
+        assert code == 0, said
+        assert f"The kept head {kept[:16]}... is event 3." in said
+        assert "that you gave (checked with cryptography)" in said
+        assert said.count("NOTE") == 1
+        assert "NOTE: events 4 to 7, at the end, are covered by nothing that you kept." in said
+
+    @pytest.mark.parametrize("layout", Layout)
+    @pytest.mark.parametrize(
+        "selected",
+        [
+            {"exchange_id": "KRAKEN/JOHN"},
+            {"exchange_id": "=cmd|' /C calc'!A0"},
+            {"actor": RITA.name, "text": "漢字"},
+            {"request_id": REQUEST},
+            {"kind": Kind.SIGNED_IN},
+        ],
+        ids=str,
+    )
+    def test_a_filtered_export_proves_its_lines_and_says_that_it_proves_no_more(
+        self, verify: Callable[..., Said], layout: Layout, selected: dict[str, Any]
+    ) -> None:
+        fill(6)
+        code, said = verify(exported(layout, **selected).content)
+        assert code == 0, said
+        assert "A filtered export:" in said
+        assert "continuity is NOT PROVEN" in said
+        assert "The whole log" not in said
+
+    @pytest.mark.parametrize("layout", Layout)
+    def test_so_does_a_range_of_time(self, verify: Callable[..., Said], layout: Layout) -> None:
+        fill(3)
+        events = rows()
+        selected = {"from_at": events[2].at, "to_at": events[5].at}
+        code, said = verify(exported(layout, **selected).content)
+        assert code == 0, said
+        assert "; 3 events" in said
+
+    def test_the_head_of_an_earlier_export_is_found_in_a_later_one(
+        self, verify: Callable[..., Said], whole: Exported
+    ) -> None:
+        head = whole.header["head"]["hash"]
+        fill(1)
+        completed = whole.manifest["completed"]["hash"]
+        assert verify(exported().content, "--head", head, "--head", completed)[0] == 0
+
+    def test_a_clock_that_went_back_is_noted_and_no_fault(
+        self, verify: Callable[..., Said], whole: Exported
+    ) -> None:
+        forged = Forgery.of(whole)
+        forged.events[4]["at"] = "2020-01-01T00:00:00.000000Z"
+        forged.rechain()
+        code, said = verify(forged.seal(OURS))
+        assert code == 0
+        assert "NOTE: the clock went back 1 times" in said
+
+    def test_what_a_hostile_export_says_cannot_play_with_the_terminal(
+        self, verify: Callable[..., Said], whole: Exported
+    ) -> None:
+        forged = Forgery.of(whole)
+        forged.header["software"] = "\x1b[2J\u202e"
+        code, said = verify(forged.seal(OURS))
+        assert code == 0
+        assert said.isascii()
+        assert "\x1b" not in said
+
+
+OTHER_VALUES = {
+    "seq": 99,
+    "at": "2026-01-01T00:00:00.000000Z",
+    "format": 2,
+    "previous": "f" * 64,
+    "hash": "f" * 64,
+}
+
+
+class TestForged:
+    @pytest.mark.parametrize("layout", Layout)
+    @pytest.mark.parametrize("column", COLUMNS)
+    def test_an_edit_of_any_field_is_found_although_the_manifest_was_made_anew(
+        self, verify: Callable[..., Said], whole: Exported, layout: Layout, column: str
+    ) -> None:
+        forged = Forgery.of(whole)
+        forged.events[4][column] = OTHER_VALUES.get(column, "forged")
+        write = forged.seal if layout is Layout.JSONL else forged.as_csv
+        code, said = verify(write(OURS))
+        assert code == (2 if column == "format" else 1), said
+        place = 6 if layout is Layout.JSONL else 0
+        assert re.search(f"line {place or r'[0-9]+'}: |Event 5 has format 2", said)
+
+    @pytest.mark.parametrize("column", COLUMNS)
+    def test_an_edit_that_fits_its_own_hash_breaks_the_chain(
+        self, verify: Callable[..., Said], whole: Exported, column: str
+    ) -> None:
+        forged = Forgery.of(whole)
+        event = forged.events[4]
+        event[column] = OTHER_VALUES.get(column, "forged")
+        event["hash"] = rehashed(event)
+        code, said = verify(forged.seal(OURS))
+        # Its own hash, made right again, is what it was.
+        assert code == {"format": 2, "hash": 0}.get(column, 1), said
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda events: events.pop(4),
+            lambda events: events.pop(0),
+            lambda events: events.pop(),
+            lambda events: events.clear(),
+            lambda events: events.insert(4, dict(events[4])),
+            lambda events: events.insert(4, events[4] | {"seq": 5, "kind": "DENIED"}),
+            lambda events: events.insert(3, events.pop(4)),
+            lambda events: events.reverse(),
+            lambda events: events.append(events[-1] | {"seq": len(events) + 1}),
+        ],
+        ids=["middle out", "first out", "tail cut", "wiped", "twice", "in", "swap", "turn", "more"],
+    )
+    @pytest.mark.parametrize("rehash", [False, True])
+    @pytest.mark.parametrize("layout", Layout)
+    def test_events_taken_out_put_in_or_moved_are_found(
+        self,
+        verify: Callable[..., Said],
+        whole: Exported,
+        change: Callable[[list[Any]], object],
+        layout: Layout,
+        *,
+        rehash: bool,
+    ) -> None:
+        forged = Forgery.of(whole)
+        change(forged.events)
+        for event in forged.events:
+            event["hash"] = rehashed(event) if rehash else event["hash"]
+        code, said = verify(forged.seal(OURS) if layout is Layout.JSONL else forged.as_csv(OURS))
+        assert code == 1, said
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda it: it.manifest.update(count=1), "the manifest says 1 events"),
+            (lambda it: it.manifest.update(first_seq=2), "another first or last"),
+            (lambda it: it.manifest.update(last_seq=2), "another first or last"),
+            (lambda it: it.manifest.update(first_seq=None), "another first or last"),
+            (lambda it: it.manifest.update(sha256="0" * 64), "another SHA-256"),
+            (lambda it: it.manifest.update(filter={"kind": "DENIED"}), "differ: filter"),
+            (lambda it: it.manifest.update(head=it.manifest["completed"]), "differ: head"),
+            (
+                lambda it: it.manifest.update(completed=it.header["head"]),
+                "completed before it was begun",
+            ),
+            (lambda it: it.manifest.update(completed={"seq": 99}), "not the number and the hash"),
+            (lambda it: it.manifest.update(extra=1), "too much or not: extra"),
+            (lambda it: it.manifest.pop("key_id"), "too much or not: key_id"),
+            (lambda it: it.manifest.update(count=True), "count is not of its type"),
+            (lambda it: it.manifest.update(count="14"), "count is not of its type"),
+        ],
+    )
+    def test_a_manifest_that_does_not_fit_is_found_however_well_it_is_signed(
+        self, verify: Callable[..., Said], whole: Exported, change: Change, words: str
+    ) -> None:
+        forged = Forgery.of(whole)
+        change(forged)
+        if "key_id" in forged.manifest:
+            forged.sign(OURS)
+        code, said = verify(forged.written())
+        assert code == 1
+        assert words in said
+
+    @pytest.mark.parametrize("name", ["completed", "sha256", "count", "key_id", "signature"])
+    def test_a_manifest_that_was_edited_is_found_by_its_signature(
+        self, verify: Callable[..., Said], whole: Exported, name: str
+    ) -> None:
+        forged = Forgery.of(whole)
+        others = {
+            "completed": {"seq": 99, "hash": "0" * 64},
+            "sha256": "0" * 64,
+            "count": 3,
+            "key_id": "0" * 16,
+            "signature": base64.b64encode(bytes(64)).decode(),
+        }
+        forged.manifest[name] = others[name]
+        assert verify(forged.written())[0] == 1
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda header: header.update(record="head"), "is not a header"),
+            (lambda header: header.update(columns=header["columns"][:-1]), "other columns"),
+            (lambda header: header.update(whole=False), "both that the export is whole"),
+            (lambda header: header.update(whole=1), "whole is not of its type"),
+            (lambda header: header.update(filter={"kind": "DENIED"}), "both that the export"),
+            (lambda header: header.update(filter={"kind": 1}, whole=False), "else than text"),
+            (lambda header: header.update(exported_at="today"), "exported_at is not a time"),
+            (lambda header: header.update(exported_by="Somebody"), "not the one that records"),
+            (lambda header: header.update(role="X"), "not the one that records"),
+            (
+                lambda header: header.update(exported_at="2020-01-01T00:00:00.000000Z"),
+                "not the one that records",
+            ),
+            (lambda header: header["head"].update(seq=14), "the head is 14"),
+            (lambda header: header["head"].update(hash="0" * 64), "has another hash than the head"),
+            (lambda header: header["head"].update(hash="x"), "not the number and the hash"),
+            (lambda header: header["head"].update(seq=True), "not the number and the hash"),
+            (lambda header: header["head"].update(x=1), "not the number and the hash"),
+            (lambda header: header.update(extra=1), "too much or not: extra"),
+            (lambda header: header.pop("environment"), "too much or not: environment"),
+        ],
+    )
+    def test_a_header_that_does_not_fit_is_found(
+        self,
+        verify: Callable[..., Said],
+        whole: Exported,
+        change: Callable[[Any], object],
+        words: str,
+    ) -> None:
+        forged = Forgery.of(whole)
+        change(forged.header)
+        code, said = verify(forged.seal(OURS))
+        assert code == 1, said
+        assert words in said
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda event: event.update(extra=""), "too much or missing: extra"),
+            (lambda event: event.pop("status"), "too much or missing: status"),
+            (lambda event: event.update(seq="5"), "seq is not of its type"),
+            (lambda event: event.update(seq=True), "seq is not of its type"),
+            (lambda event: event.update(data={}), "data is not of its type"),
+            (lambda event: event.update(at="2026-11-22T08:00:00Z"), "at is not a time"),
+            (lambda event: event.update(at="\uff12026-11-22T08:00:00.000000Z"), "at is not a time"),
+        ],
+    )
+    def test_a_line_that_is_no_event_is_found(
+        self,
+        verify: Callable[..., Said],
+        whole: Exported,
+        change: Callable[[Any], object],
+        words: str,
+    ) -> None:
+        forged = Forgery.of(whole)
+        change(forged.events[4])
+        forged.rechain()
+        code, said = verify(forged.seal(OURS))
+        assert code == 1
+        assert words in said
+
+    @pytest.mark.parametrize(
+        ("wanted", "column"),
+        [
+            ({"kind": "DENIED"}, "kind"),
+            ({"actor": "Nobody"}, "actor"),
+            ({"status": "RESIDUAL"}, "status"),
+            ({"reject_reason": "X"}, "reject_reason"),
+            ({"request_id": "X"}, "request_id"),
+            ({"exchange_id": "X"}, "exchange_id"),
+            ({"from": "2100-01-01T00:00:00.000000Z"}, "at"),
+            ({"to": "2020-01-01T00:00:00.000000Z"}, "at"),
+        ],
+    )
+    def test_events_that_the_filter_does_not_select_are_found(
+        self, verify: Callable[..., Said], part: Exported, wanted: dict[str, str], column: str
+    ) -> None:
+        forged = Forgery.of(part)
+        forged.header["filter"] = wanted
+        code, said = verify(forged.seal(OURS))
+        assert code == 1
+        assert f"not what the filter selects: {column}" in said
+
+    @pytest.mark.parametrize("data", ['{"filter":{"kind":"DENIED"}}', "{}", "[]", "1", "", "{"])
+    def test_a_whole_export_made_of_the_event_of_a_filtered_one_is_found(
+        self, verify: Callable[..., Said], whole: Exported, data: str
+    ) -> None:
+        """What was cut off would be everything after some filtered export."""
+        forged = Forgery.of(whole)
+        forged.events[-1]["data"] = data
+        forged.rechain()
+        code, said = verify(forged.seal(OURS))
+        assert code == 1
+        assert "the last event is not the one that records this export" in said
+
+    def test_events_newer_than_the_head_are_found(
+        self, verify: Callable[..., Said], whole: Exported
+    ) -> None:
+        forged = Forgery.of(whole)
+        forged.header["head"] = {name: forged.events[-2][name] for name in ("seq", "hash")}
+        code, said = verify(forged.seal(OURS))
+        assert code == 1
+        assert "event 13 is newer than the export's head, event 12" in said
+
+    def test_a_filtered_export_shows_swaps_duplicates_and_edits(
+        self, verify: Callable[..., Said], part: Exported
+    ) -> None:
+        changes: list[Callable[[list[Any]], object]] = [
+            lambda events: events.insert(0, events.pop(1)),
+            lambda events: events.insert(1, dict(events[0])),
+            lambda events: events[1].update(role="forged"),
+        ]
+        for change in changes:
+            forged = Forgery.of(part)
+            change(forged.events)
+            assert verify(forged.seal(OURS))[0] == 1
+
+    def test_neighbours_in_a_filtered_export_are_still_chained(
+        self, verify: Callable[..., Said], part: Exported
+    ) -> None:
+        forged = Forgery.of(part)
+        first, second = forged.events[:2]
+        assert second["seq"] == first["seq"] + 1
+        first["role"] = "forged"
+        first["hash"] = rehashed(first)
+        code, said = verify(forged.seal(OURS))
+        assert code == 1
+        assert "event 2 is not chained to event 1" in said
+
+    def test_an_event_left_out_of_a_filtered_export_shows_only_by_its_signature(
+        self, verify: Callable[..., Said], part: Exported, known: str
+    ) -> None:
+        forged = Forgery.of(part)
+        del forged.events[-1]
+        assert verify(forged.seal(ANOTHER))[0] == 0  # and says that continuity is not proven
+        assert verify(forged.seal(ANOTHER), "--public-key", known)[0] == 1
+
+
+class TestDamaged:
+    @pytest.mark.parametrize("layout", Layout)
+    def test_an_interrupted_export_is_recognised(
+        self, verify: Callable[..., Said], layout: Layout
+    ) -> None:
+        fill(3)
+        stream = begin(layout).stream()
+        code, said = verify(next(stream) + next(stream))
+        assert code == 1
+        assert "no manifest follows: the export was interrupted" in said
+
+    @pytest.mark.parametrize("layout", Layout)
+    def test_a_file_cut_off_at_any_byte_is_never_good(self, layout: Layout) -> None:
+        fill(1)
+        content = exported(layout).content
+        for end in {*range(0, len(content), 37), len(content) - 1, len(content) - 2, 1, 2, 3}:
+            with pytest.raises(verify_export.Wrong):
+                _in_memory(content[:end])
+
+    def test_changed_line_ends_are_called_by_their_name(
+        self, verify: Callable[..., Said], whole: Exported
+    ) -> None:
+        code, said = verify(whole.content.replace(b"\n", b"\r\n"))
+        assert code == 1
+        assert "rewrote the line ends" in said
+        assert verify(exported(Layout.CSV).content.replace(b"\r\n", b"\n"))[0] == 1
+
+    @pytest.mark.parametrize("layout", Layout)
+    def test_two_exports_in_one_file_are_found(
+        self, verify: Callable[..., Said], layout: Layout
+    ) -> None:
+        fill(1)
+        content = exported(layout).content
+        code, said = verify(content + content)
+        assert code == 1
+        assert "more than one export" in said or "Could not" in said or "line" in said
+        cut = content[: content.rstrip().rindex(b"\n") + 1]
+        assert verify(cut + content)[0] == 1
+
+    @pytest.mark.parametrize(
+        ("old", "new", "words"),
+        [
+            (b'"kind":"ATTEMPT",', b'"kind":"ATTEMPT","kind":"ATTEMPT",', "key kind twice"),
+            (b'"format":1,', b'"format":1.0,', "holds 1.0"),
+            (b'"format":1,', b'"format":NaN,', "holds NaN"),
+            (b'"format":1,', b'"format":1e0,', "holds 1e0"),
+            (b'"format":1,', b'"format":' + b"9" * 5000 + b",", "too large"),
+            (b'"format":1,', b'"format": 1,', "canonical form"),
+            (b'"actor":"s', b'"actor":"\\u0073', "canonical form"),
+            (b'"actor":"s', b'"actor":"\\ud800', "half a surrogate pair"),
+            (b'"actor":"s', b'"actor":"\xff', "is not UTF-8"),
+            (b'"actor":"s', b'"actor":"\x00', "is not JSON"),
+            (b'"actor":', b'"actor":' + b"[" * 100_000, "is not JSON"),
+            (b'{"actor"', b'"actor"', "is not JSON"),
+        ],
+        ids=lambda value: str(value)[:40],
+    )
+    def test_json_that_two_readers_could_read_differently_is_refused(
+        self, verify: Callable[..., Said], whole: Exported, old: bytes, new: bytes, words: str
+    ) -> None:
+        lines = whole.lines
+        assert old in lines[2]
+        lines[2] = lines[2].replace(old, new, 1)
+        code, said = verify(b"".join(lines))
+        assert code == 1
+        assert words in said
+
+    @pytest.mark.parametrize("text", [b"", b"\n", b"[]\n", b"1\n", b"{}\n", b'"a"\n', b"\xff\n"])
+    def test_what_is_no_export_at_all_is_refused(
+        self, verify: Callable[..., Said], text: bytes
+    ) -> None:
+        assert verify(text)[0] == 1
+
+    def test_a_huge_line_is_refused_before_it_fills_the_memory(
+        self, monkeypatch: pytest.MonkeyPatch, whole: Exported, verify: Callable[..., Said]
+    ) -> None:
+        monkeypatch.setattr(verify_export, "MOST_LINE", 10_000)
+        lines = whole.lines
+        lines.insert(3, b"x" * 20_000 + b"\n")
+        code, said = verify(b"".join(lines))
+        assert code == 1
+        assert "line 4: is longer than any line of an export" in said
+
+    @pytest.mark.parametrize(
+        ("old", "new", "words"),
+        [
+            (b'"seq","at"', b'"seq","when"', "does not name the columns"),
+            (b'"# header"', b'"# heading"', "does not begin as an export does"),
+            (b'\r\n"1","', b'\r\n"one","', "seq is not a number"),
+            (b'\r\n"1","', b'\r\n"01","', "seq is not a number"),
+            (b'\r\n"1","', b'\r\n"1","","', "has 15 cells"),
+            (b'\r\n"1","', b'\r\n"1"x,"', "cannot be read as CSV"),
+            (b'\r\n"# manifest"', b"\r\n# manifest", "as an export writes its manifest"),
+        ],
+    )
+    def test_a_table_that_is_not_as_it_was_written_is_refused(
+        self, verify: Callable[..., Said], old: bytes, new: bytes, words: str
+    ) -> None:
+        fill(1)
+        content = exported(Layout.CSV).content
+        assert old in content
+        code, said = verify(content.replace(old, new, 1))
+        assert code == 1
+        assert words in said
+
+    @pytest.mark.parametrize("layout", Layout)
+    @given(data=st.data())
+    @how(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+    def test_no_change_of_any_byte_goes_unnoticed(
+        self, layout: Layout, data: st.DataObject
+    ) -> None:
+        content = _sample(layout)
+        place = data.draw(st.integers(0, len(content) - 1))
+        length = data.draw(st.sampled_from([0, 1, 2, 50]))
+        new = data.draw(st.binary(max_size=3))
+        changed = content[:place] + new + content[place + length :]
+        if changed != content:
+            with pytest.raises((verify_export.Wrong, verify_export.CannotCheck)):
+                _in_memory(changed)
+
+
+_samples: dict[Layout, bytes] = {}
+
+
+def _sample(layout: Layout) -> bytes:
+    if layout not in _samples:
+        fill(2)
+        _samples[layout] = exported(layout).content
+    return _samples[layout]
+
+
+class TestRewritten:
+    """The whole chain made anew after an edit: only what was kept elsewhere can tell."""
+
+    @pytest.fixture
+    def rewritten(self, whole: Exported) -> Forgery:
+        forged = Forgery.of(whole)
+        forged.events[4]["data"] = '{"message":"nothing happened"}'
+        forged.rechain()
+        return forged
+
+    def test_alone_it_looks_good_and_the_verifier_says_how_little_that_is(
+        self, verify: Callable[..., Said], rewritten: Forgery
+    ) -> None:
+        code, said = verify(rewritten.seal(ANOTHER))
+        assert code == 0
+        assert "WHICH CAME WITH THE FILE" in said
+        assert "whoever can rewrite the whole log can make such a file" in said
+
+    def test_a_key_known_from_elsewhere_finds_a_forger_who_does_not_have_it(
+        self, verify: Callable[..., Said], rewritten: Forgery, known: str
+    ) -> None:
+        code, said = verify(rewritten.seal(ANOTHER), "--public-key", known)
+        assert code == 1
+        assert "and the one that you gave" in said
+
+    @pytest.mark.parametrize("layout", Layout)
+    def test_a_kept_head_finds_even_one_who_has_the_key(
+        self, verify: Callable[..., Said], whole: Exported, rewritten: Forgery, layout: Layout
+    ) -> None:
+        content = rewritten.seal(OURS) if layout is Layout.JSONL else rewritten.as_csv(OURS)
+        code, said = verify(content, "--head", whole.events[7]["hash"])
+        assert code == 1
+        assert "is not in this export" in said
+        # What was kept before the place of the edit cannot tell.
+        assert verify(content, "--head", whole.events[3]["hash"])[0] == 0
+
+    def test_so_do_kept_checkpoints(
+        self, verify: Callable[..., Said], whole: Exported, rewritten: Forgery, tmp_path: Path
+    ) -> None:
+        kept = _kept(tmp_path, whole.events[3], whole.events[7])
+        assert verify(whole.content, "--checkpoints", kept)[0] == 0
+        code, said = verify(rewritten.seal(OURS), "--checkpoints", kept)
+        assert code == 1
+        assert "event 8 is not the one that the checkpoint of" in said
+
+    def test_a_log_whose_end_was_cut_off_and_made_anew_is_found_by_both(
+        self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
+    ) -> None:
+        cut = Forgery.of(whole)
+        del cut.events[8:12]
+        cut.renumber()
+        content = cut.seal(OURS)
+        kept = _kept(tmp_path, whole.events[10])
+        assert verify(content)[0] == 0
+        assert verify(content, "--head", whole.events[10]["hash"])[0] == 1
+        code, said = verify(content, "--checkpoints", kept)
+        assert code == 1
+        assert "the log's end was cut off" in said
+
+    def test_checkpoints_newer_than_the_export_are_counted_and_no_fault(
+        self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
+    ) -> None:
+        fill(1)
+        newest = {"seq": rows()[-1].seq, "hash": rows()[-1].hash}
+        kept = _kept(tmp_path, newest | {"at": "2100-01-01T00:00:00.000000Z"}, whole.events[1])
+        code, said = verify(whole.content, "--checkpoints", kept)
+        assert code == 0
+        assert "1 checkpoints are in this export." in said
+        assert "NOTE: 1 kept heads are newer than this export; they prove nothing about it." in said
+
+    def test_checkpoints_that_are_all_newer_have_checked_nothing(
+        self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
+    ) -> None:
+        """Somebody with the key could cut the log, and date an export back before all of them."""
+        newer = {"seq": 99, "hash": "0" * 64, "at": "2100-01-01T00:00:00.000000Z"}
+        code, said = verify(whole.content, "--checkpoints", _kept(tmp_path, newer))
+        assert code == 2
+        assert "all 1 kept heads are newer than this export" in said
+
+    def test_an_export_completed_by_another_event_than_a_checkpoint_kept_is_found(
+        self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
+    ) -> None:
+        completed = whole.manifest["completed"] | {"at": "2100-01-01T00:00:00.000000Z"}
+        kept = _kept(tmp_path, whole.events[1], completed)
+        assert verify(whole.content, "--checkpoints", kept)[0] == 0
+        kept = _kept(tmp_path, whole.events[1], completed | {"hash": "0" * 64})
+        code, said = verify(whole.content, "--checkpoints", kept)
+        assert code == 1
+        assert "this export was completed by another event 14 than" in said
+
+    def test_the_time_that_counts_is_the_first_at_which_an_event_was_kept(
+        self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
+    ) -> None:
+        late = {"seq": 99, "hash": "0" * 64, "at": "2100-01-01T00:00:00.000000Z"}
+        kept = _kept(tmp_path, whole.events[1], late, late | {"at": "2020-01-01T00:00:00.000000Z"})
+        code, said = verify(whole.content, "--checkpoints", kept)
+        assert code == 1
+        assert "the log's end was cut off" in said
+
+
+def _kept(directory: Path, *events: dict[str, Any]) -> str:
+    path = directory / "checkpoints.jsonl"
+    path.write_bytes(b"".join(line({n: e[n] for n in ("seq", "hash", "at")}) for e in events))
+    return str(path)
+
+
+class TestKept:
+    def test_the_checkpoints_of_the_product_are_understood(
+        self, verify: Callable[..., Said], tmp_path: Path, settings: Any
+    ) -> None:
+        settings.KILLSWITCH_HOME = tmp_path
+        for _ in range(3):
+            fill(1)
+            checkpoints.write("test")
+        path = str(checkpoints.default_file())
+        code, said = verify(exported().content, "--checkpoints", path)
+        assert code == 0, said
+        assert "3 checkpoints are in this export." in said
+
+    def test_with_a_known_key_checkpoints_must_be_signed_with_it(
+        self, verify: Callable[..., Said], five: list[bytes], file: Path, settings: Any
+    ) -> None:
+        """The log was made anew, and whoever did it brings checkpoints that fit."""
+        known, foreign = (str(file.parent / name) for name in ("known.pem", "foreign.pem"))
+        Path(known).write_text(signing.public_key_pem())
+        Path(foreign).write_text(pem_of(ANOTHER))
+        content = exported().content
+        given = ("--public-key", known, "--checkpoints", str(file))
+        assert verify(content, *given)[0] == 0
+        assert verify(content, *given)[1].count("NOTE") == 1
+        assert "NOTE: event 11, at the end, is covered by nothing" in verify(content, *given)[1]
+        assert "not checked: no key" in verify(content, "--checkpoints", str(file))[1]
+        unsigned = replace(checkpoints.read(five[4]), signature="", key_id="").line.encode()
+        changed = replace(checkpoints.read(five[2]), at="2020-01-01T00:00:00.000000Z")
+        for lines, words in (
+            ([*five[:4], unsigned], "line 5"),
+            ([*five[:4], resigned(five[4], ANOTHER)], "not signed with a key that you gave"),
+            ([*five[:2], changed.line.encode(), *five[3:]], "line 3"),
+            ([changed.line.encode()], "the signature is false"),
+            ([five[0], five[0]], ""),
+            ([five[3], five[1]], ""),
+        ):
+            save(file, *lines)
+            code, said = verify(content, *given)
+            assert code == bool(words), said
+            assert words in said
+        save(file, *five[:4], resigned(five[4], ANOTHER))
+        assert verify(content, *given, "--public-key", foreign)[0] == 0
+
+    def test_a_line_without_end_among_the_checkpoints_is_none(
+        self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
+    ) -> None:
+        kept = _kept(tmp_path, whole.events[1])
+        with open(kept, "ab") as file:
+            file.write(b"[" * (3 * verify_export.MOST_CHECKPOINT))
+        code, said = verify(whole.content, "--checkpoints", kept)
+        assert code == 0
+        assert "NOTE: 3 lines of" in said
+
+    def test_half_a_line_that_a_crash_left_is_noted(
+        self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
+    ) -> None:
+        kept = _kept(tmp_path, whole.events[1])
+        with open(kept, "ab") as file:
+            file.write(b'{"seq":3,"ha\n{"seq":3,"hash":1,"at":2}\n{"seq":true}\n[]\n\xff\n')
+        code, said = verify(whole.content, "--checkpoints", kept)
+        assert code == 0
+        assert "NOTE: 5 lines of" in said
+
+    def test_checkpoints_that_contradict_each_other_show_a_rewritten_log(
+        self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
+    ) -> None:
+        event = whole.events[1]
+        kept = _kept(tmp_path, event, event | {"hash": "0" * 64})
+        code, said = verify(whole.content, "--checkpoints", kept)
+        assert code == 1
+        assert "rewritten between the two" in said
+
+    @pytest.mark.parametrize("option", ["--head", "--checkpoints"])
+    def test_a_filtered_export_cannot_be_compared(
+        self, verify: Callable[..., Said], part: Exported, tmp_path: Path, option: str
+    ) -> None:
+        event = part.events[0]
+        given = event["hash"] if option == "--head" else _kept(tmp_path, event)
+        code, said = verify(part.content, option, given)
+        assert code == 2
+        assert "only a whole one can be compared" in said
+
+    def test_what_cannot_be_read_leaves_the_question_open(
+        self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
+    ) -> None:
+        empty = tmp_path / "empty"
+        empty.touch()
+        for options in (
+            ["--head", "abc"],
+            ["--head", "A" * 64],
+            ["--checkpoints", str(empty)],
+            ["--checkpoints", str(tmp_path / "missing")],
+            ["--public-key", str(empty)],
+            ["--public-key", str(tmp_path / "missing")],
+        ):
+            code, said = verify(whole.content, *options)
+            assert code == 2, options
+            assert said.startswith("COULD NOT CHECK")
+        assert verify_export.main([str(tmp_path / "missing")]) == 2
+
+    @pytest.mark.parametrize("record", [0, -1])
+    def test_a_format_of_the_future_is_not_called_a_forgery(
+        self, verify: Callable[..., Said], whole: Exported, record: int
+    ) -> None:
+        lines = whole.lines
+        lines[record] = encoded(json.loads(lines[record]) | {"format": 2}) + b"\n"
+        code, said = verify(b"".join(lines))
+        assert code == 2
+        assert "export format 2" in said
+
+
+def _edit() -> None:
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 4")
+
+
+def _edit_and_rehash() -> None:
+    forged = forging.rehash(forging.row(4) | {"actor": "x"})
+    forge(f"UPDATE {TABLE} SET actor = 'x', hash = %s WHERE seq = 4", [forged["hash"]])
+
+
+def _delete() -> None:
+    forge(f"DELETE FROM {TABLE} WHERE seq = 5")
+
+
+def _swap() -> None:
+    for before, after in ((4, 4000), (5, 4), (4000, 5)):
+        forge(f"UPDATE {TABLE} SET seq = %s WHERE seq = %s", [after, before])
+
+
+def _insert() -> None:
+    for seq in range(len(rows()), 4, -1):
+        forge(f"UPDATE {TABLE} SET seq = %s WHERE seq = %s", [seq + 1, seq])
+    event = forging.row(4)
+    forging.insert(forging.rehash(event | {"seq": 5, "previous": event["hash"], "actor": "x"}))
+
+
+def _make_anew() -> None:
+    _edit()
+    forging.recompute_from(4)
+
+
+def _cut() -> None:
+    forge(f"DELETE FROM {TABLE} WHERE seq > 8")
+
+
+def _wipe() -> None:
+    forge(f"DELETE FROM {TABLE}")
+
+
+class TestForgedDatabase:
+    """The database was forged with its guards off, and then somebody exported it."""
+
+    @pytest.mark.parametrize("forgery", [_edit, _edit_and_rehash, _delete, _swap, _insert])
+    @pytest.mark.parametrize("layout", Layout)
+    def test_what_breaks_the_chain_is_found_in_the_export(
+        self, verify: Callable[..., Said], known: str, forgery: Callable[[], None], layout: Layout
+    ) -> None:
+        fill(4)
+        forgery()
+        code, said = verify(exported(layout).content, "--public-key", known)
+        assert code == 1, said
+
+    @pytest.mark.parametrize("forgery", [_make_anew, _cut, _wipe])
+    def test_what_does_not_is_found_by_what_was_kept(
+        self,
+        verify: Callable[..., Said],
+        forgery: Callable[[], None],
+        five: list[bytes],
+        file: Path,
+    ) -> None:
+        kept = rows()[-1].hash
+        forgery()
+        content = exported().content
+        assert verify(content)[0] == 0
+        assert verify(content, "--head", kept)[0] == 1
+        assert verify(content, "--checkpoints", str(file))[0] == 1
+
+
+class TestSignature:
+    def test_an_unsigned_export_is_said_to_be_that(
+        self, verify: Callable[..., Said], known: str, settings: Any
+    ) -> None:
+        settings.AUDIT_SIGNING_KEY = ""
+        settings.DATABASE_URL = "postgresql://somewhere"
+        content = exported().content
+        code, said = verify(content)
+        assert code == 0
+        assert "NOT SIGNED" in said
+        assert verify(content, "--public-key", known)[0] == 1
+
+    @pytest.mark.parametrize("name", ["public_key", "key_id"])
+    def test_a_key_that_is_none_or_has_another_name_is_found(
+        self, verify: Callable[..., Said], whole: Exported, name: str
+    ) -> None:
+        for wrong in ("", "x", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"):
+            forged = Forgery.of(whole)
+            forged.manifest[name] = wrong
+            code, said = verify(forged.written())
+            assert code == 1
+            assert "public key is none, or key_id is not" in said
+
+    @pytest.mark.parametrize("signature", ["x", "AAAA=AAA", "é"])
+    def test_a_signature_that_is_none_is_found(
+        self, verify: Callable[..., Said], whole: Exported, signature: str
+    ) -> None:
+        forged = Forgery.of(whole)
+        forged.manifest["signature"] = signature
+        code, said = verify(forged.written())
+        assert code == 1
+        assert "not base64" in said
+
+    def test_a_signature_of_something_else_is_false(
+        self, verify: Callable[..., Said], whole: Exported, known: str
+    ) -> None:
+        forged = Forgery.of(whole)
+        forged.manifest["signature"] = base64.b64encode(OURS.sign(b"something else")).decode()
+        for options in ([], ["--public-key", known]):
+            code, said = verify(forged.written(), *options)
+            assert code == 1
+            assert "the signature is false" in said
+
+
+class TestAlone:
+    """As an auditor runs it: one file, a bare Python, no package, no project."""
+
+    def _run(self, content: bytes, *options: str, path: str = os.defpath) -> Said:
+        command = [sys.executable, "-I", "-S", str(TOOL), "-", *options]
+        done = subprocess.run(
+            command, input=content, capture_output=True, check=False, env={"PATH": path}, cwd="/"
+        )
+        return done.returncode, (done.stdout + done.stderr).decode()
+
+    def test_openssl_checks_the_signature_where_no_package_does(
+        self, whole: Exported, known: str
+    ) -> None:
+        code, said = self._run(whole.content, "--public-key", known)
+        assert code == 0, said
+        assert "checked with openssl" in said
+        forged = Forgery.of(whole)
+        forged.manifest["signature"] = base64.b64encode(OURS.sign(b"something else")).decode()
+        code, said = self._run(forged.written(), "--public-key", known)
+        assert code == 1
+        assert "the signature is false" in said
+
+    def test_where_nothing_can_check_it_that_is_said_and_not_called_good(
+        self, whole: Exported, known: str, tmp_path: Path
+    ) -> None:
+        code, said = self._run(whole.content, path=str(tmp_path))
+        assert code == 0
+        assert "the signature was NOT CHECKED" in said
+        code, said = self._run(whole.content, "--public-key", known, path=str(tmp_path))
+        assert code == 2
+        assert "GOOD" not in said
+
+    def test_an_openssl_that_is_too_old_has_checked_nothing(
+        self, whole: Exported, known: str, tmp_path: Path
+    ) -> None:
+        old = tmp_path / "openssl"
+        old.write_text("#!/bin/sh\necho 'pkeyutl: Unrecognized flag rawin' >&2; exit 1\n")
+        old.chmod(0o755)
+        assert self._run(whole.content, "--public-key", known, path=str(tmp_path))[0] == 2
+
+    def test_a_table_is_checked_the_same_way(self, known: str) -> None:
+        fill(6)
+        code, said = self._run(exported(Layout.CSV).content, "--public-key", known)
+        assert code == 0, said
+        assert "The whole log: events 1 to 19" in said
+
+    def test_it_imports_the_standard_library_only(self) -> None:
+        imported = set(re.findall(r"^ *(?:from|import) (\w+)", TOOL.read_text(), re.MULTILINE))
+        assert imported - {"cryptography"} <= sys.stdlib_module_names

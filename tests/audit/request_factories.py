@@ -1,0 +1,169 @@
+"""A log to read: weeks of requests at chosen times, denials, changes of people, hostile words."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from killswitch.audit import canonical_json, chain
+from killswitch.audit.chain import FORMAT, Actor, Fact
+from killswitch.audit.models import AuditEvent, Kind
+
+RITA = Actor(name="Rita Moss (rita)", role="RISK_OFFICER")
+ADAM = Actor(name="Adam West (adam)", role="ADMINISTRATOR")
+CAROL = Actor(name="Carol Dean (carol)", role="COMPLIANCE")
+START = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+STATUSES = (
+    "CONFIRMED",
+    "CONFIRMED",
+    "RESIDUAL",
+    "CONFIRMED",
+    "REJECTED",
+    "CONFIRMED",
+    "UNKNOWN",
+    "UNVERIFIED",
+    "NOT_DELIVERED",
+)
+MARKUP = "<script>alert(1)</script><b>\"x'&amp;"
+SCRIPTS = ("Ελλάδα", "漢字かな", "مرحبا", "नमस्ते", "🛑", "Zoë Ångström")
+HOSTILE = (MARKUP, "\x00\x1b[31m", "\u202egnp.exe", "=1+1", *SCRIPTS)
+
+
+def log_at(at: datetime, fact: Fact) -> AuditEvent:
+    """Append a fact as the chain does, as if it were another time."""
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [chain.ADVISORY_LOCK])
+        head = chain.head()
+        event = AuditEvent(
+            seq=head.seq + 1,
+            at=at,
+            format=FORMAT,
+            software="0.1.0",
+            kind=str(fact.kind),
+            actor=fact.actor.name,
+            role=fact.actor.role,
+            exchange_id=fact.exchange_id,
+            request_id=fact.request_id,
+            status=fact.status,
+            reject_reason=fact.reject_reason,
+            data=canonical_json.encode(fact.data),
+            previous=head.hash,
+        )
+        event.hash = chain.digest(event)
+        event.save(force_insert=True)
+    return event
+
+
+def uuid(number: int) -> str:
+    """The id of a request of these stories."""
+    return str(UUID(int=number + 1))
+
+
+def request(
+    number: int,
+    *,
+    at: datetime,
+    status: str = "CONFIRMED",
+    answer: float = 0.02,
+    outcome: float = 0.4,
+    exchange: str = "KRAKEN",
+    reason: str = "Runaway algorithm",
+) -> str:
+    """One request with an attempt after `answer` seconds and its end after `outcome` seconds.
+
+    A status that is empty leaves it in flight. Returns its id.
+    """
+    of: dict[str, Any] = {"exchange_id": exchange, "request_id": uuid(number)}
+    reject_reason = "EXCHANGE_UNREACHABLE" if status == "REJECTED" else ""
+    asked = {"batch": uuid(10_000 + number), "reason": reason, "open_before": 14}
+    log_at(at, Fact(kind=Kind.REQUESTED, actor=RITA, status="REQUESTED", data=asked, **of))
+    tried = {"number": 1, "outcome": "REJECTED" if reject_reason else "ACKNOWLEDGED"} | {
+        "http_status": 490 if reject_reason else 200,
+        "duration_us": round(answer * 1e6),
+        "message": "Ok",
+        "body": {"encoding": "utf-8", "text": '{"type":"message","message":"Ok"}'},
+    }
+    attempt = Fact(
+        kind=Kind.ATTEMPT, status="SENDING", reject_reason=reject_reason, data=tried, **of
+    )
+    log_at(at + timedelta(seconds=answer), attempt)
+    if status:
+        ended = {
+            "conclusion": f"Concluded that it is {status}.",
+            "attempts": 1,
+            "reads": 2,
+            "open_after": 3 if status == "RESIDUAL" else 0,
+            "remaining": [],
+        }
+        end = Fact(kind=Kind.FINISHED, status=status, reject_reason=reject_reason, data=ended, **of)
+        log_at(at + timedelta(seconds=outcome), end)
+    return uuid(number)
+
+
+def weeks(days: int = 30, *, since: datetime = START) -> None:
+    """A few requests on most days, with every outcome among them."""
+    number = 0
+    for day in range(days):
+        for place in range((day * 7) % 6):
+            at = since + timedelta(days=day, minutes=11 * place)
+            status = STATUSES[number % len(STATUSES)]
+            slow = 8.5 if status in {"UNKNOWN", "UNVERIFIED"} else 0.2 + 0.07 * (number % 5)
+            request(number, at=at, status=status, answer=0.01 + slow / 20, outcome=slow)
+            number += 1
+
+
+def denied(at: datetime, *, path: str = "/cancel-all/", count: int = 1) -> AuditEvent:
+    """Somebody tried what their role does not allow."""
+    data = {"path": path, "method": "POST", "permission": "CANCEL", "count": count}
+    return log_at(at, Fact(kind=Kind.DENIED, actor=ADAM, data=data | {"address": "10.0.0.9"}))
+
+
+def changed(at: datetime) -> list[AuditEvent]:
+    """An administrator changes an exchange and gives a role."""
+    changes = {"enabled": [True, False], "caveat": ["", "Conditional orders"]}
+    person = {"person": "Ben Ray (ben)", "username": "ben"}
+    roles = {"role": ["COMPLIANCE", "RISK_OFFICER"]}
+    return [
+        log_at(
+            at,
+            Fact(
+                kind=Kind.EXCHANGE_CHANGED,
+                actor=ADAM,
+                exchange_id="BITMEX",
+                data={"changes": changes},
+            ),
+        ),
+        log_at(at, Fact(kind=Kind.ROLE_CHANGED, actor=ADAM, data=person | {"changes": roles})),
+    ]
+
+
+def hostile(at: datetime = START, words: Iterable[str] = HOSTILE) -> None:
+    """Every column and fact that takes foreign words, with the worst of them."""
+    for word in words:
+        for kind in Kind:
+            storable = word.replace("\x00", "␀")  # columns take no NUL; data does, escaped
+            names = (
+                "reason",
+                "message",
+                "title",
+                "detail",
+                "path",
+                "person",
+                "note",
+                "why",
+                "name",
+            )
+            log_at(
+                at,
+                Fact(
+                    kind=kind,
+                    actor=Actor(name=storable, role=storable[:30]),
+                    exchange_id=storable,
+                    reject_reason=storable,
+                    data=dict.fromkeys(names, word) | {"changes": {"name": [word, word]}},
+                ),
+            )

@@ -1,0 +1,189 @@
+"""What is asked for is what is selected; what cannot be understood is refused by name."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.http import QueryDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from killswitch.audit import chain
+from killswitch.audit.chain import Fact
+from killswitch.audit.filters import BadSelection, Position, Selection
+from killswitch.audit.models import AuditEvent, Kind
+from tests.audit.export.export_helpers import REQUEST, RITA, fill, rows
+
+both = [pytest.mark.django_db, pytest.mark.both_databases]
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+
+
+def _from(query: str) -> Selection:
+    return Selection.from_query(QueryDict(query))
+
+
+def _refused(query: str) -> BadSelection:
+    with pytest.raises(BadSelection) as refused:
+        _from(query)
+    return refused.value
+
+
+def _tried(words: dict[str, str]) -> Selection | BadSelection:
+    try:
+        return Selection.from_words(words)
+    except BadSelection as refused:
+        return refused
+
+
+def _seqs(selection: Selection) -> list[int]:
+    return [event.seq for event in selection.filter(AuditEvent.objects.all()).order_by("seq")]
+
+
+def test_nothing_given_selects_the_whole_log() -> None:
+    for query in ("", "kind=&from=+&text=", "before=17&after=3"):
+        assert _from(query).is_everything
+    assert Selection().describe() == "the whole log"
+    assert Selection().to_query() == ""
+
+
+def test_a_selection_survives_its_own_query_string() -> None:
+    selection = _from(
+        "from=2026-11-22T08:00:00.5&to=2026-11-23&exchange=KRAKEN%2FJOHN&actor=Rita+Moss+(rita)"
+        f"&kind=finished&status=confirmed&reject_reason=OTHER&request={REQUEST.upper()}&text=a%26b"
+    )
+    assert _from(selection.to_query()) == selection
+    assert Selection.from_words(selection.as_text()) == selection
+    assert selection.exchange_id == "KRAKEN/JOHN"
+    assert selection.kind == Kind.FINISHED
+    assert selection.request_id == REQUEST
+    assert selection.describe() == (
+        "from 2026-11-22T08:00:00.500000Z on, before 2026-11-24T00:00:00.000000Z,"
+        " exchange KRAKEN/JOHN, by Rita Moss (rita), kind FINISHED, status CONFIRMED,"
+        f" reject reason OTHER, request {REQUEST}, with the text “a&b”"
+    )
+    assert selection.as_data()["exchange_id"] == "KRAKEN/JOHN"
+
+
+def test_times_are_utc_unless_they_say_otherwise_and_a_last_day_is_included() -> None:
+    selection = _from("from=2026-11-22T08:00:00%2B02:00&to=2026-11-22")
+    assert selection.from_at == datetime(2026, 11, 22, 6, tzinfo=UTC)
+    assert selection.to_at == datetime(2026, 11, 23, tzinfo=UTC)
+    assert _from("from=2026-11-22").from_at == datetime(2026, 11, 22, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("from=yesterday", "from"),
+        ("from=2026-11-22T08:00:00+02:00", "from"),  # the plus sign arrives as a space
+        ("to=2026-02-30", "to"),
+        ("to=9999-12-31", "to"),  # its end is past every calendar
+        ("from=0001-01-01T00:00:00%2B14:00", "from"),
+        ("from=2026-11-23&to=2026-11-22", "to"),
+        ("kind=NONSENSE", "kind"),
+        ("status=a%20b", "status"),
+        ("request=17", "request"),
+        ("text=%00", "text"),
+        (f"exchange={'x' * 201}", "exchange"),
+        ("unreviewed=yes", "unreviewed"),
+        ("exchnage=KRAKEN", "exchnage"),
+        ("kind=FINISHED&kind=ATTEMPT", "kind"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_by_the_name_of_its_field(
+    query: str, field: str
+) -> None:
+    refused = _refused(query)
+    assert list(refused.errors) == [field]
+    assert refused.errors[field].startswith(f"{field}: ")
+    assert refused.errors[field].endswith(".")
+
+
+def test_everything_that_is_wrong_is_said_at_once_and_what_was_given_is_kept() -> None:
+    refused = _refused("from=x&kind=y&text=kept&before=5")
+    assert set(refused.errors) == {"from", "kind"}
+    assert refused.given == {"from": "x", "kind": "y", "text": "kept"}
+
+
+@given(st.dictionaries(st.sampled_from(list(Selection.NAMES)), TEXT, max_size=4))
+def test_no_text_does_worse_than_being_refused(words: dict[str, str]) -> None:
+    match _tried(words):
+        case BadSelection() as refused:
+            assert set(refused.errors) <= set(words)
+        case selection:
+            assert _from(selection.to_query()) == selection
+            assert selection.is_everything == (selection.describe() == "the whole log")
+
+
+class TestInTheLog:
+    """Against real rows."""
+
+    pytestmark = both
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "kind=FINISHED",
+            "status=CONFIRMED",
+            "exchange=KRAKEN",
+            "actor=Rita+Moss+(rita)",
+            "reject_reason=%40SUM(1)",
+            f"request={REQUEST[:-1]}1",
+            "exchange=KRAKEN/JOHN&kind=ATTEMPT",
+        ],
+    )
+    def test_each_filter_selects_exactly_the_rows_that_have_the_value(self, query: str) -> None:
+        fill(4)
+        selection = _from(query)
+        wanted = selection.as_data()
+        expected = [
+            event.seq
+            for event in rows()
+            if all(getattr(event, name) == value for name, value in wanted.items())
+        ]
+        assert expected
+        assert len(expected) < len(rows())
+        assert _seqs(selection) == expected
+
+    def test_a_range_of_time_includes_its_beginning_and_not_its_end(self) -> None:
+        fill(1)
+        first, second, third = rows()
+        assert first.at < second.at < third.at
+        assert _seqs(Selection(from_at=first.at, to_at=third.at)) == [1, 2]
+        assert _seqs(Selection(from_at=second.at)) == [2, 3]
+        assert _seqs(Selection(to_at=second.at)) == [1]
+
+    @pytest.mark.parametrize("text", ['say "no"', "back\\slash", "100%", "a_b", "Größe", "漢字"])
+    def test_free_text_is_found_as_people_wrote_it(self, text: str) -> None:
+        chain.record(
+            Fact(kind=Kind.ATTEMPT, data={"message": f"they {text}!"}),
+            Fact(kind=Kind.ATTEMPT, data={"message": "another thing aXb 1000"}),
+            Fact(kind=Kind.DENIED, actor=chain.Actor(name=f"x {text}")),
+        )
+        assert _seqs(Selection(text=text)) == [1, 3]
+
+    def test_free_text_does_not_mind_the_case_of_plain_letters(self) -> None:
+        chain.record(Fact(kind=Kind.ATTEMPT, exchange_id="KRAKEN"), Fact(kind=Kind.ATTEMPT))
+        assert _seqs(Selection(text="kraken")) == [1]
+
+    @pytest.mark.parametrize("by_time", [False, True])
+    def test_pages_stay_put_while_new_events_arrive(self, *, by_time: bool) -> None:
+        fill(4)
+        earliest = rows()[0].at
+        selection = Selection(from_at=earliest if by_time else None)
+        assert selection.is_by_time == by_time
+        seen: list[int] = []
+        before = None
+        while page := list(selection.newest_first(AuditEvent.objects.all(), before=before)[:5]):
+            seen += [event.seq for event in page]
+            before = Position(seq=page[-1].seq, at=page[-1].at)
+            chain.record(Fact(kind=Kind.SIGNED_IN, actor=RITA))
+        assert seen == list(range(12, 0, -1))
+
+    def test_events_of_one_instant_do_not_get_lost_between_pages(self) -> None:
+        fill(2)
+        events = rows()
+        same = events[2].at
+        selection = Selection(from_at=same - timedelta(days=1))
+        before = Position(seq=events[2].seq, at=same)
+        page = selection.newest_first(AuditEvent.objects.all(), before=before)
+        assert [event.seq for event in page] == [2, 1]

@@ -1,0 +1,270 @@
+"""What kept checkpoints prove when somebody forged them, or the log."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import connection
+
+from killswitch.audit import checkpoints, signing
+from killswitch.audit.chain import Head
+from killswitch.audit.checkpoints import Checkpoint, write
+from killswitch.audit.verification import checkpoint_check
+from killswitch.audit.verification.checkpoint_check import Kept
+from killswitch.audit.verification.findings import CouldNotCheck
+from killswitch.audit.verification.verify import verify, verify_newest
+from tests.audit.checkpoint_files import assert_found, check, happen, resigned, save
+from tests.audit.forging import TABLE, forge, recompute_from
+
+pytestmark = [
+    pytest.mark.both_databases,
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("own_home"),
+]
+
+
+def test_true_checkpoints_are_borne_out(five: list[bytes]) -> None:
+    assert check() == Kept(reach=10)
+    assert verify().ok
+
+
+def test_a_line_that_was_edited_is_found(file: Path, five: list[bytes]) -> None:
+    for name, value in asdict(checkpoints.read(five[2])).items():
+        other = value + 1 if isinstance(value, int) else f"{value[:-4]}AAAA"
+        changed: dict[str, Any] = {name: other}
+        edited = replace(checkpoints.read(five[2]), **changed).line.encode()
+        save(file, *five[:2], edited, *five[3:])
+        assert check().finding is not None, name
+
+
+def test_the_last_line_edited_is_found_by_its_signature(file: Path, five: list[bytes]) -> None:
+    edited = replace(checkpoints.read(five[4]), at="2020-01-01T00:00:00.000000Z")
+    save(file, *five[:4], edited.line.encode())
+    assert_found(check(), 10, "line 5", "signature does not fit")
+
+
+def test_a_line_signed_with_another_key_is_found(file: Path, five: list[bytes]) -> None:
+    foreign = Ed25519PrivateKey.generate()
+    save(file, *five[:4], resigned(five[4], foreign))
+    assert_found(check(), 10, "line 5", "a key that is not known")
+    known = signing._pem(foreign.public_key())
+    assert check(None, known).finding is None
+
+
+def test_a_line_under_our_name_with_the_signature_of_another_is_found(
+    file: Path, five: list[bytes]
+) -> None:
+    forged = json.loads(resigned(five[4], Ed25519PrivateKey.generate()))
+    made = Checkpoint(**(forged | {"key_id": signing.key_id()}))
+    save(file, *five[:4], made.line.encode())
+    assert_found(check(), 10, "signature does not fit")
+
+
+def test_the_signature_of_another_line_is_found(file: Path, five: list[bytes]) -> None:
+    borrowed = checkpoints.read(five[3]).signature
+    save(file, *five[:4], replace(checkpoints.read(five[4]), signature=borrowed).line.encode())
+    assert_found(check(), 10, "signature does not fit")
+
+
+def test_a_line_without_a_signature_is_found_where_there_is_a_key(
+    file: Path, five: list[bytes]
+) -> None:
+    bare = replace(checkpoints.read(five[4]), signature="", key_id="")
+    save(file, *five[:4], bare.line.encode())
+    assert_found(check(), 10, "line 5", "not signed")
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2, 3])
+def test_a_line_taken_out_is_found(file: Path, five: list[bytes], gone: int) -> None:
+    save(file, *five[:gone], *five[gone + 1 :])
+    assert_found(check(), 2 * (gone + 2), f"line {gone + 1}", "does not follow")
+
+
+def test_two_swapped_lines_are_found(file: Path, five: list[bytes]) -> None:
+    save(file, five[0], five[2], five[1], *five[3:])
+    assert_found(check(), 6, "line 2", "does not follow")
+
+
+def test_the_last_line_taken_out_cannot_be_known_here_but_elsewhere(
+    file: Path, five: list[bytes], tmp_path: Path
+) -> None:
+    save(file, *five[:4])
+    forge(f"DELETE FROM {TABLE} WHERE seq > 8")
+    assert verify().ok
+    kept = tmp_path / "kept-elsewhere.jsonl"
+    save(kept, five[4])
+    assert_found(check(kept), 10, "event 10 is missing", "tail of the log was cut")
+
+
+def test_a_single_kept_line_is_enough(five: list[bytes], tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    kept.write_bytes(b"\xef\xbb\xbf\r\n" + five[2] + b"\r\n\r\n" + five[4] + b"\r\n")
+    found = check(kept)
+    assert found.finding is None
+    assert "does not hold every checkpoint" in found.warnings[0]
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 3")
+    recompute_from(3)
+    assert_found(check(kept), 6, "written anew")
+
+
+def test_a_kept_event_whose_hash_is_no_text_is_a_finding_and_not_a_failure(
+    five: list[bytes],
+) -> None:
+    if connection.vendor == "sqlite":  # PostgreSQL's types do not let it in
+        forge(f"UPDATE {TABLE} SET hash = CAST(x'fffe' AS TEXT) WHERE seq = 10")
+        assert_found(check(), 10, "written anew")
+        for verdict in (verify(), verify_newest(Head(seq=10, hash="a" * 64))):
+            assert verdict.first is not None
+            assert verdict.first_bad_seq == 10
+
+
+def test_a_head_that_is_wrong_is_told_before_a_line_after_it(file: Path, five: list[bytes]) -> None:
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 1")
+    recompute_from(1)
+    save(file, *five[:4], b"{}")
+    assert_found(check(), 2, "written anew")
+
+
+def test_more_lines_than_are_looked_up_at_once_are_all_checked(
+    monkeypatch: pytest.MonkeyPatch, five: list[bytes]
+) -> None:
+    monkeypatch.setattr(checkpoint_check, "AT_ONCE", 2)
+    assert check().finding is None
+    forge(f"UPDATE {TABLE} SET hash = %s WHERE seq = 8", ["a" * 64])
+    assert_found(check(), 8, "written anew")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{}", b"not json", b"\xff\xfe", b"[1]", b'"text"', b"{" * 5000, b"x" * 10_000],
+)
+def test_a_line_that_is_none_is_found(file: Path, five: list[bytes], damage: bytes) -> None:
+    save(file, *five[:2], damage, *five[3:])
+    assert check().finding is not None
+    save(file, *five, damage)
+    assert check().finding is not None
+
+
+def test_a_line_in_other_words_for_the_same_is_found(file: Path, five: list[bytes]) -> None:
+    for spelled in (
+        five[2].replace(b":", b": ", 1),
+        five[2].replace(b'{"', b'{"seq":6,"', 1),
+        five[2].replace(b'"seq":6', b'"seq":6.0'),
+        five[2].replace(b'"seq":6', b'"seq":true'),
+        five[2].replace(b'"seq":6', b'"seq":"6"'),
+        five[2].replace(b'"seq":6', b'"seq":99999999999999999999'),
+        five[2].replace(b'"seq":6', b'"seq":-6'),
+    ):
+        save(file, *five[:2], spelled, *five[3:])
+        assert check().finding is not None, spelled
+
+
+def test_half_a_line_left_by_a_crash_is_a_warning_and_the_next_one_bears_it_out(
+    file: Path, five: list[bytes]
+) -> None:
+    file.write_bytes(b"\n".join([*five[:4], five[4][:100]]))
+    found = check()
+    assert found.finding is None
+    assert "cut short" in found.warnings[0]
+    happen()
+    assert write("ROUND") is not None
+    lines = file.read_bytes().splitlines()
+    assert lines[4] == five[4][:100]
+    found = check()
+    assert found.finding is None
+    assert "cut short" in found.warnings[0]
+    save(file, *lines[:4], lines[4] + b"~", lines[5])
+    assert check().finding is not None
+
+
+def test_without_a_key_unsigned_lines_still_find_a_cut_tail(settings: Any, file: Path) -> None:
+    settings.DATABASE_URL = "postgresql://db/killswitch"
+    happen(2)
+    made = write("ROUND")
+    assert made is not None
+    assert (made.key_id, made.signature) == ("", "")
+    found = check()
+    assert found.finding is None
+    assert "not checked" in found.warnings[0]
+    forge(f"DELETE FROM {TABLE} WHERE seq = 2")
+    assert_found(check(), 2, "tail of the log was cut")
+
+
+def test_signatures_are_checked_with_a_key_known_from_elsewhere(
+    settings: Any, five: list[bytes]
+) -> None:
+    pem = signing.public_key_pem()
+    settings.DATABASE_URL = "postgresql://db/killswitch"
+    assert "not checked: no key" in check().warnings[0]
+    assert check(None, pem) == Kept(reach=10)
+    foreign = signing._pem(Ed25519PrivateKey.generate().public_key())
+    assert_found(check(None, foreign), 2, "a key that is not known")
+
+
+def test_verifying_makes_no_key_and_says_what_it_could_not_judge(
+    own_home: Path, five: list[bytes], file: Path
+) -> None:
+    """A copy without the private key is what an auditor should be given."""
+    pem = signing.public_key_pem()
+    key = own_home / signing.KEY_FILE
+    key.unlink()
+    signing._kept.cache_clear()
+    found = check()
+    assert (found.finding, found.reach) == (None, 10)
+    assert "no key is known here; give the public one with --public-key" in found.warnings[0]
+    assert verify().ok
+    assert not key.exists()
+    assert check(None, pem) == Kept(reach=10)
+    save(file, *five[:4], resigned(five[4], Ed25519PrivateKey.generate()))
+    assert_found(check(None, pem), 10, "a key that is not known")
+    assert not key.exists()
+
+
+def test_no_file_of_our_own_is_a_warning_and_a_named_one_that_is_missing_is_not(
+    tmp_path: Path,
+) -> None:
+    assert "cut tail would not be noticed" in check().warnings[0]
+    with pytest.raises(CouldNotCheck, match="cannot be read"):
+        check(tmp_path / "elsewhere.jsonl")
+    with pytest.raises(CouldNotCheck, match="cannot be read"):
+        check(tmp_path)
+
+
+def test_a_file_that_was_overwritten_is_found_or_said_to_prove_nothing(file: Path) -> None:
+    for junk in (b"\0" * 5000, b"x" * 1_000_000):
+        file.write_bytes(junk)
+        assert_found(check(), None, "line 1 of the checkpoints is none")
+    file.write_bytes(b"\0" * 300)
+    assert "there are no checkpoints" in check().warnings[1]
+
+
+def test_an_empty_file_proves_nothing_and_says_so(file: Path) -> None:
+    file.touch()
+    assert "there are no checkpoints" in check().warnings[0]
+
+
+def test_old_events_that_no_head_covers_are_a_warning(file: Path, five: list[bytes]) -> None:
+    """The file cut to its first lines, and what came later written anew, verifies."""
+    save(file, *five[:2])
+    assert check() == Kept(reach=4)  # the others are young: the next head is on its way
+    forge(f"UPDATE {TABLE} SET at = {_AGES_AGO[connection.vendor]} WHERE seq > 4")
+    recompute_from(5)
+    found = check()
+    assert (found.finding, found.reach) == (None, 4)
+    assert "no kept head covers event 5 and those after it" in found.warnings[0]
+    assert verify().kept_seq == 4
+
+
+def test_old_events_that_a_head_covers_are_none(file: Path, five: list[bytes]) -> None:
+    file.unlink()
+    forge(f"UPDATE {TABLE} SET at = {_AGES_AGO[connection.vendor]}")
+    recompute_from(1)
+    write("ROUND")
+    happen()
+    assert check() == Kept(reach=10)
+
+
+_AGES_AGO = {"sqlite": "'2026-01-01 08:00:00.000001'", "postgresql": "'2026-01-01 08:00:00Z'"}

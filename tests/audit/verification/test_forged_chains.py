@@ -1,0 +1,240 @@
+"""Forged chains are found, forged through the database with its guards off."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from killswitch.audit import chain
+from killswitch.audit.models import AuditEvent
+from killswitch.audit.verification import chain_walk
+from killswitch.audit.verification.findings import Fault
+from killswitch.audit.verification.verify import verify
+from tests.audit import forging
+from tests.audit.assertions import Requests, assert_broken, assert_found, assert_good, only
+from tests.audit.forging import TABLE, forge, recompute_from
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
+
+
+EDITS: dict[str, Any] = {
+    "software": "9.9.9",
+    "format": 2,
+    "kind": "DENIED",
+    "actor": "somebody else",
+    "role": "NOBODY",
+    "exchange_id": "ELSEWHERE",
+    "request_id": "00000000-0000-0000-0000-000000000000",
+    "status": "CONFIRMED",
+    "reject_reason": "OTHER",
+    "data": '{"edited":true}',
+    "previous": "f" * 64,
+    "hash": "e" * 64,
+}
+
+
+@pytest.mark.parametrize("column", EDITS)
+def test_an_edit_of_any_field_is_found(requests: Requests, column: str) -> None:
+    assert EDITS[column] != forging.row(4)[column]
+    forge(f"UPDATE {TABLE} SET {column} = %s WHERE seq = 4", [EDITS[column]])
+    assert_broken(verify(), 4, "changed")
+
+
+def test_the_edits_cover_every_column() -> None:
+    assert set(EDITS) | {"seq", "at"} == set(chain_walk.COLUMNS)
+    assert set(chain_walk.COLUMNS) == {field.column for field in AuditEvent._meta.concrete_fields}
+
+
+def test_an_edit_of_the_time_by_a_microsecond_is_found(requests: Requests) -> None:
+    at = AuditEvent.objects.get(seq=4).at + timedelta(microseconds=1)
+    with forging.guards_off():
+        AuditEvent.objects.filter(seq=4).update(at=at)
+    assert_broken(verify(), 4, "changed")
+
+
+def test_an_edit_of_the_number_is_found(requests: Requests) -> None:
+    forge(f"UPDATE {TABLE} SET seq = 4000 WHERE seq = 4")
+    assert_broken(verify(), 4, "missing", "5")
+
+
+def test_an_edit_of_the_newest_event_is_found(requests: Requests) -> None:
+    newest = chain.head().seq
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = %s", [newest])
+    assert_broken(verify(), newest, "changed")
+
+
+def test_a_field_moved_into_its_neighbour_is_found(requests: Requests) -> None:
+    """The columns are hashed under their names, not glued together."""
+    forge(f"UPDATE {TABLE} SET actor = '', role = 'system' WHERE seq = 1")
+    assert_broken(verify(), 1, "changed")
+
+
+def test_a_deleted_event_is_found(requests: Requests) -> None:
+    forge(f"DELETE FROM {TABLE} WHERE seq = 5")
+    assert_broken(verify(), 5, "event 5 is missing", "6")
+
+
+def test_a_deleted_first_event_is_found(requests: Requests) -> None:
+    forge(f"DELETE FROM {TABLE} WHERE seq = 1")
+    assert_broken(verify(), 1, "missing")
+
+
+def test_events_deleted_and_the_rest_renumbered_are_found(requests: Requests) -> None:
+    forge(f"DELETE FROM {TABLE} WHERE seq = 5")
+    for seq in range(6, chain.head().seq + 1):
+        forge(f"UPDATE {TABLE} SET seq = %s WHERE seq = %s", [seq - 1, seq])
+    assert_broken(verify(), 5, "changed")
+
+
+def test_a_cut_tail_is_found_by_the_checkpoint(requests: Requests) -> None:
+    newest = chain.head().seq
+    forge(f"DELETE FROM {TABLE} WHERE seq = %s", [newest])
+    verdict = verify()
+    assert only(verdict) is Fault.CHECKPOINT
+    assert verdict.first_bad_seq == newest
+    assert "tail of the log was cut" in verdict.reason
+
+
+def test_a_wiped_log_is_found(requests: Requests) -> None:
+    forge(f"DELETE FROM {TABLE}")
+    verdict = verify()
+    assert_found(verdict, Fault.CHECKPOINT, "missing")
+    assert_found(verdict, Fault.TABLES, "no event says")
+
+
+def test_an_inserted_event_is_found(requests: Requests) -> None:
+    newest = chain.head().seq
+    for seq in range(newest, 4, -1):
+        forge(f"UPDATE {TABLE} SET seq = %s WHERE seq = %s", [seq + 1, seq])
+    inserted = forging.row(4) | {"seq": 5, "previous": forging.row(4)["hash"], "actor": "x"}
+    forging.insert(forging.rehash(inserted))
+    assert_broken(verify(), 6, "changed")
+
+
+def test_an_event_inserted_with_all_links_repaired_is_found_by_the_checkpoint(
+    requests: Requests,
+) -> None:
+    newest = chain.head().seq
+    for seq in range(newest, 4, -1):
+        forge(f"UPDATE {TABLE} SET seq = %s WHERE seq = %s", [seq + 1, seq])
+    inserted = forging.row(1) | {"seq": 5, "actor": "x", "hash": "0" * 64}
+    forging.insert(inserted)
+    forge(f"UPDATE {TABLE} SET previous = %s WHERE seq = 5", [forging.row(4)["hash"]])
+    recompute_from(5)
+    verdict = verify()
+    assert only(verdict) is Fault.CHECKPOINT
+    assert "written anew" in verdict.reason
+
+
+def test_two_swapped_events_are_found(requests: Requests) -> None:
+    for before, after in ((4, -4), (5, 4), (-4, 5)):
+        with forging.constraints_off():
+            forge(f"UPDATE {TABLE} SET seq = %s WHERE seq = %s", [after, before])
+    assert_broken(verify(), 4, "changed")
+
+
+def test_two_events_with_swapped_contents_are_found(requests: Requests) -> None:
+    first, second = forging.row(6), forging.row(7)
+    assert first["kind"] != second["kind"]
+    for seq, event in ((6, second), (7, first)):
+        forge(
+            f"UPDATE {TABLE} SET kind = %s, actor = %s, data = %s WHERE seq = %s",
+            [event["kind"], event["actor"], event["data"], seq],
+        )
+    assert_broken(verify(), 6, "changed")
+
+
+def test_a_fork_is_found(requests: Requests) -> None:
+    """A second event with the same number and the same past, as after two writers at once."""
+    newest = chain.head().seq
+    twin = forging.rehash(forging.row(newest) | {"actor": "twin"})
+    with forging.constraints_off():
+        forging.insert(twin)
+        assert_broken(verify(), newest + 1, str(newest))
+
+
+def test_a_fork_at_the_edge_of_a_page_is_found(
+    requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = forging.rehash(forging.row(4) | {"actor": "twin"})
+    monkeypatch.setattr(chain_walk, "PAGE", 1)
+    with forging.constraints_off():
+        forging.insert(twin)
+        verdict = verify()
+    assert verdict.first is not None
+    assert verdict.first.fault is Fault.CHAIN
+
+
+def test_a_fork_that_is_continued_on_one_side_is_found(requests: Requests) -> None:
+    """An event replaced by another that fits the past; the next one still names the old one."""
+    replaced = forging.rehash(forging.row(4) | {"actor": "twin"})
+    forge(
+        f"UPDATE {TABLE} SET actor = %s, hash = %s WHERE seq = 4",
+        [replaced["actor"], replaced["hash"]],
+    )
+    assert_broken(verify(), 5, "does not continue")
+
+
+def test_a_chain_recomputed_after_an_edit_is_found_by_the_checkpoint(requests: Requests) -> None:
+    forge(f"UPDATE {TABLE} SET actor = 'somebody else' WHERE seq = 1")
+    recompute_from(1)
+    verdict = verify()
+    assert only(verdict) is Fault.CHECKPOINT
+    assert verdict.first_bad_seq == chain.head().seq
+    assert "written anew" in verdict.reason
+
+
+def test_a_number_below_one_is_found(requests: Requests) -> None:
+    with forging.constraints_off():
+        forging.insert(forging.rehash(forging.row(4) | {"seq": 0, "actor": "x"}))
+        assert_broken(verify(), 1, "number 0")
+
+
+def test_what_no_program_of_ours_writes_is_a_finding_and_not_a_failure(
+    requests: Requests,
+) -> None:
+    foreign: list[tuple[str, str, list[Any]]]
+    if connection.vendor == "sqlite":
+        foreign = [
+            ("at", "%s", ["not a time"]),
+            ("at", "%s", ["2026-11-22T08:00:00"]),
+            ("at", "%s", [17]),
+            ("at", "replace(at, ' ', %s)", ["T"]),
+            ("at", "at || %s", ["+00:00"]),
+            ("data", "%s", [b"\xff\xfe"]),
+            ("actor", "CAST(%s AS TEXT)", [b"\xff\xfe"]),
+            ("hash", "CAST(%s AS TEXT)", [b"\xff\xfe"]),
+            ("format", "%s", ["one"]),
+        ]
+    else:
+        foreign = [
+            ("at", "%s", ["infinity"]),
+            ("at", "%s", ["294276-01-01 00:00:00+00"]),
+            ("at", "%s", ["4000-01-01 00:00:00+00 BC"]),
+        ]
+    for column, mark, parameters in foreign:
+        before = forging.row(4)[column]
+        forge(f"UPDATE {TABLE} SET {column} = {mark} WHERE seq = 4", parameters)
+        assert_broken(verify(), 4, "changed")
+        forge(f"UPDATE {TABLE} SET {column} = %s WHERE seq = 4", [before])
+    assert_good(verify())
+
+
+@pytest.mark.parametrize("column", [name for name in chain_walk.COLUMNS if name != "seq"])
+def test_a_column_kept_as_something_else_than_it_should_be_is_found(
+    requests: Requests, column: str
+) -> None:
+    """The bytes are the same, and no filter of SQLite finds them any more."""
+    if connection.vendor == "sqlite":  # PostgreSQL keeps in a column what its type allows
+        other = "CAST(1 AS REAL)" if column == "format" else f"CAST({column} AS BLOB)"
+        with forging.declared_without_types():
+            forge(f"UPDATE {TABLE} SET {column} = {other} WHERE seq = 4")
+            assert_broken(verify(with_tables=False), 4, "changed", column, "is kept as")
+
+
+def test_a_number_kept_as_something_else_than_one_is_found(requests: Requests) -> None:
+    if connection.vendor == "sqlite":
+        with forging.declared_without_types():
+            forge(f"UPDATE {TABLE} SET seq = CAST(seq AS REAL) WHERE seq = 4")
+            assert_broken(verify(with_tables=False), 4, "changed", "seq is kept as real")

@@ -1,0 +1,47 @@
+"""Indexes of SQLite that disagree with their table are found, though the walk does not use them."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+
+from killswitch.audit.chain import Fact, Head, record
+from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.verification.findings import Fault
+from killswitch.audit.verification.verify import verify, verify_newest
+from tests.audit import forging
+from tests.audit.assertions import assert_good, only
+
+pytestmark = [pytest.mark.django_db]
+
+
+@pytest.fixture(autouse=True)
+def _some_events() -> Iterator[None]:
+    assert connection.vendor == "sqlite", "PostgreSQL lets nobody write its catalogue like this"
+    record(*(Fact(kind=kind) for kind in (Kind.SIGNED_IN, Kind.DENIED, Kind.SIGNED_OUT)))
+    assert_good(verify())
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA writable_schema = RESET")
+
+
+def test_an_index_that_hides_events_from_the_filters_is_found() -> None:
+    with forging.index_that_leaves_out("audit_kind", "kind = 'DENIED'"):
+        assert not AuditEvent.objects.filter(kind=Kind.DENIED).exists()
+        verdict = verify()
+    assert only(verdict) is Fault.GUARDS
+    assert "missing from index audit_kind" in verdict.reason
+
+
+def test_a_second_row_that_only_the_filters_find_is_found() -> None:
+    forged = forging.rehash(forging.row(2) | {"kind": "SIGNED_IN", "actor": "Olga Ray (olga)"})
+    with forging.row_past_the_primary_key(forged):
+        assert AuditEvent.objects.filter(actor="Olga Ray (olga)").exists()
+        verdict = verify()
+    assert Fault.GUARDS in {finding.fault for finding in verdict.findings}
+    assert any("disagree" in finding.reason for finding in verdict.findings)
+
+
+def test_the_newest_events_are_verified_without_reading_the_whole_file() -> None:
+    with forging.index_that_leaves_out("audit_kind", "kind = 'DENIED'"):
+        assert_good(verify_newest(Head()))

@@ -1,0 +1,337 @@
+"""Working tables that were changed without an event are found, column by column."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from killswitch.audit.chain import Head
+from killswitch.audit.models import AuditEvent
+from killswitch.audit.verification.findings import Fault, nobody
+from killswitch.audit.verification.verify import verify, verify_newest
+from killswitch.cancels import reconciliation, recording
+from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
+from killswitch.cancels.states import Status
+from killswitch.ems.answers import Outcome
+from killswitch.exchanges.models import Exchange
+from tests.audit import event_factories, forging
+from tests.audit.assertions import Requests, assert_found, assert_good, only
+from tests.audit.forging import TABLE
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
+
+
+Change = Callable[[Requests], None]
+
+
+def columns_of(model: Any, *but: str) -> list[str]:
+    """Every column of a table but those that no event carries."""
+    return [field.attname for field in model._meta.concrete_fields if field.attname not in but]
+
+
+def another(value: Any, column: str) -> Any:
+    """A value that the column can hold and does not."""
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value + 1
+        case str():
+            return f"{value[:-1]}~" if value else "~"
+        case None if column.endswith("_at"):
+            return AuditEvent.objects.get(seq=1).at
+        case None:
+            return 1
+        case bytes() | memoryview():
+            return bytes(value) + b"~"
+        case UUID():
+            return uuid4()
+        case _:
+            return value + timedelta(microseconds=1)
+
+
+OF_REQUESTS = columns_of(
+    CancelRequest,
+    *("id", "uuid", "batch_id", "entry_id", "revision", "counter", "next_attempt_at"),
+)
+OF_BATCHES = columns_of(Batch, "id", "key", "by_id")
+OF_ATTEMPTS = columns_of(Attempt, "id", "request_id")
+OF_ORDERS = columns_of(ResidualOrder, "id", "request_id")
+
+
+def assert_noticed(model: Any, pk: int, column: str) -> None:
+    value = model.objects.values_list(column, flat=True).get(pk=pk)
+    with forging.constraints_off("cancels_cancelrequest"):
+        model.objects.filter(pk=pk).update(**{column: another(value, column)})
+        verdict = verify()
+    assert only(verdict) is Fault.TABLES, column
+    assert verdict.reason
+
+
+@pytest.mark.parametrize("column", OF_REQUESTS)
+def test_a_changed_column_of_a_request_is_found(requests: Requests, column: str) -> None:
+    assert_noticed(CancelRequest, requests["residual"].pk, column)
+
+
+@pytest.mark.parametrize("column", OF_BATCHES)
+def test_a_changed_column_of_a_press_is_found(requests: Requests, column: str) -> None:
+    assert_noticed(Batch, requests["confirmed"].batch_id, column)
+
+
+@pytest.mark.parametrize("column", OF_ATTEMPTS)
+def test_a_changed_column_of_an_attempt_is_found(requests: Requests, column: str) -> None:
+    attempt = Attempt.objects.filter(request=requests["confirmed"]).latest("number")
+    assert_noticed(Attempt, attempt.pk, column)
+
+
+@pytest.mark.parametrize("column", OF_ORDERS)
+def test_a_changed_column_of_a_remaining_order_is_found(requests: Requests, column: str) -> None:
+    assert_noticed(ResidualOrder, ResidualOrder.objects.latest("id").pk, column)
+
+
+def test_an_attempt_moved_to_another_request_is_found(requests: Requests) -> None:
+    Attempt.objects.filter(request=requests["residual"]).update(
+        request=requests["in_flight"], number=7
+    )
+    assert only(verify()) is Fault.TABLES
+
+
+def test_a_request_moved_to_another_press_is_found(requests: Requests) -> None:
+    batch = Batch.objects.get()
+    batch.pk, batch.uuid, batch.key = None, uuid4(), "other"
+    batch.save(force_insert=True)
+    CancelRequest.objects.filter(pk=requests["residual"].pk).update(batch=batch)
+    verdict = verify()
+    assert only(verdict) is Fault.TABLES
+    assert "batch" in verdict.reason
+
+
+def _delete_request(requests: Requests) -> None:
+    requests["residual"].residual_orders.all().delete()
+    requests["residual"].attempts.all().delete()
+    requests["residual"].delete()
+
+
+def _delete_attempt(requests: Requests) -> None:
+    requests["in_flight"].attempts.all().delete()
+
+
+def _delete_attempt_and_count(requests: Requests) -> None:
+    requests["in_flight"].attempts.all().delete()
+    CancelRequest.objects.filter(pk=requests["in_flight"].pk).update(attempt_count=0)
+
+
+def _delete_order(requests: Requests) -> None:
+    requests["residual"].residual_orders.first().delete()  # type: ignore[union-attr]
+
+
+def _add_order(requests: Requests) -> None:
+    ResidualOrder.objects.create(request=requests["residual"], symbol="BTC/USD")
+
+
+def _add_order_early(requests: Requests) -> None:
+    ResidualOrder.objects.create(request=requests["in_flight"], symbol="BTC/USD")
+
+
+def _add_attempt(requests: Requests) -> None:
+    attempt = requests["in_flight"].attempts.get()
+    attempt.pk, attempt.number = None, 2
+    attempt.save(force_insert=True)
+    CancelRequest.objects.filter(pk=requests["in_flight"].pk).update(attempt_count=2)
+
+
+def _add_request(requests: Requests) -> None:
+    twin = CancelRequest.objects.get(pk=requests["in_flight"].pk)
+    twin.pk, twin.uuid = None, uuid4()
+    twin.entry = Exchange.objects.create(exchange_id="LMAX")
+    twin.save(force_insert=True)
+
+
+def _add_request_below_one(requests: Requests) -> None:
+    twin = CancelRequest.objects.get(pk=requests["rejected"].pk)
+    twin.pk, twin.uuid = -7, uuid4()
+    twin.entry = Exchange.objects.create(exchange_id="LMAX")
+    twin.save(force_insert=True)
+
+
+def _show_elsewhere(requests: Requests) -> None:
+    entry = Exchange.objects.create(exchange_id="LMAX")
+    CancelRequest.objects.filter(pk=requests["residual"].pk).update(entry=entry)
+
+
+def _rename_exchange(requests: Requests) -> None:
+    Exchange.objects.filter(pk=requests["residual"].entry_id).update(exchange_id="LMAX")
+
+
+def _add_press(requests: Requests) -> None:
+    batch = Batch.objects.get()
+    batch.pk, batch.uuid, batch.key = None, uuid4(), "other"
+    batch.save(force_insert=True)
+
+
+def _finish_silently(requests: Requests) -> None:
+    CancelRequest.objects.filter(pk=requests["in_flight"].pk).update(
+        status=Status.UNKNOWN, finished_at=requests["residual"].finished_at
+    )
+
+
+def _reopen(requests: Requests) -> None:
+    CancelRequest.objects.filter(pk=requests["residual"].pk).update(
+        status=Status.VERIFYING, finished_at=None
+    )
+
+
+def _unsend(requests: Requests) -> None:
+    CancelRequest.objects.filter(pk=requests["in_flight"].pk).update(status=Status.REQUESTED)
+
+
+CHANGES: list[Change] = [
+    _delete_request,
+    _delete_attempt,
+    _delete_attempt_and_count,
+    _delete_order,
+    _add_order,
+    _add_order_early,
+    _add_attempt,
+    _add_request,
+    _add_request_below_one,
+    _show_elsewhere,
+    _rename_exchange,
+    _add_press,
+    _finish_silently,
+    _reopen,
+    _unsend,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_row_changed_without_an_event_is_found(requests: Requests, change: Change) -> None:
+    change(requests)
+    verdict = verify()
+    assert only(verdict) is Fault.TABLES
+    assert verify(with_tables=False).ok
+
+
+def test_a_second_row_under_the_id_of_another_is_found(requests: Requests) -> None:
+    """It would show something else in some places, and be compared in none."""
+    true = requests["residual"]
+    with forging.constraints_off("cancels_cancelrequest"):
+        twin = CancelRequest.objects.get(pk=true.pk)
+        twin.pk, twin.uuid, twin.status, twin.open_after = None, uuid4(), Status.CONFIRMED, 0
+        twin.entry = Exchange.objects.create(exchange_id="LMAX")
+        twin.save(force_insert=True)
+        # SQLite keeps the id as text, in which another spelling is another id.
+        spelled = true.uuid.hex.upper() if connection.vendor == "sqlite" else true.uuid
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE cancels_cancelrequest SET uuid = %s WHERE id = %s", [spelled, twin.pk]
+            )
+        verdict = verify()
+    assert only(verdict) is Fault.TABLES
+    assert "not what is found there by its id" in verdict.reason
+
+
+def test_two_attempts_with_one_number_are_found(requests: Requests) -> None:
+    """The page shows both; comparing must not keep the true one only."""
+    of = requests["rejected"]
+    true = Attempt.objects.filter(request=of).latest("number")
+    with forging.uniqueness_off("cancels_attempt"):
+        twin = Attempt.objects.get(pk=true.pk)
+        twin.pk, twin.message = -5, "Ok, everything cancelled"
+        twin.save(force_insert=True)
+        CancelRequest.objects.filter(pk=of.pk).update(attempt_count=of.attempt_count + 1)
+        verdict = verify()
+    assert_found(verdict, Fault.TABLES, f"two attempts with the number {true.number}")
+
+
+def test_an_end_that_counts_other_attempts_than_there_are_is_found(requests: Requests) -> None:
+    of = requests["rejected"]
+    seq = AuditEvent.objects.get(kind="FINISHED", request_id=str(of.uuid)).seq
+    event = forging.row(seq)
+    said = f'"attempts":{of.attempt_count}'
+    assert said in event["data"]
+    data = event["data"].replace(said, '"attempts":7')
+    forging.forge(f"UPDATE {TABLE} SET data = %s WHERE seq = %s", [data, seq])
+    forging.recompute_from(seq)
+    assert_found(verify(), Fault.TABLES, "attempts is 1", "says 7")
+
+
+def test_an_answer_that_came_after_the_end_is_no_disagreement(requests: Requests) -> None:
+    """A holder that slept while another finished still keeps what it was told."""
+    late = event_factories.answer(Outcome.ACKNOWLEDGED, message="Ok")
+    recording.attempt(requests["rejected"].pk, holder="asleep", answer=late, next_attempt_at=None)
+    assert AuditEvent.objects.latest("seq").kind == "ATTEMPT"
+    assert_good(verify())
+
+
+def test_two_presses_under_one_id_are_found(requests: Requests) -> None:
+    """Each with a request of its own, so that none of the two is empty."""
+    with forging.uniqueness_off("cancels_batch"):
+        twin = Batch.objects.get()
+        twin.pk, twin.key = None, "other"
+        twin.save(force_insert=True)
+        CancelRequest.objects.filter(pk=requests["residual"].pk).update(batch=twin)
+        verdict = verify()
+    assert_found(verdict, Fault.TABLES, "its press is not the only one with its id")
+
+
+def test_a_press_deleted_without_its_requests_is_found(requests: Requests) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":  # recording had them checked at once
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        cursor.execute("DELETE FROM cancels_batch")  # references are checked at the commit
+        verdict = verify()
+        transaction.set_rollback(True)
+    assert only(verdict) is Fault.TABLES
+    assert "its press was deleted" in verdict.reason
+
+
+def test_the_newest_events_are_compared_with_their_rows_too(requests: Requests) -> None:
+    for change in (_show_elsewhere, _delete_request):
+        change(requests)
+        assert only(verify_newest(Head())) is Fault.TABLES
+
+
+def test_no_question_to_the_database_goes_through_the_whole_log(requests: Requests) -> None:
+    """Asked once for each hundred requests, it would take hours of a long log."""
+    if connection.vendor != "sqlite":
+        return  # PostgreSQL decides by how large the tables are
+    with CaptureQueriesContext(connection) as asked:
+        assert list(reconciliation.disagreements(None, nobody)) == []
+    with connection.cursor() as cursor:
+        for query in asked.captured_queries:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+            for *_, plan in cursor.fetchall():
+                by = plan.partition(TABLE)[2]
+                assert not by or "INDEX audit_request (request_id" in by, query["sql"]
+
+
+def test_a_request_in_flight_is_allowed_to_be_in_flight(requests: Requests) -> None:
+    CancelRequest.objects.filter(pk=requests["in_flight"].pk).update(
+        status=Status.VERIFYING, counter=9, holder="another", reads=4
+    )
+    assert_good(verify())
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("cancels_batch", "by_name", "CAST(x'fffe' AS TEXT)"),
+        ("cancels_batch", "asked_at", "'2026-99-99 08:00:00'"),
+        ("cancels_batch", "uuid", "'x'"),
+        ("cancels_cancelrequest", "uuid", "'x'"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_a_finding(
+    requests: Requests, table: str, column: str, value: str
+) -> None:
+    if connection.vendor == "sqlite":  # PostgreSQL's types do not let it in
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {table} SET {column} = {value} WHERE id = (SELECT min(id) FROM {table})"
+            )
+        assert_found(verify(), Fault.TABLES, "cannot be read")

@@ -1,0 +1,95 @@
+"""A true log verifies, and what came since it was last verified is verified alone."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from killswitch.audit import chain, checkpoints
+from killswitch.audit.chain import Fact, Head, record
+from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.verification import chain_walk
+from killswitch.audit.verification.findings import Fault
+from killswitch.audit.verification.verify import verify, verify_newest
+from killswitch.cancels.models import CancelRequest
+from tests.audit import forging
+from tests.audit.assertions import Requests, assert_broken, assert_found
+from tests.audit.forging import TABLE, forge, recompute_from
+
+pytestmark = [
+    pytest.mark.both_databases,
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("own_home"),
+]
+
+
+def test_a_log_that_nobody_touched_verifies(requests: Requests) -> None:
+    verdict = verify()
+    head = chain.head()
+    assert (verdict.head_seq, verdict.head_hash) == (head.seq, head.hash)
+    assert verdict.events == head.seq == AuditEvent.objects.count()
+    assert verdict.ok
+    assert verdict.first_bad_seq is None
+
+
+def test_an_empty_log_verifies() -> None:
+    verdict = verify()
+    assert verdict.ok
+    assert verdict.head_seq == 0
+    assert "there is no checkpoints.jsonl" in verdict.warnings[0]
+
+
+def test_a_clock_that_was_put_back_is_a_warning(requests: Requests) -> None:
+    early = AuditEvent.objects.get(seq=4).at - timedelta(days=1)
+    with forging.guards_off():
+        AuditEvent.objects.filter(seq=4).update(at=early)
+    recompute_from(4)
+    Path(checkpoints.default_file()).unlink()
+    checkpoints.write("ROUND")
+    verdict = verify()
+    assert verdict.ok
+    assert any("event 4" in warning for warning in verdict.warnings)
+
+
+def test_the_newest_events_are_verified_from_a_known_head_on(requests: Requests) -> None:
+    known = chain.head()
+    record(Fact(kind=Kind.SIGNED_IN), Fact(kind=Kind.SIGNED_OUT))
+    verdict = verify_newest(known)
+    assert verdict.ok
+    assert verdict.events == 2
+    assert verdict.head_seq == known.seq + 2
+
+
+def test_from_nothing_the_newest_events_are_all(requests: Requests) -> None:
+    assert verify_newest(Head()).events == AuditEvent.objects.count()
+
+
+def test_an_edit_among_the_newest_events_is_found(requests: Requests) -> None:
+    known = chain.head()
+    record(Fact(kind=Kind.SIGNED_IN), Fact(kind=Kind.SIGNED_OUT))
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = %s", [known.seq + 1])
+    assert_broken(verify_newest(known), known.seq + 1, "changed")
+
+
+def test_a_known_head_that_is_gone_or_another_is_found(requests: Requests) -> None:
+    known = chain.head()
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = %s", [known.seq])
+    recompute_from(known.seq)
+    assert_broken(verify_newest(known), known.seq, "another one")
+    forge(f"DELETE FROM {TABLE} WHERE seq = %s", [known.seq])
+    assert_broken(verify_newest(known), known.seq, "gone")
+
+
+def test_a_request_of_the_newest_events_is_compared(requests: Requests) -> None:
+    known = Head(seq=2, hash=forging.row(2)["hash"])
+    CancelRequest.objects.filter(pk=requests["residual"].pk).update(conclusion="all is well")
+    assert_found(verify_newest(known), Fault.TABLES, "conclusion", "all is well")
+
+
+def test_progress_is_told(requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain_walk, "PAGE", 3)
+    told: list[tuple[str, int, int]] = []
+    verify(progress=lambda *what: told.append(what))
+    events = chain.head().seq
+    assert told[:2] == [("events", 3, events), ("events", 6, events)]
+    assert ("requests", 4, 4) in told

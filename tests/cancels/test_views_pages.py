@@ -1,0 +1,197 @@
+"""What became of a press: its page, its requests, every attempt, and the reason given later."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from killswitch.accounts.models import Role, User
+from killswitch.alarms.models import Alarm
+from killswitch.audit.models import AuditEvent, Kind
+from killswitch.cancels import status_display
+from killswitch.cancels.models import Attempt, Batch, CancelRequest
+from killswitch.cancels.states import Status
+from killswitch.cancels.view_models import PAGE, summary
+from tests.browser import scenes
+from tests.console.press_helpers import key_in
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+
+def page_of(client: Client, request: CancelRequest) -> str:
+    answer = client.get(f"/requests/{request.uuid}/")
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def asked(olga: User, status: Status, **fields: Any) -> CancelRequest:
+    one = scenes.exchange(f"EXCHANGE{CancelRequest.objects.count()}", orders=3)
+    return scenes.bring(scenes.press(olga, one).requests.get(), status, **fields)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_request_says_what_is_known_of_it(officer: Client, olga: User, status: Status) -> None:
+    request = asked(olga, status)
+    page = page_of(officer, request)
+    assert f'data-request-id="{request.uuid}" data-status="{status}"' in page
+    assert (request.conclusion or status_display.doing(request)) in page
+
+
+def test_orders_that_remain_are_listed(officer: Client, olga: User) -> None:
+    page = page_of(officer, asked(olga, Status.RESIDUAL, open_after=2040))
+    assert "2,040 orders left open" in page
+    assert "the first 3 are kept here" in page
+    assert "6ab36bc1-344d-432e-ac6d-0bf44ee60002" in page
+
+
+def test_words_of_the_ems_turn_no_direction_on_any_page(officer: Client, olga: User) -> None:
+    hostile = "\u202egnp\x1b[2J"
+    request = asked(olga, Status.REJECTED)
+    words = {"reject_reason": hostile, "message": hostile, "rejected_message": hostile}
+    request.attempts.update(**words)
+    CancelRequest.objects.update(**words, conclusion=f"The EMS refused: {hostile}.")
+    scenes.alarm(request)
+    Alarm.objects.update(title=hostile, detail=hostile)
+    batch = request.batch.uuid
+    shown = ["console", "requests:newest", f"request:{request.uuid}", f"batch:{batch}"]
+    poll = "/poll/?known=0&" + "&".join(f"show={each}" for each in shown)
+    for path in ("/", "/requests/", f"/requests/{request.uuid}/", f"/batches/{batch}/", poll):
+        page = officer.get(path).content.decode()
+        assert "\\u202egnp␛[2J" in page, path
+        assert not {"\u202e", "\x1b"} & set(page), path
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"\x00\x1b[31m", "␀␛[31m"),
+        (b"\xff\xfe", "ff fe"),
+        (b"<script>", "&lt;script&gt;"),
+        ("\u202egnp".encode(), "\\u202egnp"),
+        (b'"\\ud800"', "\\ud800"),
+    ],
+)
+def test_hostile_bytes_of_an_answer_are_shown_harmlessly(
+    officer: Client, olga: User, body: bytes, shown: str
+) -> None:
+    request = asked(olga, Status.REJECTED)
+    Attempt.objects.filter(request=request).update(body=body, body_cut=True)
+    page = page_of(officer, request)
+    assert shown in page
+    assert "The answer as it came (cut)" in page
+
+
+def test_a_dead_holders_attempt_says_so(officer: Client, olga: User) -> None:
+    request = asked(olga, Status.UNKNOWN)
+    Attempt.objects.filter(request=request, number=1).update(
+        by_dead_holder=True, started_at=None, duration_us=None
+    )
+    page = page_of(officer, request)
+    assert "by a process that died" in page
+    assert "may have been carried out" in page
+
+
+def test_a_late_start_is_shown(officer: Client, olga: User) -> None:
+    request = asked(olga, Status.CONFIRMED)
+    request.batch.asked_at -= timedelta(minutes=60)
+    request.batch.save()
+    assert "3600.0 s after it was asked" in page_of(officer, request)
+
+
+def test_the_summary_counts_and_names_the_reject_reasons(olga: User) -> None:
+    batch = scenes.press(olga, *scenes.calm(olga, 6))
+    statuses = ["CONFIRMED", "CONFIRMED", "RESIDUAL", "REJECTED", "REJECTED", "UNKNOWN"]
+    for request, status in zip(batch.requests.order_by("id"), statuses, strict=True):
+        scenes.bring(request, Status(status))
+    sentence = summary(list(batch.requests.all()))
+    assert sentence == (
+        "2 of 6 confirmed, 1 with orders left, 2 rejected: EXCHANGE_UNREACHABLE, 1 unknown"
+    )
+    batch.requests.filter(status="REJECTED").order_by("id").update(reject_reason="OTHER")
+    CancelRequest.objects.filter(pk=batch.requests.filter(status="REJECTED")[0].pk).update(
+        reject_reason="JSON_ERROR"
+    )
+    assert "2 rejected: " in summary(list(batch.requests.all()))
+    assert "JSON_ERROR (1)" in summary(list(batch.requests.all()))
+
+
+def test_trying_again_asks_only_for_the_bad_ones_in_one_press(officer: Client, olga: User) -> None:
+    batch = scenes.press(olga, *scenes.calm(olga, 3))
+    good, bad, worse = batch.requests.order_by("id")
+    scenes.bring(good, Status.CONFIRMED)
+    scenes.bring(bad, Status.REJECTED)
+    scenes.bring(worse, Status.RESIDUAL)
+    page = officer.get(f"/batches/{batch.uuid}/").content.decode()
+    path = f"/cancel-all/?exchange={worse.entry_id}&exchange={bad.entry_id}"
+    assert path.replace("&", "&amp;") in page
+    assert page.index("VENUE03") < page.index("VENUE02") < page.index("VENUE01")
+    again = officer.post(path, {"key": key_in(page)})
+    assert again.status_code == 303
+    assert set(Batch.objects.latest("id").requests.values_list("entry", flat=True)) == {
+        bad.entry_id,
+        worse.entry_id,
+    }
+
+
+def test_compliance_cannot_try_again(compliance: Client, olga: User) -> None:
+    batch = scenes.press(olga, *scenes.calm(olga, 1))
+    scenes.bring(batch.requests.get(), Status.REJECTED)
+    page = compliance.get(f"/batches/{batch.uuid}/").content.decode()
+    assert "Try again" not in page
+    assert "Say why" not in page
+
+
+def test_the_list_is_read_page_by_page_without_gaps(officer: Client, olga: User) -> None:
+    one = scenes.exchange("KRAKEN")
+    for _ in range(PAGE + 5):
+        scenes.press(olga, one)
+    first = officer.get("/requests/").content.decode()
+    older = first.split("?before=")[1].split('"')[0]
+    second = officer.get(f"/requests/?before={older}").content.decode()
+    counts = (first.count("data-request-id"), second.count("data-request-id"))
+    assert counts == (PAGE, 5)
+    assert "?before=" not in second
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "²", "9" * 5000, ""])
+def test_a_list_from_nowhere_is_the_newest(officer: Client, before: str) -> None:
+    assert officer.get("/requests/", {"before": before}).status_code == 200
+
+
+def test_what_is_not_there_is_not_found(officer: Client) -> None:
+    nothing = "00000000-0000-0000-0000-000000000000"
+    for path in (f"/requests/{nothing}/", f"/batches/{nothing}/", "/requests/x/"):
+        answer = officer.get(path)
+        assert answer.status_code == 404
+        assert "There is nothing here" in answer.content.decode()
+
+
+def test_the_reason_is_completed_once_by_the_person_who_pressed(
+    officer: Client, olga: User
+) -> None:
+    batch = scenes.press(olga, *scenes.calm(olga, 1))
+    path = f"/batches/{batch.uuid}/reason/"
+    assert "Say why" in officer.get(f"/batches/{batch.uuid}/").content.decode()
+    assert officer.post(path, {"reason": ["", "  "]}).status_code == 400
+    assert officer.post(path, {"reason": ["Drill", "of May"]}).status_code == 303
+    batch.refresh_from_db()
+    assert batch.completed_reason == "Drill: of May"
+    again = officer.post(path, {"reason": "Other"})
+    assert again.status_code == 409
+    assert "completed before" in again.content.decode()
+    assert "Say why" not in officer.get(f"/batches/{batch.uuid}/").content.decode()
+
+
+def test_nobody_else_completes_it(officer: Client, olga: User, compliance: Client) -> None:
+    batch = scenes.press(olga, *scenes.calm(olga, 1))
+    other = Client()
+    other.force_login(scenes.person(Role.RISK_OFFICER, username="ben", full_name="Ben Ray"))
+    path = f"/batches/{batch.uuid}/reason/"
+    assert other.post(path, {"reason": "Drill"}).status_code == 403
+    assert compliance.post(path, {"reason": "Drill"}).status_code == 403
+    assert not AuditEvent.objects.filter(kind=Kind.REASON_COMPLETED).exists()
+
+
+def test_nobody_else_reads_the_log(officer: Client) -> None:
+    assert officer.get("/audit/").status_code == 403

@@ -1,0 +1,125 @@
+"""One event, the events of a request, and foreign words wherever they are shown."""
+
+import pytest
+from django.test import Client
+
+from killswitch.audit import chain
+from killswitch.audit.chain import Fact
+from killswitch.audit.models import AuditEvent, Kind
+from killswitch.compliance import log_page
+from killswitch.compliance.event_descriptions import LONGEST
+from tests.audit import request_factories
+from tests.audit.request_factories import START, request
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+
+def page(reader: Client, query: str = "", *, status: int = 200) -> str:
+    answer = reader.get(f"/audit/{query}")
+    assert answer.status_code == status
+    return answer.content.decode()
+
+
+def test_names_and_messages_of_any_script_show_as_text(reader: Client) -> None:
+    request_factories.hostile()
+    for path in ["/audit/", "/audit/?kind=ATTEMPT", "/audit/?text=script", "/audit/review/"]:
+        _check_harmless(reader.get(path).content.decode())
+    for event in AuditEvent.objects.filter(kind__in=[Kind.REQUESTED, Kind.QUERIED]):
+        _check_harmless(page(reader, f"events/{event.seq}/"))
+    _check_harmless(page(reader, "?exchange=%E2%80%AE&text=%E2%80%AE%1B"))
+    _check_harmless(page(reader, "?from=%E2%80%AE%1B", status=400))
+    marked_up = page(reader, "?kind=ALARM_RAISED")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in marked_up
+    assert "\\u202egnp.exe" in marked_up
+    assert "\\u0000\\u001b[31m" in marked_up  # in the data, as it is stored
+    for script in request_factories.SCRIPTS:
+        assert script in marked_up
+
+
+def _check_harmless(text: str) -> None:
+    assert "<script>alert" not in text
+    for sign in ("\x00", "\x1b", "\u202e"):
+        assert sign not in text
+
+
+def test_data_that_is_long_is_cut_in_the_list_and_whole_on_its_own_page(reader: Client) -> None:
+    chain.record(Fact(kind=Kind.ATTEMPT, data={"body": "x" * 9000 + "END"}))
+    text = page(reader)
+    assert "END" not in text
+    assert "All of it, on the event&#x27;s own page" in text.replace("'", "&#x27;")
+    assert "END" in page(reader, "events/1/")
+
+
+def test_an_event_of_a_kind_or_with_data_that_nobody_knows_is_shown_as_it_stands(
+    db: None,
+) -> None:
+    shown = request_factories.denied(START)
+    for kind in (*Kind, "OF_TOMORROW"):
+        for data in ("[]", "17", '"text"', "{", "", '{"conclusion":["x"],"changes":[1]}'):
+            shown.kind, shown.data = kind, data
+            (entry,) = log_page.entries([shown])
+            assert "".join(entry.data.split()) == data
+            assert len(entry.sentence) <= LONGEST
+            assert entry.sentence == "" or kind != "OF_TOMORROW"
+
+
+class TestAnEvent:
+    """The page of one."""
+
+    def test_it_shows_every_column_and_computes_the_hash_again(self, reader: Client) -> None:
+        request(0, at=START)
+        event = AuditEvent.objects.get(seq=2)
+        text = page(reader, "events/2/")
+        for words in (event.hash, event.previous, "0.1.0, format 1", "computed now from every"):
+            assert words in text
+        assert 'href="/audit/events/1/"' in text
+        assert 'href="/audit/events/3/"' in text
+        assert "&quot;number&quot;:1" in text  # the canonical text, exactly
+
+    @pytest.mark.parametrize("seq", [4, 10**18, 10**30])
+    def test_one_that_is_not_there_is_not_found(self, reader: Client, seq: int) -> None:
+        request(0, at=START)
+        assert "There is nothing here" in page(reader, f"events/{seq}/", status=404)
+
+    def test_one_that_was_edited_says_so(self, reader: Client) -> None:
+        from tests.audit.forging import guards_off
+
+        request(0, at=START)
+        with guards_off() as cursor:
+            cursor.execute("UPDATE audit_auditevent SET exchange_id = 'OTHER' WHERE seq = 2")
+        assert "Its columns give another hash now" in page(reader, "events/2/")
+        assert "is the recorded one" in page(reader, "events/3/")
+        with guards_off() as cursor:
+            cursor.execute(
+                "UPDATE audit_auditevent SET exchange_id = 'KRAKEN', hash = 'x' WHERE seq = 2"
+            )
+        assert "The event before it has another hash" in page(reader, "events/3/")
+
+
+class TestOfARequest:
+    """What compliance sees beside the console's own page of a request, and others do not."""
+
+    def test_every_event_stands_there_with_its_hash(self, reader: Client) -> None:
+        from tests.audit import event_factories
+
+        residual = event_factories.live()["residual"]
+        text = reader.get(f"/requests/{residual.uuid}/").content.decode()
+        events = AuditEvent.objects.filter(request_id=str(residual.uuid))
+        assert events.count() == 5
+        for event in events:
+            assert f'href="/audit/events/{event.seq}/"' in text
+            assert event.hash in text
+        assert "Review events" in text
+
+    def test_an_officer_sees_none_of_it(self, reader: Client) -> None:
+        from killswitch.accounts.models import Role
+        from tests.accounts.people import make
+        from tests.audit import event_factories
+
+        residual = event_factories.live()["residual"]
+        officer = Client()
+        officer.force_login(make(Role.RISK_OFFICER))
+        text = officer.get(f"/requests/{residual.uuid}/?marked=1").content.decode()
+        assert residual.conclusion in text
+        for word in ("/audit/", "In the audit log", "Review events", "hash"):
+            assert word not in text

@@ -1,0 +1,196 @@
+"""The log's pages: what is filtered, counted and linked, and that they stay put."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from killswitch.audit import chain
+from killswitch.audit.chain import Fact
+from killswitch.audit.filters import Selection
+from killswitch.audit.models import AuditEvent, Kind
+from killswitch.compliance import log_page
+from killswitch.compliance.log_page import PAGE, tally
+from tests.audit import request_factories
+from tests.audit.request_factories import START, request
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+
+def page(reader: Client, query: str = "", *, status: int = 200) -> str:
+    answer = reader.get(f"/audit/{query}")
+    assert answer.status_code == status
+    return answer.content.decode()
+
+
+def seqs(text: str) -> list[int]:
+    """The events of a page, from its top."""
+    return [int(seq) for seq in re.findall(r'<tr id="e(\d+)">', text)]
+
+
+def link(text: str, name: str) -> str:
+    """Where a link or a button of this name leads."""
+    found = re.search(rf'href="([^"]+)"[^>]*>{name}<', text)
+    assert found, text
+    return found[1].replace("&amp;", "&")
+
+
+def test_an_event_is_told_in_words_with_its_number_time_person_and_status(reader: Client) -> None:
+    request(0, at=START, status="RESIDUAL", reason="Runaway algorithm")
+    text = page(reader)
+    assert seqs(text) == [3, 2, 1]
+    assert "2026-03-02 09:30:00.400000" in text
+    for words in (
+        "Cancel requested",
+        "14 open orders known. Reason: “Runaway algorithm”",
+        "Rita Moss (rita)<small>Risk officer</small>",
+        "KRAKEN",
+        "3 orders left open",
+        'class="i-left"',
+        f'href="/requests/{request_factories.uuid(0)}/"',
+        AuditEvent.objects.get(seq=2).hash,
+        AuditEvent.objects.get(seq=2).previous,
+    ):
+        assert words in text
+    assert "Attempt 1: acknowledged, HTTP 200, 20 ms. “Ok”" in text
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("?kind=FINISHED", [6, 3]),
+        ("?exchange=KRAKEN/JOHN", [6, 5, 4]),
+        ("?actor=Adam+West+(adam)", [9, 8, 7]),
+        ("?status=REJECTED", [6]),
+        ("?reject_reason=EXCHANGE_UNREACHABLE", [6, 5]),
+        ("?text=runaway", [1]),
+        ("?text=caveat&kind=EXCHANGE_CHANGED", [8]),
+        ("?from=2026-03-03&to=2026-03-03", [6, 5, 4]),
+        ("?from=2026-03-03T09:30:00.02", [9, 8, 7, 6, 5]),
+        ("?unreviewed=1", [9, 8, 7, 6, 4, 3, 1]),
+        ("?unreviewed=1&kind=DENIED", [7]),
+        (f"?request={request_factories.uuid(1)}&kind=ATTEMPT", [5]),
+        ("?exchange=nowhere", []),
+    ],
+)
+def test_each_filter_shows_what_it_selects_and_how_many(
+    reader: Client, query: str, expected: list[int]
+) -> None:
+    request(0, at=START)
+    later = START + timedelta(days=1)
+    request(1, at=later, status="REJECTED", exchange="KRAKEN/JOHN", reason="")
+    request_factories.denied(later + timedelta(days=1))
+    request_factories.changed(later + timedelta(days=1))
+    text = page(reader, query)
+    assert seqs(text) == expected
+    assert f"<b>{len(expected)} event{'' if len(expected) == 1 else 's'}</b>" in text
+
+
+def test_pages_stay_put_while_new_events_arrive(reader: Client) -> None:
+    chain.record(*(Fact(kind=Kind.DENIED) for _ in range(2 * PAGE + 5)))
+    first = page(reader)
+    assert seqs(first) == list(range(105, 55, -1))
+    older = link(first, "Older")
+    chain.record(*(Fact(kind=Kind.SIGNED_IN) for _ in range(7)))
+    second = page(reader, older)
+    assert seqs(second) == list(range(55, 5, -1))
+    third = page(reader, link(second, "Older"))
+    assert seqs(third) == [5, 4, 3, 2, 1]
+    assert ">Older<" not in third
+    assert seqs(page(reader, link(third, "Newer"))) == seqs(second)
+    assert seqs(page(reader, link(page(reader, older), "Newer"))) == seqs(first)
+
+
+@pytest.mark.parametrize("query", ["?kind=DENIED", "?from=2026-03-02"])
+def test_a_filter_is_kept_from_page_to_page_and_both_ways(reader: Client, query: str) -> None:
+    for number in range(2 * PAGE + 3):
+        at = START + timedelta(seconds=number // 2)  # two events of one instant
+        request_factories.denied(at)
+    seen: list[list[int]] = [seqs(page(reader, query))]
+    text = page(reader, query)
+    while ">Older<" in text:
+        text = page(reader, link(text, "Older"))
+        seen.append(seqs(text))
+    assert [seq for each in seen for seq in each] == list(range(103, 0, -1))
+    assert seqs(page(reader, link(text, "Newer"))) == seen[-2]
+    assert query[1:5] in link(text, "Newest")
+
+
+def test_links_to_the_filter_and_to_its_exports_keep_it(reader: Client) -> None:
+    request(0, at=START, exchange="KRAKEN/JÖHN")
+    text = page(reader, "?exchange=KRAKEN%2FJ%C3%96HN&kind=finished&text=&status=")
+    query = "?exchange=KRAKEN%2FJ%C3%96HN&kind=FINISHED"
+    assert link(text, "Link to this filter") == f"/audit/{query}"
+    assert link(text, "Export as CSV") == f"/audit/export.csv{query}"
+    exported = reader.get(link(text, "Export as JSON Lines")).getvalue().splitlines()
+    assert len(exported) == 3
+    assert 'value="KRAKEN/JÖHN"' in text
+    assert '<option value="FINISHED" selected>' in page(reader, "?kind=FINISHED")
+
+
+def test_large_numbers_are_counted_to_ten_thousand(
+    reader: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain.record(*(Fact(kind=Kind.DENIED, status="X") for _ in range(120)))
+    chain.record(*(Fact(kind=Kind.SIGNED_IN) for _ in range(30)))
+    monkeypatch.setattr(log_page, "MOST_COUNTED", 100)
+    assert tally(Selection(kind="DENIED")) == "100+ events"
+    assert tally(Selection(kind="SIGNED_IN")) == "30 events"
+    assert "<b>100+ events</b>" in page(reader)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("from=yesterday", "from: “yesterday” is not a time."),
+        ("from=2026-11-23&to=2026-11-22", "to: is not after the beginning"),
+        ("kind=NONSENSE", "kind: there is no kind “NONSENSE”."),
+        ("status=a%20b", "status: “a b” is not a status"),
+        ("request=17", "request: “17” is not the id of a request."),
+        ("text=%00", "text: holds a character that no event can hold."),
+        (f"text={'x' * 5000}", "text: is longer than 200 characters."),
+        ("unreviewed=perhaps", "unreviewed: is either 1 or not given."),
+        ("exchnage=KRAKEN", "exchnage: there is no such filter."),
+        ("kind=DENIED&kind=ATTEMPT", "kind: is given twice."),
+        ("before=99", "before: there is no event “99”"),
+        ("before=x", "before: there is no event “x”"),
+        ("after=-1", "after: there is no event “-1”"),
+        (f"before={'9' * 30}", "before: there is no event"),
+        ("actor=%ff%fe", ""),
+        ("from=%F0%9F%9B%91", "from: “🛑” is not a time."),
+        ("from=%D9%A2%D9%A0%D9%A2%D9%A6-01-01", "is not a time."),
+    ],
+)
+def test_an_odd_filter_is_answered_in_a_sentence_and_kept(
+    reader: Client, query: str, said: str
+) -> None:
+    request_factories.denied(START)
+    text = page(reader, f"?{query}&exchange=kept%3Cb%3E", status=400 if said else 200)
+    assert said in text
+    assert 'value="kept&lt;b&gt;"' in text
+    assert "Traceback" not in text
+
+
+def test_the_filter_offers_the_values_that_the_log_holds(reader: Client) -> None:
+    request(0, at=START, status="REJECTED", exchange="BITSTAMP/2574")
+    text = page(reader)
+    for value in ("BITSTAMP/2574", "EXCHANGE_UNREACHABLE", "Rita Moss (rita)", "REJECTED"):
+        assert f'<option value="{value}"></option>' in text
+    assert '<option value=""></option>' not in text
+
+
+def test_an_empty_log_says_so(reader: Client) -> None:
+    assert "The log is empty." in page(reader)
+    assert "No event is like this." in page(reader, "?kind=DENIED")
+
+
+def test_a_page_costs_the_same_number_of_queries_however_full_it_is(
+    reader: Client, django_assert_max_num_queries: Any
+) -> None:
+    page(reader)
+    for number in range(20):
+        request(number, at=START)
+    with django_assert_max_num_queries(20):
+        page(reader)

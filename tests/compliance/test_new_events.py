@@ -1,0 +1,114 @@
+"""New events announce themselves through the page's one poller, and only to who may read them."""
+
+import re
+from typing import Any
+
+import pytest
+from django.db.models.functions import Now
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from killswitch.accounts.models import Role
+from killswitch.audit import chain
+from killswitch.audit.chain import Fact
+from killswitch.audit.filters import Selection
+from killswitch.audit.models import Kind, Verification
+from killswitch.compliance.new_events import News
+from tests.accounts.people import make
+from tests.audit import request_factories
+from tests.audit.request_factories import START
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+HTMX = {"HX-Request": "true"}
+
+
+def shown(text: str) -> dict[str, str]:
+    """What a page, or an answer to its poller, sends with the next poll."""
+    known = re.search(r'name="known" value="(-?\d+)"', text)
+    show = re.search(r'name="show" value="(log:[^"]*)"', text)
+    assert show, text
+    return {"known": known[1] if known else "", "show": show[1].replace("&amp;", "&")}
+
+
+def poll(reader: Client, sent: dict[str, str]) -> Any:
+    return reader.get("/poll/", sent, headers=HTMX)
+
+
+def test_new_events_are_counted_and_a_quiet_log_answers_with_nothing(reader: Client) -> None:
+    request_factories.denied(START)
+    sent = shown(reader.get("/audit/").content.decode())
+    assert poll(reader, sent).status_code == 204
+    chain.record(*(Fact(kind=Kind.SIGNED_IN) for _ in range(3)))
+    answer = poll(reader, sent)
+    text = answer.content.decode()
+    assert answer.status_code == 200
+    assert ">3 new events</a>" in text
+    assert 'id="news"' in text
+    assert poll(reader, shown(text)).status_code == 204
+    chain.record(Fact(kind=Kind.SIGNED_IN))
+    assert ">4 new events</a>" in poll(reader, shown(text)).content.decode()
+
+
+def test_only_what_the_filter_selects_is_news(reader: Client) -> None:
+    request_factories.denied(START)
+    sent = shown(reader.get("/audit/?kind=DENIED&text=a%26b").content.decode())
+    chain.record(Fact(kind=Kind.SIGNED_IN), Fact(kind=Kind.DENIED, data={"path": "/x/"}))
+    assert poll(reader, sent).status_code == 204
+    chain.record(Fact(kind=Kind.DENIED, data={"path": "/a&b/"}))
+    text = poll(reader, sent).content.decode()
+    assert ">1 new event</a>" in text
+    assert 'href="/audit/?kind=DENIED&amp;text=a%26b"' in text
+
+
+def test_many_are_counted_no_further_than_needed(reader: Client) -> None:
+    sent = shown(reader.get("/audit/").content.decode())
+    chain.record(*(Fact(kind=Kind.SIGNED_IN) for _ in range(150)))
+    text = poll(reader, sent).content.decode()
+    assert ">99+ new events</a>" in text
+    chain.record(Fact(kind=Kind.SIGNED_IN))
+    assert poll(reader, shown(text)).status_code == 204
+
+
+def test_a_verification_that_ended_meanwhile_renews_the_badge(reader: Client) -> None:
+    request_factories.denied(START)
+    sent = shown(reader.get("/audit/").content.decode())
+    head = chain.head()
+    Verification.objects.create(
+        id=1,
+        at=Now(),
+        ok=True,
+        head_seq=1,
+        head_hash=head.hash,
+        whole_at=Now(),
+        whole_seq=1,
+    )
+    text = poll(reader, sent).content.decode()
+    assert 'id="badge"' in text
+    assert "Verified" in text
+    assert poll(reader, shown(text)).status_code == 204
+
+
+def test_an_expired_session_is_told_and_nothing_else(reader: Client) -> None:
+    sent = shown(reader.get("/audit/").content.decode())
+    chain.record(Fact(kind=Kind.SIGNED_IN))
+    assert poll(Client(), sent).status_code == 401
+
+
+def test_an_officer_gets_no_news_of_the_log(reader: Client) -> None:
+    sent = shown(reader.get("/audit/").content.decode())
+    chain.record(Fact(kind=Kind.SIGNED_IN))
+    officer = Client()
+    officer.force_login(make(Role.RISK_OFFICER))
+    assert poll(officer, sent).status_code == 204
+
+
+@given(st.one_of(st.text(max_size=60), st.from_regex(r"[0-9]*:[0-9]*:[0-9]*\?.*", fullmatch=True)))
+def test_nonsense_is_no_news(text: str) -> None:
+    known = News.known(text)
+    assert known is None or News.known(known.text) == known
+
+
+def test_what_a_page_knows_survives_the_way_there_and_back() -> None:
+    known = News(selection=Selection(text="a&b=ü", kind="DENIED"), since=7, count=2, verified_at=9)
+    assert News.known(known.text) == known

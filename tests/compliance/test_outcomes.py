@@ -1,0 +1,206 @@
+"""Outcomes and times by day: what is counted, and that the drawing says the same as the table."""
+
+import re
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from killswitch.audit.chain import Fact
+from killswitch.audit.filters import Selection
+from killswitch.audit.models import Kind
+from killswitch.compliance import chart, outcomes
+from killswitch.compliance.outcomes import STATUSES, Day, Range, Refused, Times, by_day
+from tests.audit import request_factories
+from tests.audit.request_factories import START, request
+
+ADDRESS = "/audit/outcomes/"
+MARCH = {"from": "2026-03-02", "to": "2026-03-04"}
+both = [pytest.mark.django_db, pytest.mark.both_databases]
+
+
+def days(first: date = date(2026, 3, 2), last: date = date(2026, 3, 4)) -> list[Day]:
+    return by_day(Range(first=first, last=last))
+
+
+class TestCounting:
+    """From the log's events."""
+
+    pytestmark = both
+
+    def test_a_request_counts_on_the_day_it_was_asked_with_its_last_status(self) -> None:
+        midnight = datetime(2026, 3, 3, tzinfo=UTC)
+        request(0, at=START, status="CONFIRMED")
+        request(1, at=START, status="REJECTED")
+        request(2, at=midnight - timedelta(seconds=1), status="UNKNOWN", outcome=5)
+        request(3, at=midnight, status="RESIDUAL")
+        request(4, at=midnight, status="")
+        assert [dict(day.counts) for day in days()] == [
+            {"CONFIRMED": 1, "REJECTED": 1, "UNKNOWN": 1},
+            {"RESIDUAL": 1, "OPEN": 1},
+            {},
+        ]
+        assert outcomes.whole(days()).total() == 5
+
+    def test_times_are_from_the_press_to_the_first_answer_and_to_the_outcome(self) -> None:
+        for number, seconds in enumerate((0.1, 0.3, 8)):
+            request(number, at=START, answer=seconds / 2, outcome=seconds)
+        first = days()[0]
+        assert first.answer == Times(median=150.0, longest=4000.0)
+        assert first.outcome == Times(median=300.0, longest=8000.0)
+        assert days()[1].outcome == Times(median=None, longest=None)
+
+    def test_only_the_first_answer_counts_however_often_it_was_asked(self) -> None:
+        of = request(0, at=START, status="", answer=0.1)
+        again = Fact(kind=Kind.ATTEMPT, request_id=of, status="SENDING")
+        request_factories.log_at(START + timedelta(seconds=30), again)
+        assert days()[0].answer == Times(median=100.0, longest=100.0)
+
+    def test_a_status_that_nobody_knows_is_counted_as_unknown(self) -> None:
+        request(0, at=START, status="OF_TOMORROW")
+        assert days()[0].counts == {"UNKNOWN": 1}
+
+    def test_a_clock_that_was_put_back_gives_no_time(self) -> None:
+        request(0, at=START, answer=0.1, outcome=-0.2)
+        assert days()[0].answer == Times(median=100.0, longest=100.0)
+        assert days()[0].outcome == Times(median=None, longest=None)
+
+    def test_it_is_one_query_however_much_there_is(self, django_assert_num_queries: Any) -> None:
+        request_factories.weeks(6)
+        with django_assert_num_queries(1):
+            days(last=date(2026, 4, 2))
+
+    def test_too_many_events_are_refused_in_words(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        request(0, at=START)
+        monkeypatch.setattr(outcomes, "MOST_EVENTS", 2)
+        with pytest.raises(Refused, match="too many events"):
+            days()
+
+
+class TestTheRange:
+    """Whole days."""
+
+    TODAY = date(2026, 3, 20)
+
+    def chosen(self, **given: str) -> Range:
+        return Range.of(Selection.from_words(given), today=self.TODAY)
+
+    def test_it_is_the_last_month_when_nothing_is_chosen(self) -> None:
+        assert self.chosen() == Range(first=date(2026, 2, 19), last=self.TODAY)
+        assert len(self.chosen().days) == 30
+
+    def test_both_days_are_included(self) -> None:
+        chosen = self.chosen(**MARCH)
+        assert [str(day) for day in chosen.days] == ["2026-03-02", "2026-03-03", "2026-03-04"]
+        assert chosen.end == datetime(2026, 3, 5, tzinfo=UTC)
+
+    def test_it_ends_today_at_the_latest(self) -> None:
+        assert self.chosen(**{"from": "2026-03-19", "to": "9998-01-01"}).last == self.TODAY
+
+    def test_a_year_is_the_longest(self) -> None:
+        with pytest.raises(Refused, match="At most 366 days"):
+            self.chosen(**{"from": "2025-03-19"})
+
+    @given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
+    def test_no_range_does_worse_than_being_refused(self, one: datetime, other: datetime) -> None:
+        try:
+            chosen = Range.of(Selection(from_at=one, to_at=other), today=self.TODAY)
+        except Refused:
+            return
+        assert 1 <= len(chosen.days) <= 366
+        assert chosen.end > chosen.begin
+
+
+TIMES = st.builds(Times.of, st.lists(st.floats(min_value=0, max_value=1e9), max_size=3))
+DAYS = st.lists(
+    st.builds(
+        Day,
+        day=st.dates(min_value=date(2020, 1, 1), max_value=date(2030, 1, 1)),
+        counts=st.dictionaries(
+            st.sampled_from(STATUSES), st.integers(min_value=0, max_value=10**7)
+        ).map(Counter),
+        answer=TIMES,
+        outcome=TIMES,
+    ),
+    min_size=1,
+    max_size=366,
+)
+
+
+@given(DAYS)
+def test_everything_that_is_drawn_lies_within_the_drawing(drawn: list[Day]) -> None:
+    made = chart.draw(drawn)
+    for bar in made.bars:
+        for box in bar.boxes:
+            assert float(box.y) >= chart.TOP - 0.1
+            assert float(box.y) + float(box.height) <= chart.HEIGHT - chart.BOTTOM + 0.2
+            assert chart.LEFT - 0.1 <= float(box.x) <= chart.WIDTH - chart.RIGHT
+        heights = [float(box.height) for box in bar.boxes]
+        assert sum(heights) <= chart.HEIGHT - chart.TOP - chart.BOTTOM + 0.5
+    for span in (*made.answers, *made.outcomes):
+        assert chart.TOP - 0.1 <= float(span.longest) <= float(span.median) + 0.01
+        assert float(span.median) <= chart.HEIGHT - chart.BOTTOM + 0.1
+    assert 1 <= len(made.days) <= chart.MOST_LABELS
+    assert 2 <= len(made.counts) <= 7
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "words"),
+    [(0, "0 ms"), (212.4, "212 ms"), (11800, "11.8 s"), (60000, "60 s"), (3.84e6, "64 min")],
+)
+def test_a_duration_is_read_at_once(milliseconds: float, words: str) -> None:
+    assert chart.words(milliseconds) == words
+
+
+class TestThePage:
+    """In the browser."""
+
+    pytestmark = both
+
+    def test_the_drawing_and_the_table_say_the_same(self, reader: Client) -> None:
+        request(0, at=START)
+        request(1, at=START, status="REJECTED")
+        request(2, at=START + timedelta(days=1), status="")
+        text = reader.get(ADDRESS, MARCH).content.decode()
+        drawn = re.findall(r'<rect [^>]*class="k-([A-Z_]+)"/>', text.split('class="plot"')[1])
+        assert drawn == ["CONFIRMED", "REJECTED", "OPEN"]
+        row = text.split('kind=REQUESTED">2026-03-02')[1].split("</tr>")[0]
+        assert re.findall(r">(\d+)</td>", row) == ["1", "0", "0", "1", "0", "0", "0"]
+        assert re.findall(r">(\d+ ms)</td>", row) == ["20 ms", "20 ms", "400 ms", "400 ms"]
+        assert "2026-03-04</a>" not in text  # nothing was asked that day
+
+    def test_it_has_neither_style_nor_script_inline(self, reader: Client) -> None:
+        request_factories.weeks(5)
+        text = reader.get(ADDRESS, MARCH).content.decode()
+        assert " style=" not in text
+        assert "<style" not in text
+        assert not re.search(r"<script(?![^>]*src=)", text)
+
+    def test_it_is_shown_when_nothing_was_ever_asked(self, reader: Client) -> None:
+        text = reader.get(ADDRESS).content.decode()
+        assert "0 requests" in text
+        assert 'role="img"' in text
+
+    @pytest.mark.parametrize(
+        ("query", "said"),
+        [
+            ({"from": "x<b>"}, "from: “x&lt;b&gt;” is not a time."),
+            ({"from": "2026-03-04", "to": "2026-03-02"}, "to: is not after the beginning"),
+            ({"from": "0001-01-01"}, "At most 366 days"),
+            ({"from": "9000-01-01"}, "from: lies after the last day"),
+            ({"to": "\x00"}, "is not a time"),
+        ],
+    )
+    def test_an_odd_range_is_answered_in_a_sentence_and_kept(
+        self, reader: Client, query: dict[str, str], said: str
+    ) -> None:
+        answer = reader.get(ADDRESS, query)
+        text = answer.content.decode()
+        assert answer.status_code == 400
+        assert said in text
+        if "from" in query:
+            assert f'value="{query["from"].replace("<b>", "&lt;b&gt;")}"' in text

@@ -1,0 +1,116 @@
+"""Marking in the browser: where it leads, what a refusal keeps, and who may."""
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from killswitch.accounts.models import Role
+from killswitch.audit.models import Review
+from tests.accounts.people import make
+from tests.audit import request_factories
+from tests.audit.export.export_helpers import nothing_can_be_written
+from tests.audit.request_factories import START
+from tests.audit.review_helpers import log_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+
+def post(reader: Client, *seqs: object, **fields: str) -> Any:
+    sent = {"mark": "REVIEWED", "note": "", "back": "/audit/?kind=DENIED"} | fields
+    return reader.post("/audit/review/", {"event": list(seqs), **sent})
+
+
+class TestInTheBrowser:
+    """The form."""
+
+    def test_marking_leads_back_to_the_page_and_says_what_was_recorded(
+        self, reader: Client
+    ) -> None:
+        request_factories.denied(START)
+        request_factories.denied(START)
+        answer = post(reader, 1, 2, note="Seen.")
+        assert answer.status_code == 303
+        assert answer["Location"] == "/audit/?kind=DENIED&marked=4"
+        text = reader.get(answer["Location"]).content.decode()
+        assert 'Recorded in <a href="/audit/events/4/">event 4</a>: Reviewed.' in text
+        assert text.count("Reviewed <span") == 2
+        event = log_of("REVIEWED")[0]
+        assert event.actor == "Carol Dean (carol)"
+        assert json.loads(event.data)["user_agent"] == "Firefox"
+        assert "marked=4" not in text.split("Recorded in")[1]
+
+    @pytest.mark.parametrize(
+        "back",
+        [
+            "https://evil.example/audit/",
+            "//evil.example/audit/",
+            "/audit/\\evil",
+            "/accounts/logout/",
+            "javascript:alert(1)",
+            "/audit/@evil.example\r\nX-Header: 1",
+            "",
+        ],
+    )
+    def test_it_leads_back_to_pages_of_ours_only(self, reader: Client, back: str) -> None:
+        request_factories.denied(START)
+        assert post(reader, 1, back=back)["Location"] == "/audit/review/?marked=2"
+
+    @pytest.mark.parametrize(
+        ("seqs", "fields", "status", "said"),
+        [
+            ([], {}, 400, "Nothing was chosen"),
+            (["x", "-1", "9" * 40], {}, 400, "Nothing was chosen"),
+            ([1], {"mark": ""}, 400, "choose one of these"),
+            ([1], {"mark": "QUERIED"}, 400, "A query needs a note"),
+            ([1], {"mark": "CLOSED", "note": "Kept <b>"}, 409, "no open query"),
+            ([1], {"note": "long " * 300}, 400, "longer than 1000"),
+        ],
+    )
+    def test_a_refusal_says_why_and_keeps_what_was_written(
+        self, reader: Client, seqs: list[object], fields: dict[str, str], status: int, said: str
+    ) -> None:
+        request_factories.denied(START)
+        answer = post(reader, *seqs, **fields)
+        text = answer.content.decode()
+        assert answer.status_code == status
+        assert "Nothing was marked" in text
+        assert said in text
+        if note := fields.get("note"):
+            assert note.replace("<b>", "&lt;b&gt;").strip() in text
+        if seqs == [1]:
+            assert '<input type="hidden" name="event" value="1">' in text
+        assert not Review.objects.exists()
+
+    def test_it_is_refused_when_the_event_cannot_be_written(self, reader: Client) -> None:
+        request_factories.denied(START)
+        with nothing_can_be_written():
+            answer = post(reader, 1, note="kept")
+            text = answer.content.decode()
+        assert answer.status_code == 503
+        assert "nothing was marked" in text
+        assert ">kept</textarea>" in text
+
+    def test_control_signs_of_a_note_do_no_harm(self, reader: Client) -> None:
+        request_factories.denied(START)
+        assert post(reader, 1, note="a\x00b\u202ec\nd").status_code == 303
+        assert json.loads(log_of("REVIEWED")[0].data)["note"] == "ab\u202ec d"
+        assert "ab\\u202ec d" in reader.get("/audit/events/1/").content.decode()
+
+    def test_a_note_keeps_the_signs_that_join_letters_and_pictures(self, reader: Client) -> None:
+        request_factories.denied(START)
+        words = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f469\u200d\U0001f692"
+        assert post(reader, 1, note=words).status_code == 303
+        assert json.loads(log_of("REVIEWED")[0].data)["note"] == words
+
+    @pytest.mark.parametrize("role", [Role.RISK_OFFICER, Role.ADMINISTRATOR])
+    def test_nobody_else_marks_or_signs(self, role: Role) -> None:
+        request_factories.denied(START)
+        client = Client()
+        client.force_login(make(role))
+        for path in ("/audit/review/", "/audit/sign-offs/"):
+            for answer in (client.get(path), client.post(path, {"event": 1, "mark": "REVIEWED"})):
+                assert answer.status_code == 403
+        assert not Review.objects.exists()
+        assert len(log_of("DENIED")) == 3  # the first is the one to be marked

@@ -1,0 +1,257 @@
+"""Signing off a period: one event that says what was seen, and a report to keep."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from killswitch.audit import chain, review, sign_off_period
+from killswitch.audit.chain import Fact
+from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.review import Remark
+from killswitch.audit.sign_off_period import Period
+from killswitch.audit.verification import result
+from killswitch.audit.verification.verify import verify
+from killswitch.compliance import sign_offs
+from tests.audit import request_factories
+from tests.audit.export.export_helpers import nothing_can_be_written
+from tests.audit.forging import guards_off
+from tests.audit.request_factories import CAROL, START, request
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+ADDRESS = "/audit/sign-offs/"
+DAY = {"from": "2026-03-02", "to": "2026-03-02"}
+
+
+def day(number: int = 0) -> Period:
+    """One day of the stories as a period."""
+    begin = START.replace(hour=0, minute=0) + timedelta(days=number)
+    return Period.of(from_at=begin, to_at=begin + timedelta(days=1))
+
+
+def story() -> None:
+    """Two days: two requests and a denial, then a denial."""
+    request(0, at=START)
+    request(1, at=START + timedelta(minutes=1), status="REJECTED")
+    request_factories.denied(START + timedelta(minutes=2))
+    request_factories.denied(START + timedelta(days=1))
+
+
+def reviewed(*seqs: int, mark: str = "REVIEWED") -> None:
+    review.mark(Remark(mark=mark, seqs=seqs, note="n", by=CAROL, origin={}))
+
+
+def sign(reader: Client, **fields: str) -> Any:
+    text = reader.get(ADDRESS, DAY).content.decode()
+    found = re.search(r'name="head" value="([0-9a-f]{64})"', text)
+    assert found, text
+    return reader.post(ADDRESS, DAY | {"head": found[1], "note": ""} | fields)
+
+
+def test_a_period_is_counted_from_its_first_event_to_its_last() -> None:
+    story()
+    reviewed(1, 3)
+    reviewed(4, mark="QUERIED")
+    period = day()
+    assert (period.first_seq, period.last_seq, period.events) == (1, 7, 7)
+    assert period.head == AuditEvent.objects.get(seq=7).hash
+    assert period.kinds == {"ATTEMPT": 2, "DENIED": 1, "FINISHED": 2, "REQUESTED": 2}
+    assert period.outcomes == {"CONFIRMED": 1, "REJECTED": 1}
+    counted = period.review
+    assert (counted.needing, counted.reviewed, counted.queried, counted.closed) == (5, 2, 1, 0)
+    assert counted.unreviewed == 2
+    assert period.needs_note
+
+
+def test_the_event_carries_what_was_counted_and_the_head() -> None:
+    story()
+    result.store(verify(with_tables=False), whole=True)
+    said = sign_off_period.sign_off(
+        period=day(), note="Two open.", by=CAROL, origin={"address": "10.0.0.7"}
+    )
+    data = json.loads(said.data)
+    assert (said.kind, said.actor) == (Kind.PERIOD_SIGNED_OFF, CAROL.name)
+    assert data["head"] == AuditEvent.objects.get(seq=7).hash
+    assert (data["first_seq"], data["last_seq"], data["events"]) == (1, 7, 7)
+    assert data["from"] == "2026-03-02T00:00:00.000000Z"
+    assert data["to"] == "2026-03-03T00:00:00.000000Z"
+    assert data["review"] == {
+        "needing": 5,
+        "reviewed": 0,
+        "queried": 0,
+        "closed": 0,
+        "unreviewed": 5,
+    }
+    assert data["verification"]["ok"] is True
+    assert (data["note"], data["address"], data["follows"]) == ("Two open.", "10.0.0.7", None)
+    assert verify(with_tables=False).ok
+
+
+def test_a_period_that_is_complete_and_verified_needs_no_note() -> None:
+    story()
+    with pytest.raises(sign_off_period.Refused, match="Something is open"):
+        sign_off_period.sign_off(period=day(), note="", by=CAROL, origin={})
+    reviewed(1, 3, 4, 6, 7)
+    assert day().needs_note  # nobody has verified it
+    result.store(verify(with_tables=False), whole=True)
+    assert not day().needs_note
+    sign_off_period.sign_off(period=day(), note="", by=CAROL, origin={})
+
+
+def test_a_log_that_does_not_verify_is_not_signed_without_a_word() -> None:
+    story()
+    reviewed(1, 3, 4, 6, 7)
+    with guards_off() as cursor:
+        cursor.execute("UPDATE audit_auditevent SET actor = 'other' WHERE seq = 2")
+    result.store(verify(with_tables=False), whole=True)
+    period = day()
+    assert period.needs_note
+    assert not period.is_sound
+    assert period.verification
+    assert period.verification["first_bad_seq"] == 2
+
+
+def test_the_events_between_two_periods_are_told() -> None:
+    story()
+    request_factories.denied(START + timedelta(days=2))
+    assert day().gap is None
+    assert day(1).gap == (1, 7)
+    sign_off_period.sign_off(period=day(), note="n", by=CAROL, origin={})
+    assert day(1).gap is None
+    assert day(2).gap == (8, 8)
+
+
+def test_a_gap_is_told_also_when_many_later_periods_were_signed_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sign_offs, "FEW", 1)
+    story()
+    for number in (2, 4, 6):
+        request_factories.denied(START + timedelta(days=number))
+    sign_off_period.sign_off(period=day(), note="n", by=CAROL, origin={})
+    for number in (4, 6):
+        sign_off_period.sign_off(period=day(number), note="n", by=CAROL, origin={})
+    assert day(2).follows == 7
+
+
+def test_a_clock_that_was_put_back_leaves_no_event_out() -> None:
+    request_factories.denied(START)
+    request_factories.denied(START - timedelta(days=3))  # appended later, dated earlier
+    request_factories.denied(START + timedelta(minutes=1))
+    period = day()
+    assert (period.first_seq, period.last_seq, period.events) == (1, 3, 3)
+    assert period.kinds == {"DENIED": 3}
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "said"),
+    [
+        ({}, 200, "No period has been signed off"),
+        ({"from": "2026-03-02"}, 400, "needs its first day and its last one"),
+        ({"from": "x<b>", "to": "2026-03-02"}, 400, "from: “x&lt;b&gt;” is not a time."),
+        ({"from": "2026-03-04", "to": "2026-03-03"}, 400, "to: is not after the beginning"),
+        ({"from": "2025-01-01", "to": "2025-01-02"}, 400, "There is no event in this period."),
+        ({"from": "2026-03-02", "to": "9000-01-01"}, 400, "This period is not over yet"),
+        ({"from": "2026-03-02", "to": "9999-12-31"}, 400, "is not a time"),
+    ],
+)
+def test_an_odd_period_is_answered_in_a_sentence_and_kept(
+    reader: Client, given: dict[str, str], status: int, said: str
+) -> None:
+    story()
+    for answer in (reader.get(ADDRESS, given), reader.post(ADDRESS, given)):
+        text = answer.content.decode()
+        assert answer.status_code == (status if answer.wsgi_request.method == "GET" else 400)
+        assert said in text
+        for value in given.values():
+            assert f'value="{value.replace("<b>", "&lt;b&gt;")}"' in text
+    assert not AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF).exists()
+
+
+def test_a_period_is_looked_at_signed_and_reported(reader: Client) -> None:
+    story()
+    preview = reader.get(ADDRESS, DAY).content.decode()
+    for words in ("Events 1 to 7, not signed yet", "Nobody has verified the log", "Not reviewed"):
+        assert words in preview
+    answer = sign(reader, note="Zoë: <b>five</b> are left.")
+    assert answer.status_code == 303
+    assert answer["Location"] == "/audit/sign-offs/9/"
+    report = reader.get(answer["Location"]).content.decode()
+    for words in (
+        "Period signed off",
+        "Carol Dean (carol)",
+        "2026-03-02 00:00:00",
+        "1 to 7 (7)",
+        "Zoë: &lt;b&gt;five&lt;/b&gt; are left.",
+        AuditEvent.objects.get(seq=7).hash,
+        AuditEvent.objects.get(seq=9).hash,
+        "The log still holds event 7 with this hash.",
+        "Cancel requested",
+        "Rejected",
+    ):
+        assert words in report
+    assert '<a href="/audit/sign-offs/9/">Event 9</a>' in reader.get(ADDRESS).content.decode()
+
+
+def test_a_note_that_is_needed_or_too_long_keeps_the_period_and_the_words(reader: Client) -> None:
+    story()
+    assert "Something is open" in sign(reader, note="  ").content.decode()
+    answer = sign(reader, note="word " * 300)
+    text = answer.content.decode()
+    assert answer.status_code == 400
+    assert "longer than 1000" in text
+    assert "word word" in text
+    assert "Events 1 to 7, not signed yet" in text
+
+
+def test_a_period_that_reads_differently_than_what_was_seen_is_not_signed(reader: Client) -> None:
+    story()
+    answer = sign(reader, note="n", head="0" * 64)
+    assert answer.status_code == 400
+    assert "reads differently now" in answer.content.decode()
+    assert not AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF).exists()
+
+
+def test_it_is_refused_when_the_event_cannot_be_written(reader: Client) -> None:
+    story()
+    head = AuditEvent.objects.get(seq=7).hash
+    with nothing_can_be_written():
+        answer = reader.post(ADDRESS, DAY | {"head": head, "note": "kept"})
+        text = answer.content.decode()
+    assert answer.status_code == 503
+    assert "nothing was signed off" in text
+    assert ">kept</textarea>" in text
+
+
+def test_a_report_of_a_log_that_changed_since_says_so(reader: Client) -> None:
+    story()
+    assert sign(reader, note="n").status_code == 303
+    with guards_off() as cursor:
+        cursor.execute("UPDATE audit_auditevent SET hash = 'x' WHERE seq = 7")
+    text = reader.get("/audit/sign-offs/9/").content.decode()
+    assert "does not hold this period as it was signed" in text
+    assert "still holds" not in text
+
+
+@pytest.mark.parametrize("seq", [1, 99, 10**25])
+def test_only_a_sign_off_has_a_report(reader: Client, seq: int) -> None:
+    story()
+    assert reader.get(f"/audit/sign-offs/{seq}/").status_code == 404
+
+
+def test_a_sign_off_with_odd_data_is_shown_all_the_same(reader: Client) -> None:
+    for data in ({}, {"kinds": 3, "review": [1], "note": 5}, {"kinds": {"OF_TOMORROW": 2}}):
+        chain.record(Fact(kind=Kind.PERIOD_SIGNED_OFF, data=data))
+    for seq in (1, 2, 3):
+        assert reader.get(f"/audit/sign-offs/{seq}/").status_code == 200
+    assert reader.get(ADDRESS).status_code == 200
+
+
+def test_the_period_of_today_is_not_over(reader: Client) -> None:
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    text = reader.get(ADDRESS, {"from": today, "to": today}).content.decode()
+    assert "This period is not over yet" in text

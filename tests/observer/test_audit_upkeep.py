@@ -1,0 +1,420 @@
+"""The observer keeps checkpoints, verifies the log, and raises one alarm when it does not hold."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from structlog.testing import capture_logs
+
+from killswitch.alarms.models import Alarm, Telling
+from killswitch.audit import checkpoints
+from killswitch.audit.chain import Fact, record
+from killswitch.audit.models import AuditEvent, Kind, Verification
+from killswitch.audit.verification import result
+from killswitch.audit.verification.findings import CouldNotCheck
+from killswitch.cancels.models import CancelRequest
+from killswitch.exchanges.models import Exchange
+from killswitch.observer import audit_upkeep
+from killswitch.observer.audit_upkeep import LogKeeper
+from killswitch.supervision import lifecycle_events
+from tests.alarms.conftest import Sink, _plugins_are_loaded, sink
+from tests.audit import event_factories, forging
+from tests.audit.forging import TABLE, forge, recompute_from
+from tests.clock import Clock
+from tests.conftest import wait_for
+from tests.stack import Stack
+
+__all__ = ["_plugins_are_loaded", "sink"]
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def active() -> list[bool]:
+    """Whether this process is the active observer."""
+    return [True]
+
+
+@pytest.fixture
+def keeper(clock: Clock, active: list[bool], settings: Any, tmp_path: Path) -> LogKeeper:
+    settings.KILLSWITCH_HOME = tmp_path
+    settings.DATABASE_URL = ""
+    return LogKeeper(is_active=lambda: active[0], stop=threading.Event(), clock=clock)
+
+
+def happen(times: int = 1) -> None:
+    record(*(Fact(kind=Kind.SIGNED_IN) for _ in range(times)))
+
+
+def lines() -> list[dict[str, Any]]:
+    path = checkpoints.default_file()
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def found() -> Verification:
+    last = result.last()
+    assert last is not None
+    return last
+
+
+def test_the_first_verification_is_of_everything_and_is_remembered(keeper: LogKeeper) -> None:
+    assert result.last() is None
+    happen(3)
+    keeper.verify()
+    last = found()
+    assert (last.ok, last.head_seq, last.whole_seq, last.reason) == (True, 3, 3, "")
+    assert last.at == last.whole_at
+    assert not Alarm.objects.exists()
+
+
+def test_then_only_what_is_new_and_after_an_hour_everything_again(
+    keeper: LogKeeper, clock: Clock
+) -> None:
+    happen(3)
+    keeper.verify()
+    first = found()
+    happen(2)
+    keeper.verify()
+    assert found().head_seq == 3, "it was not due yet"
+    clock.now += audit_upkeep.VERIFY_EVERY
+    keeper.verify()
+    assert (found().head_seq, found().whole_seq) == (5, 3)
+    assert found().whole_at == first.whole_at
+    assert found().at > first.at
+    clock.now += audit_upkeep.WHOLE_EVERY
+    keeper.verify()
+    assert (found().head_seq, found().whole_seq) == (5, 5)
+
+
+def test_an_edit_of_a_new_event_raises_one_alarm(keeper: LogKeeper, clock: Clock) -> None:
+    happen(3)
+    keeper.verify()
+    happen(2)
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 5")
+    for _ in range(3):
+        clock.now += audit_upkeep.VERIFY_EVERY
+        keeper.verify()
+    assert (found().ok, found().first_bad_seq) == (False, 5)
+    assert "event 5 was changed" in found().reason
+    [alarm] = Alarm.objects.all()
+    assert alarm.kind == "EVIDENCE"
+    assert "event 5 was changed" in alarm.detail
+    assert AuditEvent.objects.filter(kind=Kind.ALARM_RAISED).count() == 1
+
+
+def test_an_edit_of_an_old_event_is_found_by_the_next_whole_verification(
+    keeper: LogKeeper, clock: Clock
+) -> None:
+    happen(5)
+    keeper.verify()
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
+    clock.now += audit_upkeep.VERIFY_EVERY
+    keeper.verify()
+    assert found().ok, "only the newest are looked at"
+    clock.now += audit_upkeep.WHOLE_EVERY
+    keeper.verify()
+    assert (found().ok, found().first_bad_seq) == (False, 2)
+    assert Alarm.objects.count() == 1
+
+
+def test_what_is_broken_stays_broken_until_everything_verifies(
+    keeper: LogKeeper, clock: Clock
+) -> None:
+    happen(2)
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
+    keeper.verify()
+    assert not found().ok
+    forge(f"UPDATE {TABLE} SET actor = 'system' WHERE seq = 2")
+    clock.now += audit_upkeep.VERIFY_EVERY
+    keeper.verify()
+    assert not found().ok
+    clock.now += audit_upkeep.WHOLE_AGAIN
+    keeper.verify()
+    assert found().ok
+    assert Alarm.objects.count() == 1, "it stays until somebody acknowledges it"
+
+
+def test_everything_that_does_not_hold_is_an_alarm_of_its_own(
+    keeper: LogKeeper, clock: Clock
+) -> None:
+    happen(2)
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
+    keeper.verify()
+    Exchange.objects.create(exchange_id="SMUGGLED")
+    clock.now += audit_upkeep.WHOLE_AGAIN
+    keeper.verify()
+    subjects = [alarm.subject.partition(":")[0] for alarm in Alarm.objects.order_by("id")]
+    assert subjects == ["CHAIN", "TABLES"]
+
+
+def test_a_log_written_anew_is_found_by_its_checkpoints(keeper: LogKeeper) -> None:
+    happen(3)
+    keeper.write_checkpoint()
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 1")
+    recompute_from(1)
+    keeper.verify()
+    assert "written anew" in found().reason
+    assert Alarm.objects.get().subject == "CHECKPOINT: 3"
+
+
+def test_a_request_changed_without_an_event_is_found(
+    keeper: LogKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("killswitch.cancels.publishing.publish", lambda _ids: None)
+    made = event_factories.live()
+    keeper.verify()
+    assert found().ok
+    CancelRequest.objects.filter(pk=made["rejected"].pk).update(reject_reason="OTHER")
+    fresh = LogKeeper(is_active=lambda: True, stop=threading.Event())
+    fresh.verify()
+    assert "reject_reason" in found().reason
+
+
+def cannot_check(keeper: LogKeeper, clock: Clock, *, rounds: int) -> None:
+    for _ in range(rounds):
+        clock.now += audit_upkeep.VERIFY_EVERY
+        keeper.verify()
+
+
+@pytest.mark.parametrize("error", [CouldNotCheck("no log"), OperationalError("no log")])
+def test_a_log_that_twice_could_not_be_checked_raises_one_alarm(
+    keeper: LogKeeper, clock: Clock, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    happen()
+    with monkeypatch.context() as patch:
+        patch.setattr(audit_upkeep, "verify", fail)
+        cannot_check(keeper, clock, rounds=1)
+        assert not Alarm.objects.exists()
+        cannot_check(keeper, clock, rounds=3)
+    [alarm] = Alarm.objects.all()
+    assert (alarm.kind, alarm.title) == ("EVIDENCE", "The audit log cannot be checked.")
+    assert alarm.detail == "no log"
+    cannot_check(keeper, clock, rounds=1)
+    assert found().ok, "it can be checked again, and agrees with the alarm"
+
+
+def test_what_could_not_be_checked_once_and_then_again_later_calls_nobody(
+    keeper: LogKeeper, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise CouldNotCheck("no log")
+
+    for _ in range(3):
+        cannot_check(keeper, clock, rounds=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(audit_upkeep, "verify_newest", fail)
+            cannot_check(keeper, clock, rounds=1)
+    assert not Alarm.objects.exists()
+
+
+def test_where_the_alarm_cannot_be_recorded_the_log_says_so_and_the_places_are_told_once(
+    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    happen()
+    with forging.log_away(), capture_logs() as said:
+        cannot_check(keeper, clock, rounds=4)
+    assert not Alarm.objects.exists()
+    errors = [line for line in said if line["log_level"] == "error"]
+    assert [line["event"] for line in errors] == ["audit_alarm_not_recorded"] * 3
+    assert "holds no audit log" in errors[0]["detail"]
+    [title] = sink.titles()
+    assert title.endswith("The audit log cannot be checked.")
+    cannot_check(keeper, clock, rounds=1)
+    assert found().ok
+
+
+def test_only_the_active_observer_verifies_and_it_begins_with_everything(
+    keeper: LogKeeper, active: list[bool], clock: Clock
+) -> None:
+    happen(3)
+    active[0] = False
+    keeper.verify()
+    assert result.last() is None
+    active[0] = True
+    keeper.verify()
+    assert found().whole_seq == 3
+    happen()
+    active[0] = False
+    keeper.verify()
+    active[0] = True
+    keeper.verify()
+    assert found().whole_seq == 4
+
+
+def test_a_stop_ends_a_verification_and_stores_nothing(
+    keeper: LogKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("killswitch.audit.verification.chain_walk.PAGE", 1)
+    happen(3)
+    keeper._stop.set()
+    keeper.verify()
+    assert result.last() is None
+
+
+def test_a_checkpoint_is_written_when_something_happened(keeper: LogKeeper) -> None:
+    keeper.write_checkpoint()
+    assert lines() == []
+    happen()
+    keeper.write_checkpoint()
+    keeper.write_checkpoint()
+    assert [line["seq"] for line in lines()] == [1]
+
+
+def test_writing_checkpoints_and_verifying_adds_no_event(keeper: LogKeeper, clock: Clock) -> None:
+    happen()
+    for _ in range(3):
+        keeper.write_checkpoint()
+        keeper.verify()
+        clock.now += audit_upkeep.WHOLE_EVERY
+    assert AuditEvent.objects.count() == 1
+
+
+def test_a_finding_of_which_no_alarm_can_be_recorded_is_told_to_the_places_at_once(
+    keeper: LogKeeper, sink: Sink, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OperationalError("audit events are only appended to the head")
+
+    settings.ALERT_URLS = (sink.url(),)
+    happen(2)
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
+    monkeypatch.setattr("killswitch.audit.chain.append", refuse)
+    keeper.verify()
+    assert not Alarm.objects.exists()
+    assert not found().ok
+    [(_, told)] = sink.taken
+    assert "does not verify" in told["title"]
+    assert "event 2 was changed" in told["message"]
+
+
+def round_after(keeper: LogKeeper, clock: Clock, seconds: float) -> None:
+    clock.now += seconds
+    keeper.write_checkpoint()
+
+
+def heads(sink: Sink, path: str = "/a") -> list[int]:
+    return [int(title.rpartition(" ")[2]) for title in sink.titles(path)]
+
+
+def test_the_alert_places_are_told_a_head_once_a_minute_in_which_something_happened(
+    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url("/a"), sink.url("/b"))
+    every = audit_upkeep.CHECKPOINT_EVERY
+    for _ in range(5):
+        happen()
+        round_after(keeper, clock, every - 0.01)  # rounds are never quite punctual
+    assert heads(sink) == heads(sink, "/b") == [1, 3, 5]
+    for _ in range(9):
+        round_after(keeper, clock, every)
+    assert heads(sink) == [1, 3, 5], "nothing happened, and telling is not an event"
+    assert not Telling.objects.exists()
+
+
+def test_a_head_that_came_too_early_to_be_told_is_told_within_the_minute(
+    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url("/a"),)
+    happen()
+    keeper.write_checkpoint()
+    happen()
+    round_after(keeper, clock, audit_upkeep.CHECKPOINT_EVERY)
+    assert heads(sink) == [1]
+    round_after(keeper, clock, audit_upkeep.CHECKPOINT_EVERY)
+    assert heads(sink) == [1, 2], "although nothing has happened since"
+
+
+def test_the_active_observer_tells_and_whoever_becomes_it(
+    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any, active: list[bool]
+) -> None:
+    settings.ALERT_URLS = (sink.url("/a"),)
+    active[0] = False
+    happen()
+    keeper.write_checkpoint()
+    assert heads(sink) == []
+    active[0] = True
+    keeper.write_checkpoint()
+    assert heads(sink) == [1]
+
+
+def test_what_was_told_verifies_as_a_checkpoint(
+    keeper: LogKeeper, sink: Sink, settings: Any, tmp_path: Path
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    happen(2)
+    keeper.write_checkpoint()
+    [(_, told)] = sink.taken
+    assert told["type"] == "info"
+    line = told["message"].splitlines()[-1].strip()
+    assert checkpoints.read(line.encode()).seq == 2
+
+
+def test_a_place_that_fails_harms_nothing(
+    keeper: LogKeeper, sink: Sink, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ALERT_URLS = (sink.url("/broken"), sink.url("/ok"))
+    sink.status["/broken"] = 500
+    happen()
+    keeper.write_checkpoint()
+    assert len(sink.titles("/ok")) == 1
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), OperationalError("gone")])
+def test_a_start_or_stop_is_not_disturbed_by_a_checkpoint(
+    keeper: LogKeeper, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_occasion: str) -> None:
+        raise error
+
+    monkeypatch.setattr(checkpoints, "write", fail)
+    assert audit_upkeep.write_checkpoint("STOPPED") is None
+
+
+def test_a_start_and_a_stop_are_kept_and_the_stop_is_told(
+    keeper: LogKeeper, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    lifecycle_events.record_start(["web"])
+    assert sink.taken == []
+    lifecycle_events.record_stop(["web"], seconds=10)
+    assert [(line["occasion"], line["seq"]) for line in lines()] == [("STARTED", 1), ("STOPPED", 2)]
+    assert len(sink.titles()) == 1
+
+
+def test_a_stop_does_not_wait_longer_than_it_may_for_a_place(
+    keeper: LogKeeper, sink: Sink, settings: Any
+) -> None:
+    import time
+
+    settings.ALERT_URLS = (sink.url("/slow"),)
+    sink.delay["/slow"] = 30
+    began = time.monotonic()
+    lifecycle_events.record_stop(["web"], seconds=1.5)
+    assert time.monotonic() - began < 10  # the place answers after 30 s
+    assert [line["occasion"] for line in lines()] == ["STOPPED"]
+
+
+def test_the_observer_process_verifies_and_keeps_the_last_head(
+    stack: Stack, tmp_path: Path
+) -> None:
+    happen(3)
+    process = stack.manage("observe")
+    wait_for(lambda: result.last() is not None, seconds=30)
+    assert (found().ok, found().head_seq) == (True, 3)
+    path = tmp_path / checkpoints.FILE
+    wait_for(lambda: path.exists() and bool(path.read_text()), seconds=5)
+    happen()
+    process.terminate()
+    assert process.wait(20) == 0
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["seq"], line["occasion"]) for line in kept] == [
+        (3, "ROUND"),
+        (4, "OBSERVER_STOPPED"),
+    ]

@@ -1,0 +1,133 @@
+"""The canary goes through a real broker, bounded in time, and back from a real worker."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from killswitch.observer import canary
+from killswitch.observer.tasks import answer
+from killswitch.readiness.models import Canary, Process
+from killswitch.runtime.heartbeats import age_here
+from tests.conftest import RedisProcess, wait_for
+from tests.stack import ROOT, Stack
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+
+def queued(broker: RedisProcess) -> int:
+    client = redis.Redis(unix_socket_path=str(broker.path))
+    try:
+        return client.llen("cancel")
+    finally:
+        client.close()
+
+
+def start_on_another_queue(stack: Stack) -> "subprocess.Popen[bytes]":
+    """A worker that is alive and well, and to which no kill ever comes."""
+    command = [sys.executable, "-m", "celery", "-A", "killswitch", "worker", "-P", "threads"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-Q", "elsewhere"]
+    with stack.log.open("ab") as log:
+        process = subprocess.Popen(
+            [*command, *quiet], cwd=ROOT, env=stack.environment, stdout=log, stderr=log
+        )
+    stack.running.append(process)
+    return process
+
+
+def test_a_canary_is_published_to_the_queue_of_the_kills(broker: RedisProcess) -> None:
+    canary.send()
+    sent = Canary.objects.get()
+    assert (sent.published, sent.answered, sent.error) == (1, 0, "")
+    assert sent.sent_at is not None
+    assert queued(broker) == 1
+
+
+def test_an_answer_notes_how_long_it_took(broker: RedisProcess) -> None:
+    canary.send()
+    answer(nonce=Canary.objects.get().nonce)
+    answered = Canary.objects.get()
+    assert answered.answered == 1
+    assert answered.answered_at is not None
+    assert answered.milliseconds is not None
+    assert 0 <= answered.milliseconds < 60_000
+
+
+def test_a_late_answer_proves_a_worker_but_no_speed(broker: RedisProcess) -> None:
+    canary.send()
+    late = Canary.objects.get().nonce
+    canary.send()
+    answer(nonce=late)
+    found = Canary.objects.get()
+    assert (found.answered, found.answered_at, found.milliseconds) == (1, None, None)
+
+
+def test_canaries_do_not_pile_up_before_the_kills(broker: RedisProcess) -> None:
+    for _ in range(canary.LONGEST_QUEUE + 5):
+        canary.send()
+    assert queued(broker) == canary.LONGEST_QUEUE
+    assert Canary.objects.get().published == canary.LONGEST_QUEUE
+
+
+def test_a_dead_broker_costs_little_time_and_is_noted(broker: RedisProcess) -> None:
+    canary.send()
+    broker.kill()
+    began = time.monotonic()
+    canary.send()
+    assert time.monotonic() - began < 5
+    found = Canary.objects.get()
+    assert found.published == 1
+    assert "broker does not answer" in found.error
+    assert not canary.broker_answers()
+    broker.start()
+    assert canary.broker_answers()
+    canary.send()
+    assert Canary.objects.get().error == ""
+
+
+def test_a_stopped_broker_costs_little_time_and_is_noted(broker: RedisProcess) -> None:
+    assert broker.process
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        canary.send()
+        assert time.monotonic() - began < 10
+        assert "broker does not answer" in Canary.objects.get().error
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
+
+
+def test_sending_leaves_no_connection_open(broker: RedisProcess) -> None:
+    canary.send()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        canary.send()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+
+
+def test_a_real_worker_answers_and_beats(stack: Stack, broker: RedisProcess) -> None:
+    stack.worker()
+    wait_for(lambda: age_here(Process.WORKER).within(2), seconds=40)
+    canary.send()
+    wait_for(lambda: Canary.objects.get().answered_at is not None, seconds=10)
+    assert (Canary.objects.get().milliseconds or 1e9) < 5000
+
+
+@pytest.mark.faults
+def test_a_worker_that_hears_nothing_ends_itself(stack: Stack, broker: RedisProcess) -> None:
+    deaf = start_on_another_queue(stack)
+    wait_for(lambda: age_here(Process.WORKER).within(2), seconds=40)
+    began = time.monotonic()
+
+    def ended() -> bool:
+        if time.monotonic() - began > Canary.objects.filter(published__gt=0).count():
+            canary.send()
+        return deaf.poll() is not None
+
+    wait_for(ended, seconds=40)
+    assert time.monotonic() - began > 14
+    assert "worker_is_deaf" in stack.log.read_text()

@@ -1,0 +1,42 @@
+"""What an answer to the list of open orders tells of the place that a cancel would go to."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from killswitch.ems.open_orders import OpenOrders
+from killswitch.observer import probes
+from killswitch.readiness import health_checks
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
+
+
+def answered(status: int | None) -> OpenOrders:
+    now = datetime.now(UTC)
+    return OpenOrders(
+        readable=status == 200,
+        error="" if status == 200 else f"HTTP {status}",
+        http_status=status,
+        started_at=now,
+        finished_at=now,
+        duration_ms=1.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "ok", "words"),
+    [
+        (200, True, "answers and takes our key"),
+        (302, False, "EMS_BASE_URL leads to no EMS: HTTP 302"),
+        (404, False, "EMS_BASE_URL leads to no EMS: HTTP 404"),
+        (405, False, "EMS_BASE_URL leads to no EMS: HTTP 405"),
+        (401, False, "the key was refused: HTTP 401"),
+        (503, True, "answers; its list of open orders cannot be read"),
+        (490, True, "answers; its list of open orders cannot be read"),
+        (None, False, "HTTP None"),
+    ],
+)
+def test_what_a_cancel_would_meet_as_well_is_told(status: int | None, ok: bool, words: str) -> None:
+    probes.record_ems(answered(status))
+    (found,) = [check for check in health_checks.look().checks if check.name == "ems"]
+    assert (found.ok, found.detail) == (ok, words)

@@ -1,0 +1,48 @@
+"""What the database's disk says before the database itself does."""
+
+import shutil
+from collections import namedtuple
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from killswitch.readiness import health_checks, snapshot
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def disk(monkeypatch: pytest.MonkeyPatch, *, free: int) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(2**40, 2**40 - free, free))
+
+
+def test_a_disk_too_full_for_a_press_is_told_before_the_press(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One row more finds room in a file that is there already; a press may not."""
+    disk(monkeypatch, free=snapshot.FLOOR - 1)
+    if connection.vendor != "sqlite":
+        snapshot.read()  # its disk is elsewhere
+        return
+    with pytest.raises(snapshot.DiskFull, match="63 MiB are free on its disk"):
+        snapshot.read()
+    found = health_checks.look()
+    assert found.word is health_checks.Word.NOT_READY
+    assert "63 MiB are free on its disk" in found.sentence
+
+
+def test_a_disk_with_room_is_not_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk(monkeypatch, free=snapshot.FLOOR)
+    snapshot.read()
+
+
+def test_a_disk_that_cannot_be_asked_is_left_to_the_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_path: Any) -> None:
+        raise OSError("not here")
+
+    monkeypatch.setattr(shutil, "disk_usage", refuse)
+    snapshot.read()

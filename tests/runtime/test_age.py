@@ -1,0 +1,38 @@
+"""A time is fresh only when that is certain."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from killswitch.runtime.age import SKEW, age
+
+NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)
+
+
+def test_what_never_happened_is_not_fresh() -> None:
+    never = age(at=None, now=NOW)
+    assert not never.within(1e9)
+    assert str(never) == "never"
+
+
+def test_what_lies_in_the_future_is_not_fresh() -> None:
+    future = age(at=NOW + timedelta(hours=1), now=NOW)
+    assert future.jumped
+    assert future.seconds is None
+    assert not future.within(1e9)
+    assert "clock has jumped" in str(future)
+
+
+def test_two_clocks_that_differ_a_little_are_no_jump() -> None:
+    nearly = age(at=NOW + timedelta(seconds=SKEW / 2), now=NOW)
+    assert nearly.seconds == 0
+    assert nearly.within(0)
+
+
+@given(st.floats(min_value=-1e6, max_value=1e6), st.floats(min_value=0, max_value=1e6))
+def test_fresh_means_between_now_and_the_limit(seconds: float, limit: float) -> None:
+    found = age(at=NOW - timedelta(seconds=seconds), now=NOW)
+    assert found.seconds is None or found.seconds >= 0
+    if found.within(limit):
+        assert -SKEW <= round(seconds, 5) <= limit + 1e-5

@@ -1,0 +1,91 @@
+"""`manage.py prepare` and programs apart, as several hosts with one database use them."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+
+from tests.conftest import wait_for
+from tests.supervision.system_process import MANAGE, environment
+
+pytestmark = pytest.mark.both_databases
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without a table."""
+    if connection.vendor == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+        return
+    server = os.environ["DATABASE_URL"]
+    name = f"empty_{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as administrator:
+        administrator.execute(f"CREATE DATABASE {name}")
+        yield server.replace("/postgres?", f"/{name}?")
+        administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def host(empty: str, tmp_path: Path) -> dict[str, str]:
+    """The environment of one host; the directory may be shared."""
+    return environment(
+        KILLSWITCH_HOME=str(tmp_path / "home"),
+        DATABASE_URL=empty,
+        EMS_BASE_URL="http://127.0.0.1:9",
+        SECRET_KEY="only-for-this-test" * 2,
+        KILLSWITCH_EXCHANGES="KRAKEN KRAKEN/JOHN",
+    )
+
+
+def select(url: str, query: str) -> list[tuple[Any, ...]]:
+    if url.startswith("sqlite:///"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file:
+            return list(file.execute(query))
+    with psycopg.connect(url) as server:
+        return list(server.execute(query))
+
+
+def test_hosts_that_prepare_one_database_at_once_all_succeed(
+    host: dict[str, str], empty: str
+) -> None:
+    together = [
+        subprocess.Popen([sys.executable, MANAGE, "prepare"], env=host, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    said = [process.communicate(timeout=60)[1] for process in together]
+    assert [process.returncode for process in together] == [0, 0, 0], said
+    added = "SELECT exchange_id FROM audit_auditevent WHERE kind = 'EXCHANGE_ADDED' ORDER BY seq"
+    assert select(empty, added) == [("KRAKEN",), ("KRAKEN/JOHN",)]
+    assert select(empty, "SELECT count(*) FROM django_cache") == [(0,)]
+
+
+def test_a_program_apart_runs_without_redis_and_records_its_own_start_and_stop(
+    host: dict[str, str], empty: str, tmp_path: Path
+) -> None:
+    subprocess.run([sys.executable, MANAGE, "prepare"], env=host, check=True, timeout=60)
+    log = tmp_path / "log.txt"
+    with log.open("wb") as output:
+        apart = subprocess.Popen(
+            [sys.executable, MANAGE, "up", "--only", "watchdog"],
+            env=host,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        beats = "SELECT beats FROM readiness_heart WHERE kind = 'WATCHDOG'"
+        wait_for(lambda: select(empty, beats) != [], seconds=15)
+    finally:
+        apart.send_signal(signal.SIGTERM)
+        assert apart.wait(timeout=10) == 0, log.read_text()
+    kinds = "SELECT kind FROM audit_auditevent WHERE kind IN ('STARTED', 'STOPPED') ORDER BY seq"
+    assert select(empty, kinds) == [("STARTED",), ("STOPPED",)]

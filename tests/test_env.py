@@ -1,0 +1,177 @@
+"""What is read from the environment is either usable, or refused by its name."""
+
+import errno
+import os
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+import killswitch
+from killswitch import env
+from tests.supervision.system_process import NOT_INHERITED
+
+BOUNDS = {
+    "EMS_CONNECT_TIMEOUT": (0.05, 60),
+    "EMS_TIMEOUT": (0.05, 300),
+    "CANCEL_DEADLINE": (0.05, 3600),
+    "OBSERVE_INTERVAL": (0.05, 300),
+    "SESSION_HOURS": (0.0005, 744),
+}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "ems.example.com",
+        "ftp://ems.example.com",
+        "http://[::1",
+        "http://127.0.0.1:port",
+        "http://somebody:hunter22@127.0.0.1:99999",
+    ],
+)
+def test_what_is_no_url_is_refused_without_repeating_it(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("EMS_BASE_URL", value)
+    with pytest.raises(ImproperlyConfigured, match=r"^EMS_BASE_URL must be a URL") as refused:
+        env.url("EMS_BASE_URL", schemes=("http", "https"))
+    assert "hunter22" not in str(refused.value)
+
+
+def test_a_wrong_number_is_told_with_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSION_HOURS", "twelve")
+    with pytest.raises(
+        ImproperlyConfigured, match="SESSION_HOURS='twelve': give a number of hours"
+    ):
+        env.seconds("SESSION_HOURS", 12, unit="hours", lowest=0.05, highest=744)
+
+
+def settings_with(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
+    """The settings, read anew under these variables."""
+    for name in [name for name in os.environ if NOT_INHERITED.match(name)]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return runpy.run_path(str(Path(killswitch.__file__).parent / "settings.py"))
+
+
+def test_without_any_variable_it_is_the_demo(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path))
+    assert (made["DEMO"], made["KILLSWITCH_ENVIRONMENT"]) == (True, "demo")
+
+
+def test_a_secret_is_made_once_whole_and_for_this_user_only(tmp_path: Path) -> None:
+    path = tmp_path / "secret_key"
+    secret = env.kept_secret(path)
+    assert len(secret) >= 50
+    assert env.kept_secret(path) == secret
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_secret_that_finds_no_room_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .*secret_key cannot be .*No space left"
+    ):
+        env.kept_secret(tmp_path / "secret_key")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_secret_that_another_process_has_made_meanwhile_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secret_key"
+    link = os.link
+
+    def too_late(source: Path, target: Path) -> None:
+        path.write_text("made a moment before")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", too_late)
+    assert env.kept_secret(path) == "made a moment before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe"])
+def test_a_file_that_holds_no_secret_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "secret_key").write_bytes(content)
+    with pytest.raises(ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .*secret_key"):
+        env.kept_secret(tmp_path / "secret_key")
+
+
+def test_a_secret_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").mkdir()
+    with pytest.raises(ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .*Is a directory"):
+        env.kept_secret(tmp_path / "secret_key")
+
+
+def test_a_home_that_is_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KILLSWITCH_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .* cannot be made"):
+        env.home("KILLSWITCH_HOME", tmp_path)
+
+
+@pytest.mark.parametrize("name", list(BOUNDS))
+def test_numbers_of_seconds_have_bounds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    lowest, highest = BOUNDS[name]
+    given = {"KILLSWITCH_HOME": str(tmp_path)}
+    for value in (lowest, highest):
+        made = settings_with(monkeypatch, **given, **{name: str(value)})
+        assert made[name] == value
+    for wrong in (lowest / 2, highest * 2, 0, "1e5", "nan", "inf", "-1", "0x1"):
+        with pytest.raises(
+            ImproperlyConfigured, match=rf"^{name}=.* from {lowest:g} to {highest:g}\.$"
+        ):
+            settings_with(monkeypatch, **given, **{name: str(wrong)})
+
+
+def test_the_simulator_has_a_port_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = {"KILLSWITCH_HOME": str(tmp_path), "PORT": "8000", "SIMULATOR_PORT": "8000"}
+    with pytest.raises(ImproperlyConfigured, match=r"^SIMULATOR_PORT=8000 is also PORT"):
+        settings_with(monkeypatch, **given)
+    real = settings_with(monkeypatch, **given, EMS_BASE_URL="http://127.0.0.1:9")
+    assert real["PORT"] == 8000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://killswitch.example.com",
+        "a.example.com,b.example.com",
+        "localhost killswitch.example.com/",
+        "killswitch.example.com:8000",
+        "'killswitch.example.com'",
+        "*.example.com",
+    ],
+)
+def test_a_host_that_no_address_would_ever_match_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
+) -> None:
+    with pytest.raises(
+        ImproperlyConfigured, match=r"^ALLOWED_HOSTS: .* host names separated by white space"
+    ):
+        settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path), ALLOWED_HOSTS=value)
+
+
+def test_hosts_that_can_be_matched_are_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hosts = "localhost 127.0.0.1 [::1] [fe80::1] .example.com kill_switch.example.com *"
+    made = settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path), ALLOWED_HOSTS=hosts)
+    assert made["ALLOWED_HOSTS"] == hosts.split()
