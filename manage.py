@@ -19,7 +19,7 @@ PATIENCE = {"cancel_all": 0.3}  # seconds
 
 def main() -> None:
     """Run one management command with the project's settings."""
-    stdio.make_safe()
+    stdio.make_stdio_safe()
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     code = run(command)
     if command in PATIENCE or (command in LONG_RUNNING and code == 0):

@@ -89,13 +89,13 @@ def _measured(size: int, home: Path) -> Times:
 
 def _pages(size: int) -> Times:
     """What a page of the log costs, 50 events, by what it selects."""
-    from killswitch.audit.filters import Position, Selection
+    from killswitch.audit.filters import Cursor, EventFilter
     from killswitch.audit.models import AuditEvent
 
     middle = AuditEvent.objects.get(seq=size // 2)
     request = AuditEvent.objects.filter(kind="FINISHED", seq__gt=middle.seq).earliest("seq")
-    deep = Position(seq=middle.seq, at=middle.at)
-    cases: list[tuple[str, dict[str, Any], Position | None]] = [
+    deep = Cursor(seq=middle.seq, at=middle.at)
+    cases: list[tuple[str, dict[str, Any], Cursor | None]] = [
         ("first", {}, None),
         ("deep", {}, deep),
         ("time range", {"to_at": middle.at}, None),
@@ -116,7 +116,7 @@ def _pages(size: int) -> Times:
     ]
     events = AuditEvent.objects.all()
     return {
-        f"page: {name}": _median(Selection(**selected).newest_first(events, before=before))
+        f"page: {name}": _median(EventFilter(**selected).newest_first(events, before=before))
         for name, selected, before in cases
     }
 

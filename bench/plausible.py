@@ -69,7 +69,7 @@ def _chained(
         at = at.replace(microsecond=at.microsecond or 1)
         event = {
             "seq": seq,
-            "at": canonical_json.instant(at),
+            "at": canonical_json.utc_text(at),
             "format": chain.FORMAT,
             "software": settings.VERSION,
             **{"actor": "system", "role": "", "exchange_id": "", "request_id": ""},
@@ -115,7 +115,7 @@ def _press(dice: random.Random) -> Iterator[Row]:
             "user_agent": AGENT,
             "address": f"10.0.0.{dice.randrange(256)}",
             "open_before": dice.randrange(500),
-            "asked_at": canonical_json.instant(BEGIN),
+            "asked_at": canonical_json.utc_text(BEGIN),
         },
         **of_request,
     }
@@ -134,9 +134,9 @@ def _press(dice: random.Random) -> Iterator[Row]:
         "data": {
             "conclusion": "The EMS lists no open orders.",
             "open_after": 2 if status == "RESIDUAL" else 0,
-            "open_after_read_at": canonical_json.instant(BEGIN),
-            "first_claimed_at": canonical_json.instant(BEGIN),
-            "finished_at": canonical_json.instant(BEGIN),
+            "open_after_read_at": canonical_json.utc_text(BEGIN),
+            "first_claimed_at": canonical_json.utc_text(BEGIN),
+            "finished_at": canonical_json.utc_text(BEGIN),
         },
         **of_request,
     }
@@ -146,8 +146,8 @@ def _attempt(number: int, *, dice: random.Random, reason: str) -> Row:
     body = f'{{"type":"message","severity":"INFO","message":"Ok","n":{dice.randrange(10**9)}}}'
     return {
         "number": number,
-        "started_at": canonical_json.instant(BEGIN),
-        "finished_at": canonical_json.instant(BEGIN),
+        "started_at": canonical_json.utc_text(BEGIN),
+        "finished_at": canonical_json.utc_text(BEGIN),
         "duration_us": dice.randrange(2_000, 900_000),
         "http_status": 200,
         "outcome": "REFUSED" if reason else "ACKNOWLEDGED",

@@ -181,7 +181,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "killswitch.console.error_views.SpokenErrors",
+    "killswitch.console.error_views.ErrorPageMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -218,7 +218,7 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 # --- people ---------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["killswitch.accounts.backends.PeopleBackend"]
+AUTHENTICATION_BACKENDS = ["killswitch.accounts.backends.UserBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
@@ -232,7 +232,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
-ACCOUNT_ADAPTER = "killswitch.accounts.adapter.ClosedAdapter"
+ACCOUNT_ADAPTER = "killswitch.accounts.adapter.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
@@ -250,7 +250,7 @@ ACCOUNT_RATE_LIMITS = {
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
 # Whether people may have a second factor, or must.
 SECOND_FACTOR = env.choice("SECOND_FACTOR", "optional", ("optional", "required"))
-MFA_ADAPTER = "killswitch.accounts.mfa.adapter.SealedAdapter"
+MFA_ADAPTER = "killswitch.accounts.mfa.adapter.EncryptingMFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = f"Kill switch ({KILLSWITCH_ENVIRONMENT})"
 MFA_TOTP_TOLERANCE = 1  # steps of 30 s: clocks differ, and typing takes its time

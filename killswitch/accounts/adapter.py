@@ -17,12 +17,12 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from killswitch.accounts import login_events, officer_cookie, redirects
-from killswitch.accounts.client_info import address, origin
+from killswitch.accounts.client_info import address, client_info
 from killswitch.accounts.decorators import actor
 from killswitch.accounts.models import User
-from killswitch.accounts.password_queue import Busy
+from killswitch.accounts.password_queue import HashingBusy
 from killswitch.accounts.services import change_own_password
-from killswitch.audit.chain import Fact, append
+from killswitch.audit.chain import NewEvent, append
 from killswitch.audit.models import Kind
 
 SHOWN_MESSAGES = {"account/messages/password_changed.txt"}
@@ -39,7 +39,7 @@ def _shown_besides_password(request: HttpRequest, user: User) -> dict[str, str]:
     return {"second_factor": shown[-1]} if shown else {}
 
 
-class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """allauth's questions, answered for a tool that nobody joins by themselves."""
 
     error_messages = DefaultAccountAdapter.error_messages | {
@@ -69,7 +69,7 @@ class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Who was asked to try again because others were signing in has not failed."""
         try:
             return super().authenticate(request, **credentials)
-        except Busy:
+        except HashingBusy:
             self._rollback_login_failed_rl_usage()
             raise
 
@@ -77,7 +77,7 @@ class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         login_events.record_failure(request, username=credentials.get("username", ""))
 
     def get_login_stages(self) -> list[str]:
-        return ["killswitch.accounts.login_stages.CodeStage"]
+        return ["killswitch.accounts.login_stages.TotpStage"]
 
     def get_reauthentication_methods(self, user: Any) -> list[dict[str, str]]:
         """By password only: the code is for who does not sit at this person's screen."""
@@ -88,37 +88,37 @@ class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def login(self, request: HttpRequest, user: User) -> None:
         """Comes after the last stage: whoever has a second factor has shown it."""
-        data = {**origin(request), **_shown_besides_password(request, user)}
+        data = {**client_info(request), **_shown_besides_password(request, user)}
         with transaction.atomic():
             super().login(request, user)
             fix_end(request)
-            append(Fact(kind=Kind.SIGNED_IN, actor=actor(user), data=data))
+            append(NewEvent(kind=Kind.SIGNED_IN, actor=actor(user), data=data))
 
     def logout(self, request: HttpRequest) -> None:
         user: Any = request.user
         who = actor(user)
         with transaction.atomic():
             super().logout(request)
-            append(Fact(kind=Kind.SIGNED_OUT, actor=who, data=origin(request)))
+            append(NewEvent(kind=Kind.SIGNED_OUT, actor=who, data=client_info(request)))
 
     def set_password(self, user: User, password: str) -> None:
-        change_own_password(user=user, password=password, origin=origin(self.request))
+        change_own_password(user=user, password=password, origin=client_info(self.request))
 
     def post_login(
         self, request: HttpRequest, user: User, *, redirect_url: str | None, **hook: Any
     ) -> HttpResponse:
         """Back to where they came from, unless their role would be refused there."""
-        if not (redirect_url and redirects.may_open(user, redirect_url)):
-            redirect_url = redirects.landing(user)
+        if not (redirect_url and redirects.can_open(user, redirect_url)):
+            redirect_url = redirects.home_url(user)
         response: HttpResponse = super().post_login(
             request, user, redirect_url=redirect_url, **hook
         )
-        officer_cookie.note(request, response)
+        officer_cookie.remember_browser(request, response)
         return response
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         user: Any = request.user
-        return redirects.landing(user)
+        return redirects.home_url(user)
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:  # noqa: ARG002
         """Unreachable with our backend; if another one is added, it ends at sign-in."""

@@ -6,9 +6,9 @@ from django.contrib import admin
 from django.db import connection
 from django.http import HttpRequest
 
-from killswitch.accounts.admin_forms import NewPersonForm, OwnRecordForm, PersonForm
-from killswitch.accounts.admin_site import RecordedAdmin, signed_in_person
-from killswitch.accounts.client_info import origin
+from killswitch.accounts.admin_forms import NewPersonForm, OwnProfileForm, PersonForm
+from killswitch.accounts.admin_site import AuditedModelAdmin, signed_in_person
+from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import actor
 from killswitch.accounts.mfa import services
 from killswitch.accounts.models import User
@@ -16,7 +16,7 @@ from killswitch.accounts.services import lock_administrators, save_person
 
 
 @admin.register(User)
-class PersonAdmin(RecordedAdmin):
+class PersonAdmin(AuditedModelAdmin):
     """Add people, give roles, set passwords, switch off. Nobody does it to themselves."""
 
     list_display = ("username", "full_name", "role", "is_active", "last_login")
@@ -56,7 +56,7 @@ class PersonAdmin(RecordedAdmin):
         if obj is None:
             kwargs["form"] = NewPersonForm
         else:
-            kwargs["form"] = OwnRecordForm if obj.pk == request.user.pk else PersonForm
+            kwargs["form"] = OwnProfileForm if obj.pk == request.user.pk else PersonForm
         return super().get_form(request, obj, change, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: ARG002
@@ -65,5 +65,5 @@ class PersonAdmin(RecordedAdmin):
             new_password=form.cleaned_data.get("password1", ""),
             reset_second_factor=form.cleaned_data.get("reset_second_factor", False),
             by=actor(signed_in_person(request)),
-            origin=origin(request),
+            origin=client_info(request),
         )

@@ -23,7 +23,7 @@ def _password_field(label: str, *, help_text: str = "") -> forms.CharField:
     )
 
 
-class OwnRecordForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
+class OwnProfileForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
     """Somebody's own record: the name only. Role and access are others' to give."""
 
     class Meta:

@@ -21,7 +21,7 @@ CLOSED = {
 }
 CLOSED_FOR_MODELS = ("_delete", "_history")
 OFFERED_WAYS = ("exact", "isnull")  # what Django's own filters beside a list link to
-LONGEST_SEARCH = 100  # characters
+MAX_SEARCH_CHARS = 100  # characters
 
 
 class AdministrationSite(admin.AdminSite):
@@ -34,7 +34,7 @@ class AdministrationSite(admin.AdminSite):
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         """Only tables whose changes are recorded; other apps offer theirs in vain."""
-        if admin_class is not None and issubclass(admin_class, RecordedAdmin):
+        if admin_class is not None and issubclass(admin_class, AuditedModelAdmin):
             super().register(model_or_iterable, admin_class, **options)
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
@@ -60,7 +60,7 @@ def _is_closed(url: URLPattern | URLResolver) -> bool:
     return name in CLOSED or name.endswith(CLOSED_FOR_MODELS)
 
 
-class RecordedAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not subscriptable when run
+class AuditedModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not subscriptable when run
     """A table whose rows are added and changed, never deleted, never many at once.
 
     Each change is an event in the audit log, written by `save_model`. Django's own log of the
@@ -84,7 +84,7 @@ class RecordedAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not subscript
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Each word is one more condition of the query, so there must not be any number of them."""
-        return super().get_search_results(request, queryset, search_term[:LONGEST_SEARCH])
+        return super().get_search_results(request, queryset, search_term[:MAX_SEARCH_CHARS])
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False

@@ -7,9 +7,9 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from killswitch.accounts.reconciliation import REGISTER
-        from killswitch.audit.reconciliation.registry import add_witness
+        from killswitch.audit.reconciliation.registry import add_reconciler
 
-        add_witness(REGISTER.disagreements)
+        add_reconciler(REGISTER.disagreements)
         # Django's own site would let in by its own rules, and show tables that nobody records
         # changes of. With ours as the default it cannot be mounted by mistake.
         apps.get_app_config("admin").default_site = (  # type: ignore[attr-defined]

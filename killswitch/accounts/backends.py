@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from killswitch.accounts import password_queue
 
 
-class PeopleBackend(ModelBackend):
+class UserBackend(ModelBackend):
     """Asked at sign-in and again on every request, so that switching off takes effect at once."""
 
     def authenticate(
@@ -24,7 +24,7 @@ class PeopleBackend(ModelBackend):
         **others: Any,
     ) -> Any:
         """The person whose name and password these are, or None. Raises `hashing.Busy`."""
-        with password_queue.turn():
+        with password_queue.exclusive_hashing():
             return super().authenticate(request, username=username, password=password, **others)
 
     def user_can_authenticate(self, user: Any) -> bool:

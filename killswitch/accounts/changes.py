@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from killswitch.accounts.models import Role, User
-from killswitch.audit.chain import Actor, Fact
+from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.models import Kind
 
 DESCRIBED = ("username", "full_name", "is_active")
@@ -35,11 +35,11 @@ class Change:
         given = self.new_password or self.second_factor_reset
         return given or bool({"role", "is_active"} & set(self.fields))
 
-    def facts(self, *, by: Actor, origin: Mapping[str, str]) -> list[Fact]:
+    def facts(self, *, by: Actor, origin: Mapping[str, str]) -> list[NewEvent]:
         """One event for each kind of change, none if nothing changed."""
         kinds = {kind: names for kind, names in self._kinds().items() if names}
         return [
-            Fact(kind=kind, actor=by, data={**self._data(names), **origin})
+            NewEvent(kind=kind, actor=by, data={**self._data(names), **origin})
             for kind, names in kinds.items()
         ]
 

@@ -5,7 +5,7 @@ import ipaddress
 from django.conf import settings
 from django.http import HttpRequest
 
-LONGEST_USER_AGENT = 300  # characters
+MAX_USER_AGENT_CHARS = 300  # characters
 CUT = "…"
 
 
@@ -35,11 +35,11 @@ def neighbourhood(ip: str) -> str:
     return str(ipaddress.ip_network(f"{ip.partition('%')[0]}/64", strict=False))
 
 
-def origin(request: HttpRequest) -> dict[str, str]:
+def client_info(request: HttpRequest) -> dict[str, str]:
     """What every event of a person carries: `address` and `user_agent`."""
     return {
         "address": address(request),
-        "user_agent": clean(request.headers.get("User-Agent", ""), LONGEST_USER_AGENT),
+        "user_agent": clean(request.headers.get("User-Agent", ""), MAX_USER_AGENT_CHARS),
     }
 
 

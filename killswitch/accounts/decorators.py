@@ -9,30 +9,37 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import resolve_url
 
-from killswitch.accounts.client_info import clean, origin
+from killswitch.accounts.client_info import clean, client_info
 from killswitch.accounts.mfa import services
 from killswitch.accounts.models import User
-from killswitch.accounts.permissions import MAY, PUBLIC, SIGNED_IN, Permission, allows, may
-from killswitch.accounts.redirects import confirmation, keep, sign_in_url
-from killswitch.audit.chain import Actor, Fact
+from killswitch.accounts.permissions import (
+    PUBLIC,
+    ROLE_PERMISSIONS,
+    SIGNED_IN,
+    Permission,
+    allows,
+    has_permission,
+)
+from killswitch.accounts.redirects import confirmation, remember_next, sign_in_url
+from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.event_throttle import record_counted
 from killswitch.audit.models import Kind
 
 __all__ = [
-    "MAY",
     "PUBLIC",
+    "ROLE_PERMISSIONS",
     "SIGNED_IN",
     "Permission",
     "actor",
     "confirmation",
-    "may",
+    "has_permission",
     "password_suffices",
     "public",
     "requires",
     "signed_in",
 ]
 
-LONGEST_PATH = 500  # characters
+MAX_PATH_CHARS = 500  # characters
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase])
@@ -110,7 +117,7 @@ def _second_factor_first(request: HttpRequest, permission: str) -> HttpResponse 
         return None
     if _is_htmx(request):
         return _unauthorised(request, permission, "Set up your second factor first.")
-    keep(request, permission=permission)
+    remember_next(request, permission=permission)
     return HttpResponseRedirect(resolve_url("mfa_activate_totp"))
 
 
@@ -123,14 +130,14 @@ def _unauthorised(request: HttpRequest, permission: str, words: str) -> HttpResp
 
 def _record_denial(request: HttpRequest, user: User, permission: str) -> None:
     match = request.resolver_match
-    fact = Fact(
+    fact = NewEvent(
         kind=Kind.DENIED,
         actor=actor(user),
         data={
-            "path": clean(request.path, LONGEST_PATH),
+            "path": clean(request.path, MAX_PATH_CHARS),
             "method": clean(request.method or "", 20),
             "permission": str(permission),
-            **origin(request),
+            **client_info(request),
         },
     )
     record_counted(fact, subject=f"{user.pk} {match.route if match else request.path}")

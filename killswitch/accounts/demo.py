@@ -12,7 +12,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_person
 from killswitch.audit.chain import SYSTEM
 
-CAST = (
+DEMO_USERNAMES = (
     ("olga", "Olga Ray", Role.RISK_OFFICER),
     ("carl", "Carl Ito", Role.COMPLIANCE),
     ("ada", "Ada Stone", Role.ADMINISTRATOR),
@@ -36,7 +36,7 @@ def ensure_demo_people() -> list[DemoPerson]:
         return []
     passwords = _kept_passwords(Path(settings.KILLSWITCH_HOME) / "demo-people.txt")
     people = []
-    for username, full_name, role in CAST:
+    for username, full_name, role in DEMO_USERNAMES:
         with transaction.atomic():
             person = User.objects.filter(username=username).first() or User(
                 username=username, full_name=full_name, role=role, is_demo=True
@@ -54,7 +54,7 @@ def _give(person: User, password: str) -> None:
 
 def _kept_passwords(path: Path) -> dict[str, str]:
     kept = _read(path)
-    passwords = {name: kept.get(name) or secrets.token_urlsafe(12) for name, _, _ in CAST}
+    passwords = {name: kept.get(name) or secrets.token_urlsafe(12) for name, _, _ in DEMO_USERNAMES}
     if passwords != kept:
         _write(path, passwords)
     return passwords

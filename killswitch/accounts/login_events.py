@@ -2,10 +2,10 @@
 
 from django.http import HttpRequest
 
-from killswitch.accounts.backends import PeopleBackend
-from killswitch.accounts.client_info import neighbourhood, origin
+from killswitch.accounts.backends import UserBackend
+from killswitch.accounts.client_info import client_info, neighbourhood
 from killswitch.accounts.models import User
-from killswitch.audit.chain import Actor, Fact
+from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.event_throttle import record_counted
 from killswitch.audit.models import Kind
 
@@ -36,9 +36,9 @@ def record_limited(request: HttpRequest, *, username: str) -> None:
 
 
 def _record(request: HttpRequest, *, why: str, person: User | None) -> None:
-    place = origin(request)
+    place = client_info(request)
     name = person.username if person else ""
-    fact = Fact(
+    fact = NewEvent(
         kind=Kind.SIGN_IN_FAILED, actor=NOBODY, data={"username": name, "why": why, **place}
     )
     # Counted for each address and person, so that the first try at somebody's account shows even
@@ -56,4 +56,4 @@ def _why(person: User | None) -> str:
         return "no such person"
     if not person.is_active:
         return "switched off"
-    return "wrong password" if PeopleBackend().user_can_authenticate(person) else "demo person"
+    return "wrong password" if UserBackend().user_can_authenticate(person) else "demo person"

@@ -8,7 +8,7 @@ from django.utils.crypto import constant_time_compare
 from killswitch.accounts.mfa import services
 
 
-class CodeStage(LoginStage):  # type: ignore[misc]
+class TotpStage(LoginStage):  # type: ignore[misc]
     """Ask for a code. Until it is given nobody is signed in, and nothing opens."""
 
     key = "second_factor"

@@ -13,7 +13,7 @@ from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
 
 OF_THE_LOG = frozenset({"system", "anonymous"})  # whom its events name where nobody signed in
-LONGEST_USERNAME = 60  # characters
+MAX_USERNAME_CHARS = 60  # characters
 
 
 class Role(models.TextChoices):
@@ -71,7 +71,7 @@ class User(AbstractBaseUser):
     # Both together, with two brackets, fit the audit log's column for the actor. Names to sign in
     # with are plain ASCII, so that none can be mistaken for another in the log.
     username = models.CharField(
-        max_length=LONGEST_USERNAME,
+        max_length=MAX_USERNAME_CHARS,
         unique=True,
         validators=[
             RegexValidator(
@@ -121,8 +121,8 @@ class User(AbstractBaseUser):
         time by the square of its length. A NUL is left out; no database looks it up.
         """
         username = username.replace("\x00", "")
-        if len(username) > 2 * LONGEST_USERNAME:
-            return username[: LONGEST_USERNAME + 1]
+        if len(username) > 2 * MAX_USERNAME_CHARS:
+            return username[: MAX_USERNAME_CHARS + 1]
         return unicodedata.normalize("NFKC", username).strip().lower()
 
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:

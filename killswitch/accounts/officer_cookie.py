@@ -4,15 +4,15 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from killswitch.accounts.models import User
-from killswitch.accounts.permissions import Permission, may
+from killswitch.accounts.permissions import Permission, has_permission
 
 COOKIE = "officer"
 SALT = "killswitch.accounts.known_browser"
 
 
-def note(request: HttpRequest, response: HttpResponseBase) -> None:
+def remember_browser(request: HttpRequest, response: HttpResponseBase) -> None:
     """Remember the browser of whoever may cancel, for as long as a session lasts."""
-    if may(request.user, Permission.CANCEL):
+    if has_permission(request.user, Permission.CANCEL):
         response.set_signed_cookie(
             COOKIE,
             "yes",
@@ -33,6 +33,6 @@ def is_an_officers(request: HttpRequest) -> bool:
     """By the person if they were read already, else by the browser; nothing is read for it."""
     person = getattr(request, "_cached_user", None)  # where Django keeps whom it has read
     if isinstance(person, User):
-        return may(person, Permission.CANCEL)
+        return has_permission(person, Permission.CANCEL)
     age = settings.SESSION_COOKIE_AGE
     return request.get_signed_cookie(COOKIE, default=None, salt=SALT, max_age=age) is not None

@@ -24,7 +24,7 @@ class Permission(StrEnum):
 PUBLIC: Final = "PUBLIC"
 SIGNED_IN: Final = "SIGNED_IN"
 
-MAY: Final[dict[Role, frozenset[Permission]]] = {
+ROLE_PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     Role.RISK_OFFICER: frozenset(
         {
             Permission.CONSOLE,
@@ -47,10 +47,12 @@ MAY: Final[dict[Role, frozenset[Permission]]] = {
 }
 
 
-def may(user: object, permission: Permission) -> bool:
+def has_permission(user: object, permission: Permission) -> bool:
     """Whether this person may. Nobody who is switched off or not signed in may do anything."""
     return (
-        isinstance(user, User) and user.is_active and permission in MAY.get(Role(user.role), set())
+        isinstance(user, User)
+        and user.is_active
+        and permission in ROLE_PERMISSIONS.get(Role(user.role), set())
     )
 
 
@@ -58,4 +60,4 @@ def allows(user: User, permission: str) -> bool:
     """The same for what a view says of itself, which may be PUBLIC or SIGNED_IN."""
     if permission in {PUBLIC, SIGNED_IN}:
         return permission == PUBLIC or user.is_active
-    return may(user, Permission(permission))
+    return has_permission(user, Permission(permission))

@@ -16,13 +16,15 @@ def too_many(request: HttpRequest, *, username: str, of_person: bool = False) ->
     """The page, with the refused try in the log. `of_person`: their codes, not the address's."""
     context = {"of_person": of_person}
     response = render(request, "429.html", context, status=HTTPStatus.TOO_MANY_REQUESTS)
-    note(request, response, username=username)
+    record_and_set_retry_after(request, response, username=username)
     if of_person:
         response["Retry-After"] = str(HOUR)
     return response
 
 
-def note(request: HttpRequest, response: HttpResponseBase, *, username: str) -> None:
+def record_and_set_retry_after(
+    request: HttpRequest, response: HttpResponseBase, *, username: str
+) -> None:
     """For a page that was made elsewhere."""
     login_events.record_limited(request, username=username)
     response["Retry-After"] = str(WAIT)

@@ -6,9 +6,9 @@ Their passwords, sign-ins and second factors are in no event, or not in one that
 from killswitch.accounts.changes import WATCHED
 from killswitch.accounts.models import User
 from killswitch.audit.models import Kind
-from killswitch.audit.reconciliation.replay import Register
+from killswitch.audit.reconciliation.replay import ReplayedTable
 
-REGISTER = Register(
+REGISTER = ReplayedTable(
     noun="person",
     kinds=(Kind.PERSON_ADDED, Kind.PERSON_CHANGED, Kind.ROLE_CHANGED),
     named_by="username",

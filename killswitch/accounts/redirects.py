@@ -12,12 +12,12 @@ from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, allows
 from killswitch.accounts.words import said
 
-LONGEST_REASON = 500  # characters
-LONGEST = 6000  # characters of a path with its query
+MAX_REASON_CHARS = 500  # characters
+MAX_URL_CHARS = 6000  # characters of a path with its query
 KEPT = "way_back"  # in the session, while a second factor is set up
 
 
-def landing(user: User) -> str:
+def home_url(user: User) -> str:
     """The page that a person starts on."""
     return "/admin/" if user.is_administrator else "/"
 
@@ -31,10 +31,10 @@ def confirmation(request: HttpRequest) -> str:
     exchanges = [("exchange", value) for value in _merged(request.GET, request.POST, "exchange")]
     # The form sends two of them: one picked from the list, and one in own words.
     sent = request.POST.getlist("reason") or request.GET.getlist("reason")
-    reasons = [("reason", said(one, LONGEST_REASON)[0]) for one in sent[:2] if one.strip()]
+    reasons = [("reason", said(one, MAX_REASON_CHARS)[0]) for one in sent[:2] if one.strip()]
     for fields in (exchanges + reasons, exchanges):
         url = f"{request.path}?{urlencode(fields)}" if fields else request.path
-        if len(url) <= LONGEST:
+        if len(url) <= MAX_URL_CHARS:
             return url
     return ""
 
@@ -49,7 +49,7 @@ def after_sign_in(request: HttpRequest, *, permission: str) -> str:
         url = request.get_full_path()
     else:
         url = ""  # most addresses that are posted to show nothing
-    return url if len(url) <= LONGEST else ""
+    return url if len(url) <= MAX_URL_CHARS else ""
 
 
 def sign_in_url(request: HttpRequest, *, permission: str) -> str:
@@ -59,26 +59,26 @@ def sign_in_url(request: HttpRequest, *, permission: str) -> str:
     return f"{url}?{urlencode({'next': path})}" if path else url
 
 
-def keep(request: HttpRequest, *, permission: str) -> None:
+def remember_next(request: HttpRequest, *, permission: str) -> None:
     """Note where a person was going who first has to set up a second factor."""
     request.session[KEPT] = after_sign_in(request, permission=permission)
 
 
-def kept(request: HttpRequest) -> str:
+def pop_next(request: HttpRequest) -> str:
     """Where they were going, told once; nothing if they were going nowhere."""
     return str(request.session.pop(KEPT, ""))
 
 
-def onward(request: HttpRequest) -> str:
+def next_url(request: HttpRequest) -> str:
     """Where the `next` of this address leads, if it is a page of ours that the person may open."""
     user: Any = request.user
     url = request.GET.get("next", "")
-    if url_has_allowed_host_and_scheme(url, allowed_hosts=None) and may_open(user, url):
+    if url_has_allowed_host_and_scheme(url, allowed_hosts=None) and can_open(user, url):
         return url
-    return landing(user)
+    return home_url(user)
 
 
-def may_open(user: User, url: str) -> bool:
+def can_open(user: User, url: str) -> bool:
     """Whether a person would be let in at a path of ours."""
     try:
         view = resolve(urlsplit(url).path).func

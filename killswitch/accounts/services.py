@@ -12,8 +12,8 @@ from killswitch.accounts.mfa import services
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Kind as AlarmKind
 from killswitch.alarms.services import raise_alarm
-from killswitch.audit.chain import Actor, Fact, append
-from killswitch.runtime.models import next_revision
+from killswitch.audit.chain import Actor, NewEvent, append
+from killswitch.runtime.revisions import next_revision
 
 
 def add_person(*, username: str, full_name: str = "", role: Role, password: str, by: Actor) -> User:
@@ -95,7 +95,7 @@ def _write(change: Change, new_password: str) -> None:
     person.save(update_fields=columns)
 
 
-def _alarm(change: Change, *, by: Actor) -> list[Fact]:
+def _alarm(change: Change, *, by: Actor) -> list[NewEvent]:
     words = change.alarming()
     if not words:
         return []

@@ -15,10 +15,10 @@ from killswitch.accounts import login_events, officer_cookie, rate_limit_respons
 from killswitch.accounts.decorators import password_suffices, public, signed_in
 from killswitch.accounts.forms import OwnPasswordForm, PasswordAgainForm, SignInForm
 from killswitch.accounts.models import User
-from killswitch.accounts.password_queue import Busy
+from killswitch.accounts.password_queue import HashingBusy
 
 
-class LimitedView:
+class RateLimitedMixin:
     """Says in words that there were too many tries, and leaves an event."""
 
     request: HttpRequest
@@ -26,10 +26,12 @@ class LimitedView:
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
-        except Busy:
+        except HashingBusy:
             return rate_limit_responses.busy(request)
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-            rate_limit_responses.note(request, response, username=self.typed_name())
+            rate_limit_responses.record_and_set_retry_after(
+                request, response, username=self.typed_name()
+            )
         return response
 
     def form_invalid(self, form: forms.Form) -> HttpResponseBase:
@@ -44,7 +46,7 @@ class LimitedView:
         raise NotImplementedError
 
 
-class SignInView(LimitedView, LoginView):  # type: ignore[misc]
+class SignInView(RateLimitedMixin, LoginView):  # type: ignore[misc]
     """Sign in by name and password."""
 
     form_class = SignInForm
@@ -60,8 +62,8 @@ class SignInView(LimitedView, LoginView):  # type: ignore[misc]
         """Whoever is signed in already goes where they may go."""
         user: Any = self.request.user
         url: str = super().get_authenticated_redirect_url()
-        if isinstance(user, User) and not redirects.may_open(user, url):
-            return redirects.landing(user)
+        if isinstance(user, User) and not redirects.can_open(user, url):
+            return redirects.home_url(user)
         return url
 
 
@@ -76,7 +78,7 @@ class SignOutView(LogoutView):  # type: ignore[misc]
         return response
 
 
-class OwnPasswordView(LimitedView, PasswordChangeView):  # type: ignore[misc]
+class OwnPasswordView(RateLimitedMixin, PasswordChangeView):  # type: ignore[misc]
     """A new password for oneself. A wrong old one is a guess, and recorded like one."""
 
     form_class = OwnPasswordForm
@@ -90,7 +92,7 @@ class OwnPasswordView(LimitedView, PasswordChangeView):  # type: ignore[misc]
         return self.request.user.get_username()
 
 
-class PasswordAgainView(LimitedView, ReauthenticateView):  # type: ignore[misc]
+class PasswordAgainView(RateLimitedMixin, ReauthenticateView):  # type: ignore[misc]
     """The password once more, before something that whoever found the screen open must not do."""
 
     form_class = PasswordAgainForm

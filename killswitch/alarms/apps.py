@@ -6,7 +6,7 @@ class AlarmsConfig(AppConfig):
     label = "alarms"
 
     def ready(self) -> None:
-        from killswitch.alarms.reconciliation import disagreements
-        from killswitch.audit.reconciliation.registry import add_witness
+        from killswitch.alarms.reconciliation import discrepancies
+        from killswitch.audit.reconciliation.registry import add_reconciler
 
-        add_witness(disagreements)
+        add_reconciler(discrepancies)

@@ -7,7 +7,7 @@ from django.conf import settings
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,40})://")
 
 
-def places() -> dict[str, str]:
+def channels() -> dict[str, str]:
     """The configured URLs by label, e.g. `1: mailto`: the rest of such a URL holds secrets."""
     return {f"{number}: {_scheme(url)}": url for number, url in enumerate(settings.ALERT_URLS, 1)}
 

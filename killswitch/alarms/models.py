@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from killswitch.runtime.models import Changing
+from killswitch.runtime.revisions import Revisioned
 
 
 class Kind(models.TextChoices):
@@ -21,7 +21,7 @@ class AlarmQuerySet(models.QuerySet["Alarm"]):
         return self.filter(acknowledged_at=None)
 
 
-class Alarm(Changing):
+class Alarm(Revisioned):
     """Stays on every screen until somebody acknowledges it by name."""
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
@@ -54,7 +54,7 @@ class Alarm(Changing):
         return self.title
 
 
-class Telling(models.Model):
+class Delivery(models.Model):
     """The outbox: one row for each alarm and each place that is to be told of it.
 
     A sender claims a row by raising `tries` from the number that it has read; `sending` stands
@@ -69,6 +69,7 @@ class Telling(models.Model):
     error = models.CharField(max_length=500, blank=True)
 
     class Meta:
+        db_table = "alarms_telling"
         ordering = ["id"]
         constraints = [
             models.UniqueConstraint(fields=["alarm", "place"], name="each_place_is_told_once"),

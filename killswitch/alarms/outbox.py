@@ -18,24 +18,24 @@ from django.conf import settings
 from django.db import Error, connection, transaction
 from django.db.models import F
 
-from killswitch.alarms.channels import places
-from killswitch.alarms.models import Alarm, Telling
+from killswitch.alarms.channels import channels
+from killswitch.alarms.models import Alarm, Delivery
 from killswitch.audit import canonical_json, chain
-from killswitch.audit.chain import Fact
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import Kind as Event
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 
-LOOK = 0.5  # seconds between two looks at the outbox
-CALL = 10.0  # seconds that one call may take
-LEASE = 15.0  # seconds after which a sender that has not ended its call counts as dead
-LONGEST_PAUSE = 60.0  # seconds
-LAST_TRY = 100  # with the pauses below: after a good hour and a half
+POLL_INTERVAL_S = 0.5  # seconds between two looks at the outbox
+CALL_TIMEOUT_S = 10.0  # seconds that one call may take
+STALE_AFTER_S = 15.0  # seconds after which a sender that has not ended its call counts as dead
+MAX_PAUSE_S = 60.0  # seconds
+MAX_ATTEMPTS = 100  # with the pauses below: after a good hour and a half
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pending:
+class PendingDelivery:
     """A row of the outbox as it was found."""
 
     id: int
@@ -53,9 +53,9 @@ class Message:
     urgent: bool = True
 
 
-def tell_pending(stop: threading.Event) -> None:
+def send_pending(stop: threading.Event) -> None:
     """Tell until `stop` is set. A database that is gone is waited for."""
-    teller = Teller()
+    teller = OutboxSender()
     gone = False
     while not stop.is_set():
         try:
@@ -67,28 +67,28 @@ def tell_pending(stop: threading.Event) -> None:
             gone = True
         finally:
             connection.close()
-        stop.wait(LOOK)
+        stop.wait(POLL_INTERVAL_S)
 
 
 def pause(*, tries: int, sending: bool) -> float:
     """How many seconds a row must have stood as it is before it is tried (again)."""
     if sending:
-        return LEASE
-    return min(LONGEST_PAUSE, 2.0 ** (tries - 1)) if tries else 0.0
+        return STALE_AFTER_S
+    return min(MAX_PAUSE_S, 2.0 ** (tries - 1)) if tries else 0.0
 
 
-class Teller:
+class OutboxSender:
     """Remembers since when each row stands as it does, and which places are being told."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._since: dict[Pending, float] = {}
+        self._since: dict[PendingDelivery, float] = {}
         self._threads: dict[str, threading.Thread] = {}
 
     def look(self) -> None:
         """Begin to tell what is due, place by place, without waiting for it."""
         _adopt()
-        due: dict[str, list[Pending]] = defaultdict(list)
+        due: dict[str, list[PendingDelivery]] = defaultdict(list)
         for pending in self._due():
             due[pending.place].append(pending)
         for place, rows in due.items():
@@ -102,7 +102,7 @@ class Teller:
         for thread in self._threads.values():
             thread.join(seconds)
 
-    def _due(self) -> list[Pending]:
+    def _due(self) -> list[PendingDelivery]:
         now, rows = self._clock(), _outbox()
         self._since = {row: self._since.get(row, now) for row in rows}
         return [
@@ -118,22 +118,22 @@ class Teller:
 
 def _adopt() -> None:
     """Tell our places of what a process raised that has none: a worker on another host, say."""
-    if not (ours := places()):
+    if not (ours := channels()):
         return
     orphans = Alarm.objects.filter(acknowledged_at=None, tellings=None).values_list("id", flat=True)
-    rows = [Telling(alarm_id=alarm, place=place) for alarm in orphans for place in ours]
-    Telling.objects.bulk_create(rows, ignore_conflicts=True)
+    rows = [Delivery(alarm_id=alarm, place=place) for alarm in orphans for place in ours]
+    Delivery.objects.bulk_create(rows, ignore_conflicts=True)
 
 
-def _outbox() -> list[Pending]:
-    rows = Telling.objects.filter(told_at=None, tries__lt=LAST_TRY).order_by("id")
+def _outbox() -> list[PendingDelivery]:
+    rows = Delivery.objects.filter(told_at=None, tries__lt=MAX_ATTEMPTS).order_by("id")
     return [
-        Pending(id=pk, place=place, tries=tries, sending=sending)
+        PendingDelivery(id=pk, place=place, tries=tries, sending=sending)
         for pk, place, tries, sending in rows.values_list("id", "place", "tries", "sending")
     ]
 
 
-def _tell_all(rows: list[Pending]) -> None:
+def _tell_all(rows: list[PendingDelivery]) -> None:
     try:
         for row in rows:
             _tell(row)
@@ -143,32 +143,32 @@ def _tell_all(rows: list[Pending]) -> None:
         connection.close()
 
 
-def _tell(row: Pending) -> None:
+def _tell(row: PendingDelivery) -> None:
     if not _claim(row):
         return
     alarm = Alarm.objects.get(tellings=row.id)
     connection.close()  # none is kept while the place is being waited for
-    error = send(url=places().get(row.place), alarm=alarm)
+    error = send(url=channels().get(row.place), alarm=alarm)
     if error:
         log.warning("alarm_not_told", place=row.place, alarm=alarm.pk, error=error)
-        claimed = Telling.objects.filter(pk=row.id, tries=row.tries + 1)
+        claimed = Delivery.objects.filter(pk=row.id, tries=row.tries + 1)
         claimed.update(sending=False, error=error)
     else:
         _record_told(row, alarm=alarm)
 
 
-def _claim(row: Pending) -> bool:
-    unchanged = Telling.objects.filter(
+def _claim(row: PendingDelivery) -> bool:
+    unchanged = Delivery.objects.filter(
         pk=row.id, tries=row.tries, sending=row.sending, told_at=None
     )
     claimed = unchanged.update(tries=F("tries") + 1, sending=True)
     return claimed == 1
 
 
-def _record_told(row: Pending, *, alarm: Alarm) -> None:
+def _record_told(row: PendingDelivery, *, alarm: Alarm) -> None:
     told_at = datetime.now(UTC)
     with transaction.atomic():
-        untold = Telling.objects.filter(pk=row.id, told_at=None)
+        untold = Delivery.objects.filter(pk=row.id, told_at=None)
         if not untold.update(told_at=told_at, sending=False, error=""):
             return
         # Locked before the revision is taken, in the order of every writer.
@@ -176,7 +176,7 @@ def _record_told(row: Pending, *, alarm: Alarm) -> None:
         shown.revision = next_revision()
         shown.save(update_fields=["revision"])
         chain.append(
-            Fact(
+            NewEvent(
                 kind=Event.ALARM_TOLD,
                 exchange_id=alarm.exchange_id,
                 request_id=alarm.request_id,
@@ -184,19 +184,19 @@ def _record_told(row: Pending, *, alarm: Alarm) -> None:
                     "alarm": alarm.pk,
                     "place": row.place,
                     "tries": row.tries + 1,
-                    "told_at": canonical_json.instant(told_at),
+                    "told_at": canonical_json.utc_text(told_at),
                 },
             )
         )
 
 
-def send(*, url: str | None, alarm: Alarm, timeout: float = CALL) -> str:
+def send(*, url: str | None, alarm: Alarm, timeout: float = CALL_TIMEOUT_S) -> str:
     """Tell one place of an alarm, in bounded time. Returns why it did not work, or nothing."""
     message = Message(title=alarm.title, body=_body(alarm))
-    return hand_over(url=url, message=message, timeout=timeout)
+    return send_message(url=url, message=message, timeout=timeout)
 
 
-def hand_over(*, url: str | None, message: Message, timeout: float = CALL) -> str:
+def send_message(*, url: str | None, message: Message, timeout: float = CALL_TIMEOUT_S) -> str:
     """The same for any message."""
     if url is None:
         return "this place is no longer configured"
@@ -235,7 +235,7 @@ def _body(alarm: Alarm) -> str:
         alarm.detail,
         f"Exchange: {alarm.exchange_id}" if alarm.exchange_id else "",
         f"Request: {alarm.request_id}" if alarm.request_id else "",
-        f"Raised at {canonical_json.instant(alarm.raised_at)}.",
+        f"Raised at {canonical_json.utc_text(alarm.raised_at)}.",
         "It stays on the console until somebody acknowledges it.",
     ]
     return "\n".join(line for line in lines if line)

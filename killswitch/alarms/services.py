@@ -5,20 +5,20 @@ from datetime import UTC, datetime
 
 from django.db import connection, transaction
 
-from killswitch.alarms.channels import places
-from killswitch.alarms.models import Alarm, Kind, Telling
+from killswitch.alarms.channels import channels
+from killswitch.alarms.models import Alarm, Delivery, Kind
 from killswitch.audit import canonical_json, chain
-from killswitch.audit.chain import Actor, Fact
+from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.models import Kind as Event
-from killswitch.ems.answers import storable
-from killswitch.runtime.models import next_revision
+from killswitch.ems.answers import sanitize
+from killswitch.runtime.revisions import next_revision
 
-LONGEST_SUBJECT = 200
-LONGEST_TITLE = 300
-LONGEST_DETAIL = 10_000
+MAX_SUBJECT_CHARS = 200
+MAX_TITLE_CHARS = 300
+MAX_DETAIL_CHARS = 10_000
 
 
-class AboutThemselves(Exception):
+class SelfAcknowledgement(Exception):
     """Whoever was given something must not be the one who has seen to it."""
 
 
@@ -31,7 +31,7 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
     detail: str = "",
     request_id: str = "",
     exchange_id: str = "",
-) -> list[Fact]:
+) -> list[NewEvent]:
     """Raise an alarm in the caller's transaction, and return the facts for `chain.append`.
 
     An alarm is raised once for its kind and subject; one that is there already, acknowledged or
@@ -44,16 +44,16 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
         subject=_bounded_subject(subject),
         defaults={
             "request_id": request_id,
-            "exchange_id": storable(exchange_id)[:200],
-            "title": storable(title)[:LONGEST_TITLE],
-            "detail": storable(detail)[:LONGEST_DETAIL],
+            "exchange_id": sanitize(exchange_id)[:200],
+            "title": sanitize(title)[:MAX_TITLE_CHARS],
+            "detail": sanitize(detail)[:MAX_DETAIL_CHARS],
             "raised_at": datetime.now(UTC),
             "revision": revision,
         },
     )
     if not created:
         return []
-    Telling.objects.bulk_create(Telling(alarm=alarm, place=place) for place in places())
+    Delivery.objects.bulk_create(Delivery(alarm=alarm, place=place) for place in channels())
     return [_raised(alarm)]
 
 
@@ -70,9 +70,9 @@ def acknowledge(*, alarm_id: int, actor: Actor, person: int | None = None) -> Al
     at = datetime.now(UTC)
     with transaction.atomic():
         if is_about(Alarm.objects.get(pk=alarm_id), person):
-            raise AboutThemselves
+            raise SelfAcknowledgement
         first = Alarm.objects.filter(pk=alarm_id, acknowledged_at=None).update(
-            acknowledged_at=at, acknowledged_by=storable(actor.name)[:200]
+            acknowledged_at=at, acknowledged_by=sanitize(actor.name)[:200]
         )
         alarm = Alarm.objects.get(pk=alarm_id)
         if first:
@@ -84,15 +84,15 @@ def acknowledge(*, alarm_id: int, actor: Actor, person: int | None = None) -> Al
 
 def _bounded_subject(subject: str) -> str:
     """A subject as it is, or one of allowed length that differs whenever it does."""
-    safe = storable(subject)
-    if len(safe) <= LONGEST_SUBJECT:
+    safe = sanitize(subject)
+    if len(safe) <= MAX_SUBJECT_CHARS:
         return safe
     digest = hashlib.sha256(safe.encode()).hexdigest()
-    return f"{safe[: LONGEST_SUBJECT - len(digest) - 1]}…{digest}"
+    return f"{safe[: MAX_SUBJECT_CHARS - len(digest) - 1]}…{digest}"
 
 
-def _raised(alarm: Alarm) -> Fact:
-    return Fact(
+def _raised(alarm: Alarm) -> NewEvent:
+    return NewEvent(
         kind=Event.ALARM_RAISED,
         exchange_id=alarm.exchange_id,
         request_id=alarm.request_id,
@@ -102,13 +102,13 @@ def _raised(alarm: Alarm) -> Fact:
             "subject": alarm.subject,
             "title": alarm.title,
             "detail": alarm.detail,
-            "raised_at": canonical_json.instant(alarm.raised_at),
+            "raised_at": canonical_json.utc_text(alarm.raised_at),
         },
     )
 
 
-def _acknowledged(alarm: Alarm, *, actor: Actor, at: datetime) -> Fact:
-    return Fact(
+def _acknowledged(alarm: Alarm, *, actor: Actor, at: datetime) -> NewEvent:
+    return NewEvent(
         kind=Event.ALARM_ACKNOWLEDGED,
         actor=actor,
         exchange_id=alarm.exchange_id,
@@ -117,6 +117,6 @@ def _acknowledged(alarm: Alarm, *, actor: Actor, at: datetime) -> Fact:
             "alarm": alarm.pk,
             "alarm_kind": str(alarm.kind),
             "subject": alarm.subject,
-            "acknowledged_at": canonical_json.instant(at),
+            "acknowledged_at": canonical_json.utc_text(at),
         },
     )

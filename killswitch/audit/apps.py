@@ -8,8 +8,8 @@ class AuditConfig(AppConfig):
 
     def ready(self) -> None:
         from killswitch.audit.reconciliation import reviews
-        from killswitch.audit.reconciliation.registry import add_witness
+        from killswitch.audit.reconciliation.registry import add_reconciler
         from killswitch.audit.triggers import protection
 
-        add_witness(reviews.disagreements)
-        post_migrate.connect(protection.put_back, sender=self)
+        add_reconciler(reviews.discrepancies)
+        post_migrate.connect(protection.reinstall, sender=self)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-LARGEST = 2**53 - 1
+MAX_INTEGER = 2**53 - 1
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -24,12 +24,12 @@ def encode(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
-def instant(at: datetime) -> str:
+def utc_text(at: datetime) -> str:
     """UTC with microseconds and a Z, whatever they are: `2026-11-22T08:00:00.000000Z`."""
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-def foreign(body: bytes) -> dict[str, str]:
+def encode_bytes(body: bytes) -> dict[str, str]:
     """Bytes from outside as text when they are strict UTF-8, as base64 otherwise; it says which."""
     try:
         return {"encoding": "utf-8", "text": body.decode("utf-8")}
@@ -42,7 +42,7 @@ def _check(value: Any) -> None:
         case bool() | None:
             return
         case int():
-            if abs(value) > LARGEST:
+            if abs(value) > MAX_INTEGER:
                 raise NotCanonical(f"the number {value} is too large")
         case str():
             if not (value.isascii() or _is_whole(value)):

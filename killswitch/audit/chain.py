@@ -53,7 +53,7 @@ class Head:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fact:
+class NewEvent:
     """What is to be appended; its place in the chain is given by `append`."""
 
     kind: Kind
@@ -65,7 +65,7 @@ class Fact:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-def append(*facts: Fact) -> None:
+def append(*facts: NewEvent) -> None:
     """Chain the facts to the head, as the *last* statement of the transaction they belong to.
 
     Last, because from here to the commit every other appender waits: on PostgreSQL for an
@@ -87,7 +87,7 @@ def append(*facts: Fact) -> None:
     AuditEvent.objects.bulk_create(events)
 
 
-def record(*facts: Fact) -> None:
+def record(*facts: NewEvent) -> None:
     """Append in a transaction of their own: for what changes no other row."""
     with transaction.atomic():
         append(*facts)
@@ -102,7 +102,7 @@ def head() -> Head:
 def digest(event: AuditEvent) -> str:
     """SHA-256 over the canonical JSON of every column but the hash itself."""
     columns = {name: getattr(event, name) for name in HASHED}
-    return digest_of(columns | {"at": canonical_json.instant(event.at)})
+    return digest_of(columns | {"at": canonical_json.utc_text(event.at)})
 
 
 def digest_of(columns: Mapping[str, Any]) -> str:
@@ -110,7 +110,7 @@ def digest_of(columns: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json.encode(columns).encode()).hexdigest()
 
 
-def _event(fact: Fact, *, seq: int, previous: str) -> AuditEvent:
+def _event(fact: NewEvent, *, seq: int, previous: str) -> AuditEvent:
     event = AuditEvent(
         seq=seq,
         at=datetime.now(UTC),

@@ -24,14 +24,14 @@ from killswitch.audit import canonical_json, chain, signing
 from killswitch.audit.chain import GENESIS, Head
 
 FILE = "checkpoints.jsonl"
-LONGEST_LINE = 4096  # bytes
-PATIENCE = 1.0  # seconds, for another process that is writing
-PAUSE = 0.01  # seconds
+MAX_LINE_BYTES = 4096  # bytes
+LOCK_TIMEOUT_S = 1.0  # seconds, for another process that is writing
+LOCK_POLL_S = 0.01  # seconds
 
 log = structlog.get_logger(__name__)
 
 
-class NotACheckpoint(ValueError):
+class InvalidCheckpoint(ValueError):
     """A line that no writer of checkpoints wrote."""
 
 
@@ -59,7 +59,7 @@ class Checkpoint:
         return canonical_json.encode(asdict(self))
 
 
-def default_file() -> Path:
+def default_path() -> Path:
     """Where this installation keeps its own."""
     return Path(settings.KILLSWITCH_HOME) / FILE
 
@@ -69,7 +69,7 @@ def write(occasion: str) -> Checkpoint | None:
 
     In the file it is safe on the disk when this returns. Raises `OSError` or `django.db.Error`.
     """
-    with _locked(default_file()) as file:
+    with _locked(default_path()) as file:
         last = _last_line(file)
         head = chain.head()
         if _says(last, head):
@@ -80,7 +80,7 @@ def write(occasion: str) -> Checkpoint | None:
     return made
 
 
-def read(line: bytes) -> Checkpoint:
+def parse(line: bytes) -> Checkpoint:
     """A line as it was written. Raises `NotACheckpoint` for any other."""
     try:
         found = json.loads(line.decode("utf-8"))
@@ -89,9 +89,9 @@ def read(line: bytes) -> Checkpoint:
             type(getattr(made, field.name)) is field.type for field in fields(Checkpoint)
         ) and made.line == line.decode("utf-8")
     except (ValueError, TypeError, RecursionError) as error:
-        raise NotACheckpoint from error
+        raise InvalidCheckpoint from error
     if not is_ours:
-        raise NotACheckpoint
+        raise InvalidCheckpoint
     return made
 
 
@@ -105,7 +105,7 @@ def _sign(head: Head, *, occasion: str, previous: str) -> Checkpoint:
         "seq": head.seq,
         "hash": head.hash,
         "count": head.seq,
-        "at": canonical_json.instant(datetime.now(UTC)),
+        "at": canonical_json.utc_text(datetime.now(UTC)),
         "occasion": occasion,
         "software": settings.VERSION,
         "previous": previous,
@@ -121,8 +121,8 @@ def _without_signature(made: Checkpoint) -> dict[str, Any]:
 
 def _says(line: bytes, head: Head) -> bool:
     try:
-        last = read(line)
-    except NotACheckpoint:
+        last = parse(line)
+    except InvalidCheckpoint:
         return head.seq == 0  # there is nothing to keep yet
     return (last.seq, last.hash) == (head.seq, head.hash)
 
@@ -131,11 +131,11 @@ def _says(line: bytes, head: Head) -> bool:
 def _locked(path: Path) -> Iterator[BinaryIO]:
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "a+b") as file:
-        give_up_at = time.monotonic() + PATIENCE
+        give_up_at = time.monotonic() + LOCK_TIMEOUT_S
         while not _lock(file):
             if time.monotonic() > give_up_at:
-                raise TimeoutError(f"another process has held {path.name} for {PATIENCE:g} s")
-            time.sleep(PAUSE)
+                raise TimeoutError(f"another process has held {path.name} for {LOCK_TIMEOUT_S:g} s")
+            time.sleep(LOCK_POLL_S)
         yield file
 
 
@@ -149,7 +149,7 @@ def _lock(file: BinaryIO) -> bool:
 
 def _last_line(file: BinaryIO) -> bytes:
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - LONGEST_LINE))
+    file.seek(max(0, size - MAX_LINE_BYTES))
     return file.read().removesuffix(b"\n").rpartition(b"\n")[2]
 
 

@@ -9,7 +9,7 @@ from killswitch.audit.models import AuditEvent
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class EventData:
     """The facts of an event by their names; one that is missing or odd reads as nothing."""
 
     facts: Mapping[str, Any]
@@ -30,22 +30,22 @@ class Data:
         value = self.facts.get(name)
         return value if isinstance(value, list) else []
 
-    def inner(self, name: str) -> "Data":
+    def inner(self, name: str) -> "EventData":
         """Facts within a fact."""
         value = self.facts.get(name)
-        return Data(facts=value if isinstance(value, dict) else {})
+        return EventData(facts=value if isinstance(value, dict) else {})
 
     def is_true(self, name: str) -> bool:
         return self.facts.get(name) is True
 
 
-def read(event: AuditEvent) -> Data:
+def read(event: AuditEvent) -> EventData:
     """The data of an event, nothing when it cannot be read."""
     try:
         facts = json.loads(event.data)
     except (ValueError, RecursionError):
         facts = {}
-    return Data(facts=facts if isinstance(facts, dict) else {})
+    return EventData(facts=facts if isinstance(facts, dict) else {})
 
 
 def laid_out(event: AuditEvent) -> str:

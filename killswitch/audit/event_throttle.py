@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 
-from killswitch.audit.chain import Fact, append
-from killswitch.audit.models import Kind, Repetition
+from killswitch.audit.chain import NewEvent, append
+from killswitch.audit.models import Kind, ThrottledEvent
 
 WINDOW = timedelta(hours=1)
-LONGEST_SUBJECT = 300  # characters, as the column
-MOST_FORGOTTEN = 100  # rows at a time: more than come, and no long work for who brings one
+MAX_SUBJECT_CHARS = 300  # characters, as the column
+MAX_DELETED_ROWS = 100  # rows at a time: more than come, and no long work for who brings one
 
 
 def count(kind: Kind, subject: str) -> int | None:
@@ -21,7 +21,7 @@ def count(kind: Kind, subject: str) -> int | None:
     """
     with transaction.atomic():
         now = datetime.now(UTC)
-        row, is_new = Repetition.objects.select_for_update().get_or_create(
+        row, is_new = ThrottledEvent.objects.select_for_update().get_or_create(
             kind=kind, subject=_bounded(subject), defaults={"since": now, "count": 1}
         )
         if is_new:
@@ -36,7 +36,7 @@ def count(kind: Kind, subject: str) -> int | None:
     return row.count if _is_power_of_ten(row.count) else None
 
 
-def record_counted(fact: Fact, *, subject: str) -> None:
+def record_counted(fact: NewEvent, *, subject: str) -> None:
     """Append the fact, with its number as `data.count`, if this repetition deserves an event."""
     with transaction.atomic():
         number = count(fact.kind, subject)
@@ -46,13 +46,13 @@ def record_counted(fact: Fact, *, subject: str) -> None:
 
 def _forget_some(*, before: datetime) -> None:
     """Rows that are over count for nothing; one that somebody else holds is left to them."""
-    over = Repetition.objects.filter(since__lte=before).order_by("since")
+    over = ThrottledEvent.objects.filter(since__lte=before).order_by("since")
     held = over.select_for_update(skip_locked=True).values_list("pk", flat=True)
-    Repetition.objects.filter(pk__in=list(held[:MOST_FORGOTTEN])).delete()
+    ThrottledEvent.objects.filter(pk__in=list(held[:MAX_DELETED_ROWS])).delete()
 
 
 def _bounded(subject: str) -> str:
-    if len(subject) <= LONGEST_SUBJECT:
+    if len(subject) <= MAX_SUBJECT_CHARS:
         return subject
     return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from killswitch.audit.models import Kind
 
-LONGEST: Final = 200  # characters
+MAX_CHARS: Final = 200  # characters
 
 
 def _moment(text: str, *, day_ends: bool = False) -> datetime:
@@ -32,8 +32,8 @@ def _end(text: str) -> datetime:
 
 
 def _words(text: str) -> str:
-    if len(text) > LONGEST:
-        raise ValueError(f"is longer than {LONGEST} characters.")
+    if len(text) > MAX_CHARS:
+        raise ValueError(f"is longer than {MAX_CHARS} characters.")
     if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text):
         raise ValueError("holds a character that no event can hold.")
     return text

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Self
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
-from killswitch.audit.canonical_json import instant
+from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.filter_fields import READERS, short
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.review import unreviewed
@@ -37,7 +37,7 @@ _WORDS: Final = {
 }
 
 
-class BadSelection(ValueError):
+class InvalidFilter(ValueError):
     """What was given cannot be a selection: a sentence for each field, and all that was given."""
 
     def __init__(self, *, errors: Mapping[str, str], given: Mapping[str, str]) -> None:
@@ -47,7 +47,7 @@ class BadSelection(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Position:
+class Cursor:
     """A place in the log from which to go on."""
 
     seq: int
@@ -55,7 +55,7 @@ class Position:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
+class EventFilter:
     """All that is given must hold. `from_at` is included, `to_at` is not."""
 
     from_at: datetime | None = None
@@ -114,7 +114,7 @@ class Selection:
         if start and end and start >= end:
             wrong["to"] = "to: is not after the beginning, so nothing can be in between."
         if wrong:
-            raise BadSelection(errors=wrong, given=given)
+            raise InvalidFilter(errors=wrong, given=given)
         return cls(**found)
 
     def to_query(self) -> str:
@@ -163,7 +163,7 @@ class Selection:
         return events.filter(wanted)
 
     def newest_first(
-        self, events: QuerySet[AuditEvent], *, before: Position | None = None
+        self, events: QuerySet[AuditEvent], *, before: Cursor | None = None
     ) -> QuerySet[AuditEvent]:
         """The selected events as a page shows them, from a place on that stays put."""
         selected = self.filter(events)
@@ -188,5 +188,5 @@ def _holds(text: str) -> Q:
 
 def _text(value: object) -> str:
     if isinstance(value, datetime):
-        return instant(value)
+        return utc_text(value)
     return "1" if value is True else str(value)

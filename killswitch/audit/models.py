@@ -83,7 +83,7 @@ class AuditEvent(models.Model):
         return f"{self.seq} {self.kind}"
 
 
-class Repetition(models.Model):
+class ThrottledEvent(models.Model):
     """Counts what would flood the log: the same person denied, or the same address refused."""
 
     kind = models.CharField(max_length=30)
@@ -92,6 +92,7 @@ class Repetition(models.Model):
     count = models.PositiveIntegerField(default=1)
 
     class Meta:
+        db_table = "audit_repetition"
         constraints = [
             models.UniqueConstraint(
                 fields=["kind", "subject"], name="a_repetition_is_counted_in_one_row"

@@ -6,7 +6,7 @@ import pwd
 from killswitch.audit.chain import Actor
 
 
-def operator() -> Actor:
+def command_line_actor() -> Actor:
     """By the user id and not by the environment, which anybody can set."""
     try:
         login = pwd.getpwuid(os.getuid()).pw_name

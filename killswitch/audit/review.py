@@ -13,12 +13,12 @@ import structlog
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from killswitch.audit.chain import Actor, Fact, append
+from killswitch.audit.chain import Actor, NewEvent, append
 from killswitch.audit.event_data import read
 from killswitch.audit.models import AuditEvent, Kind, Review
 
-MOST: Final = 200  # events marked at once
-LONGEST_NOTE: Final = 1000  # characters, as the column
+MAX_EVENTS: Final = 200  # events marked at once
+MAX_NOTE_CHARS: Final = 1000  # characters, as the column
 NEEDING: Final = frozenset(
     {
         Kind.REQUESTED,
@@ -44,7 +44,7 @@ NEEDING: Final = frozenset(
 log = structlog.get_logger(__name__)
 
 
-class Mark(StrEnum):
+class ReviewAction(StrEnum):
     """What a reviewer says of an event; each is also a kind of event."""
 
     REVIEWED = "REVIEWED"
@@ -52,30 +52,30 @@ class Mark(StrEnum):
     CLOSED = "CLOSED"
 
 
-MARKS: Final = tuple(str(mark) for mark in Mark)
+REVIEW_ACTIONS: Final = tuple(str(action) for action in ReviewAction)
 # What may follow a mark; nothing has been said of an event without one.
-FOLLOWING: Final[Mapping[str, frozenset[Mark]]] = {
-    "": frozenset({Mark.REVIEWED, Mark.QUERIED}),
-    Mark.REVIEWED: frozenset({Mark.QUERIED}),
-    Mark.QUERIED: frozenset({Mark.QUERIED, Mark.CLOSED}),
-    Mark.CLOSED: frozenset({Mark.QUERIED}),
+FOLLOWING: Final[Mapping[str, frozenset[ReviewAction]]] = {
+    "": frozenset({ReviewAction.REVIEWED, ReviewAction.QUERIED}),
+    ReviewAction.REVIEWED: frozenset({ReviewAction.QUERIED}),
+    ReviewAction.QUERIED: frozenset({ReviewAction.QUERIED, ReviewAction.CLOSED}),
+    ReviewAction.CLOSED: frozenset({ReviewAction.QUERIED}),
 }
 
 
-class Refused(Exception):
+class ReviewRefused(Exception):
     """What was asked cannot be marked: a sentence that says why."""
 
 
-class Conflict(Refused):
+class ReviewConflict(ReviewRefused):
     """It was marked before, or by somebody else a moment ago."""
 
 
-class NotRecorded(Exception):
+class ReviewNotRecorded(Exception):
     """The log did not take the event, so nothing was marked."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remark:
+class ReviewInput:
     """What a person says of some events; whether it can be said is seen when it is recorded."""
 
     mark: str
@@ -101,7 +101,7 @@ def needs_review(event: AuditEvent) -> bool:
     return event.kind in NEEDING or (event.kind == Kind.ALARM_RAISED and not event.request_id)
 
 
-def mark(remark: Remark) -> AuditEvent:
+def record_review(remark: ReviewInput) -> AuditEvent:
     """Record what was said; returns the last of the events that say so.
 
     Raises `Refused`, `Conflict`, `NotRecorded`.
@@ -112,26 +112,30 @@ def mark(remark: Remark) -> AuditEvent:
     except IntegrityError as error:
         # Somebody was a moment faster, which shows now; or the log took no event.
         _check_marks(remark, Review.objects.in_bulk(remark.seqs))
-        raise NotRecorded from error
+        raise ReviewNotRecorded from error
     except DatabaseError as error:
         log.warning("review_not_recorded", error=str(error))
-        raise NotRecorded from error
+        raise ReviewNotRecorded from error
 
 
-def _check_words(remark: Remark) -> None:
-    if remark.mark not in MARKS:
-        raise Refused("An event is reviewed, queried, or its query closed: choose one of these.")
+def _check_words(remark: ReviewInput) -> None:
+    if remark.mark not in REVIEW_ACTIONS:
+        raise ReviewRefused(
+            "An event is reviewed, queried, or its query closed: choose one of these."
+        )
     if not remark.seqs:
-        raise Refused("Nothing was chosen: tick at least one event.")
-    if len(remark.seqs) > MOST:
-        raise Refused(f"At most {MOST} events are marked at once.")
-    if remark.mark != Mark.REVIEWED and not remark.note:
-        raise Refused("A query needs a note that says what is asked, and its end one that answers.")
-    if len(remark.note) > LONGEST_NOTE:
-        raise Refused(f"The note is longer than {LONGEST_NOTE} characters.")
+        raise ReviewRefused("Nothing was chosen: tick at least one event.")
+    if len(remark.seqs) > MAX_EVENTS:
+        raise ReviewRefused(f"At most {MAX_EVENTS} events are marked at once.")
+    if remark.mark != ReviewAction.REVIEWED and not remark.note:
+        raise ReviewRefused(
+            "A query needs a note that says what is asked, and its end one that answers."
+        )
+    if len(remark.note) > MAX_NOTE_CHARS:
+        raise ReviewRefused(f"The note is longer than {MAX_NOTE_CHARS} characters.")
 
 
-def _record(remark: Remark) -> AuditEvent:
+def _record(remark: ReviewInput) -> AuditEvent:
     with transaction.atomic():
         marked = Review.objects.select_for_update().filter(event_seq__in=remark.seqs)
         before = {row.event_seq: row for row in marked.order_by("event_seq")}
@@ -165,15 +169,15 @@ def rows_of(event: AuditEvent) -> list[Review]:
     ]
 
 
-def _check_marks(remark: Remark, before: Mapping[int, Review]) -> None:
+def _check_marks(remark: ReviewInput, before: Mapping[int, Review]) -> None:
     for seq in remark.seqs:
         row = before.get(seq)
         if remark.mark in FOLLOWING[row.state if row else ""]:
             continue
         if row is None:
-            raise Conflict(f"Event {seq} has no open query that could be closed.")
+            raise ReviewConflict(f"Event {seq} has no open query that could be closed.")
         words = Kind(row.state).label.lower()
-        raise Conflict(
+        raise ReviewConflict(
             f"Event {seq} was marked “{words}” by {row.by} at {row.at:%Y-%m-%d %H:%M:%S} UTC,"
             f" and cannot be marked “{Kind(remark.mark).label.lower()}” now."
         )
@@ -183,7 +187,7 @@ def _events(seqs: Sequence[int]) -> list[AuditEvent]:
     found: QuerySet[AuditEvent] = AuditEvent.objects.filter(needing(), seq__in=seqs)
     events = list(found.order_by("seq"))
     if missing := sorted(set(seqs) - {event.seq for event in events}):
-        raise Refused(f"Event {missing[0]} is not one that is reviewed.")
+        raise ReviewRefused(f"Event {missing[0]} is not one that is reviewed.")
     return events
 
 
@@ -195,7 +199,9 @@ def _groups(events: Iterable[AuditEvent]) -> list[list[AuditEvent]]:
     return list(groups.values())
 
 
-def _fact(remark: Remark, group: Sequence[AuditEvent], before: Mapping[int, Review]) -> Fact:
+def _fact(
+    remark: ReviewInput, group: Sequence[AuditEvent], before: Mapping[int, Review]
+) -> NewEvent:
     own = [event.seq for event in group if event.actor == remark.by.name]
     earlier = {before[event.seq].said_in for event in group if event.seq in before}
     data: dict[str, Any] = {
@@ -206,7 +212,7 @@ def _fact(remark: Remark, group: Sequence[AuditEvent], before: Mapping[int, Revi
     }
     if own:  # allowed, because there may be nobody else, and told to whoever reads the log
         data["own"] = own
-    return Fact(
+    return NewEvent(
         kind=Kind(remark.mark),
         actor=remark.by,
         exchange_id=group[0].exchange_id,

@@ -13,22 +13,22 @@ import structlog
 from django.db import DatabaseError, transaction
 from django.db.models import Count, Max, Min, QuerySet
 
-from killswitch.audit.canonical_json import instant
-from killswitch.audit.chain import Actor, Fact, append
+from killswitch.audit.canonical_json import utc_text
+from killswitch.audit.chain import Actor, NewEvent, append
 from killswitch.audit.models import AuditEvent, Kind, Review
-from killswitch.audit.review import LONGEST_NOTE, Mark, NotRecorded, needing
+from killswitch.audit.review import MAX_NOTE_CHARS, ReviewAction, ReviewNotRecorded, needing
 from killswitch.audit.verification import result
 from killswitch.compliance.sign_offs import SignOff, newest
 
 log = structlog.get_logger(__name__)
 
 
-class Refused(Exception):
+class SignOffRefused(Exception):
     """This cannot be signed off: a sentence that says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reviewed:
+class ReviewCounts:
     """How many of the events that need a review have had one."""
 
     needing: int
@@ -56,7 +56,7 @@ class Period:
     head: str  # the hash of the last event, which stands for all before it
     kinds: Mapping[str, int]
     outcomes: Mapping[str, int]
-    review: Reviewed
+    review: ReviewCounts
     verification: Mapping[str, Any] | None
     follows: int | None  # the last event of the newest period signed before this one
 
@@ -85,11 +85,11 @@ class Period:
     def of(cls, *, from_at: datetime, to_at: datetime) -> Self:
         """Everything that the log holds from one moment up to another. Raises `Refused`."""
         if to_at > datetime.now(UTC):
-            raise Refused("This period is not over yet: its end must lie in the past.")
+            raise SignOffRefused("This period is not over yet: its end must lie in the past.")
         within = AuditEvent.objects.filter(at__gte=from_at, at__lt=to_at)
         ends = within.aggregate(first=Min("seq"), last=Max("seq"))
         if ends["first"] is None:
-            raise Refused("There is no event in this period.")
+            raise SignOffRefused("There is no event in this period.")
         events = AuditEvent.objects.filter(seq__gte=ends["first"], seq__lte=ends["last"])
         return cls(
             from_at=from_at,
@@ -108,10 +108,14 @@ class Period:
 def sign_off(*, period: Period, note: str, by: Actor, origin: Mapping[str, str]) -> AuditEvent:
     """Record that somebody answers for a period. Raises `Refused` and `NotRecorded`."""
     if period.needs_note and not note:
-        raise Refused("Something is open in this period: write a note that says why it is signed.")
-    if len(note) > LONGEST_NOTE:
-        raise Refused(f"The note is longer than {LONGEST_NOTE} characters.")
-    fact = Fact(kind=Kind.PERIOD_SIGNED_OFF, actor=by, data={**_data(period, note=note), **origin})
+        raise SignOffRefused(
+            "Something is open in this period: write a note that says why it is signed."
+        )
+    if len(note) > MAX_NOTE_CHARS:
+        raise SignOffRefused(f"The note is longer than {MAX_NOTE_CHARS} characters.")
+    fact = NewEvent(
+        kind=Kind.PERIOD_SIGNED_OFF, actor=by, data={**_data(period, note=note), **origin}
+    )
     try:
         with transaction.atomic():
             append(fact)
@@ -119,13 +123,13 @@ def sign_off(*, period: Period, note: str, by: Actor, origin: Mapping[str, str])
             return AuditEvent.objects.latest("seq")
     except DatabaseError as error:
         log.warning("sign_off_not_recorded", error=str(error))
-        raise NotRecorded from error
+        raise ReviewNotRecorded from error
 
 
 def _data(period: Period, *, note: str) -> dict[str, Any]:
     return {
-        "from": instant(period.from_at),
-        "to": instant(period.to_at),
+        "from": utc_text(period.from_at),
+        "to": utc_text(period.to_at),
         "first_seq": period.first_seq,
         "last_seq": period.last_seq,
         "head": period.head,
@@ -144,14 +148,14 @@ def _counts(events: QuerySet[AuditEvent], column: str) -> dict[str, int]:
     return dict(sorted(rows))
 
 
-def _reviewed(events: QuerySet[AuditEvent], *, first: int, last: int) -> Reviewed:
+def _reviewed(events: QuerySet[AuditEvent], *, first: int, last: int) -> ReviewCounts:
     marked = Review.objects.filter(event_seq__gte=first, event_seq__lte=last).order_by()
     states = dict(marked.values_list("state").annotate(Count("event_seq")))
-    return Reviewed(
+    return ReviewCounts(
         needing=events.filter(needing()).count(),
-        reviewed=states.get(Mark.REVIEWED, 0),
-        queried=states.get(Mark.QUERIED, 0),
-        closed=states.get(Mark.CLOSED, 0),
+        reviewed=states.get(ReviewAction.REVIEWED, 0),
+        queried=states.get(ReviewAction.QUERIED, 0),
+        closed=states.get(ReviewAction.CLOSED, 0),
     )
 
 
@@ -160,7 +164,7 @@ def _verification() -> dict[str, Any] | None:
     if last is None:
         return None
     return {
-        "at": instant(last.at),
+        "at": utc_text(last.at),
         "ok": last.ok,
         "head_seq": last.head_seq,
         "first_bad_seq": last.first_bad_seq,

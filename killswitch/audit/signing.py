@@ -26,7 +26,7 @@ KEY_ID_LENGTH = 16  # hexadecimal digits
 log = structlog.get_logger(__name__)
 
 
-class NotAKey(ValueError):
+class InvalidSigningKey(ValueError):
     """A text that holds no Ed25519 key of the kind asked for."""
 
 
@@ -67,7 +67,7 @@ def verify(data: bytes, signature: str, public_pem: str) -> bool:
     """Whether that key made that signature over these bytes. A text that is none did not."""
     try:
         _public(public_pem).verify(base64.b64decode(signature, validate=True), data)
-    except (InvalidSignature, NotAKey, binascii.Error, ValueError):
+    except (InvalidSignature, InvalidSigningKey, binascii.Error, ValueError):
         return False
     return True
 
@@ -76,7 +76,7 @@ def check_setting(text: str) -> None:
     """Raises ImproperlyConfigured when the text of AUDIT_SIGNING_KEY holds no key."""
     try:
         parse(text)
-    except NotAKey:
+    except InvalidSigningKey:
         raise ImproperlyConfigured(
             "AUDIT_SIGNING_KEY holds no Ed25519 private key. Give what `openssl genpkey -algorithm"
             " ed25519` prints (line breaks may be written as \\n), or its 32 bytes in base64."
@@ -92,9 +92,9 @@ def parse(text: str) -> Ed25519PrivateKey:
         else:
             key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(text, validate=True))
     except Exception as error:  # the library raises its own, ValueError, TypeError and more
-        raise NotAKey from error
+        raise InvalidSigningKey from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise NotAKey
+        raise InvalidSigningKey
     return key
 
 
@@ -129,7 +129,7 @@ def _kept(path: Path) -> Ed25519PrivateKey:
         _make(path)
     try:
         return parse(path.read_text("ascii"))
-    except (NotAKey, UnicodeDecodeError):
+    except (InvalidSigningKey, UnicodeDecodeError):
         raise ImproperlyConfigured(
             f"{path} holds no Ed25519 private key. Put the kept one back; without one, move the"
             " file and checkpoints.jsonl away, and a new key is made."
@@ -161,9 +161,9 @@ def _public(pem: str) -> Ed25519PublicKey:
     try:
         key = serialization.load_pem_public_key(pem.encode())
     except Exception as error:  # as above
-        raise NotAKey from error
+        raise InvalidSigningKey from error
     if not isinstance(key, Ed25519PublicKey):
-        raise NotAKey
+        raise InvalidSigningKey
     return key
 
 

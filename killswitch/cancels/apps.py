@@ -6,7 +6,7 @@ class CancelsConfig(AppConfig):
     label = "cancels"
 
     def ready(self) -> None:
-        from killswitch.audit.reconciliation.registry import add_witness
-        from killswitch.cancels.reconciliation import disagreements
+        from killswitch.audit.reconciliation.registry import add_reconciler
+        from killswitch.cancels.reconciliation import discrepancies
 
-        add_witness(disagreements)
+        add_reconciler(discrepancies)

@@ -10,7 +10,7 @@ from killswitch.ems.answers import Outcome
 from killswitch.ems.open_orders import OpenOrders
 
 
-class Call(Protocol):
+class AttemptLike(Protocol):
     """What one attempt says: an `Answer` just received, or an `Attempt` on record."""
 
     @property
@@ -20,7 +20,7 @@ class Call(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class AttemptSummary:
     """What the attempts of one request say together."""
 
     acknowledged: bool = False
@@ -28,14 +28,14 @@ class Evidence:
     refused: bool = False
 
     @classmethod
-    def of(cls, calls: Iterable[Call]) -> "Evidence":
+    def of(cls, calls: Iterable[AttemptLike]) -> "AttemptSummary":
         evidence = cls()
         for call in calls:
             evidence = evidence.with_call(call)
         return evidence
 
-    def with_call(self, call: Call) -> "Evidence":
-        return Evidence(
+    def with_call(self, call: AttemptLike) -> "AttemptSummary":
+        return AttemptSummary(
             acknowledged=self.acknowledged or call.outcome == Outcome.ACKNOWLEDGED,
             possible=self.possible or call.may_have_been_carried_out,
             refused=self.refused or call.outcome == Outcome.REJECTED,
@@ -48,7 +48,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class OpenOrdersAfter:
     """The newest list of open orders that was begun after the last POST had ended."""
 
     orders: OpenOrders
@@ -60,28 +60,28 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Conclusion:
     """The final status, and one honest sentence that says why."""
 
     status: Status
     sentence: str
 
 
-def conclude(evidence: Evidence, reading: Reading | None) -> Verdict:
+def conclude(evidence: AttemptSummary, reading: OpenOrdersAfter | None) -> Conclusion:
     """The status that the evidence earns, and no better one."""
     if evidence.list_decides:
         return _by_list(evidence, reading)
     if evidence.refused:
-        return Verdict(
+        return Conclusion(
             status=Status.REJECTED, sentence=f"The EMS refused the cancel. {_beside(reading)}"
         )
-    return Verdict(
+    return Conclusion(
         status=Status.NOT_DELIVERED,
         sentence="No connection to the EMS came about, so it never got the cancel.",
     )
 
 
-def _by_list(evidence: Evidence, reading: Reading | None) -> Verdict:
+def _by_list(evidence: AttemptSummary, reading: OpenOrdersAfter | None) -> Conclusion:
     asked = (
         "The EMS acknowledged the cancel"
         if evidence.acknowledged
@@ -89,28 +89,29 @@ def _by_list(evidence: Evidence, reading: Reading | None) -> Verdict:
     )
     if reading is None or reading.count is None:
         status = Status.UNVERIFIED if evidence.acknowledged else Status.UNKNOWN
-        return Verdict(
+        return Conclusion(
             status=status,
             sentence=f"{asked}; the open orders could not be read ({_why_not(reading)}).",
         )
     if reading.count == 0:
-        return Verdict(
+        return Conclusion(
             status=Status.CONFIRMED,
-            sentence=f"{asked}; the EMS listed no open orders at {_clock(reading.at)}.",
+            sentence=f"{asked}; the EMS listed no open orders at {_time_text(reading.at)}.",
         )
-    return Verdict(
+    return Conclusion(
         status=Status.RESIDUAL,
-        sentence=f"{asked}; the EMS still listed {_orders(reading.count)} at {_clock(reading.at)}.",
+        sentence=f"{asked}; the EMS still listed {_orders(reading.count)}"
+        f" at {_time_text(reading.at)}.",
     )
 
 
-def _beside(reading: Reading | None) -> str:
+def _beside(reading: OpenOrdersAfter | None) -> str:
     if reading is None or reading.count is None:
         return f"The open orders could not be read ({_why_not(reading)})."
-    return f"It listed {_orders(reading.count)} at {_clock(reading.at)}."
+    return f"It listed {_orders(reading.count)} at {_time_text(reading.at)}."
 
 
-def _why_not(reading: Reading | None) -> str:
+def _why_not(reading: OpenOrdersAfter | None) -> str:
     return reading.orders.error if reading else "nobody read them"
 
 
@@ -118,5 +119,5 @@ def _orders(count: int) -> str:
     return "1 open order" if count == 1 else f"{count} open orders"
 
 
-def _clock(at: datetime) -> str:
+def _time_text(at: datetime) -> str:
     return f"{at:%H:%M:%S} UTC"

@@ -14,10 +14,10 @@ from killswitch.cancels.models import CancelRequest
 from killswitch.exchanges.models import Exchange, UncoveredExchange
 
 REASONS = ("Runaway algorithm", "Venue incident", "Limit breach", "Drill", "Other")
-LONGEST_CARRIED = 500  # characters of a reason that travel from page to page
+MAX_CARRIED_CHARS = 500  # characters of a reason that travel from page to page
 NAMES = {"exchange", "reason"}  # that the address of a press may carry
-MOST_NAMED = 500  # exchanges that one address may name
-LARGEST_PK = 2**63 - 1  # what a database takes for a number
+MAX_EXCHANGES = 500  # exchanges that one address may name
+MAX_PK = 2**63 - 1  # what a database takes for a number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Reason:
         return cls(words=text)
 
     @classmethod
-    def sent(cls, data: QueryDict) -> Self:
+    def from_form(cls, data: QueryDict) -> Self:
         """What a form, an address or a script says. A form says `reason` twice: list and words."""
         picked, *more = [text.strip() for text in data.getlist("reason") if text.strip()] or [""]
         first = cls.parse(picked)
@@ -47,7 +47,7 @@ class Reason:
 
     def carried(self) -> Self:
         """Short enough for a page or an address."""
-        return type(self)(picked=self.picked, words=self.words[:LONGEST_CARRIED])
+        return type(self)(picked=self.picked, words=self.words[:MAX_CARRIED_CHARS])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +62,17 @@ class Target:
         return cls(exchanges=_found([pk]))
 
     @classmethod
-    def named(cls, request: HttpRequest) -> Self:
+    def from_query(cls, request: HttpRequest) -> Self:
         """The exchanges of the address; everywhere, when it names none."""
         if unknown := sorted(request.GET.keys() - NAMES):
             # A mistyped name must not turn "some" into "everywhere".
             raise Http404(f"{unknown[0]!r:.50} is not known in this address; nothing was sent.")
         named = request.GET.getlist("exchange")
-        if len(named) > MOST_NAMED:
+        if len(named) > MAX_EXCHANGES:
             # Never only the first of them: a press must reach what it says, or say that it cannot.
-            raise Http404(f"At most {MOST_NAMED} exchanges can be named at once; nothing was sent.")
+            raise Http404(
+                f"At most {MAX_EXCHANGES} exchanges can be named at once; nothing was sent."
+            )
         if not named:
             return cls(exchanges=tuple(Exchange.objects.enabled()), everywhere=True)
         if not all(text.isascii() and text.isdigit() and len(text) < 10 for text in named):
@@ -113,7 +115,7 @@ class Confirmation:
     target: Target
     key: str
     reason: Reason
-    under_way: int = 0  # exchanges with a request in flight
+    in_flight: int = 0  # exchanges with a request in flight
     uncovered: Sequence[UncoveredExchange] = ()
 
     reasons = REASONS
@@ -148,13 +150,13 @@ def confirm(*, target: Target, user_id: int, reason: Reason) -> Confirmation:
         target=target,
         key=target.key(user_id=user_id),
         reason=reason.carried(),
-        under_way=in_flight.values("entry").distinct().count(),
+        in_flight=in_flight.values("entry").distinct().count(),
         uncovered=uncovered,
     )
 
 
 def _found(pks: list[int]) -> tuple[Exchange, ...]:
-    found = tuple(Exchange.objects.filter(pk__in=pks)) if max(pks) <= LARGEST_PK else ()
+    found = tuple(Exchange.objects.filter(pk__in=pks)) if max(pks) <= MAX_PK else ()
     if len(found) != len(set(pks)):
         raise Http404("There is no exchange with that number here.")
     return found

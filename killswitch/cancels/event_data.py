@@ -55,7 +55,7 @@ def of_attempt(attempt: Attempt) -> dict[str, Any]:
         "message": attempt.message,
         "rejected_message": attempt.rejected_message,
         "trace_id": attempt.trace_id,
-        "body": canonical_json.foreign(bytes(attempt.body or b"")),
+        "body": canonical_json.encode_bytes(bytes(attempt.body or b"")),
         "body_cut": attempt.body_cut,
         "transport_error": attempt.transport_error,
         "holder": attempt.holder,
@@ -86,11 +86,11 @@ def of_list(orders: OpenOrders) -> dict[str, Any]:
         "error": orders.error,
         "bytes": orders.size,
         "sha256": orders.sha256,
-        "body": canonical_json.foreign(orders.body),
+        "body": canonical_json.encode_bytes(orders.body),
         "body_cut": orders.size > len(orders.body),
     }
 
 
 def instant(at: datetime | None) -> str | None:
     """UTC with microseconds, or nothing for what has not happened."""
-    return canonical_json.instant(at) if at else None
+    return canonical_json.utc_text(at) if at else None

@@ -11,11 +11,11 @@ import structlog
 from django.db import DatabaseError, Error
 
 from killswitch.cancels import leases, recording
-from killswitch.cancels.kill import Kill, Stopped
-from killswitch.cancels.leases import STOP, Held, Overdue
-from killswitch.cancels.thread_slots import Latch, Places
+from killswitch.cancels.kill import Kill, ShuttingDown
+from killswitch.cancels.leases import STOP, Lease, StaleLease
+from killswitch.cancels.thread_slots import Latch, ThreadSlots
 
-LONGEST_RESCUE = 0.5  # seconds of taking over in one look
+MAX_TAKEOVER_S = 0.5  # seconds of taking over in one look
 
 log = structlog.get_logger(__name__)
 
@@ -24,19 +24,19 @@ def run(*, ids: Sequence[int]) -> None:
     """Carry out those of the requests that nobody has; returns as soon as they are under way."""
     if STOP.is_set():
         return
-    with Places(len(ids)) as places:
+    with ThreadSlots(len(ids)) as places:
         if places.count:
             _start(leases.claim(ids[: places.count]), places)
 
 
-def rescue(overdue: Sequence[Overdue]) -> None:
+def take_over_stale(overdue: Sequence[StaleLease]) -> None:
     """Take over requests whose holder let go or stands still, and carry them on.
 
     Not for long at a time: the rest is still overdue at the next look, and new requests go first.
     """
     began = time.monotonic()
     for each in overdue:
-        if STOP.is_set() or time.monotonic() - began > LONGEST_RESCUE:
+        if STOP.is_set() or time.monotonic() - began > MAX_TAKEOVER_S:
             return
         try:
             _rescue(each)
@@ -44,15 +44,15 @@ def rescue(overdue: Sequence[Overdue]) -> None:
             log.warning("not_taken_over", id=each.id, error=str(error).strip())
 
 
-def _rescue(overdue: Overdue) -> None:
-    with Places(1) as places:
+def _rescue(overdue: StaleLease) -> None:
+    with ThreadSlots(1) as places:
         held = leases.take_over(overdue) if places.count else None
         if held:
             log.warning("taken_over", request=held.uuid, exchange=held.exchange_id)
             _start([held], places)
 
 
-def _start(held: Sequence[Held], places: Places) -> None:
+def _start(held: Sequence[Lease], places: ThreadSlots) -> None:
     latch = Latch(each.id for each in held)
     for each in held:
         try:
@@ -60,28 +60,28 @@ def _start(held: Sequence[Held], places: Places) -> None:
         except (RuntimeError, MemoryError):
             # No thread to be had: without proofs of life somebody else takes it over in seconds.
             log.exception("no_thread", request=each.uuid, exchange=each.exchange_id)
-            leases.forget(each)
+            leases.stop_renewing(each)
             latch.left(each.id)
 
 
-def _carry_out(held: Held, latch: Latch) -> None:
+def _carry_out(held: Lease, latch: Latch) -> None:
     try:
         Kill(held, latch).run()
-        leases.forget(held)
-    except recording.Lost:
+        leases.stop_renewing(held)
+    except recording.LeaseLost:
         log.warning("claim_lost", request=held.uuid, exchange=held.exchange_id)
-        leases.forget(held)
-    except Stopped:
+        leases.stop_renewing(held)
+    except ShuttingDown:
         _let_go(held)
     except Exception:
         # The claim is not released: the watchdog takes over in three seconds, and not at once.
         log.exception("kill_failed", request=held.uuid, exchange=held.exchange_id)
-        leases.forget(held)
+        leases.stop_renewing(held)
     finally:
         latch.left(held.id)
 
 
-def _let_go(held: Held) -> None:
+def _let_go(held: Lease) -> None:
     try:
         leases.release(held)
     except Error as error:

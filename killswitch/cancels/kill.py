@@ -14,29 +14,29 @@ import structlog
 from django.db import InterfaceError, InternalError, OperationalError
 
 from killswitch.cancels import recording
-from killswitch.cancels.conclusion import Evidence, Reading, conclude
-from killswitch.cancels.leases import STOP, Held, short_transaction
+from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, conclude
+from killswitch.cancels.leases import STOP, Lease, short_transaction
 from killswitch.cancels.models import Attempt
 from killswitch.cancels.pacing import (
-    FIRST_READ_PAUSE,
-    LONGEST_READ_PAUSE,
-    Pace,
+    FIRST_READ_PAUSE_S,
+    MAX_READ_PAUSE_S,
+    RetrySchedule,
     still_to_wait,
 )
 from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
-from killswitch.ems.answers import Answer, Outcome, Resend
-from killswitch.ems.shared import ems
+from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
+from killswitch.ems.shared import get_client
 
-MOST_AT_ONCE = 2  # POSTs in a row without a pause, on connections that broke when reused
-FRESH_CLAIM = 1.0  # seconds in which nobody can have taken a claim over
-LATEST_RECORD = 30.0  # seconds past its time that a result waits for a database that is gone
+MAX_IMMEDIATE_RESENDS = 2  # POSTs in a row without a pause, on connections that broke when reused
+FRESH_CLAIM_S = 1.0  # seconds in which nobody can have taken a claim over
+MAX_RECORD_DELAY_S = 30.0  # seconds past its time that a result waits for a database that is gone
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-class Stopped(Exception):
+class ShuttingDown(Exception):
     """This process is ending; the request is to be released for the next one."""
 
 
@@ -46,25 +46,27 @@ class Kill:
     `run` raises `Stopped`, and `records.Lost` when somebody else holds the request meanwhile.
     """
 
-    def __init__(self, held: Held, latch: Latch) -> None:
+    def __init__(self, held: Lease, latch: Latch) -> None:
         self.held = held
         self.latch = latch
-        self.pace = Pace(ends_at=held.ends_at)
-        self.evidence = Evidence()
+        self.pace = RetrySchedule(ends_at=held.ends_at)
+        self.evidence = AttemptSummary()
         self.acknowledged = False  # the last call, whoever made it
         self.deaths = 0  # of holders before this one, none of which let go
-        self.reading: Reading | None = None
+        self.reading: OpenOrdersAfter | None = None
         self.refused_for_good = False  # to an earlier holder, who let go before it could finish
 
     def run(self) -> None:
         """Carry it out."""
         if self.held.taken_over:
-            self._recall()
+            self._load_earlier_attempts()
         if self._must_send_first():
             self._send_until_answered()
         if self.evidence.list_decides:
             if self.held.status is not Status.VERIFYING:
-                self._write(partial(recording.verifying, self.held.id, holder=self.held.token))
+                self._write(
+                    partial(recording.start_verifying, self.held.id, holder=self.held.token)
+                )
             self._read_until_empty()
             self._finish(Status.VERIFYING)
         else:
@@ -78,7 +80,7 @@ class Kill:
             return False
         # What may have been carried out can wait for the list: while the EMS wants a pause, and
         # once time is over, when every holder dies of the same thing.
-        waits = self.pace.waits_as_told or (self.deaths > 1 and self.pace.left <= 0)
+        waits = self.pace.waits_for_retry_after or (self.deaths > 1 and self.pace.left <= 0)
         return not (self.evidence.list_decides and waits)
 
     def _send_until_answered(self) -> None:
@@ -91,24 +93,24 @@ class Kill:
 
     def _read_until_empty(self) -> None:
         """Read the open orders until none are left or time is up; cancel again while some are."""
-        pause = FIRST_READ_PAUSE
+        pause = FIRST_READ_PAUSE_S
         while not self._read() and self.pace.left > 0:
             if self._should_cancel_again():
                 self._post()
-                pause = FIRST_READ_PAUSE
+                pause = FIRST_READ_PAUSE_S
                 continue
             self._pause(self.pace.until_next_read(pause))
-            pause = min(pause * 2, LONGEST_READ_PAUSE)
+            pause = min(pause * 2, MAX_READ_PAUSE_S)
 
     def _post(self) -> None:
         """One call to the EMS, kept whatever comes of it; repeated at once where that is safe."""
-        for _ in range(1 + MOST_AT_ONCE):
+        for _ in range(1 + MAX_IMMEDIATE_RESENDS):
             if STOP.is_set():
-                raise Stopped
+                raise ShuttingDown
             self._fence()
             if self.pace.posts and not self.pace.may_post_again:
                 return  # looking took too long: the database was gone
-            answer = ems().cancel_all(
+            answer = get_client().cancel_all(
                 self.held.exchange_id,
                 timeout=self.pace.post_timeout,
                 on_sent=partial(self.latch.left, self.held.id),
@@ -117,22 +119,22 @@ class Kill:
             self.reading = None  # only reads begun after the last POST ended count
             self.acknowledged = answer.outcome is Outcome.ACKNOWLEDGED
             self.evidence = self.evidence.with_call(answer)
-            self.pace.answered(answer)
-            self._keep(answer)
-            if answer.resend is not Resend.AT_ONCE or not self.pace.may_post_again:
+            self.pace.record_answer(answer)
+            self._record_attempt(answer)
+            if answer.resend is not RetryAdvice.AT_ONCE or not self.pace.may_post_again:
                 return
 
     def _fence(self) -> None:
         """Whoever slept for long may have lost the claim, and would cancel what came afterwards."""
-        just_claimed = time.monotonic() - self.held.claimed_at < FRESH_CLAIM
+        just_claimed = time.monotonic() - self.held.claimed_at < FRESH_CLAIM_S
         if self.pace.posts or not just_claimed:
-            self._write(partial(recording.still_held, self.held.id, holder=self.held.token))
+            self._write(partial(recording.ensure_lease, self.held.id, holder=self.held.token))
 
-    def _keep(self, answer: Answer) -> None:
+    def _record_attempt(self, answer: TimedCancelAnswer) -> None:
         again = answer.outcome is not Outcome.ACKNOWLEDGED and self.pace.may_post_again
         self._write(
             partial(
-                recording.attempt,
+                recording.record_attempt,
                 self.held.id,
                 holder=self.held.token,
                 answer=answer,
@@ -143,20 +145,23 @@ class Kill:
     def _read(self) -> bool:
         """One read of the open orders; True when it says that there are none."""
         if STOP.is_set():
-            raise Stopped
-        orders = ems().open_orders(
+            raise ShuttingDown
+        orders = get_client().open_orders(
             self.held.exchange_id,
             timeout=self.pace.read_timeout(owed=self.reading is None),
         )
         count = orders.count(self.held.exchange_id) if orders.readable else None
         # A list that could be read outlives a later one that could not: it says more.
         if count is not None or self.reading is None or self.reading.count is None:
-            self.reading = Reading(orders=orders, count=count)
+            self.reading = OpenOrdersAfter(orders=orders, count=count)
         if count != 0:
-            next_at = self._next_post_at() if self.pace.waits_as_told else None
+            next_at = self._next_post_at() if self.pace.waits_for_retry_after else None
             self._write(
                 partial(
-                    recording.read, self.held.id, holder=self.held.token, next_attempt_at=next_at
+                    recording.record_read,
+                    self.held.id,
+                    holder=self.held.token,
+                    next_attempt_at=next_at,
                 )
             )
         return count == 0
@@ -188,11 +193,11 @@ class Kill:
             status=str(verdict.status),
         )
 
-    def _recall(self) -> None:
+    def _load_earlier_attempts(self) -> None:
         """Add what earlier holders have on record, and keep to their pause."""
         attempts = Attempt.objects.filter(request_id=self.held.id).order_by("number").defer("body")
         earlier = self._write(lambda: list(attempts.all()))
-        self.evidence = Evidence.of(earlier)
+        self.evidence = AttemptSummary.of(earlier)
         planned_at = self.held.next_attempt_at
         refused = self.evidence.refused and not self.evidence.list_decides
         self.refused_for_good = refused and planned_at is None
@@ -204,18 +209,18 @@ class Kill:
         self.acknowledged = last.outcome == Outcome.ACKNOWLEDGED
         if planned_at:
             now = datetime.now(UTC)
-            self.pace.inherit(
+            self.pace.inherit_pause(
                 still_to_wait(planned_at=planned_at, answered_at=last.finished_at, now=now)
             )
 
     def _pause(self, seconds: float) -> None:
         if STOP.wait(max(seconds, 0.0)):
-            raise Stopped
+            raise ShuttingDown
 
     def _write(self, statement: Callable[[], T]) -> T:
         """Write in one short transaction; a database that is gone is waited for, within reason."""
-        latest = max(self.held.ends_at, time.monotonic()) + LATEST_RECORD
-        pause = FIRST_READ_PAUSE
+        latest = max(self.held.ends_at, time.monotonic()) + MAX_RECORD_DELAY_S
+        pause = FIRST_READ_PAUSE_S
         while True:
             try:
                 with short_transaction():
@@ -225,4 +230,4 @@ class Kill:
                     raise
                 log.warning("database_gone", request=self.held.uuid, error=str(error).strip())
             time.sleep(pause)
-            pause = min(pause * 2, LONGEST_READ_PAUSE)
+            pause = min(pause * 2, MAX_READ_PAUSE_S)

@@ -23,10 +23,10 @@ from django.db.models import F
 from killswitch.cancels import recording
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import IN_FLIGHT, Status
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 
-BEAT = 1.0  # seconds between two proofs of life
-OVERTIME = 5.0  # seconds past a request's time after which a stuck holder stops proving life
+RENEW_INTERVAL_S = 1.0  # seconds between two proofs of life
+MAX_OVERTIME_S = 5.0  # seconds past a request's time after which a stuck holder stops proving life
 
 STOP = threading.Event()
 """Set when this process is asked to end: every pause ends at once and lets go."""
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class Lease:
     """A request that this process carries out."""
 
     id: int
@@ -50,7 +50,7 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overdue:
+class StaleLease:
     """A claimed request that nobody seems to carry out, as the watchdog saw it."""
 
     id: int
@@ -60,9 +60,9 @@ class Overdue:
     ended: int  # attempts and reads on record
 
 
-def claim(ids: Sequence[int]) -> list[Held]:
+def claim(ids: Sequence[int]) -> list[Lease]:
     """Take the requests among these that nobody has yet, in one compare-and-set."""
-    token = _new_token()
+    token = _new_lease_token()
     with short_transaction():
         free = CancelRequest.objects.filter(id__in=ids, status=Status.REQUESTED, holder="")
         if not free.update(
@@ -74,18 +74,18 @@ def claim(ids: Sequence[int]) -> list[Held]:
             return []
         mine = CancelRequest.objects.filter(id__in=ids, holder=token)
         mine.update(revision=next_revision())
-        held = [_held(request, taken_over=False) for request in mine.order_by("id")]
-    _prove_life(held)
+        held = [_lease_of(request, taken_over=False) for request in mine.order_by("id")]
+    _keep_renewing(held)
     return held
 
 
-def take_over(overdue: Overdue) -> Held | None:
+def take_over(overdue: StaleLease) -> Lease | None:
     """Take a request whose holder let go or stands still; None when somebody else was faster.
 
     A holder that did not let go may have sent something: that is recorded as an attempt of
     unknown outcome before anything else is done.
     """
-    token = _new_token()
+    token = _new_lease_token()
     with short_transaction():
         # What it has written meanwhile is a sign of life too: its proofs leave locked rows out.
         seen = CancelRequest.objects.annotate(ended=F("attempt_count") + F("reads")).filter(
@@ -93,23 +93,23 @@ def take_over(overdue: Overdue) -> Held | None:
         )
         if not seen.update(holder=token, counter=F("counter") + 1):
             return None
-        recording.takeover(overdue.id, dead_holder=overdue.holder, holder=token)
-        held = _held(CancelRequest.objects.get(id=overdue.id), taken_over=True)
-    _prove_life([held])
+        recording.record_takeover(overdue.id, dead_holder=overdue.holder, holder=token)
+        held = _lease_of(CancelRequest.objects.get(id=overdue.id), taken_over=True)
+    _keep_renewing([held])
     return held
 
 
-def release(held: Held) -> None:
+def release(held: Lease) -> None:
     """Let go, so that the next one need not wait for proofs of life to fail to come."""
-    forget(held)
+    stop_renewing(held)
     with short_transaction():
         CancelRequest.objects.filter(id=held.id, holder=held.token).update(holder="")
 
 
-def forget(held: Held) -> None:
+def stop_renewing(held: Lease) -> None:
     """Stop proving life for a request that is finished or lost."""
     with _lock:
-        _living.pop((held.token, held.id), None)
+        _renewed_until.pop((held.token, held.id), None)
 
 
 @contextmanager
@@ -124,22 +124,22 @@ def short_transaction() -> Iterator[None]:
 
 _PROCESS = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
 _lock = threading.Lock()
-_living: dict[tuple[str, int], float] = {}
-_beating: list[threading.Thread] = []
+_renewed_until: dict[tuple[str, int], float] = {}
+_renewing_threads: list[threading.Thread] = []
 
 
-def _new_token() -> str:
+def _new_lease_token() -> str:
     return f"{_PROCESS}:{secrets.token_hex(6)}"
 
 
-def _held(request: CancelRequest, *, taken_over: bool) -> Held:
+def _lease_of(request: CancelRequest, *, taken_over: bool) -> Lease:
     assert request.first_claimed_at is not None  # noqa: S101  # a constraint holds it
     spent = (datetime.now(UTC) - request.first_claimed_at).total_seconds()
     # A clock that jumped gives no more than the whole time, and no less than none; one that was
     # set back does not give it twice, for the counter has counted the seconds.
     spent = max(spent, request.counter - 1.0)
     left = max(settings.CANCEL_DEADLINE - spent, 0.0)
-    return Held(
+    return Lease(
         id=request.pk,
         uuid=str(request.uuid),
         exchange_id=request.exchange_id,
@@ -152,41 +152,41 @@ def _held(request: CancelRequest, *, taken_over: bool) -> Held:
     )
 
 
-def _prove_life(held: Sequence[Held]) -> None:
+def _keep_renewing(held: Sequence[Lease]) -> None:
     with _lock:
         for each in held:
             # Late work gets the time of the one call and the one read that it is owed.
             owed = time.monotonic() + 2 * settings.EMS_TIMEOUT
-            _living[each.token, each.id] = max(each.ends_at, owed) + OVERTIME
-        if not _beating:
-            thread = threading.Thread(target=_beat_for_ever, name="beat", daemon=True)
+            _renewed_until[each.token, each.id] = max(each.ends_at, owed) + MAX_OVERTIME_S
+        if not _renewing_threads:
+            thread = threading.Thread(target=_renew_for_ever, name="beat", daemon=True)
             try:
                 thread.start()
             except (RuntimeError, MemoryError):
                 # None to be had: others take over, and the next claim tries again.
                 log.exception("no_thread_to_prove_life")
             else:
-                _beating.append(thread)
+                _renewing_threads.append(thread)
 
 
-def _beat_for_ever() -> None:
+def _renew_for_ever() -> None:
     while True:
-        time.sleep(BEAT)
+        time.sleep(RENEW_INTERVAL_S)
         try:
-            _beat()
+            _renew_leases()
         except DatabaseError as error:
             log.warning("beat_failed", error=str(error).strip())
         except Exception:  # a dead thread would let every claim of this process be taken
             log.exception("beat_failed")
 
 
-def _beat() -> None:
+def _renew_leases() -> None:
     now = time.monotonic()
     with _lock:
-        for key in [key for key, until in _living.items() if until < now]:
-            del _living[key]
-        tokens = {token for token, _ in _living}
-        ids = [request_id for _, request_id in _living]
+        for key in [key for key, until in _renewed_until.items() if until < now]:
+            del _renewed_until[key]
+        tokens = {token for token, _ in _renewed_until}
+        ids = [request_id for _, request_id in _renewed_until]
     if tokens:
         with short_transaction():
             mine = CancelRequest.objects.filter(

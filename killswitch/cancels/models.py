@@ -8,7 +8,7 @@ from django.db import models
 from killswitch.cancels.states import FINAL, IN_FLIGHT, LABELS, Status
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
-from killswitch.runtime.models import Changing
+from killswitch.runtime.revisions import Revisioned
 
 STATUSES = [(str(status), LABELS[status]) for status in Status]
 FINAL_VALUES = sorted(str(status) for status in FINAL)
@@ -59,7 +59,7 @@ class RequestQuerySet(models.QuerySet["CancelRequest"]):
         return self.filter(status__in=FINAL_VALUES)
 
 
-class CancelRequest(Changing):
+class CancelRequest(Revisioned):
     """Cancel all open orders on one exchange. The row is the truth; queues only carry its id."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)

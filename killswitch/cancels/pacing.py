@@ -7,19 +7,19 @@ from datetime import datetime
 
 from django.conf import settings
 
-from killswitch.ems.answers import Answer, Outcome, Resend
+from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
 
 # Pauses stay below the 5 s after which a request without progress is an alarm.
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 3.0  # seconds between POSTs, doubling
-FIRST_READ_PAUSE, LONGEST_READ_PAUSE = 0.1, 2.0  # seconds between reads, doubling
-SETTLING = 2.0  # seconds an acknowledged cancel gets before it is sent again
-SHORTEST_POST, SHORTEST_READ = 0.3, 1.0  # seconds
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 3.0  # seconds between POSTs, doubling
+FIRST_READ_PAUSE_S, MAX_READ_PAUSE_S = 0.1, 2.0  # seconds between reads, doubling
+SETTLE_TIME_S = 2.0  # seconds an acknowledged cancel gets before it is sent again
+MIN_POST_S, MIN_READ_S = 0.3, 1.0  # seconds
 # Seconds before the time kept for reading, in which a last POST still begins. Long enough for the
 # read that comes before it.
-SHORTEST_TURN, LONGEST_TURN = 0.5, 3.0
+MIN_LAST_POST_S, MAX_LAST_POST_S = 0.5, 3.0
 
 
-class Pace:
+class RetrySchedule:
     """The time of one request. All figures are seconds; `ends_at` is on the clock's scale."""
 
     def __init__(self, *, ends_at: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,14 +43,14 @@ class Pace:
     def may_post_again(self) -> bool:
         """The last answer does not forbid it, and there is time for it and for a read after it."""
         begins_with = self.left - self.until_next_post - self._reserve
-        return self._may_repeat and begins_with >= SHORTEST_POST
+        return self._may_repeat and begins_with >= MIN_POST_S
 
     @property
     def may_post_now(self) -> bool:
         return self.may_post_again and self.until_next_post == 0
 
     @property
-    def waits_as_told(self) -> bool:
+    def waits_for_retry_after(self) -> bool:
         """The EMS said when to ask again, and it is not yet then."""
         return self._told_to_wait and self.may_post_again and not self.may_post_now
 
@@ -59,7 +59,7 @@ class Pace:
         """The first POST has its whole time however late it is; a later one leaves time to read."""
         if self.posts == 0:
             return float(settings.EMS_TIMEOUT)
-        return min(float(settings.EMS_TIMEOUT), max(self.left - self._reserve, SHORTEST_POST))
+        return min(float(settings.EMS_TIMEOUT), max(self.left - self._reserve, MIN_POST_S))
 
     def read_timeout(self, *, owed: bool) -> float:
         """A read that is owed, the first one after a POST, has its whole time.
@@ -67,8 +67,8 @@ class Pace:
         Another one ends before it is too late for a POST that may still be made.
         """
         whole = float(settings.EMS_TIMEOUT)
-        ends_in = self.left - self._reserve - SHORTEST_TURN if self.may_post_again else self.left
-        return whole if owed else min(whole, max(ends_in, SHORTEST_READ))
+        ends_in = self.left - self._reserve - MIN_LAST_POST_S if self.may_post_again else self.left
+        return whole if owed else min(whole, max(ends_in, MIN_READ_S))
 
     def until_next_read(self, pause: float) -> float:
         """The pause, or less: a POST that is planned is not overslept."""
@@ -76,20 +76,20 @@ class Pace:
             pause = min(pause, self.until_next_post)
         return min(pause, self.left)
 
-    def answered(self, answer: Answer) -> None:
+    def record_answer(self, answer: TimedCancelAnswer) -> None:
         """Plan from the answer to the POST that just ended."""
         self.posts += 1
         acknowledged = answer.outcome is Outcome.ACKNOWLEDGED
-        self._may_repeat = acknowledged or answer.resend is not Resend.NEVER
-        pause = min(FIRST_PAUSE * 2.0 ** (self.posts - 1), LONGEST_PAUSE)
-        pause = max(pause, SETTLING) if acknowledged else pause
+        self._may_repeat = acknowledged or answer.resend is not RetryAdvice.NEVER
+        pause = min(FIRST_PAUSE_S * 2.0 ** (self.posts - 1), MAX_PAUSE_S)
+        pause = max(pause, SETTLE_TIME_S) if acknowledged else pause
         pause *= random.uniform(0.8, 1.0)  # noqa: S311  # jitter, not a secret
         self._told_to_wait = answer.retry_after is not None
         if self._told_to_wait and self._last_is_planned:
             self._may_repeat = False  # that was the last one
         self._wait(max(pause, self._bearable(answer.retry_after or 0.0)))
 
-    def inherit(self, pause: float) -> None:
+    def inherit_pause(self, pause: float) -> None:
         """Go on with what is left of the pause that an earlier holder had begun."""
         self._told_to_wait = True
         self._wait(self._bearable(pause))
@@ -106,7 +106,7 @@ class Pace:
     @property
     def _turn(self) -> float:
         fifth = (settings.CANCEL_DEADLINE - self._reserve) / 5
-        return float(min(max(fifth, SHORTEST_TURN), LONGEST_TURN))
+        return float(min(max(fifth, MIN_LAST_POST_S), MAX_LAST_POST_S))
 
     @property
     def _reserve(self) -> float:

@@ -8,15 +8,15 @@ from django.core import signing
 from killswitch.exchanges.models import Exchange
 
 SALT = "killswitch.cancels.key"
-LONGEST = 8000  # characters; everything we make is far shorter
+MAX_KEY_CHARS = 8000  # characters; everything we make is far shorter
 EVERYWHERE = "everywhere"
 
 
-class Forged(Exception):
+class InvalidKey(Exception):
     """There is no key, or we did not make it."""
 
 
-class Foreign(Exception):
+class KeyForAnotherTarget(Exception):
     """We made the key, for another person or another target."""
 
 
@@ -34,12 +34,12 @@ def make(*, user_id: int, target: str) -> str:
 
 def read(key: str, *, user_id: int, target: str) -> str:
     """The key's nonce, which a press is stored under. Raises `Forged` or `Foreign`."""
-    if len(key) > LONGEST:
-        raise Forged
+    if len(key) > MAX_KEY_CHARS:
+        raise InvalidKey
     try:
         whose, what, nonce = signing.loads(key, salt=SALT)
     except (signing.BadSignature, ValueError, TypeError) as error:
-        raise Forged from error
+        raise InvalidKey from error
     if (whose, what) != (user_id, target):
-        raise Foreign
+        raise KeyForAnotherTarget
     return str(nonce)

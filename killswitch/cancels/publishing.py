@@ -16,13 +16,13 @@ import structlog
 from django.db import connection
 
 from killswitch.audit import chain
-from killswitch.audit.chain import Fact
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import Kind
 from killswitch.cancels.models import CancelRequest
 from killswitch.celery import app
 
 TASK = "cancels.run"
-BREAKER = 2.0  # seconds without a try after a failure
+BREAKER_S = 2.0  # seconds without a try after a failure
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +62,7 @@ def _work(waiting: "queue.Queue[list[int]]") -> None:
             try:
                 app.send_task(TASK, kwargs={"ids": ids}, retry=False, ignore_result=True)
             except Exception as error:  # noqa: BLE001  # the thread must live for the next press
-                closed_until = time.monotonic() + BREAKER
+                closed_until = time.monotonic() + BREAKER_S
                 _left_to_the_watchdog(ids, why=type(error).__name__)
         waiting.task_done()
 
@@ -74,7 +74,7 @@ def _left_to_the_watchdog(ids: list[int], *, why: str) -> None:
     try:
         rows = CancelRequest.objects.filter(id__in=ids).order_by("id")
         requests = [str(uuid) for uuid in rows.values_list("uuid", flat=True)]
-        chain.record(Fact(kind=Kind.PUBLISH_FAILED, data={"requests": requests, "why": why}))
+        chain.record(NewEvent(kind=Kind.PUBLISH_FAILED, data={"requests": requests, "why": why}))
     except Exception:  # the thread must live for the next press, and the watchdog needs no event
         log.exception("publish_failure_not_recorded", ids=ids)
     finally:

@@ -11,21 +11,21 @@ from uuid import UUID
 from django.db.models import Q
 
 from killswitch.audit.models import AuditEvent
-from killswitch.audit.reconciliation.comparison import Told, snapshot
-from killswitch.audit.reconciliation.registry import Disagreement
+from killswitch.audit.reconciliation.comparison import LoggedEvent, snapshot
+from killswitch.audit.reconciliation.registry import Discrepancy
 from killswitch.audit.verification.findings import Progress
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
-from killswitch.cancels.reconcile_request import KINDS, Case, compare
+from killswitch.cancels.reconcile_request import KINDS, RequestRecord, compare
 from killswitch.exchanges.models import Exchange
 
-AT_ONCE = 100  # requests: their attempts may hold 64 KiB each
+BATCH_SIZE = 100  # requests: their attempts may hold 64 KiB each
 
 
-def disagreements(ids: Sequence[str] | None, progress: Progress) -> Iterator[Disagreement]:
+def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Discrepancy]:
     """The first of each request, of these or of all."""
     if ids is not None:
-        for start in range(0, len(ids), AT_ONCE):
-            yield from _of_named(ids[start : start + AT_ONCE])
+        for start in range(0, len(ids), BATCH_SIZE):
+            yield from _of_named(ids[start : start + BATCH_SIZE])
         return
     done, total = 0, CancelRequest.objects.count()
     for keys in _keys_of_rows():
@@ -40,19 +40,19 @@ def disagreements(ids: Sequence[str] | None, progress: Progress) -> Iterator[Dis
     yield from _empty_presses()
 
 
-def _of_named(ids: Sequence[str]) -> Iterator[Disagreement]:
+def _of_named(ids: Sequence[str]) -> Iterator[Discrepancy]:
     rows = CancelRequest.objects.filter(uuid__in=_uuids(ids))
     yield from _of_rows(list(rows.order_by("id").values_list("id", flat=True)))
     yield from _of_unknown(ids)
 
 
-def _of_rows(keys: Sequence[int]) -> Iterator[Disagreement]:
+def _of_rows(keys: Sequence[int]) -> Iterator[Discrepancy]:
     for key in _suspects(keys):
         try:
             with snapshot():
                 found = _disagreement(key, _cases([key]))
         except (ValueError, TypeError, OverflowError) as error:
-            yield Disagreement(
+            yield Discrepancy(
                 seq=None, reason=f"request number {key}: a row cannot be read ({error})"
             )
         else:
@@ -69,20 +69,20 @@ def _suspects(keys: Sequence[int]) -> list[int]:
         return list(keys)
 
 
-def _disagreement(key: int, cases: Mapping[int, Case]) -> Disagreement | None:
+def _disagreement(key: int, cases: Mapping[int, RequestRecord]) -> Discrepancy | None:
     if key in cases:
         return compare(cases[key])
-    return Disagreement(seq=None, reason=f"request number {key}: it or its press was deleted")
+    return Discrepancy(seq=None, reason=f"request number {key}: it or its press was deleted")
 
 
-def _cases(keys: Sequence[int]) -> dict[int, Case]:
+def _cases(keys: Sequence[int]) -> dict[int, RequestRecord]:
     """By the rows' own numbers; a fixed number of queries, however many requests."""
     rows = list(CancelRequest.objects.filter(pk__in=keys).select_related("batch").order_by("id"))
     named = _named(row.uuid for row in rows)
     presses = _presses(rows)
     exchanges = dict(Exchange.objects.values_list("id", "exchange_id"))
     cases = {
-        row.pk: Case(
+        row.pk: RequestRecord(
             request=row,
             is_found_alone=named.get(row.uuid) == [row.pk],
             has_one_press=max(presses[row.batch_id], presses[row.batch.uuid]) == 1,
@@ -117,22 +117,22 @@ def _presses(requests: Sequence[CancelRequest]) -> Counter[int | UUID]:
     return Counter(name for row in rows.values_list("id", "uuid") for name in row)
 
 
-def _told(ids: Sequence[str]) -> dict[str, list[Told]]:
+def _told(ids: Sequence[str]) -> dict[str, list[LoggedEvent]]:
     """What the log says of each, oldest first.
 
     Kinds are sorted out here and not by the database: SQLite would go by them through the whole
     log, again and again.
     """
     events = AuditEvent.objects.filter(request_id__in=ids).order_by("seq")
-    told: dict[str, list[Told]] = {}
-    for row in events.values_list(*Told._fields):
-        one = Told._make(row)
+    told: dict[str, list[LoggedEvent]] = {}
+    for row in events.values_list(*LoggedEvent._fields):
+        one = LoggedEvent._make(row)
         if one.kind in KINDS:
             told.setdefault(one.request_id, []).append(one)
     return told
 
 
-def _of_unknown(ids: Sequence[str]) -> Iterator[Disagreement]:
+def _of_unknown(ids: Sequence[str]) -> Iterator[Discrepancy]:
     """Those that only the log knows: events come with their rows, so the row was taken away."""
     rows = CancelRequest.objects.filter(uuid__in=_uuids(ids))
     known = {str(uuid) for uuid in rows.values_list("uuid", flat=True)}
@@ -141,7 +141,7 @@ def _of_unknown(ids: Sequence[str]) -> Iterator[Disagreement]:
     for one in missing:
         seq = told[one][0].seq if one in told else None
         reason = f"request {one:.50} was deleted: only the log knows it"
-        yield Disagreement(seq=seq, reason=reason)
+        yield Discrepancy(seq=seq, reason=reason)
 
 
 def _uuids(ids: Sequence[str]) -> list[UUID]:
@@ -158,21 +158,21 @@ def _uuid(text: str) -> UUID | None:
 def _keys_of_rows() -> Iterator[list[int]]:
     # The first has no lower bound: whoever adds a row may give it a number below one.
     rows = CancelRequest.objects.order_by("id").values_list("id", flat=True)
-    keys = list(rows[:AT_ONCE])
+    keys = list(rows[:BATCH_SIZE])
     while keys:
         yield keys
-        keys = list(rows.filter(id__gt=keys[-1])[:AT_ONCE])
+        keys = list(rows.filter(id__gt=keys[-1])[:BATCH_SIZE])
 
 
 def _ids_of_events() -> Iterator[list[str]]:
     """Each once, straight from the index of requests."""
     last = ""
     ids = AuditEvent.objects.order_by("request_id").values_list("request_id", flat=True).distinct()
-    while some := list(ids.filter(request_id__gt=last)[: 10 * AT_ONCE]):
+    while some := list(ids.filter(request_id__gt=last)[: 10 * BATCH_SIZE]):
         yield some
         last = some[-1]
 
 
-def _empty_presses() -> Iterator[Disagreement]:
+def _empty_presses() -> Iterator[Discrepancy]:
     for batch in Batch.objects.filter(requests=None).order_by("id")[:1]:
-        yield Disagreement(seq=None, reason=f"press {batch.uuid} has no request, and no event")
+        yield Discrepancy(seq=None, reason=f"press {batch.uuid} has no request, and no event")

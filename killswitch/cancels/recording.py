@@ -15,26 +15,26 @@ from killswitch import structured_logs
 from killswitch.alarms import services as alarms
 from killswitch.alarms.models import Kind as AlarmKind
 from killswitch.audit import chain
-from killswitch.audit.chain import Fact
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import Kind
 from killswitch.cancels import event_data
-from killswitch.cancels.conclusion import Reading, Verdict
+from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
 from killswitch.cancels.models import Attempt, CancelRequest, ResidualOrder
 from killswitch.cancels.states import LABELS, Status, check_transition
-from killswitch.ems.answers import Answer, Outcome
-from killswitch.exchanges.record_open_orders import note
-from killswitch.runtime.models import next_revision
+from killswitch.ems.answers import Outcome, TimedCancelAnswer
+from killswitch.exchanges.record_open_orders import record_open_orders
+from killswitch.runtime.revisions import next_revision
 
-MOST_BODY = 64 * 1024  # bytes of an answer that are kept
-MOST_ORDERS = 1000  # remaining orders that are stored; the count is exact
+MAX_BODY_BYTES = 64 * 1024  # bytes of an answer that are kept
+MAX_ORDERS = 1000  # remaining orders that are stored; the count is exact
 
 
-class Lost(Exception):
+class LeaseLost(Exception):
     """Somebody else holds the request now: nothing was changed."""
 
 
-def attempt(
-    request_id: int, *, holder: str, answer: Answer, next_attempt_at: datetime | None
+def record_attempt(
+    request_id: int, *, holder: str, answer: TimedCancelAnswer, next_attempt_at: datetime | None
 ) -> None:
     """Keep one call to the EMS, also when the claim was lost meanwhile."""
     # Locked before looking: the first try's commit may still be under way in its own session.
@@ -56,8 +56,8 @@ def attempt(
             message=answer.message,
             rejected_message=answer.rejected_message,
             trace_id=answer.trace_id[:200],
-            body=answer.body[:MOST_BODY],
-            body_cut=len(answer.body) > MOST_BODY or not answer.body_complete,
+            body=answer.body[:MAX_BODY_BYTES],
+            body_cut=len(answer.body) > MAX_BODY_BYTES or not answer.body_complete,
             transport_error=answer.transport_error,
             holder=holder,
         ),
@@ -65,7 +65,7 @@ def attempt(
     )
 
 
-def takeover(request_id: int, *, dead_holder: str, holder: str) -> None:
+def record_takeover(request_id: int, *, dead_holder: str, holder: str) -> None:
     """Note that the request changed hands; a holder that did not let go may have sent it."""
     if dead_holder:
         _keep(
@@ -89,7 +89,7 @@ def takeover(request_id: int, *, dead_holder: str, holder: str) -> None:
     chain.append(_fact(Kind.TAKEN_OVER, request, {"dead_holder": "", "holder": holder}))
 
 
-def verifying(request_id: int, *, holder: str) -> None:
+def start_verifying(request_id: int, *, holder: str) -> None:
     """The list of open orders decides from here on. Raises `Lost`."""
     if _stands(request_id, holder=holder, status=Status.VERIFYING):
         return  # the commit of the first try had succeeded after all
@@ -97,16 +97,21 @@ def verifying(request_id: int, *, holder: str) -> None:
     _touch(request_id)
 
 
-def read(request_id: int, *, holder: str, next_attempt_at: datetime | None = None) -> None:
+def record_read(request_id: int, *, holder: str, next_attempt_at: datetime | None = None) -> None:
     """A read of the open orders ended: that is progress. Raises `Lost`."""
     mine = CancelRequest.objects.filter(id=request_id, holder=holder)
     if not mine.update(reads=F("reads") + 1, next_attempt_at=next_attempt_at):
-        raise Lost
+        raise LeaseLost
     _touch(request_id)
 
 
 def finish(
-    request_id: int, *, holder: str, before: Status, verdict: Verdict, reading: Reading | None
+    request_id: int,
+    *,
+    holder: str,
+    before: Status,
+    verdict: Conclusion,
+    reading: OpenOrdersAfter | None,
 ) -> None:
     """The final status, what remained, the event, and an alarm unless it is confirmed.
 
@@ -127,7 +132,7 @@ def finish(
         next_attempt_at=None,
         finished_at=datetime.now(UTC),
     )
-    listed = reading.orders.orders[:MOST_ORDERS] if reading and count else ()
+    listed = reading.orders.orders[:MAX_ORDERS] if reading and count else ()
     remaining = ResidualOrder.objects.bulk_create(
         ResidualOrder(request_id=request_id, **vars(order)) for order in listed
     )
@@ -135,7 +140,7 @@ def finish(
     request = CancelRequest.objects.select_related("batch").get(id=request_id)
     if reading and count is not None:
         read_at = reading.orders.started_at
-        note(request.entry_id, open_orders=count, read_at=read_at, revision=revision)
+        record_open_orders(request.entry_id, open_orders=count, read_at=read_at, revision=revision)
     told = [_finished(request, remaining, reading)]
     if verdict.status is not Status.CONFIRMED:
         told += alarms.raise_alarm(
@@ -150,13 +155,13 @@ def finish(
     chain.append(*told)
 
 
-def still_held(request_id: int, *, holder: str) -> None:
+def ensure_lease(request_id: int, *, holder: str) -> None:
     """Look before sending again: a process may have slept while somebody else finished.
 
     Raises `Lost`.
     """
     if not CancelRequest.objects.filter(id=request_id, holder=holder).exists():
-        raise Lost
+        raise LeaseLost
 
 
 def alarm_title(request: CancelRequest) -> str:
@@ -181,7 +186,7 @@ def _move(request_id: int, *, holder: str, before: Status, after: Status, **fiel
     check_transition(before=before, after=after)
     mine = CancelRequest.objects.filter(id=request_id, holder=holder, status=before)
     if not mine.update(status=after, **fields):
-        raise Lost
+        raise LeaseLost
 
 
 def _touch(request_id: int) -> int:
@@ -225,7 +230,7 @@ def _words(kept: Attempt) -> dict[str, str]:
     }
 
 
-def _attempted(request: CancelRequest, kept: Attempt) -> Fact:
+def _attempted(request: CancelRequest, kept: Attempt) -> NewEvent:
     # Where to, as this process is set up; of a dead one nobody knows.
     where = "" if kept.by_dead_holder else structured_logs.masked(settings.EMS_BASE_URL)
     data = {"ems": where, **event_data.of_attempt(kept)}
@@ -233,8 +238,8 @@ def _attempted(request: CancelRequest, kept: Attempt) -> Fact:
 
 
 def _finished(
-    request: CancelRequest, remaining: Sequence[ResidualOrder], reading: Reading | None
-) -> Fact:
+    request: CancelRequest, remaining: Sequence[ResidualOrder], reading: OpenOrdersAfter | None
+) -> NewEvent:
     data = {
         "batch": str(request.batch.uuid),
         "attempts": request.attempt_count,
@@ -249,8 +254,8 @@ def _fact(
     request: CancelRequest,
     data: Mapping[str, Any],
     reject_reason: str | None = None,
-) -> Fact:
-    return Fact(
+) -> NewEvent:
+    return NewEvent(
         kind=kind,
         exchange_id=request.exchange_id,
         request_id=str(request.uuid),

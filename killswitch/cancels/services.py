@@ -12,15 +12,15 @@ from killswitch.accounts.decorators import actor
 from killswitch.accounts.models import User
 from killswitch.accounts.words import said
 from killswitch.audit import chain
-from killswitch.audit.canonical_json import instant
-from killswitch.audit.chain import Actor, Fact
+from killswitch.audit.canonical_json import utc_text
+from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.models import Kind
 from killswitch.cancels import event_data, press_keys, publishing
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 
-LONGEST_REASON = 500  # characters
+MAX_REASON_CHARS = 500  # characters
 
 
 class NothingToCancel(Exception):
@@ -31,15 +31,15 @@ class NotRecorded(Exception):
     """The database did not take the request, so nothing was sent."""
 
 
-class NotKnown(Exception):
+class CommitOutcomeUnknown(Exception):
     """The database went away at the commit: the request may have been recorded."""
 
 
-class NotYours(Exception):
+class NotTheRequester(Exception):
     """Only the person who pressed may complete the reason."""
 
 
-class NothingSaid(Exception):
+class EmptyReason(Exception):
     """Of the reason nothing is left that can be read."""
 
 
@@ -48,7 +48,7 @@ class AlreadyCompleted(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Press:
+class PressContext:
     """Who pressed, from where, how, and why: all as it came."""
 
     user: User
@@ -59,7 +59,7 @@ class Press:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class CancelResult:
     """The batch, and whether this key had been used before."""
 
     batch: Batch
@@ -68,8 +68,8 @@ class Asked:
 
 
 def request_cancel(
-    *, exchanges: Sequence[Exchange], everywhere: bool, key: str, press: Press
-) -> Asked:
+    *, exchanges: Sequence[Exchange], everywhere: bool, key: str, press: PressContext
+) -> CancelResult:
     """Record a press and hand it to whoever carries it out.
 
     The same key gives the batch that it made the first time. Raises `keys.Forged`,
@@ -86,12 +86,12 @@ def request_cancel(
         gesture=said(press.gesture, 100)[0],
         everywhere=everywhere,
     )
-    return _ask(batch, exchanges=exchanges, who=actor(press.user), reason=press.reason)
+    return _request_cancel(batch, exchanges=exchanges, who=actor(press.user), reason=press.reason)
 
 
 def request_cancel_from_command_line(
     *, exchanges: Sequence[Exchange], everywhere: bool, who: Actor, reason: str
-) -> Asked:
+) -> CancelResult:
     """The same for somebody at the machine's own command line. Raises as `request_cancel`."""
     batch = Batch(
         key=secrets.token_urlsafe(16),
@@ -99,7 +99,7 @@ def request_cancel_from_command_line(
         gesture="command",
         everywhere=everywhere,
     )
-    return _ask(batch, exchanges=exchanges, who=who, reason=reason)
+    return _request_cancel(batch, exchanges=exchanges, who=who, reason=reason)
 
 
 def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:
@@ -108,10 +108,10 @@ def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:
     Raises `NotYours`, `NothingSaid` and `AlreadyCompleted`.
     """
     if batch.by_id != user.pk:
-        raise NotYours
-    text, _ = said(reason, LONGEST_REASON)
+        raise NotTheRequester
+    text, _ = said(reason, MAX_REASON_CHARS)
     if not text:
-        raise NothingSaid
+        raise EmptyReason
     now = datetime.now(UTC)
     with transaction.atomic():
         first = Batch.objects.filter(pk=batch.pk, completed_at=None)
@@ -122,7 +122,7 @@ def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:
         batch.requests.update(revision=next_revision())
         chain.append(
             *(
-                Fact(
+                NewEvent(
                     kind=Kind.REASON_COMPLETED,
                     actor=actor(user),
                     exchange_id=request.exchange_id,
@@ -131,7 +131,7 @@ def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:
                         "batch": str(batch.uuid),
                         "original": batch.reason,
                         "reason": text,
-                        "completed_at": instant(now),
+                        "completed_at": utc_text(now),
                     },
                 )
                 for request in requests
@@ -141,16 +141,18 @@ def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:
     return batch
 
 
-def _ask(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor, reason: str) -> Asked:
+def _request_cancel(
+    batch: Batch, *, exchanges: Sequence[Exchange], who: Actor, reason: str
+) -> CancelResult:
     batch.by_name, batch.by_role = who.name, who.role
-    batch.reason, batch.reason_altered = said(reason, LONGEST_REASON)
+    batch.reason, batch.reason_altered = said(reason, MAX_REASON_CHARS)
     batch.asked_at = datetime.now(UTC)
     try:
         if before := _made_before(batch.key):
             return before
     except DatabaseError as error:
         raise NotRecorded from error
-    written: Asked | None = None
+    written: CancelResult | None = None
     try:
         with transaction.atomic():
             written = _record(batch, exchanges=exchanges, who=who)
@@ -160,7 +162,7 @@ def _ask(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor, reason: str
     return written
 
 
-def _look_again(key: str, failure: DatabaseError, *, at_commit: bool) -> Asked:
+def _look_again(key: str, failure: DatabaseError, *, at_commit: bool) -> CancelResult:
     """What became of a recording that failed, as the database tells. Raises what is known.
 
     A commit that was cut off may still be under way in a server of its own, not yet to be seen.
@@ -170,23 +172,23 @@ def _look_again(key: str, failure: DatabaseError, *, at_commit: bool) -> Asked:
     try:
         before = _made_before(key)
     except DatabaseError:
-        raise NotKnown from failure
+        raise CommitOutcomeUnknown from failure
     if before:
         return before
     if at_commit and connection.vendor == "postgresql":
-        raise NotKnown from failure
+        raise CommitOutcomeUnknown from failure
     raise NotRecorded from failure
 
 
-def _made_before(key: str) -> Asked | None:
+def _made_before(key: str) -> CancelResult | None:
     batch = Batch.objects.filter(key=key).first()
     if batch is None:
         return None
     ids = list(batch.requests.order_by("id").values_list("id", flat=True))
-    return Asked(batch=batch, repeated=True, ids=ids)
+    return CancelResult(batch=batch, repeated=True, ids=ids)
 
 
-def _record(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor) -> Asked:
+def _record(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor) -> CancelResult:
     """In one transaction of the caller's: the press, a request for each exchange, their events."""
     _check_references_at_once()
     wanted = [exchange.pk for exchange in exchanges]
@@ -209,7 +211,7 @@ def _record(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor) -> Asked
     ids = [request.pk for request in requests]
     chain.append(*(_requested(request, batch=batch, who=who) for request in requests))
     transaction.on_commit(partial(publishing.publish, ids))
-    return Asked(batch=batch, repeated=False, ids=ids)
+    return CancelResult(batch=batch, repeated=False, ids=ids)
 
 
 def _check_references_at_once() -> None:
@@ -222,8 +224,8 @@ def _check_references_at_once() -> None:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
-def _requested(request: CancelRequest, *, batch: Batch, who: Actor) -> Fact:
-    return Fact(
+def _requested(request: CancelRequest, *, batch: Batch, who: Actor) -> NewEvent:
+    return NewEvent(
         kind=Kind.REQUESTED,
         actor=who,
         exchange_id=request.exchange_id,

@@ -11,7 +11,7 @@ from killswitch.cancels.states import LABELS, Status
 
 
 @dataclass(frozen=True, kw_only=True)
-class Face:
+class StatusBadge:
     """Never colour alone: `icon` differs in shape for every status, `words` say it."""
 
     icon: str
@@ -21,13 +21,13 @@ class Face:
     @classmethod
     def of(cls, status: Status, *, reject_reason: str = "", open_after: int | None = None) -> Self:
         """The look of a status; what is known of this one stands in its words."""
-        icon, tone = LOOKS[status]
+        icon, tone = BADGES[status]
         words = _words(status, reject_reason=reject_reason, open_after=open_after)
         return cls(icon=icon, tone=tone, words=words)
 
 
 # Each icon has its place in static/icons.svg, which static/css/page.css names.
-LOOKS = {
+BADGES = {
     Status.REQUESTED: ("clock", "busy"),
     Status.SENDING: ("arrow", "busy"),
     Status.VERIFYING: ("lens", "busy"),
@@ -40,12 +40,12 @@ LOOKS = {
 }
 
 
-def count_of(number: int, noun: str) -> str:
+def pluralize_count(number: int, noun: str) -> str:
     """E.g. "1 order", "2,040 orders"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def doing(request: CancelRequest) -> str:
+def progress_text(request: CancelRequest) -> str:
     """What happens to a request in flight right now; the page counts a pause down behind it."""
     match Status(request.status):
         case Status.REQUESTED:
@@ -80,8 +80,8 @@ def progress(request: CancelRequest) -> str:
 
 
 def _calls(request: CancelRequest) -> str:
-    attempts = count_of(request.attempt_count, "attempt")
-    return f"{attempts}, {count_of(request.reads, 'read')}"
+    attempts = pluralize_count(request.attempt_count, "attempt")
+    return f"{attempts}, {pluralize_count(request.reads, 'read')}"
 
 
 def _waits(request: CancelRequest) -> bool:
@@ -92,7 +92,7 @@ def _waits(request: CancelRequest) -> bool:
 def _words(status: Status, *, reject_reason: str, open_after: int | None) -> str:
     match status:
         case Status.RESIDUAL if open_after is not None:
-            return f"{count_of(open_after, 'order')} left open"
+            return f"{pluralize_count(open_after, 'order')} left open"
         case Status.REJECTED if reject_reason:
             return f"Rejected: {reject_reason}"
         case _:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-THREADS = 512
-LONGEST_LATCH = 0.1  # seconds that writing waits for the press's other POSTs to leave
+MAX_THREADS = 512
+MAX_LATCH_WAIT_S = 0.1  # seconds that writing waits for the press's other POSTs to leave
 
-_free = threading.BoundedSemaphore(THREADS)
+_free = threading.BoundedSemaphore(MAX_THREADS)
 
 
-class Places:
+class ThreadSlots:
     """Up to so many threads, kept for what is about to be claimed; those not used are given back.
 
     Nothing is claimed that no thread is free to carry out: somebody else may have one.
@@ -60,12 +60,12 @@ class Latch:
                 self._open.set()
 
     def wait(self) -> None:
-        self._open.wait(LONGEST_LATCH)
+        self._open.wait(MAX_LATCH_WAIT_S)
 
 
 def idle() -> bool:
     """Whether this process carries nothing out."""
-    return _free._value == THREADS
+    return _free._value == MAX_THREADS
 
 
 def _do(work: Callable[[], None]) -> None:

@@ -8,15 +8,15 @@ from typing import Self
 
 from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
-from killswitch.cancels.confirmation import MOST_NAMED, REASONS, Target
+from killswitch.cancels.confirmation import MAX_EXCHANGES, REASONS, Target
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import UncoveredExchange
 
-PAGE = 50  # requests in one page of the list
+PAGE_SIZE = 50  # requests in one page of the list
 
 # Worst first: what a person has to look at stands on top.
-GRAVITY = (
+SEVERITY = (
     Status.RESIDUAL,
     Status.REJECTED,
     Status.NOT_DELIVERED,
@@ -27,7 +27,7 @@ GRAVITY = (
     Status.VERIFYING,
     Status.CONFIRMED,
 )
-SUMMARY_WORDS = {
+SUMMARY_LABELS = {
     Status.RESIDUAL: "with orders left",
     Status.REJECTED: "rejected",
     Status.NOT_DELIVERED: "not delivered",
@@ -56,12 +56,12 @@ class BatchPage:
     def of(cls, batch: Batch, *, user: User) -> Self:
         requests = sorted(
             batch.requests.select_related("entry"),
-            key=lambda each: (GRAVITY.index(Status(each.status)), each.entry.position, each.pk),
+            key=lambda each: (SEVERITY.index(Status(each.status)), each.entry.position, each.pk),
         )
         for each in requests:
             each.batch = batch
         bad = tuple(each.entry for each in requests if is_bad(each) and each.entry.enabled)
-        again = Target(exchanges=bad[:MOST_NAMED]) if bad else None
+        again = Target(exchanges=bad[:MAX_EXCHANGES]) if bad else None
         return cls(
             batch=batch,
             requests=requests,
@@ -121,9 +121,11 @@ class ListPage:
         rows = CancelRequest.objects.select_related("batch", "entry").order_by("-id")
         if pk is not None:
             rows = rows.filter(pk__lt=pk)
-        found = list(rows[: PAGE + 1])
-        more = len(found) > PAGE
-        return cls(begins=pk, requests=found[:PAGE], older=found[PAGE - 1].pk if more else None)
+        found = list(rows[: PAGE_SIZE + 1])
+        more = len(found) > PAGE_SIZE
+        return cls(
+            begins=pk, requests=found[:PAGE_SIZE], older=found[PAGE_SIZE - 1].pk if more else None
+        )
 
 
 def _began(each: Attempt | Alarm) -> datetime:
@@ -147,9 +149,9 @@ def summary(requests: Sequence[CancelRequest]) -> str:
     """One sentence for a press: how many confirmed, and what became of the others."""
     counts = Counter(Status(each.status) for each in requests)
     parts = [f"{counts[Status.CONFIRMED]} of {len(requests)} confirmed"]
-    for status in GRAVITY[:-1]:
+    for status in SEVERITY[:-1]:
         if counts[status]:
-            parts.append(f"{counts[status]} {SUMMARY_WORDS[status]}")
+            parts.append(f"{counts[status]} {SUMMARY_LABELS[status]}")
             if status is Status.REJECTED:
                 parts[-1] += _reject_reasons(requests)
     return ", ".join(parts)

@@ -16,10 +16,10 @@ from killswitch.accounts.models import User
 from killswitch.cancels import press_keys, services
 from killswitch.cancels.confirmation import Reason, Target, confirm
 from killswitch.cancels.models import Batch, CancelRequest
-from killswitch.cancels.services import Asked, Press
+from killswitch.cancels.services import CancelResult, PressContext
 from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
-from killswitch.compliance.log_page import number
-from killswitch.runtime.models import current
+from killswitch.compliance.log_page import parse_seq
+from killswitch.runtime.revisions import current
 
 Row = TypeVar("Row", bound=Model)
 
@@ -37,7 +37,7 @@ def cancel_one(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def cancel_all(request: HttpRequest) -> HttpResponse:
     """The same everywhere, or on the exchanges that the address names."""
-    return _confirm_or_ask(request, Target.named(request))
+    return _confirm_or_ask(request, Target.from_query(request))
 
 
 @requires(Permission.REQUESTS)
@@ -56,12 +56,12 @@ def batch(request: HttpRequest, uuid: UUID) -> HttpResponse:
 def reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Say afterwards why."""
     found = _found(Batch.objects.filter(uuid=uuid))
-    words = str(Reason.sent(request.POST))
+    words = str(Reason.from_form(request.POST))
     try:
         services.complete_reason(batch=found, user=_person(request), reason=words)
-    except services.NothingSaid:
+    except services.EmptyReason:
         return _refuse(request, "Nothing was written down: the reason was empty.", status=400)
-    except services.NotYours:
+    except services.NotTheRequester:
         return _refuse(request, "Only the person who pressed can say why.", status=403)
     except services.AlreadyCompleted:
         return _refuse(request, "The reason was completed before; it is not edited.", status=409)
@@ -74,7 +74,7 @@ def reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
 def requests(request: HttpRequest) -> HttpResponse:
     """Every request, newest first."""
     known = current()
-    page = ListPage.before(number(request.GET.get("before", "")))
+    page = ListPage.before(parse_seq(request.GET.get("before", "")))
     return render(request, "cancels/requests.html", {"page": page, "known": known})
 
 
@@ -93,7 +93,7 @@ def request(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @never_cache
 def confirm_again(request: HttpRequest, *, pk: int | None = None) -> HttpResponse:
     """A press that could not be trusted: the filled confirmation, one press away, nothing sent."""
-    target = Target.named(request) if pk is None else Target.one(pk)
+    target = Target.from_query(request) if pk is None else Target.one(pk)
     if not target.covered:
         return _refuse(request, _nothing_here(target), status=409)
     notice = "This page had grown old, so nothing was sent. Press again."
@@ -105,7 +105,9 @@ def _show_confirmation(
 ) -> HttpResponse:
     """The filled confirmation with a fresh key; nothing is sent by showing it."""
     data = request.POST if request.method == "POST" else request.GET
-    confirmation = confirm(target=target, user_id=_person(request).pk, reason=Reason.sent(data))
+    confirmation = confirm(
+        target=target, user_id=_person(request).pk, reason=Reason.from_form(data)
+    )
     template = "cancels/_confirm.html" if _htmx(request) else "cancels/confirm.html"
     context = {"confirmation": confirmation, "notice": notice}
     return render(request, template, context, status=status)
@@ -128,24 +130,24 @@ def _ask(request: HttpRequest, target: Target) -> HttpResponse:
             key=request.POST.get("key", ""),
             press=_press(request),
         )
-    except press_keys.Forged:
+    except press_keys.InvalidKey:
         if not target.covered:
             return _refuse(request, _nothing_here(target), status=409)
         notice = "This confirmation had no valid key. Nothing was sent: press again."
         return _show_confirmation(request, target, status=400, notice=notice)
-    except press_keys.Foreign:
+    except press_keys.KeyForAnotherTarget:
         sentence = "This key was made for another person or another target. Nothing was sent."
         return _refuse(request, sentence, status=409, target=target)
     except services.NothingToCancel:
         return _refuse(request, _nothing_here(target), status=409)
     except services.NotRecorded:
         return _not_recorded(request, target, certain=True)
-    except services.NotKnown:
+    except services.CommitOutcomeUnknown:
         return _not_recorded(request, target, certain=False)
     return _asked(request, target, asked)
 
 
-def _asked(request: HttpRequest, target: Target, asked: Asked) -> HttpResponse:
+def _asked(request: HttpRequest, target: Target, asked: CancelResult) -> HttpResponse:
     """202 and the batch; a plain browser is sent to its page instead."""
     if not asked.repeated and not _htmx(request):
         return _to_page_of(asked.batch)
@@ -169,7 +171,7 @@ def _not_recorded(request: HttpRequest, target: Target, *, certain: bool) -> Htt
         "certain": certain,
         "target": target,
         "key": request.POST.get("key", ""),
-        "reason": Reason.sent(request.POST).carried(),
+        "reason": Reason.from_form(request.POST).carried(),
     }
     template = "cancels/_not_recorded.html" if _htmx(request) else "cancels/not_recorded.html"
     answer = render(request, template, context, status=503)
@@ -198,13 +200,13 @@ def _to_page_of(found: Batch) -> HttpResponse:
     return HttpResponse(status=303, headers={"Location": reverse("batch", args=[found.uuid])})
 
 
-def _press(request: HttpRequest) -> Press:
-    return Press(
+def _press(request: HttpRequest) -> PressContext:
+    return PressContext(
         user=_person(request),
         address=client_info.address(request),
         user_agent=request.headers.get("User-Agent", ""),
         gesture=request.POST.get("gesture", ""),
-        reason=str(Reason.sent(request.POST)),
+        reason=str(Reason.from_form(request.POST)),
     )
 
 

@@ -20,18 +20,18 @@ from killswitch.alarms import services as alarms
 from killswitch.alarms.models import Kind as AlarmKind
 from killswitch.audit import chain
 from killswitch.cancels import execution
-from killswitch.cancels.leases import Overdue, short_transaction
+from killswitch.cancels.leases import StaleLease, short_transaction
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import LABELS, Status
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 
-TICK = 0.25  # seconds
-BEAT = 1.0  # seconds
-UNCLAIMED_AFTER = 1.0  # seconds that the workers have for a new request
-SILENT_AFTER = 3.0  # seconds without a proof of life
-LONGEST_LOOK = 20.0  # seconds after which a look is taken to hang
+CHECK_INTERVAL_S = 0.25  # seconds
+HEARTBEAT_INTERVAL_S = 1.0  # seconds
+UNCLAIMED_AFTER_S = 1.0  # seconds that the workers have for a new request
+STALE_AFTER_S = 3.0  # seconds without a proof of life
+MAX_CHECK_S = 20.0  # seconds after which a look is taken to hang
 OVERTIME = 10.0  # seconds past its time at which a request in flight is an alarm, progress or not
-STALLED_AFTER = 5.0  # seconds without progress
+STALLED_AFTER_S = 5.0  # seconds without progress
 
 # In the past tense: an alarm stands on the screen also after the kill has ended.
 NO_PROGRESS = "No claim, call or read had ended"
@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sight:
+class RequestSnapshot:
     """A request in flight as one look found it."""
 
     id: int
@@ -53,8 +53,8 @@ class Sight:
 
 
 @dataclass(kw_only=True)
-class _Memory:
-    sight: Sight
+class _Tracked:
+    sight: RequestSnapshot
     unmoved_since: float  # monotonic seconds: anything at all
     no_progress_since: float  # monotonic seconds: claims, attempts and reads that ended
     first_seen: float  # monotonic seconds
@@ -66,19 +66,19 @@ class Findings:
     """What one look calls for."""
 
     unclaimed: list[int]
-    overdue: list[Overdue]
+    overdue: list[StaleLease]
     stalled: list[int]
     endless: list[int]
 
 
-class Watch:
+class StallDetector:
     """Remembers since when nothing moved. Pure: it is given the sights and the time."""
 
     def __init__(self, *, endless_after: float = float("inf")) -> None:
-        self._memories: dict[int, _Memory] = {}
+        self._memories: dict[int, _Tracked] = {}
         self._endless_after = endless_after
 
-    def look(self, sights: Iterable[Sight], *, now: float) -> Findings:
+    def look(self, sights: Iterable[RequestSnapshot], *, now: float) -> Findings:
         """Compare with the last look; `now` is in monotonic seconds."""
         before, self._memories = self._memories, {}
         findings = Findings(unclaimed=[], overdue=[], stalled=[], endless=[])
@@ -93,9 +93,9 @@ class Watch:
         self._memories[request_id].told = True
 
 
-def _remember(memory: _Memory | None, sight: Sight, *, now: float) -> _Memory:
+def _remember(memory: _Tracked | None, sight: RequestSnapshot, *, now: float) -> _Tracked:
     if memory is None:
-        return _Memory(sight=sight, unmoved_since=now, no_progress_since=now, first_seen=now)
+        return _Tracked(sight=sight, unmoved_since=now, no_progress_since=now, first_seen=now)
     was = memory.sight
     if was != sight:
         memory.unmoved_since = now
@@ -106,14 +106,14 @@ def _remember(memory: _Memory | None, sight: Sight, *, now: float) -> _Memory:
     return memory
 
 
-def _judge(memory: _Memory, findings: Findings, *, now: float, endless_after: float) -> None:
+def _judge(memory: _Tracked, findings: Findings, *, now: float, endless_after: float) -> None:
     sight, unmoved = memory.sight, now - memory.unmoved_since
     if sight.status is Status.REQUESTED:
-        if unmoved >= UNCLAIMED_AFTER:
+        if unmoved >= UNCLAIMED_AFTER_S:
             findings.unclaimed.append(sight.id)
-    elif not sight.holder or unmoved >= SILENT_AFTER:
+    elif not sight.holder or unmoved >= STALE_AFTER_S:
         findings.overdue.append(
-            Overdue(
+            StaleLease(
                 id=sight.id,
                 status=sight.status,
                 holder=sight.holder,
@@ -123,28 +123,28 @@ def _judge(memory: _Memory, findings: Findings, *, now: float, endless_after: fl
         )
     if memory.told:
         return
-    if now - memory.no_progress_since >= STALLED_AFTER:
+    if now - memory.no_progress_since >= STALLED_AFTER_S:
         findings.stalled.append(sight.id)
     elif now - memory.first_seen >= endless_after:
         findings.endless.append(sight.id)
 
 
-def watch(stop: threading.Event, *, beat: Callable[[], None]) -> None:
+def run(stop: threading.Event, *, beat: Callable[[], None]) -> None:
     """Look four times a second until `stop` is set, and show once a second that it does.
 
     A database that is gone is waited for.
     """
     longest = settings.CANCEL_DEADLINE + 2 * settings.EMS_TIMEOUT + OVERTIME
-    memory = Watch(endless_after=longest)
-    guard = Guard()
+    memory = StallDetector(endless_after=longest)
+    guard = HangGuard()
     beat_at = 0.0
-    while not stop.wait(TICK):
+    while not stop.wait(CHECK_INTERVAL_S):
         guard.looked()
         try:
-            look_once(memory)
+            check_once(memory)
             if time.monotonic() >= beat_at:
                 beat()
-                beat_at = time.monotonic() + BEAT
+                beat_at = time.monotonic() + HEARTBEAT_INTERVAL_S
         except Error as error:
             log.warning("database_gone", error=str(error).strip())
             connection.close()
@@ -152,13 +152,13 @@ def watch(stop: threading.Event, *, beat: Callable[[], None]) -> None:
             log.exception("look_failed")
 
 
-class Guard:
+class HangGuard:
     """Ends this process when a look hangs, so that its supervisor replaces it.
 
     What the process was carrying out is then taken over like that of any dead process.
     """
 
-    def __init__(self, *, patience: float = LONGEST_LOOK) -> None:
+    def __init__(self, *, patience: float = MAX_CHECK_S) -> None:
         self._patience = patience
         self._looked_at = time.monotonic()
         threading.Thread(target=self._watch, name="guard", daemon=True).start()
@@ -168,17 +168,17 @@ class Guard:
 
     def _watch(self) -> None:
         while time.monotonic() - self._looked_at < self._patience:
-            time.sleep(BEAT)
+            time.sleep(HEARTBEAT_INTERVAL_S)
         log.error("watchdog_hangs", seconds=self._patience)
         os._exit(1)
 
 
-def look_once(memory: Watch) -> None:
+def check_once(memory: StallDetector) -> None:
     """One look, and what it calls for."""
-    findings = memory.look(_sights(), now=time.monotonic())
+    findings = memory.look(_snapshots(), now=time.monotonic())
     if findings.unclaimed:
         execution.run(ids=findings.unclaimed)
-    execution.rescue(findings.overdue)
+    execution.take_over_stale(findings.overdue)
     for request_id in findings.stalled:
         _raise(request_id, title="no progress for 5 s", why=NO_PROGRESS)
         memory.told(request_id)
@@ -187,14 +187,16 @@ def look_once(memory: Watch) -> None:
         memory.told(request_id)
 
 
-def _sights() -> list[Sight]:
+def _snapshots() -> list[RequestSnapshot]:
     rows = CancelRequest.objects.in_flight().order_by("id")
     rows = rows.annotate(
         ended=F("attempt_count") + F("reads"),
         deaths=Count("attempts", filter=Q(attempts__by_dead_holder=True)),
     )
-    names = [field.name for field in dataclasses.fields(Sight)]
-    return [Sight(**row | {"status": Status(row["status"])}) for row in rows.values(*names)]
+    names = [field.name for field in dataclasses.fields(RequestSnapshot)]
+    return [
+        RequestSnapshot(**row | {"status": Status(row["status"])}) for row in rows.values(*names)
+    ]
 
 
 def _raise(request_id: int, *, title: str, why: str) -> None:

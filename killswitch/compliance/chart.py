@@ -24,7 +24,7 @@ MARK: Final = 4.5  # half of a mark's height
 
 
 @dataclass(frozen=True, kw_only=True)
-class Box:
+class BarSegment:
     """A part of a bar: its corner, its size, and what it stands for."""
 
     x: str
@@ -39,11 +39,11 @@ class Bar:
     """A day's bar from the bottom up."""
 
     day: Day
-    boxes: Sequence[Box]
+    boxes: Sequence[BarSegment]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class DurationMark:
     """The middle and the longest duration of a day: a mark, and a line that leads up from it."""
 
     day: Day
@@ -62,14 +62,14 @@ class Label:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plot:
+class Chart:
     """Both drawings share their days, and so their horizontal axis."""
 
     days: Sequence[Label]
     bars: Sequence[Bar]
     counts: Sequence[Label]
-    answers: Sequence[Span]
-    outcomes: Sequence[Span]
+    answers: Sequence[DurationMark]
+    outcomes: Sequence[DurationMark]
     durations: Sequence[Label]
 
     # Of the drawing itself, for the template.
@@ -83,7 +83,7 @@ class Plot:
     )
 
 
-def draw(days: Sequence[Day]) -> Plot:
+def draw(days: Sequence[Day]) -> Chart:
     """Days beside each other, as many as there are."""
     slot = (WIDTH - LEFT - RIGHT) / len(days)
     middles = [LEFT + slot * (place + 0.5) for place in range(len(days))]
@@ -94,7 +94,7 @@ def draw(days: Sequence[Day]) -> Plot:
     powers = _powers(times)
     rising = _logarithmic(powers[0], powers[-1])
     apart = min(slot / 5, 6.0)
-    return Plot(
+    return Chart(
         days=list(_day_labels(days, middles)),
         bars=[
             _bar(day, middle, width=min(slot * 0.7, WIDEST_BAR), height_of=upward)
@@ -104,11 +104,11 @@ def draw(days: Sequence[Day]) -> Plot:
         counts=[_label(upward(count), f"{count:,}") for count in counts],
         answers=list(_spans(days, [x - apart for x in middles], "answer", place=rising)),
         outcomes=list(_spans(days, [x + apart for x in middles], "outcome", place=rising)),
-        durations=[_label(rising(power), words(power)) for power in powers],
+        durations=[_label(rising(power), duration_text(power)) for power in powers],
     )
 
 
-def words(milliseconds: float) -> str:
+def duration_text(milliseconds: float) -> str:
     """A duration that a person reads at once, e.g. "212 ms", "11.8 s", "1 h 4 min"."""
     seconds = milliseconds / 1000
     if seconds < 1:
@@ -132,7 +132,7 @@ def _bar(day: Day, middle: float, *, width: float, height_of: Callable[[float], 
         if count := day.counts[status]:
             top, bottom = height_of(below + count), height_of(below)
             boxes.append(
-                Box(
+                BarSegment(
                     x=_number(middle - width / 2),
                     y=_number(top),
                     width=_number(width),
@@ -146,14 +146,14 @@ def _bar(day: Day, middle: float, *, width: float, height_of: Callable[[float], 
 
 def _spans(
     days: Sequence[Day], middles: Sequence[float], what: str, *, place: Callable[[float], float]
-) -> Iterator[Span]:
+) -> Iterator[DurationMark]:
     for day, x in zip(days, middles, strict=True):
         times = getattr(day, what)
         if times.median is None:
             continue
         y = place(times.median)
         corners = ((x, y - MARK), (x + MARK, y), (x, y + MARK), (x - MARK, y))
-        yield Span(
+        yield DurationMark(
             day=day,
             x=_number(x),
             median=_number(y),

@@ -7,21 +7,21 @@ from typing import Final, Self
 from killswitch.audit import canonical_json, chain, event_data
 from killswitch.audit.models import AuditEvent
 from killswitch.compliance import log_page
-from killswitch.compliance.log_page import Entry
+from killswitch.compliance.log_page import LogEntry
 
-MOST_REVIEWS: Final = 20
+MAX_REVIEWS: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventPage:
     """`computed` is the hash that the columns give now; `linked` whether the one before fits."""
 
-    entry: Entry
+    entry: LogEntry
     computed: str
     linked: bool
     newer: int | None
     older: int | None
-    reviews: Sequence[Entry]
+    reviews: Sequence[LogEntry]
 
     @classmethod
     def of(cls, event: AuditEvent) -> Self:
@@ -53,11 +53,11 @@ def _computed(event: AuditEvent) -> str:
         return f"none: {error}"
 
 
-def _reviews(entry: Entry) -> list[AuditEvent]:
+def _reviews(entry: LogEntry) -> list[AuditEvent]:
     """The newest first: each names the one before it."""
     found: list[AuditEvent] = []
     seq = entry.review.said_in if entry.review else None
-    while seq and len(found) < MOST_REVIEWS:
+    while seq and len(found) < MAX_REVIEWS:
         event = AuditEvent.objects.filter(seq=seq).first()
         if event is None or event in found:
             break

@@ -8,13 +8,13 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from killswitch.accounts.client_info import origin
+from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import Permission, actor, requires
 from killswitch.audit.export import export
-from killswitch.audit.export.formats import Layout
-from killswitch.audit.filters import BadSelection, Selection
+from killswitch.audit.export.formats import ExportFormat
+from killswitch.audit.filters import EventFilter, InvalidFilter
 
-LONGEST_PAUSE = 0.1  # seconds
+MAX_PAUSE_S = 0.1  # seconds
 # Who sent the browser here, as browsers say and scripts do not: the person, or a page of ours.
 OURS = {"none", "same-origin"}
 FOREIGN = "A page of another site asked for this, and an export is recorded in your name."
@@ -25,7 +25,7 @@ FOREIGN = "A page of another site asked for this, and an export is recorded in y
 @require_GET  # not HEAD: each answer is an event
 def export_csv(request: HttpRequest) -> HttpResponseBase:
     """For a spreadsheet."""
-    return _export(request, layout=Layout.CSV)
+    return _export(request, layout=ExportFormat.CSV)
 
 
 @requires(Permission.EXPORT)
@@ -33,22 +33,22 @@ def export_csv(request: HttpRequest) -> HttpResponseBase:
 @require_GET
 def export_jsonl(request: HttpRequest) -> HttpResponseBase:
     """For a program, and for the proof."""
-    return _export(request, layout=Layout.JSONL)
+    return _export(request, layout=ExportFormat.JSONL)
 
 
-def _export(request: HttpRequest, *, layout: Layout) -> HttpResponseBase:
+def _export(request: HttpRequest, *, layout: ExportFormat) -> HttpResponseBase:
     if request.headers.get("Sec-Fetch-Site", "none") not in OURS:
         return _refuse(request, [FOREIGN], status=403)
     try:
         begun = export.begin(
-            selection=Selection.from_query(request.GET),
+            selection=EventFilter.from_query(request.GET),
             layout=layout,
             who=actor(request.user),
-            origin=origin(request),
+            origin=client_info(request),
         )
-    except BadSelection as error:
+    except InvalidFilter as error:
         return _refuse(request, list(error.errors.values()), status=400)
-    except export.NotRecorded as error:
+    except export.ExportNotRecorded as error:
         return _refuse(request, [str(error)], status=503)
     return StreamingHttpResponse(
         _unhurried(begun.stream()),
@@ -68,5 +68,5 @@ def _unhurried(pieces: Iterator[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         worked = time.monotonic() - started
         yield piece
-        time.sleep(min(worked, LONGEST_PAUSE))
+        time.sleep(min(worked, MAX_PAUSE_S))
         started = time.monotonic()

@@ -8,7 +8,7 @@ from typing import Final
 
 from django.db import connection
 
-MOST: Final = 200  # values of a column
+MAX_SUGGESTIONS: Final = 200  # values of a column
 TABLE: Final = "audit_auditevent"
 COLUMNS: Final = ("actor", "exchange_id", "reject_reason", "status")
 
@@ -25,6 +25,6 @@ def _values(column: str) -> list[str]:
             f"SELECT min({column}) FROM {TABLE}"
             f" UNION ALL SELECT (SELECT min({column}) FROM {TABLE} WHERE {column} > known.value)"
             f" FROM known WHERE known.value IS NOT NULL)"
-            f" SELECT value FROM known WHERE value <> '' LIMIT {MOST}"
+            f" SELECT value FROM known WHERE value <> '' LIMIT {MAX_SUGGESTIONS}"
         )
         return [value for (value,) in cursor.fetchall() if value.isprintable()]

@@ -12,19 +12,19 @@ from django.http import QueryDict
 
 from killswitch.audit import chain, event_data
 from killswitch.audit.filter_fields import short
-from killswitch.audit.filters import BadSelection, Position, Selection
+from killswitch.audit.filters import Cursor, EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, Review
-from killswitch.audit.review import FOLLOWING, Mark, needs_review
-from killswitch.compliance.event_descriptions import sentence
+from killswitch.audit.review import FOLLOWING, ReviewAction, needs_review
+from killswitch.compliance.event_descriptions import describe
 
-PAGE: Final = 50  # events
-MOST_COUNTED: Final = 10_000  # a filter's events are counted no further
-LONGEST_DATA: Final = 4000  # characters of an event's data on a page of many
-LARGEST: Final = 2**63 - 1
+PAGE_SIZE: Final = 50  # events
+MAX_COUNTED: Final = 10_000  # a filter's events are counted no further
+MAX_DATA_CHARS: Final = 4000  # characters of an event's data on a page of many
+MAX_SEQ: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class LogEntry:
     """One event in words, with what was said of it in a review."""
 
     event: AuditEvent
@@ -47,27 +47,27 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class LogPage:
     """Some events, newest first, and the places where the pages beside this one begin."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[LogEntry]
     newer: int | None
     older: int | None
     count: str
 
     @classmethod
-    def of(cls, selection: Selection, *, query: QueryDict) -> Self:
+    def of(cls, selection: EventFilter, *, query: QueryDict) -> Self:
         """The page that a query string names. Raises `BadSelection`."""
         before, after = (_place(query, name, selection=selection) for name in ("before", "after"))
         every = AuditEvent.objects.all()
         if after and not before:
-            found = list(_oldest_first(selection, after=after)[: PAGE + 1])
-            more_newer, more_older = len(found) > PAGE, True
-            shown = found[:PAGE][::-1]
+            found = list(_oldest_first(selection, after=after)[: PAGE_SIZE + 1])
+            more_newer, more_older = len(found) > PAGE_SIZE, True
+            shown = found[:PAGE_SIZE][::-1]
         else:
-            found = list(selection.newest_first(every, before=before)[: PAGE + 1])
-            more_newer, more_older = before is not None, len(found) > PAGE
-            shown = found[:PAGE]
+            found = list(selection.newest_first(every, before=before)[: PAGE_SIZE + 1])
+            more_newer, more_older = before is not None, len(found) > PAGE_SIZE
+            shown = found[:PAGE_SIZE]
         is_all = not before and not after and not more_older
         return cls(
             entries=entries(shown),
@@ -77,7 +77,7 @@ class Page:
         )
 
 
-def entries(events: Sequence[AuditEvent], *, whole: bool = False) -> list[Entry]:
+def entries(events: Sequence[AuditEvent], *, whole: bool = False) -> list[LogEntry]:
     """The events with their reviews, in one query more."""
     marked = [event.seq for event in events if needs_review(event)]
     reviews = Review.objects.in_bulk(marked)
@@ -85,7 +85,7 @@ def entries(events: Sequence[AuditEvent], *, whole: bool = False) -> list[Entry]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turn:
+class SuggestedReview:
     """Those events of a request of which the same can be said, and what that is."""
 
     seqs: Sequence[int]
@@ -96,67 +96,67 @@ class Turn:
         return f"Review event{'s' * (len(self.seqs) > 1)} {', '.join(map(str, self.seqs))}"
 
 
-def turn_of(found: Sequence[Entry]) -> Turn | None:
+def suggested_review(found: Sequence[LogEntry]) -> SuggestedReview | None:
     """What nobody has marked comes first, then open queries, then the rest."""
     by_state: dict[str, list[int]] = {}
     for entry in found:
         if entry.needs_review:
             state = entry.review.state if entry.review else ""
             by_state.setdefault(state, []).append(entry.event.seq)
-    for state in ("", Mark.QUERIED, Mark.REVIEWED, Mark.CLOSED):
+    for state in ("", ReviewAction.QUERIED, ReviewAction.REVIEWED, ReviewAction.CLOSED):
         if seqs := by_state.get(state):
-            marks = [str(each) for each in Mark if each in FOLLOWING[state]]
-            return Turn(seqs=seqs, marks=marks)
+            marks = [str(each) for each in ReviewAction if each in FOLLOWING[state]]
+            return SuggestedReview(seqs=seqs, marks=marks)
     return None
 
 
-def of_request(request_id: str) -> list[Entry]:
+def of_request(request_id: str) -> list[LogEntry]:
     """Everything that the log says of a request, oldest first."""
     return entries(list(AuditEvent.objects.filter(request_id=request_id).order_by("seq")))
 
 
-def tally(selection: Selection) -> str:
+def tally(selection: EventFilter) -> str:
     """How many events are selected, as far as that can be said quickly."""
     if selection.is_everything:
         return _said(chain.head().seq)  # numbered without gaps
     selected = selection.filter(AuditEvent.objects.all()).order_by()
-    return _said(selected[: MOST_COUNTED + 1].count())
+    return _said(selected[: MAX_COUNTED + 1].count())
 
 
 def _said(count: int) -> str:
-    if count > MOST_COUNTED:
-        return f"{MOST_COUNTED:,}+ events"
+    if count > MAX_COUNTED:
+        return f"{MAX_COUNTED:,}+ events"
     return f"{count:,} event{'' if count == 1 else 's'}"
 
 
-def _entry(event: AuditEvent, *, review: Review | None, whole: bool) -> Entry:
+def _entry(event: AuditEvent, *, review: Review | None, whole: bool) -> LogEntry:
     data = event_data.laid_out(event)
-    is_cut = not whole and len(data) > LONGEST_DATA
-    return Entry(
+    is_cut = not whole and len(data) > MAX_DATA_CHARS
+    return LogEntry(
         event=event,
         review=review,
         status=event.status,
         reject_reason=event.reject_reason,
         open_after=event_data.read(event).number("open_after"),
-        sentence=sentence(event),
-        data=data[:LONGEST_DATA] if is_cut else data,
+        sentence=describe(event),
+        data=data[:MAX_DATA_CHARS] if is_cut else data,
         is_cut=is_cut,
     )
 
 
-def _place(query: QueryDict, name: str, *, selection: Selection) -> Position | None:
+def _place(query: QueryDict, name: str, *, selection: EventFilter) -> Cursor | None:
     text = query.get(name, "")
     if not text:
         return None
-    seq = number(text)
+    seq = parse_seq(text)
     event = AuditEvent.objects.filter(seq=seq).only("seq", "at").first() if seq else None
     if event is None:
         why = f"{name}: there is no event “{short(text)}” at which a page could begin."
-        raise BadSelection(errors={name: why}, given=selection.as_text())
-    return Position(seq=event.seq, at=event.at)
+        raise InvalidFilter(errors={name: why}, given=selection.as_text())
+    return Cursor(seq=event.seq, at=event.at)
 
 
-def _oldest_first(selection: Selection, *, after: Position) -> QuerySet[AuditEvent]:
+def _oldest_first(selection: EventFilter, *, after: Cursor) -> QuerySet[AuditEvent]:
     """What comes after a place, the nearest first: the page above it, upside down."""
     selected = selection.filter(AuditEvent.objects.all())
     if not selection.is_by_time:
@@ -165,17 +165,17 @@ def _oldest_first(selection: Selection, *, after: Position) -> QuerySet[AuditEve
     return selected.filter(Q(at__gte=after.at) & same).order_by("at", "seq")
 
 
-def number(text: str) -> int | None:
+def parse_seq(text: str) -> int | None:
     """A sequence number as it may stand in an address."""
-    usable = text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST
+    usable = text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= MAX_SEQ
     return int(text) if usable else None
 
 
 def given(query: Mapping[str, str]) -> dict[str, str]:
     """What a form shows again as it was typed."""
-    return {name: query[name] for name in Selection.NAMES if query.get(name)}
+    return {name: query[name] for name in EventFilter.NAMES if query.get(name)}
 
 
 def seqs(texts: Iterable[str]) -> list[int]:
     """The events that a form names, each once, nonsense left out."""
-    return sorted({seq for text in texts if (seq := number(text))})
+    return sorted({seq for text in texts if (seq := parse_seq(text))})

@@ -9,25 +9,25 @@ from typing import Final, Self
 from django.http import QueryDict
 
 from killswitch.audit import chain
-from killswitch.audit.filters import BadSelection, Selection
+from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.verification import result
-from killswitch.compliance.log_page import number
+from killswitch.compliance.log_page import parse_seq
 
-MOST: Final = 99  # new events are counted no further
+MAX_COUNTED: Final = 99  # new events are counted no further
 
 
 @dataclass(frozen=True, kw_only=True)
-class News:
+class NewEvents:
     """How many selected events are newer than the page, and which verification it shows."""
 
-    selection: Selection
+    selection: EventFilter
     since: int
     count: int = 0
     verified_at: int = 0  # microseconds since the epoch, 0 for never
 
     @classmethod
-    def none_yet(cls, selection: Selection) -> Self:
+    def none_yet(cls, selection: EventFilter) -> Self:
         """For a page that is about to be read: take it before the page's events."""
         return cls(selection=selection, since=chain.head().seq, verified_at=_newest_verification())
 
@@ -35,19 +35,19 @@ class News:
     def known(cls, text: str) -> Self | None:
         """What a page says that it knows; nothing, when it says nonsense."""
         numbers, _, query = text.partition("?")
-        since, count, verified_at = (*map(number, numbers.split(":")), None, None, None)[:3]
+        since, count, verified_at = (*map(parse_seq, numbers.split(":")), None, None, None)[:3]
         if since is None or count is None or verified_at is None:
             return None
         try:
-            selection = Selection.from_query(QueryDict(query))
-        except BadSelection:
+            selection = EventFilter.from_query(QueryDict(query))
+        except InvalidFilter:
             return None
         return cls(selection=selection, since=since, count=count, verified_at=verified_at)
 
-    def now(self) -> "News":
+    def now(self) -> "NewEvents":
         """The same page at this moment."""
         newer = AuditEvent.objects.filter(seq__gt=self.since)
-        count = self.selection.filter(newer).order_by()[: MOST + 1].count()
+        count = self.selection.filter(newer).order_by()[: MAX_COUNTED + 1].count()
         return replace(self, count=count, verified_at=_newest_verification())
 
     @property
@@ -58,7 +58,7 @@ class News:
     @property
     def words(self) -> str:
         """E.g. "3 new events"."""
-        shown = f"{MOST}+" if self.count > MOST else str(self.count)
+        shown = f"{MAX_COUNTED}+" if self.count > MAX_COUNTED else str(self.count)
         return f"{shown} new event{'' if self.count == 1 else 's'}"
 
 

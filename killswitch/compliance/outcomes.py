@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Self
 
-from killswitch.audit.filters import Selection
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, Kind
 
 DAYS: Final = 30  # shown when nothing is chosen
-MOST_DAYS: Final = 366
-MOST_EVENTS: Final = 100_000  # read for one page
+MAX_DAYS: Final = 366
+MAX_EVENTS: Final = 100_000  # read for one page
 # What is still open a day after the end of the range is shown as open.
 AFTERWARDS: Final = timedelta(days=1)
 ENDS: Final = frozenset({Kind.ATTEMPT, Kind.FINISHED})
@@ -33,27 +33,29 @@ STATUSES: Final = (
 OPEN: Final = "OPEN"  # no outcome in the log yet
 
 
-class Refused(Exception):
+class RangeRefused(Exception):
     """This range is not shown: a sentence that says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Range:
+class DateRange:
     """Whole days in UTC, both included."""
 
     first: date
     last: date
 
     @classmethod
-    def of(cls, selection: Selection, *, today: date) -> Self:
+    def of(cls, selection: EventFilter, *, today: date) -> Self:
         """The days of a selection's range of time; the last month when there is none."""
         end = selection.to_at - timedelta(microseconds=1) if selection.to_at else None
         last = min(end.date(), today) if end else today  # nothing was asked in the future
         first = selection.from_at.date() if selection.from_at else _days_before(last, DAYS - 1)
         if first > last:
-            raise Refused("from: lies after the last day that can be shown.")
-        if (last - first).days >= MOST_DAYS:
-            raise Refused(f"At most {MOST_DAYS} days are shown at once: choose a shorter range.")
+            raise RangeRefused("from: lies after the last day that can be shown.")
+        if (last - first).days >= MAX_DAYS:
+            raise RangeRefused(
+                f"At most {MAX_DAYS} days are shown at once: choose a shorter range."
+            )
         return cls(first=first, last=last)
 
     @property
@@ -104,7 +106,7 @@ class Day:
 
 
 @dataclass(kw_only=True)
-class Request:
+class RequestTimes:
     """What the events say of one request; only the first attempt and the last word count."""
 
     asked_at: datetime
@@ -121,9 +123,9 @@ class Request:
         return _milliseconds(self.asked_at, self.finished_at)
 
 
-def by_day(chosen: Range) -> list[Day]:
+def by_day(chosen: DateRange) -> list[Day]:
     """Every day of the range, also those on which nothing was asked. Raises `Refused`."""
-    days: dict[date, list[Request]] = {day: [] for day in chosen.days}
+    days: dict[date, list[RequestTimes]] = {day: [] for day in chosen.days}
     for request in _requests(chosen):
         days[request.asked_at.date()].append(request)
     return [_day(day, requests) for day, requests in days.items()]
@@ -134,23 +136,23 @@ def whole(days: Iterable[Day]) -> Counter[str]:
     return sum((day.counts for day in days), Counter())
 
 
-def _requests(chosen: Range) -> Iterator[Request]:
+def _requests(chosen: DateRange) -> Iterator[RequestTimes]:
     # Not filtered by kind: with one more condition SQLite leaves the index of the times.
     within = AuditEvent.objects.filter(at__gte=chosen.begin, at__lt=chosen.end + AFTERWARDS)
     events = within.order_by("at", "seq")
-    rows = list(events.values_list("kind", "request_id", "status", "at")[: MOST_EVENTS + 1])
-    if len(rows) > MOST_EVENTS:
-        raise Refused("There are too many events in this range: choose a shorter one.")
-    found: dict[str, Request] = {}
+    rows = list(events.values_list("kind", "request_id", "status", "at")[: MAX_EVENTS + 1])
+    if len(rows) > MAX_EVENTS:
+        raise RangeRefused("There are too many events in this range: choose a shorter one.")
+    found: dict[str, RequestTimes] = {}
     for kind, request_id, status, at in rows:
         if kind == Kind.REQUESTED and at < chosen.end:
-            found.setdefault(request_id, Request(asked_at=at))
+            found.setdefault(request_id, RequestTimes(asked_at=at))
         elif kind in ENDS and (request := found.get(request_id)):
             _add(request, kind=kind, status=status, at=at)
     return iter(found.values())
 
 
-def _add(request: Request, *, kind: str, status: str, at: datetime) -> None:
+def _add(request: RequestTimes, *, kind: str, status: str, at: datetime) -> None:
     if kind == Kind.FINISHED:
         request.status = status if status in STATUSES else "UNKNOWN"
         request.finished_at = at
@@ -158,7 +160,7 @@ def _add(request: Request, *, kind: str, status: str, at: datetime) -> None:
         request.answered_at = at
 
 
-def _day(day: date, requests: Sequence[Request]) -> Day:
+def _day(day: date, requests: Sequence[RequestTimes]) -> Day:
     return Day(
         day=day,
         counts=Counter(request.status for request in requests),

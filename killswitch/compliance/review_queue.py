@@ -7,31 +7,33 @@ from typing import Final, Self
 from django.db.models import Count
 
 from killswitch.audit.models import AuditEvent, Review
-from killswitch.audit.review import Mark, unreviewed
+from killswitch.audit.review import ReviewAction, unreviewed
 from killswitch.compliance import log_page
-from killswitch.compliance.log_page import Entry
+from killswitch.compliance.log_page import LogEntry
 
-MOST_QUERIES: Final = 50
+MAX_QUERIES: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worklist:
+class ReviewQueue:
     """`queries` are the events whose query is open, the newest query first."""
 
     unreviewed: Mapping[str, int]
-    queries: Sequence[Entry]
+    queries: Sequence[LogEntry]
     more_queries: int
 
     @classmethod
     def now(cls) -> Self:
         left = AuditEvent.objects.filter(unreviewed()).order_by()
-        queried = Review.objects.filter(state=Mark.QUERIED).order_by("-said_in", "event_seq")
-        seqs = list(queried.values_list("event_seq", flat=True)[:MOST_QUERIES])
+        queried = Review.objects.filter(state=ReviewAction.QUERIED).order_by(
+            "-said_in", "event_seq"
+        )
+        seqs = list(queried.values_list("event_seq", flat=True)[:MAX_QUERIES])
         events = AuditEvent.objects.in_bulk(seqs)
         return cls(
             unreviewed=dict(sorted(left.values_list("kind").annotate(Count("seq")))),
             queries=log_page.entries([events[seq] for seq in seqs if seq in events]),
-            more_queries=max(queried.count() - MOST_QUERIES, 0),
+            more_queries=max(queried.count() - MAX_QUERIES, 0),
         )
 
     @property

@@ -6,7 +6,7 @@ from typing import Final, Self
 
 from django.db.models import QuerySet
 
-from killswitch.audit.event_data import Data, read
+from killswitch.audit.event_data import EventData, read
 from killswitch.audit.models import AuditEvent, Kind
 
 FEW: Final = 50  # periods that are listed
@@ -17,7 +17,7 @@ class SignOff:
     """A period that was signed off, as its event says it."""
 
     event: AuditEvent
-    data: Data
+    data: EventData
 
     @classmethod
     def of(cls, event: AuditEvent) -> Self:
@@ -90,6 +90,6 @@ def _words(instant_text: str) -> str:
     return instant_text.replace("T", " ").removesuffix("Z").removesuffix(".000000")
 
 
-def _numbers(data: Data) -> dict[str, int]:
+def _numbers(data: EventData) -> dict[str, int]:
     """Only whole numbers, whatever else stands there."""
     return {name: count for name in data.facts if (count := data.number(name)) is not None}

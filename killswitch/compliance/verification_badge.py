@@ -9,8 +9,8 @@ from killswitch.audit.models import Verification
 from killswitch.audit.verification import result
 
 # The observer verifies the newest events every minute, and everything every hour.
-OLD = timedelta(minutes=5)
-WHOLE_OLD = timedelta(hours=3)
+STALE_AFTER = timedelta(minutes=5)
+FULL_CHECK_STALE_AFTER = timedelta(hours=3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ def _judge(last: Verification | None, *, age: timedelta) -> tuple[str, str, str,
     if (head := chain.head().seq) < last.head_seq:
         missing = f"It was verified up to event {last.head_seq:,} and ends at {head:,} now."
         return "bad", "no", "The log is shorter than it was", missing
-    if not timedelta() <= age < OLD:
+    if not timedelta() <= age < STALE_AFTER:
         return "warn", "half", "Not verified lately", "The observer should do it every minute."
-    if age + (last.at - last.whole_at) > WHOLE_OLD:
+    if age + (last.at - last.whole_at) > FULL_CHECK_STALE_AFTER:
         return "warn", "half", "Not verified whole lately", "Only the newest events were."
     return "good", "ok", "Verified", ""

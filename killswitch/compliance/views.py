@@ -10,18 +10,18 @@ from django.urls import Resolver404, resolve, reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from killswitch.accounts.client_info import origin
+from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import Permission, actor, requires
 from killswitch.accounts.words import said
 from killswitch.audit import review, sign_off_period
-from killswitch.audit.filters import BadSelection, Selection
+from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, Kind
-from killswitch.audit.review import Mark, Remark
+from killswitch.audit.review import ReviewAction, ReviewInput
 from killswitch.audit.sign_off_period import Period
 from killswitch.compliance import chart, event_page, log_page, outcomes, review_queue
 from killswitch.compliance.filter_suggestions import suggestions
-from killswitch.compliance.log_page import Page
-from killswitch.compliance.new_events import News
+from killswitch.compliance.log_page import LogPage
+from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.sign_offs import SignOff, signed
 from killswitch.compliance.verification_badge import Badge
 
@@ -40,10 +40,10 @@ def log(request: HttpRequest) -> HttpResponse:
         "known_values": suggestions(),
     }
     try:
-        selection = Selection.from_query(request.GET)
-        news = News.none_yet(selection)  # before the page, so that nothing falls in between
-        page = Page.of(selection, query=request.GET)
-    except BadSelection as error:
+        selection = EventFilter.from_query(request.GET)
+        news = NewEvents.none_yet(selection)  # before the page, so that nothing falls in between
+        page = LogPage.of(selection, query=request.GET)
+    except InvalidFilter as error:
         context["errors"] = error.errors
         return render(request, "compliance/log.html", context, status=400)
     context |= {"selection": selection, "page": page, "news": news, "here": _here(request)}
@@ -70,12 +70,12 @@ def outcomes_by_day(request: HttpRequest) -> HttpResponse:
         "statuses": outcomes.STATUSES,
     }
     try:
-        chosen = outcomes.Range.of(_time_range(request.GET), today=datetime.now(UTC).date())
+        chosen = outcomes.DateRange.of(_time_range(request.GET), today=datetime.now(UTC).date())
         days = outcomes.by_day(chosen)
-    except BadSelection as error:
+    except InvalidFilter as error:
         context["errors"] = error.errors
         return render(request, "compliance/outcomes.html", context, status=400)
-    except outcomes.Refused as error:
+    except outcomes.RangeRefused as error:
         context["errors"] = {"range": str(error)}
         return render(request, "compliance/outcomes.html", context, status=400)
     whole = outcomes.whole(days)
@@ -96,7 +96,7 @@ def reviews(request: HttpRequest) -> HttpResponse:
     """GET: what is left to look at. POST: mark events as reviewed, queried or closed."""
     if request.method == "POST":
         return _mark(request)
-    context = {"work": review_queue.Worklist.now(), "badge": Badge.now(), "here": request.path}
+    context = {"work": review_queue.ReviewQueue.now(), "badge": Badge.now(), "here": request.path}
     return render(request, "compliance/review.html", context)
 
 
@@ -116,13 +116,13 @@ def sign_offs(request: HttpRequest) -> HttpResponse:
         period = _period(data)
         if request.method == "POST":
             return _sign_off(request, period)
-    except BadSelection as error:
+    except InvalidFilter as error:
         return _sign_offs(request, context | {"errors": error.errors}, status=400)
-    except sign_off_period.Refused as error:
+    except sign_off_period.SignOffRefused as error:
         # A period that was read is shown again with its form; nothing typed is lost.
         context |= {"errors": {"period": str(error)}, "period": _readable(data)}
         return _sign_offs(request, context, status=400)
-    except review.NotRecorded:
+    except review.ReviewNotRecorded:
         return _sign_offs(
             request, context | {"not_recorded": True, "period": _readable(data)}, status=503
         )
@@ -143,19 +143,19 @@ def sign_off(request: HttpRequest, seq: int) -> HttpResponse:
 def _mark(request: HttpRequest) -> HttpResponse:
     """One call to the service; a refusal keeps everything that was typed."""
     back = _back(request.POST.get("back", ""))
-    remark = Remark(
+    remark = ReviewInput(
         mark=request.POST.get("mark", ""),
         seqs=log_page.seqs(request.POST.getlist("event")),
         note=_note(request),
         by=actor(request.user),
-        origin=origin(request),
+        origin=client_info(request),
     )
     try:
-        said = review.mark(remark)
-    except review.Refused as error:
-        status = 409 if isinstance(error, review.Conflict) else 400
+        said = review.record_review(remark)
+    except review.ReviewRefused as error:
+        status = 409 if isinstance(error, review.ReviewConflict) else 400
         return _not_marked(request, remark, back, why=str(error), status=status)
-    except review.NotRecorded:
+    except review.ReviewNotRecorded:
         why = "The log did not take the event, so nothing was marked. Try again in a few seconds."
         return _not_marked(request, remark, back, why=why, status=503)
     query = QueryDict(urlsplit(back).query, mutable=True)
@@ -164,21 +164,27 @@ def _mark(request: HttpRequest) -> HttpResponse:
 
 
 def _not_marked(
-    request: HttpRequest, remark: Remark, back: str, *, why: str, status: int
+    request: HttpRequest, remark: ReviewInput, back: str, *, why: str, status: int
 ) -> HttpResponse:
     note = request.POST.get("note", "")
-    context = {"remark": remark, "note": note, "marks": list(Mark), "back": back, "why": why}
+    context = {
+        "remark": remark,
+        "note": note,
+        "marks": list(ReviewAction),
+        "back": back,
+        "why": why,
+    }
     return render(request, "compliance/review_refused.html", context, status=status)
 
 
 def _sign_off(request: HttpRequest, period: Period | None) -> HttpResponse:
     if period is None:
-        raise sign_off_period.Refused("A period needs its first day and its last one.")
+        raise sign_off_period.SignOffRefused("A period needs its first day and its last one.")
     if request.POST.get("head") != period.head:
-        raise sign_off_period.Refused(
+        raise sign_off_period.SignOffRefused(
             "The log of this period reads differently now: look at it again."
         )
-    by, where = actor(request.user), origin(request)
+    by, where = actor(request.user), client_info(request)
     said = sign_off_period.sign_off(period=period, note=_note(request), by=by, origin=where)
     return _see_other(reverse("audit_sign_off", args=[said.seq]))
 
@@ -193,23 +199,23 @@ def _period(data: QueryDict) -> Period | None:
     if chosen.from_at is None and chosen.to_at is None:
         return None
     if chosen.from_at is None or chosen.to_at is None:
-        raise sign_off_period.Refused("A period needs its first day and its last one.")
+        raise sign_off_period.SignOffRefused("A period needs its first day and its last one.")
     return Period.of(from_at=chosen.from_at, to_at=chosen.to_at)
 
 
 def _readable(data: QueryDict) -> Period | None:
     try:
         return _period(data)
-    except sign_off_period.Refused:
+    except sign_off_period.SignOffRefused:
         return None
 
 
-def _time_range(data: QueryDict) -> Selection:
-    return Selection.from_words({name: data.get(name, "") for name in ("from", "to")})
+def _time_range(data: QueryDict) -> EventFilter:
+    return EventFilter.from_words({name: data.get(name, "") for name in ("from", "to")})
 
 
 def _event(seq: int) -> AuditEvent:
-    found = AuditEvent.objects.filter(seq=seq).first() if seq <= log_page.LARGEST else None
+    found = AuditEvent.objects.filter(seq=seq).first() if seq <= log_page.MAX_SEQ else None
     if found is None:
         raise Http404("There is no event of this number.")
     return found
@@ -217,7 +223,7 @@ def _event(seq: int) -> AuditEvent:
 
 def _note(request: HttpRequest) -> str:
     """One character longer than allowed, so that what is too long is refused and not cut."""
-    return said(request.POST.get("note", ""), review.LONGEST_NOTE + 1)[0]
+    return said(request.POST.get("note", ""), review.MAX_NOTE_CHARS + 1)[0]
 
 
 def _here(request: HttpRequest) -> str:

@@ -19,7 +19,7 @@ def acknowledge(request: HttpRequest, alarm_id: int) -> HttpResponse:
         services.acknowledge(alarm_id=alarm_id, actor=actor(request.user), person=request.user.pk)
     except Alarm.DoesNotExist:
         raise Http404("There is no such alarm.") from None
-    except services.AboutThemselves:
+    except services.SelfAcknowledgement:
         return _refuse(request)
     if request.headers.get("HX-Request"):
         return HttpResponse(status=204, headers={"HX-Trigger": "refresh"})

@@ -8,11 +8,11 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
-from killswitch.accounts.decorators import Permission, may
+from killswitch.accounts.decorators import Permission, has_permission
 from killswitch.alarms.models import Alarm
-from killswitch.console.readiness_bar import strip
+from killswitch.console.readiness_bar import readiness_bar
 from killswitch.exchanges.models import Observation
-from killswitch.runtime.models import current
+from killswitch.runtime.revisions import current
 
 FOLDED = 4  # alarms behind the newest; more come up as these are acknowledged
 
@@ -38,7 +38,7 @@ def _environment() -> dict[str, str]:
     return named
 
 
-class Alarms:
+class AlarmSummary:
     """The newest unacknowledged alarm, those folded behind it, and how many there are.
 
     One is shown in full: a wall of them would be clicked away unread, and push the kill down.
@@ -60,9 +60,9 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "environment": _environment(),
         # Shown before anything else of the page; a page with live rows reads its own, before them.
         "known": SimpleLazyObject(current),
-        "alarms": SimpleLazyObject(Alarms),
-        "newest_look": SimpleLazyObject(newest_look),
-        "strip": SimpleLazyObject(strip),
+        "alarms": SimpleLazyObject(AlarmSummary),
+        "newest_look": SimpleLazyObject(last_observed_at),
+        "strip": SimpleLazyObject(readiness_bar),
         "may_cancel": SimpleLazyObject(_may(request, Permission.CANCEL)),
         "may_acknowledge": SimpleLazyObject(_may(request, Permission.ACKNOWLEDGE)),
         "may_audit": SimpleLazyObject(_may(request, Permission.AUDIT)),
@@ -70,10 +70,10 @@ def page(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def newest_look() -> datetime | None:
+def last_observed_at() -> datetime | None:
     """When the EMS was last heard of its open orders."""
     return Observation.objects.filter(id=1).values_list("seen_at", flat=True).first()
 
 
 def _may(request: HttpRequest, permission: Permission) -> Callable[[], bool]:
-    return lambda: may(request.user, permission)
+    return lambda: has_permission(request.user, permission)

@@ -68,7 +68,7 @@ def csrf_failed(request: HttpRequest, **_: object) -> HttpResponseBase:
     return _say(request, HTTPStatus.FORBIDDEN, sentence=sentence)
 
 
-class SpokenErrors:
+class ErrorPageMiddleware:
     """Gives an error answer without a body, such as 405, its page in words.
 
     It stands in front of everything that reads a body, and lets none in that no form here sends:

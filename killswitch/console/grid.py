@@ -48,7 +48,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Everywhere:
+class Totals:
     """The panel around the kill for all: one figure, its age, and what it does not reach."""
 
     exchanges: int

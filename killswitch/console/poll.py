@@ -16,31 +16,31 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django_htmx.http import HttpResponseClientRefresh
 
-from killswitch.accounts.decorators import Permission, may
+from killswitch.accounts.decorators import Permission, has_permission
 from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
-from killswitch.compliance.log_page import number
-from killswitch.compliance.new_events import News
+from killswitch.compliance.log_page import parse_seq
+from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.verification_badge import Badge
 from killswitch.console import grid
-from killswitch.console.context_processors import newest_look
-from killswitch.console.readiness_bar import strip
+from killswitch.console.context_processors import last_observed_at
+from killswitch.console.readiness_bar import readiness_bar
 from killswitch.exchanges.models import Exchange, Observation
-from killswitch.runtime.models import current
+from killswitch.runtime.revisions import current
 
-MOST_SHOWN = 6  # things that one page may ask for
-MOST_LINES = 500  # changed lines of a list in one answer; a page that missed more loads anew
-LONGEST_NOTE = 200  # characters of the readiness note in a header
+MAX_SHOWN = 6  # things that one page may ask for
+MAX_ROWS = 500  # changed lines of a list in one answer; a page that missed more loads anew
+MAX_NOTE_CHARS = 200  # characters of the readiness note in a header
 
 
-class TooMuch(Exception):
+class TooManyChanges(Exception):
     """More has changed than fits into one answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asking:
+class PollRequest:
     """Who asks, and what that page knows already."""
 
     request: HttpRequest
@@ -57,13 +57,13 @@ class Asking:
 def answer(request: HttpRequest, *, user: User) -> HttpResponse:
     """204 when the page has everything; else the changed parts and the new revision."""
     revision = current()
-    seen_at = newest_look()
+    seen_at = last_observed_at()
     known = _known(request, revision)
-    shown = list(dict.fromkeys(request.GET.getlist("show")))[:MOST_SHOWN]
-    asking = Asking(request=request, user=user, known=known, newest_look=seen_at)
+    shown = list(dict.fromkeys(request.GET.getlist("show")))[:MAX_SHOWN]
+    asking = PollRequest(request=request, user=user, known=known, newest_look=seen_at)
     try:
         parts = list(_parts(asking, shown, changed=known != revision))
-    except TooMuch:
+    except TooManyChanges:
         return HttpResponseClientRefresh()
     if known == revision and not parts:
         return _with_facts(HttpResponse(status=204), request, seen_at=seen_at)
@@ -72,7 +72,7 @@ def answer(request: HttpRequest, *, user: User) -> HttpResponse:
     return _with_facts(HttpResponse("".join(parts)), request, seen_at=seen_at)
 
 
-def _parts(asking: Asking, shown: list[str], *, changed: bool) -> Iterator[str]:
+def _parts(asking: PollRequest, shown: list[str], *, changed: bool) -> Iterator[str]:
     if "ready" in shown:
         yield asking.render("console/_ready.html", {})
     yield from _log(asking, shown)
@@ -86,10 +86,14 @@ def _parts(asking: Asking, shown: list[str], *, changed: bool) -> Iterator[str]:
             yield from part(asking, name)
 
 
-def _log(asking: Asking, shown: list[str]) -> Iterator[str]:
+def _log(asking: PollRequest, shown: list[str]) -> Iterator[str]:
     """New events of the log, which raise no revision: their numbers tell."""
     names = [thing.removeprefix("log:") for thing in shown if thing.startswith("log:")]
-    known = News.known(names[0]) if names and may(asking.user, Permission.AUDIT) else None
+    known = (
+        NewEvents.known(names[0])
+        if names and has_permission(asking.user, Permission.AUDIT)
+        else None
+    )
     if known is None or (newest := known.now()) == known:
         return
     yield asking.render("compliance/_new_events.html", {"news": newest})
@@ -97,7 +101,7 @@ def _log(asking: Asking, shown: list[str]) -> Iterator[str]:
         yield asking.render("compliance/_badge.html", {"badge": Badge.now()})
 
 
-def _console(asking: Asking, _: str) -> Iterator[str]:
+def _console(asking: PollRequest, _: str) -> Iterator[str]:
     """Changed rows, the rows that are gone, and the panels around them."""
     rows = grid.rows(changed_since=asking.known, newest_look=asking.newest_look)
     for row in rows:
@@ -108,29 +112,29 @@ def _console(asking: Asking, _: str) -> Iterator[str]:
     observation = Observation.objects.filter(id=1).first()
     if rows or changed.exists() or (observation and observation.revision > asking.known):
         exchanges = list(Exchange.objects.enabled())
-        everywhere = grid.Everywhere.of(exchanges, observation=observation)
+        everywhere = grid.Totals.of(exchanges, observation=observation)
         yield asking.render("console/_everywhere.html", {"everywhere": everywhere})
         yield asking.render("console/_uncovered.html", {"everywhere": everywhere})
     if CancelRequest.objects.filter(revision__gt=asking.known).exists():
         yield asking.render("console/_latest.html", {"latest": grid.latest()})
 
 
-def _batch(asking: Asking, name: str) -> Iterator[str]:
+def _batch(asking: PollRequest, name: str) -> Iterator[str]:
     yield from _press(asking, name, in_dialog=False)
 
 
-def _dialog(asking: Asking, name: str) -> Iterator[str]:
+def _dialog(asking: PollRequest, name: str) -> Iterator[str]:
     yield from _press(asking, name, in_dialog=True)
 
 
-def _press(asking: Asking, name: str, *, in_dialog: bool) -> Iterator[str]:
+def _press(asking: PollRequest, name: str, *, in_dialog: bool) -> Iterator[str]:
     batch = Batch.objects.filter(uuid=_uuid(name)).first()
     if batch and batch.requests.filter(revision__gt=asking.known).exists():
         page = BatchPage.of(batch, user=asking.user)
         yield asking.render("cancels/_batch.html", {"page": page, "in_dialog": in_dialog})
 
 
-def _request(asking: Asking, name: str) -> Iterator[str]:
+def _request(asking: PollRequest, name: str) -> Iterator[str]:
     requests = CancelRequest.objects.select_related("batch", "entry")
     uuid = _uuid(name)
     alarmed = Alarm.objects.filter(revision__gt=asking.known, request_id=str(uuid)).exists()
@@ -140,28 +144,30 @@ def _request(asking: Asking, name: str) -> Iterator[str]:
         yield asking.render("cancels/_request.html", {"page": page})
 
 
-def _requests(asking: Asking, name: str) -> Iterator[str]:
+def _requests(asking: PollRequest, name: str) -> Iterator[str]:
     """Changed lines of a list, oldest first; only its first page takes those that are new."""
     newest = name == "newest"
-    for request in reversed(_changed(asking) if newest else _changed_before(asking, number(name))):
+    for request in reversed(
+        _changed(asking) if newest else _changed_before(asking, parse_seq(name))
+    ):
         context = {"request_row": request, "into": newest}
         yield asking.render("cancels/_request_row.html", context)
 
 
-def _changed(asking: Asking) -> list[CancelRequest]:
+def _changed(asking: PollRequest) -> list[CancelRequest]:
     requests = CancelRequest.objects.select_related("batch", "entry").order_by("-id")
-    changed = list(requests.filter(revision__gt=asking.known)[: MOST_LINES + 1])
-    if len(changed) > MOST_LINES:
-        raise TooMuch
+    changed = list(requests.filter(revision__gt=asking.known)[: MAX_ROWS + 1])
+    if len(changed) > MAX_ROWS:
+        raise TooManyChanges
     return changed
 
 
-def _changed_before(asking: Asking, pk: int | None) -> list[CancelRequest]:
+def _changed_before(asking: PollRequest, pk: int | None) -> list[CancelRequest]:
     """Of an older page of the list, which shows so many and no more."""
     return [each for each in ListPage.before(pk).requests if each.revision > asking.known]
 
 
-PARTS: dict[str, Callable[[Asking, str], Iterator[str]]] = {
+PARTS: dict[str, Callable[[PollRequest, str], Iterator[str]]] = {
     "console": _console,
     "batch": _batch,
     "dialog": _dialog,
@@ -189,11 +195,11 @@ def _with_facts(
     response: HttpResponse, request: HttpRequest, *, seen_at: datetime | None
 ) -> HttpResponse:
     """What moves all the time travels beside the body, so that an idle answer has none."""
-    newest = strip()
+    newest = readiness_bar()
     response["X-Now"] = str(round(time() * 1000))
     response["X-Seen-At"] = str(round(seen_at.timestamp() * 1000)) if seen_at else ""
     response["X-Ready"] = newest.word
-    response["X-Ready-Note"] = quote(newest.note[:LONGEST_NOTE])
+    response["X-Ready-Note"] = quote(newest.note[:MAX_NOTE_CHARS])
     ends = request.session.get_expiry_date()
     response["X-Session-Ends"] = str(round(ends.timestamp() * 1000))
     return response

@@ -13,7 +13,7 @@ from killswitch.accounts.models import User
 from killswitch.console import grid, manual_cancel
 from killswitch.console.poll import answer
 from killswitch.exchanges.models import Observation
-from killswitch.runtime.models import current
+from killswitch.runtime.revisions import current
 
 
 @public
@@ -40,11 +40,11 @@ def console(request: HttpRequest) -> HttpResponse:
         "newest_look": newest_look,
         "rows": rows,
         "attention": sum(row.needs_attention for row in rows),
-        "everywhere": grid.Everywhere.of(exchanges, observation=observation),
+        "everywhere": grid.Totals.of(exchanges, observation=observation),
         "latest": grid.latest(),
     }
     response = render(request, "console/console.html", context)
-    officer_cookie.note(request, response)
+    officer_cookie.remember_browser(request, response)
     return response
 
 

@@ -5,24 +5,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from killswitch.ems.foreign_text import NotJson, as_text, bounded, parse_json, storable
+from killswitch.ems.foreign_text import InvalidJson, as_text, parse_json, sanitize, truncate
 from killswitch.ems.open_orders import OpenOrders
 from killswitch.ems.retry_after import parse_retry_after
 
 __all__ = [
-    "BODY_LIMIT",
-    "Answer",
-    "Meaning",
+    "MAX_BODY_BYTES",
+    "CancelAnswer",
     "OpenOrders",
     "Outcome",
-    "Resend",
-    "lost",
+    "RetryAdvice",
+    "TimedCancelAnswer",
+    "no_answer",
     "not_delivered",
     "read_cancel",
-    "storable",
+    "sanitize",
 ]
 
-BODY_LIMIT = 1024 * 1024
+MAX_BODY_BYTES = 1024 * 1024
 
 
 class Outcome(StrEnum):
@@ -34,7 +34,7 @@ class Outcome(StrEnum):
     NOT_DELIVERED = "NOT_DELIVERED"
 
 
-class Resend(StrEnum):
+class RetryAdvice(StrEnum):
     """Whether the same call may be made again without a person asking for it."""
 
     NEVER = "NEVER"
@@ -43,7 +43,7 @@ class Resend(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meaning:
+class CancelAnswer:
     """What one answer, or its absence, to cancel-all means.
 
     The words (`reject_reason`, `message`, `rejected_message`, `trace_id`) are the EMS's own,
@@ -51,7 +51,7 @@ class Meaning:
     """
 
     outcome: Outcome
-    resend: Resend
+    resend: RetryAdvice
     http_status: int | None = None
     reject_reason: str = ""
     message: str = ""
@@ -65,7 +65,7 @@ class Meaning:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer(Meaning):
+class TimedCancelAnswer(CancelAnswer):
     """A meaning, and when the call was made (UTC); the duration is measured monotonically."""
 
     started_at: datetime
@@ -85,15 +85,15 @@ def read_cancel(
     headers: Mapping[str, str],
     body: bytes,
     complete: bool,
-) -> Meaning:
+) -> CancelAnswer:
     """The meaning of an answer; `complete` is False when its body was cut short. Never raises."""
-    whole = complete and len(body) <= BODY_LIMIT
-    kept = body[:BODY_LIMIT]
+    whole = complete and len(body) <= MAX_BODY_BYTES
+    kept = body[:MAX_BODY_BYTES]
     said = _said(kept)
     outcome = _outcome(http_status, said=said if whole else {}, exchange_id=exchange_id)
     reason = as_text(said.get("reject_reason"))
     late = _may_have_been_carried_out(outcome, http_status=http_status, reason=reason)
-    return Meaning(
+    return CancelAnswer(
         outcome=outcome,
         resend=_resend(outcome, http_status=http_status, reason=reason, late=late),
         http_status=http_status,
@@ -108,27 +108,27 @@ def read_cancel(
     )
 
 
-def not_delivered(error: str) -> Meaning:
+def not_delivered(error: str) -> CancelAnswer:
     """Certain that not one byte of the request left."""
-    return Meaning(
+    return CancelAnswer(
         outcome=Outcome.NOT_DELIVERED,
-        resend=Resend.AFTER_PAUSE,
-        transport_error=bounded(error),
+        resend=RetryAdvice.AFTER_PAUSE,
+        transport_error=truncate(error),
     )
 
 
-def lost(error: str, *, at_once: bool, http_status: int | None = None) -> Meaning:
+def no_answer(error: str, *, at_once: bool, http_status: int | None = None) -> CancelAnswer:
     """The request left, at least in part, and no answer came back.
 
     `at_once`: a reused connection broke before one byte of an answer, which says nothing about
     the EMS but that it had closed an idle connection.
     """
-    return Meaning(
+    return CancelAnswer(
         outcome=Outcome.UNKNOWN,
-        resend=Resend.AT_ONCE if at_once else Resend.AFTER_PAUSE,
+        resend=RetryAdvice.AT_ONCE if at_once else RetryAdvice.AFTER_PAUSE,
         http_status=http_status,
         body_complete=False,
-        transport_error=bounded(error),
+        transport_error=truncate(error),
         may_have_been_carried_out=True,
     )
 
@@ -137,7 +137,7 @@ def _said(body: bytes) -> Mapping[str, object]:
     """The JSON object in the body, whatever its Content-Type says; empty when it holds none."""
     try:
         document = parse_json(body)
-    except NotJson:
+    except InvalidJson:
         return {}
     return document if isinstance(document, dict) else {}
 
@@ -179,16 +179,16 @@ def _may_have_been_carried_out(outcome: Outcome, *, http_status: int, reason: st
     return outcome is Outcome.UNKNOWN
 
 
-def _resend(outcome: Outcome, *, http_status: int, reason: str, late: bool) -> Resend:
+def _resend(outcome: Outcome, *, http_status: int, reason: str, late: bool) -> RetryAdvice:
     """Refusals of the request itself (other 4xx) are final, whatever reason they carry."""
     if late or http_status in (429, 490):
-        return Resend.AFTER_PAUSE
+        return RetryAdvice.AFTER_PAUSE
     passing = http_status in (200, 504) and _symbol(reason) in _PASSING_REASONS
-    return Resend.AFTER_PAUSE if outcome is Outcome.REJECTED and passing else Resend.NEVER
+    return RetryAdvice.AFTER_PAUSE if outcome is Outcome.REJECTED and passing else RetryAdvice.NEVER
 
 
 def _message(said: Mapping[str, object], *, http_status: int) -> str:
     """The EMS's sentence: problem details keep it elsewhere than its own messages do."""
     own = as_text(said.get("message")) or as_text(said.get("error"))
     problem = ": ".join(filter(None, (as_text(said.get("title")), as_text(said.get("errors")))))
-    return bounded((problem or own) if http_status == 400 else (own or problem))
+    return truncate((problem or own) if http_status == 400 else (own or problem))

@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class Call:
+class CallDeadline:
     """Made by the client, and written to by the connection that carries it, in one thread.
 
     `sent` alone decides between "not delivered" and "unknown": the type of an exception does not
@@ -31,18 +31,18 @@ class Call:
         """Seconds until the total deadline. Raises TimeoutError once it has passed."""
         left = self.started + self.timeout - time.monotonic()
         if left <= 0:
-            raise self.too_late()
+            raise self.is_over()
         return left
 
-    def too_late(self) -> TimeoutError:
+    def is_over(self) -> TimeoutError:
         return TimeoutError(f"the call was not finished within {self.timeout:.1f} s")
 
     def begin_sending(self) -> None:
         """To be called right before the first byte of the request leaves, and harmless later."""
         self.sent = True
-        self.settle()
+        self.notify_sent_or_never()
 
-    def settle(self) -> None:
+    def notify_sent_or_never(self) -> None:
         """Tell the caller, once, that the first byte is leaving or that none ever will."""
         on_sent, self.on_sent = self.on_sent, None
         if on_sent is None:
@@ -58,4 +58,4 @@ class Call:
 
 
 # requests hands nothing of ours down to a connection, so the call travels beside it.
-CURRENT: ContextVar[Call] = ContextVar("ems_call")
+CURRENT: ContextVar[CallDeadline] = ContextVar("ems_call")

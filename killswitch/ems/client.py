@@ -13,22 +13,29 @@ from urllib.parse import quote, urlsplit
 import requests
 from django.conf import settings
 
-from killswitch.ems.answers import BODY_LIMIT, Answer, Meaning, lost, not_delivered, read_cancel
-from killswitch.ems.call_deadline import Call
-from killswitch.ems.large_answer_slots import Room
+from killswitch.ems.answers import (
+    MAX_BODY_BYTES,
+    CancelAnswer,
+    TimedCancelAnswer,
+    no_answer,
+    not_delivered,
+    read_cancel,
+)
+from killswitch.ems.call_deadline import CallDeadline
+from killswitch.ems.large_answer_slots import LargeAnswerSlot
 from killswitch.ems.open_orders import (
     OpenOrders,
-    OpenOrdersReading,
-    doubt,
+    OpenOrdersList,
     read_open_orders,
     unreadable,
+    why_incomplete,
 )
-from killswitch.ems.transport import Reply, Transport, tls_context
+from killswitch.ems.transport import HttpReply, Transport, tls_context
 
 KEY_HEADER = "X-CoinAPI-Key"
-IDLE_LIMIT = 5.0
-LIST_LIMIT = 64 * 1024 * 1024
-BODY_KEPT = 2048  # bytes of a list; an empty one is whole
+MAX_IDLE_S = 5.0
+MAX_LIST_BYTES = 64 * 1024 * 1024
+MAX_BODY_KEPT_BYTES = 2048  # bytes of a list; an empty one is whole
 
 _KEY = re.compile(r"[\x21-\x7e]+")
 _HIDDEN = "***"
@@ -49,7 +56,7 @@ class EmsClient:
         connect_timeout: float = 2.0,
         timeout: float = 10.0,
         pool_size: int = 512,
-        idle_limit: float = IDLE_LIMIT,
+        idle_limit: float = MAX_IDLE_S,
     ) -> None:
         """Times in seconds; `timeout` is the total of a call, `connect_timeout` is part of it.
 
@@ -86,7 +93,7 @@ class EmsClient:
         *,
         timeout: float | None = None,
         on_sent: Callable[[], None] | None = None,
-    ) -> Answer:
+    ) -> TimedCancelAnswer:
         """Ask to cancel every open order on one exchange; never raises for what the EMS does.
 
         `timeout` in seconds replaces the client's own. `on_sent` is called exactly once: when the
@@ -100,9 +107,9 @@ class EmsClient:
             data=json.dumps({"exchange_id": exchange_id}).encode(),
             headers={"Content-Type": "application/json"},
         )
-        reply = self._transport.ask(request, call=call, limit=BODY_LIMIT)
+        reply = self._transport.call(request, call=call, limit=MAX_BODY_BYTES)
         meaning = self._without_key(_meaning(reply, call=call, exchange_id=exchange_id))
-        return Answer(
+        return TimedCancelAnswer(
             **vars(meaning),
             started_at=started_at,
             finished_at=datetime.now(UTC),
@@ -119,15 +126,17 @@ class EmsClient:
         # What a cache has kept may be older than the cancel.
         fresh = {"Cache-Control": "no-cache"}
         request = requests.Request("GET", self._orders_url + query, headers=fresh)
-        with Room(call) as room:
-            reply = self._transport.ask(request, call=call, limit=LIST_LIMIT, on_long=room.take)
+        with LargeAnswerSlot(call) as room:
+            reply = self._transport.call(
+                request, call=call, limit=MAX_LIST_BYTES, on_long=room.take
+            )
             reading = _reading(reply, call=call, exchange_id=exchange_id)
         return OpenOrders(
             **vars(dataclasses.replace(reading, error=self._hidden(reading.error))),
             started_at=started_at,
             finished_at=datetime.now(UTC),
             duration_ms=_since(call),
-            body=self._hidden_in(reply.body[:BODY_KEPT]),
+            body=self._hidden_in(reply.body[:MAX_BODY_KEPT_BYTES]),
             size=len(reply.body),
             sha256=hashlib.sha256(reply.body).hexdigest(),
         )
@@ -139,8 +148,10 @@ class EmsClient:
     def __repr__(self) -> str:
         return f"<EmsClient {self._orders_url}>"
 
-    def _call(self, *, timeout: float | None, on_sent: Callable[[], None] | None = None) -> Call:
-        return Call(
+    def _call(
+        self, *, timeout: float | None, on_sent: Callable[[], None] | None = None
+    ) -> CallDeadline:
+        return CallDeadline(
             timeout=self._timeout if timeout is None else timeout,
             connect_timeout=self._connect_timeout,
             idle_limit=self._idle_limit,
@@ -150,7 +161,7 @@ class EmsClient:
     def _hidden(self, text: str) -> str:
         return text.replace(self._key, _HIDDEN) if self._key else text
 
-    def _without_key(self, meaning: Meaning) -> Meaning:
+    def _without_key(self, meaning: CancelAnswer) -> CancelAnswer:
         """An EMS that repeats our key in its answer must not bring it into the log."""
         meaning = dataclasses.replace(
             meaning, transport_error=self._hidden(meaning.transport_error)
@@ -172,11 +183,11 @@ class EmsClient:
         return body.replace(self._key.encode(), _HIDDEN.encode())
 
 
-def _meaning(reply: Reply, *, call: Call, exchange_id: str) -> Meaning:
+def _meaning(reply: HttpReply, *, call: CallDeadline, exchange_id: str) -> CancelAnswer:
     if not call.sent:
         return not_delivered(reply.error)
     if reply.status is None:
-        return lost(reply.error, at_once=call.may_be_repeated_at_once())
+        return no_answer(reply.error, at_once=call.may_be_repeated_at_once())
     meaning = read_cancel(
         exchange_id=exchange_id,
         http_status=reply.status,
@@ -187,7 +198,7 @@ def _meaning(reply: Reply, *, call: Call, exchange_id: str) -> Meaning:
     return dataclasses.replace(meaning, transport_error=reply.error)
 
 
-def _reading(reply: Reply, *, call: Call, exchange_id: str | None) -> OpenOrdersReading:
+def _reading(reply: HttpReply, *, call: CallDeadline, exchange_id: str | None) -> OpenOrdersList:
     if reply.status is None:
         return unreadable(reply.error)
     reading = read_open_orders(
@@ -200,7 +211,7 @@ def _reading(reply: Reply, *, call: Call, exchange_id: str | None) -> OpenOrders
     )
     if reply.error:
         return dataclasses.replace(reading, error=f"{reading.error}: {reply.error}")
-    if reading.readable and not reading.orders and (why := doubt(reply.headers)):
+    if reading.readable and not reading.orders and (why := why_incomplete(reply.headers)):
         return dataclasses.replace(reading, readable=False, error=why)
     return reading
 
@@ -210,7 +221,7 @@ def _quoted(exchange_id: str) -> str:
     return quote(exchange_id, safe="", errors="backslashreplace")
 
 
-def _since(call: Call) -> float:
+def _since(call: CallDeadline) -> float:
     return (time.monotonic() - call.started) * 1000
 
 

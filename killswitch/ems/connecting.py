@@ -12,7 +12,7 @@ Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 SocketOption = tuple[int, int, int | bytes]
 
 # A lookup that hangs longer than this is not waited for by calls that come later.
-SHARED_LOOKUP_SECONDS = 1.0
+SHARED_LOOKUP_S = 1.0
 
 
 class Resolver:
@@ -38,7 +38,7 @@ class Resolver:
         with self._lock:
             begun, lookup = self._lookups.get((host, port), (0.0, None))
             now = time.monotonic()
-            if lookup is None or lookup.done() or now - begun > SHARED_LOOKUP_SECONDS:
+            if lookup is None or lookup.done() or now - begun > SHARED_LOOKUP_S:
                 lookup = Future()
                 self._lookups[host, port] = (now, lookup)
                 thread = threading.Thread(target=_fill, args=(lookup, host, port), daemon=True)
@@ -68,7 +68,7 @@ def _is_literal(host: str) -> bool:
 RESOLVER = Resolver()
 
 
-def dial(
+def connect(
     host: str, port: int, *, timeout: float, options: Iterable[SocketOption] = ()
 ) -> socket.socket:
     """Connect within `timeout` seconds in all. Raises OSError.

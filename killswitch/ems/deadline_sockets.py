@@ -10,7 +10,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from killswitch.ems.call_deadline import CURRENT
-from killswitch.ems.connecting import dial
+from killswitch.ems.connecting import connect
 
 # How the other side having gone away shows, over TCP and over TLS.
 _BROKEN = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -78,7 +78,7 @@ class _DeadlineReader(io.RawIOBase):
         try:
             count = self._raw.readinto(buffer) or 0
         except TimeoutError:
-            raise call.too_late() from None
+            raise call.is_over() from None
         except _BROKEN:
             call.broken = True
             raise
@@ -103,7 +103,7 @@ class _DeadlineConnection(_Connection):
 
     def _new_conn(self) -> socket.socket:
         call = CURRENT.get()
-        return dial(
+        return connect(
             self._dns_host,
             self.port,
             timeout=min(call.connect_timeout, call.left()),

@@ -6,49 +6,49 @@ import re
 from collections.abc import Iterator
 from typing import NoReturn
 
-TEXT_LIMIT = 4_000
+MAX_TEXT_CHARS = 4_000
 CUT_MARK = "… (cut)"
 # 64 MiB of orders have some four million; ten times as many would stop all other threads for long.
-MOST_VALUES = 6_000_000
+MAX_VALUES = 6_000_000
 # Characters of one value of a list: while it is decoded no other thread has its turn. A group of
 # some fifty thousand orders is one.
-LONGEST_ROW = 16 * 1024 * 1024
+MAX_ROW_CHARS = 16 * 1024 * 1024
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-class NotJson(Exception):
+class InvalidJson(Exception):
     """The body is no JSON document that everybody would read the same way."""
 
 
-class Digits(str):
+class NumberText(str):
     """A JSON number kept as it was written, so that a price of 0.10 stays 0.10."""
 
     __slots__ = ()
 
 
-def storable(text: str) -> str:
+def sanitize(text: str) -> str:
     """NUL and lone surrogates, which databases refuse, as visible escapes; all else unchanged."""
     return _UNSTORABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def bounded(text: str, *, limit: int = TEXT_LIMIT) -> str:
+def truncate(text: str, *, limit: int = MAX_TEXT_CHARS) -> str:
     """`storable(text)` in at most `limit` characters, marked when cut."""
-    safe = storable(text[: limit + 1])
+    safe = sanitize(text[: limit + 1])
     if len(safe) <= limit:
         return safe
     return safe[: limit - len(CUT_MARK)] + CUT_MARK
 
 
-def as_text(value: object, *, limit: int = TEXT_LIMIT) -> str:
+def as_text(value: object, *, limit: int = MAX_TEXT_CHARS) -> str:
     """A JSON value as bounded text: strings as they are, absent as "", others as their JSON."""
     if value is None:
         return ""
     if isinstance(value, str):
-        return bounded(value, limit=limit)
+        return truncate(value, limit=limit)
     try:
-        return bounded(json.dumps(value, ensure_ascii=False), limit=limit)
+        return truncate(json.dumps(value, ensure_ascii=False), limit=limit)
     except (RecursionError, ValueError):
         return CUT_MARK  # nested too deeply to be written again; the raw body has it
 
@@ -63,7 +63,7 @@ def parse_json(body: bytes) -> object:
             parse_float=_finite,
         )
     except (ValueError, RecursionError, MemoryError) as error:
-        raise NotJson(_why(error)) from None
+        raise InvalidJson(_why(error)) from None
 
 
 def parse_rows(body: bytes) -> Iterator[object]:
@@ -72,12 +72,12 @@ def parse_rows(body: bytes) -> Iterator[object]:
     Raises NotJson, when it comes to it: only an array that was read to its end is one. A list of
     many megabytes is never in memory as a whole, and other threads have their turn between rows.
     """
-    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise NotJson("more values than a list of orders can have")
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise InvalidJson("more values than a list of orders can have")
     try:
         yield from _rows(body.decode("utf-8-sig"))
     except (ValueError, RecursionError, MemoryError) as error:
-        raise NotJson(_why(error)) from None
+        raise InvalidJson(_why(error)) from None
 
 
 def _rows(text: str) -> Iterator[object]:
@@ -103,13 +103,13 @@ class _Window:
     def __init__(self, text: str) -> None:
         self._text = text
         self._begins = 0
-        self._piece = text[: 2 * LONGEST_ROW]
+        self._piece = text[: 2 * MAX_ROW_CHARS]
 
     def decode(self, at: int) -> tuple[object, int]:
         """The value that begins there, and where it ends. Raises ValueError."""
-        if at - self._begins > LONGEST_ROW:
+        if at - self._begins > MAX_ROW_CHARS:
             self._begins = at
-            self._piece = self._text[at : at + 2 * LONGEST_ROW]
+            self._piece = self._text[at : at + 2 * MAX_ROW_CHARS]
         try:
             row, end = _ROW.raw_decode(self._piece, at - self._begins)
         except ValueError as error:
@@ -141,7 +141,7 @@ def _why(error: Exception) -> str:
         case RecursionError() | MemoryError():
             return "nested too deeply or too large"
         case _:
-            return bounded(str(error), limit=200)
+            return truncate(str(error), limit=200)
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -163,9 +163,9 @@ def _finite(digits: str) -> float:
     return value
 
 
-def _digits(text: str) -> Digits:
+def _digits(text: str) -> NumberText:
     """A function of Python's, because other threads have their turn whenever it is called."""
-    return Digits(text)
+    return NumberText(text)
 
 
 _ROW = json.JSONDecoder(

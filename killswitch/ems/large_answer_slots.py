@@ -4,15 +4,15 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from killswitch.ems.call_deadline import Call
+from killswitch.ems.call_deadline import CallDeadline
 
 _PLACES = threading.BoundedSemaphore(2)
 
 
-class Room:
+class LargeAnswerSlot:
     """Taken when an answer turns out to be long, and given back when it has been read."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: CallDeadline) -> None:
         self._call = call
         self._taken = False
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from killswitch.ems.answers import Answer, not_delivered
+from killswitch.ems.answers import TimedCancelAnswer, not_delivered
 from killswitch.ems.open_orders import OpenOrders, unreadable
 
 
-class UnusableClient:
+class NullEmsClient:
     """Answers every call at once with the reason why there is no client. It never raises."""
 
     def __init__(self, error: Exception) -> None:
@@ -19,12 +19,12 @@ class UnusableClient:
         *,
         timeout: float | None = None,  # noqa: ARG002
         on_sent: Callable[[], None] | None = None,
-    ) -> Answer:
+    ) -> TimedCancelAnswer:
         if on_sent:
             on_sent()
         now = datetime.now(UTC)
         meaning = not_delivered(self._error)
-        return Answer(**vars(meaning), started_at=now, finished_at=now, duration_ms=0.0)
+        return TimedCancelAnswer(**vars(meaning), started_at=now, finished_at=now, duration_ms=0.0)
 
     def open_orders(
         self,

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import unquote
 
-from killswitch.ems.foreign_text import NotJson, as_text, bounded, parse_json, parse_rows
+from killswitch.ems.foreign_text import InvalidJson, as_text, parse_json, parse_rows, truncate
 
-FIELD_LIMIT = 200
-ORDERS_KEPT = 1_000
+MAX_FIELD_CHARS = 200
+MAX_ORDERS_KEPT = 1_000
 
 CLOSED = frozenset({"FILLED", "CANCELED", "REJECTED"})
 
@@ -38,7 +38,7 @@ class OpenOrder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenOrdersReading:
+class OpenOrdersList:
     """What the answer itself says; `OpenOrders` adds when it was asked for.
 
     `readable` False means that nothing may be concluded from an order being absent; what is
@@ -58,7 +58,7 @@ class OpenOrdersReading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenOrders(OpenOrdersReading):
+class OpenOrders(OpenOrdersList):
     """One reading of the open orders: who had how many, between these two moments (UTC)."""
 
     started_at: datetime
@@ -76,7 +76,7 @@ def read_open_orders(
     body: bytes,
     complete: bool,
     ends_at: float = float("inf"),
-) -> OpenOrdersReading:
+) -> OpenOrdersList:
     """Count the open orders in an answer to GET /v1/orders, for one exchange or (None) for all.
 
     `ends_at`, in monotonic seconds, is when to give up.
@@ -87,13 +87,13 @@ def read_open_orders(
         return unreadable("the list was cut short or is too large", http_status=http_status)
     try:
         return _count(_in_time(parse_rows(body), ends_at=ends_at), exchange_id=exchange_id)
-    except NotJson as error:
+    except InvalidJson as error:
         return unreadable(f"the answer is no JSON list of orders: {error}", http_status=http_status)
     except TimeoutError as error:
         return unreadable(str(error), http_status=http_status)
 
 
-def doubt(headers: Mapping[str, str]) -> str:
+def why_incomplete(headers: Mapping[str, str]) -> str:
     """Why an answer may not be all there is now, although it is a whole list; "" for no reason."""
     said = {name.lower(): value.lower() for name, value in headers.items()}
     if re.search(r"""rel\s*=\s*("[^"]*\bnext\b|'[^']*\bnext\b|next\b)""", said.get("link", "")):
@@ -107,19 +107,19 @@ def doubt(headers: Mapping[str, str]) -> str:
     return ""
 
 
-def unreadable(error: str, *, http_status: int | None = None) -> OpenOrdersReading:
+def unreadable(error: str, *, http_status: int | None = None) -> OpenOrdersList:
     """The reading that says nothing, and why."""
-    return OpenOrdersReading(readable=False, error=bounded(error), http_status=http_status)
+    return OpenOrdersList(readable=False, error=truncate(error), http_status=http_status)
 
 
 def _refusal(http_status: int, *, body: bytes) -> str:
     try:
         document = parse_json(body)
-    except NotJson:
+    except InvalidJson:
         document = None
     said = document if isinstance(document, dict) else {}
     keys = ("reject_reason", "message", "error", "title")
-    words = [as_text(said[key], limit=FIELD_LIMIT) for key in keys if said.get(key)]
+    words = [as_text(said[key], limit=MAX_FIELD_CHARS) for key in keys if said.get(key)]
     return f"HTTP {http_status}" + (f" ({': '.join(words)})" if words else "")
 
 
@@ -130,7 +130,7 @@ def _in_time(rows: Iterable[object], *, ends_at: float) -> Iterator[object]:
         yield row
 
 
-def _count(document: Iterable[object], *, exchange_id: str | None) -> OpenOrdersReading:
+def _count(document: Iterable[object], *, exchange_id: str | None) -> OpenOrdersList:
     counts: Counter[str] = Counter()
     orders: list[OpenOrder] = []
     unattributable = 0
@@ -140,9 +140,9 @@ def _count(document: Iterable[object], *, exchange_id: str | None) -> OpenOrders
         elif not _is_closed(row):
             counts[_count_key(owner)] += 1
             unattributable += _may_be_another_spelling(owner, of=exchange_id)
-            if owner == exchange_id and len(orders) < ORDERS_KEPT:
+            if owner == exchange_id and len(orders) < MAX_ORDERS_KEPT:
                 orders.append(_open_order(row))
-    return OpenOrdersReading(
+    return OpenOrdersList(
         readable=unattributable == 0 or bool(orders),
         error=f"{unattributable} rows belong to no known exchange" if unattributable else "",
         http_status=200,
@@ -231,7 +231,7 @@ def _is_closed(row: dict[str, object]) -> bool:
 
 def _open_order(row: dict[str, object]) -> OpenOrder:
     def words(key: str) -> str:
-        return as_text(row.get(key), limit=FIELD_LIMIT)
+        return as_text(row.get(key), limit=MAX_FIELD_CHARS)
 
     return OpenOrder(
         symbol=words("symbol_id_coinapi") or words("symbol_id_exchange"),
@@ -247,4 +247,4 @@ def _open_order(row: dict[str, object]) -> OpenOrder:
 
 
 def _count_key(exchange_id: str) -> str:
-    return bounded(exchange_id, limit=FIELD_LIMIT)
+    return truncate(exchange_id, limit=MAX_FIELD_CHARS)

@@ -6,12 +6,12 @@ from functools import cache
 import structlog
 
 from killswitch.ems.client import EmsClient
-from killswitch.ems.null_client import UnusableClient
+from killswitch.ems.null_client import NullEmsClient
 
 log = structlog.get_logger(__name__)
 
 
-def ems() -> EmsClient | UnusableClient:
+def get_client() -> EmsClient | NullEmsClient:
     """The client; from any number of threads at once.
 
     One that cannot be made, for want of its certificate for example, delivers nothing and says
@@ -22,7 +22,7 @@ def ems() -> EmsClient | UnusableClient:
             return _client()
     except Exception as error:
         log.exception("ems_client_unusable")
-        return UnusableClient(error)
+        return NullEmsClient(error)
 
 
 # Without it, the fifty threads of a first press would make fifty, and TLS takes 45 ms for each.

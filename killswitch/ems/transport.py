@@ -12,9 +12,9 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from killswitch.ems.call_deadline import CURRENT, Call
+from killswitch.ems.call_deadline import CURRENT, CallDeadline
 from killswitch.ems.deadline_sockets import PlainPool, TlsPool
-from killswitch.ems.foreign_text import bounded
+from killswitch.ems.foreign_text import truncate
 
 _PIECE = 64 * 1024
 _LONG = 4 * 1024 * 1024
@@ -22,7 +22,7 @@ _ERROR_LIMIT = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reply:
+class HttpReply:
     """What came back. No `status`: no answer, and `error` says why."""
 
     status: int | None = None
@@ -47,14 +47,14 @@ class Transport:
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
-    def ask(
+    def call(
         self,
         request: requests.Request,
         *,
-        call: Call,
+        call: CallDeadline,
         limit: int,
         on_long: Callable[[], None] = lambda: None,
-    ) -> Reply:
+    ) -> HttpReply:
         """Send it under the call's deadline, read at most `limit` bytes; never raises.
 
         `on_long` is called once when the answer turns out to be a long one; when it raises, the
@@ -64,15 +64,17 @@ class Transport:
         try:
             return self._ask(request, limit=limit, on_long=on_long)
         except Exception as error:  # noqa: BLE001 - whatever it was, it must end up on record
-            return Reply(error=describe(error))
+            return HttpReply(error=describe(error))
         finally:
             CURRENT.reset(token)
-            call.settle()
+            call.notify_sent_or_never()
 
     def close(self) -> None:
         self._session.close()
 
-    def _ask(self, request: requests.Request, *, limit: int, on_long: Callable[[], None]) -> Reply:
+    def _ask(
+        self, request: requests.Request, *, limit: int, on_long: Callable[[], None]
+    ) -> HttpReply:
         prepared = self._session.prepare_request(request)
         response = self._session.send(prepared, stream=True, allow_redirects=False)
         with response:
@@ -80,9 +82,9 @@ class Transport:
             if status < 200:
                 # The real answer may follow; leaving unread closes the connection, so that the
                 # next call cannot take it for its own.
-                return Reply(status=status, headers=headers, error="no final answer")
+                return HttpReply(status=status, headers=headers, error="no final answer")
             body, error = _read(response.raw, limit=limit, on_long=on_long)
-        return Reply(status=status, headers=headers, body=body, complete=not error, error=error)
+        return HttpReply(status=status, headers=headers, body=body, complete=not error, error=error)
 
 
 def _read(
@@ -110,7 +112,7 @@ def describe(error: BaseException) -> str:
         if inner is None:
             break
         error = inner
-    return bounded(_words(error), limit=_ERROR_LIMIT)
+    return truncate(_words(error), limit=_ERROR_LIMIT)
 
 
 def _words(error: BaseException) -> str:

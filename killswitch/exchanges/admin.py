@@ -8,16 +8,16 @@ from django.contrib import admin
 from django.db import connection, transaction
 from django.http import HttpRequest
 
-from killswitch.accounts.admin_site import RecordedAdmin, signed_in_person
-from killswitch.accounts.client_info import origin
+from killswitch.accounts.admin_site import AuditedModelAdmin, signed_in_person
+from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import actor
 from killswitch.alarms.models import Kind as AlarmKind
 from killswitch.alarms.services import raise_alarm
-from killswitch.audit.chain import Actor, Fact, append
+from killswitch.audit.chain import Actor, NewEvent, append
 from killswitch.audit.models import Kind
 from killswitch.exchanges.models import WATCHED, Exchange
 from killswitch.exchanges.registry import InvalidExchangeId, check_exchange_id
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 
 
 class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
@@ -38,7 +38,7 @@ class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptab
 
 
 @admin.register(Exchange)
-class ExchangeAdmin(RecordedAdmin):
+class ExchangeAdmin(AuditedModelAdmin):
     """Add, describe, order, switch on and off. Switching off never stops a kill in flight."""
 
     form = ExchangeForm
@@ -67,7 +67,7 @@ class ExchangeAdmin(RecordedAdmin):
         return () if obj is None else ("exchange_id",)
 
     def save_model(self, request: HttpRequest, obj: Exchange, form: Any, change: bool) -> None:  # noqa: ARG002
-        save_exchange(obj, by=actor(signed_in_person(request)), origin=origin(request))
+        save_exchange(obj, by=actor(signed_in_person(request)), origin=client_info(request))
 
 
 def save_exchange(exchange: Exchange, *, by: Actor, origin: Mapping[str, str]) -> None:
@@ -82,7 +82,7 @@ def save_exchange(exchange: Exchange, *, by: Actor, origin: Mapping[str, str]) -
         exchange.save(update_fields=list(changes) if before else None)
         exchange.revision = next_revision()
         exchange.save(update_fields=["revision"])
-        fact = Fact(
+        fact = NewEvent(
             kind=Kind.EXCHANGE_CHANGED if before else Kind.EXCHANGE_ADDED,
             actor=by,
             exchange_id=exchange.exchange_id,
@@ -92,7 +92,7 @@ def save_exchange(exchange: Exchange, *, by: Actor, origin: Mapping[str, str]) -
         append(fact, *(_alarm(exchange, by=by) if is_off else []))
 
 
-def _alarm(exchange: Exchange, *, by: Actor) -> list[Fact]:
+def _alarm(exchange: Exchange, *, by: Actor) -> list[NewEvent]:
     """Somebody must see it who counts on being able to cancel there."""
     return raise_alarm(
         kind=AlarmKind.PEOPLE,  # what an administrator did, as with a role

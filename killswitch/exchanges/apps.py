@@ -9,10 +9,10 @@ class ExchangesConfig(AppConfig):
     label = "exchanges"
 
     def ready(self) -> None:
-        from killswitch.audit.reconciliation.registry import add_witness
+        from killswitch.audit.reconciliation.registry import add_reconciler
         from killswitch.exchanges.reconciliation import REGISTER
 
-        add_witness(REGISTER.disagreements)
+        add_reconciler(REGISTER.disagreements)
         post_migrate.connect(_make_the_observation, sender=self)
 
 

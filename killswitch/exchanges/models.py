@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from killswitch.runtime.models import Changing
+from killswitch.runtime.revisions import Revisioned
 
 # What people decide about an exchange; each change of it is an event.
 WATCHED = ("exchange_id", "name", "enabled", "position", "caveat")
@@ -15,7 +15,7 @@ class ExchangeQuerySet(models.QuerySet["Exchange"]):
         return self.filter(enabled=True)
 
 
-class Exchange(Changing):
+class Exchange(Revisioned):
     """One exchange id at the EMS that this console can cancel on.
 
     `exchange_id` is opaque: it may carry an account tag (`KRAKEN/JOHN`), is compared whole, and
@@ -60,7 +60,7 @@ class UncoveredExchange(models.Model):
         return self.exchange_id
 
 
-class Observation(Changing):
+class Observation(Revisioned):
     """The observer's last look at all open orders: when it worked, and why it does not."""
 
     seen_at = models.DateTimeField(null=True)

@@ -1,10 +1,10 @@
 """Compares the exchanges with what the log says was added and changed; figures are no evidence."""
 
 from killswitch.audit.models import Kind
-from killswitch.audit.reconciliation.replay import Register
+from killswitch.audit.reconciliation.replay import ReplayedTable
 from killswitch.exchanges.models import WATCHED, Exchange
 
-REGISTER = Register(
+REGISTER = ReplayedTable(
     noun="exchange",
     kinds=(Kind.EXCHANGE_ADDED, Kind.EXCHANGE_CHANGED),
     named_by="exchange_id",

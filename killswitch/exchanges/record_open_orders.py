@@ -7,7 +7,7 @@ from django.db.models import Q
 from killswitch.exchanges.models import Exchange
 
 
-def note(pk: int, *, open_orders: int, read_at: datetime, revision: int) -> None:
+def record_open_orders(pk: int, *, open_orders: int, read_at: datetime, revision: int) -> None:
     """Show what was read until the observer's next look; `read_at` is when the call began.
 
     Otherwise "17 open orders" would stand for two seconds beside "none open". A row that somebody

@@ -7,13 +7,13 @@ from django.db import transaction
 
 from killswitch.audit import chain
 from killswitch.audit.models import Kind
-from killswitch.ems.answers import storable
+from killswitch.ems.answers import sanitize
 from killswitch.exchanges.models import Exchange
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 
-LONGEST_ID = 200
-LONGEST_NAME = 200
-LONGEST_CAVEAT = 500
+MAX_ID_CHARS = 200
+MAX_NAME_CHARS = 200
+MAX_CAVEAT_CHARS = 500
 
 
 class InvalidExchangeId(ValueError):
@@ -21,7 +21,7 @@ class InvalidExchangeId(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ExchangeConfig:
     """An exchange as the configuration names it."""
 
     exchange_id: str
@@ -33,9 +33,9 @@ def check_exchange_id(exchange_id: str) -> None:
     """Raise `InvalidExchangeId` for what a person could not tell from another id on the screen."""
     if not exchange_id:
         raise InvalidExchangeId("an exchange id is missing")
-    if len(exchange_id) > LONGEST_ID:
+    if len(exchange_id) > MAX_ID_CHARS:
         raise InvalidExchangeId(
-            f"the exchange id {exchange_id[:20]!r}… is longer than {LONGEST_ID} signs"
+            f"the exchange id {exchange_id[:20]!r}… is longer than {MAX_ID_CHARS} signs"
         )
     # Not printable are control signs, and those that turn the direction of writing.
     if not exchange_id.isprintable() or any(sign.isspace() for sign in exchange_id):
@@ -44,7 +44,7 @@ def check_exchange_id(exchange_id: str) -> None:
         )
 
 
-def add_missing(entries: Iterable[Entry]) -> tuple[str, ...]:
+def add_missing(entries: Iterable[ExchangeConfig]) -> tuple[str, ...]:
     """Add what is not there yet, enabled, and return the added ids.
 
     An exchange that is there stays as it is: somebody may have disabled it for a reason. Several
@@ -62,25 +62,25 @@ def add_missing(entries: Iterable[Entry]) -> tuple[str, ...]:
     return tuple(exchange.exchange_id for exchange in added)
 
 
-def _missing(wanted: dict[str, Entry]) -> list[str]:
+def _missing(wanted: dict[str, ExchangeConfig]) -> list[str]:
     known = set(Exchange.objects.values_list("exchange_id", flat=True))
     # In one order for everybody: two starts that add the same ids wait, and never for each other.
     return sorted(wanted.keys() - known)
 
 
-def _add(entry: Entry) -> Exchange | None:
+def _add(entry: ExchangeConfig) -> Exchange | None:
     exchange, created = Exchange.objects.get_or_create(
         exchange_id=entry.exchange_id,
         defaults={
-            "name": storable(entry.name)[:LONGEST_NAME],
-            "caveat": storable(entry.caveat)[:LONGEST_CAVEAT],
+            "name": sanitize(entry.name)[:MAX_NAME_CHARS],
+            "caveat": sanitize(entry.caveat)[:MAX_CAVEAT_CHARS],
         },
     )
     return exchange if created else None
 
 
-def _fact(exchange: Exchange) -> chain.Fact:
-    return chain.Fact(
+def _fact(exchange: Exchange) -> chain.NewEvent:
+    return chain.NewEvent(
         kind=Kind.EXCHANGE_ADDED,
         exchange_id=exchange.exchange_id,
         data={

@@ -12,36 +12,42 @@ import structlog
 from django.db import Error, transaction
 
 from killswitch.alarms import services as alarms
-from killswitch.alarms.channels import places
+from killswitch.alarms.channels import channels
 from killswitch.alarms.models import Alarm
 from killswitch.alarms.models import Kind as AlarmKind
-from killswitch.alarms.outbox import Message, hand_over
+from killswitch.alarms.outbox import Message, send_message
 from killswitch.audit import chain, checkpoints
 from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint
 from killswitch.audit.verification import result
-from killswitch.audit.verification.findings import CouldNotCheck, Finding, Verdict
+from killswitch.audit.verification.findings import (
+    Finding,
+    VerificationImpossible,
+    VerificationResult,
+)
 from killswitch.audit.verification.verify import verify, verify_newest
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 
-CHECKPOINT_EVERY = 30.0  # seconds; the promise is a minute
-LOOK_EVERY = 2.0  # seconds between two looks whether a verification is due
-VERIFY_EVERY = 60.0  # seconds between two verifications of the newest events
-WHOLE_EVERY = 3600.0  # seconds between two verifications of everything
-WHOLE_AGAIN = 300.0  # seconds, while the last one did not end well
-UNCHECKED = 2  # verifications in a row that could not be made, after which a person is called
-TELL_EVERY = 45.0  # seconds between two heads that are told; by the rounds above, a minute
-LONGEST_BREATH = 1.0  # seconds
-LONGEST_SUBJECT = 150  # characters
+CHECKPOINT_INTERVAL_S = 30.0  # seconds; the promise is a minute
+CHECK_INTERVAL_S = 2.0  # seconds between two looks whether a verification is due
+VERIFY_INTERVAL_S = 60.0  # seconds between two verifications of the newest events
+FULL_VERIFY_INTERVAL_S = 3600.0  # seconds between two verifications of everything
+FULL_VERIFY_RETRY_S = 300.0  # seconds, while the last one did not end well
+MAX_FAILED_CHECKS = (
+    2  # verifications in a row that could not be made, after which a person is called
+)
+HEAD_INTERVAL_S = 45.0  # seconds between two heads that are told; by the rounds above, a minute
+MAX_YIELD_S = 1.0  # seconds
+MAX_SUBJECT_CHARS = 150  # characters
 
 log = structlog.get_logger(__name__)
 
 
-class Stopped(Exception):
+class ShuttingDown(Exception):
     """The process ends; what was being verified is left."""
 
 
-class LogKeeper:
+class AuditUpkeep:
     """The rounds of one observer's process."""
 
     def __init__(
@@ -57,7 +63,9 @@ class LogKeeper:
         self._told_at: float | None = None
         self._untold: Checkpoint | None = None  # the newest that the places were not told
         self._due_at = self._whole_at = clock()
-        self._verdict: Verdict | None = None  # of this process, never read from the database
+        self._verdict: VerificationResult | None = (
+            None  # of this process, never read from the database
+        )
         self._unchecked = 0  # verifications in a row that could not be made
         self._alarmed = False  # that they could not
 
@@ -67,7 +75,7 @@ class LogKeeper:
         if self._untold and self._is_active() and self._may_tell():
             newest, self._untold = self._untold, None
             self._told_at = self._clock()
-            tell(newest)
+            send_head(newest)
 
     def verify(self) -> None:
         """The newest events, and now and then everything, whose result then stands."""
@@ -76,12 +84,12 @@ class LogKeeper:
             self._unchecked = 0
             self._due_at = self._clock()
         elif self._clock() >= self._due_at:
-            self._due_at = self._clock() + VERIFY_EVERY
+            self._due_at = self._clock() + VERIFY_INTERVAL_S
             try:
                 self._verify_what_is_due()
-            except Stopped:
+            except ShuttingDown:
                 return
-            except (CouldNotCheck, Error) as error:
+            except (VerificationImpossible, Error) as error:
                 self._could_not_check(str(error).strip())
             else:
                 self._unchecked, self._alarmed = 0, False
@@ -90,38 +98,38 @@ class LogKeeper:
         """Nothing is known of the log: the worst that can be done to it would look like this."""
         self._unchecked += 1
         log.warning("audit_log_not_verified", reason=reason, times=self._unchecked)
-        if self._unchecked < UNCHECKED or self._alarmed:
+        if self._unchecked < MAX_FAILED_CHECKS or self._alarmed:
             return
         # A subject for each day: one that was acknowledged must not hide the next.
-        self._alarmed = _call(
+        self._alarmed = _raise_or_notify(
             subject=f"NOT CHECKED: {datetime.now(UTC).date()}",
             title="The audit log cannot be checked.",
             detail=reason,
-            tell_at_once=self._unchecked == UNCHECKED,
+            tell_at_once=self._unchecked == MAX_FAILED_CHECKS,
         )
 
     def _verify_what_is_due(self) -> None:
         before = self._verdict
         whole = before is None or self._clock() >= self._whole_at + (
-            WHOLE_EVERY if before.ok else WHOLE_AGAIN
+            FULL_VERIFY_INTERVAL_S if before.ok else FULL_VERIFY_RETRY_S
         )
         if whole or before is None:
-            self._verdict = verify(progress=Breather(self._stop))
+            self._verdict = verify(progress=YieldingProgress(self._stop))
             self._whole_at = self._clock()
         elif before.ok:
             known = Head(seq=before.head_seq, hash=before.head_hash)
-            self._verdict = verify_newest(known, progress=Breather(self._stop))
+            self._verdict = verify_newest(known, progress=YieldingProgress(self._stop))
         else:
             return  # what is broken does not mend by looking at what came later
         result.store(self._verdict, whole=whole)
         for finding in self._verdict.findings:
-            _call_for(finding)
+            _raise_for_finding(finding)
 
     def _may_tell(self) -> bool:
-        return self._told_at is None or self._clock() >= self._told_at + TELL_EVERY
+        return self._told_at is None or self._clock() >= self._told_at + HEAD_INTERVAL_S
 
 
-class Breather:
+class YieldingProgress:
     """Verifying a long log takes minutes: half of the time it lets everything else go first."""
 
     def __init__(self, stop: threading.Event) -> None:
@@ -130,8 +138,8 @@ class Breather:
 
     def __call__(self, _what: str, _done: int, _of: int) -> None:
         worked = time.monotonic() - self._since
-        if self._stop.wait(min(worked, LONGEST_BREATH)):
-            raise Stopped
+        if self._stop.wait(min(worked, MAX_YIELD_S)):
+            raise ShuttingDown
         self._since = time.monotonic()
 
 
@@ -144,7 +152,7 @@ def write_checkpoint(occasion: str) -> Checkpoint | None:
         return None
 
 
-def tell(made: Checkpoint) -> None:
+def send_head(made: Checkpoint) -> None:
     """Have the alert places keep a head: what they were told nobody can take back."""
     message = Message(
         title=f"Audit log: head {made.seq}",
@@ -157,26 +165,26 @@ def tell(made: Checkpoint) -> None:
 
 def _tell_all(message: Message) -> None:
     """Past the outbox of the alarms, which is written together with the log."""
-    for place, url in places().items():
-        if error := hand_over(url=url, message=message):
+    for place, url in channels().items():
+        if error := send_message(url=url, message=message):
             log.warning("not_told_of_the_audit_log", place=place, title=message.title, error=error)
 
 
-def _call_for(finding: Finding) -> None:
+def _raise_for_finding(finding: Finding) -> None:
     log.error("audit_log_does_not_verify", **vars(finding))
     what = finding.reason if finding.seq is None else finding.seq
-    _call(
-        subject=f"{finding.fault}: {what}",
+    _raise_or_notify(
+        subject=f"{finding.proof}: {what}",
         title="The audit log does not verify.",
         detail=finding.reason,
         tell_at_once=True,
     )
 
 
-def _call(*, subject: str, title: str, detail: str, tell_at_once: bool) -> bool:
+def _raise_or_notify(*, subject: str, title: str, detail: str, tell_at_once: bool) -> bool:
     """Raise an alarm; False if it could not be recorded, and then its places are told at once."""
     try:
-        _raise_alarm(subject=subject[:LONGEST_SUBJECT], title=title, detail=detail)
+        _raise_alarm(subject=subject[:MAX_SUBJECT_CHARS], title=title, detail=detail)
     except Error as error:
         why = str(error).strip()
         log.error("audit_alarm_not_recorded", title=title, detail=detail, error=why)  # noqa: TRY400

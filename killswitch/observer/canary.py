@@ -15,10 +15,10 @@ from killswitch.celery import app
 from killswitch.readiness.models import Canary
 
 TASK = "readiness.canary"
-EVERY = 3.0  # seconds
+CANARY_INTERVAL_S = 3.0  # seconds
 SHORT = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
 # With every worker dead, canaries must not queue up in front of the kills of an hour.
-LONGEST_QUEUE = 10  # messages
+MAX_QUEUE_LENGTH = 10  # messages
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ def send() -> None:
         _mine().update(error="", published=F("published") + int(published))
 
 
-def answer(nonce: str) -> None:
+def record_round_trip(nonce: str) -> None:
     """What the worker does: note that the canary came, and how long it took.
 
     One that comes after the next was sent still proves that a worker takes from the queue, but
@@ -60,7 +60,10 @@ def broker_answers() -> bool:
 
 def _publish(nonce: str) -> bool:
     with _connection() as broker:
-        if broker.default_channel.client.llen(settings.CELERY_TASK_DEFAULT_QUEUE) >= LONGEST_QUEUE:
+        if (
+            broker.default_channel.client.llen(settings.CELERY_TASK_DEFAULT_QUEUE)
+            >= MAX_QUEUE_LENGTH
+        ):
             return False
         app.send_task(
             TASK,

@@ -23,14 +23,14 @@ from django.db.models import (
 from killswitch.ems.answers import OpenOrders
 from killswitch.ems.client import EmsClient
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 
-PATIENCE = 5.0  # seconds for which the holder of the seat may stand still
-LONGEST_ERROR = 500
-UNCOVERED_KEPT = 1_000  # an EMS that invents ids must not fill the page
+STALE_AFTER_S = 5.0  # seconds for which the holder of the seat may stand still
+MAX_ERROR_CHARS = 500
+MAX_UNCOVERED = 1_000  # an EMS that invents ids must not fill the page
 
 
-class Seat:
+class ObserverLease:
     """The right to observe, held by one process by compare-and-set on the one observation row.
 
     The holder raises a counter. Whether it stands still is measured by the taker's own monotonic
@@ -38,7 +38,7 @@ class Seat:
     """
 
     def __init__(
-        self, *, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic
+        self, *, patience: float = STALE_AFTER_S, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.token = f"{socket.gethostname()[:100]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._patience = patience
@@ -76,16 +76,16 @@ class Seat:
 class Observer:
     """Reads all open orders in one call and writes down what has changed."""
 
-    def __init__(self, *, client: EmsClient, seat: Seat | None = None) -> None:
+    def __init__(self, *, client: EmsClient, seat: ObserverLease | None = None) -> None:
         self._client = client
-        self._seat = seat or Seat()
+        self._seat = seat or ObserverLease()
         self._active = threading.Event()
 
     @property
     def is_active(self) -> bool:
         return self._active.is_set()
 
-    def hold_seat(self) -> bool:
+    def keep_lease(self) -> bool:
         """Has its own rhythm, because one call to the EMS may take longer than the patience."""
         try:
             held = self._seat.hold()
@@ -98,11 +98,11 @@ class Observer:
             self._active.clear()
         return held
 
-    def release_seat(self) -> None:
+    def release_lease(self) -> None:
         self._active.clear()
         self._seat.release()
 
-    def look(self) -> OpenOrders | None:
+    def read(self) -> OpenOrders | None:
         """Ask the EMS and write the answer down; None when another observer is the active one."""
         if not self.is_active:
             return None
@@ -119,7 +119,7 @@ class Observer:
             if orders.readable:
                 _write_figures(counts=orders.counts, seen_at=orders.started_at, before=before)
             else:
-                _write_error(orders.error[:LONGEST_ERROR] or "the open orders could not be read")
+                _write_error(orders.error[:MAX_ERROR_CHARS] or "the open orders could not be read")
         return True
 
 
@@ -188,7 +188,7 @@ def _update_exchanges(
 
 def _uncovered(*, counts: Mapping[str, int], enabled: set[str]) -> dict[str, int]:
     listed = [(key, count) for key, count in counts.items() if count and key not in enabled]
-    return dict(heapq.nlargest(UNCOVERED_KEPT, listed, key=lambda item: item[1]))
+    return dict(heapq.nlargest(MAX_UNCOVERED, listed, key=lambda item: item[1]))
 
 
 def _replace_uncovered(wanted: Mapping[str, int]) -> bool:

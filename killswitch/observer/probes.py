@@ -6,7 +6,7 @@ from killswitch.ems.open_orders import OpenOrders
 from killswitch.readiness.models import Probe
 
 EMS = "ems"
-LONGEST_DETAIL = 500
+MAX_DETAIL_CHARS = 500
 
 
 def record(*, name: str, ok: bool, detail: str = "", milliseconds: float | None = None) -> None:
@@ -15,7 +15,7 @@ def record(*, name: str, ok: bool, detail: str = "", milliseconds: float | None 
         name=name,
         defaults={
             "ok": ok,
-            "detail": detail[:LONGEST_DETAIL],
+            "detail": detail[:MAX_DETAIL_CHARS],
             "milliseconds": milliseconds,
             "at": Now(),
         },

@@ -9,14 +9,14 @@ from django.db import Error, connection
 
 from killswitch.ems.client import EmsClient
 from killswitch.observer import audit_upkeep, canary, probes
-from killswitch.observer.audit_upkeep import LogKeeper
+from killswitch.observer.audit_upkeep import AuditUpkeep
 from killswitch.observer.open_orders import Observer
-from killswitch.readiness.models import Process
 from killswitch.readiness.rounds import start_rounds
 from killswitch.runtime import heartbeats
+from killswitch.runtime.heartbeats import Process
 
-HOLD_EVERY = 1.0  # seconds
-FAREWELL = 0.5  # seconds that giving up the seat may take
+LEASE_INTERVAL_S = 1.0  # seconds
+RELEASE_TIMEOUT_S = 0.5  # seconds that giving up the seat may take
 
 log = structlog.get_logger(__name__)
 
@@ -31,32 +31,34 @@ def observe(stop: threading.Event) -> None:
         observer = Observer(client=EmsClient.from_settings())
     except (ValueError, OSError) as error:
         raise ImproperlyConfigured(f"no client for the EMS can be made: {error}.") from None
-    start_rounds(name="seat", do=lambda: _hold(observer), every=HOLD_EVERY, stop=stop)
+    start_rounds(name="seat", do=lambda: _hold(observer), every=LEASE_INTERVAL_S, stop=stop)
     start_rounds(
         name="look", do=lambda: _look(observer), every=settings.OBSERVE_INTERVAL, stop=stop
     )
-    start_rounds(name="canary", do=lambda: _canary(observer), every=canary.EVERY, stop=stop)
-    keeper = LogKeeper(is_active=lambda: observer.is_active, stop=stop)
+    start_rounds(
+        name="canary", do=lambda: _canary(observer), every=canary.CANARY_INTERVAL_S, stop=stop
+    )
+    keeper = AuditUpkeep(is_active=lambda: observer.is_active, stop=stop)
     start_rounds(
         name="checkpoint",
         do=keeper.write_checkpoint,
-        every=audit_upkeep.CHECKPOINT_EVERY,
+        every=audit_upkeep.CHECKPOINT_INTERVAL_S,
         stop=stop,
     )
-    start_rounds(name="verify", do=keeper.verify, every=audit_upkeep.LOOK_EVERY, stop=stop)
+    start_rounds(name="verify", do=keeper.verify, every=audit_upkeep.CHECK_INTERVAL_S, stop=stop)
     stop.wait()
     farewell = threading.Thread(target=_leave, args=[observer], daemon=True)
     farewell.start()
-    farewell.join(FAREWELL)
+    farewell.join(RELEASE_TIMEOUT_S)
 
 
 def _hold(observer: Observer) -> None:
     heartbeats.beat(Process.OBSERVER)
-    observer.hold_seat()
+    observer.keep_lease()
 
 
 def _look(observer: Observer) -> None:
-    if orders := observer.look():
+    if orders := observer.read():
         probes.record_ems(orders)
 
 
@@ -67,7 +69,7 @@ def _canary(observer: Observer) -> None:
 
 def _leave(observer: Observer) -> None:
     try:
-        observer.release_seat()
+        observer.release_lease()
     except Error:  # the next observer takes the seat without being asked, only later
         log.warning("seat_not_released")
     else:

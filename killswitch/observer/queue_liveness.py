@@ -14,23 +14,24 @@ from collections.abc import Callable
 import structlog
 
 from killswitch.observer import canary
-from killswitch.readiness.models import Canary, Process
+from killswitch.readiness.models import Canary
 from killswitch.readiness.rounds import start_rounds
 from killswitch.runtime import heartbeats
+from killswitch.runtime.heartbeats import Process
 
-EVERY = 1.0  # seconds
-PATIENCE = 15.0  # seconds that published canaries may stay without an answer
-FEWEST = 2  # canaries that must have gone unanswered
-GRACE = 5.0  # seconds for an orderly end
+CHECK_INTERVAL_S = 1.0  # seconds
+DEAF_AFTER_S = 15.0  # seconds that published canaries may stay without an answer
+MIN_UNANSWERED = 2  # canaries that must have gone unanswered
+EXIT_GRACE_S = 5.0  # seconds for an orderly end
 
 log = structlog.get_logger(__name__)
 
 
-class Ear:
+class DeafnessDetector:
     """Judges, by counters and a monotonic clock, whether nothing arrives though much is sent."""
 
     def __init__(
-        self, *, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic
+        self, *, patience: float = DEAF_AFTER_S, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._patience = patience
         self._clock = clock
@@ -54,24 +55,27 @@ class Ear:
             return False
         if self._waiting_since is None:
             self._waiting_since = self._clock()
-        return missing >= FEWEST and self._clock() - self._waiting_since >= self._patience
+        return missing >= MIN_UNANSWERED and self._clock() - self._waiting_since >= self._patience
 
     def forgive(self, *, published: int) -> None:
         """What was missed so far was not this worker's fault."""
         self._published_then, self._waiting_since = published, None
 
 
-EAR = Ear()
+DETECTOR = DeafnessDetector()
 
 
 def listen(stop: threading.Event) -> None:
     """Begin to beat and to judge, in a thread of its own."""
     start_rounds(
-        name="hearing", do=lambda: judge(EAR, give_up=end_this_process), every=EVERY, stop=stop
+        name="hearing",
+        do=lambda: beat_and_check(DETECTOR, give_up=end_this_process),
+        every=CHECK_INTERVAL_S,
+        stop=stop,
     )
 
 
-def judge(ear: Ear, *, give_up: Callable[[], None]) -> None:
+def beat_and_check(ear: DeafnessDetector, *, give_up: Callable[[], None]) -> None:
     """Beat once, and give up when this worker is deaf though the broker answers."""
     heartbeats.beat(Process.WORKER)
     counters = Canary.objects.values_list("published", "answered").first()
@@ -88,5 +92,5 @@ def end_this_process() -> None:
     """In order, so that kills are handed over; and by force when it is deaf to that, too."""
     log.critical("worker_is_deaf", doing="ending this process, to be started anew")
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)
+    time.sleep(EXIT_GRACE_S)
     os._exit(1)

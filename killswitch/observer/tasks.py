@@ -14,8 +14,8 @@ STOP = threading.Event()
 @shared_task(name=canary.TASK, ignore_result=True)
 def answer(*, nonce: str) -> None:
     """Show that this worker takes from the queue."""
-    queue_liveness.EAR.heard()
-    canary.answer(nonce)
+    queue_liveness.DETECTOR.heard()
+    canary.record_round_trip(nonce)
 
 
 @worker_ready.connect

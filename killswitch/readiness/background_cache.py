@@ -10,8 +10,8 @@ from django.db import connection
 
 Result = TypeVar("Result")
 
-KEEP = 1.0  # seconds
-PATIENCE = 1.5  # seconds
+MAX_AGE_S = 1.0  # seconds
+MAX_WAIT_S = 1.5  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +23,7 @@ class _Run(Generic[Result]):
         self.result: Result | None = None
 
 
-class Recent(Generic[Result]):
+class BackgroundCache(Generic[Result]):
     """Does the work at most once a second in this process, whoever asks and however often.
 
     The work has a thread of its own, because a database that is stopped or cut off may never
@@ -31,7 +31,11 @@ class Recent(Generic[Result]):
     """
 
     def __init__(
-        self, work: Callable[[], Result], *, otherwise: Callable[[], Result], keep: float = KEEP
+        self,
+        work: Callable[[], Result],
+        *,
+        otherwise: Callable[[], Result],
+        keep: float = MAX_AGE_S,
     ) -> None:
         self._work = work
         self._otherwise = otherwise
@@ -42,7 +46,7 @@ class Recent(Generic[Result]):
     def get(self) -> Result:
         """The newest result, or `otherwise` when the work does not come to an end."""
         run = self._current()
-        run.ended.wait(max(0.0, run.began + PATIENCE - time.monotonic()))
+        run.ended.wait(max(0.0, run.began + MAX_WAIT_S - time.monotonic()))
         return self._otherwise() if run.result is None else run.result
 
     def forget(self) -> None:

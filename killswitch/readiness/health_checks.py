@@ -10,30 +10,39 @@ from killswitch.exchanges.models import Exchange
 from killswitch.observer import canary
 from killswitch.observer.probes import EMS
 from killswitch.readiness import snapshot
-from killswitch.readiness.models import Probe, Process
-from killswitch.readiness.snapshot import Signs
+from killswitch.readiness.models import Probe
+from killswitch.readiness.snapshot import HealthSnapshot
 from killswitch.readiness.status import (
     Check,
+    Level,
     Readiness,
-    Word,
     judge,
-    published,
+    redacted_for_public,
     without_database,
 )
 from killswitch.runtime import heartbeats
 from killswitch.runtime.age import Age, age
+from killswitch.runtime.heartbeats import Process
 
-__all__ = ["Check", "Readiness", "Word", "judge", "look", "published", "without_database"]
+__all__ = [
+    "Check",
+    "Level",
+    "Readiness",
+    "evaluate",
+    "judge",
+    "redacted_for_public",
+    "without_database",
+]
 
-CANARY_FRESH = 3 * canary.EVERY + 1.0  # seconds
-LOOKS_MISSED = 3
-LOG_FRESH = 600.0  # seconds; the newest events are verified about once a minute
+CANARY_FRESH_S = 3 * canary.CANARY_INTERVAL_S + 1.0  # seconds
+MISSED_READS = 3
+LOG_FRESH_S = 600.0  # seconds; the newest events are verified about once a minute
 
 
-def look() -> Readiness:
+def evaluate() -> Readiness:
     """Ask now. Never raises for what the database does; may wait as long as the database does."""
     try:
-        found = snapshot.read()
+        found = snapshot.take()
         return judge(tuple(check(found) for check in CHECKS))
     except snapshot.DiskFull as full:
         return without_database(str(full))
@@ -41,7 +50,7 @@ def look() -> Readiness:
         return without_database("the database cannot be written to")
 
 
-def _database(found: Signs) -> Check:
+def _database(found: HealthSnapshot) -> Check:
     return Check(
         name="database",
         label="Database",
@@ -54,7 +63,7 @@ def _database(found: Signs) -> Check:
     )
 
 
-def _ems(found: Signs) -> Check:
+def _ems(found: HealthSnapshot) -> Check:
     probe = found.probes.get(EMS)
     asked = age(at=probe.at if probe else None, now=found.now)
     if probe is None or not asked.within(_looks() + settings.EMS_TIMEOUT):
@@ -77,15 +86,15 @@ def _ems(found: Signs) -> Check:
     )
 
 
-def _worker(found: Signs) -> Check:
+def _worker(found: HealthSnapshot) -> Check:
     """By the canary's way; where nobody sends canaries, by the workers' hearts."""
     bird = found.canary
     sent = age(at=bird.sent_at if bird else None, now=found.now)
-    if bird is None or not sent.within(CANARY_FRESH):
+    if bird is None or not sent.within(CANARY_FRESH_S):
         beaten = _beaten(found, kind=Process.WORKER)
         return _alive("worker", label="Workers", beaten=beaten, words="beat; no canary is sent")
     answered = age(at=bird.answered_at, now=found.now)
-    ok = answered.within(CANARY_FRESH)
+    ok = answered.within(CANARY_FRESH_S)
     return Check(
         name="worker",
         label="Workers",
@@ -98,10 +107,10 @@ def _worker(found: Signs) -> Check:
     )
 
 
-def _broker(found: Signs) -> Check:
+def _broker(found: HealthSnapshot) -> Check:
     bird = found.canary
     sent = age(at=bird.sent_at if bird else None, now=found.now)
-    known = bird is not None and sent.within(CANARY_FRESH)
+    known = bird is not None and sent.within(CANARY_FRESH_S)
     error = bird.error if bird else ""
     return Check(
         name="broker",
@@ -112,17 +121,17 @@ def _broker(found: Signs) -> Check:
     )
 
 
-def _watchdog(found: Signs) -> Check:
+def _watchdog(found: HealthSnapshot) -> Check:
     beaten = _beaten(found, kind=Process.WATCHDOG)
     return _alive("watchdog", label="Watchdog", beaten=beaten, words="at work")
 
 
-def _observer(found: Signs) -> Check:
+def _observer(found: HealthSnapshot) -> Check:
     beaten = _beaten(found, kind=Process.OBSERVER)
     return _alive("observer", label="Observer", beaten=beaten, words="at work")
 
 
-def _figures(found: Signs) -> Check:
+def _figures(found: HealthSnapshot) -> Check:
     seen = age(at=found.observation.seen_at if found.observation else None, now=found.now)
     error = found.observation.error if found.observation else ""
     ok = seen.within(_looks()) and not error
@@ -136,7 +145,7 @@ def _figures(found: Signs) -> Check:
     )
 
 
-def _exchanges(_: Signs) -> Check:
+def _exchanges(_: HealthSnapshot) -> Check:
     enabled = Exchange.objects.enabled().count()
     return Check(
         name="exchanges",
@@ -149,20 +158,20 @@ def _exchanges(_: Signs) -> Check:
     )
 
 
-def _alarms(found: Signs) -> Check:
+def _alarms(found: HealthSnapshot) -> Check:
     """Only told: an alarm does not keep a click from working."""
     count = found.open_alarms
     waiting = "no alarm waits" if not count else f"{count} not acknowledged"
     return Check(name="alarms", label="Alarms", ok=True, detail=waiting)
 
 
-def _log(found: Signs) -> Check:
+def _log(found: HealthSnapshot) -> Check:
     """A log that is broken keeps no click from working, and must be seen at once."""
     last = found.verification
     if last is None:
         return Check(name="log", label="Audit log", ok=True, detail="not verified yet")
     verified = age(at=last.at, now=found.now)
-    fresh = verified.within(LOG_FRESH)
+    fresh = verified.within(LOG_FRESH_S)
     if not last.ok:
         detail = _reason(f"broken: {last.reason}")
     else:
@@ -177,7 +186,7 @@ def _log(found: Signs) -> Check:
     )
 
 
-CHECKS: tuple[Callable[[Signs], Check], ...] = (
+CHECKS: tuple[Callable[[HealthSnapshot], Check], ...] = (
     _database,
     _ems,
     _worker,
@@ -191,12 +200,12 @@ CHECKS: tuple[Callable[[Signs], Check], ...] = (
 )
 
 
-def _beaten(found: Signs, *, kind: Process) -> Age:
+def _beaten(found: HealthSnapshot, *, kind: Process) -> Age:
     return age(at=found.beats.get(kind), now=found.now)
 
 
 def _alive(name: str, *, label: str, beaten: Age, words: str) -> Check:
-    ok = beaten.within(heartbeats.FRESH)
+    ok = beaten.within(heartbeats.FRESH_S)
     return Check(
         name=name,
         label=label,
@@ -214,7 +223,7 @@ def _answer(probe: Probe) -> str:
 
 def _looks() -> float:
     """Seconds after which a look at the EMS is missing rather than on its way."""
-    return LOOKS_MISSED * settings.OBSERVE_INTERVAL + 1.0
+    return MISSED_READS * settings.OBSERVE_INTERVAL + 1.0
 
 
 def _reason(detail: str) -> str:

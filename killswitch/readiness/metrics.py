@@ -12,12 +12,12 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from killswitch.alarms.models import Alarm, Telling
+from killswitch.alarms.models import Alarm, Delivery
 from killswitch.audit import chain
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange, UncoveredExchange
-from killswitch.readiness.health_checks import Readiness, Word, look
+from killswitch.readiness.health_checks import Level, Readiness, evaluate
 
 
 def exposition() -> bytes:
@@ -42,7 +42,7 @@ class _Facts(Collector):
         return []  # registering must not read the database
 
     def collect(self) -> Iterator[Metric]:
-        readiness = self._readiness or look()
+        readiness = self._readiness or evaluate()
         yield from _of_readiness(readiness)
         if self._readiness is None and any(c.name == "database" and c.ok for c in readiness.checks):
             try:
@@ -53,7 +53,7 @@ class _Facts(Collector):
 
 def _of_readiness(readiness: Readiness) -> Iterator[Metric]:
     word = GaugeMetricFamily("killswitch_readiness", "1 for the word that holds", labels=["word"])
-    for one in Word:
+    for one in Level:
         word.add_metric([one.value], float(readiness.word is one))
     ok = GaugeMetricFamily("killswitch_check_ok", "1 where a check is passed", labels=["check"])
     age = GaugeMetricFamily("killswitch_check_age_seconds", "Age of a finding", labels=["check"])
@@ -74,7 +74,7 @@ def _counts() -> Iterator[Metric]:
         requests.add_metric([status.value], found.get(status.value, 0))
     yield requests
     in_flight = CancelRequest.objects.in_flight()
-    untold = Telling.objects.filter(told_at=None)
+    untold = Delivery.objects.filter(told_at=None)
     listed = Exchange.objects.aggregate(total=Sum("open_orders"))["total"]
     numbers = {
         "requests_in_flight": ("Requests that are not finished", in_flight.count()),

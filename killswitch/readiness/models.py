@@ -1,41 +1,6 @@
-"""Signs of life: who has beaten, what a probe last found, and how the last canary fared.
-
-This module imports nothing of ours, so that every process may beat without a circle of imports.
-"""
+"""What the last probe of the EMS and the last canary through the queue found."""
 
 from django.db import models
-
-
-class Process(models.TextChoices):
-    """The kinds of process that show that they live."""
-
-    WEB = "WEB", "Web"
-    WORKER = "WORKER", "Worker"
-    WATCHDOG = "WATCHDOG", "Watchdog"
-    OBSERVER = "OBSERVER", "Observer"
-
-
-class Heart(models.Model):
-    """The last beat of one kind of process on one host, by the database's own clock."""
-
-    kind = models.CharField(max_length=20, choices=Process.choices)
-    host = models.CharField(max_length=200)
-    beats = models.BigIntegerField(default=0)
-    beat_at = models.DateTimeField()
-
-    class Meta:
-        ordering = ["kind", "host"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["kind", "host"], name="a_host_has_one_heart_for_each_kind_of_process"
-            ),
-            models.CheckConstraint(
-                condition=models.Q(kind__in=Process.values), name="a_heart_is_of_a_known_process"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} on {self.host}"
 
 
 class Probe(models.Model):

@@ -15,12 +15,12 @@ from killswitch.audit import chain
 from killswitch.audit.models import Verification
 from killswitch.audit.verification import result
 from killswitch.exchanges.models import Observation
-from killswitch.readiness.models import Canary, Heart, Probe, Process
-from killswitch.runtime.heartbeats import HOST, beat
+from killswitch.readiness.models import Canary, Probe
+from killswitch.runtime.heartbeats import HOST, Heartbeat, Process, beat
 
 # A beat replaces one row and finds room in a log file of SQLite's that is there already; a press
 # needs new room: rows, events and answers of the EMS of up to 1 MiB, for dozens of exchanges.
-FLOOR = 64 * 2**20  # bytes
+MIN_FREE_DISK_BYTES = 64 * 2**20  # bytes
 
 
 class DiskFull(OperationalError):
@@ -28,7 +28,7 @@ class DiskFull(OperationalError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signs:
+class HealthSnapshot:
     """What was found, and the database's own time at which it was."""
 
     now: datetime
@@ -42,14 +42,14 @@ class Signs:
     verification: Verification | None
 
 
-def read() -> Signs:
+def take() -> HealthSnapshot:
     """Writes once, to know that this can be done, then reads. Raises `django.db.Error`."""
     _check_room()
     began = time.monotonic()
     beat(Process.WEB)
     write_ms = (time.monotonic() - began) * 1000
-    newest = Heart.objects.order_by("kind").values_list("kind").annotate(at=Max("beat_at"))
-    return Signs(
+    newest = Heartbeat.objects.order_by("kind").values_list("kind").annotate(at=Max("beat_at"))
+    return HealthSnapshot(
         write_ms=write_ms,
         log_is_readable=_log_is_readable(),
         beats=dict(newest),
@@ -59,7 +59,7 @@ def read() -> Signs:
         open_alarms=Alarm.objects.unacknowledged().count(),
         verification=result.last(),
         # Read last: no time above may look as if it lay in the future.
-        now=Heart.objects.annotate(now=Now()).get(kind=Process.WEB, host=HOST).now,
+        now=Heartbeat.objects.annotate(now=Now()).get(kind=Process.WEB, host=HOST).now,
     )
 
 
@@ -70,7 +70,7 @@ def _check_room() -> None:
         free = shutil.disk_usage(Path(connection.settings_dict["NAME"]).parent).free
     except OSError:
         return  # whether it can be written to, writing tells
-    if free < FLOOR:
+    if free < MIN_FREE_DISK_BYTES:
         raise DiskFull(
             f"only {free // 2**20} MiB are free on its disk, so that a press may not be recorded"
         )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
-class Word(StrEnum):
+class Level(StrEnum):
     """The answer in a word."""
 
     READY = "READY"
@@ -33,7 +33,7 @@ class Check:
 class Readiness:
     """The answer, in a word, in a sentence, and with what it rests on."""
 
-    word: Word
+    word: Level
     sentence: str
     checks: tuple[Check, ...]
 
@@ -51,18 +51,18 @@ def judge(checks: tuple[Check, ...]) -> Readiness:
     weak = [check for check in checks if not check.needed and not check.ok]
     if missing:
         return Readiness(
-            word=Word.NOT_READY,
+            word=Level.NOT_READY,
             sentence=f"A click would not work now: {_listed(missing)}.",
             checks=checks,
         )
     if weak:
         return Readiness(
-            word=Word.DEGRADED, sentence=f"A click works, but: {_listed(weak)}.", checks=checks
+            word=Level.DEGRADED, sentence=f"A click works, but: {_listed(weak)}.", checks=checks
         )
-    return Readiness(word=Word.READY, sentence="A click works now.", checks=checks)
+    return Readiness(word=Level.READY, sentence="A click works now.", checks=checks)
 
 
-def published(readiness: Readiness) -> Readiness:
+def redacted_for_public(readiness: Readiness) -> Readiness:
     """The same in words of our own: the EMS's may name an account, or hold a key."""
     return judge(
         tuple(replace(check, detail=check.public or check.detail) for check in readiness.checks)

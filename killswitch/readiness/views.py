@@ -13,8 +13,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from killswitch.accounts.decorators import public
 from killswitch.readiness import metrics
-from killswitch.readiness.background_cache import Recent
-from killswitch.readiness.health_checks import Readiness, Word, look, published, without_database
+from killswitch.readiness.background_cache import BackgroundCache
+from killswitch.readiness.health_checks import (
+    Level,
+    Readiness,
+    evaluate,
+    redacted_for_public,
+    without_database,
+)
 
 _LATE = "the database does not answer in time"
 
@@ -23,8 +29,10 @@ def _too_late() -> Readiness:
     return without_database(_LATE)
 
 
-READINESS = Recent(look, otherwise=_too_late)
-METRICS = Recent(metrics.exposition, otherwise=lambda: metrics.without_database(_too_late()))
+READINESS = BackgroundCache(evaluate, otherwise=_too_late)
+METRICS = BackgroundCache(
+    metrics.exposition, otherwise=lambda: metrics.without_database(_too_late())
+)
 
 
 @public
@@ -40,11 +48,11 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 @never_cache
 def readyz(_request: HttpRequest) -> HttpResponse:
     """Would a click work right now? 503 when it would not."""
-    readiness = published(READINESS.get())
+    readiness = redacted_for_public(READINESS.get())
     said = asdict(readiness)
     for check in said["checks"]:
         del check["public"]
-    return JsonResponse(said, status=503 if readiness.word is Word.NOT_READY else 200)
+    return JsonResponse(said, status=503 if readiness.word is Level.NOT_READY else 200)
 
 
 @public

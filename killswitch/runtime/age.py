@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-SKEW = 2.0  # seconds by which the clocks of two hosts may differ without anybody being told
+MAX_CLOCK_SKEW_S = (
+    2.0  # seconds by which the clocks of two hosts may differ without anybody being told
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,6 @@ def age(*, at: datetime | None, now: datetime) -> Age:
     if at is None:
         return Age(seconds=None)
     seconds = (now - at).total_seconds()
-    if seconds < -SKEW:
+    if seconds < -MAX_CLOCK_SKEW_S:
         return Age(seconds=None, jumped=True)
     return Age(seconds=max(0.0, seconds))

@@ -13,6 +13,6 @@ class RuntimeConfig(AppConfig):
 
 
 def _make_the_counter(**_: Any) -> None:
-    from killswitch.runtime.models import Revision
+    from killswitch.runtime.revisions import Revision
 
     Revision.objects.get_or_create(id=1)

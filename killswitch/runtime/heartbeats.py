@@ -3,27 +3,60 @@
 import socket
 from datetime import timedelta
 
+from django.db import models
 from django.db.models import F
 from django.db.models.functions import Now
 
-from killswitch.readiness.models import Heart, Process
 from killswitch.runtime.age import Age, age
 
 HOST = socket.gethostname()[:200]
-FRESH = 5.0  # seconds; a process beats every second
-FORGOTTEN = timedelta(days=1)  # hosts come and go, with containers every few minutes
+FRESH_S = 5.0  # seconds; a process beats every second
+FORGOTTEN_AFTER = timedelta(days=1)  # hosts come and go, with containers every few minutes
+
+
+class Process(models.TextChoices):
+    """The kinds of process that show that they live."""
+
+    WEB = "WEB", "Web"
+    WORKER = "WORKER", "Worker"
+    WATCHDOG = "WATCHDOG", "Watchdog"
+    OBSERVER = "OBSERVER", "Observer"
+
+
+class Heartbeat(models.Model):
+    """The last beat of one kind of process on one host, by the database's own clock."""
+
+    kind = models.CharField(max_length=20, choices=Process.choices)
+    host = models.CharField(max_length=200)
+    beats = models.BigIntegerField(default=0)
+    beat_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "readiness_heart"
+        ordering = ["kind", "host"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "host"], name="a_host_has_one_heart_for_each_kind_of_process"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=Process.values), name="a_heart_is_of_a_known_process"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} on {self.host}"
 
 
 def beat(kind: Process) -> None:
     """Show that a process of this kind is at work on this host."""
-    mine = Heart.objects.filter(kind=kind, host=HOST)
+    mine = Heartbeat.objects.filter(kind=kind, host=HOST)
     if not mine.update(beats=F("beats") + 1, beat_at=Now()):
-        first = Heart(kind=kind, host=HOST, beats=1, beat_at=Now())
-        Heart.objects.bulk_create([first], ignore_conflicts=True)
-        Heart.objects.filter(beat_at__lt=Now() - FORGOTTEN).delete()
+        first = Heartbeat(kind=kind, host=HOST, beats=1, beat_at=Now())
+        Heartbeat.objects.bulk_create([first], ignore_conflicts=True)
+        Heartbeat.objects.filter(beat_at__lt=Now() - FORGOTTEN_AFTER).delete()
 
 
 def age_here(kind: Process) -> Age:
     """Since when no process of this kind has beaten on this host."""
-    heart = Heart.objects.filter(kind=kind, host=HOST).annotate(now=Now()).first()
+    heart = Heartbeat.objects.filter(kind=kind, host=HOST).annotate(now=Now()).first()
     return age(at=heart.beat_at, now=heart.now) if heart else Age(seconds=None)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from killswitch.simulator.orders import Order, invented_order, placed_history, utc_now
-from killswitch.simulator.scenarios import Cancelling, Effect
+from killswitch.simulator.scenarios import CancelEffect, Effect
 
 _SLICES = 8
 
@@ -55,7 +55,7 @@ class Book:
             self._advance()
             return len(self._orders)
 
-    def cancel(self, cancelling: Cancelling) -> None:
+    def cancel(self, cancelling: CancelEffect) -> None:
         """Begin to cancel: PENDING_CANCEL at once, the rest 50 to 300 ms later."""
         if not cancelling.carried_out:
             return
@@ -81,7 +81,7 @@ class Book:
                 del self._orders[order.client_order_id]
 
     def _schedule(
-        self, ids: Sequence[str], *, cancelling: Cancelling, before: Sequence[Order]
+        self, ids: Sequence[str], *, cancelling: CancelEffect, before: Sequence[Order]
     ) -> None:
         # In a few slices, so that a reader sees the book empty itself as a venue's does.
         for piece in (ids[start::_SLICES] for start in range(min(_SLICES, len(ids)))):

@@ -9,7 +9,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from killswitch.simulator.calls import ReceivedCall
 from killswitch.simulator.faults import Fault
-from killswitch.simulator.parameters import NotAFault
+from killswitch.simulator.parameters import InvalidFault
 
 _TIMEOUT = 30.0
 
@@ -78,4 +78,4 @@ class SimulatorRemote:
                 return json.load(response)
         except HTTPError as error:
             with error:
-                raise NotAFault(error.read().decode(errors="replace")) from None
+                raise InvalidFault(error.read().decode(errors="replace")) from None

@@ -10,7 +10,7 @@ from killswitch.simulator.demo import ALL_BOOKS, NOT_CONFIGURED
 from killswitch.simulator.ems import Ems
 from killswitch.simulator.faults import Fault, read_sequence
 from killswitch.simulator.http import Outgoing, Request
-from killswitch.simulator.parameters import NotAFault, Parameters
+from killswitch.simulator.parameters import InvalidFault, Parameters
 from killswitch.simulator.scenarios import Call
 
 PREFIX = "/_simulator/"
@@ -73,7 +73,7 @@ class Control:
             return _json(404, {"error": f"no {request.method} {request.path}"})
         try:
             return _json(200, act(request))
-        except NotAFault as error:
+        except InvalidFault as error:
             return _json(400, {"error": str(error)})
 
     def _health(self) -> object:
@@ -105,7 +105,7 @@ class Control:
     def _script(self, request: Request) -> object:
         given = _given(request)
         if unknown := set(given) - _SCRIPT_FIELDS:
-            raise NotAFault(f"no such field: {', '.join(sorted(unknown)):.200}")
+            raise InvalidFault(f"no such field: {', '.join(sorted(unknown)):.200}")
         parameters = Parameters(given)
         exchange_id = _exchange_id(parameters)
         count = parameters.whole("orders", default=0, highest=1_000_000)
@@ -134,22 +134,22 @@ def _given(request: Request) -> Mapping[str, object]:
     try:
         given = json.loads(request.body)
     except (ValueError, RecursionError) as error:
-        raise NotAFault(f"the body is no JSON: {error}") from None
+        raise InvalidFault(f"the body is no JSON: {error}") from None
     if not isinstance(given, dict):
-        raise NotAFault("the body is no JSON object")
+        raise InvalidFault("the body is no JSON object")
     return given
 
 
 def _exchange_id(parameters: Parameters) -> str:
     exchange_id = parameters.text("exchange_id")
     if not exchange_id:
-        raise NotAFault("exchange_id is missing")
+        raise InvalidFault("exchange_id is missing")
     return exchange_id
 
 
 def _faults(given: object) -> Sequence[Fault] | None:
     if given is not None and not isinstance(given, list):
-        raise NotAFault(f"{given!r:.100} is no list of faults")
+        raise InvalidFault(f"{given!r:.100} is no list of faults")
     return given
 
 

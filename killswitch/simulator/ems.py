@@ -12,7 +12,7 @@ from killswitch.simulator.calls import Calls
 from killswitch.simulator.http import Outgoing, Request
 from killswitch.simulator.orders import Order, requested_order
 from killswitch.simulator.scenario_queue import EVERY_EXCHANGE, Scripts
-from killswitch.simulator.scenarios import NOTHING, Call, Plan
+from killswitch.simulator.scenarios import NOTHING, Call, Scenario
 
 _ACKNOWLEDGED = payloads.message(severity="INFO", text="Ok")
 _INVALID = payloads.problem(errors="object")("")
@@ -99,7 +99,7 @@ class Ems:
         self.books.of(order.exchange_id).add(order)
         return Outgoing(status=200, body=order.report.encode())
 
-    def _record(self, request: Request, *, exchange_id: str | None, plan: Plan) -> None:
+    def _record(self, request: Request, *, exchange_id: str | None, plan: Scenario) -> None:
         self.calls.record(
             request,
             exchange_id=exchange_id,
@@ -109,7 +109,7 @@ class Ems:
         )
 
 
-def _outgoing(plan: Plan, *, exchange_id: str, usual: bytes) -> Outgoing:
+def _outgoing(plan: Scenario, *, exchange_id: str, usual: bytes) -> Outgoing:
     if plan.reply is None:
         return Outgoing(status=200, body=usual, delivery=plan.delivery)
     return Outgoing(

@@ -10,43 +10,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from killswitch.simulator import faulty_answers as answers
-from killswitch.simulator.parameters import NotAFault, Parameters
+from killswitch.simulator.parameters import InvalidFault, Parameters
 from killswitch.simulator.scenarios import (
     EVERYTHING,
     NOTHING,
     Builder,
     Call,
-    Cancelling,
+    CancelEffect,
     Delivery,
+    DeliveryMode,
     Effect,
-    Manner,
-    Plan,
+    Scenario,
 )
 
 Fault = str | Mapping[str, object]
 _RESETS = {
-    "before_reading": Manner.RESET,
-    "after_reading": Manner.RESET,
-    "mid_answer": Manner.RESET_MID_ANSWER,
+    "before_reading": DeliveryMode.RESET,
+    "after_reading": DeliveryMode.RESET,
+    "mid_answer": DeliveryMode.RESET_MID_ANSWER,
 }
 
 
-def read_sequence(given: object, *, call: Call) -> tuple[Plan, ...]:
+def read_sequence(given: object, *, call: Call) -> tuple[Scenario, ...]:
     """What the next calls meet; raises NotAFault, with the reason."""
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
-        raise NotAFault(f"{call}: {given!r:.100} is no list of faults")
+        raise InvalidFault(f"{call}: {given!r:.100} is no list of faults")
     plans = tuple(read_fault(fault, call=call) for fault in given)
     if any(plan.repeat for plan in plans[:-1]):
-        raise NotAFault("repeat: only the last fault of a sequence can be repeated")
+        raise InvalidFault("repeat: only the last fault of a sequence can be repeated")
     return plans
 
 
-def read_fault(given: object, *, call: Call) -> Plan:
+def read_fault(given: object, *, call: Call) -> Scenario:
     """One fault; raises NotAFault, with the reason, for an unknown name or parameter."""
     parameters = Parameters({"fault": given} if isinstance(given, str) else given)
     name = parameters.text("fault")
     if name not in FAULTS:
-        raise NotAFault(f"fault: {name!r:.100} is none of {', '.join(FAULTS)}")
+        raise InvalidFault(f"fault: {name!r:.100} is none of {', '.join(FAULTS)}")
     plan = FAULTS[name](parameters, call)
     plan = replace(
         plan,
@@ -59,7 +59,7 @@ def read_fault(given: object, *, call: Call) -> Plan:
     return plan
 
 
-def _cancelling(parameters: Parameters, *, usual: Cancelling) -> Cancelling:
+def _cancelling(parameters: Parameters, *, usual: CancelEffect) -> CancelEffect:
     if not parameters.flag("carried_out", default=usual.carried_out):
         return NOTHING
     return usual if usual.carried_out else EVERYTHING
@@ -69,65 +69,67 @@ def _delivery(parameters: Parameters, *, usual: Delivery) -> Delivery:
     return replace(usual, delay=parameters.seconds("delay", default=usual.delay))
 
 
-def _ok(_parameters: Parameters, _call: Call) -> Plan:
-    return Plan()
+def _ok(_parameters: Parameters, _call: Call) -> Scenario:
+    return Scenario()
 
 
-def _slow(parameters: Parameters, _call: Call) -> Plan:
-    return Plan(delivery=Delivery(delay=parameters.seconds("seconds", default=1.0)))
+def _slow(parameters: Parameters, _call: Call) -> Scenario:
+    return Scenario(delivery=Delivery(delay=parameters.seconds("seconds", default=1.0)))
 
 
-def _silent(_parameters: Parameters, _call: Call) -> Plan:
-    return Plan(delivery=Delivery(manner=Manner.SILENT), cancelling=NOTHING)
+def _silent(_parameters: Parameters, _call: Call) -> Scenario:
+    return Scenario(delivery=Delivery(manner=DeliveryMode.SILENT), cancelling=NOTHING)
 
 
-def _drip(parameters: Parameters, _call: Call) -> Plan:
+def _drip(parameters: Parameters, _call: Call) -> Scenario:
     part = parameters.one_of("part", allowed=("status", "headers", "body"), default="body")
     interval = parameters.seconds("interval", default=1.0)
-    return Plan(delivery=Delivery(manner=Manner.DRIP, dripped_part=part, interval=interval))
+    return Scenario(
+        delivery=Delivery(manner=DeliveryMode.DRIP, dripped_part=part, interval=interval)
+    )
 
 
-def _endless(_parameters: Parameters, _call: Call) -> Plan:
-    return Plan(delivery=Delivery(manner=Manner.ENDLESS))
+def _endless(_parameters: Parameters, _call: Call) -> Scenario:
+    return Scenario(delivery=Delivery(manner=DeliveryMode.ENDLESS))
 
 
-def _reset(parameters: Parameters, _call: Call) -> Plan:
+def _reset(parameters: Parameters, _call: Call) -> Scenario:
     # The exchange is named in the request, so "before reading" can only mean: before acting on it.
     # The client sees the same in both cases, a reset without one byte of an answer.
     when = parameters.one_of("when", allowed=tuple(_RESETS), default="after_reading")
     if when == "before_reading" and parameters.flag("carried_out"):
-        raise NotAFault("carried_out: a request that was not read cannot be carried out")
-    return Plan(delivery=Delivery(manner=_RESETS[when]), cancelling=NOTHING)
+        raise InvalidFault("carried_out: a request that was not read cannot be carried out")
+    return Scenario(delivery=Delivery(manner=_RESETS[when]), cancelling=NOTHING)
 
 
-def _half_body(_parameters: Parameters, _call: Call) -> Plan:
-    return Plan(delivery=Delivery(manner=Manner.HALF_BODY))
+def _half_body(_parameters: Parameters, _call: Call) -> Scenario:
+    return Scenario(delivery=Delivery(manner=DeliveryMode.HALF_BODY))
 
 
-def _close(_parameters: Parameters, _call: Call) -> Plan:
-    return Plan(delivery=Delivery(manner=Manner.CLOSE), cancelling=NOTHING)
+def _close(_parameters: Parameters, _call: Call) -> Scenario:
+    return Scenario(delivery=Delivery(manner=DeliveryMode.CLOSE), cancelling=NOTHING)
 
 
-def _partial(parameters: Parameters, _call: Call) -> Plan:
-    return Plan(cancelling=Cancelling(leaves=parameters.whole("leaves", default=3)))
+def _partial(parameters: Parameters, _call: Call) -> Scenario:
+    return Scenario(cancelling=CancelEffect(leaves=parameters.whole("leaves", default=3)))
 
 
-def _acknowledged_only(_parameters: Parameters, _call: Call) -> Plan:
-    return Plan(cancelling=NOTHING)
+def _acknowledged_only(_parameters: Parameters, _call: Call) -> Scenario:
+    return Scenario(cancelling=NOTHING)
 
 
-def _come_back(parameters: Parameters, _call: Call) -> Plan:
+def _come_back(parameters: Parameters, _call: Call) -> Scenario:
     after = parameters.seconds("after", default=1.0)
-    return Plan(cancelling=Cancelling(effect=Effect.COMES_BACK, after=after))
+    return Scenario(cancelling=CancelEffect(effect=Effect.COMES_BACK, after=after))
 
 
-def _return_to_new(_parameters: Parameters, _call: Call) -> Plan:
-    return Plan(cancelling=Cancelling(effect=Effect.VENUE_REFUSES))
+def _return_to_new(_parameters: Parameters, _call: Call) -> Scenario:
+    return Scenario(cancelling=CancelEffect(effect=Effect.VENUE_REFUSES))
 
 
-def _grouped(parameters: Parameters, _call: Call) -> Plan:
+def _grouped(parameters: Parameters, _call: Call) -> Scenario:
     names = ("exchange_id", "exchange_name")
-    return Plan(grouped_by=parameters.one_of("by", allowed=names, default="exchange_id"))
+    return Scenario(grouped_by=parameters.one_of("by", allowed=names, default="exchange_id"))
 
 
 FAULTS: Mapping[str, Builder] = {

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 from killswitch.simulator import payloads
-from killswitch.simulator.parameters import NotAFault, Parameters
+from killswitch.simulator.parameters import InvalidFault, Parameters
 from killswitch.simulator.scenarios import (
     EVERYTHING,
     NOTHING,
     Builder,
     Call,
-    Plan,
     Reply,
+    Scenario,
 )
 
 _MISSPELT_JSON = "appliction/json"  # as the EMS's document declares it for its own rejects
@@ -23,13 +23,15 @@ _MEBIBYTE = 1024 * 1024
 _OVERSIZED = {Call.CANCEL: 2 * _MEBIBYTE, Call.LIST: 65 * _MEBIBYTE}
 
 
-def message(parameters: Parameters, _call: Call) -> Plan:
+def message(parameters: Parameters, _call: Call) -> Scenario:
     severity = parameters.text_or_none("severity", default="INFO")
     body = payloads.message(severity=severity, text=parameters.text("message", default="Ok"))
-    return Plan(reply=Reply(body=body), cancelling=NOTHING if severity == "ERROR" else EVERYTHING)
+    return Scenario(
+        reply=Reply(body=body), cancelling=NOTHING if severity == "ERROR" else EVERYTHING
+    )
 
 
-def reject(parameters: Parameters, _call: Call) -> Plan:
+def reject(parameters: Parameters, _call: Call) -> Scenario:
     reason = parameters.text_or_none("reason")
     status = parameters.status(default=200)
     body = payloads.rejection(
@@ -41,25 +43,25 @@ def reject(parameters: Parameters, _call: Call) -> Plan:
     return _not_carried_out(Reply(status=status, body=body, content_type=content_type))
 
 
-def empty(_parameters: Parameters, _call: Call) -> Plan:
-    return Plan(reply=Reply())
+def empty(_parameters: Parameters, _call: Call) -> Scenario:
+    return Scenario(reply=Reply())
 
 
-def unknown_shape(_parameters: Parameters, _call: Call) -> Plan:
-    return Plan(reply=Reply(body=payloads.fixed(b'{"result": "accepted", "queue": [17]}')))
+def unknown_shape(_parameters: Parameters, _call: Call) -> Scenario:
+    return Scenario(reply=Reply(body=payloads.fixed(b'{"result": "accepted", "queue": [17]}')))
 
 
-def not_json(_parameters: Parameters, _call: Call) -> Plan:
-    return Plan(reply=Reply(body=payloads.page(title="Welcome"), content_type=_HTML))
+def not_json(_parameters: Parameters, _call: Call) -> Scenario:
+    return Scenario(reply=Reply(body=payloads.page(title="Welcome"), content_type=_HTML))
 
 
-def oversized(parameters: Parameters, call: Call) -> Plan:
+def oversized(parameters: Parameters, call: Call) -> Scenario:
     size = parameters.whole("bytes", default=_OVERSIZED[call])
     body = payloads.padded_list(size=size) if call is Call.LIST else payloads.padded(size=size)
-    return Plan(reply=Reply(body=body))
+    return Scenario(reply=Reply(body=body))
 
 
-def bad_request(parameters: Parameters, _call: Call) -> Plan:
+def bad_request(parameters: Parameters, _call: Call) -> Scenario:
     errors = parameters.one_of("errors", allowed=("string", "object"), default="object")
     body = payloads.problem(errors=errors)
     return _not_carried_out(Reply(status=400, body=body, content_type="application/problem+json"))
@@ -70,7 +72,7 @@ def refused(*, status: int, text: str) -> Builder:
     return lambda _parameters, _call: _not_carried_out(Reply(status=status, body=body))
 
 
-def too_many(parameters: Parameters, _call: Call) -> Plan:
+def too_many(parameters: Parameters, _call: Call) -> Scenario:
     """`retry_after` is text, sent as it is; `retry_after_date` seconds from now, sent as a date."""
     headers: tuple[tuple[str, str], ...] = ()
     if text := parameters.text_or_none("retry_after"):
@@ -82,28 +84,28 @@ def too_many(parameters: Parameters, _call: Call) -> Plan:
     return _not_carried_out(Reply(status=429, body=body, headers=headers))
 
 
-def redirect(parameters: Parameters, _call: Call) -> Plan:
+def redirect(parameters: Parameters, _call: Call) -> Scenario:
     headers = (("Location", parameters.text("location", default=_NOWHERE)),)
     return _not_carried_out(Reply(status=parameters.status(default=302), headers=headers))
 
 
-def server_error(parameters: Parameters, _call: Call) -> Plan:
+def server_error(parameters: Parameters, _call: Call) -> Scenario:
     status = parameters.status(default=500)
     body = payloads.page(title=f"{status} from a proxy")
     return _not_carried_out(Reply(status=status, body=body, content_type=_HTML))
 
 
-def hostile(parameters: Parameters, call: Call) -> Plan:
+def hostile(parameters: Parameters, call: Call) -> Scenario:
     kind = parameters.one_of("kind", allowed=payloads.HOSTILE_KINDS, default="nul")
     length = parameters.whole("length", default=100_000)
     if call is Call.LIST:
-        return Plan(reply=Reply(body=payloads.hostile_list(kind=kind, length=length)))
+        return Scenario(reply=Reply(body=payloads.hostile_list(kind=kind, length=length)))
     reason = parameters.text("reason", default="JSON_ERROR")
     body = payloads.hostile_rejection(kind=kind, length=length, reason=reason)
     return _not_carried_out(Reply(body=body))
 
 
-def raw(parameters: Parameters, _call: Call) -> Plan:
+def raw(parameters: Parameters, _call: Call) -> Scenario:
     """Any answer at all: the way out when no other fault fits."""
     reply = Reply(
         status=parameters.status(default=200),
@@ -111,7 +113,7 @@ def raw(parameters: Parameters, _call: Call) -> Plan:
         content_type=parameters.text("content_type", default="application/json"),
         headers=parameters.headers(),
     )
-    return Plan(reply=reply) if reply.status < 300 else _not_carried_out(reply)
+    return Scenario(reply=reply) if reply.status < 300 else _not_carried_out(reply)
 
 
 def _raw_body(parameters: Parameters) -> bytes:
@@ -120,8 +122,8 @@ def _raw_body(parameters: Parameters) -> bytes:
     try:
         return text if in_base64 is None else base64.b64decode(in_base64, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise NotAFault(f"body_base64: {error}") from None
+        raise InvalidFault(f"body_base64: {error}") from None
 
 
-def _not_carried_out(reply: Reply) -> Plan:
-    return Plan(reply=reply, cancelling=NOTHING)
+def _not_carried_out(reply: Reply) -> Scenario:
+    return Scenario(reply=reply, cancelling=NOTHING)

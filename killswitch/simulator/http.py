@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
-from killswitch.simulator.scenarios import ORDINARY, Delivery, Manner
+from killswitch.simulator.scenarios import ORDINARY, Delivery, DeliveryMode
 
 _LONGEST_HEAD = 64 * 1024
 _LONGEST_BODY = 4 * 1024 * 1024
@@ -58,7 +58,7 @@ class Outgoing:
     @property
     def head_fields(self) -> bytes:
         lines = [("Content-Type", self.content_type), *self.headers]
-        if self.delivery.manner is Manner.ENDLESS:
+        if self.delivery.manner is DeliveryMode.ENDLESS:
             lines.append(("Transfer-Encoding", "chunked"))
         else:
             lines.append(("Content-Length", str(len(self.body))))
@@ -91,19 +91,19 @@ class Connection:
         if self._stopping.wait(delivery.delay):
             return False
         match delivery.manner:
-            case Manner.WHOLE:
+            case DeliveryMode.WHOLE:
                 self._socket.sendall(answer.status_line + answer.head_fields + answer.body)
                 return True
-            case Manner.DRIP:
+            case DeliveryMode.DRIP:
                 return self._drip(answer)
-            case Manner.SILENT:
+            case DeliveryMode.SILENT:
                 self.swallow()
-            case Manner.ENDLESS:
+            case DeliveryMode.ENDLESS:
                 self._send_without_end(answer)
-            case Manner.HALF_BODY | Manner.RESET_MID_ANSWER:
+            case DeliveryMode.HALF_BODY | DeliveryMode.RESET_MID_ANSWER:
                 half = answer.body[: len(answer.body) // 2]
                 self._socket.sendall(answer.status_line + answer.head_fields + half)
-        if delivery.manner in {Manner.RESET, Manner.RESET_MID_ANSWER}:
+        if delivery.manner in {DeliveryMode.RESET, DeliveryMode.RESET_MID_ANSWER}:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         return False
 

@@ -23,7 +23,7 @@ class Effect(StrEnum):
     VENUE_REFUSES = "VENUE_REFUSES"
 
 
-class Manner(StrEnum):
+class DeliveryMode(StrEnum):
     """How the answer travels."""
 
     WHOLE = "WHOLE"
@@ -37,7 +37,7 @@ class Manner(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cancelling:
+class CancelEffect:
     """An effect with its figures: how many orders stay, after how many seconds they return."""
 
     effect: Effect = Effect.CANCELS
@@ -49,8 +49,8 @@ class Cancelling:
         return self.effect is not Effect.NOTHING
 
 
-NOTHING = Cancelling(effect=Effect.NOTHING)
-EVERYTHING = Cancelling()
+NOTHING = CancelEffect(effect=Effect.NOTHING)
+EVERYTHING = CancelEffect()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Reply:
 class Delivery:
     """How the bytes leave: when, and what breaks. Times are seconds."""
 
-    manner: Manner = Manner.WHOLE
+    manner: DeliveryMode = DeliveryMode.WHOLE
     delay: float = 0.0
     dripped_part: str = "body"
     interval: float = 1.0
@@ -77,11 +77,11 @@ ORDINARY = Delivery()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Scenario:
     """Everything that happens to one call. No reply means the ordinary answer."""
 
     name: str = "ok"
-    cancelling: Cancelling = EVERYTHING
+    cancelling: CancelEffect = EVERYTHING
     reply: Reply | None = None
     delivery: Delivery = ORDINARY
     grouped_by: str = ""
@@ -89,4 +89,4 @@ class Plan:
     tag: str = ""
 
 
-Builder = Callable[[Parameters, Call], Plan]
+Builder = Callable[[Parameters, Call], Scenario]

@@ -6,13 +6,13 @@ from django.conf import settings
 
 from killswitch.supervision import database_checks, listing
 
-SHORTEST_KEY = 32  # signs
+MIN_KEY_CHARS = 32  # signs
 OF_A_REAL_EMS = ("EMS_API_KEY", "EMS_CLIENT_CERT", "EMS_CA_BUNDLE")
 
 
-def doubts() -> list[str]:
+def warnings() -> list[str]:
     """A sentence for each; the database must be prepared."""
-    return [*listing.doubts(settings.KILLSWITCH_EXCHANGES), *_of_the_ems(), *_of_the_key()]
+    return [*listing.warnings(settings.KILLSWITCH_EXCHANGES), *_of_the_ems(), *_of_the_key()]
 
 
 def _of_the_ems() -> Iterator[str]:
@@ -33,8 +33,8 @@ def _of_the_ems() -> Iterator[str]:
 
 
 def _of_the_key() -> Iterator[str]:
-    if settings.DATABASE_URL and len(settings.SECRET_KEY) < SHORTEST_KEY:
+    if settings.DATABASE_URL and len(settings.SECRET_KEY) < MIN_KEY_CHARS:
         yield (
-            f"SECRET_KEY is shorter than {SHORTEST_KEY} signs: who guesses it can sign in as"
+            f"SECRET_KEY is shorter than {MIN_KEY_CHARS} signs: who guesses it can sign in as"
             " anybody. Put it into SECRET_KEY_FALLBACKS, and make another one."
         )

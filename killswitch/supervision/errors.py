@@ -12,7 +12,7 @@ class CannotStart(ImproperlyConfigured):
 
 
 @contextmanager
-def using(path: Path) -> Iterator[None]:
+def naming_file_errors(path: Path) -> Iterator[None]:
     """Whatever fails within is told as something wrong with this file of KILLSWITCH_HOME."""
     try:
         yield

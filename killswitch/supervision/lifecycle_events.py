@@ -37,7 +37,7 @@ def record_stop(programs: Sequence[str], *, seconds: float) -> None:
         connection.close()  # of this thread
         recorded.set()
         if last:
-            audit_upkeep.tell(last)
+            audit_upkeep.send_head(last)
 
     writing = threading.Thread(target=run, name="record-stop", daemon=True)
     writing.start()
@@ -56,6 +56,6 @@ def _facts(programs: Sequence[str], taken: fingerprint.Fingerprint) -> dict[str,
 
 def _record(kind: Kind, *, data: dict[str, Any]) -> None:
     try:
-        chain.record(chain.Fact(kind=kind, data=data))
+        chain.record(chain.NewEvent(kind=kind, data=data))
     except Exception:
         log.exception("not in the audit log", kind=str(kind))

@@ -25,7 +25,7 @@ def check(exchange_ids: Sequence[str]) -> None:
             )
 
 
-def doubts(exchange_ids: Sequence[str]) -> list[str]:
+def warnings(exchange_ids: Sequence[str]) -> list[str]:
     """A sentence for each id that looks like several."""
     return [
         f"KILLSWITCH_EXCHANGES: {exchange_id} is one exchange id with a tag; if these are several"

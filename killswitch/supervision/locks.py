@@ -10,22 +10,22 @@ from pathlib import Path
 
 from django.conf import settings
 
-from killswitch.supervision.errors import CannotStart, using
+from killswitch.supervision.errors import CannotStart, naming_file_errors
 
 
 @contextmanager
-def sole_holders(programs: Iterable[str]) -> Iterator[None]:
+def exclusive_locks(programs: Iterable[str]) -> Iterator[None]:
     """Each program runs once on a home, started with the others or apart."""
     with ExitStack() as locks:
         for name in sorted(programs):
-            locks.enter_context(sole_holder(settings.KILLSWITCH_HOME / f"up-{name}.lock"))
+            locks.enter_context(exclusive_lock(settings.KILLSWITCH_HOME / f"up-{name}.lock"))
         yield
 
 
 @contextmanager
-def sole_holder(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Iterator[None]:
     """Hold a lock file for as long as this process lives; only one may."""
-    with using(path):
+    with naming_file_errors(path):
         handle = _locked(path)
     try:
         yield

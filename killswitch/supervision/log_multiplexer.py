@@ -5,11 +5,11 @@ import os
 import queue
 import threading
 
-LONGEST = 64 * 1024  # bytes of a line that never ends
-BACKLOG = 10_000  # lines
+MAX_LINE_BYTES = 64 * 1024  # bytes of a line that never ends
+MAX_BACKLOG_LINES = 10_000  # lines
 
 
-class Console:
+class LogMultiplexer:
     """Writes lines to a file descriptor from a thread of its own.
 
     A terminal that was stopped, or a pipe that nobody reads, would otherwise block the supervisor,
@@ -19,7 +19,7 @@ class Console:
     def __init__(self, *, descriptor: int) -> None:
         self._descriptor = descriptor
         self._unfinished: dict[str, bytes] = {}
-        self._lines: queue.Queue[bytes | None] = queue.Queue(BACKLOG)
+        self._lines: queue.Queue[bytes | None] = queue.Queue(MAX_BACKLOG_LINES)
         self._dropped = 0
         self._thread = threading.Thread(target=self._write_lines, name="console", daemon=True)
         self._thread.start()
@@ -27,7 +27,7 @@ class Console:
     def feed(self, name: str, data: bytes) -> None:
         """Take output as it comes, in pieces of any size; whole lines are written."""
         *lines, rest = (self._unfinished.pop(name, b"") + data).split(b"\n")
-        if len(rest) > LONGEST:
+        if len(rest) > MAX_LINE_BYTES:
             lines, rest = [*lines, rest], b""
         if rest:
             self._unfinished[name] = rest
@@ -72,7 +72,7 @@ class Console:
 class Stream(io.TextIOBase):
     """What this process itself writes to standard output and error."""
 
-    def __init__(self, *, console: Console, name: str) -> None:
+    def __init__(self, *, console: LogMultiplexer, name: str) -> None:
         super().__init__()
         self._console = console
         self._name = name

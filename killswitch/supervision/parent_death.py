@@ -9,7 +9,7 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
-def die_with(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """From now on the kernel kills this process when `parent`, a process id, ends.
 
     Call it in the child. It survives an exec, and it does not pass to the child's own children.
@@ -24,4 +24,4 @@ def die_with_server() -> None:
     """In a worker process that the web server started: end with it. Elsewhere: nothing."""
     server = multiprocessing.parent_process()
     if server is not None and server.pid is not None:
-        die_with(server.pid)
+        die_with_parent(server.pid)

@@ -15,12 +15,12 @@ from django.conf import settings
 from django.db import connection
 
 from killswitch import structured_logs
-from killswitch.alarms.channels import places
+from killswitch.alarms.channels import channels
 from killswitch.supervision import database_checks
 from killswitch.supervision.errors import CannotStart
 
-LIMIT = 3.0  # seconds for each look at another machine
-LONGEST_SOCKET_PATH = 100  # bytes; the kernel's own limit is a little above
+CHECK_TIMEOUT_S = 3.0  # seconds for each look at another machine
+MAX_SOCKET_PATH_BYTES = 100  # bytes; the kernel's own limit is a little above
 
 
 def check(programs: Iterable[str]) -> None:
@@ -42,10 +42,10 @@ def check(programs: Iterable[str]) -> None:
 
 def check_socket_path(path: Path) -> None:
     """A Unix socket's path has a limit that other files do not have."""
-    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         raise CannotStart(
-            f"KILLSWITCH_HOME: {path} is longer than the {LONGEST_SOCKET_PATH} bytes that the path"
-            " of a socket may have. Name a directory with a shorter path."
+            f"KILLSWITCH_HOME: {path} is longer than the {MAX_SOCKET_PATH_BYTES} bytes that the"
+            " path of a socket may have. Name a directory with a shorter path."
         )
 
 
@@ -97,7 +97,7 @@ def check_alert_urls() -> None:
 
     logging.getLogger("apprise").disabled = True  # our one sentence is enough
     try:
-        wrong = [place for place, url in places().items() if not apprise.Apprise().add(url)]
+        wrong = [place for place, url in channels().items() if not apprise.Apprise().add(url)]
     finally:
         logging.getLogger("apprise").disabled = False
     if wrong:
@@ -167,9 +167,9 @@ def _within(look: Callable[[], None], *, what: str) -> None:
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        error = results.get(timeout=LIMIT)
+        error = results.get(timeout=CHECK_TIMEOUT_S)
     except queue.Empty:
-        raise CannotStart(f"{what} (no answer within {LIMIT:.0f} seconds).") from None
+        raise CannotStart(f"{what} (no answer within {CHECK_TIMEOUT_S:.0f} seconds).") from None
     if error is not None:
         lines = structured_logs.masked(str(error)).strip().splitlines() or [type(error).__name__]
         raise CannotStart(f"{what} ({lines[0].rstrip('.')}).")

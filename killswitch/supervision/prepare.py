@@ -10,15 +10,15 @@ from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connection
 
 from killswitch.accounts.demo import DemoPerson, ensure_demo_people
-from killswitch.exchanges.registry import Entry, InvalidExchangeId, add_missing
+from killswitch.exchanges.registry import ExchangeConfig, InvalidExchangeId, add_missing
 from killswitch.supervision import database_checks, listing
-from killswitch.supervision.configuration_warnings import doubts
-from killswitch.supervision.errors import CannotStart, using
+from killswitch.supervision.configuration_warnings import warnings
+from killswitch.supervision.errors import CannotStart, naming_file_errors
 
 log = structlog.get_logger(__name__)
 
 ADVISORY_LOCK = 0x70726570  # any constant; every host asks for the same one
-PATIENCE = 60  # seconds, for another host that is migrating
+LOCK_TIMEOUT_S = 60  # seconds, for another host that is migrating
 
 
 def prepare() -> tuple[DemoPerson, ...]:
@@ -28,14 +28,14 @@ def prepare() -> tuple[DemoPerson, ...]:
     """
     listing.check(settings.KILLSWITCH_EXCHANGES)
     try:
-        with using(settings.KILLSWITCH_HOME), one_at_a_time():
+        with naming_file_errors(settings.KILLSWITCH_HOME), one_at_a_time():
             database_checks.check()
             call_command("migrate", interactive=False, verbosity=0)
             call_command("createcachetable", verbosity=0)
             # First the people: by them the database is known for the demo's ever after.
             people = tuple(ensure_demo_people()) if settings.DEMO else ()
-            add_missing(entries())
-            for doubt in doubts():
+            add_missing(exchange_configs())
+            for doubt in warnings():
                 log.warning("doubtful", said=doubt)
             return people
     except InvalidExchangeId as error:
@@ -49,18 +49,18 @@ def prepare() -> tuple[DemoPerson, ...]:
         connection.close()
 
 
-def entries() -> tuple[Entry, ...]:
+def exchange_configs() -> tuple[ExchangeConfig, ...]:
     """The exchanges that the settings ask for, and the simulated ones of the demo."""
-    asked_for = tuple(Entry(exchange_id=one) for one in settings.KILLSWITCH_EXCHANGES)
+    asked_for = tuple(ExchangeConfig(exchange_id=one) for one in settings.KILLSWITCH_EXCHANGES)
     return (*_of_the_demo(), *asked_for) if settings.DEMO else asked_for
 
 
-def _of_the_demo() -> tuple[Entry, ...]:
+def _of_the_demo() -> tuple[ExchangeConfig, ...]:
     # The one place where the product looks at its simulator: only here, only in the demo.
     from killswitch.simulator.demo import DEMO_EXCHANGES
 
     return tuple(
-        Entry(exchange_id=one.exchange_id, name=one.name, caveat=one.caveat)
+        ExchangeConfig(exchange_id=one.exchange_id, name=one.name, caveat=one.caveat)
         for one in DEMO_EXCHANGES
     )
 
@@ -74,13 +74,13 @@ def one_at_a_time() -> Iterator[None]:
             yield
         return
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{PATIENCE}s"])
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{LOCK_TIMEOUT_S}s"])
         try:
             cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
         except OperationalError:
             raise CannotStart(
                 f"another host has been preparing the database {database_checks.name()}"
-                f" for more than {PATIENCE} seconds."
+                f" for more than {LOCK_TIMEOUT_S} seconds."
             ) from None
         cursor.execute("SELECT set_config('lock_timeout', '0', false)")
     # The lock is the session's: closing the connection, in `prepare`, lets go of it.

@@ -22,14 +22,14 @@ from killswitch.supervision import (
     supervisor,
 )
 from killswitch.supervision.errors import CannotStart
-from killswitch.supervision.log_multiplexer import Console
+from killswitch.supervision.log_multiplexer import LogMultiplexer
 from killswitch.supervision.programs import Program, all_programs
 
 log = structlog.get_logger(__name__)
 
 # Seconds until the stop is recorded, or is not, of the five that are promised: noticing the signal
 # and writing the last lines take a little more.
-STOP_WITHIN = 4.2
+STOP_RECORD_DEADLINE_S = 4.2
 
 
 def run(*, only: Sequence[str] = ()) -> None:
@@ -37,7 +37,7 @@ def run(*, only: Sequence[str] = ()) -> None:
     preflight.check_host()  # before the others: the web's command line needs its address
     programs = chosen(only)
     names = [program.name for program in programs]
-    with locks.sole_holders(names):
+    with locks.exclusive_locks(names):
         preflight.check(names)
         with locks.held_ports(names):
             if only:
@@ -65,18 +65,20 @@ def _serve(programs: Sequence[Program], people: Sequence[DemoPerson]) -> None:
     stop = threading.Event()
     with _console() as console:
         if "web" in names:
-            startup_banner.when_it_answers(lambda: console.say(welcome), stop=stop)
+            startup_banner.once_web_is_up(lambda: console.say(welcome), stop=stop)
         else:
             console.say(welcome)
         ended = Stopwatch()
-        supervisor.keep(
+        supervisor.run_programs(
             programs=programs,
             directory=settings.KILLSWITCH_HOME,
             feed=console.feed,
             on_stopping=ended.start,
         )
         stop.set()
-        lifecycle_events.record_stop(names, seconds=max(STOP_WITHIN - ended.seconds(), 0.3))
+        lifecycle_events.record_stop(
+            names, seconds=max(STOP_RECORD_DEADLINE_S - ended.seconds(), 0.3)
+        )
 
 
 class Stopwatch:
@@ -93,9 +95,9 @@ class Stopwatch:
 
 
 @contextlib.contextmanager
-def _console() -> Iterator[Console]:
+def _console() -> Iterator[LogMultiplexer]:
     sys.stdout.flush()
-    console = Console(descriptor=sys.stdout.fileno())
+    console = LogMultiplexer(descriptor=sys.stdout.fileno())
     with (
         contextlib.redirect_stdout(console.stream("up")),
         contextlib.redirect_stderr(console.stream("up")),

@@ -9,9 +9,9 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 
 from killswitch.accounts.demo import DemoPerson
-from killswitch.supervision.configuration_warnings import doubts
+from killswitch.supervision.configuration_warnings import warnings
 
-LOOK_EVERY = 0.1  # seconds
+POLL_INTERVAL_S = 0.1  # seconds
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
@@ -35,7 +35,7 @@ def text(people: Sequence[DemoPerson]) -> str:
             "in the same environment as this command; the other roles are compliance and",
             "administrator.",
         ]
-    lines += doubts()
+    lines += warnings()
     return "\n".join(lines)
 
 
@@ -45,11 +45,11 @@ def address() -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.PORT}/"
 
 
-def when_it_answers(say: Callable[[], None], *, stop: threading.Event) -> None:
+def once_web_is_up(say: Callable[[], None], *, stop: threading.Event) -> None:
     """Call `say` as soon as the web answers, from a thread."""
 
     def wait() -> None:
-        while not stop.wait(LOOK_EVERY):
+        while not stop.wait(POLL_INTERVAL_S):
             if _answers():
                 say()
                 return

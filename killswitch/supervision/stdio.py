@@ -10,7 +10,7 @@ import sys
 from typing import TextIO
 
 
-class Forgiving(io.TextIOWrapper):
+class LossyTextIO(io.TextIOWrapper):
     """What cannot be written is dropped, and everything after it."""
 
     def write(self, text: str) -> int:
@@ -33,7 +33,7 @@ class Forgiving(io.TextIOWrapper):
         os.close(nowhere)
 
 
-def make_safe() -> None:
+def make_stdio_safe() -> None:
     """Once, before anything else is opened."""
     for descriptor in (0, 1, 2):
         if not _is_open(descriptor):
@@ -51,9 +51,11 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def _forgiving(stream: TextIO | None, *, descriptor: int) -> Forgiving:
+def _forgiving(stream: TextIO | None, *, descriptor: int) -> LossyTextIO:
     if not isinstance(stream, io.TextIOWrapper):  # None: it was closed
-        return Forgiving(open(descriptor, "wb"), errors="backslashreplace")
+        return LossyTextIO(open(descriptor, "wb"), errors="backslashreplace")
     encoding, errors, lines = stream.encoding, stream.errors, stream.line_buffering
     at_once = stream.write_through
-    return Forgiving(stream.detach(), encoding, errors, line_buffering=lines, write_through=at_once)
+    return LossyTextIO(
+        stream.detach(), encoding, errors, line_buffering=lines, write_through=at_once
+    )

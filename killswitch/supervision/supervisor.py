@@ -22,22 +22,22 @@ from supervisor.poller import Poller
 from supervisor.supervisord import Supervisor
 
 from killswitch.supervision import parent_death
-from killswitch.supervision.errors import using
+from killswitch.supervision.errors import naming_file_errors
 from killswitch.supervision.programs import Program, Stage
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY = 0.2  # seconds
-TRY_AGAIN_AFTER = 1.0  # seconds
-OPEN_FILES = 8192
+POLL_INTERVAL_S = 0.2  # seconds
+RESTART_DELAY_S = 1.0  # seconds
+MAX_OPEN_FILES = 8192
 # Whole seconds for each stage; together with everything else a stop must end within five.
-PATIENCE = {Stage.PRODUCT: 3, Stage.SERVICES: 1}
+STOP_WAIT_S = {Stage.PRODUCT: 3, Stage.SERVICES: 1}
 STAGE_PRIORITY = {Stage.SERVICES: 10, Stage.PRODUCT: 20}  # the highest is stopped first
 
 Feed = Callable[[str, bytes], None]
 
 
-def keep(
+def run_programs(
     *,
     programs: Iterable[Program],
     directory: Path,
@@ -48,13 +48,13 @@ def keep(
     programs = tuple(programs)
     raise_open_files()
     path = directory / "supervisord.conf"
-    with using(path):
+    with naming_file_errors(path):
         path.write_text(configuration(programs))
     options = Options(commands={program.name: shlex.join(program.command) for program in programs})
     options.realize(["-c", str(path)], doc="")
     options.first, options.test = True, False
     try:
-        Keeper(options=options, feed=feed, on_stopping=on_stopping).main()
+        KillSwitchSupervisor(options=options, feed=feed, on_stopping=on_stopping).main()
     except ExitNow:
         log.info("everything has stopped")
 
@@ -62,8 +62,8 @@ def keep(
 def raise_open_files() -> None:
     """Hundreds of calls may be in flight; a shell's usual limit of 1,024 files is too close."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
-        wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < MAX_OPEN_FILES:
+        wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
@@ -93,7 +93,7 @@ def _section(program: Program) -> list[str]:
         f"command=%(command_{program.name})s",
         "autorestart=true",
         "startsecs=1",
-        f"stopwaitsecs={PATIENCE[program.stage]}",
+        f"stopwaitsecs={STOP_WAIT_S[program.stage]}",
         "killasgroup=true",
         "redirect_stderr=true",
         "stdout_logfile=NONE",
@@ -106,13 +106,13 @@ class Options(ServerOptions):  # type: ignore[misc]
 
     def __init__(self, *, commands: dict[str, str]) -> None:
         super().__init__()
-        self.poller = ImpatientPoller(self)
+        self.poller = FastPoller(self)
         self._pid = os.getpid()
         for name, command in commands.items():
             self.environ_expansions[f"command_{name}"] = command
 
     def make_logger(self) -> None:
-        self.logger = loggers.Logger(loggers.LevelsByName.WARN, [OurLog()])
+        self.logger = loggers.Logger(loggers.LevelsByName.WARN, [StructlogHandler()])
 
     def write_pidfile(self) -> None:
         """None: the lock on the home directory already says who runs here."""
@@ -126,24 +126,24 @@ class Options(ServerOptions):  # type: ignore[misc]
     def setpgrp(self) -> None:
         # The first thing that supervisor does in a forked child, long before it execs.
         super().setpgrp()
-        parent_death.die_with(self._pid)
+        parent_death.die_with_parent(self._pid)
 
 
-class ImpatientPoller(Poller):  # type: ignore[misc]
+class FastPoller(Poller):  # type: ignore[misc]
     """Supervisor acts on signals only when its poll returns; one second of that is too long."""
 
     def poll(self, timeout: float) -> Any:
-        return super().poll(min(timeout, LOOK_EVERY))
+        return super().poll(min(timeout, POLL_INTERVAL_S))
 
 
-class OurLog(loggers.Handler):  # type: ignore[misc]
+class StructlogHandler(loggers.Handler):  # type: ignore[misc]
     """Supervisor's own messages in our log."""
 
     def emit(self, record: Any) -> None:
         log.warning(record.asdict()["message"].rstrip())
 
 
-class Keeper(Supervisor):  # type: ignore[misc]
+class KillSwitchSupervisor(Supervisor):  # type: ignore[misc]
     """Supervisor's loop, with our listeners."""
 
     def __init__(self, *, options: Options, feed: Feed, on_stopping: Callable[[], None]) -> None:
@@ -167,4 +167,4 @@ class Keeper(Supervisor):  # type: ignore[misc]
     def _try_again_soon(self, event: Any) -> None:
         # Its pauses would grow by a second each time, and end in giving up.
         event.process.backoff = 1
-        event.process.delay = time.time() + TRY_AGAIN_AFTER
+        event.process.delay = time.time() + RESTART_DELAY_S

@@ -13,7 +13,7 @@ from killswitch.audit.chain import Actor
 from killswitch.audit.models import AuditEvent
 from killswitch.exchanges.admin import save_exchange
 from killswitch.exchanges.models import Exchange
-from killswitch.runtime.models import current
+from killswitch.runtime.revisions import current
 from tests.accounts.people import events, make, signed_in
 
 pytestmark = [

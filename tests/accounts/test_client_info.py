@@ -7,7 +7,7 @@ from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch.accounts.client_info import CUT, address, clean, neighbourhood, origin
+from killswitch.accounts.client_info import CUT, address, clean, client_info, neighbourhood
 from killswitch.audit import canonical_json
 
 
@@ -54,7 +54,7 @@ def test_only_our_own_proxies_are_believed(
 
 
 def test_a_socket_without_an_address_is_no_error() -> None:
-    assert origin(RequestFactory().get("/", REMOTE_ADDR=""))["address"] == ""
+    assert client_info(RequestFactory().get("/", REMOTE_ADDR=""))["address"] == ""
 
 
 def test_one_subscriber_is_one_neighbourhood() -> None:

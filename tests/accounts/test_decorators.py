@@ -9,13 +9,20 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RegexPattern
 
-from killswitch.accounts.decorators import MAY, PUBLIC, SIGNED_IN, Permission, actor, may
+from killswitch.accounts.decorators import (
+    PUBLIC,
+    ROLE_PERMISSIONS,
+    SIGNED_IN,
+    Permission,
+    actor,
+    has_permission,
+)
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
-from killswitch.audit.chain import Fact, head, record
+from killswitch.audit.chain import NewEvent, head, record
 from killswitch.audit.models import Kind
 from killswitch.cancels import press_keys
-from killswitch.cancels.services import Press, request_cancel
+from killswitch.cancels.services import PressContext, request_cancel
 from killswitch.exchanges.models import Exchange
 from tests.accounts.people import events, make
 
@@ -71,10 +78,10 @@ def _rows(person: User) -> dict[str, object]:
         user_id=officer.pk, target=press_keys.target_of([exchange], everywhere=False)
     )
     pressed = request_cancel(
-        exchanges=[exchange], everywhere=False, key=key, press=Press(user=officer)
+        exchanges=[exchange], everywhere=False, key=key, press=PressContext(user=officer)
     ).batch
     alarm = Alarm.objects.create(kind="OUTCOME", subject="s", title="t", raised_at=pressed.asked_at)
-    record(Fact(kind=Kind.PERIOD_SIGNED_OFF))
+    record(NewEvent(kind=Kind.PERIOD_SIGNED_OFF))
     return {
         "exchanges/<int:pk>": exchange.pk,
         "batches/<uuid:uuid>": pressed.uuid,
@@ -118,7 +125,7 @@ def test_the_walk_finds_the_kill_and_the_admin_pages() -> None:
 
 
 def _is_open(permission: str, role: Role) -> bool:
-    return permission == SIGNED_IN or permission in MAY[role]
+    return permission == SIGNED_IN or permission in ROLE_PERMISSIONS[role]
 
 
 @pytest.mark.parametrize(
@@ -189,17 +196,17 @@ def test_a_part_of_a_page_gets_a_status_and_never_a_redirect(path: str, permissi
 
 
 def test_nobody_who_configures_can_kill_and_nobody_who_reviews_can_change() -> None:
-    assert MAY[Role.ADMINISTRATOR] == {Permission.ADMINISTER}
-    assert not MAY[Role.COMPLIANCE] & {Permission.CANCEL, Permission.ACKNOWLEDGE}
-    assert not MAY[Role.RISK_OFFICER] & {Permission.ADMINISTER, Permission.EXPORT}
-    assert not MAY[Role.RISK_OFFICER] & {Permission.AUDIT, Permission.REVIEW}
-    assert set(MAY) == set(Role)
+    assert ROLE_PERMISSIONS[Role.ADMINISTRATOR] == {Permission.ADMINISTER}
+    assert not ROLE_PERMISSIONS[Role.COMPLIANCE] & {Permission.CANCEL, Permission.ACKNOWLEDGE}
+    assert not ROLE_PERMISSIONS[Role.RISK_OFFICER] & {Permission.ADMINISTER, Permission.EXPORT}
+    assert not ROLE_PERMISSIONS[Role.RISK_OFFICER] & {Permission.AUDIT, Permission.REVIEW}
+    assert set(ROLE_PERMISSIONS) == set(Role)
 
 
 def test_somebody_switched_off_may_nothing() -> None:
     person = User(username="x", role=Role.RISK_OFFICER, is_active=False)
-    assert not any(may(person, permission) for permission in Permission)
-    assert not may(None, Permission.CONSOLE)
+    assert not any(has_permission(person, permission) for permission in Permission)
+    assert not has_permission(None, Permission.CONSOLE)
 
 
 def test_a_person_is_named_in_the_log_by_both_names() -> None:

@@ -8,7 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from killswitch.audit.event_throttle import count
-from killswitch.audit.models import Kind, Repetition
+from killswitch.audit.models import Kind, ThrottledEvent
 
 pytestmark = [pytest.mark.both_databases]
 
@@ -31,7 +31,7 @@ def test_each_kind_and_subject_counts_for_itself() -> None:
 @pytest.mark.parametrize("shift", [timedelta(hours=-1, seconds=-1), timedelta(hours=2)])
 def test_after_an_hour_or_a_clock_that_went_back_it_begins_anew(shift: timedelta) -> None:
     assert count(Kind.DENIED, "a") == 1
-    Repetition.objects.update(since=timezone.now() + shift, count=57)
+    ThrottledEvent.objects.update(since=timezone.now() + shift, count=57)
     assert count(Kind.DENIED, "a") == 1
     assert count(Kind.DENIED, "a") is None
 
@@ -39,22 +39,25 @@ def test_after_an_hour_or_a_clock_that_went_back_it_begins_anew(shift: timedelta
 @pytest.mark.django_db
 def test_a_clock_that_is_a_little_behind_goes_on_counting() -> None:
     assert count(Kind.DENIED, "a") == 1
-    Repetition.objects.update(since=timezone.now() + timedelta(seconds=2))
+    ThrottledEvent.objects.update(since=timezone.now() + timedelta(seconds=2))
     assert count(Kind.DENIED, "a") is None
-    assert Repetition.objects.get().count == 2
+    assert ThrottledEvent.objects.get().count == 2
 
 
 @pytest.mark.django_db
 def test_a_new_one_takes_the_place_of_some_that_are_over() -> None:
     old = timezone.now() - timedelta(hours=1, seconds=1)
-    rows = [Repetition(kind="DENIED", subject=f"{number}", since=old) for number in range(150)]
-    Repetition.objects.bulk_create(rows)
+    rows = [ThrottledEvent(kind="DENIED", subject=f"{number}", since=old) for number in range(150)]
+    ThrottledEvent.objects.bulk_create(rows)
     count(Kind.DENIED, "recent")
-    assert Repetition.objects.count() == 150 + 1 - 100
+    assert ThrottledEvent.objects.count() == 150 + 1 - 100
     count(Kind.DENIED, "recent")
-    assert Repetition.objects.count() == 51
+    assert ThrottledEvent.objects.count() == 51
     count(Kind.DENIED, "more recent")
-    assert set(Repetition.objects.values_list("subject", flat=True)) == {"recent", "more recent"}
+    assert set(ThrottledEvent.objects.values_list("subject", flat=True)) == {
+        "recent",
+        "more recent",
+    }
 
 
 @pytest.mark.django_db
@@ -67,8 +70,8 @@ def test_a_subject_of_any_length_is_counted() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_many_new_ones_at_once_stand_in_nobodys_way() -> None:
     old = timezone.now() - timedelta(hours=2)
-    rows = [Repetition(kind="DENIED", subject=f"{number}", since=old) for number in range(40)]
-    Repetition.objects.bulk_create(rows)
+    rows = [ThrottledEvent(kind="DENIED", subject=f"{number}", since=old) for number in range(40)]
+    ThrottledEvent.objects.bulk_create(rows)
 
     def once(number: int) -> int | None:
         try:
@@ -78,7 +81,7 @@ def test_many_new_ones_at_once_stand_in_nobodys_way() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(once, range(60))) == [1] * 60
-    assert Repetition.objects.filter(since__lt=old + timedelta(hours=1)).count() == 0
+    assert ThrottledEvent.objects.filter(since__lt=old + timedelta(hours=1)).count() == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -92,4 +95,4 @@ def test_many_at_once_write_each_number_once() -> None:
     with ThreadPoolExecutor(8) as pool:
         numbers = list(pool.map(once, range(40)))
     assert sorted(number for number in numbers if number) == [1, 10]
-    assert Repetition.objects.get().count == 40
+    assert ThrottledEvent.objects.get().count == 40

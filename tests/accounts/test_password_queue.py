@@ -8,7 +8,7 @@ from django.contrib.auth.hashers import make_password
 from django.test import Client
 
 from killswitch.accounts import password_queue
-from killswitch.accounts.backends import PeopleBackend
+from killswitch.accounts.backends import UserBackend
 from killswitch.accounts.models import Role, User
 from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
 
@@ -22,9 +22,9 @@ pytestmark = [
 @pytest.fixture
 def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[ExitStack]:
     """Somebody else's password is being checked, until this is closed."""
-    monkeypatch.setattr(password_queue, "PATIENCE", 0.01)
+    monkeypatch.setattr(password_queue, "MAX_WAIT_S", 0.01)
     with ExitStack() as other:
-        other.enter_context(password_queue.turn())
+        other.enter_context(password_queue.exclusive_hashing())
         yield other
 
 
@@ -51,19 +51,19 @@ def test_who_was_asked_to_try_again_has_not_failed(busy: ExitStack) -> None:
 
 def test_the_password_once_more_waits_for_its_turn_too(monkeypatch: pytest.MonkeyPatch) -> None:
     browser = signed_in(Role.RISK_OFFICER)
-    monkeypatch.setattr(password_queue, "PATIENCE", 0.01)
-    with password_queue.turn():
+    monkeypatch.setattr(password_queue, "MAX_WAIT_S", 0.01)
+    with password_queue.exclusive_hashing():
         answer = browser.post("/accounts/password/again/", {"password": PASSWORD})
     assert answer.status_code == 429
 
 
 def test_only_a_few_wait_at_once() -> None:
     with ExitStack() as line:
-        for _ in range(password_queue.LONGEST_LINE):
+        for _ in range(password_queue.MAX_WAITING):
             line.enter_context(password_queue._place_in_line)
-        with pytest.raises(password_queue.Busy), password_queue.turn():
+        with pytest.raises(password_queue.HashingBusy), password_queue.exclusive_hashing():
             pass
-    with password_queue.turn():
+    with password_queue.exclusive_hashing():
         pass
 
 
@@ -76,5 +76,5 @@ def test_no_two_passwords_are_checked_at_once(monkeypatch: pytest.MonkeyPatch) -
         return bool(make_password(password))
 
     monkeypatch.setattr(User, "check_password", check)
-    PeopleBackend().authenticate(None, username="rita", password=PASSWORD)
+    UserBackend().authenticate(None, username="rita", password=PASSWORD)
     assert held == [True]

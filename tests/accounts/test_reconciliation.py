@@ -9,7 +9,7 @@ from killswitch.accounts.demo import ensure_demo_people
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import add_person, change_own_password, save_person
 from killswitch.audit.chain import SYSTEM, Head
-from killswitch.audit.verification.findings import Fault
+from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
 from tests.accounts.people import PASSWORD
 from tests.audit.assertions import assert_found, assert_good, only
@@ -43,17 +43,17 @@ def rita(settings: Any, tmp_path: Any) -> User:
 def test_a_column_changed_by_hand_is_found(rita: User, column: str, value: object) -> None:
     assert User.objects.filter(pk=rita.pk).update(**{column: value}) == 1
     for verdict in (verify(), verify_newest(Head())):
-        assert only(verdict) is Fault.TABLES
+        assert only(verdict) is Proof.TABLES
         assert "person rit" in verdict.reason
 
 
 def test_somebody_deleted_or_put_there_by_hand_is_found(rita: User) -> None:
     User.objects.create_user(username="mallory", password="x", role=Role.RISK_OFFICER)
-    assert_found(verify(), Fault.TABLES, "person mallory", "no event says that it was added")
+    assert_found(verify(), Proof.TABLES, "person mallory", "no event says that it was added")
     User.objects.filter(username="mallory").delete()
     assert_good(verify())
     rita.delete()
-    assert_found(verify(), Fault.TABLES, "person rita was deleted")
+    assert_found(verify(), Proof.TABLES, "person rita was deleted")
 
 
 def test_signing_in_changes_nothing_that_is_compared(rita: User) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch.accounts.models import Role
-from killswitch.accounts.redirects import LONGEST, confirmation
+from killswitch.accounts.redirects import MAX_URL_CHARS, confirmation
 from killswitch.cancels.models import CancelRequest
 from tests.accounts.people import NAMES, PASSWORD, make, signed_in
 
@@ -80,7 +80,7 @@ def test_all_exchanges_come_back_or_no_page_at_all(exchanges: list[str], reason:
     post["reason"] = reason.encode("utf-8", "replace").decode()
     request.POST = post  # type: ignore[assignment]
     url = confirmation(request)
-    assert len(url) <= LONGEST
+    assert len(url) <= MAX_URL_CHARS
     if url:
         kept = parse_qs(urlsplit(url).query, keep_blank_values=True).get("exchange", [])
         assert kept == list(dict.fromkeys(post.getlist("exchange")))

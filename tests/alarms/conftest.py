@@ -13,10 +13,10 @@ import pytest
 from django.db import transaction
 
 from killswitch.alarms.models import Alarm, Kind
-from killswitch.alarms.outbox import tell_pending
+from killswitch.alarms.outbox import send_pending
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit import chain
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 
 
 class Sink(ThreadingHTTPServer):
@@ -93,7 +93,7 @@ def alarm() -> Callable[..., Alarm]:
 def telling() -> Iterator[threading.Thread]:
     """The watchdog's loop, in a thread that ends with the block."""
     stop = threading.Event()
-    thread = threading.Thread(target=tell_pending, args=[stop], daemon=True)
+    thread = threading.Thread(target=send_pending, args=[stop], daemon=True)
     thread.start()
     try:
         yield thread

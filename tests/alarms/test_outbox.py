@@ -10,10 +10,17 @@ import pytest
 from django.db import connection
 
 from killswitch.alarms import outbox
-from killswitch.alarms.models import Alarm, Telling
-from killswitch.alarms.outbox import LAST_TRY, LEASE, Pending, Teller, pause, send
+from killswitch.alarms.models import Alarm, Delivery
+from killswitch.alarms.outbox import (
+    MAX_ATTEMPTS,
+    STALE_AFTER_S,
+    OutboxSender,
+    PendingDelivery,
+    pause,
+    send,
+)
 from killswitch.audit.models import AuditEvent, Kind
-from killswitch.runtime.models import current
+from killswitch.runtime.revisions import current
 from tests.alarms.conftest import Sink
 from tests.alarms.conftest import telling as telling_loop
 from tests.clock import Clock
@@ -24,7 +31,7 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True
 Raise = Callable[..., Alarm]
 
 
-def tell_now(teller: Teller) -> None:
+def tell_now(teller: OutboxSender) -> None:
     teller.look()
     teller.wait(15)
 
@@ -39,12 +46,12 @@ def test_a_place_is_told_what_happened_and_this_is_recorded(
 ) -> None:
     settings.ALERT_URLS = (sink.url(),)
     raised = alarm("r-1", exchange_id="KRAKEN", request_id="r-1", detail="3 <b>orders</b> left")
-    tell_now(Teller())
+    tell_now(OutboxSender())
     ((_, body),) = sink.taken
     assert body["title"] == "[real] r-1 is not confirmed"
     assert "3 <b>orders</b> left" in body["message"]
     assert "Exchange: KRAKEN" in body["message"]
-    row = Telling.objects.get()
+    row = Delivery.objects.get()
     assert (row.tries, row.sending, row.error) == (1, False, "")
     assert row.told_at is not None
     (event,) = told_events()
@@ -64,7 +71,7 @@ def test_an_alarm_of_a_process_that_has_no_places_is_told_by_one_that_has(
     )
     settings.ALERT_URLS = (sink.url(),)
     for _ in range(2):
-        tell_now(Teller())
+        tell_now(OutboxSender())
     assert sink.titles() == ["[real] of-a-worker is not confirmed"]
 
 
@@ -72,7 +79,7 @@ def test_what_was_told_is_not_told_again(alarm: Raise, sink: Sink, settings: Any
     settings.ALERT_URLS = (sink.url(),)
     alarm()
     for _ in range(3):
-        tell_now(Teller())
+        tell_now(OutboxSender())
     assert len(sink.taken) == 1
 
 
@@ -83,9 +90,9 @@ def test_a_refusal_is_tried_again_after_a_growing_pause(
     sink.status["/ok"] = 500
     alarm()
     clock = Clock()
-    teller = Teller(clock=clock)
+    teller = OutboxSender(clock=clock)
     tell_now(teller)
-    row = Telling.objects.get()
+    row = Delivery.objects.get()
     assert (row.tries, row.sending, row.told_at) == (1, False, None)
     assert row.error == "refused, or not reachable"
     tell_now(teller)
@@ -98,11 +105,11 @@ def test_a_refusal_is_tried_again_after_a_growing_pause(
     clock.now += 2.1
     tell_now(teller)
     assert [event["tries"] for event in told_events()] == [3]
-    assert Telling.objects.get().error == ""
+    assert Delivery.objects.get().error == ""
 
 
 def test_the_tries_last_for_more_than_an_hour_and_then_end() -> None:
-    pauses = [pause(tries=tries, sending=False) for tries in range(LAST_TRY)]
+    pauses = [pause(tries=tries, sending=False) for tries in range(MAX_ATTEMPTS)]
     assert pauses[0] == 0
     assert pauses == sorted(pauses)
     assert 3600 < sum(pauses) < 3 * 3600
@@ -111,8 +118,8 @@ def test_the_tries_last_for_more_than_an_hour_and_then_end() -> None:
 def test_a_place_that_never_works_is_given_up(alarm: Raise, sink: Sink, settings: Any) -> None:
     settings.ALERT_URLS = (sink.url(),)
     alarm()
-    Telling.objects.update(tries=LAST_TRY)
-    tell_now(Teller())
+    Delivery.objects.update(tries=MAX_ATTEMPTS)
+    tell_now(OutboxSender())
     assert sink.taken == []
 
 
@@ -121,12 +128,12 @@ def test_a_place_that_hangs_delays_no_other(alarm: Raise, sink: Sink, settings: 
     sink.delay["/hangs"] = 30
     for number in range(3):
         alarm(f"r-{number}")
-    Teller().look()
+    OutboxSender().look()
     wait_for(lambda: len(sink.titles("/ok")) == 3, seconds=5)
-    wait_for(lambda: Telling.objects.filter(place="2: json", told_at=None).count() == 0, seconds=5)
+    wait_for(lambda: Delivery.objects.filter(place="2: json", told_at=None).count() == 0, seconds=5)
     assert len(sink.titles("/hangs")) == 1
     sink.over.set()
-    wait_for(lambda: Telling.objects.filter(told_at=None).count() == 0, seconds=10)
+    wait_for(lambda: Delivery.objects.filter(told_at=None).count() == 0, seconds=10)
 
 
 def test_a_call_is_bounded_in_time(alarm: Raise, sink: Sink) -> None:
@@ -142,7 +149,7 @@ def test_many_senders_side_by_side_tell_once(alarm: Raise, sink: Sink, settings:
     sink.delay |= {"/a": 0.1, "/b": 0.1}
     for number in range(4):
         alarm(f"r-{number}")
-    tellers = [Teller() for _ in range(4)]
+    tellers = [OutboxSender() for _ in range(4)]
     for teller in tellers:
         teller.look()
     for teller in tellers:
@@ -150,7 +157,7 @@ def test_many_senders_side_by_side_tell_once(alarm: Raise, sink: Sink, settings:
         teller.wait(15)
     for path in ("/a", "/b"):
         assert sorted(sink.titles(path)) == [f"[real] r-{n} is not confirmed" for n in range(4)]
-    assert Telling.objects.filter(told_at=None).count() == 0
+    assert Delivery.objects.filter(told_at=None).count() == 0
     assert len(told_events()) == 8
 
 
@@ -159,25 +166,25 @@ def test_what_a_dead_sender_left_is_told_after_the_lease(
 ) -> None:
     settings.ALERT_URLS = (sink.url(),)
     alarm()
-    Telling.objects.update(tries=1, sending=True)
+    Delivery.objects.update(tries=1, sending=True)
     clock = Clock()
-    teller = Teller(clock=clock)
+    teller = OutboxSender(clock=clock)
     tell_now(teller)
-    clock.now += LEASE - 1
+    clock.now += STALE_AFTER_S - 1
     tell_now(teller)
     assert sink.taken == []
     clock.now += 1.1
     tell_now(teller)
     assert len(sink.taken) == 1
-    assert Telling.objects.get().told_at is not None
+    assert Delivery.objects.get().told_at is not None
 
 
 def test_a_place_that_was_taken_from_the_configuration_says_so(alarm: Raise, settings: Any) -> None:
     settings.ALERT_URLS = ("json://127.0.0.1:9/x",)
     alarm()
     settings.ALERT_URLS = ()
-    tell_now(Teller())
-    assert Telling.objects.get().error == "this place is no longer configured"
+    tell_now(OutboxSender())
+    assert Delivery.objects.get().error == "this place is no longer configured"
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuchservice://x/y", "json://"])
@@ -202,7 +209,7 @@ def test_no_connection_is_kept_while_a_place_is_told(
         return really(**given)
 
     monkeypatch.setattr(outbox, "send", spy)
-    tell_now(Teller())
+    tell_now(OutboxSender())
     assert kept == [False]
 
 
@@ -227,13 +234,13 @@ def test_the_loop_survives_a_database_that_is_gone_for_a_while(
     failures = iter([OperationalError("gone"), OperationalError("gone")])
     really = outbox._outbox
 
-    def flaky() -> list[Pending]:
+    def flaky() -> list[PendingDelivery]:
         for failure in failures:
             raise failure
         return really()
 
     monkeypatch.setattr(outbox, "_outbox", flaky)
-    monkeypatch.setattr(outbox, "LOOK", 0.05)
+    monkeypatch.setattr(outbox, "POLL_INTERVAL_S", 0.05)
     alarm("r-1")
     with telling_loop():
         wait_for(lambda: len(told_events()) == 1, seconds=5)

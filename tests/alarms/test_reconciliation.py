@@ -8,15 +8,15 @@ import pytest
 from django.db import connection, transaction
 
 from killswitch.alarms import reconciliation
-from killswitch.alarms.models import Alarm, Telling
+from killswitch.alarms.models import Alarm, Delivery
 from killswitch.alarms.models import Kind as AlarmKind
-from killswitch.alarms.outbox import Teller
+from killswitch.alarms.outbox import OutboxSender
 from killswitch.alarms.services import acknowledge
 from killswitch.audit import chain
-from killswitch.audit.chain import Actor, Fact, Head, record
+from killswitch.audit.chain import Actor, Head, NewEvent, record
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.reconciliation import comparison
-from killswitch.audit.verification.findings import Fault, nobody
+from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
 from tests.alarms.conftest import Sink
 from tests.audit.assertions import assert_found, assert_good, only
@@ -39,10 +39,10 @@ def alarms(alarm: Raise, sink: Sink, settings: Any, tmp_path: Any) -> list[Alarm
         alarm("three"),
     ]
     acknowledge(alarm_id=raised[0].pk, actor=OLGA)
-    teller = Teller()
+    teller = OutboxSender()
     teller.look()
     teller.wait(10)
-    assert Telling.objects.exclude(told_at=None).count() == 3
+    assert Delivery.objects.exclude(told_at=None).count() == 3
     assert_good(verify())
     return raised
 
@@ -62,7 +62,7 @@ def alarms(alarm: Raise, sink: Sink, settings: Any, tmp_path: Any) -> list[Alarm
 def test_a_column_changed_by_hand_is_found(alarms: list[Alarm], column: str, value: object) -> None:
     Alarm.objects.filter(pk=alarms[1].pk).update(**{column: value})
     verdict = verify()
-    assert only(verdict) is Fault.TABLES
+    assert only(verdict) is Proof.TABLES
     assert f"alarm {alarms[1].pk}" in verdict.reason
 
 
@@ -74,26 +74,26 @@ def test_who_acknowledged_and_when_is_compared(
     alarms: list[Alarm], column: str, value: object
 ) -> None:
     Alarm.objects.filter(pk=alarms[0].pk).update(**{column: value})
-    assert_found(verify(), Fault.TABLES, f"alarm {alarms[0].pk}: {column}")
+    assert_found(verify(), Proof.TABLES, f"alarm {alarms[0].pk}: {column}")
 
 
 def test_an_alarm_deleted_or_put_there_by_hand_is_found(alarms: list[Alarm]) -> None:
     Alarm.objects.create(kind="OUTCOME", subject="x", title="x", raised_at=alarms[0].raised_at)
-    assert_found(verify(), Fault.TABLES, "4 alarms stand in the table, and 3 events say so")
+    assert_found(verify(), Proof.TABLES, "4 alarms stand in the table, and 3 events say so")
     Alarm.objects.filter(pk=alarms[2].pk).delete()
-    assert_found(verify(), Fault.TABLES, f"alarm {alarms[2].pk} was deleted")
+    assert_found(verify(), Proof.TABLES, f"alarm {alarms[2].pk} was deleted")
 
 
 def test_an_alarm_acknowledged_without_an_event_is_found(alarms: list[Alarm]) -> None:
     Alarm.objects.filter(pk=alarms[2].pk).update(
         acknowledged_at=datetime.now(UTC), acknowledged_by="Olga Ray (olga)"
     )
-    assert_found(verify(), Fault.TABLES, "2 alarms are acknowledged, and 1 events say so")
+    assert_found(verify(), Proof.TABLES, "2 alarms are acknowledged, and 1 events say so")
 
 
 def test_an_acknowledgement_taken_back_is_found(alarms: list[Alarm]) -> None:
     Alarm.objects.filter(pk=alarms[0].pk).update(acknowledged_at=None, acknowledged_by="")
-    assert_found(verify(), Fault.TABLES, f"alarm {alarms[0].pk}: acknowledged_by is ''")
+    assert_found(verify(), Proof.TABLES, f"alarm {alarms[0].pk}: acknowledged_by is ''")
 
 
 def test_who_was_told_is_compared(alarms: list[Alarm]) -> None:
@@ -101,15 +101,15 @@ def test_who_was_told_is_compared(alarms: list[Alarm]) -> None:
     untold = alarms[1].tellings.filter(told_at=None)
     before = told.get().told_at
     untold.update(told_at=datetime.now(UTC), sending=False)
-    assert_found(verify(), Fault.TABLES, "4 places were told, and 3 events say so")
-    Telling.objects.filter(pk=alarms[1].tellings.latest("id").pk).update(told_at=None)
+    assert_found(verify(), Proof.TABLES, "4 places were told, and 3 events say so")
+    Delivery.objects.filter(pk=alarms[1].tellings.latest("id").pk).update(told_at=None)
     assert_good(verify())
     told.update(told_at=datetime(2020, 1, 1, tzinfo=UTC))
-    assert_found(verify(), Fault.TABLES, f"alarm {alarms[1].pk}, told to 1: json: told_at is")
+    assert_found(verify(), Proof.TABLES, f"alarm {alarms[1].pk}, told to 1: json: told_at is")
     told.update(told_at=before)
     assert_good(verify())
     told.delete()
-    assert_found(verify(), Fault.TABLES, "the row that says so was deleted")
+    assert_found(verify(), Proof.TABLES, "the row that says so was deleted")
 
 
 def test_what_an_older_event_does_not_carry_is_not_compared() -> None:
@@ -118,13 +118,13 @@ def test_what_an_older_event_does_not_carry_is_not_compared() -> None:
             kind="PEOPLE", subject="s", title="t", raised_at=datetime.now(UTC)
         )
         data = {"alarm": old.pk, "alarm_kind": "PEOPLE", "subject": "s"}
-        chain.append(Fact(kind=Kind.ALARM_RAISED, data=data))
+        chain.append(NewEvent(kind=Kind.ALARM_RAISED, data=data))
     assert_good(verify())
 
 
 def test_an_event_that_names_no_alarm_is_a_finding() -> None:
-    record(Fact(kind=Kind.ALARM_RAISED, data={"alarm": "1"}))
-    assert_found(verify(), Fault.TABLES, "alarm 0 was deleted")
+    record(NewEvent(kind=Kind.ALARM_RAISED, data={"alarm": "1"}))
+    assert_found(verify(), Proof.TABLES, "alarm 0 was deleted")
 
 
 def test_the_newest_verification_does_not_go_through_all_alarms(alarms: list[Alarm]) -> None:
@@ -135,10 +135,10 @@ def test_the_newest_verification_does_not_go_through_all_alarms(alarms: list[Ala
 def test_windows_of_any_size_say_the_same(
     alarms: list[Alarm], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "AT_ONCE", 1)
+    monkeypatch.setattr(comparison, "BATCH_SIZE", 1)
     assert_good(verify())
     Alarm.objects.filter(pk=alarms[2].pk).delete()
-    assert_found(verify(), Fault.TABLES, f"alarm {alarms[2].pk} was deleted")
+    assert_found(verify(), Proof.TABLES, f"alarm {alarms[2].pk} was deleted")
 
 
 def test_an_alarm_raised_between_the_two_counts_is_not_called_wrong(
@@ -157,7 +157,7 @@ def test_an_alarm_raised_between_the_two_counts_is_not_called_wrong(
             yield from counted()
 
     monkeypatch.setattr(reconciliation, "_miscounted", late)
-    assert list(reconciliation.disagreements(None, nobody)) == []
+    assert list(reconciliation.discrepancies(None, no_progress)) == []
     assert len(times) == 2
     assert AuditEvent.objects.filter(kind=Kind.ALARM_RAISED).count() == 4
     assert not connection.in_atomic_block

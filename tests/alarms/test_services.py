@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from killswitch.alarms.models import Alarm, Kind, Telling
+from killswitch.alarms.models import Alarm, Delivery, Kind
 from killswitch.alarms.services import acknowledge, raise_alarm
 from killswitch.audit import canonical_json, chain
 from killswitch.audit.chain import Actor
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.models import Kind as Event
 from killswitch.exchanges.models import Exchange
-from killswitch.runtime.models import current, next_revision
+from killswitch.runtime.revisions import current, next_revision
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -42,7 +42,7 @@ def test_an_alarm_and_its_event_are_one_change(alarm: Raise) -> None:
         "subject": "r-1",
         "title": "r-1 is not confirmed",
         "detail": "3 are left",
-        "raised_at": canonical_json.instant(raised.raised_at),
+        "raised_at": canonical_json.utc_text(raised.raised_at),
     }
 
 
@@ -99,7 +99,7 @@ def test_many_that_raise_the_same_alarm_at_once_raise_it_once(settings: Any) -> 
     for thread in threads:
         thread.join(30)
     assert sorted(raised) == [0, 0, 0, 0, 0, 1]
-    assert (Alarm.objects.count(), Telling.objects.count()) == (1, 2)
+    assert (Alarm.objects.count(), Delivery.objects.count()) == (1, 2)
     assert len(events(Event.ALARM_RAISED)) == 1
     assert (len(kept), Exchange.objects.count()) == (6, 6)
 

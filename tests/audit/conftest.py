@@ -10,7 +10,7 @@ from killswitch.accounts.models import Role
 from killswitch.audit import checkpoints
 from killswitch.audit.verification.verify import verify
 from killswitch.console import readiness_bar
-from killswitch.readiness.background_cache import Recent
+from killswitch.readiness.background_cache import BackgroundCache
 from killswitch.readiness.health_checks import Check, Readiness, judge
 from tests.accounts.people import make
 from tests.audit import event_factories
@@ -57,7 +57,7 @@ def reader(db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
     """Carol of compliance. The readiness strip has a look of its own, without a database."""
     check = Check(name="ems", label="EMS", ok=True, detail="answers", milliseconds=84.2)
     monkeypatch.setattr(
-        readiness_bar, "READINESS", Recent(lambda: judge((check,)), otherwise=_never)
+        readiness_bar, "READINESS", BackgroundCache(lambda: judge((check,)), otherwise=_never)
     )
     client = Client(headers={"User-Agent": "Firefox"}, raise_request_exception=False)
     client.force_login(make(Role.COMPLIANCE))

@@ -9,17 +9,17 @@ from django.db import connection, transaction
 
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_person
-from killswitch.audit.chain import SYSTEM, Actor, Fact, record
+from killswitch.audit.chain import SYSTEM, Actor, NewEvent, record
 from killswitch.audit.models import Kind
 from killswitch.cancels import press_keys, recording, services
-from killswitch.cancels.conclusion import Evidence, Reading, conclude
+from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, conclude
 from killswitch.cancels.models import CancelRequest
-from killswitch.cancels.services import Press
+from killswitch.cancels.services import PressContext
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import Answer, OpenOrders, Outcome, Resend
+from killswitch.ems.answers import OpenOrders, Outcome, RetryAdvice, TimedCancelAnswer
 from killswitch.ems.open_orders import OpenOrder
 from killswitch.exchanges.models import Exchange
-from killswitch.exchanges.registry import Entry, add_missing
+from killswitch.exchanges.registry import ExchangeConfig, add_missing
 
 EXCHANGES = ("KRAKEN", "BITSTAMP/2574", "DERIBIT", "BITMEX")
 HOLDER = "host:1:aa:bb"
@@ -27,7 +27,7 @@ HOLDER = "host:1:aa:bb"
 
 def live() -> dict[str, CancelRequest]:
     """One request that is confirmed, one residual, one rejected, one in flight; by those words."""
-    record(Fact(kind=Kind.STARTED, data={"host": "test"}))
+    record(NewEvent(kind=Kind.STARTED, data={"host": "test"}))
     officer = person("olga", role=Role.RISK_OFFICER)
     confirmed, residual, rejected, in_flight = _press(officer)
     with transaction.atomic():
@@ -37,7 +37,7 @@ def live() -> dict[str, CancelRequest]:
         _claim(in_flight)
         _attempt(in_flight, answer(Outcome.UNKNOWN, may_have_been_carried_out=True))
     services.complete_reason(batch=confirmed.batch, user=officer, reason="runaway algorithm")
-    record(Fact(kind=Kind.SIGNED_OUT, data={}))
+    record(NewEvent(kind=Kind.SIGNED_OUT, data={}))
     named = {
         "confirmed": confirmed,
         "residual": residual,
@@ -51,7 +51,7 @@ def live() -> dict[str, CancelRequest]:
 
 def add_exchanges(*ids: str) -> list[Exchange]:
     """Exchanges as the start adds them, and as the observer has seen them."""
-    add_missing(Entry(exchange_id=one) for one in ids)
+    add_missing(ExchangeConfig(exchange_id=one) for one in ids)
     added = Exchange.objects.filter(exchange_id__in=ids)
     added.update(open_orders=3, seen_at=datetime.now(UTC))
     return sorted(added, key=lambda exchange: ids.index(exchange.exchange_id))
@@ -64,18 +64,18 @@ def person(username: str, *, role: Role) -> User:
     return added
 
 
-def answer(outcome: Outcome, **fields: Any) -> Answer:
+def answer(outcome: Outcome, **fields: Any) -> TimedCancelAnswer:
     """An answer of the EMS."""
     at = datetime.now(UTC)
-    return Answer(
-        **{"outcome": outcome, "resend": Resend.NEVER, "http_status": 200, **fields},
+    return TimedCancelAnswer(
+        **{"outcome": outcome, "resend": RetryAdvice.NEVER, "http_status": 200, **fields},
         started_at=at,
         finished_at=at + timedelta(milliseconds=12),
         duration_ms=12.345,
     )
 
 
-def reading(exchange_id: str, orders: Sequence[OpenOrder]) -> Reading:
+def reading(exchange_id: str, orders: Sequence[OpenOrder]) -> OpenOrdersAfter:
     """A list of open orders that could be read."""
     at = datetime.now(UTC)
     listed = OpenOrders(
@@ -87,7 +87,7 @@ def reading(exchange_id: str, orders: Sequence[OpenOrder]) -> Reading:
         finished_at=at,
         duration_ms=1.0,
     )
-    return Reading(orders=listed, count=len(orders))
+    return OpenOrdersAfter(orders=listed, count=len(orders))
 
 
 def _press(officer: User) -> list[CancelRequest]:
@@ -97,7 +97,7 @@ def _press(officer: User) -> list[CancelRequest]:
         exchanges=exchanges,
         everywhere=True,
         key=press_keys.make(user_id=officer.pk, target=target),
-        press=Press(
+        press=PressContext(
             user=officer,
             reason="drill 漢字",
             address="10.0.0.7",
@@ -114,8 +114,8 @@ def _claim(request: CancelRequest) -> None:
     )
 
 
-def _attempt(request: CancelRequest, given: Answer) -> None:
-    recording.attempt(request.pk, holder=HOLDER, answer=given, next_attempt_at=None)
+def _attempt(request: CancelRequest, given: TimedCancelAnswer) -> None:
+    recording.record_attempt(request.pk, holder=HOLDER, answer=given, next_attempt_at=None)
 
 
 def _confirm(request: CancelRequest) -> None:
@@ -123,7 +123,7 @@ def _confirm(request: CancelRequest) -> None:
     acknowledged = answer(
         Outcome.ACKNOWLEDGED, message="Ok", body=b'{"type":"message"}\xff\x00', trace_id="t-1"
     )
-    recording.takeover(request.pk, dead_holder="host:9:dead", holder=HOLDER)
+    recording.record_takeover(request.pk, dead_holder="host:9:dead", holder=HOLDER)
     _attempt(request, acknowledged)
     _finish(request, acknowledged, reading(request.exchange_id, []))
 
@@ -158,16 +158,16 @@ def _refuse(request: CancelRequest) -> None:
         rejected_message="{}",
     )
     _attempt(request, refusal)
-    verdict = conclude(Evidence.of([refusal]), None)
+    verdict = conclude(AttemptSummary.of([refusal]), None)
     recording.finish(
         request.pk, holder=HOLDER, before=Status.SENDING, verdict=verdict, reading=None
     )
 
 
-def _finish(request: CancelRequest, given: Answer, found: Reading) -> None:
-    recording.verifying(request.pk, holder=HOLDER)
-    recording.read(request.pk, holder=HOLDER)
-    verdict = conclude(Evidence.of([given]), found)
+def _finish(request: CancelRequest, given: TimedCancelAnswer, found: OpenOrdersAfter) -> None:
+    recording.start_verifying(request.pk, holder=HOLDER)
+    recording.record_read(request.pk, holder=HOLDER)
+    verdict = conclude(AttemptSummary.of([given]), found)
     recording.finish(
         request.pk, holder=HOLDER, before=Status.VERIFYING, verdict=verdict, reading=found
     )

@@ -41,7 +41,7 @@ def lift(vendor: str) -> list[str]:
 def put_back(vendor: str) -> list[str]:
     """Statements that make them stand again as if nothing had been."""
     if vendor == "postgresql":
-        names = [guard.name for guard in postgresql.guards("public")]
+        names = [guard.name for guard in postgresql.triggers("public")]
         return [f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER {name}" for name in names]
     return list(sqlite.TRIGGERS.values())
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from killswitch.audit import canonical_json, chain
-from killswitch.audit.chain import FORMAT, Actor, Fact
+from killswitch.audit.chain import FORMAT, Actor, NewEvent
 from killswitch.audit.models import AuditEvent, Kind
 
 RITA = Actor(name="Rita Moss (rita)", role="RISK_OFFICER")
@@ -31,7 +31,7 @@ SCRIPTS = ("Ελλάδα", "漢字かな", "مرحبا", "नमस्ते", "
 HOSTILE = (MARKUP, "\x00\x1b[31m", "\u202egnp.exe", "=1+1", *SCRIPTS)
 
 
-def log_at(at: datetime, fact: Fact) -> AuditEvent:
+def log_at(at: datetime, fact: NewEvent) -> AuditEvent:
     """Append a fact as the chain does, as if it were another time."""
     with transaction.atomic():
         if connection.vendor == "postgresql":
@@ -80,14 +80,14 @@ def request(
     of: dict[str, Any] = {"exchange_id": exchange, "request_id": uuid(number)}
     reject_reason = "EXCHANGE_UNREACHABLE" if status == "REJECTED" else ""
     asked = {"batch": uuid(10_000 + number), "reason": reason, "open_before": 14}
-    log_at(at, Fact(kind=Kind.REQUESTED, actor=RITA, status="REQUESTED", data=asked, **of))
+    log_at(at, NewEvent(kind=Kind.REQUESTED, actor=RITA, status="REQUESTED", data=asked, **of))
     tried = {"number": 1, "outcome": "REJECTED" if reject_reason else "ACKNOWLEDGED"} | {
         "http_status": 490 if reject_reason else 200,
         "duration_us": round(answer * 1e6),
         "message": "Ok",
         "body": {"encoding": "utf-8", "text": '{"type":"message","message":"Ok"}'},
     }
-    attempt = Fact(
+    attempt = NewEvent(
         kind=Kind.ATTEMPT, status="SENDING", reject_reason=reject_reason, data=tried, **of
     )
     log_at(at + timedelta(seconds=answer), attempt)
@@ -99,7 +99,9 @@ def request(
             "open_after": 3 if status == "RESIDUAL" else 0,
             "remaining": [],
         }
-        end = Fact(kind=Kind.FINISHED, status=status, reject_reason=reject_reason, data=ended, **of)
+        end = NewEvent(
+            kind=Kind.FINISHED, status=status, reject_reason=reject_reason, data=ended, **of
+        )
         log_at(at + timedelta(seconds=outcome), end)
     return uuid(number)
 
@@ -119,7 +121,7 @@ def weeks(days: int = 30, *, since: datetime = START) -> None:
 def denied(at: datetime, *, path: str = "/cancel-all/", count: int = 1) -> AuditEvent:
     """Somebody tried what their role does not allow."""
     data = {"path": path, "method": "POST", "permission": "CANCEL", "count": count}
-    return log_at(at, Fact(kind=Kind.DENIED, actor=ADAM, data=data | {"address": "10.0.0.9"}))
+    return log_at(at, NewEvent(kind=Kind.DENIED, actor=ADAM, data=data | {"address": "10.0.0.9"}))
 
 
 def changed(at: datetime) -> list[AuditEvent]:
@@ -130,14 +132,14 @@ def changed(at: datetime) -> list[AuditEvent]:
     return [
         log_at(
             at,
-            Fact(
+            NewEvent(
                 kind=Kind.EXCHANGE_CHANGED,
                 actor=ADAM,
                 exchange_id="BITMEX",
                 data={"changes": changes},
             ),
         ),
-        log_at(at, Fact(kind=Kind.ROLE_CHANGED, actor=ADAM, data=person | {"changes": roles})),
+        log_at(at, NewEvent(kind=Kind.ROLE_CHANGED, actor=ADAM, data=person | {"changes": roles})),
     ]
 
 
@@ -159,7 +161,7 @@ def hostile(at: datetime = START, words: Iterable[str] = HOSTILE) -> None:
             )
             log_at(
                 at,
-                Fact(
+                NewEvent(
                     kind=kind,
                     actor=Actor(name=storable, role=storable[:30]),
                     exchange_id=storable,

@@ -3,19 +3,19 @@
 from typing import Any
 
 from killswitch.audit import review
-from killswitch.audit.filters import Selection
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent
-from killswitch.audit.review import Remark
+from killswitch.audit.review import ReviewInput
 from tests.audit.request_factories import CAROL
 
 
 def marked(mark: str, *seqs: int, note: str = "", **more: Any) -> AuditEvent:
     facts: dict[str, Any] = {"by": CAROL, "origin": {"address": "10.0.0.7"}} | more
-    return review.mark(Remark(mark=mark, seqs=seqs, note=note, **facts))
+    return review.record_review(ReviewInput(mark=mark, seqs=seqs, note=note, **facts))
 
 
 def left() -> list[int]:
-    events = Selection(unreviewed=True).filter(AuditEvent.objects.all())
+    events = EventFilter(unreviewed=True).filter(AuditEvent.objects.all())
     return list(events.order_by("seq").values_list("seq", flat=True))
 
 

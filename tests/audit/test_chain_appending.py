@@ -13,8 +13,8 @@ import pytest
 from django.conf import settings
 from django.db import connection, transaction
 
-from killswitch.audit.chain import GENESIS, Fact, append
-from killswitch.audit.models import AuditEvent, Kind, Repetition
+from killswitch.audit.chain import GENESIS, NewEvent, append
+from killswitch.audit.models import AuditEvent, Kind, ThrottledEvent
 from killswitch.audit.verification.verify import verify
 from tests.stack import database_url
 
@@ -45,14 +45,14 @@ def _append_all(name: str, *, count: int, ready: threading.Barrier, failed: list
 
 
 def _append_one(name: str, number: int) -> None:
-    fact = Fact(kind=Kind.SIGNED_IN, data={"writer": name, "number": number})
+    fact = NewEvent(kind=Kind.SIGNED_IN, data={"writer": name, "number": number})
     if number % 5 == 0:
         with transaction.atomic():
             append(fact)
             transaction.set_rollback(True)
     with transaction.atomic():
         if number % 3 == 0:
-            Repetition.objects.update_or_create(
+            ThrottledEvent.objects.update_or_create(
                 kind="writer", subject=name, defaults={"since": datetime.now(UTC), "count": number}
             )
         append(fact)

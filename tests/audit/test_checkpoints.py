@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from killswitch.audit import chain, checkpoints, signing
 from killswitch.audit.chain import GENESIS
-from killswitch.audit.checkpoints import NotACheckpoint, write
-from killswitch.audit.verification.checkpoint_check import Kept
+from killswitch.audit.checkpoints import InvalidCheckpoint, write
+from killswitch.audit.verification.checkpoint_check import CheckpointResult
 from tests.audit.checkpoint_files import check, happen
 from tests.audit.test_signing import pem_of
 
@@ -34,7 +34,7 @@ def test_a_checkpoint_is_the_head_signed_and_on_the_disk(file: Path) -> None:
     assert made.key_id == signing.key_id()
     assert signing.verify(made.signed_text, made.signature, signing.public_key_pem())
     assert file.read_text() == made.line + "\n"
-    assert checkpoints.read(file.read_bytes().strip()) == made
+    assert checkpoints.parse(file.read_bytes().strip()) == made
     assert oct(file.stat().st_mode)[-3:] == "600"
 
 
@@ -56,7 +56,7 @@ def test_one_is_written_only_when_something_happened(file: Path) -> None:
 
 
 def test_each_line_names_the_one_before_it(five: list[bytes]) -> None:
-    made = [checkpoints.read(line) for line in five]
+    made = [checkpoints.parse(line) for line in five]
     names = [checkpoints.digest(line) for line in five]
     assert [one.previous for one in made] == [GENESIS, *names[:-1]]
 
@@ -75,7 +75,7 @@ def test_a_line_that_is_written_elsewhere_is_waited_for_but_not_for_ever(
     import fcntl
 
     happen()
-    monkeypatch.setattr(checkpoints, "PATIENCE", 0.1)
+    monkeypatch.setattr(checkpoints, "LOCK_TIMEOUT_S", 0.1)
     with file.open("a") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(TimeoutError):
@@ -90,7 +90,7 @@ def _write_many(home: str, ready: Any) -> None:
     settings.KILLSWITCH_HOME = Path(home)
     ready.wait(30)
     for number in range(1, 20):
-        with checkpoints._locked(checkpoints.default_file()) as file:
+        with checkpoints._locked(checkpoints.default_path()) as file:
             last = checkpoints._last_line(file)
             head = chain.Head(seq=os.getpid() * 100 + number, hash="a" * 64)
             previous = checkpoints.digest(last) if last else GENESIS
@@ -111,7 +111,7 @@ def test_processes_that_write_at_once_leave_one_chain_of_lines(file: Path) -> No
         assert process.exitcode == 0
     lines = file.read_bytes().splitlines()
     assert len(lines) == 4 * 19
-    made = [checkpoints.read(line) for line in lines]
+    made = [checkpoints.parse(line) for line in lines]
     assert [one.previous for one in made[1:]] == [checkpoints.digest(one) for one in lines[:-1]]
 
 
@@ -119,8 +119,8 @@ def test_processes_that_write_at_once_leave_one_chain_of_lines(file: Path) -> No
 def test_no_foreign_line_is_taken_for_a_checkpoint_and_none_raises_anything_else(
     line: bytes,
 ) -> None:
-    with pytest.raises(NotACheckpoint):
-        checkpoints.read(line)
+    with pytest.raises(InvalidCheckpoint):
+        checkpoints.parse(line)
 
 
 def test_the_key_of_the_environment_signs(settings: Any, file: Path) -> None:
@@ -131,4 +131,4 @@ def test_the_key_of_the_environment_signs(settings: Any, file: Path) -> None:
     made = write("ROUND")
     assert made is not None
     assert signing.verify(made.signed_text, made.signature, signing._pem(key.public_key()))
-    assert check() == Kept(reach=1)
+    assert check() == CheckpointResult(reach=1)

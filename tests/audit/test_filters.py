@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch.audit import chain
-from killswitch.audit.chain import Fact
-from killswitch.audit.filters import BadSelection, Position, Selection
+from killswitch.audit.chain import NewEvent
+from killswitch.audit.filters import Cursor, EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, Kind
 from tests.audit.export.export_helpers import REQUEST, RITA, fill, rows
 
@@ -17,32 +17,32 @@ both = [pytest.mark.django_db, pytest.mark.both_databases]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 
-def _from(query: str) -> Selection:
-    return Selection.from_query(QueryDict(query))
+def _from(query: str) -> EventFilter:
+    return EventFilter.from_query(QueryDict(query))
 
 
-def _refused(query: str) -> BadSelection:
-    with pytest.raises(BadSelection) as refused:
+def _refused(query: str) -> InvalidFilter:
+    with pytest.raises(InvalidFilter) as refused:
         _from(query)
     return refused.value
 
 
-def _tried(words: dict[str, str]) -> Selection | BadSelection:
+def _tried(words: dict[str, str]) -> EventFilter | InvalidFilter:
     try:
-        return Selection.from_words(words)
-    except BadSelection as refused:
+        return EventFilter.from_words(words)
+    except InvalidFilter as refused:
         return refused
 
 
-def _seqs(selection: Selection) -> list[int]:
+def _seqs(selection: EventFilter) -> list[int]:
     return [event.seq for event in selection.filter(AuditEvent.objects.all()).order_by("seq")]
 
 
 def test_nothing_given_selects_the_whole_log() -> None:
     for query in ("", "kind=&from=+&text=", "before=17&after=3"):
         assert _from(query).is_everything
-    assert Selection().describe() == "the whole log"
-    assert Selection().to_query() == ""
+    assert EventFilter().describe() == "the whole log"
+    assert EventFilter().to_query() == ""
 
 
 def test_a_selection_survives_its_own_query_string() -> None:
@@ -51,7 +51,7 @@ def test_a_selection_survives_its_own_query_string() -> None:
         f"&kind=finished&status=confirmed&reject_reason=OTHER&request={REQUEST.upper()}&text=a%26b"
     )
     assert _from(selection.to_query()) == selection
-    assert Selection.from_words(selection.as_text()) == selection
+    assert EventFilter.from_words(selection.as_text()) == selection
     assert selection.exchange_id == "KRAKEN/JOHN"
     assert selection.kind == Kind.FINISHED
     assert selection.request_id == REQUEST
@@ -104,10 +104,10 @@ def test_everything_that_is_wrong_is_said_at_once_and_what_was_given_is_kept() -
     assert refused.given == {"from": "x", "kind": "y", "text": "kept"}
 
 
-@given(st.dictionaries(st.sampled_from(list(Selection.NAMES)), TEXT, max_size=4))
+@given(st.dictionaries(st.sampled_from(list(EventFilter.NAMES)), TEXT, max_size=4))
 def test_no_text_does_worse_than_being_refused(words: dict[str, str]) -> None:
     match _tried(words):
-        case BadSelection() as refused:
+        case InvalidFilter() as refused:
             assert set(refused.errors) <= set(words)
         case selection:
             assert _from(selection.to_query()) == selection
@@ -148,42 +148,42 @@ class TestInTheLog:
         fill(1)
         first, second, third = rows()
         assert first.at < second.at < third.at
-        assert _seqs(Selection(from_at=first.at, to_at=third.at)) == [1, 2]
-        assert _seqs(Selection(from_at=second.at)) == [2, 3]
-        assert _seqs(Selection(to_at=second.at)) == [1]
+        assert _seqs(EventFilter(from_at=first.at, to_at=third.at)) == [1, 2]
+        assert _seqs(EventFilter(from_at=second.at)) == [2, 3]
+        assert _seqs(EventFilter(to_at=second.at)) == [1]
 
     @pytest.mark.parametrize("text", ['say "no"', "back\\slash", "100%", "a_b", "Größe", "漢字"])
     def test_free_text_is_found_as_people_wrote_it(self, text: str) -> None:
         chain.record(
-            Fact(kind=Kind.ATTEMPT, data={"message": f"they {text}!"}),
-            Fact(kind=Kind.ATTEMPT, data={"message": "another thing aXb 1000"}),
-            Fact(kind=Kind.DENIED, actor=chain.Actor(name=f"x {text}")),
+            NewEvent(kind=Kind.ATTEMPT, data={"message": f"they {text}!"}),
+            NewEvent(kind=Kind.ATTEMPT, data={"message": "another thing aXb 1000"}),
+            NewEvent(kind=Kind.DENIED, actor=chain.Actor(name=f"x {text}")),
         )
-        assert _seqs(Selection(text=text)) == [1, 3]
+        assert _seqs(EventFilter(text=text)) == [1, 3]
 
     def test_free_text_does_not_mind_the_case_of_plain_letters(self) -> None:
-        chain.record(Fact(kind=Kind.ATTEMPT, exchange_id="KRAKEN"), Fact(kind=Kind.ATTEMPT))
-        assert _seqs(Selection(text="kraken")) == [1]
+        chain.record(NewEvent(kind=Kind.ATTEMPT, exchange_id="KRAKEN"), NewEvent(kind=Kind.ATTEMPT))
+        assert _seqs(EventFilter(text="kraken")) == [1]
 
     @pytest.mark.parametrize("by_time", [False, True])
     def test_pages_stay_put_while_new_events_arrive(self, *, by_time: bool) -> None:
         fill(4)
         earliest = rows()[0].at
-        selection = Selection(from_at=earliest if by_time else None)
+        selection = EventFilter(from_at=earliest if by_time else None)
         assert selection.is_by_time == by_time
         seen: list[int] = []
         before = None
         while page := list(selection.newest_first(AuditEvent.objects.all(), before=before)[:5]):
             seen += [event.seq for event in page]
-            before = Position(seq=page[-1].seq, at=page[-1].at)
-            chain.record(Fact(kind=Kind.SIGNED_IN, actor=RITA))
+            before = Cursor(seq=page[-1].seq, at=page[-1].at)
+            chain.record(NewEvent(kind=Kind.SIGNED_IN, actor=RITA))
         assert seen == list(range(12, 0, -1))
 
     def test_events_of_one_instant_do_not_get_lost_between_pages(self) -> None:
         fill(2)
         events = rows()
         same = events[2].at
-        selection = Selection(from_at=same - timedelta(days=1))
-        before = Position(seq=events[2].seq, at=same)
+        selection = EventFilter(from_at=same - timedelta(days=1))
+        before = Cursor(seq=events[2].seq, at=same)
         page = selection.newest_first(AuditEvent.objects.all(), before=before)
         assert [event.seq for event in page] == [2, 1]

@@ -9,11 +9,11 @@ from django.db import connection
 from django.test import Client
 
 from killswitch.audit import chain, review
-from killswitch.audit.chain import Fact
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind, Review
-from killswitch.audit.review import FOLLOWING, MARKS, Mark, Remark
+from killswitch.audit.review import FOLLOWING, REVIEW_ACTIONS, ReviewAction, ReviewInput
 from killswitch.audit.verification.verify import verify
-from killswitch.compliance.log_page import of_request, turn_of
+from killswitch.compliance.log_page import of_request, suggested_review
 from tests.audit import request_factories
 from tests.audit.export.export_helpers import nothing_can_be_written
 from tests.audit.request_factories import ADAM, CAROL, START, request
@@ -69,9 +69,9 @@ class TestMarking:
         assert Review.objects.get().state == "CLOSED"
         assert verify(with_tables=True).ok
 
-    @pytest.mark.parametrize("before", ["", *MARKS])
-    @pytest.mark.parametrize("mark", list(Mark))
-    def test_only_marks_that_may_follow_do(self, before: str, mark: Mark) -> None:
+    @pytest.mark.parametrize("before", ["", *REVIEW_ACTIONS])
+    @pytest.mark.parametrize("mark", list(ReviewAction))
+    def test_only_marks_that_may_follow_do(self, before: str, mark: ReviewAction) -> None:
         request_factories.denied(START)
         path = {"": [], "REVIEWED": ["REVIEWED"], "QUERIED": ["QUERIED"]}
         for each in path.get(before, ["QUERIED", "CLOSED"]):
@@ -81,7 +81,7 @@ class TestMarking:
             assert Review.objects.get().state == mark
             return
         events = AuditEvent.objects.count()
-        with pytest.raises(review.Conflict):
+        with pytest.raises(review.ReviewConflict):
             marked(mark, 1, note="n")
         assert AuditEvent.objects.count() == events
 
@@ -101,7 +101,7 @@ class TestMarking:
         self, remark: dict[str, Any], why: str
     ) -> None:
         request_factories.denied(START)
-        chain.record(Fact(kind=Kind.SIGNED_IN))
+        chain.record(NewEvent(kind=Kind.SIGNED_IN))
         asked: dict[str, Any] = {
             "mark": "REVIEWED",
             "seqs": [1],
@@ -109,8 +109,8 @@ class TestMarking:
             "by": CAROL,
             "origin": {},
         }
-        with pytest.raises(review.Refused, match=why):
-            review.mark(Remark(**(asked | remark)))
+        with pytest.raises(review.ReviewRefused, match=why):
+            review.record_review(ReviewInput(**(asked | remark)))
         assert not Review.objects.exists()
         assert AuditEvent.objects.count() == 2
 
@@ -118,13 +118,15 @@ class TestMarking:
         request_factories.denied(START)
         request_factories.denied(START)
         marked("REVIEWED", 2)
-        with pytest.raises(review.Conflict, match="Event 2 was marked “reviewed” by Carol Dean"):
+        with pytest.raises(
+            review.ReviewConflict, match="Event 2 was marked “reviewed” by Carol Dean"
+        ):
             marked("REVIEWED", 1, 2)
         assert left() == [1]
 
     def test_nothing_is_marked_when_the_log_takes_no_event(self) -> None:
         request_factories.denied(START)
-        with nothing_can_be_written(), pytest.raises(review.NotRecorded):
+        with nothing_can_be_written(), pytest.raises(review.ReviewNotRecorded):
             marked("REVIEWED", 1)
 
     def test_whoever_reviews_an_act_of_their_own_is_recorded_as_that(self) -> None:
@@ -138,7 +140,7 @@ class TestWhatIsLeft:
 
     def test_every_kind_that_needs_a_review_is_left_until_it_has_one(self) -> None:
         for kind in Kind:
-            chain.record(Fact(kind=kind))
+            chain.record(NewEvent(kind=kind))
         needing = {AuditEvent.objects.get(seq=seq).kind for seq in left()}
         assert needing == review.NEEDING | {Kind.ALARM_RAISED}
         assert {Kind.REQUESTED, Kind.FINISHED, Kind.DENIED, Kind.ROLE_CHANGED} <= needing
@@ -146,14 +148,14 @@ class TestWhatIsLeft:
         assert left() == []
 
     def test_an_alarm_of_a_request_belongs_to_the_request(self) -> None:
-        chain.record(Fact(kind=Kind.ALARM_RAISED, request_id=request_factories.uuid(1)))
+        chain.record(NewEvent(kind=Kind.ALARM_RAISED, request_id=request_factories.uuid(1)))
         assert left() == []
 
     def test_what_is_added_to_a_request_after_its_review_needs_another_look(self) -> None:
         request(0, at=START, status="")
         marked("REVIEWED", 1)
         assert left() == []
-        ended = Fact(kind=Kind.FINISHED, request_id=request_factories.uuid(0), status="UNKNOWN")
+        ended = NewEvent(kind=Kind.FINISHED, request_id=request_factories.uuid(0), status="UNKNOWN")
         chain.record(ended)
         assert left() == [4]
 
@@ -177,19 +179,19 @@ class TestWhatIsLeft:
 
     def test_a_request_offers_what_nobody_marked_before_what_is_queried(self) -> None:
         request(0, at=START)
-        assert (turn := turn_of(of_request(request_factories.uuid(0))))
+        assert (turn := suggested_review(of_request(request_factories.uuid(0))))
         assert (turn.seqs, turn.marks) == ([1, 3], ["REVIEWED", "QUERIED"])
         marked("QUERIED", 3, note="Late?")
-        assert (turn := turn_of(of_request(request_factories.uuid(0))))
+        assert (turn := suggested_review(of_request(request_factories.uuid(0))))
         assert (turn.seqs, turn.marks, turn.title) == (
             [1],
             ["REVIEWED", "QUERIED"],
             "Review event 1",
         )
         marked("REVIEWED", 1)
-        assert (turn := turn_of(of_request(request_factories.uuid(0))))
+        assert (turn := suggested_review(of_request(request_factories.uuid(0))))
         assert (turn.seqs, turn.marks) == ([3], ["QUERIED", "CLOSED"])
-        assert turn_of([]) is None
+        assert suggested_review([]) is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -203,7 +205,7 @@ def test_of_two_who_mark_at_once_one_is_told_that_the_other_was_faster() -> None
             together.wait(timeout=10)
             marked("REVIEWED", 1)
             told.append("recorded")
-        except review.Conflict:
+        except review.ReviewConflict:
             told.append("conflict")
         finally:
             connection.close()

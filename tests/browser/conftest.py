@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from killswitch.accounts.models import Role, User
 from killswitch.exchanges.models import Observation
 from killswitch.readiness.views import READINESS
-from killswitch.runtime.models import Revision
+from killswitch.runtime.revisions import Revision
 from tests.browser import scenes
 
 

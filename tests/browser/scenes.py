@@ -17,7 +17,7 @@ from killswitch.cancels.states import FINAL, Status
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.readiness.health_checks import Check, Readiness, judge
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 
 PASSWORD = "correct horse battery"
 NAMES = {

@@ -10,9 +10,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from killswitch.accounts.models import Role, User
 from killswitch.audit import chain
-from killswitch.audit.chain import Fact
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind, Verification
-from killswitch.audit.review import Mark, Remark, mark
+from killswitch.audit.review import ReviewAction, ReviewInput, record_review
 from tests.audit import event_factories, request_factories
 from tests.browser import scenes
 from tests.browser.conftest import Complaints, sign_in
@@ -54,11 +54,17 @@ def filled() -> None:
     request_factories.weeks(8, since=since)
     request_factories.denied(since + timedelta(days=8), count=10)
     request_factories.changed(since + timedelta(days=8, minutes=1))
-    remark = Remark(mark="REVIEWED", seqs=[1, 3], note="", by=request_factories.CAROL, origin={})
-    mark(remark)
-    mark(
-        Remark(
-            mark=Mark.QUERIED, seqs=[4], note="Which desk?", by=request_factories.CAROL, origin={}
+    remark = ReviewInput(
+        mark="REVIEWED", seqs=[1, 3], note="", by=request_factories.CAROL, origin={}
+    )
+    record_review(remark)
+    record_review(
+        ReviewInput(
+            mark=ReviewAction.QUERIED,
+            seqs=[4],
+            note="Which desk?",
+            by=request_factories.CAROL,
+            origin={},
         )
     )
     verification()
@@ -169,13 +175,13 @@ def test_new_events_announce_themselves_and_move_nothing(page: Page) -> None:
     page.locator("#e50 summary").click()
     expect(page.locator("[hx-get]")).to_have_count(1)
     top = page.locator("#e51").bounding_box()
-    chain.record(*(Fact(kind=Kind.SIGNED_IN) for _ in range(3)))
+    chain.record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(3)))
     expect(page.locator("#news")).to_have_text("3 new events")
     expect(page.locator("#announce")).to_have_text("3 new events")
     assert page.locator("tbody tr").first.get_attribute("id") == "e53"
     assert page.locator("#e51").bounding_box() == top
     assert page.locator("#e50 details").get_attribute("open") is not None
-    chain.record(Fact(kind=Kind.SIGNED_IN))
+    chain.record(NewEvent(kind=Kind.SIGNED_IN))
     expect(page.locator("#news")).to_have_text("4 new events")
     page.locator("#news a").click()
     expect(page.locator("tbody tr").first).to_have_attribute("id", "e57")

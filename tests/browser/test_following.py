@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
 from killswitch.cancels.states import Status
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 from tests.browser import scenes
 from tests.browser.test_freshness import ready
 

@@ -15,7 +15,7 @@ from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import Batch
 from killswitch.cancels.states import Status
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 from tests.browser import scenes
 from tests.browser.conftest import Complaints
 from tests.browser.test_gesture import open_question

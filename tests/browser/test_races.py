@@ -11,7 +11,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 from tests.browser import scenes
 from tests.browser.conftest import Complaints, watch
 from tests.browser.test_freshness import ready

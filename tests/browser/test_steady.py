@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from killswitch.accounts.models import User
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange, Observation
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 from tests.browser import scenes
 from tests.browser.conftest import Complaints, watch
 

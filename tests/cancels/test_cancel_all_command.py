@@ -52,7 +52,7 @@ def test_an_exchange_that_is_disabled_at_that_moment_is_not_passed_over_in_silen
     other = Exchange.objects.create(exchange_id="BINANCE")
     ask = services.request_cancel_from_command_line
 
-    def a_moment_later(**asked: Any) -> services.Asked:
+    def a_moment_later(**asked: Any) -> services.CancelResult:
         Exchange.objects.filter(pk=other.pk).update(enabled=False)
         return ask(**asked)
 
@@ -105,7 +105,7 @@ def test_an_interruption_says_that_it_is_recorded_and_lets_go(
     simulator.place("KRAKEN", 2)
     ask = services.request_cancel_from_command_line
 
-    def ask_and_interrupt(**asked: Any) -> services.Asked:
+    def ask_and_interrupt(**asked: Any) -> services.CancelResult:
         signal.raise_signal(number)
         return ask(**asked)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from killswitch.cancels.conclusion import Evidence, Reading, conclude
+from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, conclude
 from killswitch.cancels.states import Status
 from killswitch.ems.answers import Outcome
 from killswitch.ems.open_orders import OpenOrders
@@ -26,7 +26,7 @@ NOT_DELIVERED = Call(Outcome.NOT_DELIVERED, False)
 CALLS = [ACKNOWLEDGED, REFUSED, REFUSED_LATE, UNKNOWN, NOT_DELIVERED]
 
 
-def reading(count: int | None) -> Reading:
+def reading(count: int | None) -> OpenOrdersAfter:
     now = datetime.now(UTC)
     orders = OpenOrders(
         readable=count is not None,
@@ -38,7 +38,7 @@ def reading(count: int | None) -> Reading:
         finished_at=now,
         duration_ms=1.0,
     )
-    return Reading(orders=orders, count=count)
+    return OpenOrdersAfter(orders=orders, count=count)
 
 
 @pytest.mark.parametrize("count", [0, 3, None])
@@ -48,7 +48,7 @@ def reading(count: int | None) -> Reading:
 def test_the_status_follows_the_rules_of_adding_up(
     calls: tuple[Call, ...], count: int | None
 ) -> None:
-    status = conclude(Evidence.of(calls), reading(count)).status
+    status = conclude(AttemptSummary.of(calls), reading(count)).status
     if ACKNOWLEDGED in calls or UNKNOWN in calls or REFUSED_LATE in calls:
         unread = Status.UNVERIFIED if ACKNOWLEDGED in calls else Status.UNKNOWN
         assert status == {0: Status.CONFIRMED, 3: Status.RESIDUAL, None: unread}[count]
@@ -60,13 +60,13 @@ def test_the_status_follows_the_rules_of_adding_up(
 
 def test_without_any_reading_nothing_is_confirmed() -> None:
     for calls in itertools.product(CALLS, repeat=2):
-        assert conclude(Evidence.of(calls), None).status not in {
+        assert conclude(AttemptSummary.of(calls), None).status not in {
             Status.CONFIRMED,
             Status.RESIDUAL,
         }
 
 
 def test_a_refusal_says_what_the_list_showed() -> None:
-    sentence = conclude(Evidence.of([REFUSED]), reading(1)).sentence
+    sentence = conclude(AttemptSummary.of([REFUSED]), reading(1)).sentence
     assert "refused" in sentence
     assert "1 open order " in sentence

@@ -16,8 +16,8 @@ from django.db import DataError, connection
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels import execution, leases, recording, thread_slots, watchdog
-from killswitch.cancels.conclusion import Verdict
-from killswitch.cancels.leases import Overdue
+from killswitch.cancels.conclusion import Conclusion
+from killswitch.cancels.leases import StaleLease
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import FINAL, Status
 from killswitch.ems import shared
@@ -295,9 +295,9 @@ def test_hostile_bodies_are_kept_and_mean_no_more_than_they_say(
         first = request.attempts.order_by("number")[0]
         assert request.status == status, kind
         assert word in first.message + first.rejected_message, kind
-        sent = shared.ems().cancel_all(kind).body
-        assert bytes(first.body) == sent[: recording.MOST_BODY], kind
-        assert first.body_cut == (len(sent) > recording.MOST_BODY), kind
+        sent = shared.get_client().cancel_all(kind).body
+        assert bytes(first.body) == sent[: recording.MAX_BODY_BYTES], kind
+        assert first.body_cut == (len(sent) > recording.MAX_BODY_BYTES), kind
         events = AuditEvent.objects.filter(kind="ATTEMPT", request_id=str(request.uuid))
         assert events.count() == request.attempt_count, kind
 
@@ -390,10 +390,10 @@ def test_nothing_is_claimed_that_no_thread_is_free_to_carry_out(
 ) -> None:
     requests = ask("KRAKEN", "BINANCE")
     ids = [request.pk for request in requests]
-    with thread_slots.Places(thread_slots.THREADS):
+    with thread_slots.ThreadSlots(thread_slots.MAX_THREADS):
         execution.run(ids=ids)
     assert {(r.status, r.holder) for r in CancelRequest.objects.all()} == {("REQUESTED", "")}
-    with thread_slots.Places(thread_slots.THREADS - 1):
+    with thread_slots.ThreadSlots(thread_slots.MAX_THREADS - 1):
         execution.run(ids=ids)
         assert CancelRequest.objects.filter(status="REQUESTED").count() == 1
     assert carry_out(requests).status == "CONFIRMED"
@@ -402,14 +402,14 @@ def test_nothing_is_claimed_that_no_thread_is_free_to_carry_out(
 def test_a_kill_that_makes_no_progress_is_an_alarm_and_an_event_once(
     simulator: Simulator, ask: Ask, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog, "STALLED_AFTER", 0.2)
+    monkeypatch.setattr(watchdog, "STALLED_AFTER_S", 0.2)
     simulator.script("KRAKEN", cancel=always("silent"), orders=1)
     (request,) = ask("KRAKEN")
     execution.run(ids=[request.pk])
-    watch = watchdog.Watch()
+    watch = watchdog.StallDetector()
 
     def look() -> bool:
-        watchdog.look_once(watch)
+        watchdog.check_once(watch)
         return Alarm.objects.filter(kind="STALLED").exists()
 
     wait_for(look, seconds=5)
@@ -502,19 +502,19 @@ def test_orders_gone_before_a_pause_of_the_dead_is_over_need_no_second_call(
 def die_in_the_pause_that_the_ems_asked_for(request: CancelRequest) -> None:
     """The holder is gone without letting go, and somebody takes the request over."""
     (held,) = leases.claim([request.pk])
-    answer = shared.ems().cancel_all(held.exchange_id)
+    answer = shared.get_client().cancel_all(held.exchange_id)
     assert answer.retry_after
     planned = answer.finished_at + timedelta(seconds=answer.retry_after)
     with leases.short_transaction():
-        recording.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=planned)
-    leases.forget(held)
-    execution.rescue([overdue(request)])
+        recording.record_attempt(held.id, holder=held.token, answer=answer, next_attempt_at=planned)
+    leases.stop_renewing(held)
+    execution.take_over_stale([overdue(request)])
 
 
-def overdue(request: CancelRequest) -> Overdue:
+def overdue(request: CancelRequest) -> StaleLease:
     """The request as a watchdog finds it now."""
     row = CancelRequest.objects.get(pk=request.pk)
-    return Overdue(
+    return StaleLease(
         id=row.pk,
         status=Status(row.status),
         holder=row.holder,
@@ -528,14 +528,14 @@ def test_who_has_written_something_meanwhile_is_alive(simulator: Simulator, ask:
     (request,) = ask("KRAKEN")
     (held,) = leases.claim([request.pk])
     seen = overdue(request)
-    answer = shared.ems().cancel_all("KRAKEN")
+    answer = shared.get_client().cancel_all("KRAKEN")
     with leases.short_transaction():
-        recording.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
-    leases.forget(held)
+        recording.record_attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+    leases.stop_renewing(held)
     assert leases.take_over(seen) is None
     rescuer = leases.take_over(overdue(request))
     assert rescuer is not None
-    leases.forget(rescuer)
+    leases.stop_renewing(rescuer)
 
 
 def test_what_was_acknowledged_is_not_sent_again_because_it_changed_hands(
@@ -544,12 +544,12 @@ def test_what_was_acknowledged_is_not_sent_again_because_it_changed_hands(
     simulator.script("KRAKEN", cancel=["ok"], list=LIST_GONE, orders=5)
     (request,) = ask("KRAKEN")
     (held,) = leases.claim([request.pk])
-    answer = shared.ems().cancel_all("KRAKEN")
+    answer = shared.get_client().cancel_all("KRAKEN")
     assert answer.outcome == "ACKNOWLEDGED"
     with leases.short_transaction():
-        recording.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+        recording.record_attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
     leases.release(held)
-    execution.rescue([overdue(request)])
+    execution.take_over_stale([overdue(request)])
     rows = CancelRequest.objects.filter(pk=request.pk)
     wait_for(lambda: rows.get().is_final, seconds=10)
     assert (rows.get().status, len(simulator.calls("KRAKEN"))) == ("UNVERIFIED", 1)
@@ -564,8 +564,8 @@ def test_what_every_holder_dies_of_is_not_sent_for_ever(simulator: Simulator, as
     for _ in range(2):
         held = leases.take_over(overdue(request))
         assert held is not None
-        leases.forget(held)  # it dies as well
-    execution.rescue([overdue(request)])
+        leases.stop_renewing(held)  # it dies as well
+    execution.take_over_stale([overdue(request)])
     rows = CancelRequest.objects.filter(pk=request.pk)
     wait_for(lambda: rows.get().is_final, seconds=5)
     assert (rows.get().status, rows.get().open_after) == ("RESIDUAL", 5)
@@ -590,7 +590,7 @@ def hand_over(request: CancelRequest) -> None:
     leases.STOP.set()
     wait_for(lambda: CancelRequest.objects.filter(id=request.pk, holder="").exists(), seconds=1)
     leases.STOP.clear()
-    watchdog.look_once(watchdog.Watch())
+    watchdog.check_once(watchdog.StallDetector())
 
 
 def test_what_was_refused_for_good_is_not_sent_again_by_the_next_holder(
@@ -599,11 +599,11 @@ def test_what_was_refused_for_good_is_not_sent_again_by_the_next_holder(
     simulator.script("KRAKEN", cancel=always("unauthorised"), orders=5)
     (request,) = ask("KRAKEN")
     (held,) = leases.claim([request.pk])
-    answer = shared.ems().cancel_all("KRAKEN")
+    answer = shared.get_client().cancel_all("KRAKEN")
     with leases.short_transaction():
-        recording.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+        recording.record_attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
     leases.release(held)
-    watchdog.look_once(watchdog.Watch())
+    watchdog.check_once(watchdog.StallDetector())
     rows = CancelRequest.objects.filter(pk=request.pk)
     wait_for(lambda: rows.get().is_final, seconds=5)
     assert (rows.get().status, rows.get().open_after) == ("REJECTED", 5)
@@ -617,11 +617,11 @@ def test_who_lost_the_claim_moves_no_status_and_still_records_the_attempt(
     (held,) = leases.claim([request.pk])
     rows = CancelRequest.objects.filter(id=request.pk)
     rows.update(holder="somebody:else")
-    answer = shared.ems().cancel_all("KRAKEN")
-    verdict = Verdict(status=Status.REJECTED, sentence="no")
+    answer = shared.get_client().cancel_all("KRAKEN")
+    verdict = Conclusion(status=Status.REJECTED, sentence="no")
     for move in (
-        partial(recording.verifying, held.id, holder=held.token),
-        partial(recording.read, held.id, holder=held.token),
+        partial(recording.start_verifying, held.id, holder=held.token),
+        partial(recording.record_read, held.id, holder=held.token),
         partial(
             recording.finish,
             held.id,
@@ -631,14 +631,14 @@ def test_who_lost_the_claim_moves_no_status_and_still_records_the_attempt(
             reading=None,
         ),
     ):
-        with pytest.raises(recording.Lost), leases.short_transaction():
+        with pytest.raises(recording.LeaseLost), leases.short_transaction():
             move()
     with leases.short_transaction():
-        recording.attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+        recording.record_attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
     after = rows.get()
     assert (after.status, after.attempt_count, after.message) == ("SENDING", 1, "")
     assert AuditEvent.objects.filter(kind="ATTEMPT").count() == 1
-    leases.forget(held)
+    leases.stop_renewing(held)
 
 
 def test_an_attempt_whose_first_try_is_still_committing_is_kept_once(
@@ -646,10 +646,10 @@ def test_an_attempt_whose_first_try_is_still_committing_is_kept_once(
 ) -> None:
     (request,) = ask("KRAKEN")
     (held,) = leases.claim([request.pk])
-    leases.forget(held)
-    answer = shared.ems().cancel_all("KRAKEN")
+    leases.stop_renewing(held)
+    answer = shared.get_client().cancel_all("KRAKEN")
     keep = partial(
-        recording.attempt, held.id, holder=held.token, answer=answer, next_attempt_at=None
+        recording.record_attempt, held.id, holder=held.token, answer=answer, next_attempt_at=None
     )
     written = threading.Event()
 
@@ -697,7 +697,7 @@ def test_the_threads_of_a_first_press_share_one_client(
     monkeypatch.setattr(EmsClient, "from_settings", make_slowly)
     shared.forget_client()
     with ThreadPoolExecutor(20) as pool:
-        got = list(pool.map(lambda _: shared.ems(), range(20)))
+        got = list(pool.map(lambda _: shared.get_client(), range(20)))
     shared.forget_client()
     assert got == made * 20
 
@@ -719,13 +719,13 @@ def test_a_takeover_that_fails_does_not_keep_the_others_waiting(
     CancelRequest.objects.update(status="SENDING", first_claimed_at=datetime.now(UTC))
     take_over = leases.take_over
 
-    def fail_for_the_first(overdue: leases.Overdue) -> leases.Held | None:
+    def fail_for_the_first(overdue: leases.StaleLease) -> leases.Lease | None:
         if overdue.id == first.pk:
             raise DataError("a row that cannot be stored")
         return take_over(overdue)
 
     monkeypatch.setattr(leases, "take_over", fail_for_the_first)
-    watchdog.look_once(watchdog.Watch())
+    watchdog.check_once(watchdog.StallDetector())
     rows = CancelRequest.objects.filter(pk=second.pk)
     wait_for(lambda: rows.get().is_final, seconds=5)
 
@@ -743,7 +743,7 @@ def test_a_machine_without_threads_lets_others_take_over(
         execution.run(ids=[request.pk])
     assert CancelRequest.objects.get().status == "SENDING"
     assert thread_slots.idle()
-    assert not leases._living
+    assert not leases._renewed_until
 
 
 def test_a_row_that_somebody_is_writing_does_not_make_the_others_pass_for_dead(ask: Ask) -> None:
@@ -764,13 +764,13 @@ def test_a_row_that_somebody_is_writing_does_not_make_the_others_pass_for_dead(a
     assert written.wait(5)
     if connection.vendor == "sqlite":  # where one writes at a time, and waits for its turn
         done.set()
-    leases._beat()
+    leases._renew_leases()
     done.set()
     writer.join()
-    leases._beat()
+    leases._renew_leases()
     after = [counter.get(pk=request.pk) for request in requests]
     for each in held:
-        leases.forget(each)
+        leases.stop_renewing(each)
     assert after[0] > before[0]
     assert after[1] >= before[1] + 2
 
@@ -786,4 +786,4 @@ def test_a_clock_that_was_set_back_gives_no_second_time(
     held = leases.take_over(overdue(request))
     assert held is not None
     assert held.ends_at - held.claimed_at < 6
-    leases.forget(held)
+    leases.stop_renewing(held)

@@ -15,10 +15,10 @@ from killswitch.audit.chain import Actor, append
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels import press_keys, publishing, services
 from killswitch.cancels.models import Batch, CancelRequest
-from killswitch.cancels.services import Asked, Press
+from killswitch.cancels.services import CancelResult, PressContext
 from killswitch.exchanges import admin
 from killswitch.exchanges.models import Exchange
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -52,13 +52,13 @@ def press(
     key: str | None = None,
     reason: str = "",
     everywhere: bool = False,
-) -> Asked:
+) -> CancelResult:
     target = press_keys.target_of(exchanges, everywhere=everywhere)
     return services.request_cancel(
         exchanges=exchanges,
         everywhere=everywhere,
         key=key or press_keys.make(user_id=officer.pk, target=target),
-        press=Press(user=officer, reason=reason),
+        press=PressContext(user=officer, reason=reason),
     )
 
 
@@ -91,7 +91,7 @@ def test_the_same_key_is_the_same_press(officer: User, kraken: Exchange) -> None
 def test_twenty_presses_with_one_key_at_once_are_one(officer: User, kraken: Exchange) -> None:
     key = press_keys.make(user_id=officer.pk, target=str(kraken.pk))
     barrier = threading.Barrier(20)
-    got: list[Asked] = []
+    got: list[CancelResult] = []
 
     def once() -> None:
         barrier.wait()
@@ -116,15 +116,15 @@ def test_a_new_key_is_a_new_press_also_while_one_is_in_flight(
 
 @pytest.mark.parametrize("forged", ["", "x", "a:b:c", "9" * 9000])
 def test_a_key_that_we_did_not_make_is_forged(forged: str, officer: User, kraken: Exchange) -> None:
-    with pytest.raises(press_keys.Forged):
+    with pytest.raises(press_keys.InvalidKey):
         press_keys.read(forged, user_id=officer.pk, target=str(kraken.pk))
 
 
 def test_a_key_of_another_person_or_target_is_foreign(officer: User, kraken: Exchange) -> None:
     key = press_keys.make(user_id=officer.pk, target=str(kraken.pk))
-    with pytest.raises(press_keys.Foreign):
+    with pytest.raises(press_keys.KeyForAnotherTarget):
         press_keys.read(key, user_id=officer.pk + 1, target=str(kraken.pk))
-    with pytest.raises(press_keys.Foreign):
+    with pytest.raises(press_keys.KeyForAnotherTarget):
         press_keys.read(key, user_id=officer.pk, target=press_keys.EVERYWHERE)
     assert not Batch.objects.exists()
 
@@ -160,9 +160,9 @@ def test_a_bad_reason_is_cut_cleaned_and_marked_and_never_refuses(
 def test_the_reason_is_completed_once_by_who_pressed(officer: User, kraken: Exchange) -> None:
     batch = press(officer, kraken, reason="first").batch
     other = User.objects.create_user(username="ben", password="x", role=Role.RISK_OFFICER)
-    with pytest.raises(services.NotYours):
+    with pytest.raises(services.NotTheRequester):
         services.complete_reason(batch=batch, user=other, reason="mine now")
-    with pytest.raises(services.NothingSaid):
+    with pytest.raises(services.EmptyReason):
         services.complete_reason(batch=batch, user=officer, reason="\x01 \x02")
     done = services.complete_reason(batch=batch, user=officer, reason="the algo went wild")
     assert (done.reason, done.completed_reason) == ("first", "the algo went wild")
@@ -214,7 +214,7 @@ def test_a_database_that_goes_away_at_the_commit_leaves_it_unknown(
 
     monkeypatch.setattr(type(connections["default"]), "commit", die)
     try:
-        with pytest.raises(services.NotKnown):
+        with pytest.raises(services.CommitOutcomeUnknown):
             press(officer, kraken)
     finally:
         connection.execute_wrappers.remove(refuse)
@@ -234,8 +234,8 @@ class Pause:
 
 
 def press_during(
-    change: Callable[[], None], pause: Pause, press: Callable[[], Asked]
-) -> tuple[Asked, list[OperationalError]]:
+    change: Callable[[], None], pause: Pause, press: Callable[[], CancelResult]
+) -> tuple[CancelResult, list[OperationalError]]:
     """What the press gave, and why the change failed, if it did."""
     failures: list[OperationalError] = []
 
@@ -297,5 +297,5 @@ def test_a_commit_that_was_cut_off_and_is_not_to_be_seen_yet_may_still_come(
 
     monkeypatch.setattr(type(connections["default"]), "commit", cut_off)
     certain = connection.vendor == "sqlite"
-    with pytest.raises(services.NotRecorded if certain else services.NotKnown):
+    with pytest.raises(services.NotRecorded if certain else services.CommitOutcomeUnknown):
         press(officer, kraken)

@@ -6,14 +6,14 @@ import time
 import pytest
 
 from killswitch.cancels import thread_slots
-from killswitch.cancels.thread_slots import THREADS, Latch, Places
+from killswitch.cancels.thread_slots import MAX_THREADS, Latch, ThreadSlots
 from tests.conftest import wait_for
 
 
 def test_places_that_are_not_used_are_given_back_also_after_an_error() -> None:
     def fail() -> None:
-        with Places(THREADS) as places:
-            assert places.count == THREADS
+        with ThreadSlots(MAX_THREADS) as places:
+            assert places.count == MAX_THREADS
             raise ZeroDivisionError
 
     for _ in range(3):
@@ -23,8 +23,8 @@ def test_places_that_are_not_used_are_given_back_also_after_an_error() -> None:
 
 
 def test_there_are_never_more_places_than_threads() -> None:
-    with Places(THREADS) as all_of_them, Places(1) as none:
-        assert (all_of_them.count, none.count) == (THREADS, 0)
+    with ThreadSlots(MAX_THREADS) as all_of_them, ThreadSlots(1) as none:
+        assert (all_of_them.count, none.count) == (MAX_THREADS, 0)
     assert thread_slots.idle()
 
 
@@ -34,7 +34,7 @@ def test_a_place_in_use_comes_back_when_the_work_ends() -> None:
     def work() -> None:
         go_on.wait()
 
-    with Places(2) as places:
+    with ThreadSlots(2) as places:
         places.start(work)
     assert not thread_slots.idle()
     go_on.set()

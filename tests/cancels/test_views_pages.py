@@ -12,7 +12,7 @@ from killswitch.audit.models import AuditEvent, Kind
 from killswitch.cancels import status_display
 from killswitch.cancels.models import Attempt, Batch, CancelRequest
 from killswitch.cancels.states import Status
-from killswitch.cancels.view_models import PAGE, summary
+from killswitch.cancels.view_models import PAGE_SIZE, summary
 from tests.browser import scenes
 from tests.console.press_helpers import key_in
 
@@ -35,7 +35,7 @@ def test_a_request_says_what_is_known_of_it(officer: Client, olga: User, status:
     request = asked(olga, status)
     page = page_of(officer, request)
     assert f'data-request-id="{request.uuid}" data-status="{status}"' in page
-    assert (request.conclusion or status_display.doing(request)) in page
+    assert (request.conclusion or status_display.progress_text(request)) in page
 
 
 def test_orders_that_remain_are_listed(officer: Client, olga: User) -> None:
@@ -144,13 +144,13 @@ def test_compliance_cannot_try_again(compliance: Client, olga: User) -> None:
 
 def test_the_list_is_read_page_by_page_without_gaps(officer: Client, olga: User) -> None:
     one = scenes.exchange("KRAKEN")
-    for _ in range(PAGE + 5):
+    for _ in range(PAGE_SIZE + 5):
         scenes.press(olga, one)
     first = officer.get("/requests/").content.decode()
     older = first.split("?before=")[1].split('"')[0]
     second = officer.get(f"/requests/?before={older}").content.decode()
     counts = (first.count("data-request-id"), second.count("data-request-id"))
-    assert counts == (PAGE, 5)
+    assert counts == (PAGE_SIZE, 5)
     assert "?before=" not in second
 
 

@@ -1,7 +1,7 @@
 """The watch is pure: it is given what one look found, and the time."""
 
 from killswitch.cancels.states import Status
-from killswitch.cancels.watchdog import Sight, Watch
+from killswitch.cancels.watchdog import RequestSnapshot, StallDetector
 
 
 def sight(
@@ -10,12 +10,14 @@ def sight(
     counter: int = 1,
     ended: int = 1,
     deaths: int = 0,
-) -> Sight:
-    return Sight(id=7, status=status, holder=holder, counter=counter, ended=ended, deaths=deaths)
+) -> RequestSnapshot:
+    return RequestSnapshot(
+        id=7, status=status, holder=holder, counter=counter, ended=ended, deaths=deaths
+    )
 
 
 def test_a_new_request_is_left_to_the_workers_for_a_second() -> None:
-    watch = Watch()
+    watch = StallDetector()
     new = sight(Status.REQUESTED, holder="")
     assert watch.look([new], now=100.0).unclaimed == []
     assert watch.look([new], now=100.9).unclaimed == []
@@ -23,17 +25,17 @@ def test_a_new_request_is_left_to_the_workers_for_a_second() -> None:
 
 
 def test_a_released_request_is_overdue_at_once() -> None:
-    assert [o.id for o in Watch().look([sight(holder="")], now=5.0).overdue] == [7]
+    assert [o.id for o in StallDetector().look([sight(holder="")], now=5.0).overdue] == [7]
 
 
 def test_a_counter_that_moves_is_never_overdue() -> None:
-    watch = Watch()
+    watch = StallDetector()
     for second in range(60):
         assert watch.look([sight(counter=second)], now=float(second)).overdue == []
 
 
 def test_a_counter_that_stands_still_is_overdue_after_three_seconds() -> None:
-    watch = Watch()
+    watch = StallDetector()
     assert watch.look([sight()], now=10.0).overdue == []
     assert watch.look([sight()], now=12.9).overdue == []
     overdue = watch.look([sight()], now=13.0).overdue
@@ -43,7 +45,7 @@ def test_a_counter_that_stands_still_is_overdue_after_three_seconds() -> None:
 
 
 def test_a_new_holder_gets_its_own_three_seconds() -> None:
-    watch = Watch()
+    watch = StallDetector()
     watch.look([sight()], now=0.0)
     assert watch.look([sight(holder="q:2")], now=2.9).overdue == []
     assert watch.look([sight(holder="q:2")], now=5.8).overdue == []
@@ -51,7 +53,7 @@ def test_a_new_holder_gets_its_own_three_seconds() -> None:
 
 
 def test_five_seconds_without_progress_are_told_once_also_while_the_holder_lives() -> None:
-    watch = Watch()
+    watch = StallDetector()
     found = []
     for quarter in range(80):
         if watch.look([sight(counter=quarter)], now=quarter / 4).stalled:
@@ -63,7 +65,7 @@ def test_five_seconds_without_progress_are_told_once_also_while_the_holder_lives
 
 
 def test_a_takeover_is_no_progress() -> None:
-    watch = Watch()
+    watch = StallDetector()
     watch.look([sight()], now=0.0)
     again = sight(holder="q:2", ended=2, deaths=1)
     assert watch.look([again], now=3.0).stalled == []
@@ -71,27 +73,27 @@ def test_a_takeover_is_no_progress() -> None:
 
 
 def test_what_was_written_is_a_sign_of_life() -> None:
-    watch = Watch()
+    watch = StallDetector()
     watch.look([sight()], now=0.0)
     assert watch.look([sight(ended=2)], now=3.0).overdue == []
 
 
 def test_progress_postpones_the_alarm() -> None:
-    watch = Watch()
+    watch = StallDetector()
     for second in range(60):
         findings = watch.look([sight(counter=second, ended=second // 4)], now=float(second))
         assert findings.stalled == []
 
 
 def test_a_finished_request_is_forgotten() -> None:
-    watch = Watch()
+    watch = StallDetector()
     watch.look([sight()], now=0.0)
     watch.look([], now=1.0)
     assert watch.look([sight()], now=9.0).overdue == []
 
 
 def test_a_request_that_never_ends_is_an_alarm_also_while_it_makes_progress() -> None:
-    watch = Watch(endless_after=90)
+    watch = StallDetector(endless_after=90)
     endless = [
         second
         for second in range(100)

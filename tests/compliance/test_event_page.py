@@ -4,10 +4,10 @@ import pytest
 from django.test import Client
 
 from killswitch.audit import chain
-from killswitch.audit.chain import Fact
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.compliance import log_page
-from killswitch.compliance.event_descriptions import LONGEST
+from killswitch.compliance.event_descriptions import MAX_CHARS
 from tests.audit import request_factories
 from tests.audit.request_factories import START, request
 
@@ -43,7 +43,7 @@ def _check_harmless(text: str) -> None:
 
 
 def test_data_that_is_long_is_cut_in_the_list_and_whole_on_its_own_page(reader: Client) -> None:
-    chain.record(Fact(kind=Kind.ATTEMPT, data={"body": "x" * 9000 + "END"}))
+    chain.record(NewEvent(kind=Kind.ATTEMPT, data={"body": "x" * 9000 + "END"}))
     text = page(reader)
     assert "END" not in text
     assert "All of it, on the event&#x27;s own page" in text.replace("'", "&#x27;")
@@ -59,7 +59,7 @@ def test_an_event_of_a_kind_or_with_data_that_nobody_knows_is_shown_as_it_stands
             shown.kind, shown.data = kind, data
             (entry,) = log_page.entries([shown])
             assert "".join(entry.data.split()) == data
-            assert len(entry.sentence) <= LONGEST
+            assert len(entry.sentence) <= MAX_CHARS
             assert entry.sentence == "" or kind != "OF_TOMORROW"
 
 

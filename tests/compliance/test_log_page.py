@@ -8,11 +8,11 @@ import pytest
 from django.test import Client
 
 from killswitch.audit import chain
-from killswitch.audit.chain import Fact
-from killswitch.audit.filters import Selection
+from killswitch.audit.chain import NewEvent
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.compliance import log_page
-from killswitch.compliance.log_page import PAGE, tally
+from killswitch.compliance.log_page import PAGE_SIZE, tally
 from tests.audit import request_factories
 from tests.audit.request_factories import START, request
 
@@ -89,11 +89,11 @@ def test_each_filter_shows_what_it_selects_and_how_many(
 
 
 def test_pages_stay_put_while_new_events_arrive(reader: Client) -> None:
-    chain.record(*(Fact(kind=Kind.DENIED) for _ in range(2 * PAGE + 5)))
+    chain.record(*(NewEvent(kind=Kind.DENIED) for _ in range(2 * PAGE_SIZE + 5)))
     first = page(reader)
     assert seqs(first) == list(range(105, 55, -1))
     older = link(first, "Older")
-    chain.record(*(Fact(kind=Kind.SIGNED_IN) for _ in range(7)))
+    chain.record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(7)))
     second = page(reader, older)
     assert seqs(second) == list(range(55, 5, -1))
     third = page(reader, link(second, "Older"))
@@ -105,7 +105,7 @@ def test_pages_stay_put_while_new_events_arrive(reader: Client) -> None:
 
 @pytest.mark.parametrize("query", ["?kind=DENIED", "?from=2026-03-02"])
 def test_a_filter_is_kept_from_page_to_page_and_both_ways(reader: Client, query: str) -> None:
-    for number in range(2 * PAGE + 3):
+    for number in range(2 * PAGE_SIZE + 3):
         at = START + timedelta(seconds=number // 2)  # two events of one instant
         request_factories.denied(at)
     seen: list[list[int]] = [seqs(page(reader, query))]
@@ -133,11 +133,11 @@ def test_links_to_the_filter_and_to_its_exports_keep_it(reader: Client) -> None:
 def test_large_numbers_are_counted_to_ten_thousand(
     reader: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chain.record(*(Fact(kind=Kind.DENIED, status="X") for _ in range(120)))
-    chain.record(*(Fact(kind=Kind.SIGNED_IN) for _ in range(30)))
-    monkeypatch.setattr(log_page, "MOST_COUNTED", 100)
-    assert tally(Selection(kind="DENIED")) == "100+ events"
-    assert tally(Selection(kind="SIGNED_IN")) == "30 events"
+    chain.record(*(NewEvent(kind=Kind.DENIED, status="X") for _ in range(120)))
+    chain.record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(30)))
+    monkeypatch.setattr(log_page, "MAX_COUNTED", 100)
+    assert tally(EventFilter(kind="DENIED")) == "100+ events"
+    assert tally(EventFilter(kind="SIGNED_IN")) == "30 events"
     assert "<b>100+ events</b>" in page(reader)
 
 

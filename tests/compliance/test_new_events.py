@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from killswitch.accounts.models import Role
 from killswitch.audit import chain
-from killswitch.audit.chain import Fact
-from killswitch.audit.filters import Selection
+from killswitch.audit.chain import NewEvent
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import Kind, Verification
-from killswitch.compliance.new_events import News
+from killswitch.compliance.new_events import NewEvents
 from tests.accounts.people import make
 from tests.audit import request_factories
 from tests.audit.request_factories import START
@@ -39,23 +39,23 @@ def test_new_events_are_counted_and_a_quiet_log_answers_with_nothing(reader: Cli
     request_factories.denied(START)
     sent = shown(reader.get("/audit/").content.decode())
     assert poll(reader, sent).status_code == 204
-    chain.record(*(Fact(kind=Kind.SIGNED_IN) for _ in range(3)))
+    chain.record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(3)))
     answer = poll(reader, sent)
     text = answer.content.decode()
     assert answer.status_code == 200
     assert ">3 new events</a>" in text
     assert 'id="news"' in text
     assert poll(reader, shown(text)).status_code == 204
-    chain.record(Fact(kind=Kind.SIGNED_IN))
+    chain.record(NewEvent(kind=Kind.SIGNED_IN))
     assert ">4 new events</a>" in poll(reader, shown(text)).content.decode()
 
 
 def test_only_what_the_filter_selects_is_news(reader: Client) -> None:
     request_factories.denied(START)
     sent = shown(reader.get("/audit/?kind=DENIED&text=a%26b").content.decode())
-    chain.record(Fact(kind=Kind.SIGNED_IN), Fact(kind=Kind.DENIED, data={"path": "/x/"}))
+    chain.record(NewEvent(kind=Kind.SIGNED_IN), NewEvent(kind=Kind.DENIED, data={"path": "/x/"}))
     assert poll(reader, sent).status_code == 204
-    chain.record(Fact(kind=Kind.DENIED, data={"path": "/a&b/"}))
+    chain.record(NewEvent(kind=Kind.DENIED, data={"path": "/a&b/"}))
     text = poll(reader, sent).content.decode()
     assert ">1 new event</a>" in text
     assert 'href="/audit/?kind=DENIED&amp;text=a%26b"' in text
@@ -63,10 +63,10 @@ def test_only_what_the_filter_selects_is_news(reader: Client) -> None:
 
 def test_many_are_counted_no_further_than_needed(reader: Client) -> None:
     sent = shown(reader.get("/audit/").content.decode())
-    chain.record(*(Fact(kind=Kind.SIGNED_IN) for _ in range(150)))
+    chain.record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(150)))
     text = poll(reader, sent).content.decode()
     assert ">99+ new events</a>" in text
-    chain.record(Fact(kind=Kind.SIGNED_IN))
+    chain.record(NewEvent(kind=Kind.SIGNED_IN))
     assert poll(reader, shown(text)).status_code == 204
 
 
@@ -91,13 +91,13 @@ def test_a_verification_that_ended_meanwhile_renews_the_badge(reader: Client) ->
 
 def test_an_expired_session_is_told_and_nothing_else(reader: Client) -> None:
     sent = shown(reader.get("/audit/").content.decode())
-    chain.record(Fact(kind=Kind.SIGNED_IN))
+    chain.record(NewEvent(kind=Kind.SIGNED_IN))
     assert poll(Client(), sent).status_code == 401
 
 
 def test_an_officer_gets_no_news_of_the_log(reader: Client) -> None:
     sent = shown(reader.get("/audit/").content.decode())
-    chain.record(Fact(kind=Kind.SIGNED_IN))
+    chain.record(NewEvent(kind=Kind.SIGNED_IN))
     officer = Client()
     officer.force_login(make(Role.RISK_OFFICER))
     assert poll(officer, sent).status_code == 204
@@ -105,10 +105,12 @@ def test_an_officer_gets_no_news_of_the_log(reader: Client) -> None:
 
 @given(st.one_of(st.text(max_size=60), st.from_regex(r"[0-9]*:[0-9]*:[0-9]*\?.*", fullmatch=True)))
 def test_nonsense_is_no_news(text: str) -> None:
-    known = News.known(text)
-    assert known is None or News.known(known.text) == known
+    known = NewEvents.known(text)
+    assert known is None or NewEvents.known(known.text) == known
 
 
 def test_what_a_page_knows_survives_the_way_there_and_back() -> None:
-    known = News(selection=Selection(text="a&b=ü", kind="DENIED"), since=7, count=2, verified_at=9)
-    assert News.known(known.text) == known
+    known = NewEvents(
+        selection=EventFilter(text="a&b=ü", kind="DENIED"), since=7, count=2, verified_at=9
+    )
+    assert NewEvents.known(known.text) == known

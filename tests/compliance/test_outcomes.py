@@ -10,11 +10,11 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch.audit.chain import Fact
-from killswitch.audit.filters import Selection
+from killswitch.audit.chain import NewEvent
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import Kind
 from killswitch.compliance import chart, outcomes
-from killswitch.compliance.outcomes import STATUSES, Day, Range, Refused, Times, by_day
+from killswitch.compliance.outcomes import STATUSES, DateRange, Day, RangeRefused, Times, by_day
 from tests.audit import request_factories
 from tests.audit.request_factories import START, request
 
@@ -24,7 +24,7 @@ both = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def days(first: date = date(2026, 3, 2), last: date = date(2026, 3, 4)) -> list[Day]:
-    return by_day(Range(first=first, last=last))
+    return by_day(DateRange(first=first, last=last))
 
 
 class TestCounting:
@@ -56,7 +56,7 @@ class TestCounting:
 
     def test_only_the_first_answer_counts_however_often_it_was_asked(self) -> None:
         of = request(0, at=START, status="", answer=0.1)
-        again = Fact(kind=Kind.ATTEMPT, request_id=of, status="SENDING")
+        again = NewEvent(kind=Kind.ATTEMPT, request_id=of, status="SENDING")
         request_factories.log_at(START + timedelta(seconds=30), again)
         assert days()[0].answer == Times(median=100.0, longest=100.0)
 
@@ -76,8 +76,8 @@ class TestCounting:
 
     def test_too_many_events_are_refused_in_words(self, monkeypatch: pytest.MonkeyPatch) -> None:
         request(0, at=START)
-        monkeypatch.setattr(outcomes, "MOST_EVENTS", 2)
-        with pytest.raises(Refused, match="too many events"):
+        monkeypatch.setattr(outcomes, "MAX_EVENTS", 2)
+        with pytest.raises(RangeRefused, match="too many events"):
             days()
 
 
@@ -86,11 +86,11 @@ class TestTheRange:
 
     TODAY = date(2026, 3, 20)
 
-    def chosen(self, **given: str) -> Range:
-        return Range.of(Selection.from_words(given), today=self.TODAY)
+    def chosen(self, **given: str) -> DateRange:
+        return DateRange.of(EventFilter.from_words(given), today=self.TODAY)
 
     def test_it_is_the_last_month_when_nothing_is_chosen(self) -> None:
-        assert self.chosen() == Range(first=date(2026, 2, 19), last=self.TODAY)
+        assert self.chosen() == DateRange(first=date(2026, 2, 19), last=self.TODAY)
         assert len(self.chosen().days) == 30
 
     def test_both_days_are_included(self) -> None:
@@ -102,14 +102,14 @@ class TestTheRange:
         assert self.chosen(**{"from": "2026-03-19", "to": "9998-01-01"}).last == self.TODAY
 
     def test_a_year_is_the_longest(self) -> None:
-        with pytest.raises(Refused, match="At most 366 days"):
+        with pytest.raises(RangeRefused, match="At most 366 days"):
             self.chosen(**{"from": "2025-03-19"})
 
     @given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
     def test_no_range_does_worse_than_being_refused(self, one: datetime, other: datetime) -> None:
         try:
-            chosen = Range.of(Selection(from_at=one, to_at=other), today=self.TODAY)
-        except Refused:
+            chosen = DateRange.of(EventFilter(from_at=one, to_at=other), today=self.TODAY)
+        except RangeRefused:
             return
         assert 1 <= len(chosen.days) <= 366
         assert chosen.end > chosen.begin
@@ -153,7 +153,7 @@ def test_everything_that_is_drawn_lies_within_the_drawing(drawn: list[Day]) -> N
     [(0, "0 ms"), (212.4, "212 ms"), (11800, "11.8 s"), (60000, "60 s"), (3.84e6, "64 min")],
 )
 def test_a_duration_is_read_at_once(milliseconds: float, words: str) -> None:
-    assert chart.words(milliseconds) == words
+    assert chart.duration_text(milliseconds) == words
 
 
 class TestThePage:

@@ -9,9 +9,9 @@ import pytest
 from django.test import Client
 
 from killswitch.audit import chain, review, sign_off_period
-from killswitch.audit.chain import Fact
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind
-from killswitch.audit.review import Remark
+from killswitch.audit.review import ReviewInput
 from killswitch.audit.sign_off_period import Period
 from killswitch.audit.verification import result
 from killswitch.audit.verification.verify import verify
@@ -42,7 +42,7 @@ def story() -> None:
 
 
 def reviewed(*seqs: int, mark: str = "REVIEWED") -> None:
-    review.mark(Remark(mark=mark, seqs=seqs, note="n", by=CAROL, origin={}))
+    review.record_review(ReviewInput(mark=mark, seqs=seqs, note="n", by=CAROL, origin={}))
 
 
 def sign(reader: Client, **fields: str) -> Any:
@@ -93,7 +93,7 @@ def test_the_event_carries_what_was_counted_and_the_head() -> None:
 
 def test_a_period_that_is_complete_and_verified_needs_no_note() -> None:
     story()
-    with pytest.raises(sign_off_period.Refused, match="Something is open"):
+    with pytest.raises(sign_off_period.SignOffRefused, match="Something is open"):
         sign_off_period.sign_off(period=day(), note="", by=CAROL, origin={})
     reviewed(1, 3, 4, 6, 7)
     assert day().needs_note  # nobody has verified it
@@ -245,7 +245,7 @@ def test_only_a_sign_off_has_a_report(reader: Client, seq: int) -> None:
 
 def test_a_sign_off_with_odd_data_is_shown_all_the_same(reader: Client) -> None:
     for data in ({}, {"kinds": 3, "review": [1], "note": 5}, {"kinds": {"OF_TOMORROW": 2}}):
-        chain.record(Fact(kind=Kind.PERIOD_SIGNED_OFF, data=data))
+        chain.record(NewEvent(kind=Kind.PERIOD_SIGNED_OFF, data=data))
     for seq in (1, 2, 3):
         assert reader.get(f"/audit/sign-offs/{seq}/").status_code == 200
     assert reader.get(ADDRESS).status_code == 200

@@ -10,7 +10,7 @@ from killswitch.audit import chain
 from killswitch.audit.models import Verification
 from killswitch.audit.verification import result
 from killswitch.audit.verification.verify import verify
-from killswitch.compliance.verification_badge import OLD, WHOLE_OLD, Badge
+from killswitch.compliance.verification_badge import FULL_CHECK_STALE_AFTER, STALE_AFTER, Badge
 from tests.audit import request_factories
 from tests.audit.forging import guards_off
 
@@ -47,9 +47,12 @@ def test_a_verified_log_says_up_to_where_and_how_long_ago(reader: Client) -> Non
 @pytest.mark.parametrize(
     ("ages", "words"),
     [
-        ({"ago": OLD * 2, "whole_ago": OLD * 2}, "Not verified lately"),
-        ({"whole_ago": WHOLE_OLD * 2}, "Not verified whole lately"),
-        ({"ago": -OLD * 2, "whole_ago": -OLD * 2}, "Not verified lately"),  # the clock was put back
+        ({"ago": STALE_AFTER * 2, "whole_ago": STALE_AFTER * 2}, "Not verified lately"),
+        ({"whole_ago": FULL_CHECK_STALE_AFTER * 2}, "Not verified whole lately"),
+        (
+            {"ago": -STALE_AFTER * 2, "whole_ago": -STALE_AFTER * 2},
+            "Not verified lately",
+        ),  # the clock was put back
     ],
 )
 def test_an_old_verification_is_shown_as_old(ages: dict[str, timedelta], words: str) -> None:

@@ -5,7 +5,7 @@ from django.test import Client
 
 from killswitch.accounts.models import Role, User
 from killswitch.console import readiness_bar
-from killswitch.readiness.background_cache import Recent
+from killswitch.readiness.background_cache import BackgroundCache
 from killswitch.readiness.health_checks import Check, Readiness, judge
 from tests.browser import scenes
 
@@ -37,7 +37,7 @@ def _readiness_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real look writes with a connection of its own, which waits for the test's transaction."""
     check = Check(name="ems", label="EMS", ok=True, detail="answers", milliseconds=84.2)
     monkeypatch.setattr(
-        readiness_bar, "READINESS", Recent(lambda: judge((check,)), otherwise=_never)
+        readiness_bar, "READINESS", BackgroundCache(lambda: judge((check,)), otherwise=_never)
     )
 
 

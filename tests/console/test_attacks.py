@@ -11,12 +11,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from killswitch.accounts.models import Role, User
-from killswitch.cancels.confirmation import MOST_NAMED
+from killswitch.cancels.confirmation import MAX_EXCHANGES
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import Status
 from killswitch.console.error_views import LARGEST_BODY
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 from tests.browser import scenes
 from tests.console.press_helpers import EVERYWHERE, HTMX, key_in, path_of, press, question
 
@@ -123,15 +123,15 @@ def test_asking_for_the_same_thing_a_thousand_times_brings_it_once(officer: Clie
 
 def test_a_press_never_reaches_only_the_first_of_those_that_it_names(officer: Client) -> None:
     one = scenes.exchange("KRAKEN")
-    too_many = f"{EVERYWHERE}?{'&'.join([f'exchange={one.pk}'] * (MOST_NAMED + 1))}"
+    too_many = f"{EVERYWHERE}?{'&'.join([f'exchange={one.pk}'] * (MAX_EXCHANGES + 1))}"
     answer = officer.get(too_many)
     assert answer.status_code == 404
-    assert f"At most {MOST_NAMED} exchanges" in answer.content.decode()
+    assert f"At most {MAX_EXCHANGES} exchanges" in answer.content.decode()
     assert officer.post(too_many, {"key": "x"}).status_code == 404
 
 
 def test_trying_again_works_for_as_many_as_one_address_names(officer: Client, olga: User) -> None:
-    made = [scenes.exchange(f"E{number}") for number in range(MOST_NAMED + 1)]
+    made = [scenes.exchange(f"E{number}") for number in range(MAX_EXCHANGES + 1)]
     batch = scenes.press(olga, *made)
     at = batch.asked_at
     batch.requests.update(status=Status.REJECTED, first_claimed_at=at, finished_at=at)
@@ -140,7 +140,7 @@ def test_trying_again_works_for_as_many_as_one_address_names(officer: Client, ol
     assert found
     answer = officer.post(found[1].replace("&amp;", "&"), {"key": key_in(page)}, headers=HTMX)
     assert answer.status_code == 202
-    assert Batch.objects.latest("id").requests.count() == MOST_NAMED
+    assert Batch.objects.latest("id").requests.count() == MAX_EXCHANGES
 
 
 def test_a_key_opens_nothing_but_what_it_was_made_for(officer: Client, olga: User) -> None:

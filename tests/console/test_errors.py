@@ -16,7 +16,7 @@ PAGES = (400, 403, 404, 405, 429, 500, 503)
 
 def spoken(answer: HttpResponse, **extra: Any) -> Any:
     request = RequestFactory().get("/", **extra)
-    return error_views.SpokenErrors(lambda _: answer)(request)
+    return error_views.ErrorPageMiddleware(lambda _: answer)(request)
 
 
 @pytest.mark.parametrize("status", PAGES)

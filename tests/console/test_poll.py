@@ -14,9 +14,9 @@ from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.services import complete_reason
 from killswitch.cancels.states import Status
-from killswitch.cancels.view_models import PAGE
+from killswitch.cancels.view_models import PAGE_SIZE
 from killswitch.exchanges.models import Observation, UncoveredExchange
-from killswitch.runtime.models import current, next_revision
+from killswitch.runtime.revisions import current, next_revision
 from tests.browser import scenes
 from tests.console.press_helpers import HTMX
 
@@ -133,7 +133,7 @@ def test_a_press_and_a_request_are_shown_as_they_change(officer: Client, olga: U
 
 def test_an_older_page_of_the_list_misses_none_of_its_lines(officer: Client, olga: User) -> None:
     one, *_ = scenes.calm(olga, 1)
-    requests = [scenes.press(olga, one).requests.get() for _ in range(PAGE + 2)]
+    requests = [scenes.press(olga, one).requests.get() for _ in range(PAGE_SIZE + 2)]
     page = officer.get(f"/requests/?before={requests[1].pk}").content.decode()
     assert f'name="show" value="requests:{requests[1].pk}"' in page
     known = current()
@@ -145,7 +145,7 @@ def test_an_older_page_of_the_list_misses_none_of_its_lines(officer: Client, olg
 def test_a_list_of_which_more_has_changed_than_an_answer_holds_is_loaded_anew(
     officer: Client, olga: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("killswitch.console.poll.MOST_LINES", 2)
+    monkeypatch.setattr("killswitch.console.poll.MAX_ROWS", 2)
     one, *_ = scenes.calm(olga, 1)
     known = current()
     for _ in range(2):

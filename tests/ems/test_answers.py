@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 
 from killswitch.ems.answers import (
-    BODY_LIMIT,
-    Meaning,
+    MAX_BODY_BYTES,
+    CancelAnswer,
     Outcome,
-    Resend,
-    lost,
+    RetryAdvice,
+    no_answer,
     not_delivered,
     read_cancel,
-    storable,
+    sanitize,
 )
 
 ACK, REJ, UNK = Outcome.ACKNOWLEDGED, Outcome.REJECTED, Outcome.UNKNOWN
-NEVER, PAUSE = Resend.NEVER, Resend.AFTER_PAUSE
+NEVER, PAUSE = RetryAdvice.NEVER, RetryAdvice.AFTER_PAUSE
 
 REASONS_SENT_AGAIN = {"EXCHANGE_UNREACHABLE", "EXCHANGE_RESPONSE_TIMEOUT", "OTHER"}
 ALL_REASONS = REASONS_SENT_AGAIN | {
@@ -35,7 +35,7 @@ def read(
     body: bytes | None = None,
     headers: dict[str, str] | None = None,
     complete: bool = True,
-) -> Meaning:
+) -> CancelAnswer:
     return read_cancel(
         exchange_id="KRAKEN",
         http_status=status,
@@ -140,9 +140,9 @@ def test_a_200_cut_short_is_unknown_even_if_what_came_looks_whole(document: obje
 
 
 def test_an_oversized_200_is_unknown_and_its_body_is_cut() -> None:
-    meaning = read(200, body=b'{"type":"message"}' + b" " * BODY_LIMIT)
+    meaning = read(200, body=b'{"type":"message"}' + b" " * MAX_BODY_BYTES)
     assert meaning.outcome is UNK
-    assert len(meaning.body) == BODY_LIMIT
+    assert len(meaning.body) == MAX_BODY_BYTES
     assert not meaning.body_complete
 
 
@@ -267,7 +267,7 @@ def test_words_are_storable_and_bounded() -> None:
     assert meaning.reject_reason == "a\\u0000b\\ud800"
     assert len(meaning.message) == 4000
     assert meaning.message.endswith("(cut)")
-    assert storable(meaning.reject_reason) == meaning.reject_reason
+    assert sanitize(meaning.reject_reason) == meaning.reject_reason
 
 
 def test_words_nested_nearly_too_deep_are_marked_not_raised() -> None:
@@ -283,9 +283,9 @@ def test_not_delivered_is_sent_again_and_was_not_carried_out() -> None:
     assert meaning.transport_error == "refused\\u0000"
 
 
-@pytest.mark.parametrize(("at_once", "resend"), [(True, Resend.AT_ONCE), (False, PAUSE)])
-def test_a_lost_answer_is_unknown(at_once: bool, resend: Resend) -> None:
-    meaning = lost("reset", at_once=at_once)
+@pytest.mark.parametrize(("at_once", "resend"), [(True, RetryAdvice.AT_ONCE), (False, PAUSE)])
+def test_a_lost_answer_is_unknown(at_once: bool, resend: RetryAdvice) -> None:
+    meaning = no_answer("reset", at_once=at_once)
     assert (meaning.outcome, meaning.resend) == (UNK, resend)
     assert meaning.may_have_been_carried_out
     assert (meaning.transport_error, meaning.message) == ("reset", "")

@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from killswitch.ems.answers import BODY_LIMIT, Meaning, Outcome, Resend, read_cancel
-from killswitch.ems.foreign_text import TEXT_LIMIT
+from killswitch.ems.answers import MAX_BODY_BYTES, CancelAnswer, Outcome, RetryAdvice, read_cancel
+from killswitch.ems.foreign_text import MAX_TEXT_CHARS
 
 KEYS = st.sampled_from(
     ["type", "severity", "reject_reason", "exchange_id", "message", "title", "errors", "traceId"]
@@ -53,7 +53,7 @@ STATUSES = st.one_of(
 
 def _is_documented_acknowledgement(status: int, body: bytes, *, complete: bool) -> bool:
     """The oracle: written from the table alone, with a plain parser and a list of pairs."""
-    if status != 200 or not complete or len(body) > BODY_LIMIT:
+    if status != 200 or not complete or len(body) > MAX_BODY_BYTES:
         return False
     try:
         pairs = json.loads(body.decode("utf-8").removeprefix("\ufeff"), object_pairs_hook=list)
@@ -75,7 +75,7 @@ def _is_documented_acknowledgement(status: int, body: bytes, *, complete: bool) 
     )
 
 
-def _read(status: int, body: bytes, *, complete: bool) -> Meaning:
+def _read(status: int, body: bytes, *, complete: bool) -> CancelAnswer:
     return read_cancel(
         exchange_id="KRAKEN", http_status=status, headers={}, body=body, complete=complete
     )
@@ -93,11 +93,11 @@ def test_only_a_documented_acknowledgement_acknowledges(
     if acknowledged:
         assert _is_documented_acknowledgement(status, body, complete=complete)
     for text in (meaning.reject_reason, meaning.message, meaning.rejected_message):
-        assert len(text) <= TEXT_LIMIT
+        assert len(text) <= MAX_TEXT_CHARS
         assert "\x00" not in text
         text.encode()  # raises on a lone surrogate
     assert meaning.may_have_been_carried_out or meaning.outcome is not Outcome.UNKNOWN
-    assert meaning.resend is not Resend.AT_ONCE
+    assert meaning.resend is not RetryAdvice.AT_ONCE
 
 
 @settings(max_examples=300, deadline=None)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from killswitch.ems import client as client_module
-from killswitch.ems.answers import Outcome, Resend
+from killswitch.ems.answers import Outcome, RetryAdvice
 from killswitch.ems.client import EmsClient
 from tests.ems.conftest import ClientFactory
 from tests.ems.servers import ACKNOWLEDGED, Connection, answering, response, serving
@@ -250,5 +250,5 @@ def test_a_callback_that_fails_does_not_stop_the_cancel(
 
     with serving(answering(response(200, ACKNOWLEDGED))) as server:
         answer = client_for(server.url).cancel_all("KRAKEN", on_sent=fail)
-    assert (answer.outcome, answer.resend) == (Outcome.ACKNOWLEDGED, Resend.NEVER)
+    assert (answer.outcome, answer.resend) == (Outcome.ACKNOWLEDGED, RetryAdvice.NEVER)
     assert "not my day" in caplog.text

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from killswitch.ems.answers import Outcome, Resend
-from killswitch.ems.client import IDLE_LIMIT
+from killswitch.ems.answers import Outcome, RetryAdvice
+from killswitch.ems.client import MAX_IDLE_S
 from tests.ems.conftest import Certificates, ClientFactory
 from tests.ems.servers import (
     ACKNOWLEDGED,
@@ -30,7 +30,7 @@ def test_a_connection_is_kept_for_the_next_call(client_for: ClientFactory) -> No
 
 
 def test_the_longest_idle_time_of_a_kept_connection_is_five_seconds() -> None:
-    assert IDLE_LIMIT == 5.0
+    assert MAX_IDLE_S == 5.0
 
 
 def test_a_connection_that_idled_too_long_is_not_used_again(client_for: ClientFactory) -> None:
@@ -84,7 +84,7 @@ def test_a_reused_connection_that_breaks_before_a_byte_is_sent_again_at_once(
         client = client_for(server.url, ca_bundle=str(certificates.ca))
         client.cancel_all("KRAKEN")
         answer = client.cancel_all("KRAKEN")
-    assert (answer.outcome, answer.resend) == (Outcome.UNKNOWN, Resend.AT_ONCE)
+    assert (answer.outcome, answer.resend) == (Outcome.UNKNOWN, RetryAdvice.AT_ONCE)
     assert answer.may_have_been_carried_out
     assert (server.accepted, len(server.requests)) == (1, 2)
 
@@ -103,7 +103,7 @@ def test_a_reused_connection_that_breaks_after_a_byte_is_not(
         client = client_for(server.url)
         client.cancel_all("KRAKEN")
         answer = client.cancel_all("KRAKEN")
-    assert (answer.outcome, answer.resend) == (Outcome.UNKNOWN, Resend.AFTER_PAUSE)
+    assert (answer.outcome, answer.resend) == (Outcome.UNKNOWN, RetryAdvice.AFTER_PAUSE)
 
 
 def test_a_reused_connection_that_is_silent_is_not_sent_again_at_once(
@@ -119,7 +119,7 @@ def test_a_reused_connection_that_is_silent_is_not_sent_again_at_once(
         client = client_for(server.url, timeout=0.3)
         client.cancel_all("KRAKEN")
         answer = client.cancel_all("KRAKEN")
-    assert (answer.outcome, answer.resend) == (Outcome.UNKNOWN, Resend.AFTER_PAUSE)
+    assert (answer.outcome, answer.resend) == (Outcome.UNKNOWN, RetryAdvice.AFTER_PAUSE)
 
 
 def test_an_answer_that_comes_too_late_is_not_taken_by_the_next_call(

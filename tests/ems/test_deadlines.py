@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from killswitch.ems.answers import BODY_LIMIT, Outcome, Resend
-from killswitch.ems.call_deadline import Call
-from killswitch.ems.large_answer_slots import Room
+from killswitch.ems.answers import MAX_BODY_BYTES, Outcome, RetryAdvice
+from killswitch.ems.call_deadline import CallDeadline
+from killswitch.ems.large_answer_slots import LargeAnswerSlot
 from tests.ems.conftest import Certificates, ClientFactory
 from tests.ems.servers import (
     ACKNOWLEDGED,
@@ -55,7 +55,7 @@ def test_a_dripping_server_costs_the_total_time_and_is_unknown(
     with serving(script, tls=certificates.server_context() if tls else None) as server:
         client = client_for(server.url, ca_bundle=str(certificates.ca), timeout=TIMEOUT)
         answer = client.cancel_all("KRAKEN")
-    assert (answer.outcome, answer.resend) == (Outcome.UNKNOWN, Resend.AFTER_PAUSE)
+    assert (answer.outcome, answer.resend) == (Outcome.UNKNOWN, RetryAdvice.AFTER_PAUSE)
     assert TIMEOUT * 0.9 <= answer.duration_ms / 1000 <= TIMEOUT + SLACK
     assert "0.4 s" in answer.transport_error
 
@@ -91,7 +91,7 @@ def test_a_server_that_never_stops_is_cut_off(
         answer = client_for(server.url, timeout=TIMEOUT).cancel_all("KRAKEN")
     assert answer.outcome is Outcome.UNKNOWN
     assert answer.duration_ms / 1000 <= TIMEOUT + SLACK
-    assert len(answer.body) <= BODY_LIMIT
+    assert len(answer.body) <= MAX_BODY_BYTES
     assert not answer.body_complete
 
 
@@ -102,13 +102,13 @@ def test_an_oversized_answer_is_cut_and_its_connection_not_used_again(
 
     def script(connection: Connection) -> None:
         while connection.read_request():
-            oversized = ACKNOWLEDGED + b" " * 4 * BODY_LIMIT
+            oversized = ACKNOWLEDGED + b" " * 4 * MAX_BODY_BYTES
             connection.send(response(200, ACKNOWLEDGED if next(turns) else oversized))
 
     with serving(script) as server:
         client = client_for(server.url)
         answer = client.cancel_all("KRAKEN")
-        assert (answer.outcome, len(answer.body)) == (Outcome.UNKNOWN, BODY_LIMIT)
+        assert (answer.outcome, len(answer.body)) == (Outcome.UNKNOWN, MAX_BODY_BYTES)
         assert not answer.body_complete
         assert "larger than" in answer.transport_error
         assert client.cancel_all("KRAKEN").outcome is Outcome.ACKNOWLEDGED
@@ -116,7 +116,7 @@ def test_an_oversized_answer_is_cut_and_its_connection_not_used_again(
 
 
 def test_an_answer_of_exactly_the_limit_is_whole(client_for: ClientFactory) -> None:
-    body = ACKNOWLEDGED + b" " * (BODY_LIMIT - len(ACKNOWLEDGED))
+    body = ACKNOWLEDGED + b" " * (MAX_BODY_BYTES - len(ACKNOWLEDGED))
     with serving(answering_once(response(200, body))) as server:
         answer = client_for(server.url, timeout=2).cancel_all("KRAKEN")
     assert (answer.outcome, answer.body_complete) == (Outcome.ACKNOWLEDGED, True)
@@ -133,7 +133,7 @@ def test_a_gzip_bomb_stays_packed(client_for: ClientFactory) -> None:
         finally:
             tracemalloc.stop()
     assert answer.outcome is Outcome.UNKNOWN
-    assert answer.body == bomb[:BODY_LIMIT]
+    assert answer.body == bomb[:MAX_BODY_BYTES]
     assert not reading.readable
     assert peak < 20_000_000
 
@@ -174,7 +174,9 @@ def test_the_timeout_of_a_call_replaces_the_clients(client_for: ClientFactory) -
 def test_a_long_list_waits_for_room_and_short_ones_do_not(client_for: ClientFactory) -> None:
     row = b'{"exchange_id":"KRAKEN","status":"NEW","x":"' + b"y" * 1000 + b'"},'
     long = b"[" + row * 5_000 + b'{"exchange_id":"KRAKEN"}]'
-    places = [Room(Call(timeout=1, connect_timeout=1, idle_limit=1)) for _ in range(2)]
+    places = [
+        LargeAnswerSlot(CallDeadline(timeout=1, connect_timeout=1, idle_limit=1)) for _ in range(2)
+    ]
     with places[0], places[1]:
         for place in places:
             place.take()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from killswitch.ems.answers import Answer, Outcome, Resend
+from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
 from killswitch.ems.transport import describe
 from tests.ems.conftest import Certificates, ClientFactory
 from tests.ems.servers import (
@@ -46,17 +46,17 @@ def black_hole() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def assert_not_delivered(answer: Answer) -> None:
+def assert_not_delivered(answer: TimedCancelAnswer) -> None:
     assert answer.outcome is Outcome.NOT_DELIVERED
-    assert answer.resend is Resend.AFTER_PAUSE
+    assert answer.resend is RetryAdvice.AFTER_PAUSE
     assert not answer.may_have_been_carried_out
     assert answer.http_status is None
     assert answer.transport_error
 
 
-def assert_unknown(answer: Answer) -> None:
+def assert_unknown(answer: TimedCancelAnswer) -> None:
     assert answer.outcome is Outcome.UNKNOWN
-    assert answer.resend is Resend.AFTER_PAUSE
+    assert answer.resend is RetryAdvice.AFTER_PAUSE
     assert answer.may_have_been_carried_out
     assert answer.transport_error
 
@@ -99,7 +99,7 @@ def test_a_silent_name_server_is_not_delivered_in_time_and_costs_one_thread(
 
     monkeypatch.setattr(socket, "getaddrinfo", silent)
     client = client_for("http://silent.invalid", connect_timeout=0.3)
-    answers: list[Answer] = []
+    answers: list[TimedCancelAnswer] = []
     threads = [
         threading.Thread(target=lambda: answers.append(client.cancel_all("KRAKEN")))
         for _ in range(20)
@@ -234,7 +234,7 @@ def test_a_new_connection_that_breaks_after_the_request_is_unknown(
         assert (answer.outcome, answer.http_status) == (Outcome.UNKNOWN, 200)
     else:
         assert answer.outcome is Outcome.UNKNOWN
-    assert answer.resend is Resend.AFTER_PAUSE
+    assert answer.resend is RetryAdvice.AFTER_PAUSE
     assert len(server.requests) == 1
 
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from killswitch.ems import foreign_text
 from killswitch.ems.foreign_text import (
     CUT_MARK,
-    Digits,
-    NotJson,
+    InvalidJson,
+    NumberText,
     as_text,
-    bounded,
     parse_json,
     parse_rows,
-    storable,
+    sanitize,
+    truncate,
 )
 
 ANY_TEXT = st.text(alphabet=st.characters())
@@ -25,39 +25,39 @@ ANY_TEXT = st.text(alphabet=st.characters())
 
 @given(ANY_TEXT)
 def test_storable_text_can_be_stored_and_says_the_same(text: str) -> None:
-    safe = storable(text)
+    safe = sanitize(text)
     safe.encode()
     assert "\x00" not in safe
-    assert storable(safe) == safe
+    assert sanitize(safe) == safe
     if "\\u" not in text:
         back = re.sub(r"\\u(0000|d[89a-f][0-9a-f]{2})", lambda match: chr(int(match[1], 16)), safe)
         assert back == text
 
 
 def test_only_nul_and_lone_surrogates_change() -> None:
-    assert storable("a\x00b\ud83d\x01\n<b>\U0001f600\\u0041") == (
+    assert sanitize("a\x00b\ud83d\x01\n<b>\U0001f600\\u0041") == (
         "a\\u0000b\\ud83d\x01\n<b>\U0001f600\\u0041"
     )
 
 
 @given(ANY_TEXT, st.integers(20, 60))
 def test_bounded_text_is_never_longer_than_its_limit(text: str, limit: int) -> None:
-    short = bounded(text, limit=limit)
+    short = truncate(text, limit=limit)
     assert len(short) <= limit
-    assert short == storable(text) or short.endswith(CUT_MARK)
-    assert bounded(short, limit=limit) == short
+    assert short == sanitize(text) or short.endswith(CUT_MARK)
+    assert truncate(short, limit=limit) == short
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
-    with contextlib.suppress(NotJson):
+    with contextlib.suppress(InvalidJson):
         parse_json(body)
-    with contextlib.suppress(NotJson):
+    with contextlib.suppress(InvalidJson):
         list(parse_rows(body))
 
 
 def test_the_error_does_not_quote_the_document() -> None:
-    with pytest.raises(NotJson) as caught:
+    with pytest.raises(InvalidJson) as caught:
         parse_json(b'{"secret"' + b"\xff" * 1000)
     assert str(caught.value) == "not UTF-8"
 
@@ -65,7 +65,7 @@ def test_the_error_does_not_quote_the_document() -> None:
 def test_numbers_keep_their_digits() -> None:
     value = list(parse_rows(b'[0.10, 1e5, 123456789012345678901234567890, "0.10"]'))
     assert value == ["0.10", "1e5", "123456789012345678901234567890", "0.10"]
-    assert [type(item) for item in value] == [Digits, Digits, Digits, str]
+    assert [type(item) for item in value] == [NumberText, NumberText, NumberText, str]
 
 
 SPACED = st.recursive(
@@ -87,7 +87,7 @@ def test_an_array_read_by_rows_is_the_array_that_json_reads(
 def rows_or_none(text: str) -> object:
     try:
         return list(parse_rows(text.encode()))
-    except NotJson:
+    except InvalidJson:
         return None
 
 
@@ -95,7 +95,7 @@ def array_or_none(text: str) -> object:
     """The standard library's reader, as strict about keys and numbers as ours."""
     try:
         as_ours = parse_json(text.encode())
-    except NotJson:
+    except InvalidJson:
         return None
     document = json.loads(text, parse_int=str, parse_float=str)
     return document if isinstance(as_ours, list) else None
@@ -111,7 +111,7 @@ def test_absent_is_empty_and_false_is_not() -> None:
 
 
 def test_a_long_list_is_read_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(foreign_text, "LONGEST_ROW", 64)
+    monkeypatch.setattr(foreign_text, "MAX_ROW_CHARS", 64)
     rows = [{"n": number, "text": "x" * (number % 40)} for number in range(500)]
     assert [str(row) for row in parse_rows(json.dumps(rows).encode())] == [
         str({"n": str(row["n"]), "text": row["text"]}) for row in rows
@@ -122,8 +122,8 @@ def test_a_long_list_is_read_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_value_that_would_hold_all_threads_up_is_no_row(
     monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    monkeypatch.setattr(foreign_text, "LONGEST_ROW", 64)
+    monkeypatch.setattr(foreign_text, "MAX_ROW_CHARS", 64)
     rows: list[object] = [{"n": "1"}] * 400
     rows[at] = {f"key{number}": "x" for number in range(50)}
-    with pytest.raises(NotJson, match="too long"):
+    with pytest.raises(InvalidJson, match="too long"):
         list(parse_rows(json.dumps(rows).encode()))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from killswitch.ems.foreign_text import MOST_VALUES
-from killswitch.ems.open_orders import OpenOrdersReading, doubt, read_open_orders
+from killswitch.ems.foreign_text import MAX_VALUES
+from killswitch.ems.open_orders import OpenOrdersList, read_open_orders, why_incomplete
 
 OPEN = ["RECEIVED", "ROUTING", "ROUTED", "NEW", "PENDING_CANCEL", "PARTIALLY_FILLED"]
 
@@ -22,7 +22,7 @@ def read(
     http_status: int = 200,
     body: bytes | None = None,
     complete: bool = True,
-) -> OpenOrdersReading:
+) -> OpenOrdersList:
     return read_open_orders(
         exchange_id=exchange_id,
         http_status=http_status,
@@ -182,7 +182,7 @@ def test_a_refused_order_is_an_order_also_when_it_says_why() -> None:
     ],
 )
 def test_a_page_of_a_list_or_a_kept_one_is_doubted(headers: dict[str, str], doubted: bool) -> None:
-    assert bool(doubt(headers)) == doubted
+    assert bool(why_incomplete(headers)) == doubted
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 401, 490, 500])
@@ -249,7 +249,7 @@ def test_a_long_list_is_never_in_memory_as_a_whole() -> None:
 @pytest.mark.parametrize("value", [b"1", b"[]", b"{}", b'{"data":[]}'])
 def test_a_list_of_more_values_than_orders_can_have_is_not_read(value: bytes) -> None:
     """One thread would keep all others from their turn for a minute, and fill the memory."""
-    body = b"[" + (value + b",") * MOST_VALUES + b"1]"
+    body = b"[" + (value + b",") * MAX_VALUES + b"1]"
     begun = time.monotonic()
     assert not read(body=body).readable
     assert time.monotonic() - begun < 2

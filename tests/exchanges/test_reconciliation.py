@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from killswitch.audit.chain import SYSTEM, Fact, Head, record
+from killswitch.audit.chain import SYSTEM, Head, NewEvent, record
 from killswitch.audit.models import Kind
-from killswitch.audit.verification.findings import Fault, nobody
+from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
 from killswitch.exchanges.admin import save_exchange
 from killswitch.exchanges.models import WATCHED, Exchange
 from killswitch.exchanges.reconciliation import REGISTER
-from killswitch.exchanges.registry import Entry, add_missing
+from killswitch.exchanges.registry import ExchangeConfig, add_missing
 from tests.audit.assertions import assert_found, assert_good, only
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -23,7 +23,12 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True
 def _as_people_made_them(settings: Any, tmp_path: Any) -> None:
     """Two that the configuration added, of which one was changed; one that a person added."""
     settings.KILLSWITCH_HOME = tmp_path
-    add_missing([Entry(exchange_id="KRAKEN", name="Kraken", caveat="c"), Entry(exchange_id="LMAX")])
+    add_missing(
+        [
+            ExchangeConfig(exchange_id="KRAKEN", name="Kraken", caveat="c"),
+            ExchangeConfig(exchange_id="LMAX"),
+        ]
+    )
     change("KRAKEN", enabled=False, position=7)
     change("KRAKEN", name="Kraken Futures")
     save_exchange(Exchange(exchange_id="BITMEX", name="漢字"), by=SYSTEM, origin={"address": "::1"})
@@ -55,7 +60,7 @@ def by_hand(**columns: Any) -> None:
 def test_a_column_changed_by_hand_is_found(column: str, value: object) -> None:
     by_hand(**{column: value})
     for verdict in (verify(), verify_newest(Head())):
-        assert only(verdict) is Fault.TABLES
+        assert only(verdict) is Proof.TABLES
         assert "exchange KRAKEN" in verdict.reason
 
 
@@ -66,17 +71,17 @@ def test_the_columns_tried_are_all_that_are_recorded() -> None:
 
 def test_the_finding_names_the_event_that_says_otherwise() -> None:
     by_hand(name="Kraken")
-    assert_found(verify(), Fault.TABLES, "name is 'Kraken', and event 5 says 'Kraken Futures'")
+    assert_found(verify(), Proof.TABLES, "name is 'Kraken', and event 5 says 'Kraken Futures'")
 
 
 def test_a_row_deleted_or_put_there_by_hand_is_found() -> None:
     lmax = Exchange.objects.get(exchange_id="LMAX")
     lmax.delete()
-    assert_found(verify(), Fault.TABLES, "exchange LMAX was deleted")
+    assert_found(verify(), Proof.TABLES, "exchange LMAX was deleted")
     lmax.save(force_insert=True)
     assert_good(verify())
     Exchange.objects.create(exchange_id="DERIBIT")
-    assert_found(verify(), Fault.TABLES, "exchange DERIBIT", "no event says that it was added")
+    assert_found(verify(), Proof.TABLES, "exchange DERIBIT", "no event says that it was added")
 
 
 def test_figures_are_no_evidence() -> None:
@@ -85,18 +90,18 @@ def test_figures_are_no_evidence() -> None:
 
 
 def test_what_an_event_does_not_carry_is_not_compared() -> None:
-    record(Fact(kind=Kind.EXCHANGE_ADDED, exchange_id="OLD", data={"name": "Old"}))
+    record(NewEvent(kind=Kind.EXCHANGE_ADDED, exchange_id="OLD", data={"name": "Old"}))
     Exchange.objects.create(exchange_id="OLD", name="Old", caveat="of an older software")
     assert_good(verify())
     Exchange.objects.filter(exchange_id="OLD").update(name="New")
-    assert_found(verify(), Fault.TABLES, "exchange OLD", "name")
+    assert_found(verify(), Proof.TABLES, "exchange OLD", "name")
 
 
 def test_an_id_that_was_changed_with_an_event_agrees() -> None:
     change("KRAKEN", exchange_id="KRAKEN/JOHN")
     assert_good(verify())
     assert Exchange.objects.filter(exchange_id="KRAKEN/JOHN").update(enabled=True)
-    assert_found(verify(), Fault.TABLES, "KRAKEN/JOHN", "enabled")
+    assert_found(verify(), Proof.TABLES, "KRAKEN/JOHN", "enabled")
 
 
 def test_a_change_between_the_two_readings_is_not_called_wrong() -> None:
@@ -107,5 +112,5 @@ def test_a_change_between_the_two_readings_is_not_called_wrong() -> None:
         return list(REGISTER.rows())
 
     late = replace(REGISTER, rows=rows)
-    assert list(late.disagreements(None, nobody)) == []
+    assert list(late.disagreements(None, no_progress)) == []
     assert next(changes, None) is None, "it was changed meanwhile"

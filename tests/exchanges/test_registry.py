@@ -12,7 +12,7 @@ from killswitch.audit.models import AuditEvent, Kind
 from killswitch.exchanges import registry
 from killswitch.exchanges.models import Exchange
 from killswitch.exchanges.registry import (
-    Entry,
+    ExchangeConfig,
     InvalidExchangeId,
     add_missing,
     check_exchange_id,
@@ -27,7 +27,9 @@ def added_events() -> list[str]:
 
 
 def test_a_missing_exchange_is_added_enabled_and_recorded() -> None:
-    entry = Entry(exchange_id="KRAKEN/JOHN", name="John's Kraken", caveat="Not the staking.")
+    entry = ExchangeConfig(
+        exchange_id="KRAKEN/JOHN", name="John's Kraken", caveat="Not the staking."
+    )
     assert add_missing([entry]) == ("KRAKEN/JOHN",)
     exchange = Exchange.objects.get()
     assert (exchange.exchange_id, exchange.name) == ("KRAKEN/JOHN", "John's Kraken")
@@ -39,7 +41,7 @@ def test_a_missing_exchange_is_added_enabled_and_recorded() -> None:
 
 def test_a_disabled_exchange_stays_as_it_is() -> None:
     Exchange.objects.create(exchange_id="KRAKEN", name="Ours", enabled=False, position=3)
-    assert add_missing([Entry(exchange_id="KRAKEN", name="Other", caveat="New")]) == ()
+    assert add_missing([ExchangeConfig(exchange_id="KRAKEN", name="Other", caveat="New")]) == ()
     exchange = Exchange.objects.get()
     assert (exchange.name, exchange.caveat) == ("Ours", "")
     assert (exchange.enabled, exchange.position, exchange.revision) == (False, 3, 0)
@@ -47,14 +49,14 @@ def test_a_disabled_exchange_stays_as_it_is() -> None:
 
 
 def test_a_second_start_adds_and_records_nothing() -> None:
-    entries = [Entry(exchange_id="BINANCE"), Entry(exchange_id="KRAKEN")]
+    entries = [ExchangeConfig(exchange_id="BINANCE"), ExchangeConfig(exchange_id="KRAKEN")]
     add_missing(entries)
     assert add_missing(entries) == ()
     assert added_events() == ["BINANCE", "KRAKEN"]
 
 
 def test_an_id_that_is_given_twice_is_added_once() -> None:
-    assert add_missing([Entry(exchange_id="A"), Entry(exchange_id="A")]) == ("A",)
+    assert add_missing([ExchangeConfig(exchange_id="A"), ExchangeConfig(exchange_id="A")]) == ("A",)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_an_id_that_is_given_twice_is_added_once() -> None:
 )
 def test_one_impossible_id_refuses_them_all(wrong: str) -> None:
     with pytest.raises(InvalidExchangeId):
-        add_missing([Entry(exchange_id="BINANCE"), Entry(exchange_id=wrong)])
+        add_missing([ExchangeConfig(exchange_id="BINANCE"), ExchangeConfig(exchange_id=wrong)])
     assert not Exchange.objects.exists()
 
 
@@ -78,7 +80,7 @@ def test_hosts_that_start_at_once_add_each_exchange_once() -> None:
     def start(order: list[str]) -> None:
         try:
             together.wait(10)
-            added.extend(add_missing([Entry(exchange_id=one) for one in order]))
+            added.extend(add_missing([ExchangeConfig(exchange_id=one) for one in order]))
         finally:
             connection.close()
 
@@ -96,8 +98,8 @@ def test_a_start_that_another_has_overtaken_adds_and_records_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(registry, "_missing", sorted)  # as read before the other's commit
-    add_missing([Entry(exchange_id="KRAKEN", name="first")])
-    assert add_missing([Entry(exchange_id="KRAKEN", name="second")]) == ()
+    add_missing([ExchangeConfig(exchange_id="KRAKEN", name="first")])
+    assert add_missing([ExchangeConfig(exchange_id="KRAKEN", name="second")]) == ()
     assert Exchange.objects.get().name == "first"
     assert added_events() == ["KRAKEN"]
 
@@ -109,7 +111,9 @@ def test_a_start_that_another_has_overtaken_adds_and_records_nothing(
 def test_any_id_is_stored_as_it_is_or_refused(exchange_id: str) -> None:
     Exchange.objects.all().delete()
     try:
-        added = add_missing([Entry(exchange_id=exchange_id, name=exchange_id, caveat=exchange_id)])
+        added = add_missing(
+            [ExchangeConfig(exchange_id=exchange_id, name=exchange_id, caveat=exchange_id)]
+        )
     except InvalidExchangeId:
         assert not Exchange.objects.exists()
     else:

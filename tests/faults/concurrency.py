@@ -95,27 +95,29 @@ def _watchdog(what: Sequence[str]) -> Callable[[], None]:
     from killswitch.cancels import watchdog
     from killswitch.cancels.states import Status
 
-    seen = watchdog.Sight(id=int(what[0]), status=Status.REQUESTED, holder="", counter=0, ended=0)
-    memory = watchdog.Watch()
-    memory.look([seen], now=time.monotonic() - watchdog.UNCLAIMED_AFTER)
-    return lambda: watchdog.look_once(memory)
+    seen = watchdog.RequestSnapshot(
+        id=int(what[0]), status=Status.REQUESTED, holder="", counter=0, ended=0
+    )
+    memory = watchdog.StallDetector()
+    memory.look([seen], now=time.monotonic() - watchdog.UNCLAIMED_AFTER_S)
+    return lambda: watchdog.check_once(memory)
 
 
 def _rescuer(what: Sequence[str]) -> Callable[[], None]:
     """What a watchdog does with a request whose holder stands still."""
     from killswitch.cancels import execution
-    from killswitch.cancels.leases import Overdue
+    from killswitch.cancels.leases import StaleLease
     from killswitch.cancels.states import Status
 
     number, status, holder, counter, ended = what
-    overdue = Overdue(
+    overdue = StaleLease(
         id=int(number),
         status=Status(status),
         holder=holder,
         counter=int(counter),
         ended=int(ended),
     )
-    return lambda: execution.rescue([overdue])
+    return lambda: execution.take_over_stale([overdue])
 
 
 if __name__ == "__main__":

@@ -227,7 +227,7 @@ def test_three_watchdogs_take_the_same_request_over_once(
     stack: Stack, simulator: Simulator, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # This process is the dead holder: it proves no life.
-    monkeypatch.setattr(leases, "_prove_life", lambda held: None)
+    monkeypatch.setattr(leases, "_keep_renewing", lambda held: None)
     with concurrency.racers(stack, "rescuer", "rescuer", "rescuer") as three:
         for _ in range(100):
             (request,) = ask("KRAKEN")

@@ -13,7 +13,7 @@ import pytest
 from django.db import Error, connection, transaction
 
 from killswitch.cancels.models import CancelRequest
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Ask
 from tests.conftest import RedisProcess, wait_for

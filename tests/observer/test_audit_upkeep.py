@@ -9,16 +9,16 @@ import pytest
 from django.db import OperationalError
 from structlog.testing import capture_logs
 
-from killswitch.alarms.models import Alarm, Telling
+from killswitch.alarms.models import Alarm, Delivery
 from killswitch.audit import checkpoints
-from killswitch.audit.chain import Fact, record
+from killswitch.audit.chain import NewEvent, record
 from killswitch.audit.models import AuditEvent, Kind, Verification
 from killswitch.audit.verification import result
-from killswitch.audit.verification.findings import CouldNotCheck
+from killswitch.audit.verification.findings import VerificationImpossible
 from killswitch.cancels.models import CancelRequest
 from killswitch.exchanges.models import Exchange
 from killswitch.observer import audit_upkeep
-from killswitch.observer.audit_upkeep import LogKeeper
+from killswitch.observer.audit_upkeep import AuditUpkeep
 from killswitch.supervision import lifecycle_events
 from tests.alarms.conftest import Sink, _plugins_are_loaded, sink
 from tests.audit import event_factories, forging
@@ -39,18 +39,18 @@ def active() -> list[bool]:
 
 
 @pytest.fixture
-def keeper(clock: Clock, active: list[bool], settings: Any, tmp_path: Path) -> LogKeeper:
+def keeper(clock: Clock, active: list[bool], settings: Any, tmp_path: Path) -> AuditUpkeep:
     settings.KILLSWITCH_HOME = tmp_path
     settings.DATABASE_URL = ""
-    return LogKeeper(is_active=lambda: active[0], stop=threading.Event(), clock=clock)
+    return AuditUpkeep(is_active=lambda: active[0], stop=threading.Event(), clock=clock)
 
 
 def happen(times: int = 1) -> None:
-    record(*(Fact(kind=Kind.SIGNED_IN) for _ in range(times)))
+    record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(times)))
 
 
 def lines() -> list[dict[str, Any]]:
-    path = checkpoints.default_file()
+    path = checkpoints.default_path()
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -60,7 +60,7 @@ def found() -> Verification:
     return last
 
 
-def test_the_first_verification_is_of_everything_and_is_remembered(keeper: LogKeeper) -> None:
+def test_the_first_verification_is_of_everything_and_is_remembered(keeper: AuditUpkeep) -> None:
     assert result.last() is None
     happen(3)
     keeper.verify()
@@ -71,7 +71,7 @@ def test_the_first_verification_is_of_everything_and_is_remembered(keeper: LogKe
 
 
 def test_then_only_what_is_new_and_after_an_hour_everything_again(
-    keeper: LogKeeper, clock: Clock
+    keeper: AuditUpkeep, clock: Clock
 ) -> None:
     happen(3)
     keeper.verify()
@@ -79,23 +79,23 @@ def test_then_only_what_is_new_and_after_an_hour_everything_again(
     happen(2)
     keeper.verify()
     assert found().head_seq == 3, "it was not due yet"
-    clock.now += audit_upkeep.VERIFY_EVERY
+    clock.now += audit_upkeep.VERIFY_INTERVAL_S
     keeper.verify()
     assert (found().head_seq, found().whole_seq) == (5, 3)
     assert found().whole_at == first.whole_at
     assert found().at > first.at
-    clock.now += audit_upkeep.WHOLE_EVERY
+    clock.now += audit_upkeep.FULL_VERIFY_INTERVAL_S
     keeper.verify()
     assert (found().head_seq, found().whole_seq) == (5, 5)
 
 
-def test_an_edit_of_a_new_event_raises_one_alarm(keeper: LogKeeper, clock: Clock) -> None:
+def test_an_edit_of_a_new_event_raises_one_alarm(keeper: AuditUpkeep, clock: Clock) -> None:
     happen(3)
     keeper.verify()
     happen(2)
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 5")
     for _ in range(3):
-        clock.now += audit_upkeep.VERIFY_EVERY
+        clock.now += audit_upkeep.VERIFY_INTERVAL_S
         keeper.verify()
     assert (found().ok, found().first_bad_seq) == (False, 5)
     assert "event 5 was changed" in found().reason
@@ -106,51 +106,51 @@ def test_an_edit_of_a_new_event_raises_one_alarm(keeper: LogKeeper, clock: Clock
 
 
 def test_an_edit_of_an_old_event_is_found_by_the_next_whole_verification(
-    keeper: LogKeeper, clock: Clock
+    keeper: AuditUpkeep, clock: Clock
 ) -> None:
     happen(5)
     keeper.verify()
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
-    clock.now += audit_upkeep.VERIFY_EVERY
+    clock.now += audit_upkeep.VERIFY_INTERVAL_S
     keeper.verify()
     assert found().ok, "only the newest are looked at"
-    clock.now += audit_upkeep.WHOLE_EVERY
+    clock.now += audit_upkeep.FULL_VERIFY_INTERVAL_S
     keeper.verify()
     assert (found().ok, found().first_bad_seq) == (False, 2)
     assert Alarm.objects.count() == 1
 
 
 def test_what_is_broken_stays_broken_until_everything_verifies(
-    keeper: LogKeeper, clock: Clock
+    keeper: AuditUpkeep, clock: Clock
 ) -> None:
     happen(2)
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
     keeper.verify()
     assert not found().ok
     forge(f"UPDATE {TABLE} SET actor = 'system' WHERE seq = 2")
-    clock.now += audit_upkeep.VERIFY_EVERY
+    clock.now += audit_upkeep.VERIFY_INTERVAL_S
     keeper.verify()
     assert not found().ok
-    clock.now += audit_upkeep.WHOLE_AGAIN
+    clock.now += audit_upkeep.FULL_VERIFY_RETRY_S
     keeper.verify()
     assert found().ok
     assert Alarm.objects.count() == 1, "it stays until somebody acknowledges it"
 
 
 def test_everything_that_does_not_hold_is_an_alarm_of_its_own(
-    keeper: LogKeeper, clock: Clock
+    keeper: AuditUpkeep, clock: Clock
 ) -> None:
     happen(2)
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
     keeper.verify()
     Exchange.objects.create(exchange_id="SMUGGLED")
-    clock.now += audit_upkeep.WHOLE_AGAIN
+    clock.now += audit_upkeep.FULL_VERIFY_RETRY_S
     keeper.verify()
     subjects = [alarm.subject.partition(":")[0] for alarm in Alarm.objects.order_by("id")]
     assert subjects == ["CHAIN", "TABLES"]
 
 
-def test_a_log_written_anew_is_found_by_its_checkpoints(keeper: LogKeeper) -> None:
+def test_a_log_written_anew_is_found_by_its_checkpoints(keeper: AuditUpkeep) -> None:
     happen(3)
     keeper.write_checkpoint()
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 1")
@@ -161,27 +161,27 @@ def test_a_log_written_anew_is_found_by_its_checkpoints(keeper: LogKeeper) -> No
 
 
 def test_a_request_changed_without_an_event_is_found(
-    keeper: LogKeeper, monkeypatch: pytest.MonkeyPatch
+    keeper: AuditUpkeep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("killswitch.cancels.publishing.publish", lambda _ids: None)
     made = event_factories.live()
     keeper.verify()
     assert found().ok
     CancelRequest.objects.filter(pk=made["rejected"].pk).update(reject_reason="OTHER")
-    fresh = LogKeeper(is_active=lambda: True, stop=threading.Event())
+    fresh = AuditUpkeep(is_active=lambda: True, stop=threading.Event())
     fresh.verify()
     assert "reject_reason" in found().reason
 
 
-def cannot_check(keeper: LogKeeper, clock: Clock, *, rounds: int) -> None:
+def cannot_check(keeper: AuditUpkeep, clock: Clock, *, rounds: int) -> None:
     for _ in range(rounds):
-        clock.now += audit_upkeep.VERIFY_EVERY
+        clock.now += audit_upkeep.VERIFY_INTERVAL_S
         keeper.verify()
 
 
-@pytest.mark.parametrize("error", [CouldNotCheck("no log"), OperationalError("no log")])
+@pytest.mark.parametrize("error", [VerificationImpossible("no log"), OperationalError("no log")])
 def test_a_log_that_twice_could_not_be_checked_raises_one_alarm(
-    keeper: LogKeeper, clock: Clock, monkeypatch: pytest.MonkeyPatch, error: Exception
+    keeper: AuditUpkeep, clock: Clock, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(**_: object) -> None:
         raise error
@@ -200,10 +200,10 @@ def test_a_log_that_twice_could_not_be_checked_raises_one_alarm(
 
 
 def test_what_could_not_be_checked_once_and_then_again_later_calls_nobody(
-    keeper: LogKeeper, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    keeper: AuditUpkeep, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise CouldNotCheck("no log")
+        raise VerificationImpossible("no log")
 
     for _ in range(3):
         cannot_check(keeper, clock, rounds=1)
@@ -214,7 +214,7 @@ def test_what_could_not_be_checked_once_and_then_again_later_calls_nobody(
 
 
 def test_where_the_alarm_cannot_be_recorded_the_log_says_so_and_the_places_are_told_once(
-    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any
+    keeper: AuditUpkeep, clock: Clock, sink: Sink, settings: Any
 ) -> None:
     settings.ALERT_URLS = (sink.url(),)
     happen()
@@ -231,7 +231,7 @@ def test_where_the_alarm_cannot_be_recorded_the_log_says_so_and_the_places_are_t
 
 
 def test_only_the_active_observer_verifies_and_it_begins_with_everything(
-    keeper: LogKeeper, active: list[bool], clock: Clock
+    keeper: AuditUpkeep, active: list[bool], clock: Clock
 ) -> None:
     happen(3)
     active[0] = False
@@ -249,16 +249,16 @@ def test_only_the_active_observer_verifies_and_it_begins_with_everything(
 
 
 def test_a_stop_ends_a_verification_and_stores_nothing(
-    keeper: LogKeeper, monkeypatch: pytest.MonkeyPatch
+    keeper: AuditUpkeep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("killswitch.audit.verification.chain_walk.PAGE", 1)
+    monkeypatch.setattr("killswitch.audit.verification.chain_walk.PAGE_SIZE", 1)
     happen(3)
     keeper._stop.set()
     keeper.verify()
     assert result.last() is None
 
 
-def test_a_checkpoint_is_written_when_something_happened(keeper: LogKeeper) -> None:
+def test_a_checkpoint_is_written_when_something_happened(keeper: AuditUpkeep) -> None:
     keeper.write_checkpoint()
     assert lines() == []
     happen()
@@ -267,17 +267,17 @@ def test_a_checkpoint_is_written_when_something_happened(keeper: LogKeeper) -> N
     assert [line["seq"] for line in lines()] == [1]
 
 
-def test_writing_checkpoints_and_verifying_adds_no_event(keeper: LogKeeper, clock: Clock) -> None:
+def test_writing_checkpoints_and_verifying_adds_no_event(keeper: AuditUpkeep, clock: Clock) -> None:
     happen()
     for _ in range(3):
         keeper.write_checkpoint()
         keeper.verify()
-        clock.now += audit_upkeep.WHOLE_EVERY
+        clock.now += audit_upkeep.FULL_VERIFY_INTERVAL_S
     assert AuditEvent.objects.count() == 1
 
 
 def test_a_finding_of_which_no_alarm_can_be_recorded_is_told_to_the_places_at_once(
-    keeper: LogKeeper, sink: Sink, settings: Any, monkeypatch: pytest.MonkeyPatch
+    keeper: AuditUpkeep, sink: Sink, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise OperationalError("audit events are only appended to the head")
@@ -294,7 +294,7 @@ def test_a_finding_of_which_no_alarm_can_be_recorded_is_told_to_the_places_at_on
     assert "event 2 was changed" in told["message"]
 
 
-def round_after(keeper: LogKeeper, clock: Clock, seconds: float) -> None:
+def round_after(keeper: AuditUpkeep, clock: Clock, seconds: float) -> None:
     clock.now += seconds
     keeper.write_checkpoint()
 
@@ -304,10 +304,10 @@ def heads(sink: Sink, path: str = "/a") -> list[int]:
 
 
 def test_the_alert_places_are_told_a_head_once_a_minute_in_which_something_happened(
-    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any
+    keeper: AuditUpkeep, clock: Clock, sink: Sink, settings: Any
 ) -> None:
     settings.ALERT_URLS = (sink.url("/a"), sink.url("/b"))
-    every = audit_upkeep.CHECKPOINT_EVERY
+    every = audit_upkeep.CHECKPOINT_INTERVAL_S
     for _ in range(5):
         happen()
         round_after(keeper, clock, every - 0.01)  # rounds are never quite punctual
@@ -315,24 +315,24 @@ def test_the_alert_places_are_told_a_head_once_a_minute_in_which_something_happe
     for _ in range(9):
         round_after(keeper, clock, every)
     assert heads(sink) == [1, 3, 5], "nothing happened, and telling is not an event"
-    assert not Telling.objects.exists()
+    assert not Delivery.objects.exists()
 
 
 def test_a_head_that_came_too_early_to_be_told_is_told_within_the_minute(
-    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any
+    keeper: AuditUpkeep, clock: Clock, sink: Sink, settings: Any
 ) -> None:
     settings.ALERT_URLS = (sink.url("/a"),)
     happen()
     keeper.write_checkpoint()
     happen()
-    round_after(keeper, clock, audit_upkeep.CHECKPOINT_EVERY)
+    round_after(keeper, clock, audit_upkeep.CHECKPOINT_INTERVAL_S)
     assert heads(sink) == [1]
-    round_after(keeper, clock, audit_upkeep.CHECKPOINT_EVERY)
+    round_after(keeper, clock, audit_upkeep.CHECKPOINT_INTERVAL_S)
     assert heads(sink) == [1, 2], "although nothing has happened since"
 
 
 def test_the_active_observer_tells_and_whoever_becomes_it(
-    keeper: LogKeeper, clock: Clock, sink: Sink, settings: Any, active: list[bool]
+    keeper: AuditUpkeep, clock: Clock, sink: Sink, settings: Any, active: list[bool]
 ) -> None:
     settings.ALERT_URLS = (sink.url("/a"),)
     active[0] = False
@@ -345,7 +345,7 @@ def test_the_active_observer_tells_and_whoever_becomes_it(
 
 
 def test_what_was_told_verifies_as_a_checkpoint(
-    keeper: LogKeeper, sink: Sink, settings: Any, tmp_path: Path
+    keeper: AuditUpkeep, sink: Sink, settings: Any, tmp_path: Path
 ) -> None:
     settings.ALERT_URLS = (sink.url(),)
     happen(2)
@@ -353,11 +353,11 @@ def test_what_was_told_verifies_as_a_checkpoint(
     [(_, told)] = sink.taken
     assert told["type"] == "info"
     line = told["message"].splitlines()[-1].strip()
-    assert checkpoints.read(line.encode()).seq == 2
+    assert checkpoints.parse(line.encode()).seq == 2
 
 
 def test_a_place_that_fails_harms_nothing(
-    keeper: LogKeeper, sink: Sink, settings: Any, monkeypatch: pytest.MonkeyPatch
+    keeper: AuditUpkeep, sink: Sink, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.ALERT_URLS = (sink.url("/broken"), sink.url("/ok"))
     sink.status["/broken"] = 500
@@ -368,7 +368,7 @@ def test_a_place_that_fails_harms_nothing(
 
 @pytest.mark.parametrize("error", [OSError("no space left"), OperationalError("gone")])
 def test_a_start_or_stop_is_not_disturbed_by_a_checkpoint(
-    keeper: LogKeeper, monkeypatch: pytest.MonkeyPatch, error: Exception
+    keeper: AuditUpkeep, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(_occasion: str) -> None:
         raise error
@@ -378,7 +378,7 @@ def test_a_start_or_stop_is_not_disturbed_by_a_checkpoint(
 
 
 def test_a_start_and_a_stop_are_kept_and_the_stop_is_told(
-    keeper: LogKeeper, sink: Sink, settings: Any
+    keeper: AuditUpkeep, sink: Sink, settings: Any
 ) -> None:
     settings.ALERT_URLS = (sink.url(),)
     lifecycle_events.record_start(["web"])
@@ -389,7 +389,7 @@ def test_a_start_and_a_stop_are_kept_and_the_stop_is_told(
 
 
 def test_a_stop_does_not_wait_longer_than_it_may_for_a_place(
-    keeper: LogKeeper, sink: Sink, settings: Any
+    keeper: AuditUpkeep, sink: Sink, settings: Any
 ) -> None:
     import time
 

@@ -11,8 +11,8 @@ import redis
 
 from killswitch.observer import canary
 from killswitch.observer.tasks import answer
-from killswitch.readiness.models import Canary, Process
-from killswitch.runtime.heartbeats import age_here
+from killswitch.readiness.models import Canary
+from killswitch.runtime.heartbeats import Process, age_here
 from tests.conftest import RedisProcess, wait_for
 from tests.stack import ROOT, Stack
 
@@ -67,10 +67,10 @@ def test_a_late_answer_proves_a_worker_but_no_speed(broker: RedisProcess) -> Non
 
 
 def test_canaries_do_not_pile_up_before_the_kills(broker: RedisProcess) -> None:
-    for _ in range(canary.LONGEST_QUEUE + 5):
+    for _ in range(canary.MAX_QUEUE_LENGTH + 5):
         canary.send()
-    assert queued(broker) == canary.LONGEST_QUEUE
-    assert Canary.objects.get().published == canary.LONGEST_QUEUE
+    assert queued(broker) == canary.MAX_QUEUE_LENGTH
+    assert Canary.objects.get().published == canary.MAX_QUEUE_LENGTH
 
 
 def test_a_dead_broker_costs_little_time_and_is_noted(broker: RedisProcess) -> None:

@@ -11,8 +11,8 @@ from killswitch.ems.client import EmsClient
 from killswitch.exchanges import record_open_orders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.observer import open_orders as observer_module
-from killswitch.observer.open_orders import Observer, Seat
-from killswitch.runtime.models import current, next_revision
+from killswitch.observer.open_orders import Observer, ObserverLease
+from killswitch.runtime.revisions import current, next_revision
 from killswitch.simulator.server import Simulator
 from tests.clock import Clock
 from tests.conftest import wait_for
@@ -30,7 +30,7 @@ def ems(simulator: Simulator) -> Iterator[EmsClient]:
 @pytest.fixture
 def observer(ems: EmsClient) -> Observer:
     observer = Observer(client=ems)
-    assert observer.hold_seat()
+    assert observer.keep_lease()
     return observer
 
 
@@ -50,14 +50,16 @@ def observation() -> Observation:
 
 def kill_reads_none(exchange: Exchange, *, at: datetime) -> None:
     with transaction.atomic():
-        record_open_orders.note(exchange.pk, open_orders=0, read_at=at, revision=next_revision())
+        record_open_orders.record_open_orders(
+            exchange.pk, open_orders=0, read_at=at, revision=next_revision()
+        )
 
 
 def test_one_unfiltered_call_counts_the_orders_of_all(
     observer: Observer, simulator: Simulator, kraken: Exchange, binance: Exchange
 ) -> None:
     simulator.place("KRAKEN", 3)
-    assert observer.look()
+    assert observer.read()
     kraken.refresh_from_db()
     binance.refresh_from_db()
     assert (kraken.open_orders, binance.open_orders) == (3, 0)
@@ -72,7 +74,7 @@ def test_a_tagged_account_counts_for_itself_alone(
 ) -> None:
     john = Exchange.objects.create(exchange_id="KRAKEN/JOHN")
     simulator.place("KRAKEN/JOHN", 2)
-    observer.look()
+    observer.read()
     kraken.refresh_from_db()
     john.refresh_from_db()
     assert (kraken.open_orders, john.open_orders) == (0, 2)
@@ -82,11 +84,11 @@ def test_only_a_changed_count_is_a_visible_change(
     observer: Observer, simulator: Simulator, kraken: Exchange, binance: Exchange
 ) -> None:
     simulator.place("KRAKEN", 1)
-    observer.look()
+    observer.read()
     before = {e.exchange_id: e.revision for e in Exchange.objects.all()}
     seen = observation().seen_at
     simulator.place("KRAKEN", 1)
-    observer.look()
+    observer.read()
     kraken.refresh_from_db()
     binance.refresh_from_db()
     assert kraken.revision == current() > before["KRAKEN"]
@@ -101,9 +103,9 @@ def test_seeing_the_same_again_is_no_visible_change(
 ) -> None:
     simulator.place("KRAKEN", 1)
     simulator.place("OKEX", 1)
-    observer.look()
+    observer.read()
     revision, seen = current(), observation().seen_at
-    observer.look()
+    observer.read()
     assert current() == revision
     assert seen is not None
     assert (observation().seen_at or seen) > seen
@@ -113,12 +115,12 @@ def test_what_a_kill_has_read_stands_until_the_next_look(
     observer: Observer, simulator: Simulator, kraken: Exchange, binance: Exchange
 ) -> None:
     simulator.place("KRAKEN", 3)
-    observer.look()
+    observer.read()
     read_at = datetime.now(UTC)
     kill_reads_none(kraken, at=read_at)
     kraken.refresh_from_db()
     assert (kraken.open_orders, kraken.seen_at, kraken.revision) == (0, read_at, current())
-    observer.look()
+    observer.read()
     kraken.refresh_from_db()
     assert (kraken.open_orders, kraken.seen_at) == (3, observation().seen_at)
     assert kraken.revision == current()
@@ -127,17 +129,17 @@ def test_what_a_kill_has_read_stands_until_the_next_look(
 def test_the_same_figure_as_a_kill_has_read_gets_the_age_of_the_look_again(
     observer: Observer, simulator: Simulator, kraken: Exchange, binance: Exchange
 ) -> None:
-    observer.look()
+    observer.read()
     kill_reads_none(kraken, at=datetime.now(UTC))
     noted = current()
-    observer.look()
+    observer.read()
     revision = current()
     assert revision > noted, "an open page learns that the figure has an age of its own no more"
     kraken.refresh_from_db()
     binance.refresh_from_db()
     assert kraken.revision == revision > binance.revision
     assert kraken.seen_at == binance.seen_at == observation().seen_at
-    observer.look()
+    observer.read()
     assert current() == revision
 
 
@@ -162,7 +164,7 @@ def test_an_older_reading_is_not_noted(
 ) -> None:
     simulator.place("KRAKEN", 3)
     read_at = datetime.now(UTC)
-    observer.look()
+    observer.read()
     kill_reads_none(kraken, at=read_at)
     kraken.refresh_from_db()
     assert kraken.open_orders == 3
@@ -174,7 +176,7 @@ def test_orders_that_nobody_here_can_cancel_are_shown(
     Exchange.objects.filter(pk=binance.pk).update(enabled=False)
     for exchange_id, count in {"KRAKEN": 1, "BINANCE": 2, "OKEX": 3}.items():
         simulator.place(exchange_id, count)
-    observer.look()
+    observer.read()
     stored = UncoveredExchange.objects.values_list("exchange_id", "open_orders")
     assert dict(stored) == {"BINANCE": 2, "OKEX": 3}
     assert observation().revision == current()
@@ -187,10 +189,10 @@ def test_an_id_that_is_covered_again_is_no_longer_shown_and_the_others_stay(
 ) -> None:
     simulator.place("OKEX", 3)
     simulator.place("BITMEX", 1)
-    observer.look()
+    observer.read()
     row, revision = UncoveredExchange.objects.get(exchange_id="BITMEX"), observation().revision
     Exchange.objects.create(exchange_id="OKEX")
-    observer.look()
+    observer.read()
     assert UncoveredExchange.objects.get() == row
     assert observation().revision > revision
 
@@ -202,13 +204,13 @@ def test_an_unreadable_answer_leaves_the_figures_to_become_stale(
     observer: Observer, simulator: Simulator, kraken: Exchange, fault: str, said: str
 ) -> None:
     simulator.place("KRAKEN", 5)
-    observer.look()
+    observer.read()
     kraken.refresh_from_db()
     seen, revision = kraken.seen_at, kraken.revision
     simulator.script("*", list=[{"fault": fault, "repeat": True}])
-    observer.look()
+    observer.read()
     failed = current()
-    observer.look()
+    observer.read()
     kraken.refresh_from_db()
     assert (kraken.open_orders, kraken.seen_at, kraken.revision) == (5, seen, revision)
     assert observation().seen_at == seen
@@ -218,10 +220,10 @@ def test_an_unreadable_answer_leaves_the_figures_to_become_stale(
 
 def test_a_readable_answer_clears_the_error(observer: Observer, simulator: Simulator) -> None:
     simulator.script("*", list=["server_error"])
-    observer.look()
+    observer.read()
     failed = observation()
     assert failed.error
-    observer.look()
+    observer.read()
     assert observation().error == ""
     assert observation().revision > failed.revision
 
@@ -232,9 +234,9 @@ def test_the_twenty_thousand_orders_of_a_runaway_algorithm_are_counted(
     ems.close()
     patient = EmsClient(base_url=simulator.url, connect_timeout=5, timeout=30)
     observer = Observer(client=patient)
-    observer.hold_seat()
+    observer.keep_lease()
     simulator.place("KRAKEN", 20_000)
-    observer.look()
+    observer.read()
     kraken.refresh_from_db()
     assert kraken.open_orders == 20_000
     patient.close()
@@ -244,7 +246,7 @@ def test_hundreds_of_exchanges_change_in_one_look(observer: Observer, simulator:
     Exchange.objects.bulk_create(Exchange(exchange_id=f"X{n}") for n in range(300))
     for number in range(300):
         simulator.place(f"X{number}", 1 + number % 3)
-    observer.look()
+    observer.read()
     stored = dict(Exchange.objects.values_list("exchange_id", "open_orders"))
     assert stored == {f"X{n}": 1 + n % 3 for n in range(300)}
 
@@ -260,20 +262,20 @@ def test_no_connection_is_kept_while_the_ems_is_asked(
         return really(self)
 
     monkeypatch.setattr(EmsClient, "open_orders", spy)
-    observer.look()
+    observer.read()
     assert asked == [True]
 
 
 def test_only_one_observer_asks(ems: EmsClient, simulator: Simulator, observer: Observer) -> None:
     second = Observer(client=ems)
-    assert not second.hold_seat()
-    assert second.look() is None
+    assert not second.keep_lease()
+    assert second.read() is None
     assert simulator.calls(method="GET") == []
 
 
 def test_the_seat_of_a_dead_observer_is_taken_after_the_patience() -> None:
     clock = Clock()
-    dead, heir = Seat(clock=clock), Seat(clock=clock)
+    dead, heir = ObserverLease(clock=clock), ObserverLease(clock=clock)
     assert dead.hold()
     assert not heir.hold()
     clock.now += 4.9
@@ -285,7 +287,7 @@ def test_the_seat_of_a_dead_observer_is_taken_after_the_patience() -> None:
 
 def test_a_seat_whose_counter_moves_is_left_alone_for_ever() -> None:
     clock = Clock()
-    alive, other = Seat(clock=clock), Seat(clock=clock)
+    alive, other = ObserverLease(clock=clock), ObserverLease(clock=clock)
     for _ in range(20):
         assert alive.hold()
         assert not other.hold()
@@ -293,7 +295,7 @@ def test_a_seat_whose_counter_moves_is_left_alone_for_ever() -> None:
 
 
 def test_an_observer_that_leaves_is_followed_at_once() -> None:
-    first, second = Seat(clock=Clock()), Seat(clock=Clock())
+    first, second = ObserverLease(clock=Clock()), ObserverLease(clock=Clock())
     assert first.hold()
     first.release()
     assert second.hold()
@@ -304,7 +306,7 @@ def test_a_seat_that_was_taken_since_it_was_looked_at_is_not_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     as_it_was = observer_module._holder()
-    first, second = Seat(), Seat()
+    first, second = ObserverLease(), ObserverLease()
     assert first.hold()
     monkeypatch.setattr(observer_module, "_holder", lambda: as_it_was)
     assert not second.hold()
@@ -319,7 +321,7 @@ def test_of_many_that_reach_for_a_free_seat_one_gets_it() -> None:
         def reach(together: threading.Barrier = together, got: list[bool] = got) -> None:
             try:
                 together.wait(10)
-                got.append(Seat().hold())
+                got.append(ObserverLease().hold())
             finally:
                 connection.close()
 
@@ -335,17 +337,17 @@ def test_an_observer_that_was_stopped_during_its_call_overwrites_nothing(
     ems: EmsClient, simulator: Simulator, kraken: Exchange
 ) -> None:
     clock = Clock()
-    paused = Observer(client=ems, seat=Seat(clock=clock))
-    heir = Observer(client=ems, seat=Seat(clock=clock))
-    paused.hold_seat()
-    heir.hold_seat()
+    paused = Observer(client=ems, seat=ObserverLease(clock=clock))
+    heir = Observer(client=ems, seat=ObserverLease(clock=clock))
+    paused.keep_lease()
+    heir.keep_lease()
     simulator.place("KRAKEN", 7)
     clock.now += 6
-    assert heir.hold_seat()
-    heir.look()
+    assert heir.keep_lease()
+    heir.read()
     simulator.place("KRAKEN", 1)
     assert paused.is_active  # it does not know yet
-    assert paused.look() is None
+    assert paused.read() is None
     kraken.refresh_from_db()
     assert kraken.open_orders == 7
 
@@ -353,13 +355,13 @@ def test_an_observer_that_was_stopped_during_its_call_overwrites_nothing(
 def test_a_lost_database_makes_it_inactive_until_it_is_back(
     observer: Observer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(self: Seat) -> bool:
+    def gone(self: ObserverLease) -> bool:
         raise Error("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Seat, "hold", gone)
+        patch.setattr(ObserverLease, "hold", gone)
         with pytest.raises(Error):
-            observer.hold_seat()
+            observer.keep_lease()
         assert not observer.is_active
-    assert observer.hold_seat()
-    wait_for(lambda: observer.look() is not None, seconds=5)
+    assert observer.keep_lease()
+    wait_for(lambda: observer.read() is not None, seconds=5)

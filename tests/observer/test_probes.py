@@ -38,5 +38,5 @@ def answered(status: int | None) -> OpenOrders:
 )
 def test_what_a_cancel_would_meet_as_well_is_told(status: int | None, ok: bool, words: str) -> None:
     probes.record_ems(answered(status))
-    (found,) = [check for check in health_checks.look().checks if check.name == "ems"]
+    (found,) = [check for check in health_checks.evaluate().checks if check.name == "ems"]
     assert (found.ok, found.detail) == (ok, words)

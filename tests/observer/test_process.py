@@ -14,8 +14,8 @@ from django.db import connection
 from psycopg.sql import SQL, Identifier
 
 from killswitch.exchanges.models import Exchange, Observation
-from killswitch.readiness.models import Canary, Probe, Process
-from killswitch.runtime.heartbeats import age_here
+from killswitch.readiness.models import Canary, Probe
+from killswitch.runtime.heartbeats import Process, age_here
 from tests.conftest import RedisProcess, wait_for
 from tests.stack import Stack
 

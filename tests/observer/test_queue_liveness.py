@@ -3,15 +3,16 @@
 import pytest
 
 from killswitch.observer import queue_liveness
-from killswitch.observer.queue_liveness import PATIENCE, Ear, judge
-from killswitch.readiness.models import Canary, Heart
+from killswitch.observer.queue_liveness import DEAF_AFTER_S, DeafnessDetector, beat_and_check
+from killswitch.readiness.models import Canary
+from killswitch.runtime.heartbeats import Heartbeat
 from tests.clock import Clock
 from tests.conftest import RedisProcess
 
 
 def test_canaries_that_nobody_answers_for_long_mean_deafness() -> None:
     clock = Clock()
-    ear = Ear(clock=clock)
+    ear = DeafnessDetector(clock=clock)
     deaf_at = None
     for second in range(60):
         if ear.is_deaf(published=second // 3, answered=0):
@@ -19,12 +20,12 @@ def test_canaries_that_nobody_answers_for_long_mean_deafness() -> None:
             break
         clock.now += 1
     assert deaf_at is not None
-    assert PATIENCE <= deaf_at <= PATIENCE + 4
+    assert DEAF_AFTER_S <= deaf_at <= DEAF_AFTER_S + 4
 
 
 def test_an_answer_by_anybody_is_no_deafness() -> None:
     clock = Clock()
-    ear = Ear(clock=clock)
+    ear = DeafnessDetector(clock=clock)
     for second in range(120):
         assert not ear.is_deaf(published=second // 3, answered=second // 12)
         clock.now += 1
@@ -32,7 +33,7 @@ def test_an_answer_by_anybody_is_no_deafness() -> None:
 
 def test_own_canaries_are_no_deafness_even_when_the_row_cannot_be_written() -> None:
     clock = Clock()
-    ear = Ear(clock=clock)
+    ear = DeafnessDetector(clock=clock)
     for second in range(120):
         if second % 10 == 0:
             ear.heard()
@@ -42,7 +43,7 @@ def test_own_canaries_are_no_deafness_even_when_the_row_cannot_be_written() -> N
 
 def test_silence_where_nothing_is_sent_is_no_deafness() -> None:
     clock = Clock()
-    ear = Ear(clock=clock)
+    ear = DeafnessDetector(clock=clock)
     assert not ear.is_deaf(published=100, answered=90)
     clock.now += 3600
     assert not ear.is_deaf(published=100, answered=90)
@@ -54,7 +55,7 @@ def test_silence_where_nothing_is_sent_is_no_deafness() -> None:
 
 def test_one_lost_canary_is_no_deafness() -> None:
     clock = Clock()
-    ear = Ear(clock=clock)
+    ear = DeafnessDetector(clock=clock)
     ear.is_deaf(published=1, answered=1)
     ear.is_deaf(published=2, answered=1)
     clock.now += 3600
@@ -65,24 +66,24 @@ def test_one_lost_canary_is_no_deafness() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_deaf_worker_gives_up_only_while_the_broker_answers(broker: RedisProcess) -> None:
     clock, ended = Clock(), list[str]()
-    ear = Ear(clock=clock)
+    ear = DeafnessDetector(clock=clock)
     Canary.objects.create(id=1, nonce="n", published=1, answered=1)
-    judge(ear, give_up=lambda: ended.append("early"))
+    beat_and_check(ear, give_up=lambda: ended.append("early"))
     Canary.objects.update(published=5)
-    judge(ear, give_up=lambda: ended.append("early"))
-    clock.now += PATIENCE + 1
+    beat_and_check(ear, give_up=lambda: ended.append("early"))
+    clock.now += DEAF_AFTER_S + 1
     broker.kill()
-    judge(ear, give_up=lambda: ended.append("without a broker"))
+    beat_and_check(ear, give_up=lambda: ended.append("without a broker"))
     assert ended == []
     broker.start()
-    judge(ear, give_up=lambda: ended.append("forgiven"))
+    beat_and_check(ear, give_up=lambda: ended.append("forgiven"))
     assert ended == []
     Canary.objects.update(published=9)
-    judge(ear, give_up=lambda: ended.append("early"))
-    clock.now += PATIENCE + 1
-    judge(ear, give_up=lambda: ended.append("deaf"))
+    beat_and_check(ear, give_up=lambda: ended.append("early"))
+    clock.now += DEAF_AFTER_S + 1
+    beat_and_check(ear, give_up=lambda: ended.append("deaf"))
     assert ended == ["deaf"]
-    assert Heart.objects.get(kind="WORKER").beats == 6
+    assert Heartbeat.objects.get(kind="WORKER").beats == 6
 
 
 def test_the_thread_of_a_stopping_worker_ends() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.readiness import views
-from killswitch.readiness.models import Canary, Probe, Process
-from killswitch.runtime.heartbeats import beat
+from killswitch.readiness.models import Canary, Probe
+from killswitch.runtime.heartbeats import Process, beat
 from tests.conftest import RedisProcess
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from killswitch.readiness.background_cache import PATIENCE, Recent
+from killswitch.readiness.background_cache import MAX_WAIT_S, BackgroundCache
 
 
 def test_many_that_ask_at_once_cause_one_look() -> None:
@@ -17,7 +17,7 @@ def test_many_that_ask_at_once_cause_one_look() -> None:
         done.append(1)
         return len(done)
 
-    recent = Recent(work, otherwise=lambda: -1)
+    recent = BackgroundCache(work, otherwise=lambda: -1)
     got = list[int]()
 
     def ask() -> None:
@@ -36,24 +36,24 @@ def test_many_that_ask_at_once_cause_one_look() -> None:
 
 def test_after_a_while_the_work_is_done_anew() -> None:
     numbers = itertools.count(1)
-    recent = Recent(lambda: next(numbers), otherwise=lambda: -1, keep=0.0)
+    recent = BackgroundCache(lambda: next(numbers), otherwise=lambda: -1, keep=0.0)
     assert [recent.get(), recent.get()] == [1, 2]
 
 
 def test_work_that_does_not_end_is_waited_for_once_and_then_not_at_all() -> None:
     release = threading.Event()
-    recent = Recent(lambda: release.wait(30) and 1, otherwise=lambda: -1, keep=0.0)
+    recent = BackgroundCache(lambda: release.wait(30) and 1, otherwise=lambda: -1, keep=0.0)
     began = time.monotonic()
     assert recent.get() == -1
-    assert PATIENCE <= time.monotonic() - began < PATIENCE + 5
+    assert MAX_WAIT_S <= time.monotonic() - began < MAX_WAIT_S + 5
     began = time.monotonic()
     assert recent.get() == -1
-    assert time.monotonic() - began < PATIENCE
+    assert time.monotonic() - began < MAX_WAIT_S
     release.set()
     assert recent.get() in {-1, 1}
 
 
 def test_work_that_fails_gives_the_other_answer(caplog: pytest.LogCaptureFixture) -> None:
-    recent = Recent(lambda: 1 // 0, otherwise=lambda: -1)
+    recent = BackgroundCache(lambda: 1 // 0, otherwise=lambda: -1)
     assert recent.get() == -1
     assert "readiness_not_known" in caplog.text

@@ -10,8 +10,9 @@ from killswitch.alarms.models import Alarm
 from killswitch.audit.models import Verification
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.readiness import snapshot
-from killswitch.readiness.health_checks import Check, Readiness, Word, judge, look
-from killswitch.readiness.models import Canary, Heart, Probe, Process
+from killswitch.readiness.health_checks import Check, Level, Readiness, evaluate, judge
+from killswitch.readiness.models import Canary, Probe
+from killswitch.runtime.heartbeats import Heartbeat, Process
 from tests.audit import forging
 from tests.readiness.conftest import ago
 
@@ -30,7 +31,7 @@ def check(readiness: Readiness, name: str) -> Check:
 
 
 def stop_beating(*kinds: Process) -> None:
-    Heart.objects.filter(kind__in=kinds).update(beat_at=ago(HOUR))
+    Heartbeat.objects.filter(kind__in=kinds).update(beat_at=ago(HOUR))
 
 
 def lose_canaries(error: str = "") -> None:
@@ -38,8 +39,8 @@ def lose_canaries(error: str = "") -> None:
 
 
 def test_all_is_well() -> None:
-    readiness = look()
-    assert (readiness.word, readiness.sentence) == (Word.READY, "A click works now.")
+    readiness = evaluate()
+    assert (readiness.word, readiness.sentence) == (Level.READY, "A click works now.")
     assert all(check.ok for check in readiness.checks)
     assert check(readiness, "database").milliseconds is not None
     assert check(readiness, "ems").milliseconds == 12
@@ -48,22 +49,22 @@ def test_all_is_well() -> None:
 @pytest.mark.parametrize("kind", [Process.WATCHDOG, Process.OBSERVER])
 def test_a_watchdog_or_an_observer_is_missed_but_a_click_works(kind: Process) -> None:
     stop_beating(kind)
-    readiness = look()
-    assert readiness.word is Word.DEGRADED
+    readiness = evaluate()
+    assert readiness.word is Level.DEGRADED
     assert kind.label.lower() in readiness.sentence
 
 
 def test_without_workers_the_watchdog_carries_out() -> None:
     lose_canaries()
-    readiness = look()
-    assert readiness.word is Word.DEGRADED
+    readiness = evaluate()
+    assert readiness.word is Level.DEGRADED
     assert "a message through the queue last came back" in readiness.sentence
 
 
 def test_without_a_broker_the_watchdog_carries_out() -> None:
     lose_canaries(error="the broker does not answer (ConnectionError)")
-    readiness = look()
-    assert readiness.word is Word.DEGRADED
+    readiness = evaluate()
+    assert readiness.word is Level.DEGRADED
     assert not check(readiness, "broker").ok
     assert "queue: the broker does not answer" in readiness.sentence
 
@@ -71,8 +72,8 @@ def test_without_a_broker_the_watchdog_carries_out() -> None:
 def test_with_neither_worker_nor_watchdog_no_click_works() -> None:
     lose_canaries()
     stop_beating(Process.WATCHDOG)
-    readiness = look()
-    assert readiness.word is Word.NOT_READY
+    readiness = evaluate()
+    assert readiness.word is Level.NOT_READY
     assert check(readiness, "worker").needed
     assert check(readiness, "watchdog").needed
 
@@ -80,46 +81,46 @@ def test_with_neither_worker_nor_watchdog_no_click_works() -> None:
 def test_where_nobody_sends_canaries_the_workers_hearts_count() -> None:
     Canary.objects.all().delete()
     stop_beating(Process.WATCHDOG)
-    assert look().word is Word.DEGRADED
+    assert evaluate().word is Level.DEGRADED
     stop_beating(Process.WORKER)
-    assert look().word is Word.NOT_READY
+    assert evaluate().word is Level.NOT_READY
 
 
 @pytest.mark.parametrize("why", ["the key was refused: HTTP 401", "connection refused"])
 def test_an_ems_that_refuses_us_or_is_not_there_makes_it_not_ready(why: str) -> None:
     Probe.objects.update(ok=False, detail=why)
-    readiness = look()
-    assert readiness.word is Word.NOT_READY
+    readiness = evaluate()
+    assert readiness.word is Level.NOT_READY
     assert readiness.sentence == f"A click would not work now: ems: {why}."
 
 
 def test_an_ems_that_nobody_has_asked_for_long_is_not_known_and_not_condemned() -> None:
     Probe.objects.update(ok=False, at=ago(HOUR))
-    readiness = look()
-    assert readiness.word is Word.DEGRADED
+    readiness = evaluate()
+    assert readiness.word is Level.DEGRADED
     assert "nothing is known" in check(readiness, "ems").detail
 
 
 def test_stale_figures_are_told() -> None:
     Observation.objects.update(seen_at=ago(8))
-    readiness = look()
-    assert readiness.word is Word.DEGRADED
+    readiness = evaluate()
+    assert readiness.word is Level.DEGRADED
     assert (check(readiness, "figures").age_seconds or 0) > 7
 
 
 def test_an_unreadable_list_is_told_at_once_with_its_reason() -> None:
     Observation.objects.update(error="HTTP 500")
-    assert "HTTP 500" in look().sentence
+    assert "HTTP 500" in evaluate().sentence
 
 
 @pytest.mark.parametrize("name", ["watchdog", "observer", "worker", "broker", "figures", "ems"])
 def test_a_time_in_the_future_is_never_fresh(name: str) -> None:
     ahead = ago(-HOUR)
-    Heart.objects.update(beat_at=ahead)
+    Heartbeat.objects.update(beat_at=ahead)
     Canary.objects.update(sent_at=ahead, answered_at=ahead)
     Observation.objects.update(seen_at=ahead)
     Probe.objects.update(at=ahead)
-    found = check(look(), name)
+    found = check(evaluate(), name)
     assert not found.ok
     assert found.age_seconds is None
     assert "clock has jumped" in found.detail
@@ -127,14 +128,14 @@ def test_a_time_in_the_future_is_never_fresh(name: str) -> None:
 
 def test_with_no_exchange_enabled_there_is_nothing_to_click() -> None:
     Exchange.objects.update(enabled=False)
-    readiness = look()
-    assert readiness.word is Word.NOT_READY
+    readiness = evaluate()
+    assert readiness.word is Level.NOT_READY
     assert "exchanges: none is enabled" in readiness.sentence
 
 
 def test_one_exchange_that_is_enabled_is_enough() -> None:
     Exchange.objects.create(exchange_id="OFF", enabled=False)
-    assert check(look(), "exchanges").detail == "1 enabled"
+    assert check(evaluate(), "exchanges").detail == "1 enabled"
 
 
 @pytest.mark.parametrize("model", [Probe, Observation])
@@ -145,7 +146,7 @@ def test_what_the_ems_says_cannot_turn_the_direction_of_writing(
         Probe.objects.update(ok=False, detail="safe\u202egnp\x1b[2J")
     else:
         Observation.objects.update(error="safe\u202egnp\x1b[2J")
-    said = look().sentence
+    said = evaluate().sentence
     assert "safe" in said
     assert said.isprintable()
 
@@ -154,8 +155,8 @@ def test_open_alarms_are_told_and_change_nothing() -> None:
     Alarm.objects.create(
         kind="OUTCOME", subject="s", title="t", raised_at=ago(timedelta(1).seconds)
     )
-    readiness = look()
-    assert readiness.word is Word.READY
+    readiness = evaluate()
+    assert readiness.word is Level.READY
     assert check(readiness, "alarms").detail == "1 not acknowledged"
 
 
@@ -166,17 +167,17 @@ def test_a_database_that_cannot_be_written_to_makes_it_not_ready(
         raise DatabaseError("read-only; password=hunter2")
 
     monkeypatch.setattr(snapshot, "beat", refuse)
-    readiness = look()
-    assert readiness.word is Word.NOT_READY
+    readiness = evaluate()
+    assert readiness.word is Level.NOT_READY
     assert "cannot be written to" in readiness.sentence
     assert "hunter2" not in str(readiness)
 
 
 def test_nothing_that_ever_happened_is_not_ready() -> None:
-    for model in (Heart, Canary, Probe, Observation):
+    for model in (Heartbeat, Canary, Probe, Observation):
         model.objects.all().delete()
-    readiness = look()
-    assert readiness.word is Word.NOT_READY
+    readiness = evaluate()
+    assert readiness.word is Level.NOT_READY
     ok = [c.name for c in readiness.checks if c.ok]
     assert ok == ["database", "exchanges", "log", "alarms"]
 
@@ -200,43 +201,43 @@ def verified(*, ok: bool, seconds_ago: float) -> None:
 
 def test_a_log_that_was_verified_is_ready() -> None:
     verified(ok=True, seconds_ago=30)
-    assert look().word is Word.READY
+    assert evaluate().word is Level.READY
 
 
 def test_a_broken_log_keeps_no_click_from_working_and_is_told() -> None:
     verified(ok=False, seconds_ago=1)
-    readiness = look()
-    assert readiness.word is Word.DEGRADED
+    readiness = evaluate()
+    assert readiness.word is Level.DEGRADED
     assert "event 3 was changed" in readiness.sentence
 
 
 def test_a_log_that_nobody_verifies_any_more_is_told() -> None:
     verified(ok=True, seconds_ago=3600)
-    assert look().word is Word.DEGRADED
+    assert evaluate().word is Level.DEGRADED
 
 
 def test_a_log_that_is_gone_makes_it_not_ready() -> None:
     with forging.log_away():
-        readiness = look()
-    assert readiness.word is Word.NOT_READY
+        readiness = evaluate()
+    assert readiness.word is Level.NOT_READY
     assert not check(readiness, "database").ok
     assert "the audit log cannot be read, so that no press can be recorded" in readiness.sentence
-    assert look().word is Word.READY
+    assert evaluate().word is Level.READY
 
 
 def test_something_else_in_the_place_of_the_log_makes_it_not_ready() -> None:
     with forging.log_away(), connection.cursor() as cursor:
         cursor.execute(f"CREATE VIEW {forging.TABLE} AS SELECT 1 AS seq")
-        assert look().word is Word.NOT_READY
+        assert evaluate().word is Level.NOT_READY
         cursor.execute(f"DROP VIEW {forging.TABLE}")
 
 
 def test_reading_the_head_waits_for_nobody_who_appends() -> None:
     with CaptureQueriesContext(connection) as asked:
-        look()
+        evaluate()
     assert not [query for query in asked.captured_queries if "advisory" in query["sql"]]
 
 
 def test_a_further_check_counts_like_the_others() -> None:
     weak = Check(name="chain", label="Log", ok=False, detail="not verified today")
-    assert judge((*look().checks, weak)).word is Word.DEGRADED
+    assert judge((*evaluate().checks, weak)).word is Level.DEGRADED

@@ -22,20 +22,20 @@ def test_a_disk_too_full_for_a_press_is_told_before_the_press(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One row more finds room in a file that is there already; a press may not."""
-    disk(monkeypatch, free=snapshot.FLOOR - 1)
+    disk(monkeypatch, free=snapshot.MIN_FREE_DISK_BYTES - 1)
     if connection.vendor != "sqlite":
-        snapshot.read()  # its disk is elsewhere
+        snapshot.take()  # its disk is elsewhere
         return
     with pytest.raises(snapshot.DiskFull, match="63 MiB are free on its disk"):
-        snapshot.read()
-    found = health_checks.look()
-    assert found.word is health_checks.Word.NOT_READY
+        snapshot.take()
+    found = health_checks.evaluate()
+    assert found.word is health_checks.Level.NOT_READY
     assert "63 MiB are free on its disk" in found.sentence
 
 
 def test_a_disk_with_room_is_not_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
-    disk(monkeypatch, free=snapshot.FLOOR)
-    snapshot.read()
+    disk(monkeypatch, free=snapshot.MIN_FREE_DISK_BYTES)
+    snapshot.take()
 
 
 def test_a_disk_that_cannot_be_asked_is_left_to_the_database(
@@ -45,4 +45,4 @@ def test_a_disk_that_cannot_be_asked_is_left_to_the_database(
         raise OSError("not here")
 
     monkeypatch.setattr(shutil, "disk_usage", refuse)
-    snapshot.read()
+    snapshot.take()

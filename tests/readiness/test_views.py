@@ -15,11 +15,11 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from killswitch.audit.models import Verification
-from killswitch.console.readiness_bar import strip
+from killswitch.console.readiness_bar import readiness_bar
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.readiness import views
-from killswitch.readiness.models import Heart, Probe, Process
-from killswitch.runtime.heartbeats import beat
+from killswitch.readiness.models import Probe
+from killswitch.runtime.heartbeats import Heartbeat, Process, beat
 from tests.readiness.conftest import ago
 from tests.stack import ROOT, Stack
 
@@ -111,15 +111,15 @@ def test_readyz_repeats_no_words_of_the_ems() -> None:
     assert (
         "ems: does not answer, or not as an EMS that takes our key" in response.json()["sentence"]
     )
-    assert theirs in strip().note
+    assert theirs in readiness_bar().note
 
 
 @pytest.mark.usefixtures("all_is_well")
 def test_degraded_is_still_200_and_not_ready_is_503() -> None:
-    Heart.objects.filter(kind=Process.WATCHDOG).update(beat_at=ago(3600))
+    Heartbeat.objects.filter(kind=Process.WATCHDOG).update(beat_at=ago(3600))
     response = Client().get("/readyz")
     assert (response.status_code, response.json()["word"]) == (200, "DEGRADED")
-    Heart.objects.all().delete()
+    Heartbeat.objects.all().delete()
     views.READINESS.forget()
     from killswitch.readiness.models import Canary
 
@@ -130,12 +130,12 @@ def test_degraded_is_still_200_and_not_ready_is_503() -> None:
 
 def test_a_hundred_visitors_cause_a_look_or_two() -> None:
     beat(Process.WEB)
-    before = Heart.objects.get().beats
+    before = Heartbeat.objects.get().beats
     client = Client()
     began = time.monotonic()
     for _ in range(100):
         client.get("/readyz")
-    looks = Heart.objects.get().beats - before
+    looks = Heartbeat.objects.get().beats - before
     assert looks <= time.monotonic() - began + 1
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch.runtime.age import SKEW, age
+from killswitch.runtime.age import MAX_CLOCK_SKEW_S, age
 
 NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)
 
@@ -25,7 +25,7 @@ def test_what_lies_in_the_future_is_not_fresh() -> None:
 
 
 def test_two_clocks_that_differ_a_little_are_no_jump() -> None:
-    nearly = age(at=NOW + timedelta(seconds=SKEW / 2), now=NOW)
+    nearly = age(at=NOW + timedelta(seconds=MAX_CLOCK_SKEW_S / 2), now=NOW)
     assert nearly.seconds == 0
     assert nearly.within(0)
 
@@ -35,4 +35,4 @@ def test_fresh_means_between_now_and_the_limit(seconds: float, limit: float) -> 
     found = age(at=NOW - timedelta(seconds=seconds), now=NOW)
     assert found.seconds is None or found.seconds >= 0
     if found.within(limit):
-        assert -SKEW <= round(seconds, 5) <= limit + 1e-5
+        assert -MAX_CLOCK_SKEW_S <= round(seconds, 5) <= limit + 1e-5

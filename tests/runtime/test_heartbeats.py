@@ -9,9 +9,8 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.db.models import F
 
-from killswitch.readiness.models import Heart, Process
 from killswitch.runtime import heartbeats
-from killswitch.runtime.heartbeats import age_here, beat
+from killswitch.runtime.heartbeats import Heartbeat, Process, age_here, beat
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -19,13 +18,13 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True
 
 def later(seconds: float) -> None:
     """Let time pass for all that has beaten so far."""
-    Heart.objects.update(beat_at=F("beat_at") - timedelta(seconds=seconds))
+    Heartbeat.objects.update(beat_at=F("beat_at") - timedelta(seconds=seconds))
 
 
 def test_a_heart_that_beats_is_fresh_and_counted() -> None:
     for _ in range(3):
         beat(Process.WATCHDOG)
-    heart = Heart.objects.get()
+    heart = Heartbeat.objects.get()
     assert (heart.kind, heart.host, heart.beats) == ("WATCHDOG", heartbeats.HOST, 3)
     assert age_here(Process.WATCHDOG).within(1)
 
@@ -51,15 +50,15 @@ def test_the_first_beats_of_many_at_once_make_one_heart() -> None:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert Heart.objects.count() == 1
+    assert Heartbeat.objects.count() == 1
 
 
 def test_hosts_that_are_long_gone_are_forgotten() -> None:
     beat(Process.WORKER)
-    Heart.objects.update(host="an-old-container")
+    Heartbeat.objects.update(host="an-old-container")
     later(2 * 86_400)
     beat(Process.WORKER)
-    assert Heart.objects.get().host == heartbeats.HOST
+    assert Heartbeat.objects.get().host == heartbeats.HOST
 
 
 @pytest.mark.parametrize("kind", ["watchdog", "worker", "observer"])
@@ -75,7 +74,7 @@ def test_a_process_that_does_not_beat_here_and_now_is_not_healthy(which: str) ->
     if which != "never":
         beat(Process.WORKER)
     if which == "elsewhere":
-        Heart.objects.update(host="elsewhere")
+        Heartbeat.objects.update(host="elsewhere")
     later(11 if which == "long ago" else 0)
     with pytest.raises(CommandError) as refused:
         call_command("healthy", "worker")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.db import connection, transaction
 
-from killswitch.runtime.models import Revision, current, next_revision
+from killswitch.runtime.revisions import Revision, current, next_revision
 from killswitch.runtime.sqlite_queue import base
 
 pytestmark = [

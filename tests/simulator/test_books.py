@@ -5,7 +5,7 @@ import time
 import pytest
 
 from killswitch.simulator.books import Book
-from killswitch.simulator.scenarios import EVERYTHING, NOTHING, Cancelling, Effect
+from killswitch.simulator.scenarios import EVERYTHING, NOTHING, CancelEffect, Effect
 from tests.simulator.raw_clients import eventually
 
 
@@ -42,7 +42,7 @@ def test_an_order_placed_after_the_cancel_is_not_cancelled() -> None:
 def test_a_partial_cancel_leaves_exactly_the_oldest_orders() -> None:
     book = Book("KRAKEN", cancel_seconds=(0.01, 0.02))
     placed = book.place(10)
-    book.cancel(Cancelling(leaves=3))
+    book.cancel(CancelEffect(leaves=3))
     eventually(lambda: book.count() == 3)
     assert [order.client_order_id for order in book.open_orders()] == placed[:3]
     assert _statuses(book) == {"NEW"}
@@ -58,7 +58,7 @@ def test_a_cancel_that_does_nothing_changes_nothing() -> None:
 
 def test_the_venue_may_refuse_and_the_orders_rest_again() -> None:
     book = _book(orders=4)
-    book.cancel(Cancelling(effect=Effect.VENUE_REFUSES))
+    book.cancel(CancelEffect(effect=Effect.VENUE_REFUSES))
     assert _statuses(book) == {"PENDING_CANCEL"}
     eventually(lambda: _statuses(book) == {"NEW"})
     assert book.count() == 4
@@ -67,7 +67,7 @@ def test_the_venue_may_refuse_and_the_orders_rest_again() -> None:
 def test_orders_may_come_back_after_they_were_gone() -> None:
     book = Book("KRAKEN", cancel_seconds=(0.01, 0.02))
     placed = book.place(6)
-    book.cancel(Cancelling(effect=Effect.COMES_BACK, after=0.2))
+    book.cancel(CancelEffect(effect=Effect.COMES_BACK, after=0.2))
     eventually(lambda: book.count() == 0)
     eventually(lambda: book.count() == 6)
     assert {order.client_order_id for order in book.open_orders()} == set(placed)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from killswitch.simulator.client import SimulatorRemote
-from killswitch.simulator.parameters import NotAFault
+from killswitch.simulator.parameters import InvalidFault
 from killswitch.simulator.server import Simulator
 from tests.simulator.raw_clients import ask, cancel_all, eventually, listed
 
@@ -46,7 +46,7 @@ def test_a_later_script_replaces_only_what_it_names(either: Either) -> None:
 
 
 def test_a_script_that_cannot_be_played_is_refused_and_changes_nothing(either: Either) -> None:
-    with pytest.raises(NotAFault, match="nonsense"):
+    with pytest.raises(InvalidFault, match="nonsense"):
         either.script("KRAKEN", cancel=["forbidden"], list=["nonsense"], orders=1)
     assert cancel_all(either, "KRAKEN").status == 200
     assert either.really_open("KRAKEN") == 0

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch.simulator.faults import FAULTS, read_fault, read_sequence
-from killswitch.simulator.parameters import NotAFault
-from killswitch.simulator.scenarios import Call, Manner, Plan
+from killswitch.simulator.parameters import InvalidFault
+from killswitch.simulator.scenarios import Call, DeliveryMode, Scenario
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -74,20 +74,20 @@ def test_every_fault_can_be_carried_out_or_not(name: str, carried_out: bool) -> 
     ],
 )
 def test_what_is_no_fault_is_refused_with_a_reason(wrong: object) -> None:
-    with pytest.raises(NotAFault, match=r"\w"):
+    with pytest.raises(InvalidFault, match=r"\w"):
         read_fault(wrong, call=Call.CANCEL)
 
 
 def test_only_the_last_of_a_sequence_can_be_repeated() -> None:
     again = {"fault": "ok", "repeat": True}
     assert len(read_sequence(["silent", again], call=Call.LIST)) == 2
-    with pytest.raises(NotAFault, match="repeat"):
+    with pytest.raises(InvalidFault, match="repeat"):
         read_sequence([again, "silent"], call=Call.LIST)
 
 
 @pytest.mark.parametrize("wrong", ["silent", None, {"fault": "ok"}, 1])
 def test_a_sequence_is_a_list(wrong: object) -> None:
-    with pytest.raises(NotAFault):
+    with pytest.raises(InvalidFault):
         read_sequence(wrong, call=Call.LIST)
 
 
@@ -99,7 +99,7 @@ def test_a_refusal_leaves_the_orders_unless_it_is_said_otherwise() -> None:
 
 def test_any_fault_can_be_late() -> None:
     assert read_fault({"fault": "not_json", "delay": 2}, call=Call.LIST).delivery.delay == 2
-    assert read_fault({"fault": "silent"}, call=Call.LIST).delivery.manner is Manner.SILENT
+    assert read_fault({"fault": "silent"}, call=Call.LIST).delivery.manner is DeliveryMode.SILENT
 
 
 @given(given_fault=_JSON, call=st.sampled_from(Call))
@@ -120,7 +120,7 @@ def test_any_parameters_of_a_fault_are_a_plan_or_refused(
 
 def _is_a_plan_or_refused(given_fault: object, call: Call) -> None:
     try:
-        plan: Plan | None = read_fault(given_fault, call=call)
-    except NotAFault:
+        plan: Scenario | None = read_fault(given_fault, call=call)
+    except InvalidFault:
         plan = None
     assert plan is None or plan.name in FAULTS

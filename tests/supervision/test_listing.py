@@ -21,7 +21,7 @@ def test_what_is_surely_no_id_is_refused_with_a_hint(mistake: str) -> None:
 @pytest.mark.parametrize("doubtful", ["KRAKEN,BINANCE", "KRAKEN;BINANCE;OKEX", "FTX,B2C2"])
 def test_what_may_be_several_ids_or_one_with_a_tag_is_said_and_not_refused(doubtful: str) -> None:
     listing.check([doubtful])
-    (words,) = listing.doubts(["OKEX", doubtful])
+    (words,) = listing.warnings(["OKEX", doubtful])
     assert words.startswith(f"KILLSWITCH_EXCHANGES: {doubtful} is one exchange id")
     assert "separate them by white space" in words
 
@@ -29,7 +29,7 @@ def test_what_may_be_several_ids_or_one_with_a_tag_is_said_and_not_refused(doubt
 @pytest.mark.parametrize("plain", ["KRAKEN", "KRAKEN/JOHN", "KRAKEN,john", "KRAKEN,A1", "okx:a;b"])
 def test_a_plain_tag_is_taken_without_a_word(plain: str) -> None:
     listing.check([plain])
-    assert listing.doubts([plain]) == []
+    assert listing.warnings([plain]) == []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -28,11 +28,11 @@ def use(path: Path) -> None:
         case "prepare.lock":
             prepare.prepare()
         case "supervisord.conf":
-            supervisor.keep(
+            supervisor.run_programs(
                 programs=[], directory=path.parent, feed=lambda *_: None, on_stopping=lambda: None
             )
         case _:
-            with locks.sole_holder(path):
+            with locks.exclusive_lock(path):
                 pass
 
 
@@ -45,13 +45,13 @@ def test_a_disk_without_room_for_a_lock_is_named(
     monkeypatch.setattr(os, "ftruncate", full)
     with (
         pytest.raises(CannotStart, match=r"^KILLSWITCH_HOME: .* \(No space left"),
-        locks.sole_holder(tmp_path / "up-web.lock"),
+        locks.exclusive_lock(tmp_path / "up-web.lock"),
     ):
         pass
 
 
 def test_what_fails_while_a_lock_is_held_is_not_blamed_on_the_home(tmp_path: Path) -> None:
-    with pytest.raises(BrokenPipeError), locks.sole_holder(tmp_path / "up-web.lock"):
+    with pytest.raises(BrokenPipeError), locks.exclusive_lock(tmp_path / "up-web.lock"):
         raise BrokenPipeError
 
 
@@ -79,19 +79,19 @@ def test_another_address_or_another_port_is_free(settings: Any) -> None:
 def test_of_each_program_only_one_runs_on_a_home(settings: Any, tmp_path: Path) -> None:
     settings.KILLSWITCH_HOME = tmp_path
     everything = ["redis", "web", "worker", "watchdog", "observer"]
-    with locks.sole_holders(everything):
+    with locks.exclusive_locks(everything):
         for names in (["redis"], ["worker", "watchdog"], everything):
             with (
                 pytest.raises(CannotStart, match=f"process {os.getpid()}"),
-                locks.sole_holders(names),
+                locks.exclusive_locks(names),
             ):
                 pass
     with (
-        locks.sole_holders(["redis"]),
-        locks.sole_holders(["worker", "watchdog"]),
+        locks.exclusive_locks(["redis"]),
+        locks.exclusive_locks(["worker", "watchdog"]),
         pytest.raises(CannotStart, match="in use by a running system"),
-        locks.sole_holders(["web", "worker"]),
+        locks.exclusive_locks(["web", "worker"]),
     ):
         pass
-    with locks.sole_holders(["web"]):
+    with locks.exclusive_locks(["web"]):
         pass

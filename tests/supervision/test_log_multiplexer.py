@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from killswitch.supervision.log_multiplexer import BACKLOG, Console
+from killswitch.supervision.log_multiplexer import MAX_BACKLOG_LINES, LogMultiplexer
 from tests.conftest import wait_for
 
 
@@ -20,7 +20,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def written(path: Path, *pieces: bytes) -> str:
     with path.open("wb") as file:
-        console = Console(descriptor=file.fileno())
+        console = LogMultiplexer(descriptor=file.fileno())
         for piece in pieces:
             console.feed("web", piece)
         console.close(seconds=5)
@@ -39,8 +39,8 @@ def test_a_line_that_never_ends_is_cut(tmp_path: Path) -> None:
 
 def test_nobody_waits_for_a_reader_that_has_stopped_reading(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    console = Console(descriptor=writer)
-    for _ in range(BACKLOG * 2):  # would take for ever if it waited
+    console = LogMultiplexer(descriptor=writer)
+    for _ in range(MAX_BACKLOG_LINES * 2):  # would take for ever if it waited
         console.feed("web", b"0123456789\n")
     os.set_blocking(reader, False)
     read = b""
@@ -60,7 +60,7 @@ def test_nobody_waits_for_a_reader_that_has_stopped_reading(pipe: tuple[int, int
 def test_a_terminal_that_is_gone_ends_nothing() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    console = Console(descriptor=writer)
+    console = LogMultiplexer(descriptor=writer)
     console.say("hello")
     console.say("still here")
     console.close(seconds=5)

@@ -17,7 +17,7 @@ from qrcode.image.svg import SvgPathImage
 PURPOSE = b"killswitch.accounts.second_factor"
 
 
-class SealedAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+class EncryptingMFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """A copy of the database alone gives nobody a second factor: the key is not in it."""
 
     def encrypt(self, text: str) -> str:

@@ -12,31 +12,31 @@ from killswitch.alarms.models import Alarm
 from killswitch.alarms.models import Kind as AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.chain import append
-from killswitch.runtime.models import next_revision
+from killswitch.runtime.revisions import next_revision
 
 APP = "allauth.account"
 
 
-class TooMany(Exception):
+class TooManyAttempts(Exception):
     """No try is left; `of_person` says for whom."""
 
     def __init__(self, *, of_person: bool) -> None:
         self.of_person = of_person
 
 
-def take(request: HttpRequest, person: User) -> list[RateLimitUsage]:
+def consume_attempt(request: HttpRequest, person: User) -> list[RateLimitUsage]:
     """One try, to be given back when the code is right. Raises `TooMany`.
 
     One count by address for passwords and codes. A new password begins a new count by person.
     """
     of_address = ratelimit.consume(request, app=APP, action="login_failed")
     if not of_address:
-        raise TooMany(of_person=False)
+        raise TooManyAttempts(of_person=False)
     standing = person.get_session_auth_hash()
     of_person = ratelimit.consume(request, app=APP, action="second_factor", key=standing)
     if not of_person:
         _raise_alarm(person)
-        raise TooMany(of_person=True)
+        raise TooManyAttempts(of_person=True)
     return [of_address, of_person]
 
 

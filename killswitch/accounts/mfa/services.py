@@ -20,7 +20,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from killswitch.accounts.models import User
-from killswitch.audit.chain import Actor, Fact, append
+from killswitch.audit.chain import Actor, NewEvent, append
 from killswitch.audit.models import Kind
 
 LAST_STEP = "last_step"  # of the newest code that was taken; no older one is taken after it
@@ -28,7 +28,7 @@ LAST_STEP = "last_step"  # of the newest code that was taken; no older one is ta
 log = structlog.get_logger(__name__)
 
 
-class Proof(StrEnum):
+class FactorUsed(StrEnum):
     """What a person showed besides the password."""
 
     APP = "app"
@@ -99,7 +99,7 @@ def recovery_codes(user: User) -> list[str]:
         return []
 
 
-def check(*, user: User, code: str, origin: Mapping[str, str]) -> Proof | None:
+def check(*, user: User, code: str, origin: Mapping[str, str]) -> FactorUsed | None:
     """Take a code, which then is used up, or say that it is none.
 
     The rows are locked: of two people who type the same code at once, one is let in.
@@ -108,11 +108,11 @@ def check(*, user: User, code: str, origin: Mapping[str, str]) -> Proof | None:
         rows = {row.type: row for row in _rows(user).select_for_update()}
         try:
             if _takes_app_code(rows.get(Authenticator.Type.TOTP), code):
-                return Proof.APP
+                return FactorUsed.APP
             if _takes_recovery_code(rows.get(Authenticator.Type.RECOVERY_CODES), code):
                 left = {"left": len(recovery_codes(user))}
                 append(_fact(Kind.RECOVERY_CODE_USED, user, {**origin, **left}))
-                return Proof.RECOVERY_CODE
+                return FactorUsed.RECOVERY_CODE
         except InvalidToken:
             log.exception("second factor cannot be read", person=user.pk)
     return None
@@ -166,7 +166,7 @@ def _rows(user: User) -> Any:
     return Authenticator.objects.filter(user_id=user.pk)
 
 
-def _fact(kind: Kind, user: User, data: Mapping[str, Any]) -> Fact:
+def _fact(kind: Kind, user: User, data: Mapping[str, Any]) -> NewEvent:
     by = Actor(name=user.full_text, role=user.role)
     person = {"person": user.full_text, "username": user.username}
-    return Fact(kind=kind, actor=by, data={**person, **data})
+    return NewEvent(kind=kind, actor=by, data={**person, **data})

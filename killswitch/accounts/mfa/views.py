@@ -18,10 +18,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from killswitch.accounts import login_events, redirects
-from killswitch.accounts.client_info import origin
+from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import password_suffices, public, signed_in
 from killswitch.accounts.forms import CodeForm, SetUpForm
-from killswitch.accounts.login_stages import CodeStage
+from killswitch.accounts.login_stages import TotpStage
 from killswitch.accounts.mfa import rate_limit, services
 from killswitch.accounts.models import User
 from killswitch.accounts.rate_limit_responses import too_many
@@ -51,7 +51,7 @@ def recent_password(view: View) -> View:
 
 def after_password(view: View) -> View:
     """Only for who has given a right password and is not signed in yet."""
-    guarded: View = login_stage_required(stage=CodeStage.key, redirect_urlname="account_login")(
+    guarded: View = login_stage_required(stage=TotpStage.key, redirect_urlname="account_login")(
         view
     )
     return guarded
@@ -68,13 +68,13 @@ def enter_code(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _ask(request, CodeForm())
     try:
-        tries = rate_limit.take(request, stage.login.user)
-    except rate_limit.TooMany as error:
+        tries = rate_limit.consume_attempt(request, stage.login.user)
+    except rate_limit.TooManyAttempts as error:
         username = stage.login.user.username
         return too_many(request, username=username, of_person=error.of_person)
     form = CodeForm(request.POST)
     proof = form.is_valid() and services.check(
-        user=stage.login.user, code=form.cleaned_data["code"], origin=origin(request)
+        user=stage.login.user, code=form.cleaned_data["code"], origin=client_info(request)
     )
     if not proof:
         return _wrong_code(request, form, stage.login.user)
@@ -93,7 +93,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     context = {
         "on": services.has_one(user),
         "left": len(services.recovery_codes(user)),
-        "back": redirects.landing(user),
+        "back": redirects.home_url(user),
     }
     return render(request, "mfa/overview.html", context)
 
@@ -112,7 +112,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
         return _show_secret(request, SetUpForm(), _new_secret(request))
     form = SetUpForm(request.POST)
     if form.is_valid() and services.add(
-        user=user, secret=secret, code=form.cleaned_data["code"], origin=origin(request)
+        user=user, secret=secret, code=form.cleaned_data["code"], origin=client_info(request)
     ):
         return _has_set_up(request, user)
     _say_wrong(form)
@@ -130,7 +130,7 @@ def turn_off(request: HttpRequest) -> HttpResponse:
         return redirect("mfa_index")
     if request.method != "POST":
         return render(request, "mfa/turn_off.html")
-    services.remove(user=user, origin=origin(request))
+    services.remove(user=user, origin=client_info(request))
     update_session_auth_hash(request, user)
     messages.success(request, "Your second factor is off. Signing in asks for your password only.")
     return redirect("mfa_index")
@@ -145,7 +145,7 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     user = _person(request)
     if not services.has_one(user):
         return redirect("mfa_index")
-    context = {"codes": services.recovery_codes(user), "back": redirects.onward(request)}
+    context = {"codes": services.recovery_codes(user), "back": redirects.next_url(request)}
     return render(request, "mfa/recovery_codes.html", context)
 
 
@@ -175,7 +175,7 @@ def renew_recovery_codes(request: HttpRequest) -> HttpResponse:
         return redirect("mfa_index")
     if request.method != "POST":
         return render(request, "mfa/renew.html")
-    services.renew_recovery_codes(user=user, origin=origin(request))
+    services.renew_recovery_codes(user=user, origin=client_info(request))
     messages.success(request, "These are your new recovery codes. The old ones are void.")
     return redirect("mfa_view_recovery_codes")
 
@@ -219,7 +219,7 @@ def _has_set_up(request: HttpRequest, user: User) -> HttpResponseRedirect:
     request.session.pop(SECRET, None)
     update_session_auth_hash(request, user)
     messages.success(request, "Your second factor is on. Keep these codes before you go on.")
-    back = redirects.kept(request)
+    back = redirects.pop_next(request)
     response: Any = redirect("mfa_view_recovery_codes")
     if back:
         response["Location"] += f"?{urlencode({'next': back})}"

@@ -18,12 +18,12 @@ _UNSAFE = re.compile(f"{_PLACE}(?=['{_RUN}])")
 _GUARDED = re.compile(f"{_PLACE}'(?=['{_RUN}])")
 
 
-def guard(text: str) -> str:
+def escape(text: str) -> str:
     """The text as it may stand in a cell."""
     return _UNSAFE.sub(r"\1\2'", text)
 
 
-def unguard(cell: str) -> str:
+def unescape(cell: str) -> str:
     """What `guard` was given."""
     return _GUARDED.sub(r"\1\2", cell)
 
@@ -34,4 +34,4 @@ def row(cells: Iterable[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    return guard(text).replace('"', '""')
+    return escape(text).replace('"', '""')

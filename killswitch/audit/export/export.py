@@ -17,9 +17,16 @@ from django.db import DatabaseError, transaction
 from django.db.models import Max, Min
 
 from killswitch.audit import canonical_json, signing
-from killswitch.audit.chain import Actor, Fact, append
-from killswitch.audit.export.formats import COLUMNS, EXPORT_FORMAT, LINES, Layout, Lines, size
-from killswitch.audit.filters import Selection
+from killswitch.audit.chain import Actor, NewEvent, append
+from killswitch.audit.export.formats import (
+    COLUMNS,
+    EXPORT_FORMAT,
+    LINES,
+    ExportFormat,
+    LineWriter,
+    size,
+)
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, Kind
 
 ROWS: Final = 2000  # read at once, at most
@@ -32,17 +39,17 @@ PIECE: Final = 128 * 1024  # bytes handed over at once, at least
 log = structlog.get_logger(__name__)
 
 
-class NotRecorded(Exception):
+class ExportNotRecorded(Exception):
     """The export could not be put into the log, so there is none."""
 
 
 def begin(
-    *, selection: Selection, layout: Layout, who: Actor, origin: Mapping[str, str]
+    *, selection: EventFilter, layout: ExportFormat, who: Actor, origin: Mapping[str, str]
 ) -> "Export":
     """Record the export; nothing of it has been read yet. Raises `NotRecorded`."""
     signing.key_id()  # a key that cannot be read fails here, and not after the last line
     data = {"filter": selection.as_data(), "format": str(layout), **origin}
-    head = _record(Fact(kind=Kind.EXPORTED, actor=who, data=data))
+    head = _record(NewEvent(kind=Kind.EXPORTED, actor=who, data=data))
     return Export(selection=selection, layout=layout, who=who, head=head)
 
 
@@ -50,8 +57,8 @@ def begin(
 class Export:
     """An export that was recorded; `head` is the event that says so."""
 
-    selection: Selection
-    layout: Layout
+    selection: EventFilter
+    layout: ExportFormat
     who: Actor
     head: AuditEvent
 
@@ -95,7 +102,7 @@ class Export:
             "format": EXPORT_FORMAT,
             "software": settings.VERSION,
             "environment": settings.KILLSWITCH_ENVIRONMENT,
-            "exported_at": canonical_json.instant(self.head.at),
+            "exported_at": canonical_json.utc_text(self.head.at),
             "exported_by": self.who.name,
             "role": self.who.role,
             "whole": self.selection.is_everything,
@@ -107,7 +114,7 @@ class Export:
     def _manifest(self, **facts: Any) -> dict[str, Any]:
         """Recorded before it is handed out: there is no complete export that the log denies."""
         completed = _record(
-            Fact(
+            NewEvent(
                 kind=Kind.EXPORT_COMPLETED,
                 actor=self.who,
                 data={"export": self.head.seq, "format": str(self.layout), **facts},
@@ -126,7 +133,7 @@ class Export:
         return manifest | {"signature": signing.sign(canonical_json.encode(manifest).encode())}
 
 
-def _record(fact: Fact) -> AuditEvent:
+def _record(fact: NewEvent) -> AuditEvent:
     try:
         with transaction.atomic():
             append(fact)
@@ -134,12 +141,12 @@ def _record(fact: Fact) -> AuditEvent:
             return AuditEvent.objects.latest("seq")
     except DatabaseError as error:
         log.warning("export_not_recorded", kind=str(fact.kind), error=str(error))
-        raise NotRecorded(
+        raise ExportNotRecorded(
             "The log does not take the event that must stand in it for an export."
         ) from error
 
 
-def _pieces(rows: Sequence[Sequence[Any]], *, lines: Lines) -> Iterator[bytes]:
+def _pieces(rows: Sequence[Sequence[Any]], *, lines: LineWriter) -> Iterator[bytes]:
     piece = bytearray()
     for row in rows:
         piece += lines.event(row)
@@ -150,7 +157,7 @@ def _pieces(rows: Sequence[Sequence[Any]], *, lines: Lines) -> Iterator[bytes]:
         yield bytes(piece)
 
 
-def _batches(selection: Selection, *, head: int) -> Iterator[list[tuple[Any, ...]]]:
+def _batches(selection: EventFilter, *, head: int) -> Iterator[list[tuple[Any, ...]]]:
     """The selected events in the order of the chain, read in short queries of their own.
 
     Each looks at a stretch of sequence numbers, which every database finds by the primary key,

@@ -25,14 +25,14 @@ _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure
 _DATA: Final = COLUMNS.index("data")
 
 
-class Layout(StrEnum):
+class ExportFormat(StrEnum):
     """The ways to lay an export out, by their names in addresses and on the command line."""
 
     JSONL = "jsonl"
     CSV = "csv"
 
 
-class Lines(ABC):
+class LineWriter(ABC):
     """Makes the bytes of an export's lines."""
 
     content_type: str
@@ -50,7 +50,7 @@ class Lines(ABC):
         """The last line."""
 
 
-class JsonLines(Lines):
+class JsonLinesWriter(LineWriter):
     """Each line is canonical JSON. An event has every column; its data is the exact text."""
 
     content_type = "application/x-ndjson"
@@ -60,14 +60,14 @@ class JsonLines(Lines):
 
     def event(self, row: Sequence[Any]) -> bytes:
         columns = dict(zip(COLUMNS, row, strict=True))
-        columns["at"] = canonical_json.instant(columns["at"])
+        columns["at"] = canonical_json.utc_text(columns["at"])
         return _line(_ENCODER.encode(columns))
 
     def manifest(self, manifest: Mapping[str, Any]) -> bytes:
         return _line(canonical_json.encode(manifest))
 
 
-class SafeCsv(Lines):
+class CsvWriter(LineWriter):
     """Every cell quoted and guarded. It begins with the mark by which spreadsheets know UTF-8."""
 
     content_type = "text/csv; charset=utf-8; header=present"
@@ -83,7 +83,10 @@ class SafeCsv(Lines):
         return csv_safe.row([MANIFEST_MARK, canonical_json.encode(manifest)]).encode()
 
 
-LINES: Final[Mapping[Layout, Lines]] = {Layout.JSONL: JsonLines(), Layout.CSV: SafeCsv()}
+LINES: Final[Mapping[ExportFormat, LineWriter]] = {
+    ExportFormat.JSONL: JsonLinesWriter(),
+    ExportFormat.CSV: CsvWriter(),
+}
 
 
 def size(row: Sequence[Any]) -> int:
@@ -96,4 +99,4 @@ def _line(text: str) -> bytes:
 
 
 def _cell(value: object) -> str:
-    return canonical_json.instant(value) if isinstance(value, datetime) else str(value)
+    return canonical_json.utc_text(value) if isinstance(value, datetime) else str(value)

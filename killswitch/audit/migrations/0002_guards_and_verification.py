@@ -6,7 +6,7 @@ from killswitch.audit.triggers import protection
 
 
 def put_up_guards(_apps, schema_editor):
-    protection.put_up(schema_editor.connection)
+    protection.install(schema_editor.connection)
 
 
 class Migration(migrations.Migration):

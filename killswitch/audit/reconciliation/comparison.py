@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 from django.db import connection, transaction
 
 from killswitch.audit.models import AuditEvent, Kind
-from killswitch.audit.reconciliation.registry import Disagreement
+from killswitch.audit.reconciliation.registry import Discrepancy
 
-AT_ONCE = 500  # events
-LONGEST_VALUE = 60  # characters of a value that are shown
+BATCH_SIZE = 500  # events
+MAX_VALUE_CHARS = 60  # characters of a value that are shown
 
 
-class Told(NamedTuple):
+class LoggedEvent(NamedTuple):
     """What is compared of an event; by the names of its columns."""
 
     seq: int
@@ -37,18 +37,18 @@ class Told(NamedTuple):
         return facts if isinstance(facts, dict) else {}
 
 
-def pages(kind: Kind) -> Iterator[list[Told]]:
+def pages(kind: Kind) -> Iterator[list[LoggedEvent]]:
     """The events of one kind, oldest first. One kind at a time, for which there is an index."""
     last = 0
-    events = AuditEvent.objects.filter(kind=kind).order_by("seq").values_list(*Told._fields)
-    while page := [Told._make(row) for row in events.filter(seq__gt=last)[:AT_ONCE]]:
+    events = AuditEvent.objects.filter(kind=kind).order_by("seq").values_list(*LoggedEvent._fields)
+    while page := [LoggedEvent._make(row) for row in events.filter(seq__gt=last)[:BATCH_SIZE]]:
         yield page
         last = page[-1].seq
 
 
-def differs(
-    name: str, event: Told, columns: Mapping[str, Any], *, found: Mapping[str, Any]
-) -> Iterator[Disagreement]:
+def compare_columns(
+    name: str, event: LoggedEvent, columns: Mapping[str, Any], *, found: Mapping[str, Any]
+) -> Iterator[Discrepancy]:
     """Compares what the event carries; events of older software carried less."""
     said = {**event.facts, **columns}
     for column, value in found.items():
@@ -56,16 +56,16 @@ def differs(
             yield differing(name, column, value, said=said[column], seq=event.seq)
 
 
-def differing(name: str, column: str, value: Any, *, said: Any, seq: int) -> Disagreement:
+def differing(name: str, column: str, value: Any, *, said: Any, seq: int) -> Discrepancy:
     """A column that is not what an event says."""
-    reason = f"{name}: {column} is {shown(value)}, and event {seq} says {shown(said)}"
-    return Disagreement(seq=seq, reason=reason)
+    reason = f"{name}: {column} is {value_text(value)}, and event {seq} says {value_text(said)}"
+    return Discrepancy(seq=seq, reason=reason)
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value as a reader needs it: recognisable, and not all of it."""
     text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+    return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}…"
 
 
 @contextmanager

@@ -6,33 +6,33 @@ from typing import Any
 
 from killswitch.audit.models import Kind
 from killswitch.audit.reconciliation.comparison import (
-    LONGEST_VALUE,
-    Told,
+    MAX_VALUE_CHARS,
+    LoggedEvent,
     differing,
     pages,
     snapshot,
 )
-from killswitch.audit.reconciliation.registry import Disagreement
+from killswitch.audit.reconciliation.registry import Discrepancy
 from killswitch.audit.verification.findings import Progress
 
-Said = dict[str, tuple[Any, int]]
+LoggedColumns = dict[str, tuple[Any, int]]
 """What the log last said of each column of a row, and in which event."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Register:
+class ReplayedTable:
     """A table of which every change is an event, and how these events name its rows."""
 
     noun: str
     kinds: tuple[Kind, ...]
     named_by: str  # the column
-    name_in: Callable[[Told], str]
+    name_in: Callable[[LoggedEvent], str]
     columns: tuple[str, ...]
     rows: Callable[[], Iterable[Mapping[str, Any]]]
 
     def disagreements(
         self, _ids: Sequence[str] | None, _progress: Progress
-    ) -> Iterator[Disagreement]:
+    ) -> Iterator[Discrepancy]:
         """Of all rows, each time: there are few, and few events about them."""
         if next(self._differences(), None) is None:
             return
@@ -41,14 +41,14 @@ class Register:
             found = list(self._differences())
         yield from found
 
-    def _differences(self) -> Iterator[Disagreement]:
+    def _differences(self) -> Iterator[Discrepancy]:
         said = self._said()
         for row in self.rows():
             name = self._name(row[self.named_by])
             columns = said.pop(row[self.named_by], None)
             if columns is None:
                 reason = f"{name} stands in the table, and no event says that it was added"
-                yield Disagreement(seq=None, reason=reason)
+                yield Discrepancy(seq=None, reason=reason)
                 continue
             for column, (value, seq) in columns.items():
                 if row[column] != value:
@@ -56,11 +56,11 @@ class Register:
         for gone, columns in said.items():
             newest = max((seq for _, seq in columns.values()), default=None)
             reason = f"{self._name(gone)} was deleted or renamed: only the log knows it"
-            yield Disagreement(seq=newest, reason=reason)
+            yield Discrepancy(seq=newest, reason=reason)
 
-    def _said(self) -> dict[str, Said]:
+    def _said(self) -> dict[str, LoggedColumns]:
         events = [event for kind in self.kinds for page in pages(kind) for event in page]
-        said: dict[str, Said] = {}
+        said: dict[str, LoggedColumns] = {}
         for event in sorted(events, key=lambda event: event.seq):
             name, changes = self.name_in(event), event.facts.get("changes")
             if isinstance(changes, dict):
@@ -76,7 +76,7 @@ class Register:
         return said
 
     def _name(self, name: object) -> str:
-        return f"{self.noun} {name!s:.{LONGEST_VALUE}}"
+        return f"{self.noun} {name!s:.{MAX_VALUE_CHARS}}"
 
 
 def _is_pair(pair: object) -> bool:

@@ -5,16 +5,16 @@ from collections.abc import Iterator, Sequence
 from django.db.models import Count
 
 from killswitch.audit.models import AuditEvent, Review
-from killswitch.audit.reconciliation.registry import Disagreement
-from killswitch.audit.review import MARKS, rows_of
+from killswitch.audit.reconciliation.registry import Discrepancy
+from killswitch.audit.review import REVIEW_ACTIONS, rows_of
 from killswitch.audit.verification.findings import Progress
 
-AT_ONCE = 500  # rows
-EVENTS_AT_ONCE = 100  # each names 200 others at most
+BATCH_SIZE = 500  # rows
+EVENTS_BATCH_SIZE = 100  # each names 200 others at most
 COLUMNS = ("state", "note", "by", "at", "said_in")
 
 
-def disagreements(ids: Sequence[str] | None, progress: Progress) -> Iterator[Disagreement]:
+def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Discrepancy]:
     """Rows that do not say what the log says. Only a whole verification looks at them.
 
     A row is written together with the event that says so. So an event that is read after its row,
@@ -35,25 +35,25 @@ def disagreements(ids: Sequence[str] | None, progress: Progress) -> Iterator[Dis
         progress("reviews in the log", done, 0)
 
 
-def _twice() -> Iterator[Disagreement]:
+def _twice() -> Iterator[Discrepancy]:
     """Events with two rows, of which a look by number finds one and the pages another."""
     counted = Review.objects.values_list("event_seq").annotate(rows=Count("*"))
     for seq, rows in counted.filter(rows__gt=1).order_by("event_seq")[:1]:
-        yield Disagreement(seq=seq, reason=f"event {seq} is marked by {rows} rows")
+        yield Discrepancy(seq=seq, reason=f"event {seq} is marked by {rows} rows")
 
 
-def _unfounded(rows: Sequence[Review]) -> Iterator[Disagreement]:
+def _unfounded(rows: Sequence[Review]) -> Iterator[Discrepancy]:
     """Rows of which the event that they name says nothing."""
     events = AuditEvent.objects.in_bulk([row.said_in for row in rows])
     for row in rows:
         event = events.get(row.said_in)
-        said = rows_of(event) if event and event.kind in MARKS else []
+        said = rows_of(event) if event and event.kind in REVIEW_ACTIONS else []
         if row.event_seq not in {one.event_seq for one in said}:
             reason = f"event {row.event_seq} is marked, and no event says so"
-            yield Disagreement(seq=row.event_seq, reason=reason)
+            yield Discrepancy(seq=row.event_seq, reason=reason)
 
 
-def _unkept(events: Sequence[AuditEvent]) -> Iterator[Disagreement]:
+def _unkept(events: Sequence[AuditEvent]) -> Iterator[Discrepancy]:
     """Marks whose row is gone, says something else, or is older."""
     wanted = [row for event in events for row in rows_of(event)]
     rows = Review.objects.in_bulk([one.event_seq for one in wanted])
@@ -61,10 +61,10 @@ def _unkept(events: Sequence[AuditEvent]) -> Iterator[Disagreement]:
         row = rows.get(one.event_seq)
         if row is None:
             reason = f"the mark of event {one.event_seq} is gone: event {one.said_in} says it"
-            yield Disagreement(seq=one.said_in, reason=reason)
+            yield Discrepancy(seq=one.said_in, reason=reason)
         elif row.said_in < one.said_in or (row.said_in == one.said_in and _differ(row, one)):
             reason = f"the mark of event {one.event_seq} is not what event {one.said_in} says"
-            yield Disagreement(seq=one.said_in, reason=reason)
+            yield Discrepancy(seq=one.said_in, reason=reason)
 
 
 def _differ(row: Review, wanted: Review) -> bool:
@@ -73,17 +73,17 @@ def _differ(row: Review, wanted: Review) -> bool:
 
 def _rows() -> Iterator[list[Review]]:
     rows = Review.objects.order_by("event_seq")
-    page = list(rows[:AT_ONCE])
+    page = list(rows[:BATCH_SIZE])
     while page:
         yield page
-        page = list(rows.filter(event_seq__gt=page[-1].event_seq)[:AT_ONCE])
+        page = list(rows.filter(event_seq__gt=page[-1].event_seq)[:BATCH_SIZE])
 
 
 def _events() -> Iterator[list[AuditEvent]]:
     """Kind by kind, for which there is an index."""
-    for kind in MARKS:
+    for kind in REVIEW_ACTIONS:
         last = 0
         marks = AuditEvent.objects.filter(kind=kind).order_by("seq")
-        while page := list(marks.filter(seq__gt=last)[:EVENTS_AT_ONCE]):
+        while page := list(marks.filter(seq__gt=last)[:EVENTS_BATCH_SIZE]):
             yield page
             last = page[-1].seq

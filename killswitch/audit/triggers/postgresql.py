@@ -20,7 +20,7 @@ ROW, BEFORE, INSERT, DELETE, UPDATE, TRUNCATE = 1, 2, 4, 8, 16, 32  # as in pg_t
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guard:
+class Trigger:
     """A trigger and the function of the same name that it calls."""
 
     name: str
@@ -29,12 +29,12 @@ class Guard:
     body: str
 
 
-def guards(schema: str) -> tuple[Guard, ...]:
+def triggers(schema: str) -> tuple[Trigger, ...]:
     """Both guards, for the table in this schema."""
     table = f'"{schema}".{TABLE}'
     return (
         # For each statement: a trigger for each row would not see TRUNCATE.
-        Guard(
+        Trigger(
             name="audit_events_stay",
             when="BEFORE UPDATE OR DELETE OR TRUNCATE",
             kind=BEFORE | UPDATE | DELETE | TRUNCATE,
@@ -43,7 +43,7 @@ def guards(schema: str) -> tuple[Guard, ...]:
                 " USING ERRCODE = 'restrict_violation'; END"
             ),
         ),
-        Guard(
+        Trigger(
             name="audit_events_are_only_appended",
             when="BEFORE INSERT",
             kind=ROW | BEFORE | INSERT,
@@ -68,10 +68,10 @@ def exists(cursor: Any) -> bool:
     return cursor.fetchone()[0] is not None
 
 
-def faults(cursor: Any) -> list[str]:
+def problems(cursor: Any) -> list[str]:
     """What is not as it should be, in words; nothing when the guards stand."""
     found = _triggers(cursor)
-    expected = guards(_schema(cursor))
+    expected = triggers(_schema(cursor))
     missing = [f"the guard {one.name} is missing" for one in expected if one.name not in found]
     changed = [
         fault for one in expected if one.name in found and (fault := _fault(one, found[one.name]))
@@ -85,7 +85,7 @@ def faults(cursor: Any) -> list[str]:
     ]
 
 
-def strangers(cursor: Any, *, tables: Collection[str]) -> list[str]:
+def foreign_triggers(cursor: Any, *, tables: Collection[str]) -> list[str]:
     """Triggers and rules of these tables and of any other in the schema of the log; none is ours.
 
     A view is a table with a rule, and in the place of one of these tables it is a finding, too.
@@ -105,14 +105,14 @@ def strangers(cursor: Any, *, tables: Collection[str]) -> list[str]:
     return [f"the {kind} {name} on {table} is not ours" for kind, name, table in cursor.fetchall()]
 
 
-def disorder(_cursor: Any) -> str:
+def index_corruption(_cursor: Any) -> str:
     """Nothing: only a superuser could make it so, and their `amcheck` looks for that."""
     return ""
 
 
-def put_up(cursor: Any) -> None:
+def install(cursor: Any) -> None:
     """Create the guards anew, and leave nobody but the owner a right to change events."""
-    for guard in guards(_schema(cursor)):
+    for guard in triggers(_schema(cursor)):
         cursor.execute(
             f"CREATE OR REPLACE FUNCTION {guard.name}() RETURNS trigger LANGUAGE plpgsql"
             f" SET search_path = pg_catalog, pg_temp AS $guard${guard.body}$guard$"
@@ -166,7 +166,7 @@ def _triggers(cursor: Any) -> dict[str, tuple[Any, ...]]:
     return {name: tuple(rest) for name, *rest in cursor.fetchall()}
 
 
-def _fault(guard: Guard, found: tuple[Any, ...]) -> str:
+def _fault(guard: Trigger, found: tuple[Any, ...]) -> str:
     enabled, *rest = found
     if enabled != "A":
         return f"the guard {guard.name} does not fire always: it was disabled or weakened"

@@ -16,7 +16,7 @@ from killswitch.audit.triggers import postgresql, sqlite
 log = structlog.get_logger(__name__)
 
 
-def faults(connection: BaseDatabaseWrapper) -> list[str]:
+def problems(connection: BaseDatabaseWrapper) -> list[str]:
     """What is wrong with the guards, in words; nothing when they stand.
 
     And what stands before any other table, where nothing of ours does: it would swallow a press,
@@ -24,13 +24,16 @@ def faults(connection: BaseDatabaseWrapper) -> list[str]:
     """
     room, tables = _of(connection), connection.introspection.django_table_names()
     with connection.cursor() as cursor:
-        return [*room.faults(cursor), *room.strangers(cursor, tables={*tables} - {room.TABLE})]
+        return [
+            *room.problems(cursor),
+            *room.foreign_triggers(cursor, tables={*tables} - {room.TABLE}),
+        ]
 
 
-def disorder(connection: BaseDatabaseWrapper) -> str:
+def index_corruption(connection: BaseDatabaseWrapper) -> str:
     """Where the database shows some readers what it hides from others; reads all of it."""
     with connection.cursor() as cursor:
-        return str(_of(connection).disorder(cursor))
+        return str(_of(connection).index_corruption(cursor))
 
 
 def warnings(connection: BaseDatabaseWrapper) -> list[str]:
@@ -39,26 +42,26 @@ def warnings(connection: BaseDatabaseWrapper) -> list[str]:
         return list(_of(connection).warnings(cursor))
 
 
-def put_up(connection: BaseDatabaseWrapper) -> list[str]:
+def install(connection: BaseDatabaseWrapper) -> list[str]:
     """Put up what does not stand as it should; returns what was wrong before."""
     room = _of(connection)
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        found: list[str] = room.faults(cursor) if room.exists(cursor) else []
+        found: list[str] = room.problems(cursor) if room.exists(cursor) else []
         if found:
-            room.put_up(cursor)
+            room.install(cursor)
     return found
 
 
-def put_back(*, using: str, **_: Any) -> None:
+def reinstall(*, using: str, **_: Any) -> None:
     """After migrations: put the guards back, and let the log say so if they were down."""
-    from killswitch.audit.chain import Fact, record
+    from killswitch.audit.chain import NewEvent, record
     from killswitch.audit.models import Kind
 
     try:
-        found = put_up(transaction.get_connection(using))
+        found = install(transaction.get_connection(using))
         if found:
             log.warning("audit_guards_put_back", found=found)
-            record(Fact(kind=Kind.GUARDS_PUT_BACK, data={"found": found}))
+            record(NewEvent(kind=Kind.GUARDS_PUT_BACK, data={"found": found}))
     except DatabaseError:
         # Verification finds it and raises an alarm; kills must be possible meanwhile.
         log.exception("audit_guards_not_put_back")

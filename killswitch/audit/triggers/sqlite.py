@@ -11,7 +11,7 @@ from killswitch.audit.chain import GENESIS
 
 TABLE = "audit_auditevent"
 UNIQUE = {"PRIMARY KEY (seq)", "UNIQUE (hash)"}
-MOST_LINES = 20  # that SQLite may write about a file that is out of order
+MAX_LINES = 20  # that SQLite may write about a file that is out of order
 
 # UPDATE and DELETE alone would not do: INSERT OR REPLACE passes both, so that an insert must be
 # the next event, and new.
@@ -41,7 +41,7 @@ def exists(cursor: Any) -> bool:
     return cursor.fetchone() is not None
 
 
-def faults(cursor: Any) -> list[str]:
+def problems(cursor: Any) -> list[str]:
     """What is not as it should be, in words; nothing when the guards stand."""
     # SQLite keeps the table's name as whoever made the trigger wrote it, and reads it in any case.
     cursor.execute(
@@ -59,7 +59,7 @@ def faults(cursor: Any) -> list[str]:
     return missing + changed + foreign + _faults_of_the_table(cursor)
 
 
-def strangers(cursor: Any, *, tables: Collection[str]) -> list[str]:
+def foreign_triggers(cursor: Any, *, tables: Collection[str]) -> list[str]:
     """Triggers of any other table, and views in the place of these tables; none is ours.
 
     Nor do these tables say what becomes of a conflict: IGNORE would swallow rows in silence.
@@ -86,12 +86,12 @@ def _deciding(cursor: Any, tables: Collection[str]) -> list[str]:
     return [f"the table {name} decides on conflicts by itself" for name in found]
 
 
-def disorder(cursor: Any) -> str:
+def index_corruption(cursor: Any) -> str:
     """Where indexes and tables disagree, or nothing: whoever owns the file can make them so.
 
     Pages and exports read by whatever index fits, and a walk of the log by one of them only.
     """
-    cursor.execute(f"PRAGMA integrity_check({MOST_LINES})")
+    cursor.execute(f"PRAGMA integrity_check({MAX_LINES})")
     lines = "\n".join(str(text) for (text,) in cursor.fetchall()).splitlines()
     if lines == ["ok"]:
         return ""
@@ -121,7 +121,7 @@ def _constraints(cursor: Any) -> set[str]:
     return {f"{words[origin]} ({columns})" for origin, columns in cursor.fetchall()}
 
 
-def put_up(cursor: Any) -> None:
+def install(cursor: Any) -> None:
     """Create the guards anew. A foreign trigger is left to be found."""
     for name, text in TRIGGERS.items():
         cursor.execute(f"DROP TRIGGER IF EXISTS {name}")

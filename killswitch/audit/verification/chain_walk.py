@@ -14,9 +14,9 @@ from django.db import connection
 
 from killswitch.audit.canonical_json import NotCanonical
 from killswitch.audit.chain import HASHED, Head, digest_of
-from killswitch.audit.verification.findings import Fault, Finding, Progress, nobody
+from killswitch.audit.verification.findings import Finding, Progress, Proof, no_progress
 
-PAGE = 2000  # events
+PAGE_SIZE = 2000  # events
 TABLE = "audit_auditevent"
 COLUMNS = (*HASHED, "hash")
 NUMBERS = ("seq", "format")
@@ -25,12 +25,12 @@ TEXTS = tuple(name for name in COLUMNS if name not in NUMBERS)
 PG_INSTANT = """to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 
-class NotText(ValueError):
+class CorruptColumn(ValueError):
     """A column that holds something else than it should, or a time that is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Walk:
+class ChainResult:
     """How far the chain holds, and what ended it."""
 
     head: Head
@@ -39,7 +39,7 @@ class Walk:
     backwards: int | None = None  # the first event that is older than the one before it
 
 
-def walk(*, after: Head | None = None, progress: Progress = nobody) -> Walk:
+def walk(*, after: Head | None = None, progress: Progress = no_progress) -> ChainResult:
     """From the first event, or from one that is known to be good, to the end or the first break."""
     start = after or Head()
     head, events, backwards, at = start, 0, None, ""
@@ -47,15 +47,15 @@ def walk(*, after: Head | None = None, progress: Progress = nobody) -> Walk:
     for row in _rows(after.seq if after else None):
         finding, columns = _judge(row, before=head)
         if finding:
-            return Walk(head=head, events=events, finding=finding, backwards=backwards)
+            return ChainResult(head=head, events=events, finding=finding, backwards=backwards)
         head = Head(seq=columns["seq"], hash=columns["hash"])
         events += 1
         if columns["at"] < at and backwards is None:
             backwards = head.seq
         at = columns["at"]
-        if events % PAGE == 0:
+        if events % PAGE_SIZE == 0:
             progress("events", events, total - start.seq)
-    return Walk(head=head, events=events, finding=_uncounted(head), backwards=backwards)
+    return ChainResult(head=head, events=events, finding=_uncounted(head), backwards=backwards)
 
 
 def still_there(head: Head) -> Finding | None:
@@ -67,7 +67,7 @@ def still_there(head: Head) -> Finding | None:
         return None
     what = "is gone" if found is None else "is another one"
     return Finding(
-        fault=Fault.CHAIN, seq=head.seq, reason=f"event {head.seq}, verified before, {what}"
+        proof=Proof.CHAIN, seq=head.seq, reason=f"event {head.seq}, verified before, {what}"
     )
 
 
@@ -93,7 +93,7 @@ def _judge(row: tuple[Any, ...], *, before: Head) -> tuple[Finding | None, Mappi
     try:
         columns = _columns(row)
         calculated = digest_of({name: columns[name] for name in HASHED})
-    except (NotText, NotCanonical) as error:
+    except (CorruptColumn, NotCanonical) as error:
         return _break(seq, f"event {seq} was changed: {error}"), {}
     if calculated != columns["hash"]:
         return _break(seq, f"event {seq} was changed: its columns do not give its hash"), {}
@@ -104,7 +104,7 @@ def _judge(row: tuple[Any, ...], *, before: Head) -> tuple[Finding | None, Mappi
 
 
 def _break(seq: int, reason: str) -> Finding:
-    return Finding(fault=Fault.CHAIN, seq=seq, reason=reason)
+    return Finding(proof=Proof.CHAIN, seq=seq, reason=reason)
 
 
 def _misnumbered(seq: object, *, expected: int) -> str:
@@ -144,7 +144,7 @@ def _rows(after: int | None) -> Iterator[tuple[Any, ...]]:
 def _page(after: int | None) -> list[tuple[Any, ...]]:
     # The first page has no lower bound: it shows numbers below one, too.
     where, parameters = ("WHERE seq > %s", [after]) if after is not None else ("", [])
-    statement = f"SELECT {_selected()} FROM {TABLE} {where} ORDER BY seq LIMIT {PAGE}"
+    statement = f"SELECT {_selected()} FROM {TABLE} {where} ORDER BY seq LIMIT {PAGE_SIZE}"
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())
@@ -168,12 +168,12 @@ def _columns(row: tuple[Any, ...]) -> dict[str, Any]:
     columns = dict(zip(COLUMNS, row, strict=False))
     if connection.vendor == "sqlite":
         if row[-1] is not None:
-            raise NotText(row[-1])
+            raise CorruptColumn(row[-1])
         for name in TEXTS:
             columns[name] = _text(columns[name], name=name)
         columns["at"] = _instant(columns["at"])
     if not isinstance(columns["at"], str):
-        raise NotText("its time is none")
+        raise CorruptColumn("its time is none")
     return columns
 
 
@@ -181,7 +181,7 @@ def _text(value: bytes, *, name: str) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        raise NotText(f"{name} is not text") from None
+        raise CorruptColumn(f"{name} is not text") from None
 
 
 def _instant(text: str) -> str:
@@ -189,7 +189,7 @@ def _instant(text: str) -> str:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise NotText("its time is none") from None
+        raise CorruptColumn("its time is none") from None
     if at.tzinfo or str(at) != text:
-        raise NotText("its time is not written as by this program")
+        raise CorruptColumn("its time is not written as by this program")
     return at.isoformat(timespec="microseconds") + "Z"

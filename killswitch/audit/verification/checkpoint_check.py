@@ -8,17 +8,17 @@ from pathlib import Path
 
 from killswitch.audit import checkpoints, signing
 from killswitch.audit.chain import GENESIS
-from killswitch.audit.checkpoints import LONGEST_LINE, Checkpoint, NotACheckpoint
+from killswitch.audit.checkpoints import MAX_LINE_BYTES, Checkpoint, InvalidCheckpoint
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.verification import chain_walk
-from killswitch.audit.verification.findings import CouldNotCheck, Fault, Finding, Progress
+from killswitch.audit.verification.findings import Finding, Progress, Proof, VerificationImpossible
 
-AT_ONCE = 500  # heads looked up in one query
+BATCH_SIZE = 500  # heads looked up in one query
 FRESH = timedelta(minutes=2)  # so old may an event be that no head covers yet
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class CheckpointResult:
     """What the kept checkpoints say."""
 
     finding: Finding | None = None
@@ -26,15 +26,17 @@ class Kept:
     warnings: tuple[str, ...] = ()
 
 
-def check(file: Path | None, *, public_pems: Sequence[str], progress: Progress) -> Kept:
+def check(file: Path | None, *, public_pems: Sequence[str], progress: Progress) -> CheckpointResult:
     """Check a file that somebody kept, or our own one. Raises `CouldNotCheck`."""
-    path = file or checkpoints.default_file()
+    path = file or checkpoints.default_path()
     if file is None and not path.exists():
-        return Kept(warnings=(f"there is no {path.name}: a cut tail would not be noticed",))
+        return CheckpointResult(
+            warnings=(f"there is no {path.name}: a cut tail would not be noticed",)
+        )
     try:
         return _Reader(is_our_own=file is None, public_pems=public_pems).read(path, progress)
     except OSError as error:
-        raise CouldNotCheck(f"{path} cannot be read ({error.strerror})") from None
+        raise VerificationImpossible(f"{path} cannot be read ({error.strerror})") from None
 
 
 class _Reader:
@@ -50,7 +52,7 @@ class _Reader:
         self._previous = GENESIS
         self._damaged = 0  # the number of a line that could not be read, until the next one
 
-    def read(self, path: Path, progress: Progress) -> Kept:
+    def read(self, path: Path, progress: Progress) -> CheckpointResult:
         heads: list[Checkpoint] = []
         done = read = 0
         for number, text, is_whole in _lines(path):
@@ -62,7 +64,7 @@ class _Reader:
                 heads.append(made)
                 read += 1
             done = number
-            if len(heads) == AT_ONCE:
+            if len(heads) == BATCH_SIZE:
                 self._compare(heads)
                 heads.clear()
                 progress("checkpoints", done, 0)
@@ -74,12 +76,12 @@ class _Reader:
         self._end()
         if read and not self._finding:
             self._look_beyond()
-        return Kept(finding=self._finding, reach=self._reach, warnings=self._told())
+        return CheckpointResult(finding=self._finding, reach=self._reach, warnings=self._told())
 
     def _read(self, line: bytes, *, number: int, is_whole: bool) -> Checkpoint | None:
         try:
-            made = checkpoints.read(line)
-        except NotACheckpoint:
+            made = checkpoints.parse(line)
+        except InvalidCheckpoint:
             self._damage(number, is_whole=is_whole, name=checkpoints.digest(line))
             return None
         self._link(made, number=number)
@@ -143,7 +145,7 @@ class _Reader:
             what = "is missing: the tail of the log was cut, or the log was replaced"
         reason = f"event {wrong.seq} {what} (checkpoint of {wrong.at})"
         # These lines stand before the one that any other finding is about.
-        self._finding = Finding(fault=Fault.CHECKPOINT, seq=wrong.seq, reason=reason)
+        self._finding = Finding(proof=Proof.CHECKPOINT, seq=wrong.seq, reason=reason)
 
     def _look_beyond(self) -> None:
         """A file cut to its first lines says nothing of what was written anew after them."""
@@ -156,7 +158,7 @@ class _Reader:
 
     def _find(self, seq: int | None, reason: str) -> None:
         if self._finding is None:
-            self._finding = Finding(fault=Fault.CHECKPOINT, seq=seq, reason=reason)
+            self._finding = Finding(proof=Proof.CHECKPOINT, seq=seq, reason=reason)
 
     def _warn(self, words: str) -> None:
         self._warnings[words] = self._warnings.get(words, 0) + 1
@@ -172,8 +174,8 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
     """Number, text and whether it ended with a line break; a line without end is cut in pieces."""
     with path.open("rb") as file:
         number = 0
-        while line := file.readline(LONGEST_LINE):
+        while line := file.readline(MAX_LINE_BYTES):
             number += 1
             # Half a line is shorter; what is as long as this is none of ours.
-            is_whole = line.endswith(b"\n") or len(line) == LONGEST_LINE
+            is_whole = line.endswith(b"\n") or len(line) == MAX_LINE_BYTES
             yield number, line.removesuffix(b"\n"), is_whole

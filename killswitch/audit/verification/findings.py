@@ -8,11 +8,11 @@ Progress = Callable[[str, int, int], None]
 """Told now and then: what is being checked, how many of them are done, of how many (0: unknown)."""
 
 
-class CouldNotCheck(Exception):
+class VerificationImpossible(Exception):
     """Nothing can be said of the log, and why."""
 
 
-class Fault(StrEnum):
+class Proof(StrEnum):
     """Which proof failed; the worst first."""
 
     CHAIN = "CHAIN"
@@ -25,13 +25,13 @@ class Fault(StrEnum):
 class Finding:
     """One proof that failed. `seq` is None where no event is concerned."""
 
-    fault: Fault
+    proof: Proof
     seq: int | None
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class VerificationResult:
     """What a verification found. Warnings are worth reading and break nothing."""
 
     head_seq: int
@@ -48,7 +48,7 @@ class Verdict:
     @property
     def first(self) -> Finding | None:
         """The finding to be told first: a broken chain before all that may follow from it."""
-        return min(self.findings, key=lambda one: list(Fault).index(one.fault), default=None)
+        return min(self.findings, key=lambda one: list(Proof).index(one.proof), default=None)
 
     @property
     def first_bad_seq(self) -> int | None:
@@ -59,5 +59,5 @@ class Verdict:
         return self.first.reason if self.first else ""
 
 
-def nobody(_what: str, _done: int, _of: int) -> None:
+def no_progress(_what: str, _done: int, _of: int) -> None:
     """The progress that is told to nobody."""

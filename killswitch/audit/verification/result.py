@@ -5,10 +5,10 @@ from datetime import timedelta
 from django.db.models.functions import Now
 
 from killswitch.audit.models import Verification
-from killswitch.audit.verification.findings import Verdict
+from killswitch.audit.verification.findings import VerificationResult
 
 
-def store(verdict: Verdict, *, whole: bool) -> None:
+def store(verdict: VerificationResult, *, whole: bool) -> None:
     """Replace what was found last. A verification of the newest events follows a whole one."""
     news = {
         "at": Now(),

@@ -26,7 +26,7 @@ KINDS = {
 """What SQLite should say of a value, by the type of the column; text is `varchar(…)`, too."""
 
 
-def misplaced() -> str:
+def first_wrongly_typed_value() -> str:
     """The first value that is kept as something else than its column says, or nothing."""
     return next(filter(None, map(_in, _models())), "")
 

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from killswitch.cancels import thread_slots
 from killswitch.cancels.leases import STOP
 
-LETTING_GO = 1.0  # seconds at most; what is held longer is taken over all the same
-LOOK = 0.05  # seconds
+MAX_RELEASE_S = 1.0  # seconds at most; what is held longer is taken over all the same
+POLL_INTERVAL_S = 0.05  # seconds
 
 
 @contextmanager
-def noticed() -> Iterator[threading.Event]:
+def catch_signals() -> Iterator[threading.Event]:
     """The event is set instead of the process being ended, so that nothing is cut in two."""
     came = threading.Event()
     numbers = (signal.SIGINT, signal.SIGTERM)
@@ -26,9 +26,9 @@ def noticed() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def let_go() -> None:
+def release_leases() -> None:
     """Release what this process carries out, so that others can go on with it at once."""
     STOP.set()
-    ends_at = time.monotonic() + LETTING_GO
+    ends_at = time.monotonic() + MAX_RELEASE_S
     while not thread_slots.idle() and time.monotonic() < ends_at:
-        time.sleep(LOOK)
+        time.sleep(POLL_INTERVAL_S)

@@ -11,15 +11,21 @@ from killswitch.alarms.services import is_about
 from killswitch.audit.models import Kind
 from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.cancels.states import Status
-from killswitch.cancels.status_display import Face, count_of, doing, ends_at, progress
+from killswitch.cancels.status_display import (
+    StatusBadge,
+    ends_at,
+    pluralize_count,
+    progress,
+    progress_text,
+)
 from killswitch.console import manual_cancel
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
 
 register = template.Library()
 register.filter("is_about", is_about)
-register.filter("count", count_of)
-register.filter("doing", doing)
+register.filter("count", pluralize_count)
+register.filter("doing", progress_text)
 register.filter("ends_at", ends_at)
 register.filter("progress", progress)
 
@@ -35,9 +41,9 @@ READY_TONES = {"READY": "good", "DEGRADED": "warn", "NOT_READY": "bad"}
 
 
 @register.filter
-def face(request: CancelRequest) -> Face:
+def face(request: CancelRequest) -> StatusBadge:
     """Mark, tone and words of a request's status."""
-    return Face.of(
+    return StatusBadge.of(
         Status(request.status), reject_reason=request.reject_reason, open_after=request.open_after
     )
 

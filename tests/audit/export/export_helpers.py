@@ -9,10 +9,10 @@ from typing import Any
 from django.db import connection
 
 from killswitch.audit import chain
-from killswitch.audit.chain import Actor, Fact
+from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.export import export
-from killswitch.audit.export.formats import Layout
-from killswitch.audit.filters import Selection
+from killswitch.audit.export.formats import ExportFormat
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, Kind
 
 CAROL = Actor(name="Carol Dean (carol)", role="COMPLIANCE")
@@ -49,14 +49,14 @@ class Exported:
         return self.records[-1]
 
 
-def begin(layout: Layout = Layout.JSONL, **selected: Any) -> export.Export:
+def begin(layout: ExportFormat = ExportFormat.JSONL, **selected: Any) -> export.Export:
     """An export by Carol."""
     return export.begin(
-        selection=Selection(**selected), layout=layout, who=CAROL, origin={"address": "10.0.0.7"}
+        selection=EventFilter(**selected), layout=layout, who=CAROL, origin={"address": "10.0.0.7"}
     )
 
 
-def exported(layout: Layout = Layout.JSONL, **selected: Any) -> Exported:
+def exported(layout: ExportFormat = ExportFormat.JSONL, **selected: Any) -> Exported:
     """The same to its end."""
     return Exported(content=b"".join(begin(layout, **selected).stream()))
 
@@ -71,15 +71,15 @@ def fill(presses: int = 3) -> None:
             "request_id": f"{REQUEST[:-1]}{number % 10}",
         }
         chain.record(
-            Fact(kind=Kind.REQUESTED, actor=RITA, status="REQUESTED", **of_request),
-            Fact(
+            NewEvent(kind=Kind.REQUESTED, actor=RITA, status="REQUESTED", **of_request),
+            NewEvent(
                 kind=Kind.ATTEMPT,
                 status="SENDING",
                 reject_reason="OTHER" if number % 2 else "@SUM(1)",
                 data={"message": words, "number": number, "none": None, "true": True},
                 **of_request,
             ),
-            Fact(
+            NewEvent(
                 kind=Kind.FINISHED,
                 status="REJECTED" if number % 2 else "CONFIRMED",
                 data={"remaining": [{"symbol": words}, {"symbol": "-1"}]},

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from killswitch.audit.export.csv_safe import guard, row, unguard
+from killswitch.audit.export.csv_safe import escape, row, unescape
 
 STARTS = ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
 SIGNS = st.text(st.sampled_from([*STARTS, "'", '"', ",", ";", "|", " ", "a", "é", "\u2028"]))
@@ -17,7 +17,7 @@ DELIMITERS = [",", ";", "|", "\t", "\r", "\n"]
 
 @pytest.mark.parametrize("start", STARTS)
 def test_a_cell_never_begins_with_what_a_spreadsheet_runs(start: str) -> None:
-    assert guard(f'{start}cmd|"/C calc"!A0').startswith("'")
+    assert escape(f'{start}cmd|"/C calc"!A0').startswith("'")
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@"])
@@ -26,14 +26,14 @@ def test_a_cell_never_begins_with_what_a_spreadsheet_runs(start: str) -> None:
 def test_nor_does_a_cell_that_another_delimiter_makes_of_its_middle(
     start: str, delimiter: str, filler: str
 ) -> None:
-    assert guard(f"a{delimiter}{filler}{start}1") == f"a{delimiter}{filler}'{start}1"
+    assert escape(f"a{delimiter}{filler}{start}1") == f"a{delimiter}{filler}'{start}1"
 
 
 @pytest.mark.parametrize(
     "plain", ["", "KRAKEN/JOHN", "a=b", "2-1", '{"a":-1}', "olga@bank", "'tis"]
 )
 def test_a_text_without_danger_stays_as_it_is_but_for_a_first_apostrophe(plain: str) -> None:
-    assert guard(plain) == (f"'{plain}" if plain.startswith("'") else plain)
+    assert escape(plain) == (f"'{plain}" if plain.startswith("'") else plain)
 
 
 @given(TEXTS)
@@ -41,12 +41,12 @@ def test_a_text_without_danger_stays_as_it_is_but_for_a_first_apostrophe(plain: 
 @example("''=1")
 @example(";';'=")
 def test_the_exact_text_can_be_had_back(text: str) -> None:
-    assert unguard(guard(text)) == text
+    assert unescape(escape(text)) == text
 
 
 @given(TEXTS)
 def test_no_part_of_a_guarded_text_starts_a_formula(text: str) -> None:
-    parts = [guard(text)]
+    parts = [escape(text)]
     for delimiter in DELIMITERS:
         parts = [piece for part in parts for piece in part.split(delimiter)]
     # An empty part was made by a guarded tab or line break.
@@ -58,4 +58,4 @@ def test_a_row_is_read_back_by_any_reader_of_csv(cells: list[str]) -> None:
     line = row(cells)
     assert line.endswith("\r\n")
     (read,) = csv.reader(io.StringIO(line, newline=""), strict=True)
-    assert [unguard(cell) for cell in read] == cells
+    assert [unescape(cell) for cell in read] == cells

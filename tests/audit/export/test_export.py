@@ -17,10 +17,10 @@ from django.conf import settings as django_settings
 from django.db import connection, connections
 
 from killswitch.audit import canonical_json, chain, signing
-from killswitch.audit.chain import Fact
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.export import export
-from killswitch.audit.export.csv_safe import unguard
-from killswitch.audit.export.formats import COLUMNS, Layout
+from killswitch.audit.export.csv_safe import unescape
+from killswitch.audit.export.formats import COLUMNS, ExportFormat
 from killswitch.audit.models import AuditEvent, Kind
 from tests.audit.export.export_helpers import (
     CAROL,
@@ -50,7 +50,7 @@ def _a_key(settings: Any) -> None:
 
 def _columns(event: AuditEvent) -> dict[str, Any]:
     columns = {name: getattr(event, name) for name in COLUMNS}
-    return columns | {"at": canonical_json.instant(event.at)}
+    return columns | {"at": canonical_json.utc_text(event.at)}
 
 
 class TestJsonLines:
@@ -92,7 +92,7 @@ class TestJsonLines:
             "format": 1,
             "software": django_settings.VERSION,
             "environment": "real",
-            "exported_at": canonical_json.instant(head.at),
+            "exported_at": canonical_json.utc_text(head.at),
             "exported_by": CAROL.name,
             "role": CAROL.role,
             "whole": False,
@@ -137,10 +137,10 @@ class TestCsv:
 
     def test_it_holds_what_the_other_layout_holds(self) -> None:
         fill(6)
-        chain.record(Fact(kind=Kind.DENIED, actor=chain.Actor(name="  'padded'\t"), status=" "))
-        header, columns, *events, _manifest = self._read(exported(Layout.CSV).content)
+        chain.record(NewEvent(kind=Kind.DENIED, actor=chain.Actor(name="  'padded'\t"), status=" "))
+        header, columns, *events, _manifest = self._read(exported(ExportFormat.CSV).content)
         kept = [[str(value) for value in _columns(event).values()] for event in rows()[:-1]]
-        assert [[unguard(cell) for cell in row] for row in events] == kept
+        assert [[unescape(cell) for cell in row] for row in events] == kept
         assert columns == list(COLUMNS)
         assert header[0] == "# header"
         assert json.loads(header[1])["whole"] is True
@@ -148,23 +148,23 @@ class TestCsv:
     def test_no_cell_begins_with_what_a_spreadsheet_runs(self) -> None:
         fill(6)
         chain.record(
-            Fact(kind=Kind.DENIED, actor=chain.Actor(name=FORMULA, role="+1"), exchange_id="@x")
+            NewEvent(kind=Kind.DENIED, actor=chain.Actor(name=FORMULA, role="+1"), exchange_id="@x")
         )
-        table = self._read(exported(Layout.CSV).content)
+        table = self._read(exported(ExportFormat.CSV).content)
         cells = [cell for row in table for cell in row]
         assert f"'{FORMULA}" in cells
         assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
 
     def test_its_manifest_holds_the_hash_of_its_own_bytes(self) -> None:
         fill(1)
-        content = exported(Layout.CSV).content
+        content = exported(ExportFormat.CSV).content
         lines = content.splitlines(keepends=True)
         mark, text = self._read(lines[-1])[0]
         assert mark == "# manifest"
         assert json.loads(text)["sha256"] == hashlib.sha256(b"".join(lines[:-1])).hexdigest()
 
     def test_a_spreadsheet_sees_at_once_that_it_is_utf_8(self) -> None:
-        assert exported(Layout.CSV).content.startswith(b"\xef\xbb\xbf")
+        assert exported(ExportFormat.CSV).content.startswith(b"\xef\xbb\xbf")
 
 
 class TestInTheLog:
@@ -188,7 +188,7 @@ class TestInTheLog:
 
     def test_it_is_refused_when_that_cannot_be_recorded(self) -> None:
         fill(1)
-        with nothing_can_be_written(), pytest.raises(export.NotRecorded):
+        with nothing_can_be_written(), pytest.raises(export.ExportNotRecorded):
             begin()
         assert len(rows()) == 3
 
@@ -196,7 +196,7 @@ class TestInTheLog:
         fill(1)
         stream = begin().stream()
         pieces = [next(stream)]
-        with nothing_can_be_written(), pytest.raises(export.NotRecorded):
+        with nothing_can_be_written(), pytest.raises(export.ExportNotRecorded):
             pieces.extend(stream)
         assert len(b"".join(pieces).splitlines()) == 5
         assert b"manifest" not in b"".join(pieces)
@@ -212,7 +212,7 @@ class TestInTheLog:
         assert events[-1]["kind"] == "EXPORTED"
 
     def test_the_names_of_exports_tell_them_apart(self) -> None:
-        names = {begin(layout).file_name for layout in Layout} | {begin().file_name}
+        names = {begin(layout).file_name for layout in ExportFormat} | {begin().file_name}
         assert len(names) == 3
         assert all(re.fullmatch(r"killswitch-audit-\w+Z-\d\.(jsonl|csv)", name) for name in names)
 
@@ -247,7 +247,7 @@ class TestReading:
     def test_large_events_are_read_a_few_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(export, "LARGE", 200_000)
         large = [
-            Fact(kind=Kind.ATTEMPT, data={"body": {"text": f"{n}{'x' * 20_000}"}})
+            NewEvent(kind=Kind.ATTEMPT, data={"body": {"text": f"{n}{'x' * 20_000}"}})
             for n in range(1_000)
         ]
         for start in range(0, 1000, 100):

@@ -20,7 +20,7 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from killswitch.audit import checkpoints, signing
-from killswitch.audit.export.formats import COLUMNS, Layout
+from killswitch.audit.export.formats import COLUMNS, ExportFormat
 from killswitch.audit.models import Kind
 from tests.audit import forging
 from tests.audit.checkpoint_files import resigned, save
@@ -85,9 +85,9 @@ def _in_memory(content: bytes) -> None:
 
 
 class TestHonest:
-    @pytest.mark.parametrize("layout", Layout)
+    @pytest.mark.parametrize("layout", ExportFormat)
     def test_a_whole_export_is_good_and_the_limits_of_that_are_said(
-        self, verify: Callable[..., Said], layout: Layout
+        self, verify: Callable[..., Said], layout: ExportFormat
     ) -> None:
         fill(7)
         code, said = verify(exported(layout).content)
@@ -97,9 +97,9 @@ class TestHonest:
         assert "whoever can rewrite the whole log" in said
         assert said.endswith("GOOD.\n")
 
-    @pytest.mark.parametrize("layout", Layout)
+    @pytest.mark.parametrize("layout", ExportFormat)
     def test_with_a_known_key_and_a_kept_head_only_the_end_is_left_to_note(
-        self, verify: Callable[..., Said], known: str, layout: Layout
+        self, verify: Callable[..., Said], known: str, layout: ExportFormat
     ) -> None:
         fill(2)
         kept = rows()[2].hash
@@ -110,7 +110,7 @@ class TestHonest:
         assert said.count("NOTE") == 1
         assert "NOTE: events 4 to 7, at the end, are covered by nothing that you kept." in said
 
-    @pytest.mark.parametrize("layout", Layout)
+    @pytest.mark.parametrize("layout", ExportFormat)
     @pytest.mark.parametrize(
         "selected",
         [
@@ -123,7 +123,7 @@ class TestHonest:
         ids=str,
     )
     def test_a_filtered_export_proves_its_lines_and_says_that_it_proves_no_more(
-        self, verify: Callable[..., Said], layout: Layout, selected: dict[str, Any]
+        self, verify: Callable[..., Said], layout: ExportFormat, selected: dict[str, Any]
     ) -> None:
         fill(6)
         code, said = verify(exported(layout, **selected).content)
@@ -132,8 +132,10 @@ class TestHonest:
         assert "continuity is NOT PROVEN" in said
         assert "The whole log" not in said
 
-    @pytest.mark.parametrize("layout", Layout)
-    def test_so_does_a_range_of_time(self, verify: Callable[..., Said], layout: Layout) -> None:
+    @pytest.mark.parametrize("layout", ExportFormat)
+    def test_so_does_a_range_of_time(
+        self, verify: Callable[..., Said], layout: ExportFormat
+    ) -> None:
         fill(3)
         events = rows()
         selected = {"from_at": events[2].at, "to_at": events[5].at}
@@ -180,17 +182,17 @@ OTHER_VALUES = {
 
 
 class TestForged:
-    @pytest.mark.parametrize("layout", Layout)
+    @pytest.mark.parametrize("layout", ExportFormat)
     @pytest.mark.parametrize("column", COLUMNS)
     def test_an_edit_of_any_field_is_found_although_the_manifest_was_made_anew(
-        self, verify: Callable[..., Said], whole: Exported, layout: Layout, column: str
+        self, verify: Callable[..., Said], whole: Exported, layout: ExportFormat, column: str
     ) -> None:
         forged = Forgery.of(whole)
         forged.events[4][column] = OTHER_VALUES.get(column, "forged")
-        write = forged.seal if layout is Layout.JSONL else forged.as_csv
+        write = forged.seal if layout is ExportFormat.JSONL else forged.as_csv
         code, said = verify(write(OURS))
         assert code == (2 if column == "format" else 1), said
-        place = 6 if layout is Layout.JSONL else 0
+        place = 6 if layout is ExportFormat.JSONL else 0
         assert re.search(f"line {place or r'[0-9]+'}: |Event 5 has format 2", said)
 
     @pytest.mark.parametrize("column", COLUMNS)
@@ -221,13 +223,13 @@ class TestForged:
         ids=["middle out", "first out", "tail cut", "wiped", "twice", "in", "swap", "turn", "more"],
     )
     @pytest.mark.parametrize("rehash", [False, True])
-    @pytest.mark.parametrize("layout", Layout)
+    @pytest.mark.parametrize("layout", ExportFormat)
     def test_events_taken_out_put_in_or_moved_are_found(
         self,
         verify: Callable[..., Said],
         whole: Exported,
         change: Callable[[list[Any]], object],
-        layout: Layout,
+        layout: ExportFormat,
         *,
         rehash: bool,
     ) -> None:
@@ -235,7 +237,9 @@ class TestForged:
         change(forged.events)
         for event in forged.events:
             event["hash"] = rehashed(event) if rehash else event["hash"]
-        code, said = verify(forged.seal(OURS) if layout is Layout.JSONL else forged.as_csv(OURS))
+        code, said = verify(
+            forged.seal(OURS) if layout is ExportFormat.JSONL else forged.as_csv(OURS)
+        )
         assert code == 1, said
 
     @pytest.mark.parametrize(
@@ -427,9 +431,9 @@ class TestForged:
 
 
 class TestDamaged:
-    @pytest.mark.parametrize("layout", Layout)
+    @pytest.mark.parametrize("layout", ExportFormat)
     def test_an_interrupted_export_is_recognised(
-        self, verify: Callable[..., Said], layout: Layout
+        self, verify: Callable[..., Said], layout: ExportFormat
     ) -> None:
         fill(3)
         stream = begin(layout).stream()
@@ -437,8 +441,8 @@ class TestDamaged:
         assert code == 1
         assert "no manifest follows: the export was interrupted" in said
 
-    @pytest.mark.parametrize("layout", Layout)
-    def test_a_file_cut_off_at_any_byte_is_never_good(self, layout: Layout) -> None:
+    @pytest.mark.parametrize("layout", ExportFormat)
+    def test_a_file_cut_off_at_any_byte_is_never_good(self, layout: ExportFormat) -> None:
         fill(1)
         content = exported(layout).content
         for end in {*range(0, len(content), 37), len(content) - 1, len(content) - 2, 1, 2, 3}:
@@ -451,11 +455,11 @@ class TestDamaged:
         code, said = verify(whole.content.replace(b"\n", b"\r\n"))
         assert code == 1
         assert "rewrote the line ends" in said
-        assert verify(exported(Layout.CSV).content.replace(b"\r\n", b"\n"))[0] == 1
+        assert verify(exported(ExportFormat.CSV).content.replace(b"\r\n", b"\n"))[0] == 1
 
-    @pytest.mark.parametrize("layout", Layout)
+    @pytest.mark.parametrize("layout", ExportFormat)
     def test_two_exports_in_one_file_are_found(
-        self, verify: Callable[..., Said], layout: Layout
+        self, verify: Callable[..., Said], layout: ExportFormat
     ) -> None:
         fill(1)
         content = exported(layout).content
@@ -525,17 +529,17 @@ class TestDamaged:
         self, verify: Callable[..., Said], old: bytes, new: bytes, words: str
     ) -> None:
         fill(1)
-        content = exported(Layout.CSV).content
+        content = exported(ExportFormat.CSV).content
         assert old in content
         code, said = verify(content.replace(old, new, 1))
         assert code == 1
         assert words in said
 
-    @pytest.mark.parametrize("layout", Layout)
+    @pytest.mark.parametrize("layout", ExportFormat)
     @given(data=st.data())
     @how(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
     def test_no_change_of_any_byte_goes_unnoticed(
-        self, layout: Layout, data: st.DataObject
+        self, layout: ExportFormat, data: st.DataObject
     ) -> None:
         content = _sample(layout)
         place = data.draw(st.integers(0, len(content) - 1))
@@ -547,10 +551,10 @@ class TestDamaged:
                 _in_memory(changed)
 
 
-_samples: dict[Layout, bytes] = {}
+_samples: dict[ExportFormat, bytes] = {}
 
 
-def _sample(layout: Layout) -> bytes:
+def _sample(layout: ExportFormat) -> bytes:
     if layout not in _samples:
         fill(2)
         _samples[layout] = exported(layout).content
@@ -582,11 +586,11 @@ class TestRewritten:
         assert code == 1
         assert "and the one that you gave" in said
 
-    @pytest.mark.parametrize("layout", Layout)
+    @pytest.mark.parametrize("layout", ExportFormat)
     def test_a_kept_head_finds_even_one_who_has_the_key(
-        self, verify: Callable[..., Said], whole: Exported, rewritten: Forgery, layout: Layout
+        self, verify: Callable[..., Said], whole: Exported, rewritten: Forgery, layout: ExportFormat
     ) -> None:
-        content = rewritten.seal(OURS) if layout is Layout.JSONL else rewritten.as_csv(OURS)
+        content = rewritten.seal(OURS) if layout is ExportFormat.JSONL else rewritten.as_csv(OURS)
         code, said = verify(content, "--head", whole.events[7]["hash"])
         assert code == 1
         assert "is not in this export" in said
@@ -671,7 +675,7 @@ class TestKept:
         for _ in range(3):
             fill(1)
             checkpoints.write("test")
-        path = str(checkpoints.default_file())
+        path = str(checkpoints.default_path())
         code, said = verify(exported().content, "--checkpoints", path)
         assert code == 0, said
         assert "3 checkpoints are in this export." in said
@@ -689,8 +693,8 @@ class TestKept:
         assert verify(content, *given)[1].count("NOTE") == 1
         assert "NOTE: event 11, at the end, is covered by nothing" in verify(content, *given)[1]
         assert "not checked: no key" in verify(content, "--checkpoints", str(file))[1]
-        unsigned = replace(checkpoints.read(five[4]), signature="", key_id="").line.encode()
-        changed = replace(checkpoints.read(five[2]), at="2020-01-01T00:00:00.000000Z")
+        unsigned = replace(checkpoints.parse(five[4]), signature="", key_id="").line.encode()
+        changed = replace(checkpoints.parse(five[2]), at="2020-01-01T00:00:00.000000Z")
         for lines, words in (
             ([*five[:4], unsigned], "line 5"),
             ([*five[:4], resigned(five[4], ANOTHER)], "not signed with a key that you gave"),
@@ -816,9 +820,13 @@ class TestForgedDatabase:
     """The database was forged with its guards off, and then somebody exported it."""
 
     @pytest.mark.parametrize("forgery", [_edit, _edit_and_rehash, _delete, _swap, _insert])
-    @pytest.mark.parametrize("layout", Layout)
+    @pytest.mark.parametrize("layout", ExportFormat)
     def test_what_breaks_the_chain_is_found_in_the_export(
-        self, verify: Callable[..., Said], known: str, forgery: Callable[[], None], layout: Layout
+        self,
+        verify: Callable[..., Said],
+        known: str,
+        forgery: Callable[[], None],
+        layout: ExportFormat,
     ) -> None:
         fill(4)
         forgery()
@@ -927,7 +935,7 @@ class TestAlone:
 
     def test_a_table_is_checked_the_same_way(self, known: str) -> None:
         fill(6)
-        code, said = self._run(exported(Layout.CSV).content, "--public-key", known)
+        code, said = self._run(exported(ExportFormat.CSV).content, "--public-key", known)
         assert code == 0, said
         assert "The whole log: events 1 to 19" in said
 

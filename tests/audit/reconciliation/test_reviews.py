@@ -64,8 +64,8 @@ class TestTheTable:
             assert "cannot be read" in verify().reason
 
     def test_more_than_is_read_at_once_is_compared(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(reviews, "AT_ONCE", 2)
-        monkeypatch.setattr(reviews, "EVENTS_AT_ONCE", 2)
+        monkeypatch.setattr(reviews, "BATCH_SIZE", 2)
+        monkeypatch.setattr(reviews, "EVENTS_BATCH_SIZE", 2)
         for _ in range(5):
             request_factories.denied(START)
         for seq in range(1, 6):

@@ -10,10 +10,10 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, models, transaction
 
 from killswitch.audit import chain
-from killswitch.audit.chain import Fact, record
+from killswitch.audit.chain import NewEvent, record
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.triggers import protection, sqlite
-from killswitch.audit.verification.findings import Fault
+from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
 from tests.audit import forging
 
@@ -23,7 +23,7 @@ TABLE = forging.TABLE
 
 @pytest.fixture(autouse=True)
 def _three_events() -> None:
-    record(*(Fact(kind=Kind.SIGNED_IN, data={"number": number}) for number in range(3)))
+    record(*(NewEvent(kind=Kind.SIGNED_IN, data={"number": number}) for number in range(3)))
 
 
 DOWN = {
@@ -192,20 +192,20 @@ def undone() -> Iterator[Any]:
 
 
 def test_guards_that_are_down_or_weakened_are_found() -> None:
-    assert protection.faults(connection) == []
+    assert protection.problems(connection) == []
     for statement, words in DOWN[connection.vendor]:
         with undone() as cursor:
             for part in re.split(r";(?=CREATE|ALTER| CREATE| ALTER| DROP)", statement):
                 cursor.execute(part)
-            found = protection.faults(connection)
+            found = protection.problems(connection)
             assert any(words in fault for fault in found), (statement, found)
-    assert protection.faults(connection) == []
+    assert protection.problems(connection) == []
 
 
 def test_a_view_that_nobody_takes_for_a_table_of_ours_is_none_of_it() -> None:
     with undone() as cursor:
         cursor.execute("CREATE VIEW for_the_auditors AS SELECT * FROM exchanges_exchange")
-        assert protection.faults(connection) == []
+        assert protection.problems(connection) == []
 
 
 def test_verification_tells_of_guards_that_are_down() -> None:
@@ -213,7 +213,7 @@ def test_verification_tells_of_guards_that_are_down() -> None:
     with undone() as cursor:
         cursor.execute(statement)
         for verdict in (verify(), verify_newest(chain.head())):
-            assert [finding.fault for finding in verdict.findings] == [Fault.GUARDS]
+            assert [finding.proof for finding in verdict.findings] == [Proof.GUARDS]
             assert words in verdict.reason
             assert verdict.first_bad_seq is None
 
@@ -223,7 +223,7 @@ def test_a_view_in_the_place_of_the_log_is_a_finding() -> None:
         cursor.execute(f"ALTER TABLE {TABLE} RENAME TO moved")
         cursor.execute(f"CREATE VIEW {TABLE} AS SELECT * FROM moved WHERE seq < 3")
         for verdict in (verify(), verify_newest(chain.head())):
-            assert [finding.fault for finding in verdict.findings] == [Fault.GUARDS]
+            assert [finding.proof for finding in verdict.findings] == [Proof.GUARDS]
 
 
 def test_a_rebuilt_table_has_its_guards_again_after_the_migration() -> None:
@@ -234,9 +234,9 @@ def test_a_rebuilt_table_has_its_guards_again_after_the_migration() -> None:
         editor.add_field(AuditEvent, field)
         editor.remove_field(AuditEvent, field)
     was_down = connection.vendor == "sqlite"
-    assert bool(protection.faults(connection)) is was_down
+    assert bool(protection.problems(connection)) is was_down
     call_command("migrate", verbosity=0)
-    assert protection.faults(connection) == []
+    assert protection.problems(connection) == []
     told = AuditEvent.objects.filter(kind=Kind.GUARDS_PUT_BACK)
     assert told.count() == was_down
     assert verify().ok
@@ -251,8 +251,8 @@ def test_putting_back_harms_no_start_when_it_fails(monkeypatch: pytest.MonkeyPat
     def refuse(_connection: object) -> list[str]:
         raise DatabaseError("must be owner of table")
 
-    monkeypatch.setattr(protection, "put_up", refuse)
-    protection.put_back(using="default")
+    monkeypatch.setattr(protection, "install", refuse)
+    protection.reinstall(using="default")
 
 
 def test_put_up_makes_everything_stand_again() -> None:
@@ -261,6 +261,6 @@ def test_put_up_makes_everything_stand_again() -> None:
     with undone() as cursor:
         for name in names[connection.vendor]:
             cursor.execute(f"DROP TRIGGER {name}{on}")
-        assert protection.put_up(connection)
-        assert protection.faults(connection) == []
-        assert protection.put_up(connection) == []
+        assert protection.install(connection)
+        assert protection.problems(connection) == []
+        assert protection.install(connection) == []

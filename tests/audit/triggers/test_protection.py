@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from killswitch.audit.chain import Fact, record
+from killswitch.audit.chain import NewEvent, record
 from killswitch.audit.models import AuditEvent, Kind
 from tests.audit import forging
 
@@ -15,7 +15,7 @@ TABLE = forging.TABLE
 
 @pytest.fixture(autouse=True)
 def _three_events() -> None:
-    record(*(Fact(kind=Kind.SIGNED_IN, data={"number": number}) for number in range(3)))
+    record(*(NewEvent(kind=Kind.SIGNED_IN, data={"number": number}) for number in range(3)))
 
 
 CHANGES = [

@@ -13,8 +13,8 @@ from killswitch.audit import checkpoints, signing
 from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint, write
 from killswitch.audit.verification import checkpoint_check
-from killswitch.audit.verification.checkpoint_check import Kept
-from killswitch.audit.verification.findings import CouldNotCheck
+from killswitch.audit.verification.checkpoint_check import CheckpointResult
+from killswitch.audit.verification.findings import VerificationImpossible
 from killswitch.audit.verification.verify import verify, verify_newest
 from tests.audit.checkpoint_files import assert_found, check, happen, resigned, save
 from tests.audit.forging import TABLE, forge, recompute_from
@@ -27,21 +27,21 @@ pytestmark = [
 
 
 def test_true_checkpoints_are_borne_out(five: list[bytes]) -> None:
-    assert check() == Kept(reach=10)
+    assert check() == CheckpointResult(reach=10)
     assert verify().ok
 
 
 def test_a_line_that_was_edited_is_found(file: Path, five: list[bytes]) -> None:
-    for name, value in asdict(checkpoints.read(five[2])).items():
+    for name, value in asdict(checkpoints.parse(five[2])).items():
         other = value + 1 if isinstance(value, int) else f"{value[:-4]}AAAA"
         changed: dict[str, Any] = {name: other}
-        edited = replace(checkpoints.read(five[2]), **changed).line.encode()
+        edited = replace(checkpoints.parse(five[2]), **changed).line.encode()
         save(file, *five[:2], edited, *five[3:])
         assert check().finding is not None, name
 
 
 def test_the_last_line_edited_is_found_by_its_signature(file: Path, five: list[bytes]) -> None:
-    edited = replace(checkpoints.read(five[4]), at="2020-01-01T00:00:00.000000Z")
+    edited = replace(checkpoints.parse(five[4]), at="2020-01-01T00:00:00.000000Z")
     save(file, *five[:4], edited.line.encode())
     assert_found(check(), 10, "line 5", "signature does not fit")
 
@@ -64,15 +64,15 @@ def test_a_line_under_our_name_with_the_signature_of_another_is_found(
 
 
 def test_the_signature_of_another_line_is_found(file: Path, five: list[bytes]) -> None:
-    borrowed = checkpoints.read(five[3]).signature
-    save(file, *five[:4], replace(checkpoints.read(five[4]), signature=borrowed).line.encode())
+    borrowed = checkpoints.parse(five[3]).signature
+    save(file, *five[:4], replace(checkpoints.parse(five[4]), signature=borrowed).line.encode())
     assert_found(check(), 10, "signature does not fit")
 
 
 def test_a_line_without_a_signature_is_found_where_there_is_a_key(
     file: Path, five: list[bytes]
 ) -> None:
-    bare = replace(checkpoints.read(five[4]), signature="", key_id="")
+    bare = replace(checkpoints.parse(five[4]), signature="", key_id="")
     save(file, *five[:4], bare.line.encode())
     assert_found(check(), 10, "line 5", "not signed")
 
@@ -131,7 +131,7 @@ def test_a_head_that_is_wrong_is_told_before_a_line_after_it(file: Path, five: l
 def test_more_lines_than_are_looked_up_at_once_are_all_checked(
     monkeypatch: pytest.MonkeyPatch, five: list[bytes]
 ) -> None:
-    monkeypatch.setattr(checkpoint_check, "AT_ONCE", 2)
+    monkeypatch.setattr(checkpoint_check, "BATCH_SIZE", 2)
     assert check().finding is None
     forge(f"UPDATE {TABLE} SET hash = %s WHERE seq = 8", ["a" * 64])
     assert_found(check(), 8, "written anew")
@@ -199,7 +199,7 @@ def test_signatures_are_checked_with_a_key_known_from_elsewhere(
     pem = signing.public_key_pem()
     settings.DATABASE_URL = "postgresql://db/killswitch"
     assert "not checked: no key" in check().warnings[0]
-    assert check(None, pem) == Kept(reach=10)
+    assert check(None, pem) == CheckpointResult(reach=10)
     foreign = signing._pem(Ed25519PrivateKey.generate().public_key())
     assert_found(check(None, foreign), 2, "a key that is not known")
 
@@ -217,7 +217,7 @@ def test_verifying_makes_no_key_and_says_what_it_could_not_judge(
     assert "no key is known here; give the public one with --public-key" in found.warnings[0]
     assert verify().ok
     assert not key.exists()
-    assert check(None, pem) == Kept(reach=10)
+    assert check(None, pem) == CheckpointResult(reach=10)
     save(file, *five[:4], resigned(five[4], Ed25519PrivateKey.generate()))
     assert_found(check(None, pem), 10, "a key that is not known")
     assert not key.exists()
@@ -227,9 +227,9 @@ def test_no_file_of_our_own_is_a_warning_and_a_named_one_that_is_missing_is_not(
     tmp_path: Path,
 ) -> None:
     assert "cut tail would not be noticed" in check().warnings[0]
-    with pytest.raises(CouldNotCheck, match="cannot be read"):
+    with pytest.raises(VerificationImpossible, match="cannot be read"):
         check(tmp_path / "elsewhere.jsonl")
-    with pytest.raises(CouldNotCheck, match="cannot be read"):
+    with pytest.raises(VerificationImpossible, match="cannot be read"):
         check(tmp_path)
 
 
@@ -249,7 +249,7 @@ def test_an_empty_file_proves_nothing_and_says_so(file: Path) -> None:
 def test_old_events_that_no_head_covers_are_a_warning(file: Path, five: list[bytes]) -> None:
     """The file cut to its first lines, and what came later written anew, verifies."""
     save(file, *five[:2])
-    assert check() == Kept(reach=4)  # the others are young: the next head is on its way
+    assert check() == CheckpointResult(reach=4)  # the others are young: the next head is on its way
     forge(f"UPDATE {TABLE} SET at = {_AGES_AGO[connection.vendor]} WHERE seq > 4")
     recompute_from(5)
     found = check()
@@ -264,7 +264,7 @@ def test_old_events_that_a_head_covers_are_none(file: Path, five: list[bytes]) -
     recompute_from(1)
     write("ROUND")
     happen()
-    assert check() == Kept(reach=10)
+    assert check() == CheckpointResult(reach=10)
 
 
 _AGES_AGO = {"sqlite": "'2026-01-01 08:00:00.000001'", "postgresql": "'2026-01-01 08:00:00Z'"}

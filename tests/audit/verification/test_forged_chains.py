@@ -9,7 +9,7 @@ from django.db import connection
 from killswitch.audit import chain
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.verification import chain_walk
-from killswitch.audit.verification.findings import Fault
+from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify
 from tests.audit import forging
 from tests.audit.assertions import Requests, assert_broken, assert_found, assert_good, only
@@ -91,7 +91,7 @@ def test_a_cut_tail_is_found_by_the_checkpoint(requests: Requests) -> None:
     newest = chain.head().seq
     forge(f"DELETE FROM {TABLE} WHERE seq = %s", [newest])
     verdict = verify()
-    assert only(verdict) is Fault.CHECKPOINT
+    assert only(verdict) is Proof.CHECKPOINT
     assert verdict.first_bad_seq == newest
     assert "tail of the log was cut" in verdict.reason
 
@@ -99,8 +99,8 @@ def test_a_cut_tail_is_found_by_the_checkpoint(requests: Requests) -> None:
 def test_a_wiped_log_is_found(requests: Requests) -> None:
     forge(f"DELETE FROM {TABLE}")
     verdict = verify()
-    assert_found(verdict, Fault.CHECKPOINT, "missing")
-    assert_found(verdict, Fault.TABLES, "no event says")
+    assert_found(verdict, Proof.CHECKPOINT, "missing")
+    assert_found(verdict, Proof.TABLES, "no event says")
 
 
 def test_an_inserted_event_is_found(requests: Requests) -> None:
@@ -123,7 +123,7 @@ def test_an_event_inserted_with_all_links_repaired_is_found_by_the_checkpoint(
     forge(f"UPDATE {TABLE} SET previous = %s WHERE seq = 5", [forging.row(4)["hash"]])
     recompute_from(5)
     verdict = verify()
-    assert only(verdict) is Fault.CHECKPOINT
+    assert only(verdict) is Proof.CHECKPOINT
     assert "written anew" in verdict.reason
 
 
@@ -158,12 +158,12 @@ def test_a_fork_at_the_edge_of_a_page_is_found(
     requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     twin = forging.rehash(forging.row(4) | {"actor": "twin"})
-    monkeypatch.setattr(chain_walk, "PAGE", 1)
+    monkeypatch.setattr(chain_walk, "PAGE_SIZE", 1)
     with forging.constraints_off():
         forging.insert(twin)
         verdict = verify()
     assert verdict.first is not None
-    assert verdict.first.fault is Fault.CHAIN
+    assert verdict.first.proof is Proof.CHAIN
 
 
 def test_a_fork_that_is_continued_on_one_side_is_found(requests: Requests) -> None:
@@ -180,7 +180,7 @@ def test_a_chain_recomputed_after_an_edit_is_found_by_the_checkpoint(requests: R
     forge(f"UPDATE {TABLE} SET actor = 'somebody else' WHERE seq = 1")
     recompute_from(1)
     verdict = verify()
-    assert only(verdict) is Fault.CHECKPOINT
+    assert only(verdict) is Proof.CHECKPOINT
     assert verdict.first_bad_seq == chain.head().seq
     assert "written anew" in verdict.reason
 

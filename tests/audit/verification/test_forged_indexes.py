@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
-from killswitch.audit.chain import Fact, Head, record
+from killswitch.audit.chain import Head, NewEvent, record
 from killswitch.audit.models import AuditEvent, Kind
-from killswitch.audit.verification.findings import Fault
+from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
 from tests.audit import forging
 from tests.audit.assertions import assert_good, only
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.django_db]
 @pytest.fixture(autouse=True)
 def _some_events() -> Iterator[None]:
     assert connection.vendor == "sqlite", "PostgreSQL lets nobody write its catalogue like this"
-    record(*(Fact(kind=kind) for kind in (Kind.SIGNED_IN, Kind.DENIED, Kind.SIGNED_OUT)))
+    record(*(NewEvent(kind=kind) for kind in (Kind.SIGNED_IN, Kind.DENIED, Kind.SIGNED_OUT)))
     assert_good(verify())
     yield
     with connection.cursor() as cursor:
@@ -29,7 +29,7 @@ def test_an_index_that_hides_events_from_the_filters_is_found() -> None:
     with forging.index_that_leaves_out("audit_kind", "kind = 'DENIED'"):
         assert not AuditEvent.objects.filter(kind=Kind.DENIED).exists()
         verdict = verify()
-    assert only(verdict) is Fault.GUARDS
+    assert only(verdict) is Proof.GUARDS
     assert "missing from index audit_kind" in verdict.reason
 
 
@@ -38,7 +38,7 @@ def test_a_second_row_that_only_the_filters_find_is_found() -> None:
     with forging.row_past_the_primary_key(forged):
         assert AuditEvent.objects.filter(actor="Olga Ray (olga)").exists()
         verdict = verify()
-    assert Fault.GUARDS in {finding.fault for finding in verdict.findings}
+    assert Proof.GUARDS in {finding.proof for finding in verdict.findings}
     assert any("disagree" in finding.reason for finding in verdict.findings)
 
 

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from killswitch.audit.chain import Head
 from killswitch.audit.models import AuditEvent
-from killswitch.audit.verification.findings import Fault, nobody
+from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
 from killswitch.cancels import reconciliation, recording
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
@@ -68,7 +68,7 @@ def assert_noticed(model: Any, pk: int, column: str) -> None:
     with forging.constraints_off("cancels_cancelrequest"):
         model.objects.filter(pk=pk).update(**{column: another(value, column)})
         verdict = verify()
-    assert only(verdict) is Fault.TABLES, column
+    assert only(verdict) is Proof.TABLES, column
     assert verdict.reason
 
 
@@ -97,7 +97,7 @@ def test_an_attempt_moved_to_another_request_is_found(requests: Requests) -> Non
     Attempt.objects.filter(request=requests["residual"]).update(
         request=requests["in_flight"], number=7
     )
-    assert only(verify()) is Fault.TABLES
+    assert only(verify()) is Proof.TABLES
 
 
 def test_a_request_moved_to_another_press_is_found(requests: Requests) -> None:
@@ -106,7 +106,7 @@ def test_a_request_moved_to_another_press_is_found(requests: Requests) -> None:
     batch.save(force_insert=True)
     CancelRequest.objects.filter(pk=requests["residual"].pk).update(batch=batch)
     verdict = verify()
-    assert only(verdict) is Fault.TABLES
+    assert only(verdict) is Proof.TABLES
     assert "batch" in verdict.reason
 
 
@@ -212,7 +212,7 @@ CHANGES: list[Change] = [
 def test_a_row_changed_without_an_event_is_found(requests: Requests, change: Change) -> None:
     change(requests)
     verdict = verify()
-    assert only(verdict) is Fault.TABLES
+    assert only(verdict) is Proof.TABLES
     assert verify(with_tables=False).ok
 
 
@@ -231,7 +231,7 @@ def test_a_second_row_under_the_id_of_another_is_found(requests: Requests) -> No
                 "UPDATE cancels_cancelrequest SET uuid = %s WHERE id = %s", [spelled, twin.pk]
             )
         verdict = verify()
-    assert only(verdict) is Fault.TABLES
+    assert only(verdict) is Proof.TABLES
     assert "not what is found there by its id" in verdict.reason
 
 
@@ -245,7 +245,7 @@ def test_two_attempts_with_one_number_are_found(requests: Requests) -> None:
         twin.save(force_insert=True)
         CancelRequest.objects.filter(pk=of.pk).update(attempt_count=of.attempt_count + 1)
         verdict = verify()
-    assert_found(verdict, Fault.TABLES, f"two attempts with the number {true.number}")
+    assert_found(verdict, Proof.TABLES, f"two attempts with the number {true.number}")
 
 
 def test_an_end_that_counts_other_attempts_than_there_are_is_found(requests: Requests) -> None:
@@ -257,13 +257,15 @@ def test_an_end_that_counts_other_attempts_than_there_are_is_found(requests: Req
     data = event["data"].replace(said, '"attempts":7')
     forging.forge(f"UPDATE {TABLE} SET data = %s WHERE seq = %s", [data, seq])
     forging.recompute_from(seq)
-    assert_found(verify(), Fault.TABLES, "attempts is 1", "says 7")
+    assert_found(verify(), Proof.TABLES, "attempts is 1", "says 7")
 
 
 def test_an_answer_that_came_after_the_end_is_no_disagreement(requests: Requests) -> None:
     """A holder that slept while another finished still keeps what it was told."""
     late = event_factories.answer(Outcome.ACKNOWLEDGED, message="Ok")
-    recording.attempt(requests["rejected"].pk, holder="asleep", answer=late, next_attempt_at=None)
+    recording.record_attempt(
+        requests["rejected"].pk, holder="asleep", answer=late, next_attempt_at=None
+    )
     assert AuditEvent.objects.latest("seq").kind == "ATTEMPT"
     assert_good(verify())
 
@@ -276,7 +278,7 @@ def test_two_presses_under_one_id_are_found(requests: Requests) -> None:
         twin.save(force_insert=True)
         CancelRequest.objects.filter(pk=requests["residual"].pk).update(batch=twin)
         verdict = verify()
-    assert_found(verdict, Fault.TABLES, "its press is not the only one with its id")
+    assert_found(verdict, Proof.TABLES, "its press is not the only one with its id")
 
 
 def test_a_press_deleted_without_its_requests_is_found(requests: Requests) -> None:
@@ -286,14 +288,14 @@ def test_a_press_deleted_without_its_requests_is_found(requests: Requests) -> No
         cursor.execute("DELETE FROM cancels_batch")  # references are checked at the commit
         verdict = verify()
         transaction.set_rollback(True)
-    assert only(verdict) is Fault.TABLES
+    assert only(verdict) is Proof.TABLES
     assert "its press was deleted" in verdict.reason
 
 
 def test_the_newest_events_are_compared_with_their_rows_too(requests: Requests) -> None:
     for change in (_show_elsewhere, _delete_request):
         change(requests)
-        assert only(verify_newest(Head())) is Fault.TABLES
+        assert only(verify_newest(Head())) is Proof.TABLES
 
 
 def test_no_question_to_the_database_goes_through_the_whole_log(requests: Requests) -> None:
@@ -301,7 +303,7 @@ def test_no_question_to_the_database_goes_through_the_whole_log(requests: Reques
     if connection.vendor != "sqlite":
         return  # PostgreSQL decides by how large the tables are
     with CaptureQueriesContext(connection) as asked:
-        assert list(reconciliation.disagreements(None, nobody)) == []
+        assert list(reconciliation.discrepancies(None, no_progress)) == []
     with connection.cursor() as cursor:
         for query in asked.captured_queries:
             cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
@@ -334,4 +336,4 @@ def test_a_row_that_cannot_be_read_is_a_finding(
             cursor.execute(
                 f"UPDATE {table} SET {column} = {value} WHERE id = (SELECT min(id) FROM {table})"
             )
-        assert_found(verify(), Fault.TABLES, "cannot be read")
+        assert_found(verify(), Proof.TABLES, "cannot be read")

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from killswitch.audit.verification import sqlite_types
-from killswitch.audit.verification.findings import Fault
+from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify
 from killswitch.exchanges.models import Exchange
 from tests.audit.assertions import Requests, assert_good, only
@@ -27,16 +27,19 @@ def set_to(table: str, column: str, value: str) -> None:
 def test_an_exchange_that_is_neither_on_nor_off_is_found(requests: Requests) -> None:
     """Read, it is off as the log says; filtered by the database, it is on and offered."""
     exchange = Exchange.objects.create(exchange_id="LMAX", enabled=False)
-    assert sqlite_types.misplaced() == ""
+    assert sqlite_types.first_wrongly_typed_value() == ""
     Exchange.objects.exclude(pk=exchange.pk).update(position=1)
     set_to("exchanges_exchange", "enabled", "2")
-    assert "exchanges_exchange: enabled is kept as integer 2" in sqlite_types.misplaced()
+    assert (
+        "exchanges_exchange: enabled is kept as integer 2"
+        in sqlite_types.first_wrongly_typed_value()
+    )
 
 
 @pytest.mark.parametrize("value", ["2", "-1", "0.5", "'true'", "x'31'", "x'30'"])
 def test_what_is_neither_true_nor_false_is_found(requests: Requests, value: str) -> None:
     set_to("cancels_batch", "everywhere", value)
-    assert "cancels_batch: everywhere is kept as" in sqlite_types.misplaced()
+    assert "cancels_batch: everywhere is kept as" in sqlite_types.first_wrongly_typed_value()
 
 
 @pytest.mark.parametrize(
@@ -54,9 +57,9 @@ def test_text_kept_as_bytes_is_found(requests: Requests, table: str, column: str
     assert_good(verify())
     set_to(table, column, f"CAST({column} AS BLOB)")
     verdict = verify()
-    assert only(verdict) is Fault.TABLES
+    assert only(verdict) is Proof.TABLES
     assert verify(with_tables=False).ok
 
 
 def test_everything_that_the_product_writes_is_kept_as_it_should_be(requests: Requests) -> None:
-    assert sqlite_types.misplaced() == ""
+    assert sqlite_types.first_wrongly_typed_value() == ""

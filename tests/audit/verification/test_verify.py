@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from killswitch.audit import chain, checkpoints
-from killswitch.audit.chain import Fact, Head, record
+from killswitch.audit.chain import Head, NewEvent, record
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.verification import chain_walk
-from killswitch.audit.verification.findings import Fault
+from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
 from killswitch.cancels.models import CancelRequest
 from tests.audit import forging
@@ -44,7 +44,7 @@ def test_a_clock_that_was_put_back_is_a_warning(requests: Requests) -> None:
     with forging.guards_off():
         AuditEvent.objects.filter(seq=4).update(at=early)
     recompute_from(4)
-    Path(checkpoints.default_file()).unlink()
+    Path(checkpoints.default_path()).unlink()
     checkpoints.write("ROUND")
     verdict = verify()
     assert verdict.ok
@@ -53,7 +53,7 @@ def test_a_clock_that_was_put_back_is_a_warning(requests: Requests) -> None:
 
 def test_the_newest_events_are_verified_from_a_known_head_on(requests: Requests) -> None:
     known = chain.head()
-    record(Fact(kind=Kind.SIGNED_IN), Fact(kind=Kind.SIGNED_OUT))
+    record(NewEvent(kind=Kind.SIGNED_IN), NewEvent(kind=Kind.SIGNED_OUT))
     verdict = verify_newest(known)
     assert verdict.ok
     assert verdict.events == 2
@@ -66,7 +66,7 @@ def test_from_nothing_the_newest_events_are_all(requests: Requests) -> None:
 
 def test_an_edit_among_the_newest_events_is_found(requests: Requests) -> None:
     known = chain.head()
-    record(Fact(kind=Kind.SIGNED_IN), Fact(kind=Kind.SIGNED_OUT))
+    record(NewEvent(kind=Kind.SIGNED_IN), NewEvent(kind=Kind.SIGNED_OUT))
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = %s", [known.seq + 1])
     assert_broken(verify_newest(known), known.seq + 1, "changed")
 
@@ -83,11 +83,11 @@ def test_a_known_head_that_is_gone_or_another_is_found(requests: Requests) -> No
 def test_a_request_of_the_newest_events_is_compared(requests: Requests) -> None:
     known = Head(seq=2, hash=forging.row(2)["hash"])
     CancelRequest.objects.filter(pk=requests["residual"].pk).update(conclusion="all is well")
-    assert_found(verify_newest(known), Fault.TABLES, "conclusion", "all is well")
+    assert_found(verify_newest(known), Proof.TABLES, "conclusion", "all is well")
 
 
 def test_progress_is_told(requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chain_walk, "PAGE", 3)
+    monkeypatch.setattr(chain_walk, "PAGE_SIZE", 3)
     told: list[tuple[str, int, int]] = []
     verify(progress=lambda *what: told.append(what))
     events = chain.head().seq

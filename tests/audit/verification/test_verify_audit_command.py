@@ -116,7 +116,7 @@ def test_letters_of_any_script_are_printed_as_they_are() -> None:
 
 def test_a_kept_checkpoint_finds_what_our_own_file_no_longer_can(tmp_path: Path) -> None:
     kept = tmp_path / "kept.jsonl"
-    checkpoints.default_file().rename(kept)
+    checkpoints.default_path().rename(kept)
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 1")
     recompute_from(1)
     assert run()[0] == 0
@@ -127,9 +127,9 @@ def test_a_kept_checkpoint_finds_what_our_own_file_no_longer_can(tmp_path: Path)
 
 def test_how_far_an_old_kept_head_reaches_is_said(tmp_path: Path) -> None:
     kept = tmp_path / "kept.jsonl"
-    kept.write_bytes(checkpoints.default_file().read_bytes())
+    kept.write_bytes(checkpoints.default_path().read_bytes())
     reach = chain.head().seq
-    chain.record(chain.Fact(kind=Kind.SIGNED_IN))
+    chain.record(chain.NewEvent(kind=Kind.SIGNED_IN))
     status, _, err = run("--checkpoint", kept)
     assert status == 0
     assert f"Kept heads reach event {reach} of {reach + 1}." in err
@@ -157,7 +157,7 @@ def test_what_could_not_be_checked_gives_2(tmp_path: Path, monkeypatch: pytest.M
     status, out, err = run("--checkpoint", tmp_path / "missing.jsonl")
     assert (status, out) == (2, "")
     assert "missing.jsonl cannot be read" in err
-    status, _, err = run("--public-key", checkpoints.default_file())
+    status, _, err = run("--public-key", checkpoints.default_path())
     assert status == 2
     assert "no Ed25519 public key" in err
 
@@ -184,7 +184,7 @@ def test_a_database_that_is_not_there_gives_2(tmp_path: Path) -> None:
 
 
 def test_progress_is_shown_on_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chain_walk, "PAGE", 5)
+    monkeypatch.setattr(chain_walk, "PAGE_SIZE", 5)
     _, out, err = run()
     assert f"events: 5 of {chain.head().seq}" in err
     assert "requests: 4 of 4" in err

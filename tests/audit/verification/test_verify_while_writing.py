@@ -46,8 +46,8 @@ def writers(
 def test_verifying_meanwhile_finds_nothing(
     writers: list[threading.Thread], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chain_walk, "PAGE", 7)
-    monkeypatch.setattr(reconciliation, "AT_ONCE", 4)
+    monkeypatch.setattr(chain_walk, "PAGE_SIZE", 7)
+    monkeypatch.setattr(reconciliation, "BATCH_SIZE", 4)
     wait_for(lambda: AuditEvent.objects.count() > 20, seconds=20)
     head = Head()
     for _ in range(6):
@@ -80,6 +80,6 @@ def test_verifying_holds_no_transaction_and_no_lock(writers: list[threading.Thre
             grown.append(True)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chain_walk, "PAGE", 5)
+        patch.setattr(chain_walk, "PAGE_SIZE", 5)
         assert verify(progress=pause).ok
     assert len(grown) == 5

@@ -9,7 +9,7 @@ from django.db import DatabaseError
 from killswitch.accounts.management import password_input
 from killswitch.accounts.models import Role
 from killswitch.accounts.services import add_person
-from killswitch.audit.os_user import operator
+from killswitch.audit.os_user import command_line_actor
 
 REFUSED = 2
 
@@ -32,7 +32,7 @@ class Command(BaseCommand):
                 full_name=options["full_name"],
                 role=Role(options["role"].upper()),
                 password=password_input.given(),
-                by=operator(),
+                by=command_line_actor(),
             )
         except ValidationError as error:
             _refuse(" ".join(error.messages))

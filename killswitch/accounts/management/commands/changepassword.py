@@ -10,7 +10,7 @@ from django.db import DatabaseError, transaction
 from killswitch.accounts.management import password_input
 from killswitch.accounts.models import User
 from killswitch.accounts.services import save_person
-from killswitch.audit.os_user import operator
+from killswitch.audit.os_user import command_line_actor
 
 REFUSED = 2
 
@@ -42,7 +42,7 @@ def _change(name: str, *, password: str) -> User:
             username=User.normalize_username(name)
         )
         validate_password(password, person)
-        save_person(person, new_password=password, by=operator())
+        save_person(person, new_password=password, by=command_line_actor())
     return person
 
 

@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
 from killswitch.audit.export import export
-from killswitch.audit.export.formats import Layout
-from killswitch.audit.filters import BadSelection, Selection
-from killswitch.audit.os_user import operator
+from killswitch.audit.export.formats import ExportFormat
+from killswitch.audit.filters import EventFilter, InvalidFilter
+from killswitch.audit.os_user import command_line_actor
 
 FILTERS = {
     "from": "from this time on: 2026-11-22, or 2026-11-22T08:30:00 (UTC)",
@@ -40,7 +40,9 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--format", choices=[one.value for one in Layout], default=Layout.JSONL)
+        parser.add_argument(
+            "--format", choices=[one.value for one in ExportFormat], default=ExportFormat.JSONL
+        )
         for name, words in FILTERS.items():
             option = name.replace("_", "-")
             parser.add_argument(f"--{option}", dest=name, default="", metavar="…", help=words)
@@ -55,12 +57,20 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         try:
             begun = export.begin(
-                selection=Selection.from_words({name: options[name] for name in Selection.NAMES}),
-                layout=Layout(options["format"]),
-                who=operator(),
+                selection=EventFilter.from_words(
+                    {name: options[name] for name in EventFilter.NAMES}
+                ),
+                layout=ExportFormat(options["format"]),
+                who=command_line_actor(),
                 origin={},
             )
-        except (BadSelection, export.NotRecorded, ImproperlyConfigured, Error, OSError) as error:
+        except (
+            InvalidFilter,
+            export.ExportNotRecorded,
+            ImproperlyConfigured,
+            Error,
+            OSError,
+        ) as error:
             _refuse(f"Nothing was exported. {error}")
         try:
             _write(begun)
@@ -68,7 +78,7 @@ class Command(BaseCommand):
             # Nobody reads any more; without this the interpreter complains at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             _refuse("The export is not complete: whoever read it has gone.")
-        except (export.NotRecorded, Error, OSError) as error:
+        except (export.ExportNotRecorded, Error, OSError) as error:
             _refuse(f"The export is not complete, and has no manifest. {error}")
 
 

@@ -8,7 +8,11 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error
 
 from killswitch.audit import signing
-from killswitch.audit.verification.findings import CouldNotCheck, Finding, Verdict
+from killswitch.audit.verification.findings import (
+    Finding,
+    VerificationImpossible,
+    VerificationResult,
+)
 from killswitch.audit.verification.verify import verify
 
 GOOD, BAD, NOT_CHECKED = 0, 1, 2
@@ -61,13 +65,13 @@ class Command(BaseCommand):
                 with_tables=not without_tables,
                 progress=self._tell,
             )
-        except (CouldNotCheck, Error) as error:
+        except (VerificationImpossible, Error) as error:
             self.stderr.write(f"The log could not be checked: {plain(str(error))}")
             sys.exit(NOT_CHECKED)
         self._say(verdict)
         sys.exit(GOOD if verdict.ok else BAD)
 
-    def _say(self, verdict: Verdict) -> None:
+    def _say(self, verdict: VerificationResult) -> None:
         for warning in verdict.warnings:
             self.stderr.write(f"Warning: {plain(warning)}")
         if verdict.first is None:
@@ -90,7 +94,7 @@ class Command(BaseCommand):
 
 def _line(finding: Finding) -> str:
     where = "no event" if finding.seq is None else f"first bad seq {finding.seq}"
-    return f"{finding.fault}, {where}: {plain(finding.reason)}"
+    return f"{finding.proof}, {where}: {plain(finding.reason)}"
 
 
 def plain(text: str) -> str:
@@ -106,5 +110,5 @@ def _read_key(path: Path) -> str:
         pem = path.read_text("ascii")
         signing.key_id(pem)
     except (OSError, ValueError) as error:
-        raise CouldNotCheck(f"{path} holds no Ed25519 public key ({error})") from None
+        raise VerificationImpossible(f"{path} holds no Ed25519 public key ({error})") from None
     return pem

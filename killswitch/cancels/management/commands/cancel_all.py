@@ -11,7 +11,7 @@ import structlog
 from django.core.management.base import BaseCommand
 from django.db import Error, connection
 
-from killswitch.audit.os_user import operator
+from killswitch.audit.os_user import command_line_actor
 from killswitch.cancels import execution, services
 from killswitch.cancels.management import graceful_exit
 from killswitch.cancels.models import Batch, CancelRequest
@@ -20,9 +20,9 @@ from killswitch.exchanges.models import Exchange
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = 1.0  # seconds that others have to claim the requests before this process does
-LOOK = 0.1  # seconds between two looks at the rows
-LOOK_WHEN_GONE = 2.0  # seconds, while the database cannot be read
+CLAIM_WAIT_S = 1.0  # seconds that others have to claim the requests before this process does
+POLL_INTERVAL_S = 0.1  # seconds between two looks at the rows
+DATABASE_RETRY_S = 2.0  # seconds, while the database cannot be read
 ALL_CONFIRMED, NOT_ALL, REFUSED = 0, 1, 2
 
 
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         parser.add_argument("--reason", default="", help="why; kept with the request")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        with graceful_exit.noticed() as self._interrupted:
+        with graceful_exit.catch_signals() as self._interrupted:
             sys.exit(self._cancel(options))
 
     def _cancel(self, options: dict[str, Any]) -> int:
@@ -52,17 +52,17 @@ class Command(BaseCommand):
             asked = services.request_cancel_from_command_line(
                 exchanges=exchanges,
                 everywhere=options["all"],
-                who=operator(),
+                who=command_line_actor(),
                 reason=options["reason"],
             )
-        except Refused as refused:
+        except RequestRefused as refused:
             return self._refuse(str(refused))
         except services.NothingToCancel:
             return self._refuse("No enabled exchange is left to cancel on.")
         except (services.NotRecorded, Error) as error:
             why = _cause(error)
             return self._refuse(f"The request could not be recorded, so nothing was sent: {why}")
-        except services.NotKnown:
+        except services.CommitOutcomeUnknown:
             self.stderr.write(
                 "The database went away at the commit: not known whether it was recorded."
                 " It is carried out if it was; give the command again to be sure."
@@ -78,23 +78,23 @@ class Command(BaseCommand):
         self.stderr.write(why)
         return REFUSED
 
-    def _follow(self, asked: services.Asked) -> bool:
+    def _follow(self, asked: services.CancelResult) -> bool:
         """Print each request as it finishes; True when every one is confirmed."""
         waiting, confirmed = set(asked.ids), True
-        ours_at = time.monotonic() + PATIENCE
+        ours_at = time.monotonic() + CLAIM_WAIT_S
         while waiting:
             if self._interrupted.is_set():
                 return self._leave(asked.batch)
             if time.monotonic() >= ours_at:
                 _carry_out(waiting)
-                ours_at = time.monotonic() + PATIENCE
+                ours_at = time.monotonic() + CLAIM_WAIT_S
             for request in _finished(waiting):
                 waiting.discard(request.pk)
                 confirmed = confirmed and request.status == Status.CONFIRMED
                 self.stdout.write(_line(request))
                 self.stdout.flush()
             if waiting:
-                self._interrupted.wait(LOOK)
+                self._interrupted.wait(POLL_INTERVAL_S)
         return confirmed
 
     def _leave(self, batch: Batch) -> bool:
@@ -102,24 +102,24 @@ class Command(BaseCommand):
             f"Interrupted: the request is recorded as batch {batch.uuid}, and what is not finished"
             " will be carried out by the running system, or after its next start."
         )
-        graceful_exit.let_go()
+        graceful_exit.release_leases()
         return False
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The command line asks for something that cannot be; nothing is recorded."""
 
 
 def _chosen(exchange_ids: Sequence[str], *, everywhere: bool) -> list[Exchange]:
     if everywhere == bool(exchange_ids):
-        raise Refused("Name the exchanges, or give --all: one of the two.")
+        raise RequestRefused("Name the exchanges, or give --all: one of the two.")
     enabled = list(Exchange.objects.enabled())
     if everywhere:
         return enabled
     known = {exchange.exchange_id: exchange for exchange in enabled}
     missing = [exchange_id for exchange_id in exchange_ids if exchange_id not in known]
     if missing:
-        raise Refused(
+        raise RequestRefused(
             f"Not enabled here: {', '.join(missing)}."
             f" Enabled are: {', '.join(known) or 'none'}. Nothing was recorded or sent."
         )
@@ -139,7 +139,7 @@ def _finished(waiting: set[int]) -> list[CancelRequest]:
     except Error:
         connection.close()  # what is broken is not used again
         # Recorded it is; the outcome is printed when the database can be read again.
-        time.sleep(LOOK_WHEN_GONE)
+        time.sleep(DATABASE_RETRY_S)
         return []
 
 

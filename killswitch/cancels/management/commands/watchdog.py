@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand
 from killswitch.alarms import outbox
 from killswitch.cancels import watchdog
 from killswitch.cancels.leases import STOP
-from killswitch.readiness.models import Process
 from killswitch.runtime import heartbeats
+from killswitch.runtime.heartbeats import Process
 
 
 class Command(BaseCommand):
@@ -25,5 +25,5 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **__: Any) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: STOP.set())
-        threading.Thread(target=outbox.tell_pending, args=[STOP], name="tell", daemon=True).start()
-        watchdog.watch(STOP, beat=partial(heartbeats.beat, Process.WATCHDOG))
+        threading.Thread(target=outbox.send_pending, args=[STOP], name="tell", daemon=True).start()
+        watchdog.run(STOP, beat=partial(heartbeats.beat, Process.WATCHDOG))

@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
-from killswitch.readiness.models import Process
 from killswitch.runtime import heartbeats
+from killswitch.runtime.heartbeats import Process
 
 KINDS = ("watchdog", "worker", "observer")
 LIMIT = 10.0  # seconds
