@@ -2,7 +2,7 @@
 
 import pytest
 from django.test import RequestFactory
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from killswitch.runtime.http import MAX_ID, is_htmx, parse_id, see_other
@@ -22,6 +22,7 @@ def test_a_form_is_answered_by_a_redirect_that_a_browser_gets() -> None:
     assert response["Location"] == "/batches/1/"
 
 
+@settings(deadline=None)
 @given(st.integers(0, MAX_ID))
 def test_every_number_of_a_row_is_read(number: int) -> None:
     assert parse_id(str(number)) == number
@@ -34,6 +35,7 @@ def test_any_other_text_is_no_number(text: str) -> None:
     assert parse_id(text) is None
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_is_an_error(text: str) -> None:
     number = parse_id(text)

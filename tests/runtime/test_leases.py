@@ -3,7 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from killswitch.runtime.leases import StillnessTracker, new_lease_token
@@ -54,6 +54,7 @@ def test_none_is_a_value_like_any_other() -> None:
     assert tracker.observe({1: None}, now=6.0) == {1: 2.0}
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.integers(0, 2), st.integers(0, 1))))
 def test_the_age_is_the_number_of_equal_observations_before(history: list[dict[int, int]]) -> None:
     tracker = StillnessTracker[int]()

@@ -5,7 +5,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from killswitch.runtime.text import (
@@ -24,6 +24,7 @@ TURNING_MARKS = "\u061c\u200e\u200f"
 
 
 class TestSanitize:
+    @settings(deadline=None)
     @given(ANY_TEXT)
     def test_any_text_becomes_one_that_both_databases_store(self, text: str) -> None:
         safe = sanitize(text)
@@ -31,6 +32,7 @@ class TestSanitize:
         assert "\x00" not in safe
         assert sanitize(safe) == safe
 
+    @settings(deadline=None)
     @given(ANY_TEXT.filter(lambda text: "\\u" not in text))
     def test_what_was_escaped_can_be_read_back(self, text: str) -> None:
         escape = r"\\u(0000|d[89a-f][0-9a-f]{2})"
@@ -42,6 +44,7 @@ class TestSanitize:
 
 
 class TestCleanLine:
+    @settings(deadline=None)
     @given(ANY_TEXT, st.integers(1, 50))
     def test_any_text_becomes_one_that_is_stored_on_one_line(self, text: str, limit: int) -> None:
         line = clean_line(text, max_chars=limit)
@@ -49,6 +52,7 @@ class TestCleanLine:
         assert sanitize(line) == line
         assert {unicodedata.category(character) for character in line}.isdisjoint({"Cc", "Cs"})
 
+    @settings(deadline=None)
     @given(st.text(alphabet=st.characters(exclude_categories=["C", "Z"])))
     def test_words_stay_as_they_were_typed(self, text: str) -> None:
         assert clean_line(text, max_chars=len(text)) == text
@@ -70,6 +74,7 @@ class TestCleanLine:
 
 
 class TestTruncate:
+    @settings(deadline=None)
     @given(st.text(), st.integers(1, 20))
     def test_a_text_is_whole_or_says_that_it_was_cut(self, text: str, limit: int) -> None:
         short = truncate(text, limit)
@@ -84,6 +89,7 @@ class TestTruncate:
 
 
 class TestEscapeControls:
+    @settings(deadline=None)
     @given(ANY_TEXT)
     def test_any_text_is_printable_and_on_one_line(self, text: str) -> None:
         shown = escape_controls(text)
@@ -92,6 +98,7 @@ class TestEscapeControls:
         assert len(shown.splitlines()) <= 1
         assert escape_controls(shown) == shown
 
+    @settings(deadline=None)
     @given(st.text(alphabet=st.characters(exclude_categories=["C", "Z"])))
     def test_what_can_be_seen_stays_as_it_is(self, text: str) -> None:
         assert escape_controls(text) == text
@@ -164,6 +171,7 @@ def test_a_duration_is_read_at_a_glance(milliseconds: float, words: str) -> None
     assert duration_text(milliseconds) == words
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e10))
 def test_a_duration_never_shows_a_unit_that_is_full(milliseconds: float) -> None:
     numbers = [float(number) for number in re.findall(r"[\d.]+", duration_text(milliseconds))]
