@@ -1,4 +1,4 @@
-"""Runs a task again and again until it is stopped, whatever fails in between."""
+"""Runs a task again and again until it is stopped, and survives every failure in between."""
 
 import threading
 import time

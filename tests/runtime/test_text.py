@@ -1,4 +1,4 @@
-"""Foreign text can be stored and shown, whatever it holds; numbers read as people write them."""
+"""Any foreign text can be stored and shown; numbers read as people write them."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Template filters that know nothing of the product: times, counts and foreign text."""
+"""Template filters that are independent of the product: times, counts and foreign text."""
 
 from datetime import UTC, datetime
 
