@@ -1,0 +1,70 @@
+"""Runs a task again and again until it is stopped, and survives every failure in between."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+from django.db import Error, connection
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeriodicTask:
+    """Work to be done every `interval_s` seconds, from start to start.
+
+    An exception ends neither the loop nor its thread. It is logged when the work begins to fail,
+    when it fails with another kind of error, and when it succeeds again. The database connection is
+    closed before each pause; `keep_connection` is for work that runs so often that connecting each
+    time would cost more than it does, and closes the connection only after a failure.
+    """
+
+    name: str
+    work: Callable[[], object]
+    interval_s: float
+    first_pause_s: float = 0.0
+    keep_connection: bool = False
+    clock: Callable[[], float] = time.monotonic
+
+    def run_until(self, stop: threading.Event) -> None:
+        """Repeat the work until `stop` is set, which also ends a pause at once."""
+        failure = ""
+        stop.wait(self.first_pause_s)
+        while not stop.is_set():
+            started_at = self.clock()
+            error = self._run_once()
+            last_failure, failure = failure, type(error).__name__ if error else ""
+            if failure != last_failure:
+                self._log_change(error)
+            stop.wait(max(0.0, started_at + self.interval_s - self.clock()))
+
+    def start_thread(self, stop: threading.Event) -> threading.Thread:
+        """Repeat the work in a daemon thread.
+
+        Raises RuntimeError or MemoryError when the machine has no thread left.
+        """
+        thread = threading.Thread(target=self.run_until, args=[stop], name=self.name, daemon=True)
+        thread.start()
+        return thread
+
+    def _run_once(self) -> Exception | None:
+        failure = None
+        try:
+            self.work()
+        except Exception as error:  # noqa: BLE001 - a dead thread would go unnoticed
+            failure = error
+        if failure or not self.keep_connection:
+            with suppress(Error):
+                connection.close()
+        return failure
+
+    def _log_change(self, error: Exception | None) -> None:
+        if error is None:
+            log.info("task_works_again", task=self.name)
+        elif isinstance(error, Error):
+            log.warning("database_gone", task=self.name, error=str(error).strip())
+        else:
+            log.error("task_failed", task=self.name, exc_info=error)

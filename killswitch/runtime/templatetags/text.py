@@ -1,0 +1,78 @@
+"""Template filters that are independent of the product: times, counts and foreign text."""
+
+from datetime import UTC, datetime
+
+from django import template
+from django.utils import timezone
+
+from killswitch.runtime import text as runtime_text
+
+register = template.Library()
+register.filter("pluralize_count", runtime_text.pluralize_count)
+
+
+@register.filter
+def time_short(at: datetime | None) -> str:
+    """Return the time in UTC, with its day unless that is today."""
+    if at is None:
+        return ""
+    at = at.astimezone(UTC)
+    now = timezone.now()
+    if at.date() == now.date():
+        return f"{at:%H:%M:%S}"
+    year = f" {at:%Y}" if at.year != now.year else ""
+    return f"{at.day} {at:%b}{year} {at:%H:%M:%S}"
+
+
+@register.filter
+def time_ms(at: datetime | None) -> str:
+    """Return day and time in UTC to the millisecond, for evidence."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] if at else ""
+
+
+@register.filter
+def time_us(at: datetime) -> str:
+    """Return day and time in UTC to the microsecond, as the audit log keeps it."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
+
+
+@register.filter
+def iso(at: datetime | None) -> str:
+    """Return the value of a `datetime` attribute, in UTC to the millisecond."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z" if at else ""
+
+
+@register.filter
+def epoch_ms(at: datetime | None) -> int:
+    """Return milliseconds since 1970 for the page's scripts, 0 for never."""
+    return round(at.timestamp() * 1000) if at else 0
+
+
+@register.filter
+def duration(milliseconds: float | None) -> str:
+    """Return a duration to read at a glance; empty when it is not known."""
+    return "" if milliseconds is None else runtime_text.duration_text(milliseconds)
+
+
+@register.filter
+def escape_controls(text: str) -> str:
+    """Return text in which no character acts on a screen; line breaks and tabs stay."""
+    return runtime_text.escape_controls(text, keep="\n\t")
+
+
+@register.filter
+def split(text: str) -> list[str]:
+    """Return the words of a text, for a list written in a template."""
+    return text.split()
+
+
+@register.filter
+def humanize(name: str) -> str:
+    """Return a name such as `RISK_OFFICER` with spaces instead of underscores."""
+    return name.replace("_", " ")
+
+
+@register.filter
+def thousands(number: int) -> str:
+    """Return e.g. "2,040"."""
+    return f"{number:,}"

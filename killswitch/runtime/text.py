@@ -1,0 +1,87 @@
+"""Foreign text made safe to store and to show, and numbers in words.
+
+Each character has one rule for each purpose:
+
+| character                               | sanitize | clean_line | escape_controls        |
+|-----------------------------------------|----------|------------|------------------------|
+| NUL                                     | \\u0000  | removed    | ␀                      |
+| half of a surrogate pair                | \\ud800  | removed    | \\ud800                |
+| tab, line feed, carriage return         | kept     | a space    | ␉ ␊ ␍ unless in `keep` |
+| control character below U+0020          | kept     | removed    | its picture, e.g. ␛    |
+| control character from U+007F to U+009F | kept     | removed    | \\u009b                |
+| invisible, or turns the direction       | kept     | kept       | \\u202e                |
+| space other than U+0020, line separator | kept     | kept       | \\u00a0                |
+| unassigned                              | kept     | kept       | \\u0378                |
+| all others                              | kept     | kept       | kept                   |
+
+`sanitize` is for the words of machines, stored as they came; `clean_line` is for what people type
+into one line. Stored and hashed values were made by these two rules, so neither may change.
+`escape_controls` is for the moment of showing: on a page, on a terminal, in a line of a log.
+"""
+
+import re
+import unicodedata
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_LINE_SPACE = "\t\r\n"
+_CONTROL_PICTURES = 0x2400
+MS_PER_S = 1000
+
+
+def sanitize(text: str) -> str:
+    """Return text that both databases store: NUL and lone surrogates become visible escapes."""
+    return _UNSTORABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def clean_line(text: str, *, max_chars: int) -> str:
+    """Return what a person typed, on one line, without control characters, stripped and cut."""
+    # Only so much is read: control characters in front of the words must not cost all of a body.
+    characters = (
+        " " if character in _LINE_SPACE else character
+        for character in text[: max_chars * 4]
+        if character in _LINE_SPACE or unicodedata.category(character) not in {"Cc", "Cs"}
+    )
+    return "".join(characters).strip()[:max_chars]
+
+
+def truncate(text: str, max_chars: int, *, mark: str = "…") -> str:
+    """Return the text in at most `max_chars` characters; one that was cut ends with the mark."""
+    return text if len(text) <= max_chars else text[: max_chars - len(mark)] + mark
+
+
+def escape_controls(text: str, *, keep: str = "") -> str:
+    """Return text in which no character acts on a screen, on one line unless `keep` has `\\n`.
+
+    Control characters become their pictures, and every other character that is invisible or
+    changes the direction of writing becomes `\\u` and its number. `keep` is left alone.
+    """
+    return "".join(
+        character
+        if character.isprintable() or character in keep
+        else chr(_CONTROL_PICTURES + ord(character))
+        if character < " "
+        else f"\\u{ord(character):04x}"
+        for character in text
+    )
+
+
+def error_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class without one."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def pluralize_count(number: int, noun: str) -> str:
+    """Return e.g. "1 order" or "2,040 orders", for nouns whose plural ends in s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def duration_text(milliseconds: float) -> str:
+    """Return a duration to read at a glance: "212 ms", "11.8 s", "3 min", "2 h 4 min"."""
+    if round(milliseconds) < MS_PER_S:
+        return f"{milliseconds:.0f} ms"
+    seconds = round(milliseconds / MS_PER_S, 1)
+    if seconds < 120:
+        return f"{seconds:g} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
