@@ -1,4 +1,4 @@
-"""The one door to the evidence: one transaction for what changes, what pages see, and the events.
+"""The one door to the evidence: one transaction for rows, their revision and their events.
 
     with recording() as record:
         request = …                      # rows
@@ -16,9 +16,9 @@ it holds the chain, every writer of events. It may then still insert rows, and w
 has locked already or locks with `skip_locked`; it must not wait for any other lock. New rows of one
 key are inserted on the same side of the revision by all their writers.
 
-Checked here: the chain comes last, the revision is never taken after it, and nothing is recorded in
-a recording that is over, in another thread, or in a savepoint, which could be rolled back without
-its events. Not checked: which rows are locked after the revision; only the callers know.
+Checked here: the chain comes last, and the revision is never taken after it. A recording that is
+over, or belongs to another thread, records no more. Neither does one inside a savepoint, which
+could be rolled back without its events. Not checked: which rows are locked after the revision.
 """
 
 import threading
@@ -37,7 +37,7 @@ from killswitch.live.models import Changing, next_revision
 
 
 class Recording:
-    """What one transaction records. Valid until the block of its `recording` ends."""
+    """The record of one transaction. Valid until the block of its `recording` ends."""
 
     def __init__(self) -> None:
         self._savepoints = _open_savepoints()
@@ -48,7 +48,7 @@ class Recording:
 
     @property
     def revision(self) -> int:
-        """The revision of this transaction, the same at every use; the first use takes it.
+        """Return the revision of this transaction, the same at every use; the first use takes it.
 
         For rows that are written with it in the same statement. Lock every other row before.
         """
@@ -61,7 +61,7 @@ class Recording:
 
     @property
     def events(self) -> Sequence[AuditEvent]:
-        """The events of this recording as they are in the log, with `seq` and `hash`.
+        """Return the events of this recording as they are in the log, with `seq` and `hash`.
 
         Raises `RuntimeError` while some of them are not written yet, or when they never were.
         """
@@ -102,15 +102,15 @@ class Recording:
         )
 
     def add(self, *events: NewEvent) -> None:
-        """Record events that were made elsewhere."""
+        """Record events that a helper has made."""
         self._check_is_open()
         self._new_events.extend(events)
 
     def write_events(self) -> Sequence[AuditEvent]:
         """Write what was recorded so far and return the new events; called when the block ends.
 
-        A caller needs it before that for rows of its own that hold an event's number, and to tell
-        an event that was not written from a commit that failed.
+        Call it earlier for rows that hold the number of their event, and to distinguish an event
+        that was not written from a commit that failed.
         """
         self._check_is_open()
         connection.validate_no_broken_transaction()

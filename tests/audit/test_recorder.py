@@ -1,4 +1,4 @@
-"""What changes, its revision and its events are one transaction, written in one order."""
+"""Changes, their revision and their events are one transaction, written in one order."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ CHAIN = ["lock", "head", "events"]
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """Collect in short words what is sent to the database."""
+    """Collect the statements that are sent to the database, by short names."""
     names: list[str] = []
     with CaptureQueriesContext(connection) as queries:
         yield names
@@ -120,7 +120,7 @@ class TestOrder:
             record.changed(kraken)
         assert names == ["BEGIN", "revision", "UPDATE", "COMMIT"]
 
-    def test_a_recording_of_nothing_is_an_empty_transaction(self) -> None:
+    def test_an_empty_recording_is_an_empty_transaction(self) -> None:
         with statements() as names, recording() as record:
             pass
         assert names == ["BEGIN", "COMMIT"]
@@ -156,9 +156,9 @@ class TestOrder:
 
 
 class TestEvents:
-    """What was written is known afterwards, and nothing is lost without an error."""
+    """The events are known after the recording, and none is lost without an error."""
 
-    def test_they_are_those_in_the_log(self) -> None:
+    def test_they_equal_the_events_in_the_log(self) -> None:
         with recording() as record:
             record.event(
                 Kind.FINISHED,
@@ -264,8 +264,8 @@ class TestNesting:
         assert names == ["BEGIN", "SAVEPOINT", *chained(), "RELEASE", "COMMIT"]
 
     @pytest.mark.parametrize("join", [recording, current_recording])
-    def test_in_a_savepoint_nothing_is_recorded(self, join: Callable[[], Any]) -> None:
-        """Its rows could be taken back alone, and the event would be of something untrue."""
+    def test_inside_a_savepoint_recording_is_refused(self, join: Callable[[], Any]) -> None:
+        """Its rows could be rolled back alone, and the log would hold an event without them."""
         with recording() as record:
             with pytest.raises(RuntimeError, match="savepoint"), transaction.atomic():
                 record.event(Kind.STARTED)
@@ -278,7 +278,7 @@ class TestNesting:
             record.event(Kind.EXCHANGE_ADDED)
         assert kinds() == ["EXCHANGE_ADDED"]
 
-    def test_where_none_is_open_there_is_none_to_record_in(self) -> None:
+    def test_without_an_open_recording_there_is_no_current_one(self) -> None:
         with pytest.raises(RuntimeError, match="open a recording"):
             current_recording()
         with transaction.atomic(), pytest.raises(RuntimeError, match="open a recording"):
@@ -286,7 +286,7 @@ class TestNesting:
 
 
 class TestFailing:
-    """All of it, or none of it; and the next recording begins with nothing."""
+    """A failure rolls everything back, and the next recording starts empty."""
 
     @pytest.mark.parametrize("error", [ValueError, DatabaseError, KeyboardInterrupt])
     def test_an_exception_leaves_no_row_no_revision_and_no_event(
@@ -340,7 +340,7 @@ class TestFailing:
 class TestConnection:
     """The short transactions of a kill keep no connection while the EMS is waited for."""
 
-    def test_it_is_closed_after_the_commit_when_that_is_asked_for(self) -> None:
+    def test_it_is_closed_after_the_commit_on_request(self) -> None:
         with recording(then_close_connection=True) as record:
             record.event(Kind.STARTED)
         assert connection.connection is None
