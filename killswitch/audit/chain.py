@@ -65,8 +65,10 @@ class NewEvent:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-def append(*facts: NewEvent) -> None:
+def append(*facts: NewEvent) -> list[AuditEvent]:
     """Chain the facts to the head, as the *last* statement of the transaction they belong to.
+
+    Returns the events in the order of the facts.
 
     Last, because from here to the commit every other appender waits: on PostgreSQL for an
     advisory lock, on SQLite for the write transaction itself.
@@ -84,7 +86,7 @@ def append(*facts: NewEvent) -> None:
         event = _event(fact, seq=seq, previous=previous)
         previous = event.hash
         events.append(event)
-    AuditEvent.objects.bulk_create(events)
+    return AuditEvent.objects.bulk_create(events)
 
 
 def record(*facts: NewEvent) -> None:

@@ -8,6 +8,9 @@ from killswitch.audit.chain import Actor
 from killswitch.cancels import services
 from killswitch.cancels.models import CancelRequest
 from killswitch.exchanges.models import Exchange
+from tests.console.conftest import _readiness_without_a_database, compliance, officer, olga
+
+__all__ = ["_readiness_without_a_database", "compliance", "officer", "olga"]
 
 Ask = Callable[..., list[CancelRequest]]
 
