@@ -37,6 +37,7 @@ check: development ## format, lint, types, imports, templates, migrations, diagr
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/djangofmt --check templates
 	find templates -name '*.html' -exec $(BIN)/djade --target-version 5.2 --check {} +
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python tools/state_diagram.py --check

@@ -18,6 +18,7 @@ from tests.audit import request_factories
 from tests.audit.export.export_helpers import nothing_can_be_written
 from tests.audit.request_factories import ADAM, CAROL, START, request
 from tests.audit.review_helpers import left, log_of, marked
+from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -163,17 +164,17 @@ class TestWhatIsLeft:
         request_factories.denied(START)
         marked("QUERIED", 1, note="Was it <b>meant</b>?")
         assert left() == []
-        text = reader.get("/audit/review/").content.decode()
+        text = html(reader.get("/audit/review/"))
         assert "Open queries" in text
         assert "Was it &lt;b&gt;meant&lt;/b&gt;?" in text
         marked("CLOSED", 1, note="Yes.")
-        assert "No query is open" in reader.get("/audit/review/").content.decode()
+        assert "No query is open" in html(reader.get("/audit/review/"))
 
     def test_what_is_left_is_counted_by_kind_and_linked(self, reader: Client) -> None:
         for _ in range(3):
             request_factories.denied(START)
         marked("REVIEWED", 2)
-        text = reader.get("/audit/review/").content.decode()
+        text = html(reader.get("/audit/review/"))
         assert "2 events to review" in text
         assert '<a href="/audit/?kind=DENIED&amp;unreviewed=1">Denied</a> <b>2</b>' in text
 

@@ -11,6 +11,7 @@ from killswitch.cancels.states import Status
 from killswitch.exchanges.models import UncoveredExchange
 from tests.browser import scenes
 from tests.console.press_helpers import EVERYWHERE, HTMX, path_of, question
+from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -38,11 +39,11 @@ def test_looking_at_it_records_and_sends_nothing(officer: Client) -> None:
 
 def test_it_is_a_whole_page_for_a_plain_browser_and_a_part_for_htmx(officer: Client) -> None:
     path = path_of(scenes.exchange("KRAKEN"))
-    whole, part = officer.get(path).content, officer.get(path, headers=HTMX).content
-    assert b"<html" in whole
-    assert b"hx-post" not in whole.split(b"<form class=")[1]
-    assert b"<html" not in part
-    assert b"hx-post" in part
+    whole, part = html(officer.get(path)), html(officer.get(path, headers=HTMX))
+    assert "<html" in whole
+    assert "hx-post" not in whole.split("<form class=")[1]
+    assert "<html" not in part
+    assert "hx-post" in part
 
 
 def test_everywhere_names_the_sum_and_the_ids_that_it_does_not_reach(officer: Client) -> None:
@@ -88,7 +89,7 @@ def test_some_exchanges_are_named_and_a_disabled_one_is_said_to_be_left_out(
 @pytest.mark.parametrize("reason", ["Drill", "Drill: of the month", "only words", "", "Odd: x"])
 def test_it_comes_back_filled(officer: Client, reason: str) -> None:
     path = path_of(scenes.exchange("KRAKEN"))
-    page = officer.get(path, {"reason": reason}).content.decode()
+    page = html(officer.get(path, {"reason": reason}))
     parsed = Reason.parse(reason)
     assert str(parsed) == reason
     assert f'value="{parsed.words}"' in page
@@ -106,13 +107,13 @@ def test_an_exchange_that_is_not_here_is_not_found_and_never_means_everywhere(
 def test_a_number_that_no_database_takes_is_not_found(officer: Client) -> None:
     answer = officer.get("/exchanges/99999999999999999999999/cancel-all/")
     assert answer.status_code == 404
-    assert "There is no exchange with that number here." in answer.content.decode()
+    assert "There is no exchange with that number here." in html(answer)
 
 
 def test_a_disabled_exchange_is_said_to_be_disabled(officer: Client) -> None:
     answer = officer.get(path_of(scenes.exchange("OFF", enabled=False)))
     assert answer.status_code == 409
-    assert "OFF is disabled here" in answer.content.decode()
+    assert "OFF is disabled here" in html(answer)
 
 
 def test_compliance_and_administrators_are_not_asked(compliance: Client) -> None:

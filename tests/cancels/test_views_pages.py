@@ -15,6 +15,7 @@ from killswitch.cancels.states import Status
 from killswitch.cancels.view_models import PAGE_SIZE, summary
 from tests.browser import scenes
 from tests.console.press_helpers import key_in
+from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 def page_of(client: Client, request: CancelRequest) -> str:
     answer = client.get(f"/requests/{request.uuid}/")
     assert answer.status_code == 200
-    return answer.content.decode()
+    return html(answer)
 
 
 def asked(olga: User, status: Status, **fields: Any) -> CancelRequest:
@@ -57,7 +58,7 @@ def test_words_of_the_ems_turn_no_direction_on_any_page(officer: Client, olga: U
     shown = ["console", "requests:newest", f"request:{request.uuid}", f"batch:{batch}"]
     poll = "/poll/?known=0&" + "&".join(f"show={each}" for each in shown)
     for path in ("/", "/requests/", f"/requests/{request.uuid}/", f"/batches/{batch}/", poll):
-        page = officer.get(path).content.decode()
+        page = html(officer.get(path))
         assert "\\u202egnp␛[2J" in page, path
         assert not {"\u202e", "\x1b"} & set(page), path
 
@@ -122,7 +123,7 @@ def test_trying_again_asks_only_for_the_bad_ones_in_one_press(officer: Client, o
     scenes.bring(good, Status.CONFIRMED)
     scenes.bring(bad, Status.REJECTED)
     scenes.bring(worse, Status.RESIDUAL)
-    page = officer.get(f"/batches/{batch.uuid}/").content.decode()
+    page = html(officer.get(f"/batches/{batch.uuid}/"))
     path = f"/cancel-all/?exchange={worse.entry_id}&exchange={bad.entry_id}"
     assert path.replace("&", "&amp;") in page
     assert page.index("VENUE03") < page.index("VENUE02") < page.index("VENUE01")
@@ -137,7 +138,7 @@ def test_trying_again_asks_only_for_the_bad_ones_in_one_press(officer: Client, o
 def test_compliance_cannot_try_again(compliance: Client, olga: User) -> None:
     batch = scenes.press(olga, *scenes.calm(olga, 1))
     scenes.bring(batch.requests.get(), Status.REJECTED)
-    page = compliance.get(f"/batches/{batch.uuid}/").content.decode()
+    page = html(compliance.get(f"/batches/{batch.uuid}/"))
     assert "Try again" not in page
     assert "Say why" not in page
 
@@ -146,9 +147,9 @@ def test_the_list_is_read_page_by_page_without_gaps(officer: Client, olga: User)
     one = scenes.exchange("KRAKEN")
     for _ in range(PAGE_SIZE + 5):
         scenes.press(olga, one)
-    first = officer.get("/requests/").content.decode()
+    first = html(officer.get("/requests/"))
     older = first.split("?before=")[1].split('"')[0]
-    second = officer.get(f"/requests/?before={older}").content.decode()
+    second = html(officer.get(f"/requests/?before={older}"))
     counts = (first.count("data-request-id"), second.count("data-request-id"))
     assert counts == (PAGE_SIZE, 5)
     assert "?before=" not in second
@@ -164,7 +165,7 @@ def test_what_is_not_there_is_not_found(officer: Client) -> None:
     for path in (f"/requests/{nothing}/", f"/batches/{nothing}/", "/requests/x/"):
         answer = officer.get(path)
         assert answer.status_code == 404
-        assert "There is nothing here" in answer.content.decode()
+        assert "There is nothing here" in html(answer)
 
 
 def test_the_reason_is_completed_once_by_the_person_who_pressed(
@@ -172,15 +173,15 @@ def test_the_reason_is_completed_once_by_the_person_who_pressed(
 ) -> None:
     batch = scenes.press(olga, *scenes.calm(olga, 1))
     path = f"/batches/{batch.uuid}/reason/"
-    assert "Say why" in officer.get(f"/batches/{batch.uuid}/").content.decode()
+    assert "Say why" in html(officer.get(f"/batches/{batch.uuid}/"))
     assert officer.post(path, {"reason": ["", "  "]}).status_code == 400
     assert officer.post(path, {"reason": ["Drill", "of May"]}).status_code == 303
     batch.refresh_from_db()
     assert batch.completed_reason == "Drill: of May"
     again = officer.post(path, {"reason": "Other"})
     assert again.status_code == 409
-    assert "completed before" in again.content.decode()
-    assert "Say why" not in officer.get(f"/batches/{batch.uuid}/").content.decode()
+    assert "completed before" in html(again)
+    assert "Say why" not in html(officer.get(f"/batches/{batch.uuid}/"))
 
 
 def test_nobody_else_completes_it(officer: Client, olga: User, compliance: Client) -> None:

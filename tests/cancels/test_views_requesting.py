@@ -14,6 +14,7 @@ from killswitch.cancels import press_keys
 from killswitch.cancels.models import Batch, CancelRequest
 from tests.browser import scenes
 from tests.console.press_helpers import EVERYWHERE, HTMX, key_in, path_of, press, question
+from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -36,14 +37,14 @@ def test_a_press_is_recorded_with_who_why_where_and_how(officer: Client) -> None
 def test_the_answer_shows_the_request_with_its_status_on_one_element(officer: Client) -> None:
     answer = press(officer, path_of(scenes.exchange("KRAKEN")))
     uuid = CancelRequest.objects.get().uuid
-    assert f'data-request-id="{uuid}" data-status="REQUESTED"' in answer.content.decode()
+    assert f'data-request-id="{uuid}" data-status="REQUESTED"' in html(answer)
 
 
 def test_a_plain_browser_is_sent_to_the_page_of_its_press(officer: Client) -> None:
     answer = press(officer, path_of(scenes.exchange("KRAKEN")), htmx=False)
     assert answer.status_code == 303
     assert answer["Location"] == f"/batches/{Batch.objects.get().uuid}/"
-    assert "0 of 1 confirmed" in officer.get(answer["Location"]).content.decode()
+    assert "0 of 1 confirmed" in html(officer.get(answer["Location"]))
 
 
 def test_everywhere_asks_for_every_enabled_exchange(officer: Client) -> None:
@@ -68,10 +69,10 @@ def test_the_same_key_is_the_same_press_and_offers_a_fresh_one(officer: Client) 
     for htmx in (True, False):
         again = press(officer, path, key=key, htmx=htmx)
         assert again.status_code == 202
-        assert "Already asked at" in again.content.decode()
-        assert key_in(again.content.decode()) != key
+        assert "Already asked at" in html(again)
+        assert key_in(html(again)) != key
     assert Batch.objects.count() == 1
-    press(officer, path, key=key_in(again.content.decode()))
+    press(officer, path, key=key_in(html(again)))
     assert Batch.objects.count() == 2
 
 
@@ -83,7 +84,7 @@ def test_the_key_of_another_target_or_person_is_refused(officer: Client, olga: U
         for htmx in (True, False):
             answer = press(officer, path_of(one), key=key, htmx=htmx)
             assert answer.status_code == 409
-            assert "Nothing was sent." in answer.content.decode()
+            assert "Nothing was sent." in html(answer)
     assert Batch.objects.count() == 0
 
 
@@ -93,7 +94,7 @@ def test_no_key_or_a_forged_one_leads_back_to_the_filled_question(
 ) -> None:
     path = path_of(scenes.exchange("KRAKEN"))
     answer = press(officer, path, key=key, reason=["Drill", "of the month"])
-    page = answer.content.decode()
+    page = html(answer)
     assert answer.status_code == 400
     assert "<option selected>Drill</option>" in page
     assert 'value="of the month"' in page
@@ -108,7 +109,7 @@ def test_a_disabled_exchange_records_nothing(officer: Client) -> None:
     one.save()
     answer = press_with(officer, path_of(one), key)
     assert answer.status_code == 409
-    assert "KRAKEN is disabled here" in answer.content.decode()
+    assert "KRAKEN is disabled here" in html(answer)
     assert Batch.objects.count() == 0
 
 
@@ -122,7 +123,7 @@ def test_a_press_that_was_recorded_is_told_so_though_its_exchange_was_disabled_s
     one.save()
     again = press_with(officer, path_of(one), key)
     assert again.status_code == 202
-    assert "Already asked at" in again.content.decode()
+    assert "Already asked at" in html(again)
     forged = press_with(officer, path_of(one), "forged")
     assert (forged.status_code, Batch.objects.count()) == (409, 1)
 
@@ -131,7 +132,7 @@ def test_a_mistyped_name_in_the_address_is_never_everywhere(officer: Client) -> 
     one = scenes.exchange("KRAKEN")
     answer = officer.get(f"{EVERYWHERE}?Exchange={one.pk}")
     assert answer.status_code == 404
-    assert "is not known in this address; nothing was sent." in answer.content.decode()
+    assert "is not known in this address; nothing was sent." in html(answer)
 
 
 def test_everywhere_goes_on_without_an_exchange_that_was_disabled_meanwhile(
@@ -169,7 +170,7 @@ def test_no_reason_refuses_a_kill(officer: Client, reason: str) -> None:
 
 def test_an_altered_reason_says_so(officer: Client) -> None:
     answer = press(officer, path_of(scenes.exchange("KRAKEN")), reason="x" * 3000)
-    assert "the reason was cut or cleaned" in answer.content.decode()
+    assert "the reason was cut or cleaned" in html(answer)
 
 
 @pytest.mark.parametrize("path", [EVERYWHERE, "/exchanges/1/cancel-all/"])
@@ -208,7 +209,7 @@ def test_a_page_that_had_grown_old_comes_back_filled_and_sends_nothing(olga: Use
     for headers in ({}, HTMX):
         fields = {"key": "old", "reason": ["Venue incident", "feed down"]}
         answer = careful.post(path_of(one), fields, headers=headers)
-        page = answer.content.decode()
+        page = html(answer)
         assert answer.status_code == 403
         assert "<option selected>Venue incident</option>" in page
         assert 'value="feed down"' in page
@@ -230,7 +231,7 @@ def test_a_stale_token_elsewhere_is_a_page_in_words(olga: User) -> None:
     careful.force_login(olga)
     answer = careful.post("/accounts/password/change/", {})
     assert answer.status_code == 403
-    assert "grown old" in answer.content.decode()
+    assert "grown old" in html(answer)
 
 
 def test_the_proxies_that_we_trust_say_where_a_press_came_from(

@@ -10,6 +10,7 @@ from killswitch.compliance import log_page
 from killswitch.compliance.event_descriptions import MAX_CHARS
 from tests.audit import request_factories
 from tests.audit.request_factories import START, request
+from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -17,13 +18,13 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 def page(reader: Client, query: str = "", *, status: int = 200) -> str:
     answer = reader.get(f"/audit/{query}")
     assert answer.status_code == status
-    return answer.content.decode()
+    return html(answer)
 
 
 def test_names_and_messages_of_any_script_show_as_text(reader: Client) -> None:
     request_factories.hostile()
     for path in ["/audit/", "/audit/?kind=ATTEMPT", "/audit/?text=script", "/audit/review/"]:
-        _check_harmless(reader.get(path).content.decode())
+        _check_harmless(html(reader.get(path)))
     for event in AuditEvent.objects.filter(kind__in=[Kind.REQUESTED, Kind.QUERIED]):
         _check_harmless(page(reader, f"events/{event.seq}/"))
     _check_harmless(page(reader, "?exchange=%E2%80%AE&text=%E2%80%AE%1B"))
@@ -103,7 +104,7 @@ class TestOfARequest:
         from tests.audit import event_factories
 
         residual = event_factories.live()["residual"]
-        text = reader.get(f"/requests/{residual.uuid}/").content.decode()
+        text = html(reader.get(f"/requests/{residual.uuid}/"))
         events = AuditEvent.objects.filter(request_id=str(residual.uuid))
         assert events.count() == 5
         for event in events:
@@ -119,7 +120,7 @@ class TestOfARequest:
         residual = event_factories.live()["residual"]
         officer = Client()
         officer.force_login(make(Role.RISK_OFFICER))
-        text = officer.get(f"/requests/{residual.uuid}/?marked=1").content.decode()
+        text = html(officer.get(f"/requests/{residual.uuid}/?marked=1"))
         assert residual.conclusion in text
         for word in ("/audit/", "In the audit log", "Review events", "hash"):
             assert word not in text

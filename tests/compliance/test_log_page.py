@@ -15,6 +15,7 @@ from killswitch.compliance import log_page
 from killswitch.compliance.log_page import PAGE_SIZE, tally
 from tests.audit import request_factories
 from tests.audit.request_factories import START, request
+from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 def page(reader: Client, query: str = "", *, status: int = 200) -> str:
     answer = reader.get(f"/audit/{query}")
     assert answer.status_code == status
-    return answer.content.decode()
+    return html(answer)
 
 
 def seqs(text: str) -> list[int]:
@@ -32,7 +33,7 @@ def seqs(text: str) -> list[int]:
 
 def link(text: str, name: str) -> str:
     """Where a link or a button of this name leads."""
-    found = re.search(rf'href="([^"]+)"[^>]*>{name}<', text)
+    found = re.search(rf'href="([^"]+)"[^>]*> ?{name} ?<', text)
     assert found, text
     return found[1].replace("&amp;", "&")
 
@@ -45,7 +46,7 @@ def test_an_event_is_told_in_words_with_its_number_time_person_and_status(reader
     for words in (
         "Cancel requested",
         "14 open orders known. Reason: “Runaway algorithm”",
-        "Rita Moss (rita)<small>Risk officer</small>",
+        "Rita Moss (rita) <small>Risk officer</small>",
         "KRAKEN",
         "3 orders left open",
         'class="i-left"',
@@ -98,7 +99,7 @@ def test_pages_stay_put_while_new_events_arrive(reader: Client) -> None:
     assert seqs(second) == list(range(55, 5, -1))
     third = page(reader, link(second, "Older"))
     assert seqs(third) == [5, 4, 3, 2, 1]
-    assert ">Older<" not in third
+    assert "Older" not in third
     assert seqs(page(reader, link(third, "Newer"))) == seqs(second)
     assert seqs(page(reader, link(page(reader, older), "Newer"))) == seqs(first)
 
@@ -110,7 +111,7 @@ def test_a_filter_is_kept_from_page_to_page_and_both_ways(reader: Client, query:
         request_factories.denied(at)
     seen: list[list[int]] = [seqs(page(reader, query))]
     text = page(reader, query)
-    while ">Older<" in text:
+    while "Older" in text:
         text = page(reader, link(text, "Older"))
         seen.append(seqs(text))
     assert [seq for each in seen for seq in each] == list(range(103, 0, -1))

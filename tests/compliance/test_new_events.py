@@ -18,6 +18,7 @@ from killswitch.compliance.new_events import NewEvents
 from tests.accounts.people import make
 from tests.audit import request_factories
 from tests.audit.request_factories import START
+from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 HTMX = {"HX-Request": "true"}
@@ -37,34 +38,34 @@ def poll(reader: Client, sent: dict[str, str]) -> Any:
 
 def test_new_events_are_counted_and_a_quiet_log_answers_with_nothing(reader: Client) -> None:
     request_factories.denied(START)
-    sent = shown(reader.get("/audit/").content.decode())
+    sent = shown(html(reader.get("/audit/")))
     assert poll(reader, sent).status_code == 204
     chain.record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(3)))
     answer = poll(reader, sent)
-    text = answer.content.decode()
+    text = html(answer)
     assert answer.status_code == 200
     assert ">3 new events</a>" in text
     assert 'id="news"' in text
     assert poll(reader, shown(text)).status_code == 204
     chain.record(NewEvent(kind=Kind.SIGNED_IN))
-    assert ">4 new events</a>" in poll(reader, shown(text)).content.decode()
+    assert ">4 new events</a>" in html(poll(reader, shown(text)))
 
 
 def test_only_what_the_filter_selects_is_news(reader: Client) -> None:
     request_factories.denied(START)
-    sent = shown(reader.get("/audit/?kind=DENIED&text=a%26b").content.decode())
+    sent = shown(html(reader.get("/audit/?kind=DENIED&text=a%26b")))
     chain.record(NewEvent(kind=Kind.SIGNED_IN), NewEvent(kind=Kind.DENIED, data={"path": "/x/"}))
     assert poll(reader, sent).status_code == 204
     chain.record(NewEvent(kind=Kind.DENIED, data={"path": "/a&b/"}))
-    text = poll(reader, sent).content.decode()
+    text = html(poll(reader, sent))
     assert ">1 new event</a>" in text
     assert 'href="/audit/?kind=DENIED&amp;text=a%26b"' in text
 
 
 def test_many_are_counted_no_further_than_needed(reader: Client) -> None:
-    sent = shown(reader.get("/audit/").content.decode())
+    sent = shown(html(reader.get("/audit/")))
     chain.record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(150)))
-    text = poll(reader, sent).content.decode()
+    text = html(poll(reader, sent))
     assert ">99+ new events</a>" in text
     chain.record(NewEvent(kind=Kind.SIGNED_IN))
     assert poll(reader, shown(text)).status_code == 204
@@ -72,7 +73,7 @@ def test_many_are_counted_no_further_than_needed(reader: Client) -> None:
 
 def test_a_verification_that_ended_meanwhile_renews_the_badge(reader: Client) -> None:
     request_factories.denied(START)
-    sent = shown(reader.get("/audit/").content.decode())
+    sent = shown(html(reader.get("/audit/")))
     head = chain.head()
     Verification.objects.create(
         id=1,
@@ -83,20 +84,20 @@ def test_a_verification_that_ended_meanwhile_renews_the_badge(reader: Client) ->
         whole_at=Now(),
         whole_seq=1,
     )
-    text = poll(reader, sent).content.decode()
+    text = html(poll(reader, sent))
     assert 'id="badge"' in text
     assert "Verified" in text
     assert poll(reader, shown(text)).status_code == 204
 
 
 def test_an_expired_session_is_told_and_nothing_else(reader: Client) -> None:
-    sent = shown(reader.get("/audit/").content.decode())
+    sent = shown(html(reader.get("/audit/")))
     chain.record(NewEvent(kind=Kind.SIGNED_IN))
     assert poll(Client(), sent).status_code == 401
 
 
 def test_an_officer_gets_no_news_of_the_log(reader: Client) -> None:
-    sent = shown(reader.get("/audit/").content.decode())
+    sent = shown(html(reader.get("/audit/")))
     chain.record(NewEvent(kind=Kind.SIGNED_IN))
     officer = Client()
     officer.force_login(make(Role.RISK_OFFICER))

@@ -17,6 +17,7 @@ from killswitch.compliance import chart, outcomes
 from killswitch.compliance.outcomes import STATUSES, DateRange, Day, RangeRefused, Times, by_day
 from tests.audit import request_factories
 from tests.audit.request_factories import START, request
+from tests.markup import html
 
 ADDRESS = "/audit/outcomes/"
 MARCH = {"from": "2026-03-02", "to": "2026-03-04"}
@@ -165,7 +166,7 @@ class TestThePage:
         request(0, at=START)
         request(1, at=START, status="REJECTED")
         request(2, at=START + timedelta(days=1), status="")
-        text = reader.get(ADDRESS, MARCH).content.decode()
+        text = html(reader.get(ADDRESS, MARCH))
         drawn = re.findall(r'<rect [^>]*class="k-([A-Z_]+)"/>', text.split('class="plot"')[1])
         assert drawn == ["CONFIRMED", "REJECTED", "OPEN"]
         row = text.split('kind=REQUESTED">2026-03-02')[1].split("</tr>")[0]
@@ -175,13 +176,13 @@ class TestThePage:
 
     def test_it_has_neither_style_nor_script_inline(self, reader: Client) -> None:
         request_factories.weeks(5)
-        text = reader.get(ADDRESS, MARCH).content.decode()
+        text = html(reader.get(ADDRESS, MARCH))
         assert " style=" not in text
         assert "<style" not in text
         assert not re.search(r"<script(?![^>]*src=)", text)
 
     def test_it_is_shown_when_nothing_was_ever_asked(self, reader: Client) -> None:
-        text = reader.get(ADDRESS).content.decode()
+        text = html(reader.get(ADDRESS))
         assert "0 requests" in text
         assert 'role="img"' in text
 
@@ -199,7 +200,7 @@ class TestThePage:
         self, reader: Client, query: dict[str, str], said: str
     ) -> None:
         answer = reader.get(ADDRESS, query)
-        text = answer.content.decode()
+        text = html(answer)
         assert answer.status_code == 400
         assert said in text
         if "from" in query:

@@ -13,6 +13,7 @@ from tests.audit import request_factories
 from tests.audit.export.export_helpers import nothing_can_be_written
 from tests.audit.request_factories import START
 from tests.audit.review_helpers import log_of
+from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -33,7 +34,7 @@ class TestInTheBrowser:
         answer = post(reader, 1, 2, note="Seen.")
         assert answer.status_code == 303
         assert answer["Location"] == "/audit/?kind=DENIED&marked=4"
-        text = reader.get(answer["Location"]).content.decode()
+        text = html(reader.get(answer["Location"]))
         assert 'Recorded in <a href="/audit/events/4/">event 4</a>: Reviewed.' in text
         assert text.count("Reviewed <span") == 2
         event = log_of("REVIEWED")[0]
@@ -73,7 +74,7 @@ class TestInTheBrowser:
     ) -> None:
         request_factories.denied(START)
         answer = post(reader, *seqs, **fields)
-        text = answer.content.decode()
+        text = html(answer)
         assert answer.status_code == status
         assert "Nothing was marked" in text
         assert said in text
@@ -87,7 +88,7 @@ class TestInTheBrowser:
         request_factories.denied(START)
         with nothing_can_be_written():
             answer = post(reader, 1, note="kept")
-            text = answer.content.decode()
+            text = html(answer)
         assert answer.status_code == 503
         assert "nothing was marked" in text
         assert ">kept</textarea>" in text
@@ -96,7 +97,7 @@ class TestInTheBrowser:
         request_factories.denied(START)
         assert post(reader, 1, note="a\x00b\u202ec\nd").status_code == 303
         assert json.loads(log_of("REVIEWED")[0].data)["note"] == "ab\u202ec d"
-        assert "ab\\u202ec d" in reader.get("/audit/events/1/").content.decode()
+        assert "ab\\u202ec d" in html(reader.get("/audit/events/1/"))
 
     def test_a_note_keeps_the_signs_that_join_letters_and_pictures(self, reader: Client) -> None:
         request_factories.denied(START)

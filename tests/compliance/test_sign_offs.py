@@ -20,6 +20,7 @@ from tests.audit import request_factories
 from tests.audit.export.export_helpers import nothing_can_be_written
 from tests.audit.forging import guards_off
 from tests.audit.request_factories import CAROL, START, request
+from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -46,7 +47,7 @@ def reviewed(*seqs: int, mark: str = "REVIEWED") -> None:
 
 
 def sign(reader: Client, **fields: str) -> Any:
-    text = reader.get(ADDRESS, DAY).content.decode()
+    text = html(reader.get(ADDRESS, DAY))
     found = re.search(r'name="head" value="([0-9a-f]{64})"', text)
     assert found, text
     return reader.post(ADDRESS, DAY | {"head": found[1], "note": ""} | fields)
@@ -164,7 +165,7 @@ def test_an_odd_period_is_answered_in_a_sentence_and_kept(
 ) -> None:
     story()
     for answer in (reader.get(ADDRESS, given), reader.post(ADDRESS, given)):
-        text = answer.content.decode()
+        text = html(answer)
         assert answer.status_code == (status if answer.wsgi_request.method == "GET" else 400)
         assert said in text
         for value in given.values():
@@ -174,13 +175,13 @@ def test_an_odd_period_is_answered_in_a_sentence_and_kept(
 
 def test_a_period_is_looked_at_signed_and_reported(reader: Client) -> None:
     story()
-    preview = reader.get(ADDRESS, DAY).content.decode()
+    preview = html(reader.get(ADDRESS, DAY))
     for words in ("Events 1 to 7, not signed yet", "Nobody has verified the log", "Not reviewed"):
         assert words in preview
     answer = sign(reader, note="Zoë: <b>five</b> are left.")
     assert answer.status_code == 303
     assert answer["Location"] == "/audit/sign-offs/9/"
-    report = reader.get(answer["Location"]).content.decode()
+    report = html(reader.get(answer["Location"]))
     for words in (
         "Period signed off",
         "Carol Dean (carol)",
@@ -194,14 +195,14 @@ def test_a_period_is_looked_at_signed_and_reported(reader: Client) -> None:
         "Rejected",
     ):
         assert words in report
-    assert '<a href="/audit/sign-offs/9/">Event 9</a>' in reader.get(ADDRESS).content.decode()
+    assert '<a href="/audit/sign-offs/9/">Event 9</a>' in html(reader.get(ADDRESS))
 
 
 def test_a_note_that_is_needed_or_too_long_keeps_the_period_and_the_words(reader: Client) -> None:
     story()
-    assert "Something is open" in sign(reader, note="  ").content.decode()
+    assert "Something is open" in html(sign(reader, note="  "))
     answer = sign(reader, note="word " * 300)
-    text = answer.content.decode()
+    text = html(answer)
     assert answer.status_code == 400
     assert "longer than 1000" in text
     assert "word word" in text
@@ -212,7 +213,7 @@ def test_a_period_that_reads_differently_than_what_was_seen_is_not_signed(reader
     story()
     answer = sign(reader, note="n", head="0" * 64)
     assert answer.status_code == 400
-    assert "reads differently now" in answer.content.decode()
+    assert "reads differently now" in html(answer)
     assert not AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF).exists()
 
 
@@ -221,7 +222,7 @@ def test_it_is_refused_when_the_event_cannot_be_written(reader: Client) -> None:
     head = AuditEvent.objects.get(seq=7).hash
     with nothing_can_be_written():
         answer = reader.post(ADDRESS, DAY | {"head": head, "note": "kept"})
-        text = answer.content.decode()
+        text = html(answer)
     assert answer.status_code == 503
     assert "nothing was signed off" in text
     assert ">kept</textarea>" in text
@@ -232,7 +233,7 @@ def test_a_report_of_a_log_that_changed_since_says_so(reader: Client) -> None:
     assert sign(reader, note="n").status_code == 303
     with guards_off() as cursor:
         cursor.execute("UPDATE audit_auditevent SET hash = 'x' WHERE seq = 7")
-    text = reader.get("/audit/sign-offs/9/").content.decode()
+    text = html(reader.get("/audit/sign-offs/9/"))
     assert "does not hold this period as it was signed" in text
     assert "still holds" not in text
 
@@ -253,5 +254,5 @@ def test_a_sign_off_with_odd_data_is_shown_all_the_same(reader: Client) -> None:
 
 def test_the_period_of_today_is_not_over(reader: Client) -> None:
     today = f"{datetime.now(UTC):%Y-%m-%d}"
-    text = reader.get(ADDRESS, {"from": today, "to": today}).content.decode()
+    text = html(reader.get(ADDRESS, {"from": today, "to": today}))
     assert "This period is not over yet" in text

@@ -13,6 +13,7 @@ from killswitch.audit.verification.verify import verify
 from killswitch.compliance.verification_badge import FULL_CHECK_STALE_AFTER, STALE_AFTER, Badge
 from tests.audit import request_factories
 from tests.audit.forging import guards_off
+from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -31,7 +32,7 @@ def found(*, ago: timedelta = JUST_NOW, whole_ago: timedelta = timedelta(), **mo
 
 def test_a_log_that_nobody_verified_says_so(reader: Client) -> None:
     assert Badge.now().tone == "odd"
-    assert "Not verified yet" in reader.get("/audit/").content.decode()
+    assert "Not verified yet" in html(reader.get("/audit/"))
 
 
 def test_a_verified_log_says_up_to_where_and_how_long_ago(reader: Client) -> None:
@@ -39,7 +40,7 @@ def test_a_verified_log_says_up_to_where_and_how_long_ago(reader: Client) -> Non
     found()
     badge = Badge.now()
     assert (badge.tone, badge.words) == ("good", "Verified")
-    text = reader.get("/audit/").content.decode()
+    text = html(reader.get("/audit/"))
     assert "up to event 1," in text
     assert "<time data-age datetime=" in text
 
@@ -67,7 +68,7 @@ def test_a_failure_cannot_be_overlooked_and_names_the_event(reader: Client) -> N
     with guards_off() as cursor:
         cursor.execute("UPDATE audit_auditevent SET actor = '<b>other</b>' WHERE seq = 2")
     result.store(verify(with_tables=False), whole=True)
-    text = reader.get("/audit/").content.decode()
+    text = html(reader.get("/audit/"))
     assert 'class="verified badline failed" role="alert"' in text
     assert "The log does not verify" in text
     assert '<a href="/audit/events/2/">' in text

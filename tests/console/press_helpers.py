@@ -6,6 +6,7 @@ from typing import Any
 from django.test import Client
 
 from killswitch.exchanges.models import Exchange
+from tests.markup import html
 
 EVERYWHERE = "/cancel-all/"
 HTMX = {"HX-Request": "true"}
@@ -19,7 +20,7 @@ def question(client: Client, path: str) -> str:
     """The confirmation as a browser gets it."""
     answer = client.get(path)
     assert answer.status_code == 200
-    return answer.content.decode()
+    return html(answer)
 
 
 def key_in(page: str) -> str:

@@ -19,6 +19,7 @@ from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.runtime.revisions import next_revision
 from tests.browser import scenes
 from tests.console.press_helpers import EVERYWHERE, HTMX, key_in, path_of, press, question
+from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -63,7 +64,7 @@ def test_foreign_words_act_on_no_page(officer: Client, olga: User) -> None:
         f"/poll/?show=dialog:{request.batch.uuid}&show=requests:newest&known=0",
     )
     for path in (*PAGES, *more):
-        text = officer.get(path).content.decode()
+        text = html(officer.get(path))
         assert "<script>alert" not in text, path
         assert "<img src=x" not in text, path
         assert "5332114" not in text, path
@@ -79,7 +80,7 @@ def test_a_press_with_words_that_turn_the_text_around_shows_them(
 ) -> None:
     one = scenes.exchange("KRAKEN")
     press(officer, path_of(one), reason=TURNED)
-    assert "safe\\u202egnp.exe" in officer.get("/requests/").content.decode()
+    assert "safe\\u202egnp.exe" in html(officer.get("/requests/"))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_a_poll_takes_any_text(officer: Client, shown: list[str], known: str) ->
 
 def test_asking_for_the_same_thing_a_thousand_times_brings_it_once(officer: Client) -> None:
     scenes.exchange("KRAKEN")
-    text = officer.get("/poll/?known=0" + "&show=console" * 900, headers=HTMX).content.decode()
+    text = html(officer.get("/poll/?known=0" + "&show=console" * 900, headers=HTMX))
     assert text.count("data-exchange-id") == 1
 
 
@@ -126,7 +127,7 @@ def test_a_press_never_reaches_only_the_first_of_those_that_it_names(officer: Cl
     too_many = f"{EVERYWHERE}?{'&'.join([f'exchange={one.pk}'] * (MAX_EXCHANGES + 1))}"
     answer = officer.get(too_many)
     assert answer.status_code == 404
-    assert f"At most {MAX_EXCHANGES} exchanges" in answer.content.decode()
+    assert f"At most {MAX_EXCHANGES} exchanges" in html(answer)
     assert officer.post(too_many, {"key": "x"}).status_code == 404
 
 
@@ -135,7 +136,7 @@ def test_trying_again_works_for_as_many_as_one_address_names(officer: Client, ol
     batch = scenes.press(olga, *made)
     at = batch.asked_at
     batch.requests.update(status=Status.REJECTED, first_claimed_at=at, finished_at=at)
-    page = officer.get(f"/batches/{batch.uuid}/").content.decode()
+    page = html(officer.get(f"/batches/{batch.uuid}/"))
     found = re.search(r'<form class="again" method="post" action="([^"]+)"', page)
     assert found
     answer = officer.post(found[1].replace("&amp;", "&"), {"key": key_in(page)}, headers=HTMX)
@@ -180,7 +181,7 @@ def test_no_key_of_any_shape_breaks_the_page(officer: Client, key: str) -> None:
     one = scenes.exchange("KRAKEN")
     answer = officer.post(path_of(one), {"key": key, "gesture": "\x00" * 999}, headers=HTMX)
     assert answer.status_code == 400
-    assert key_in(answer.content.decode())
+    assert key_in(html(answer))
     assert Batch.objects.count() == 0
 
 
@@ -204,7 +205,7 @@ def test_a_body_that_no_form_here_sends_is_not_even_read(olga: User) -> None:
         file = BytesIO(b"a" * (LARGEST_BODY + 1))
         answer = stranger.post(path, {"csrfmiddlewaretoken": "a" * 32, "file": file})
         assert answer.status_code == 413
-        assert "nothing was done" in answer.content.decode()
+        assert "nothing was done" in html(answer)
 
 
 def test_a_length_that_is_none_is_no_error(officer: Client) -> None:
@@ -219,7 +220,7 @@ def test_without_the_token_of_the_page_nothing_is_asked(olga: User) -> None:
     for headers in ({}, HTMX, {"Origin": "https://evil.example"}, {"Referer": "https://evil/"}):
         answer = strict.post(path_of(one), {"key": key}, headers=headers)
         assert answer.status_code == 403
-        assert "nothing was sent. Press again" in answer.content.decode()
+        assert "nothing was sent. Press again" in html(answer)
     assert strict.post("/alarms/1/acknowledge/").status_code == 403
     assert strict.post("/accounts/logout/").status_code == 403
     assert Batch.objects.count() == 0
@@ -279,8 +280,8 @@ def test_what_is_not_there_is_said_in_our_words(officer: Client) -> None:
     for path in (f"/requests/{nobody}/", f"/batches/{nobody}/"):
         answer = officer.get(path)
         assert answer.status_code == 404
-        assert "Nothing was ever asked under that number" in answer.content.decode()
-        assert "matches the given query" not in answer.content.decode()
+        assert "Nothing was ever asked under that number" in html(answer)
+        assert "matches the given query" not in html(answer)
 
 
 @pytest.mark.parametrize("path", ["/", "/requests/", EVERYWHERE, "/audit/", "/admin/", "/poll/"])
@@ -292,7 +293,7 @@ def test_whoever_has_not_signed_in_learns_nothing(olga: User, path: str) -> None
     for guess in (*guesses, f"/requests/{request.uuid}/", f"/requests/{olga.pk}/"):
         answer = stranger.get(guess)
         assert answer.status_code in {302, 404}
-        assert "SECRET-VENUE" not in answer.content.decode()
+        assert "SECRET-VENUE" not in html(answer)
     existing = stranger.get(path_of(request.entry))
     missing = stranger.get("/exchanges/999999/cancel-all/")
     assert existing.status_code == missing.status_code == 302
@@ -305,7 +306,7 @@ def test_what_machines_read_names_no_exchange_person_or_secret(
     settings.EMS_API_KEY = "secret-key-of-the-ems"
     scenes.console(olga)
     Observation.objects.filter(id=1).update(error="HTTP 401")
-    text = Client().get(path).content.decode()
+    text = html(Client().get(path))
     known = [each.exchange_id for each in Exchange.objects.all()]
     for word in (*known, "olga", "Olga", settings.EMS_API_KEY, settings.SECRET_KEY):
         assert not re.search(rf"\b{re.escape(word)}\b", text), word

@@ -12,6 +12,7 @@ from killswitch.cancels.models import Batch
 from killswitch.console import manual_cancel
 from tests.browser import scenes
 from tests.console.press_helpers import HTMX, key_in, path_of, question
+from tests.markup import html
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +51,7 @@ def test_a_press_that_is_not_recorded_offers_the_same_key_and_the_way_by_hand(
     request.getfixturevalue("unwritable")
     for headers in (HTMX, {}):
         answer = officer.post(path, {"key": key, "reason": "Drill"}, headers=headers)
-        page = answer.content.decode()
+        page = html(answer)
         assert (answer.status_code, answer["X-Recorded"]) == (503, "no")
         assert "Not recorded: press again" in page
         assert key_in(page) == key
@@ -67,8 +68,8 @@ def test_a_page_says_that_the_database_is_gone_and_names_the_exchanges_last_show
     request.getfixturevalue("unreachable")
     answer = officer.get("/")
     assert answer.status_code == 503
-    assert "The database cannot be reached" in answer.content.decode()
-    assert "KRAKEN" in answer.content.decode()
+    assert "The database cannot be reached" in html(answer)
+    assert "KRAKEN" in html(answer)
     assert officer.get("/poll/", headers=HTMX).status_code == 503
 
 
@@ -86,11 +87,11 @@ def test_a_stranger_then_learns_neither_the_ems_nor_an_exchange(
     for path in ("/", "/accounts/login/"):
         for browser, headers in ((stranger, {}), (forged, HTMX), (forged, {})):
             answer = browser.get(path, headers=headers)
-            assert "ems.example" not in answer.content.decode()
-            assert "KRAKEN" not in answer.content.decode()
+            assert "ems.example" not in html(answer)
+            assert "KRAKEN" not in html(answer)
     answer = forged.get("/")
     assert answer.status_code == 503
-    assert "shown here to risk officers only" in answer.content.decode()
+    assert "shown here to risk officers only" in html(answer)
 
 
 def test_neither_does_a_browser_in_which_compliance_is_signed_in(
@@ -99,7 +100,7 @@ def test_neither_does_a_browser_in_which_compliance_is_signed_in(
     assert officer_cookie.COOKIE not in compliance.get("/").cookies
     request.getfixturevalue("unreachable")
     compliance.raise_request_exception = False
-    assert "curl" not in compliance.get("/").content.decode()
+    assert "curl" not in html(compliance.get("/"))
 
 
 def test_an_officers_browser_is_known_until_they_sign_out(
@@ -111,7 +112,7 @@ def test_an_officers_browser_is_known_until_they_sign_out(
     officer.post("/accounts/logout/")
     request.getfixturevalue("unreachable")
     officer.cookies["sessionid"] = "a" * 32
-    assert "curl" not in officer.get("/").content.decode()
+    assert "curl" not in html(officer.get("/"))
 
 
 def test_a_known_browser_is_forgotten_after_a_sessions_time(
@@ -120,7 +121,7 @@ def test_a_known_browser_is_forgotten_after_a_sessions_time(
     officer.get("/")
     request.getfixturevalue("unreachable")
     settings.SESSION_COOKIE_AGE = -1
-    assert "curl" not in officer.get("/").content.decode()
+    assert "curl" not in html(officer.get("/"))
 
 
 def test_a_press_then_is_not_said_to_be_unrecorded_by_a_page_that_cannot_know(

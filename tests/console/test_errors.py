@@ -9,6 +9,7 @@ from django.test import Client, RequestFactory
 
 from killswitch.console import error_views
 from tests.console.press_helpers import HTMX
+from tests.markup import html
 
 pytestmark = pytest.mark.django_db
 PAGES = (400, 403, 404, 405, 429, 500, 503)
@@ -32,11 +33,11 @@ def test_every_error_has_a_page_that_leads_on_and_needs_no_database(
 
 def test_a_simulated_ems_is_named_whatever_the_place_is_called(settings: Any) -> None:
     settings.DEMO, settings.KILLSWITCH_ENVIRONMENT = True, "production"
-    page = Client().get("/accounts/login/").content.decode()
+    page = html(Client().get("/accounts/login/"))
     assert "PRODUCTION · SIMULATED EMS" in page
     assert "real money" not in page
     settings.DEMO = False
-    assert "SIMULATED" not in Client().get("/accounts/login/").content.decode()
+    assert "SIMULATED" not in html(Client().get("/accounts/login/"))
 
 
 @pytest.mark.parametrize("status", [403, 404, 405, 429])

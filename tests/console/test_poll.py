@@ -19,6 +19,7 @@ from killswitch.exchanges.models import Observation, UncoveredExchange
 from killswitch.runtime.revisions import current, next_revision
 from tests.browser import scenes
 from tests.console.press_helpers import HTMX
+from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -31,7 +32,7 @@ def poll(client: Client, *shown: str, known: int | str | None = None) -> Any:
 
 def ids(answer: Any) -> list[str]:
     """The ids of the parts in an answer, in their order."""
-    return re.findall(r'<template><\w+[^>]*?\bid="([^"]+)"', answer.content.decode())
+    return re.findall(r'<template><\w+[^>]*?\bid="([^"]+)"', html(answer))
 
 
 def test_an_idle_console_gets_nothing_for_four_queries(officer: Client, olga: User) -> None:
@@ -63,7 +64,7 @@ def test_a_changed_row_comes_alone_with_the_panels_and_the_new_revision(
     two.save()
     answer = poll(officer, "console", known=known)
     assert ids(answer) == [f"x{two.pk}", "everywhere", "uncovered", "known"]
-    assert f'value="{current()}"' in answer.content.decode()
+    assert f'value="{current()}"' in html(answer)
     assert poll(officer, "console").status_code == 204
 
 
@@ -83,16 +84,13 @@ def test_an_exchange_that_is_disabled_leaves_and_one_that_is_enabled_comes(
     known = current()
     one.enabled, one.revision = False, next_revision()
     one.save()
-    page = poll(officer, "console", known=known).content.decode()
+    page = html(poll(officer, "console", known=known))
     assert f'<tr id="x{one.pk}" data-gone>' in page
     assert "on 2 exchanges" in page
     known = current()
     one.enabled, one.revision = True, next_revision()
     one.save()
-    assert (
-        f'<tr id="x{one.pk}" data-into="rows"'
-        in poll(officer, "console", known=known).content.decode()
-    )
+    assert f'<tr id="x{one.pk}" data-into="rows"' in html(poll(officer, "console", known=known))
 
 
 def test_an_id_that_is_not_covered_appears(officer: Client, olga: User) -> None:
@@ -102,7 +100,7 @@ def test_an_id_that_is_not_covered_appears(officer: Client, olga: User) -> None:
     Observation.objects.update(revision=next_revision())
     answer = poll(officer, "console", known=known)
     assert ids(answer) == ["everywhere", "uncovered", "known"]
-    assert "OKEX" in answer.content.decode()
+    assert "OKEX" in html(answer)
 
 
 def test_an_alarm_reaches_every_page(officer: Client, olga: User) -> None:
@@ -114,7 +112,7 @@ def test_an_alarm_reaches_every_page(officer: Client, olga: User) -> None:
         assert "alarms" in ids(poll(officer, shown, known=known))
     known = current()
     officer.post(f"/alarms/{Alarm.objects.get().pk}/acknowledge/", headers=HTMX)
-    assert 'data-count="0"' in poll(officer, "console", known=known).content.decode()
+    assert 'data-count="0"' in html(poll(officer, "console", known=known))
 
 
 def test_a_press_and_a_request_are_shown_as_they_change(officer: Client, olga: User) -> None:
@@ -128,13 +126,13 @@ def test_a_press_and_a_request_are_shown_as_they_change(officer: Client, olga: U
     assert f"batch-{batch.uuid}" in ids(answer)
     assert f"request-{first.uuid}" in ids(answer)
     assert f"r{first.pk}" in ids(answer)
-    assert "1 rejected: EXCHANGE_UNREACHABLE, 2 not sent yet" in answer.content.decode()
+    assert "1 rejected: EXCHANGE_UNREACHABLE, 2 not sent yet" in html(answer)
 
 
 def test_an_older_page_of_the_list_misses_none_of_its_lines(officer: Client, olga: User) -> None:
     one, *_ = scenes.calm(olga, 1)
     requests = [scenes.press(olga, one).requests.get() for _ in range(PAGE_SIZE + 2)]
-    page = officer.get(f"/requests/?before={requests[1].pk}").content.decode()
+    page = html(officer.get(f"/requests/?before={requests[1].pk}"))
     assert f'name="show" value="requests:{requests[1].pk}"' in page
     known = current()
     CancelRequest.objects.update(revision=next_revision())
@@ -159,8 +157,8 @@ def test_a_press_in_a_dialog_tries_again_in_the_dialog(officer: Client, olga: Us
     batch = scenes.press(olga, *scenes.calm(olga, 1))
     known = current()
     scenes.bring(batch.requests.get(), Status.REJECTED)
-    in_dialog = poll(officer, f"dialog:{batch.uuid}", known=known).content.decode()
-    on_page = poll(officer, f"batch:{batch.uuid}", known=known).content.decode()
+    in_dialog = html(poll(officer, f"dialog:{batch.uuid}", known=known))
+    on_page = html(poll(officer, f"batch:{batch.uuid}", known=known))
     assert 'hx-target="#dialog-body"' in in_dialog
     assert 'hx-target="#dialog-body"' not in on_page
 
@@ -169,14 +167,14 @@ def test_a_reason_that_is_completed_shows_everywhere(officer: Client, olga: User
     batch = scenes.press(olga, *scenes.calm(olga, 1))
     known = current()
     complete_reason(batch=batch, user=olga, reason="strategy 7 ran away")
-    page = poll(officer, "console", f"batch:{batch.uuid}", known=known).content.decode()
+    page = html(poll(officer, "console", f"batch:{batch.uuid}", known=known))
     assert page.count("strategy 7 ran away") == 2  # among the latest, and with the press
 
 
 def test_the_page_of_somebody_who_has_been_replaced_is_told_nothing(
     officer: Client, olga: User
 ) -> None:
-    page = officer.get("/").content.decode()
+    page = html(officer.get("/"))
     assert f"/poll/?person={olga.pk}" in page
     asked = {"known": current(), "person": olga.pk}
     assert officer.get("/poll/", asked, headers=HTMX).status_code == 204
@@ -189,19 +187,19 @@ def test_a_press_everywhere_names_what_it_did_not_reach(officer: Client, olga: U
     everywhere = scenes.press(olga, *made, everywhere=True)
     some = scenes.press(olga, *made)
     said = "Not reached, because not covered here: OKEX (12 open orders)."
-    assert said in officer.get(f"/batches/{everywhere.uuid}/").content.decode()
-    assert said not in officer.get(f"/batches/{some.uuid}/").content.decode()
+    assert said in html(officer.get(f"/batches/{everywhere.uuid}/"))
+    assert said not in html(officer.get(f"/batches/{some.uuid}/"))
 
 
 def test_what_is_asked_again_says_what_the_ems_said(officer: Client, olga: User) -> None:
     one, *_ = scenes.calm(olga, 1)
     batch = scenes.press(olga, one)
     scenes.bring(batch.requests.get(), Status.SENDING, reject_reason="EXCHANGE_UNREACHABLE")
-    page = officer.get(f"/batches/{batch.uuid}/").content.decode()
+    page = html(officer.get(f"/batches/{batch.uuid}/"))
     assert "Attempt 2 is over; the EMS said EXCHANGE_UNREACHABLE" in page
     batch.requests.get().attempts.all().delete()
     scenes.bring(batch.requests.get(), Status.VERIFYING, attempt_count=9)
-    page = officer.get(f"/batches/{batch.uuid}/").content.decode()
+    page = html(officer.get(f"/batches/{batch.uuid}/"))
     assert "No outcome yet; what is still open is being read: 9 attempts" in page
 
 
@@ -243,6 +241,6 @@ def test_polling_does_not_make_a_session_longer(officer: Client) -> None:
 
 def test_compliance_is_told_of_rows_without_buttons(compliance: Client, olga: User) -> None:
     scenes.calm(olga, 2)
-    page = poll(compliance, "console", known=0).content.decode()
+    page = html(poll(compliance, "console", known=0))
     assert "data-exchange-id" in page
     assert "cancel-all" not in page
