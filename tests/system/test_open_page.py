@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from killswitch.simulator.client import SimulatorRemote
 from tests.conftest import wait_for
+from tests.console.test_compression import MAX_CONSOLE_BYTES
 from tests.supervision.system_process import System
 from tests.system.test_end_to_end import TIMES, request_of, sign_in
 
@@ -161,3 +162,10 @@ def test_two_tabs_show_each_others_presses(system: System, page: Page) -> None:
     for tab in (page, other):
         expect(tab.locator("#latest li", has_text="BINANCE")).to_have_count(2, timeout=5000)
     assert len(rows(system)) == 2
+
+
+def test_a_page_arrives_compressed(page: Page) -> None:
+    answer = page.reload()
+    assert answer
+    assert answer.header_value("Content-Encoding") == "gzip"
+    assert answer.request.sizes()["responseBodySize"] < MAX_CONSOLE_BYTES
