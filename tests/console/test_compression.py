@@ -4,12 +4,12 @@ import gzip
 
 import pytest
 from django.test import Client
-from killswitch.live.models import current
 
 from killswitch.accounts.models import User
 from killswitch.cancels.states import Status
+from killswitch.runtime.revisions import current
 from tests.browser import scenes
-from tests.console.asking import HTMX
+from tests.console.press_helpers import HTMX
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 GZIP = {"Accept-Encoding": "gzip, deflate, br"}
