@@ -17,7 +17,9 @@ def test_a_page_of_a_request_grows_live(page: Page, olga: User) -> None:
     page.goto(f"/requests/{request.uuid}/")
     expect(page.locator("article")).to_have_attribute("data-status", "REQUESTED")
     scenes.bring(request, Status.SENDING)
-    expect(page.locator("article")).to_contain_text(re.compile(r"next in \d\.\d s"))
+    expect(page.locator("article")).to_contain_text(
+        re.compile(r"next in \d\.\d s"), use_inner_text=True
+    )
     page.locator("summary", has_text="The answer as it came").first.click()
     request.refresh_from_db()
     request.reads, request.revision = 1, next_revision()
