@@ -40,7 +40,7 @@ def _readiness_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real look writes with a connection of its own, which waits for the test's transaction."""
     check = Check(name="ems", label="EMS", ok=True, detail="answers", milliseconds=84.2)
     monkeypatch.setattr(
-        readiness_bar, "READINESS", BackgroundCache(lambda: judge((check,)), otherwise=_never)
+        readiness_bar, "READINESS", BackgroundCache(lambda: judge((check,)), fallback=_never)
     )
 
 

@@ -290,7 +290,7 @@ def test_a_finding_of_which_no_alarm_can_be_recorded_is_told_to_the_places_at_on
     assert not Alarm.objects.exists()
     assert not found().ok
     [(_, told)] = sink.taken
-    assert "does not verify" in told["title"]
+    assert "failed verification" in told["title"]
     assert "event 2 was changed" in told["message"]
 
 
