@@ -90,7 +90,7 @@ class User(AbstractBaseUser):
     date_joined = models.DateTimeField(auto_now_add=True)
     # Raised by whatever must end this person's sessions, so that giving a role back does not
     # bring an old session back with it.
-    epoch = models.PositiveIntegerField(default=0, editable=False)
+    session_epoch = models.PositiveIntegerField(db_column="epoch", default=0, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -169,7 +169,7 @@ class User(AbstractBaseUser):
             yield self._hash_with_role(secret)
 
     def _hash_with_role(self, secret: str | bytes | None) -> str:
-        value = f"{self.password}|{self.role}|{self.is_active}|{self.epoch}"
+        value = f"{self.password}|{self.role}|{self.is_active}|{self.session_epoch}"
         return salted_hmac(
             "killswitch.accounts.session", value, secret=secret, algorithm="sha256"
         ).hexdigest()

@@ -90,8 +90,8 @@ def _write(change: Change, new_password: str) -> None:
         person.set_password(new_password)
         columns = [*columns, "password"]
     if change.ends_sessions:
-        person.epoch = change.before.epoch + 1
-        columns = [*columns, "epoch"]
+        person.session_epoch = change.before.session_epoch + 1
+        columns = [*columns, "session_epoch"]
     person.save(update_fields=columns)
 
 

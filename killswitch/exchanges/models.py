@@ -65,8 +65,8 @@ class Observation(Revisioned):
 
     seen_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True)
-    observer = models.CharField(max_length=200, blank=True)
-    counter = models.BigIntegerField(default=0)
+    lease_token = models.CharField(db_column="observer", max_length=200, blank=True)
+    lease_beats = models.BigIntegerField(db_column="counter", default=0)
 
     class Meta:
         constraints = [

@@ -58,19 +58,21 @@ class ObserverLease:
 
     def release(self) -> None:
         """Let the next observer begin at once."""
-        Observation.objects.filter(observer=self.token).update(
-            observer="", counter=F("counter") + 1
+        Observation.objects.filter(lease_token=self.token).update(
+            lease_token="", lease_beats=F("lease_beats") + 1
         )
 
     def fence(self) -> bool:
         """Say whether the seat is still ours; inside a transaction it stays so until the end."""
         return bool(
-            Observation.objects.filter(observer=self.token).update(counter=F("counter") + 1)
+            Observation.objects.filter(lease_token=self.token).update(
+                lease_beats=F("lease_beats") + 1
+            )
         )
 
     def _take(self, *, holder: str, counter: int) -> bool:
-        unchanged = Observation.objects.filter(observer=holder, counter=counter)
-        return unchanged.update(observer=self.token, counter=counter + 1) == 1
+        unchanged = Observation.objects.filter(lease_token=holder, lease_beats=counter)
+        return unchanged.update(lease_token=self.token, lease_beats=counter + 1) == 1
 
 
 class Observer:
@@ -124,7 +126,7 @@ class Observer:
 
 
 def _holder() -> tuple[str, int]:
-    rows = Observation.objects.values_list("observer", "counter")
+    rows = Observation.objects.values_list("lease_token", "lease_beats")
     if not (row := rows.first()):
         Observation.objects.bulk_create([Observation(id=1)], ignore_conflicts=True)
         row = rows.get()

@@ -239,7 +239,7 @@ def test_two_administrators_who_demote_each_other_at_once_leave_one(
         )
         left = list(User.objects.filter(role=Role.ADMINISTRATOR))
         assert len(left) == 1
-        User.objects.update(role=Role.ADMINISTRATOR, epoch=0)
+        User.objects.update(role=Role.ADMINISTRATOR, session_epoch=0)
 
 
 def test_the_last_administrator_stays_one(adam: Client) -> None:

@@ -240,7 +240,7 @@ def test_a_form_of_a_person_takes_no_other_columns(adam: Client) -> None:
     rita = make(Role.RISK_OFFICER)
     before = User.objects.filter(pk=rita.pk).values().get()
     sent = {"full_name": rita.full_name, "role": rita.role, "is_active": "on"}
-    more = {"password": "x", "is_demo": "on", "epoch": "7", "username": "root", "id": "1"}
+    more = {"password": "x", "is_demo": "on", "session_epoch": "7", "username": "root", "id": "1"}
     adam.post(f"/admin/accounts/user/{rita.pk}/change/", sent | more)
     assert User.objects.filter(pk=rita.pk).values().get() == before
 

@@ -25,14 +25,14 @@ def test_a_new_password_works_and_is_recorded_and_somebody_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("KILLSWITCH_PASSWORD", NEW)
-    epoch = make(Role.RISK_OFFICER).epoch
+    epoch = make(Role.RISK_OFFICER).session_epoch
     assert change("Rita") == "Rita Moss (rita) has a new password; their sessions have ended.\n"
     assert authenticate(username="rita", password=NEW) is not None
     assert authenticate(username="rita", password=PASSWORD) is None
     (event,) = events("PASSWORD_CHANGED")
     assert event.actor.startswith("os:")
     assert NEW not in event.data
-    assert User.objects.get().epoch == epoch + 1
+    assert User.objects.get().session_epoch == epoch + 1
     assert "Rita Moss (rita) was given a new password" in Alarm.objects.get().title
 
 

@@ -57,7 +57,7 @@ def test_somebody_deleted_or_put_there_by_hand_is_found(rita: User) -> None:
 
 
 def test_signing_in_changes_nothing_that_is_compared(rita: User) -> None:
-    User.objects.update(last_login=rita.date_joined, password="!", epoch=9)
+    User.objects.update(last_login=rita.date_joined, password="!", session_epoch=9)
     assert_good(verify())
 
 

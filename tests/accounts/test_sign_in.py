@@ -158,10 +158,10 @@ def test_a_session_that_has_ended_lets_nobody_in() -> None:
     assert browser.get("/accounts/password/change/").status_code == 302
 
 
-@pytest.mark.parametrize("field", ["role", "is_active", "epoch", "password"])
+@pytest.mark.parametrize("field", ["role", "is_active", "session_epoch", "password"])
 def test_a_session_ends_when_the_persons_standing_changes(field: str) -> None:
     browser = signed_in(Role.RISK_OFFICER)
-    values = {"role": Role.COMPLIANCE, "is_active": False, "epoch": 1, "password": "other"}
+    values = {"role": Role.COMPLIANCE, "is_active": False, "session_epoch": 1, "password": "other"}
     User.objects.filter(username="rita").update(**{field: values[field]})
     answer = browser.get("/accounts/password/change/")
     assert answer.status_code == 302

@@ -51,7 +51,7 @@ def test_figures_and_canaries_come_and_the_process_ends_within_a_second(
     stack.simulator.place("KRAKEN", 1)
     wait_for(lambda: observed("KRAKEN") == 5, seconds=5)
     end_within(process, seconds=5)
-    assert Observation.objects.get().observer == ""
+    assert Observation.objects.get().lease_token == ""
 
 
 def test_it_ends_within_a_second_while_the_ems_is_silent(stack: Stack) -> None:
@@ -73,13 +73,13 @@ def test_a_second_observer_waits_and_takes_over_from_a_killed_one(stack: Stack) 
     Exchange.objects.create(exchange_id="KRAKEN")
     first = stack.manage("observe")
     wait_for(lambda: observed("KRAKEN") == 0, seconds=30)
-    holder = Observation.objects.get().observer
+    holder = Observation.objects.get().lease_token
     stack.manage("observe")
     wait_for(lambda: stack.log.exists() and age_here(Process.OBSERVER).within(2), seconds=30)
     first.kill()
     first.wait()
     killed_at = time.monotonic()
-    wait_for(lambda: Observation.objects.get().observer != holder, seconds=30)
+    wait_for(lambda: Observation.objects.get().lease_token != holder, seconds=30)
     assert time.monotonic() - killed_at < 15
     stack.simulator.place("KRAKEN", 2)
     wait_for(lambda: observed("KRAKEN") == 2, seconds=5)

@@ -153,13 +153,13 @@ def _note_step(row: Any, step: int) -> None:
 
 def _lock(user: User) -> None:
     """Hold the person, so that two changes come one after the other."""
-    user.epoch = User.objects.select_for_update(no_key=True).get(pk=user.pk).epoch
+    user.session_epoch = User.objects.select_for_update(no_key=True).get(pk=user.pk).session_epoch
 
 
 def _end_sessions(user: User) -> None:
     """Every session but one that is told of the new epoch."""
-    user.epoch += 1
-    user.save(update_fields=["epoch"])
+    user.session_epoch += 1
+    user.save(update_fields=["session_epoch"])
 
 
 def _rows(user: User) -> Any:

@@ -370,7 +370,12 @@ class TestSigningIn:
 
     @pytest.mark.parametrize(
         "change",
-        [{"password": "other"}, {"is_active": False}, {"epoch": 99}, {"role": Role.COMPLIANCE}],
+        [
+            {"password": "other"},
+            {"is_active": False},
+            {"session_epoch": 99},
+            {"role": Role.COMPLIANCE},
+        ],
         ids=str,
     )
     def test_half_a_sign_in_ends_when_the_persons_standing_changes(
