@@ -10,10 +10,10 @@ from killswitch.audit.chain import SYSTEM, Head, NewEvent, record
 from killswitch.audit.models import Kind
 from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
-from killswitch.exchanges.admin import save_exchange
 from killswitch.exchanges.models import WATCHED, Exchange
 from killswitch.exchanges.reconciliation import REGISTER
 from killswitch.exchanges.registry import ExchangeConfig, add_missing
+from killswitch.exchanges.services import save_exchange
 from tests.audit.assertions import assert_found, assert_good, only
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]

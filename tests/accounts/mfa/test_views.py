@@ -84,7 +84,7 @@ class TestSettingUp:
 
     def test_a_person_sets_it_up_and_gets_ten_codes_as_page_and_as_file(self, clock: Clock) -> None:
         browser = signed_in(Role.RISK_OFFICER)
-        assert b"It is off" in browser.get(SECOND_FACTOR).content
+        assert b"second factor is off" in browser.get(SECOND_FACTOR).content
         confirm_password(browser)
         page = browser.get(SET_UP)
         assert b"data:" not in page.content
@@ -107,7 +107,7 @@ class TestSettingUp:
         confirm_password(browser)
         secret = secret_in(browser.get(SET_UP))
         page = browser.post(SET_UP, {"code": "000000"})
-        assert b"not right" in page.content
+        assert b"This code is wrong" in page.content
         assert secret_in(page) == secret
         assert not Authenticator.objects.exists()
         assert events(*KINDS) == []
@@ -170,7 +170,7 @@ class TestSettingUp:
         before = Authenticator.objects.get(type="totp").data["secret"]
         other = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
         sent = {"secret": other, "code": code_at(other, clock.now)}
-        assert not services.add(user=User.objects.get(), **sent, origin={})
+        assert not services.enable(user=User.objects.get(), **sent, origin={})
         assert rita.post(SET_UP, {"code": "1"})["Location"] == SECOND_FACTOR
         assert Authenticator.objects.get(type="totp").data["secret"] == before
 
@@ -284,7 +284,7 @@ class TestSigningIn:
             raise OSError("the disk is full")
 
         with monkeypatch.context() as patch:
-            patch.setattr("killswitch.accounts.mfa.services.append", full)
+            patch.setattr("killswitch.audit.chain.append", full)
             browser = _half(raise_request_exception=False)
             assert browser.post(CODE, {"code": code}).status_code == 500
             assert not _is_in(browser)
@@ -300,7 +300,7 @@ class TestSigningIn:
         for _ in range(9):
             page = browser.post(CODE, {"code": "000000"})
             assert page.status_code == 200
-            assert b"not right" in page.content
+            assert b"This code is wrong" in page.content
         said = [(_data(each)["why"], _data(each)["count"]) for each in events("SIGN_IN_FAILED")]
         assert said == [("wrong password", 1), ("wrong code", 1)]
         assert not any("000000" in event.data for event in AuditEvent.objects.all())
@@ -417,7 +417,7 @@ class TestSigningIn:
         settings.SECRET_KEY = "another one"
         browser = _half()
         answer = browser.post(CODE, {"code": code_at(secret, clock.now)})
-        assert b"not right" in answer.content
+        assert b"This code is wrong" in answer.content
         settings.SECRET_KEY_FALLBACKS = ["only-for-tests"]
         clock.next_code()
         browser.post(CODE, {"code": code_at(secret, clock.now)})
@@ -525,7 +525,7 @@ class TestRequired:
         assert asked.startswith(AGAIN)
         back = parse_qs(urlsplit(asked).query)["next"][0]
         page = browser.post(AGAIN, {"password": PASSWORD, "next": back}, follow=True)
-        assert b"nobody works without one" in page.content
+        assert b"You need a second factor" in page.content
         shown = browser.post(SET_UP, {"code": code_at(secret_in(page), clock.now)}, follow=True)
         assert b'href="/cancel-all/?exchange=7&amp;reason=runaway"' in shown.content
         assert not Batch.objects.exists()
@@ -538,7 +538,7 @@ class TestRequired:
         browser = signed_in(Role.RISK_OFFICER)
         set_up(browser, clock)
         page = browser.get(RECOVERY, {"next": target}).content.decode()
-        assert 'href="/">Go on' in page
+        assert 'href="/">Continue' in page
 
     def test_signing_out_is_possible_without_it(self) -> None:
         browser = signed_in(Role.RISK_OFFICER)
@@ -571,15 +571,15 @@ def test_what_is_not_known_as_a_choice_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_of_many_who_type_the_same_code_at_once_one_is_let_in(kind: str, clock: Clock) -> None:
     person, secret = make(Role.RISK_OFFICER), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
     first = code_at(secret, clock.now)
-    assert services.add(user=person, secret=secret, code=first, origin={})
+    assert services.enable(user=person, secret=secret, code=first, origin={})
     clock.next_code()
-    codes = services.recovery_codes(person)
+    codes = services.unused_recovery_codes(person)
     code = codes[0] if kind == "recovery code" else code_at(secret, clock.now)
     together, found = threading.Barrier(6), []
 
     def check() -> None:
         together.wait(timeout=10)
-        found.append(services.check(user=person, code=code, origin={}))
+        found.append(services.use_code(user=person, code=code, origin={}))
         connection.close()
 
     threads = [threading.Thread(target=check) for _ in range(6)]

@@ -1,4 +1,4 @@
-"""Checking passwords takes one processor at most, and nobody waits long for it."""
+"""Passwords are checked one at a time, and no sign-in waits long for its turn."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -7,8 +7,7 @@ import pytest
 from django.contrib.auth.hashers import make_password
 from django.test import Client
 
-from killswitch.accounts import password_queue
-from killswitch.accounts.backends import UserBackend
+from killswitch.accounts import backends
 from killswitch.accounts.models import Role, User
 from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
 
@@ -21,14 +20,16 @@ pytestmark = [
 
 @pytest.fixture
 def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[ExitStack]:
-    """Somebody else's password is being checked, until this is closed."""
-    monkeypatch.setattr(password_queue, "MAX_WAIT_S", 0.01)
+    """Another password is being checked, until this is closed."""
+    monkeypatch.setattr(backends, "MAX_HASHING_WAIT_S", 0.01)
     with ExitStack() as other:
-        other.enter_context(password_queue.exclusive_hashing())
+        other.enter_context(backends.exclusive_hashing())
         yield other
 
 
-def test_of_two_people_who_sign_in_at_once_one_is_asked_to_try_again(busy: ExitStack) -> None:
+def test_a_sign_in_while_another_password_is_checked_is_refused_for_a_moment(
+    busy: ExitStack,
+) -> None:
     make(Role.RISK_OFFICER)
     refused = sign_in(Client(), "rita")
     assert (refused.status_code, refused["Retry-After"]) == (429, "5")
@@ -38,43 +39,43 @@ def test_of_two_people_who_sign_in_at_once_one_is_asked_to_try_again(busy: ExitS
     assert sign_in(Client(), "rita").status_code == 302
 
 
-def test_a_name_that_nobody_has_waits_for_its_turn_too(busy: ExitStack) -> None:
+def test_an_unknown_name_waits_for_its_turn_too(busy: ExitStack) -> None:
     assert sign_in(Client(), "nobody").status_code == 429
 
 
-def test_who_was_asked_to_try_again_has_not_failed(busy: ExitStack) -> None:
+def test_a_sign_in_that_was_not_checked_does_not_count_as_failed(busy: ExitStack) -> None:
     make(Role.RISK_OFFICER)
     assert {sign_in(Client(), "rita").status_code for _ in range(20)} == {429}
     busy.close()
     assert sign_in(Client(), "rita").status_code == 302
 
 
-def test_the_password_once_more_waits_for_its_turn_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_confirming_the_password_waits_for_its_turn_too(monkeypatch: pytest.MonkeyPatch) -> None:
     browser = signed_in(Role.RISK_OFFICER)
-    monkeypatch.setattr(password_queue, "MAX_WAIT_S", 0.01)
-    with password_queue.exclusive_hashing():
+    monkeypatch.setattr(backends, "MAX_HASHING_WAIT_S", 0.01)
+    with backends.exclusive_hashing():
         answer = browser.post("/accounts/password/again/", {"password": PASSWORD})
     assert answer.status_code == 429
 
 
 def test_only_a_few_wait_at_once() -> None:
     with ExitStack() as line:
-        for _ in range(password_queue.MAX_WAITING):
-            line.enter_context(password_queue._place_in_line)
-        with pytest.raises(password_queue.HashingBusy), password_queue.exclusive_hashing():
+        for _ in range(backends.MAX_WAITING_THREADS):
+            line.enter_context(backends._waiting_threads)
+        with pytest.raises(backends.HashingBusy), backends.exclusive_hashing():
             pass
-    with password_queue.exclusive_hashing():
+    with backends.exclusive_hashing():
         pass
 
 
 def test_no_two_passwords_are_checked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     make(Role.RISK_OFFICER)
-    held = []
+    was_locked = []
 
     def check(_user: User, password: str) -> bool:
-        held.append(password_queue._turn.locked())
+        was_locked.append(backends._hashing.locked())
         return bool(make_password(password))
 
     monkeypatch.setattr(User, "check_password", check)
-    UserBackend().authenticate(None, username="rita", password=PASSWORD)
-    assert held == [True]
+    backends.UserBackend().authenticate(None, username="rita", password=PASSWORD)
+    assert was_locked == [True]
