@@ -37,7 +37,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     error_messages = DefaultAccountAdapter.error_messages | {
         "username_password_mismatch": (
-            "The name or password is wrong, or this person is not allowed to sign in."
+            "The name or password is wrong, or this account is switched off."
         ),
         "enter_current_password": "This is not your current password.",
         "incorrect_password": "This is not your password.",

@@ -26,23 +26,8 @@ class Role(models.TextChoices):
     ADMINISTRATOR = "ADMINISTRATOR", "Administrator"
 
 
-class UserQuerySet(models.QuerySet["User"]):
-    """People by what they can do."""
-
-    def able_administrators(self) -> "UserQuerySet":
-        """Return the administrators who can sign in: demo people count in the demo only."""
-        administrators = self.filter(role=Role.ADMINISTRATOR, is_active=True)
-        return administrators if settings.DEMO else administrators.filter(is_demo=False)
-
-
 class UserManager(BaseUserManager["User"]):
     """Creates people; there are no superusers to create."""
-
-    def get_queryset(self) -> UserQuerySet:
-        return UserQuerySet(self.model, using=self._db)
-
-    def able_administrators(self) -> UserQuerySet:
-        return self.get_queryset().able_administrators()
 
     def create_user(self, *, username: str, password: str, role: Role, **fields: Any) -> "User":
         name = self.model.normalize_username(username)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db.models import Q
@@ -84,6 +85,10 @@ def lock_administrators(person: User) -> None:
 def keep_an_administrator(person: User) -> None:
     """Raise `ValidationError` if this change would leave no administrator who can sign in."""
     lock_administrators(person)
-    remains = person.role == Role.ADMINISTRATOR and person.is_active
-    if not remains and not User.objects.able_administrators().exclude(pk=person.pk).exists():
+    if person.role == Role.ADMINISTRATOR and person.is_active:
+        return
+    others = User.objects.filter(role=Role.ADMINISTRATOR, is_active=True).exclude(pk=person.pk)
+    if not settings.DEMO:
+        others = others.filter(is_demo=False)  # demo people cannot sign in
+    if not others.exists():
         raise ValidationError("This is the last administrator who can sign in. Add another first.")

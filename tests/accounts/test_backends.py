@@ -22,9 +22,9 @@ pytestmark = [
 def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[ExitStack]:
     """Another password is being checked, until this is closed."""
     monkeypatch.setattr(backends, "MAX_HASHING_WAIT_S", 0.01)
-    with ExitStack() as other:
-        other.enter_context(backends.exclusive_hashing())
-        yield other
+    with ExitStack() as stack:
+        stack.enter_context(backends.exclusive_hashing())
+        yield stack
 
 
 def test_a_sign_in_while_another_password_is_checked_is_refused_for_a_moment(
@@ -33,14 +33,14 @@ def test_a_sign_in_while_another_password_is_checked_is_refused_for_a_moment(
     make(Role.RISK_OFFICER)
     refused = sign_in(Client(), "rita")
     assert (refused.status_code, refused["Retry-After"]) == (429, "5")
-    assert b"Others are signing in" in getattr(refused, "content", b"")
+    assert b"Try again in a moment" in getattr(refused, "content", b"")
     assert not events("SIGN_IN_FAILED")
     busy.close()
     assert sign_in(Client(), "rita").status_code == 302
 
 
 def test_an_unknown_name_waits_for_its_turn_too(busy: ExitStack) -> None:
-    assert sign_in(Client(), "nobody").status_code == 429
+    assert sign_in(Client(), "unknown").status_code == 429
 
 
 def test_a_sign_in_that_was_not_checked_does_not_count_as_failed(busy: ExitStack) -> None:
@@ -59,9 +59,9 @@ def test_confirming_the_password_waits_for_its_turn_too(monkeypatch: pytest.Monk
 
 
 def test_only_a_few_wait_at_once() -> None:
-    with ExitStack() as line:
+    with ExitStack() as waiting:
         for _ in range(backends.MAX_WAITING_THREADS):
-            line.enter_context(backends._waiting_threads)
+            waiting.enter_context(backends._waiting_threads)
         with pytest.raises(backends.HashingBusy), backends.exclusive_hashing():
             pass
     with backends.exclusive_hashing():

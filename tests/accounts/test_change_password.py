@@ -38,7 +38,7 @@ def test_a_new_password_works_is_recorded_and_raises_an_alarm(
 
 @pytest.mark.parametrize(
     ("name", "password", "words"),
-    [("ruth", NEW, "no person with the name ruth"), ("rita", "short", "too short")],
+    [("ruth", NEW, "no user named ruth"), ("rita", "short", "too short")],
 )
 def test_a_refusal_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, name: str, password: str, words: str

@@ -1,4 +1,4 @@
-"""Administrators and exchanges."""
+"""Exchanges on the admin pages: what is recorded, refused and never overwritten."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Exchanges are added at start, and never changed by it."""
+"""Exchanges are added at start, and existing ones are never changed by it."""
 
 import threading
 from typing import Any
@@ -75,12 +75,12 @@ def test_tags_with_every_documented_separator_are_possible() -> None:
 
 def test_hosts_that_start_at_once_add_each_exchange_once() -> None:
     ids = [f"EXCHANGE-{number}" for number in range(10)]
-    together, added = threading.Barrier(4), list[str]()
+    barrier, added_ids = threading.Barrier(4), list[str]()
 
     def start(order: list[str]) -> None:
         try:
-            together.wait(10)
-            added.extend(
+            barrier.wait(10)
+            added_ids.extend(
                 add_missing([ExchangeConfig(exchange_id=exchange_id) for exchange_id in order])
             )
         finally:
@@ -92,7 +92,7 @@ def test_hosts_that_start_at_once_add_each_exchange_once() -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert sorted(added) == ids
+    assert sorted(added_ids) == ids
     assert sorted(added_events()) == ids
 
 
@@ -120,10 +120,10 @@ def test_a_start_that_another_has_overtaken_adds_and_records_nothing() -> None:
 def test_any_id_is_stored_as_it_is_or_refused(exchange_id: str) -> None:
     Exchange.objects.all().delete()
     try:
-        added = add_missing(
+        added_ids = add_missing(
             [ExchangeConfig(exchange_id=exchange_id, name=exchange_id, caveat=exchange_id)]
         )
     except InvalidExchangeId:
         assert not Exchange.objects.exists()
     else:
-        assert added == (exchange_id,) == tuple(e.exchange_id for e in Exchange.objects.all())
+        assert added_ids == (exchange_id,) == tuple(e.exchange_id for e in Exchange.objects.all())

@@ -65,10 +65,8 @@ class TotpStage(LoginStage):  # type: ignore[misc]
 
 
 def _fernet() -> MultiFernet:
-    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    return MultiFernet([Fernet(_derive_key(secret)) for secret in secrets])
-
-
-def _derive_key(secret: str | bytes) -> bytes:
-    kdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=PURPOSE)
-    return base64.urlsafe_b64encode(kdf.derive(force_bytes(secret)))
+    keys = [
+        HKDF(algorithm=SHA256(), length=32, salt=None, info=PURPOSE).derive(force_bytes(secret))
+        for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    ]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])

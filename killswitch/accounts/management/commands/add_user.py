@@ -43,4 +43,4 @@ class Command(BaseCommand):
 
 
 def _refuse(reason: str) -> NoReturn:
-    raise CommandError(f"No person was added: {reason}", returncode=REFUSED)
+    raise CommandError(f"No user was added: {reason}", returncode=REFUSED)

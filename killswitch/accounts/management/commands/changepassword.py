@@ -36,7 +36,7 @@ class Command(BaseCommand):
                 validate_password(password, person)
                 save_person(person, new_password=password, by=command_line_actor())
         except User.DoesNotExist:
-            _refuse(f"there is no person with the name {name}.")
+            _refuse(f"there is no user named {name}.")
         except ValidationError as error:
             _refuse(" ".join(error.messages))
         except DatabaseError as error:

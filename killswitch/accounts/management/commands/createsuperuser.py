@@ -14,7 +14,7 @@ class Command(createsuperuser.Command):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         raise CommandError(
-            "No person was added: there are no superusers. Use"
+            "No user was added: there are no superusers. Use"
             " `manage.py add_user NAME --role administrator`.",
             returncode=REFUSED,
         )
