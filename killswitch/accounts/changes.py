@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from killswitch.accounts.models import Role, User
+from killswitch.accounts.models import User, role_label
 from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.models import Kind
 
@@ -73,7 +73,7 @@ class Change:
         """Return the changes that gave or took access, empty without any."""
         texts = []
         if self.before is None or "role" in self.fields:
-            texts.append(f"was made {Role(self.after.role).label}")
+            texts.append(f"was made {role_label(self.after.role)}")
         if self.before is not None and "is_active" in self.fields:
             allowed = self.after.is_active
             texts.append(

@@ -26,6 +26,11 @@ class Role(models.TextChoices):
     ADMINISTRATOR = "ADMINISTRATOR", "Administrator"
 
 
+def role_label(role: str) -> str:
+    """Return a role as people read it; a role of no person, such as the system's, unchanged."""
+    return str(Role(role).label) if role in Role.values else role
+
+
 class UserManager(BaseUserManager["User"]):
     """Creates people; there are no superusers to create."""
 

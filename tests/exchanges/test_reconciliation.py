@@ -35,9 +35,9 @@ def _as_people_made_them(settings: Any, tmp_path: Any) -> None:
     assert_good(verify())
 
 
-def change(exchange_id: str, **columns: Any) -> None:
+def change(old_id: str, /, **columns: Any) -> None:
     """Change an exchange as an administrator does."""
-    exchange = Exchange.objects.get(exchange_id=exchange_id)
+    exchange = Exchange.objects.get(exchange_id=old_id)
     for name, value in columns.items():
         setattr(exchange, name, value)
     save_exchange(exchange, by=SYSTEM, origin={})

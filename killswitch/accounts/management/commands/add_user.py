@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from killswitch.accounts.management import password_input
-from killswitch.accounts.models import Role
+from killswitch.accounts.models import Role, role_label
 from killswitch.accounts.services import add_person
 from killswitch.audit.os_user import command_line_actor
 
@@ -38,7 +38,7 @@ class Command(BaseCommand):
             _refuse(" ".join(error.messages))
         except DatabaseError as error:
             _refuse(f"database error ({error}). Did you run `manage.py migrate`?")
-        role = Role(person.role).label.lower()
+        role = role_label(person.role).lower()
         self.stdout.write(f"{person.full_text} can now sign in, as {role}.")
 
 
