@@ -33,7 +33,7 @@ class AdministrationSite(admin.AdminSite):
     site_url = None  # administrators have no console to view
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        """Register tables whose changes are audited; ignore those that other apps register."""
+        """Register audited tables only; ignore the tables that other apps register."""
         if admin_class is not None and issubclass(admin_class, AuditedModelAdmin):
             super().register(model_or_iterable, admin_class, **options)
 
@@ -59,7 +59,7 @@ def _open_urls(urls: list[URLPattern | URLResolver]) -> list[Any]:
 
 
 class AuditedModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not subscriptable when run
-    """A table whose rows are added and changed one at a time, and never deleted.
+    """A table with rows that are added and changed one at a time, and never deleted.
 
     `save_model` records each change in the audit log. Django's own log of the admin pages is not
     kept as well: two logs would disagree one day.

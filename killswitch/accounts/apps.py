@@ -10,8 +10,8 @@ class AccountsConfig(AppConfig):
         from killswitch.audit.reconciliation.registry import add_reconciler
 
         add_reconciler(REGISTER.disagreements)
-        # Django's own site has its own rules of access, and shows tables whose changes are not
-        # audited. With ours as the default, Django's cannot be mounted by mistake.
+        # Django's own site has other rules of access, and shows tables that are not audited. With
+        # ours as the default, Django's cannot be mounted by mistake.
         apps.get_app_config("admin").default_site = (  # type: ignore[attr-defined]
             "killswitch.accounts.admin_site.AdministrationSite"
         )

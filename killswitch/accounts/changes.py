@@ -37,7 +37,7 @@ class Change:
         return new_secret or bool({"role", "is_active"} & set(self.fields))
 
     def new_events(self, *, by: Actor, origin: Mapping[str, str]) -> list[NewEvent]:
-        """Return one event for each kind of change, none if nothing changed."""
+        """Return one event for each kind of change, none without a change."""
         fields = self.fields
         if self.before is None:
             fields_of = {Kind.PERSON_ADDED: fields}

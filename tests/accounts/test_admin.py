@@ -41,9 +41,9 @@ def adam() -> Client:
 
 def _change(client: Client, person: User, **fields: Any) -> Any:
     """Send the person's form as the page shows it, with some fields changed."""
-    shown = {"full_name": person.full_name, "role": person.role, "is_active": "on"}
-    sent = {name: value for name, value in (shown | fields).items() if value is not None}
-    return client.post(f"{PEOPLE}{person.pk}/change/", sent)
+    page = {"full_name": person.full_name, "role": person.role, "is_active": "on"}
+    form = {name: value for name, value in (page | fields).items() if value is not None}
+    return client.post(f"{PEOPLE}{person.pk}/change/", form)
 
 
 def _data(event: AuditEvent) -> dict[str, Any]:
@@ -52,8 +52,8 @@ def _data(event: AuditEvent) -> dict[str, Any]:
 
 
 def test_a_person_is_added_and_can_sign_in(adam: Client) -> None:
-    sent = {"username": "Nora", "full_name": "Nora Lind", "role": "COMPLIANCE"}
-    answer = adam.post(f"{PEOPLE}add/", sent | {"password1": PASSWORD, "password2": PASSWORD})
+    form = {"username": "Nora", "full_name": "Nora Lind", "role": "COMPLIANCE"}
+    answer = adam.post(f"{PEOPLE}add/", form | {"password1": PASSWORD, "password2": PASSWORD})
     assert answer.status_code == 302
     assert sign_in(Client(), "nora").status_code == 302
     (event,) = events("PERSON_ADDED")
@@ -70,8 +70,8 @@ def test_a_person_is_added_and_can_sign_in(adam: Client) -> None:
 def test_a_name_that_the_log_uses_for_itself_is_refused(
     adam: Client, wrong: dict[str, str]
 ) -> None:
-    sent = {"username": "nora", "full_name": "Nora Lind", "role": "COMPLIANCE"} | wrong
-    answer = adam.post(f"{PEOPLE}add/", sent | {"password1": PASSWORD, "password2": PASSWORD})
+    form = {"username": "nora", "full_name": "Nora Lind", "role": "COMPLIANCE"} | wrong
+    answer = adam.post(f"{PEOPLE}add/", form | {"password1": PASSWORD, "password2": PASSWORD})
     assert answer.status_code == 200
     assert "The audit log uses this name for itself" in answer.content.decode()
     assert User.objects.count() == 1
@@ -208,8 +208,8 @@ def test_administrators_cannot_change_their_own_role_or_password_or_switch_thems
 ) -> None:
     make(Role.ADMINISTRATOR, username="eve")
     me = User.objects.get(username="adam")
-    sent = {"role": "RISK_OFFICER", "is_active": None, "password1": FRESH, "password2": FRESH}
-    assert _change(adam, me, full_name="Adam W", **sent).status_code == 302
+    form = {"role": "RISK_OFFICER", "is_active": None, "password1": FRESH, "password2": FRESH}
+    assert _change(adam, me, full_name="Adam W", **form).status_code == 302
     after = User.objects.get(username="adam")
     assert (after.role, after.is_active, after.full_name) == ("ADMINISTRATOR", True, "Adam W")
     assert after.check_password(PASSWORD)

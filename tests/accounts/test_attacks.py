@@ -175,12 +175,12 @@ def test_a_password_in_an_address_does_not_sign_in_and_is_not_shown_or_stored() 
 
 
 @pytest.mark.parametrize(
-    "sent", ["6.6.6.6, 10.0.0.1", "<script>, 10.0.0.1", ",,,10.0.0.1", "10.0.0.1"]
+    "forwarded_for", ["6.6.6.6, 10.0.0.1", "<script>, 10.0.0.1", ",,,10.0.0.1", "10.0.0.1"]
 )
-def test_only_the_hop_of_our_own_proxy_is_believed(settings: Any, sent: str) -> None:
+def test_only_the_hop_of_our_own_proxy_is_believed(settings: Any, forwarded_for: str) -> None:
     settings.TRUSTED_PROXY_COUNT = 1
     make(Role.RISK_OFFICER)
-    sign_in(Client(headers={"X-Forwarded-For": sent}), "rita", "wrong")
+    sign_in(Client(headers={"X-Forwarded-For": forwarded_for}), "rita", "wrong")
     assert '"address":"10.0.0.1"' in events("SIGN_IN_FAILED")[0].data
 
 
@@ -213,8 +213,8 @@ def test_every_session_of_a_switched_off_person_ends(clock: Clock) -> None:
 def test_a_guess_at_the_old_password_is_recorded_like_one_at_signing_in() -> None:
     """An intruder at an unlocked screen tries to set a new password."""
     browser = signed_in(Role.RISK_OFFICER)
-    sent = {"oldpassword": "guess", "password1": "a much better one 7", "password2": "x"}
-    answers = [browser.post("/accounts/password/change/", sent) for _ in range(6)]
+    form = {"oldpassword": "guess", "password1": "a much better one 7", "password2": "x"}
+    answers = [browser.post("/accounts/password/change/", form) for _ in range(6)]
     assert [answer.status_code for answer in answers] == [200] * 5 + [429]
     assert answers[-1]["Retry-After"] == "60"
     first, *_, last = events("SIGN_IN_FAILED")
@@ -237,9 +237,9 @@ def test_no_page_is_kept_by_a_cache(role: Role) -> None:
 def test_a_form_of_a_person_takes_no_other_columns(adam: Client) -> None:
     rita = make(Role.RISK_OFFICER)
     before = User.objects.filter(pk=rita.pk).values().get()
-    sent = {"full_name": rita.full_name, "role": rita.role, "is_active": "on"}
+    form = {"full_name": rita.full_name, "role": rita.role, "is_active": "on"}
     more = {"password": "x", "is_demo": "on", "session_epoch": "7", "username": "root", "id": "1"}
-    adam.post(f"/admin/accounts/user/{rita.pk}/change/", sent | more)
+    adam.post(f"/admin/accounts/user/{rita.pk}/change/", form | more)
     assert User.objects.filter(pk=rita.pk).values().get() == before
 
 
@@ -290,8 +290,8 @@ def test_an_invalid_address_leads_back_to_the_review(back: str) -> None:
     signed_in(Role.RISK_OFFICER).get("/audit/")
     (denied,) = events("DENIED")
     carol.raise_request_exception = False
-    sent = {"event": denied.seq, "mark": "REVIEWED", "note": "", "back": back}
-    answer = carol.post("/audit/review/", sent)
+    form = {"event": denied.seq, "mark": "REVIEWED", "note": "", "back": back}
+    answer = carol.post("/audit/review/", form)
     assert (answer.status_code, answer["Location"][:15]) == (303, "/audit/review/?")
 
 

@@ -173,8 +173,8 @@ def test_changing_ones_password_ends_the_other_sessions_and_is_recorded() -> Non
     sign_in(elsewhere, "rita")
     end = here.session.get_expiry_date()
     fresh = "a much better one 7"
-    sent = {"oldpassword": PASSWORD, "password1": fresh, "password2": fresh}
-    page = here.post("/accounts/password/change/", sent, follow=True)
+    form = {"oldpassword": PASSWORD, "password1": fresh, "password2": fresh}
+    page = here.post("/accounts/password/change/", form, follow=True)
     assert b"Your password has been changed" in page.content
     assert here.session.get_expiry_date() == end
     assert elsewhere.get("/accounts/password/change/").status_code == 302
@@ -196,8 +196,8 @@ def test_changing_ones_password_ends_the_other_sessions_and_is_recorded() -> Non
 )
 def test_a_bad_new_password_is_refused_in_words(old: str, new: str, words: bytes) -> None:
     browser = signed_in(Role.RISK_OFFICER)
-    sent = {"oldpassword": old, "password1": new, "password2": new}
-    page = browser.post("/accounts/password/change/", sent)
+    form = {"oldpassword": old, "password1": new, "password2": new}
+    page = browser.post("/accounts/password/change/", form)
     assert words in page.content
     assert events("PASSWORD_CHANGED") == []
 

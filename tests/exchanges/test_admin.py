@@ -69,8 +69,8 @@ def test_the_same_id_twice_is_refused(adam: Client) -> None:
 def test_a_change_is_recorded_with_old_and_new_values(adam: Client) -> None:
     _add(adam)
     exchange = Exchange.objects.get()
-    sent = {"exchange_id": "OTHER", "name": "Kraken", "position": "3", "caveat": "Not staking."}
-    assert adam.post(f"{EXCHANGES}{exchange.pk}/change/", sent).status_code == 302
+    form = {"exchange_id": "OTHER", "name": "Kraken", "position": "3", "caveat": "Not staking."}
+    assert adam.post(f"{EXCHANGES}{exchange.pk}/change/", form).status_code == 302
     (event,) = events("EXCHANGE_CHANGED")
     assert event.exchange_id == "KRAKEN/JOHN"
     assert _data(event)["changes"] == {"enabled": [True, False], "caveat": ["", "Not staking."]}
@@ -82,9 +82,9 @@ def test_a_change_is_recorded_with_old_and_new_values(adam: Client) -> None:
 def test_switching_one_off_raises_an_alarm_and_on_again_none(adam: Client) -> None:
     _add(adam)
     exchange = Exchange.objects.get()
-    sent = {"name": "Kraken", "position": "3"}
+    form = {"name": "Kraken", "position": "3"}
     for enabled in ({}, {"enabled": "on"}):
-        adam.post(f"{EXCHANGES}{exchange.pk}/change/", sent | enabled)
+        adam.post(f"{EXCHANGES}{exchange.pk}/change/", form | enabled)
     alarm = Alarm.objects.get()
     assert alarm.title == "KRAKEN/JOHN was switched off by Adam West (adam)"
     assert alarm.detail == "Orders there can no longer be cancelled from here."
@@ -101,8 +101,8 @@ def test_adding_one_that_is_off_raises_none(adam: Client) -> None:
 def test_saving_without_a_change_leaves_no_event_and_no_new_revision(adam: Client) -> None:
     _add(adam)
     exchange, before = Exchange.objects.get(), current()
-    sent = {"name": "Kraken", "enabled": "on", "position": "3"}
-    assert adam.post(f"{EXCHANGES}{exchange.pk}/change/", sent).status_code == 302
+    form = {"name": "Kraken", "enabled": "on", "position": "3"}
+    assert adam.post(f"{EXCHANGES}{exchange.pk}/change/", form).status_code == 302
     assert events("EXCHANGE_CHANGED") == []
     assert current() == before
 

@@ -37,7 +37,7 @@ class EncryptingMFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         """Return an inline SVG: the content security policy allows no `data:` images."""
         image: Any = qrcode.make(url, image_factory=SvgPathImage, border=2)
         path = image.path.get("d")
-        # The background is drawn too: cameras read dark on light, whatever the page's scheme.
+        # The background is drawn too: cameras need dark on light, also on a dark page.
         return format_html(
             '<svg class="qr" viewBox="0 0 {0} {0}" role="img" aria-label="QR code with the secret">'
             '<path fill="#fff" d="M0 0h{0}v{0}H0z"/><path fill="#000" d="{1}"/></svg>',

@@ -169,8 +169,8 @@ class TestSettingUp:
     ) -> None:
         before = Authenticator.objects.get(type="totp").data["secret"]
         other = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
-        sent = {"secret": other, "code": code_at(other, clock.now)}
-        assert not services.enable(user=User.objects.get(), **sent, origin={})
+        attempt = {"secret": other, "code": code_at(other, clock.now)}
+        assert not services.enable(user=User.objects.get(), **attempt, origin={})
         assert rita.post(SET_UP, {"code": "1"})["Location"] == SECOND_FACTOR
         assert Authenticator.objects.get(type="totp").data["secret"] == before
 
@@ -205,8 +205,8 @@ class TestSigningIn:
         self, rita: Client, secret: str, clock: Clock
     ) -> None:
         browser, back = Client(), "/cancel-all/?exchange=7&reason=runaway"
-        sent = {"login": "rita", "password": PASSWORD, "next": back}
-        assert browser.post("/accounts/login/", sent)["Location"] == CODE
+        form = {"login": "rita", "password": PASSWORD, "next": back}
+        assert browser.post("/accounts/login/", form)["Location"] == CODE
         answer = browser.post(CODE, {"code": code_at(secret, clock.now)})
         assert answer["Location"] == back
 
@@ -339,7 +339,7 @@ class TestSigningIn:
             clock.next_code()
 
     @pytest.mark.parametrize(
-        "sent",
+        "form",
         [
             {},
             {"code": ""},
@@ -350,10 +350,10 @@ class TestSigningIn:
         ],
     )
     def test_no_form_without_a_code_breaks_the_page(
-        self, rita: Client, sent: dict[str, str]
+        self, rita: Client, form: dict[str, str]
     ) -> None:
         browser = _half_signed_in()
-        assert browser.post(CODE, sent).status_code == 200
+        assert browser.post(CODE, form).status_code == 200
         assert not _is_in(browser)
 
     def test_without_the_password_the_page_for_the_code_leads_to_sign_in(self) -> None:
@@ -519,8 +519,8 @@ class TestRequired:
 
     def test_setting_it_up_leads_back_to_the_filled_confirmation(self, clock: Clock) -> None:
         browser = signed_in(Role.RISK_OFFICER)
-        sent = {"exchange": "7", "reason": "runaway", "key": "x"}
-        assert browser.post("/cancel-all/", sent)["Location"] == SET_UP
+        form = {"exchange": "7", "reason": "runaway", "key": "x"}
+        assert browser.post("/cancel-all/", form)["Location"] == SET_UP
         location = browser.get(SET_UP)["Location"]
         assert location.startswith(CONFIRM_PASSWORD)
         back = parse_qs(urlsplit(location).query)["next"][0]
