@@ -22,7 +22,7 @@ from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
 from killswitch.cancels.models import Attempt, CancelRequest, ResidualOrder
 from killswitch.cancels.states import LABELS, Status, check_transition
 from killswitch.ems.answers import Outcome, TimedCancelAnswer
-from killswitch.exchanges.record_open_orders import record_open_orders
+from killswitch.exchanges.services import record_open_orders
 from killswitch.runtime.revisions import next_revision
 
 MAX_BODY_BYTES = 64 * 1024  # bytes of an answer that are kept

@@ -13,10 +13,10 @@ class ExchangesConfig(AppConfig):
         from killswitch.exchanges.reconciliation import REGISTER
 
         add_reconciler(REGISTER.disagreements)
-        post_migrate.connect(_make_the_observation, sender=self)
+        post_migrate.connect(_create_observation, sender=self)
 
 
-def _make_the_observation(**_: Any) -> None:
+def _create_observation(**_: Any) -> None:
     from killswitch.exchanges.models import Observation
 
     Observation.objects.get_or_create(id=1)

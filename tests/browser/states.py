@@ -172,7 +172,7 @@ def password(page: Page, olga: User) -> None:
 def password_again(page: Page, olga: User) -> None:
     page.goto(codes.SET_UP)
     page.get_by_label("Password").fill("wrong")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     page.wait_for_selector(".form-errors")
 
 
@@ -183,22 +183,22 @@ def second_factor_off(page: Page, olga: User) -> None:
 def setting_up(page: Page, olga: User) -> None:
     password_again(page, olga)
     page.get_by_label("Password").fill(scenes.PASSWORD)
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     page.wait_for_selector("svg.qr")
 
 
 def setting_up_wrong(page: Page, olga: User) -> None:
     setting_up(page, olga)
-    page.get_by_label("Code that the app shows").fill("000000")
-    page.get_by_role("button", name="Turn it on").click()
+    page.get_by_label("Code from the app").fill("000000")
+    page.get_by_role("button", name="Turn on").click()
     page.wait_for_selector(".form-errors")
 
 
 def recovery_codes(page: Page, olga: User) -> None:
     setting_up(page, olga)
     secret = page.locator(".secret").inner_text().replace(" ", "")
-    page.get_by_label("Code that the app shows").fill(codes.code_at(secret, time.time()))
-    page.get_by_role("button", name="Turn it on").click()
+    page.get_by_label("Code from the app").fill(codes.code_at(secret, time.time()))
+    page.get_by_role("button", name="Turn on").click()
     page.wait_for_selector(".codes")
 
 

@@ -16,8 +16,8 @@ from killswitch.audit.models import AuditEvent
 from killswitch.cancels import press_keys, publishing, services
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.services import CancelResult, PressContext
-from killswitch.exchanges import admin
 from killswitch.exchanges.models import Exchange
+from killswitch.exchanges.services import save_exchange
 from killswitch.runtime.revisions import next_revision
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -259,13 +259,13 @@ def test_an_exchange_that_is_being_edited_refuses_no_press(
     officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pause = Pause(next_revision)
-    monkeypatch.setattr(admin, "next_revision", pause)
+    monkeypatch.setattr("killswitch.audit.recorder.next_revision", pause)
     ada = Actor(name="Ada (ada)", role="Administrator")
 
     def edit() -> None:
         edited = Exchange.objects.get(pk=kraken.pk)
         edited.name = "Kraken"
-        admin.save_exchange(edited, by=ada, origin={})
+        save_exchange(edited, by=ada, origin={})
 
     asked, failures = press_during(edit, pause, lambda: press(officer, kraken))
     assert not asked.repeated
@@ -277,7 +277,7 @@ def test_a_person_who_is_being_changed_is_refused_no_press(
     officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pause = Pause(append)
-    monkeypatch.setattr(account_services, "append", pause)
+    monkeypatch.setattr("killswitch.audit.chain.append", pause)
 
     def change() -> None:
         account_services.change_own_password(user=officer, password="another one", origin={})

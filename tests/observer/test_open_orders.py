@@ -8,7 +8,7 @@ import pytest
 from django.db import Error, connection, transaction
 
 from killswitch.ems.client import EmsClient
-from killswitch.exchanges import record_open_orders
+from killswitch.exchanges import services
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.observer import open_orders as observer_module
 from killswitch.observer.open_orders import Observer, ObserverLease
@@ -50,7 +50,7 @@ def observation() -> Observation:
 
 def kill_reads_none(exchange: Exchange, *, at: datetime) -> None:
     with transaction.atomic():
-        record_open_orders.record_open_orders(
+        services.record_open_orders(
             exchange.pk, open_orders=0, read_at=at, revision=next_revision()
         )
 

@@ -1,4 +1,4 @@
-"""Repetitions are counted by everybody together, and written at 1, 10, 100 and so on."""
+"""Repetitions are counted over all processes, and written at 1, 10, 100 and so on."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -29,7 +29,7 @@ def test_each_kind_and_subject_counts_for_itself() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("shift", [timedelta(hours=-1, seconds=-1), timedelta(hours=2)])
-def test_after_an_hour_or_a_clock_that_went_back_it_begins_anew(shift: timedelta) -> None:
+def test_after_an_hour_or_a_clock_that_went_back_the_count_starts_over(shift: timedelta) -> None:
     assert count(Kind.DENIED, "a") == 1
     ThrottledEvent.objects.update(since=timezone.now() + shift, count=57)
     assert count(Kind.DENIED, "a") == 1
@@ -68,7 +68,7 @@ def test_a_subject_of_any_length_is_counted() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_new_ones_at_once_stand_in_nobodys_way() -> None:
+def test_many_new_subjects_at_once_do_not_block_each_other() -> None:
     old = timezone.now() - timedelta(hours=2)
     rows = [ThrottledEvent(kind="DENIED", subject=f"{number}", since=old) for number in range(40)]
     ThrottledEvent.objects.bulk_create(rows)

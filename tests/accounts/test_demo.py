@@ -35,7 +35,7 @@ def test_there_is_one_of_each_role_and_their_passwords_work() -> None:
     assert len(events("PERSON_ADDED")) == 3
 
 
-def test_the_file_can_be_read_by_nobody_else(home: Path) -> None:
+def test_only_its_owner_can_read_the_file(home: Path) -> None:
     ensure_demo_people()
     assert [path.name for path in home.iterdir()] == ["demo-people.txt"]
     assert (home / "demo-people.txt").stat().st_mode & 0o777 == 0o600
@@ -62,13 +62,13 @@ def test_a_lost_database_keeps_the_passwords() -> None:
     assert ensure_demo_people() == first
 
 
-def test_somebody_real_of_that_name_is_left_alone() -> None:
+def test_a_real_person_of_that_name_is_left_alone() -> None:
     User.objects.create_user(username="olga", password=PASSWORD, role=Role.ADMINISTRATOR)
     assert [person.username for person in ensure_demo_people()] == ["carl", "ada"]
     assert User.objects.get(username="olga").check_password(PASSWORD)
 
 
-def test_beside_a_real_ems_there_are_none(settings: Any, home: Path) -> None:
+def test_outside_the_demo_there_are_none(settings: Any, home: Path) -> None:
     settings.DEMO = False
     assert ensure_demo_people() == []
     assert not User.objects.exists()

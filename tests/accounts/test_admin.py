@@ -1,4 +1,4 @@
-"""Administrators and people: what they can change, what they cannot, and what it leaves behind."""
+"""Administrators and people: what they can change, what they cannot, and what is recorded."""
 
 import json
 import threading
@@ -41,9 +41,9 @@ def adam() -> Client:
 
 def _change(client: Client, person: User, **fields: Any) -> Any:
     """Send the person's form as the page shows it, with some fields changed."""
-    shown = {"full_name": person.full_name, "role": person.role, "is_active": "on"}
-    sent = {name: value for name, value in (shown | fields).items() if value is not None}
-    return client.post(f"{PEOPLE}{person.pk}/change/", sent)
+    page = {"full_name": person.full_name, "role": person.role, "is_active": "on"}
+    form = {name: value for name, value in (page | fields).items() if value is not None}
+    return client.post(f"{PEOPLE}{person.pk}/change/", form)
 
 
 def _data(event: AuditEvent) -> dict[str, Any]:
@@ -52,8 +52,8 @@ def _data(event: AuditEvent) -> dict[str, Any]:
 
 
 def test_a_person_is_added_and_can_sign_in(adam: Client) -> None:
-    sent = {"username": "Nora", "full_name": "Nora Lind", "role": "COMPLIANCE"}
-    answer = adam.post(f"{PEOPLE}add/", sent | {"password1": PASSWORD, "password2": PASSWORD})
+    form = {"username": "Nora", "full_name": "Nora Lind", "role": "COMPLIANCE"}
+    answer = adam.post(f"{PEOPLE}add/", form | {"password1": PASSWORD, "password2": PASSWORD})
     assert answer.status_code == 302
     assert sign_in(Client(), "nora").status_code == 302
     (event,) = events("PERSON_ADDED")
@@ -61,15 +61,17 @@ def test_a_person_is_added_and_can_sign_in(adam: Client) -> None:
     assert _data(event)["person"] == "Nora Lind (nora)"
     assert _data(event)["changes"]["role"] == [None, "COMPLIANCE"]
     assert _data(event)["address"] == "127.0.0.1"
-    assert Alarm.objects.get().title == "Nora Lind (nora) was given the role Compliance"
-    assert not any(PASSWORD in one.data for one in AuditEvent.objects.all())
+    assert Alarm.objects.get().title == ("Nora Lind (nora) was made Compliance by Adam West (adam)")
+    assert not any(PASSWORD in event.data for event in AuditEvent.objects.all())
     assert not LogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("wrong", [{"username": "System"}, {"full_name": "anonymous"}])
-def test_nobody_is_named_as_the_log_names_itself(adam: Client, wrong: dict[str, str]) -> None:
-    sent = {"username": "nora", "full_name": "Nora Lind", "role": "COMPLIANCE"} | wrong
-    answer = adam.post(f"{PEOPLE}add/", sent | {"password1": PASSWORD, "password2": PASSWORD})
+def test_a_name_that_the_log_uses_for_itself_is_refused(
+    adam: Client, wrong: dict[str, str]
+) -> None:
+    form = {"username": "nora", "full_name": "Nora Lind", "role": "COMPLIANCE"} | wrong
+    answer = adam.post(f"{PEOPLE}add/", form | {"password1": PASSWORD, "password2": PASSWORD})
     assert answer.status_code == 200
     assert "The audit log uses this name for itself" in answer.content.decode()
     assert User.objects.count() == 1
@@ -100,7 +102,7 @@ def test_nobody_is_named_as_the_log_names_itself(adam: Client, wrong: dict[str, 
     ],
     ids=str,
 )
-def test_a_person_that_is_not_right_is_refused(adam: Client, wrong: dict[str, str]) -> None:
+def test_an_invalid_person_is_refused(adam: Client, wrong: dict[str, str]) -> None:
     right = {"username": "nora", "role": "COMPLIANCE"}
     right |= {"password1": PASSWORD, "password2": PASSWORD}
     page = adam.post(f"{PEOPLE}add/", right | wrong)
@@ -118,8 +120,7 @@ def test_a_new_role_ends_sessions_and_raises_an_alarm(adam: Client) -> None:
     assert event.kind == "ROLE_CHANGED"
     assert _data(event)["changes"] == {"role": ["COMPLIANCE", "RISK_OFFICER"]}
     alarm = Alarm.objects.get()
-    assert alarm.title == "Carol Dean (carol) was given the role Risk officer"
-    assert alarm.detail == "By Adam West (adam)."
+    assert alarm.title == "Carol Dean (carol) was made Risk officer by Adam West (adam)"
     # The old role given back does not bring the old session back.
     _change(adam, User.objects.get(pk=carol.pk), role="COMPLIANCE")
     assert browser.get("/accounts/password/change/").status_code == 302
@@ -135,7 +136,9 @@ def test_a_new_password_ends_sessions_and_raises_an_alarm(adam: Client) -> None:
     (event,) = events(*CHANGES)
     assert (event.kind, event.actor) == ("PASSWORD_CHANGED", "Adam West (adam)")
     assert FRESH not in event.data
-    assert Alarm.objects.get().title == "Rita Moss (rita) was given a new password"
+    assert Alarm.objects.get().title == (
+        "Rita Moss (rita) was given a new password by Adam West (adam)"
+    )
 
 
 def test_a_lost_second_factor_is_reset_with_an_event_and_an_alarm(
@@ -152,13 +155,13 @@ def test_a_lost_second_factor_is_reset_with_an_event_and_an_alarm(
     assert (event.kind, event.actor) == ("SECOND_FACTOR_RESET", "Adam West (adam)")
     assert _data(event)["person"] == "Rita Moss (rita)"
     alarm = Alarm.objects.get()
-    assert alarm.title == "Rita Moss (rita) had their second factor reset"
+    assert alarm.title == "Rita Moss (rita) had their second factor reset by Adam West (adam)"
     assert browser.get(SECOND_FACTOR).status_code == 302
     assert half.get(CODE)["Location"] == "/accounts/login/"
     assert sign_in(Client(), "rita")["Location"] == "/"
 
 
-def test_nobody_without_a_second_factor_has_one_to_reset(adam: Client) -> None:
+def test_a_person_without_a_second_factor_has_none_to_reset(adam: Client) -> None:
     rita = make(Role.RISK_OFFICER)
     assert b"second factor</label>" not in adam.get(f"{PEOPLE}{rita.pk}/change/").content
     assert _change(adam, rita, reset_second_factor="on").status_code == 302
@@ -166,7 +169,7 @@ def test_nobody_without_a_second_factor_has_one_to_reset(adam: Client) -> None:
     assert not Alarm.objects.exists()
 
 
-def test_nobody_resets_their_own_there(adam: Client, clock: Clock) -> None:
+def test_administrators_cannot_reset_their_own(adam: Client, clock: Clock) -> None:
     set_up(adam, clock)
     me = User.objects.get(username="adam")
     assert b"Reset their" not in adam.get(f"{PEOPLE}{me.pk}/change/").content
@@ -180,9 +183,13 @@ def test_switching_off_and_on_is_recorded_and_each_is_an_alarm(adam: Client) -> 
     rita = User.objects.get(username="rita")
     _change(adam, rita, is_active=None, full_name="Rita M")
     assert browser.get("/accounts/password/change/").status_code == 302
-    assert Alarm.objects.get().title == "Rita M (rita) may not sign in any more"
+    assert Alarm.objects.get().title == (
+        "Rita M (rita) was blocked from signing in by Adam West (adam)"
+    )
     _change(adam, User.objects.get(pk=rita.pk))
-    assert Alarm.objects.order_by("id").last().title.endswith("may sign in again")  # type: ignore[union-attr]
+    assert Alarm.objects.order_by("id").last().title == (  # type: ignore[union-attr]
+        "Rita M (rita) was allowed to sign in again by Adam West (adam)"
+    )
     first, second = events(*CHANGES)
     assert _data(first)["changes"] == {
         "full_name": ["Rita Moss", "Rita M"],
@@ -196,26 +203,26 @@ def test_saving_without_a_change_leaves_no_event(adam: Client) -> None:
     assert events(*CHANGES) == []
 
 
-def test_nobody_changes_their_own_role_or_password_or_switches_themselves_off(
+def test_administrators_cannot_change_their_own_role_or_password_or_switch_themselves_off(
     adam: Client,
 ) -> None:
     make(Role.ADMINISTRATOR, username="eve")
     me = User.objects.get(username="adam")
-    sent = {"role": "RISK_OFFICER", "is_active": None, "password1": FRESH, "password2": FRESH}
-    assert _change(adam, me, full_name="Adam W", **sent).status_code == 302
+    form = {"role": "RISK_OFFICER", "is_active": None, "password1": FRESH, "password2": FRESH}
+    assert _change(adam, me, full_name="Adam W", **form).status_code == 302
     after = User.objects.get(username="adam")
     assert (after.role, after.is_active, after.full_name) == ("ADMINISTRATOR", True, "Adam W")
     assert after.check_password(PASSWORD)
     assert [event.kind for event in events(*CHANGES)] == ["PERSON_CHANGED"]
 
 
-def test_a_name_to_sign_in_with_stays(adam: Client) -> None:
+def test_a_username_cannot_be_changed(adam: Client) -> None:
     rita = make(Role.RISK_OFFICER)
-    _change(adam, rita, username="somebody-else")
+    _change(adam, rita, username="another")
     assert User.objects.get(pk=rita.pk).username == "rita"
 
 
-def test_nobody_is_deleted_and_nothing_is_done_to_many_at_once(adam: Client) -> None:
+def test_people_cannot_be_deleted_or_changed_many_at_once(adam: Client) -> None:
     rita = make(Role.RISK_OFFICER)
     for path in (f"{PEOPLE}{rita.pk}/delete/", f"{PEOPLE}{rita.pk}/history/"):
         assert adam.post(path, {"post": "yes"}).status_code in {302, 404}
@@ -237,8 +244,8 @@ def test_two_administrators_who_demote_each_other_at_once_leave_one(
             lambda: _change(adam, her, role="COMPLIANCE"),
             lambda: _change(eve, me, role="COMPLIANCE"),
         )
-        left = list(User.objects.filter(role=Role.ADMINISTRATOR))
-        assert len(left) == 1
+        administrators = list(User.objects.filter(role=Role.ADMINISTRATOR))
+        assert len(administrators) == 1
         User.objects.update(role=Role.ADMINISTRATOR, session_epoch=0)
 
 
