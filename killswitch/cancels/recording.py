@@ -140,7 +140,9 @@ def finish(
     request = CancelRequest.objects.select_related("batch").get(id=request_id)
     if reading and count is not None:
         read_at = reading.orders.started_at
-        record_open_orders(request.entry_id, open_orders=count, read_at=read_at, revision=revision)
+        record_open_orders(
+            request.configured_exchange_id, open_orders=count, read_at=read_at, revision=revision
+        )
     told = [_finished(request, remaining, reading)]
     if verdict.status is not Status.CONFIRMED:
         told += alarms.raise_alarm(
