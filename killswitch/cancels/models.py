@@ -83,8 +83,8 @@ class CancelRequest(Revisioned):
     attempt_count = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     # Who carries it out: a token of process and claim, and a counter that proves it lives.
-    holder = models.CharField(max_length=100, blank=True)
-    counter = models.BigIntegerField(default=0)
+    lease_token = models.CharField(max_length=100, blank=True, db_column="holder")
+    lease_beats = models.BigIntegerField(default=0, db_column="counter")
     first_claimed_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 

@@ -56,7 +56,15 @@ def another(value: Any, column: str) -> Any:
 
 OF_REQUESTS = columns_of(
     CancelRequest,
-    *("id", "uuid", "batch_id", "configured_exchange_id", "revision", "counter", "next_attempt_at"),
+    *(
+        "id",
+        "uuid",
+        "batch_id",
+        "configured_exchange_id",
+        "revision",
+        "lease_beats",
+        "next_attempt_at",
+    ),
 )
 OF_BATCHES = columns_of(Batch, "id", "key", "by_id")
 OF_ATTEMPTS = columns_of(Attempt, "id", "request_id")
@@ -266,7 +274,7 @@ def test_an_answer_that_came_after_the_end_is_no_disagreement(requests: Requests
     """A holder that slept while another finished still keeps what it was told."""
     late = event_factories.answer(Outcome.ACKNOWLEDGED, message="Ok")
     recording.record_attempt(
-        requests["rejected"].pk, holder="asleep", answer=late, next_attempt_at=None
+        requests["rejected"].pk, lease_token="asleep", answer=late, next_attempt_at=None
     )
     assert AuditEvent.objects.latest("seq").kind == "ATTEMPT"
     assert_good(verify())
@@ -316,7 +324,7 @@ def test_no_question_to_the_database_goes_through_the_whole_log(requests: Reques
 
 def test_a_request_in_flight_is_allowed_to_be_in_flight(requests: Requests) -> None:
     CancelRequest.objects.filter(pk=requests["in_flight"].pk).update(
-        status=Status.VERIFYING, counter=9, holder="another", reads=4
+        status=Status.VERIFYING, lease_beats=9, lease_token="another", reads=4
     )
     assert_good(verify())
 
