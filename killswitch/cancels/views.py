@@ -127,8 +127,7 @@ def _ask(request: HttpRequest, target: Target) -> HttpResponse:
     """One call to the service; every refusal says what to do next."""
     try:
         asked = services.request_cancel(
-            exchanges=target.exchanges,
-            everywhere=target.everywhere,
+            target=target,
             key=request.POST.get("key", ""),
             press=_press(request),
         )

@@ -13,7 +13,7 @@ import pytest
 from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import CancelRequest
 from killswitch.simulator.server import Simulator
-from tests.cancels.conftest import Ask
+from tests.cancels.conftest import Press
 from tests.conftest import RedisProcess, wait_for
 from tests.stack import Stack
 
@@ -68,7 +68,7 @@ class Chaos:
 
 
 def run_chaos(
-    chaos: Chaos, simulator: Simulator, ask: Ask, *, presses: int, exchanges: int, kills: int
+    chaos: Chaos, simulator: Simulator, press: Press, *, presses: int, exchanges: int, kills: int
 ) -> list[CancelRequest]:
     names = [f"VENUE{number}" for number in range(exchanges)]
     for name in names:
@@ -76,7 +76,7 @@ def run_chaos(
     chaos.start()
     requests: list[CancelRequest] = []
     for _ in range(presses):
-        requests += ask(*names)
+        requests += press(*names)
         for _ in range(kills // presses):
             time.sleep(chaos.dice.uniform(0.2, 1.2))
             chaos.kill_one()
@@ -105,11 +105,11 @@ def nothing_is_lost_and_nothing_is_false(
 
 
 def test_a_little_chaos(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     stack.set(EMS_TIMEOUT=2, CANCEL_DEADLINE=DEADLINE)
     chaos = Chaos(stack, own_redis, random.Random(7))
-    requests = run_chaos(chaos, simulator, ask, presses=2, exchanges=12, kills=4)
+    requests = run_chaos(chaos, simulator, press, presses=2, exchanges=12, kills=4)
     assert len(requests) == 24
     nothing_is_lost_and_nothing_is_false(requests, simulator)
 
@@ -117,10 +117,10 @@ def test_a_little_chaos(
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_two_hundred_requests_and_twenty_kills(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     stack.set(EMS_TIMEOUT=2, CANCEL_DEADLINE=DEADLINE)
     chaos = Chaos(stack, own_redis, random.Random(20))
-    requests = run_chaos(chaos, simulator, ask, presses=4, exchanges=50, kills=20)
+    requests = run_chaos(chaos, simulator, press, presses=4, exchanges=50, kills=20)
     assert len(requests) == 200
     nothing_is_lost_and_nothing_is_false(requests, simulator)

@@ -17,7 +17,7 @@ from killswitch.cancels import leases
 from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
-from tests.cancels.conftest import Ask
+from tests.cancels.conftest import Press
 from tests.conftest import RedisProcess, wait_for
 from tests.faults import concurrency
 from tests.faults.test_processes import final, sent, status_of, worker_consumes
@@ -31,10 +31,13 @@ import django
 django.setup()
 from killswitch.audit.chain import Actor
 from killswitch.cancels import publishing, services
+from killswitch.cancels.confirmation import Target
 from killswitch.exchanges.models import Exchange
 publishing.publish = lambda ids: os.kill(os.getpid(), signal.SIGKILL)
 services.request_cancel_from_command_line(
-    exchanges=list(Exchange.objects.all()), everywhere=True, who=Actor(name="web"), reason=""
+    target=Target(exchanges=list(Exchange.objects.all()), everywhere=True),
+    by=Actor(name="web"),
+    reason="",
 )
 """
 
@@ -79,12 +82,12 @@ def contextmanager_of_sockets() -> Iterator[list[socket.socket]]:
 
 
 def test_a_worker_killed_before_the_call_is_rescued_with_a_call(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     with a_port_that_never_accepts() as deaf:
         stack.set(EMS_BASE_URL=deaf, EMS_CONNECT_TIMEOUT=20, EMS_TIMEOUT=20, CANCEL_DEADLINE=60)
         worker = stack.worker()
-        (request,) = ask("KRAKEN")
+        (request,) = press("KRAKEN")
         row = CancelRequest.objects.filter(pk=request.pk)
         wait_for(lambda: row.get().status == "SENDING", seconds=20)
         worker.kill()
@@ -105,13 +108,13 @@ def a_log_that_cannot_be_written(request: CancelRequest) -> Iterator[None]:
 
 
 def test_a_worker_killed_between_the_answer_and_its_record_is_rescued(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     stack.set(CANCEL_DEADLINE=30)
-    worker = worker_consumes(stack, simulator, ask)
+    worker = worker_consumes(stack, simulator, press)
     slow = {"fault": "slow", "seconds": 0.7}
     simulator.script("KRAKEN", cancel=[slow, "ok"], orders=2)
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     wait_for(sent(simulator, "KRAKEN"), seconds=5)
     with a_log_that_cannot_be_written(request):
         # The answer is there after 0.7 s; the worker waits for the log until it dies.
@@ -126,13 +129,13 @@ def test_a_worker_killed_between_the_answer_and_its_record_is_rescued(
 
 
 def test_a_watchdog_killed_in_the_call_of_its_takeover_is_rescued_by_the_next(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     stack.set(EMS_TIMEOUT=8, CANCEL_DEADLINE=40)
-    worker = worker_consumes(stack, simulator, ask)
+    worker = worker_consumes(stack, simulator, press)
     silent = {"fault": "silent"}
     simulator.script("KRAKEN", cancel=[silent, silent, "ok"], orders=2)
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     wait_for(sent(simulator, "KRAKEN"), seconds=20)
     worker.kill()
     first = stack.watchdog()
@@ -169,12 +172,12 @@ watchdog.run(threading.Event(), beat=lambda: None)
 
 
 def test_a_watchdog_killed_before_its_takeover_is_committed_leaves_nothing_of_it(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     stack.set(EMS_TIMEOUT=8, CANCEL_DEADLINE=40)
-    worker = worker_consumes(stack, simulator, ask)
+    worker = worker_consumes(stack, simulator, press)
     simulator.script("KRAKEN", cancel=[{"fault": "silent"}, "ok"], orders=2)
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     wait_for(sent(simulator, "KRAKEN"), seconds=20)
     worker.kill()
     died = subprocess.run(
@@ -197,26 +200,26 @@ def test_a_watchdog_killed_before_its_takeover_is_committed_leaves_nothing_of_it
 
 
 def test_the_first_click_after_a_silently_dropped_connection_is_not_unknown(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
-    worker_consumes(stack, simulator, ask)
+    worker_consumes(stack, simulator, press)
     assert simulator.forget_connections() > 0
     idle_since = time.monotonic()
     wait_for(lambda: time.monotonic() - idle_since > 5.5, seconds=7)
     simulator.place("KRAKEN", 2)
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     wait_for(final(request), seconds=5)
     assert status_of(request) == "CONFIRMED"
     assert [attempt.outcome for attempt in request.attempts.all()] == ["ACKNOWLEDGED"]
 
 
 def test_two_workers_and_a_watchdog_given_the_same_request_claim_it_once(
-    stack: Stack, simulator: Simulator, ask: Ask
+    stack: Stack, simulator: Simulator, press: Press
 ) -> None:
     with concurrency.racers(stack, "worker", "worker", "watchdog") as three:
         for _ in range(100):
-            (request,) = ask("KRAKEN")
-            concurrency.at_once(three, str(request.pk))
+            (request,) = press("KRAKEN")
+            concurrency.act_at_once(three, str(request.pk))
         wait_for(final(*CancelRequest.objects.all()), seconds=20)
     requests = CancelRequest.objects.values_list("status", "attempt_count")
     assert list(requests) == [("CONFIRMED", 1)] * 100
@@ -225,18 +228,18 @@ def test_two_workers_and_a_watchdog_given_the_same_request_claim_it_once(
 
 
 def test_three_watchdogs_take_the_same_request_over_once(
-    stack: Stack, simulator: Simulator, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, simulator: Simulator, press: Press, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # This process is the dead holder: it proves no life.
     monkeypatch.setattr(leases, "_keep_renewing", lambda held: None)
     with concurrency.racers(stack, "rescuer", "rescuer", "rescuer") as three:
         for _ in range(100):
-            (request,) = ask("KRAKEN")
+            (request,) = press("KRAKEN")
             leases.claim([request.pk])
             row = CancelRequest.objects.get(pk=request.pk)
             seen = [row.pk, row.status, row.lease_token, row.lease_beats]
             seen.append(row.attempt_count + row.reads)
-            concurrency.at_once(three, " ".join(map(str, seen)))
+            concurrency.act_at_once(three, " ".join(map(str, seen)))
         wait_for(final(*CancelRequest.objects.all()), seconds=20)
     requests = CancelRequest.objects.values_list("status", "attempt_count")
     assert list(requests) == [("CONFIRMED", 2)] * 100
@@ -252,7 +255,7 @@ def holders() -> int:
 
 
 def test_the_command_line_and_the_ems_agree_on_many(
-    stack: Stack, simulator: Simulator, ask: Ask
+    stack: Stack, simulator: Simulator, press: Press
 ) -> None:
     names = ["KRAKEN", "KRAKEN/JOHN", "BITSTAMP/2574"]
     for name in names:

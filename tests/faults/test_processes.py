@@ -15,7 +15,7 @@ from django.db import Error, connection, transaction
 from killswitch.cancels.models import CancelRequest
 from killswitch.runtime.revisions import next_revision
 from killswitch.simulator.server import Simulator
-from tests.cancels.conftest import Ask
+from tests.cancels.conftest import Press
 from tests.conftest import RedisProcess, wait_for
 from tests.stack import ROOT, Stack
 
@@ -38,53 +38,53 @@ def sent(simulator: Simulator, exchange_id: str, count: int = 1) -> Callable[[],
     return lambda: len(simulator.calls(exchange_id)) >= count
 
 
-def worker_consumes(stack: Stack, simulator: Simulator, ask: Ask) -> subprocess.Popen[bytes]:
+def worker_consumes(stack: Stack, simulator: Simulator, press: Press) -> subprocess.Popen[bytes]:
     """A worker that has shown that it takes from the own_redis."""
     worker = stack.worker()
-    (request,) = ask("WARM-UP")
+    (request,) = press("WARM-UP")
     wait_for(final(request), seconds=20)
     return worker
 
 
 def test_a_worker_carries_out_what_is_published(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
-    worker_consumes(stack, simulator, ask)
+    worker_consumes(stack, simulator, press)
     simulator.place("KRAKEN", 3)
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     wait_for(final(request), seconds=5)
     assert status_of(request) == "CONFIRMED"
     assert simulator.really_open("KRAKEN") == 0
 
 
 def test_with_every_worker_dead_the_watchdog_sends_within_five_seconds(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
-    watchdog_lives(stack, ask)
+    watchdog_lives(stack, press)
     simulator.place("KRAKEN", 3)
     pressed = time.monotonic()
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     wait_for(sent(simulator, "KRAKEN"), seconds=5)
     assert time.monotonic() - pressed < 5
     wait_for(final(request), seconds=10)
     assert status_of(request) == "CONFIRMED"
 
 
-def watchdog_lives(stack: Stack, ask: Ask) -> subprocess.Popen[bytes]:
+def watchdog_lives(stack: Stack, press: Press) -> subprocess.Popen[bytes]:
     watchdog = stack.watchdog()
-    (request,) = ask("WARM-UP")
+    (request,) = press("WARM-UP")
     wait_for(final(request), seconds=20)
     return watchdog
 
 
 def test_with_redis_gone_the_watchdog_sends_within_three_seconds(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
-    watchdog_lives(stack, ask)
+    watchdog_lives(stack, press)
     own_redis.kill()
     simulator.place("KRAKEN", 3)
     pressed = time.monotonic()
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     wait_for(sent(simulator, "KRAKEN"), seconds=3)
     assert time.monotonic() - pressed < 3
     wait_for(final(request), seconds=10)
@@ -92,14 +92,14 @@ def test_with_redis_gone_the_watchdog_sends_within_three_seconds(
 
 
 def test_a_silent_redis_delays_neither_the_answer_nor_the_kill(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
-    watchdog_lives(stack, ask)
+    watchdog_lives(stack, press)
     assert own_redis.process is not None
     own_redis.process.send_signal(signal.SIGSTOP)
     try:
         pressed = time.monotonic()
-        (request,) = ask("KRAKEN")
+        (request,) = press("KRAKEN")
         assert time.monotonic() - pressed < 1
         wait_for(sent(simulator, "KRAKEN"), seconds=3)
         wait_for(final(request), seconds=10)
@@ -109,9 +109,9 @@ def test_a_silent_redis_delays_neither_the_answer_nor_the_kill(
 
 
 def test_a_flushed_redis_forgets_and_the_watchdog_remembers(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     with own_redis.client() as client:
         wait_for(lambda: client.llen("cancel") == 1, seconds=5)
         client.flushall()
@@ -123,12 +123,12 @@ def test_a_flushed_redis_forgets_and_the_watchdog_remembers(
 
 
 def test_a_worker_killed_in_mid_call_is_rescued_and_its_call_is_not_forgotten(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     stack.set(EMS_TIMEOUT=5, CANCEL_DEADLINE=20)
-    worker = worker_consumes(stack, simulator, ask)
+    worker = worker_consumes(stack, simulator, press)
     simulator.script("KRAKEN", cancel=[{"fault": "silent"}, "ok"], orders=3)
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     wait_for(sent(simulator, "KRAKEN"), seconds=5)
     worker.kill()
     stack.watchdog()
@@ -140,12 +140,12 @@ def test_a_worker_killed_in_mid_call_is_rescued_and_its_call_is_not_forgotten(
 
 
 def test_killed_in_mid_call_and_refused_to_the_rescuer_is_unknown(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     stack.set(EMS_TIMEOUT=2, CANCEL_DEADLINE=8)
-    worker = worker_consumes(stack, simulator, ask)
+    worker = worker_consumes(stack, simulator, press)
     simulator.script("KRAKEN", cancel=[{"fault": "silent", "repeat": True}], orders=3)
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     wait_for(sent(simulator, "KRAKEN"), seconds=5)
     worker.kill()
     simulator.stop()
@@ -155,13 +155,13 @@ def test_killed_in_mid_call_and_refused_to_the_rescuer_is_unknown(
 
 
 def test_a_paused_worker_that_wakes_changes_no_status(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     stack.set(EMS_TIMEOUT=4, CANCEL_DEADLINE=20)
-    worker = worker_consumes(stack, simulator, ask)
+    worker = worker_consumes(stack, simulator, press)
     slow = {"fault": "slow", "seconds": 2}
     simulator.script("KRAKEN", cancel=[slow, "ok"], orders=3)
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     wait_for(sent(simulator, "KRAKEN"), seconds=5)
     worker.send_signal(signal.SIGSTOP)
     stack.watchdog()
@@ -179,13 +179,13 @@ def test_a_paused_worker_that_wakes_changes_no_status(
 
 
 def test_sigterm_hands_over_within_a_second(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     stack.set(CANCEL_DEADLINE=30)
-    worker = worker_consumes(stack, simulator, ask)
+    worker = worker_consumes(stack, simulator, press)
     refusal = {"fault": "reject", "reason": "EXCHANGE_UNREACHABLE", "status": 490}
     simulator.script("KRAKEN", cancel=[refusal, refusal, refusal, refusal, "ok"], orders=3)
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     wait_for(sent(simulator, "KRAKEN", 2), seconds=10)
     worker.terminate()
     row = CancelRequest.objects.filter(pk=request.pk)
@@ -198,11 +198,11 @@ def test_sigterm_hands_over_within_a_second(
 
 
 def test_an_hour_of_downtime_ends_in_a_post_and_a_read(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     import datetime
 
-    requests = ask("KRAKEN", "BINANCE")
+    requests = press("KRAKEN", "BINANCE")
     simulator.place("KRAKEN", 2)
     an_hour = datetime.timedelta(hours=1)
     CancelRequest.objects.filter(pk=requests[0].pk).update(
@@ -219,11 +219,11 @@ def test_an_hour_of_downtime_ends_in_a_post_and_a_read(
 
 
 def test_a_clock_that_jumped_ahead_costs_time_and_not_the_truth(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     import datetime
 
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     tomorrow = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
     CancelRequest.objects.filter(pk=request.pk).update(
         status="SENDING", lease_token="", first_claimed_at=tomorrow
@@ -234,39 +234,39 @@ def test_a_clock_that_jumped_ahead_costs_time_and_not_the_truth(
 
 
 def test_a_healthy_exchange_is_reached_while_a_hundred_and_fifty_are_silent(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     stack.set(EMS_TIMEOUT=8, CANCEL_DEADLINE=10)
-    worker_consumes(stack, simulator, ask)
+    worker_consumes(stack, simulator, press)
     names = [f"SILENT{number}" for number in range(50)]
     for name in names:
         simulator.script(name, cancel=[{"fault": "silent", "repeat": True}], orders=1)
     for _ in range(3):
-        ask(*names)
+        press(*names)
     wait_for(lambda: len(simulator.calls()) >= 151, seconds=10)
     simulator.place("KRAKEN", 2)
     pressed = time.monotonic()
-    ask("KRAKEN")
+    press("KRAKEN")
     wait_for(sent(simulator, "KRAKEN"), seconds=1)
     assert time.monotonic() - pressed < 1
     assert connections_in_use() < 20
 
 
 def test_without_redis_the_watchdog_reaches_a_healthy_exchange_beside_a_hundred_and_fifty(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     stack.set(EMS_TIMEOUT=12, CANCEL_DEADLINE=14)
-    watchdog_lives(stack, ask)
+    watchdog_lives(stack, press)
     own_redis.kill()
     names = [f"SILENT{number}" for number in range(50)]
     for name in names:
         simulator.script(name, cancel=[{"fault": "silent", "repeat": True}], orders=1)
     for _ in range(3):
-        ask(*names)
+        press(*names)
     wait_for(lambda: len(simulator.calls()) >= 151, seconds=12)
     simulator.place("KRAKEN", 2)
     pressed = time.monotonic()
-    ask("KRAKEN")
+    press("KRAKEN")
     wait_for(sent(simulator, "KRAKEN"), seconds=3)
     assert time.monotonic() - pressed < 3
     assert connections_in_use() < 20
@@ -281,7 +281,7 @@ def connections_in_use() -> int:
 
 
 def test_the_command_line_carries_out_by_itself_when_nobody_else_does(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     import json
 
@@ -312,7 +312,7 @@ def test_the_command_line_carries_out_by_itself_when_nobody_else_does(
     "arguments", [[], ["NOWHERE"], ["KRAKEN", "--all"], ["--all"]], ids=" ".join
 )
 def test_the_command_line_refuses_and_records_nothing(
-    arguments: list[str], stack: Stack, ask: Ask
+    arguments: list[str], stack: Stack, press: Press
 ) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), "cancel_all", *arguments],
@@ -329,18 +329,18 @@ def test_the_command_line_refuses_and_records_nothing(
 
 
 def test_a_rolling_update_loses_nothing(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     stack.set(CANCEL_DEADLINE=30)
-    old = worker_consumes(stack, simulator, ask)
-    watchdog = watchdog_lives(stack, ask)
+    old = worker_consumes(stack, simulator, press)
+    watchdog = watchdog_lives(stack, press)
     names = [f"VENUE{number}" for number in range(10)]
     for name in names:
         simulator.script(name, cancel=[{"fault": "slow", "seconds": 0.5}], orders=2)
-    requests = ask(*names)
+    requests = press(*names)
     old.terminate()
     new = stack.worker()
-    requests += ask(*names)
+    requests += press(*names)
     watchdog.terminate()
     stack.watchdog()
     wait_for(final(*requests), seconds=30)
@@ -350,13 +350,13 @@ def test_a_rolling_update_loses_nothing(
 
 
 def test_a_worker_that_wakes_late_does_not_cancel_what_came_afterwards(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     stack.set(CANCEL_DEADLINE=30)
-    worker = worker_consumes(stack, simulator, ask)
+    worker = worker_consumes(stack, simulator, press)
     wait = {"fault": "too_many", "retry_after": "2"}
     simulator.script("KRAKEN", cancel=[wait, "ok"], orders=3)
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
     wait_for(lambda: request.attempts.count() == 1, seconds=5)
     worker.send_signal(signal.SIGSTOP)
     stack.watchdog()
@@ -369,12 +369,12 @@ def test_a_worker_that_wakes_late_does_not_cancel_what_came_afterwards(
 
 
 def test_a_process_that_stopped_in_mid_transaction_does_not_stop_the_kill(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
     """On PostgreSQL its session is ended; SQLite cannot do that, so it is let go there."""
-    watchdog_lives(stack, ask)
+    watchdog_lives(stack, press)
     held_for = 12.0 if connection.vendor == "postgresql" else 1.0
-    (request,) = ask("KRAKEN")
+    (request,) = press("KRAKEN")
 
     def stopped() -> None:
         with contextlib.suppress(Error):
