@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import structlog
 from django.db import InterfaceError, InternalError, OperationalError
@@ -45,6 +45,7 @@ FRESH_LEASE_S = 1.0
 MAX_RECORD_DELAY_S = 30.0
 
 log = structlog.get_logger(__name__)
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -76,7 +77,7 @@ class Kill:
             self._send_until_answered()
         if self.attempts.list_decides:
             if self.lease.status is not Status.VERIFYING:
-                self._write(partial(start_verifying, self.lease.id, lease_token=self.lease.token))
+                self._write(start_verifying)
             self._read_until_empty()
             self._finish(Status.VERIFYING)
         else:
@@ -86,8 +87,8 @@ class Kill:
 
     def _load_earlier_attempts(self) -> None:
         """Add the attempts of earlier holders, and keep to the pause that the last one planned."""
-        rows = Attempt.objects.filter(request_id=self.lease.id).order_by("number").defer("body")
-        attempts = self._write(lambda: list(rows.all()))
+        rows = Attempt.objects.order_by("number").defer("body")
+        attempts = self._write(lambda request_id, _: list(rows.filter(request_id=request_id)))
         self.attempts = AttemptSummary.of(attempts)
         planned_at = self.lease.next_attempt_at
         refused = self.attempts.refused and not self.attempts.list_decides
@@ -158,15 +159,8 @@ class Kill:
             self.attempts = self.attempts.including(answer)
             self.schedule.record_answer(answer)
             will_retry = not self.last_was_acknowledged and self.schedule.may_post_again
-            self._write(
-                partial(
-                    record_attempt,
-                    self.lease.id,
-                    lease_token=self.lease.token,
-                    answer=answer,
-                    next_attempt_at=self._next_post_at() if will_retry else None,
-                )
-            )
+            next_attempt_at = self._next_post_at() if will_retry else None
+            self._write(record_attempt, answer=answer, next_attempt_at=next_attempt_at)
             if answer.resend is not RetryAdvice.AT_ONCE or not self.schedule.may_post_again:
                 return
 
@@ -177,7 +171,7 @@ class Kill:
         """
         is_fresh = time.monotonic() - self.lease.claimed_at < FRESH_LEASE_S
         if self.schedule.posts or not is_fresh:
-            self._write(partial(ensure_lease, self.lease.id, lease_token=self.lease.token))
+            self._write(ensure_lease)
 
     def _read(self) -> bool:
         """Read the open orders once; return True when the list is empty."""
@@ -193,16 +187,8 @@ class Kill:
             self.last_list = OpenOrdersAfter(orders=orders, count=count)
         if count == 0:
             return True
-        self._write(
-            partial(
-                record_read,
-                self.lease.id,
-                lease_token=self.lease.token,
-                next_attempt_at=(
-                    self._next_post_at() if self.schedule.waits_for_retry_after else None
-                ),
-            )
-        )
+        next_attempt_at = self._next_post_at() if self.schedule.waits_for_retry_after else None
+        self._write(record_read, next_attempt_at=next_attempt_at)
         return False
 
     def _next_post_at(self) -> datetime:
@@ -210,16 +196,7 @@ class Kill:
 
     def _finish(self, before: Status) -> None:
         conclusion = conclude(self.attempts, self.last_list)
-        self._write(
-            partial(
-                finish,
-                self.lease.id,
-                lease_token=self.lease.token,
-                before=before,
-                conclusion=conclusion,
-                last_list=self.last_list,
-            )
-        )
+        self._write(finish, before=before, conclusion=conclusion, last_list=self.last_list)
         log.info(
             "finished",
             request=self.lease.uuid,
@@ -231,15 +208,17 @@ class Kill:
         if STOP.wait(max(seconds, 0.0)):
             raise ShuttingDown
 
-    def _write(self, statement: Callable[[], T]) -> T:
-        """Run the statement in one short transaction, and wait for a database that is gone."""
+    def _write(
+        self, record: Callable[Concatenate[int, str, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Record under the lease, in one short transaction; wait for a database that is gone."""
         seconds_left = max(self.lease.ends_at - time.monotonic(), 0.0)
         deadline = Deadline(seconds_left + MAX_RECORD_DELAY_S)
         pause = FIRST_READ_PAUSE_S
         while True:
             try:
                 with recording(then_close_connection=True):
-                    return statement()
+                    return record(self.lease.id, self.lease.token, *args, **kwargs)
             except (OperationalError, InterfaceError, InternalError) as error:
                 if deadline.has_passed:
                     raise

@@ -5,8 +5,9 @@ the lease and raise `LeaseLost`. After a commit that was cut off they may be cal
 first try has recorded after all is not recorded twice.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import Any
 
 from django.conf import settings
 from django.db.models import F
@@ -33,8 +34,8 @@ class LeaseLost(Exception):
 
 def record_attempt(
     request_id: int,
-    *,
     lease_token: str,
+    *,
     answer: TimedCancelAnswer,
     next_attempt_at: datetime | None,
 ) -> None:
@@ -99,25 +100,19 @@ def record_takeover(request_id: int, *, dead_holder: str, lease_token: str) -> N
             rows = CancelRequest.objects.filter(id=request_id)
             record.changed(rows)
             request = rows.get()
-        record.event(
-            Kind.TAKEN_OVER,
-            **_columns(request),
-            reject_reason=request.reject_reason,
-            data={"dead_holder": dead_holder, "holder": lease_token},
-        )
+        data = {"dead_holder": dead_holder, "holder": lease_token}
+        _add_event(record, Kind.TAKEN_OVER, request, data=data)
 
 
-def start_verifying(request_id: int, *, lease_token: str) -> None:
+def start_verifying(request_id: int, lease_token: str) -> None:
     """Move to VERIFYING: from here on the list of open orders decides. Raises `LeaseLost`."""
     with recording() as record:
-        if _move(
-            request_id, lease_token=lease_token, before=Status.SENDING, after=Status.VERIFYING
-        ):
+        if _move(request_id, lease_token, before=Status.SENDING, after=Status.VERIFYING):
             record.changed(CancelRequest.objects.filter(id=request_id))
 
 
 def record_read(
-    request_id: int, *, lease_token: str, next_attempt_at: datetime | None = None
+    request_id: int, lease_token: str, *, next_attempt_at: datetime | None = None
 ) -> None:
     """Count a read of the open orders that has ended, which is progress. Raises `LeaseLost`."""
     with recording() as record:
@@ -129,8 +124,8 @@ def record_read(
 
 def finish(
     request_id: int,
-    *,
     lease_token: str,
+    *,
     before: Status,
     conclusion: Conclusion,
     last_list: OpenOrdersAfter | None,
@@ -143,7 +138,7 @@ def finish(
     with recording() as record:
         if not _move(
             request_id,
-            lease_token=lease_token,
+            lease_token,
             before=before,
             after=conclusion.status,
             conclusion=conclusion.sentence,
@@ -167,17 +162,13 @@ def finish(
                 read_at=last_list.orders.started_at,
                 revision=record.revision,
             )
-        record.event(
-            Kind.FINISHED,
-            **_columns(request),
-            reject_reason=request.reject_reason,
-            data={
-                "batch": str(request.batch.uuid),
-                "attempts": request.attempt_count,
-                **event_data.of_end(request, residual_orders),
-                "list": event_data.of_list(last_list.orders) if last_list else None,
-            },
-        )
+        data = {
+            "batch": str(request.batch.uuid),
+            "attempts": request.attempt_count,
+            **event_data.of_end(request, residual_orders),
+            "list": event_data.of_list(last_list.orders) if last_list else None,
+        }
+        _add_event(record, Kind.FINISHED, request, data=data)
         if conclusion.status is not Status.CONFIRMED:
             raise_alarm(
                 kind=AlarmKind.OUTCOME,
@@ -189,7 +180,7 @@ def finish(
             )
 
 
-def ensure_lease(request_id: int, *, lease_token: str) -> None:
+def ensure_lease(request_id: int, lease_token: str) -> None:
     """Raise `LeaseLost` unless the lease is still held.
 
     Called before sending again: while this process slept, another one may have finished.
@@ -211,7 +202,7 @@ def alarm_title(request: CancelRequest) -> str:
 
 
 def _move(
-    request_id: int, *, lease_token: str, before: Status, after: Status, **fields: Any
+    request_id: int, lease_token: str, *, before: Status, after: Status, **fields: Any
 ) -> bool:
     """Change the status of a claimed request. No other function does. Raises `LeaseLost`.
 
@@ -235,25 +226,24 @@ def _add_attempt(record: Recording, attempt: Attempt, *, ems: str) -> CancelRequ
     attempt.number = request.attempt_count
     attempt.save(force_insert=True)
     record.changed(row)
-    record.event(
-        Kind.ATTEMPT,
-        **_columns(request),
-        reject_reason=attempt.reject_reason,
-        data={"ems": ems, **event_data.of_attempt(attempt)},
-    )
+    data = {"ems": ems, **event_data.of_attempt(attempt)}
+    _add_event(record, Kind.ATTEMPT, request, data=data, reject_reason=attempt.reject_reason)
     return request
 
 
-class _Columns(TypedDict):
-    exchange_id: str
-    request_id: str
-    status: str
-
-
-def _columns(request: CancelRequest) -> _Columns:
-    """Return the columns that all events of a request share."""
-    return {
-        "exchange_id": request.exchange_id,
-        "request_id": str(request.uuid),
-        "status": request.status,
-    }
+def _add_event(
+    record: Recording,
+    kind: Kind,
+    request: CancelRequest,
+    *,
+    data: Mapping[str, Any],
+    reject_reason: str | None = None,
+) -> None:
+    record.event(
+        kind,
+        exchange_id=request.exchange_id,
+        request_id=str(request.uuid),
+        status=request.status,
+        reject_reason=request.reject_reason if reject_reason is None else reject_reason,
+        data=data,
+    )

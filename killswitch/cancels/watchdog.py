@@ -173,7 +173,10 @@ def _raise_alarm(request_id: int, *, title: str, detail: str) -> None:
 class HangGuard:
     """Ends this process when a check hangs, so that its supervisor starts it again.
 
-    The requests that it was carrying out are then taken over like those of any dead process.
+    The timeouts of the database do not cover a query whose PostgreSQL backend has stopped, for
+    example in a hung disk: the connection is alive and no lock is waited for. A check then hangs
+    for ever, while a new connection works. What this process was carrying out is taken over like
+    the requests of any dead process.
     """
 
     def __init__(self, *, max_check_s: float = MAX_CHECK_S) -> None:

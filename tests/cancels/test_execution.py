@@ -77,16 +77,16 @@ def test_a_machine_without_threads_leaves_the_request_to_others(
 def test_the_threads_of_a_first_press_share_one_client(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[EmsClient] = []
+    new_clients: list[EmsClient] = []
 
-    def make_slowly() -> EmsClient:
+    def connect_slowly() -> EmsClient:
         time.sleep(0.1)
-        made.append(EmsClient(base_url="http://127.0.0.1:9"))
-        return made[-1]
+        new_clients.append(EmsClient(base_url="http://127.0.0.1:9"))
+        return new_clients[-1]
 
-    monkeypatch.setattr(EmsClient, "from_settings", make_slowly)
+    monkeypatch.setattr(EmsClient, "from_settings", connect_slowly)
     shared.forget_client()
     with ThreadPoolExecutor(20) as pool:
-        got = list(pool.map(lambda _: shared.get_client(), range(20)))
+        clients = list(pool.map(lambda _: shared.get_client(), range(20)))
     shared.forget_client()
-    assert got == made * 20
+    assert clients == new_clients * 20

@@ -48,7 +48,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "not found": ({"cancel": always("not_found")}, "REJECTED", ""),
     "too many for ever": ({"cancel": always("too_many")}, "REJECTED", ""),
     "a redirect is never followed": ({"cancel": always("redirect")}, "RESIDUAL", ""),
-    "502 proves nothing": ({"cancel": always("server_error", status=502)}, "RESIDUAL", ""),
+    "a 502 is no proof": ({"cancel": always("server_error", status=502)}, "RESIDUAL", ""),
     "carried out, answered 502": (
         {"cancel": always("server_error", status=502, carried_out=True)},
         "CONFIRMED",
@@ -59,7 +59,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "CONFIRMED",
         "",
     ),
-    "acknowledged, nothing done": ({"cancel": always("acknowledged_only")}, "RESIDUAL", ""),
+    "acknowledged, not carried out": ({"cancel": always("acknowledged_only")}, "RESIDUAL", ""),
     "acknowledged, list unreadable": ({"list": LIST_GONE}, "UNVERIFIED", ""),
     "silent, list unreadable": (
         {"cancel": always("silent"), "list": LIST_GONE},

@@ -5,12 +5,9 @@ from typing import Any
 
 import pytest
 
-from killswitch.audit.recorder import recording
 from killswitch.cancels import execution, leases, watchdog
 from killswitch.cancels.models import CancelRequest
-from killswitch.cancels.recording import (
-    record_attempt,
-)
+from killswitch.cancels.recording import record_attempt
 from killswitch.ems import shared
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
@@ -112,8 +109,7 @@ def test_an_acknowledged_cancel_is_not_sent_again_by_the_next_holder(
     (lease,) = leases.claim([request.pk])
     answer = shared.get_client().cancel_all("KRAKEN")
     assert answer.outcome == "ACKNOWLEDGED"
-    with recording():
-        record_attempt(lease.id, lease_token=lease.token, answer=answer, next_attempt_at=None)
+    record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=None)
     leases.release(lease)
     execution.take_over_stale([snapshot(request)])
     rows = CancelRequest.objects.filter(pk=request.pk)
@@ -128,8 +124,7 @@ def test_a_permanent_refusal_is_not_sent_again_by_the_next_holder(
     (request,) = press("KRAKEN")
     (lease,) = leases.claim([request.pk])
     answer = shared.get_client().cancel_all("KRAKEN")
-    with recording():
-        record_attempt(lease.id, lease_token=lease.token, answer=answer, next_attempt_at=None)
+    record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=None)
     leases.release(lease)
     watchdog.check_once(watchdog.StallDetector())
     rows = CancelRequest.objects.filter(pk=request.pk)
@@ -158,22 +153,21 @@ def test_a_request_that_kills_every_holder_is_not_sent_for_ever(
 
 
 def die_in_a_pause_that_the_ems_wants(request: CancelRequest) -> None:
-    """The holder is gone without letting go, and somebody takes the request over."""
+    """Let a holder die after an answer with Retry-After, and take the request over."""
     (lease,) = leases.claim([request.pk])
     answer = shared.get_client().cancel_all(lease.exchange_id)
     assert answer.retry_after
-    planned = answer.finished_at + timedelta(seconds=answer.retry_after)
-    with recording():
-        record_attempt(lease.id, lease_token=lease.token, answer=answer, next_attempt_at=planned)
+    planned_at = answer.finished_at + timedelta(seconds=answer.retry_after)
+    record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=planned_at)
     leases.stop_renewing(lease)
     execution.take_over_stale([snapshot(request)])
 
 
 def hand_over(request: CancelRequest) -> None:
-    """The process that carries the request out is stopped, and a watchdog finds the request."""
+    """Stop the process that carries the request out, and let a watchdog find the request."""
     leases.STOP.set()
     wait_for(
-        lambda: CancelRequest.objects.filter(id=request.pk, lease_token="").exists(), seconds=1
+        lambda: CancelRequest.objects.filter(id=request.pk, lease_token="").exists(), seconds=2
     )
     leases.STOP.clear()
     watchdog.check_once(watchdog.StallDetector())

@@ -10,9 +10,7 @@ from django.db import connection
 from killswitch.audit.recorder import recording
 from killswitch.cancels import leases
 from killswitch.cancels.models import CancelRequest
-from killswitch.cancels.recording import (
-    record_attempt,
-)
+from killswitch.cancels.recording import record_attempt
 from killswitch.ems import shared
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
@@ -31,12 +29,11 @@ def test_a_holder_that_recorded_an_attempt_meanwhile_is_not_replaced(
     simulator.script("KRAKEN", orders=5)
     (request,) = press("KRAKEN")
     (lease,) = leases.claim([request.pk])
-    seen = snapshot(request)
+    before = snapshot(request)
     answer = shared.get_client().cancel_all("KRAKEN")
-    with recording():
-        record_attempt(lease.id, lease_token=lease.token, answer=answer, next_attempt_at=None)
+    record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=None)
     leases.stop_renewing(lease)
-    assert leases.take_over(seen) is None
+    assert leases.take_over(before) is None
     rescuer = leases.take_over(snapshot(request))
     assert rescuer is not None
     leases.stop_renewing(rescuer)
@@ -44,29 +41,29 @@ def test_a_holder_that_recorded_an_attempt_meanwhile_is_not_replaced(
 
 def test_a_locked_row_does_not_keep_the_other_leases_from_being_renewed(press: Press) -> None:
     requests = press("KRAKEN", "BINANCE")
-    held = leases.claim([request.pk for request in requests])
-    counter = CancelRequest.objects.values_list("lease_beats", flat=True)
-    before = [counter.get(pk=request.pk) for request in requests]
-    written, done = threading.Event(), threading.Event()
+    claimed = leases.claim([request.pk for request in requests])
+    beats = CancelRequest.objects.values_list("lease_beats", flat=True)
+    before = [beats.get(pk=request.pk) for request in requests]
+    is_locked, may_end = threading.Event(), threading.Event()
 
     def write_slowly() -> None:
-        with recording():
+        with recording(then_close_connection=True):
             CancelRequest.objects.select_for_update().get(pk=requests[0].pk)
-            written.set()
-            done.wait(2.5)
+            is_locked.set()
+            may_end.wait(2.5)
 
     writer = threading.Thread(target=write_slowly)
     writer.start()
-    assert written.wait(5)
-    if connection.vendor == "sqlite":  # where one writes at a time, and waits for its turn
-        done.set()
+    assert is_locked.wait(5)
+    if connection.vendor == "sqlite":  # it has no row locks: writers wait for each other
+        may_end.set()
     leases._renew_leases()
-    done.set()
+    may_end.set()
     writer.join()
     leases._renew_leases()
-    after = [counter.get(pk=request.pk) for request in requests]
-    for each in held:
-        leases.stop_renewing(each)
+    after = [beats.get(pk=request.pk) for request in requests]
+    for lease in claimed:
+        leases.stop_renewing(lease)
     assert after[0] > before[0]
     assert after[1] >= before[1] + 2
 

@@ -36,27 +36,19 @@ def test_without_the_lease_an_attempt_is_recorded_and_no_status_changes(
     (request,) = press("KRAKEN")
     (lease,) = leases.claim([request.pk])
     rows = CancelRequest.objects.filter(id=request.pk)
-    rows.update(lease_token="somebody:else")
+    rows.update(lease_token="another:1:x")
     answer = shared.get_client().cancel_all("KRAKEN")
-    conclusion = Conclusion(status=Status.REJECTED, sentence="no")
-    for move in (
-        partial(start_verifying, lease.id, lease_token=lease.token),
-        partial(record_read, lease.id, lease_token=lease.token),
-        partial(
-            finish,
-            lease.id,
-            lease_token=lease.token,
-            before=Status.SENDING,
-            conclusion=conclusion,
-            last_list=None,
-        ),
+    refused = Conclusion(status=Status.REJECTED, sentence="no")
+    for change in (
+        start_verifying,
+        record_read,
+        partial(finish, before=Status.SENDING, conclusion=refused, last_list=None),
     ):
-        with pytest.raises(LeaseLost), recording():
-            move()
-    with recording():
-        record_attempt(lease.id, lease_token=lease.token, answer=answer, next_attempt_at=None)
-    after = rows.get()
-    assert (after.status, after.attempt_count, after.message) == ("SENDING", 1, "")
+        with pytest.raises(LeaseLost):
+            change(lease.id, lease.token)
+    record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=None)
+    row = rows.get()
+    assert (row.status, row.attempt_count, row.message) == ("SENDING", 1, "")
     assert AuditEvent.objects.filter(kind="ATTEMPT").count() == 1
     leases.stop_renewing(lease)
 
@@ -68,26 +60,20 @@ def test_an_attempt_whose_first_try_is_still_committing_is_recorded_once(
     (lease,) = leases.claim([request.pk])
     leases.stop_renewing(lease)
     answer = shared.get_client().cancel_all("KRAKEN")
-    keep = partial(
-        record_attempt,
-        lease.id,
-        lease_token=lease.token,
-        answer=answer,
-        next_attempt_at=None,
-    )
-    written = threading.Event()
+    record = partial(record_attempt, lease.id, lease.token, answer=answer, next_attempt_at=None)
+    is_written = threading.Event()
 
     def commit_slowly() -> None:
-        with recording():
-            keep()
-            written.set()
+        with recording(then_close_connection=True) as open_recording:
+            record()
+            open_recording.write_events()
+            is_written.set()
             time.sleep(0.5)
 
-    first = threading.Thread(target=commit_slowly)
-    first.start()
-    assert written.wait(5)
-    with recording():
-        keep()
-    first.join()
+    first_try = threading.Thread(target=commit_slowly)
+    first_try.start()
+    assert is_written.wait(5)
+    record()
+    first_try.join()
     assert request.attempts.count() == 1
     assert AuditEvent.objects.filter(kind="ATTEMPT").count() == 1

@@ -1,6 +1,10 @@
 """What a watchdog finds in the requests in flight, and what it does about it."""
 
+import subprocess
+import sys
+
 import pytest
+from django.conf import settings
 
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
@@ -140,3 +144,20 @@ def test_a_request_without_progress_raises_one_alarm_with_one_event(
     assert alarm.title == "KRAKEN: stuck for 0.2 s while sending the cancel."
     assert (alarm.request_id, alarm.exchange_id) == (str(request.uuid), "KRAKEN")
     assert AuditEvent.objects.filter(kind="ALARM_RAISED", request_id=alarm.request_id).count() == 1
+
+
+HANG = """
+import time
+import django
+django.setup()
+from killswitch.cancels.watchdog import HangGuard
+HangGuard(max_check_s=0.1)
+time.sleep(60)
+"""
+
+
+def test_a_process_whose_check_hangs_ends() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", HANG], cwd=settings.BASE_DIR, check=False, timeout=40
+    )
+    assert process.returncode == 1
