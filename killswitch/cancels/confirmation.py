@@ -102,10 +102,16 @@ class Target:
         pks = [exchange.pk for exchange in self.exchanges]
         return f"{reverse('cancel_all')}?{urlencode({'exchange': pks}, doseq=True)}"
 
+    @property
+    def signed_text(self) -> str:
+        """The target as its one-use keys contain it."""
+        if self.everywhere:
+            return "everywhere"
+        return ",".join(str(pk) for pk in sorted(exchange.pk for exchange in self.exchanges))
+
     def key(self, *, user_id: int) -> str:
-        """A fresh one-use key."""
-        aim = press_keys.target_of(self.exchanges, everywhere=self.everywhere)
-        return press_keys.make(user_id=user_id, target=aim)
+        """Return a fresh one-use key for this person and target."""
+        return press_keys.make(user_id=user_id, target=self.signed_text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +151,12 @@ class Confirmation:
 def confirm(*, target: Target, user_id: int, reason: Reason) -> Confirmation:
     """A confirmation with a fresh key."""
     uncovered = tuple(UncoveredExchange.objects.all()) if target.everywhere else ()
-    in_flight = CancelRequest.objects.in_flight().filter(entry__in=target.covered)
+    in_flight = CancelRequest.objects.in_flight().filter(configured_exchange__in=target.covered)
     return Confirmation(
         target=target,
         key=target.key(user_id=user_id),
         reason=reason.carried(),
-        in_flight=in_flight.values("entry").distinct().count(),
+        in_flight=in_flight.values("configured_exchange").distinct().count(),
         uncovered=uncovered,
     )
 

@@ -55,12 +55,20 @@ class BatchPage:
     @classmethod
     def of(cls, batch: Batch, *, user: User) -> Self:
         requests = sorted(
-            batch.requests.select_related("entry"),
-            key=lambda each: (SEVERITY.index(Status(each.status)), each.entry.position, each.pk),
+            batch.requests.select_related("configured_exchange"),
+            key=lambda each: (
+                SEVERITY.index(Status(each.status)),
+                each.configured_exchange.position,
+                each.pk,
+            ),
         )
         for each in requests:
             each.batch = batch
-        bad = tuple(each.entry for each in requests if is_bad(each) and each.entry.enabled)
+        bad = tuple(
+            each.configured_exchange
+            for each in requests
+            if is_bad(each) and each.configured_exchange.enabled
+        )
         again = Target(exchanges=bad[:MAX_EXCHANGES]) if bad else None
         return cls(
             batch=batch,
@@ -118,7 +126,7 @@ class ListPage:
 
     @classmethod
     def before(cls, pk: int | None) -> Self:
-        rows = CancelRequest.objects.select_related("batch", "entry").order_by("-id")
+        rows = CancelRequest.objects.select_related("batch", "configured_exchange").order_by("-id")
         if pk is not None:
             rows = rows.filter(pk__lt=pk)
         found = list(rows[: PAGE_SIZE + 1])

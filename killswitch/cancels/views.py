@@ -84,7 +84,9 @@ def requests(request: HttpRequest) -> HttpResponse:
 def request(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """One request with all its attempts."""
     known = current()
-    found = _found(CancelRequest.objects.select_related("batch", "entry").filter(uuid=uuid))
+    found = _found(
+        CancelRequest.objects.select_related("batch", "configured_exchange").filter(uuid=uuid)
+    )
     page = RequestPage.of(found, user=_person(request))
     return render(request, "cancels/request.html", {"page": page, "known": known})
 
@@ -125,8 +127,7 @@ def _ask(request: HttpRequest, target: Target) -> HttpResponse:
     """One call to the service; every refusal says what to do next."""
     try:
         asked = services.request_cancel(
-            exchanges=target.exchanges,
-            everywhere=target.everywhere,
+            target=target,
             key=request.POST.get("key", ""),
             press=_press(request),
         )

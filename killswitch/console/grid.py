@@ -81,11 +81,17 @@ class Totals:
 
 def rows(*, changed_since: int | None = None, newest_look: datetime | None) -> list[Row]:
     """Every enabled exchange, in two queries; or only those with something new."""
-    newest = CancelRequest.objects.filter(entry=OuterRef("pk")).order_by("-id").values("id")[:1]
-    flying = CancelRequest.objects.in_flight().filter(entry=OuterRef("pk"))
+    newest = (
+        CancelRequest.objects.filter(configured_exchange=OuterRef("pk"))
+        .order_by("-id")
+        .values("id")[:1]
+    )
+    flying = CancelRequest.objects.in_flight().filter(configured_exchange=OuterRef("pk"))
     exchanges = Exchange.objects.enabled()
     if changed_since is not None:
-        asked = CancelRequest.objects.filter(revision__gt=changed_since).values("entry")
+        asked = CancelRequest.objects.filter(revision__gt=changed_since).values(
+            "configured_exchange"
+        )
         exchanges = exchanges.filter(Q(revision__gt=changed_since) | Q(pk__in=asked))
     found = list(exchanges.annotate(newest_id=Subquery(newest), flying=Exists(flying)))
     newest_ids = [vars(each)["newest_id"] for each in found]

@@ -135,7 +135,7 @@ def _press(asking: PollRequest, name: str, *, in_dialog: bool) -> Iterator[str]:
 
 
 def _request(asking: PollRequest, name: str) -> Iterator[str]:
-    requests = CancelRequest.objects.select_related("batch", "entry")
+    requests = CancelRequest.objects.select_related("batch", "configured_exchange")
     uuid = _uuid(name)
     alarmed = Alarm.objects.filter(revision__gt=asking.known, request_id=str(uuid)).exists()
     request = requests.filter(uuid=uuid).first()
@@ -155,7 +155,7 @@ def _requests(asking: PollRequest, name: str) -> Iterator[str]:
 
 
 def _changed(asking: PollRequest) -> list[CancelRequest]:
-    requests = CancelRequest.objects.select_related("batch", "entry").order_by("-id")
+    requests = CancelRequest.objects.select_related("batch", "configured_exchange").order_by("-id")
     changed = list(requests.filter(revision__gt=asking.known)[: MAX_ROWS + 1])
     if len(changed) > MAX_ROWS:
         raise TooManyChanges

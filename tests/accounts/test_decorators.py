@@ -20,7 +20,7 @@ from killswitch.accounts.permissions import (
 from killswitch.alarms.models import Alarm
 from killswitch.audit.chain import NewEvent, head, record
 from killswitch.audit.models import Kind
-from killswitch.cancels import press_keys
+from killswitch.cancels.confirmation import Target
 from killswitch.cancels.services import PressContext, request_cancel
 from killswitch.exchanges.models import Exchange
 from tests.accounts.people import events, make
@@ -73,11 +73,9 @@ def _rows(person: User) -> dict[str, object]:
     """Create one row of each kind. A new address with a parameter needs its row here."""
     exchange = Exchange.objects.create(exchange_id="KRAKEN")
     officer = person if person.role == Role.RISK_OFFICER else make(Role.RISK_OFFICER)
-    key = press_keys.make(
-        user_id=officer.pk, target=press_keys.target_of([exchange], everywhere=False)
-    )
+    target = Target(exchanges=[exchange])
     batch = request_cancel(
-        exchanges=[exchange], everywhere=False, key=key, press=PressContext(user=officer)
+        target=target, key=target.key(user_id=officer.pk), press=PressContext(user=officer)
     ).batch
     alarm = Alarm.objects.create(kind="OUTCOME", subject="s", title="t", raised_at=batch.asked_at)
     record(NewEvent(kind=Kind.PERIOD_SIGNED_OFF))
