@@ -148,7 +148,7 @@ def _record(remark: ReviewInput) -> AuditEvent:
         Review.objects.bulk_create(row for row in rows if row.event_seq not in before)
         Review.objects.bulk_update(
             (row for row in rows if row.event_seq in before),
-            ["state", "note", "by", "at", "said_in"],
+            ["state", "note", "by", "at", "review_seq"],
         )
     return said[-1]
 
@@ -163,7 +163,7 @@ def rows_of(event: AuditEvent) -> list[Review]:
             note=data.text("note"),
             by=event.actor,
             at=event.at,
-            said_in=event.seq,
+            review_seq=event.seq,
         )
         for seq in data.numbers("events")
     ]
@@ -203,7 +203,7 @@ def _fact(
     remark: ReviewInput, group: Sequence[AuditEvent], before: Mapping[int, Review]
 ) -> NewEvent:
     own = [event.seq for event in group if event.actor == remark.by.name]
-    earlier = {before[event.seq].said_in for event in group if event.seq in before}
+    earlier = {before[event.seq].review_seq for event in group if event.seq in before}
     data: dict[str, Any] = {
         "events": [event.seq for event in group],
         "note": remark.note,

@@ -42,7 +42,7 @@ class TestMarking:
             "note": "Who asked for this?",
         }
         row = Review.objects.get()
-        assert (row.event_seq, row.state, row.by, row.at, row.said_in) == (
+        assert (row.event_seq, row.state, row.by, row.at, row.review_seq) == (
             1,
             "QUERIED",
             CAROL.name,
@@ -176,7 +176,7 @@ class TestWhatIsLeft:
         marked("REVIEWED", 2)
         text = html(reader.get("/audit/review/"))
         assert "2 events to review" in text
-        assert '<a href="/audit/?kind=DENIED&amp;unreviewed=1">Denied</a> <b>2</b>' in text
+        assert '<a href="/audit/?kind=DENIED&amp;unreviewed=1">Access denied</a> <b>2</b>' in text
 
     def test_a_request_offers_what_nobody_marked_before_what_is_queried(self) -> None:
         request(0, at=START)

@@ -11,7 +11,7 @@ from killswitch.audit.verification.findings import Progress
 
 BATCH_SIZE = 500  # rows
 EVENTS_BATCH_SIZE = 100  # each names 200 others at most
-COLUMNS = ("state", "note", "by", "at", "said_in")
+COLUMNS = ("state", "note", "by", "at", "review_seq")
 
 
 def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Discrepancy]:
@@ -44,9 +44,9 @@ def _twice() -> Iterator[Discrepancy]:
 
 def _unfounded(rows: Sequence[Review]) -> Iterator[Discrepancy]:
     """Rows of which the event that they name says nothing."""
-    events = AuditEvent.objects.in_bulk([row.said_in for row in rows])
+    events = AuditEvent.objects.in_bulk([row.review_seq for row in rows])
     for row in rows:
-        event = events.get(row.said_in)
+        event = events.get(row.review_seq)
         said = rows_of(event) if event and event.kind in REVIEW_ACTIONS else []
         if row.event_seq not in {one.event_seq for one in said}:
             reason = f"event {row.event_seq} is marked, and no event says so"
@@ -60,11 +60,13 @@ def _unkept(events: Sequence[AuditEvent]) -> Iterator[Discrepancy]:
     for one in wanted:
         row = rows.get(one.event_seq)
         if row is None:
-            reason = f"the mark of event {one.event_seq} is gone: event {one.said_in} says it"
-            yield Discrepancy(seq=one.said_in, reason=reason)
-        elif row.said_in < one.said_in or (row.said_in == one.said_in and _differ(row, one)):
-            reason = f"the mark of event {one.event_seq} is not what event {one.said_in} says"
-            yield Discrepancy(seq=one.said_in, reason=reason)
+            reason = f"the mark of event {one.event_seq} is gone: event {one.review_seq} says it"
+            yield Discrepancy(seq=one.review_seq, reason=reason)
+        elif row.review_seq < one.review_seq or (
+            row.review_seq == one.review_seq and _differ(row, one)
+        ):
+            reason = f"the mark of event {one.event_seq} is not what event {one.review_seq} says"
+            yield Discrepancy(seq=one.review_seq, reason=reason)
 
 
 def _differ(row: Review, wanted: Review) -> bool:

@@ -79,7 +79,9 @@ class Command(BaseCommand):
                 f"The log verifies: {verdict.events} events, head {verdict.head_seq}"
                 f" {verdict.head_hash}"
             )
-            self.stderr.write(f"Kept heads reach event {verdict.kept_seq} of {verdict.head_seq}.")
+            self.stderr.write(
+                f"Checkpoints cover events up to {verdict.kept_seq} of {verdict.head_seq}."
+            )
             return
         self.stdout.write(f"The log does NOT verify. {_line(verdict.first)}")
         for finding in verdict.findings:
