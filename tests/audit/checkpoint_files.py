@@ -38,7 +38,7 @@ def resigned(line: bytes, key: Ed25519PrivateKey, **changes: Any) -> bytes:
     import base64
 
     made = replace(checkpoints.parse(line), **changes)
-    pem = signing._pem(key.public_key())
+    pem = signing.encode_public_key(key.public_key())
     made = replace(made, key_id=signing.key_id(pem))
     return replace(
         made, signature=base64.b64encode(key.sign(made.signed_text)).decode()

@@ -130,5 +130,5 @@ def test_the_key_of_the_environment_signs(settings: Any, file: Path) -> None:
     happen()
     made = write("ROUND")
     assert made is not None
-    assert signing.verify(made.signed_text, made.signature, signing._pem(key.public_key()))
+    assert signing.verify(made.signed_text, made.signature, signing.encode_public_key(key.public_key()))
     assert check() == CheckpointResult(reach=1)

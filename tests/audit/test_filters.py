@@ -56,11 +56,26 @@ def test_a_selection_survives_its_own_query_string() -> None:
     assert selection.kind == Kind.FINISHED
     assert selection.request_id == REQUEST
     assert selection.describe() == (
-        "from 2026-11-22T08:00:00.500000Z on, before 2026-11-24T00:00:00.000000Z,"
-        " exchange KRAKEN/JOHN, by Rita Moss (rita), kind FINISHED, status CONFIRMED,"
+        "from 22 Nov 2026, 08:00:00.500000 UTC, before 24 Nov 2026,"
+        " exchange KRAKEN/JOHN, by Rita Moss (rita), Request finished, status CONFIRMED,"
         f" reject reason OTHER, request {REQUEST}, with the text “a&b”"
     )
     assert selection.as_data()["exchange_id"] == "KRAKEN/JOHN"
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("from=2026-11-20&to=2026-11-27", "20 to 27 Nov 2026"),
+        ("from=2026-11-20&to=2026-12-01", "20 Nov 2026 to 1 Dec 2026"),
+        ("from=2026-11-20&to=2026-11-20", "20 Nov 2026"),
+        ("from=2026-11-20", "from 20 Nov 2026"),
+        ("to=2026-11-20T08:30", "before 20 Nov 2026, 08:30:00 UTC"),
+        ("kind=DENIED&unreviewed=1", "Access denied, unreviewed only"),
+    ],
+)
+def test_a_filter_is_described_in_words(query: str, words: str) -> None:
+    assert _from(query).describe() == words
 
 
 def test_times_are_utc_unless_they_say_otherwise_and_a_last_day_is_included() -> None:

@@ -177,14 +177,14 @@ def test_no_foreign_signature_or_key_is_taken_and_none_raises(
     data: bytes, signature: str, pem: str
 ) -> None:
     assert not signing.verify(data, signature, pem)
-    own = signing._pem(signing.parse(RAW).public_key())
+    own = signing.encode_public_key(signing.parse(RAW).public_key())
     assert not signing.verify(data, signature, own)
 
 
 def test_a_changed_byte_is_noticed() -> None:
     key = signing.parse(RAW)
     signature = base64.b64encode(key.sign(b"head")).decode()
-    pem = signing._pem(key.public_key())
+    pem = signing.encode_public_key(key.public_key())
     assert signing.verify(b"head", signature, pem)
     assert not signing.verify(b"heaD", signature, pem)
     assert not signing.verify(b"head", signature[:-6] + "AAAA==", pem)

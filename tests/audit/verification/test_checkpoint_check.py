@@ -50,7 +50,7 @@ def test_a_line_signed_with_another_key_is_found(file: Path, five: list[bytes]) 
     foreign = Ed25519PrivateKey.generate()
     save(file, *five[:4], resigned(five[4], foreign))
     assert_found(check(), 10, "line 5", "a key that is not known")
-    known = signing._pem(foreign.public_key())
+    known = signing.encode_public_key(foreign.public_key())
     assert check(None, known).finding is None
 
 
@@ -200,7 +200,7 @@ def test_signatures_are_checked_with_a_key_known_from_elsewhere(
     settings.DATABASE_URL = "postgresql://db/killswitch"
     assert "not checked: no key" in check().warnings[0]
     assert check(None, pem) == CheckpointResult(reach=10)
-    foreign = signing._pem(Ed25519PrivateKey.generate().public_key())
+    foreign = signing.encode_public_key(Ed25519PrivateKey.generate().public_key())
     assert_found(check(None, foreign), 2, "a key that is not known")
 
 

@@ -149,7 +149,7 @@ def test_a_public_key_known_from_elsewhere_is_used(tmp_path: Path, settings: Any
     status, _, err = run("--public-key", public)
     assert status == 0
     assert "no key" not in err
-    public.write_text(signing._pem(Ed25519PrivateKey.generate().public_key()))
+    public.write_text(signing.encode_public_key(Ed25519PrivateKey.generate().public_key()))
     assert run("--public-key", public)[0] == 1
 
 
