@@ -86,9 +86,7 @@ class EventFilter:
             for name in query
             if len(query.getlist(name)) > 1
         }
-        values = {
-            name: str(value) for name, value in query.items() if name not in PAGE_PARAMETERS
-        }
+        values = {name: str(value) for name, value in query.items() if name not in PAGE_PARAMETERS}
         return cls._parse(values, errors=errors)
 
     @classmethod

@@ -7,11 +7,12 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from killswitch.audit import checkpoints, signing
-from killswitch.audit.chain import NewEvent, record
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import Kind
 from killswitch.audit.verification import checkpoint_check
 from killswitch.audit.verification.checkpoint_check import CheckpointResult
 from killswitch.audit.verification.findings import Proof, no_progress
+from tests.audit.log import record
 
 
 def happen(times: int = 1) -> None:

@@ -87,9 +87,7 @@ def hashes(numbers: Collection[int]) -> dict[int, str]:
     }
 
 
-def _check_event(
-    row: tuple[Any, ...], *, before: Head
-) -> tuple[Finding | None, Mapping[str, Any]]:
+def _check_event(row: tuple[Any, ...], *, before: Head) -> tuple[Finding | None, Mapping[str, Any]]:
     seq, expected = row[0], before.seq + 1
     if seq != expected:
         next_one = (

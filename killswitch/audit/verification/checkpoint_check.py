@@ -130,9 +130,7 @@ class _Reader:
         elif not checkpoint.signature:
             self._find(checkpoint.seq, f"{line} is not signed")
         elif not key:
-            self._find(
-                checkpoint.seq, f"{line} is signed with an unknown key: {checkpoint.key_id}"
-            )
+            self._find(checkpoint.seq, f"{line} is signed with an unknown key: {checkpoint.key_id}")
         elif not signing.verify(checkpoint.signed_text, checkpoint.signature, key):
             self._find(checkpoint.seq, f"{line} was changed: its signature is invalid")
 

@@ -48,7 +48,9 @@ class VerificationResult:
     @property
     def first(self) -> Finding | None:
         """Return the worst finding: a broken chain before all that may follow from it."""
-        return min(self.findings, key=lambda finding: list(Proof).index(finding.proof), default=None)
+        return min(
+            self.findings, key=lambda finding: list(Proof).index(finding.proof), default=None
+        )
 
     @property
     def first_bad_seq(self) -> int | None:

@@ -10,12 +10,13 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, models, transaction
 
 from killswitch.audit import chain
-from killswitch.audit.chain import NewEvent, record
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.triggers import protection, sqlite
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
 from tests.audit import forging
+from tests.audit.log import record
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 TABLE = forging.TABLE

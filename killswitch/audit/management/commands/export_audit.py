@@ -40,9 +40,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--format", choices=list(ExportFormat), default=ExportFormat.JSONL
-        )
+        parser.add_argument("--format", choices=list(ExportFormat), default=ExportFormat.JSONL)
         for name, help_text in FILTERS.items():
             option = name.replace("_", "-")
             parser.add_argument(f"--{option}", dest=name, default="", metavar="…", help=help_text)
