@@ -61,8 +61,9 @@ def _events_without_row(events: Sequence[AuditEvent]) -> Iterator[Discrepancy]:
             continue
         else:
             problem = "differs"
-        reason = f"the review of event {logged.event_seq} {problem}: event {logged.review_seq} records it"
-        yield Discrepancy(seq=logged.review_seq, reason=reason)
+        seq = logged.review_seq
+        reason = f"the review of event {logged.event_seq} {problem}: event {seq} records it"
+        yield Discrepancy(seq=seq, reason=reason)
 
 
 def _rows() -> Iterator[list[Review]]:

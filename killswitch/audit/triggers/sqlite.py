@@ -13,8 +13,8 @@ TABLE = "audit_auditevent"
 UNIQUE = {"PRIMARY KEY (seq)", "UNIQUE (hash)"}
 MAX_LINES = 20  # of a report about a corrupt file
 
-# Triggers on UPDATE and DELETE are not enough, because INSERT OR REPLACE passes both: an insert must
-# be the next event, and new.
+# Triggers on UPDATE and DELETE are not enough, because INSERT OR REPLACE passes both: an insert
+# must be the next event, and new.
 TRIGGERS = {
     "audit_events_are_not_changed": (
         f"CREATE TRIGGER audit_events_are_not_changed BEFORE UPDATE ON {TABLE}\n"

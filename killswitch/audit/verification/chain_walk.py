@@ -156,7 +156,7 @@ def _rows(after: int | None, *, page_size: int) -> Iterator[tuple[Any, ...]]:
 
 
 def _type_problem(name: str) -> str:
-    """Return SQL for a column of another type; as text it looks the same, but no filter finds it."""
+    """Return SQL for a column of another type; it reads the same, but no filter finds it."""
     expected = "integer" if name in NUMBERS else "text"
     return f"WHEN typeof({name}) <> '{expected}' THEN '{name} is stored as ' || typeof({name})"
 
