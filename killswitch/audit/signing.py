@@ -79,7 +79,8 @@ def check_setting(text: str) -> None:
     except InvalidSigningKey:
         raise ImproperlyConfigured(
             "AUDIT_SIGNING_KEY is not an Ed25519 private key. Set it to what `openssl genpkey"
-            " -algorithm ed25519` prints (line breaks may be written as \\n), or its 32 bytes in base64."
+            " -algorithm ed25519` prints (line breaks may be written as \\n), or its 32 bytes in"
+            " base64."
         ) from None
 
 
