@@ -2,10 +2,10 @@
 
     python3 verify_export.py EXPORT [--public-key FILE]... [--head HASH]... [--checkpoints FILE]
 
-EXPORT is a JSON Lines or CSV file as the kill switch wrote it, or - for standard input. This program
-needs only Python 3.8 or later and its standard library. It checks the rules in docs/auditors.md and
-shares no code with the program that made the export. Signatures need the Python package
-`cryptography` or the program `openssl` (3.0 or later).
+EXPORT is a JSON Lines or CSV file as the kill switch wrote it, or - for standard input. This
+program needs only Python 3.8 or later and its standard library. It checks the rules in
+docs/auditors.md and shares no code with the program that made the export. Signatures need the
+Python package `cryptography` or the program `openssl` (3.0 or later).
 
 Exit: 0 all requested checks were made and passed, 1 the export is not genuine, 2 something could
 not be checked.
