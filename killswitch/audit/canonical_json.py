@@ -1,7 +1,7 @@
-"""Canonical JSON: one text for one value, the same in every program (RFC 8785).
+"""Canonical JSON (RFC 8785): each value has one text, the same in every program.
 
-With text keys, whole numbers below 2^53 and no floats, Python's own encoder gives exactly that
-text; anything else is refused rather than encoded in a way that another program would not repeat.
+For ASCII keys, integers below 2^53 and no floats, Python's own encoder writes exactly that text.
+All other values are refused, as another program might write them differently.
 """
 
 import base64
@@ -15,22 +15,22 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 
 
 class NotCanonical(ValueError):
-    """A value that has no single canonical text here."""
+    """This value has no canonical text here."""
 
 
 def encode(value: Any) -> str:
-    """The canonical text. Raises `NotCanonical`."""
+    """Return the canonical text. Raises `NotCanonical`."""
     _check(value)
     return _ENCODER.encode(value)
 
 
 def utc_text(at: datetime) -> str:
-    """UTC with microseconds and a Z, whatever they are: `2026-11-22T08:00:00.000000Z`."""
+    """Return UTC with six digits of microseconds: `2026-11-22T08:00:00.000000Z`."""
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def encode_bytes(body: bytes) -> dict[str, str]:
-    """Bytes from outside as text when they are strict UTF-8, as base64 otherwise; it says which."""
+    """Return foreign bytes as text if they are strict UTF-8, else as base64, with the encoding."""
     try:
         return {"encoding": "utf-8", "text": body.decode("utf-8")}
     except UnicodeDecodeError:
@@ -45,8 +45,12 @@ def _check(value: Any) -> None:
             if abs(value) > MAX_INTEGER:
                 raise NotCanonical(f"the number {value} is too large")
         case str():
-            if not (value.isascii() or _is_whole(value)):
-                raise NotCanonical("a text holds half a surrogate pair")
+            if value.isascii():
+                return
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                raise NotCanonical("a text contains half a surrogate pair") from None
         case list() | tuple():
             for item in value:
                 _check(item)
@@ -57,11 +61,3 @@ def _check(value: Any) -> None:
                 _check(item)
         case _:
             raise NotCanonical(f"{type(value).__name__} has no canonical form here")
-
-
-def _is_whole(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -1,17 +1,13 @@
 """Checkpoints: signed heads of the chain, kept outside the database.
 
-One line of canonical JSON each, in `checkpoints.jsonl` and in the process's log. Whoever keeps one
-elsewhere can tell a log whose tail was cut or that was written anew. A line holds the hash of the
-line before it, so that lines taken out of the middle show as well.
+Each is one line of canonical JSON, in `checkpoints.jsonl` and in the process's log. A copy kept
+elsewhere shows whether the log was later cut off or rewritten. A line contains the hash of the
+line before it, so that a line missing from the middle shows as well.
 """
 
-import fcntl
 import hashlib
 import json
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,22 +18,22 @@ from django.conf import settings
 
 from killswitch.audit import canonical_json, chain, signing
 from killswitch.audit.chain import GENESIS, Head
+from killswitch.runtime.files import append_line, open_locked
 
 FILE = "checkpoints.jsonl"
-MAX_LINE_BYTES = 4096  # bytes
-LOCK_TIMEOUT_S = 1.0  # seconds, for another process that is writing
-LOCK_POLL_S = 0.01  # seconds
+MAX_LINE_BYTES = 4096
+LOCK_TIMEOUT_S = 1.0  # for another process that is writing
 
 log = structlog.get_logger(__name__)
 
 
 class InvalidCheckpoint(ValueError):
-    """A line that no writer of checkpoints wrote."""
+    """This line is not a checkpoint as `write` writes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What was known of the chain at a moment, signed unless signing is off."""
+    """The head of the chain at one moment, signed unless signing is off."""
 
     seq: int
     hash: str
@@ -51,8 +47,10 @@ class Checkpoint:
 
     @property
     def signed_text(self) -> bytes:
-        """What the signature is over: the canonical JSON of everything else."""
-        return canonical_json.encode(_without_signature(self)).encode()
+        """Return the canonical JSON of all fields except the signature, which covers it."""
+        signed = asdict(self)
+        del signed["signature"]
+        return canonical_json.encode(signed).encode()
 
     @property
     def line(self) -> str:
@@ -60,48 +58,49 @@ class Checkpoint:
 
 
 def default_path() -> Path:
-    """Where this installation keeps its own."""
+    """Return the path of this installation's own checkpoints."""
     return Path(settings.KILLSWITCH_HOME) / FILE
 
 
 def write(occasion: str) -> Checkpoint | None:
-    """Write down the head, unless the last line says the same.
+    """Append the head to the file, unless the last line already has it.
 
-    In the file it is safe on the disk when this returns. Raises `OSError` or `django.db.Error`.
+    The line is on the disk when this returns. Raises `OSError` or `django.db.Error`.
     """
-    with _locked(default_path()) as file:
-        last = _last_line(file)
+    with open_locked(default_path(), timeout_s=LOCK_TIMEOUT_S) as file:
+        last_line = _last_line(file)
         head = chain.head()
-        if _says(last, head):
+        if _is_for(last_line, head):
             return None
-        made = _sign(head, occasion=occasion, previous=digest(last) if last else GENESIS)
-        _append(file, made.line)
-    log.info("audit_checkpoint", **asdict(made))
-    return made
+        previous = digest(last_line) if last_line else GENESIS
+        checkpoint = _sign(head, occasion=occasion, previous=previous)
+        append_line(file, checkpoint.line.encode())
+    log.info("audit_checkpoint", **asdict(checkpoint))
+    return checkpoint
 
 
 def parse(line: bytes) -> Checkpoint:
-    """A line as it was written. Raises `NotACheckpoint` for any other."""
+    """Return the checkpoint of a line as it was written. Raises `InvalidCheckpoint`."""
     try:
-        found = json.loads(line.decode("utf-8"))
-        made = Checkpoint(**found)
-        is_ours = all(
-            type(getattr(made, field.name)) is field.type for field in fields(Checkpoint)
-        ) and made.line == line.decode("utf-8")
+        text = line.decode("utf-8")
+        checkpoint = Checkpoint(**json.loads(text))
+        types_match = all(
+            type(getattr(checkpoint, field.name)) is field.type for field in fields(Checkpoint)
+        )
+        if types_match and checkpoint.line == text:
+            return checkpoint
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidCheckpoint from error
-    if not is_ours:
-        raise InvalidCheckpoint
-    return made
+    raise InvalidCheckpoint
 
 
 def digest(line: bytes) -> str:
-    """The name by which the next line calls this one."""
+    """Return the hash of a line, by which the next line refers to it."""
     return hashlib.sha256(line).hexdigest()
 
 
 def _sign(head: Head, *, occasion: str, previous: str) -> Checkpoint:
-    unsigned: dict[str, Any] = {
+    values: dict[str, Any] = {
         "seq": head.seq,
         "hash": head.hash,
         "count": head.seq,
@@ -111,61 +110,19 @@ def _sign(head: Head, *, occasion: str, previous: str) -> Checkpoint:
         "previous": previous,
         "key_id": signing.key_id(),
     }
-    draft = Checkpoint(**unsigned, signature="")
-    return Checkpoint(**unsigned, signature=signing.sign(draft.signed_text))
+    unsigned = Checkpoint(**values, signature="")
+    return Checkpoint(**values, signature=signing.sign(unsigned.signed_text))
 
 
-def _without_signature(made: Checkpoint) -> dict[str, Any]:
-    return {name: value for name, value in asdict(made).items() if name != "signature"}
-
-
-def _says(line: bytes, head: Head) -> bool:
+def _is_for(line: bytes, head: Head) -> bool:
     try:
-        last = parse(line)
+        checkpoint = parse(line)
     except InvalidCheckpoint:
-        return head.seq == 0  # there is nothing to keep yet
-    return (last.seq, last.hash) == (head.seq, head.hash)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "a+b") as file:
-        give_up_at = time.monotonic() + LOCK_TIMEOUT_S
-        while not _lock(file):
-            if time.monotonic() > give_up_at:
-                raise TimeoutError(f"another process has held {path.name} for {LOCK_TIMEOUT_S:g} s")
-            time.sleep(LOCK_POLL_S)
-        yield file
-
-
-def _lock(file: BinaryIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return head.seq == 0  # an empty log needs no checkpoint
+    return (checkpoint.seq, checkpoint.hash) == (head.seq, head.hash)
 
 
 def _last_line(file: BinaryIO) -> bytes:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - MAX_LINE_BYTES))
     return file.read().removesuffix(b"\n").rpartition(b"\n")[2]
-
-
-def _append(file: BinaryIO, line: str) -> None:
-    file.seek(0, os.SEEK_END)
-    text = f"{line}\n"
-    if _is_torn(file):
-        text = f"\n{text}"  # a crash left half a line: it stays, as a line of its own
-    file.write(text.encode())
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _is_torn(file: BinaryIO) -> bool:
-    size = file.tell()
-    if not size:
-        return False
-    file.seek(size - 1)
-    return file.read(1) != b"\n"

@@ -1,4 +1,4 @@
-"""Reads an event's data for people. Whatever stands there, it never raises."""
+"""Reads an event's data for people; it never raises, whatever the log holds."""
 
 import json
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from killswitch.audit.models import AuditEvent
 
 @dataclass(frozen=True, kw_only=True)
 class EventData:
-    """The facts of an event by their names; one that is missing or odd reads as nothing."""
+    """An event's data by key. A missing value, or one of another type, reads as empty."""
 
     facts: Mapping[str, Any]
 
     def text(self, name: str) -> str:
-        """A text or a number as text, else nothing."""
+        """Return a string, or a number as a string."""
         value = self.facts.get(name)
         return str(value) if isinstance(value, str | int) and value is not True else ""
 
@@ -24,14 +24,14 @@ class EventData:
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     def numbers(self, name: str) -> list[int]:
-        return [each for each in self.items(name) if type(each) is int]
+        return [item for item in self.items(name) if type(item) is int]
 
     def items(self, name: str) -> list[Any]:
         value = self.facts.get(name)
         return value if isinstance(value, list) else []
 
     def inner(self, name: str) -> "EventData":
-        """Facts within a fact."""
+        """Return a nested object."""
         value = self.facts.get(name)
         return EventData(facts=value if isinstance(value, dict) else {})
 
@@ -40,19 +40,24 @@ class EventData:
 
 
 def read(event: AuditEvent) -> EventData:
-    """The data of an event, nothing when it cannot be read."""
+    """Return the data of an event, empty if it cannot be read."""
+    return EventData(facts=parse(event.data))
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Return the JSON object in this text, empty if the text is not one."""
     try:
-        facts = json.loads(event.data)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        facts = {}
-    return EventData(facts=facts if isinstance(facts, dict) else {})
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def laid_out(event: AuditEvent) -> str:
-    """The data with line breaks for reading, or its canonical text when it cannot be laid out."""
+    """Return the data as indented JSON, or as it is stored if it cannot be parsed."""
     try:
         text = json.dumps(json.loads(event.data), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         text = event.data
-    # Halves of surrogate pairs are valid escapes in JSON, but not text that can be sent.
+    # JSON can escape half a surrogate pair, which cannot be sent as UTF-8.
     return text.encode("utf-8", "backslashreplace").decode()

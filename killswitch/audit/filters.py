@@ -1,44 +1,36 @@
-"""Which events somebody wants to see: read from a query string, said in words, asked of the log.
+"""Filters of the log: read from a query string or command line, described, applied.
 
-The same for the pages and for the export, so that what was seen can be exported.
+Pages and exports use the same filters, so that what was seen can be exported.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from datetime import datetime
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar, Final, Self
 
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from killswitch.audit.canonical_json import utc_text
-from killswitch.audit.filter_fields import READERS, short
-from killswitch.audit.models import AuditEvent
+from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.review import unreviewed
+from killswitch.runtime.text import truncate
 
-# What a page's address carries beside the selection.
-BESIDE: Final = frozenset({"before", "after", "marked"})
-# Columns in which free text is looked for, beside the data.
-SEARCHED: Final = ("actor", "exchange_id", "reject_reason")
-_COLUMNS: Final = {"exchange": "exchange_id", "request": "request_id"}
-_PLAIN_COLUMNS: Final = {"exchange_id", "actor", "kind", "status", "reject_reason", "request_id"}
-_WORDS: Final = {
-    "from": "from {} on",
-    "to": "before {}",
-    "exchange": "exchange {}",
-    "actor": "by {}",
-    "kind": "kind {}",
-    "status": "status {}",
-    "reject_reason": "reject reason {}",
-    "request": "request {}",
-    "text": "with the text “{}”",
-    "unreviewed": "not yet reviewed",
-}
+MAX_CHARS: Final = 200
+MAX_SHOWN_CHARS: Final = 60  # of a wrong value in an error message
+# Parameters of a page's address that belong to no filter.
+PAGE_PARAMETERS: Final = frozenset({"before", "after", "marked"})
+# The columns that are searched for free text, in addition to the data.
+SEARCHED_COLUMNS: Final = ("actor", "exchange_id", "reject_reason")
+# The columns that must equal the filter's value.
+EQUAL_COLUMNS: Final = ("exchange_id", "actor", "kind", "status", "reject_reason", "request_id")
 
 
 class InvalidFilter(ValueError):
-    """What was given cannot be a selection: a sentence for each field, and all that was given."""
+    """A filter that cannot be applied: a sentence for each wrong field, and all given values."""
 
     def __init__(self, *, errors: Mapping[str, str], given: Mapping[str, str]) -> None:
         super().__init__(" ".join(errors.values()))
@@ -48,7 +40,7 @@ class InvalidFilter(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
-    """A place in the log from which to go on."""
+    """The event after which a page of the log begins."""
 
     seq: int
     at: datetime
@@ -56,7 +48,7 @@ class Cursor:
 
 @dataclass(frozen=True, kw_only=True)
 class EventFilter:
-    """All that is given must hold. `from_at` is included, `to_at` is not."""
+    """Selects the events that match all given fields. `from_at` is included, `to_at` is not."""
 
     from_at: datetime | None = None
     to_at: datetime | None = None
@@ -69,7 +61,7 @@ class EventFilter:
     text: str = ""
     unreviewed: bool = False
 
-    # The names in a query string and on the command line, in the order in which people read them.
+    # The fields by their names in a query string and on the command line, in reading order.
     NAMES: ClassVar[Mapping[str, str]] = {
         "from": "from_at",
         "to": "to_at",
@@ -85,108 +77,207 @@ class EventFilter:
 
     @classmethod
     def from_query(cls, query: QueryDict) -> Self:
-        """Read a query string. Raises `BadSelection`.
+        """Return the filter of a query string. Raises `InvalidFilter`.
 
-        A name that is not known is refused: a mistyped filter must not select everything.
+        Unknown names are refused, because a mistyped filter must not select everything.
         """
-        twice = {name: f"{name}: is given twice." for name in query if len(query.getlist(name)) > 1}
-        given = {name: value for name, value in query.items() if name not in BESIDE}
-        return cls._read({name: str(value) for name, value in given.items()}, errors=twice)
+        errors = {
+            name: f"{name}: is given more than once."
+            for name in query
+            if len(query.getlist(name)) > 1
+        }
+        values = {name: str(value) for name, value in query.items() if name not in PAGE_PARAMETERS}
+        return cls._parse(values, errors=errors)
 
     @classmethod
-    def from_words(cls, given: Mapping[str, str]) -> Self:
-        """The same from the command line's options. Raises `BadSelection`."""
-        return cls._read(given, errors={})
+    def from_words(cls, values: Mapping[str, str]) -> Self:
+        """Return the filter of the command line's options. Raises `InvalidFilter`."""
+        return cls._parse(values, errors={})
 
     @classmethod
-    def _read(cls, given: Mapping[str, str], *, errors: Mapping[str, str]) -> Self:
-        found: dict[str, Any] = {}
-        wrong = dict(errors)
-        for name, value in given.items():
+    def _parse(cls, values: Mapping[str, str], *, errors: dict[str, str]) -> Self:
+        fields: dict[str, Any] = {}
+        for name, value in values.items():
             try:
                 if text := value.strip():
-                    found[cls.NAMES[name]] = READERS[name](text)
+                    fields[cls.NAMES[name]] = PARSERS[name](text)
             except KeyError:
-                wrong[name] = f"{short(name)}: there is no such filter."
+                errors[name] = f"{_shown(name)}: there is no such filter."
             except ValueError as error:
-                wrong[name] = f"{name}: {error}"
-        start, end = found.get("from_at"), found.get("to_at")
+                errors[name] = f"{name}: {error}"
+        start, end = fields.get("from_at"), fields.get("to_at")
         if start and end and start >= end:
-            wrong["to"] = "to: is not after the beginning, so nothing can be in between."
-        if wrong:
-            raise InvalidFilter(errors=wrong, given=given)
-        return cls(**found)
+            errors["to"] = "to: must be later than the beginning."
+        if errors:
+            raise InvalidFilter(errors=errors, given=values)
+        return cls(**fields)
 
     def to_query(self) -> str:
-        """The query string that gives this selection again; empty when nothing is selected."""
+        """Return the query string of this filter, empty for the whole log."""
         query = QueryDict(mutable=True)
-        for name, value in self.as_text().items():
-            query[name] = value
+        query.update(self.as_text())
         return query.urlencode()
 
     def as_text(self) -> dict[str, str]:
-        """What is selected, by the names of the query string: for a form."""
-        given = {name: getattr(self, attribute) for name, attribute in self.NAMES.items()}
-        return {name: _text(value) for name, value in given.items() if value}
+        """Return the given values by their names in a query string."""
+        values = {name: getattr(self, field) for name, field in self.NAMES.items()}
+        return {name: _as_text(value) for name, value in values.items() if value}
 
     def as_data(self) -> dict[str, str]:
-        """The same by the names of the log's columns: for evidence."""
-        return {_COLUMNS.get(name, name): value for name, value in self.as_text().items()}
+        """Return the given values by column, as exports record them."""
+        columns = {"exchange": "exchange_id", "request": "request_id"}
+        return {columns.get(name, name): value for name, value in self.as_text().items()}
 
     def describe(self) -> str:
-        """The selection in words for people."""
-        said = [_WORDS[name].format(value) for name, value in self.as_text().items()]
-        return ", ".join(said) or "the whole log"
+        """Return the filter in words, e.g. "20 to 27 Nov 2026, Request finished"."""
+        parts = [
+            _time_range(self.from_at, self.to_at),
+            self.exchange_id and f"exchange {self.exchange_id}",
+            self.actor and f"by {self.actor}",
+            self.kind and Kind(self.kind).label,
+            self.status and f"status {self.status}",
+            self.reject_reason and f"reject reason {self.reject_reason}",
+            self.request_id and f"request {self.request_id}",
+            self.text and f"with the text “{self.text}”",
+            "unreviewed only" if self.unreviewed else "",
+        ]
+        return ", ".join(filter(None, parts)) or "the whole log"
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing is left out."""
         return self == type(self)()
 
     @property
     def is_by_time(self) -> bool:
-        """Whether pages go by time: a range of time in the order of numbers is slow to find."""
+        """Return whether pages are sorted by time: by number, a range of time is slow to find."""
         return bool(self.from_at or self.to_at)
 
     def filter(self, events: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
-        """Those of the events that are selected."""
-        names = [field.name for field in fields(self) if field.name in _PLAIN_COLUMNS]
-        wanted = Q(**{name: value for name in names if (value := getattr(self, name))})
+        condition = Q(**{name: value for name in EQUAL_COLUMNS if (value := getattr(self, name))})
         if self.from_at:
-            wanted &= Q(at__gte=self.from_at)
+            condition &= Q(at__gte=self.from_at)
         if self.to_at:
-            wanted &= Q(at__lt=self.to_at)
+            condition &= Q(at__lt=self.to_at)
         if self.text:
-            wanted &= _holds(self.text)
+            # Data is stored as JSON, in which quotes and backslashes of the text are escaped.
+            in_text = Q(data__icontains=json.dumps(self.text, ensure_ascii=False)[1:-1])
+            for column in SEARCHED_COLUMNS:
+                in_text |= Q(**{f"{column}__icontains": self.text})
+            condition &= in_text
         if self.unreviewed:
-            wanted &= unreviewed()
-        return events.filter(wanted)
+            condition &= unreviewed()
+        return events.filter(condition)
 
     def newest_first(
         self, events: QuerySet[AuditEvent], *, before: Cursor | None = None
     ) -> QuerySet[AuditEvent]:
-        """The selected events as a page shows them, from a place on that stays put."""
+        """Return the selected events before a cursor; new events do not move this page."""
         selected = self.filter(events)
         if not self.is_by_time:
             older = selected.filter(seq__lt=before.seq) if before else selected
             return older.order_by("-seq")
         if before:
-            # Said twice: the second half alone decides, the first one lets the index begin there.
-            same = Q(at__lt=before.at) | Q(at=before.at, seq__lt=before.seq)
-            selected = selected.filter(Q(at__lte=before.at) & same)
+            # The second half decides alone; the first half lets the index start at the cursor.
+            is_before = Q(at__lt=before.at) | Q(at=before.at, seq__lt=before.seq)
+            selected = selected.filter(Q(at__lte=before.at) & is_before)
         return selected.order_by("-at", "-seq")
 
 
-def _holds(text: str) -> Q:
-    """Data is kept as JSON, in which quotes and backslashes of the text are escaped."""
-    escaped = json.dumps(text, ensure_ascii=False)[1:-1]
-    found = Q(data__icontains=escaped)
-    for column in SEARCHED:
-        found |= Q(**{f"{column}__icontains": text})
-    return found
-
-
-def _text(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, datetime):
         return utc_text(value)
     return "1" if value is True else str(value)
+
+
+def _shown(text: str) -> str:
+    return truncate(text, MAX_SHOWN_CHARS)
+
+
+def _time_range(start: datetime | None, end: datetime | None) -> str:
+    """Return e.g. "20 to 27 Nov 2026"; an end at midnight means the whole day before."""
+    if start and end and start.time() == end.time() == time.min:
+        first, last = start.date(), end.date() - timedelta(days=1)
+        if first == last:
+            return _day(last)
+        is_same_month = (first.year, first.month) == (last.year, last.month)
+        return f"{first.day if is_same_month else _day(first)} to {_day(last)}"
+    parts = [f"from {_moment(start)}" if start else "", f"before {_moment(end)}" if end else ""]
+    return ", ".join(filter(None, parts))
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {day:%b %Y}"
+
+
+def _moment(at: datetime) -> str:
+    if at.time() == time.min:
+        return _day(at.date())
+    return f"{_day(at.date())}, {at.time().isoformat()} UTC"
+
+
+def _parse_time(text: str, *, is_end: bool = False) -> datetime:
+    """Return a day or a time, in UTC unless it has an offset. A day as the end is included."""
+    try:
+        if len(text) == len("2026-11-22"):
+            day = date.fromisoformat(text) + timedelta(days=1 if is_end else 0)
+            return datetime.combine(day, time.min, tzinfo=UTC)
+        at = datetime.fromisoformat(text)
+        # An unescaped plus sign in an address arrives as a space, and is refused here.
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"“{_shown(text)}” is not a time. Write 2026-11-22 or 2026-11-22T08:30:00.5 (UTC)."
+        ) from None
+
+
+def _parse_end(text: str) -> datetime:
+    return _parse_time(text, is_end=True)
+
+
+def _parse_text(text: str) -> str:
+    if len(text) > MAX_CHARS:
+        raise ValueError(f"is longer than {MAX_CHARS} characters.")
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("contains a character that no event can contain.")
+    return text
+
+
+def _parse_kind(text: str) -> str:
+    if text.upper() not in Kind.values:
+        raise ValueError(
+            f"“{_shown(text)}” is not an event type. The types are {', '.join(Kind.values)}."
+        )
+    return text.upper()
+
+
+def _parse_status(text: str) -> str:
+    if not re.fullmatch("[A-Z_]{1,20}", text.upper()):
+        raise ValueError(f"“{_shown(text)}” is not a status such as CONFIRMED.")
+    return text.upper()
+
+
+def _parse_request(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise ValueError(f"“{_shown(text)}” is not the id of a request.") from None
+
+
+def _parse_flag(text: str) -> bool:
+    if text != "1":
+        raise ValueError("must be 1, or left out.")
+    return True
+
+
+PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "from": _parse_time,
+    "to": _parse_end,
+    "exchange": _parse_text,
+    "actor": _parse_text,
+    "kind": _parse_kind,
+    "status": _parse_status,
+    "reject_reason": _parse_text,
+    "request": _parse_request,
+    "text": _parse_text,
+    "unreviewed": _parse_flag,
+}

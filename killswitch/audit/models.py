@@ -1,26 +1,26 @@
-"""The evidence: numbered, hash-chained events that are only ever added."""
+"""The evidence: numbered, hash-chained events that are only appended."""
 
 from django.db import models
 
 
 class Kind(models.TextChoices):
-    """What an event is about."""
+    """The kinds of events, each with its label on the pages."""
 
     STARTED = "STARTED", "System started"
     STOPPED = "STOPPED", "System stopped"
     REQUESTED = "REQUESTED", "Cancel requested"
-    PUBLISH_FAILED = "PUBLISH_FAILED", "Queue did not take the request"
+    PUBLISH_FAILED = "PUBLISH_FAILED", "Queue did not accept the request"
     TAKEN_OVER = "TAKEN_OVER", "Request taken over"
-    ATTEMPT = "ATTEMPT", "EMS asked to cancel"
+    ATTEMPT = "ATTEMPT", "Cancel sent to EMS"
     FINISHED = "FINISHED", "Request finished"
     REASON_COMPLETED = "REASON_COMPLETED", "Reason completed"
     ALARM_RAISED = "ALARM_RAISED", "Alarm raised"
-    ALARM_TOLD = "ALARM_TOLD", "Alarm told"
+    ALARM_TOLD = "ALARM_TOLD", "Alarm notified"
     ALARM_ACKNOWLEDGED = "ALARM_ACKNOWLEDGED", "Alarm acknowledged"
     SIGNED_IN = "SIGNED_IN", "Signed in"
     SIGN_IN_FAILED = "SIGN_IN_FAILED", "Sign-in failed"
     SIGNED_OUT = "SIGNED_OUT", "Signed out"
-    DENIED = "DENIED", "Denied"
+    DENIED = "DENIED", "Access denied"
     EXCHANGE_ADDED = "EXCHANGE_ADDED", "Exchange added"
     EXCHANGE_CHANGED = "EXCHANGE_CHANGED", "Exchange changed"
     PERSON_ADDED = "PERSON_ADDED", "Person added"
@@ -32,8 +32,8 @@ class Kind(models.TextChoices):
     SECOND_FACTOR_RESET = "SECOND_FACTOR_RESET", "Second factor reset"
     RECOVERY_CODES_RENEWED = "RECOVERY_CODES_RENEWED", "Recovery codes renewed"
     RECOVERY_CODE_USED = "RECOVERY_CODE_USED", "Recovery code used"
-    GUARDS_PUT_BACK = "GUARDS_PUT_BACK", "Guards of the log put back"
-    EXPORTED = "EXPORTED", "Export begun"
+    GUARDS_PUT_BACK = "GUARDS_PUT_BACK", "Log protection restored"
+    EXPORTED = "EXPORTED", "Export started"
     EXPORT_COMPLETED = "EXPORT_COMPLETED", "Export completed"
     REVIEWED = "REVIEWED", "Reviewed"
     QUERIED = "QUERIED", "Queried"
@@ -42,7 +42,7 @@ class Kind(models.TextChoices):
 
 
 class AuditEvent(models.Model):
-    """One fact. No foreign keys: it stands when everything else is gone.
+    """One event. It has no foreign keys, so it remains complete without the other tables.
 
     `hash` covers every other column, `previous` included; `data` is canonical JSON kept as text,
     because a JSON column would rewrite it.
@@ -84,7 +84,7 @@ class AuditEvent(models.Model):
 
 
 class ThrottledEvent(models.Model):
-    """Counts what would flood the log: the same person denied, or the same address refused."""
+    """Counts one kind of event that would flood the log, e.g. the denials of one person."""
 
     kind = models.CharField(max_length=30)
     subject = models.CharField(max_length=300)
@@ -104,10 +104,10 @@ class ThrottledEvent(models.Model):
 
 
 class Verification(models.Model):
-    """What the observer's verification last found: one row, replaced each time.
+    """The observer's latest verification: one row, replaced each time.
 
-    `at` is when anything was last verified, `whole_at` when everything was, both by the
-    database's own clock. For the pages only: an auditor verifies again.
+    `at` is the time of the latest verification, `whole_at` that of the latest complete one, both
+    by the database's own clock. For the pages only: an auditor verifies again.
     """
 
     at = models.DateTimeField()
@@ -132,10 +132,10 @@ class Verification(models.Model):
 
 
 class Review(models.Model):
-    """How the newest review left one event. The events REVIEWED, QUERIED and CLOSED are the truth.
+    """The current review state of one event, derived from REVIEWED, QUERIED and CLOSED events.
 
-    This table only finds quickly what nobody has looked at, and is compared with them by every
-    whole verification.
+    This table makes unreviewed events quick to find. Every complete verification compares it with
+    those events.
     """
 
     event_seq = models.BigIntegerField(primary_key=True)
@@ -143,14 +143,14 @@ class Review(models.Model):
     note = models.CharField(max_length=1000, blank=True)
     by = models.CharField(max_length=200)
     at = models.DateTimeField()
-    said_in = models.BigIntegerField()  # the event that says so
+    review_seq = models.BigIntegerField(db_column="said_in")  # the event of this review
 
     class Meta:
         ordering = ["event_seq"]
-        indexes = [models.Index(fields=["state", "-said_in"], name="reviews_by_state")]
+        indexes = [models.Index(fields=["state", "-review_seq"], name="reviews_by_state")]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(said_in__gt=models.F("event_seq")),
+                condition=models.Q(review_seq__gt=models.F("event_seq")),
                 name="a_review_comes_after_what_it_is_about",
             )
         ]

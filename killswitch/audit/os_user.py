@@ -1,4 +1,4 @@
-"""Who gives commands at the machine itself, as the audit log names them."""
+"""Names the operating system's user that runs a command, as the audit log does."""
 
 import os
 import pwd
@@ -7,9 +7,9 @@ from killswitch.audit.chain import Actor
 
 
 def command_line_actor() -> Actor:
-    """By the user id and not by the environment, which anybody can set."""
+    """Return the actor by user id: the environment could be set to any name."""
     try:
         login = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
-        login = str(os.getuid())  # a container's user may have no name
+        login = str(os.getuid())  # a user of a container may have no name
     return Actor(name=f"os:{login}", role="OPERATING_SYSTEM")

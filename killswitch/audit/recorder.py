@@ -1,4 +1,4 @@
-"""The one door to the evidence: one transaction for rows, their revision and their events.
+"""The only way into the log: one transaction for rows, their revision and their events.
 
     with recording() as record:
         request = …                      # rows
@@ -29,7 +29,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from killswitch.audit import chain
+from killswitch.audit import appending
 from killswitch.audit.chain import SYSTEM, Actor, NewEvent
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.runtime.revisions import Revisioned, next_revision
@@ -120,7 +120,7 @@ class Recording:
                 rows.revision = self.revision
                 rows.save(update_fields=["revision"])
         self._changed.clear()
-        written = chain.append(*self._new_events) if self._new_events else []
+        written = appending.append(*self._new_events) if self._new_events else []
         self._new_events.clear()
         self._events.extend(written)
         return written

@@ -1,24 +1,25 @@
-"""Marks events as reviewed, queried or closed: an event each time, and nothing is edited.
+"""Reviews events: each action is an event of its own, and no event is edited.
 
-What needs a review is said here and nowhere else. A request is reviewed as far as its events have
-come: whatever is added to it afterwards needs another look.
+This is the one definition of what needs a review. The events of a request are reviewed one by one,
+so an event that is added to it later needs a review of its own.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 import structlog
-from django.db import DatabaseError, IntegrityError, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db import DatabaseError, IntegrityError
+from django.db.models import Exists, OuterRef, Q
 
-from killswitch.audit.chain import Actor, NewEvent, append
+from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.event_data import read
 from killswitch.audit.models import AuditEvent, Kind, Review
+from killswitch.audit.recorder import recording
 
-MAX_EVENTS: Final = 200  # events marked at once
-MAX_NOTE_CHARS: Final = 1000  # characters, as the column
+MAX_EVENTS: Final = 200
+MAX_NOTE_CHARS: Final = 1000  # as the column
 NEEDING: Final = frozenset(
     {
         Kind.REQUESTED,
@@ -45,7 +46,7 @@ log = structlog.get_logger(__name__)
 
 
 class ReviewAction(StrEnum):
-    """What a reviewer says of an event; each is also a kind of event."""
+    """What a reviewer does with an event; each action is also a kind of event."""
 
     REVIEWED = "REVIEWED"
     QUERIED = "QUERIED"
@@ -53,7 +54,7 @@ class ReviewAction(StrEnum):
 
 
 REVIEW_ACTIONS: Final = tuple(str(action) for action in ReviewAction)
-# What may follow a mark; nothing has been said of an event without one.
+# Which actions may follow the current state of an event, which is empty before the first one.
 FOLLOWING: Final[Mapping[str, frozenset[ReviewAction]]] = {
     "": frozenset({ReviewAction.REVIEWED, ReviewAction.QUERIED}),
     ReviewAction.REVIEWED: frozenset({ReviewAction.QUERIED}),
@@ -63,20 +64,20 @@ FOLLOWING: Final[Mapping[str, frozenset[ReviewAction]]] = {
 
 
 class ReviewRefused(Exception):
-    """What was asked cannot be marked: a sentence that says why."""
+    """This review is not possible; the message is a sentence for the reviewer."""
 
 
 class ReviewConflict(ReviewRefused):
-    """It was marked before, or by somebody else a moment ago."""
+    """The event's state does not allow this, perhaps because of another reviewer just now."""
 
 
 class ReviewNotRecorded(Exception):
-    """The log did not take the event, so nothing was marked."""
+    """The log did not take the event, so the review does not exist."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewInput:
-    """What a person says of some events; whether it can be said is seen when it is recorded."""
+    """A reviewer's action on some events, as it came; `record_review` checks it."""
 
     mark: str
     seqs: Sequence[int]
@@ -86,75 +87,42 @@ class ReviewInput:
 
 
 def needing() -> Q:
-    """Events that somebody has to look at. An alarm of a request belongs to the request."""
+    """Return the condition for events that need a review.
+
+    An alarm about a request needs none of its own: the request's events are reviewed.
+    """
     return Q(kind__in=sorted(NEEDING)) | Q(kind=Kind.ALARM_RAISED, request_id="")
 
 
 def unreviewed() -> Q:
-    """Those of them that nobody has marked yet."""
-    marked = Exists(Review.objects.filter(event_seq=OuterRef("seq")))
-    return needing() & Q(~marked)
+    """Return the condition for events that need a review and have none yet."""
+    return needing() & Q(~Exists(Review.objects.filter(event_seq=OuterRef("seq"))))
 
 
 def needs_review(event: AuditEvent) -> bool:
-    """The same for one event that is at hand."""
+    """Return whether this event fulfils `needing`."""
     return event.kind in NEEDING or (event.kind == Kind.ALARM_RAISED and not event.request_id)
 
 
-def record_review(remark: ReviewInput) -> AuditEvent:
-    """Record what was said; returns the last of the events that say so.
+def record_review(review: ReviewInput) -> AuditEvent:
+    """Record a review and return its event, the last one if it concerns several requests.
 
-    Raises `Refused`, `Conflict`, `NotRecorded`.
+    Raises `ReviewRefused`, `ReviewConflict`, `ReviewNotRecorded`.
     """
-    _check_words(remark)
+    _check_input(review)
     try:
-        return _record(remark)
+        return _record(review)
     except IntegrityError as error:
-        # Somebody was a moment faster, which shows now; or the log took no event.
-        _check_marks(remark, Review.objects.in_bulk(remark.seqs))
+        # Another reviewer may have been faster, which shows now; otherwise the log took no event.
+        _check_states(review, Review.objects.in_bulk(review.seqs))
         raise ReviewNotRecorded from error
     except DatabaseError as error:
         log.warning("review_not_recorded", error=str(error))
         raise ReviewNotRecorded from error
 
 
-def _check_words(remark: ReviewInput) -> None:
-    if remark.mark not in REVIEW_ACTIONS:
-        raise ReviewRefused(
-            "An event is reviewed, queried, or its query closed: choose one of these."
-        )
-    if not remark.seqs:
-        raise ReviewRefused("Nothing was chosen: tick at least one event.")
-    if len(remark.seqs) > MAX_EVENTS:
-        raise ReviewRefused(f"At most {MAX_EVENTS} events are marked at once.")
-    if remark.mark != ReviewAction.REVIEWED and not remark.note:
-        raise ReviewRefused(
-            "A query needs a note that says what is asked, and its end one that answers."
-        )
-    if len(remark.note) > MAX_NOTE_CHARS:
-        raise ReviewRefused(f"The note is longer than {MAX_NOTE_CHARS} characters.")
-
-
-def _record(remark: ReviewInput) -> AuditEvent:
-    with transaction.atomic():
-        marked = Review.objects.select_for_update().filter(event_seq__in=remark.seqs)
-        before = {row.event_seq: row for row in marked.order_by("event_seq")}
-        _check_marks(remark, before)
-        groups = _groups(_events(remark.seqs))
-        append(*(_fact(remark, group, before) for group in groups))
-        # Nobody else appends before the commit, so these are the ones.
-        said = _newest(len(groups))
-        rows = [row for event in said for row in rows_of(event)]
-        Review.objects.bulk_create(row for row in rows if row.event_seq not in before)
-        Review.objects.bulk_update(
-            (row for row in rows if row.event_seq in before),
-            ["state", "note", "by", "at", "said_in"],
-        )
-    return said[-1]
-
-
-def rows_of(event: AuditEvent) -> list[Review]:
-    """What a mark in the log says of each event that it names."""
+def review_rows(event: AuditEvent) -> list[Review]:
+    """Return the row of each event that a REVIEWED, QUERIED or CLOSED event names."""
     data = read(event)
     return [
         Review(
@@ -163,63 +131,84 @@ def rows_of(event: AuditEvent) -> list[Review]:
             note=data.text("note"),
             by=event.actor,
             at=event.at,
-            said_in=event.seq,
+            review_seq=event.seq,
         )
         for seq in data.numbers("events")
     ]
 
 
-def _check_marks(remark: ReviewInput, before: Mapping[int, Review]) -> None:
-    for seq in remark.seqs:
-        row = before.get(seq)
-        if remark.mark in FOLLOWING[row.state if row else ""]:
+def _check_input(review: ReviewInput) -> None:
+    if review.mark not in REVIEW_ACTIONS:
+        raise ReviewRefused("Choose an action: reviewed, query, or close the query.")
+    if not review.seqs:
+        raise ReviewRefused("Select at least one event.")
+    if len(review.seqs) > MAX_EVENTS:
+        raise ReviewRefused(f"Select at most {MAX_EVENTS} events at once.")
+    if review.mark != ReviewAction.REVIEWED and not review.note:
+        raise ReviewRefused("A note is required to raise or close a query.")
+    if len(review.note) > MAX_NOTE_CHARS:
+        raise ReviewRefused(f"The note is longer than {MAX_NOTE_CHARS} characters.")
+
+
+def _check_states(review: ReviewInput, rows: Mapping[int, Review]) -> None:
+    for seq in review.seqs:
+        row = rows.get(seq)
+        if review.mark in FOLLOWING[row.state if row else ""]:
             continue
         if row is None:
-            raise ReviewConflict(f"Event {seq} has no open query that could be closed.")
-        words = Kind(row.state).label.lower()
+            raise ReviewConflict(f"Event {seq} has no open query to close.")
+        state, action = (Kind(kind).label.lower() for kind in (row.state, review.mark))
         raise ReviewConflict(
-            f"Event {seq} was marked “{words}” by {row.by} at {row.at:%Y-%m-%d %H:%M:%S} UTC,"
-            f" and cannot be marked “{Kind(remark.mark).label.lower()}” now."
+            f"Event {seq} was marked “{state}” by {row.by} at {row.at:%Y-%m-%d %H:%M:%S} UTC,"
+            f" and cannot be marked “{action}” now."
         )
 
 
-def _events(seqs: Sequence[int]) -> list[AuditEvent]:
-    found: QuerySet[AuditEvent] = AuditEvent.objects.filter(needing(), seq__in=seqs)
-    events = list(found.order_by("seq"))
+def _record(review: ReviewInput) -> AuditEvent:
+    with recording() as record:
+        locked = Review.objects.select_for_update().filter(event_seq__in=review.seqs)
+        before = {row.event_seq: row for row in locked.order_by("event_seq")}
+        _check_states(review, before)
+        record.add(*(_new_event(review, group, before) for group in _groups(review.seqs)))
+        # Their numbers go into the rows, which are new or locked, so writing them waits for none.
+        events = record.write_events()
+        rows = [row for event in events for row in review_rows(event)]
+        Review.objects.bulk_create(row for row in rows if row.event_seq not in before)
+        Review.objects.bulk_update(
+            (row for row in rows if row.event_seq in before),
+            ["state", "note", "by", "at", "review_seq"],
+        )
+    return events[-1]
+
+
+def _groups(seqs: Sequence[int]) -> list[list[AuditEvent]]:
+    """Return the events, those of one request together and every other one by itself."""
+    events = list(AuditEvent.objects.filter(needing(), seq__in=seqs).order_by("seq"))
     if missing := sorted(set(seqs) - {event.seq for event in events}):
-        raise ReviewRefused(f"Event {missing[0]} is not one that is reviewed.")
-    return events
-
-
-def _groups(events: Iterable[AuditEvent]) -> list[list[AuditEvent]]:
-    """The events of a request together, every other one by itself."""
+        raise ReviewRefused(f"Event {missing[0]} is not one that needs a review.")
     groups: dict[str, list[AuditEvent]] = {}
     for event in events:
         groups.setdefault(event.request_id or f"event {event.seq}", []).append(event)
     return list(groups.values())
 
 
-def _fact(
-    remark: ReviewInput, group: Sequence[AuditEvent], before: Mapping[int, Review]
+def _new_event(
+    review: ReviewInput, group: Sequence[AuditEvent], before: Mapping[int, Review]
 ) -> NewEvent:
-    own = [event.seq for event in group if event.actor == remark.by.name]
-    earlier = {before[event.seq].said_in for event in group if event.seq in before}
+    earlier = {before[event.seq].review_seq for event in group if event.seq in before}
     data: dict[str, Any] = {
         "events": [event.seq for event in group],
-        "note": remark.note,
+        "note": review.note,
         "before": sorted(earlier),
-        **remark.origin,
+        **review.origin,
     }
-    if own:  # allowed, because there may be nobody else, and told to whoever reads the log
+    # A reviewer's own events are allowed, because there may be no second person, and recorded.
+    if own := [event.seq for event in group if event.actor == review.by.name]:
         data["own"] = own
     return NewEvent(
-        kind=Kind(remark.mark),
-        actor=remark.by,
+        kind=Kind(review.mark),
+        actor=review.by,
         exchange_id=group[0].exchange_id,
         request_id=group[0].request_id,
         data=data,
     )
-
-
-def _newest(count: int) -> list[AuditEvent]:
-    return list(AuditEvent.objects.order_by("-seq")[:count])[::-1]

@@ -1,8 +1,4 @@
-"""Signs off a period of the log: one event with its first and last number, its head and counts.
-
-The event stands for what the reviewer saw: what is counted, and which numbers it goes from and
-to, is read again in the transaction that records it.
-"""
+"""Signs off a period of the log: one event with its first and last number, its head and counts."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,26 +6,27 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 import structlog
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django.db.models import Count, Max, Min, QuerySet
 
 from killswitch.audit.canonical_json import utc_text
-from killswitch.audit.chain import Actor, NewEvent, append
+from killswitch.audit.chain import Actor
+from killswitch.audit.event_data import read
 from killswitch.audit.models import AuditEvent, Kind, Review
+from killswitch.audit.recorder import recording
 from killswitch.audit.review import MAX_NOTE_CHARS, ReviewAction, ReviewNotRecorded, needing
 from killswitch.audit.verification import result
-from killswitch.compliance.sign_offs import SignOff, newest
 
 log = structlog.get_logger(__name__)
 
 
 class SignOffRefused(Exception):
-    """This cannot be signed off: a sentence that says why."""
+    """This period cannot be signed off; the message is a sentence for the reviewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewCounts:
-    """How many of the events that need a review have had one."""
+    """The events of a period that need a review, by their state."""
 
     needing: int
     reviewed: int
@@ -47,18 +44,18 @@ class ReviewCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class Period:
-    """A stretch of the log without gaps, and what is in it. Nothing here is signed yet."""
+    """A part of the log without gaps, with its counts. It need not be signed off."""
 
     from_at: datetime
     to_at: datetime
     first_seq: int
     last_seq: int
-    head: str  # the hash of the last event, which stands for all before it
+    head: str  # the hash of the last event, which covers all events before it
     kinds: Mapping[str, int]
     outcomes: Mapping[str, int]
     review: ReviewCounts
     verification: Mapping[str, Any] | None
-    follows: int | None  # the last event of the newest period signed before this one
+    follows: int | None  # the last event of the latest period that was signed off before this one
 
     @property
     def events(self) -> int:
@@ -66,30 +63,30 @@ class Period:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the newest verification reached the period's end and found nothing wrong."""
-        last = self.verification
-        return bool(last and last["ok"] and last["head_seq"] >= self.last_seq)
+        """Return whether the latest verification covers the whole period and found no problem."""
+        latest = self.verification
+        return bool(latest and latest["ok"] and latest["head_seq"] >= self.last_seq)
 
     @property
     def needs_note(self) -> bool:
-        """Whether something is open that a note has to explain."""
+        """Return whether a note must explain why the period is signed off as it is."""
         return not self.review.is_complete or not self.is_sound
 
     @property
     def gap(self) -> tuple[int, int] | None:
-        """The events between the newest period and this one, which are in neither."""
-        last = self.follows or 0
-        return (last + 1, self.first_seq - 1) if self.first_seq > last + 1 else None
+        """Return the first and last event that no period before this one covers, if any."""
+        after = (self.follows or 0) + 1
+        return (after, self.first_seq - 1) if self.first_seq > after else None
 
     @classmethod
     def of(cls, *, from_at: datetime, to_at: datetime) -> Self:
-        """Everything that the log holds from one moment up to another. Raises `Refused`."""
+        """Return the events from one moment up to another. Raises `SignOffRefused`."""
         if to_at > datetime.now(UTC):
-            raise SignOffRefused("This period is not over yet: its end must lie in the past.")
+            raise SignOffRefused("This period is not over yet. Choose an end in the past.")
         within = AuditEvent.objects.filter(at__gte=from_at, at__lt=to_at)
         ends = within.aggregate(first=Min("seq"), last=Max("seq"))
         if ends["first"] is None:
-            raise SignOffRefused("There is no event in this period.")
+            raise SignOffRefused("There are no events in this period.")
         events = AuditEvent.objects.filter(seq__gte=ends["first"], seq__lte=ends["last"])
         return cls(
             from_at=from_at,
@@ -99,35 +96,21 @@ class Period:
             head=AuditEvent.objects.values_list("hash", flat=True).get(seq=ends["last"]),
             kinds=_counts(events, "kind"),
             outcomes=_counts(events.filter(kind=Kind.FINISHED), "status"),
-            review=_reviewed(events, first=ends["first"], last=ends["last"]),
+            review=_review_counts(events, first=ends["first"], last=ends["last"]),
             verification=_verification(),
-            follows=_last_signed(before=ends["last"]),
+            follows=_last_signed_off(before=ends["last"]),
         )
 
 
 def sign_off(*, period: Period, note: str, by: Actor, origin: Mapping[str, str]) -> AuditEvent:
-    """Record that somebody answers for a period. Raises `Refused` and `NotRecorded`."""
+    """Record a sign-off and return its event. Raises `SignOffRefused` and `ReviewNotRecorded`."""
     if period.needs_note and not note:
         raise SignOffRefused(
-            "Something is open in this period: write a note that says why it is signed."
+            "Something is open in this period. Add a note that says why you sign it off."
         )
     if len(note) > MAX_NOTE_CHARS:
         raise SignOffRefused(f"The note is longer than {MAX_NOTE_CHARS} characters.")
-    fact = NewEvent(
-        kind=Kind.PERIOD_SIGNED_OFF, actor=by, data={**_data(period, note=note), **origin}
-    )
-    try:
-        with transaction.atomic():
-            append(fact)
-            # Nobody else appends before the commit, so this is the one.
-            return AuditEvent.objects.latest("seq")
-    except DatabaseError as error:
-        log.warning("sign_off_not_recorded", error=str(error))
-        raise ReviewNotRecorded from error
-
-
-def _data(period: Period, *, note: str) -> dict[str, Any]:
-    return {
+    data = {
         "from": utc_text(period.from_at),
         "to": utc_text(period.to_at),
         "first_seq": period.first_seq,
@@ -140,7 +123,15 @@ def _data(period: Period, *, note: str) -> dict[str, Any]:
         "verification": period.verification,
         "follows": period.follows,
         "note": note,
+        **origin,
     }
+    try:
+        with recording() as record:
+            record.event(Kind.PERIOD_SIGNED_OFF, actor=by, data=data)
+    except DatabaseError as error:
+        log.warning("sign_off_not_recorded", error=str(error))
+        raise ReviewNotRecorded from error
+    return record.events[-1]
 
 
 def _counts(events: QuerySet[AuditEvent], column: str) -> dict[str, int]:
@@ -148,9 +139,9 @@ def _counts(events: QuerySet[AuditEvent], column: str) -> dict[str, int]:
     return dict(sorted(rows))
 
 
-def _reviewed(events: QuerySet[AuditEvent], *, first: int, last: int) -> ReviewCounts:
-    marked = Review.objects.filter(event_seq__gte=first, event_seq__lte=last).order_by()
-    states = dict(marked.values_list("state").annotate(Count("event_seq")))
+def _review_counts(events: QuerySet[AuditEvent], *, first: int, last: int) -> ReviewCounts:
+    rows = Review.objects.filter(event_seq__gte=first, event_seq__lte=last).order_by()
+    states = dict(rows.values_list("state").annotate(Count("event_seq")))
     return ReviewCounts(
         needing=events.filter(needing()).count(),
         reviewed=states.get(ReviewAction.REVIEWED, 0),
@@ -160,19 +151,20 @@ def _reviewed(events: QuerySet[AuditEvent], *, first: int, last: int) -> ReviewC
 
 
 def _verification() -> dict[str, Any] | None:
-    last = result.last()
-    if last is None:
+    latest = result.last()
+    if latest is None:
         return None
     return {
-        "at": utc_text(last.at),
-        "ok": last.ok,
-        "head_seq": last.head_seq,
-        "first_bad_seq": last.first_bad_seq,
-        "reason": last.reason,
+        "at": utc_text(latest.at),
+        "ok": latest.ok,
+        "head_seq": latest.head_seq,
+        "first_bad_seq": latest.first_bad_seq,
+        "reason": latest.reason,
     }
 
 
-def _last_signed(*, before: int) -> int | None:
-    """The last number of the newest period that ends before this one does."""
-    ends = [SignOff.of(event).last_seq for event in newest()]
+def _last_signed_off(*, before: int) -> int | None:
+    """Return the last event of the latest period that ends before this number."""
+    sign_offs = AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF)
+    ends = (read(event).number("last_seq") or 0 for event in sign_offs)
     return max((seq for seq in ends if 0 < seq < before), default=None)

@@ -1,15 +1,13 @@
 """Signs heads and manifests with Ed25519, and checks such signatures.
 
-The key comes from AUDIT_SIGNING_KEY. Where no database is configured either, one is made on first
-use and kept beside the embedded database. Otherwise signing is off: every signature is then an
-empty text, which says so.
+The key comes from AUDIT_SIGNING_KEY. Without it, the embedded database has a key in a file next to
+it, which is made on first use; with a configured database signing is off, and every signature is
+empty.
 """
 
 import base64
 import binascii
 import hashlib
-import os
-import secrets
 from functools import cache
 from pathlib import Path
 
@@ -20,33 +18,35 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from killswitch.runtime.files import read_or_create
+
 KEY_FILE = "audit_signing_key.pem"
-KEY_ID_LENGTH = 16  # hexadecimal digits
+KEY_ID_CHARS = 16
 
 log = structlog.get_logger(__name__)
 
 
 class InvalidSigningKey(ValueError):
-    """A text that holds no Ed25519 key of the kind asked for."""
+    """This text is not an Ed25519 key of the expected kind."""
 
 
 def public_key_pem() -> str:
-    """The public half, for whoever wants to check without us; empty when signing is off."""
+    """Return the public key for independent checks, empty when signing is off."""
     key = _key()
-    return _pem(key.public_key()) if key else ""
+    return encode_public_key(key.public_key()) if key else ""
 
 
 def public_key_pem_if_made() -> str:
-    """The same without making a key where none is kept: whoever verifies leaves no trace."""
-    is_given = settings.AUDIT_SIGNING_KEY or settings.DATABASE_URL
-    return public_key_pem() if is_given or _key_file().exists() else ""
+    """Return the public key, but create no key file: verifying must not write one."""
+    is_configured = settings.AUDIT_SIGNING_KEY or settings.DATABASE_URL
+    return public_key_pem() if is_configured or _key_file().exists() else ""
 
 
 def key_id(public_pem: str | None = None) -> str:
-    """A short name of a public key, of our own unless one is given; empty when signing is off.
+    """Return the short name of a public key, by default our own; empty when signing is off.
 
-    The first 16 hexadecimal digits of SHA-256 over the key as `openssl pkey -pubin -outform DER`
-    writes it.
+    It is the first 16 hexadecimal digits of SHA-256 over the key as `openssl pkey -pubin -outform
+    DER` writes it.
     """
     pem = public_key_pem() if public_pem is None else public_pem
     if not pem:
@@ -54,17 +54,17 @@ def key_id(public_pem: str | None = None) -> str:
     der = _public(pem).public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return hashlib.sha256(der).hexdigest()[:KEY_ID_LENGTH]
+    return hashlib.sha256(der).hexdigest()[:KEY_ID_CHARS]
 
 
 def sign(data: bytes) -> str:
-    """The signature in base64; empty when signing is off."""
+    """Return the signature in base64, empty when signing is off."""
     key = _key()
     return base64.b64encode(key.sign(data)).decode("ascii") if key else ""
 
 
 def verify(data: bytes, signature: str, public_pem: str) -> bool:
-    """Whether that key made that signature over these bytes. A text that is none did not."""
+    """Return whether this key made this signature over these bytes; False if either is invalid."""
     try:
         _public(public_pem).verify(base64.b64decode(signature, validate=True), data)
     except (InvalidSignature, InvalidSigningKey, binascii.Error, ValueError):
@@ -73,18 +73,19 @@ def verify(data: bytes, signature: str, public_pem: str) -> bool:
 
 
 def check_setting(text: str) -> None:
-    """Raises ImproperlyConfigured when the text of AUDIT_SIGNING_KEY holds no key."""
+    """Raise `ImproperlyConfigured` if the text of AUDIT_SIGNING_KEY is not a key."""
     try:
         parse(text)
     except InvalidSigningKey:
         raise ImproperlyConfigured(
-            "AUDIT_SIGNING_KEY holds no Ed25519 private key. Give what `openssl genpkey -algorithm"
-            " ed25519` prints (line breaks may be written as \\n), or its 32 bytes in base64."
+            "AUDIT_SIGNING_KEY is not an Ed25519 private key. Set it to what `openssl genpkey"
+            " -algorithm ed25519` prints (line breaks may be written as \\n), or its 32 bytes in"
+            " base64."
         ) from None
 
 
 def parse(text: str) -> Ed25519PrivateKey:
-    """A private key from PEM, or from its 32 raw bytes in base64. Raises `NotAKey`."""
+    """Return a private key from PEM or from 32 bytes in base64. Raises `InvalidSigningKey`."""
     try:
         if "-----BEGIN" in text:
             pem = text.replace("\\n", "\n").encode()
@@ -102,9 +103,9 @@ def _key() -> Ed25519PrivateKey | None:
     if settings.AUDIT_SIGNING_KEY:
         return _parsed(settings.AUDIT_SIGNING_KEY)
     if settings.DATABASE_URL:
-        _say_that_it_is_off()
+        _warn_once_that_it_is_off()
         return None
-    return _kept(_key_file())
+    return _from_file(_key_file())
 
 
 def _key_file() -> Path:
@@ -115,7 +116,7 @@ _parsed = cache(parse)
 
 
 @cache
-def _say_that_it_is_off() -> None:
+def _warn_once_that_it_is_off() -> None:
     log.warning(
         "audit_signing_is_off",
         hint="AUDIT_SIGNING_KEY is not set: checkpoints and exports carry no signature.",
@@ -123,51 +124,36 @@ def _say_that_it_is_off() -> None:
 
 
 @cache
-def _kept(path: Path) -> Ed25519PrivateKey:
-    """The key in the file, made when it is not there; of several makers the first one wins."""
-    if not path.exists():
-        _make(path)
+def _from_file(path: Path) -> Ed25519PrivateKey:
     try:
-        return parse(path.read_text("ascii"))
+        return parse(read_or_create(path, _new_pem).decode("ascii"))
     except (InvalidSigningKey, UnicodeDecodeError):
         raise ImproperlyConfigured(
-            f"{path} holds no Ed25519 private key. Put the kept one back; without one, move the"
-            " file and checkpoints.jsonl away, and a new key is made."
+            f"{path} is not an Ed25519 private key. Restore the file. Without a copy, move it and"
+            " checkpoints.jsonl away, and a new key is created."
         ) from None
 
 
-def _make(path: Path) -> None:
-    pem = Ed25519PrivateKey.generate().private_bytes(
+def _new_pem() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        # Linking is all or nothing: nobody ever reads half a key, and nobody's key is replaced.
-        os.link(draft, path)
-    except FileExistsError:
-        return
-    finally:
-        draft.unlink()
 
 
 def _public(pem: str) -> Ed25519PublicKey:
     try:
         key = serialization.load_pem_public_key(pem.encode())
-    except Exception as error:  # as above
+    except Exception as error:  # as in `parse`
         raise InvalidSigningKey from error
     if not isinstance(key, Ed25519PublicKey):
         raise InvalidSigningKey
     return key
 
 
-def _pem(key: Ed25519PublicKey) -> str:
+def encode_public_key(key: Ed25519PublicKey) -> str:
+    """Return the PEM of a public key."""
     return key.public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     ).decode("ascii")

@@ -56,7 +56,7 @@ def _computed(event: AuditEvent) -> str:
 def _reviews(entry: LogEntry) -> list[AuditEvent]:
     """The newest first: each names the one before it."""
     found: list[AuditEvent] = []
-    seq = entry.review.said_in if entry.review else None
+    seq = entry.review.review_seq if entry.review else None
     while seq and len(found) < MAX_REVIEWS:
         event = AuditEvent.objects.filter(seq=seq).first()
         if event is None or event in found:

@@ -11,11 +11,11 @@ from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from killswitch.audit import chain, event_data
-from killswitch.audit.filter_fields import short
 from killswitch.audit.filters import Cursor, EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, Review
 from killswitch.audit.review import FOLLOWING, ReviewAction, needs_review
 from killswitch.compliance.event_descriptions import describe
+from killswitch.runtime.text import truncate
 
 PAGE_SIZE: Final = 50  # events
 MAX_COUNTED: Final = 10_000  # a filter's events are counted no further
@@ -151,7 +151,7 @@ def _place(query: QueryDict, name: str, *, selection: EventFilter) -> Cursor | N
     seq = parse_seq(text)
     event = AuditEvent.objects.filter(seq=seq).only("seq", "at").first() if seq else None
     if event is None:
-        why = f"{name}: there is no event “{short(text)}” at which a page could begin."
+        why = f"{name}: there is no event “{truncate(text, 60)}” at which a page could begin."
         raise InvalidFilter(errors={name: why}, given=selection.as_text())
     return Cursor(seq=event.seq, at=event.at)
 

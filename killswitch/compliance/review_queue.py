@@ -26,7 +26,7 @@ class ReviewQueue:
     def now(cls) -> Self:
         left = AuditEvent.objects.filter(unreviewed()).order_by()
         queried = Review.objects.filter(state=ReviewAction.QUERIED).order_by(
-            "-said_in", "event_seq"
+            "-review_seq", "event_seq"
         )
         seqs = list(queried.values_list("event_seq", flat=True)[:MAX_QUERIES])
         events = AuditEvent.objects.in_bulk(seqs)

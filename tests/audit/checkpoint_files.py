@@ -7,11 +7,12 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from killswitch.audit import checkpoints, signing
-from killswitch.audit.chain import NewEvent, record
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import Kind
 from killswitch.audit.verification import checkpoint_check
 from killswitch.audit.verification.checkpoint_check import CheckpointResult
 from killswitch.audit.verification.findings import Proof, no_progress
+from tests.audit.log import record
 
 
 def happen(times: int = 1) -> None:
@@ -38,7 +39,7 @@ def resigned(line: bytes, key: Ed25519PrivateKey, **changes: Any) -> bytes:
     import base64
 
     made = replace(checkpoints.parse(line), **changes)
-    pem = signing._pem(key.public_key())
+    pem = signing.encode_public_key(key.public_key())
     made = replace(made, key_id=signing.key_id(pem))
     return replace(
         made, signature=base64.b64encode(key.sign(made.signed_text)).decode()

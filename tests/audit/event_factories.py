@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_person
-from killswitch.audit.chain import SYSTEM, Actor, NewEvent, record
+from killswitch.audit.chain import SYSTEM, Actor, NewEvent
 from killswitch.audit.models import Kind
 from killswitch.cancels import recording, services
 from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, conclude
@@ -21,6 +21,7 @@ from killswitch.ems.answers import OpenOrders, Outcome, RetryAdvice, TimedCancel
 from killswitch.ems.open_orders import OpenOrder
 from killswitch.exchanges.models import Exchange
 from killswitch.exchanges.registry import ExchangeConfig, add_missing
+from tests.audit.log import record
 
 EXCHANGES = ("KRAKEN", "BITSTAMP/2574", "DERIBIT", "BITMEX")
 HOLDER = "host:1:aa:bb"

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from killswitch.audit import canonical_json, chain
+from killswitch.audit.appending import ADVISORY_LOCK
 from killswitch.audit.chain import FORMAT, Actor, NewEvent
 from killswitch.audit.models import AuditEvent, Kind
 
@@ -36,7 +37,7 @@ def log_at(at: datetime, fact: NewEvent) -> AuditEvent:
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [chain.ADVISORY_LOCK])
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
         head = chain.head()
         event = AuditEvent(
             seq=head.seq + 1,

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch.audit import canonical_json, chain
-from killswitch.audit.chain import GENESIS, Actor, NewEvent, append, digest, digest_of, head, record
+from killswitch.audit.appending import append
+from killswitch.audit.chain import GENESIS, Actor, NewEvent, digest, digest_of, head
 from killswitch.audit.models import AuditEvent, Kind
+from tests.audit.log import record
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 VALUES = st.recursive(

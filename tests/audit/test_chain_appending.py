@@ -1,4 +1,4 @@
-"""Many writers at once: no gap, no fork, and the order of the numbers is that of the chain."""
+"""Many writers at once: no gap, no fork, and numbers in the order of the chain."""
 
 import json
 import os
@@ -13,8 +13,9 @@ import pytest
 from django.conf import settings
 from django.db import connection, transaction
 
-from killswitch.audit.chain import GENESIS, NewEvent, append
+from killswitch.audit.chain import GENESIS, NewEvent
 from killswitch.audit.models import AuditEvent, Kind, ThrottledEvent
+from killswitch.audit.recorder import recording
 from killswitch.audit.verification.verify import verify
 from tests.stack import database_url
 
@@ -23,48 +24,50 @@ ROOT = Path(settings.BASE_DIR)
 WRITER = """
 import sys, django
 django.setup()
-from killswitch.audit.chain import Fact, record
 from killswitch.audit.models import Kind
+from killswitch.audit.recorder import recording
 name, count = sys.argv[1], int(sys.argv[2])
 sys.stdin.readline()
 for number in range(count):
-    record(Fact(kind=Kind.SIGNED_IN, data={"writer": name, "number": number}))
+    with recording() as record:
+        record.event(Kind.SIGNED_IN, data={"writer": name, "number": number})
 """
 
 
-def _append_all(name: str, *, count: int, ready: threading.Barrier, failed: list[str]) -> None:
-    """One writer; every third transaction changes a row as well, every fifth is taken back."""
+def _append_all(name: str, *, count: int, ready: threading.Barrier, errors: list[str]) -> None:
+    """Append as one writer; every third transaction also changes a row, every fifth rolls back."""
     try:
         ready.wait(30)
         for number in range(count):
             _append_one(name, number)
     except Exception as error:  # noqa: BLE001 - shown by the test
-        failed.append(f"{name}: {error!r}")
+        errors.append(f"{name}: {error!r}")
     finally:
         connection.close()
 
 
 def _append_one(name: str, number: int) -> None:
-    fact = NewEvent(kind=Kind.SIGNED_IN, data={"writer": name, "number": number})
+    event = NewEvent(kind=Kind.SIGNED_IN, data={"writer": name, "number": number})
     if number % 5 == 0:
         with transaction.atomic():
-            append(fact)
+            with recording() as record:
+                record.add(event)
             transaction.set_rollback(True)
-    with transaction.atomic():
+    with recording() as record:
+        record.add(event)
         if number % 3 == 0:
             ThrottledEvent.objects.update_or_create(
                 kind="writer", subject=name, defaults={"since": datetime.now(UTC), "count": number}
             )
-        append(fact)
 
 
 def _run_threads(threads: int, *, count: int) -> None:
-    ready, failed = threading.Barrier(threads), list[str]()
+    ready, errors = threading.Barrier(threads), list[str]()
     writers = [
         threading.Thread(
             target=_append_all,
             args=[f"thread {number}"],
-            kwargs={"count": count, "ready": ready, "failed": failed},
+            kwargs={"count": count, "ready": ready, "errors": errors},
         )
         for number in range(threads)
     ]
@@ -72,7 +75,7 @@ def _run_threads(threads: int, *, count: int) -> None:
         writer.start()
     for writer in writers:
         writer.join(100)
-    assert failed == []
+    assert errors == []
     assert not any(writer.is_alive() for writer in writers)
 
 
@@ -95,18 +98,18 @@ def _run_processes(processes: int, *, count: int) -> None:
         )
         for number in range(processes)
     ]
-    # All are told to begin at once; each reads the line when it is ready.
+    # All of them start at the same time, when they have read a line.
     for process in running:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in running:
-        _, errors = process.communicate(timeout=110)
-        assert process.returncode == 0, errors
+        _, stderr = process.communicate(timeout=110)
+        assert process.returncode == 0, stderr
 
 
 def assert_one_chain(*, writers: int, count: int) -> None:
-    """Independent of the verifier, which must agree."""
+    """Check the chain without the verifier, which must agree."""
     events = list(AuditEvent.objects.order_by("seq").values_list("seq", "previous", "hash", "data"))
     assert [seq for seq, *_ in events] == list(range(1, writers * count + 1))
     assert [previous for _, previous, _, _ in events] == [
@@ -115,15 +118,15 @@ def assert_one_chain(*, writers: int, count: int) -> None:
     ]
     orders: dict[str, list[int]] = defaultdict(list)
     for *_, data in events:
-        said = json.loads(data)
-        orders[said["writer"]].append(said["number"])
-    # Nothing lost, nothing doubled, and what one writer did in turn stands in that order.
+        facts = json.loads(data)
+        orders[facts["writer"]].append(facts["number"])
+    # No event is lost or doubled, and those of one writer are in their order.
     assert Counter(map(len, orders.values())) == Counter({count: writers})
     assert all(order == list(range(count)) for order in orders.values())
     verdict = verify()
     assert verdict.ok, verdict
     assert verdict.events == writers * count
-    assert not any("put back" in warning for warning in verdict.warnings)
+    assert not any("set back" in warning for warning in verdict.warnings)
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from killswitch.audit import chain, checkpoints, signing
 from killswitch.audit.chain import GENESIS
 from killswitch.audit.checkpoints import InvalidCheckpoint, write
 from killswitch.audit.verification.checkpoint_check import CheckpointResult
+from killswitch.runtime.files import append_line, open_locked
 from tests.audit.checkpoint_files import check, happen
 from tests.audit.test_signing import pem_of
 
@@ -90,12 +91,12 @@ def _write_many(home: str, ready: Any) -> None:
     settings.KILLSWITCH_HOME = Path(home)
     ready.wait(30)
     for number in range(1, 20):
-        with checkpoints._locked(checkpoints.default_path()) as file:
+        with open_locked(checkpoints.default_path(), timeout_s=30) as file:
             last = checkpoints._last_line(file)
             head = chain.Head(seq=os.getpid() * 100 + number, hash="a" * 64)
             previous = checkpoints.digest(last) if last else GENESIS
             made = checkpoints._sign(head, occasion="ROUND", previous=previous)
-            checkpoints._append(file, made.line)
+            append_line(file, made.line.encode())
 
 
 def test_processes_that_write_at_once_leave_one_chain_of_lines(file: Path) -> None:
@@ -130,5 +131,7 @@ def test_the_key_of_the_environment_signs(settings: Any, file: Path) -> None:
     happen()
     made = write("ROUND")
     assert made is not None
-    assert signing.verify(made.signed_text, made.signature, signing._pem(key.public_key()))
+    assert signing.verify(
+        made.signed_text, made.signature, signing.encode_public_key(key.public_key())
+    )
     assert check() == CheckpointResult(reach=1)

@@ -12,6 +12,7 @@ from killswitch.audit.chain import NewEvent
 from killswitch.audit.filters import Cursor, EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, Kind
 from tests.audit.export.export_helpers import REQUEST, RITA, fill, rows
+from tests.audit.log import record
 
 both = [pytest.mark.django_db, pytest.mark.both_databases]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
@@ -56,11 +57,26 @@ def test_a_selection_survives_its_own_query_string() -> None:
     assert selection.kind == Kind.FINISHED
     assert selection.request_id == REQUEST
     assert selection.describe() == (
-        "from 2026-11-22T08:00:00.500000Z on, before 2026-11-24T00:00:00.000000Z,"
-        " exchange KRAKEN/JOHN, by Rita Moss (rita), kind FINISHED, status CONFIRMED,"
+        "from 22 Nov 2026, 08:00:00.500000 UTC, before 24 Nov 2026,"
+        " exchange KRAKEN/JOHN, by Rita Moss (rita), Request finished, status CONFIRMED,"
         f" reject reason OTHER, request {REQUEST}, with the text “a&b”"
     )
     assert selection.as_data()["exchange_id"] == "KRAKEN/JOHN"
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("from=2026-11-20&to=2026-11-27", "20 to 27 Nov 2026"),
+        ("from=2026-11-20&to=2026-12-01", "20 Nov 2026 to 1 Dec 2026"),
+        ("from=2026-11-20&to=2026-11-20", "20 Nov 2026"),
+        ("from=2026-11-20", "from 20 Nov 2026"),
+        ("to=2026-11-20T08:30", "before 20 Nov 2026, 08:30:00 UTC"),
+        ("kind=DENIED&unreviewed=1", "Access denied, unreviewed only"),
+    ],
+)
+def test_a_filter_is_described_in_words(query: str, words: str) -> None:
+    assert _from(query).describe() == words
 
 
 def test_times_are_utc_unless_they_say_otherwise_and_a_last_day_is_included() -> None:
@@ -154,7 +170,7 @@ class TestInTheLog:
 
     @pytest.mark.parametrize("text", ['say "no"', "back\\slash", "100%", "a_b", "Größe", "漢字"])
     def test_free_text_is_found_as_people_wrote_it(self, text: str) -> None:
-        chain.record(
+        record(
             NewEvent(kind=Kind.ATTEMPT, data={"message": f"they {text}!"}),
             NewEvent(kind=Kind.ATTEMPT, data={"message": "another thing aXb 1000"}),
             NewEvent(kind=Kind.DENIED, actor=chain.Actor(name=f"x {text}")),
@@ -162,7 +178,7 @@ class TestInTheLog:
         assert _seqs(EventFilter(text=text)) == [1, 3]
 
     def test_free_text_does_not_mind_the_case_of_plain_letters(self) -> None:
-        chain.record(NewEvent(kind=Kind.ATTEMPT, exchange_id="KRAKEN"), NewEvent(kind=Kind.ATTEMPT))
+        record(NewEvent(kind=Kind.ATTEMPT, exchange_id="KRAKEN"), NewEvent(kind=Kind.ATTEMPT))
         assert _seqs(EventFilter(text="kraken")) == [1]
 
     @pytest.mark.parametrize("by_time", [False, True])
@@ -176,7 +192,7 @@ class TestInTheLog:
         while page := list(selection.newest_first(AuditEvent.objects.all(), before=before)[:5]):
             seen += [event.seq for event in page]
             before = Cursor(seq=page[-1].seq, at=page[-1].at)
-            chain.record(NewEvent(kind=Kind.SIGNED_IN, actor=RITA))
+            record(NewEvent(kind=Kind.SIGNED_IN, actor=RITA))
         assert seen == list(range(12, 0, -1))
 
     def test_events_of_one_instant_do_not_get_lost_between_pages(self) -> None:

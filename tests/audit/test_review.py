@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from killswitch.audit import chain, review
+from killswitch.audit import review
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind, Review
 from killswitch.audit.review import FOLLOWING, REVIEW_ACTIONS, ReviewAction, ReviewInput
@@ -16,6 +16,7 @@ from killswitch.audit.verification.verify import verify
 from killswitch.compliance.log_page import of_request, suggested_review
 from tests.audit import request_factories
 from tests.audit.export.export_helpers import nothing_can_be_written
+from tests.audit.log import record
 from tests.audit.request_factories import ADAM, CAROL, START, request
 from tests.audit.review_helpers import left, log_of, marked
 from tests.markup import html
@@ -42,7 +43,7 @@ class TestMarking:
             "note": "Who asked for this?",
         }
         row = Review.objects.get()
-        assert (row.event_seq, row.state, row.by, row.at, row.said_in) == (
+        assert (row.event_seq, row.state, row.by, row.at, row.review_seq) == (
             1,
             "QUERIED",
             CAROL.name,
@@ -89,20 +90,20 @@ class TestMarking:
     @pytest.mark.parametrize(
         ("remark", "why"),
         [
-            ({"seqs": []}, "Nothing was chosen"),
-            ({"mark": "DELETED"}, "An event is reviewed, queried, or its query closed"),
-            ({"seqs": [2]}, "Event 2 is not one that is reviewed"),
-            ({"seqs": [1, 99]}, "Event 99 is not one that is reviewed"),
-            ({"mark": "QUERIED", "note": ""}, "A query needs a note"),
+            ({"seqs": []}, "Select at least one event"),
+            ({"mark": "DELETED"}, "Choose an action"),
+            ({"seqs": [2]}, "Event 2 is not one that needs a review"),
+            ({"seqs": [1, 99]}, "Event 99 is not one that needs a review"),
+            ({"mark": "QUERIED", "note": ""}, "A note is required"),
             ({"note": "x" * 1001}, "longer than 1000"),
-            ({"seqs": list(range(1, 300))}, "At most 200 events"),
+            ({"seqs": list(range(1, 300))}, "at most 200 events"),
         ],
     )
     def test_what_cannot_be_marked_is_refused_and_leaves_nothing(
         self, remark: dict[str, Any], why: str
     ) -> None:
         request_factories.denied(START)
-        chain.record(NewEvent(kind=Kind.SIGNED_IN))
+        record(NewEvent(kind=Kind.SIGNED_IN))
         asked: dict[str, Any] = {
             "mark": "REVIEWED",
             "seqs": [1],
@@ -141,7 +142,7 @@ class TestWhatIsLeft:
 
     def test_every_kind_that_needs_a_review_is_left_until_it_has_one(self) -> None:
         for kind in Kind:
-            chain.record(NewEvent(kind=kind))
+            record(NewEvent(kind=kind))
         needing = {AuditEvent.objects.get(seq=seq).kind for seq in left()}
         assert needing == review.NEEDING | {Kind.ALARM_RAISED}
         assert {Kind.REQUESTED, Kind.FINISHED, Kind.DENIED, Kind.ROLE_CHANGED} <= needing
@@ -149,7 +150,7 @@ class TestWhatIsLeft:
         assert left() == []
 
     def test_an_alarm_of_a_request_belongs_to_the_request(self) -> None:
-        chain.record(NewEvent(kind=Kind.ALARM_RAISED, request_id=request_factories.uuid(1)))
+        record(NewEvent(kind=Kind.ALARM_RAISED, request_id=request_factories.uuid(1)))
         assert left() == []
 
     def test_what_is_added_to_a_request_after_its_review_needs_another_look(self) -> None:
@@ -157,7 +158,7 @@ class TestWhatIsLeft:
         marked("REVIEWED", 1)
         assert left() == []
         ended = NewEvent(kind=Kind.FINISHED, request_id=request_factories.uuid(0), status="UNKNOWN")
-        chain.record(ended)
+        record(ended)
         assert left() == [4]
 
     def test_a_query_is_no_longer_unreviewed_and_is_open(self, reader: Client) -> None:
@@ -176,7 +177,7 @@ class TestWhatIsLeft:
         marked("REVIEWED", 2)
         text = html(reader.get("/audit/review/"))
         assert "2 events to review" in text
-        assert '<a href="/audit/?kind=DENIED&amp;unreviewed=1">Denied</a> <b>2</b>' in text
+        assert '<a href="/audit/?kind=DENIED&amp;unreviewed=1">Access denied</a> <b>2</b>' in text
 
     def test_a_request_offers_what_nobody_marked_before_what_is_queried(self) -> None:
         request(0, at=START)

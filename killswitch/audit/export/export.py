@@ -1,8 +1,9 @@
-"""Exports the whole of a selection as a stream that proves itself.
+"""Exports the selected events as a stream that can be verified on its own.
 
-An export is an event before its first byte leaves, and another one before its last line does: no
-event, no export. It ends at its own first event, so that it holds exactly what the log held then,
-whatever is appended while it runs. One that was interrupted has no manifest.
+An export is recorded by an event before its first byte is sent and by a second one before its last
+line: without the event there is no export. It ends with its own first event, so it has exactly the
+events of that moment, although others are appended while it runs. An interrupted export has no
+manifest.
 """
 
 import hashlib
@@ -13,49 +14,52 @@ from typing import Any, Final
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django.db.models import Max, Min
 
 from killswitch.audit import canonical_json, signing
-from killswitch.audit.chain import Actor, NewEvent, append
+from killswitch.audit.chain import Actor
 from killswitch.audit.export.formats import (
     COLUMNS,
     EXPORT_FORMAT,
-    LINES,
+    WRITERS,
     ExportFormat,
     LineWriter,
-    size,
 )
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.recorder import recording
 
-ROWS: Final = 2000  # read at once, at most
-FIRST_ROWS: Final = 250  # read at once before it is known how large events are
-FEWEST: Final = 50  # read at once when events are large
-LARGE: Final = 4_000_000  # characters of one reading, from which on fewer rows are read
-WIDEST: Final = 200_000  # sequence numbers that one reading looks at, at most
-PIECE: Final = 128 * 1024  # bytes handed over at once, at least
+# A query reads so many rows, depending on how large they are.
+FIRST_BATCH_ROWS: Final = 250
+MIN_BATCH_ROWS: Final = 50
+MAX_BATCH_ROWS: Final = 2000
+LARGE_BATCH_CHARS: Final = 4_000_000  # from which on the next batch is smaller
+MAX_RANGE: Final = 200_000  # of sequence numbers in one query
+MIN_CHUNK_BYTES: Final = 128 * 1024
+
+DATA: Final = COLUMNS.index("data")  # the only column that is ever large
 
 log = structlog.get_logger(__name__)
 
 
 class ExportNotRecorded(Exception):
-    """The export could not be put into the log, so there is none."""
+    """The log did not take the event of the export, so there is no export."""
 
 
 def begin(
     *, selection: EventFilter, layout: ExportFormat, who: Actor, origin: Mapping[str, str]
 ) -> "Export":
-    """Record the export; nothing of it has been read yet. Raises `NotRecorded`."""
-    signing.key_id()  # a key that cannot be read fails here, and not after the last line
+    """Record an export before any of it is read. Raises `ExportNotRecorded`."""
+    signing.key_id()  # an unreadable key must fail here, not after the last line
     data = {"filter": selection.as_data(), "format": str(layout), **origin}
-    head = _record(NewEvent(kind=Kind.EXPORTED, actor=who, data=data))
+    head = _record(Kind.EXPORTED, actor=who, data=data)
     return Export(selection=selection, layout=layout, who=who, head=head)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """An export that was recorded; `head` is the event that says so."""
+    """A recorded export; `head` is its event, and its last one."""
 
     selection: EventFilter
     layout: ExportFormat
@@ -64,36 +68,36 @@ class Export:
 
     @property
     def file_name(self) -> str:
-        """Tells exports apart, and sorts by their age."""
+        """Return a unique name; names sort by time."""
         at = self.head.at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         return f"killswitch-audit-{at}-{self.head.seq}.{self.layout}"
 
     @property
     def content_type(self) -> str:
-        return LINES[self.layout].content_type
+        return WRITERS[self.layout].content_type
 
     def stream(self) -> Iterator[bytes]:
-        """The export, in pieces of some lines. Raises `NotRecorded` where its end is not recorded.
+        """Yield the export in chunks. Raises `ExportNotRecorded` if its end cannot be recorded.
 
-        No transaction is open and no cursor is held while a piece is on its way.
+        No transaction and no cursor is open while a chunk is being sent.
         """
-        lines = LINES[self.layout]
-        content = hashlib.sha256()
+        writer = WRITERS[self.layout]
+        sha256 = hashlib.sha256()
         first = last = None
         count = 0
-        header = lines.header(self._header())
-        content.update(header)
+        header = writer.header(self._header())
+        sha256.update(header)
         yield header
         for rows in _batches(self.selection, head=self.head.seq):
             first, last = first or rows[0][0], rows[-1][0]
             count += len(rows)
-            for piece in _pieces(rows, lines=lines):
-                content.update(piece)
-                yield piece
-        manifest = self._manifest(
-            count=count, first_seq=first, last_seq=last, sha256=content.hexdigest()
+            for chunk in _chunks(rows, writer=writer):
+                sha256.update(chunk)
+                yield chunk
+        manifest = self._record_end(
+            count=count, first_seq=first, last_seq=last, sha256=sha256.hexdigest()
         )
-        yield lines.manifest(manifest)
+        yield writer.manifest(manifest)
 
     def _header(self) -> dict[str, Any]:
         return {
@@ -111,15 +115,10 @@ class Export:
             "head": {"seq": self.head.seq, "hash": self.head.hash},
         }
 
-    def _manifest(self, **facts: Any) -> dict[str, Any]:
-        """Recorded before it is handed out: there is no complete export that the log denies."""
-        completed = _record(
-            NewEvent(
-                kind=Kind.EXPORT_COMPLETED,
-                actor=self.who,
-                data={"export": self.head.seq, "format": str(self.layout), **facts},
-            )
-        )
+    def _record_end(self, **facts: Any) -> dict[str, Any]:
+        """Record the end and return the manifest: every complete export is in the log."""
+        data = {"export": self.head.seq, "format": str(self.layout), **facts}
+        completed = _record(Kind.EXPORT_COMPLETED, actor=self.who, data=data)
         manifest = {
             "record": "manifest",
             "format": EXPORT_FORMAT,
@@ -133,50 +132,51 @@ class Export:
         return manifest | {"signature": signing.sign(canonical_json.encode(manifest).encode())}
 
 
-def _record(fact: NewEvent) -> AuditEvent:
+def _record(kind: Kind, *, actor: Actor, data: Mapping[str, Any]) -> AuditEvent:
     try:
-        with transaction.atomic():
-            append(fact)
-            # Nobody else appends before the commit, so this is the one.
-            return AuditEvent.objects.latest("seq")
+        with recording() as record:
+            record.event(kind, actor=actor, data=data)
     except DatabaseError as error:
-        log.warning("export_not_recorded", kind=str(fact.kind), error=str(error))
+        log.warning("export_not_recorded", kind=str(kind), error=str(error))
         raise ExportNotRecorded(
-            "The log does not take the event that must stand in it for an export."
+            "The log does not take the event that every export needs."
         ) from error
+    return record.events[-1]
 
 
-def _pieces(rows: Sequence[Sequence[Any]], *, lines: LineWriter) -> Iterator[bytes]:
-    piece = bytearray()
+def _chunks(rows: Sequence[Sequence[Any]], *, writer: LineWriter) -> Iterator[bytes]:
+    chunk = bytearray()
     for row in rows:
-        piece += lines.event(row)
-        if len(piece) >= PIECE:
-            yield bytes(piece)
-            piece.clear()
-    if piece:
-        yield bytes(piece)
+        chunk += writer.event(row)
+        if len(chunk) >= MIN_CHUNK_BYTES:
+            yield bytes(chunk)
+            chunk.clear()
+    if chunk:
+        yield bytes(chunk)
 
 
 def _batches(selection: EventFilter, *, head: int) -> Iterator[list[tuple[Any, ...]]]:
-    """The selected events in the order of the chain, read in short queries of their own.
+    """Yield the selected events in the order of the chain, in short queries of their own.
 
-    Each looks at a stretch of sequence numbers, which every database finds by the primary key,
-    whatever else is asked for: its cost is bounded, and no plan sorts the same rows twice. The
-    stretch grows where little is found, and shrinks where events are large.
+    Each query is limited to a range of sequence numbers, which every database finds by the primary
+    key, whatever the filter: its cost is bounded, and no plan sorts the same rows twice. The range
+    grows while few events are selected, and batches shrink while events are large.
     """
     selected = selection.filter(AuditEvent.objects.filter(seq__lte=head))
     bounds = selected.aggregate(first=Min("seq"), last=Max("seq"))
     if bounds["first"] is None:
         return
-    after, width, most = bounds["first"] - 1, ROWS, FIRST_ROWS
+    after, width, max_rows = bounds["first"] - 1, MAX_BATCH_ROWS, FIRST_BATCH_ROWS
     while after < bounds["last"]:
-        until = min(after + width, bounds["last"])
-        stretch = selected.filter(seq__gt=after, seq__lte=until).order_by("seq")
-        rows = list(stretch.values_list(*COLUMNS)[:most])
-        is_full = len(rows) == most
-        after = rows[-1][0] if is_full else until
-        width = width if is_full else min(width * 2, WIDEST)
-        is_large = sum(map(size, rows)) > LARGE
-        most = max(most // 4, FEWEST) if is_large else min(most * 2, ROWS)
+        end = min(after + width, bounds["last"])
+        in_range = selected.filter(seq__gt=after, seq__lte=end).order_by("seq")
+        rows = list(in_range.values_list(*COLUMNS)[:max_rows])
+        is_full = len(rows) == max_rows
+        after = rows[-1][0] if is_full else end
+        width = width if is_full else min(width * 2, MAX_RANGE)
+        if sum(len(row[DATA]) for row in rows) > LARGE_BATCH_CHARS:
+            max_rows = max(max_rows // 4, MIN_BATCH_ROWS)
+        else:
+            max_rows = min(max_rows * 2, MAX_BATCH_ROWS)
         if rows:
             yield rows

@@ -1,7 +1,7 @@
-"""How an export is laid out: JSON Lines for machines and proofs, CSV for people's spreadsheets.
+"""The formats of an export: JSON Lines for programs and proofs, CSV for spreadsheets.
 
-Both begin with a header and end with a manifest. `docs/auditors.md` describes them for whoever
-reads them without this program; a change here is a new `EXPORT_FORMAT`.
+Both begin with a header and end with a manifest. `docs/auditors.md` describes them for readers
+without this program; a change here needs a new `EXPORT_FORMAT`.
 """
 
 import json
@@ -19,56 +19,55 @@ EXPORT_FORMAT: Final = 1
 COLUMNS: Final = (*HASHED, "hash")
 HEADER_MARK: Final = "# header"
 MANIFEST_MARK: Final = "# manifest"
-# What was checked when the event was appended needs no checking here, and that takes most of the
-# time of `canonical.encode`; the text is the same.
+# Like `canonical_json.encode` without its check, which takes most of the time: the values were
+# checked when the event was appended.
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-_DATA: Final = COLUMNS.index("data")
 
 
 class ExportFormat(StrEnum):
-    """The ways to lay an export out, by their names in addresses and on the command line."""
+    """The formats by their names in addresses and on the command line."""
 
     JSONL = "jsonl"
     CSV = "csv"
 
 
 class LineWriter(ABC):
-    """Makes the bytes of an export's lines."""
+    """Encodes the lines of an export."""
 
     content_type: str
 
     @abstractmethod
     def header(self, header: Mapping[str, Any]) -> bytes:
-        """The first line, and whatever else comes before the events."""
+        """Return everything before the events."""
 
     @abstractmethod
     def event(self, row: Sequence[Any]) -> bytes:
-        """One event, from the values of `COLUMNS`."""
+        """Return one event, from the values of `COLUMNS`."""
 
     @abstractmethod
     def manifest(self, manifest: Mapping[str, Any]) -> bytes:
-        """The last line."""
+        """Return the last line."""
 
 
 class JsonLinesWriter(LineWriter):
-    """Each line is canonical JSON. An event has every column; its data is the exact text."""
+    """Writes each line as canonical JSON. An event has every column; its data is the exact text."""
 
     content_type = "application/x-ndjson"
 
     def header(self, header: Mapping[str, Any]) -> bytes:
-        return _line(canonical_json.encode(header))
+        return canonical_json.encode(header).encode() + b"\n"
 
     def event(self, row: Sequence[Any]) -> bytes:
         columns = dict(zip(COLUMNS, row, strict=True))
         columns["at"] = canonical_json.utc_text(columns["at"])
-        return _line(_ENCODER.encode(columns))
+        return _ENCODER.encode(columns).encode() + b"\n"
 
     def manifest(self, manifest: Mapping[str, Any]) -> bytes:
-        return _line(canonical_json.encode(manifest))
+        return canonical_json.encode(manifest).encode() + b"\n"
 
 
 class CsvWriter(LineWriter):
-    """Every cell quoted and guarded. It begins with the mark by which spreadsheets know UTF-8."""
+    """Quotes and escapes every cell. The file begins with the byte order mark of UTF-8."""
 
     content_type = "text/csv; charset=utf-8; header=present"
 
@@ -77,26 +76,16 @@ class CsvWriter(LineWriter):
         return f"\ufeff{first}{csv_safe.row(COLUMNS)}".encode()
 
     def event(self, row: Sequence[Any]) -> bytes:
-        return csv_safe.row(_cell(value) for value in row).encode()
+        return csv_safe.row(
+            canonical_json.utc_text(value) if isinstance(value, datetime) else str(value)
+            for value in row
+        ).encode()
 
     def manifest(self, manifest: Mapping[str, Any]) -> bytes:
         return csv_safe.row([MANIFEST_MARK, canonical_json.encode(manifest)]).encode()
 
 
-LINES: Final[Mapping[ExportFormat, LineWriter]] = {
+WRITERS: Final[Mapping[ExportFormat, LineWriter]] = {
     ExportFormat.JSONL: JsonLinesWriter(),
     ExportFormat.CSV: CsvWriter(),
 }
-
-
-def size(row: Sequence[Any]) -> int:
-    """About how much memory a row takes: only its data is ever large."""
-    return len(row[_DATA])
-
-
-def _line(text: str) -> bytes:
-    return text.encode() + b"\n"
-
-
-def _cell(value: object) -> str:
-    return canonical_json.utc_text(value) if isinstance(value, datetime) else str(value)

@@ -1,37 +1,39 @@
-"""Who can say whether the working tables agree with the log: each room for its own tables.
+"""The reconcilers, which compare the working tables of each room with the log.
 
-The log knows no other room, so a room that keeps such tables gives its witness here at start.
+The log imports no other room, so each room adds the reconciler of its own tables at start.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from killswitch.audit.verification.findings import Finding, Progress, Proof
+from killswitch.audit.verification.findings import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class Discrepancy:
-    """What a table says and the log does not; `seq` is the event that says otherwise."""
+    """A difference between a table and the log; `seq` is the event that differs, if any."""
 
     seq: int | None
     reason: str
 
 
 Reconciler = Callable[[Sequence[str] | None, Progress], Iterator[Discrepancy]]
-"""Given the ids of requests, or None for all that there are."""
+"""Compares the requests with these ids, or everything when they are None."""
 
-_witnesses: list[Reconciler] = []
-
-
-def add_reconciler(witness: Reconciler) -> None:
-    """Have this witness heard at every verification."""
-    if witness not in _witnesses:
-        _witnesses.append(witness)
+_reconcilers: list[Reconciler] = []
 
 
-def first_discrepancy(request_ids: Sequence[str] | None, *, progress: Progress) -> Finding | None:
-    """The first that any witness tells of; the others may merely follow from it."""
-    for witness in _witnesses:
-        for told in witness(request_ids, progress):
-            return Finding(proof=Proof.TABLES, seq=told.seq, reason=told.reason)
+def add_reconciler(reconciler: Reconciler) -> None:
+    """Run this reconciler in every verification."""
+    if reconciler not in _reconcilers:
+        _reconcilers.append(reconciler)
+
+
+def first_discrepancy(
+    request_ids: Sequence[str] | None, *, progress: Progress
+) -> Discrepancy | None:
+    """Return the first discrepancy; others may only follow from it."""
+    for reconciler in _reconcilers:
+        for discrepancy in reconciler(request_ids, progress):
+            return discrepancy
     return None

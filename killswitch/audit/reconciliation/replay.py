@@ -1,4 +1,4 @@
-"""Compares a small table with the state that its change events add up to, oldest first."""
+"""Compares a small table with the state that its change events add up to."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from killswitch.audit.reconciliation.comparison import (
 from killswitch.audit.reconciliation.registry import Discrepancy
 from killswitch.audit.verification.findings import Progress
 
-LoggedColumns = dict[str, tuple[Any, int]]
-"""What the log last said of each column of a row, and in which event."""
+ReplayedRow = dict[str, tuple[Any, int]]
+"""The logged value of each column, and the event that set it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayedTable:
-    """A table of which every change is an event, and how these events name its rows."""
+    """A table whose every change is an event, and how these events name its rows."""
 
     noun: str
     kinds: tuple[Kind, ...]
@@ -33,51 +33,52 @@ class ReplayedTable:
     def disagreements(
         self, _ids: Sequence[str] | None, _progress: Progress
     ) -> Iterator[Discrepancy]:
-        """Of all rows, each time: there are few, and few events about them."""
-        if next(self._differences(), None) is None:
+        """Compare all rows, in every verification: they are few, and so are their events."""
+        if next(self._compare(), None) is None:
             return
-        # A change may have been committed between the two readings.
+        # A change may have been committed between reading the log and reading the table.
         with snapshot():
-            found = list(self._differences())
-        yield from found
+            discrepancies = list(self._compare())
+        yield from discrepancies
 
-    def _differences(self) -> Iterator[Discrepancy]:
-        said = self._said()
+    def _compare(self) -> Iterator[Discrepancy]:
+        replayed = self._replay()
         for row in self.rows():
-            name = self._name(row[self.named_by])
-            columns = said.pop(row[self.named_by], None)
+            name = row[self.named_by]
+            columns = replayed.pop(name, None)
             if columns is None:
-                reason = f"{name} stands in the table, and no event says that it was added"
+                reason = f"{self._label(name)} is in the table, but no event says that it was added"
                 yield Discrepancy(seq=None, reason=reason)
                 continue
             for column, (value, seq) in columns.items():
                 if row[column] != value:
-                    yield differing(name, column, row[column], said=value, seq=seq)
-        for gone, columns in said.items():
+                    yield differing(self._label(name), column, row[column], said=value, seq=seq)
+        for name, columns in replayed.items():
             newest = max((seq for _, seq in columns.values()), default=None)
-            reason = f"{self._name(gone)} was deleted or renamed: only the log knows it"
+            reason = f"{self._label(name)} was deleted or renamed without an event"
             yield Discrepancy(seq=newest, reason=reason)
 
-    def _said(self) -> dict[str, LoggedColumns]:
+    def _replay(self) -> dict[str, ReplayedRow]:
         events = [event for kind in self.kinds for page in pages(kind) for event in page]
-        said: dict[str, LoggedColumns] = {}
+        rows: dict[str, ReplayedRow] = {}
         for event in sorted(events, key=lambda event: event.seq):
             name, changes = self.name_in(event), event.facts.get("changes")
             if isinstance(changes, dict):
-                pairs = {column: pair for column, pair in changes.items() if _is_pair(pair)}
+                pairs = {
+                    column: pair
+                    for column, pair in changes.items()
+                    if isinstance(pair, list) and len(pair) == 2
+                }
                 old_name, _ = pairs.get(self.named_by, (None, None))
-                said[name] = said.pop(old_name or name, {})
-                now = {column: new for column, (_, new) in pairs.items()}
+                rows[name] = rows.pop(old_name or name, {})
+                values = {column: new for column, (_, new) in pairs.items()}
             else:
-                now = event.facts  # added by the configuration: what is, without what was
-            carried = {column: now[column] for column in self.columns if column in now}
-            row = said.setdefault(name, {})
-            row |= {column: (value, event.seq) for column, value in carried.items()}
-        return said
+                values = event.facts  # a row that the configuration added, without old values
+            row = rows.setdefault(name, {})
+            row |= {
+                column: (values[column], event.seq) for column in self.columns if column in values
+            }
+        return rows
 
-    def _name(self, name: object) -> str:
+    def _label(self, name: object) -> str:
         return f"{self.noun} {name!s:.{MAX_VALUE_CHARS}}"
-
-
-def _is_pair(pair: object) -> bool:
-    return isinstance(pair, list) and len(pair) == 2

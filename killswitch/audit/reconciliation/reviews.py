@@ -1,4 +1,4 @@
-"""Tells when the table of reviews differs from what the log says."""
+"""Compares the table of reviews with the events of the reviews."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,84 +6,79 @@ from django.db.models import Count
 
 from killswitch.audit.models import AuditEvent, Review
 from killswitch.audit.reconciliation.registry import Discrepancy
-from killswitch.audit.review import REVIEW_ACTIONS, rows_of
+from killswitch.audit.review import REVIEW_ACTIONS, review_rows
 from killswitch.audit.verification.findings import Progress
 
-BATCH_SIZE = 500  # rows
-EVENTS_BATCH_SIZE = 100  # each names 200 others at most
-COLUMNS = ("state", "note", "by", "at", "said_in")
+ROWS_BATCH_SIZE = 500
+EVENTS_BATCH_SIZE = 100  # each may name 200 other events
+COLUMNS = ("state", "note", "by", "at", "review_seq")
 
 
 def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Discrepancy]:
-    """Rows that do not say what the log says. Only a whole verification looks at them.
+    """Compare all reviews; an incremental verification compares none.
 
-    A row is written together with the event that says so. So an event that is read after its row,
-    and a row that is read after its event, agree whoever marks meanwhile.
+    A row is committed together with its event. So a row agrees with an event that is read after
+    it, and an event with a row that is read after it, even while reviews are being recorded.
     """
     if ids is not None:
         return
-    yield from _twice()
+    counts = Review.objects.values_list("event_seq").annotate(rows=Count("*"))
+    for seq, count in counts.filter(rows__gt=1).order_by("event_seq")[:1]:
+        yield Discrepancy(seq=seq, reason=f"event {seq} has {count} review rows")
     done = 0
     for rows in _rows():
-        yield from _unfounded(rows)
+        yield from _rows_without_event(rows)
         done += len(rows)
         progress("reviews", done, 0)
     done = 0
     for events in _events():
-        yield from _unkept(events)
+        yield from _events_without_row(events)
         done += len(events)
         progress("reviews in the log", done, 0)
 
 
-def _twice() -> Iterator[Discrepancy]:
-    """Events with two rows, of which a look by number finds one and the pages another."""
-    counted = Review.objects.values_list("event_seq").annotate(rows=Count("*"))
-    for seq, rows in counted.filter(rows__gt=1).order_by("event_seq")[:1]:
-        yield Discrepancy(seq=seq, reason=f"event {seq} is marked by {rows} rows")
-
-
-def _unfounded(rows: Sequence[Review]) -> Iterator[Discrepancy]:
-    """Rows of which the event that they name says nothing."""
-    events = AuditEvent.objects.in_bulk([row.said_in for row in rows])
+def _rows_without_event(rows: Sequence[Review]) -> Iterator[Discrepancy]:
+    events = AuditEvent.objects.in_bulk([row.review_seq for row in rows])
     for row in rows:
-        event = events.get(row.said_in)
-        said = rows_of(event) if event and event.kind in REVIEW_ACTIONS else []
-        if row.event_seq not in {one.event_seq for one in said}:
-            reason = f"event {row.event_seq} is marked, and no event says so"
+        event = events.get(row.review_seq)
+        logged = review_rows(event) if event and event.kind in REVIEW_ACTIONS else []
+        if row.event_seq not in {logged_row.event_seq for logged_row in logged}:
+            reason = f"event {row.event_seq} has a review row, but no event records that review"
             yield Discrepancy(seq=row.event_seq, reason=reason)
 
 
-def _unkept(events: Sequence[AuditEvent]) -> Iterator[Discrepancy]:
-    """Marks whose row is gone, says something else, or is older."""
-    wanted = [row for event in events for row in rows_of(event)]
-    rows = Review.objects.in_bulk([one.event_seq for one in wanted])
-    for one in wanted:
-        row = rows.get(one.event_seq)
+def _events_without_row(events: Sequence[AuditEvent]) -> Iterator[Discrepancy]:
+    """Yield the reviews whose row is missing, differs, or is older."""
+    logged_rows = [row for event in events for row in review_rows(event)]
+    rows = Review.objects.in_bulk([logged.event_seq for logged in logged_rows])
+    for logged in logged_rows:
+        row = rows.get(logged.event_seq)
         if row is None:
-            reason = f"the mark of event {one.event_seq} is gone: event {one.said_in} says it"
-            yield Discrepancy(seq=one.said_in, reason=reason)
-        elif row.said_in < one.said_in or (row.said_in == one.said_in and _differ(row, one)):
-            reason = f"the mark of event {one.event_seq} is not what event {one.said_in} says"
-            yield Discrepancy(seq=one.said_in, reason=reason)
-
-
-def _differ(row: Review, wanted: Review) -> bool:
-    return any(getattr(row, name) != getattr(wanted, name) for name in COLUMNS)
+            problem = "is missing"
+        elif row.review_seq > logged.review_seq or all(
+            getattr(row, name) == getattr(logged, name) for name in COLUMNS
+        ):
+            continue
+        else:
+            problem = "differs"
+        seq = logged.review_seq
+        reason = f"the review of event {logged.event_seq} {problem}: event {seq} records it"
+        yield Discrepancy(seq=seq, reason=reason)
 
 
 def _rows() -> Iterator[list[Review]]:
     rows = Review.objects.order_by("event_seq")
-    page = list(rows[:BATCH_SIZE])
+    page = list(rows[:ROWS_BATCH_SIZE])
     while page:
         yield page
-        page = list(rows.filter(event_seq__gt=page[-1].event_seq)[:BATCH_SIZE])
+        page = list(rows.filter(event_seq__gt=page[-1].event_seq)[:ROWS_BATCH_SIZE])
 
 
 def _events() -> Iterator[list[AuditEvent]]:
-    """Kind by kind, for which there is an index."""
+    """Yield the events kind by kind, for which there is an index."""
     for kind in REVIEW_ACTIONS:
         last = 0
-        marks = AuditEvent.objects.filter(kind=kind).order_by("seq")
-        while page := list(marks.filter(seq__gt=last)[:EVENTS_BATCH_SIZE]):
+        events = AuditEvent.objects.filter(kind=kind).order_by("seq")
+        while page := list(events.filter(seq__gt=last)[:EVENTS_BATCH_SIZE]):
             yield page
             last = page[-1].seq

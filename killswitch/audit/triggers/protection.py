@@ -1,7 +1,7 @@
-"""Has the database itself refuse every change of the log but an append.
+"""Makes the database itself refuse every change of the log except an append.
 
-Put up by a migration, and put back after every later one: on SQLite Django rebuilds a table to
-alter it, and its triggers are gone without a word.
+A migration installs the triggers, and they are checked after every later one: to alter a table of
+SQLite, Django rebuilds it, which silently drops its triggers.
 """
 
 from types import ModuleType
@@ -17,55 +17,56 @@ log = structlog.get_logger(__name__)
 
 
 def problems(connection: BaseDatabaseWrapper) -> list[str]:
-    """What is wrong with the guards, in words; nothing when they stand.
+    """Return what is wrong with the protection, as phrases; empty if all is well.
 
-    And what stands before any other table, where nothing of ours does: it would swallow a press,
-    or an alarm, in silence, or take it away when somebody signs in.
+    This includes triggers on any other table, where we have none: one could silently discard a
+    request or an alarm.
     """
-    room, tables = _of(connection), connection.introspection.django_table_names()
+    backend, tables = _backend(connection), connection.introspection.django_table_names()
     with connection.cursor() as cursor:
         return [
-            *room.problems(cursor),
-            *room.foreign_triggers(cursor, tables={*tables} - {room.TABLE}),
+            *backend.problems(cursor),
+            *backend.foreign_triggers(cursor, tables={*tables} - {backend.TABLE}),
         ]
 
 
 def index_corruption(connection: BaseDatabaseWrapper) -> str:
-    """Where the database shows some readers what it hides from others; reads all of it."""
+    """Return where tables and indexes disagree, or an empty text. Reads the whole database."""
     with connection.cursor() as cursor:
-        return str(_of(connection).index_corruption(cursor))
+        return str(_backend(connection).index_corruption(cursor))
 
 
 def warnings(connection: BaseDatabaseWrapper) -> list[str]:
-    """What makes the guards weaker than they could be."""
+    """Return the weaknesses of this installation's protection."""
     with connection.cursor() as cursor:
-        return list(_of(connection).warnings(cursor))
+        return list(_backend(connection).warnings(cursor))
 
 
 def install(connection: BaseDatabaseWrapper) -> list[str]:
-    """Put up what does not stand as it should; returns what was wrong before."""
-    room = _of(connection)
+    """Install the triggers if anything is wrong; return what was wrong before."""
+    backend = _backend(connection)
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        found: list[str] = room.problems(cursor) if room.exists(cursor) else []
-        if found:
-            room.install(cursor)
-    return found
+        before: list[str] = backend.problems(cursor) if backend.exists(cursor) else []
+        if before:
+            backend.install(cursor)
+    return before
 
 
 def reinstall(*, using: str, **_: Any) -> None:
-    """After migrations: put the guards back, and let the log say so if they were down."""
-    from killswitch.audit.chain import NewEvent, record
+    """Install the triggers again after a migration, and record it if they were missing."""
     from killswitch.audit.models import Kind
+    from killswitch.audit.recorder import recording
 
     try:
-        found = install(transaction.get_connection(using))
-        if found:
-            log.warning("audit_guards_put_back", found=found)
-            record(NewEvent(kind=Kind.GUARDS_PUT_BACK, data={"found": found}))
+        before = install(transaction.get_connection(using))
+        if before:
+            log.warning("audit_guards_put_back", found=before)
+            with recording() as record:
+                record.event(Kind.GUARDS_PUT_BACK, data={"found": before})
     except DatabaseError:
-        # Verification finds it and raises an alarm; kills must be possible meanwhile.
+        # Verification finds it and raises an alarm; cancels must be possible meanwhile.
         log.exception("audit_guards_not_put_back")
 
 
-def _of(connection: BaseDatabaseWrapper) -> ModuleType:
+def _backend(connection: BaseDatabaseWrapper) -> ModuleType:
     return postgresql if connection.vendor == "postgresql" else sqlite

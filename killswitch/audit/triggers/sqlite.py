@@ -1,7 +1,7 @@
 # ruff: noqa: S608 - the names are constants, and the schema is the catalogue's own
-"""The guards of the log on SQLite: triggers, compared with the text that SQLite keeps of them.
+"""Protects the log on SQLite with triggers, and compares their stored text.
 
-No trigger can refuse DROP TRIGGER or an edit of the file; those are what verification looks for.
+No trigger can refuse DROP TRIGGER or an edit of the file; verification looks for those.
 """
 
 from collections.abc import Collection
@@ -11,10 +11,10 @@ from killswitch.audit.chain import GENESIS
 
 TABLE = "audit_auditevent"
 UNIQUE = {"PRIMARY KEY (seq)", "UNIQUE (hash)"}
-MAX_LINES = 20  # that SQLite may write about a file that is out of order
+MAX_LINES = 20  # of a report about a corrupt file
 
-# UPDATE and DELETE alone would not do: INSERT OR REPLACE passes both, so that an insert must be
-# the next event, and new.
+# Triggers on UPDATE and DELETE are not enough, because INSERT OR REPLACE passes both: an insert
+# must be the next event, and new.
 TRIGGERS = {
     "audit_events_are_not_changed": (
         f"CREATE TRIGGER audit_events_are_not_changed BEFORE UPDATE ON {TABLE}\n"
@@ -36,98 +36,93 @@ TRIGGERS = {
 
 
 def exists(cursor: Any) -> bool:
-    """Whether there is a table to guard."""
+    """Return whether the table exists."""
     cursor.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = %s", [TABLE])
     return cursor.fetchone() is not None
 
 
 def problems(cursor: Any) -> list[str]:
-    """What is not as it should be, in words; nothing when the guards stand."""
-    # SQLite keeps the table's name as whoever made the trigger wrote it, and reads it in any case.
+    """Return what is wrong with the triggers and the table, as phrases."""
+    # SQLite stores the table's name as it was written, and ignores its case.
     cursor.execute(
         "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = %s",
         [TABLE],
     )
-    found = dict(cursor.fetchall())
-    missing = [f"the guard {name} is missing" for name in TRIGGERS if name not in found]
+    current = dict(cursor.fetchall())
+    missing = [f"the trigger {name} is missing" for name in TRIGGERS if name not in current]
     changed = [
-        f"the guard {name} was changed"
+        f"the trigger {name} was changed"
         for name, text in TRIGGERS.items()
-        if name in found and found[name] != text
+        if name in current and current[name] != text
     ]
-    foreign = [f"the trigger {name} is not ours" for name in sorted(found.keys() - TRIGGERS)]
-    return missing + changed + foreign + _faults_of_the_table(cursor)
+    foreign = [f"the trigger {name} is not ours" for name in sorted(current.keys() - TRIGGERS)]
+    return missing + changed + foreign + _table_problems(cursor)
 
 
 def foreign_triggers(cursor: Any, *, tables: Collection[str]) -> list[str]:
-    """Triggers of any other table, and views in the place of these tables; none is ours.
+    """Return the triggers on any other table, and views in place of these tables.
 
-    Nor do these tables say what becomes of a conflict: IGNORE would swallow rows in silence.
+    It also returns those of these tables that have an ON CONFLICT clause, which none of ours has:
+    IGNORE would silently discard rows.
     """
     cursor.execute(
         "SELECT type, name, lower(tbl_name) FROM sqlite_master WHERE type IN ('trigger', 'view')"
         " AND lower(tbl_name) <> %s ORDER BY tbl_name, name",
         [TABLE],
     )
-    found = [
+    foreign = [
         f"the {kind} {name} on {table} is not ours"
         for kind, name, table in cursor.fetchall()
         if kind == "trigger" or table in tables
     ]
-    return found + _deciding(cursor, tables)
-
-
-def _deciding(cursor: Any, tables: Collection[str]) -> list[str]:
     cursor.execute(
         "SELECT lower(name) FROM sqlite_master WHERE type = 'table'"
         " AND instr(lower(sql), 'conflict') ORDER BY name"
     )
-    found = [name for (name,) in cursor.fetchall() if name in tables]
-    return [f"the table {name} decides on conflicts by itself" for name in found]
+    return foreign + [
+        f"the table {name} has an ON CONFLICT clause"
+        for (name,) in cursor.fetchall()
+        if name in tables
+    ]
 
 
 def index_corruption(cursor: Any) -> str:
-    """Where indexes and tables disagree, or nothing: whoever owns the file can make them so.
+    """Return where indexes and tables disagree, as the owner of the file could arrange.
 
-    Pages and exports read by whatever index fits, and a walk of the log by one of them only.
+    Pages and exports use whichever index fits, and verification reads the log by only one.
     """
     cursor.execute(f"PRAGMA integrity_check({MAX_LINES})")
     lines = "\n".join(str(text) for (text,) in cursor.fetchall()).splitlines()
     if lines == ["ok"]:
         return ""
-    found = next((line for line in lines if not line.startswith("***")), "it names no place")
-    return f"tables and indexes of the database disagree: {found}"
-
-
-def _faults_of_the_table(cursor: Any) -> list[str]:
-    cursor.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = %s", [TABLE])
-    (text,) = cursor.fetchone() or ("",)
-    lost = [
-        f"the log's table has lost its {words}" for words in sorted(UNIQUE - _constraints(cursor))
-    ]
-    # ON CONFLICT IGNORE in a constraint would swallow events; REPLACE would remove others.
-    deciding = ["the log's table decides on conflicts by itself"]
-    return lost + (deciding if "conflict" in text.lower() else [])
-
-
-def _constraints(cursor: Any) -> set[str]:
-    """Those that SQLite keeps an index for; an index that somebody made by hand is none."""
-    cursor.execute(
-        "SELECT kept.origin, group_concat(part.name) FROM pragma_index_list(%s) AS kept,"
-        " pragma_index_info(kept.name) AS part WHERE kept.origin IN ('pk', 'u') GROUP BY kept.name",
-        [TABLE],
-    )
-    words = {"pk": "PRIMARY KEY", "u": "UNIQUE"}
-    return {f"{words[origin]} ({columns})" for origin, columns in cursor.fetchall()}
+    detail = next((line for line in lines if not line.startswith("***")), "no detail given")
+    return f"tables and indexes of the database disagree: {detail}"
 
 
 def install(cursor: Any) -> None:
-    """Create the guards anew. A foreign trigger is left to be found."""
+    """Create the triggers, replacing changed ones. A foreign trigger stays, as a finding."""
     for name, text in TRIGGERS.items():
         cursor.execute(f"DROP TRIGGER IF EXISTS {name}")
         cursor.execute(text)
 
 
 def warnings(_cursor: Any) -> list[str]:
-    """Weaknesses of the set-up: none are known that another set-up of SQLite would not have."""
+    """Return no warnings: every installation with SQLite is equally strong."""
     return []
+
+
+def _table_problems(cursor: Any) -> list[str]:
+    # An index that was created by hand has another origin, and is no constraint.
+    cursor.execute(
+        "SELECT kept.origin, group_concat(part.name) FROM pragma_index_list(%s) AS kept,"
+        " pragma_index_info(kept.name) AS part WHERE kept.origin IN ('pk', 'u') GROUP BY kept.name",
+        [TABLE],
+    )
+    types = {"pk": "PRIMARY KEY", "u": "UNIQUE"}
+    constraints = {f"{types[origin]} ({columns})" for origin, columns in cursor.fetchall()}
+    lost = [f"the log's table has lost its {name}" for name in sorted(UNIQUE - constraints)]
+    cursor.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = %s", [TABLE])
+    (text,) = cursor.fetchone() or ("",)
+    # IGNORE would discard events, and REPLACE would remove others.
+    has_clause = "conflict" in text.lower()
+    return lost + (["the log's table has an ON CONFLICT clause"] if has_clause else [])

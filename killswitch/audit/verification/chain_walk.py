@@ -1,8 +1,8 @@
 # ruff: noqa: S608 - the names of table and columns are constants
 """Walks the chain from event to event, in pages: constant memory and no long transaction.
 
-Reads the table without the models: somebody who owns the database may have put things into it
-that no model would read.
+It reads the table without the models: the owner of the database may have stored values in it that
+no model can read.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -16,36 +16,39 @@ from killswitch.audit.canonical_json import NotCanonical
 from killswitch.audit.chain import HASHED, Head, digest_of
 from killswitch.audit.verification.findings import Finding, Progress, Proof, no_progress
 
-PAGE_SIZE = 2000  # events
+PAGE_SIZE = 2000
 TABLE = "audit_auditevent"
 COLUMNS = (*HASHED, "hash")
 NUMBERS = ("seq", "format")
 TEXTS = tuple(name for name in COLUMNS if name not in NUMBERS)
-# The text that is hashed, whatever the column holds; an impossible time gives another text.
-PG_INSTANT = """to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+# The text that is hashed; a time that Python cannot represent gives a different text.
+PG_TIME = """to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 
 class CorruptColumn(ValueError):
-    """A column that holds something else than it should, or a time that is none."""
+    """A column has a value of another type or format than the product stores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChainResult:
-    """How far the chain holds, and what ended it."""
+    """How far the chain is intact, and the first break, if any."""
 
     head: Head
     events: int
     finding: Finding | None = None
-    backwards: int | None = None  # the first event that is older than the one before it
+    backwards: int | None = None  # the first event with an earlier time than the event before it
 
 
-def walk(*, after: Head | None = None, progress: Progress = no_progress) -> ChainResult:
-    """From the first event, or from one that is known to be good, to the end or the first break."""
+def walk(
+    *, after: Head | None = None, progress: Progress = no_progress, page_size: int | None = None
+) -> ChainResult:
+    """Verify from the first event, or after a verified one, to the end or the first break."""
+    page_size = page_size or PAGE_SIZE
     start = after or Head()
     head, events, backwards, at = start, 0, None, ""
-    total = _newest()
-    for row in _rows(after.seq if after else None):
-        finding, columns = _judge(row, before=head)
+    total = _newest_seq() - start.seq
+    for row in _rows(after.seq if after else None, page_size=page_size):
+        finding, columns = _check_event(row, before=head)
         if finding:
             return ChainResult(head=head, events=events, finding=finding, backwards=backwards)
         head = Head(seq=columns["seq"], hash=columns["hash"])
@@ -53,50 +56,53 @@ def walk(*, after: Head | None = None, progress: Progress = no_progress) -> Chai
         if columns["at"] < at and backwards is None:
             backwards = head.seq
         at = columns["at"]
-        if events % PAGE_SIZE == 0:
-            progress("events", events, total - start.seq)
-    return ChainResult(head=head, events=events, finding=_uncounted(head), backwards=backwards)
+        if events % page_size == 0:
+            progress("events", events, total)
+    return ChainResult(head=head, events=events, finding=_duplicate(head), backwards=backwards)
 
 
-def still_there(head: Head) -> Finding | None:
-    """Whether an event that was verified before is still what it was."""
+def check_head(head: Head) -> Finding | None:
+    """Return a finding if an event that was verified before is no longer the same."""
     if head.seq == 0:
         return None
-    found = hashes([head.seq]).get(head.seq)
-    if found == head.hash:
+    current = hashes([head.seq]).get(head.seq)
+    if current == head.hash:
         return None
-    what = "is gone" if found is None else "is another one"
-    return Finding(
-        proof=Proof.CHAIN, seq=head.seq, reason=f"event {head.seq}, verified before, {what}"
-    )
+    problem = "is gone" if current is None else "was replaced"
+    return _break(head.seq, f"event {head.seq}, verified before, {problem}")
 
 
 def hashes(numbers: Collection[int]) -> dict[int, str]:
-    """Of these events, by their numbers, as far as they are there; whatever the column holds."""
+    """Return the hashes of these events, as far as they exist, whatever the columns contain."""
     if not numbers:
         return {}
     column = "CAST(hash AS BLOB)" if connection.vendor == "sqlite" else "hash"
     marks = ", ".join(["%s"] * len(numbers))
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT seq, {column} FROM {TABLE} WHERE seq IN ({marks})", [*numbers])
-        found = cursor.fetchall()
+        rows = cursor.fetchall()
     return {
         seq: text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-        for seq, text in found
+        for seq, text in rows
     }
 
 
-def _judge(row: tuple[Any, ...], *, before: Head) -> tuple[Finding | None, Mapping[str, Any]]:
+def _check_event(row: tuple[Any, ...], *, before: Head) -> tuple[Finding | None, Mapping[str, Any]]:
     seq, expected = row[0], before.seq + 1
     if seq != expected:
-        return _break(expected, _misnumbered(seq, expected=expected)), {}
+        next_one = (
+            f"the next event is {seq}"
+            if isinstance(seq, int) and seq > expected
+            else f"there is one with the number {seq!r:.40} instead"
+        )
+        return _break(expected, f"event {expected} is missing: {next_one}"), {}
     try:
         columns = _columns(row)
-        calculated = digest_of({name: columns[name] for name in HASHED})
+        digest = digest_of({name: columns[name] for name in HASHED})
     except (CorruptColumn, NotCanonical) as error:
         return _break(seq, f"event {seq} was changed: {error}"), {}
-    if calculated != columns["hash"]:
-        return _break(seq, f"event {seq} was changed: its columns do not give its hash"), {}
+    if digest != columns["hash"]:
+        return _break(seq, f"event {seq} was changed: its hash does not match its columns"), {}
     if columns["previous"] != before.hash:
         reason = f"event {seq} does not continue event {before.seq}: one of them was replaced"
         return _break(seq, reason), {}
@@ -107,14 +113,8 @@ def _break(seq: int, reason: str) -> Finding:
     return Finding(proof=Proof.CHAIN, seq=seq, reason=reason)
 
 
-def _misnumbered(seq: object, *, expected: int) -> str:
-    if isinstance(seq, int) and seq > expected:
-        return f"event {expected} is missing: the next one there is has number {seq}"
-    return f"where event {expected} belongs, there is one with the number {seq!r:.40}"
-
-
-def _uncounted(head: Head) -> Finding | None:
-    """Rows that a walk from number to number would step over: one number that is there twice."""
+def _duplicate(head: Head) -> Finding | None:
+    """Find a number that two rows have: the walk from number to number may see only one of them."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT count(*) FROM {TABLE} WHERE seq <= %s", [head.seq])
         (count,) = cursor.fetchone()
@@ -123,45 +123,42 @@ def _uncounted(head: Head) -> Finding | None:
         cursor.execute(
             f"SELECT seq FROM {TABLE} GROUP BY seq HAVING count(*) > 1 ORDER BY seq LIMIT 1"
         )
-        twice = cursor.fetchone()
-    seq = twice[0] if twice else head.seq
-    return _break(seq, f"event {seq} is not the only one with its number")
+        row = cursor.fetchone()
+    seq = row[0] if row else head.seq
+    return _break(seq, f"more than one event has the number {seq}")
 
 
-def _newest() -> int:
+def _newest_seq() -> int:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT max(seq) FROM {TABLE}")
         (newest,) = cursor.fetchone()
     return newest if isinstance(newest, int) else 0
 
 
-def _rows(after: int | None) -> Iterator[tuple[Any, ...]]:
-    while page := _page(after):
-        yield from page
-        after = page[-1][0]
-
-
-def _page(after: int | None) -> list[tuple[Any, ...]]:
-    # The first page has no lower bound: it shows numbers below one, too.
-    where, parameters = ("WHERE seq > %s", [after]) if after is not None else ("", [])
-    statement = f"SELECT {_selected()} FROM {TABLE} {where} ORDER BY seq LIMIT {PAGE_SIZE}"
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return list(cursor.fetchall())
-
-
-def _selected() -> str:
+def _rows(after: int | None, *, page_size: int) -> Iterator[tuple[Any, ...]]:
     if connection.vendor == "postgresql":
-        return ", ".join(PG_INSTANT if name == "at" else name for name in COLUMNS)
-    # As bytes: SQLite keeps in any column whatever it is given, and reading must not fail.
-    read = [f"CAST({name} AS BLOB)" if name in TEXTS else name for name in COLUMNS]
-    return ", ".join([*read, f"CASE {' '.join(map(_misplaced, COLUMNS))} END"])
+        selected = [PG_TIME if name == "at" else name for name in COLUMNS]
+    else:
+        # As bytes: a column of SQLite can contain any type, and reading must not fail.
+        selected = [f"CAST({name} AS BLOB)" if name in TEXTS else name for name in COLUMNS]
+        selected.append(f"CASE {' '.join(map(_type_problem, COLUMNS))} END")
+    statement = f"SELECT {', '.join(selected)} FROM {TABLE}"
+    # The first page has no lower bound, so that it also contains numbers below one.
+    where, parameters = ("WHERE seq > %s", [after]) if after is not None else ("", [])
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(f"{statement} {where} ORDER BY seq LIMIT {page_size}", parameters)
+            page = list(cursor.fetchall())
+        if not page:
+            return
+        yield from page
+        where, parameters = "WHERE seq > %s", [page[-1][0]]
 
 
-def _misplaced(name: str) -> str:
-    """Bytes that are not kept as text are text to this walk, and to no filter of a page."""
-    kind = "integer" if name in NUMBERS else "text"
-    return f"WHEN typeof({name}) <> '{kind}' THEN '{name} is kept as ' || typeof({name})"
+def _type_problem(name: str) -> str:
+    """Return SQL for a column of another type; it reads the same, but no filter finds it."""
+    expected = "integer" if name in NUMBERS else "text"
+    return f"WHEN typeof({name}) <> '{expected}' THEN '{name} is stored as ' || typeof({name})"
 
 
 def _columns(row: tuple[Any, ...]) -> dict[str, Any]:
@@ -170,26 +167,22 @@ def _columns(row: tuple[Any, ...]) -> dict[str, Any]:
         if row[-1] is not None:
             raise CorruptColumn(row[-1])
         for name in TEXTS:
-            columns[name] = _text(columns[name], name=name)
-        columns["at"] = _instant(columns["at"])
+            try:
+                columns[name] = columns[name].decode("utf-8")
+            except UnicodeDecodeError:
+                raise CorruptColumn(f"{name} is not text") from None
+        columns["at"] = _hashed_time(columns["at"])
     if not isinstance(columns["at"], str):
-        raise CorruptColumn("its time is none")
+        raise CorruptColumn("invalid timestamp")
     return columns
 
 
-def _text(value: bytes, *, name: str) -> str:
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        raise CorruptColumn(f"{name} is not text") from None
-
-
-def _instant(text: str) -> str:
-    """The time as it is hashed, from the text that Django writes and from no other."""
+def _hashed_time(text: str) -> str:
+    """Return the time as it is hashed, from the one form in which Django stores it."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise CorruptColumn("its time is none") from None
+        raise CorruptColumn("invalid timestamp") from None
     if at.tzinfo or str(at) != text:
-        raise CorruptColumn("its time is not written as by this program")
+        raise CorruptColumn("its timestamp is not in the format of this program")
     return at.isoformat(timespec="microseconds") + "Z"

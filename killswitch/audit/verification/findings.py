@@ -1,19 +1,19 @@
-"""What verification can find, in words that every part of it shares."""
+"""The result of a verification, as all its parts report it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 Progress = Callable[[str, int, int], None]
-"""Told now and then: what is being checked, how many of them are done, of how many (0: unknown)."""
+"""Called now and then with what is checked, how many are done, and of how many (0: unknown)."""
 
 
 class VerificationImpossible(Exception):
-    """Nothing can be said of the log, and why."""
+    """The log could not be verified; the message is the reason."""
 
 
 class Proof(StrEnum):
-    """Which proof failed; the worst first."""
+    """The proofs that can fail, the worst first."""
 
     CHAIN = "CHAIN"
     CHECKPOINT = "CHECKPOINT"
@@ -23,7 +23,7 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One proof that failed. `seq` is None where no event is concerned."""
+    """One proof that failed. `seq` is None if no single event is concerned."""
 
     proof: Proof
     seq: int | None
@@ -32,12 +32,12 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationResult:
-    """What a verification found. Warnings are worth reading and break nothing."""
+    """The findings of a verification. Warnings are no failures."""
 
     head_seq: int
     head_hash: str
     events: int
-    kept_seq: int = 0  # the newest event that a kept head covers
+    kept_seq: int = 0  # the newest event that a checkpoint covers
     findings: tuple[Finding, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -47,8 +47,10 @@ class VerificationResult:
 
     @property
     def first(self) -> Finding | None:
-        """The finding to be told first: a broken chain before all that may follow from it."""
-        return min(self.findings, key=lambda one: list(Proof).index(one.proof), default=None)
+        """Return the worst finding: a broken chain before all that may follow from it."""
+        return min(
+            self.findings, key=lambda finding: list(Proof).index(finding.proof), default=None
+        )
 
     @property
     def first_bad_seq(self) -> int | None:
@@ -59,5 +61,5 @@ class VerificationResult:
         return self.first.reason if self.first else ""
 
 
-def no_progress(_what: str, _done: int, _of: int) -> None:
-    """The progress that is told to nobody."""
+def no_progress(_subject: str, _done: int, _total: int) -> None:
+    """Report no progress."""

@@ -1,17 +1,17 @@
 # ruff: noqa: S608 - the names are those of our own models
-"""Whether SQLite keeps in the columns of the working tables what belongs there.
+"""Checks the types of all values in the working tables of SQLite.
 
-It keeps in any column whatever it is given. What we then read from it and what it compares itself
-need not be the same: an exchange of which `enabled` is 2 is read as off, and offered as on.
+A column of SQLite accepts a value of any type, and Python may then read it differently from how
+SQL compares it: an exchange with an `enabled` is 2 reads as off and is selected as on.
 """
 
 from django.apps import apps
 from django.db import connection
-from django.db.models import Field, Model
+from django.db.models import Field
 
 from killswitch.audit.models import AuditEvent
 
-KINDS = {
+STORAGE_CLASSES = {
     "bool": "integer",
     "integer": "integer",
     "bigint": "integer",
@@ -23,38 +23,37 @@ KINDS = {
     "BLOB": "blob",
     "real": "real",
 }
-"""What SQLite should say of a value, by the type of the column; text is `varchar(…)`, too."""
+"""The storage class that a value must have, by the declared type of its column."""
 
 
 def first_wrongly_typed_value() -> str:
-    """The first value that is kept as something else than its column says, or nothing."""
-    return next(filter(None, map(_in, _models())), "")
+    """Return the first value with another type than its column, as a phrase, or an empty text."""
+    ours = {model for model in apps.get_models() if model.__module__.startswith("killswitch.")}
+    # The log itself is checked by the walk of the chain.
+    for model in sorted(ours - {AuditEvent}, key=lambda model: model._meta.db_table):
+        table = model._meta.db_table
+        cases = " ".join(filter(None, map(_case, model._meta.concrete_fields)))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f'SELECT CASE {cases} END AS odd FROM "{table}" WHERE odd IS NOT NULL LIMIT 1'
+            )
+            row = cursor.fetchone()
+        if row:
+            return f"{table}: {row[0]}"
+    return ""
 
 
-def _models() -> list[type[Model]]:
-    """Our own but the log, which the walk looks at."""
-    ours = [model for model in apps.get_models() if model.__module__.startswith("killswitch.")]
-    return sorted(set(ours) - {AuditEvent}, key=lambda model: model._meta.db_table)
-
-
-def _in(model: type[Model]) -> str:
-    table = model._meta.db_table
-    odd = " ".join(filter(None, map(_odd, model._meta.concrete_fields)))
-    with connection.cursor() as cursor:
-        cursor.execute(f'SELECT CASE {odd} END AS odd FROM "{table}" WHERE odd IS NOT NULL LIMIT 1')
-        found = cursor.fetchone()
-    return f"{table}: {found[0]}" if found else ""
-
-
-def _odd(field: "Field[object, object]") -> str:
+def _case(field: "Field[object, object]") -> str:
+    """Return the WHEN clause that describes a wrongly typed value of this field."""
     column, declared = f'"{field.column}"', field.db_type(connection) or ""
-    kind = "text" if declared.startswith(("varchar", "char")) else KINDS.get(declared)
-    if kind is None:
+    is_text = declared.startswith(("varchar", "char"))
+    expected = "text" if is_text else STORAGE_CLASSES.get(declared)
+    if expected is None:
         return ""
-    is_odd = f"typeof({column}) <> '{kind}'"
+    is_wrong = f"typeof({column}) <> '{expected}'"
     if declared == "bool":
-        is_odd = f"({is_odd} OR {column} NOT IN (0, 1))"
+        is_wrong = f"({is_wrong} OR {column} NOT IN (0, 1))"
     if field.null:
-        is_odd = f"({column} IS NOT NULL AND {is_odd})"
-    shown = f"typeof({column}) || ' ' || substr(quote({column}), 1, 40)"
-    return f"WHEN {is_odd} THEN '{field.column} is kept as ' || {shown}"
+        is_wrong = f"({column} IS NOT NULL AND {is_wrong})"
+    value = f"typeof({column}) || ' ' || substr(quote({column}), 1, 40)"
+    return f"WHEN {is_wrong} THEN '{field.column} is stored as ' || {value}"

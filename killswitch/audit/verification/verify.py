@@ -1,4 +1,4 @@
-"""Verifies the log: the chain, the guards, the checkpoints, and the working tables beside it."""
+"""Verifies the log: the chain, its triggers, the checkpoints, and the working tables."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from killswitch.audit.verification.findings import (
     no_progress,
 )
 
-MAX_REQUESTS = 10_000  # that an incremental verification compares; the whole one compares all
+MAX_REQUESTS = 10_000  # of an incremental verification; a complete one compares all
 
 
 def verify(
@@ -27,91 +27,83 @@ def verify(
     checkpoint_file: Path | None = None,
     public_pems: Sequence[str] = (),
     with_tables: bool = True,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> VerificationResult:
-    """Everything. Without a file: our own one, if it is there.
+    """Verify everything, by default against our own file of checkpoints, if it exists.
 
-    `public_pems` are keys known from elsewhere, besides our own. Raises `CouldNotCheck`, or
+    `public_pems` are trusted keys in addition to our own. Raises `VerificationImpossible`, or
     `django.db.Error` when the database is gone.
     """
-    tell = progress or no_progress
-    _need_a_log()
-    walk = chain_walk.walk(progress=tell)
-    kept = checkpoint_check.check(checkpoint_file, public_pems=public_pems, progress=tell)
-    findings = [walk.finding, _disorder(), _guards(), kept.finding]
-    if with_tables:
-        findings.append(_tables(None, progress=tell))
+    _require_log()
+    walk = chain_walk.walk(progress=progress)
+    kept = checkpoint_check.check(checkpoint_file, public_pems=public_pems, progress=progress)
+    corruption = protection.index_corruption(connection)
+    findings = [
+        walk.finding,
+        Finding(proof=Proof.GUARDS, seq=None, reason=corruption) if corruption else None,
+        _check_protection(),
+        kept.finding,
+        _check_tables(None, progress=progress) if with_tables else None,
+    ]
     return VerificationResult(
         head_seq=walk.head.seq,
         head_hash=walk.head.hash,
         events=walk.events,
         kept_seq=kept.reach,
-        findings=tuple(finding for finding in findings if finding),
-        warnings=(*_backwards(walk), *kept.warnings, *protection.warnings(connection)),
+        findings=tuple(filter(None, findings)),
+        warnings=(*_clock_warnings(walk), *kept.warnings, *protection.warnings(connection)),
     )
 
 
-def verify_newest(since: Head, *, progress: Progress | None = None) -> VerificationResult:
-    """Only what came after an event that was verified before, and the guards.
-
-    Raises as `verify`.
-    """
-    _need_a_log()
-    replaced = chain_walk.still_there(since)
-    walk = chain_walk.walk(after=since, progress=progress or no_progress)
-    findings = [replaced or walk.finding, _guards()]
-    findings.append(_newest_tables(since))
+def verify_newest(since: Head, *, progress: Progress = no_progress) -> VerificationResult:
+    """Verify only the events after a verified one, and the protection. Raises as `verify`."""
+    _require_log()
+    replaced = chain_walk.check_head(since)
+    walk = chain_walk.walk(after=since, progress=progress)
+    newer = AuditEvent.objects.filter(seq__gt=since.seq).exclude(request_id="")
+    request_ids = newer.values_list("request_id", flat=True).distinct().order_by()[:MAX_REQUESTS]
+    findings = [
+        replaced or walk.finding,
+        _check_protection(),
+        _check_tables(request_ids, progress=no_progress),
+    ]
     return VerificationResult(
         head_seq=walk.head.seq,
         head_hash=walk.head.hash,
         events=walk.events,
-        findings=tuple(finding for finding in findings if finding),
-        warnings=_backwards(walk),
+        findings=tuple(filter(None, findings)),
+        warnings=_clock_warnings(walk),
     )
 
 
-def _newest_tables(since: Head) -> Finding | None:
-    newer = AuditEvent.objects.filter(seq__gt=since.seq).exclude(request_id="")
-    ids = newer.values_list("request_id", flat=True).distinct().order_by()[:MAX_REQUESTS]
-    return _tables(ids, progress=no_progress)
+def _require_log() -> None:
+    # A view in place of the table counts: verification reports it as a finding.
+    if AuditEvent._meta.db_table not in connection.introspection.table_names(include_views=True):
+        raise VerificationImpossible("this database has no audit log")
 
 
-def _tables(request_ids: Iterable[str] | None, *, progress: Progress) -> Finding | None:
+def _check_protection() -> Finding | None:
+    problems = protection.problems(connection)
+    return Finding(proof=Proof.GUARDS, seq=None, reason="; ".join(problems)) if problems else None
+
+
+def _check_tables(request_ids: Iterable[str] | None, *, progress: Progress) -> Finding | None:
     try:
         ids = None if request_ids is None else list(request_ids)
-        found = registry.first_discrepancy(ids, progress=progress)
-        return found if found or ids is not None else _misplaced()
+        discrepancy = registry.first_discrepancy(ids, progress=progress)
+        if discrepancy:
+            return Finding(proof=Proof.TABLES, seq=discrepancy.seq, reason=discrepancy.reason)
+        reason = ""
+        if ids is None and connection.vendor == "sqlite":
+            reason = sqlite_types.first_wrongly_typed_value()
     except (Error, ValueError, TypeError, OverflowError) as error:
-        # Either the database is gone, which this shows, or it holds what cannot be read.
-        _need_a_log()
+        # Either the database is gone, which raises here again, or a value cannot be read.
+        _require_log()
         reason = f"a row of the working tables or an event cannot be read: {str(error).strip()}"
-        return Finding(proof=Proof.TABLES, seq=None, reason=reason)
-
-
-def _misplaced() -> Finding | None:
-    reason = sqlite_types.first_wrongly_typed_value() if connection.vendor == "sqlite" else ""
     return Finding(proof=Proof.TABLES, seq=None, reason=reason) if reason else None
 
 
-def _need_a_log() -> None:
-    # A view in its place is a log that somebody put there, and is judged like one.
-    if AuditEvent._meta.db_table not in connection.introspection.table_names(include_views=True):
-        raise VerificationImpossible("this database holds no audit log")
-
-
-def _guards() -> Finding | None:
-    found = protection.problems(connection)
-    if not found:
-        return None
-    return Finding(proof=Proof.GUARDS, seq=None, reason="; ".join(found))
-
-
-def _disorder() -> Finding | None:
-    reason = protection.index_corruption(connection)
-    return Finding(proof=Proof.GUARDS, seq=None, reason=reason) if reason else None
-
-
-def _backwards(walk: chain_walk.ChainResult) -> tuple[str, ...]:
+def _clock_warnings(walk: chain_walk.ChainResult) -> tuple[str, ...]:
     if walk.backwards is None:
         return ()
-    return (f"the clock was put back: event {walk.backwards} is earlier than the one before it",)
+    return (f"the clock was set back: event {walk.backwards} is earlier than the one before it",)

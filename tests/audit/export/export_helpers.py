@@ -8,12 +8,12 @@ from typing import Any
 
 from django.db import connection
 
-from killswitch.audit import chain
 from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, Kind
+from tests.audit.log import record
 
 CAROL = Actor(name="Carol Dean (carol)", role="COMPLIANCE")
 RITA = Actor(name="Rita Moss (rita)", role="RISK_OFFICER")
@@ -70,7 +70,7 @@ def fill(presses: int = 3) -> None:
             "exchange_id": exchange,
             "request_id": f"{REQUEST[:-1]}{number % 10}",
         }
-        chain.record(
+        record(
             NewEvent(kind=Kind.REQUESTED, actor=RITA, status="REQUESTED", **of_request),
             NewEvent(
                 kind=Kind.ATTEMPT,

@@ -33,6 +33,7 @@ from tests.audit.export.export_helpers import (
     nothing_can_be_written,
     rows,
 )
+from tests.audit.log import record
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -137,7 +138,7 @@ class TestCsv:
 
     def test_it_holds_what_the_other_layout_holds(self) -> None:
         fill(6)
-        chain.record(NewEvent(kind=Kind.DENIED, actor=chain.Actor(name="  'padded'\t"), status=" "))
+        record(NewEvent(kind=Kind.DENIED, actor=chain.Actor(name="  'padded'\t"), status=" "))
         header, columns, *events, _manifest = self._read(exported(ExportFormat.CSV).content)
         kept = [[str(value) for value in _columns(event).values()] for event in rows()[:-1]]
         assert [[unescape(cell) for cell in row] for row in events] == kept
@@ -147,7 +148,7 @@ class TestCsv:
 
     def test_no_cell_begins_with_what_a_spreadsheet_runs(self) -> None:
         fill(6)
-        chain.record(
+        record(
             NewEvent(kind=Kind.DENIED, actor=chain.Actor(name=FORMULA, role="+1"), exchange_id="@x")
         )
         table = self._read(exported(ExportFormat.CSV).content)
@@ -235,9 +236,9 @@ class TestReading:
     ) -> None:
         fill(12)
         in_one = exported(**selected).events
-        for name in ("ROWS", "FIRST_ROWS", "FEWEST"):
+        for name in ("MAX_BATCH_ROWS", "FIRST_BATCH_ROWS", "MIN_BATCH_ROWS"):
             monkeypatch.setattr(export, name, at_once)
-        monkeypatch.setattr(export, "PIECE", 1)
+        monkeypatch.setattr(export, "MIN_CHUNK_BYTES", 1)
         again = exported(**selected).events
         assert in_one
         assert again[: len(in_one)] == in_one
@@ -245,13 +246,13 @@ class TestReading:
         assert {event["kind"] for event in again[len(in_one) :]} <= {"EXPORTED", "EXPORT_COMPLETED"}
 
     def test_large_events_are_read_a_few_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(export, "LARGE", 200_000)
+        monkeypatch.setattr(export, "LARGE_BATCH_CHARS", 200_000)
         large = [
             NewEvent(kind=Kind.ATTEMPT, data={"body": {"text": f"{n}{'x' * 20_000}"}})
             for n in range(1_000)
         ]
         for start in range(0, 1000, 100):
-            chain.record(*large[start : start + 100])
+            record(*large[start : start + 100])
         size = 0
         stream = begin().stream()
         tracemalloc.start()
@@ -276,7 +277,7 @@ def another_connection(transactional_db: None) -> Iterator[Any]:
 def test_nothing_is_held_in_the_database_while_a_piece_is_on_its_way(
     monkeypatch: pytest.MonkeyPatch, another_connection: Any
 ) -> None:
-    monkeypatch.setattr(export, "FIRST_ROWS", 2)
+    monkeypatch.setattr(export, "FIRST_BATCH_ROWS", 2)
     fill(4)
     stream = begin().stream()
     assert len(list(islice(stream, 2))) == 2  # the header, and a piece from the middle

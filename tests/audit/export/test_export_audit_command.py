@@ -84,5 +84,5 @@ def test_as_a_process_it_tells_by_its_exit_code_whether_the_export_is_complete(
         process.stdout.close()
         said = process.stderr.read()
     assert process.returncode == 2
-    assert b"not complete" in said
+    assert b"incomplete" in said
     assert b"Traceback" not in said

@@ -20,17 +20,17 @@ class TestTheTable:
     @pytest.mark.parametrize(
         ("forged", "why"),
         [
-            ("UPDATE audit_review SET state = 'REVIEWED' WHERE event_seq = 2", "is not what event"),
-            ("UPDATE audit_review SET note = 'other' WHERE event_seq = 2", "is not what event"),
-            ("UPDATE audit_review SET by = 'somebody' WHERE event_seq = 1", "is not what event"),
-            ("DELETE FROM audit_review WHERE event_seq = 1", "the mark of event 1 is gone"),
+            ("UPDATE audit_review SET state = 'REVIEWED' WHERE event_seq = 2", "differs: event"),
+            ("UPDATE audit_review SET note = 'other' WHERE event_seq = 2", "differs: event"),
+            ("UPDATE audit_review SET by = 'somebody' WHERE event_seq = 1", "differs: event"),
+            ("DELETE FROM audit_review WHERE event_seq = 1", "the review of event 1 is missing"),
             (
                 "UPDATE audit_review SET said_in = 4, by = 'x' WHERE event_seq = 2",
-                "event 2 is marked, and no event",
+                "event 2 has a review row, but no event",
             ),
             (
                 "UPDATE audit_review SET event_seq = 3 WHERE event_seq = 1",
-                "is marked, and no event",
+                "has a review row, but no event",
             ),
         ],
     )
@@ -53,7 +53,7 @@ class TestTheTable:
             twin = Review.objects.get()
             twin.state, twin.note = "CLOSED", "answered: fine"
             twin.save(force_insert=True)
-            assert "event 1 is marked by 2 rows" in verify().reason
+            assert "event 1 has 2 review rows" in verify().reason
 
     def test_a_row_that_cannot_be_read_is_found(self) -> None:
         request_factories.denied(START)
@@ -64,7 +64,7 @@ class TestTheTable:
             assert "cannot be read" in verify().reason
 
     def test_more_than_is_read_at_once_is_compared(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(reviews, "BATCH_SIZE", 2)
+        monkeypatch.setattr(reviews, "ROWS_BATCH_SIZE", 2)
         monkeypatch.setattr(reviews, "EVENTS_BATCH_SIZE", 2)
         for _ in range(5):
             request_factories.denied(START)
@@ -73,4 +73,4 @@ class TestTheTable:
         marked("CLOSED", 2, note="So.")
         assert verify().ok
         Review.objects.filter(event_seq=5).update(note="other")
-        assert "the mark of event 5 is not" in verify().reason
+        assert "the review of event 5 differs" in verify().reason

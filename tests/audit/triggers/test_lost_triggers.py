@@ -10,12 +10,13 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, models, transaction
 
 from killswitch.audit import chain
-from killswitch.audit.chain import NewEvent, record
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.triggers import protection, sqlite
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
 from tests.audit import forging
+from tests.audit.log import record
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 TABLE = forging.TABLE
@@ -49,7 +50,7 @@ DOWN = {
         (
             f"CREATE TABLE moved (seq, UNIQUE (seq) ON/**/CONFLICT IGNORE); DROP TABLE {TABLE};"
             f" ALTER TABLE moved RENAME TO {TABLE}",
-            "decides on conflicts by itself",
+            "has an ON CONFLICT clause",
         ),
         (
             f"ALTER TABLE {TABLE} RENAME TO moved; CREATE VIEW {TABLE} AS SELECT * FROM moved",
@@ -82,7 +83,7 @@ DOWN = {
         (
             "CREATE TABLE moved (id integer PRIMARY KEY, CHECK (id < 40) On/**/Conflict IGNORE);"
             " DROP TABLE alarms_telling; ALTER TABLE moved RENAME TO Alarms_Telling",
-            "the table alarms_telling decides on conflicts by itself",
+            "the table alarms_telling has an ON CONFLICT clause",
         ),
         (
             f"CREATE TABLE moved AS SELECT * FROM {TABLE}; DROP TABLE {TABLE};"
@@ -100,10 +101,10 @@ DOWN = {
         (f"DROP TRIGGER audit_events_stay ON {TABLE}", "audit_events_stay is missing"),
         (f"DROP TRIGGER audit_events_are_only_appended ON {TABLE}", "only_appended is missing"),
         ("DROP FUNCTION audit_events_stay() CASCADE", "audit_events_stay is missing"),
-        (f"ALTER TABLE {TABLE} DISABLE TRIGGER audit_events_stay", "does not fire always"),
-        (f"ALTER TABLE {TABLE} DISABLE TRIGGER ALL", "does not fire always"),
-        (f"ALTER TABLE {TABLE} ENABLE TRIGGER audit_events_stay", "does not fire always"),
-        (f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER audit_events_stay", "does not fire always"),
+        (f"ALTER TABLE {TABLE} DISABLE TRIGGER audit_events_stay", "does not always fire"),
+        (f"ALTER TABLE {TABLE} DISABLE TRIGGER ALL", "does not always fire"),
+        (f"ALTER TABLE {TABLE} ENABLE TRIGGER audit_events_stay", "does not always fire"),
+        (f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER audit_events_stay", "does not always fire"),
         (
             "CREATE OR REPLACE FUNCTION audit_events_stay() RETURNS trigger LANGUAGE plpgsql"
             " SET search_path = pg_catalog, pg_temp AS 'BEGIN RETURN NULL; END'",
@@ -140,8 +141,8 @@ DOWN = {
         (f"ALTER TABLE {TABLE} ENABLE ROW LEVEL SECURITY", "row security"),
         (f"CREATE TABLE heir () INHERITS ({TABLE})", "another table"),
         (f"ALTER TABLE {TABLE} SET UNLOGGED", "a crash would empty the log"),
-        (f"GRANT UPDATE ON {TABLE} TO PUBLIC", "hold rights to change events: PUBLIC"),
-        (f"GRANT UPDATE (actor) ON {TABLE} TO PUBLIC", "hold rights to change events: PUBLIC"),
+        (f"GRANT UPDATE ON {TABLE} TO PUBLIC", "may change events: PUBLIC"),
+        (f"GRANT UPDATE (actor) ON {TABLE} TO PUBLIC", "may change events: PUBLIC"),
         (
             "CREATE RULE deaf AS ON INSERT TO alarms_alarm DO INSTEAD NOTHING",
             "the rule deaf on alarms_alarm is not ours",

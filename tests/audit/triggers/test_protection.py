@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from killswitch.audit.chain import NewEvent, record
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind
 from tests.audit import forging
+from tests.audit.log import record
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 TABLE = forging.TABLE

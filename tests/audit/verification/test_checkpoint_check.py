@@ -43,14 +43,14 @@ def test_a_line_that_was_edited_is_found(file: Path, five: list[bytes]) -> None:
 def test_the_last_line_edited_is_found_by_its_signature(file: Path, five: list[bytes]) -> None:
     edited = replace(checkpoints.parse(five[4]), at="2020-01-01T00:00:00.000000Z")
     save(file, *five[:4], edited.line.encode())
-    assert_found(check(), 10, "line 5", "signature does not fit")
+    assert_found(check(), 10, "line 5", "signature is invalid")
 
 
 def test_a_line_signed_with_another_key_is_found(file: Path, five: list[bytes]) -> None:
     foreign = Ed25519PrivateKey.generate()
     save(file, *five[:4], resigned(five[4], foreign))
-    assert_found(check(), 10, "line 5", "a key that is not known")
-    known = signing._pem(foreign.public_key())
+    assert_found(check(), 10, "line 5", "an unknown key")
+    known = signing.encode_public_key(foreign.public_key())
     assert check(None, known).finding is None
 
 
@@ -60,13 +60,13 @@ def test_a_line_under_our_name_with_the_signature_of_another_is_found(
     forged = json.loads(resigned(five[4], Ed25519PrivateKey.generate()))
     made = Checkpoint(**(forged | {"key_id": signing.key_id()}))
     save(file, *five[:4], made.line.encode())
-    assert_found(check(), 10, "signature does not fit")
+    assert_found(check(), 10, "signature is invalid")
 
 
 def test_the_signature_of_another_line_is_found(file: Path, five: list[bytes]) -> None:
     borrowed = checkpoints.parse(five[3]).signature
     save(file, *five[:4], replace(checkpoints.parse(five[4]), signature=borrowed).line.encode())
-    assert_found(check(), 10, "signature does not fit")
+    assert_found(check(), 10, "signature is invalid")
 
 
 def test_a_line_without_a_signature_is_found_where_there_is_a_key(
@@ -96,7 +96,7 @@ def test_the_last_line_taken_out_cannot_be_known_here_but_elsewhere(
     assert verify().ok
     kept = tmp_path / "kept-elsewhere.jsonl"
     save(kept, five[4])
-    assert_found(check(kept), 10, "event 10 is missing", "tail of the log was cut")
+    assert_found(check(kept), 10, "event 10 is missing", "end of the log was cut off")
 
 
 def test_a_single_kept_line_is_enough(five: list[bytes], tmp_path: Path) -> None:
@@ -104,10 +104,10 @@ def test_a_single_kept_line_is_enough(five: list[bytes], tmp_path: Path) -> None
     kept.write_bytes(b"\xef\xbb\xbf\r\n" + five[2] + b"\r\n\r\n" + five[4] + b"\r\n")
     found = check(kept)
     assert found.finding is None
-    assert "does not hold every checkpoint" in found.warnings[0]
+    assert "does not contain every checkpoint" in found.warnings[0]
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 3")
     recompute_from(3)
-    assert_found(check(kept), 6, "written anew")
+    assert_found(check(kept), 6, "rewritten")
 
 
 def test_a_kept_event_whose_hash_is_no_text_is_a_finding_and_not_a_failure(
@@ -115,7 +115,7 @@ def test_a_kept_event_whose_hash_is_no_text_is_a_finding_and_not_a_failure(
 ) -> None:
     if connection.vendor == "sqlite":  # PostgreSQL's types do not let it in
         forge(f"UPDATE {TABLE} SET hash = CAST(x'fffe' AS TEXT) WHERE seq = 10")
-        assert_found(check(), 10, "written anew")
+        assert_found(check(), 10, "rewritten")
         for verdict in (verify(), verify_newest(Head(seq=10, hash="a" * 64))):
             assert verdict.first is not None
             assert verdict.first_bad_seq == 10
@@ -125,7 +125,7 @@ def test_a_head_that_is_wrong_is_told_before_a_line_after_it(file: Path, five: l
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 1")
     recompute_from(1)
     save(file, *five[:4], b"{}")
-    assert_found(check(), 2, "written anew")
+    assert_found(check(), 2, "rewritten")
 
 
 def test_more_lines_than_are_looked_up_at_once_are_all_checked(
@@ -134,7 +134,7 @@ def test_more_lines_than_are_looked_up_at_once_are_all_checked(
     monkeypatch.setattr(checkpoint_check, "BATCH_SIZE", 2)
     assert check().finding is None
     forge(f"UPDATE {TABLE} SET hash = %s WHERE seq = 8", ["a" * 64])
-    assert_found(check(), 8, "written anew")
+    assert_found(check(), 8, "rewritten")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_without_a_key_unsigned_lines_still_find_a_cut_tail(settings: Any, file:
     assert found.finding is None
     assert "not checked" in found.warnings[0]
     forge(f"DELETE FROM {TABLE} WHERE seq = 2")
-    assert_found(check(), 2, "tail of the log was cut")
+    assert_found(check(), 2, "end of the log was cut off")
 
 
 def test_signatures_are_checked_with_a_key_known_from_elsewhere(
@@ -198,10 +198,10 @@ def test_signatures_are_checked_with_a_key_known_from_elsewhere(
 ) -> None:
     pem = signing.public_key_pem()
     settings.DATABASE_URL = "postgresql://db/killswitch"
-    assert "not checked: no key" in check().warnings[0]
+    assert "not checked: no key is available" in check().warnings[0]
     assert check(None, pem) == CheckpointResult(reach=10)
-    foreign = signing._pem(Ed25519PrivateKey.generate().public_key())
-    assert_found(check(None, foreign), 2, "a key that is not known")
+    foreign = signing.encode_public_key(Ed25519PrivateKey.generate().public_key())
+    assert_found(check(None, foreign), 2, "an unknown key")
 
 
 def test_verifying_makes_no_key_and_says_what_it_could_not_judge(
@@ -211,22 +211,22 @@ def test_verifying_makes_no_key_and_says_what_it_could_not_judge(
     pem = signing.public_key_pem()
     key = own_home / signing.KEY_FILE
     key.unlink()
-    signing._kept.cache_clear()
+    signing._from_file.cache_clear()
     found = check()
     assert (found.finding, found.reach) == (None, 10)
-    assert "no key is known here; give the public one with --public-key" in found.warnings[0]
+    assert "no key is available; give the public key with --public-key" in found.warnings[0]
     assert verify().ok
     assert not key.exists()
     assert check(None, pem) == CheckpointResult(reach=10)
     save(file, *five[:4], resigned(five[4], Ed25519PrivateKey.generate()))
-    assert_found(check(None, pem), 10, "a key that is not known")
+    assert_found(check(None, pem), 10, "an unknown key")
     assert not key.exists()
 
 
 def test_no_file_of_our_own_is_a_warning_and_a_named_one_that_is_missing_is_not(
     tmp_path: Path,
 ) -> None:
-    assert "cut tail would not be noticed" in check().warnings[0]
+    assert "a log that was cut off would not be noticed" in check().warnings[0]
     with pytest.raises(VerificationImpossible, match="cannot be read"):
         check(tmp_path / "elsewhere.jsonl")
     with pytest.raises(VerificationImpossible, match="cannot be read"):
@@ -236,7 +236,7 @@ def test_no_file_of_our_own_is_a_warning_and_a_named_one_that_is_missing_is_not(
 def test_a_file_that_was_overwritten_is_found_or_said_to_prove_nothing(file: Path) -> None:
     for junk in (b"\0" * 5000, b"x" * 1_000_000):
         file.write_bytes(junk)
-        assert_found(check(), None, "line 1 of the checkpoints is none")
+        assert_found(check(), None, "line 1 of the checkpoints is not a checkpoint")
     file.write_bytes(b"\0" * 300)
     assert "there are no checkpoints" in check().warnings[1]
 
@@ -247,14 +247,14 @@ def test_an_empty_file_proves_nothing_and_says_so(file: Path) -> None:
 
 
 def test_old_events_that_no_head_covers_are_a_warning(file: Path, five: list[bytes]) -> None:
-    """The file cut to its first lines, and what came later written anew, verifies."""
+    """The file cut to its first lines, and what came later rewritten, verifies."""
     save(file, *five[:2])
     assert check() == CheckpointResult(reach=4)  # the others are young: the next head is on its way
     forge(f"UPDATE {TABLE} SET at = {_AGES_AGO[connection.vendor]} WHERE seq > 4")
     recompute_from(5)
     found = check()
     assert (found.finding, found.reach) == (None, 4)
-    assert "no kept head covers event 5 and those after it" in found.warnings[0]
+    assert "no checkpoint covers event 5 and later ones" in found.warnings[0]
     assert verify().kept_seq == 4
 
 

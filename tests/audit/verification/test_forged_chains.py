@@ -93,7 +93,7 @@ def test_a_cut_tail_is_found_by_the_checkpoint(requests: Requests) -> None:
     verdict = verify()
     assert only(verdict) is Proof.CHECKPOINT
     assert verdict.first_bad_seq == newest
-    assert "tail of the log was cut" in verdict.reason
+    assert "end of the log was cut off" in verdict.reason
 
 
 def test_a_wiped_log_is_found(requests: Requests) -> None:
@@ -124,7 +124,7 @@ def test_an_event_inserted_with_all_links_repaired_is_found_by_the_checkpoint(
     recompute_from(5)
     verdict = verify()
     assert only(verdict) is Proof.CHECKPOINT
-    assert "written anew" in verdict.reason
+    assert "rewritten" in verdict.reason
 
 
 def test_two_swapped_events_are_found(requests: Requests) -> None:
@@ -182,7 +182,7 @@ def test_a_chain_recomputed_after_an_edit_is_found_by_the_checkpoint(requests: R
     verdict = verify()
     assert only(verdict) is Proof.CHECKPOINT
     assert verdict.first_bad_seq == chain.head().seq
-    assert "written anew" in verdict.reason
+    assert "rewritten" in verdict.reason
 
 
 def test_a_number_below_one_is_found(requests: Requests) -> None:
@@ -230,11 +230,11 @@ def test_a_column_kept_as_something_else_than_it_should_be_is_found(
         other = "CAST(1 AS REAL)" if column == "format" else f"CAST({column} AS BLOB)"
         with forging.declared_without_types():
             forge(f"UPDATE {TABLE} SET {column} = {other} WHERE seq = 4")
-            assert_broken(verify(with_tables=False), 4, "changed", column, "is kept as")
+            assert_broken(verify(with_tables=False), 4, "changed", column, "is stored as")
 
 
 def test_a_number_kept_as_something_else_than_one_is_found(requests: Requests) -> None:
     if connection.vendor == "sqlite":
         with forging.declared_without_types():
             forge(f"UPDATE {TABLE} SET seq = CAST(seq AS REAL) WHERE seq = 4")
-            assert_broken(verify(with_tables=False), 4, "changed", "seq is kept as real")
+            assert_broken(verify(with_tables=False), 4, "changed", "seq is stored as real")

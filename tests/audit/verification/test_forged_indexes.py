@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
-from killswitch.audit.chain import Head, NewEvent, record
+from killswitch.audit.chain import Head, NewEvent
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
 from tests.audit import forging
 from tests.audit.assertions import assert_good, only
+from tests.audit.log import record
 
 pytestmark = [pytest.mark.django_db]
 

@@ -31,7 +31,7 @@ def test_an_exchange_that_is_neither_on_nor_off_is_found(requests: Requests) -> 
     Exchange.objects.exclude(pk=exchange.pk).update(position=1)
     set_to("exchanges_exchange", "enabled", "2")
     assert (
-        "exchanges_exchange: enabled is kept as integer 2"
+        "exchanges_exchange: enabled is stored as integer 2"
         in sqlite_types.first_wrongly_typed_value()
     )
 
@@ -39,7 +39,7 @@ def test_an_exchange_that_is_neither_on_nor_off_is_found(requests: Requests) -> 
 @pytest.mark.parametrize("value", ["2", "-1", "0.5", "'true'", "x'31'", "x'30'"])
 def test_what_is_neither_true_nor_false_is_found(requests: Requests, value: str) -> None:
     set_to("cancels_batch", "everywhere", value)
-    assert "cancels_batch: everywhere is kept as" in sqlite_types.first_wrongly_typed_value()
+    assert "cancels_batch: everywhere is stored as" in sqlite_types.first_wrongly_typed_value()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from killswitch.audit import chain, checkpoints
-from killswitch.audit.chain import Head, NewEvent, record
+from killswitch.audit.chain import Head, NewEvent
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.verification import chain_walk
 from killswitch.audit.verification.findings import Proof
@@ -15,6 +15,7 @@ from killswitch.cancels.models import CancelRequest
 from tests.audit import forging
 from tests.audit.assertions import Requests, assert_broken, assert_found
 from tests.audit.forging import TABLE, forge, recompute_from
+from tests.audit.log import record
 
 pytestmark = [
     pytest.mark.both_databases,
@@ -75,7 +76,7 @@ def test_a_known_head_that_is_gone_or_another_is_found(requests: Requests) -> No
     known = chain.head()
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = %s", [known.seq])
     recompute_from(known.seq)
-    assert_broken(verify_newest(known), known.seq, "another one")
+    assert_broken(verify_newest(known), known.seq, "replaced")
     forge(f"DELETE FROM {TABLE} WHERE seq = %s", [known.seq])
     assert_broken(verify_newest(known), known.seq, "gone")
 

@@ -20,6 +20,7 @@ from killswitch.audit.verification import chain_walk
 from killswitch.cancels.models import CancelRequest
 from tests.audit import event_factories
 from tests.audit.forging import TABLE, forge, recompute_from
+from tests.audit.log import record
 from tests.stack import database_url
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
@@ -52,7 +53,7 @@ def test_a_good_log_gives_0_and_the_head() -> None:
     head = chain.head()
     assert status == 0
     assert out == f"The log verifies: {head.seq} events, head {head.seq} {head.hash}\n"
-    assert f"Kept heads reach event {head.seq} of {head.seq}." in err
+    assert f"Checkpoints cover events up to {head.seq} of {head.seq}." in err
 
 
 def test_a_bad_log_gives_1_the_first_bad_seq_and_why() -> None:
@@ -92,7 +93,7 @@ def test_what_a_forger_named_cannot_play_with_the_terminal() -> None:
     assert status == 1
     assert len(out.splitlines()) == 1
     assert out.startswith("The log does NOT verify. GUARDS")
-    assert r"\x1b[2K\x1b[1A The log verifies" in out
+    assert "␛[2K␛[1A The log verifies" in out
     assert (out + err).replace("\n", "").isprintable()
 
 
@@ -101,7 +102,7 @@ def test_nor_can_what_a_database_or_a_path_says(
 ) -> None:
     status, _, err = run("--checkpoint", tmp_path / "\x1b[2Kmissing")
     assert status == 2
-    assert r"\x1b[2Kmissing cannot be read" in err
+    assert "␛[2Kmissing cannot be read" in err
 
     def gone(**_: Any) -> None:
         raise OperationalError("\x1b[2Kgone\nThe log verifies\udc9b")
@@ -111,7 +112,7 @@ def test_nor_can_what_a_database_or_a_path_says(
 
 
 def test_letters_of_any_script_are_printed_as_they_are() -> None:
-    assert verify_audit.plain("Größe 漢字 …") == "Größe 漢字 …"
+    assert verify_audit.one_line("Größe 漢字 …") == "Größe 漢字 …"
 
 
 def test_a_kept_checkpoint_finds_what_our_own_file_no_longer_can(tmp_path: Path) -> None:
@@ -122,21 +123,21 @@ def test_a_kept_checkpoint_finds_what_our_own_file_no_longer_can(tmp_path: Path)
     assert run()[0] == 0
     status, out, _ = run("--checkpoint", kept)
     assert status == 1
-    assert "written anew" in out
+    assert "rewritten" in out
 
 
 def test_how_far_an_old_kept_head_reaches_is_said(tmp_path: Path) -> None:
     kept = tmp_path / "kept.jsonl"
     kept.write_bytes(checkpoints.default_path().read_bytes())
     reach = chain.head().seq
-    chain.record(chain.NewEvent(kind=Kind.SIGNED_IN))
+    record(chain.NewEvent(kind=Kind.SIGNED_IN))
     status, _, err = run("--checkpoint", kept)
     assert status == 0
-    assert f"Kept heads reach event {reach} of {reach + 1}." in err
+    assert f"Checkpoints cover events up to {reach} of {reach + 1}." in err
     kept.write_bytes(b"")
     status, _, err = run("--checkpoint", kept)
     assert status == 0
-    assert f"Kept heads reach event 0 of {reach + 1}." in err
+    assert f"Checkpoints cover events up to 0 of {reach + 1}." in err
     assert "Warning: there are no checkpoints" in err
 
 
@@ -145,11 +146,11 @@ def test_a_public_key_known_from_elsewhere_is_used(tmp_path: Path, settings: Any
     public.write_text(signing.public_key_pem())
     settings.AUDIT_SIGNING_KEY = ""
     settings.DATABASE_URL = "postgresql://db/killswitch"
-    assert "no key is known here" in run()[2]
+    assert "no key is available" in run()[2]
     status, _, err = run("--public-key", public)
     assert status == 0
     assert "no key" not in err
-    public.write_text(signing._pem(Ed25519PrivateKey.generate().public_key()))
+    public.write_text(signing.encode_public_key(Ed25519PrivateKey.generate().public_key()))
     assert run("--public-key", public)[0] == 1
 
 
@@ -159,7 +160,7 @@ def test_what_could_not_be_checked_gives_2(tmp_path: Path, monkeypatch: pytest.M
     assert "missing.jsonl cannot be read" in err
     status, _, err = run("--public-key", checkpoints.default_path())
     assert status == 2
-    assert "no Ed25519 public key" in err
+    assert "is not an Ed25519 public key" in err
 
     def gone(**_: Any) -> None:
         raise OperationalError("the server closed the connection")
@@ -173,7 +174,7 @@ def test_what_could_not_be_checked_gives_2(tmp_path: Path, monkeypatch: pytest.M
 def test_a_database_without_a_log_gives_2(tmp_path: Path) -> None:
     ended = _process(DATABASE_URL="", KILLSWITCH_HOME=str(tmp_path / "fresh"))
     assert ended.returncode == 2, ended.stderr
-    assert "holds no audit log" in ended.stderr
+    assert "has no audit log" in ended.stderr
     assert ended.stdout == ""
 
 

@@ -1,4 +1,4 @@
-"""`manage.py export_audit`: the log, or a part of it, to standard output."""
+"""`manage.py export_audit`: write the log, or a part of it, to standard output."""
 
 import os
 import sys
@@ -17,46 +17,44 @@ from killswitch.audit.os_user import command_line_actor
 FILTERS = {
     "from": "from this time on: 2026-11-22, or 2026-11-22T08:30:00 (UTC)",
     "to": "before this time; a day includes all of that day",
-    "exchange": "of this exchange id",
-    "actor": "by this person, as the log names them",
+    "exchange": "for this exchange id",
+    "actor": "by this person, as named in the log",
     "kind": "of this kind, such as FINISHED",
     "status": "with this status, such as CONFIRMED",
     "reject_reason": "with this reject reason",
     "request": "of the request with this id",
-    "text": "that hold this text",
+    "text": "that contain this text",
 }
 REFUSED = 2
 
 
 class Command(BaseCommand):
-    """Bytes to standard output, words to standard error."""
+    """Writes the export to standard output and messages to standard error."""
 
     help = (
-        "Exports the audit log, or the events that all filters select. Exit: 0 complete,"
-        " 2 refused or not complete; the last line of a complete export is its manifest."
+        "Export the audit log, or the events that match all filters. Exit: 0 complete,"
+        " 2 refused or incomplete; the last line of a complete export is its manifest."
     )
 
-    # A fault in a page must not keep anybody from the evidence.
+    # A broken page must not block access to the evidence.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--format", choices=[one.value for one in ExportFormat], default=ExportFormat.JSONL
-        )
-        for name, words in FILTERS.items():
+        parser.add_argument("--format", choices=list(ExportFormat), default=ExportFormat.JSONL)
+        for name, help_text in FILTERS.items():
             option = name.replace("_", "-")
-            parser.add_argument(f"--{option}", dest=name, default="", metavar="…", help=words)
+            parser.add_argument(f"--{option}", dest=name, default="", metavar="…", help=help_text)
         parser.add_argument(
             "--unreviewed",
             action="store_const",
             const="1",
             default="",
-            help="that wait for somebody's review",
+            help="that have not been reviewed yet",
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
         try:
-            begun = export.begin(
+            recorded = export.begin(
                 selection=EventFilter.from_words(
                     {name: options[name] for name in EventFilter.NAMES}
                 ),
@@ -73,20 +71,16 @@ class Command(BaseCommand):
         ) as error:
             _refuse(f"Nothing was exported. {error}")
         try:
-            _write(begun)
+            for chunk in recorded.stream():
+                sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
         except BrokenPipeError:
-            # Nobody reads any more; without this the interpreter complains at its end.
+            # Without this the interpreter prints an error at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            _refuse("The export is not complete: whoever read it has gone.")
+            _refuse("The export is incomplete: its reader closed the pipe.")
         except (export.ExportNotRecorded, Error, OSError) as error:
-            _refuse(f"The export is not complete, and has no manifest. {error}")
+            _refuse(f"The export is incomplete and has no manifest. {error}")
 
 
-def _refuse(why: str) -> NoReturn:
-    raise CommandError(why, returncode=REFUSED)
-
-
-def _write(begun: export.Export) -> None:
-    for piece in begun.stream():
-        sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+def _refuse(reason: str) -> NoReturn:
+    raise CommandError(reason, returncode=REFUSED)

@@ -1,4 +1,4 @@
-"""`manage.py verify_audit`: does the log hold, and since when not?"""
+"""`manage.py verify_audit`: check the log, and name the first bad event."""
 
 import sys
 from pathlib import Path
@@ -14,17 +14,18 @@ from killswitch.audit.verification.findings import (
     VerificationResult,
 )
 from killswitch.audit.verification.verify import verify
+from killswitch.runtime.text import escape_controls
 
-GOOD, BAD, NOT_CHECKED = 0, 1, 2
+VERIFIED, NOT_VERIFIED, NOT_CHECKED = 0, 1, 2
 
 
 class Command(BaseCommand):
-    """Exit 0 and the head; 1, the first bad event and why; 2 when it could not be checked."""
+    """Exits with 0 and the head; 1, the first bad event and the reason; 2 if it cannot check."""
 
     help = (
-        "Verify the audit log: the chain, its guards, the checkpoints, and that the working tables"
-        " agree with it. Exit 0: all of it holds. 1: it does not; the first bad event is named."
-        " 2: it could not be checked."
+        "Verify the audit log: the chain, its triggers, the checkpoints, and that the working"
+        " tables agree with it. Exit 0: everything verifies. 1: it does not; the first bad event"
+        " is named. 2: it could not be checked."
     )
     requires_system_checks: list[str] = []
 
@@ -33,7 +34,7 @@ class Command(BaseCommand):
             "--checkpoint",
             metavar="FILE",
             type=Path,
-            help="checkpoints that somebody kept elsewhere, one line each (default: the"
+            help="checkpoints that were kept elsewhere, one line each (default: the"
             " installation's own checkpoints.jsonl)",
         )
         parser.add_argument(
@@ -42,12 +43,12 @@ class Command(BaseCommand):
             type=Path,
             action="append",
             default=[],
-            help="a public key (PEM) known from elsewhere that checkpoints may be signed with",
+            help="a public key (PEM) from elsewhere that you trust to sign checkpoints",
         )
         parser.add_argument(
             "--without-tables",
             action="store_true",
-            help="leave out the comparison with the working tables, e.g. for a restored log",
+            help="do not compare the working tables, e.g. for a restored log",
         )
 
     def handle(
@@ -59,50 +60,48 @@ class Command(BaseCommand):
         **_options: Any,
     ) -> None:
         try:
-            verdict = verify(
+            result = verify(
                 checkpoint_file=checkpoint,
                 public_pems=[_read_key(path) for path in public_key],
                 with_tables=not without_tables,
-                progress=self._tell,
+                progress=self._print_progress,
             )
         except (VerificationImpossible, Error) as error:
-            self.stderr.write(f"The log could not be checked: {plain(str(error))}")
+            self.stderr.write(f"The log could not be checked: {one_line(str(error))}")
             sys.exit(NOT_CHECKED)
-        self._say(verdict)
-        sys.exit(GOOD if verdict.ok else BAD)
+        self._print_result(result)
+        sys.exit(VERIFIED if result.ok else NOT_VERIFIED)
 
-    def _say(self, verdict: VerificationResult) -> None:
-        for warning in verdict.warnings:
-            self.stderr.write(f"Warning: {plain(warning)}")
-        if verdict.first is None:
+    def _print_result(self, result: VerificationResult) -> None:
+        for warning in result.warnings:
+            self.stderr.write(f"Warning: {one_line(warning)}")
+        if result.first is None:
             self.stdout.write(
-                f"The log verifies: {verdict.events} events, head {verdict.head_seq}"
-                f" {verdict.head_hash}"
+                f"The log verifies: {result.events} events, head {result.head_seq}"
+                f" {result.head_hash}"
             )
-            self.stderr.write(f"Kept heads reach event {verdict.kept_seq} of {verdict.head_seq}.")
+            self.stderr.write(
+                f"Checkpoints cover events up to {result.kept_seq} of {result.head_seq}."
+            )
             return
-        self.stdout.write(f"The log does NOT verify. {_line(verdict.first)}")
-        for finding in verdict.findings:
-            if finding is not verdict.first:
-                self.stdout.write(f"Also: {_line(finding)}")
+        self.stdout.write(f"The log does NOT verify. {_finding_line(result.first)}")
+        for finding in result.findings:
+            if finding is not result.first:
+                self.stdout.write(f"Also: {_finding_line(finding)}")
 
-    def _tell(self, what: str, done: int, of: int) -> None:
-        total = f" of {of}" if of else ""
-        self.stderr.write(f"{what}: {done}{total}")
+    def _print_progress(self, subject: str, done: int, total: int) -> None:
+        self.stderr.write(f"{subject}: {done} of {total}" if total else f"{subject}: {done}")
         self.stderr.flush()
 
 
-def _line(finding: Finding) -> str:
+def _finding_line(finding: Finding) -> str:
     where = "no event" if finding.seq is None else f"first bad seq {finding.seq}"
-    return f"{finding.proof}, {where}: {plain(finding.reason)}"
+    return f"{finding.proof}, {where}: {one_line(finding.reason)}"
 
 
-def plain(text: str) -> str:
-    """On one line and printable: a name in a forged database may hold orders to the terminal."""
-    line = " ".join(text.split())
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in line
-    )
+def one_line(text: str) -> str:
+    """Return the text on one line, safe for a terminal: a forged name may contain commands."""
+    return escape_controls(" ".join(text.split()))
 
 
 def _read_key(path: Path) -> str:
@@ -110,5 +109,5 @@ def _read_key(path: Path) -> str:
         pem = path.read_text("ascii")
         signing.key_id(pem)
     except (OSError, ValueError) as error:
-        raise VerificationImpossible(f"{path} holds no Ed25519 public key ({error})") from None
+        raise VerificationImpossible(f"{path} is not an Ed25519 public key ({error})") from None
     return pem
