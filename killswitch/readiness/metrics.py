@@ -74,7 +74,7 @@ def _counts() -> Iterator[Metric]:
         requests.add_metric([status.value], found.get(status.value, 0))
     yield requests
     in_flight = CancelRequest.objects.in_flight()
-    untold = Delivery.objects.filter(told_at=None)
+    untold = Delivery.objects.filter(delivered_at=None)
     listed = Exchange.objects.aggregate(total=Sum("open_orders"))["total"]
     numbers = {
         "requests_in_flight": ("Requests that are not finished", in_flight.count()),
