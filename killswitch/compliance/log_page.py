@@ -11,11 +11,11 @@ from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from killswitch.audit import chain, event_data
+from killswitch.audit.descriptions import describe
 from killswitch.audit.filter_fields import short
 from killswitch.audit.filters import Cursor, EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, Review
 from killswitch.audit.review import FOLLOWING, ReviewAction, needs_review
-from killswitch.compliance.event_descriptions import describe
 
 PAGE_SIZE: Final = 50  # events
 MAX_COUNTED: Final = 10_000  # a filter's events are counted no further

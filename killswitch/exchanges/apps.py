@@ -9,10 +9,13 @@ class ExchangesConfig(AppConfig):
     label = "exchanges"
 
     def ready(self) -> None:
+        from killswitch.audit import descriptions
         from killswitch.audit.reconciliation.registry import add_reconciler
+        from killswitch.exchanges.descriptions import DESCRIPTIONS
         from killswitch.exchanges.reconciliation import REGISTER
 
         add_reconciler(REGISTER.disagreements)
+        descriptions.register(DESCRIPTIONS)
         post_migrate.connect(_make_the_observation, sender=self)
 
 

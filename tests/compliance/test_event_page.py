@@ -5,9 +5,9 @@ from django.test import Client
 
 from killswitch.audit import chain
 from killswitch.audit.chain import NewEvent
+from killswitch.audit.descriptions import MAX_CHARS
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.compliance import log_page
-from killswitch.compliance.event_descriptions import MAX_CHARS
 from tests.audit import request_factories
 from tests.audit.request_factories import START, request
 from tests.markup import html
