@@ -27,7 +27,8 @@ def describe(event: AuditEvent) -> str:
 
 def register(new_descriptions: Mapping[Kind, Describe]) -> None:
     """Add the descriptions of a room; called when Django has loaded it."""
-    descriptions.update(new_descriptions)
+    for kind, description in new_descriptions.items():
+        descriptions[kind] = description
 
 
 def describe_changes(data: EventData) -> str:
