@@ -1,7 +1,7 @@
 """Compares the alarms with the audit log: raised, delivered to a channel, acknowledged by a person.
 
 An event is committed together with its row, and read here before it. So the row is never older than
-the event, whatever is written meanwhile. A row without an event shows in the counts.
+the event, even while others are written. A row without an event shows in the counts.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -4,7 +4,7 @@ Each room registers the descriptions of the kinds that it records. An event whos
 here has no description, and one whose data is unusual still gets a sentence.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from killswitch.audit.event_data import EventData, read
@@ -40,13 +40,6 @@ def describe_changes(data: EventData) -> str:
     return f"{person or changes or data.text('name')}."
 
 
-def join_listed(items: Iterable[Any], *, separator: str = ", ") -> str:
-    """Return the first items of a list, and how many more it has."""
-    names = [str(item) for item in items]
-    more = len(names) - MAX_LISTED
-    return separator.join(names[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
-
-
 def count_text(number: int | None, noun: str) -> str:
     """Return e.g. "3 events", and an empty text for an unknown number."""
     return "" if number is None else pluralize_count(number, noun)
@@ -70,8 +63,9 @@ def _value_text(value: Any) -> str:
             return str(value)
 
 
-def _protection_restored(data: EventData) -> str:
-    return f"Problems: {join_listed(data.items('found'), separator='; ')}."
+def _join(items: Sequence[object], *, separator: str) -> str:
+    more = len(items) - MAX_LISTED
+    return separator.join(map(str, items[:MAX_LISTED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _export_started(data: EventData) -> str:
@@ -86,7 +80,7 @@ def _export_completed(data: EventData) -> str:
 
 def _reviewed(data: EventData) -> str:
     seqs = data.numbers("events")
-    sentence = f"Event{'s' if len(seqs) > 1 else ''} {join_listed(seqs)}." if seqs else ""
+    sentence = f"Event{'s' if len(seqs) > 1 else ''} {_join(seqs, separator=', ')}." if seqs else ""
     if data.numbers("own"):
         sentence += " Includes the reviewer's own actions."
     note = data.text("note")
@@ -102,7 +96,7 @@ def _period_signed_off(data: EventData) -> str:
 
 
 descriptions: dict[str, Describe] = {
-    Kind.GUARDS_PUT_BACK: _protection_restored,
+    Kind.GUARDS_PUT_BACK: (lambda data: f"Problems: {_join(data.items('found'), separator='; ')}."),
     Kind.EXPORTED: _export_started,
     Kind.EXPORT_COMPLETED: _export_completed,
     Kind.REVIEWED: _reviewed,

@@ -54,15 +54,11 @@ def _finished(data: EventData) -> str:
     return f"{data.text('conclusion')} {', '.join(filter(None, counts)).capitalize()}."
 
 
-def _reason_completed(data: EventData) -> str:
-    return f"Reason added afterwards: “{data.text('reason')}”"
-
-
 DESCRIPTIONS: dict[Kind, Describe] = {
     Kind.REQUESTED: _requested,
     Kind.PUBLISH_FAILED: _publish_failed,
     Kind.TAKEN_OVER: _taken_over,
     Kind.ATTEMPT: _attempt,
     Kind.FINISHED: _finished,
-    Kind.REASON_COMPLETED: _reason_completed,
+    Kind.REASON_COMPLETED: lambda data: f"Reason added afterwards: “{data.text('reason')}”",
 }

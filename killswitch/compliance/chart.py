@@ -99,8 +99,12 @@ def draw(days: Sequence[Day]) -> Chart:
     )
     duration_y = _logarithmic(powers[0], powers[-1])
     offset = min(slot / 5, 6.0)
+    label_step = math.ceil(len(days) / MAX_LABELS)
     return Chart(
-        days=list(_day_labels(days, middles)),
+        days=[
+            Label(at=_number(middle), text=f"{day.day.day} {day.day:%b}")
+            for day, middle in list(zip(days, middles, strict=True))[::label_step]
+        ],
         bars=[
             _bar(day, middle, width=min(slot * 0.7, MAX_BAR_WIDTH), y_of=count_y)
             for day, middle in zip(days, middles, strict=True)
@@ -150,12 +154,6 @@ def _marks(
             maximum=_number(y_of(times.maximum)),
             points=" ".join(f"{_number(a)},{_number(b)}" for a, b in corners),
         )
-
-
-def _day_labels(days: Sequence[Day], middles: Sequence[float]) -> Iterator[Label]:
-    step = math.ceil(len(days) / MAX_LABELS)
-    for day, middle in list(zip(days, middles, strict=True))[::step]:
-        yield Label(at=_number(middle), text=f"{day.day.day} {day.day:%b}")
 
 
 def _steps(top: int) -> list[int]:

@@ -51,9 +51,8 @@ class DateRange:
         """
         end = selection.to_at - timedelta(microseconds=1) if selection.to_at else None
         last = min(end.date(), today) if end else today
-        first = (
-            selection.from_at.date() if selection.from_at else _days_before(last, DEFAULT_DAYS - 1)
-        )
+        default = date.fromordinal(max(last.toordinal() - DEFAULT_DAYS + 1, date.min.toordinal()))
+        first = selection.from_at.date() if selection.from_at else default
         if first > last:
             raise RangeRefused("from: is after the last day that can be shown.")
         if (last - first).days >= MAX_DAYS:
@@ -170,10 +169,3 @@ def _times(spans: Iterable[tuple[datetime, datetime | None]]) -> Times:
     return Times.of(
         [(end - start).total_seconds() * 1000 for start, end in spans if end and end >= start]
     )
-
-
-def _days_before(day: date, count: int) -> date:
-    try:
-        return day - timedelta(days=count)
-    except OverflowError:
-        return date.min

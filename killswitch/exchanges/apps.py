@@ -10,12 +10,16 @@ class ExchangesConfig(AppConfig):
 
     def ready(self) -> None:
         from killswitch.audit import descriptions
+        from killswitch.audit.models import Kind
         from killswitch.audit.reconciliation.registry import add_reconciler
-        from killswitch.exchanges.descriptions import DESCRIPTIONS
         from killswitch.exchanges.reconciliation import REGISTER
 
         add_reconciler(REGISTER.disagreements)
-        descriptions.register(DESCRIPTIONS)
+        descriptions.register(
+            dict.fromkeys(
+                (Kind.EXCHANGE_ADDED, Kind.EXCHANGE_CHANGED), descriptions.describe_changes
+            )
+        )
         post_migrate.connect(_make_the_observation, sender=self)
 
 

@@ -54,7 +54,7 @@ def alarms(alarm: Raise, sink: Sink, settings: Any, tmp_path: Any) -> list[Alarm
         ("subject", "another"),
         ("request_id", "r-1"),
         ("exchange_id", "LMAX"),
-        ("title", "Nothing."),
+        ("title", "Another."),
         ("detail", ""),
         ("raised_at", datetime(2020, 1, 1, tzinfo=UTC)),
     ],
@@ -68,7 +68,7 @@ def test_a_column_changed_by_hand_is_found(alarms: list[Alarm], column: str, val
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("acknowledged_by", "Nobody"), ("acknowledged_at", datetime(2020, 1, 1, tzinfo=UTC))],
+    [("acknowledged_by", "Another"), ("acknowledged_at", datetime(2020, 1, 1, tzinfo=UTC))],
 )
 def test_who_acknowledged_and_when_is_compared(
     alarms: list[Alarm], column: str, value: object

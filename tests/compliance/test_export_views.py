@@ -83,7 +83,7 @@ def test_an_export_that_cannot_be_recorded_is_refused(compliance: Client, addres
         response = compliance.get(address)
         assert response.status_code == 503
         assert "Content-Disposition" not in response.headers
-        assert "Nothing was exported" in response.content.decode()
+        assert "The export was not started" in response.content.decode()
 
 
 @pytest.mark.parametrize("address", ADDRESSES)

@@ -39,10 +39,10 @@ def test_a_role_is_shown_in_words(role: str, label: str) -> None:
         ({"from": "2026-11-20", "to": "2026-11-20"}, "20 Nov 2026"),
         ({"from": "2026-11-20"}, "since 20 Nov 2026"),
         ({"to": "2026-11-20"}, "until 20 Nov 2026"),
-        ({"to": "2026-11-20T08:30"}, "before 20 Nov 2026 08:30:00 UTC"),
+        ({"to": "2026-11-20T08:30"}, "until 20 Nov 2026 08:30:00 UTC"),
         (
             {"from": "2026-11-20T08:30:00.5", "to": "2026-11-21"},
-            "20 Nov 2026 08:30:00.500000 UTC to 22 Nov 2026",
+            "20 Nov 2026 08:30:00.500000 UTC to 21 Nov 2026",
         ),
         (
             {"kind": "FINISHED", "exchange": "KRAKEN", "actor": "os:root", "status": "REJECTED"},

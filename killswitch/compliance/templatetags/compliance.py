@@ -105,21 +105,18 @@ def filter_text(selection: EventFilter) -> str:
 
 
 def _range_text(from_at: datetime | None, to_at: datetime | None) -> str:
-    """Return a range of time; the end of whole days is their last day, as it was typed."""
-    if from_at and to_at and from_at.time() == to_at.time() == time.min:
-        last_at = to_at - timedelta(days=1)
-        if from_at == last_at:
-            return _time_text(last_at)
-        is_one_month = (from_at.year, from_at.month) == (last_at.year, last_at.month)
-        first = str(from_at.day) if is_one_month else _time_text(from_at)
-        return f"{first} to {_time_text(last_at)}"
-    if from_at and to_at:
-        return f"{_time_text(from_at)} to {_time_text(to_at)}"
-    if from_at:
-        return f"since {_time_text(from_at)}"
-    if to_at and to_at.time() == time.min:
-        return f"until {_time_text(to_at - timedelta(days=1))}"
-    return f"before {_time_text(to_at)}" if to_at else ""
+    """Return a range of time; one that ends at midnight ends with the day before, as typed."""
+    ends_with_day = to_at and to_at.time() == time.min
+    last_at = to_at - timedelta(days=1) if to_at and ends_with_day else to_at
+    if not last_at:
+        return f"since {_time_text(from_at)}" if from_at else ""
+    if not from_at:
+        return f"until {_time_text(last_at)}"
+    if from_at == last_at:
+        return _time_text(last_at)
+    is_one_month = (from_at.year, from_at.month) == (last_at.year, last_at.month)
+    is_short = is_one_month and ends_with_day and from_at.time() == time.min
+    return f"{from_at.day if is_short else _time_text(from_at)} to {_time_text(last_at)}"
 
 
 def _time_text(at: datetime) -> str:
