@@ -62,6 +62,7 @@ class Message:
 
     @classmethod
     def about(cls, alarm: Alarm) -> "Message":
+        """Return the message that notifies of an alarm."""
         lines = [
             alarm.detail,
             f"Exchange: {alarm.exchange_id}" if alarm.exchange_id else "",
@@ -92,8 +93,9 @@ class OutboxSender:
         columns = ("id", "channel", "attempts", "sending")
         pending = Delivery.objects.filter(delivered_at=None, attempts__lt=MAX_ATTEMPTS)
         rows = [PendingDelivery(**row) for row in pending.order_by("id").values(*columns)]
+        unchanged_s = self._unchanged.observe(dict.fromkeys(rows), now=self._clock())
         due: dict[str, list[PendingDelivery]] = defaultdict(list)
-        for row, seconds in self._unchanged.observe(dict.fromkeys(rows), now=self._clock()).items():
+        for row, seconds in unchanged_s.items():
             if seconds >= row.pause_s:
                 due[row.channel].append(row)
         for channel, rows in due.items():
@@ -118,14 +120,13 @@ def _add_missing_deliveries() -> None:
     if not (labels := channels()):
         return
     alarms = Alarm.objects.filter(acknowledged_at=None, deliveries=None)
-    Delivery.objects.bulk_create(
-        (
-            Delivery(alarm_id=alarm_id, channel=label)
-            for alarm_id in alarms.values_list("id", flat=True)
-            for label in labels
-        ),
-        ignore_conflicts=True,
-    )
+    # A list: an empty generator would open a transaction at every poll.
+    rows = [
+        Delivery(alarm_id=alarm_id, channel=label)
+        for alarm_id in alarms.values_list("id", flat=True)
+        for label in labels
+    ]
+    Delivery.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def _send_to_channel(rows: list[PendingDelivery]) -> None:
