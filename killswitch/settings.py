@@ -201,6 +201,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "killswitch.compliance.context_processors.request_sections",
                 "killswitch.console.context_processors.page",
             ],
         },

@@ -82,7 +82,7 @@ def _counts() -> Iterator[Metric]:
         "alarms_open": ("Unacknowledged alarms", Alarm.objects.unacknowledged().count()),
         "tellings_pending": (
             "Notifications that are not delivered yet",
-            Delivery.objects.filter(told_at=None).count(),
+            Delivery.objects.filter(delivered_at=None).count(),
         ),
         "open_orders": ("Open orders in the EMS's last list", open_orders or 0),
         "uncovered_exchanges": (

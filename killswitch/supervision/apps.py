@@ -8,3 +8,7 @@ class SupervisionConfig(AppConfig):
     def ready(self) -> None:
         # Every process that loads Django may publish: from here on `shared_task` knows our broker.
         from killswitch import celery  # noqa: F401
+        from killswitch.audit import descriptions
+        from killswitch.supervision.descriptions import DESCRIPTIONS
+
+        descriptions.register(DESCRIPTIONS)

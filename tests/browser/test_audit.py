@@ -192,7 +192,7 @@ def test_a_verification_that_fails_meanwhile_shows_at_once(page: Page) -> None:
     log(page)
     expect(page.locator("#badge")).to_contain_text("Verified")
     Verification.objects.update(at=Now(), ok=False, reason="event 17 was changed", first_bad_seq=17)
-    expect(page.locator("#badge")).to_contain_text("The log does not verify")
+    expect(page.locator("#badge")).to_contain_text("Verification failed")
     expect(page.locator("#badge a")).to_have_attribute("href", "/audit/events/17/")
 
 
@@ -201,14 +201,14 @@ def test_what_is_ticked_is_marked_and_the_page_says_where_it_stands(page: Page) 
     request_factories.changed(request_factories.START)
     page.goto("/audit/?unreviewed=1")
     page.get_by_label("All on this page").check()
-    expect(page.locator("[data-picked]")).to_have_text("3 ticked")
+    expect(page.locator("[data-picked]")).to_have_text("3 selected")
     page.locator("#e2 input").uncheck()
-    expect(page.locator("[data-picked]")).to_have_text("2 ticked")
+    expect(page.locator("[data-picked]")).to_have_text("2 selected")
     page.locator("#note").fill("Asked Adam on the phone.")
     page.get_by_role("button", name="Mark as reviewed").click()
     expect(page.locator("#just-marked")).to_contain_text("event 5: Reviewed")
     expect(page.locator("tbody tr")).to_have_count(1)
-    expect(page.locator("#e2")).to_contain_text("To review")
+    expect(page.locator("#e2")).to_contain_text("Needs review")
     noted = AuditEvent.objects.filter(kind=Kind.REVIEWED, data__contains="Asked Adam")
     assert noted.count() == 2
 
@@ -223,12 +223,12 @@ def test_it_all_works_without_javascript(browser: Browser, live_server: Any, olg
     tab.get_by_role("button", name="Filter").click()
     tab.locator("#e1 input").check()
     tab.locator("#note").fill("Why?")
-    tab.get_by_role("button", name="Query", exact=True).click()
+    tab.get_by_role("button", name="Raise query").click()
     expect(tab.locator("#just-marked")).to_contain_text("Queried")
     assert "kind=DENIED" in tab.url
     tab.goto("/audit/events/1/")
     tab.locator("#note").fill("By mistake.")
-    tab.get_by_role("button", name="Close the query").click()
+    tab.get_by_role("button", name="Close query").click()
     expect(tab.locator("#just-marked")).to_contain_text("Query closed")
     window.close()
 

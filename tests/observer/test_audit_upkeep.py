@@ -289,7 +289,7 @@ def test_a_finding_of_which_no_alarm_can_be_recorded_is_told_to_the_places_at_on
     keeper.verify()
     assert not Alarm.objects.exists()
     assert not found().ok
-    [(_, told)] = sink.taken
+    [(_, told)] = sink.received
     assert "failed verification" in told["title"]
     assert "event 2 was changed" in told["message"]
 
@@ -350,7 +350,7 @@ def test_what_was_told_verifies_as_a_checkpoint(
     settings.ALERT_URLS = (sink.url(),)
     happen(2)
     keeper.write_checkpoint()
-    [(_, told)] = sink.taken
+    [(_, told)] = sink.received
     assert told["type"] == "info"
     line = told["message"].splitlines()[-1].strip()
     assert checkpoints.parse(line.encode()).seq == 2
@@ -382,7 +382,7 @@ def test_a_start_and_a_stop_are_kept_and_the_stop_is_told(
 ) -> None:
     settings.ALERT_URLS = (sink.url(),)
     lifecycle_events.record_start(["web"])
-    assert sink.taken == []
+    assert sink.received == []
     lifecycle_events.record_stop(["web"], seconds=10)
     assert [(line["occasion"], line["seq"]) for line in lines()] == [("STARTED", 1), ("STOPPED", 2)]
     assert len(sink.titles()) == 1
