@@ -26,7 +26,7 @@ from killswitch.cancels.pacing import (
 from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
 from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
-from killswitch.ems.shared import get_client
+from killswitch.ems.client import get_client
 
 MAX_IMMEDIATE_RESENDS = 2  # POSTs in a row without a pause, on connections that broke when reused
 FRESH_CLAIM_S = 1.0  # seconds in which nobody can have taken a claim over

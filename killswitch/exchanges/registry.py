@@ -7,9 +7,9 @@ from django.db import transaction
 
 from killswitch.audit import chain
 from killswitch.audit.models import Kind
-from killswitch.ems.answers import sanitize
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.revisions import next_revision
+from killswitch.runtime.text import sanitize
 
 MAX_ID_CHARS = 200
 MAX_NAME_CHARS = 200

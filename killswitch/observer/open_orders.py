@@ -20,8 +20,8 @@ from django.db.models import (
     When,
 )
 
-from killswitch.ems.answers import OpenOrders
 from killswitch.ems.client import EmsClient
+from killswitch.ems.open_orders import OpenOrders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.runtime.revisions import next_revision
 

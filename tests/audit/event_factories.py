@@ -16,8 +16,8 @@ from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, concl
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.services import PressContext
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import OpenOrders, Outcome, RetryAdvice, TimedCancelAnswer
-from killswitch.ems.open_orders import OpenOrder
+from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
+from killswitch.ems.open_orders import OpenOrder, OpenOrders
 from killswitch.exchanges.models import Exchange
 from killswitch.exchanges.registry import ExchangeConfig, add_missing
 

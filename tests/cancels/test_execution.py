@@ -20,7 +20,7 @@ from killswitch.cancels.conclusion import Conclusion
 from killswitch.cancels.leases import StaleLease
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import FINAL, Status
-from killswitch.ems import shared
+from killswitch.ems import client as shared
 from killswitch.ems.client import EmsClient
 from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
