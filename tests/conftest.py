@@ -84,13 +84,13 @@ def clock() -> Clock:
 @pytest.fixture
 def simulator(settings: Any) -> Iterator[Simulator]:
     """A stand-in EMS that the product is pointed at."""
-    from killswitch.ems import shared
+    from killswitch.ems.client import forget_client
 
     with Simulator() as running:
         settings.EMS_BASE_URL = running.url
-        shared.forget_client()
+        forget_client()
         yield running
-    shared.forget_client()
+    forget_client()
 
 
 @pytest.fixture

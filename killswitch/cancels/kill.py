@@ -34,7 +34,7 @@ from killswitch.cancels.recording import (
 from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
 from killswitch.ems.answers import Outcome, RetryAdvice
-from killswitch.ems.shared import get_client
+from killswitch.ems.client import get_client
 from killswitch.runtime.deadlines import Deadline
 
 # POSTs in a row without a pause, each because a connection broke when it was used again.

@@ -1,4 +1,4 @@
-"""The simulator's own interface under `/_simulator/`: scripts go in, what happened comes out."""
+"""The simulator's own interface under `/_simulator/`: set faults, and read what happened."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ _SCRIPT_FIELDS = {"exchange_id", "cancel", "list", "orders", "tag"}
 
 
 class Control:
-    """What a test or an operator may ask of the stand-in; used in-process and over HTTP alike."""
+    """The operations for tests and operators, used in this process and over HTTP alike."""
 
     def __init__(
         self, ems: Ems, *, reset: Callable[[], None], forget_connections: Callable[[], int]
@@ -38,7 +38,7 @@ class Control:
         }
 
     def place(self, exchange_id: str, count: int) -> list[str]:
-        """Rest so many orders; their client order ids."""
+        """Place so many orders and return their client order ids."""
         return self._ems.books.of(exchange_id).place(count)
 
     def script(
@@ -49,25 +49,24 @@ class Control:
         listing: Sequence[Fault] | None,
         tag: str,
     ) -> None:
-        """Replace the sequences that are given; raises NotAFault and then changes nothing."""
-        given = {Call.CANCEL: cancel, Call.LIST: listing}
-        read = {
+        """Replace the sequences that are not None, or neither of them and raise InvalidFault."""
+        sequences = {
             call: read_sequence(faults, call=call)
-            for call, faults in given.items()
+            for call, faults in ((Call.CANCEL, cancel), (Call.LIST, listing))
             if faults is not None
         }
-        for call, plans in read.items():
-            self._ems.scripts.put(exchange_id, call=call, plans=plans, tag=tag)
+        for call, scenarios in sequences.items():
+            self._ems.scripts.put(exchange_id, call=call, scenarios=scenarios, tag=tag)
 
     def calls(self, *, exchange_id: str | None, method: str | None) -> list[ReceivedCall]:
         return self._ems.calls.select(exchange_id=exchange_id, method=method)
 
     def open_ids(self, exchange_id: str) -> list[str]:
-        """The client order ids of what is really open."""
+        """Return the client order ids of the orders that are really open."""
         return [order.client_order_id for order in self._ems.books.of(exchange_id).open_orders()]
 
     def answer(self, request: Request) -> Outgoing:
-        """One call of the interface."""
+        """Carry out one call of the interface."""
         act = self._answers.get((request.method, request.path.removeprefix(PREFIX)))
         if act is None:
             return _json(404, {"error": f"no {request.method} {request.path}"})
@@ -103,22 +102,22 @@ class Control:
         ]
 
     def _script(self, request: Request) -> object:
-        given = _given(request)
-        if unknown := set(given) - _SCRIPT_FIELDS:
+        fields = _fields(request)
+        if unknown := set(fields) - _SCRIPT_FIELDS:
             raise InvalidFault(f"no such field: {', '.join(sorted(unknown)):.200}")
-        parameters = Parameters(given)
+        parameters = Parameters(fields)
         exchange_id = _exchange_id(parameters)
         count = parameters.whole("orders", default=0, highest=1_000_000)
         self.script(
             exchange_id,
-            cancel=_faults(given.get("cancel")),
-            listing=_faults(given.get("list")),
+            cancel=_faults(fields.get("cancel")),
+            listing=_faults(fields.get("list")),
             tag=parameters.text("tag"),
         )
         return {"placed": len(self.place(exchange_id, count))}
 
     def _orders(self, request: Request) -> object:
-        parameters = Parameters(_given(request))
+        parameters = Parameters(_fields(request))
         count = parameters.whole("count", default=1, highest=1_000_000)
         return {"ids": self.place(_exchange_id(parameters), count)}
 
@@ -130,14 +129,14 @@ class Control:
         return {"forgotten": self._forget_connections()}
 
 
-def _given(request: Request) -> Mapping[str, object]:
+def _fields(request: Request) -> Mapping[str, object]:
     try:
-        given = json.loads(request.body)
+        fields = json.loads(request.body)
     except (ValueError, RecursionError) as error:
-        raise InvalidFault(f"the body is no JSON: {error}") from None
-    if not isinstance(given, dict):
-        raise InvalidFault("the body is no JSON object")
-    return given
+        raise InvalidFault(f"the body is not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise InvalidFault("the body is not a JSON object")
+    return fields
 
 
 def _exchange_id(parameters: Parameters) -> str:
@@ -147,10 +146,10 @@ def _exchange_id(parameters: Parameters) -> str:
     return exchange_id
 
 
-def _faults(given: object) -> Sequence[Fault] | None:
-    if given is not None and not isinstance(given, list):
-        raise InvalidFault(f"{given!r:.100} is no list of faults")
-    return given
+def _faults(value: object) -> Sequence[Fault] | None:
+    if value is not None and not isinstance(value, list):
+        raise InvalidFault(f"{value!r:.100} is not a list of faults")
+    return value
 
 
 def _json(status: int, value: object) -> Outgoing:

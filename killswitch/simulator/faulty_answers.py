@@ -1,4 +1,4 @@
-"""The faults that are another answer: every row of what an EMS or its proxy may say."""
+"""The faults that are another answer: all that an EMS, or a proxy before it, may send."""
 
 import base64
 import binascii
@@ -18,16 +18,16 @@ from killswitch.simulator.scenarios import (
 
 _MISSPELT_JSON = "appliction/json"  # as the EMS's document declares it for its own rejects
 _HTML = "text/html; charset=utf-8"
-_NOWHERE = "http://127.0.0.1:9/elsewhere"
+_UNREACHABLE_URL = "http://127.0.0.1:9/elsewhere"
 _MEBIBYTE = 1024 * 1024
-_OVERSIZED = {Call.CANCEL: 2 * _MEBIBYTE, Call.LIST: 65 * _MEBIBYTE}
+_OVERSIZED_BYTES = {Call.CANCEL: 2 * _MEBIBYTE, Call.LIST: 65 * _MEBIBYTE}
 
 
 def message(parameters: Parameters, _call: Call) -> Scenario:
     severity = parameters.text_or_none("severity", default="INFO")
     body = payloads.message(severity=severity, text=parameters.text("message", default="Ok"))
     return Scenario(
-        reply=Reply(body=body), cancelling=NOTHING if severity == "ERROR" else EVERYTHING
+        reply=Reply(body=body), cancel_effect=NOTHING if severity == "ERROR" else EVERYTHING
     )
 
 
@@ -56,7 +56,7 @@ def not_json(_parameters: Parameters, _call: Call) -> Scenario:
 
 
 def oversized(parameters: Parameters, call: Call) -> Scenario:
-    size = parameters.whole("bytes", default=_OVERSIZED[call])
+    size = parameters.whole("bytes", default=_OVERSIZED_BYTES[call])
     body = payloads.padded_list(size=size) if call is Call.LIST else payloads.padded(size=size)
     return Scenario(reply=Reply(body=body))
 
@@ -73,7 +73,7 @@ def refused(*, status: int, text: str) -> Builder:
 
 
 def too_many(parameters: Parameters, _call: Call) -> Scenario:
-    """`retry_after` is text, sent as it is; `retry_after_date` seconds from now, sent as a date."""
+    """Send `retry_after` (text) as it is, or `retry_after_date` (seconds from now) as a date."""
     headers: tuple[tuple[str, str], ...] = ()
     if text := parameters.text_or_none("retry_after"):
         headers = (("Retry-After", text),)
@@ -85,7 +85,7 @@ def too_many(parameters: Parameters, _call: Call) -> Scenario:
 
 
 def redirect(parameters: Parameters, _call: Call) -> Scenario:
-    headers = (("Location", parameters.text("location", default=_NOWHERE)),)
+    headers = (("Location", parameters.text("location", default=_UNREACHABLE_URL)),)
     return _not_carried_out(Reply(status=parameters.status(default=302), headers=headers))
 
 
@@ -106,7 +106,7 @@ def hostile(parameters: Parameters, call: Call) -> Scenario:
 
 
 def raw(parameters: Parameters, _call: Call) -> Scenario:
-    """Any answer at all: the way out when no other fault fits."""
+    """Send any answer at all, for cases that no other fault covers."""
     reply = Reply(
         status=parameters.status(default=200),
         body=payloads.fixed(_raw_body(parameters)),
@@ -126,4 +126,4 @@ def _raw_body(parameters: Parameters) -> bytes:
 
 
 def _not_carried_out(reply: Reply) -> Scenario:
-    return Scenario(reply=reply, cancelling=NOTHING)
+    return Scenario(reply=reply, cancel_effect=NOTHING)

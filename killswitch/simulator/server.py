@@ -1,4 +1,4 @@
-"""The simulator as a server: a listener, a thread for each connection, and a prompt end."""
+"""The simulator as a server: a listener, and a thread for each connection."""
 
 import contextlib
 import socket
@@ -13,17 +13,17 @@ from killswitch.simulator.control import PREFIX, Control
 from killswitch.simulator.demo import Trader, open_demo
 from killswitch.simulator.ems import Ems
 from killswitch.simulator.faults import Fault
-from killswitch.simulator.http import BadRequest, Connection, Outgoing, Request
+from killswitch.simulator.http import BadRequest, Connection, Outgoing
 
 __all__ = ["Simulator", "SimulatorRemote"]
 
 _BACKLOG = 1024
-_LOOK_UP_SECONDS = 0.05  # how soon the listener sees that it is to stop
-_JOIN_SECONDS = 5.0
+_ACCEPT_TIMEOUT_S = 0.05  # how soon the listener notices that it is to stop
+_JOIN_TIMEOUT_S = 5.0
 
 
 class Simulator:
-    """A stand-in EMS in this process. What it holds outlives `stop`, so it can start again."""
+    """A stand-in EMS in this process. Its state survives `stop`, so it can start again."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class Simulator:
             self.reset()
 
     def start(self, port: int = 0) -> Self:
-        """Listen; on any free port for 0. Raises OSError when the port is taken."""
+        """Listen on the port, any free one for 0. Raises OSError when the port is taken."""
         listener = socket.create_server((self._host, port), backlog=_BACKLOG)
-        listener.settimeout(_LOOK_UP_SECONDS)
+        listener.settimeout(_ACCEPT_TIMEOUT_S)
         self._listener = listener
         self._port = listener.getsockname()[1]
         self._stopping = threading.Event()
@@ -70,17 +70,17 @@ class Simulator:
         """Close every connection, silent ones too, and end every thread."""
         self._stopping.set()
         if self._listener:
-            # Wakes the listening thread on Linux; elsewhere it looks up by itself soon.
+            # Wakes the listening thread on Linux; elsewhere it soon wakes by itself.
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(_JOIN_SECONDS)
+            thread.join(_JOIN_TIMEOUT_S)
         with self._lock:
             connections = dict(self._connections)
         for connection in connections:
             connection.abort()
         for thread in connections.values():
-            thread.join(_JOIN_SECONDS)
+            thread.join(_JOIN_TIMEOUT_S)
         self._threads = []
 
     def __enter__(self) -> Self:
@@ -99,7 +99,7 @@ class Simulator:
         return f"http://{self._host}:{self._port}"
 
     def place(self, exchange_id: str, count: int) -> list[str]:
-        """Rest so many orders; their client order ids."""
+        """Place so many orders and return their client order ids."""
         return self._control.place(exchange_id, count)
 
     def script(
@@ -111,32 +111,32 @@ class Simulator:
         orders: int = 0,
         tag: str = "",
     ) -> None:
-        """Say what the next calls meet (`*`: the list of all); raises NotAFault, a ValueError."""
+        """Set the faults of the next calls (`*`: the list of all). Raises InvalidFault."""
         self._control.script(exchange_id, cancel=cancel, listing=list, tag=tag)
         self.place(exchange_id, orders)
 
     def calls(
         self, exchange_id: str | None = None, method: str | None = "POST"
     ) -> list[ReceivedCall]:
-        """What was received, oldest first."""
+        """Return the calls received, oldest first."""
         return self._control.calls(exchange_id=exchange_id, method=method)
 
     def open_ids(self, exchange_id: str) -> list[str]:
-        """The client order ids of what is really open."""
+        """Return the client order ids of the orders that are really open."""
         return self._control.open_ids(exchange_id)
 
     def really_open(self, exchange_id: str) -> int:
-        """How many orders are really open, whatever was answered."""
+        """Return how many orders are really open, apart from what was answered."""
         return len(self.open_ids(exchange_id))
 
     def reset(self) -> None:
-        """Empty books, no scripts, no calls; a demonstration begins anew."""
+        """Remove all orders, scripts and calls; a demonstration starts over."""
         self._ems.reset()
         if self._demo:
             open_demo(self._ems.books, script=self._control.script)
 
     def forget_connections(self) -> int:
-        """Lose every connection there is as a dropped route does: no close, no reset, no answer."""
+        """Drop every connection as a lost route does: no close, no reset, no answer."""
         with self._lock:
             for connection in self._connections:
                 connection.deaf = True
@@ -150,19 +150,16 @@ class Simulator:
                 except TimeoutError:
                     continue
                 except OSError:
-                    # No file is left for one more connection, for example: let some end first.
-                    self._stopping.wait(_LOOK_UP_SECONDS)
+                    # For example, no file descriptor is left: let some connections end first.
+                    self._stopping.wait(_ACCEPT_TIMEOUT_S)
                     continue
-                self._welcome(client)
-
-    def _welcome(self, client: socket.socket) -> None:
-        connection = Connection(client, stopping=self._stopping)
-        thread = threading.Thread(
-            target=self._serve, args=(connection,), name="simulator-connection", daemon=True
-        )
-        with self._lock:
-            self._connections[connection] = thread
-        thread.start()
+                connection = Connection(client, stopping=self._stopping)
+                thread = threading.Thread(
+                    target=self._serve, args=(connection,), name="simulator-connection", daemon=True
+                )
+                with self._lock:
+                    self._connections[connection] = thread
+                thread.start()
 
     def _serve(self, connection: Connection) -> None:
         try:
@@ -174,26 +171,19 @@ class Simulator:
                 del self._connections[connection]
 
     def _converse(self, connection: Connection) -> None:
-        alive = True
-        while alive:
+        is_open = True
+        while is_open:
             try:
                 request = connection.read_request()
             except ValueError as error:
-                connection.send(_unreadable(error))
+                reason = str(error) if isinstance(error, BadRequest) else "unreadable"
+                body = reason.encode()
+                connection.send(Outgoing(status=400, content_type="text/plain", body=body))
                 return
             if request is None:
                 return
             if connection.deaf:
                 connection.swallow()
                 return
-            alive = connection.send(self._answer(request)) and request.keeps_alive
-
-    def _answer(self, request: Request) -> Outgoing:
-        if request.path.startswith(PREFIX):
-            return self._control.answer(request)
-        return self._ems.answer(request)
-
-
-def _unreadable(error: ValueError) -> Outgoing:
-    reason = str(error) if isinstance(error, BadRequest) else "unreadable"
-    return Outgoing(status=400, content_type="text/plain", body=reason.encode())
+            api = self._control if request.path.startswith(PREFIX) else self._ems
+            is_open = connection.send(api.answer(request)) and request.keep_alive

@@ -72,7 +72,7 @@ def check_port(*, name: str, host: str, port: int) -> None:
 def check_ems() -> None:
     """A client can be made of the settings. Whether the EMS answers, readiness tells."""
     from killswitch.ems.client import EmsClient
-    from killswitch.ems.transport import tls_context
+    from killswitch.ems.transport.session import tls_context
 
     for name, option in {"EMS_CLIENT_CERT": "client_cert", "EMS_CA_BUNDLE": "ca_bundle"}.items():
         if not (path := getattr(settings, name)):

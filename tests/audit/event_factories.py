@@ -17,8 +17,8 @@ from killswitch.cancels.confirmation import Target
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.services import PressContext
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import OpenOrders, Outcome, RetryAdvice, TimedCancelAnswer
-from killswitch.ems.open_orders import OpenOrder
+from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
+from killswitch.ems.open_orders import OpenOrder, OpenOrders
 from killswitch.exchanges.models import Exchange
 from killswitch.exchanges.registry import ExchangeConfig, add_missing
 from tests.audit.log import record

@@ -12,7 +12,7 @@ from django.db import DataError
 from killswitch.cancels import execution, leases, thread_slots, watchdog
 from killswitch.cancels.leases import RequestSnapshot
 from killswitch.cancels.models import CancelRequest
-from killswitch.ems import shared
+from killswitch.ems import client as shared
 from killswitch.ems.client import EmsClient
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
