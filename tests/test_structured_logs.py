@@ -34,9 +34,7 @@ def configure(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Callab
 
 
 @pytest.fixture
-def log(
-    configure: Callable[[str], None], capsys: pytest.CaptureFixture[str]
-) -> Callable[[], str]:
+def log(configure: Callable[[str], None], capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
     """Return a function that returns the log so far, as text."""
     configure("text")
     pieces: list[str] = []

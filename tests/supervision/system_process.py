@@ -34,9 +34,7 @@ ROLES = {
 
 def environment(**variables: str) -> dict[str, str]:
     """Return variables for a new process, without the settings of the tests themselves."""
-    inherited = {
-        name: value for name, value in os.environ.items() if not NOT_INHERITED.match(name)
-    }
+    inherited = {name: value for name, value in os.environ.items() if not NOT_INHERITED.match(name)}
     return inherited | {"DJANGO_SETTINGS_MODULE": "killswitch.settings"} | variables
 
 

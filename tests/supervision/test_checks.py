@@ -102,9 +102,7 @@ def test_text_that_cannot_be_an_exchange_id_is_refused_with_a_hint(
 
 
 @pytest.mark.parametrize("ambiguous", ["KRAKEN,BINANCE", "KRAKEN;BINANCE;OKEX", "FTX,B2C2"])
-def test_an_id_that_may_be_a_list_is_accepted_with_a_warning(
-    settings: Any, ambiguous: str
-) -> None:
+def test_an_id_that_may_be_a_list_is_accepted_with_a_warning(settings: Any, ambiguous: str) -> None:
     settings.KILLSWITCH_EXCHANGES = ("OKEX", ambiguous)
     (message,) = checks.check_exchange_ids()
     raise_first_error([message])
@@ -113,9 +111,7 @@ def test_an_id_that_may_be_a_list_is_accepted_with_a_warning(
 
 
 @pytest.mark.parametrize("plain", ["KRAKEN", "KRAKEN/JOHN", "KRAKEN,john", "KRAKEN,A1", "okx:a;b"])
-def test_an_id_with_an_account_tag_is_accepted_without_a_warning(
-    settings: Any, plain: str
-) -> None:
+def test_an_id_with_an_account_tag_is_accepted_without_a_warning(settings: Any, plain: str) -> None:
     settings.KILLSWITCH_EXCHANGES = (plain,)
     assert checks.check_exchange_ids() == []
 

@@ -19,11 +19,10 @@ def test_a_file_in_the_data_directory_that_cannot_be_used_is_named(
 ) -> None:
     settings.KILLSWITCH_HOME = tmp_path
     (tmp_path / name).mkdir()  # cannot be opened, even by root
+    lock = locks.exclusive_lock(tmp_path / name)
+    use_file = prepare.prepare if name == "prepare.lock" else lock.__enter__
     with pytest.raises(CannotStart, match=rf"^KILLSWITCH_HOME: .*{name} cannot be used \(Is a"):
-        if name == "prepare.lock":
-            prepare.prepare()
-        with locks.exclusive_lock(tmp_path / name):
-            pass
+        use_file()
 
 
 def test_a_disk_without_room_for_a_lock_is_named(

@@ -81,7 +81,9 @@ def test_an_unreachable_database_is_named_without_its_password(tmp_path: Path) -
     port, database_port = free_ports(2)
     url = f"postgresql://user:hunter22@127.0.0.1:{database_port}/log"
     message = start(KILLSWITCH_HOME=str(tmp_path), PORT=port, DATABASE_URL=url, **REAL)
-    assert f"DATABASE_URL: the database log at 127.0.0.1:{database_port} cannot be reached" in message
+    assert (
+        f"DATABASE_URL: the database log at 127.0.0.1:{database_port} cannot be reached" in message
+    )
     assert "hunter22" not in message
 
 
