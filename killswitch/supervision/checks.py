@@ -21,7 +21,6 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.models import Model
 
 from killswitch.accounts.models import User
-from killswitch.alarms.channels import channels
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.exchanges.models import Exchange
 
@@ -162,16 +161,17 @@ def check_alert_urls(**_: Any) -> list[CheckMessage]:
 
     logging.getLogger("apprise").disabled = True  # our one sentence is enough
     try:
-        unusable = [label for label, url in channels().items() if not apprise.Apprise().add(url)]
+        numbered = enumerate(settings.ALERT_URLS, 1)
+        unusable = [number for number, url in numbered if not apprise.Apprise().add(url)]
     finally:
         logging.getLogger("apprise").disabled = False
     return [
         checks.Error(
-            f"ALERT_URLS: number {label} is not in a notation of the apprise library, so alarms"
-            " cannot be sent there.",
+            f"ALERT_URLS: number {number} is not a URL of the apprise library, so alarms cannot be"
+            " sent there.",
             id="killswitch.E004",
         )
-        for label in unusable
+        for number in unusable
     ]
 
 
