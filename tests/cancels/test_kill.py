@@ -13,7 +13,7 @@ from killswitch.cancels.recording import (
     MAX_BODY_BYTES,
 )
 from killswitch.cancels.states import FINAL
-from killswitch.ems import shared
+from killswitch.ems import client as shared
 from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press

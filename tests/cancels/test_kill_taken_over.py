@@ -8,7 +8,7 @@ import pytest
 from killswitch.cancels import execution, leases, watchdog
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.recording import record_attempt
-from killswitch.ems import shared
+from killswitch.ems import client as shared
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
 from tests.cancels.kills import LIST_GONE, always, snapshot

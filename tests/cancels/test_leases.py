@@ -11,7 +11,7 @@ from killswitch.audit.recorder import recording
 from killswitch.cancels import leases
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.recording import record_attempt
-from killswitch.ems import shared
+from killswitch.ems import client as shared
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
 from tests.cancels.kills import snapshot

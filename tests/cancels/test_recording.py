@@ -19,7 +19,7 @@ from killswitch.cancels.recording import (
     start_verifying,
 )
 from killswitch.cancels.states import Status
-from killswitch.ems import shared
+from killswitch.ems import client as shared
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
 

@@ -383,7 +383,7 @@ def test_a_start_and_a_stop_are_kept_and_the_stop_is_told(
     settings.ALERT_URLS = (sink.url(),)
     lifecycle_events.record_start(["web"])
     assert sink.received == []
-    lifecycle_events.record_stop(["web"], seconds=10)
+    lifecycle_events.record_stop(["web"], timeout_s=10)
     assert [(line["occasion"], line["seq"]) for line in lines()] == [("STARTED", 1), ("STOPPED", 2)]
     assert len(sink.titles()) == 1
 
@@ -396,7 +396,7 @@ def test_a_stop_does_not_wait_longer_than_it_may_for_a_place(
     settings.ALERT_URLS = (sink.url("/slow"),)
     sink.delay["/slow"] = 30
     began = time.monotonic()
-    lifecycle_events.record_stop(["web"], seconds=1.5)
+    lifecycle_events.record_stop(["web"], timeout_s=1.5)
     assert time.monotonic() - began < 10  # the place answers after 30 s
     assert [line["occasion"] for line in lines()] == ["STOPPED"]
 
