@@ -145,12 +145,12 @@ class Confirmation:
 def confirm(*, target: Target, user_id: int, reason: Reason) -> Confirmation:
     """Return the confirmation of a target, with a fresh key."""
     uncovered = tuple(UncoveredExchange.objects.all()) if target.everywhere else ()
-    in_flight = CancelRequest.objects.in_flight().filter(entry__in=target.covered)
+    in_flight = CancelRequest.objects.in_flight().filter(configured_exchange__in=target.covered)
     return Confirmation(
         target=target,
         key=target.key(user_id=user_id),
         reason=reason.carried(),
-        in_flight=in_flight.values("entry").distinct().count(),
+        in_flight=in_flight.values("configured_exchange").distinct().count(),
         uncovered=uncovered,
     )
 

@@ -73,7 +73,7 @@ def of_end(request: CancelRequest, orders: Iterable[ResidualOrder]) -> dict[str,
         "open_after": request.open_after,
         "open_after_read_at": instant(request.open_after_read_at),
         "remaining": [{name: getattr(order, name) for name in ORDER} for order in orders],
-        "holder": request.holder,
+        "holder": request.lease_token,
         "first_claimed_at": instant(request.first_claimed_at),
         "finished_at": instant(request.finished_at),
     }

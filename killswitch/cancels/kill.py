@@ -65,7 +65,7 @@ class Kill:
         if self.evidence.list_decides:
             if self.held.status is not Status.VERIFYING:
                 self._write(
-                    partial(recording.start_verifying, self.held.id, holder=self.held.token)
+                    partial(recording.start_verifying, self.held.id, lease_token=self.held.token)
                 )
             self._read_until_empty()
             self._finish(Status.VERIFYING)
@@ -128,7 +128,7 @@ class Kill:
         """Whoever slept for long may have lost the claim, and would cancel what came afterwards."""
         just_claimed = time.monotonic() - self.held.claimed_at < FRESH_CLAIM_S
         if self.pace.posts or not just_claimed:
-            self._write(partial(recording.ensure_lease, self.held.id, holder=self.held.token))
+            self._write(partial(recording.ensure_lease, self.held.id, lease_token=self.held.token))
 
     def _record_attempt(self, answer: TimedCancelAnswer) -> None:
         again = answer.outcome is not Outcome.ACKNOWLEDGED and self.pace.may_post_again
@@ -136,7 +136,7 @@ class Kill:
             partial(
                 recording.record_attempt,
                 self.held.id,
-                holder=self.held.token,
+                lease_token=self.held.token,
                 answer=answer,
                 next_attempt_at=self._next_post_at() if again else None,
             )
@@ -160,7 +160,7 @@ class Kill:
                 partial(
                     recording.record_read,
                     self.held.id,
-                    holder=self.held.token,
+                    lease_token=self.held.token,
                     next_attempt_at=next_at,
                 )
             )
@@ -180,7 +180,7 @@ class Kill:
             partial(
                 recording.finish,
                 self.held.id,
-                holder=self.held.token,
+                lease_token=self.held.token,
                 before=before,
                 verdict=verdict,
                 reading=self.reading,

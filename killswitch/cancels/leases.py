@@ -55,8 +55,8 @@ class StaleLease:
 
     id: int
     status: Status
-    holder: str
-    counter: int
+    lease_token: str
+    lease_beats: int
     ended: int  # attempts and reads on record
 
 
@@ -64,15 +64,15 @@ def claim(ids: Sequence[int]) -> list[Lease]:
     """Take the requests among these that nobody has yet, in one compare-and-set."""
     token = _new_lease_token()
     with short_transaction():
-        free = CancelRequest.objects.filter(id__in=ids, status=Status.REQUESTED, holder="")
+        free = CancelRequest.objects.filter(id__in=ids, status=Status.REQUESTED, lease_token="")
         if not free.update(
             status=Status.SENDING,
-            holder=token,
-            counter=F("counter") + 1,
+            lease_token=token,
+            lease_beats=F("lease_beats") + 1,
             first_claimed_at=datetime.now(UTC),
         ):
             return []
-        mine = CancelRequest.objects.filter(id__in=ids, holder=token)
+        mine = CancelRequest.objects.filter(id__in=ids, lease_token=token)
         mine.update(revision=next_revision())
         held = [_lease_of(request, taken_over=False) for request in mine.order_by("id")]
     _keep_renewing(held)
@@ -91,9 +91,9 @@ def take_over(overdue: StaleLease) -> Lease | None:
         seen = CancelRequest.objects.annotate(ended=F("attempt_count") + F("reads")).filter(
             **vars(overdue)
         )
-        if not seen.update(holder=token, counter=F("counter") + 1):
+        if not seen.update(lease_token=token, lease_beats=F("lease_beats") + 1):
             return None
-        recording.record_takeover(overdue.id, dead_holder=overdue.holder, holder=token)
+        recording.record_takeover(overdue.id, dead_holder=overdue.lease_token, lease_token=token)
         held = _lease_of(CancelRequest.objects.get(id=overdue.id), taken_over=True)
     _keep_renewing([held])
     return held
@@ -103,7 +103,7 @@ def release(held: Lease) -> None:
     """Let go, so that the next one need not wait for proofs of life to fail to come."""
     stop_renewing(held)
     with short_transaction():
-        CancelRequest.objects.filter(id=held.id, holder=held.token).update(holder="")
+        CancelRequest.objects.filter(id=held.id, lease_token=held.token).update(lease_token="")
 
 
 def stop_renewing(held: Lease) -> None:
@@ -137,14 +137,14 @@ def _lease_of(request: CancelRequest, *, taken_over: bool) -> Lease:
     spent = (datetime.now(UTC) - request.first_claimed_at).total_seconds()
     # A clock that jumped gives no more than the whole time, and no less than none; one that was
     # set back does not give it twice, for the counter has counted the seconds.
-    spent = max(spent, request.counter - 1.0)
+    spent = max(spent, request.lease_beats - 1.0)
     left = max(settings.CANCEL_DEADLINE - spent, 0.0)
     return Lease(
         id=request.pk,
         uuid=str(request.uuid),
         exchange_id=request.exchange_id,
         status=Status(request.status),
-        token=request.holder,
+        token=request.lease_token,
         claimed_at=time.monotonic(),
         ends_at=time.monotonic() + left,
         taken_over=taken_over,
@@ -190,10 +190,10 @@ def _renew_leases() -> None:
     if tokens:
         with short_transaction():
             mine = CancelRequest.objects.filter(
-                id__in=ids, holder__in=tokens, status__in=sorted(IN_FLIGHT)
+                id__in=ids, lease_token__in=tokens, status__in=sorted(IN_FLIGHT)
             )
             # In the order in which everybody locks them: another one could deadlock. What somebody
             # is writing is left out: the others must not pass for dead because of it.
             free = mine.select_for_update(skip_locked=True, no_key=True).order_by("id")
             ids = list(free.values_list("id", flat=True))
-            mine.filter(id__in=ids).update(counter=F("counter") + 1)
+            mine.filter(id__in=ids).update(lease_beats=F("lease_beats") + 1)

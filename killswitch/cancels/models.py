@@ -5,12 +5,12 @@ import uuid
 from django.conf import settings
 from django.db import models
 
-from killswitch.cancels.states import FINAL, IN_FLIGHT, LABELS, Status
+from killswitch.cancels.states import FINAL, IN_FLIGHT, Status
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.revisions import Revisioned
 
-STATUSES = [(str(status), LABELS[status]) for status in Status]
+STATUSES = [(str(status), str(status)) for status in Status]
 FINAL_VALUES = sorted(str(status) for status in FINAL)
 
 
@@ -64,7 +64,9 @@ class CancelRequest(Revisioned):
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="requests")
-    entry = models.ForeignKey(Exchange, on_delete=models.PROTECT, related_name="requests")
+    configured_exchange = models.ForeignKey(
+        Exchange, on_delete=models.PROTECT, related_name="requests", db_column="entry_id"
+    )
     exchange_id = models.CharField(max_length=200)
     status = models.CharField(max_length=20, choices=STATUSES, default=Status.REQUESTED)
     # The EMS's own last words, kept with every status; `conclusion` is ours.
@@ -81,8 +83,8 @@ class CancelRequest(Revisioned):
     attempt_count = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     # Who carries it out: a token of process and claim, and a counter that proves it lives.
-    holder = models.CharField(max_length=100, blank=True)
-    counter = models.BigIntegerField(default=0)
+    lease_token = models.CharField(max_length=100, blank=True, db_column="holder")
+    lease_beats = models.BigIntegerField(default=0, db_column="counter")
     first_claimed_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
@@ -93,11 +95,11 @@ class CancelRequest(Revisioned):
         indexes = [
             # Not a partial one: neither database uses that for statuses that are parameters.
             models.Index(fields=["status", "id"], name="requests_by_status"),
-            models.Index(fields=["entry", "-id"], name="requests_of_an_exchange"),
+            models.Index(fields=["configured_exchange", "-id"], name="requests_of_an_exchange"),
         ]
         constraints = [
             models.UniqueConstraint(
-                fields=["batch", "entry"], name="a_press_asks_once_for_each_exchange"
+                fields=["batch", "configured_exchange"], name="a_press_asks_once_for_each_exchange"
             ),
             models.CheckConstraint(
                 condition=models.Q(status__in=[str(status) for status in Status]),

@@ -86,7 +86,7 @@ def _cases(keys: Sequence[int]) -> dict[int, RequestRecord]:
             request=row,
             is_found_alone=named.get(row.uuid) == [row.pk],
             has_one_press=max(presses[row.batch_id], presses[row.batch.uuid]) == 1,
-            shown_under=exchanges.get(row.entry_id),
+            shown_under=exchanges.get(row.configured_exchange_id),
         )
         for row in rows
     }

@@ -34,13 +34,17 @@ class LeaseLost(Exception):
 
 
 def record_attempt(
-    request_id: int, *, holder: str, answer: TimedCancelAnswer, next_attempt_at: datetime | None
+    request_id: int,
+    *,
+    lease_token: str,
+    answer: TimedCancelAnswer,
+    next_attempt_at: datetime | None,
 ) -> None:
     """Keep one call to the EMS, also when the claim was lost meanwhile."""
     # Locked before looking: the first try's commit may still be under way in its own session.
     CancelRequest.objects.select_for_update(no_key=True).get(id=request_id)
     if Attempt.objects.filter(
-        request_id=request_id, holder=holder, started_at=answer.started_at
+        request_id=request_id, holder=lease_token, started_at=answer.started_at
     ).exists():
         return  # the commit of the first try had succeeded after all
     _keep(
@@ -59,13 +63,13 @@ def record_attempt(
             body=answer.body[:MAX_BODY_BYTES],
             body_cut=len(answer.body) > MAX_BODY_BYTES or not answer.body_complete,
             transport_error=answer.transport_error,
-            holder=holder,
+            holder=lease_token,
         ),
         next_attempt_at=next_attempt_at,
     )
 
 
-def record_takeover(request_id: int, *, dead_holder: str, holder: str) -> None:
+def record_takeover(request_id: int, *, dead_holder: str, lease_token: str) -> None:
     """Note that the request changed hands; a holder that did not let go may have sent it."""
     if dead_holder:
         _keep(
@@ -81,25 +85,27 @@ def record_takeover(request_id: int, *, dead_holder: str, holder: str) -> None:
                 holder=dead_holder,
                 by_dead_holder=True,
             ),
-            taken_over_by=holder,
+            taken_over_by=lease_token,
         )
         return
     request = CancelRequest.objects.get(id=request_id)
     _touch(request_id)
-    chain.append(_fact(Kind.TAKEN_OVER, request, {"dead_holder": "", "holder": holder}))
+    chain.append(_fact(Kind.TAKEN_OVER, request, {"dead_holder": "", "holder": lease_token}))
 
 
-def start_verifying(request_id: int, *, holder: str) -> None:
+def start_verifying(request_id: int, *, lease_token: str) -> None:
     """The list of open orders decides from here on. Raises `Lost`."""
-    if _stands(request_id, holder=holder, status=Status.VERIFYING):
+    if _stands(request_id, lease_token=lease_token, status=Status.VERIFYING):
         return  # the commit of the first try had succeeded after all
-    _move(request_id, holder=holder, before=Status.SENDING, after=Status.VERIFYING)
+    _move(request_id, lease_token=lease_token, before=Status.SENDING, after=Status.VERIFYING)
     _touch(request_id)
 
 
-def record_read(request_id: int, *, holder: str, next_attempt_at: datetime | None = None) -> None:
+def record_read(
+    request_id: int, *, lease_token: str, next_attempt_at: datetime | None = None
+) -> None:
     """A read of the open orders ended: that is progress. Raises `Lost`."""
-    mine = CancelRequest.objects.filter(id=request_id, holder=holder)
+    mine = CancelRequest.objects.filter(id=request_id, lease_token=lease_token)
     if not mine.update(reads=F("reads") + 1, next_attempt_at=next_attempt_at):
         raise LeaseLost
     _touch(request_id)
@@ -108,7 +114,7 @@ def record_read(request_id: int, *, holder: str, next_attempt_at: datetime | Non
 def finish(
     request_id: int,
     *,
-    holder: str,
+    lease_token: str,
     before: Status,
     verdict: Conclusion,
     reading: OpenOrdersAfter | None,
@@ -117,12 +123,12 @@ def finish(
 
     Raises `Lost`.
     """
-    if _stands(request_id, holder=holder, status=verdict.status):
+    if _stands(request_id, lease_token=lease_token, status=verdict.status):
         return  # the commit of the first try had succeeded after all
     count = reading.count if reading else None
     _move(
         request_id,
-        holder=holder,
+        lease_token=lease_token,
         before=before,
         after=verdict.status,
         conclusion=verdict.sentence,
@@ -140,7 +146,9 @@ def finish(
     request = CancelRequest.objects.select_related("batch").get(id=request_id)
     if reading and count is not None:
         read_at = reading.orders.started_at
-        record_open_orders(request.entry_id, open_orders=count, read_at=read_at, revision=revision)
+        record_open_orders(
+            request.configured_exchange_id, open_orders=count, read_at=read_at, revision=revision
+        )
     told = [_finished(request, remaining, reading)]
     if verdict.status is not Status.CONFIRMED:
         told += alarms.raise_alarm(
@@ -155,12 +163,12 @@ def finish(
     chain.append(*told)
 
 
-def ensure_lease(request_id: int, *, holder: str) -> None:
+def ensure_lease(request_id: int, *, lease_token: str) -> None:
     """Look before sending again: a process may have slept while somebody else finished.
 
     Raises `Lost`.
     """
-    if not CancelRequest.objects.filter(id=request_id, holder=holder).exists():
+    if not CancelRequest.objects.filter(id=request_id, lease_token=lease_token).exists():
         raise LeaseLost
 
 
@@ -176,15 +184,17 @@ def alarm_title(request: CancelRequest) -> str:
             return f"{request.exchange_id}: {LABELS[status].lower()}."
 
 
-def _stands(request_id: int, *, holder: str, status: Status) -> bool:
-    rows = CancelRequest.objects.filter(id=request_id, holder=holder, status=status)
+def _stands(request_id: int, *, lease_token: str, status: Status) -> bool:
+    rows = CancelRequest.objects.filter(id=request_id, lease_token=lease_token, status=status)
     return rows.exists()
 
 
-def _move(request_id: int, *, holder: str, before: Status, after: Status, **fields: Any) -> None:
+def _move(
+    request_id: int, *, lease_token: str, before: Status, after: Status, **fields: Any
+) -> None:
     """The one place where a status changes once a request is held."""
     check_transition(before=before, after=after)
-    mine = CancelRequest.objects.filter(id=request_id, holder=holder, status=before)
+    mine = CancelRequest.objects.filter(id=request_id, lease_token=lease_token, status=before)
     if not mine.update(status=after, **fields):
         raise LeaseLost
 
@@ -206,7 +216,7 @@ def _keep(
     row = CancelRequest.objects.filter(id=request_id)
     row.update(attempt_count=F("attempt_count") + 1)
     if not kept.by_dead_holder:
-        row.filter(holder=kept.holder).update(next_attempt_at=next_attempt_at, **_words(kept))
+        row.filter(lease_token=kept.holder).update(next_attempt_at=next_attempt_at, **_words(kept))
     request = row.get()
     kept.request_id = request_id
     kept.number = request.attempt_count

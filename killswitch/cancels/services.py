@@ -200,7 +200,7 @@ def _record(batch: Batch, *, exchanges: Sequence[Exchange], who: Actor) -> Cance
     requests = CancelRequest.objects.bulk_create(
         CancelRequest(
             batch=batch,
-            entry=exchange,
+            configured_exchange=exchange,
             exchange_id=exchange.exchange_id,
             open_before=exchange.open_orders,
             open_before_seen_at=exchange.seen_at,

@@ -56,12 +56,20 @@ class BatchPage:
     def of(cls, batch: Batch, *, user: User) -> Self:
         """Read the page of a batch as this person sees it."""
         requests = sorted(
-            batch.requests.select_related("entry"),
-            key=lambda row: (SEVERITY.index(Status(row.status)), row.entry.position, row.pk),
+            batch.requests.select_related("configured_exchange"),
+            key=lambda row: (
+                SEVERITY.index(Status(row.status)),
+                row.configured_exchange.position,
+                row.pk,
+            ),
         )
         for request in requests:
             request.batch = batch
-        bad = tuple(row.entry for row in requests if is_bad(row) and row.entry.enabled)
+        bad = tuple(
+            row.configured_exchange
+            for row in requests
+            if is_bad(row) and row.configured_exchange.enabled
+        )
         retry = Target(exchanges=bad[:MAX_EXCHANGES]) if bad else None
         return cls(
             batch=batch,
@@ -124,7 +132,7 @@ class ListPage:
     @classmethod
     def before(cls, pk: int | None) -> Self:
         """Read the page of the requests older than this one, or the newest page."""
-        rows = CancelRequest.objects.select_related("batch", "entry").order_by("-id")
+        rows = CancelRequest.objects.select_related("batch", "configured_exchange").order_by("-id")
         if pk is not None:
             rows = rows.filter(pk__lt=pk)
         requests = list(rows[: PAGE_SIZE + 1])

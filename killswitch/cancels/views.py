@@ -85,7 +85,7 @@ def requests(request: HttpRequest) -> HttpResponse:
 def request(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Show one request with all its attempts."""
     known = current()
-    rows = CancelRequest.objects.select_related("batch", "entry").filter(uuid=uuid)
+    rows = CancelRequest.objects.select_related("batch", "configured_exchange").filter(uuid=uuid)
     page = RequestPage.of(_get_or_404(rows), user=_user(request))
     return render(request, "cancels/request.html", {"page": page, "known": known})
 

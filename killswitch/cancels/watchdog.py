@@ -46,8 +46,8 @@ class RequestSnapshot:
 
     id: int
     status: Status
-    holder: str
-    counter: int
+    lease_token: str
+    lease_beats: int
     ended: int  # attempts and reads on record
     deaths: int = 0  # of these, attempts of holders that died
 
@@ -111,13 +111,13 @@ def _judge(memory: _Tracked, findings: Findings, *, now: float, endless_after: f
     if sight.status is Status.REQUESTED:
         if unmoved >= UNCLAIMED_AFTER_S:
             findings.unclaimed.append(sight.id)
-    elif not sight.holder or unmoved >= STALE_AFTER_S:
+    elif not sight.lease_token or unmoved >= STALE_AFTER_S:
         findings.overdue.append(
             StaleLease(
                 id=sight.id,
                 status=sight.status,
-                holder=sight.holder,
-                counter=sight.counter,
+                lease_token=sight.lease_token,
+                lease_beats=sight.lease_beats,
                 ended=sight.ended,
             )
         )

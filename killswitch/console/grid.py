@@ -85,13 +85,15 @@ def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> l
 
     Rows that need attention come first, then those in flight, then the rest as configured.
     """
-    requests = CancelRequest.objects.filter(entry=OuterRef("pk"))
+    requests = CancelRequest.objects.filter(configured_exchange=OuterRef("pk"))
     exchanges = Exchange.objects.enabled().annotate(
         newest_id=Subquery(requests.order_by("-id").values("id")[:1]),
         in_flight=Exists(requests.in_flight()),
     )
     if changed_since is not None:
-        changed = CancelRequest.objects.filter(revision__gt=changed_since).values("entry")
+        changed = CancelRequest.objects.filter(revision__gt=changed_since).values(
+            "configured_exchange"
+        )
         exchanges = exchanges.filter(Q(revision__gt=changed_since) | Q(pk__in=changed))
     # `vars`, because the type of a model does not know its annotations.
     annotated = [(exchange, vars(exchange)) for exchange in exchanges]

@@ -148,7 +148,11 @@ def _batch(poll: PollRequest, uuid: UUID, *, in_dialog: bool) -> Iterator[str]:
 def _request(poll: PollRequest, uuid: UUID) -> Iterator[str]:
     alarms = Alarm.objects.filter(revision__gt=poll.known, request_id=str(uuid))
     has_new_alarm = alarms.exists()
-    request = CancelRequest.objects.select_related("batch", "entry").filter(uuid=uuid).first()
+    request = (
+        CancelRequest.objects.select_related("batch", "configured_exchange")
+        .filter(uuid=uuid)
+        .first()
+    )
     if request and (has_new_alarm or request.revision > poll.known):
         page = RequestPage.of(request, user=poll.user)
         yield poll.render("cancels/_request.html", {"page": page})
@@ -158,7 +162,7 @@ def _requests(poll: PollRequest, begins: str) -> Iterator[str]:
     """Changed rows of the list, oldest first; only its newest page takes new ones."""
     is_newest = begins == "newest"
     if is_newest:
-        rows = CancelRequest.objects.select_related("batch", "entry").order_by("-id")
+        rows = CancelRequest.objects.select_related("batch", "configured_exchange").order_by("-id")
         requests = list(rows.filter(revision__gt=poll.known)[: poll.max_rows + 1])
         if len(requests) > poll.max_rows:
             raise TooManyChanges

@@ -110,12 +110,12 @@ def _press(officer: User) -> list[CancelRequest]:
 
 def _claim(request: CancelRequest) -> None:
     CancelRequest.objects.filter(pk=request.pk).update(
-        status=Status.SENDING, holder=HOLDER, counter=1, first_claimed_at=datetime.now(UTC)
+        status=Status.SENDING, lease_token=HOLDER, lease_beats=1, first_claimed_at=datetime.now(UTC)
     )
 
 
 def _attempt(request: CancelRequest, given: TimedCancelAnswer) -> None:
-    recording.record_attempt(request.pk, holder=HOLDER, answer=given, next_attempt_at=None)
+    recording.record_attempt(request.pk, lease_token=HOLDER, answer=given, next_attempt_at=None)
 
 
 def _confirm(request: CancelRequest) -> None:
@@ -123,7 +123,7 @@ def _confirm(request: CancelRequest) -> None:
     acknowledged = answer(
         Outcome.ACKNOWLEDGED, message="Ok", body=b'{"type":"message"}\xff\x00', trace_id="t-1"
     )
-    recording.record_takeover(request.pk, dead_holder="host:9:dead", holder=HOLDER)
+    recording.record_takeover(request.pk, dead_holder="host:9:dead", lease_token=HOLDER)
     _attempt(request, acknowledged)
     _finish(request, acknowledged, reading(request.exchange_id, []))
 
@@ -160,16 +160,16 @@ def _refuse(request: CancelRequest) -> None:
     _attempt(request, refusal)
     verdict = conclude(AttemptSummary.of([refusal]), None)
     recording.finish(
-        request.pk, holder=HOLDER, before=Status.SENDING, verdict=verdict, reading=None
+        request.pk, lease_token=HOLDER, before=Status.SENDING, verdict=verdict, reading=None
     )
 
 
 def _finish(request: CancelRequest, given: TimedCancelAnswer, found: OpenOrdersAfter) -> None:
-    recording.start_verifying(request.pk, holder=HOLDER)
-    recording.record_read(request.pk, holder=HOLDER)
+    recording.start_verifying(request.pk, lease_token=HOLDER)
+    recording.record_read(request.pk, lease_token=HOLDER)
     verdict = conclude(AttemptSummary.of([given]), found)
     recording.finish(
-        request.pk, holder=HOLDER, before=Status.VERIFYING, verdict=verdict, reading=found
+        request.pk, lease_token=HOLDER, before=Status.VERIFYING, verdict=verdict, reading=found
     )
 
 

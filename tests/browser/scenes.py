@@ -116,7 +116,7 @@ def press(user: User, *exchanges: Exchange, reason: str = "", **more: Any) -> Ba
     for each in exchanges:
         CancelRequest.objects.create(
             batch=batch,
-            entry=each,
+            configured_exchange=each,
             exchange_id=each.exchange_id,
             open_before=each.open_orders,
             open_before_seen_at=each.seen_at,

@@ -392,7 +392,7 @@ def test_nothing_is_claimed_that_no_thread_is_free_to_carry_out(
     ids = [request.pk for request in requests]
     with thread_slots.ThreadSlots(thread_slots.MAX_THREADS):
         execution.run(ids=ids)
-    assert {(r.status, r.holder) for r in CancelRequest.objects.all()} == {("REQUESTED", "")}
+    assert {(r.status, r.lease_token) for r in CancelRequest.objects.all()} == {("REQUESTED", "")}
     with thread_slots.ThreadSlots(thread_slots.MAX_THREADS - 1):
         execution.run(ids=ids)
         assert CancelRequest.objects.filter(status="REQUESTED").count() == 1
@@ -506,7 +506,9 @@ def die_in_the_pause_that_the_ems_asked_for(request: CancelRequest) -> None:
     assert answer.retry_after
     planned = answer.finished_at + timedelta(seconds=answer.retry_after)
     with leases.short_transaction():
-        recording.record_attempt(held.id, holder=held.token, answer=answer, next_attempt_at=planned)
+        recording.record_attempt(
+            held.id, lease_token=held.token, answer=answer, next_attempt_at=planned
+        )
     leases.stop_renewing(held)
     execution.take_over_stale([overdue(request)])
 
@@ -517,8 +519,8 @@ def overdue(request: CancelRequest) -> StaleLease:
     return StaleLease(
         id=row.pk,
         status=Status(row.status),
-        holder=row.holder,
-        counter=row.counter,
+        lease_token=row.lease_token,
+        lease_beats=row.lease_beats,
         ended=row.attempt_count + row.reads,
     )
 
@@ -530,7 +532,9 @@ def test_who_has_written_something_meanwhile_is_alive(simulator: Simulator, ask:
     seen = overdue(request)
     answer = shared.get_client().cancel_all("KRAKEN")
     with leases.short_transaction():
-        recording.record_attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+        recording.record_attempt(
+            held.id, lease_token=held.token, answer=answer, next_attempt_at=None
+        )
     leases.stop_renewing(held)
     assert leases.take_over(seen) is None
     rescuer = leases.take_over(overdue(request))
@@ -547,7 +551,9 @@ def test_what_was_acknowledged_is_not_sent_again_because_it_changed_hands(
     answer = shared.get_client().cancel_all("KRAKEN")
     assert answer.outcome == "ACKNOWLEDGED"
     with leases.short_transaction():
-        recording.record_attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+        recording.record_attempt(
+            held.id, lease_token=held.token, answer=answer, next_attempt_at=None
+        )
     leases.release(held)
     execution.take_over_stale([overdue(request)])
     rows = CancelRequest.objects.filter(pk=request.pk)
@@ -559,7 +565,7 @@ def test_what_every_holder_dies_of_is_not_sent_for_ever(simulator: Simulator, as
     simulator.script("KRAKEN", orders=5)
     (request,) = ask("KRAKEN")
     CancelRequest.objects.filter(pk=request.pk).update(
-        status="SENDING", holder="a", first_claimed_at=datetime.now(UTC) - timedelta(hours=1)
+        status="SENDING", lease_token="a", first_claimed_at=datetime.now(UTC) - timedelta(hours=1)
     )
     for _ in range(2):
         held = leases.take_over(overdue(request))
@@ -588,7 +594,9 @@ def test_the_last_call_is_not_missed_while_orders_are_read(
 def hand_over(request: CancelRequest) -> None:
     """The process that carries the request out is stopped, and a watchdog finds the request."""
     leases.STOP.set()
-    wait_for(lambda: CancelRequest.objects.filter(id=request.pk, holder="").exists(), seconds=1)
+    wait_for(
+        lambda: CancelRequest.objects.filter(id=request.pk, lease_token="").exists(), seconds=1
+    )
     leases.STOP.clear()
     watchdog.check_once(watchdog.StallDetector())
 
@@ -601,7 +609,9 @@ def test_what_was_refused_for_good_is_not_sent_again_by_the_next_holder(
     (held,) = leases.claim([request.pk])
     answer = shared.get_client().cancel_all("KRAKEN")
     with leases.short_transaction():
-        recording.record_attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+        recording.record_attempt(
+            held.id, lease_token=held.token, answer=answer, next_attempt_at=None
+        )
     leases.release(held)
     watchdog.check_once(watchdog.StallDetector())
     rows = CancelRequest.objects.filter(pk=request.pk)
@@ -616,16 +626,16 @@ def test_who_lost_the_claim_moves_no_status_and_still_records_the_attempt(
     (request,) = ask("KRAKEN")
     (held,) = leases.claim([request.pk])
     rows = CancelRequest.objects.filter(id=request.pk)
-    rows.update(holder="somebody:else")
+    rows.update(lease_token="somebody:else")
     answer = shared.get_client().cancel_all("KRAKEN")
     verdict = Conclusion(status=Status.REJECTED, sentence="no")
     for move in (
-        partial(recording.start_verifying, held.id, holder=held.token),
-        partial(recording.record_read, held.id, holder=held.token),
+        partial(recording.start_verifying, held.id, lease_token=held.token),
+        partial(recording.record_read, held.id, lease_token=held.token),
         partial(
             recording.finish,
             held.id,
-            holder=held.token,
+            lease_token=held.token,
             before=Status.SENDING,
             verdict=verdict,
             reading=None,
@@ -634,7 +644,9 @@ def test_who_lost_the_claim_moves_no_status_and_still_records_the_attempt(
         with pytest.raises(recording.LeaseLost), leases.short_transaction():
             move()
     with leases.short_transaction():
-        recording.record_attempt(held.id, holder=held.token, answer=answer, next_attempt_at=None)
+        recording.record_attempt(
+            held.id, lease_token=held.token, answer=answer, next_attempt_at=None
+        )
     after = rows.get()
     assert (after.status, after.attempt_count, after.message) == ("SENDING", 1, "")
     assert AuditEvent.objects.filter(kind="ATTEMPT").count() == 1
@@ -649,7 +661,11 @@ def test_an_attempt_whose_first_try_is_still_committing_is_kept_once(
     leases.stop_renewing(held)
     answer = shared.get_client().cancel_all("KRAKEN")
     keep = partial(
-        recording.record_attempt, held.id, holder=held.token, answer=answer, next_attempt_at=None
+        recording.record_attempt,
+        held.id,
+        lease_token=held.token,
+        answer=answer,
+        next_attempt_at=None,
     )
     written = threading.Event()
 
@@ -749,7 +765,7 @@ def test_a_machine_without_threads_lets_others_take_over(
 def test_a_row_that_somebody_is_writing_does_not_make_the_others_pass_for_dead(ask: Ask) -> None:
     requests = ask("KRAKEN", "BINANCE")
     held = leases.claim([request.pk for request in requests])
-    counter = CancelRequest.objects.values_list("counter", flat=True)
+    counter = CancelRequest.objects.values_list("lease_beats", flat=True)
     before = [counter.get(pk=request.pk) for request in requests]
     written, done = threading.Event(), threading.Event()
 
@@ -781,7 +797,7 @@ def test_a_clock_that_was_set_back_gives_no_second_time(
     settings.CANCEL_DEADLINE = 60
     (request,) = ask("KRAKEN")
     CancelRequest.objects.update(
-        status="SENDING", counter=55, first_claimed_at=datetime.now(UTC) + timedelta(hours=1)
+        status="SENDING", lease_beats=55, first_claimed_at=datetime.now(UTC) + timedelta(hours=1)
     )
     held = leases.take_over(overdue(request))
     assert held is not None

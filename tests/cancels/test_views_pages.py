@@ -124,14 +124,17 @@ def test_trying_again_asks_only_for_the_bad_ones_in_one_press(officer: Client, o
     scenes.bring(bad, Status.REJECTED)
     scenes.bring(worse, Status.RESIDUAL)
     page = html(officer.get(f"/batches/{batch.uuid}/"))
-    path = f"/cancel-all/?exchange={worse.entry_id}&exchange={bad.entry_id}"
+    pks = [worse.configured_exchange_id, bad.configured_exchange_id]
+    path = "/cancel-all/?exchange={}&exchange={}".format(*pks)
     assert path.replace("&", "&amp;") in page
     assert page.index("VENUE03") < page.index("VENUE02") < page.index("VENUE01")
     again = officer.post(path, {"key": key_in(page)})
     assert again.status_code == 303
-    assert set(Batch.objects.latest("id").requests.values_list("entry", flat=True)) == {
-        bad.entry_id,
-        worse.entry_id,
+    assert set(
+        Batch.objects.latest("id").requests.values_list("configured_exchange", flat=True)
+    ) == {
+        bad.configured_exchange_id,
+        worse.configured_exchange_id,
     }
 
 

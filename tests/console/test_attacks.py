@@ -58,8 +58,8 @@ def test_foreign_words_act_on_no_page(officer: Client, olga: User) -> None:
     more = (
         f"/requests/{request.uuid}/",
         f"/batches/{request.batch.uuid}/",
-        path_of(request.entry),
-        f"{path_of(request.entry)}?reason={NASTY}",
+        path_of(request.configured_exchange),
+        f"{path_of(request.configured_exchange)}?reason={NASTY}",
         f"/poll/?show=request:{request.uuid}&show=batch:{request.batch.uuid}&known=0",
         f"/poll/?show=dialog:{request.batch.uuid}&show=requests:newest&known=0",
     )
@@ -268,10 +268,17 @@ def test_every_page_forbids_frames_scripts_of_others_and_guessing(
 
 def test_no_page_with_figures_or_keys_is_kept_by_a_cache(officer: Client, olga: User) -> None:
     request = scenes.press(olga, scenes.exchange("KRAKEN")).requests.get()
-    paths = ("/", "/poll/", "/requests/", path_of(request.entry), EVERYWHERE, "/nowhere/")
+    paths = (
+        "/",
+        "/poll/",
+        "/requests/",
+        path_of(request.configured_exchange),
+        EVERYWHERE,
+        "/nowhere/",
+    )
     for path in (*paths, f"/requests/{request.uuid}/", f"/batches/{request.batch.uuid}/"):
         assert "no-store" in officer.get(path).headers["Cache-Control"], path
-    again = officer.post(path_of(request.entry), {"key": "forged"})
+    again = officer.post(path_of(request.configured_exchange), {"key": "forged"})
     assert "no-store" in again.headers["Cache-Control"]
 
 
@@ -289,12 +296,17 @@ def test_whoever_has_not_signed_in_learns_nothing(olga: User, path: str) -> None
     """The same answer whether or not there is something: a way to sign-in."""
     request = scenes.press(olga, scenes.exchange("SECRET-VENUE")).requests.get()
     stranger = Client()
-    guesses = (path, path_of(request.entry), f"{path_of(request.entry)}9", "/exchanges/999/")
+    guesses = (
+        path,
+        path_of(request.configured_exchange),
+        f"{path_of(request.configured_exchange)}9",
+        "/exchanges/999/",
+    )
     for guess in (*guesses, f"/requests/{request.uuid}/", f"/requests/{olga.pk}/"):
         answer = stranger.get(guess)
         assert answer.status_code in {302, 404}
         assert "SECRET-VENUE" not in html(answer)
-    existing = stranger.get(path_of(request.entry))
+    existing = stranger.get(path_of(request.configured_exchange))
     missing = stranger.get("/exchanges/999999/cancel-all/")
     assert existing.status_code == missing.status_code == 302
 

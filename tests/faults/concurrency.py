@@ -96,7 +96,7 @@ def _watchdog(what: Sequence[str]) -> Callable[[], None]:
     from killswitch.cancels.states import Status
 
     seen = watchdog.RequestSnapshot(
-        id=int(what[0]), status=Status.REQUESTED, holder="", counter=0, ended=0
+        id=int(what[0]), status=Status.REQUESTED, lease_token="", lease_beats=0, ended=0
     )
     memory = watchdog.StallDetector()
     memory.look([seen], now=time.monotonic() - watchdog.UNCLAIMED_AFTER_S)
@@ -113,8 +113,8 @@ def _rescuer(what: Sequence[str]) -> Callable[[], None]:
     overdue = StaleLease(
         id=int(number),
         status=Status(status),
-        holder=holder,
-        counter=int(counter),
+        lease_token=holder,
+        lease_beats=int(counter),
         ended=int(ended),
     )
     return lambda: execution.take_over_stale([overdue])

@@ -154,16 +154,17 @@ DIE_IN_THE_TAKEOVER = """
 import os, signal, threading
 import django
 django.setup()
-from killswitch.cancels import records, watchdog
+from killswitch.cancels import recording, watchdog
 from killswitch.cancels.models import Attempt
 
-def takeover(request_id, **holders):
-    written(request_id, **holders)
+def record_takeover_and_die(request_id, **tokens):
+    record_takeover(request_id, **tokens)
     assert Attempt.objects.filter(request_id=request_id, by_dead_holder=True).exists()
     os.kill(os.getpid(), signal.SIGKILL)
 
-written, records.takeover = records.takeover, takeover
-watchdog.watch(threading.Event(), beat=lambda: None)
+record_takeover = recording.record_takeover
+recording.record_takeover = record_takeover_and_die
+watchdog.run(threading.Event(), beat=lambda: None)
 """
 
 
@@ -233,10 +234,9 @@ def test_three_watchdogs_take_the_same_request_over_once(
             (request,) = ask("KRAKEN")
             leases.claim([request.pk])
             row = CancelRequest.objects.get(pk=request.pk)
-            concurrency.at_once(
-                three,
-                f"{row.pk} {row.status} {row.holder} {row.counter} {row.attempt_count + row.reads}",
-            )
+            seen = [row.pk, row.status, row.lease_token, row.lease_beats]
+            seen.append(row.attempt_count + row.reads)
+            concurrency.at_once(three, " ".join(map(str, seen)))
         wait_for(final(*CancelRequest.objects.all()), seconds=20)
     requests = CancelRequest.objects.values_list("status", "attempt_count")
     assert list(requests) == [("CONFIRMED", 2)] * 100

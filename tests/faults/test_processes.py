@@ -168,13 +168,13 @@ def test_a_paused_worker_that_wakes_changes_no_status(
     wait_for(final(request), seconds=25)
     before = CancelRequest.objects.get(pk=request.pk)
     worker.send_signal(signal.SIGCONT)
-    late = request.attempts.filter(by_dead_holder=False).exclude(holder=before.holder)
+    late = request.attempts.filter(by_dead_holder=False).exclude(holder=before.lease_token)
     wait_for(late.exists, seconds=10)
     after = CancelRequest.objects.get(pk=request.pk)
-    assert (after.status, after.finished_at, after.holder) == (
+    assert (after.status, after.finished_at, after.lease_token) == (
         before.status,
         before.finished_at,
-        before.holder,
+        before.lease_token,
     )
 
 
@@ -189,7 +189,7 @@ def test_sigterm_hands_over_within_a_second(
     wait_for(sent(simulator, "KRAKEN", 2), seconds=10)
     worker.terminate()
     row = CancelRequest.objects.filter(pk=request.pk)
-    wait_for(lambda: row.get().holder == "", seconds=1.5)
+    wait_for(lambda: row.get().lease_token == "", seconds=1.5)
     assert worker.wait(timeout=5) == 0
     stack.watchdog()
     wait_for(final(request), seconds=20)
@@ -207,7 +207,7 @@ def test_an_hour_of_downtime_ends_in_a_post_and_a_read(
     an_hour = datetime.timedelta(hours=1)
     CancelRequest.objects.filter(pk=requests[0].pk).update(
         status="SENDING",
-        holder="gone:1:x",
+        lease_token="gone:1:x",
         first_claimed_at=datetime.datetime.now(datetime.UTC) - an_hour,
     )
     stack.watchdog()
@@ -226,7 +226,7 @@ def test_a_clock_that_jumped_ahead_costs_time_and_not_the_truth(
     (request,) = ask("KRAKEN")
     tomorrow = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
     CancelRequest.objects.filter(pk=request.pk).update(
-        status="SENDING", holder="", first_claimed_at=tomorrow
+        status="SENDING", lease_token="", first_claimed_at=tomorrow
     )
     stack.watchdog()
     wait_for(final(request), seconds=20)

@@ -1,0 +1,26 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    """The two columns of a lease have new names in Python; the database does not change."""
+
+    dependencies = [("cancels", "0004_configured_exchange")]
+
+    operations = [
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.AlterField(
+                    "CancelRequest",
+                    "holder",
+                    models.CharField(blank=True, db_column="holder", max_length=100),
+                ),
+                migrations.RenameField("CancelRequest", "holder", "lease_token"),
+                migrations.AlterField(
+                    "CancelRequest",
+                    "counter",
+                    models.BigIntegerField(db_column="counter", default=0),
+                ),
+                migrations.RenameField("CancelRequest", "counter", "lease_beats"),
+            ]
+        )
+    ]
