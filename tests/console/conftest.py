@@ -7,13 +7,16 @@ from killswitch.accounts.models import Role, User
 from killswitch.console import readiness_bar
 from killswitch.readiness.background_cache import BackgroundCache
 from killswitch.readiness.health_checks import Check, Readiness, judge
-from tests.browser import scenes
+from tests import factories
+from tests.alarms.conftest import alarm
+
+__all__ = ["alarm"]
 
 
 @pytest.fixture
 def olga(db: None) -> User:
     """A risk officer."""
-    return scenes.person(Role.RISK_OFFICER)
+    return factories.person(Role.RISK_OFFICER)
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def officer(olga: User) -> Client:
 def compliance(db: None) -> Client:
     """The browser of somebody who may look and not touch."""
     client = Client()
-    client.force_login(scenes.person(Role.COMPLIANCE))
+    client.force_login(factories.person(Role.COMPLIANCE))
     return client
 
 

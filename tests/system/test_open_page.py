@@ -88,7 +88,7 @@ def test_a_server_that_was_killed_and_started_again_is_followed_without_a_reload
         system.wait_until_it_serves()
         expect(page.locator("#banner")).to_be_hidden(timeout=8000)
         block.locator("button").click()
-        expect(page.locator("#dialog-title")).to_contain_text("Asked at")
+        expect(page.locator("#dialog-title")).to_contain_text("Cancel all requested at")
         confirmed = page.locator('#dialog [data-status="CONFIRMED"]')
         expect(confirmed).to_be_visible(timeout=15_000)
         assert page.evaluate("window.mark") == "the same page"
@@ -158,7 +158,7 @@ def test_two_tabs_show_each_others_presses(system: System, page: Page) -> None:
     expect(page.locator("#dialog .batch")).to_be_visible()
     expect(other.locator(request_of(other, "BINANCE"))).to_have_count(1, timeout=5000)
     other.locator("#dialog .go").click()  # its own question, so its own request
-    expect(other.locator("#dialog-title")).to_contain_text(re.compile("^Asked at"))
+    expect(other.locator("#dialog-title")).to_contain_text(re.compile(r"^\s*Cancel all requested"))
     for tab in (page, other):
         expect(tab.locator("#latest li", has_text="BINANCE")).to_have_count(2, timeout=5000)
     assert len(rows(system)) == 2
