@@ -42,6 +42,7 @@ check: development ## format, lint, types, imports, templates, migrations, diagr
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python tools/state_diagram.py --check
 	$(BIN)/python tools/check_locks.py
+	$(BIN)/python tools/check_templates.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
