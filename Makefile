@@ -50,7 +50,7 @@ diagram: development ## write the diagram of the statuses into docs/
 	$(BIN)/python tools/state_diagram.py
 
 screenshots: development chromium ## take the documentation's pictures, and every page in every state into var/pictures
-	KILLSWITCH_PICTURES=docs/screenshots $(PYTEST) tests/browser/test_pictures.py
+	KILLSWITCH_PICTURES=docs/screenshots $(PYTEST) tests/system/test_pictures.py
 	KILLSWITCH_PICTURES=var/pictures $(PYTEST) tests/browser/test_looks.py tests/browser/test_audit.py
 
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \

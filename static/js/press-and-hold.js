@@ -35,7 +35,7 @@ function reveal(button) {
   second.hidden = false;
   const label = second.textContent.trim().replace(/\s+/g, " ");
   button.form.querySelector("[data-hold-says]").textContent =
-    `Nothing was sent yet. Hold for one second, or click “${label}”.`;
+    `Nothing has been sent yet. Hold for one second, or click “${label}”.`;
 }
 
 const holdButton = (event) => event.target.closest?.("[data-hold]");

@@ -169,7 +169,9 @@ def test_a_hold_that_is_not_one_sends_nothing(page: Page, olga: User, way: str) 
     revealed = page.locator("#dialog [data-second]")
     if way in {"tap", "short key"}:
         expect(revealed).to_be_visible()
-        expect(page.locator("#dialog [data-hold-says]")).to_contain_text("Nothing was sent yet")
+        expect(page.locator("#dialog [data-hold-says]")).to_contain_text(
+            "Nothing has been sent yet"
+        )
 
 
 def test_a_synthetic_click_reveals_a_plain_button_that_works(page: Page, olga: User) -> None:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import transaction
 from playwright.sync_api import BrowserContext, Page, expect
 
 from killswitch.accounts.models import User
@@ -61,9 +60,9 @@ def test_a_row_keeps_its_height_through_a_whole_kill(pages: list[Page], olga: Us
     request = factories.press(olga, one).requests.get()
     statuses = (Status.SENDING, Status.VERIFYING, Status.UNVERIFIED, Status.REJECTED)
     for status in (Status.REQUESTED, *statuses, Status.CONFIRMED):
-        with transaction.atomic():
-            request.attempts.all().delete()
-            factories.bring(request, status)
+        if request.is_final:
+            request = factories.press(olga, one).requests.get()
+        factories.bring(request, status)
         for page, places_before in zip(pages, before, strict=True):
             shown = page.locator(f"#x{one.pk} [data-status]")
             expect(shown).to_have_attribute("data-status", status)
