@@ -1,4 +1,4 @@
-"""A directory that the file server expects, and people who are signed in."""
+"""People who are signed in, and a readiness that needs no database."""
 
 import pytest
 from django.test import Client
