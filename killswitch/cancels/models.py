@@ -5,12 +5,12 @@ import uuid
 from django.conf import settings
 from django.db import models
 
-from killswitch.cancels.states import FINAL, IN_FLIGHT, Status
+from killswitch.cancels.states import FINAL, IN_FLIGHT, LABELS, Status
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.revisions import Revisioned
 
-STATUSES = [(str(status), str(status)) for status in Status]
+STATUSES = [(str(status), LABELS[status]) for status in Status]
 FINAL_VALUES = sorted(str(status) for status in FINAL)
 
 

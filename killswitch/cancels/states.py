@@ -36,15 +36,15 @@ FINAL = frozenset(status for status, following in TRANSITIONS.items() if not fol
 IN_FLIGHT = frozenset(Status) - FINAL
 
 LABELS: dict[Status, str] = {
-    Status.REQUESTED: "Queued",
-    Status.SENDING: "Sending cancel",
-    Status.VERIFYING: "Checking open orders",
+    Status.REQUESTED: "Recorded, not sent yet",
+    Status.SENDING: "Asking the EMS",
+    Status.VERIFYING: "Reading the open orders",
     Status.CONFIRMED: "Confirmed, none open",
     Status.RESIDUAL: "Orders still open",
-    Status.UNVERIFIED: "Accepted, not verified",
+    Status.UNVERIFIED: "Acknowledged, not verified",
     Status.REJECTED: "Rejected",
     Status.NOT_DELIVERED: "Not delivered",
-    Status.UNKNOWN: "Outcome unknown",
+    Status.UNKNOWN: "Unknown",
 }
 
 MEANINGS: dict[Status, str] = {
