@@ -73,7 +73,7 @@ def the_log_can_be_emptied() -> Iterator[None]:
 
 
 def all_is_published() -> bool:
-    return not any(waiting.unfinished_tasks for waiting in publishing._threads.values())
+    return not any(waiting.unfinished_tasks for waiting in publishing._queues.values())
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ class RedisProcess:
 def own_redis() -> Iterator[RedisProcess]:
     """A Redis of this test's own, to be ill-treated, on the socket that the settings name."""
     # The thread of the last test leaves a broker alone that failed it a moment ago.
-    publishing._threads.clear()
+    publishing._queues.clear()
     with RedisProcess(Path(django_settings.REDIS_SOCKET)) as running:
         yield running
 

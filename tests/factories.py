@@ -12,8 +12,9 @@ from typing import Any
 from django.db import transaction
 
 from killswitch.accounts.models import Role, User
-from killswitch.cancels import press_keys, recording, services
+from killswitch.cancels import recording, services
 from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, conclude
+from killswitch.cancels.confirmation import Target
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.services import PressContext
 from killswitch.cancels.states import FINAL, Status
@@ -82,12 +83,11 @@ def press(
     user: User, *exchanges: Exchange, reason: str = "", everywhere: bool = False, ago_s: float = 12
 ) -> Batch:
     """Record a request for these exchanges, as if made some seconds ago. No worker gets it."""
-    target = press_keys.target_of(exchanges, everywhere=everywhere)
+    target = Target(exchanges=exchanges, everywhere=everywhere)
     with transaction.atomic():
         result = services.request_cancel(
-            exchanges=exchanges,
-            everywhere=everywhere,
-            key=press_keys.make(user_id=user.pk, target=target),
+            target=target,
+            key=target.key(user_id=user.pk),
             press=PressContext(user=user, address="127.0.0.1", gesture="dialog", reason=reason),
         )
         transaction.get_connection().run_on_commit.clear()
@@ -184,8 +184,8 @@ def _finish(request: CancelRequest, status: Status, *, before: Status, orders: i
         request.pk,
         lease_token=LEASE_TOKEN,
         before=before,
-        verdict=conclusion,
-        reading=last_list,
+        conclusion=conclusion,
+        last_list=last_list,
     )
 
 

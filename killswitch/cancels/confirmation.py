@@ -101,10 +101,16 @@ class Target:
         pks = [exchange.pk for exchange in self.exchanges]
         return f"{reverse('cancel_all')}?{urlencode({'exchange': pks}, doseq=True)}"
 
+    @property
+    def signed_text(self) -> str:
+        """The target as its one-use keys contain it."""
+        if self.everywhere:
+            return "everywhere"
+        return ",".join(str(pk) for pk in sorted(exchange.pk for exchange in self.exchanges))
+
     def key(self, *, user_id: int) -> str:
         """Return a fresh one-use key for this person and target."""
-        target = press_keys.target_of(self.exchanges, everywhere=self.everywhere)
-        return press_keys.make(user_id=user_id, target=target)
+        return press_keys.make(user_id=user_id, target=self.signed_text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,10 +112,7 @@ def _cancel(request: HttpRequest, target: Target) -> HttpResponse:
     )
     try:
         result = services.request_cancel(
-            exchanges=target.exchanges,
-            everywhere=target.everywhere,
-            key=request.POST.get("key", ""),
-            press=context,
+            target=target, key=request.POST.get("key", ""), press=context
         )
     except press_keys.InvalidKey:
         notice = "This confirmation was not valid, so nothing was sent. Please confirm again."

@@ -21,7 +21,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
 from killswitch.audit.chain import NewEvent, head, record
 from killswitch.audit.models import Kind
-from killswitch.cancels import press_keys
+from killswitch.cancels.confirmation import Target
 from killswitch.cancels.services import PressContext, request_cancel
 from killswitch.exchanges.models import Exchange
 from tests.accounts.people import events, make
@@ -74,11 +74,9 @@ def _rows(person: User) -> dict[str, object]:
     """One of everything. Whoever adds an address with a parameter says here what it stands for."""
     exchange = Exchange.objects.create(exchange_id="KRAKEN")
     officer = person if person.role == Role.RISK_OFFICER else make(Role.RISK_OFFICER)
-    key = press_keys.make(
-        user_id=officer.pk, target=press_keys.target_of([exchange], everywhere=False)
-    )
+    target = Target(exchanges=[exchange])
     pressed = request_cancel(
-        exchanges=[exchange], everywhere=False, key=key, press=PressContext(user=officer)
+        target=target, key=target.key(user_id=officer.pk), press=PressContext(user=officer)
     ).batch
     alarm = Alarm.objects.create(kind="OUTCOME", subject="s", title="t", raised_at=pressed.asked_at)
     record(NewEvent(kind=Kind.PERIOD_SIGNED_OFF))

@@ -11,8 +11,9 @@ from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_person
 from killswitch.audit.chain import SYSTEM, Actor, NewEvent, record
 from killswitch.audit.models import Kind
-from killswitch.cancels import press_keys, recording, services
+from killswitch.cancels import recording, services
 from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, conclude
+from killswitch.cancels.confirmation import Target
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.services import PressContext
 from killswitch.cancels.states import Status
@@ -91,12 +92,10 @@ def reading(exchange_id: str, orders: Sequence[OpenOrder]) -> OpenOrdersAfter:
 
 
 def _press(officer: User) -> list[CancelRequest]:
-    exchanges = add_exchanges(*EXCHANGES)
-    target = press_keys.target_of(exchanges, everywhere=True)
+    target = Target(exchanges=add_exchanges(*EXCHANGES), everywhere=True)
     asked = services.request_cancel(
-        exchanges=exchanges,
-        everywhere=True,
-        key=press_keys.make(user_id=officer.pk, target=target),
+        target=target,
+        key=target.key(user_id=officer.pk),
         press=PressContext(
             user=officer,
             reason="drill 漢字",
@@ -158,18 +157,22 @@ def _refuse(request: CancelRequest) -> None:
         rejected_message="{}",
     )
     _attempt(request, refusal)
-    verdict = conclude(AttemptSummary.of([refusal]), None)
+    conclusion = conclude(AttemptSummary.of([refusal]), None)
     recording.finish(
-        request.pk, lease_token=HOLDER, before=Status.SENDING, verdict=verdict, reading=None
+        request.pk, lease_token=HOLDER, before=Status.SENDING, conclusion=conclusion, last_list=None
     )
 
 
 def _finish(request: CancelRequest, given: TimedCancelAnswer, found: OpenOrdersAfter) -> None:
     recording.start_verifying(request.pk, lease_token=HOLDER)
     recording.record_read(request.pk, lease_token=HOLDER)
-    verdict = conclude(AttemptSummary.of([given]), found)
+    conclusion = conclude(AttemptSummary.of([given]), found)
     recording.finish(
-        request.pk, lease_token=HOLDER, before=Status.VERIFYING, verdict=verdict, reading=found
+        request.pk,
+        lease_token=HOLDER,
+        before=Status.VERIFYING,
+        conclusion=conclusion,
+        last_list=found,
     )
 
 
@@ -178,7 +181,7 @@ def kill_for_ever(stop: threading.Event, exchange: Exchange) -> None:
 
     while not stop.is_set():
         asked = services.request_cancel_from_command_line(
-            exchanges=[exchange], everywhere=False, who=Actor(name="os:test"), reason="again"
+            target=Target(exchanges=[exchange]), by=Actor(name="os:test"), reason="again"
         )
         request = asked.batch.requests.get()
         _claim(request)
