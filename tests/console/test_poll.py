@@ -146,7 +146,8 @@ def test_a_list_with_more_changes_than_an_answer_holds_is_reloaded(
     officer: Client, olga: User
 ) -> None:
     exchange, *_ = factories.exchanges(1)
-    request = RequestFactory().get("/poll/", {"show": "requests:newest", "known": current()})
+    fields = {"show": "requests:newest", "known": str(current())}
+    request = RequestFactory().get("/poll/", fields)
     request.session, request.user = officer.session, olga
     for _ in range(2):
         factories.press(olga, exchange)
