@@ -42,6 +42,7 @@ check: development ## format, lint, types, imports, templates, migrations, diagr
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python tools/state_diagram.py --check
 	$(BIN)/python tools/check_locks.py
+	$(BIN)/python tools/check_templates.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
@@ -49,7 +50,7 @@ diagram: development ## write the diagram of the statuses into docs/
 	$(BIN)/python tools/state_diagram.py
 
 screenshots: development chromium ## take the pictures of the documentation, and of every page in every state
-	KILLSWITCH_PICTURES=docs/screenshots $(PYTEST) tests/browser/test_pictures.py
+	KILLSWITCH_PICTURES=docs/screenshots $(PYTEST) tests/system/test_pictures.py
 	KILLSWITCH_PICTURES=var/pictures $(PYTEST) tests/browser/test_looks.py tests/browser/test_audit.py
 
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \

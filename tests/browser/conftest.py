@@ -13,6 +13,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.exchanges.models import Observation
 from killswitch.readiness.views import READINESS
 from killswitch.runtime.revisions import Revision
+from tests import factories
 from tests.browser import scenes
 
 
@@ -30,7 +31,7 @@ def olga(transactional_db: None) -> User:
     Observation.objects.get_or_create(id=1)
     READINESS.forget()
     cache.clear()  # the counters of sign-in limits are no table that the flush knows
-    return scenes.person(Role.RISK_OFFICER)
+    return factories.person(Role.RISK_OFFICER)
 
 
 class Complaints(list[str]):

@@ -8,6 +8,7 @@ from playwright.sync_api import Page
 from killswitch.accounts.models import User
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
+from tests import factories
 from tests.accounts.mfa import codes
 from tests.browser import scenes
 
@@ -25,13 +26,13 @@ def sixty(page: Page, olga: User) -> None:
 
 
 def calm(page: Page, olga: User) -> None:
-    scenes.calm(olga)
+    factories.exchanges(3)
     page.goto("/")
 
 
 def stale(page: Page, olga: User) -> None:
     scenes.console(olga)
-    scenes.look(ago=95)
+    factories.observe(ago_s=95)
     page.goto("/")
 
 
@@ -102,11 +103,11 @@ def requests(page: Page, olga: User) -> None:
 
 
 def batch(page: Page, olga: User) -> None:
-    made = scenes.calm(olga, 5)
-    asked = scenes.press(olga, *made, everywhere=True)
+    made = factories.exchanges(5)
+    asked = factories.press(olga, *made, everywhere=True)
     statuses = ("CONFIRMED", "REJECTED", "RESIDUAL", "SENDING", "UNKNOWN")
     for each, status in zip(asked.requests.order_by("id"), statuses, strict=True):
-        scenes.bring(each, Status(status))
+        factories.bring(each, Status(status))
     page.goto(f"/batches/{asked.uuid}/")
 
 
@@ -142,12 +143,12 @@ def refused(page: Page, olga: User) -> None:
 
 
 def confirm_one(page: Page, olga: User) -> None:
-    one = scenes.exchange("KRAKEN/JOHN", orders=14, caveat=scenes.CAVEAT)
+    one = factories.exchange("KRAKEN/JOHN", orders=14, caveat=factories.CAVEAT)
     page.goto(f"/exchanges/{one.pk}/cancel-all/")
 
 
 def disabled(page: Page, olga: User) -> None:
-    one = scenes.exchange("OLD-VENUE", enabled=False)
+    one = factories.exchange("OLD-VENUE", enabled=False)
     page.goto(f"/exchanges/{one.pk}/cancel-all/")
 
 
@@ -182,7 +183,7 @@ def second_factor_off(page: Page, olga: User) -> None:
 
 def setting_up(page: Page, olga: User) -> None:
     password_again(page, olga)
-    page.get_by_label("Password").fill(scenes.PASSWORD)
+    page.get_by_label("Password").fill(factories.PASSWORD)
     page.get_by_role("button", name="Continue").click()
     page.wait_for_selector("svg.qr")
 
@@ -222,7 +223,7 @@ def code(page: Page, olga: User) -> None:
     page.context.clear_cookies()
     page.goto("/accounts/login/")
     page.get_by_label("Name").fill("olga")
-    page.get_by_label("Password").fill(scenes.PASSWORD)
+    page.get_by_label("Password").fill(factories.PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_label("Code").fill("000000")
     page.get_by_role("button", name="Sign in").click()

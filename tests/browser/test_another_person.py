@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from killswitch.accounts.models import Role, User
 from killswitch.cancels.models import Batch
-from tests.browser import scenes
+from tests import factories
 from tests.browser.conftest import Complaints, sign_in
 from tests.browser.test_freshness import ready
 from tests.browser.test_gesture import open_question
@@ -16,10 +16,10 @@ from tests.browser.test_gesture import open_question
 def test_the_page_of_the_one_before_has_ended(
     page: Page, olga: User, live_server: Any, complaints: Complaints
 ) -> None:
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     ready(page)
     open_question(page, "KRAKEN")
-    rita = scenes.person(Role.RISK_OFFICER, username="rita", full_name="Rita Moss")
+    rita = factories.person(Role.RISK_OFFICER, username="rita", full_name="Rita Moss")
     sign_in(page.context, rita, live_server.url)
     expect(page.locator("[data-dialog-banner]")).to_contain_text(
         "Your session has ended.", timeout=5000

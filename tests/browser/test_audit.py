@@ -13,8 +13,8 @@ from killswitch.audit import chain
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind, Verification
 from killswitch.audit.review import ReviewAction, ReviewInput, record_review
+from tests import factories
 from tests.audit import event_factories, request_factories
-from tests.browser import scenes
 from tests.browser.conftest import Complaints, sign_in
 from tests.browser.test_looks import CONTRAST, HEIGHT, NAMES, PICTURES, picture
 
@@ -27,7 +27,7 @@ Scene = Callable[[Page], None]
 def context(browser: Browser, live_server: Any, olga: User) -> Iterator[BrowserContext]:
     """A window in which Carl of compliance has signed in."""
     made = browser.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900})
-    sign_in(made, scenes.person(Role.COMPLIANCE), live_server.url)
+    sign_in(made, factories.person(Role.COMPLIANCE), live_server.url)
     yield made
     made.close()
 
@@ -216,7 +216,7 @@ def test_what_is_ticked_is_marked_and_the_page_says_where_it_stands(page: Page) 
 def test_it_all_works_without_javascript(browser: Browser, live_server: Any, olga: User) -> None:
     request_factories.denied(request_factories.START)
     window = browser.new_context(base_url=live_server.url, java_script_enabled=False)
-    sign_in(window, scenes.person(Role.COMPLIANCE), live_server.url)
+    sign_in(window, factories.person(Role.COMPLIANCE), live_server.url)
     tab = window.new_page()
     tab.goto("/audit/")
     tab.locator("#f-kind").select_option("DENIED")

@@ -6,26 +6,27 @@ from typing import Any
 from playwright.sync_api import Browser, Page, expect
 
 from killswitch.accounts.models import User
+from tests import factories
 from tests.accounts.mfa import codes
-from tests.browser import scenes, states
+from tests.browser import states
 from tests.browser.conftest import Complaints
 
 
 def type_password(tab: Page) -> None:
     tab.get_by_label("Name").fill("olga")
-    tab.get_by_label("Password").fill(scenes.PASSWORD)
+    tab.get_by_label("Password").fill(factories.PASSWORD)
     tab.get_by_role("button", name="Sign in").click()
 
 
 def test_it_is_set_up_from_the_menu_and_then_asked_for(
     page: Page, olga: User, browser: Browser, live_server: Any
 ) -> None:
-    scenes.calm(olga, 2)
+    factories.exchanges(2)
     page.goto("/")
     page.locator(".who summary").click()
     page.get_by_role("link", name="Second factor").click()
     page.get_by_role("link", name="Set up").click()
-    page.get_by_label("Password").fill(scenes.PASSWORD)
+    page.get_by_label("Password").fill(factories.PASSWORD)
     page.get_by_role("button", name="Continue").click()
     secret = page.locator(".secret").inner_text().replace(" ", "")
     assert page.locator("svg.qr").bounding_box()["width"] > 150  # type: ignore[index]
@@ -62,7 +63,7 @@ def test_with_the_password_alone_the_address_of_a_page_opens_nothing(
 def test_where_it_is_required_an_open_page_is_told_so_and_leads_there(
     page: Page, olga: User, complaints: Complaints, settings: Any
 ) -> None:
-    scenes.calm(olga, 2)
+    factories.exchanges(2)
     page.goto("/")
     settings.SECOND_FACTOR = "required"
     expect(page.locator("#banner")).to_be_visible(timeout=8000)

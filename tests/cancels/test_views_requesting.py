@@ -12,7 +12,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.cancels import press_keys
 from killswitch.cancels.models import Batch, CancelRequest
-from tests.browser import scenes
+from tests import factories
 from tests.console.press_helpers import EVERYWHERE, HTMX, key_in, path_of, press, question
 from tests.markup import html
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def test_a_press_is_recorded_with_who_why_where_and_how(officer: Client) -> None:
-    one = scenes.exchange("KRAKEN/JOHN", orders=14)
+    one = factories.exchange("KRAKEN/JOHN", orders=14)
     reason = ["Runaway algorithm", "strategy 7"]
     answer = press(officer, path_of(one), reason=reason, gesture="dialog")
     batch = Batch.objects.get()
@@ -35,13 +35,13 @@ def test_a_press_is_recorded_with_who_why_where_and_how(officer: Client) -> None
 
 
 def test_the_answer_shows_the_request_with_its_status_on_one_element(officer: Client) -> None:
-    answer = press(officer, path_of(scenes.exchange("KRAKEN")))
+    answer = press(officer, path_of(factories.exchange("KRAKEN")))
     uuid = CancelRequest.objects.get().uuid
     assert f'data-request-id="{uuid}" data-status="REQUESTED"' in html(answer)
 
 
 def test_a_plain_browser_is_sent_to_the_page_of_its_press(officer: Client) -> None:
-    answer = press(officer, path_of(scenes.exchange("KRAKEN")), htmx=False)
+    answer = press(officer, path_of(factories.exchange("KRAKEN")), htmx=False)
     assert answer.status_code == 303
     assert answer["Location"] == f"/batches/{Batch.objects.get().uuid}/"
     assert "0 of 1 confirmed" in html(officer.get(answer["Location"]))
@@ -49,27 +49,27 @@ def test_a_plain_browser_is_sent_to_the_page_of_its_press(officer: Client) -> No
 
 def test_everywhere_asks_for_every_enabled_exchange(officer: Client) -> None:
     for name in ("KRAKEN", "GEMINI", "KRAKEN/JOHN"):
-        scenes.exchange(name)
-    scenes.exchange("OFF", enabled=False)
+        factories.exchange(name)
+    factories.exchange("OFF", enabled=False)
     assert press(officer, EVERYWHERE).status_code == 202
     asked = set(CancelRequest.objects.values_list("exchange_id", flat=True))
     assert asked == {"KRAKEN", "GEMINI", "KRAKEN/JOHN"}
 
 
 def test_some_are_asked_and_no_others(officer: Client) -> None:
-    one, _, three = (scenes.exchange(name) for name in ("A", "B", "C"))
+    one, _, three = (factories.exchange(name) for name in ("A", "B", "C"))
     press(officer, f"{EVERYWHERE}?exchange={one.pk}&exchange={three.pk}")
     assert set(CancelRequest.objects.values_list("exchange_id", flat=True)) == {"A", "C"}
 
 
 def test_the_same_key_is_the_same_press_and_offers_a_fresh_one(officer: Client) -> None:
-    path = path_of(scenes.exchange("KRAKEN"))
+    path = path_of(factories.exchange("KRAKEN"))
     key = key_in(question(officer, path))
     press(officer, path, key=key)
     for htmx in (True, False):
         again = press(officer, path, key=key, htmx=htmx)
         assert again.status_code == 202
-        assert "Already asked at" in html(again)
+        assert "Already requested at" in html(again)
         assert key_in(html(again)) != key
     assert Batch.objects.count() == 1
     press(officer, path, key=key_in(html(again)))
@@ -77,7 +77,7 @@ def test_the_same_key_is_the_same_press_and_offers_a_fresh_one(officer: Client) 
 
 
 def test_the_key_of_another_target_or_person_is_refused(officer: Client, olga: User) -> None:
-    one, two = scenes.exchange("KRAKEN"), scenes.exchange("GEMINI")
+    one, two = factories.exchange("KRAKEN"), factories.exchange("GEMINI")
     other_target = key_in(question(officer, path_of(two)))
     other_person = press_keys.make(user_id=olga.pk + 1, target=str(one.pk))
     for key in (other_target, other_person):
@@ -92,7 +92,7 @@ def test_the_key_of_another_target_or_person_is_refused(officer: Client, olga: U
 def test_no_key_or_a_forged_one_leads_back_to_the_filled_question(
     officer: Client, key: str
 ) -> None:
-    path = path_of(scenes.exchange("KRAKEN"))
+    path = path_of(factories.exchange("KRAKEN"))
     answer = press(officer, path, key=key, reason=["Drill", "of the month"])
     page = html(answer)
     assert answer.status_code == 400
@@ -103,7 +103,7 @@ def test_no_key_or_a_forged_one_leads_back_to_the_filled_question(
 
 
 def test_a_disabled_exchange_records_nothing(officer: Client) -> None:
-    one = scenes.exchange("KRAKEN")
+    one = factories.exchange("KRAKEN")
     key = key_in(question(officer, path_of(one)))
     one.enabled = False
     one.save()
@@ -116,29 +116,29 @@ def test_a_disabled_exchange_records_nothing(officer: Client) -> None:
 def test_a_press_that_was_recorded_is_told_so_though_its_exchange_was_disabled_since(
     officer: Client,
 ) -> None:
-    one = scenes.exchange("KRAKEN")
+    one = factories.exchange("KRAKEN")
     key = key_in(question(officer, path_of(one)))
     assert press_with(officer, path_of(one), key).status_code == 202
     one.enabled = False
     one.save()
     again = press_with(officer, path_of(one), key)
     assert again.status_code == 202
-    assert "Already asked at" in html(again)
+    assert "Already requested at" in html(again)
     forged = press_with(officer, path_of(one), "forged")
     assert (forged.status_code, Batch.objects.count()) == (409, 1)
 
 
 def test_a_mistyped_name_in_the_address_is_never_everywhere(officer: Client) -> None:
-    one = scenes.exchange("KRAKEN")
+    one = factories.exchange("KRAKEN")
     answer = officer.get(f"{EVERYWHERE}?Exchange={one.pk}")
     assert answer.status_code == 404
-    assert "is not known in this address; nothing was sent." in html(answer)
+    assert "This address has an unknown part" in html(answer)
 
 
 def test_everywhere_goes_on_without_an_exchange_that_was_disabled_meanwhile(
     officer: Client,
 ) -> None:
-    one, _ = scenes.exchange("KRAKEN"), scenes.exchange("GEMINI")
+    one, _ = factories.exchange("KRAKEN"), factories.exchange("GEMINI")
     key = key_in(question(officer, EVERYWHERE))
     one.enabled = False
     one.save()
@@ -147,7 +147,7 @@ def test_everywhere_goes_on_without_an_exchange_that_was_disabled_meanwhile(
 
 
 def test_some_go_on_without_one_that_was_disabled_meanwhile(officer: Client) -> None:
-    one, two = scenes.exchange("KRAKEN"), scenes.exchange("GEMINI")
+    one, two = factories.exchange("KRAKEN"), factories.exchange("GEMINI")
     path = f"{EVERYWHERE}?exchange={one.pk}&exchange={two.pk}"
     key = key_in(question(officer, path))
     one.enabled = False
@@ -161,7 +161,7 @@ def test_some_go_on_without_one_that_was_disabled_meanwhile(officer: Client) -> 
 )
 @given(reason=st.text(max_size=2000))
 def test_no_reason_refuses_a_kill(officer: Client, reason: str) -> None:
-    one = scenes.exchange(f"EXCHANGE{Batch.objects.count()}")
+    one = factories.exchange(f"EXCHANGE{Batch.objects.count()}")
     sent = reason.encode("utf-8", "replace").decode()
     answer = press(officer, path_of(one), reason=sent)
     assert answer.status_code == 202
@@ -169,8 +169,8 @@ def test_no_reason_refuses_a_kill(officer: Client, reason: str) -> None:
 
 
 def test_an_altered_reason_says_so(officer: Client) -> None:
-    answer = press(officer, path_of(scenes.exchange("KRAKEN")), reason="x" * 3000)
-    assert "the reason was cut or cleaned" in html(answer)
+    answer = press(officer, path_of(factories.exchange("KRAKEN")), reason="x" * 3000)
+    assert "the reason was shortened or cleaned" in html(answer)
 
 
 @pytest.mark.parametrize("path", [EVERYWHERE, "/exchanges/1/cancel-all/"])
@@ -181,9 +181,9 @@ def test_wrong_methods_say_so_and_do_nothing(officer: Client, path: str) -> None
 
 
 def test_nobody_but_a_risk_officer_presses(compliance: Client) -> None:
-    one = scenes.exchange("KRAKEN")
+    one = factories.exchange("KRAKEN")
     ada = Client()
-    ada.force_login(scenes.person(Role.ADMINISTRATOR))
+    ada.force_login(factories.person(Role.ADMINISTRATOR))
     for client in (compliance, ada):
         for headers in ({}, HTMX):
             assert client.post(path_of(one), headers=headers).status_code == 403
@@ -192,7 +192,7 @@ def test_nobody_but_a_risk_officer_presses(compliance: Client) -> None:
 
 
 def test_a_session_that_has_ended_sends_nothing(db: None) -> None:
-    path = path_of(scenes.exchange("KRAKEN"))
+    path = path_of(factories.exchange("KRAKEN"))
     anonymous = Client()
     plain = anonymous.post(path, {"reason": "Drill"})
     part = anonymous.post(path, {"reason": "Drill"}, headers=HTMX)
@@ -205,7 +205,7 @@ def test_a_session_that_has_ended_sends_nothing(db: None) -> None:
 def test_a_page_that_had_grown_old_comes_back_filled_and_sends_nothing(olga: User) -> None:
     careful = Client(enforce_csrf_checks=True)
     careful.force_login(olga)
-    one = scenes.exchange("KRAKEN")
+    one = factories.exchange("KRAKEN")
     for headers in ({}, HTMX):
         fields = {"key": "old", "reason": ["Venue incident", "feed down"]}
         answer = careful.post(path_of(one), fields, headers=headers)
@@ -222,7 +222,7 @@ def test_a_page_that_had_grown_old_comes_back_filled_and_sends_nothing(olga: Use
 def test_a_stale_token_of_a_disabled_exchange_refuses_in_words(olga: User) -> None:
     careful = Client(enforce_csrf_checks=True)
     careful.force_login(olga)
-    answer = careful.post(path_of(scenes.exchange("OFF", enabled=False)), {})
+    answer = careful.post(path_of(factories.exchange("OFF", enabled=False)), {})
     assert answer.status_code == 409
 
 
@@ -231,14 +231,14 @@ def test_a_stale_token_elsewhere_is_a_page_in_words(olga: User) -> None:
     careful.force_login(olga)
     answer = careful.post("/accounts/password/change/", {})
     assert answer.status_code == 403
-    assert "grown old" in html(answer)
+    assert "out of date" in html(answer)
 
 
 def test_the_proxies_that_we_trust_say_where_a_press_came_from(
     officer: Client, settings: Any
 ) -> None:
     settings.TRUSTED_PROXY_COUNT = 1
-    path = path_of(scenes.exchange("KRAKEN"))
+    path = path_of(factories.exchange("KRAKEN"))
     fields = {"key": key_in(question(officer, path))}
     officer.post(path, fields, headers={"X-Forwarded-For": "6.6.6.6, 10.1.2.3"})
     assert Batch.objects.get().address == "10.1.2.3"

@@ -1,4 +1,4 @@
-"""A directory that the file server expects, and people who are signed in."""
+"""People who are signed in, and a readiness that needs no database."""
 
 import pytest
 from django.test import Client
@@ -7,8 +7,8 @@ from killswitch.accounts.models import Role, User
 from killswitch.console import readiness_bar
 from killswitch.readiness.background_cache import BackgroundCache
 from killswitch.readiness.health_checks import Check, Readiness, judge
+from tests import factories
 from tests.alarms.conftest import alarm
-from tests.browser import scenes
 
 __all__ = ["alarm"]
 
@@ -16,7 +16,7 @@ __all__ = ["alarm"]
 @pytest.fixture
 def olga(db: None) -> User:
     """A risk officer."""
-    return scenes.person(Role.RISK_OFFICER)
+    return factories.person(Role.RISK_OFFICER)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def officer(olga: User) -> Client:
 def compliance(db: None) -> Client:
     """The browser of somebody who may look and not touch."""
     client = Client()
-    client.force_login(scenes.person(Role.COMPLIANCE))
+    client.force_login(factories.person(Role.COMPLIANCE))
     return client
 
 

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 
-from killswitch.console import error_views
+from killswitch.console.middleware import ErrorPageMiddleware
 from tests.console.press_helpers import HTMX
 from tests.markup import html
 
@@ -17,7 +17,7 @@ PAGES = (400, 403, 404, 405, 429, 500, 503)
 
 def spoken(answer: HttpResponse, **extra: Any) -> Any:
     request = RequestFactory().get("/", **extra)
-    return error_views.ErrorPageMiddleware(lambda _: answer)(request)
+    return ErrorPageMiddleware(lambda _: answer)(request)
 
 
 @pytest.mark.parametrize("status", PAGES)
@@ -56,7 +56,7 @@ def test_what_has_a_body_or_is_no_error_stays_as_it_is() -> None:
 def test_an_address_that_is_not_there_is_not_found_in_words(officer: Client) -> None:
     answer = officer.get("/nowhere/")
     assert answer.status_code == 404
-    assert b"There is nothing here" in answer.content
+    assert b"Page not found" in answer.content
     part = officer.get("/nowhere/", headers=HTMX)
     assert b"<html" not in part.content
     assert b'id="dialog-title"' in part.content
@@ -65,7 +65,7 @@ def test_an_address_that_is_not_there_is_not_found_in_words(officer: Client) -> 
 def test_a_host_that_is_not_ours_is_refused_in_words(officer: Client) -> None:
     answer = officer.get("/", headers={"Host": "evil.example"})
     assert answer.status_code == 400
-    assert b"That could not be read" in answer.content
+    assert b"Your browser sent an invalid request" in answer.content
 
 
 def test_a_defect_shows_no_trace_of_itself(officer: Client, monkeypatch: Any) -> None:
@@ -76,7 +76,7 @@ def test_a_defect_shows_no_trace_of_itself(officer: Client, monkeypatch: Any) ->
     officer.raise_request_exception = False
     answer = officer.get("/")
     assert answer.status_code == 500
-    assert b"Something broke here" in answer.content
+    assert b"Something went wrong" in answer.content
     assert b"secret detail" not in answer.content
     assert b"curl" in answer.content
 

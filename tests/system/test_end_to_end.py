@@ -62,7 +62,7 @@ def test_an_officer_cancels_one_then_all_and_sees_the_outcome_of_every_fault(
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("KRAKEN/JOHN")
     expect(dialog).to_contain_text("New orders are not blocked.")
-    dialog.get_by_role("button", name="Cancel all on KRAKEN/JOHN").click()
+    dialog.get_by_role("button", name="Cancel all orders on KRAKEN/JOHN").click()
     expect(dialog.locator('[data-status="CONFIRMED"]')).to_be_visible(timeout=10_000)
     dialog.get_by_role("button", name="Close").click()
     outcome = page.locator(request_of(page, "KRAKEN/JOHN"))
@@ -70,8 +70,8 @@ def test_an_officer_cancels_one_then_all_and_sees_the_outcome_of_every_fault(
     (call,) = simulator.calls("KRAKEN/JOHN")
     assert json.loads(call.body) == {"exchange_id": "KRAKEN/JOHN"}
 
-    page.get_by_role("link", name=re.compile("Cancel all, everywhere")).click()
-    button = dialog.get_by_role("button", name=re.compile("Cancel all, everywhere"))
+    page.get_by_role("link", name=re.compile("Cancel ALL orders on")).click()
+    button = dialog.get_by_role("button", name=re.compile("Cancel ALL orders on"))
     button.hover()
     page.mouse.down()
     expect(dialog.locator("[data-request-id]").first).to_be_visible(timeout=10_000)

@@ -9,25 +9,25 @@ from django.utils import timezone
 from killswitch.accounts.models import Role
 from killswitch.alarms.services import is_about
 from killswitch.audit.models import Kind
+from killswitch.cancels import manual_cancel
 from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import (
     StatusBadge,
     ends_at,
-    pluralize_count,
-    progress,
+    progress_counts,
     progress_text,
 )
-from killswitch.console import manual_cancel
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
+from killswitch.runtime.text import pluralize_count
 
 register = template.Library()
 register.filter("is_about", is_about)
 register.filter("count", pluralize_count)
 register.filter("doing", progress_text)
 register.filter("ends_at", ends_at)
-register.filter("progress", progress)
+register.filter("progress", progress_counts)
 
 OUTCOME_WORDS: dict[str, str] = {
     Outcome.ACKNOWLEDGED: "acknowledged by the EMS",

@@ -1,4 +1,4 @@
-"""Acknowledging over HTTP: who may, and what the answer looks like."""
+"""Acknowledging over HTTP: who is allowed to, and what the answer is."""
 
 from collections.abc import Callable
 
@@ -73,9 +73,12 @@ def test_nobody_acknowledges_what_is_about_themselves(
     raised = alarm(f"{olga.pk} 7", kind=Kind.PEOPLE)
     refused = browser.post(f"/alarms/{raised.pk}/acknowledge/", headers=headers)
     assert refused.status_code == 409
-    assert "about you" in refused.content.decode()
+    assert "concerns your account" in refused.content.decode()
     assert Alarm.objects.unacknowledged().exists()
-    assert "Somebody else acknowledges what is about you" in browser.get("/").content.decode()
+    assert (
+        "Another person must acknowledge this: it concerns your account"
+        in browser.get("/").content.decode()
+    )
 
 
 @pytest.mark.parametrize(("kind", "about"), [(Kind.PEOPLE, 1), (Kind.OUTCOME, 0)])
