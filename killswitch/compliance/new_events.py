@@ -11,7 +11,7 @@ from django.http import QueryDict
 from killswitch.audit import chain
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent
-from killswitch.audit.verification import result
+from killswitch.audit.verification import last_result
 from killswitch.compliance.log_page import parse_seq
 
 MAX_COUNTED: Final = 99  # new events are counted no further
@@ -63,5 +63,5 @@ class NewEvents:
 
 
 def _newest_verification() -> int:
-    last = result.last()
+    last = last_result.get()
     return round(last.at.timestamp() * 1_000_000) if last else 0

@@ -19,7 +19,7 @@ from killswitch.alarms.outbox import Message, send_message
 from killswitch.audit import chain, checkpoints
 from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint
-from killswitch.audit.verification import result
+from killswitch.audit.verification import last_result
 from killswitch.audit.verification.findings import (
     Finding,
     VerificationImpossible,
@@ -121,7 +121,7 @@ class AuditUpkeep:
             self._verdict = verify_newest(known, progress=YieldingProgress(self._stop))
         else:
             return  # what is broken does not mend by looking at what came later
-        result.store(self._verdict, whole=whole)
+        last_result.store(self._verdict, whole=whole)
         for finding in self._verdict.findings:
             _raise_for_finding(finding)
 
