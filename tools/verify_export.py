@@ -270,7 +270,7 @@ class Walk:
         self.backwards += event["at"] < self.last["at"]
         self.last = event
 
-    def _check_place(self, event: Record) -> None:
+    def _check_position(self, event: Record) -> None:
         seq, before = event["seq"], self.last["seq"]
         if seq <= before:
             raise Wrong(f"event {seq} comes after event {before}")

@@ -15,7 +15,7 @@ from killswitch.audit.event_data import read
 from killswitch.audit.models import AuditEvent, Kind, Review
 from killswitch.audit.recorder import recording
 from killswitch.audit.review import MAX_NOTE_CHARS, ReviewAction, ReviewNotRecorded, needing
-from killswitch.audit.verification import result
+from killswitch.audit.verification import last_result
 
 log = structlog.get_logger(__name__)
 
@@ -151,7 +151,7 @@ def _review_counts(events: QuerySet[AuditEvent], *, first: int, last: int) -> Re
 
 
 def _verification() -> dict[str, Any] | None:
-    latest = result.last()
+    latest = last_result.get()
     if latest is None:
         return None
     return {

@@ -11,9 +11,14 @@ from django.http import QueryDict
 from killswitch.audit import chain
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent
+<<<<<<< HEAD
 from killswitch.audit.verification import result
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count
+=======
+from killswitch.audit.verification import last_result
+from killswitch.compliance.log_page import parse_seq
+>>>>>>> 062d697fa0ff8d631821a4225d4f67f41928709f
 
 MAX_COUNTED: Final = 99
 
@@ -65,5 +70,5 @@ class NewEvents:
 
 
 def _newest_verification() -> int:
-    last = result.last()
+    last = last_result.get()
     return round(last.at.timestamp() * 1_000_000) if last else 0

@@ -6,7 +6,7 @@ from typing import Self
 
 from killswitch.audit import chain
 from killswitch.audit.models import Verification
-from killswitch.audit.verification import result
+from killswitch.audit.verification import last_result
 
 # The observer verifies the newest events every minute, and the whole log every hour.
 STALE_AFTER = timedelta(minutes=5)
@@ -25,7 +25,7 @@ class Badge:
 
     @classmethod
     def now(cls) -> Self:
-        last, age = result.last_and_its_age()
+        last, age = last_result.get_with_age()
         tone, icon, words, detail = _judge(last, age=age)
         return cls(tone=tone, icon=icon, words=words, detail=detail, last=last)
 

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from killswitch.alarms.models import Alarm
 from killswitch.audit import chain
 from killswitch.audit.models import Verification
-from killswitch.audit.verification import result
+from killswitch.audit.verification import last_result
 from killswitch.exchanges.models import Observation
 from killswitch.readiness.models import Canary, Probe
 from killswitch.runtime.heartbeats import HOST, Heartbeat, Process, beat
@@ -58,8 +58,13 @@ def take() -> HealthSnapshot:
         canary=Canary.objects.first(),
         observation=Observation.objects.first(),
         open_alarms=Alarm.objects.unacknowledged().count(),
+<<<<<<< HEAD
         verification=result.last(),
         # Read last, so that no time above appears to lie in the future.
+=======
+        verification=last_result.get(),
+        # Read last: no time above may look as if it lay in the future.
+>>>>>>> 062d697fa0ff8d631821a4225d4f67f41928709f
         now=Heartbeat.objects.annotate(now=Now()).get(kind=Process.WEB, host=HOST).now,
     )
 
