@@ -11,14 +11,9 @@ from django.http import QueryDict
 from killswitch.audit import chain
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent
-<<<<<<< HEAD
-from killswitch.audit.verification import result
+from killswitch.audit.verification import last_result
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count
-=======
-from killswitch.audit.verification import last_result
-from killswitch.compliance.log_page import parse_seq
->>>>>>> 062d697fa0ff8d631821a4225d4f67f41928709f
 
 MAX_COUNTED: Final = 99
 

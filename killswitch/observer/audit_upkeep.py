@@ -18,12 +18,8 @@ from killswitch.alarms.outbox import Message, send_message
 from killswitch.audit import checkpoints
 from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint
-<<<<<<< HEAD
 from killswitch.audit.recorder import recording
-from killswitch.audit.verification import result
-=======
 from killswitch.audit.verification import last_result
->>>>>>> 062d697fa0ff8d631821a4225d4f67f41928709f
 from killswitch.audit.verification.findings import (
     Finding,
     VerificationImpossible,
@@ -106,7 +102,7 @@ class AuditUpkeep:
             self._result = verify_newest(head, progress=YieldingProgress(self._stop))
         else:
             return  # later events cannot repair what is broken
-        result.store(self._result, whole=is_full)
+        last_result.store(self._result, whole=is_full)
         for finding in self._result.findings:
             _raise_for_finding(finding)
 
@@ -124,29 +120,6 @@ class AuditUpkeep:
             notify=self._failures == FAILURES_BEFORE_ALARM,
         )
 
-<<<<<<< HEAD
-=======
-    def _verify_what_is_due(self) -> None:
-        before = self._verdict
-        whole = before is None or self._clock() >= self._whole_at + (
-            FULL_VERIFY_INTERVAL_S if before.ok else FULL_VERIFY_RETRY_S
-        )
-        if whole or before is None:
-            self._verdict = verify(progress=YieldingProgress(self._stop))
-            self._whole_at = self._clock()
-        elif before.ok:
-            known = Head(seq=before.head_seq, hash=before.head_hash)
-            self._verdict = verify_newest(known, progress=YieldingProgress(self._stop))
-        else:
-            return  # what is broken does not mend by looking at what came later
-        last_result.store(self._verdict, whole=whole)
-        for finding in self._verdict.findings:
-            _raise_for_finding(finding)
-
-    def _may_tell(self) -> bool:
-        return self._told_at is None or self._clock() >= self._told_at + HEAD_INTERVAL_S
-
->>>>>>> 062d697fa0ff8d631821a4225d4f67f41928709f
 
 class YieldingProgress:
     """Pauses a long verification half of the time, so that other work goes first."""

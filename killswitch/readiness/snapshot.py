@@ -58,13 +58,8 @@ def take() -> HealthSnapshot:
         canary=Canary.objects.first(),
         observation=Observation.objects.first(),
         open_alarms=Alarm.objects.unacknowledged().count(),
-<<<<<<< HEAD
-        verification=result.last(),
-        # Read last, so that no time above appears to lie in the future.
-=======
         verification=last_result.get(),
-        # Read last: no time above may look as if it lay in the future.
->>>>>>> 062d697fa0ff8d631821a4225d4f67f41928709f
+        # Read last, so that no time above appears to lie in the future.
         now=Heartbeat.objects.annotate(now=Now()).get(kind=Process.WEB, host=HOST).now,
     )
 

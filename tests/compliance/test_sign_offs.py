@@ -69,15 +69,9 @@ def test_a_period_is_counted_from_its_first_event_to_its_last() -> None:
 
 
 def test_the_event_carries_what_was_counted_and_the_head() -> None:
-<<<<<<< HEAD
     fill_log()
-    result.store(verify(with_tables=False), whole=True)
-    event = sign_off_period.sign_off(
-=======
-    story()
     last_result.store(verify(with_tables=False), whole=True)
-    said = sign_off_period.sign_off(
->>>>>>> 062d697fa0ff8d631821a4225d4f67f41928709f
+    event = sign_off_period.sign_off(
         period=day(), note="Two open.", by=CAROL, origin={"address": "10.0.0.7"}
     )
     data = json.loads(event.data)
@@ -102,15 +96,9 @@ def test_a_period_that_is_complete_and_verified_needs_no_note() -> None:
     fill_log()
     with pytest.raises(sign_off_period.SignOffRefused, match="Something is open"):
         sign_off_period.sign_off(period=day(), note="", by=CAROL, origin={})
-<<<<<<< HEAD
     record_reviews(1, 3, 4, 6, 7)
     assert day().needs_note  # not verified yet
-    result.store(verify(with_tables=False), whole=True)
-=======
-    reviewed(1, 3, 4, 6, 7)
-    assert day().needs_note  # nobody has verified it
     last_result.store(verify(with_tables=False), whole=True)
->>>>>>> 062d697fa0ff8d631821a4225d4f67f41928709f
     assert not day().needs_note
     sign_off_period.sign_off(period=day(), note="", by=CAROL, origin={})
 
