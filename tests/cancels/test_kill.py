@@ -110,16 +110,16 @@ def test_every_fault_ends_in_the_status_that_is_proven(
         simulator.script(name, orders=5, **script)
     requests = press(*CASES)
     carry_out(requests)
-    ended = {each.exchange_id: each for each in CancelRequest.objects.all()}
-    earned = {name: (request.status, request.reject_reason) for name, request in ended.items()}
-    assert earned == {name: (status, reason) for name, (_, status, reason) in CASES.items()}
-    for name, request in ended.items():
+    rows = {request.exchange_id: request for request in CancelRequest.objects.all()}
+    outcomes = {name: (request.status, request.reject_reason) for name, request in rows.items()}
+    assert outcomes == {name: (status, reason) for name, (_, status, reason) in CASES.items()}
+    for name, request in rows.items():
         assert request.conclusion, name
         calls = len(simulator.calls(name))
         assert request.attempts.count() == request.attempt_count == calls, name
-        confirmed = request.status == "CONFIRMED"
-        assert Alarm.objects.filter(request_id=str(request.uuid)).exists() != confirmed, name
-        assert simulator.really_open(name) == 0 or not confirmed, name
+        is_confirmed = request.status == "CONFIRMED"
+        assert Alarm.objects.filter(request_id=str(request.uuid)).exists() != is_confirmed, name
+        assert simulator.really_open(name) == 0 or not is_confirmed, name
         finished = AuditEvent.objects.get(kind="FINISHED", request_id=str(request.uuid))
         assert finished.status == request.status, name
 
@@ -172,9 +172,9 @@ def test_every_read_is_counted_including_the_confirming_one(
     request = carry_out(press("KRAKEN"))
     assert (request.status, request.reads) == ("CONFIRMED", 1)
     event = AuditEvent.objects.get(kind="FINISHED")
-    said = json.loads(event.data)
-    assert said["reads"] == 1
-    assert said["list"] == {
+    data = json.loads(event.data)
+    assert data["reads"] == 1
+    assert data["list"] == {
         "http_status": 200,
         "error": "",
         "bytes": 2,
@@ -223,14 +223,14 @@ def test_orders_that_remain_are_cancelled_again(
 def test_twenty_thousand_open_orders_are_counted_and_a_thousand_stored(
     simulator: Simulator, press: Press, settings: Any
 ) -> None:
-    settings.EMS_TIMEOUT = 20  # never waited for: a busy machine takes seconds to read it
+    settings.EMS_TIMEOUT = 20  # a busy machine takes seconds to read the list
     simulator.script("KRAKEN", cancel=always("acknowledged_only"), orders=20_000)
     request = carry_out(press("KRAKEN"))
     assert (request.status, request.open_after) == ("RESIDUAL", 20_000)
     assert request.residual_orders.count() == 1000
 
 
-# What each hostile body means, and how its hostile word is stored where it could be read.
+# What each hostile body proves, and how its hostile text is stored if it could be read.
 HOSTILE: dict[str, tuple[str, str]] = {
     "nul": ("REJECTED", "before\\u0000after"),
     "surrogate": ("REJECTED", "before\\ud800after"),
@@ -250,13 +250,13 @@ def test_hostile_bodies_are_stored_and_prove_no_more_than_they_contain(
     carry_out(requests)
     for request in CancelRequest.objects.all():
         kind = request.exchange_id
-        status, word = HOSTILE[kind]
+        status, text = HOSTILE[kind]
         first = request.attempts.order_by("number")[0]
         assert request.status == status, kind
-        assert word in first.message + first.rejected_message, kind
-        sent = shared.get_client().cancel_all(kind).body
-        assert bytes(first.body) == sent[:MAX_BODY_BYTES], kind
-        assert first.body_cut == (len(sent) > MAX_BODY_BYTES), kind
+        assert text in first.message + first.rejected_message, kind
+        body = shared.get_client().cancel_all(kind).body
+        assert bytes(first.body) == body[:MAX_BODY_BYTES], kind
+        assert first.body_cut == (len(body) > MAX_BODY_BYTES), kind
         events = AuditEvent.objects.filter(kind="ATTEMPT", request_id=str(request.uuid))
         assert events.count() == request.attempt_count, kind
 
@@ -276,8 +276,8 @@ def test_hostile_lists_never_prove_that_no_orders_are_open(
         assert request.residual_orders.count() == (request.open_after or 0), kind
 
 
-# What the first attempt keeps: HTTP status, outcome, reason, and whether it may have been done.
-KEPT: dict[str, tuple[Fault, tuple[int | None, str, str, bool]]] = {
+# What the first attempt stores: HTTP status, outcome, reason, may have been carried out.
+STORED: dict[str, tuple[Fault, tuple[int | None, str, str, bool]]] = {
     "OK": ({"fault": "ok"}, (200, "ACKNOWLEDGED", "", False)),
     "EMPTY": ({"fault": "empty"}, (200, "UNKNOWN", "", True)),
     "SHAPE": ({"fault": "unknown_shape"}, (200, "UNKNOWN", "", True)),
@@ -324,14 +324,14 @@ def test_every_answer_is_stored_as_it_was_received(
     settings.EMS_TIMEOUT = 2.0
     settings.EMS_CONNECT_TIMEOUT = 1.0
     settings.CANCEL_DEADLINE = 5
-    for name, (fault, _) in KEPT.items():
+    for name, (fault, _) in STORED.items():
         simulator.script(name, cancel=[{**fault, "repeat": True}], orders=1)
-    requests = press(*KEPT)
+    requests = press(*STORED)
     carry_out(requests)
     for request in requests:
         first = request.attempts.order_by("number")[0]
-        kept = (first.http_status, first.outcome, first.reject_reason)
-        assert (*kept, first.may_have_been_carried_out) == KEPT[request.exchange_id][1]
+        stored = (first.http_status, first.outcome, first.reject_reason)
+        assert (*stored, first.may_have_been_carried_out) == STORED[request.exchange_id][1]
         assert first.started_at is not None
         assert first.finished_at >= first.started_at
         assert bool(first.transport_error) == (first.http_status is None or first.body_cut)
