@@ -28,7 +28,7 @@ def carry_out(requests: list[CancelRequest]) -> CancelRequest:
     ids = [request.pk for request in requests]
     execution.run(ids=ids)
     rows = CancelRequest.objects.filter(id__in=ids)
-    wait_for(lambda: all(request.is_final for request in rows.all()), seconds=12)
+    wait_for(lambda: all(request.is_final for request in rows.all()), seconds=45)
     return rows.order_by("id")[0]
 
 
