@@ -11,6 +11,7 @@ from killswitch.audit.verification import last_result
 # The observer verifies the newest events every minute, and the whole log every hour.
 STALE_AFTER = timedelta(minutes=5)
 FULL_CHECK_STALE_AFTER = timedelta(hours=3)
+USUAL_INTERVAL = "The observer normally verifies the log every minute."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,19 +41,14 @@ class Badge:
 
 def _judge(last: Verification | None, *, age: timedelta) -> tuple[str, str, str, str]:
     if last is None:
-        return "odd", "ask", "Not verified yet", "The observer normally does this every minute."
+        return "odd", "ask", "Not verified yet", USUAL_INTERVAL
     if not last.ok:
         return "bad", "no", "Verification failed", last.reason
     if (head := chain.head().seq) < last.head_seq:
         detail = f"The log was verified up to event {last.head_seq:,}, but now ends at {head:,}."
         return "bad", "no", "Events are missing", detail
     if not timedelta() <= age < STALE_AFTER:
-        return (
-            "warn",
-            "half",
-            "Verification overdue",
-            "The observer normally does this every minute.",
-        )
+        return "warn", "half", "Verification overdue", USUAL_INTERVAL
     if age + (last.at - last.whole_at) > FULL_CHECK_STALE_AFTER:
         return "warn", "half", "Full verification overdue", "Only the newest events were verified."
     return "good", "ok", "Verified", ""
