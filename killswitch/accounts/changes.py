@@ -40,18 +40,17 @@ class Change:
         """Return one event for each kind of change, none without a change."""
         fields = self.fields
         if self.before is None:
-            fields_of = {Kind.PERSON_ADDED: fields}
+            changes = [(Kind.PERSON_ADDED, fields)]
         else:
-            fields_of = {
-                Kind.PERSON_CHANGED: [name for name in fields if name in PROFILE_FIELDS],
-                Kind.ROLE_CHANGED: [name for name in fields if name == "role"],
-            }
-        events = [(kind, names) for kind, names in fields_of.items() if names]
-        # The new value of a password or a second factor is in no event.
-        if self.before is not None and self.new_password:
-            events.append((Kind.PASSWORD_CHANGED, []))
-        if self.second_factor_reset:
-            events.append((Kind.SECOND_FACTOR_RESET, []))
+            profile = [name for name in fields if name in PROFILE_FIELDS]
+            changes = [(Kind.PERSON_CHANGED, profile)] if profile else []
+            if "role" in fields:
+                changes.append((Kind.ROLE_CHANGED, ["role"]))
+            # No event carries a password or a second factor.
+            if self.new_password:
+                changes.append((Kind.PASSWORD_CHANGED, []))
+            if self.second_factor_reset:
+                changes.append((Kind.SECOND_FACTOR_RESET, []))
         person = {"person": self.after.full_text, "username": self.after.username}
         return [
             NewEvent(
@@ -66,7 +65,7 @@ class Change:
                     **origin,
                 },
             )
-            for kind, names in events
+            for kind, names in changes
         ]
 
     def alarm_text(self) -> str:

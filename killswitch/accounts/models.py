@@ -27,7 +27,7 @@ class Role(models.TextChoices):
 
 
 def role_label(role: str) -> str:
-    """Return a role as people read it; a role of no person, such as the system's, unchanged."""
+    """Return a role as people read it; other text, e.g. OPERATING_SYSTEM, unchanged."""
     return str(Role(role).label) if role in Role.values else role
 
 
