@@ -55,17 +55,28 @@ class Book:
             self._advance()
             return len(self._orders)
 
-    def cancel(self, cancel_effect: CancelEffect) -> None:
+    def cancel(self, effect: CancelEffect) -> None:
         """Make the orders PENDING_CANCEL at once; the rest happens within `cancel_seconds`."""
-        if not cancel_effect.carried_out:
+        if not effect.carried_out:
             return
         with self._lock:
             self._advance()
             self.cancelled_at = time.monotonic()
-            ids = list(self._orders)[cancel_effect.leaves :]
+            ids = list(self._orders)[effect.leaves :]
             before = [self._orders[order_id] for order_id in ids]
-            self._change(ids, status="PENDING_CANCEL")
-            self._schedule(ids, cancel_effect=cancel_effect, before=before)
+            at = utc_now()
+            for order in before:
+                pending = order.with_status("PENDING_CANCEL", at=at)
+                self._orders[order.client_order_id] = pending
+            refused = effect.effect is Effect.VENUE_REFUSES
+            later = self._return_to_rest if refused else self._remove
+            # In slices, so that readers see the book become empty gradually, as a venue's does.
+            for start in range(min(_SLICES, len(ids))):
+                delay_s = self._rng.uniform(*self._cancel_seconds)
+                self._schedule(partial(later, ids[start::_SLICES]), delay_s=delay_s)
+            if effect.effect is Effect.COMES_BACK:
+                delay_s = self._cancel_seconds[1] + effect.after_s
+                self._schedule(partial(self._restore, before), delay_s=delay_s)
 
     def trade(self, *, share: float) -> None:
         """Fill part of one order, as the market does in the demonstration."""
@@ -80,33 +91,14 @@ class Book:
             if order.status == "FILLED":
                 del self._orders[order.client_order_id]
 
-    def _schedule(
-        self, ids: Sequence[str], *, cancel_effect: CancelEffect, before: Sequence[Order]
-    ) -> None:
-        # In a few slices, so that readers see the book become empty gradually, as a venue's does.
-        for piece in (ids[start::_SLICES] for start in range(min(_SLICES, len(ids)))):
-            change: Callable[[], None] = partial(self._remove, piece)
-            if cancel_effect.effect is Effect.VENUE_REFUSES:
-                change = partial(self._return_to_rest, piece)
-            self._schedule_after(self._rng.uniform(*self._cancel_seconds), change)
-        if cancel_effect.effect is Effect.COMES_BACK:
-            self._schedule_after(
-                self._cancel_seconds[1] + cancel_effect.after_s, partial(self._restore, before)
-            )
-
-    def _schedule_after(self, seconds: float, change: Callable[[], None]) -> None:
-        due_at = time.monotonic() + seconds
+    def _schedule(self, change: Callable[[], None], *, delay_s: float) -> None:
+        due_at = time.monotonic() + delay_s
         heapq.heappush(self._due, (due_at, next(self._counter), change))
 
     def _advance(self) -> None:
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
             heapq.heappop(self._due)[2]()
-
-    def _change(self, ids: Iterable[str], *, status: str) -> None:
-        at = utc_now()
-        for order_id in ids:
-            self._orders[order_id] = self._orders[order_id].with_status(status, at=at)
 
     def _remove(self, ids: Iterable[str]) -> None:
         for order_id in ids:

@@ -25,7 +25,6 @@ class Control:
     ) -> None:
         self._ems = ems
         self._reset_everything = reset
-        self._forget_connections = forget_connections
         self._answers: Mapping[tuple[str, str], Callable[[Request], object]] = {
             ("GET", "health"): lambda _request: self._health(),
             ("GET", "calls"): self._calls,
@@ -34,7 +33,7 @@ class Control:
             ("POST", "script"): self._script,
             ("POST", "orders"): self._orders,
             ("POST", "reset"): lambda _request: self._reset(),
-            ("POST", "forget_connections"): lambda _request: self._forget(),
+            ("POST", "forget_connections"): lambda _request: {"forgotten": forget_connections()},
         }
 
     def place(self, exchange_id: str, count: int) -> list[str]:
@@ -124,9 +123,6 @@ class Control:
     def _reset(self) -> object:
         self._reset_everything()
         return {}
-
-    def _forget(self) -> object:
-        return {"forgotten": self._forget_connections()}
 
 
 def _fields(request: Request) -> Mapping[str, object]:

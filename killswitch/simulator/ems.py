@@ -3,7 +3,7 @@
 import hmac
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from killswitch.simulator import payloads
@@ -38,7 +38,8 @@ class Ems:
 
     def answer(self, request: Request) -> Outgoing:
         """Record the call, act on it, and return the answer."""
-        if not self._key_is_right(request):
+        key = request.headers.get("x-coinapi-key", "").encode("latin-1", "replace")
+        if self._key and not hmac.compare_digest(key, self._key.encode()):
             self.calls.record(request, exchange_id=_exchange_id(request), fault="wrong_key")
             return _error(401, "Invalid API key")
         match request.method, request.path:
@@ -59,10 +60,6 @@ class Ems:
             self.books.clear()
             self.calls.clear()
 
-    def _key_is_right(self, request: Request) -> bool:
-        key = request.headers.get("x-coinapi-key", "").encode("latin-1", "replace")
-        return not self._key or hmac.compare_digest(key, self._key.encode())
-
     def _cancel_all(self, request: Request) -> Outgoing:
         exchange_id = _json_object(request).get("exchange_id")
         if not _is_json(request) or not isinstance(exchange_id, str) or not exchange_id:
@@ -81,9 +78,9 @@ class Ems:
             scenario = replace(scenario, cancel_effect=NOTHING)
             self._record(request, exchange_id=exchange_id, scenario=scenario)
         # An answer that is not the ordinary one costs no rendering of thousands of orders.
-        usual = (
-            b"" if scenario.reply else self._listing(exchange_id, grouped_by=scenario.grouped_by)
-        )
+        usual = b""
+        if not scenario.reply:
+            usual = self._listing(exchange_id, grouped_by=scenario.grouped_by)
         return _outgoing(scenario, exchange_id=exchange_id or "", usual=usual)
 
     def _listing(self, exchange_id: str | None, *, grouped_by: str) -> bytes:
@@ -91,9 +88,11 @@ class Ems:
         orders_of = [(book.exchange_id, book.open_orders()) for book in books]
         if not grouped_by:
             return _rows(order for _, orders in orders_of for order in orders)
-        groups = (
-            _group(name, by=grouped_by, orders=orders) for name, orders in orders_of if orders
-        )
+        groups = []
+        for name, orders in orders_of:
+            if orders:
+                head = payloads.encoded({"type": "ORDER_EXEC_REPORT_SNAPSHOT", grouped_by: name})
+                groups.append(head[:-1] + b', "data": ' + _rows(orders) + b"}")
         return b"[" + b",".join(groups) + b"]"
 
     def _new_order(self, request: Request) -> Outgoing:
@@ -132,11 +131,6 @@ def _outgoing(scenario: Scenario, *, exchange_id: str, usual: bytes) -> Outgoing
 
 def _rows(orders: Iterable[Order]) -> bytes:
     return ("[" + ",".join([order.report for order in orders]) + "]").encode()
-
-
-def _group(exchange_id: str, *, by: str, orders: Sequence[Order]) -> bytes:
-    head = payloads.encoded({"type": "ORDER_EXEC_REPORT_SNAPSHOT", by: exchange_id})
-    return head[:-1] + b', "data": ' + _rows(orders) + b"}"
 
 
 def _json_object(request: Request) -> dict[str, object]:

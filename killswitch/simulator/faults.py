@@ -48,37 +48,24 @@ def read_fault(fault: object, *, call: Call) -> Scenario:
     if name not in FAULTS:
         raise InvalidFault(f"fault: {name!r:.100} is not one of {', '.join(FAULTS)}")
     scenario = FAULTS[name](parameters, call)
+    effect, delivery = scenario.cancel_effect, scenario.delivery
+    if not parameters.flag("carried_out", default=effect.carried_out):
+        effect = NOTHING
+    elif not effect.carried_out:
+        effect = EVERYTHING
     scenario = replace(
         scenario,
         name=name,
         repeat=parameters.flag("repeat"),
-        cancel_effect=_cancelling(parameters, usual=scenario.cancel_effect),
-        delivery=_delivery(parameters, usual=scenario.delivery),
+        cancel_effect=effect,
+        delivery=replace(delivery, delay_s=parameters.seconds("delay", default=delivery.delay_s)),
     )
     parameters.reject_unknown()
     return scenario
 
 
-def _cancelling(parameters: Parameters, *, usual: CancelEffect) -> CancelEffect:
-    if not parameters.flag("carried_out", default=usual.carried_out):
-        return NOTHING
-    return usual if usual.carried_out else EVERYTHING
-
-
-def _delivery(parameters: Parameters, *, usual: Delivery) -> Delivery:
-    return replace(usual, delay_s=parameters.seconds("delay", default=usual.delay_s))
-
-
-def _ok(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario()
-
-
 def _slow(parameters: Parameters, _call: Call) -> Scenario:
     return Scenario(delivery=Delivery(delay_s=parameters.seconds("seconds", default=1.0)))
-
-
-def _silent(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(delivery=Delivery(mode=DeliveryMode.SILENT), cancel_effect=NOTHING)
 
 
 def _drip(parameters: Parameters, _call: Call) -> Scenario:
@@ -87,10 +74,6 @@ def _drip(parameters: Parameters, _call: Call) -> Scenario:
     return Scenario(
         delivery=Delivery(mode=DeliveryMode.DRIP, dripped_part=part, interval_s=interval_s)
     )
-
-
-def _endless(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(delivery=Delivery(mode=DeliveryMode.ENDLESS))
 
 
 def _reset(parameters: Parameters, _call: Call) -> Scenario:
@@ -102,29 +85,13 @@ def _reset(parameters: Parameters, _call: Call) -> Scenario:
     return Scenario(delivery=Delivery(mode=_RESETS[when]), cancel_effect=NOTHING)
 
 
-def _half_body(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(delivery=Delivery(mode=DeliveryMode.HALF_BODY))
-
-
-def _close(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(delivery=Delivery(mode=DeliveryMode.CLOSE), cancel_effect=NOTHING)
-
-
 def _partial(parameters: Parameters, _call: Call) -> Scenario:
     return Scenario(cancel_effect=CancelEffect(leaves=parameters.whole("leaves", default=3)))
-
-
-def _acknowledged_only(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(cancel_effect=NOTHING)
 
 
 def _come_back(parameters: Parameters, _call: Call) -> Scenario:
     after_s = parameters.seconds("after", default=1.0)
     return Scenario(cancel_effect=CancelEffect(effect=Effect.COMES_BACK, after_s=after_s))
-
-
-def _return_to_new(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(cancel_effect=CancelEffect(effect=Effect.VENUE_REFUSES))
 
 
 def _grouped(parameters: Parameters, _call: Call) -> Scenario:
@@ -133,14 +100,14 @@ def _grouped(parameters: Parameters, _call: Call) -> Scenario:
 
 
 FAULTS: Mapping[str, Builder] = {
-    "ok": _ok,
+    "ok": answers.fixed(Scenario()),
     "message": answers.message,
     "reject": answers.reject,
     "empty": answers.empty,
     "unknown_shape": answers.unknown_shape,
     "not_json": answers.not_json,
     "oversized": answers.oversized,
-    "endless": _endless,
+    "endless": answers.fixed(Scenario(delivery=Delivery(mode=DeliveryMode.ENDLESS))),
     "bad_request": answers.bad_request,
     "unauthorised": answers.refused(status=401, text="Invalid API key"),
     "forbidden": answers.refused(status=403, text="Forbidden"),
@@ -151,14 +118,20 @@ FAULTS: Mapping[str, Builder] = {
     "hostile": answers.hostile,
     "raw": answers.raw,
     "slow": _slow,
-    "silent": _silent,
+    "silent": answers.fixed(
+        Scenario(delivery=Delivery(mode=DeliveryMode.SILENT), cancel_effect=NOTHING)
+    ),
     "drip": _drip,
     "reset": _reset,
-    "half_body": _half_body,
-    "close": _close,
+    "half_body": answers.fixed(Scenario(delivery=Delivery(mode=DeliveryMode.HALF_BODY))),
+    "close": answers.fixed(
+        Scenario(delivery=Delivery(mode=DeliveryMode.CLOSE), cancel_effect=NOTHING)
+    ),
     "partial": _partial,
-    "acknowledged_only": _acknowledged_only,
+    "acknowledged_only": answers.fixed(Scenario(cancel_effect=NOTHING)),
     "come_back": _come_back,
-    "return_to_new": _return_to_new,
+    "return_to_new": answers.fixed(
+        Scenario(cancel_effect=CancelEffect(effect=Effect.VENUE_REFUSES))
+    ),
     "grouped": _grouped,
 }

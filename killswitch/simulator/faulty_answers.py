@@ -23,6 +23,18 @@ _MEBIBYTE = 1024 * 1024
 _OVERSIZED_BYTES = {Call.CANCEL: 2 * _MEBIBYTE, Call.LIST: 65 * _MEBIBYTE}
 
 
+def fixed(scenario: Scenario) -> Builder:
+    """Return the builder of a fault without parameters."""
+    return lambda _parameters, _call: scenario
+
+
+empty = fixed(Scenario(reply=Reply()))
+unknown_shape = fixed(
+    Scenario(reply=Reply(body=payloads.fixed(b'{"result": "accepted", "queue": [17]}')))
+)
+not_json = fixed(Scenario(reply=Reply(body=payloads.page(title="Welcome"), content_type=_HTML)))
+
+
 def message(parameters: Parameters, _call: Call) -> Scenario:
     severity = parameters.text_or_none("severity", default="INFO")
     body = payloads.message(severity=severity, text=parameters.text("message", default="Ok"))
@@ -43,18 +55,6 @@ def reject(parameters: Parameters, _call: Call) -> Scenario:
     return _not_carried_out(Reply(status=status, body=body, content_type=content_type))
 
 
-def empty(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(reply=Reply())
-
-
-def unknown_shape(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(reply=Reply(body=payloads.fixed(b'{"result": "accepted", "queue": [17]}')))
-
-
-def not_json(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(reply=Reply(body=payloads.page(title="Welcome"), content_type=_HTML))
-
-
 def oversized(parameters: Parameters, call: Call) -> Scenario:
     size = parameters.whole("bytes", default=_OVERSIZED_BYTES[call])
     body = payloads.padded_list(size=size) if call is Call.LIST else payloads.padded(size=size)
@@ -69,7 +69,7 @@ def bad_request(parameters: Parameters, _call: Call) -> Scenario:
 
 def refused(*, status: int, text: str) -> Builder:
     body = payloads.fixed(payloads.encoded({"error": text}))
-    return lambda _parameters, _call: _not_carried_out(Reply(status=status, body=body))
+    return fixed(_not_carried_out(Reply(status=status, body=body)))
 
 
 def too_many(parameters: Parameters, _call: Call) -> Scenario:
@@ -107,22 +107,20 @@ def hostile(parameters: Parameters, call: Call) -> Scenario:
 
 def raw(parameters: Parameters, _call: Call) -> Scenario:
     """Send any answer at all, for cases that no other fault covers."""
+    body = parameters.text("body").encode("utf-8", "surrogatepass")
+    body_base64 = parameters.text_or_none("body_base64")
+    try:
+        if body_base64 is not None:
+            body = base64.b64decode(body_base64, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidFault(f"body_base64: {error}") from None
     reply = Reply(
         status=parameters.status(default=200),
-        body=payloads.fixed(_raw_body(parameters)),
+        body=payloads.fixed(body),
         content_type=parameters.text("content_type", default="application/json"),
         headers=parameters.headers(),
     )
     return Scenario(reply=reply) if reply.status < 300 else _not_carried_out(reply)
-
-
-def _raw_body(parameters: Parameters) -> bytes:
-    text = parameters.text("body").encode("utf-8", "surrogatepass")
-    in_base64 = parameters.text_or_none("body_base64")
-    try:
-        return text if in_base64 is None else base64.b64decode(in_base64, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidFault(f"body_base64: {error}") from None
 
 
 def _not_carried_out(reply: Reply) -> Scenario:

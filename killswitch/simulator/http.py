@@ -57,7 +57,11 @@ class Outgoing:
 
     @property
     def status_line(self) -> bytes:
-        return f"HTTP/1.1 {self.status} {_phrase(self.status)}\r\n".encode()
+        try:
+            phrase = HTTPStatus(self.status).phrase
+        except ValueError:
+            phrase = "Exchange Unreachable" if self.status == 490 else "Unknown"
+        return f"HTTP/1.1 {self.status} {phrase}\r\n".encode()
 
     @property
     def headers_block(self) -> bytes:
@@ -175,10 +179,3 @@ class Connection:
         chunk = f"{_BLOCK_BYTES:x}\r\n".encode() + b" " * _BLOCK_BYTES + b"\r\n"
         while not self._stopping.is_set():
             self._socket.sendall(chunk)
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Exchange Unreachable" if status == 490 else "Unknown"
