@@ -78,7 +78,7 @@ class System:
                 process.kill()
 
     def wait_until_it_serves(self) -> None:
-        wait_for(lambda: self.process.poll() is not None or self.serves(), seconds=90)
+        wait_for(lambda: self.process.poll() is not None or self.serves(), seconds=180)
         assert self.process.poll() is None, self.output()
         wait_for(lambda: set(ROLES) == set(self.main_processes()), seconds=30)
 
