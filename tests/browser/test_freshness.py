@@ -187,7 +187,7 @@ def test_a_session_that_ends_is_announced_and_never_swaps_in_the_sign_in_page(
     expect(page.locator("[data-dialog-banner]")).to_contain_text("Your session has ended.")
     page.locator("#dialog .go").click()
     expect(page.locator("#dialog [data-signed-out]")).to_be_visible()
-    expect(page.locator("#dialog [data-signed-out]")).to_contain_text("Nothing was sent.")
+    expect(page.locator("#dialog [data-signed-out]")).to_contain_text("No cancel was sent.")
     assert "/accounts/login/?next=" in (page.locator("[data-sign-in]").get_attribute("href") or "")
     expect(page.locator("[name=password]")).to_have_count(0)
     assert Batch.objects.count() == 0

@@ -170,7 +170,7 @@ def test_a_hold_that_is_not_one_sends_nothing(page: Page, olga: User, way: str) 
     if way in {"tap", "short key"}:
         expect(revealed).to_be_visible()
         expect(page.locator("#dialog [data-hold-says]")).to_contain_text(
-            "Nothing has been sent yet"
+            "No cancel has been sent yet"
         )
 
 

@@ -84,7 +84,7 @@ def test_the_key_of_another_target_or_person_is_refused(officer: Client, olga: U
         for htmx in (True, False):
             answer = press(officer, path_of(one), key=key, htmx=htmx)
             assert answer.status_code == 409
-            assert "Nothing was sent." in html(answer)
+            assert "No cancel was sent." in html(answer)
     assert Batch.objects.count() == 0
 
 
@@ -213,7 +213,7 @@ def test_a_page_that_had_grown_old_comes_back_filled_and_sends_nothing(olga: Use
         assert answer.status_code == 403
         assert "<option selected>Venue incident</option>" in page
         assert 'value="feed down"' in page
-        assert "nothing was sent" in page
+        assert "no cancel was sent" in page
     assert Batch.objects.count() == 0
     fields = {"key": key_in(page), "csrfmiddlewaretoken": _token(page)}
     assert careful.post(path_of(one), fields).status_code == 303

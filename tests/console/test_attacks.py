@@ -220,7 +220,7 @@ def test_without_the_token_of_the_page_nothing_is_asked(olga: User) -> None:
     for headers in ({}, HTMX, {"Origin": "https://evil.example"}, {"Referer": "https://evil/"}):
         answer = strict.post(path_of(one), {"key": key}, headers=headers)
         assert answer.status_code == 403
-        assert "nothing was sent. Please confirm again" in html(answer)
+        assert "no cancel was sent. Please confirm again" in html(answer)
     assert strict.post("/alarms/1/acknowledge/").status_code == 403
     assert strict.post("/accounts/logout/").status_code == 403
     assert Batch.objects.count() == 0
