@@ -1,4 +1,4 @@
-"""Somebody else signs in at the same browser: the pages left open say so, and press for nobody."""
+"""Another person signs in at the same browser: the open pages say so and send no cancel."""
 
 import re
 from typing import Any
