@@ -68,12 +68,12 @@ class Target:
         if unknown := sorted(request.GET.keys() - QUERY_NAMES):
             # A mistyped name must not turn "some" into "everywhere".
             raise Http404(
-                f"This address has an unknown part, {unknown[0]!r:.50}. Nothing was sent."
+                f"This address has an unknown part, {unknown[0]!r:.50}. No cancel was sent."
             )
         numbers = request.GET.getlist("exchange")
         if len(numbers) > MAX_EXCHANGES:
             # Cancelling on the first of them only would be less than the address names.
-            raise Http404(f"An address can name {MAX_EXCHANGES} exchanges. Nothing was sent.")
+            raise Http404(f"An address can name {MAX_EXCHANGES} exchanges. No cancel was sent.")
         if not numbers:
             return cls(exchanges=tuple(Exchange.objects.enabled()), everywhere=True)
         return cls(exchanges=_exchanges([parse_id(number) for number in numbers]))

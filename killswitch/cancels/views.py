@@ -93,9 +93,9 @@ def request(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @requires(Permission.CANCEL)
 @never_cache
 def confirm_again(request: HttpRequest, *, pk: int | None = None) -> HttpResponse:
-    """Show the filled confirmation again to a POST that failed the CSRF check; send nothing."""
+    """Show the filled confirmation again to a POST that failed the CSRF check."""
     target = Target.from_query(request) if pk is None else Target.one(pk)
-    notice = "This page was out of date, so nothing was sent. Please confirm again."
+    notice = "This page was out of date, so no cancel was sent. Please confirm again."
     return _show_confirmation(request, target, status=403, notice=notice)
 
 
@@ -115,10 +115,10 @@ def _cancel(request: HttpRequest, target: Target) -> HttpResponse:
             target=target, key=request.POST.get("key", ""), press=context
         )
     except press_keys.InvalidKey:
-        notice = "This confirmation was not valid, so nothing was sent. Please confirm again."
+        notice = "This confirmation was not valid, so no cancel was sent. Please confirm again."
         return _show_confirmation(request, target, status=400, notice=notice)
     except press_keys.KeyForAnotherTarget:
-        sentence = "This confirmation was made for another person or target. Nothing was sent."
+        sentence = "This confirmation was made for another person or target. No cancel was sent."
         return _refuse(request, sentence, status=409, target=target)
     except services.NothingToCancel:
         return _refuse(request, _nothing_to_cancel(target), status=409)
@@ -186,9 +186,9 @@ def _refuse(
 
 def _nothing_to_cancel(target: Target) -> str:
     if not target.exchanges:
-        return "No exchange is enabled here. Nothing was recorded or sent."
+        return "No exchange is enabled here. No cancel was recorded or sent."
     names = ", ".join(exchange.exchange_id for exchange in target.exchanges)
-    return f"{names} is disabled here and cannot be cancelled. Nothing was recorded or sent."
+    return f"{names} is disabled here and cannot be cancelled. No cancel was recorded or sent."
 
 
 def _get_or_404(rows: QuerySet[Row]) -> Row:

@@ -153,7 +153,7 @@ function showSignedOut(url, form) {
 
 function showRefusal(text) {
   show("unreachable");
-  body.querySelector("h2").textContent = "Nothing was sent";
+  body.querySelector("h2").textContent = "No cancel was sent";
   body.querySelector("p").textContent = text.length < MAX_REFUSAL_CHARS ? text : "The console refused the request.";
 }
 

@@ -84,7 +84,7 @@ function bannerState(now) {
   const silence = Date.now() - answeredAt;
   const last = utc(answeredAt + skewMs);
   if (signInUrl)
-    return ["bad", "Your session has ended.", `Figures are as of ${last} UTC. Nothing is sent until you sign in again.`, true];
+    return ["bad", "Your session has ended.", `Figures are as of ${last} UTC. No cancel is sent until you sign in again.`, true];
   if (silence > LOST_AFTER_MS && Date.now() - wokeAt < LOST_AFTER_MS)
     return ["warn", `This page was asleep since ${last} UTC.`, "Figures are from then. Updating now.", true];
   if (silence > LOST_AFTER_MS)

@@ -1,5 +1,5 @@
 // The button that is held for one second, by pointer, touch or key. A tap, a synthetic click or a
-// screen reader sends nothing and reveals a second, plain button.
+// screen reader sends no request; it reveals a second, plain button.
 import { buttonsChanged } from "./confirm-dialog.js";
 
 const on = (type, listener) => document.addEventListener(type, listener);
@@ -35,7 +35,7 @@ function reveal(button) {
   second.hidden = false;
   const label = second.textContent.trim().replace(/\s+/g, " ");
   button.form.querySelector("[data-hold-says]").textContent =
-    `Nothing has been sent yet. Hold for one second, or click “${label}”.`;
+    `No cancel has been sent yet. Hold for one second, or click “${label}”.`;
 }
 
 const holdButton = (event) => event.target.closest?.("[data-hold]");

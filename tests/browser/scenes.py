@@ -46,7 +46,7 @@ readiness: list[Readiness] = [READY]
 
 def console(user: User, rows: Iterable[Scene] = FEW, *, alarms: bool = True) -> list[Exchange]:
     """Fill the console: these rows, an exchange that is not set up, and a disabled one."""
-    made = []
+    exchanges = []
     for position, (exchange_id, name, orders, status) in enumerate(rows):
         exchange = factories.exchange(
             exchange_id,
@@ -55,7 +55,7 @@ def console(user: User, rows: Iterable[Scene] = FEW, *, alarms: bool = True) -> 
             position=position,
             caveat=factories.CAVEAT if position % 3 else "",
         )
-        made.append(exchange)
+        exchanges.append(exchange)
         if status is not None:
             reason = ("Runaway algorithm", "Venue incident", "")[position % 3]
             batch = factories.press(user, exchange, reason=reason)
@@ -64,7 +64,7 @@ def console(user: User, rows: Iterable[Scene] = FEW, *, alarms: bool = True) -> 
     factories.exchange("OLD-VENUE", orders=5, enabled=False)
     if not alarms:
         Alarm.objects.all().delete()
-    return made
+    return exchanges
 
 
 def sixty(user: User) -> list[Exchange]:

@@ -103,12 +103,11 @@ def requests(page: Page, olga: User) -> None:
 
 
 def batch(page: Page, olga: User) -> None:
-    made = factories.exchanges(5)
-    asked = factories.press(olga, *made, everywhere=True)
+    batch = factories.press(olga, *factories.exchanges(5), everywhere=True)
     statuses = ("CONFIRMED", "REJECTED", "RESIDUAL", "SENDING", "UNKNOWN")
-    for each, status in zip(asked.requests.order_by("id"), statuses, strict=True):
+    for each, status in zip(batch.requests.order_by("id"), statuses, strict=True):
         factories.bring(each, Status(status))
-    page.goto(f"/batches/{asked.uuid}/")
+    page.goto(f"/batches/{batch.uuid}/")
 
 
 def confirm(page: Page, olga: User) -> None:
@@ -137,7 +136,7 @@ def signed_out(page: Page, olga: User) -> None:
 
 def refused(page: Page, olga: User) -> None:
     question(page, olga)
-    page.locator("#dialog [name=key]").evaluate("each => (each.value = 'forged')")
+    page.locator("#dialog [name=key]").evaluate("key => (key.value = 'forged')")
     page.locator("#dialog [data-go]").click()
     page.wait_for_selector("#dialog .notice")
 
@@ -234,7 +233,7 @@ def forbidden(page: Page, olga: User) -> None:
     page.goto("/audit/")
 
 
-def nobody(page: Page, olga: User) -> None:
+def empty(page: Page, olga: User) -> None:
     page.goto("/")
 
 
@@ -285,5 +284,5 @@ SCENES: dict[str, Scene] = {
     "recovery-codes-renewed": recovery_codes_renewed,
     "code": code,
     "forbidden": forbidden,
-    "nothing": nobody,
+    "empty": empty,
 }

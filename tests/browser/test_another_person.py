@@ -1,4 +1,4 @@
-"""Somebody else signs in at the same browser: the pages left open say so, and press for nobody."""
+"""Another person signs in at the same browser: the open pages say so and send no cancel."""
 
 import re
 from typing import Any
@@ -26,6 +26,6 @@ def test_the_page_of_the_one_before_has_ended(
     )
     expect(page.locator("#dialog [data-signed-out]")).to_be_visible()
     page.locator("#dialog .go").click()
-    expect(page.locator("#dialog")).to_contain_text(re.compile("[Nn]othing was sent"))
+    expect(page.locator("#dialog")).to_contain_text(re.compile("[Nn]o cancel was sent"))
     assert not Batch.objects.exists()
     complaints.forgive()

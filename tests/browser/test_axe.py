@@ -32,7 +32,7 @@ def test_axe_finds_what_is_wrong(page: Page, olga: User, complaints: Complaints)
     states.few(page, olga)
     page.evaluate("document.querySelector('#filter').labels[0].remove()")
     page.evaluate("document.querySelector('#filter').placeholder = ''")
-    assert any("label" in each for each in violations(page))
+    assert any("label" in violation for violation in violations(page))
     complaints.forgive()
 
 
@@ -41,9 +41,9 @@ def test_axe_finds_a_colour_that_is_too_pale(
 ) -> None:
     states.few(page, olga)
     page.evaluate("document.querySelector('#rows th b').style.color = 'rgb(128 128 128 / 40%)'")
-    found = violations(page)
+    lines = violations(page)
     for scheme in ("light", "dark"):
-        assert any(each.startswith(f"{scheme}: color-contrast") for each in found)
+        assert any(line.startswith(f"{scheme}: color-contrast") for line in lines)
     complaints.forgive()
 
 

@@ -1,4 +1,4 @@
-"""The gesture in a real browser: nothing is sent by mistake, and nothing is in the way."""
+"""The confirmation in a real browser: no cancel is sent by mistake, and none is held up."""
 
 import re
 
@@ -64,7 +64,7 @@ def test_enter_held_down_opens_the_question_and_goes_no_further(page: Page, olga
     assert Batch.objects.count() == 0
 
 
-def test_enter_in_the_reason_leads_to_the_button_and_does_not_press_it(
+def test_enter_in_the_reason_moves_to_the_button_without_clicking_it(
     page: Page, olga: User
 ) -> None:
     factories.exchange("KRAKEN", orders=14)
@@ -80,7 +80,7 @@ def test_enter_in_the_reason_leads_to_the_button_and_does_not_press_it(
 
 
 @pytest.mark.parametrize("way", ["Back", "Escape"])
-def test_leaving_the_question_sends_nothing_and_returns_the_focus(
+def test_leaving_the_confirmation_sends_no_cancel_and_returns_the_focus(
     page: Page, olga: User, way: str
 ) -> None:
     factories.exchange("KRAKEN", orders=14)
@@ -108,7 +108,7 @@ def test_a_double_click_is_one_request(page: Page, olga: User) -> None:
     assert CancelRequest.objects.count() == 1
 
 
-def test_a_press_while_one_is_in_flight_is_its_own_request(page: Page, olga: User) -> None:
+def test_a_second_cancel_while_one_is_in_flight_is_its_own_request(page: Page, olga: User) -> None:
     factories.exchange("KRAKEN", orders=14)
     page.goto("/")
     for count in (1, 2):
@@ -148,7 +148,7 @@ def test_everywhere_is_held_with_a_key(page: Page, olga: User, key: str) -> None
 
 
 @pytest.mark.parametrize("way", ["tap", "slide off", "Escape", "short key", "blur"])
-def test_a_hold_that_is_not_one_sends_nothing(page: Page, olga: User, way: str) -> None:
+def test_an_incomplete_hold_sends_no_cancel(page: Page, olga: User, way: str) -> None:
     factories.exchanges(3)
     open_everywhere(page)
     button = page.locator("#dialog [data-hold]")
@@ -163,7 +163,7 @@ def test_a_hold_that_is_not_one_sends_nothing(page: Page, olga: User, way: str) 
         elif way == "Escape":
             page.keyboard.press("Escape")
         elif way == "blur":
-            button.evaluate("each => each.blur()")
+            button.evaluate("button => button.blur()")
         page.wait_for_timeout(0 if way == "tap" else HOLD)
         page.mouse.up()
     page.wait_for_timeout(HOLD)
@@ -172,14 +172,14 @@ def test_a_hold_that_is_not_one_sends_nothing(page: Page, olga: User, way: str) 
     if way in {"tap", "short key"}:
         expect(revealed).to_be_visible()
         expect(page.locator("#dialog [data-hold-says]")).to_contain_text(
-            "Nothing has been sent yet"
+            "No cancel has been sent yet"
         )
 
 
 def test_a_synthetic_click_reveals_a_plain_button_that_works(page: Page, olga: User) -> None:
     factories.exchanges(3)
     open_everywhere(page)
-    page.locator("#dialog [data-hold]").evaluate("each => each.click()")
+    page.locator("#dialog [data-hold]").evaluate("button => button.click()")
     page.wait_for_timeout(200)
     assert Batch.objects.count() == 0
     page.get_by_role("button", name=re.compile("Yes, cancel on all")).click()
@@ -211,10 +211,10 @@ def test_the_confirmation_page_has_the_same_gesture(page: Page, olga: User) -> N
     assert Batch.objects.count() == 1
 
 
-def test_the_press_is_followed_live_and_tried_again_in_one_press(page: Page, olga: User) -> None:
+def test_the_batch_is_followed_live_and_retried_at_once(page: Page, olga: User) -> None:
     made = factories.exchanges(3)
     open_everywhere(page)
-    page.locator("#dialog [data-hold]").evaluate("each => each.click()")
+    page.locator("#dialog [data-hold]").evaluate("button => button.click()")
     page.locator("#dialog [data-second]").click()
     expect(page.locator("#dialog .summary")).to_contain_text("3 queued")
     batch = Batch.objects.get()

@@ -1,4 +1,4 @@
-"""Clicks and answers that cross each other: nothing is pressed by accident, no answer is lost."""
+"""Clicks and answers that cross each other: no accidental cancel, and no answer is lost."""
 
 import re
 from typing import Any
@@ -33,7 +33,7 @@ def middle(page: Page, selector: str) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("pause", [60, 200, 400])
-def test_the_second_half_of_a_double_click_on_a_row_presses_nothing(
+def test_the_second_half_of_a_double_click_on_a_row_sends_no_cancel(
     page: Page, olga: User, pause: int
 ) -> None:
     factories.exchanges(12)
@@ -66,7 +66,7 @@ def test_the_second_half_of_a_double_click_on_a_row_presses_nothing(
 
 
 @pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 900}])
-def test_a_double_tap_on_the_button_for_everywhere_sends_nothing(
+def test_a_double_tap_on_the_button_for_all_exchanges_sends_no_cancel(
     page: Page, olga: User, size: Any
 ) -> None:
     page.set_viewport_size(size)
@@ -156,7 +156,7 @@ def test_a_press_whose_page_was_closed_is_asked_about_on_the_next_one(
     expect(block).to_contain_text(re.compile(r"Your request of [\d:]+ UTC had no answer"))
     expect(page.locator("#dialog-title")).to_contain_text("on KRAKEN?")
     expect(page.locator("#press-words")).to_have_value("typed before")
-    assert not Batch.objects.exists(), "nothing is sent by asking"
+    assert not Batch.objects.exists(), "opening the confirmation sends no cancel"
     block.locator("button").click()
     expect(page.locator("#dialog-title")).to_contain_text("Cancel all requested at")
     assert Batch.objects.get().reason == "typed before"
@@ -205,12 +205,12 @@ def test_an_alarm_that_takes_anothers_place_is_not_acknowledged_by_a_click_meant
     expect(page.locator("#alarms strong").first).to_contain_text("VENUE02")
     page.wait_for_timeout(300)
     assert Alarm.objects.unacknowledged().count() == 2
-    assert page.locator("#everywhere").bounding_box() == box, "alarms move nothing"
-    # The focus stays beside the alarms, on nothing that a key would press.
+    assert page.locator("#everywhere").bounding_box() == box, "alarms do not move the page"
+    # The focus stays near the alarms, on an element that no key triggers.
     assert page.evaluate("document.activeElement.id") == "alarms"
 
 
-def test_enter_in_a_field_presses_nothing_even_without_scripts(
+def test_enter_in_a_field_sends_no_cancel_even_without_scripts(
     browser: Any, live_server: Any, olga: User
 ) -> None:
     from tests.browser.conftest import sign_in
@@ -228,10 +228,12 @@ def test_enter_in_a_field_presses_nothing_even_without_scripts(
     context.close()
 
 
-def test_the_back_button_after_a_press_asks_anew_and_sends_nothing(page: Page, olga: User) -> None:
-    one = factories.exchange("KRAKEN", orders=14)
+def test_the_back_button_after_a_cancel_shows_the_confirmation_and_sends_no_cancel(
+    page: Page, olga: User
+) -> None:
+    exchange = factories.exchange("KRAKEN", orders=14)
     page.goto("/requests/")
-    page.goto(f"/exchanges/{one.pk}/cancel-all/")
+    page.goto(f"/exchanges/{exchange.pk}/cancel-all/")
     page.get_by_role("button", name="Cancel all orders on KRAKEN").click()
     page.wait_for_url("**/batches/*/")
     page.go_back()
@@ -253,7 +255,7 @@ def test_a_page_that_wakes_up_says_how_old_it_is_until_it_has_asked(page: Page, 
     page.route("**/poll/*", hold)
     page.evaluate("Date.now = ((now) => () => now() + 600000)(Date.now)")
     expect(page.locator("#banner")).to_contain_text("This page was asleep since", timeout=3000)
-    assert not page.title().startswith("(!)"), "a page that slept has lost nothing yet"
+    assert not page.title().startswith("(!)"), "a page that slept has not lost its connection"
     page.unroute("**/poll/*")
     expect(page.locator("#banner")).to_be_hidden(timeout=8000)
 
@@ -266,13 +268,13 @@ def test_a_page_that_comes_back_into_sight_asks_at_once(page: Page, olga: User, 
         "tab": "document.dispatchEvent(new Event('visibilitychange'))",
         "history": "window.dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))",
     }[how]
-    page.evaluate("window.asked = 0")
-    page.evaluate("document.body.addEventListener('refresh', () => asked++)")
+    page.evaluate("window.refreshes = 0")
+    page.evaluate("document.body.addEventListener('refresh', () => refreshes++)")
     page.evaluate(script)
-    assert page.evaluate("asked") == 1
+    assert page.evaluate("refreshes") == 1
 
 
-def test_somebody_else_who_signs_in_elsewhere_sees_nothing_of_a_session_that_ended_here(
+def test_after_signing_out_the_back_button_shows_no_live_figures(
     page: Page, olga: User, complaints: Complaints
 ) -> None:
     """The back button after signing out leads to the sign-in page or to a page without figures."""
@@ -283,8 +285,8 @@ def test_somebody_else_who_signs_in_elsewhere_sees_nothing_of_a_session_that_end
     page.wait_for_url("**/accounts/login/**")
     page.go_back()
     page.wait_for_timeout(1500)
-    told = page.locator("#banner:visible").count() and page.inner_text("#banner")
-    assert "/accounts/login/" in page.url or "Your session has ended." in str(told)
+    banner = page.locator("#banner:visible").count() and page.inner_text("#banner")
+    assert "/accounts/login/" in page.url or "Your session has ended." in str(banner)
     complaints.forgive()
 
 
@@ -328,12 +330,12 @@ def test_a_role_that_changes_ends_what_an_open_page_may_do(
 def test_text_that_is_selected_in_the_dialog_survives_polling(page: Page, olga: User) -> None:
     factories.exchanges(2)
     open_everywhere(page)
-    page.locator("#dialog [data-hold]").evaluate("each => each.click()")
+    page.locator("#dialog [data-hold]").evaluate("button => button.click()")
     page.locator("#dialog [data-second]").click()
     expect(page.locator("#dialog .outcomes li")).to_have_count(2)
     requests = list(Batch.objects.get().requests.order_by("id"))
     page.locator("#dialog .outcomes b", has_text="VENUE02").evaluate(
-        "each => getSelection().selectAllChildren(each)"
+        "name => getSelection().selectAllChildren(name)"
     )
     page.locator("#dialog [data-back]").focus()
     factories.bring(requests[0], Status.CONFIRMED)
@@ -343,9 +345,9 @@ def test_text_that_is_selected_in_the_dialog_survives_polling(page: Page, olga: 
 
 
 def test_a_countdown_to_the_next_attempt_runs(page: Page, olga: User) -> None:
-    one = factories.exchange("KRAKEN", orders=14)
+    exchange = factories.exchange("KRAKEN", orders=14)
     ready(page)
-    factories.bring(factories.press(olga, one).requests.get(), Status.SENDING)
+    factories.bring(factories.press(olga, exchange).requests.get(), Status.SENDING)
     due = page.locator('[data-exchange-id="KRAKEN"] [data-due]')
     expect(due).to_have_text(re.compile(r"in \d\.\d s"))
     before = due.inner_text()
@@ -355,13 +357,13 @@ def test_a_countdown_to_the_next_attempt_runs(page: Page, olga: User) -> None:
 def test_a_new_tab_of_the_same_person_follows_too(
     page: Page, olga: User, complaints: Complaints
 ) -> None:
-    one = factories.exchange("KRAKEN", orders=14)
+    exchange = factories.exchange("KRAKEN", orders=14)
     ready(page)
     other = page.context.new_page()
     watch(other, complaints)
     ready(other)
-    one.open_orders, one.revision = 99, next_revision()
-    one.save()
+    exchange.open_orders, exchange.revision = 99, next_revision()
+    exchange.save()
     for tab in (page, other):
         expect(tab.locator('[data-exchange-id="KRAKEN"] .fig b')).to_have_text("99")
     other.close()

@@ -1,4 +1,4 @@
-"""Nothing moves under the finger, nothing covers anything, whatever the moment brings."""
+"""The page stays steady: rows and buttons do not move or overlap when a status changes."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from tests.browser import scenes
 from tests.browser.conftest import Complaints, watch
 
 WIDTHS = (360, 390, 768, 960, 1280)
-LONG = "the algorithm of the third desk sends orders that nobody has asked for " * 6
+LONG = "the algorithm of the third desk sends orders that were not requested " * 6
 # Where each row and its button begin, in pixels.
 PLACES = """() => [...document.querySelectorAll("#rows tr")].map(
   (row) => [row, row.querySelector("a.cut")].map((each) => each.getBoundingClientRect().y))"""
@@ -52,26 +52,26 @@ def pages(context: BrowserContext, page: Page, complaints: Complaints) -> Iterat
 
 
 def test_a_row_keeps_its_height_through_a_whole_kill(pages: list[Page], olga: User) -> None:
-    one = factories.exchange(
+    exchange = factories.exchange(
         "BITFINEX/LIST-UNREADABLE", name="Bitfinex, the desk of John", orders=31
     )
     factories.exchanges(2)
     before = [places(page) for page in pages]
-    request = factories.press(olga, one).requests.get()
+    request = factories.press(olga, exchange).requests.get()
     statuses = (Status.SENDING, Status.VERIFYING, Status.UNVERIFIED, Status.REJECTED)
     for status in (Status.REQUESTED, *statuses, Status.CONFIRMED):
         if request.is_final:
-            request = factories.press(olga, one).requests.get()
+            request = factories.press(olga, exchange).requests.get()
         factories.bring(request, status)
         for page, places_before in zip(pages, before, strict=True):
-            shown = page.locator(f"#x{one.pk} [data-status]")
+            shown = page.locator(f"#x{exchange.pk} [data-status]")
             expect(shown).to_have_attribute("data-status", status)
             assert page.evaluate(PLACES) == places_before, (page.viewport_size, status)
-    Exchange.objects.filter(pk=one.pk).update(
+    Exchange.objects.filter(pk=exchange.pk).update(
         open_orders=5, seen_at=datetime.now(UTC), revision=next_revision()
     )
     for page, places_before in zip(pages, before, strict=True):
-        shown = page.locator(f"#x{one.pk} [data-status]")
+        shown = page.locator(f"#x{exchange.pk} [data-status]")
         expect(shown).to_have_text("Confirmed · new orders since")
         assert page.evaluate(PLACES) == places_before, page.viewport_size
 

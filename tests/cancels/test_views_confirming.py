@@ -1,4 +1,4 @@
-"""The question before a kill: what it names, and what leads back to it."""
+"""The confirmation before a kill: what it shows, and what leads back to it."""
 
 import pytest
 from django.test import Client
@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def test_it_names_the_exchange_its_orders_their_age_and_the_caveat(officer: Client) -> None:
-    one = factories.exchange("KRAKEN/JOHN", orders=14, caveat="Not the conditional orders.")
-    page = question(officer, path_of(one))
+    exchange = factories.exchange("KRAKEN/JOHN", orders=14, caveat="Not the conditional orders.")
+    page = question(officer, path_of(exchange))
     assert "Cancel all 14 open orders on KRAKEN/JOHN?" in page
     assert "Not the conditional orders." in page
     assert "Cancels resting orders only. New orders are not blocked." in page
@@ -30,7 +30,7 @@ def test_it_is_never_kept_by_a_cache(officer: Client) -> None:
     assert "no-store" in answer["Cache-Control"]
 
 
-def test_looking_at_it_records_and_sends_nothing(officer: Client) -> None:
+def test_showing_it_does_not_record_or_send(officer: Client) -> None:
     before = AuditEvent.objects.count()
     officer.get(path_of(factories.exchange("KRAKEN")))
     officer.get(EVERYWHERE)
@@ -46,7 +46,7 @@ def test_it_is_a_whole_page_for_a_plain_browser_and_a_part_for_htmx(officer: Cli
     assert "hx-post" in part
 
 
-def test_everywhere_names_the_sum_and_the_ids_that_it_does_not_reach(officer: Client) -> None:
+def test_all_exchanges_shows_the_sum_and_what_is_not_included(officer: Client) -> None:
     factories.exchange("KRAKEN", orders=14)
     factories.exchange("GEMINI", orders=6)
     factories.exchange("OFF", orders=100, enabled=False)
@@ -57,7 +57,7 @@ def test_everywhere_names_the_sum_and_the_ids_that_it_does_not_reach(officer: Cl
     assert "(12 open)" in page
 
 
-def test_it_says_that_a_cancel_is_under_way(officer: Client, olga: User) -> None:
+def test_it_says_that_a_cancel_is_already_running(officer: Client, olga: User) -> None:
     one, two = factories.exchange("KRAKEN"), factories.exchange("GEMINI")
     factories.press(olga, one)
     factories.press(olga, one)
@@ -65,12 +65,12 @@ def test_it_says_that_a_cancel_is_under_way(officer: Client, olga: User) -> None
     assert already in question(officer, path_of(one))
     assert "A cancel is already running on 1 of these." in question(officer, EVERYWHERE)
     assert "already running" not in question(officer, path_of(two))
-    for each in CancelRequest.objects.all():
-        factories.bring(each, Status.CONFIRMED)
+    for request in CancelRequest.objects.all():
+        factories.bring(request, Status.CONFIRMED)
     assert "already running" not in question(officer, path_of(one))
 
 
-def test_a_count_that_is_not_known_is_not_called_none(officer: Client) -> None:
+def test_an_unknown_count_is_not_shown_as_zero(officer: Client) -> None:
     unread = factories.exchange("KRAKEN", orders=None)
     assert "The number of open orders is not known." in question(officer, path_of(unread))
     factories.exchange("GEMINI", orders=6)
@@ -97,9 +97,7 @@ def test_it_comes_back_filled(officer: Client, reason: str) -> None:
 
 
 @pytest.mark.parametrize("named", ["999", "x", "-1", "1e3", "99999999999999999999", "²"])
-def test_an_exchange_that_is_not_here_is_not_found_and_never_means_everywhere(
-    officer: Client, named: str
-) -> None:
+def test_an_unknown_exchange_is_not_found_and_never_means_all(officer: Client, named: str) -> None:
     factories.exchange("KRAKEN")
     assert officer.get(f"{EVERYWHERE}?exchange={named}").status_code == 404
 
@@ -116,6 +114,6 @@ def test_a_disabled_exchange_is_said_to_be_disabled(officer: Client) -> None:
     assert "OFF is disabled here" in html(answer)
 
 
-def test_compliance_and_administrators_are_not_asked(compliance: Client) -> None:
+def test_compliance_gets_no_confirmation(compliance: Client) -> None:
     assert compliance.get(path_of(factories.exchange("KRAKEN"))).status_code == 403
     assert compliance.get(EVERYWHERE).status_code == 403

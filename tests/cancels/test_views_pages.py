@@ -1,4 +1,4 @@
-"""What became of a press: its page, its requests, every attempt, and the reason given later."""
+"""The pages of a batch and its requests: outcomes, attempts, retries, the reason added later."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,12 +27,12 @@ def page_of(client: Client, request: CancelRequest) -> str:
 
 
 def requested(olga: User, status: Status, **fields: Any) -> CancelRequest:
-    one = factories.exchange(f"EXCHANGE{CancelRequest.objects.count()}", orders=3)
-    return factories.bring(factories.press(olga, one).requests.get(), status, **fields)
+    exchange = factories.exchange(f"EXCHANGE{CancelRequest.objects.count()}", orders=3)
+    return factories.bring(factories.press(olga, exchange).requests.get(), status, **fields)
 
 
 @pytest.mark.parametrize("status", Status)
-def test_a_request_says_what_is_known_of_it(officer: Client, olga: User, status: Status) -> None:
+def test_a_request_shows_what_is_known_of_it(officer: Client, olga: User, status: Status) -> None:
     request = requested(olga, status)
     page = page_of(officer, request)
     assert f'data-request-id="{request.uuid}" data-status="{status}"' in page
@@ -46,7 +46,7 @@ def test_orders_that_remain_are_listed(officer: Client, olga: User) -> None:
     assert "6ab36bc1-344d-432e-ac6d-0bf44ee60002" in page
 
 
-def test_words_of_the_ems_turn_no_direction_on_any_page(officer: Client, olga: User) -> None:
+def test_messages_of_the_ems_change_no_direction_of_text(officer: Client, olga: User) -> None:
     hostile = "\u202egnp\x1b[2J"
     request = requested(olga, Status.REJECTED)
     words = {"reject_reason": hostile, "message": hostile, "rejected_message": hostile}
@@ -55,7 +55,7 @@ def test_words_of_the_ems_turn_no_direction_on_any_page(officer: Client, olga: U
     Alarm.objects.update(title=hostile, detail=hostile)
     batch = request.batch.uuid
     shown = ["console", "requests:newest", f"request:{request.uuid}", f"batch:{batch}"]
-    poll = "/poll/?known=0&" + "&".join(f"show={each}" for each in shown)
+    poll = "/poll/?known=0&" + "&".join(f"show={part}" for part in shown)
     for path in ("/", "/requests/", f"/requests/{request.uuid}/", f"/batches/{batch}/", poll):
         page = html(officer.get(path))
         assert "\\u202egnp␛[2J" in page, path
@@ -117,7 +117,7 @@ def test_the_summary_counts_and_names_the_reject_reasons(olga: User) -> None:
     assert "JSON_ERROR (1)" in summary(list(batch.requests.all()))
 
 
-def test_trying_again_asks_only_for_the_bad_ones_in_one_press(officer: Client, olga: User) -> None:
+def test_a_retry_requests_only_the_bad_ones_in_one_batch(officer: Client, olga: User) -> None:
     batch = factories.press(olga, *factories.exchanges(3))
     good, bad, worse = batch.requests.order_by("id")
     factories.bring(good, Status.CONFIRMED)
@@ -138,7 +138,7 @@ def test_trying_again_asks_only_for_the_bad_ones_in_one_press(officer: Client, o
     }
 
 
-def test_compliance_cannot_try_again(compliance: Client, olga: User) -> None:
+def test_compliance_cannot_retry(compliance: Client, olga: User) -> None:
     batch = factories.press(olga, *factories.exchanges(1))
     factories.bring(batch.requests.get(), Status.REJECTED)
     page = html(compliance.get(f"/batches/{batch.uuid}/"))
@@ -147,9 +147,9 @@ def test_compliance_cannot_try_again(compliance: Client, olga: User) -> None:
 
 
 def test_the_list_is_read_page_by_page_without_gaps(officer: Client, olga: User) -> None:
-    one = factories.exchange("KRAKEN")
+    exchange = factories.exchange("KRAKEN")
     for _ in range(PAGE_SIZE + 5):
-        factories.press(olga, one)
+        factories.press(olga, exchange)
     first = html(officer.get("/requests/"))
     older = first.split("?before=")[1].split('"')[0]
     second = html(officer.get(f"/requests/?before={older}"))
@@ -159,21 +159,19 @@ def test_the_list_is_read_page_by_page_without_gaps(officer: Client, olga: User)
 
 
 @pytest.mark.parametrize("before", ["x", "-1", "²", "9" * 5000, ""])
-def test_a_list_from_nowhere_is_the_newest(officer: Client, before: str) -> None:
+def test_an_invalid_page_of_the_list_is_the_newest(officer: Client, before: str) -> None:
     assert officer.get("/requests/", {"before": before}).status_code == 200
 
 
-def test_what_is_not_there_is_not_found(officer: Client) -> None:
-    nothing = "00000000-0000-0000-0000-000000000000"
-    for path in (f"/requests/{nothing}/", f"/batches/{nothing}/", "/requests/x/"):
+def test_an_unknown_request_is_not_found(officer: Client) -> None:
+    unknown = "00000000-0000-0000-0000-000000000000"
+    for path in (f"/requests/{unknown}/", f"/batches/{unknown}/", "/requests/x/"):
         answer = officer.get(path)
         assert answer.status_code == 404
         assert "Page not found" in html(answer)
 
 
-def test_the_reason_is_completed_once_by_the_person_who_pressed(
-    officer: Client, olga: User
-) -> None:
+def test_the_reason_is_added_once_by_the_requester(officer: Client, olga: User) -> None:
     batch = factories.press(olga, *factories.exchanges(1))
     path = f"/batches/{batch.uuid}/reason/"
     assert "Add reason" in html(officer.get(f"/batches/{batch.uuid}/"))
@@ -187,7 +185,9 @@ def test_the_reason_is_completed_once_by_the_person_who_pressed(
     assert "Add reason" not in html(officer.get(f"/batches/{batch.uuid}/"))
 
 
-def test_nobody_else_completes_it(officer: Client, olga: User, compliance: Client) -> None:
+def test_other_people_cannot_add_the_reason(
+    officer: Client, olga: User, compliance: Client
+) -> None:
     batch = factories.press(olga, *factories.exchanges(1))
     other = Client()
     other.force_login(factories.person(Role.RISK_OFFICER, username="ben", full_name="Ben Ray"))
@@ -197,5 +197,5 @@ def test_nobody_else_completes_it(officer: Client, olga: User, compliance: Clien
     assert not AuditEvent.objects.filter(kind=Kind.REASON_COMPLETED).exists()
 
 
-def test_nobody_else_reads_the_log(officer: Client) -> None:
+def test_an_officer_cannot_read_the_log(officer: Client) -> None:
     assert officer.get("/audit/").status_code == 403

@@ -29,7 +29,7 @@ def officer(olga: User) -> Client:
 
 @pytest.fixture
 def compliance(db: None) -> Client:
-    """The browser of somebody who may look and not touch."""
+    """The browser of a person who can see everything and change no order."""
     client = Client()
     client.force_login(factories.person(Role.COMPLIANCE))
     return client
@@ -37,7 +37,7 @@ def compliance(db: None) -> Client:
 
 @pytest.fixture(autouse=True)
 def _readiness_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real look writes with a connection of its own, which waits for the test's transaction."""
+    """The real checks write with another connection, which waits for the test's transaction."""
     check = Check(name="ems", label="EMS", ok=True, detail="answers", milliseconds=84.2)
     monkeypatch.setattr(
         readiness_bar, "READINESS", BackgroundCache(lambda: judge((check,)), fallback=_never)

@@ -22,7 +22,7 @@ def signed_in(role: Role) -> Client:
     return client
 
 
-def test_htmx_gets_204_and_is_told_to_refresh(alarm: Raise) -> None:
+def test_htmx_gets_204_and_a_refresh(alarm: Raise) -> None:
     raised = alarm()
     response = signed_in(Role.RISK_OFFICER).post(
         f"/alarms/{raised.pk}/acknowledge/", headers={"HX-Request": "true"}
@@ -39,33 +39,33 @@ def test_a_plain_browser_is_led_back_to_the_console(alarm: Raise) -> None:
 
 
 @pytest.mark.parametrize("role", [Role.COMPLIANCE, Role.ADMINISTRATOR])
-def test_other_roles_may_not(alarm: Raise, role: Role) -> None:
+def test_other_roles_cannot_acknowledge(alarm: Raise, role: Role) -> None:
     response = signed_in(role).post(f"/alarms/{alarm().pk}/acknowledge/")
     assert response.status_code == 403
     assert Alarm.objects.unacknowledged().exists()
 
 
-def test_nobody_acknowledges_without_signing_in(alarm: Raise) -> None:
+def test_acknowledging_requires_a_sign_in(alarm: Raise) -> None:
     response = Client().post(f"/alarms/{alarm().pk}/acknowledge/")
     assert response.status_code == 302
     assert response.headers["Location"].startswith("/accounts/login/")
     assert Alarm.objects.unacknowledged().exists()
 
 
-def test_looking_at_the_address_acknowledges_nothing(alarm: Raise) -> None:
+def test_a_get_acknowledges_no_alarm(alarm: Raise) -> None:
     response = signed_in(Role.RISK_OFFICER).get(f"/alarms/{alarm().pk}/acknowledge/")
     assert response.status_code == 405
     assert Alarm.objects.unacknowledged().exists()
 
 
 @pytest.mark.parametrize("alarm_id", [1, 10**30])
-def test_an_alarm_that_never_was_is_not_found(alarm_id: int) -> None:
+def test_an_unknown_alarm_is_not_found(alarm_id: int) -> None:
     response = signed_in(Role.RISK_OFFICER).post(f"/alarms/{alarm_id}/acknowledge/")
     assert response.status_code == 404
 
 
 @pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}])
-def test_nobody_acknowledges_what_is_about_themselves(
+def test_a_person_cannot_acknowledge_an_alarm_about_their_own_account(
     alarm: Raise, headers: dict[str, str]
 ) -> None:
     browser = signed_in(Role.RISK_OFFICER)
@@ -82,7 +82,7 @@ def test_nobody_acknowledges_what_is_about_themselves(
 
 
 @pytest.mark.parametrize(("kind", "about"), [(Kind.PEOPLE, 1), (Kind.OUTCOME, 0)])
-def test_what_is_about_others_or_about_no_person_is_acknowledged_as_ever(
+def test_alarms_about_other_people_and_other_kinds_can_be_acknowledged(
     alarm: Raise, kind: Kind, about: int
 ) -> None:
     browser = signed_in(Role.RISK_OFFICER)

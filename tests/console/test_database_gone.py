@@ -1,4 +1,4 @@
-"""When the database is gone: words, the way by hand, and never a traceback."""
+"""When the database is gone: a page with the manual commands, and never a traceback."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def unwritable(officer: Client) -> Iterator[None]:
-    """A database that takes nothing more, as a full disk does."""
+    """A database that refuses every write, as with a full disk."""
 
     def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.startswith(("INSERT", "UPDATE")):
@@ -32,7 +32,7 @@ def unwritable(officer: Client) -> Iterator[None]:
 
 @pytest.fixture
 def unreachable(officer: Client) -> Iterator[None]:
-    """A database that answers nothing."""
+    """A database that does not answer."""
 
     def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         raise OperationalError("gone")
@@ -42,7 +42,7 @@ def unreachable(officer: Client) -> Iterator[None]:
         yield
 
 
-def test_a_press_that_is_not_recorded_offers_the_same_key_and_the_way_by_hand(
+def test_a_request_that_is_not_recorded_offers_the_same_key_and_the_manual_commands(
     officer: Client, request: pytest.FixtureRequest, settings: Any
 ) -> None:
     settings.EMS_BASE_URL = "https://ems.example:8080"
@@ -124,7 +124,7 @@ def test_a_known_browser_is_forgotten_after_a_sessions_time(
     assert "curl" not in html(officer.get("/"))
 
 
-def test_a_press_then_is_not_said_to_be_unrecorded_by_a_page_that_cannot_know(
+def test_a_page_that_cannot_know_does_not_call_a_request_unrecorded(
     officer: Client, request: pytest.FixtureRequest
 ) -> None:
     path = path_of(factories.exchange("KRAKEN"))
@@ -143,7 +143,7 @@ def test_a_press_then_is_not_said_to_be_unrecorded_by_a_page_that_cannot_know(
         "",
     ],
 )
-def test_the_command_by_hand_never_shows_a_secret(settings: Any, url: str) -> None:
+def test_the_manual_command_never_shows_a_secret(settings: Any, url: str) -> None:
     settings.EMS_BASE_URL = url
     settings.EMS_API_KEY = "secret"
     command = manual_cancel.command("KRAKEN")
@@ -151,5 +151,5 @@ def test_the_command_by_hand_never_shows_a_secret(settings: Any, url: str) -> No
     assert '"$EMS_BASE_URL/v1/orders/cancel/all"' in command
 
 
-def test_the_command_by_hand_survives_any_exchange_id() -> None:
+def test_the_manual_command_survives_any_exchange_id() -> None:
     assert manual_cancel.command("A'B").endswith("""-d '{"exchange_id": "A'"'"'B"}'""")

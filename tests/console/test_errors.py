@@ -1,4 +1,4 @@
-"""Every error in words that say what to do next."""
+"""Every error has a page that says what to do next."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 PAGES = (400, 403, 404, 405, 429, 500, 503)
 
 
-def spoken(answer: HttpResponse, **extra: Any) -> Any:
+def through_middleware(answer: HttpResponse, **extra: Any) -> Any:
     request = RequestFactory().get("/", **extra)
     return ErrorPageMiddleware(lambda _: answer)(request)
 
@@ -31,7 +31,7 @@ def test_every_error_has_a_page_that_leads_on_and_needs_no_database(
     assert "<a " in page or "curl" in page
 
 
-def test_a_simulated_ems_is_named_whatever_the_place_is_called(settings: Any) -> None:
+def test_a_simulated_ems_is_named_in_every_environment(settings: Any) -> None:
     settings.DEMO, settings.KILLSWITCH_ENVIRONMENT = True, "production"
     page = html(Client().get("/accounts/login/"))
     assert "PRODUCTION · SIMULATED EMS" in page
@@ -42,7 +42,9 @@ def test_a_simulated_ems_is_named_whatever_the_place_is_called(settings: Any) ->
 
 @pytest.mark.parametrize("status", [403, 404, 405, 429])
 def test_an_error_without_a_body_gets_its_page(status: int) -> None:
-    answer = spoken(HttpResponse(status=status, headers={"Allow": "POST", "Retry-After": "60"}))
+    answer = through_middleware(
+        HttpResponse(status=status, headers={"Allow": "POST", "Retry-After": "60"})
+    )
     assert answer.status_code == status
     assert b"<h1>" in answer.content
     assert (answer["Allow"], answer["Retry-After"]) == ("POST", "60")
@@ -50,7 +52,7 @@ def test_an_error_without_a_body_gets_its_page(status: int) -> None:
 
 def test_what_has_a_body_or_is_no_error_stays_as_it_is() -> None:
     for answer in (HttpResponse(b"own words", status=409), HttpResponse(status=204)):
-        assert spoken(answer) is answer
+        assert through_middleware(answer) is answer
 
 
 def test_an_address_that_is_not_there_is_not_found_in_words(officer: Client) -> None:
@@ -81,7 +83,7 @@ def test_a_defect_shows_no_trace_of_itself(officer: Client, monkeypatch: Any) ->
     assert b"curl" in answer.content
 
 
-def test_a_defect_shows_the_way_by_hand_to_officers_only(
+def test_a_defect_shows_the_manual_commands_to_officers_only(
     compliance: Client, monkeypatch: Any
 ) -> None:
     def broken() -> None:

@@ -1,4 +1,4 @@
-"""The one poller: nothing when nothing is new, and only what changed when something is."""
+"""The one poller: 204 without changes, and only the changed parts otherwise."""
 
 import re
 from typing import Any
@@ -95,7 +95,7 @@ def test_an_exchange_that_is_disabled_leaves_and_one_that_is_enabled_comes(
     assert f'<tr id="x{one.pk}" data-into="rows"' in html(poll(officer, "console", known=known))
 
 
-def test_an_id_that_is_not_covered_appears(officer: Client, olga: User) -> None:
+def test_an_exchange_that_is_not_set_up_appears(officer: Client, olga: User) -> None:
     factories.exchanges(3)
     known = current()
     UncoveredExchange.objects.create(exchange_id="OKEX", open_orders=12)
@@ -106,8 +106,8 @@ def test_an_id_that_is_not_covered_appears(officer: Client, olga: User) -> None:
 
 
 def test_an_alarm_reaches_every_page(officer: Client, olga: User) -> None:
-    one = factories.exchange("KRAKEN")
-    request = factories.press(olga, one).requests.get()
+    exchange = factories.exchange("KRAKEN")
+    request = factories.press(olga, exchange).requests.get()
     known = current()
     factories.bring(request, Status.UNKNOWN)
     for shown in ("console", "requests", "nonsense"):
@@ -117,7 +117,7 @@ def test_an_alarm_reaches_every_page(officer: Client, olga: User) -> None:
     assert 'data-count="0"' in html(poll(officer, "console", known=known))
 
 
-def test_a_press_and_a_request_are_shown_as_they_change(officer: Client, olga: User) -> None:
+def test_a_batch_and_a_request_are_shown_as_they_change(officer: Client, olga: User) -> None:
     batch = factories.press(olga, *factories.exchanges(3))
     first, *_ = batch.requests.order_by("id")
     known = current()
@@ -131,7 +131,7 @@ def test_a_press_and_a_request_are_shown_as_they_change(officer: Client, olga: U
     assert "1 rejected: EXCHANGE_UNREACHABLE, 2 queued" in html(answer)
 
 
-def test_an_older_page_of_the_list_misses_none_of_its_lines(officer: Client, olga: User) -> None:
+def test_an_older_page_of_the_list_misses_no_changed_row(officer: Client, olga: User) -> None:
     one, *_ = factories.exchanges(1)
     requests = [factories.press(olga, one).requests.get() for _ in range(PAGE_SIZE + 2)]
     page = html(officer.get(f"/requests/?before={requests[1].pk}"))
@@ -156,7 +156,7 @@ def test_a_list_with_more_changes_than_an_answer_holds_is_reloaded(
     assert answer(request, user=olga, max_rows=2)["HX-Refresh"] == "true"
 
 
-def test_a_press_in_a_dialog_tries_again_in_the_dialog(officer: Client, olga: User) -> None:
+def test_a_batch_in_a_dialog_is_retried_in_the_dialog(officer: Client, olga: User) -> None:
     batch = factories.press(olga, *factories.exchanges(1))
     known = current()
     factories.bring(batch.requests.get(), Status.REJECTED)
@@ -174,9 +174,7 @@ def test_a_reason_that_is_completed_shows_everywhere(officer: Client, olga: User
     assert page.count("strategy 7 ran away") == 2  # among the latest, and with the press
 
 
-def test_the_page_of_somebody_who_has_been_replaced_is_told_nothing(
-    officer: Client, olga: User
-) -> None:
+def test_the_page_of_a_person_who_was_replaced_gets_no_data(officer: Client, olga: User) -> None:
     page = html(officer.get("/"))
     assert f"/poll/?person={olga.pk}" in page
     fields = {"known": current(), "person": olga.pk}
@@ -184,17 +182,19 @@ def test_the_page_of_somebody_who_has_been_replaced_is_told_nothing(
     assert officer.get("/poll/", fields | {"person": olga.pk + 1}, headers=HTMX).status_code == 401
 
 
-def test_a_press_everywhere_names_what_it_did_not_reach(officer: Client, olga: User) -> None:
-    made = factories.exchanges(2)
+def test_a_batch_on_all_exchanges_names_what_it_does_not_include(
+    officer: Client, olga: User
+) -> None:
+    exchanges = factories.exchanges(2)
     UncoveredExchange.objects.create(exchange_id="OKEX", open_orders=12)
-    everywhere = factories.press(olga, *made, everywhere=True)
-    some = factories.press(olga, *made)
-    said = "Not included, because not set up here: OKEX (12 open orders)."
-    assert said in html(officer.get(f"/batches/{everywhere.uuid}/"))
-    assert said not in html(officer.get(f"/batches/{some.uuid}/"))
+    everywhere = factories.press(olga, *exchanges, everywhere=True)
+    some = factories.press(olga, *exchanges)
+    sentence = "Not included, because not set up here: OKEX (12 open orders)."
+    assert sentence in html(officer.get(f"/batches/{everywhere.uuid}/"))
+    assert sentence not in html(officer.get(f"/batches/{some.uuid}/"))
 
 
-def test_what_is_asked_again_says_what_the_ems_said(officer: Client, olga: User) -> None:
+def test_a_retry_shows_the_last_reply_of_the_ems(officer: Client, olga: User) -> None:
     one, *_ = factories.exchanges(1)
     batch = factories.press(olga, one)
     factories.bring(batch.requests.get(), Status.SENDING)
@@ -205,13 +205,13 @@ def test_what_is_asked_again_says_what_the_ems_said(officer: Client, olga: User)
     assert "Checking what is still open: 9 attempts" in page
 
 
-def test_the_checks_come_only_while_somebody_looks_at_them(officer: Client) -> None:
+def test_the_checks_come_only_while_they_are_open(officer: Client) -> None:
     assert ids(poll(officer, "console", "ready")) == ["ready", "known"]
     assert poll(officer, "console").status_code == 204
 
 
 @pytest.mark.parametrize("known", ["", "x", "-5", "99999999999999999999999", "²", "10000000"])
-def test_a_page_that_knows_nonsense_is_told_everything(
+def test_a_page_with_an_invalid_revision_gets_everything(
     officer: Client, olga: User, known: str
 ) -> None:
     factories.exchanges(2)
@@ -219,14 +219,12 @@ def test_a_page_that_knows_nonsense_is_told_everything(
 
 
 @pytest.mark.parametrize("shown", ["batch:x", "request:", "batch", ":", "dialog:%00", "\x00"])
-def test_a_page_that_shows_nonsense_gets_nothing_for_it(
-    officer: Client, olga: User, shown: str
-) -> None:
+def test_an_invalid_part_is_left_out(officer: Client, olga: User, shown: str) -> None:
     factories.exchanges(2)
     assert ids(poll(officer, shown, known=0)) == ["known"]
 
 
-def test_an_ended_session_is_told_so_and_leaves_no_event(db: None) -> None:
+def test_an_ended_session_gets_401_and_leaves_no_event(db: None) -> None:
     before = AuditEvent.objects.count()
     answer = Client().get("/poll/", headers=HTMX | {"HX-Current-URL": "http://testserver/"})
     assert (answer.status_code, answer["HX-Trigger"]) == (401, "session-expired")
@@ -241,7 +239,7 @@ def test_polling_does_not_make_a_session_longer(officer: Client) -> None:
     assert int(second["X-Session-Ends"]) >= int(first["X-Session-Ends"])
 
 
-def test_compliance_is_told_of_rows_without_buttons(compliance: Client, olga: User) -> None:
+def test_compliance_gets_rows_without_buttons(compliance: Client, olga: User) -> None:
     factories.exchanges(2)
     page = html(poll(compliance, "console", known=0))
     assert "data-exchange-id" in page
