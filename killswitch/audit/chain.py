@@ -40,7 +40,7 @@ SYSTEM = Actor(name="system")
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """The newest event, whose hash covers all events before it; number 0 is an empty log."""
+    """The newest event; its hash covers all events before it. Number 0 is an empty log."""
 
     seq: int = 0
     hash: str = GENESIS

@@ -1,4 +1,4 @@
-"""`verify_audit`: exit 0 and the head; 1, the first bad event and why; 2 when it cannot tell."""
+"""`verify_audit` exits with 0 and the head; 1 and the first bad event; 2 if it cannot check."""
 
 import os
 import subprocess
@@ -179,7 +179,7 @@ def test_a_database_without_a_log_gives_2(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_not_there_gives_2(tmp_path: Path) -> None:
-    ended = _process(DATABASE_URL="postgresql://nobody@127.0.0.1:9/none")
+    ended = _process(DATABASE_URL="postgresql://user@127.0.0.1:9/none")
     assert ended.returncode == 2, ended.stderr
     assert "Traceback" not in ended.stderr
 
