@@ -1,9 +1,9 @@
-"""How long the log's pages, its verification and its export take with a million events.
+"""Measures the log's pages, its verification and its export with a million events.
 
     python -m bench.audit --events 1000000 --database sqlite
 
-Loads events into a scratch database of its own and prints a table: each thing's time at 10,000
-events, at as many as asked for, and the ratio, which is what can be trusted on a shared machine.
+Loads events into a scratch database and prints a table: each time at 10,000 events, at the given
+number, and their ratio, which is meaningful even on a shared machine.
 """
 
 import argparse
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     from killswitch.audit.models import AuditEvent
 
-SMALL = 10_000  # events to compare with
+SMALL_LOG = 10_000
 REPEATS = 7
-LONG = 5_000  # milliseconds after which it is not repeated
-PAGE = 50  # events
+MAX_REPEATING_MS = 5_000
+PAGE_SIZE = 50
 BEGIN = datetime(2020, 1, 1, tzinfo=UTC)  # before all events
 ROOT = Path(__file__).resolve().parent.parent
-Times = dict[str, float]  # milliseconds
+TimesMs = dict[str, float]
 
 
 def main() -> None:
@@ -37,18 +37,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time the audit log at some size.")
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as home:
-        _set_up(Path(home), database=asked.database)
-        columns = [_measured(size, Path(home)) for size in (SMALL, asked.events)]
-    print(f"\n{asked.database}: milliseconds at {SMALL:,} and at {asked.events:,} events")
+        _set_up(Path(home), database=options.database)
+        columns = [_measure(size, Path(home)) for size in (SMALL_LOG, options.events)]
+    print(f"\n{options.database}: milliseconds at {SMALL_LOG:,} and at {options.events:,} events")
     for name, small in columns[0].items():
         large = columns[1][name]
         print(f"{name:44}{small:12,.1f}{large:12,.1f}{large / small:10,.2f} x")
 
 
 def _set_up(home: Path, *, database: str) -> None:
-    """An empty, migrated database; must come before anything of Django is imported."""
+    """Create and migrate an empty database, before any module of Django is imported."""
     for name in ("DATABASE_URL", "AUDIT_SIGNING_KEY"):
         os.environ.pop(name, None)
     os.environ |= {
@@ -70,7 +70,7 @@ def _set_up(home: Path, *, database: str) -> None:
     call_command("migrate", verbosity=0)
 
 
-def _measured(size: int, home: Path) -> Times:
+def _measure(size: int, home: Path) -> TimesMs:
     from django.db import connection
 
     from bench import plausible, tables
@@ -87,8 +87,8 @@ def _measured(size: int, home: Path) -> Times:
     return _pages(size) | _programs(home)
 
 
-def _pages(size: int) -> Times:
-    """What a page of the log costs, 50 events, by what it selects."""
+def _pages(size: int) -> TimesMs:
+    """Time a page of 50 events for each filter."""
     from killswitch.audit.filters import Cursor, EventFilter
     from killswitch.audit.models import AuditEvent
 
@@ -121,13 +121,13 @@ def _pages(size: int) -> Times:
     }
 
 
-def _programs(home: Path) -> Times:
-    """The commands, each as a process of its own, with the most memory that it took."""
+def _programs(home: Path) -> TimesMs:
+    """Time each command in a process of its own."""
     jsonl, table = home / "export.jsonl", home / "export.csv"
     manage = [sys.executable, str(ROOT / "manage.py")]
     verifier = [sys.executable, str(ROOT / "tools" / "verify_export.py")]
     return {
-        "command: nothing (start-up alone)": _process([*manage, "version"], home / "nothing"),
+        "command: version (start-up alone)": _process([*manage, "version"], home / "version"),
         "verify_audit --without-tables": _process(
             [*manage, "verify_audit", "--without-tables"], home / "verdict"
         ),
@@ -147,33 +147,33 @@ def _programs(home: Path) -> Times:
 
 def _median(events: "QuerySet[AuditEvent]") -> float:
     times: list[float] = []
-    while len(times) < REPEATS and sum(times) < LONG:
+    while len(times) < REPEATS and sum(times) < MAX_REPEATING_MS:
         started = time.perf_counter()
-        list(events.all()[: PAGE + 1])
+        list(events.all()[: PAGE_SIZE + 1])
         times.append((time.perf_counter() - started) * 1000)
     return statistics.median(times)
 
 
 def _process(command: Sequence[str], output: Path) -> float:
-    """Run it to its end; also prints the most memory that it held."""
+    """Time a command, and print its peak memory."""
     started = time.perf_counter()
-    most = 0
+    peak_mb = 0
     with (
         output.open("wb") as file,
         subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.DEVNULL) as process,
     ):
         while process.poll() is None:
-            most = max(most, _held(process.pid))
+            peak_mb = max(peak_mb, _peak_mb(process.pid))
             time.sleep(0.02)
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    took = (time.perf_counter() - started) * 1000
-    print(f"  {' '.join(command)[-60:]:62}{took:12,.0f} ms {most:6} MB", flush=True)
-    return took
+    duration_ms = (time.perf_counter() - started) * 1000
+    print(f"  {' '.join(command)[-60:]:62}{duration_ms:12,.0f} ms {peak_mb:6} MB", flush=True)
+    return duration_ms
 
 
-def _held(pid: int) -> int:
-    """Its own peak in MB; what `wait` tells would hold the memory of whoever started it."""
+def _peak_mb(pid: int) -> int:
+    """Return the peak memory of this process alone; `wait` would include that of its parent."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

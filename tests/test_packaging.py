@@ -9,7 +9,7 @@ from django.conf import settings
 ROOT = Path(settings.BASE_DIR)
 READ = re.compile(r"\benv\.\w+\(\s*\"([A-Z_]+)\"")
 VARIABLES = sorted(set(READ.findall((ROOT / "killswitch" / "settings.py").read_text())))
-README = (ROOT / "README.md").read_text()
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 # Fixed in a container, or of the simulator, which a container does not run.
 FIXED = {"HOST", "PORT", "KILLSWITCH_HOME", "SIMULATOR_PORT"}
@@ -35,16 +35,16 @@ def test_the_example_does_not_make_a_production_system_a_demo() -> None:
     assert not {"KILLSWITCH_ENVIRONMENT", "ALLOWED_HOSTS"} & set(names)
 
 
-def test_each_variable_that_a_container_requires_is_in_the_readme() -> None:
+def test_each_variable_that_a_container_requires_is_in_the_operating_guide() -> None:
     required = set(re.findall(r"\$\{([A-Z_]+):\?", COMPOSE))
     assert len(required) >= 5
-    block = README.split("docker compose up", 1)[0].rsplit("    SECRET_KEY=", 1)[1]
+    block = OPERATING.split("docker compose up", 1)[0].rsplit("    SECRET_KEY=", 1)[1]
     assert [name for name in sorted(required) if f"{name}=" not in f"SECRET_KEY={block}"] == []
 
 
 @pytest.mark.parametrize("command", ["cancel_all", "export_audit", "verify_audit"])
 def test_a_command_whose_output_is_piped_has_no_terminal(command: str) -> None:
-    assert re.search(rf"docker compose exec -T \w+ python manage.py {command}", README)
+    assert re.search(rf"docker compose exec -T \w+ python manage.py {command}", OPERATING)
 
 
 def test_a_database_that_is_being_created_is_not_healthy() -> None:

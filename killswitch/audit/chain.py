@@ -40,7 +40,7 @@ SYSTEM = Actor(name="system")
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """The newest event, whose hash covers all events before it; number 0 is an empty log."""
+    """The newest event; its hash covers all events before it. Number 0 is an empty log."""
 
     seq: int = 0
     hash: str = GENESIS
@@ -77,18 +77,3 @@ def digest_of(columns: Mapping[str, Any]) -> str:
     Raises `canonical_json.NotCanonical`.
     """
     return hashlib.sha256(canonical_json.encode(columns).encode()).hexdigest()
-
-
-def append(*events: NewEvent) -> list[AuditEvent]:
-    """Append events in the caller's transaction. New code uses `recorder.recording`."""
-    from killswitch.audit import appending
-
-    return appending.append(*events)
-
-
-def record(*events: NewEvent) -> None:
-    """Append events in a transaction of their own. New code uses `recorder.recording`."""
-    from killswitch.audit.recorder import recording
-
-    with recording() as recorder:
-        recorder.add(*events)

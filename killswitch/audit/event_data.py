@@ -1,4 +1,4 @@
-"""Reads an event's data for people; it never raises, whatever the log holds."""
+"""Reads an event's data for people; it never raises."""
 
 import json
 from collections.abc import Mapping

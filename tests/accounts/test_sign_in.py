@@ -229,7 +229,7 @@ def test_a_sign_in_that_cannot_be_recorded_does_not_happen(monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("killswitch.audit.chain.append", full)
+    monkeypatch.setattr("killswitch.audit.appending.append", full)
     browser = Client(raise_request_exception=False)
     assert sign_in(browser, "rita").status_code == 500
     assert browser.get("/accounts/password/change/").status_code == 302

@@ -1,4 +1,4 @@
-"""What a verdict must say of a forged log."""
+"""Assertions about the result of a verification."""
 
 from killswitch.audit.verification.findings import Proof, VerificationResult
 from killswitch.cancels.models import CancelRequest
@@ -6,26 +6,26 @@ from killswitch.cancels.models import CancelRequest
 Requests = dict[str, CancelRequest]
 
 
-def assert_good(verdict: VerificationResult) -> None:
-    assert verdict.findings == ()
+def assert_good(result: VerificationResult) -> None:
+    assert result.findings == ()
 
 
-def assert_broken(verdict: VerificationResult, seq: int | None, *words: str) -> None:
-    """The chain itself does not hold, from that event on."""
-    assert verdict.first is not None
-    assert verdict.first.proof is Proof.CHAIN, verdict
-    assert verdict.first_bad_seq == seq
-    assert all(word in verdict.reason for word in words), verdict.reason
+def assert_broken(result: VerificationResult, seq: int | None, *words: str) -> None:
+    """Assert that the chain is broken, from this event on."""
+    assert result.first is not None
+    assert result.first.proof is Proof.CHAIN, result
+    assert result.first_bad_seq == seq
+    assert all(word in result.reason for word in words), result.reason
 
 
-def assert_found(verdict: VerificationResult, fault: Proof, *words: str) -> None:
-    """This proof fails, whatever the others say."""
-    reasons = [finding.reason for finding in verdict.findings if finding.proof is fault]
-    assert reasons, verdict
+def assert_found(result: VerificationResult, proof: Proof, *words: str) -> None:
+    """Assert that this proof fails, with all of these words in its reason."""
+    reasons = [finding.reason for finding in result.findings if finding.proof is proof]
+    assert reasons, result
     assert all(word in reasons[0] for word in words), reasons
 
 
-def only(verdict: VerificationResult) -> Proof:
-    """The one proof that fails."""
-    assert len(verdict.findings) == 1, verdict
-    return verdict.findings[0].proof
+def only(result: VerificationResult) -> Proof:
+    """Return the proof that fails, and assert that it is the only one."""
+    assert len(result.findings) == 1, result
+    return result.findings[0].proof

@@ -1,4 +1,4 @@
-"""Files of checkpoints, true and forged."""
+"""Writes files of checkpoints, genuine and forged."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from tests.audit.log import record
 
 
 def happen(times: int = 1) -> None:
+    """Record some events."""
     record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(times)))
 
 
@@ -27,20 +28,19 @@ def save(file: Path, *lines: bytes) -> None:
     file.write_bytes(b"".join(line + b"\n" for line in lines))
 
 
-def assert_found(kept: CheckpointResult, seq: int | None, *words: str) -> None:
-    assert kept.finding is not None
-    assert kept.finding.proof is Proof.CHECKPOINT
-    assert kept.finding.seq == seq
-    assert all(word in kept.finding.reason for word in words), kept.finding.reason
+def assert_found(result: CheckpointResult, seq: int | None, *words: str) -> None:
+    assert result.finding is not None
+    assert result.finding.proof is Proof.CHECKPOINT
+    assert result.finding.seq == seq
+    assert all(word in result.finding.reason for word in words), result.finding.reason
 
 
 def resigned(line: bytes, key: Ed25519PrivateKey, **changes: Any) -> bytes:
-    """A line with other words, signed by somebody with a key of their own."""
+    """Return a changed line that is signed with another key."""
     import base64
 
-    made = replace(checkpoints.parse(line), **changes)
+    checkpoint = replace(checkpoints.parse(line), **changes)
     pem = signing.encode_public_key(key.public_key())
-    made = replace(made, key_id=signing.key_id(pem))
-    return replace(
-        made, signature=base64.b64encode(key.sign(made.signed_text)).decode()
-    ).line.encode()
+    checkpoint = replace(checkpoint, key_id=signing.key_id(pem))
+    signature = base64.b64encode(key.sign(checkpoint.signed_text)).decode()
+    return replace(checkpoint, signature=signature).line.encode()

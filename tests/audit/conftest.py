@@ -1,4 +1,4 @@
-"""What the tests of the log share: an installation of its own, true files, a reader's browser."""
+"""Fixtures for the tests of the log: an own data directory, genuine files, a reader's browser."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tests.audit.checkpoint_files import happen
 
 @pytest.fixture
 def own_home(settings: Any, tmp_path: Path) -> Path:
-    """An installation of its own, with a key to sign with."""
+    """Return a data directory of its own, with a signing key."""
     settings.KILLSWITCH_HOME = tmp_path
     settings.DATABASE_URL = ""
     return tmp_path
@@ -28,13 +28,13 @@ def own_home(settings: Any, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def file(own_home: Path) -> Path:
-    """Its checkpoints; not written yet."""
+    """Return the path of its checkpoints, which are not written yet."""
     return own_home / checkpoints.FILE
 
 
 @pytest.fixture
 def five(file: Path) -> list[bytes]:
-    """The lines of five checkpoints over ten events."""
+    """Return the lines of five checkpoints over ten events."""
     for _ in range(5):
         happen(2)
         checkpoints.write("ROUND")
@@ -43,18 +43,18 @@ def five(file: Path) -> list[bytes]:
 
 @pytest.fixture
 def requests(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Requests:
-    """A log and tables that agree, with a checkpoint of the newest event."""
-    # A publisher without a broker would append an event at some later moment.
+    """Return the requests of a log that agrees with its tables, with a checkpoint."""
+    # Without a broker, publishing would append an event some time later.
     monkeypatch.setattr("killswitch.cancels.publishing.publish", lambda _ids: None)
-    made = event_factories.live()
+    requests = event_factories.live()
     checkpoints.write("ROUND")
     assert_good(verify())
-    return made
+    return requests
 
 
 @pytest.fixture
 def reader(db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """Carol of compliance. The readiness strip has a look of its own, without a database."""
+    """Return Carol of compliance's client. The readiness bar needs no database of its own."""
     check = Check(name="ems", label="EMS", ok=True, detail="answers", milliseconds=84.2)
     monkeypatch.setattr(
         readiness_bar, "READINESS", BackgroundCache(lambda: judge((check,)), fallback=_never)
@@ -65,4 +65,4 @@ def reader(db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
 
 
 def _never() -> Readiness:
-    raise AssertionError("the look does not take long")
+    raise AssertionError("the checks are fast")

@@ -1,4 +1,4 @@
-"""A little of everything that the product writes down: finished, refused, residual, in flight."""
+"""Makes a log with a request of each kind: confirmed, residual, rejected, in flight."""
 
 import threading
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ HOLDER = "host:1:aa:bb"
 
 
 def live() -> dict[str, CancelRequest]:
-    """One request that is confirmed, one residual, one rejected, one in flight; by those words."""
+    """Make one request of each kind and return them by the name of their kind."""
     record(NewEvent(kind=Kind.STARTED, data={"host": "test"}))
     officer = person("olga", role=Role.RISK_OFFICER)
     confirmed, residual, rejected, in_flight = _press(officer)
@@ -52,22 +52,22 @@ def live() -> dict[str, CancelRequest]:
 
 
 def add_exchanges(*ids: str) -> list[Exchange]:
-    """Exchanges as the start adds them, and as the observer has seen them."""
-    add_missing(ExchangeConfig(exchange_id=one) for one in ids)
-    added = Exchange.objects.filter(exchange_id__in=ids)
-    added.update(open_orders=3, seen_at=datetime.now(UTC))
-    return sorted(added, key=lambda exchange: ids.index(exchange.exchange_id))
+    """Add exchanges as the start does, with figures from the observer."""
+    add_missing(ExchangeConfig(exchange_id=exchange_id) for exchange_id in ids)
+    exchanges = Exchange.objects.filter(exchange_id__in=ids)
+    exchanges.update(open_orders=3, seen_at=datetime.now(UTC))
+    return sorted(exchanges, key=lambda exchange: ids.index(exchange.exchange_id))
 
 
 def person(username: str, *, role: Role) -> User:
-    """Somebody whom the log knows."""
-    added = User(username=username, role=role)
-    save_person(added, new_password="x", by=SYSTEM, alarm=False)
-    return added
+    """Add a person, with the event of it."""
+    user = User(username=username, role=role)
+    save_person(user, new_password="x", by=SYSTEM, alarm=False)
+    return user
 
 
 def answer(outcome: Outcome, **fields: Any) -> TimedCancelAnswer:
-    """An answer of the EMS."""
+    """Return an answer of the EMS."""
     at = datetime.now(UTC)
     return TimedCancelAnswer(
         **{"outcome": outcome, "resend": RetryAdvice.NEVER, "http_status": 200, **fields},
@@ -78,7 +78,7 @@ def answer(outcome: Outcome, **fields: Any) -> TimedCancelAnswer:
 
 
 def reading(exchange_id: str, orders: Sequence[OpenOrder]) -> OpenOrdersAfter:
-    """A list of open orders that could be read."""
+    """Return a readable list of open orders."""
     at = datetime.now(UTC)
     listed = OpenOrders(
         readable=True,
@@ -94,7 +94,7 @@ def reading(exchange_id: str, orders: Sequence[OpenOrder]) -> OpenOrdersAfter:
 
 def _press(officer: User) -> list[CancelRequest]:
     target = Target(exchanges=add_exchanges(*EXCHANGES), everywhere=True)
-    asked = services.request_cancel(
+    result = services.request_cancel(
         target=target,
         key=target.key(user_id=officer.pk),
         press=PressContext(
@@ -105,7 +105,7 @@ def _press(officer: User) -> list[CancelRequest]:
             gesture="held 1.2 s",
         ),
     )
-    return list(asked.batch.requests.order_by("id"))
+    return list(result.batch.requests.order_by("id"))
 
 
 def _claim(request: CancelRequest) -> None:
@@ -114,8 +114,10 @@ def _claim(request: CancelRequest) -> None:
     )
 
 
-def _attempt(request: CancelRequest, given: TimedCancelAnswer) -> None:
-    recording.record_attempt(request.pk, lease_token=HOLDER, answer=given, next_attempt_at=None)
+def _attempt(request: CancelRequest, cancel_answer: TimedCancelAnswer) -> None:
+    recording.record_attempt(
+        request.pk, lease_token=HOLDER, answer=cancel_answer, next_attempt_at=None
+    )
 
 
 def _confirm(request: CancelRequest) -> None:
@@ -164,27 +166,28 @@ def _refuse(request: CancelRequest) -> None:
     )
 
 
-def _finish(request: CancelRequest, given: TimedCancelAnswer, found: OpenOrdersAfter) -> None:
+def _finish(
+    request: CancelRequest, cancel_answer: TimedCancelAnswer, after: OpenOrdersAfter
+) -> None:
     recording.start_verifying(request.pk, lease_token=HOLDER)
     recording.record_read(request.pk, lease_token=HOLDER)
-    conclusion = conclude(AttemptSummary.of([given]), found)
+    conclusion = conclude(AttemptSummary.of([cancel_answer]), after)
     recording.finish(
         request.pk,
         lease_token=HOLDER,
         before=Status.VERIFYING,
         conclusion=conclusion,
-        last_list=found,
+        last_list=after,
     )
 
 
 def kill_for_ever(stop: threading.Event, exchange: Exchange) -> None:
-    """Ask and finish, one after the other, as fast as the database takes it."""
-
+    """Request and finish, one after the other, as fast as the database allows."""
     while not stop.is_set():
-        asked = services.request_cancel_from_command_line(
+        result = services.request_cancel_from_command_line(
             target=Target(exchanges=[exchange]), by=Actor(name="os:test"), reason="again"
         )
-        request = asked.batch.requests.get()
+        request = result.batch.requests.get()
         _claim(request)
         for step in (_acknowledge, _list_orders):
             with transaction.atomic():

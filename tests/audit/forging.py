@@ -1,4 +1,4 @@
-"""What somebody does who owns the database: takes the guards down and changes the log at will."""
+"""Forges the log as the database's owner could: removes the triggers and changes any row."""
 
 import hashlib
 import json
@@ -32,23 +32,23 @@ COLUMNS = (
 
 
 def lift(vendor: str) -> list[str]:
-    """Statements that take the guards down."""
+    """Return statements that disable the triggers."""
     if vendor == "postgresql":
         return [f"ALTER TABLE {TABLE} DISABLE TRIGGER USER"]
     return [f"DROP TRIGGER IF EXISTS {name}" for name in sqlite.TRIGGERS]
 
 
 def put_back(vendor: str) -> list[str]:
-    """Statements that make them stand again as if nothing had been."""
+    """Return statements that enable the triggers exactly as they were."""
     if vendor == "postgresql":
-        names = [guard.name for guard in postgresql.triggers("public")]
+        names = [trigger.name for trigger in postgresql.triggers("public")]
         return [f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER {name}" for name in names]
     return list(sqlite.TRIGGERS.values())
 
 
 @contextmanager
 def guards_off() -> Iterator[Any]:
-    """A cursor for which nothing is refused; afterwards the guards look untouched."""
+    """Yield a cursor that may change the log; afterwards the triggers look untouched."""
     with connection.cursor() as cursor:
         for statement in lift(connection.vendor):
             cursor.execute(statement)
@@ -60,34 +60,34 @@ def guards_off() -> Iterator[Any]:
 
 
 def forge(statement: str, parameters: Sequence[Any] = ()) -> None:
-    """One statement behind the guards' back."""
+    """Execute one statement without the triggers."""
     with guards_off() as cursor:
         cursor.execute(statement, list(parameters))
 
 
 @contextmanager
 def log_away() -> Iterator[None]:
-    """The table of events is not there; afterwards it is as it was."""
+    """Rename the table of events away; afterwards it is as before."""
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {TABLE} RENAME TO moved")
         try:
             yield
         finally:
             cursor.execute(f"ALTER TABLE moved RENAME TO {TABLE}")
-            if connection.vendor == "sqlite":  # which has spelled its triggers anew
+            if connection.vendor == "sqlite":  # which has rewritten the text of its triggers
                 for statement in (*lift("sqlite"), *put_back("sqlite")):
                     cursor.execute(statement)
 
 
 def row(seq: int) -> dict[str, Any]:
-    """An event as the database has it."""
+    """Return an event as the database stores it."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(COLUMNS)} FROM {TABLE} WHERE seq = %s", [seq])
         return dict(zip(COLUMNS, cursor.fetchone(), strict=True))
 
 
 def insert(event: dict[str, Any]) -> None:
-    """An event at whatever place it claims."""
+    """Insert an event with any number."""
     marks = ", ".join(["%s"] * len(COLUMNS))
     forge(
         f"INSERT INTO {TABLE} ({', '.join(COLUMNS)}) VALUES ({marks})",
@@ -96,7 +96,7 @@ def insert(event: dict[str, Any]) -> None:
 
 
 def rehash(event: dict[str, Any]) -> dict[str, Any]:
-    """The event with the hash that its columns call for, by the published rules."""
+    """Return the event with the right hash for its columns, by the published rules."""
     columns = {name: event[name] for name in COLUMNS if name != "hash"}
     at = datetime.fromisoformat(str(event["at"]))
     columns["at"] = at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -105,7 +105,7 @@ def rehash(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def recompute_from(seq: int) -> None:
-    """Make the whole chain fit again from this event on, as somebody who knows the rules would."""
+    """Recompute the chain from this event on, by the published rules."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT seq FROM {TABLE} WHERE seq >= %s ORDER BY seq", [seq])
         numbers = [number for (number,) in cursor.fetchall()]
@@ -121,7 +121,7 @@ def recompute_from(seq: int) -> None:
 
 @contextmanager
 def constraints_off(table: str = TABLE) -> Iterator[None]:
-    """For what the table's own constraints would refuse; it is rolled back with the test."""
+    """Remove the table's own constraints; this is rolled back with the test."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -149,7 +149,7 @@ def constraints_off(table: str = TABLE) -> Iterator[None]:
 
 @contextmanager
 def index_that_leaves_out(index: str, condition: str) -> Iterator[None]:
-    """An index of SQLite that lacks these rows and is declared as one that has all of them."""
+    """Make an index of SQLite that lacks these rows, declared as if it had all of them."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [index])
         (declared,) = cursor.fetchone()
@@ -165,7 +165,7 @@ def index_that_leaves_out(index: str, condition: str) -> Iterator[None]:
 
 @contextmanager
 def row_past_the_primary_key(event: dict[str, Any]) -> Iterator[None]:
-    """A second row for a number, which the primary key of SQLite does not know of."""
+    """Insert a second row with a number, unknown to the primary key of SQLite."""
     with _keys_hidden(TABLE):
         insert(event)
     yield
@@ -173,7 +173,7 @@ def row_past_the_primary_key(event: dict[str, Any]) -> Iterator[None]:
 
 @contextmanager
 def uniqueness_off(table: str) -> Iterator[None]:
-    """A table that takes two rows with one name; it is rolled back with the test."""
+    """Make the table accept two rows with one key; this is rolled back with the test."""
     off = constraints_off if connection.vendor == "postgresql" else _keys_hidden
     with off(table):
         yield
@@ -200,7 +200,7 @@ def _keys_hidden(table: str) -> Iterator[None]:
 
 @contextmanager
 def declared_without_types() -> Iterator[None]:
-    """The table of events as SQLite keeps it where no column makes anything of what it is given."""
+    """Declare the columns of the log without types, so that SQLite converts no value."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [TABLE])
         (declared,) = cursor.fetchone()

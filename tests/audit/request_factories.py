@@ -1,4 +1,4 @@
-"""A log to read: weeks of requests at chosen times, denials, changes of people, hostile words."""
+"""Makes a log to read: requests at chosen times, denials, changes of people, hostile text."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -32,8 +32,8 @@ SCRIPTS = ("Ελλάδα", "漢字かな", "مرحبا", "नमस्ते", "
 HOSTILE = (MARKUP, "\x00\x1b[31m", "\u202egnp.exe", "=1+1", *SCRIPTS)
 
 
-def log_at(at: datetime, fact: NewEvent) -> AuditEvent:
-    """Append a fact as the chain does, as if it were another time."""
+def log_at(at: datetime, new: NewEvent) -> AuditEvent:
+    """Append an event as the chain does, with another time."""
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
@@ -44,14 +44,14 @@ def log_at(at: datetime, fact: NewEvent) -> AuditEvent:
             at=at,
             format=FORMAT,
             software="0.1.0",
-            kind=str(fact.kind),
-            actor=fact.actor.name,
-            role=fact.actor.role,
-            exchange_id=fact.exchange_id,
-            request_id=fact.request_id,
-            status=fact.status,
-            reject_reason=fact.reject_reason,
-            data=canonical_json.encode(fact.data),
+            kind=str(new.kind),
+            actor=new.actor.name,
+            role=new.actor.role,
+            exchange_id=new.exchange_id,
+            request_id=new.request_id,
+            status=new.status,
+            reject_reason=new.reject_reason,
+            data=canonical_json.encode(new.data),
             previous=head.hash,
         )
         event.hash = chain.digest(event)
@@ -60,7 +60,7 @@ def log_at(at: datetime, fact: NewEvent) -> AuditEvent:
 
 
 def uuid(number: int) -> str:
-    """The id of a request of these stories."""
+    """Return the id of a request by its number."""
     return str(UUID(int=number + 1))
 
 
@@ -74,26 +74,32 @@ def request(
     exchange: str = "KRAKEN",
     reason: str = "Runaway algorithm",
 ) -> str:
-    """One request with an attempt after `answer` seconds and its end after `outcome` seconds.
+    """Record a request with an attempt after `answer` seconds and its end after `outcome` seconds.
 
-    A status that is empty leaves it in flight. Returns its id.
+    An empty status leaves it in flight. Returns its id.
     """
-    of: dict[str, Any] = {"exchange_id": exchange, "request_id": uuid(number)}
+    columns: dict[str, Any] = {"exchange_id": exchange, "request_id": uuid(number)}
     reject_reason = "EXCHANGE_UNREACHABLE" if status == "REJECTED" else ""
-    asked = {"batch": uuid(10_000 + number), "reason": reason, "open_before": 14}
-    log_at(at, NewEvent(kind=Kind.REQUESTED, actor=RITA, status="REQUESTED", data=asked, **of))
-    tried = {"number": 1, "outcome": "REJECTED" if reject_reason else "ACKNOWLEDGED"} | {
+    requested = {"batch": uuid(10_000 + number), "reason": reason, "open_before": 14}
+    log_at(
+        at, NewEvent(kind=Kind.REQUESTED, actor=RITA, status="REQUESTED", data=requested, **columns)
+    )
+    details = {"number": 1, "outcome": "REJECTED" if reject_reason else "ACKNOWLEDGED"} | {
         "http_status": 490 if reject_reason else 200,
         "duration_us": round(answer * 1e6),
         "message": "Ok",
         "body": {"encoding": "utf-8", "text": '{"type":"message","message":"Ok"}'},
     }
     attempt = NewEvent(
-        kind=Kind.ATTEMPT, status="SENDING", reject_reason=reject_reason, data=tried, **of
+        kind=Kind.ATTEMPT,
+        status="SENDING",
+        reject_reason=reject_reason,
+        data=details,
+        **columns,
     )
     log_at(at + timedelta(seconds=answer), attempt)
     if status:
-        ended = {
+        finished = {
             "conclusion": f"Concluded that it is {status}.",
             "attempts": 1,
             "reads": 2,
@@ -101,18 +107,18 @@ def request(
             "remaining": [],
         }
         end = NewEvent(
-            kind=Kind.FINISHED, status=status, reject_reason=reject_reason, data=ended, **of
+            kind=Kind.FINISHED, status=status, reject_reason=reject_reason, data=finished, **columns
         )
         log_at(at + timedelta(seconds=outcome), end)
     return uuid(number)
 
 
 def weeks(days: int = 30, *, since: datetime = START) -> None:
-    """A few requests on most days, with every outcome among them."""
+    """Record some requests on most days, with all outcomes among them."""
     number = 0
     for day in range(days):
-        for place in range((day * 7) % 6):
-            at = since + timedelta(days=day, minutes=11 * place)
+        for index in range((day * 7) % 6):
+            at = since + timedelta(days=day, minutes=11 * index)
             status = STATUSES[number % len(STATUSES)]
             slow = 8.5 if status in {"UNKNOWN", "UNVERIFIED"} else 0.2 + 0.07 * (number % 5)
             request(number, at=at, status=status, answer=0.01 + slow / 20, outcome=slow)
@@ -120,13 +126,13 @@ def weeks(days: int = 30, *, since: datetime = START) -> None:
 
 
 def denied(at: datetime, *, path: str = "/cancel-all/", count: int = 1) -> AuditEvent:
-    """Somebody tried what their role does not allow."""
+    """Record that a person was denied access."""
     data = {"path": path, "method": "POST", "permission": "CANCEL", "count": count}
     return log_at(at, NewEvent(kind=Kind.DENIED, actor=ADAM, data=data | {"address": "10.0.0.9"}))
 
 
 def changed(at: datetime) -> list[AuditEvent]:
-    """An administrator changes an exchange and gives a role."""
+    """Record that an administrator changed an exchange and a role."""
     changes = {"enabled": [True, False], "caveat": ["", "Conditional orders"]}
     person = {"person": "Ben Ray (ben)", "username": "ben"}
     roles = {"role": ["COMPLIANCE", "RISK_OFFICER"]}
@@ -145,10 +151,10 @@ def changed(at: datetime) -> list[AuditEvent]:
 
 
 def hostile(at: datetime = START, words: Iterable[str] = HOSTILE) -> None:
-    """Every column and fact that takes foreign words, with the worst of them."""
+    """Record events with hostile text in every column and key that takes foreign text."""
     for word in words:
         for kind in Kind:
-            storable = word.replace("\x00", "␀")  # columns take no NUL; data does, escaped
+            storable = word.replace("\x00", "␀")  # columns accept no NUL; data does, escaped
             names = (
                 "reason",
                 "message",

@@ -1,4 +1,4 @@
-"""Marks events as a reviewer does, and tells what is left."""
+"""Reviews events, and returns those that are still unreviewed."""
 
 from typing import Any
 

@@ -49,7 +49,7 @@ def test_two_values_have_one_text_only_when_they_are_equal(one: Any, other: Any)
     "value",
     [1.5, float("nan"), 2**53, -(2**53), "\ud800", {"ü": 1}, {1: 2}, b"bytes", {"a": [1.0]}],
 )
-def test_what_has_no_single_text_is_refused(value: Any) -> None:
+def test_a_value_without_a_single_text_is_refused(value: Any) -> None:
     with pytest.raises(canonical_json.NotCanonical):
         canonical_json.encode(value)
 
@@ -58,20 +58,20 @@ def test_what_has_no_single_text_is_refused(value: Any) -> None:
 def test_foreign_bytes_are_kept_without_loss(body: bytes) -> None:
     import base64
 
-    kept = canonical_json.encode_bytes(body)
-    text = kept["text"]
-    back = text.encode() if kept["encoding"] == "utf-8" else base64.b64decode(text)
+    encoded = canonical_json.encode_bytes(body)
+    text = encoded["text"]
+    back = text.encode() if encoded["encoding"] == "utf-8" else base64.b64decode(text)
     assert back == body
 
 
 @given(st.datetimes(min_value=datetime(1000, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
 def test_a_time_is_written_in_one_way_whatever_its_zone(at: datetime) -> None:
-    written = canonical_json.utc_text(at)
-    assert len(written) == 27
-    assert written == at.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+    text = canonical_json.utc_text(at)
+    assert len(text) == 27
+    assert text == at.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
     if 1001 < at.year < 9999:
         elsewhere = at.astimezone(timezone(timedelta(hours=5, minutes=30)))
-        assert canonical_json.utc_text(elsewhere) == written
+        assert canonical_json.utc_text(elsewhere) == text
 
 
 @pytest.mark.both_databases
@@ -90,7 +90,7 @@ class TestAppending:
     def test_an_empty_log_has_the_head_zero(self) -> None:
         assert (head().seq, head().hash) == (0, GENESIS)
 
-    def test_several_facts_are_chained_in_their_order(self) -> None:
+    def test_several_events_are_chained_in_their_order(self) -> None:
         record(*(NewEvent(kind=Kind.DENIED, data={"n": n}) for n in range(5)))
         events = list(AuditEvent.objects.order_by("seq"))
         assert [json.loads(event.data)["n"] for event in events] == [0, 1, 2, 3, 4]
@@ -114,7 +114,7 @@ class TestAppending:
         assert json.loads(event.data) == {"text": "a\x00b"}
         assert digest(event) == event.hash
 
-    def test_what_is_taken_back_leaves_no_gap(self) -> None:
+    def test_a_rollback_leaves_no_gap(self) -> None:
         record(NewEvent(kind=Kind.STARTED))
         with transaction.atomic():
             append(NewEvent(kind=Kind.DENIED))
@@ -132,6 +132,6 @@ class TestAppending:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_event_outside_the_transaction_of_what_it_records_is_refused() -> None:
+def test_an_event_outside_of_a_transaction_is_refused() -> None:
     with pytest.raises(RuntimeError, match="transaction"):
         append(NewEvent(kind=Kind.STARTED))

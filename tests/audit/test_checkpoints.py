@@ -1,4 +1,4 @@
-"""Signed heads are kept outside the database, one line each, each naming the one before."""
+"""Checkpoints are signed lines outside the database, each with the hash of the line before."""
 
 import json
 import multiprocessing
@@ -28,25 +28,25 @@ pytestmark = [
 
 def test_a_checkpoint_is_the_head_signed_and_on_the_disk(file: Path) -> None:
     happen(3)
-    made = write("STARTED")
-    assert made is not None
+    checkpoint = write("STARTED")
+    assert checkpoint is not None
     head = chain.head()
-    assert (made.seq, made.hash, made.count) == (3, head.hash, 3)
-    assert made.key_id == signing.key_id()
-    assert signing.verify(made.signed_text, made.signature, signing.public_key_pem())
-    assert file.read_text() == made.line + "\n"
-    assert checkpoints.parse(file.read_bytes().strip()) == made
+    assert (checkpoint.seq, checkpoint.hash, checkpoint.count) == (3, head.hash, 3)
+    assert checkpoint.key_id == signing.key_id()
+    assert signing.verify(checkpoint.signed_text, checkpoint.signature, signing.public_key_pem())
+    assert file.read_text() == checkpoint.line + "\n"
+    assert checkpoints.parse(file.read_bytes().strip()) == checkpoint
     assert oct(file.stat().st_mode)[-3:] == "600"
 
 
 def test_the_signed_text_is_the_line_without_its_signature(five: list[bytes]) -> None:
-    said = json.loads(five[0])
-    signature = said.pop("signature")
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    columns = json.loads(five[0])
+    signature = columns.pop("signature")
+    text = json.dumps(columns, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert signing.verify(text.encode(), signature, signing.public_key_pem())
 
 
-def test_one_is_written_only_when_something_happened(file: Path) -> None:
+def test_no_checkpoint_is_written_twice_for_one_head(file: Path) -> None:
     assert write("ROUND") is None
     happen()
     assert write("ROUND") is not None
@@ -57,20 +57,20 @@ def test_one_is_written_only_when_something_happened(file: Path) -> None:
 
 
 def test_each_line_names_the_one_before_it(five: list[bytes]) -> None:
-    made = [checkpoints.parse(line) for line in five]
+    parsed = [checkpoints.parse(line) for line in five]
     names = [checkpoints.digest(line) for line in five]
-    assert [one.previous for one in made] == [GENESIS, *names[:-1]]
+    assert [checkpoint.previous for checkpoint in parsed] == [GENESIS, *names[:-1]]
 
 
-def test_it_is_told_to_the_log_of_the_process(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_is_also_in_the_log_of_the_process(caplog: pytest.LogCaptureFixture) -> None:
     happen()
-    made = write("ROUND")
-    assert made is not None
-    assert made.signature in caplog.text
-    assert made.hash in caplog.text
+    checkpoint = write("ROUND")
+    assert checkpoint is not None
+    assert checkpoint.signature in caplog.text
+    assert checkpoint.hash in caplog.text
 
 
-def test_a_line_that_is_written_elsewhere_is_waited_for_but_not_for_ever(
+def test_another_writer_is_waited_for_but_not_forever(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fcntl
@@ -95,11 +95,11 @@ def _write_many(home: str, ready: Any) -> None:
             last = checkpoints._last_line(file)
             head = chain.Head(seq=os.getpid() * 100 + number, hash="a" * 64)
             previous = checkpoints.digest(last) if last else GENESIS
-            made = checkpoints._sign(head, occasion="ROUND", previous=previous)
-            append_line(file, made.line.encode())
+            checkpoint = checkpoints._sign(head, occasion="ROUND", previous=previous)
+            append_line(file, checkpoint.line.encode())
 
 
-def test_processes_that_write_at_once_leave_one_chain_of_lines(file: Path) -> None:
+def test_simultaneous_writers_make_one_chain_of_lines(file: Path) -> None:
     context = multiprocessing.get_context("fork")
     ready = context.Barrier(4)
     running = [
@@ -112,8 +112,9 @@ def test_processes_that_write_at_once_leave_one_chain_of_lines(file: Path) -> No
         assert process.exitcode == 0
     lines = file.read_bytes().splitlines()
     assert len(lines) == 4 * 19
-    made = [checkpoints.parse(line) for line in lines]
-    assert [one.previous for one in made[1:]] == [checkpoints.digest(one) for one in lines[:-1]]
+    parsed = [checkpoints.parse(line) for line in lines]
+    digests = [checkpoints.digest(line) for line in lines]
+    assert [checkpoint.previous for checkpoint in parsed[1:]] == digests[:-1]
 
 
 @given(st.binary(max_size=300))
@@ -129,9 +130,9 @@ def test_the_key_of_the_environment_signs(settings: Any, file: Path) -> None:
     settings.AUDIT_SIGNING_KEY = pem_of(key)
     settings.DATABASE_URL = "postgresql://db/killswitch"
     happen()
-    made = write("ROUND")
-    assert made is not None
+    checkpoint = write("ROUND")
+    assert checkpoint is not None
     assert signing.verify(
-        made.signed_text, made.signature, signing.encode_public_key(key.public_key())
+        checkpoint.signed_text, checkpoint.signature, signing.encode_public_key(key.public_key())
     )
     assert check() == CheckpointResult(reach=1)

@@ -1,4 +1,4 @@
-"""Marking events: each mark is an event, nothing is edited, and what is left is known."""
+"""Each review is an event of its own, and the unreviewed events are known."""
 
 import json
 import threading
@@ -24,19 +24,19 @@ from tests.markup import html
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
-class TestMarking:
-    """The service."""
+class TestRecording:
+    """`record_review`."""
 
-    def test_a_mark_is_one_event_that_names_what_it_is_about(self) -> None:
+    def test_a_review_is_one_event_that_names_the_reviewed_ones(self) -> None:
         request_factories.denied(START)
-        said = marked("QUERIED", 1, note="Who asked for this?")
-        assert (said.seq, said.kind, said.actor, said.role) == (
+        event = marked("QUERIED", 1, note="Who asked for this?")
+        assert (event.seq, event.kind, event.actor, event.role) == (
             2,
             "QUERIED",
             CAROL.name,
             "COMPLIANCE",
         )
-        assert json.loads(said.data) == {
+        assert json.loads(event.data) == {
             "address": "10.0.0.7",
             "before": [],
             "events": [1],
@@ -47,12 +47,12 @@ class TestMarking:
             1,
             "QUERIED",
             CAROL.name,
-            said.at,
+            event.at,
             2,
         )
         assert verify(with_tables=True).ok
 
-    def test_the_events_of_a_request_are_marked_together_and_others_by_themselves(self) -> None:
+    def test_events_of_one_request_share_a_review_and_others_have_their_own(self) -> None:
         request(0, at=START)
         request_factories.denied(START)
         request_factories.changed(START)
@@ -62,7 +62,7 @@ class TestMarking:
             for event in log_of("REVIEWED")
         ] == [(request_factories.uuid(0), "KRAKEN", [1, 3]), ("", "", [4]), ("", "BITMEX", [5])]
 
-    def test_a_second_mark_names_the_first_and_edits_nothing(self) -> None:
+    def test_a_second_review_names_the_first_and_changes_no_event(self) -> None:
         request_factories.denied(START)
         first = marked("QUERIED", 1, note="Why?")
         marked("CLOSED", 1, note="A mistake, explained on the phone.")
@@ -73,11 +73,11 @@ class TestMarking:
 
     @pytest.mark.parametrize("before", ["", *REVIEW_ACTIONS])
     @pytest.mark.parametrize("mark", list(ReviewAction))
-    def test_only_marks_that_may_follow_do(self, before: str, mark: ReviewAction) -> None:
+    def test_only_allowed_actions_follow_each_state(self, before: str, mark: ReviewAction) -> None:
         request_factories.denied(START)
         path = {"": [], "REVIEWED": ["REVIEWED"], "QUERIED": ["QUERIED"]}
-        for each in path.get(before, ["QUERIED", "CLOSED"]):
-            marked(each, 1, note="n")
+        for action in path.get(before, ["QUERIED", "CLOSED"]):
+            marked(action, 1, note="n")
         if mark in FOLLOWING[before]:
             marked(mark, 1, note="n")
             assert Review.objects.get().state == mark
@@ -88,7 +88,7 @@ class TestMarking:
         assert AuditEvent.objects.count() == events
 
     @pytest.mark.parametrize(
-        ("remark", "why"),
+        ("change", "reason"),
         [
             ({"seqs": []}, "Select at least one event"),
             ({"mark": "DELETED"}, "Choose an action"),
@@ -99,24 +99,24 @@ class TestMarking:
             ({"seqs": list(range(1, 300))}, "at most 200 events"),
         ],
     )
-    def test_what_cannot_be_marked_is_refused_and_leaves_nothing(
-        self, remark: dict[str, Any], why: str
+    def test_an_invalid_review_is_refused_and_leaves_no_trace(
+        self, change: dict[str, Any], reason: str
     ) -> None:
         request_factories.denied(START)
         record(NewEvent(kind=Kind.SIGNED_IN))
-        asked: dict[str, Any] = {
+        values: dict[str, Any] = {
             "mark": "REVIEWED",
             "seqs": [1],
             "note": "n",
             "by": CAROL,
             "origin": {},
         }
-        with pytest.raises(review.ReviewRefused, match=why):
-            review.record_review(ReviewInput(**(asked | remark)))
+        with pytest.raises(review.ReviewRefused, match=reason):
+            review.record_review(ReviewInput(**(values | change)))
         assert not Review.objects.exists()
         assert AuditEvent.objects.count() == 2
 
-    def test_some_that_cannot_be_marked_keep_all_from_being_marked(self) -> None:
+    def test_one_conflict_refuses_the_whole_review(self) -> None:
         request_factories.denied(START)
         request_factories.denied(START)
         marked("REVIEWED", 2)
@@ -126,21 +126,21 @@ class TestMarking:
             marked("REVIEWED", 1, 2)
         assert left() == [1]
 
-    def test_nothing_is_marked_when_the_log_takes_no_event(self) -> None:
+    def test_no_review_exists_when_the_log_takes_no_event(self) -> None:
         request_factories.denied(START)
         with nothing_can_be_written(), pytest.raises(review.ReviewNotRecorded):
             marked("REVIEWED", 1)
 
-    def test_whoever_reviews_an_act_of_their_own_is_recorded_as_that(self) -> None:
+    def test_a_review_of_ones_own_action_says_so(self) -> None:
         request_factories.denied(START)
-        said = marked("REVIEWED", 1, by=ADAM)
-        assert json.loads(said.data)["own"] == [1]
+        event = marked("REVIEWED", 1, by=ADAM)
+        assert json.loads(event.data)["own"] == [1]
 
 
-class TestWhatIsLeft:
+class TestUnreviewed:
     """The filter "unreviewed"."""
 
-    def test_every_kind_that_needs_a_review_is_left_until_it_has_one(self) -> None:
+    def test_every_kind_that_needs_a_review_is_unreviewed_until_it_has_one(self) -> None:
         for kind in Kind:
             record(NewEvent(kind=kind))
         needing = {AuditEvent.objects.get(seq=seq).kind for seq in left()}
@@ -153,12 +153,14 @@ class TestWhatIsLeft:
         record(NewEvent(kind=Kind.ALARM_RAISED, request_id=request_factories.uuid(1)))
         assert left() == []
 
-    def test_what_is_added_to_a_request_after_its_review_needs_another_look(self) -> None:
+    def test_an_event_added_to_a_reviewed_request_needs_its_own_review(self) -> None:
         request(0, at=START, status="")
         marked("REVIEWED", 1)
         assert left() == []
-        ended = NewEvent(kind=Kind.FINISHED, request_id=request_factories.uuid(0), status="UNKNOWN")
-        record(ended)
+        finished = NewEvent(
+            kind=Kind.FINISHED, request_id=request_factories.uuid(0), status="UNKNOWN"
+        )
+        record(finished)
         assert left() == [4]
 
     def test_a_query_is_no_longer_unreviewed_and_is_open(self, reader: Client) -> None:
@@ -171,7 +173,7 @@ class TestWhatIsLeft:
         marked("CLOSED", 1, note="Yes.")
         assert "No open queries" in html(reader.get("/audit/review/"))
 
-    def test_what_is_left_is_counted_by_kind_and_linked(self, reader: Client) -> None:
+    def test_unreviewed_events_are_counted_by_kind_and_linked(self, reader: Client) -> None:
         for _ in range(3):
             request_factories.denied(START)
         marked("REVIEWED", 2)
@@ -179,43 +181,43 @@ class TestWhatIsLeft:
         assert "2 events to review" in text
         assert '<a href="/audit/?kind=DENIED&amp;unreviewed=1">Access denied</a> <b>2</b>' in text
 
-    def test_a_request_offers_what_nobody_marked_before_what_is_queried(self) -> None:
+    def test_a_request_suggests_unreviewed_events_before_queried_ones(self) -> None:
         request(0, at=START)
-        assert (turn := suggested_review(of_request(request_factories.uuid(0))))
-        assert (turn.seqs, turn.marks) == ([1, 3], ["REVIEWED", "QUERIED"])
+        assert (suggestion := suggested_review(of_request(request_factories.uuid(0))))
+        assert (suggestion.seqs, suggestion.marks) == ([1, 3], ["REVIEWED", "QUERIED"])
         marked("QUERIED", 3, note="Late?")
-        assert (turn := suggested_review(of_request(request_factories.uuid(0))))
-        assert (turn.seqs, turn.marks, turn.title) == (
+        assert (suggestion := suggested_review(of_request(request_factories.uuid(0))))
+        assert (suggestion.seqs, suggestion.marks, suggestion.title) == (
             [1],
             ["REVIEWED", "QUERIED"],
             "Review event 1",
         )
         marked("REVIEWED", 1)
-        assert (turn := suggested_review(of_request(request_factories.uuid(0))))
-        assert (turn.seqs, turn.marks) == ([3], ["QUERIED", "CLOSED"])
+        assert (suggestion := suggested_review(of_request(request_factories.uuid(0))))
+        assert (suggestion.seqs, suggestion.marks) == ([3], ["QUERIED", "CLOSED"])
         assert suggested_review([]) is None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_mark_at_once_one_is_told_that_the_other_was_faster() -> None:
+def test_of_two_simultaneous_reviews_one_is_a_conflict() -> None:
     request_factories.denied(START)
-    told: list[str] = []
-    together = threading.Barrier(2)
+    results: list[str] = []
+    barrier = threading.Barrier(2)
 
-    def one() -> None:
+    def review_it() -> None:
         try:
-            together.wait(timeout=10)
+            barrier.wait(timeout=10)
             marked("REVIEWED", 1)
-            told.append("recorded")
+            results.append("recorded")
         except review.ReviewConflict:
-            told.append("conflict")
+            results.append("conflict")
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=one) for _ in range(2)]
+    threads = [threading.Thread(target=review_it) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=30)
-    assert sorted(told) == ["conflict", "recorded"]
+    assert sorted(results) == ["conflict", "recorded"]
     assert len(log_of("REVIEWED")) == 1

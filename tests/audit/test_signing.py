@@ -24,7 +24,7 @@ RAW = base64.b64encode(bytes(range(32))).decode()
 
 
 def pem_of(key: Any) -> str:
-    """A private key as openssl prints it."""
+    """Return a private key as openssl prints it."""
     pem: bytes = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -35,7 +35,7 @@ def pem_of(key: Any) -> str:
 
 @pytest.fixture
 def embedded(settings: Any, tmp_path: Path) -> Path:
-    """Nothing is configured."""
+    """Return the path of the key of an installation without configuration."""
     settings.KILLSWITCH_HOME = tmp_path
     settings.DATABASE_URL = settings.AUDIT_SIGNING_KEY = ""
     return tmp_path / signing.KEY_FILE
@@ -46,10 +46,10 @@ def test_a_key_is_made_on_first_use_for_this_user_only(embedded: Path) -> None:
     assert signing.verify(b"head", signature, signing.public_key_pem())
     assert stat.S_IMODE(embedded.stat().st_mode) == 0o600
     assert [path.name for path in embedded.parent.iterdir()] == [signing.KEY_FILE]
-    kept = embedded.read_text()
+    pem = embedded.read_text()
     signing._from_file.cache_clear()
     assert signing.sign(b"head") == signature
-    assert embedded.read_text() == kept
+    assert embedded.read_text() == pem
 
 
 def test_many_processes_that_start_at_once_get_one_key(tmp_path: Path) -> None:
@@ -73,9 +73,9 @@ def test_many_processes_that_start_at_once_get_one_key(tmp_path: Path) -> None:
         )
         for _ in range(4)
     ]
-    said = [process.communicate("go\n", timeout=60)[0] for process in running]
-    assert len(set(said)) == 1
-    assert len(said[0].strip()) == signing.KEY_ID_CHARS
+    ids = [process.communicate("go\n", timeout=60)[0] for process in running]
+    assert len(set(ids)) == 1
+    assert len(ids[0].strip()) == signing.KEY_ID_CHARS
 
 
 def test_a_damaged_key_file_is_not_replaced(embedded: Path) -> None:
@@ -88,10 +88,10 @@ def test_a_damaged_key_file_is_not_replaced(embedded: Path) -> None:
 @pytest.mark.parametrize("form", ["pem", "one line", "raw"])
 def test_the_key_can_be_given_in_each_form(settings: Any, tmp_path: Path, form: str) -> None:
     pem = pem_of(signing.parse(RAW))
-    given_as = {"pem": pem, "one line": pem.replace("\n", "\\n"), "raw": RAW}[form]
+    text = {"pem": pem, "one line": pem.replace("\n", "\\n"), "raw": RAW}[form]
     settings.KILLSWITCH_HOME = tmp_path
-    signing.check_setting(given_as)
-    settings.AUDIT_SIGNING_KEY = given_as
+    signing.check_setting(text)
+    settings.AUDIT_SIGNING_KEY = text
     own = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     assert base64.b64decode(signing.sign(b"head")) == own.sign(b"head")
     assert list(tmp_path.iterdir()) == []

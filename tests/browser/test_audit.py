@@ -15,6 +15,7 @@ from killswitch.audit.models import AuditEvent, Kind, Verification
 from killswitch.audit.review import ReviewAction, ReviewInput, record_review
 from tests import factories
 from tests.audit import event_factories, request_factories
+from tests.audit.log import record
 from tests.browser.conftest import Complaints, sign_in
 from tests.browser.test_looks import CONTRAST, HEIGHT, NAMES, PICTURES, picture
 
@@ -175,13 +176,13 @@ def test_new_events_announce_themselves_and_move_nothing(page: Page) -> None:
     page.locator("#e50 summary").click()
     expect(page.locator("[hx-get]")).to_have_count(1)
     top = page.locator("#e51").bounding_box()
-    chain.record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(3)))
+    record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(3)))
     expect(page.locator("#news")).to_have_text("3 new events")
     expect(page.locator("#announce")).to_have_text("3 new events")
     assert page.locator("tbody tr").first.get_attribute("id") == "e53"
     assert page.locator("#e51").bounding_box() == top
     assert page.locator("#e50 details").get_attribute("open") is not None
-    chain.record(NewEvent(kind=Kind.SIGNED_IN))
+    record(NewEvent(kind=Kind.SIGNED_IN))
     expect(page.locator("#news")).to_have_text("4 new events")
     page.locator("#news a").click()
     expect(page.locator("tbody tr").first).to_have_attribute("id", "e57")

@@ -298,7 +298,7 @@ def test_a_press_whose_event_the_log_does_not_take_is_certainly_not_recorded(
     def full(*_: object) -> None:
         raise OperationalError("the disk is full")
 
-    monkeypatch.setattr("killswitch.audit.chain.append", full)
+    monkeypatch.setattr("killswitch.audit.appending.append", full)
     with pytest.raises(services.NotRecorded):
         press(officer, kraken)
     assert not CancelRequest.objects.exists()

@@ -3,12 +3,12 @@
 import pytest
 from django.test import Client
 
-from killswitch.audit import chain
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.descriptions import MAX_CHARS
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.compliance import log_page
 from tests.audit import request_factories
+from tests.audit.log import record
 from tests.audit.request_factories import START, request
 from tests.markup import html
 
@@ -44,7 +44,7 @@ def _check_harmless(text: str) -> None:
 
 
 def test_data_that_is_long_is_cut_in_the_list_and_whole_on_its_own_page(reader: Client) -> None:
-    chain.record(NewEvent(kind=Kind.ATTEMPT, data={"body": "x" * 9000 + "END"}))
+    record(NewEvent(kind=Kind.ATTEMPT, data={"body": "x" * 9000 + "END"}))
     text = page(reader)
     assert "END" not in text
     assert "Show all data on the event&#x27;s page" in text.replace("'", "&#x27;")
@@ -85,7 +85,7 @@ class TestAnEvent:
     @pytest.mark.parametrize("seq", [4, 10**18, 10**30])
     def test_an_event_that_does_not_exist_is_not_found(self, reader: Client, seq: int) -> None:
         request(0, at=START)
-        assert "There is nothing here" in page(reader, f"events/{seq}/", status=404)
+        assert "There is no event with this number" in page(reader, f"events/{seq}/", status=404)
 
     def test_an_event_that_was_edited_fails_its_integrity_check(self, reader: Client) -> None:
         from tests.audit.forging import guards_off

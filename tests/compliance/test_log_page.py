@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from killswitch.audit import chain
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.compliance.log_page import PAGE_SIZE, tally
 from tests.audit import request_factories
+from tests.audit.log import record
 from tests.audit.request_factories import START, request
 from tests.markup import html
 
@@ -47,7 +47,7 @@ def test_an_event_is_shown_in_words_with_its_number_time_person_and_status(reade
         "This exchange; 14 open orders before. Reason: “Runaway algorithm”",
         "Rita Moss (rita) <small>Risk officer</small>",
         "KRAKEN",
-        "3 orders left open",
+        "3 orders still open",
         'class="i-left"',
         f'href="/requests/{request_factories.uuid(0)}/"',
         AuditEvent.objects.get(seq=2).hash,
@@ -89,11 +89,11 @@ def test_each_filter_shows_what_it_selects_and_how_many(
 
 
 def test_pages_stay_the_same_while_new_events_arrive(reader: Client) -> None:
-    chain.record(*(NewEvent(kind=Kind.DENIED) for _ in range(2 * PAGE_SIZE + 5)))
+    record(*(NewEvent(kind=Kind.DENIED) for _ in range(2 * PAGE_SIZE + 5)))
     first = page(reader)
     assert seqs(first) == list(range(105, 55, -1))
     older = link(first, "Older")
-    chain.record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(7)))
+    record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(7)))
     second = page(reader, older)
     assert seqs(second) == list(range(55, 5, -1))
     third = page(reader, link(second, "Older"))
@@ -131,8 +131,8 @@ def test_links_to_the_filter_and_to_its_exports_keep_it(reader: Client) -> None:
 
 
 def test_large_numbers_are_counted_only_up_to_a_limit() -> None:
-    chain.record(*(NewEvent(kind=Kind.DENIED, status="X") for _ in range(120)))
-    chain.record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(30)))
+    record(*(NewEvent(kind=Kind.DENIED, status="X") for _ in range(120)))
+    record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(30)))
     assert tally(EventFilter(kind="DENIED"), max_counted=100) == "100+ events"
     assert tally(EventFilter(kind="SIGNED_IN"), max_counted=100) == "30 events"
     assert tally(EventFilter(), max_counted=100) == "100+ events"
@@ -142,15 +142,15 @@ def test_large_numbers_are_counted_only_up_to_a_limit() -> None:
     ("query", "error"),
     [
         ("from=yesterday", "from: “yesterday” is not a time."),
-        ("from=2026-11-23&to=2026-11-22", "to: is not after the beginning"),
-        ("kind=NONSENSE", "kind: there is no kind “NONSENSE”."),
+        ("from=2026-11-23&to=2026-11-22", "to: must be later than the beginning"),
+        ("kind=NONSENSE", "kind: “NONSENSE” is not an event type."),
         ("status=a%20b", "status: “a b” is not a status"),
         ("request=17", "request: “17” is not the id of a request."),
-        ("text=%00", "text: holds a character that no event can hold."),
+        ("text=%00", "text: contains a character that no event can contain."),
         (f"text={'x' * 5000}", "text: is longer than 200 characters."),
-        ("unreviewed=perhaps", "unreviewed: is either 1 or not given."),
+        ("unreviewed=perhaps", "unreviewed: must be 1, or left out."),
         ("exchnage=KRAKEN", "exchnage: there is no such filter."),
-        ("kind=DENIED&kind=ATTEMPT", "kind: is given twice."),
+        ("kind=DENIED&kind=ATTEMPT", "kind: is given more than once."),
         ("before=99", "before: there is no event “99”"),
         ("before=x", "before: there is no event “x”"),
         ("after=-1", "after: there is no event “-1”"),

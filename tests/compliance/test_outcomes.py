@@ -182,7 +182,7 @@ class TestThePage:
         ("query", "error"),
         [
             ({"from": "x<b>"}, "from: “x&lt;b&gt;” is not a time."),
-            ({"from": "2026-03-04", "to": "2026-03-02"}, "to: is not after the beginning"),
+            ({"from": "2026-03-04", "to": "2026-03-02"}, "to: must be later than the beginning"),
             ({"from": "0001-01-01"}, "At most 366 days"),
             ({"from": "9000-01-01"}, "from: is after the last day"),
             ({"to": "\x00"}, "is not a time"),

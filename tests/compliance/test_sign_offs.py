@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from killswitch.audit import chain, review, sign_off_period
+from killswitch.audit import review, sign_off_period
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.review import ReviewInput
@@ -19,6 +19,7 @@ from killswitch.compliance import sign_offs
 from tests.audit import request_factories
 from tests.audit.export.export_helpers import nothing_can_be_written
 from tests.audit.forging import guards_off
+from tests.audit.log import record
 from tests.audit.request_factories import CAROL, START, request
 from tests.markup import html
 
@@ -154,8 +155,8 @@ def test_a_clock_that_was_set_back_does_not_exclude_an_event() -> None:
         ({}, 200, "No period has been signed off"),
         ({"from": "2026-03-02"}, 400, "Enter the first and the last day"),
         ({"from": "x<b>", "to": "2026-03-02"}, 400, "from: “x&lt;b&gt;” is not a time."),
-        ({"from": "2026-03-04", "to": "2026-03-03"}, 400, "to: is not after the beginning"),
-        ({"from": "2025-01-01", "to": "2025-01-02"}, 400, "There is no event in this period."),
+        ({"from": "2026-03-04", "to": "2026-03-03"}, 400, "to: must be later than the beginning"),
+        ({"from": "2025-01-01", "to": "2025-01-02"}, 400, "There are no events in this period."),
         ({"from": "2026-03-02", "to": "9000-01-01"}, 400, "This period is not over yet"),
         ({"from": "2026-03-02", "to": "9999-12-31"}, 400, "is not a time"),
     ],
@@ -250,7 +251,7 @@ def test_only_a_sign_off_has_a_report(reader: Client, seq: int) -> None:
 
 def test_a_sign_off_with_unusual_data_is_shown(reader: Client) -> None:
     for data in ({}, {"kinds": 3, "review": [1], "note": 5}, {"kinds": {"OF_TOMORROW": 2}}):
-        chain.record(NewEvent(kind=Kind.PERIOD_SIGNED_OFF, data=data))
+        record(NewEvent(kind=Kind.PERIOD_SIGNED_OFF, data=data))
     for seq in (1, 2, 3):
         assert reader.get(f"/audit/sign-offs/{seq}/").status_code == 200
     assert reader.get(ADDRESS).status_code == 200

@@ -159,8 +159,8 @@ def _batches(selection: EventFilter, *, head: int) -> Iterator[list[tuple[Any, .
     """Yield the selected events in the order of the chain, in short queries of their own.
 
     Each query is limited to a range of sequence numbers, which every database finds by the primary
-    key, whatever the filter: its cost is bounded, and no plan sorts the same rows twice. The range
-    grows while few events are selected, and batches shrink while events are large.
+    key, regardless of the filter: its cost is bounded, and no plan sorts the same rows twice. The
+    range grows while few events are selected, and batches shrink while events are large.
     """
     selected = selection.filter(AuditEvent.objects.filter(seq__lte=head))
     bounds = selected.aggregate(first=Min("seq"), last=Max("seq"))

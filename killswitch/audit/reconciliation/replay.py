@@ -21,7 +21,7 @@ ReplayedRow = dict[str, tuple[Any, int]]
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayedTable:
-    """A table whose every change is an event, and how these events name its rows."""
+    """A table that is changed only with an event, and how these events name its rows."""
 
     noun: str
     kinds: tuple[Kind, ...]

@@ -48,7 +48,7 @@ def _rows_without_event(rows: Sequence[Review]) -> Iterator[Discrepancy]:
 
 
 def _events_without_row(events: Sequence[AuditEvent]) -> Iterator[Discrepancy]:
-    """Yield the reviews whose row is missing, differs, or is older."""
+    """Yield the reviews with a row that is missing, different or older."""
     logged_rows = [row for event in events for row in review_rows(event)]
     rows = Review.objects.in_bulk([logged.event_seq for logged in logged_rows])
     for logged in logged_rows:

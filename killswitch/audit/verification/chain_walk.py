@@ -73,7 +73,7 @@ def check_head(head: Head) -> Finding | None:
 
 
 def hashes(numbers: Collection[int]) -> dict[int, str]:
-    """Return the hashes of these events, as far as they exist, whatever the columns contain."""
+    """Return the hashes of these events, as far as they exist, even if the column is corrupt."""
     if not numbers:
         return {}
     column = "CAST(hash AS BLOB)" if connection.vendor == "sqlite" else "hash"

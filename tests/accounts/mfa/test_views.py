@@ -284,7 +284,7 @@ class TestSigningIn:
             raise OSError("the disk is full")
 
         with monkeypatch.context() as patch:
-            patch.setattr("killswitch.audit.chain.append", full)
+            patch.setattr("killswitch.audit.appending.append", full)
             browser = _half_signed_in(raise_request_exception=False)
             assert browser.post(CODE, {"code": code}).status_code == 500
             assert not _is_in(browser)

@@ -1,4 +1,4 @@
-"""A log with some of everything, and the ways to export it."""
+"""Makes a log of all kinds of events, and exports it."""
 
 import json
 from collections.abc import Iterator
@@ -50,19 +50,19 @@ class Exported:
 
 
 def begin(layout: ExportFormat = ExportFormat.JSONL, **selected: Any) -> export.Export:
-    """An export by Carol."""
+    """Begin an export by Carol."""
     return export.begin(
         selection=EventFilter(**selected), layout=layout, who=CAROL, origin={"address": "10.0.0.7"}
     )
 
 
 def exported(layout: ExportFormat = ExportFormat.JSONL, **selected: Any) -> Exported:
-    """The same to its end."""
+    """Export to the end."""
     return Exported(content=b"".join(begin(layout, **selected).stream()))
 
 
 def fill(presses: int = 3) -> None:
-    """A few presses with their outcomes, and hostile words in every place that takes words."""
+    """Record some requests with their outcomes, with hostile text in all text columns."""
     for number in range(presses):
         exchange = ("KRAKEN", "KRAKEN/JOHN", "=cmd|' /C calc'!A0")[number % 3]
         words = HOSTILE[number % len(HOSTILE)]
@@ -89,13 +89,13 @@ def fill(presses: int = 3) -> None:
 
 
 def rows() -> list[AuditEvent]:
-    """The log as it is."""
+    """Return all events."""
     return list(AuditEvent.objects.order_by("seq"))
 
 
 @contextmanager
 def nothing_can_be_written() -> Iterator[None]:
-    """The database answers and takes nothing; on PostgreSQL until the test's transaction ends."""
+    """Make the database read-only; on PostgreSQL until the test's transaction ends."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET TRANSACTION READ ONLY")

@@ -55,7 +55,7 @@ class Forgery:
         self.manifest["sha256"] = hashlib.sha256(self._before()).hexdigest()
 
     def sign(self, key: Ed25519PrivateKey) -> None:
-        """Sign it with whatever key there is."""
+        """Sign it with the given key."""
         public = key.public_key()
         der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self.manifest["key_id"] = hashlib.sha256(der).hexdigest()[:16]

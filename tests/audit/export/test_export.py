@@ -1,4 +1,4 @@
-"""An export holds exactly what was selected, proves itself, and is itself in the log."""
+"""An export has exactly the selected events, can be verified, and is in the log itself."""
 
 import base64
 import csv
@@ -58,8 +58,8 @@ class TestJsonLines:
     def test_every_event_is_there_with_every_column_and_the_exact_text_of_its_data(self) -> None:
         fill(6)
         whole = exported()
-        kept = [_columns(event) for event in rows()[:-1]]  # the last one tells of the end
-        assert whole.events == kept
+        expected = [_columns(event) for event in rows()[:-1]]
+        assert whole.events == expected
         assert [event["seq"] for event in whole.events] == list(range(1, 20))
         assert r"\u0000" in "".join(event["data"] for event in whole.events)
 
@@ -123,7 +123,7 @@ class TestJsonLines:
         manifest = exported().manifest
         assert [manifest[name] for name in ("key_id", "public_key", "signature")] == [""] * 3
 
-    def test_a_selection_that_selects_nothing_is_an_export_of_nothing(self) -> None:
+    def test_a_selection_without_events_is_an_empty_export(self) -> None:
         fill(1)
         empty = exported(exchange_id="NOWHERE")
         assert len(empty.lines) == 2
@@ -136,17 +136,17 @@ class TestCsv:
         text = content.decode("utf-8-sig")
         return list(csv.reader(io.StringIO(text, newline=""), strict=True))
 
-    def test_it_holds_what_the_other_layout_holds(self) -> None:
+    def test_it_has_the_same_content_as_json_lines(self) -> None:
         fill(6)
         record(NewEvent(kind=Kind.DENIED, actor=chain.Actor(name="  'padded'\t"), status=" "))
         header, columns, *events, _manifest = self._read(exported(ExportFormat.CSV).content)
-        kept = [[str(value) for value in _columns(event).values()] for event in rows()[:-1]]
-        assert [[unescape(cell) for cell in row] for row in events] == kept
+        expected = [[str(value) for value in _columns(event).values()] for event in rows()[:-1]]
+        assert [[unescape(cell) for cell in row] for row in events] == expected
         assert columns == list(COLUMNS)
         assert header[0] == "# header"
         assert json.loads(header[1])["whole"] is True
 
-    def test_no_cell_begins_with_what_a_spreadsheet_runs(self) -> None:
+    def test_no_cell_begins_like_a_formula(self) -> None:
         fill(6)
         record(
             NewEvent(kind=Kind.DENIED, actor=chain.Actor(name=FORMULA, role="+1"), exchange_id="@x")
@@ -196,19 +196,19 @@ class TestInTheLog:
     def test_it_has_no_manifest_when_its_end_cannot_be_recorded(self) -> None:
         fill(1)
         stream = begin().stream()
-        pieces = [next(stream)]
+        chunks = [next(stream)]
         with nothing_can_be_written(), pytest.raises(export.ExportNotRecorded):
-            pieces.extend(stream)
-        assert len(b"".join(pieces).splitlines()) == 5
-        assert b"manifest" not in b"".join(pieces)
+            chunks.extend(stream)
+        assert len(b"".join(chunks).splitlines()) == 5
+        assert b"manifest" not in b"".join(chunks)
 
     def test_what_is_appended_while_it_runs_is_not_in_it(self) -> None:
         fill(2)
         stream = begin().stream()
-        pieces = [next(stream)]
+        chunks = [next(stream)]
         fill(2)
-        pieces.extend(stream)
-        events = [json.loads(line) for line in b"".join(pieces).splitlines()[1:-1]]
+        chunks.extend(stream)
+        events = [json.loads(line) for line in b"".join(chunks).splitlines()[1:-1]]
         assert [event["seq"] for event in events] == [1, 2, 3, 4, 5, 6, 7]
         assert events[-1]["kind"] == "EXPORTED"
 
@@ -231,7 +231,7 @@ SELECTIONS: list[dict[str, Any]] = [
 class TestReading:
     @pytest.mark.parametrize("selected", SELECTIONS, ids=str)
     @pytest.mark.parametrize("at_once", [1, 2, 3, 5])
-    def test_however_many_rows_are_read_at_once_none_is_lost_or_twice(
+    def test_no_row_is_lost_or_doubled_between_batches(
         self, monkeypatch: pytest.MonkeyPatch, selected: dict[str, Any], at_once: int
     ) -> None:
         fill(12)
@@ -257,8 +257,8 @@ class TestReading:
         stream = begin().stream()
         tracemalloc.start()
         try:
-            for piece in stream:
-                size += len(piece)
+            for chunk in stream:
+                size += len(chunk)
             most = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -268,19 +268,19 @@ class TestReading:
 
 @pytest.fixture
 def another_connection(transactional_db: None) -> Iterator[Any]:
-    """To the same database, as another process would have it."""
+    """Return a second connection to the same database, like that of another process."""
     other = connections.create_connection("default")
     yield other
     other.close()
 
 
-def test_nothing_is_held_in_the_database_while_a_piece_is_on_its_way(
+def test_no_transaction_is_open_while_a_chunk_is_sent(
     monkeypatch: pytest.MonkeyPatch, another_connection: Any
 ) -> None:
     monkeypatch.setattr(export, "FIRST_BATCH_ROWS", 2)
     fill(4)
     stream = begin().stream()
-    assert len(list(islice(stream, 2))) == 2  # the header, and a piece from the middle
+    assert len(list(islice(stream, 2))) == 2  # the header, and a chunk from the middle
     with another_connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             pid = connection.connection.info.backend_pid
@@ -290,5 +290,5 @@ def test_nothing_is_held_in_the_database_while_a_piece_is_on_its_way(
             assert cursor.fetchone() == (0,)
         else:
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            assert cursor.fetchone()[0] == 0  # nobody's reading stood in its way
+            assert cursor.fetchone()[0] == 0  # no reader blocked it
     assert json.loads(b"".join(stream).splitlines()[-1])["count"] == 13

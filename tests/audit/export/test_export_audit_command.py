@@ -50,7 +50,7 @@ def test_every_filter_of_the_pages_is_an_option(capsysbinary: pytest.CaptureFixt
     assert "ATTEMPT" not in kinds
 
 
-def test_what_cannot_be_exported_is_refused_in_words(
+def test_an_invalid_export_is_refused_with_a_sentence(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     assert "from: “x” is not a time" in _refused("--from", "x")
@@ -60,7 +60,7 @@ def test_what_cannot_be_exported_is_refused_in_words(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_as_a_process_it_tells_by_its_exit_code_whether_the_export_is_complete(
+def test_the_exit_code_of_the_process_says_whether_the_export_is_complete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fill(400)
@@ -68,21 +68,21 @@ def test_as_a_process_it_tells_by_its_exit_code_whether_the_export_is_complete(
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "killswitch.settings")
     command = [sys.executable, "manage.py", "export_audit"]
 
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
-    assert (done.returncode, done.stderr.count(b"Traceback")) == (0, 0)
-    assert json.loads(done.stdout.splitlines()[-1])["count"] == 1201
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert (process.returncode, process.stderr.count(b"Traceback")) == (0, 0)
+    assert json.loads(process.stdout.splitlines()[-1])["count"] == 1201
 
     wrong = subprocess.run([*command, "--kind", "x"], cwd=ROOT, capture_output=True, check=False)
     assert (wrong.returncode, wrong.stdout) == (2, b"")
 
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout
-        assert process.stderr
-        process.stdout.readline()
-        process.stdout.close()
-        said = process.stderr.read()
-    assert process.returncode == 2
-    assert b"incomplete" in said
-    assert b"Traceback" not in said
+    ) as reader:
+        assert reader.stdout
+        assert reader.stderr
+        reader.stdout.readline()
+        reader.stdout.close()
+        stderr = reader.stderr.read()
+    assert reader.returncode == 2
+    assert b"incomplete" in stderr
+    assert b"Traceback" not in stderr

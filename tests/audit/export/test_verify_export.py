@@ -1,4 +1,4 @@
-"""The auditor's verifier believes honest exports, and finds out forged ones."""
+"""The auditor's verifier accepts genuine exports and finds forged ones."""
 
 import base64
 import contextlib
@@ -57,7 +57,7 @@ def part() -> Exported:
 
 @pytest.fixture
 def known(tmp_path: Path) -> str:
-    """The file with the public key that an auditor was given."""
+    """Return the file with the auditor's public key."""
     path = tmp_path / "known.pem"
     path.write_text(pem_of(OURS))
     return str(path)
@@ -65,15 +65,15 @@ def known(tmp_path: Path) -> str:
 
 @pytest.fixture
 def verify(tmp_path: Path) -> Callable[..., Said]:
-    """Run the verifier on these bytes: its exit code, and its words."""
+    """Run the verifier on these bytes; return its exit code and its output."""
 
     def run(content: bytes, *options: str) -> Said:
         path = tmp_path / "export"
         path.write_bytes(content)
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             code = verify_export.main([str(path), *options])
-        return code, said.getvalue()
+        return code, output.getvalue()
 
     return run
 
@@ -90,12 +90,12 @@ class TestHonest:
         self, verify: Callable[..., Said], layout: ExportFormat
     ) -> None:
         fill(7)
-        code, said = verify(exported(layout).content)
-        assert code == 0, said
-        assert "The whole log: events 1 to 22, none missing, none changed, all chained." in said
-        assert "WHICH CAME WITH THE FILE" in said
-        assert "a person who can rewrite the whole log" in said
-        assert said.endswith("GOOD.\n")
+        code, output = verify(exported(layout).content)
+        assert code == 0, output
+        assert "The whole log: events 1 to 22, none missing, none changed, all chained." in output
+        assert "WHICH CAME WITH THE FILE" in output
+        assert "a person who can rewrite the whole log" in output
+        assert output.endswith("GOOD.\n")
 
     @pytest.mark.parametrize("layout", ExportFormat)
     def test_with_a_known_key_and_a_kept_head_only_the_end_is_left_to_note(
@@ -103,12 +103,14 @@ class TestHonest:
     ) -> None:
         fill(2)
         kept = rows()[2].hash
-        code, said = verify(exported(layout).content, "--public-key", known, "--head", kept)
-        assert code == 0, said
-        assert f"The kept head {kept[:16]}... is event 3." in said
-        assert "that you gave (checked with cryptography)" in said
-        assert said.count("NOTE") == 1
-        assert "NOTE: events 4 to 7, at the end, are not covered by any head that you kept." in said
+        code, output = verify(exported(layout).content, "--public-key", known, "--head", kept)
+        assert code == 0, output
+        assert f"The kept head {kept[:16]}... is event 3." in output
+        assert "that you gave (checked with cryptography)" in output
+        assert output.count("NOTE") == 1
+        assert (
+            "NOTE: events 4 to 7, at the end, are not covered by any head that you kept." in output
+        )
 
     @pytest.mark.parametrize("layout", ExportFormat)
     @pytest.mark.parametrize(
@@ -126,11 +128,11 @@ class TestHonest:
         self, verify: Callable[..., Said], layout: ExportFormat, selected: dict[str, Any]
     ) -> None:
         fill(6)
-        code, said = verify(exported(layout, **selected).content)
-        assert code == 0, said
-        assert "A filtered export:" in said
-        assert "continuity is NOT PROVEN" in said
-        assert "The whole log" not in said
+        code, output = verify(exported(layout, **selected).content)
+        assert code == 0, output
+        assert "A filtered export:" in output
+        assert "continuity is NOT PROVEN" in output
+        assert "The whole log" not in output
 
     @pytest.mark.parametrize("layout", ExportFormat)
     def test_so_does_a_range_of_time(
@@ -139,9 +141,9 @@ class TestHonest:
         fill(3)
         events = rows()
         selected = {"from_at": events[2].at, "to_at": events[5].at}
-        code, said = verify(exported(layout, **selected).content)
-        assert code == 0, said
-        assert "; 3 events" in said
+        code, output = verify(exported(layout, **selected).content)
+        assert code == 0, output
+        assert "; 3 events" in output
 
     def test_the_head_of_an_earlier_export_is_found_in_a_later_one(
         self, verify: Callable[..., Said], whole: Exported
@@ -157,19 +159,19 @@ class TestHonest:
         forged = Forgery.of(whole)
         forged.events[4]["at"] = "2020-01-01T00:00:00.000000Z"
         forged.rechain()
-        code, said = verify(forged.seal(OURS))
+        code, output = verify(forged.seal(OURS))
         assert code == 0
-        assert "NOTE: the clock went back 1 times" in said
+        assert "NOTE: the clock went back 1 times" in output
 
     def test_what_a_hostile_export_says_cannot_play_with_the_terminal(
         self, verify: Callable[..., Said], whole: Exported
     ) -> None:
         forged = Forgery.of(whole)
         forged.header["software"] = "\x1b[2J\u202e"
-        code, said = verify(forged.seal(OURS))
+        code, output = verify(forged.seal(OURS))
         assert code == 0
-        assert said.isascii()
-        assert "\x1b" not in said
+        assert output.isascii()
+        assert "\x1b" not in output
 
 
 OTHER_VALUES = {
@@ -190,10 +192,10 @@ class TestForged:
         forged = Forgery.of(whole)
         forged.events[4][column] = OTHER_VALUES.get(column, "forged")
         write = forged.seal if layout is ExportFormat.JSONL else forged.as_csv
-        code, said = verify(write(OURS))
-        assert code == (2 if column == "format" else 1), said
+        code, output = verify(write(OURS))
+        assert code == (2 if column == "format" else 1), output
         place = 6 if layout is ExportFormat.JSONL else 0
-        assert re.search(f"line {place or r'[0-9]+'}: |Event 5 has format 2", said)
+        assert re.search(f"line {place or r'[0-9]+'}: |Event 5 has format 2", output)
 
     @pytest.mark.parametrize("column", COLUMNS)
     def test_an_edit_that_fits_its_own_hash_breaks_the_chain(
@@ -203,9 +205,9 @@ class TestForged:
         event = forged.events[4]
         event[column] = OTHER_VALUES.get(column, "forged")
         event["hash"] = rehashed(event)
-        code, said = verify(forged.seal(OURS))
+        code, output = verify(forged.seal(OURS))
         # Its own hash, made right again, is what it was.
-        assert code == {"format": 2, "hash": 0}.get(column, 1), said
+        assert code == {"format": 2, "hash": 0}.get(column, 1), output
 
     @pytest.mark.parametrize(
         "change",
@@ -237,10 +239,10 @@ class TestForged:
         change(forged.events)
         for event in forged.events:
             event["hash"] = rehashed(event) if rehash else event["hash"]
-        code, said = verify(
+        code, output = verify(
             forged.seal(OURS) if layout is ExportFormat.JSONL else forged.as_csv(OURS)
         )
-        assert code == 1, said
+        assert code == 1, output
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -270,9 +272,9 @@ class TestForged:
         change(forged)
         if "key_id" in forged.manifest:
             forged.sign(OURS)
-        code, said = verify(forged.written())
+        code, output = verify(forged.written())
         assert code == 1
-        assert words in said
+        assert words in output
 
     @pytest.mark.parametrize("name", ["completed", "sha256", "count", "key_id", "signature"])
     def test_a_manifest_that_was_edited_is_found_by_its_signature(
@@ -299,7 +301,7 @@ class TestForged:
             (lambda header: header.update(filter={"kind": "DENIED"}), "both that the export"),
             (lambda header: header.update(filter={"kind": 1}, whole=False), "not text"),
             (lambda header: header.update(exported_at="today"), "exported_at is not a time"),
-            (lambda header: header.update(exported_by="Somebody"), "not the one that records"),
+            (lambda header: header.update(exported_by="Mallory"), "not the one that records"),
             (lambda header: header.update(role="X"), "not the one that records"),
             (
                 lambda header: header.update(exported_at="2020-01-01T00:00:00.000000Z"),
@@ -323,9 +325,9 @@ class TestForged:
     ) -> None:
         forged = Forgery.of(whole)
         change(forged.header)
-        code, said = verify(forged.seal(OURS))
-        assert code == 1, said
-        assert words in said
+        code, output = verify(forged.seal(OURS))
+        assert code == 1, output
+        assert words in output
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -349,15 +351,15 @@ class TestForged:
         forged = Forgery.of(whole)
         change(forged.events[4])
         forged.rechain()
-        code, said = verify(forged.seal(OURS))
+        code, output = verify(forged.seal(OURS))
         assert code == 1
-        assert words in said
+        assert words in output
 
     @pytest.mark.parametrize(
         ("wanted", "column"),
         [
             ({"kind": "DENIED"}, "kind"),
-            ({"actor": "Nobody"}, "actor"),
+            ({"actor": "Mallory"}, "actor"),
             ({"status": "RESIDUAL"}, "status"),
             ({"reject_reason": "X"}, "reject_reason"),
             ({"request_id": "X"}, "request_id"),
@@ -371,30 +373,30 @@ class TestForged:
     ) -> None:
         forged = Forgery.of(part)
         forged.header["filter"] = wanted
-        code, said = verify(forged.seal(OURS))
+        code, output = verify(forged.seal(OURS))
         assert code == 1
-        assert f"not what the filter selects: {column}" in said
+        assert f"not what the filter selects: {column}" in output
 
     @pytest.mark.parametrize("data", ['{"filter":{"kind":"DENIED"}}', "{}", "[]", "1", "", "{"])
     def test_a_whole_export_made_of_the_event_of_a_filtered_one_is_found(
         self, verify: Callable[..., Said], whole: Exported, data: str
     ) -> None:
-        """What was cut off would be everything after some filtered export."""
+        """An export could end at an earlier, filtered export, without the events after it."""
         forged = Forgery.of(whole)
         forged.events[-1]["data"] = data
         forged.rechain()
-        code, said = verify(forged.seal(OURS))
+        code, output = verify(forged.seal(OURS))
         assert code == 1
-        assert "the last event is not the one that records this export" in said
+        assert "the last event is not the one that records this export" in output
 
     def test_events_newer_than_the_head_are_found(
         self, verify: Callable[..., Said], whole: Exported
     ) -> None:
         forged = Forgery.of(whole)
         forged.header["head"] = {name: forged.events[-2][name] for name in ("seq", "hash")}
-        code, said = verify(forged.seal(OURS))
+        code, output = verify(forged.seal(OURS))
         assert code == 1
-        assert "event 13 is newer than the export's head, event 12" in said
+        assert "event 13 is newer than the export's head, event 12" in output
 
     def test_a_filtered_export_shows_swaps_duplicates_and_edits(
         self, verify: Callable[..., Said], part: Exported
@@ -417,9 +419,9 @@ class TestForged:
         assert second["seq"] == first["seq"] + 1
         first["role"] = "forged"
         first["hash"] = rehashed(first)
-        code, said = verify(forged.seal(OURS))
+        code, output = verify(forged.seal(OURS))
         assert code == 1
-        assert "event 2 is not chained to event 1" in said
+        assert "event 2 is not chained to event 1" in output
 
     def test_an_event_left_out_of_a_filtered_export_shows_only_by_its_signature(
         self, verify: Callable[..., Said], part: Exported, known: str
@@ -437,9 +439,9 @@ class TestDamaged:
     ) -> None:
         fill(3)
         stream = begin(layout).stream()
-        code, said = verify(next(stream) + next(stream))
+        code, output = verify(next(stream) + next(stream))
         assert code == 1
-        assert "no manifest follows: the export was interrupted" in said
+        assert "no manifest follows: the export was interrupted" in output
 
     @pytest.mark.parametrize("layout", ExportFormat)
     def test_a_file_cut_off_at_any_byte_is_never_good(self, layout: ExportFormat) -> None:
@@ -452,9 +454,9 @@ class TestDamaged:
     def test_changed_line_ends_are_called_by_their_name(
         self, verify: Callable[..., Said], whole: Exported
     ) -> None:
-        code, said = verify(whole.content.replace(b"\n", b"\r\n"))
+        code, output = verify(whole.content.replace(b"\n", b"\r\n"))
         assert code == 1
-        assert "rewrote the line ends" in said
+        assert "rewrote the line ends" in output
         assert verify(exported(ExportFormat.CSV).content.replace(b"\r\n", b"\n"))[0] == 1
 
     @pytest.mark.parametrize("layout", ExportFormat)
@@ -463,9 +465,9 @@ class TestDamaged:
     ) -> None:
         fill(1)
         content = exported(layout).content
-        code, said = verify(content + content)
+        code, output = verify(content + content)
         assert code == 1
-        assert "more than one export" in said or "Could not" in said or "line" in said
+        assert "more than one export" in output or "Could not" in output or "line" in output
         cut = content[: content.rstrip().rindex(b"\n") + 1]
         assert verify(cut + content)[0] == 1
 
@@ -493,9 +495,9 @@ class TestDamaged:
         lines = whole.lines
         assert old in lines[2]
         lines[2] = lines[2].replace(old, new, 1)
-        code, said = verify(b"".join(lines))
+        code, output = verify(b"".join(lines))
         assert code == 1
-        assert words in said
+        assert words in output
 
     @pytest.mark.parametrize("text", [b"", b"\n", b"[]\n", b"1\n", b"{}\n", b'"a"\n', b"\xff\n"])
     def test_what_is_no_export_at_all_is_refused(
@@ -509,9 +511,9 @@ class TestDamaged:
         monkeypatch.setattr(verify_export, "MAX_LINE_BYTES", 10_000)
         lines = whole.lines
         lines.insert(3, b"x" * 20_000 + b"\n")
-        code, said = verify(b"".join(lines))
+        code, output = verify(b"".join(lines))
         assert code == 1
-        assert "line 4: is longer than any line of an export" in said
+        assert "line 4: is longer than any line of an export" in output
 
     @pytest.mark.parametrize(
         ("old", "new", "words"),
@@ -531,9 +533,9 @@ class TestDamaged:
         fill(1)
         content = exported(ExportFormat.CSV).content
         assert old in content
-        code, said = verify(content.replace(old, new, 1))
+        code, output = verify(content.replace(old, new, 1))
         assert code == 1
-        assert words in said
+        assert words in output
 
     @pytest.mark.parametrize("layout", ExportFormat)
     @given(data=st.data())
@@ -562,38 +564,38 @@ def _sample(layout: ExportFormat) -> bytes:
 
 
 class TestRewritten:
-    """The whole chain made anew after an edit: only what was kept elsewhere can tell."""
+    """A whole chain recomputed after an edit: only copies kept elsewhere can show it."""
 
     @pytest.fixture
     def rewritten(self, whole: Exported) -> Forgery:
         forged = Forgery.of(whole)
-        forged.events[4]["data"] = '{"message":"nothing happened"}'
+        forged.events[4]["data"] = '{"message":"all is well"}'
         forged.rechain()
         return forged
 
     def test_alone_it_looks_good_and_the_verifier_says_how_little_that_is(
         self, verify: Callable[..., Said], rewritten: Forgery
     ) -> None:
-        code, said = verify(rewritten.seal(ANOTHER))
+        code, output = verify(rewritten.seal(ANOTHER))
         assert code == 0
-        assert "WHICH CAME WITH THE FILE" in said
-        assert "a person who can rewrite the whole log can make such a file" in said
+        assert "WHICH CAME WITH THE FILE" in output
+        assert "a person who can rewrite the whole log can make such a file" in output
 
     def test_a_key_known_from_elsewhere_finds_a_forger_who_does_not_have_it(
         self, verify: Callable[..., Said], rewritten: Forgery, known: str
     ) -> None:
-        code, said = verify(rewritten.seal(ANOTHER), "--public-key", known)
+        code, output = verify(rewritten.seal(ANOTHER), "--public-key", known)
         assert code == 1
-        assert "and the one that you gave is" in said
+        assert "and the one that you gave is" in output
 
     @pytest.mark.parametrize("layout", ExportFormat)
     def test_a_kept_head_finds_even_one_who_has_the_key(
         self, verify: Callable[..., Said], whole: Exported, rewritten: Forgery, layout: ExportFormat
     ) -> None:
         content = rewritten.seal(OURS) if layout is ExportFormat.JSONL else rewritten.as_csv(OURS)
-        code, said = verify(content, "--head", whole.events[7]["hash"])
+        code, output = verify(content, "--head", whole.events[7]["hash"])
         assert code == 1
-        assert "is not in this export" in said
+        assert "is not in this export" in output
         # What was kept before the place of the edit cannot tell.
         assert verify(content, "--head", whole.events[3]["hash"])[0] == 0
 
@@ -602,9 +604,9 @@ class TestRewritten:
     ) -> None:
         kept = _kept(tmp_path, whole.events[3], whole.events[7])
         assert verify(whole.content, "--checkpoints", kept)[0] == 0
-        code, said = verify(rewritten.seal(OURS), "--checkpoints", kept)
+        code, output = verify(rewritten.seal(OURS), "--checkpoints", kept)
         assert code == 1
-        assert "event 8 is not the one that the checkpoint of" in said
+        assert "event 8 is not the one that the checkpoint of" in output
 
     def test_a_log_whose_end_was_cut_off_and_made_anew_is_found_by_both(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
@@ -616,9 +618,9 @@ class TestRewritten:
         kept = _kept(tmp_path, whole.events[10])
         assert verify(content)[0] == 0
         assert verify(content, "--head", whole.events[10]["hash"])[0] == 1
-        code, said = verify(content, "--checkpoints", kept)
+        code, output = verify(content, "--checkpoints", kept)
         assert code == 1
-        assert "the log's end was cut off" in said
+        assert "the log's end was cut off" in output
 
     def test_checkpoints_newer_than_the_export_are_counted_and_no_fault(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
@@ -626,19 +628,21 @@ class TestRewritten:
         fill(1)
         newest = {"seq": rows()[-1].seq, "hash": rows()[-1].hash}
         kept = _kept(tmp_path, newest | {"at": "2100-01-01T00:00:00.000000Z"}, whole.events[1])
-        code, said = verify(whole.content, "--checkpoints", kept)
+        code, output = verify(whole.content, "--checkpoints", kept)
         assert code == 0
-        assert "1 checkpoints are in this export." in said
-        assert "NOTE: 1 kept heads are newer than this export; they prove nothing about it." in said
+        assert "1 checkpoints are in this export." in output
+        assert (
+            "NOTE: 1 kept heads are newer than this export; they prove nothing about it." in output
+        )
 
     def test_checkpoints_that_are_all_newer_have_checked_nothing(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
     ) -> None:
-        """Somebody with the key could cut the log, and date an export back before all of them."""
+        """A person with the key could cut off the log and backdate an export."""
         newer = {"seq": 99, "hash": "0" * 64, "at": "2100-01-01T00:00:00.000000Z"}
-        code, said = verify(whole.content, "--checkpoints", _kept(tmp_path, newer))
+        code, output = verify(whole.content, "--checkpoints", _kept(tmp_path, newer))
         assert code == 2
-        assert "all 1 kept heads are newer than this export" in said
+        assert "all 1 kept heads are newer than this export" in output
 
     def test_an_export_completed_by_another_event_than_a_checkpoint_kept_is_found(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
@@ -647,18 +651,18 @@ class TestRewritten:
         kept = _kept(tmp_path, whole.events[1], completed)
         assert verify(whole.content, "--checkpoints", kept)[0] == 0
         kept = _kept(tmp_path, whole.events[1], completed | {"hash": "0" * 64})
-        code, said = verify(whole.content, "--checkpoints", kept)
+        code, output = verify(whole.content, "--checkpoints", kept)
         assert code == 1
-        assert "this export was completed by another event 14 than" in said
+        assert "this export was completed by another event 14 than" in output
 
     def test_the_time_that_counts_is_the_first_at_which_an_event_was_kept(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
     ) -> None:
         late = {"seq": 99, "hash": "0" * 64, "at": "2100-01-01T00:00:00.000000Z"}
         kept = _kept(tmp_path, whole.events[1], late, late | {"at": "2020-01-01T00:00:00.000000Z"})
-        code, said = verify(whole.content, "--checkpoints", kept)
+        code, output = verify(whole.content, "--checkpoints", kept)
         assert code == 1
-        assert "the log's end was cut off" in said
+        assert "the log's end was cut off" in output
 
 
 def _kept(directory: Path, *events: dict[str, Any]) -> str:
@@ -676,14 +680,14 @@ class TestKept:
             fill(1)
             checkpoints.write("test")
         path = str(checkpoints.default_path())
-        code, said = verify(exported().content, "--checkpoints", path)
-        assert code == 0, said
-        assert "3 checkpoints are in this export." in said
+        code, output = verify(exported().content, "--checkpoints", path)
+        assert code == 0, output
+        assert "3 checkpoints are in this export." in output
 
     def test_with_a_known_key_checkpoints_must_be_signed_with_it(
         self, verify: Callable[..., Said], five: list[bytes], file: Path, settings: Any
     ) -> None:
-        """The log was made anew, and whoever did it brings checkpoints that fit."""
+        """The log was rewritten, and the forger adds matching checkpoints."""
         known, foreign = (str(file.parent / name) for name in ("known.pem", "foreign.pem"))
         Path(known).write_text(signing.public_key_pem())
         Path(foreign).write_text(pem_of(ANOTHER))
@@ -706,9 +710,9 @@ class TestKept:
             ([five[3], five[1]], ""),
         ):
             save(file, *lines)
-            code, said = verify(content, *given)
-            assert code == bool(words), said
-            assert words in said
+            code, output = verify(content, *given)
+            assert code == bool(words), output
+            assert words in output
         save(file, *five[:4], resigned(five[4], ANOTHER))
         assert verify(content, *given, "--public-key", foreign)[0] == 0
 
@@ -718,9 +722,9 @@ class TestKept:
         kept = _kept(tmp_path, whole.events[1])
         with open(kept, "ab") as file:
             file.write(b"[" * (3 * verify_export.MAX_CHECKPOINT_BYTES))
-        code, said = verify(whole.content, "--checkpoints", kept)
+        code, output = verify(whole.content, "--checkpoints", kept)
         assert code == 0
-        assert "NOTE: 3 lines of" in said
+        assert "NOTE: 3 lines of" in output
 
     def test_half_a_line_that_a_crash_left_is_noted(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
@@ -728,18 +732,18 @@ class TestKept:
         kept = _kept(tmp_path, whole.events[1])
         with open(kept, "ab") as file:
             file.write(b'{"seq":3,"ha\n{"seq":3,"hash":1,"at":2}\n{"seq":true}\n[]\n\xff\n')
-        code, said = verify(whole.content, "--checkpoints", kept)
+        code, output = verify(whole.content, "--checkpoints", kept)
         assert code == 0
-        assert "NOTE: 5 lines of" in said
+        assert "NOTE: 5 lines of" in output
 
     def test_checkpoints_that_contradict_each_other_show_a_rewritten_log(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
     ) -> None:
         event = whole.events[1]
         kept = _kept(tmp_path, event, event | {"hash": "0" * 64})
-        code, said = verify(whole.content, "--checkpoints", kept)
+        code, output = verify(whole.content, "--checkpoints", kept)
         assert code == 1
-        assert "rewritten between the two" in said
+        assert "rewritten between the two" in output
 
     @pytest.mark.parametrize("option", ["--head", "--checkpoints"])
     def test_a_filtered_export_cannot_be_compared(
@@ -747,9 +751,9 @@ class TestKept:
     ) -> None:
         event = part.events[0]
         given = event["hash"] if option == "--head" else _kept(tmp_path, event)
-        code, said = verify(part.content, option, given)
+        code, output = verify(part.content, option, given)
         assert code == 2
-        assert "only a whole one can be compared" in said
+        assert "only a whole one can be compared" in output
 
     def test_what_cannot_be_read_leaves_the_question_open(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
@@ -764,9 +768,9 @@ class TestKept:
             ["--public-key", str(empty)],
             ["--public-key", str(tmp_path / "missing")],
         ):
-            code, said = verify(whole.content, *options)
+            code, output = verify(whole.content, *options)
             assert code == 2, options
-            assert said.startswith("COULD NOT CHECK")
+            assert output.startswith("COULD NOT CHECK")
         assert verify_export.main([str(tmp_path / "missing")]) == 2
 
     @pytest.mark.parametrize("record", [0, -1])
@@ -775,9 +779,9 @@ class TestKept:
     ) -> None:
         lines = whole.lines
         lines[record] = encoded(json.loads(lines[record]) | {"format": 2}) + b"\n"
-        code, said = verify(b"".join(lines))
+        code, output = verify(b"".join(lines))
         assert code == 2
-        assert "export format 2" in said
+        assert "export format 2" in output
 
 
 def _edit() -> None:
@@ -819,7 +823,7 @@ def _wipe() -> None:
 
 
 class TestForgedDatabase:
-    """The database was forged with its guards off, and then somebody exported it."""
+    """The database was forged without its triggers and then exported."""
 
     @pytest.mark.parametrize("forgery", [_edit, _edit_and_rehash, _delete, _swap, _insert])
     @pytest.mark.parametrize("layout", ExportFormat)
@@ -832,8 +836,8 @@ class TestForgedDatabase:
     ) -> None:
         fill(4)
         forgery()
-        code, said = verify(exported(layout).content, "--public-key", known)
-        assert code == 1, said
+        code, output = verify(exported(layout).content, "--public-key", known)
+        assert code == 1, output
 
     @pytest.mark.parametrize("forgery", [_make_anew, _cut, _wipe])
     def test_what_does_not_is_found_by_what_was_kept(
@@ -858,9 +862,9 @@ class TestSignature:
         settings.AUDIT_SIGNING_KEY = ""
         settings.DATABASE_URL = "postgresql://somewhere"
         content = exported().content
-        code, said = verify(content)
+        code, output = verify(content)
         assert code == 0
-        assert "NOT SIGNED" in said
+        assert "NOT SIGNED" in output
         assert verify(content, "--public-key", known)[0] == 1
 
     @pytest.mark.parametrize("name", ["public_key", "key_id"])
@@ -870,9 +874,9 @@ class TestSignature:
         for wrong in ("", "x", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"):
             forged = Forgery.of(whole)
             forged.manifest[name] = wrong
-            code, said = verify(forged.written())
+            code, output = verify(forged.written())
             assert code == 1
-            assert "public key is invalid, or key_id is not" in said
+            assert "public key is invalid, or key_id is not" in output
 
     @pytest.mark.parametrize("signature", ["x", "AAAA=AAA", "é"])
     def test_a_signature_that_is_none_is_found(
@@ -880,9 +884,9 @@ class TestSignature:
     ) -> None:
         forged = Forgery.of(whole)
         forged.manifest["signature"] = signature
-        code, said = verify(forged.written())
+        code, output = verify(forged.written())
         assert code == 1
-        assert "not base64" in said
+        assert "not base64" in output
 
     def test_a_signature_of_something_else_is_false(
         self, verify: Callable[..., Said], whole: Exported, known: str
@@ -890,9 +894,9 @@ class TestSignature:
         forged = Forgery.of(whole)
         forged.manifest["signature"] = base64.b64encode(OURS.sign(b"something else")).decode()
         for options in ([], ["--public-key", known]):
-            code, said = verify(forged.written(), *options)
+            code, output = verify(forged.written(), *options)
             assert code == 1
-            assert "the signature is false" in said
+            assert "the signature is false" in output
 
 
 class TestAlone:
@@ -908,24 +912,24 @@ class TestAlone:
     def test_openssl_checks_the_signature_where_no_package_does(
         self, whole: Exported, known: str
     ) -> None:
-        code, said = self._run(whole.content, "--public-key", known)
-        assert code == 0, said
-        assert "checked with openssl" in said
+        code, output = self._run(whole.content, "--public-key", known)
+        assert code == 0, output
+        assert "checked with openssl" in output
         forged = Forgery.of(whole)
         forged.manifest["signature"] = base64.b64encode(OURS.sign(b"something else")).decode()
-        code, said = self._run(forged.written(), "--public-key", known)
+        code, output = self._run(forged.written(), "--public-key", known)
         assert code == 1
-        assert "the signature is false" in said
+        assert "the signature is false" in output
 
     def test_where_nothing_can_check_it_that_is_said_and_not_called_good(
         self, whole: Exported, known: str, tmp_path: Path
     ) -> None:
-        code, said = self._run(whole.content, path=str(tmp_path))
+        code, output = self._run(whole.content, path=str(tmp_path))
         assert code == 0
-        assert "the signature was NOT CHECKED" in said
-        code, said = self._run(whole.content, "--public-key", known, path=str(tmp_path))
+        assert "the signature was NOT CHECKED" in output
+        code, output = self._run(whole.content, "--public-key", known, path=str(tmp_path))
         assert code == 2
-        assert "GOOD" not in said
+        assert "GOOD" not in output
 
     def test_an_openssl_that_is_too_old_has_checked_nothing(
         self, whole: Exported, known: str, tmp_path: Path
@@ -937,9 +941,9 @@ class TestAlone:
 
     def test_a_table_is_checked_the_same_way(self, known: str) -> None:
         fill(6)
-        code, said = self._run(exported(ExportFormat.CSV).content, "--public-key", known)
-        assert code == 0, said
-        assert "The whole log: events 1 to 19" in said
+        code, output = self._run(exported(ExportFormat.CSV).content, "--public-key", known)
+        assert code == 0, output
+        assert "The whole log: events 1 to 19" in output
 
     def test_it_imports_the_standard_library_only(self) -> None:
         imported = set(re.findall(r"^ *(?:from|import) (\w+)", TOOL.read_text(), re.MULTILINE))

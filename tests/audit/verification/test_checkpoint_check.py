@@ -1,4 +1,4 @@
-"""What kept checkpoints prove when somebody forged them, or the log."""
+"""Forged checkpoints and forged logs are found by the checkpoints."""
 
 import json
 from dataclasses import asdict, replace
@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 
-def test_true_checkpoints_are_borne_out(five: list[bytes]) -> None:
+def test_genuine_checkpoints_verify(five: list[bytes]) -> None:
     assert check() == CheckpointResult(reach=10)
     assert verify().ok
 
@@ -88,7 +88,7 @@ def test_two_swapped_lines_are_found(file: Path, five: list[bytes]) -> None:
     assert_found(check(), 6, "line 2", "does not follow")
 
 
-def test_the_last_line_taken_out_cannot_be_known_here_but_elsewhere(
+def test_a_removed_last_line_is_found_only_by_a_copy_kept_elsewhere(
     file: Path, five: list[bytes], tmp_path: Path
 ) -> None:
     save(file, *five[:4])
@@ -102,33 +102,33 @@ def test_the_last_line_taken_out_cannot_be_known_here_but_elsewhere(
 def test_a_single_kept_line_is_enough(five: list[bytes], tmp_path: Path) -> None:
     kept = tmp_path / "kept.jsonl"
     kept.write_bytes(b"\xef\xbb\xbf\r\n" + five[2] + b"\r\n\r\n" + five[4] + b"\r\n")
-    found = check(kept)
-    assert found.finding is None
-    assert "does not contain every checkpoint" in found.warnings[0]
+    result = check(kept)
+    assert result.finding is None
+    assert "does not contain every checkpoint" in result.warnings[0]
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 3")
     recompute_from(3)
     assert_found(check(kept), 6, "rewritten")
 
 
-def test_a_kept_event_whose_hash_is_no_text_is_a_finding_and_not_a_failure(
+def test_a_hash_that_is_not_text_is_a_finding_and_not_an_error(
     five: list[bytes],
 ) -> None:
     if connection.vendor == "sqlite":  # PostgreSQL's types do not let it in
         forge(f"UPDATE {TABLE} SET hash = CAST(x'fffe' AS TEXT) WHERE seq = 10")
         assert_found(check(), 10, "rewritten")
-        for verdict in (verify(), verify_newest(Head(seq=10, hash="a" * 64))):
-            assert verdict.first is not None
-            assert verdict.first_bad_seq == 10
+        for verification in (verify(), verify_newest(Head(seq=10, hash="a" * 64))):
+            assert verification.first is not None
+            assert verification.first_bad_seq == 10
 
 
-def test_a_head_that_is_wrong_is_told_before_a_line_after_it(file: Path, five: list[bytes]) -> None:
+def test_a_wrong_head_is_reported_before_a_later_line(file: Path, five: list[bytes]) -> None:
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 1")
     recompute_from(1)
     save(file, *five[:4], b"{}")
     assert_found(check(), 2, "rewritten")
 
 
-def test_more_lines_than_are_looked_up_at_once_are_all_checked(
+def test_all_batches_of_lines_are_checked(
     monkeypatch: pytest.MonkeyPatch, five: list[bytes]
 ) -> None:
     monkeypatch.setattr(checkpoint_check, "BATCH_SIZE", 2)
@@ -141,15 +141,17 @@ def test_more_lines_than_are_looked_up_at_once_are_all_checked(
     "damage",
     [b"", b"{}", b"not json", b"\xff\xfe", b"[1]", b'"text"', b"{" * 5000, b"x" * 10_000],
 )
-def test_a_line_that_is_none_is_found(file: Path, five: list[bytes], damage: bytes) -> None:
+def test_a_line_that_is_not_a_checkpoint_is_found(
+    file: Path, five: list[bytes], damage: bytes
+) -> None:
     save(file, *five[:2], damage, *five[3:])
     assert check().finding is not None
     save(file, *five, damage)
     assert check().finding is not None
 
 
-def test_a_line_in_other_words_for_the_same_is_found(file: Path, five: list[bytes]) -> None:
-    for spelled in (
+def test_a_line_in_another_spelling_is_found(file: Path, five: list[bytes]) -> None:
+    for spelling in (
         five[2].replace(b":", b": ", 1),
         five[2].replace(b'{"', b'{"seq":6,"', 1),
         five[2].replace(b'"seq":6', b'"seq":6.0'),
@@ -158,24 +160,22 @@ def test_a_line_in_other_words_for_the_same_is_found(file: Path, five: list[byte
         five[2].replace(b'"seq":6', b'"seq":99999999999999999999'),
         five[2].replace(b'"seq":6', b'"seq":-6'),
     ):
-        save(file, *five[:2], spelled, *five[3:])
-        assert check().finding is not None, spelled
+        save(file, *five[:2], spelling, *five[3:])
+        assert check().finding is not None, spelling
 
 
-def test_half_a_line_left_by_a_crash_is_a_warning_and_the_next_one_bears_it_out(
-    file: Path, five: list[bytes]
-) -> None:
+def test_half_a_line_left_by_a_crash_is_a_warning(file: Path, five: list[bytes]) -> None:
     file.write_bytes(b"\n".join([*five[:4], five[4][:100]]))
-    found = check()
-    assert found.finding is None
-    assert "cut short" in found.warnings[0]
+    result = check()
+    assert result.finding is None
+    assert "cut short" in result.warnings[0]
     happen()
     assert write("ROUND") is not None
     lines = file.read_bytes().splitlines()
     assert lines[4] == five[4][:100]
-    found = check()
-    assert found.finding is None
-    assert "cut short" in found.warnings[0]
+    result = check()
+    assert result.finding is None
+    assert "cut short" in result.warnings[0]
     save(file, *lines[:4], lines[4] + b"~", lines[5])
     assert check().finding is not None
 
@@ -186,9 +186,9 @@ def test_without_a_key_unsigned_lines_still_find_a_cut_tail(settings: Any, file:
     made = write("ROUND")
     assert made is not None
     assert (made.key_id, made.signature) == ("", "")
-    found = check()
-    assert found.finding is None
-    assert "not checked" in found.warnings[0]
+    result = check()
+    assert result.finding is None
+    assert "not checked" in result.warnings[0]
     forge(f"DELETE FROM {TABLE} WHERE seq = 2")
     assert_found(check(), 2, "end of the log was cut off")
 
@@ -204,17 +204,17 @@ def test_signatures_are_checked_with_a_key_known_from_elsewhere(
     assert_found(check(None, foreign), 2, "an unknown key")
 
 
-def test_verifying_makes_no_key_and_says_what_it_could_not_judge(
+def test_verifying_creates_no_key_and_warns_about_unchecked_signatures(
     own_home: Path, five: list[bytes], file: Path
 ) -> None:
-    """A copy without the private key is what an auditor should be given."""
+    """An auditor should get a copy without the private key."""
     pem = signing.public_key_pem()
     key = own_home / signing.KEY_FILE
     key.unlink()
     signing._from_file.cache_clear()
-    found = check()
-    assert (found.finding, found.reach) == (None, 10)
-    assert "no key is available; give the public key with --public-key" in found.warnings[0]
+    result = check()
+    assert (result.finding, result.reach) == (None, 10)
+    assert "no key is available; give the public key with --public-key" in result.warnings[0]
     assert verify().ok
     assert not key.exists()
     assert check(None, pem) == CheckpointResult(reach=10)
@@ -223,7 +223,7 @@ def test_verifying_makes_no_key_and_says_what_it_could_not_judge(
     assert not key.exists()
 
 
-def test_no_file_of_our_own_is_a_warning_and_a_named_one_that_is_missing_is_not(
+def test_a_missing_own_file_is_a_warning_and_a_missing_named_file_an_error(
     tmp_path: Path,
 ) -> None:
     assert "a log that was cut off would not be noticed" in check().warnings[0]
@@ -233,7 +233,7 @@ def test_no_file_of_our_own_is_a_warning_and_a_named_one_that_is_missing_is_not(
         check(tmp_path)
 
 
-def test_a_file_that_was_overwritten_is_found_or_said_to_prove_nothing(file: Path) -> None:
+def test_an_overwritten_file_is_found_or_warned_about(file: Path) -> None:
     for junk in (b"\0" * 5000, b"x" * 1_000_000):
         file.write_bytes(junk)
         assert_found(check(), None, "line 1 of the checkpoints is not a checkpoint")
@@ -241,24 +241,24 @@ def test_a_file_that_was_overwritten_is_found_or_said_to_prove_nothing(file: Pat
     assert "there are no checkpoints" in check().warnings[1]
 
 
-def test_an_empty_file_proves_nothing_and_says_so(file: Path) -> None:
+def test_an_empty_file_is_a_warning(file: Path) -> None:
     file.touch()
     assert "there are no checkpoints" in check().warnings[0]
 
 
-def test_old_events_that_no_head_covers_are_a_warning(file: Path, five: list[bytes]) -> None:
-    """The file cut to its first lines, and what came later rewritten, verifies."""
+def test_old_events_without_a_checkpoint_are_a_warning(file: Path, five: list[bytes]) -> None:
+    """A file cut to its first lines verifies even if later events were rewritten."""
     save(file, *five[:2])
-    assert check() == CheckpointResult(reach=4)  # the others are young: the next head is on its way
+    assert check() == CheckpointResult(reach=4)  # the others are recent
     forge(f"UPDATE {TABLE} SET at = {_AGES_AGO[connection.vendor]} WHERE seq > 4")
     recompute_from(5)
-    found = check()
-    assert (found.finding, found.reach) == (None, 4)
-    assert "no checkpoint covers event 5 and later ones" in found.warnings[0]
+    result = check()
+    assert (result.finding, result.reach) == (None, 4)
+    assert "no checkpoint covers event 5 and later ones" in result.warnings[0]
     assert verify().kept_seq == 4
 
 
-def test_old_events_that_a_head_covers_are_none(file: Path, five: list[bytes]) -> None:
+def test_old_events_with_a_checkpoint_are_no_warning(file: Path, five: list[bytes]) -> None:
     file.unlink()
     forge(f"UPDATE {TABLE} SET at = {_AGES_AGO[connection.vendor]}")
     recompute_from(1)

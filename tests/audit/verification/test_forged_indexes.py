@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.django_db]
 
 @pytest.fixture(autouse=True)
 def _some_events() -> Iterator[None]:
-    assert connection.vendor == "sqlite", "PostgreSQL lets nobody write its catalogue like this"
+    assert connection.vendor == "sqlite", "PostgreSQL does not allow such changes of its catalogue"
     record(*(NewEvent(kind=kind) for kind in (Kind.SIGNED_IN, Kind.DENIED, Kind.SIGNED_OUT)))
     assert_good(verify())
     yield
@@ -29,18 +29,18 @@ def _some_events() -> Iterator[None]:
 def test_an_index_that_hides_events_from_the_filters_is_found() -> None:
     with forging.index_that_leaves_out("audit_kind", "kind = 'DENIED'"):
         assert not AuditEvent.objects.filter(kind=Kind.DENIED).exists()
-        verdict = verify()
-    assert only(verdict) is Proof.GUARDS
-    assert "missing from index audit_kind" in verdict.reason
+        result = verify()
+    assert only(result) is Proof.GUARDS
+    assert "missing from index audit_kind" in result.reason
 
 
 def test_a_second_row_that_only_the_filters_find_is_found() -> None:
     forged = forging.rehash(forging.row(2) | {"kind": "SIGNED_IN", "actor": "Olga Ray (olga)"})
     with forging.row_past_the_primary_key(forged):
         assert AuditEvent.objects.filter(actor="Olga Ray (olga)").exists()
-        verdict = verify()
-    assert Proof.GUARDS in {finding.proof for finding in verdict.findings}
-    assert any("disagree" in finding.reason for finding in verdict.findings)
+        result = verify()
+    assert Proof.GUARDS in {finding.proof for finding in result.findings}
+    assert any("disagree" in finding.reason for finding in result.findings)
 
 
 def test_the_newest_events_are_verified_without_reading_the_whole_file() -> None:

@@ -29,12 +29,12 @@ Change = Callable[[Requests], None]
 
 
 def columns_of(model: Any, *but: str) -> list[str]:
-    """Every column of a table but those that no event carries."""
+    """Return all columns of a table except those that are in no event."""
     return [field.attname for field in model._meta.concrete_fields if field.attname not in but]
 
 
 def another(value: Any, column: str) -> Any:
-    """A value that the column can hold and does not."""
+    """Return another value for the column."""
     match value:
         case bool():
             return not value
@@ -75,9 +75,9 @@ def assert_noticed(model: Any, pk: int, column: str) -> None:
     value = model.objects.values_list(column, flat=True).get(pk=pk)
     with forging.constraints_off("cancels_cancelrequest"):
         model.objects.filter(pk=pk).update(**{column: another(value, column)})
-        verdict = verify()
-    assert only(verdict) is Proof.TABLES, column
-    assert verdict.reason
+        result = verify()
+    assert only(result) is Proof.TABLES, column
+    assert result.reason
 
 
 @pytest.mark.parametrize("column", OF_REQUESTS)
@@ -113,9 +113,9 @@ def test_a_request_moved_to_another_press_is_found(requests: Requests) -> None:
     batch.pk, batch.uuid, batch.key = None, uuid4(), "other"
     batch.save(force_insert=True)
     CancelRequest.objects.filter(pk=requests["residual"].pk).update(batch=batch)
-    verdict = verify()
-    assert only(verdict) is Proof.TABLES
-    assert "batch" in verdict.reason
+    result = verify()
+    assert only(result) is Proof.TABLES
+    assert "batch" in result.reason
 
 
 def _delete_request(requests: Requests) -> None:
@@ -221,13 +221,13 @@ CHANGES: list[Change] = [
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_row_changed_without_an_event_is_found(requests: Requests, change: Change) -> None:
     change(requests)
-    verdict = verify()
-    assert only(verdict) is Proof.TABLES
+    result = verify()
+    assert only(result) is Proof.TABLES
     assert verify(with_tables=False).ok
 
 
 def test_a_second_row_under_the_id_of_another_is_found(requests: Requests) -> None:
-    """It would show something else in some places, and be compared in none."""
+    """Some pages would show it, and a comparison by id would not."""
     true = requests["residual"]
     with forging.constraints_off("cancels_cancelrequest"):
         twin = CancelRequest.objects.get(pk=true.pk)
@@ -240,13 +240,13 @@ def test_a_second_row_under_the_id_of_another_is_found(requests: Requests) -> No
             cursor.execute(
                 "UPDATE cancels_cancelrequest SET uuid = %s WHERE id = %s", [spelled, twin.pk]
             )
-        verdict = verify()
-    assert only(verdict) is Proof.TABLES
-    assert "not what is found there by its id" in verdict.reason
+        result = verify()
+    assert only(result) is Proof.TABLES
+    assert "not what is found there by its id" in result.reason
 
 
 def test_two_attempts_with_one_number_are_found(requests: Requests) -> None:
-    """The page shows both; comparing must not keep the true one only."""
+    """The page shows both, so the comparison must see both."""
     of = requests["rejected"]
     true = Attempt.objects.filter(request=of).latest("number")
     with forging.uniqueness_off("cancels_attempt"):
@@ -254,8 +254,8 @@ def test_two_attempts_with_one_number_are_found(requests: Requests) -> None:
         twin.pk, twin.message = -5, "Ok, everything cancelled"
         twin.save(force_insert=True)
         CancelRequest.objects.filter(pk=of.pk).update(attempt_count=of.attempt_count + 1)
-        verdict = verify()
-    assert_found(verdict, Proof.TABLES, f"two attempts with the number {true.number}")
+        result = verify()
+    assert_found(result, Proof.TABLES, f"two attempts with the number {true.number}")
 
 
 def test_an_end_that_counts_other_attempts_than_there_are_is_found(requests: Requests) -> None:
@@ -270,8 +270,8 @@ def test_an_end_that_counts_other_attempts_than_there_are_is_found(requests: Req
     assert_found(verify(), Proof.TABLES, "attempts is 1", "says 7")
 
 
-def test_an_answer_that_came_after_the_end_is_no_disagreement(requests: Requests) -> None:
-    """A holder that slept while another finished still keeps what it was told."""
+def test_an_answer_after_the_end_is_no_discrepancy(requests: Requests) -> None:
+    """A process that slept while another one finished the request still records its answer."""
     late = event_factories.answer(Outcome.ACKNOWLEDGED, message="Ok")
     recording.record_attempt(
         requests["rejected"].pk, lease_token="asleep", answer=late, next_attempt_at=None
@@ -281,14 +281,14 @@ def test_an_answer_that_came_after_the_end_is_no_disagreement(requests: Requests
 
 
 def test_two_presses_under_one_id_are_found(requests: Requests) -> None:
-    """Each with a request of its own, so that none of the two is empty."""
+    """Each has a request of its own, so neither is empty."""
     with forging.uniqueness_off("cancels_batch"):
         twin = Batch.objects.get()
         twin.pk, twin.key = None, "other"
         twin.save(force_insert=True)
         CancelRequest.objects.filter(pk=requests["residual"].pk).update(batch=twin)
-        verdict = verify()
-    assert_found(verdict, Proof.TABLES, "its press is not the only one with its id")
+        result = verify()
+    assert_found(result, Proof.TABLES, "its press is not the only one with its id")
 
 
 def test_a_press_deleted_without_its_requests_is_found(requests: Requests) -> None:
@@ -296,10 +296,10 @@ def test_a_press_deleted_without_its_requests_is_found(requests: Requests) -> No
         if connection.vendor == "postgresql":  # recording had them checked at once
             cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         cursor.execute("DELETE FROM cancels_batch")  # references are checked at the commit
-        verdict = verify()
+        result = verify()
         transaction.set_rollback(True)
-    assert only(verdict) is Proof.TABLES
-    assert "its press was deleted" in verdict.reason
+    assert only(result) is Proof.TABLES
+    assert "its press was deleted" in result.reason
 
 
 def test_the_newest_events_are_compared_with_their_rows_too(requests: Requests) -> None:
@@ -308,14 +308,14 @@ def test_the_newest_events_are_compared_with_their_rows_too(requests: Requests) 
         assert only(verify_newest(Head())) is Proof.TABLES
 
 
-def test_no_question_to_the_database_goes_through_the_whole_log(requests: Requests) -> None:
-    """Asked once for each hundred requests, it would take hours of a long log."""
+def test_no_query_scans_the_whole_log(requests: Requests) -> None:
+    """Once per hundred requests, a scan would take hours in a long log."""
     if connection.vendor != "sqlite":
         return  # PostgreSQL decides by how large the tables are
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         assert list(reconciliation.discrepancies(None, no_progress)) == []
     with connection.cursor() as cursor:
-        for query in asked.captured_queries:
+        for query in queries.captured_queries:
             cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
             for *_, plan in cursor.fetchall():
                 by = plan.partition(TABLE)[2]

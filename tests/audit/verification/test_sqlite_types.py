@@ -1,4 +1,4 @@
-"""Values that SQLite keeps as something else than their columns say are found in every table."""
+"""Values of another type than their column are found in every table of SQLite."""
 
 import pytest
 from django.db import connection
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.django_db]
 
 @pytest.fixture(autouse=True)
 def _sqlite_only() -> None:
-    assert connection.vendor == "sqlite", "PostgreSQL keeps in a column what its type allows"
+    assert connection.vendor == "sqlite", "PostgreSQL checks types itself"
 
 
 def set_to(table: str, column: str, value: str) -> None:
@@ -25,7 +25,7 @@ def set_to(table: str, column: str, value: str) -> None:
 
 
 def test_an_exchange_that_is_neither_on_nor_off_is_found(requests: Requests) -> None:
-    """Read, it is off as the log says; filtered by the database, it is on and offered."""
+    """Python reads it as off, as the log says; SQL selects it as on."""
     exchange = Exchange.objects.create(exchange_id="LMAX", enabled=False)
     assert sqlite_types.first_wrongly_typed_value() == ""
     Exchange.objects.exclude(pk=exchange.pk).update(position=1)
@@ -37,7 +37,7 @@ def test_an_exchange_that_is_neither_on_nor_off_is_found(requests: Requests) -> 
 
 
 @pytest.mark.parametrize("value", ["2", "-1", "0.5", "'true'", "x'31'", "x'30'"])
-def test_what_is_neither_true_nor_false_is_found(requests: Requests, value: str) -> None:
+def test_a_boolean_that_is_neither_true_nor_false_is_found(requests: Requests, value: str) -> None:
     set_to("cancels_batch", "everywhere", value)
     assert "cancels_batch: everywhere is stored as" in sqlite_types.first_wrongly_typed_value()
 
@@ -53,13 +53,13 @@ def test_what_is_neither_true_nor_false_is_found(requests: Requests, value: str)
         ("accounts_user", "full_name"),
     ],
 )
-def test_text_kept_as_bytes_is_found(requests: Requests, table: str, column: str) -> None:
+def test_text_stored_as_bytes_is_found(requests: Requests, table: str, column: str) -> None:
     assert_good(verify())
     set_to(table, column, f"CAST({column} AS BLOB)")
-    verdict = verify()
-    assert only(verdict) is Proof.TABLES
+    result = verify()
+    assert only(result) is Proof.TABLES
     assert verify(with_tables=False).ok
 
 
-def test_everything_that_the_product_writes_is_kept_as_it_should_be(requests: Requests) -> None:
+def test_all_values_that_the_product_writes_have_their_type(requests: Requests) -> None:
     assert sqlite_types.first_wrongly_typed_value() == ""

@@ -25,19 +25,19 @@ pytestmark = [
 
 
 def test_a_log_that_nobody_touched_verifies(requests: Requests) -> None:
-    verdict = verify()
+    result = verify()
     head = chain.head()
-    assert (verdict.head_seq, verdict.head_hash) == (head.seq, head.hash)
-    assert verdict.events == head.seq == AuditEvent.objects.count()
-    assert verdict.ok
-    assert verdict.first_bad_seq is None
+    assert (result.head_seq, result.head_hash) == (head.seq, head.hash)
+    assert result.events == head.seq == AuditEvent.objects.count()
+    assert result.ok
+    assert result.first_bad_seq is None
 
 
 def test_an_empty_log_verifies() -> None:
-    verdict = verify()
-    assert verdict.ok
-    assert verdict.head_seq == 0
-    assert "there is no checkpoints.jsonl" in verdict.warnings[0]
+    result = verify()
+    assert result.ok
+    assert result.head_seq == 0
+    assert "there is no checkpoints.jsonl" in result.warnings[0]
 
 
 def test_a_clock_that_was_put_back_is_a_warning(requests: Requests) -> None:
@@ -47,18 +47,18 @@ def test_a_clock_that_was_put_back_is_a_warning(requests: Requests) -> None:
     recompute_from(4)
     Path(checkpoints.default_path()).unlink()
     checkpoints.write("ROUND")
-    verdict = verify()
-    assert verdict.ok
-    assert any("event 4" in warning for warning in verdict.warnings)
+    result = verify()
+    assert result.ok
+    assert any("event 4" in warning for warning in result.warnings)
 
 
 def test_the_newest_events_are_verified_from_a_known_head_on(requests: Requests) -> None:
     known = chain.head()
     record(NewEvent(kind=Kind.SIGNED_IN), NewEvent(kind=Kind.SIGNED_OUT))
-    verdict = verify_newest(known)
-    assert verdict.ok
-    assert verdict.events == 2
-    assert verdict.head_seq == known.seq + 2
+    result = verify_newest(known)
+    assert result.ok
+    assert result.events == 2
+    assert result.head_seq == known.seq + 2
 
 
 def test_from_nothing_the_newest_events_are_all(requests: Requests) -> None:

@@ -1,4 +1,4 @@
-"""`verify_audit`: exit 0 and the head; 1, the first bad event and why; 2 when it cannot tell."""
+"""`verify_audit` exits with 0 and the head; 1 and the first bad event; 2 if it cannot check."""
 
 import os
 import subprocess
@@ -108,7 +108,7 @@ def test_nor_can_what_a_database_or_a_path_says(
         raise OperationalError("\x1b[2Kgone\nThe log verifies\udc9b")
 
     monkeypatch.setattr(verify_audit, "verify", gone)
-    assert run()[2] == "The log could not be checked: \\x1b[2Kgone The log verifies\\udc9b\n"
+    assert run()[2] == "The log could not be checked: ␛[2Kgone The log verifies\\udc9b\n"
 
 
 def test_letters_of_any_script_are_printed_as_they_are() -> None:
@@ -179,7 +179,7 @@ def test_a_database_without_a_log_gives_2(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_not_there_gives_2(tmp_path: Path) -> None:
-    ended = _process(DATABASE_URL="postgresql://nobody@127.0.0.1:9/none")
+    ended = _process(DATABASE_URL="postgresql://user@127.0.0.1:9/none")
     assert ended.returncode == 2, ended.stderr
     assert "Traceback" not in ended.stderr
 

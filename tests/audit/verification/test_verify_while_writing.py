@@ -1,4 +1,4 @@
-"""Verification while everybody writes: nothing that is true is called broken."""
+"""Verification during writes: a genuine log never fails."""
 
 import threading
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def writers(
         thread.join(30)
 
 
-def test_verifying_meanwhile_finds_nothing(
+def test_verifying_during_writes_finds_no_problem(
     writers: list[threading.Thread], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chain_walk, "PAGE_SIZE", 7)
@@ -57,10 +57,10 @@ def test_verifying_meanwhile_finds_nothing(
         newest = verify_newest(head)
         assert newest.findings == ()
         head = Head(seq=newest.head_seq, hash=newest.head_hash)
-    assert all(thread.is_alive() for thread in writers), "they were to write all the time"
+    assert all(thread.is_alive() for thread in writers), "the writers must not stop early"
 
 
-def test_a_false_row_is_found_meanwhile(writers: list[threading.Thread]) -> None:
+def test_a_changed_row_is_found_during_writes(writers: list[threading.Thread]) -> None:
     finished = CancelRequest.objects.exclude(finished_at=None)
     wait_for(finished.exists, seconds=20)
     assert finished.filter(pk=finished[0].pk).update(conclusion="all is well") == 1
@@ -68,7 +68,7 @@ def test_a_false_row_is_found_meanwhile(writers: list[threading.Thread]) -> None
 
 
 def test_verifying_holds_no_transaction_and_no_lock(writers: list[threading.Thread]) -> None:
-    """While it pauses between two pages, everybody writes on."""
+    """Writers continue while it pauses between two pages."""
     wait_for(lambda: AuditEvent.objects.count() > 20, seconds=20)
     grown: list[bool] = []
 
