@@ -53,7 +53,7 @@ def test_a_request_is_carried_out_when_the_web_process_is_killed_after_the_commi
     assert process.returncode == -signal.SIGKILL
     request = CancelRequest.objects.get()
     stack.watchdog()
-    wait_for(final(request), seconds=20)
+    wait_for(final(request), seconds=60)
     assert status_of(request) == "CONFIRMED"
 
 
@@ -79,12 +79,12 @@ def test_a_worker_killed_before_its_call_is_replaced_by_the_watchdog(
         worker = stack.worker()
         (request,) = press("KRAKEN")
         row = CancelRequest.objects.filter(pk=request.pk)
-        wait_for(lambda: row.get().status == "SENDING", seconds=20)
+        wait_for(lambda: row.get().status == "SENDING", seconds=60)
         worker.kill()
     simulator.place("KRAKEN", 2)
     stack.set(EMS_BASE_URL=simulator.url, EMS_TIMEOUT=2)
     stack.watchdog()
-    wait_for(final(request), seconds=20)
+    wait_for(final(request), seconds=60)
     assert status_of(request) == "CONFIRMED"
     assert len(simulator.calls("KRAKEN")) == 1
 
@@ -113,7 +113,7 @@ def test_a_worker_killed_between_the_answer_and_its_record_is_replaced(
         worker.wait()
     assert not request.attempts.exists()
     stack.watchdog()
-    wait_for(final(request), seconds=20)
+    wait_for(final(request), seconds=60)
     assert status_of(request) == "CONFIRMED"
     assert request.attempts.order_by("number")[0].outcome == "UNKNOWN"
 
@@ -126,13 +126,13 @@ def test_a_watchdog_killed_in_the_call_after_its_takeover_is_replaced_by_the_nex
     silent = {"fault": "silent"}
     simulator.script("KRAKEN", cancel=[silent, silent, "ok"], orders=2)
     (request,) = press("KRAKEN")
-    wait_for(sent(simulator, "KRAKEN"), seconds=20)
+    wait_for(sent(simulator, "KRAKEN"), seconds=60)
     worker.kill()
     first = stack.watchdog()
-    wait_for(sent(simulator, "KRAKEN", 2), seconds=20)
+    wait_for(sent(simulator, "KRAKEN", 2), seconds=60)
     first.kill()
     stack.watchdog()
-    wait_for(final(request), seconds=25)
+    wait_for(final(request), seconds=60)
     assert status_of(request) == "CONFIRMED"
     attempts = request.attempts.order_by("number")
     assert [(attempt.outcome, attempt.by_dead_holder) for attempt in attempts] == [
@@ -168,7 +168,7 @@ def test_a_watchdog_killed_before_its_takeover_is_committed_leaves_no_trace(
     worker = worker_consumes(stack, simulator, press)
     simulator.script("KRAKEN", cancel=[{"fault": "silent"}, "ok"], orders=2)
     (request,) = press("KRAKEN")
-    wait_for(sent(simulator, "KRAKEN"), seconds=20)
+    wait_for(sent(simulator, "KRAKEN"), seconds=60)
     worker.kill()
     process = subprocess.run(
         [sys.executable, "-c", DIE_IN_THE_TAKEOVER],
@@ -180,7 +180,7 @@ def test_a_watchdog_killed_before_its_takeover_is_committed_leaves_no_trace(
     assert process.returncode == -signal.SIGKILL
     assert not request.attempts.exists()
     stack.watchdog()
-    wait_for(final(request), seconds=25)
+    wait_for(final(request), seconds=60)
     assert status_of(request) == "CONFIRMED"
     attempts = request.attempts.order_by("number")
     assert [(attempt.outcome, attempt.by_dead_holder) for attempt in attempts] == [
@@ -210,7 +210,7 @@ def test_two_workers_and_a_watchdog_claim_the_same_request_once(
         for _ in range(100):
             (request,) = press("KRAKEN")
             concurrency.act_at_once(racers, str(request.pk))
-        wait_for(final(*CancelRequest.objects.all()), seconds=20)
+        wait_for(final(*CancelRequest.objects.all()), seconds=60)
     requests = CancelRequest.objects.values_list("status", "attempt_count")
     assert list(requests) == [("CONFIRMED", 1)] * 100
     assert len(simulator.calls("KRAKEN")) == 100
@@ -230,7 +230,7 @@ def test_three_watchdogs_take_over_the_same_request_once(
             seen = [row.pk, row.status, row.lease_token, row.lease_beats]
             seen.append(row.attempt_count + row.reads)
             concurrency.act_at_once(racers, " ".join(map(str, seen)))
-        wait_for(final(*CancelRequest.objects.all()), seconds=20)
+        wait_for(final(*CancelRequest.objects.all()), seconds=60)
     requests = CancelRequest.objects.values_list("status", "attempt_count")
     assert list(requests) == [("CONFIRMED", 2)] * 100
     assert Attempt.objects.filter(by_dead_holder=True).count() == 100

@@ -45,7 +45,7 @@ def worker_consumes(stack: Stack, simulator: Simulator, press: Press) -> subproc
     """Start a worker and wait until it has carried out a first request."""
     worker = stack.worker()
     (request,) = press("WARM-UP")
-    wait_for(final(request), seconds=20)
+    wait_for(final(request), seconds=60)
     return worker
 
 
@@ -76,7 +76,7 @@ def test_without_workers_the_watchdog_sends_within_five_seconds(
 def watchdog_runs(stack: Stack, press: Press) -> subprocess.Popen[bytes]:
     watchdog = stack.watchdog()
     (request,) = press("WARM-UP")
-    wait_for(final(request), seconds=20)
+    wait_for(final(request), seconds=60)
     return watchdog
 
 
@@ -120,7 +120,7 @@ def test_the_watchdog_finds_a_request_that_a_flushed_redis_has_lost(
         client.flushall()
     stack.worker()
     stack.watchdog()
-    wait_for(final(request), seconds=20)
+    wait_for(final(request), seconds=60)
     assert status_of(request) == "CONFIRMED"
     assert len(simulator.calls("KRAKEN")) == 1
 
@@ -135,7 +135,7 @@ def test_the_call_of_a_worker_that_was_killed_is_recorded_and_its_request_carrie
     wait_for(sent(simulator, "KRAKEN"), seconds=5)
     worker.kill()
     stack.watchdog()
-    wait_for(final(request), seconds=25)
+    wait_for(final(request), seconds=60)
     assert status_of(request) == "CONFIRMED"
     first, *others = request.attempts.order_by("number")
     assert (first.outcome, first.by_dead_holder) == ("UNKNOWN", True)
@@ -153,7 +153,7 @@ def test_a_call_that_was_cut_off_and_cannot_be_repeated_is_unknown(
     worker.kill()
     simulator.stop()
     stack.watchdog()
-    wait_for(final(request), seconds=30)
+    wait_for(final(request), seconds=60)
     assert status_of(request) == "UNKNOWN"
 
 
@@ -168,7 +168,7 @@ def test_a_worker_that_was_paused_changes_no_status_afterwards(
     wait_for(sent(simulator, "KRAKEN"), seconds=5)
     worker.send_signal(signal.SIGSTOP)
     stack.watchdog()
-    wait_for(final(request), seconds=25)
+    wait_for(final(request), seconds=60)
     before = CancelRequest.objects.get(pk=request.pk)
     worker.send_signal(signal.SIGCONT)
     late = request.attempts.filter(by_dead_holder=False).exclude(holder=before.lease_token)
@@ -195,7 +195,7 @@ def test_sigterm_releases_the_requests_within_a_second(
     wait_for(lambda: row.get().lease_token == "", seconds=1.5)
     assert worker.wait(timeout=5) == 0
     stack.watchdog()
-    wait_for(final(request), seconds=20)
+    wait_for(final(request), seconds=60)
     assert status_of(request) == "CONFIRMED"
     assert not request.attempts.filter(by_dead_holder=True).exists()
 
@@ -212,7 +212,7 @@ def test_after_an_hour_of_downtime_each_request_gets_a_post_and_a_read(
         first_claimed_at=datetime.now(UTC) - an_hour,
     )
     stack.watchdog()
-    wait_for(final(*requests), seconds=20)
+    wait_for(final(*requests), seconds=60)
     assert [status_of(request) for request in requests] == ["CONFIRMED", "CONFIRMED"]
     for exchange_id in ("KRAKEN", "BINANCE"):
         assert simulator.calls(exchange_id)
@@ -228,7 +228,7 @@ def test_a_clock_that_jumped_ahead_does_not_change_the_outcome(
         status="SENDING", lease_token="", first_claimed_at=tomorrow
     )
     stack.watchdog()
-    wait_for(final(request), seconds=20)
+    wait_for(final(request), seconds=60)
     assert status_of(request) == "CONFIRMED"
 
 
@@ -338,7 +338,7 @@ def test_a_rolling_update_loses_no_request(
     requests += press(*names)
     watchdog.terminate()
     stack.watchdog()
-    wait_for(final(*requests), seconds=30)
+    wait_for(final(*requests), seconds=60)
     assert {status_of(request) for request in requests} == {"CONFIRMED"}
     assert old.wait(timeout=5) == 0
     assert new.poll() is None
@@ -355,7 +355,7 @@ def test_a_worker_that_was_paused_does_not_cancel_later_orders(
     wait_for(lambda: request.attempts.count() == 1, seconds=5)
     worker.send_signal(signal.SIGSTOP)
     stack.watchdog()
-    wait_for(final(request), seconds=25)
+    wait_for(final(request), seconds=60)
     assert status_of(request) == "CONFIRMED"
     simulator.place("KRAKEN", 7)
     worker.send_signal(signal.SIGCONT)
@@ -386,7 +386,7 @@ def test_a_process_that_stops_in_a_transaction_does_not_stop_the_kill(
     thread.start()
     assert is_locked.wait(5)
     wait_for(sent(simulator, "KRAKEN"), seconds=8)
-    wait_for(final(request), seconds=20)
+    wait_for(final(request), seconds=60)
     may_end.set()
     thread.join()
     assert status_of(request) == "CONFIRMED"
