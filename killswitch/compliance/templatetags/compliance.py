@@ -1,6 +1,5 @@
-"""How the events of the audit log, their reviews and a filter are shown."""
+"""How the events of the audit log and their reviews are shown."""
 
-from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django import template
@@ -8,9 +7,8 @@ from django import template
 from killswitch.accounts.models import Role
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.audit import review
-from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, Kind, Review
-from killswitch.cancels.states import LABELS, Status
+from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import StatusBadge
 from killswitch.compliance import log_page
 from killswitch.compliance.log_page import LogEntry
@@ -84,47 +82,6 @@ def role_label(role: str) -> str:
     if role == "OPERATING_SYSTEM":
         return "Operating system"
     return str(Role(role).label) if role in Role.values else role
-
-
-@register.filter
-def filter_text(selection: EventFilter) -> str:
-    """Return a filter in words, e.g. "20 to 27 Nov 2026, Request finished"."""
-    status = selection.status
-    parts = [
-        _range_text(selection.from_at, selection.to_at),
-        kind_label(selection.kind),
-        selection.exchange_id,
-        f"by {actor_name(selection.actor)}" if selection.actor else "",
-        str(LABELS[Status(status)]) if status in list(Status) else status,
-        selection.reject_reason,
-        f"request {selection.request_id}" if selection.request_id else "",
-        f"containing “{selection.text}”" if selection.text else "",
-        "unreviewed only" if selection.unreviewed else "",
-    ]
-    return ", ".join(filter(None, parts))
-
-
-def _range_text(from_at: datetime | None, to_at: datetime | None) -> str:
-    """Return a range of time; one that ends at midnight ends with the day before, as typed."""
-    ends_with_day = to_at and to_at.time() == time.min
-    last_at = to_at - timedelta(days=1) if to_at and ends_with_day else to_at
-    if not last_at:
-        return f"since {_time_text(from_at)}" if from_at else ""
-    if not from_at:
-        return f"until {_time_text(last_at)}"
-    if from_at == last_at:
-        return _time_text(last_at)
-    is_one_month = (from_at.year, from_at.month) == (last_at.year, last_at.month)
-    is_short = is_one_month and ends_with_day and from_at.time() == time.min
-    return f"{from_at.day if is_short else _time_text(from_at)} to {_time_text(last_at)}"
-
-
-def _time_text(at: datetime) -> str:
-    at = at.astimezone(UTC)
-    day = f"{at.day} {at:%b %Y}"
-    if at.time() == time.min:
-        return day
-    return f"{day} {at.time().isoformat()} UTC"
 
 
 @register.simple_tag(takes_context=True)
