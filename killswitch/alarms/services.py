@@ -3,7 +3,7 @@
 import hashlib
 from datetime import UTC, datetime
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from killswitch.alarms.channels import channels
 from killswitch.alarms.models import Alarm, Delivery, Kind
@@ -30,27 +30,16 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
     detail: str = "",
     request_id: str = "",
     exchange_id: str = "",
-    revision: int | None = None,
-) -> list[NewEvent]:
+) -> None:
     """Raise an alarm, with its event, in the recording that the caller has opened.
 
     An alarm is raised once for its kind and subject; one that exists already, acknowledged or
     not, is left alone and records no event.
     """
-    if revision is not None:
-        return _raise_alarm_the_old_way(
-            kind=kind,
-            subject=subject,
-            title=title,
-            detail=detail,
-            request_id=request_id,
-            exchange_id=exchange_id,
-            revision=revision,
-        )
     record = current_recording()
     same = Alarm.objects.filter(kind=kind, subject=_bounded_subject(subject))
     if same.exists():
-        return []
+        return
     alarm = Alarm(
         kind=kind,
         subject=_bounded_subject(subject),
@@ -67,41 +56,9 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
     except IntegrityError:
         if not same.exists():
             raise
-        return []  # another process raised it while this one waited for the revision
+        return  # another process raised it while this one waited for the revision
     Delivery.objects.bulk_create(Delivery(alarm=alarm, channel=label) for label in channels())
     record.add(_raised(alarm))
-    return []
-
-
-def _raise_alarm_the_old_way(  # noqa: PLR0913 - each is one column
-    *,
-    kind: Kind,
-    subject: str,
-    title: str,
-    revision: int,
-    detail: str = "",
-    request_id: str = "",
-    exchange_id: str = "",
-) -> list[NewEvent]:
-    """For callers that are not ported to `recording` yet; removed with the last of them."""
-    if not connection.in_atomic_block:
-        raise RuntimeError("raise an alarm in the transaction of its cause")
-    alarm, created = Alarm.objects.get_or_create(
-        kind=kind,
-        subject=_bounded_subject(subject),
-        defaults={
-            "request_id": request_id,
-            "exchange_id": sanitize(exchange_id)[:200],
-            "title": sanitize(title)[:MAX_TITLE_CHARS],
-            "detail": sanitize(detail)[:MAX_DETAIL_CHARS],
-            "raised_at": datetime.now(UTC),
-            "revision": revision,
-        },
-    )
-    if not created:
-        return []
-    Delivery.objects.bulk_create(Delivery(alarm=alarm, channel=label) for label in channels())
-    return [_raised(alarm)]
 
 
 def is_about(alarm: Alarm, person: int | None) -> bool:

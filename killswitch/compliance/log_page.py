@@ -22,8 +22,6 @@ PAGE_SIZE: Final = 50
 MAX_COUNTED: Final = 10_000
 MAX_DATA_CHARS: Final = 4000  # on a page of many events
 
-parse_seq = parse_id  # for cancels.views and console.poll, until they use runtime
-
 
 @dataclass(frozen=True, kw_only=True)
 class LogEntry:

@@ -18,12 +18,13 @@ from killswitch.accounts.permissions import (
     has_permission,
 )
 from killswitch.alarms.models import Alarm
-from killswitch.audit.chain import NewEvent, head, record
+from killswitch.audit.chain import NewEvent, head
 from killswitch.audit.models import Kind
 from killswitch.cancels.confirmation import Target
 from killswitch.cancels.services import PressContext, request_cancel
 from killswitch.exchanges.models import Exchange
 from tests.accounts.people import events, make
+from tests.audit.log import record
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 

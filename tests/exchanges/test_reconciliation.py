@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from killswitch.audit.chain import SYSTEM, Head, NewEvent, record
+from killswitch.audit.chain import SYSTEM, Head, NewEvent
 from killswitch.audit.models import Kind
 from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
@@ -15,6 +15,7 @@ from killswitch.exchanges.reconciliation import REGISTER
 from killswitch.exchanges.registry import ExchangeConfig, add_missing
 from killswitch.exchanges.services import save_exchange
 from tests.audit.assertions import assert_found, assert_good, only
+from tests.audit.log import record
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 

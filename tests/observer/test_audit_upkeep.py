@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from killswitch.alarms.models import Alarm, Delivery
 from killswitch.audit import checkpoints
-from killswitch.audit.chain import NewEvent, record
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind, Verification
 from killswitch.audit.verification import last_result
 from killswitch.audit.verification.findings import VerificationImpossible
@@ -23,6 +23,7 @@ from killswitch.supervision import lifecycle_events
 from tests.alarms.conftest import Sink, _plugins_are_loaded, sink
 from tests.audit import event_factories, forging
 from tests.audit.forging import TABLE, forge, recompute_from
+from tests.audit.log import record
 from tests.clock import Clock
 from tests.conftest import wait_for
 from tests.stack import Stack
