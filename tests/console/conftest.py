@@ -7,7 +7,10 @@ from killswitch.accounts.models import Role, User
 from killswitch.console import readiness_bar
 from killswitch.readiness.background_cache import BackgroundCache
 from killswitch.readiness.health_checks import Check, Readiness, judge
+from tests.alarms.conftest import alarm
 from tests.browser import scenes
+
+__all__ = ["alarm"]
 
 
 @pytest.fixture
