@@ -100,7 +100,7 @@ class EmsClient:
         timeout: float | None = None,
         on_sent: Callable[[], None] | None = None,
     ) -> TimedCancelAnswer:
-        """Request to cancel every open order on one exchange; never raises for an EMS that fails.
+        """Request the cancel of every open order on an exchange; never raises for a failing EMS.
 
         `timeout` in seconds replaces the client's own. `on_sent` is called exactly once: when the
         first byte is about to leave, or when it is certain that none will.
@@ -125,7 +125,7 @@ class EmsClient:
     def open_orders(
         self, exchange_id: str | None = None, *, timeout: float | None = None
     ) -> OpenOrders:
-        """Read the open orders of one exchange, or of all; never raises for an EMS that fails."""
+        """Read the open orders of one exchange, or of all; never raises for a failing EMS."""
         started_at = datetime.now(UTC)
         call = self._new_call(timeout_s=timeout)
         # The id is opaque: no character of it may act as a separator.

@@ -1,6 +1,7 @@
 """The simulator's own interface under `/_simulator/`: set faults, and read what happened."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
@@ -17,15 +18,12 @@ PREFIX = "/_simulator/"
 _SCRIPT_FIELDS = {"exchange_id", "cancel", "list", "orders", "tag"}
 
 
-class Control:
-    """The operations for tests and operators, used in this process and over HTTP alike."""
+class Control(ABC):
+    """The operations for tests and operators; `answer` makes them available over HTTP."""
 
-    def __init__(
-        self, ems: Ems, *, reset: Callable[[], None], forget_connections: Callable[[], int]
-    ) -> None:
+    def __init__(self, ems: Ems) -> None:
         self._ems = ems
-        self._reset_everything = reset
-        self._answers: Mapping[tuple[str, str], Callable[[Request], object]] = {
+        self._operations: Mapping[tuple[str, str], Callable[[Request], object]] = {
             ("GET", "health"): lambda _request: self._health(),
             ("GET", "calls"): self._calls,
             ("GET", "open"): self._open,
@@ -33,8 +31,18 @@ class Control:
             ("POST", "script"): self._script,
             ("POST", "orders"): self._orders,
             ("POST", "reset"): lambda _request: self._reset(),
-            ("POST", "forget_connections"): lambda _request: {"forgotten": forget_connections()},
+            ("POST", "forget_connections"): lambda _request: {
+                "forgotten": self.forget_connections()
+            },
         }
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Remove all orders, scripts and calls; a demonstration starts over."""
+
+    @abstractmethod
+    def forget_connections(self) -> int:
+        """Drop every connection as a lost route does: no close, no reset, no answer."""
 
     def place(self, exchange_id: str, count: int) -> list[str]:
         """Place so many orders and return their client order ids."""
@@ -44,33 +52,45 @@ class Control:
         self,
         exchange_id: str,
         *,
-        cancel: Sequence[Fault] | None,
-        listing: Sequence[Fault] | None,
-        tag: str,
+        cancel: Sequence[Fault] | None = None,
+        list: Sequence[Fault] | None = None,  # noqa: A002 - the name it has in the interface
+        orders: int = 0,
+        tag: str = "",
     ) -> None:
-        """Replace the sequences that are not None, or neither of them and raise InvalidFault."""
+        """Set the faults of the next calls (`*`: the list of all). Raises InvalidFault.
+
+        A sequence that is None stays as it is; after an error both do.
+        """
         sequences = {
             call: read_sequence(faults, call=call)
-            for call, faults in ((Call.CANCEL, cancel), (Call.LIST, listing))
+            for call, faults in ((Call.CANCEL, cancel), (Call.LIST, list))
             if faults is not None
         }
         for call, scenarios in sequences.items():
             self._ems.scripts.put(exchange_id, call=call, scenarios=scenarios, tag=tag)
+        self.place(exchange_id, orders)
 
-    def calls(self, *, exchange_id: str | None, method: str | None) -> list[ReceivedCall]:
+    def calls(
+        self, exchange_id: str | None = None, method: str | None = "POST"
+    ) -> list[ReceivedCall]:
+        """Return the calls received, oldest first."""
         return self._ems.calls.select(exchange_id=exchange_id, method=method)
 
     def open_ids(self, exchange_id: str) -> list[str]:
         """Return the client order ids of the orders that are really open."""
         return [order.client_order_id for order in self._ems.books.of(exchange_id).open_orders()]
 
+    def really_open(self, exchange_id: str) -> int:
+        """Return how many orders are really open, apart from what was answered."""
+        return len(self.open_ids(exchange_id))
+
     def answer(self, request: Request) -> Outgoing:
         """Carry out one call of the interface."""
-        act = self._answers.get((request.method, request.path.removeprefix(PREFIX)))
-        if act is None:
+        operation = self._operations.get((request.method, request.path.removeprefix(PREFIX)))
+        if operation is None:
             return _json(404, {"error": f"no {request.method} {request.path}"})
         try:
-            return _json(200, act(request))
+            return _json(200, operation(request))
         except InvalidFault as error:
             return _json(400, {"error": str(error)})
 
@@ -110,10 +130,11 @@ class Control:
         self.script(
             exchange_id,
             cancel=_faults(fields.get("cancel")),
-            listing=_faults(fields.get("list")),
+            list=_faults(fields.get("list")),
+            orders=count,
             tag=parameters.text("tag"),
         )
-        return {"placed": len(self.place(exchange_id, count))}
+        return {"placed": count}
 
     def _orders(self, request: Request) -> object:
         parameters = Parameters(_fields(request))
@@ -121,7 +142,7 @@ class Control:
         return {"ids": self.place(_exchange_id(parameters), count)}
 
     def _reset(self) -> object:
-        self._reset_everything()
+        self.reset()
         return {}
 
 

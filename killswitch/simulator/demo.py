@@ -3,9 +3,8 @@
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from killswitch.simulator.books import Book, Books
 from killswitch.simulator.faults import Fault
@@ -114,24 +113,11 @@ NOT_CONFIGURED = DemoExchange(
 ALL_BOOKS = (*DEMO_EXCHANGES, NOT_CONFIGURED)
 
 
-class Script(Protocol):
-    """The one operation that the demonstration needs of the control interface."""
-
-    def __call__(
-        self,
-        exchange_id: str,
-        *,
-        cancel: Sequence[Fault] | None,
-        listing: Sequence[Fault] | None,
-        tag: str,
-    ) -> None: ...
-
-
-def open_demo(books: Books, *, script: Script) -> None:
+def open_demo(books: Books, *, script: Callable[..., None]) -> None:
     """Fill every book to its usual size and give each exchange its fault."""
     for exchange in ALL_BOOKS:
         books.of(exchange.exchange_id).place(exchange.usual_orders)
-        script(exchange.exchange_id, cancel=exchange.cancel, listing=exchange.listing, tag="demo")
+        script(exchange.exchange_id, cancel=exchange.cancel, list=exchange.listing, tag="demo")
 
 
 class Trader(threading.Thread):

@@ -3,16 +3,13 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from killswitch.simulator.calls import ReceivedCall
 from killswitch.simulator.client import SimulatorRemote
 from killswitch.simulator.control import PREFIX, Control
 from killswitch.simulator.demo import Trader, open_demo
 from killswitch.simulator.ems import Ems
-from killswitch.simulator.faults import Fault
 from killswitch.simulator.http import BadRequest, Connection, Outgoing
 
 __all__ = ["Simulator", "SimulatorRemote"]
@@ -22,7 +19,7 @@ _ACCEPT_TIMEOUT_S = 0.05  # how soon the listener notices that it is to stop
 _JOIN_TIMEOUT_S = 5.0
 
 
-class Simulator:
+class Simulator(Control):
     """A stand-in EMS in this process. Its state survives `stop`, so it can start again."""
 
     def __init__(
@@ -33,13 +30,10 @@ class Simulator:
         demo: bool = False,
         cancel_seconds: tuple[float, float] = (0.05, 0.3),
     ) -> None:
+        super().__init__(Ems(key=key, cancel_seconds=cancel_seconds))
         self._host = host
-        self._demo = demo
+        self._is_demo = demo
         self._port = 0
-        self._ems = Ems(key=key, cancel_seconds=cancel_seconds)
-        self._control = Control(
-            self._ems, reset=self.reset, forget_connections=self.forget_connections
-        )
         self._stopping = threading.Event()
         self._listener: socket.socket | None = None
         self._threads: list[threading.Thread] = []
@@ -60,7 +54,7 @@ class Simulator:
                 target=self._accept, args=(listener,), name="simulator-listener", daemon=True
             )
         ]
-        if self._demo:
+        if self._is_demo:
             self._threads.append(Trader(self._ems.books, stopping=self._stopping))
         for thread in self._threads:
             thread.start()
@@ -98,45 +92,12 @@ class Simulator:
     def url(self) -> str:
         return f"http://{self._host}:{self._port}"
 
-    def place(self, exchange_id: str, count: int) -> list[str]:
-        """Place so many orders and return their client order ids."""
-        return self._control.place(exchange_id, count)
-
-    def script(
-        self,
-        exchange_id: str,
-        *,
-        cancel: Sequence[Fault] | None = None,
-        list: Sequence[Fault] | None = None,  # noqa: A002 - the name it has in the interface
-        orders: int = 0,
-        tag: str = "",
-    ) -> None:
-        """Set the faults of the next calls (`*`: the list of all). Raises InvalidFault."""
-        self._control.script(exchange_id, cancel=cancel, listing=list, tag=tag)
-        self.place(exchange_id, orders)
-
-    def calls(
-        self, exchange_id: str | None = None, method: str | None = "POST"
-    ) -> list[ReceivedCall]:
-        """Return the calls received, oldest first."""
-        return self._control.calls(exchange_id=exchange_id, method=method)
-
-    def open_ids(self, exchange_id: str) -> list[str]:
-        """Return the client order ids of the orders that are really open."""
-        return self._control.open_ids(exchange_id)
-
-    def really_open(self, exchange_id: str) -> int:
-        """Return how many orders are really open, apart from what was answered."""
-        return len(self.open_ids(exchange_id))
-
     def reset(self) -> None:
-        """Remove all orders, scripts and calls; a demonstration starts over."""
         self._ems.reset()
-        if self._demo:
-            open_demo(self._ems.books, script=self._control.script)
+        if self._is_demo:
+            open_demo(self._ems.books, script=self.script)
 
     def forget_connections(self) -> int:
-        """Drop every connection as a lost route does: no close, no reset, no answer."""
         with self._lock:
             for connection in self._connections:
                 connection.deaf = True
@@ -185,5 +146,5 @@ class Simulator:
             if connection.deaf:
                 connection.swallow()
                 return
-            api = self._control if request.path.startswith(PREFIX) else self._ems
+            api = self if request.path.startswith(PREFIX) else self._ems
             is_open = connection.send(api.answer(request)) and request.keep_alive
