@@ -14,31 +14,15 @@ from killswitch.accounts.mfa import services as mfa
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import (
     PUBLIC,
-    ROLE_PERMISSIONS,
     SIGNED_IN,
     Permission,
     allows,
-    has_permission,
 )
 from killswitch.accounts.redirects import remember_next, sign_in_url
 from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.event_throttle import record_counted
 from killswitch.audit.models import Kind
 from killswitch.runtime.http import is_htmx
-
-__all__ = [
-    "PUBLIC",
-    "ROLE_PERMISSIONS",
-    "SIGNED_IN",
-    "Permission",
-    "actor",
-    "current_user",
-    "has_permission",
-    "password_suffices",
-    "public",
-    "requires",
-    "signed_in",
-]
 
 MAX_PATH_CHARS = 500
 MAX_METHOD_CHARS = 20

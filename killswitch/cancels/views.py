@@ -11,8 +11,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from killswitch.accounts import client_info
-from killswitch.accounts.decorators import Permission, requires
+from killswitch.accounts.decorators import requires
 from killswitch.accounts.models import User
+from killswitch.accounts.permissions import Permission
 from killswitch.cancels import press_keys, services
 from killswitch.cancels.confirmation import Reason, Target, confirm
 from killswitch.cancels.models import Batch, CancelRequest

@@ -9,7 +9,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from killswitch.accounts.client_info import client_info
-from killswitch.accounts.decorators import Permission, actor, requires
+from killswitch.accounts.decorators import actor, requires
+from killswitch.accounts.permissions import Permission
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
 from killswitch.audit.filters import EventFilter, InvalidFilter

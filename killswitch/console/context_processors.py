@@ -7,7 +7,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
-from killswitch.accounts.decorators import Permission, has_permission
+from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.alarms.models import Alarm
 from killswitch.cancels import manual_cancel
 from killswitch.console.readiness_bar import readiness_bar

@@ -17,8 +17,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django_htmx.http import HttpResponseClientRefresh
 
-from killswitch.accounts.decorators import Permission, has_permission
 from killswitch.accounts.models import User
+from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage

@@ -8,8 +8,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from killswitch.accounts import officer_cookie
-from killswitch.accounts.decorators import Permission, actor, public, requires
+from killswitch.accounts.decorators import actor, public, requires
 from killswitch.accounts.models import User
+from killswitch.accounts.permissions import Permission
 from killswitch.alarms import services as alarms
 from killswitch.alarms.models import Alarm
 from killswitch.cancels import manual_cancel
