@@ -91,7 +91,7 @@ function bannerState(now) {
     return ["bad", `No answer from the console since ${last} UTC.`, "Figures are from then. Retrying every second.", true];
   if (failure) return ["bad", "That did not go through.", failure, false];
   if (byId("ready-word").dataset.word === "NOT_READY")
-    return ["bad", NOT_READY, `${byId("ready-note").textContent} You can still try. If there is no answer, cancel manually.`, false];
+    return ["bad", NOT_READY, `${byId("ready-note").textContent.replace(NOT_READY, "").trim()} You can still try. If there is no answer, cancel manually.`, false];
   if (sessionEndsAt && sessionEndsAt - now < SESSION_WARNING_MS)
     return ["warn", `Your session ends at ${utc(sessionEndsAt)} UTC.`, "Sign out and in again to continue without interruption.", false];
   return ["", "", "", false];

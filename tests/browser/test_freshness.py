@@ -90,7 +90,7 @@ def test_not_being_ready_shows_on_the_page_and_in_the_confirmation(page: Page, o
     open_question(page, "VENUE01")
     scenes.readiness[0] = scenes.NOT_READY
     banner = page.locator("[data-dialog-banner]")
-    expect(banner).to_contain_text("Not ready. A click would not work now: workers", timeout=5000)
+    expect(banner).to_contain_text("Not ready. Workers", timeout=5000)
     expect(banner).to_contain_text("You can still try. If there is no answer, cancel manually.")
     expect(page.locator("#banner")).to_contain_text("If this console is down: cancel manually")
     scenes.readiness[0] = scenes.READY

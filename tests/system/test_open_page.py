@@ -83,7 +83,7 @@ def test_a_page_survives_a_restart_of_the_server_without_a_reload(
     # The outcome of this request is not known; its key settles it once the server is back.
     page.locator("#dialog .go").click()
     block = page.locator("#dialog [data-no-answer]")
-    expect(block).to_contain_text("not known whether this press was recorded", timeout=8000)
+    expect(block).to_contain_text("not known whether this request was recorded", timeout=8000)
     with system:
         system.wait_until_it_serves()
         expect(page.locator("#banner")).to_be_hidden(timeout=8000)
