@@ -61,10 +61,10 @@ class TestInTheBrowser:
     @pytest.mark.parametrize(
         ("seqs", "fields", "status", "said"),
         [
-            ([], {}, 400, "Nothing was chosen"),
-            (["x", "-1", "9" * 40], {}, 400, "Nothing was chosen"),
-            ([1], {"mark": ""}, 400, "choose one of these"),
-            ([1], {"mark": "QUERIED"}, 400, "A query needs a note"),
+            ([], {}, 400, "Select at least one event"),
+            (["x", "-1", "9" * 40], {}, 400, "Select at least one event"),
+            ([1], {"mark": ""}, 400, "Choose an action"),
+            ([1], {"mark": "QUERIED"}, 400, "A note is required"),
             ([1], {"mark": "CLOSED", "note": "Kept <b>"}, 409, "no open query"),
             ([1], {"note": "long " * 300}, 400, "longer than 1000"),
         ],

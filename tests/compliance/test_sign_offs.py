@@ -155,7 +155,7 @@ def test_a_clock_that_was_put_back_leaves_no_event_out() -> None:
         ({"from": "2026-03-02"}, 400, "needs its first day and its last one"),
         ({"from": "x<b>", "to": "2026-03-02"}, 400, "from: “x&lt;b&gt;” is not a time."),
         ({"from": "2026-03-04", "to": "2026-03-03"}, 400, "to: is not after the beginning"),
-        ({"from": "2025-01-01", "to": "2025-01-02"}, 400, "There is no event in this period."),
+        ({"from": "2025-01-01", "to": "2025-01-02"}, 400, "There are no events in this period."),
         ({"from": "2026-03-02", "to": "9000-01-01"}, 400, "This period is not over yet"),
         ({"from": "2026-03-02", "to": "9999-12-31"}, 400, "is not a time"),
     ],

@@ -71,7 +71,7 @@ def test_the_columns_tried_are_all_that_are_recorded() -> None:
 
 def test_the_finding_names_the_event_that_says_otherwise() -> None:
     by_hand(name="Kraken")
-    assert_found(verify(), Proof.TABLES, "name is 'Kraken', and event 5 says 'Kraken Futures'")
+    assert_found(verify(), Proof.TABLES, "name is 'Kraken', but event 5 says 'Kraken Futures'")
 
 
 def test_a_row_deleted_or_put_there_by_hand_is_found() -> None:

@@ -156,7 +156,7 @@ def test_a_log_written_anew_is_found_by_its_checkpoints(keeper: AuditUpkeep) -> 
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 1")
     recompute_from(1)
     keeper.verify()
-    assert "written anew" in found().reason
+    assert "rewritten" in found().reason
     assert Alarm.objects.get().subject == "CHECKPOINT: 3"
 
 
@@ -223,7 +223,7 @@ def test_where_the_alarm_cannot_be_recorded_the_log_says_so_and_the_places_are_t
     assert not Alarm.objects.exists()
     errors = [line for line in said if line["log_level"] == "error"]
     assert [line["event"] for line in errors] == ["audit_alarm_not_recorded"] * 3
-    assert "holds no audit log" in errors[0]["detail"]
+    assert "has no audit log" in errors[0]["detail"]
     [title] = sink.titles()
     assert title.endswith("The audit log cannot be checked.")
     cannot_check(keeper, clock, rounds=1)
