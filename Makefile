@@ -1,21 +1,21 @@
-# Everything starts here. Needed: Python 3.11 (to 3.13), GNU make, and a package index for pip.
+# Requirements: Python 3.11 to 3.13, GNU make, and a package index for pip.
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 SHELL := /bin/sh
-# Compiled once, not at the start of each of the many processes.
+# Compile once, not at the start of each of the many processes.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help run test test-faults check diagram screenshots lock clean development chromium
 
-help: ## show this list
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
 
-# `exec` hands this process over, so that SIGTERM to make reaches the system itself.
+# With `exec`, SIGTERM to make reaches the system itself.
 run: ## start the whole system; Ctrl-C stops it
 	@$(PYTHON) tools/install.py requirements.lock && exec $(BIN)/python manage.py up
 
-# Tests that start processes and browsers come last and fewer at a time: they measure seconds.
+# Tests that start processes and browsers run last, because they measure seconds.
 WHOLE_SYSTEM := tests/browser tests/faults tests/supervision tests/system
 QUICK := -n 3 --dist worksteal $(addprefix --ignore ,$(WHOLE_SYSTEM))
 WHOLE := -n 3 --dist worksteal $(WHOLE_SYSTEM)
@@ -42,14 +42,15 @@ check: development ## format, lint, types, imports, templates, migrations, diagr
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python tools/state_diagram.py --check
 	$(BIN)/python tools/check_locks.py
+	$(BIN)/python tools/check_templates.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 diagram: development ## write the diagram of the statuses into docs/
 	$(BIN)/python tools/state_diagram.py
 
-screenshots: development chromium ## take the documentation's pictures, and every page in every state into var/pictures
-	KILLSWITCH_PICTURES=docs/screenshots $(PYTEST) tests/browser/test_pictures.py
+screenshots: development chromium ## take the pictures of the documentation, and of every page in every state
+	KILLSWITCH_PICTURES=docs/screenshots $(PYTEST) tests/system/test_pictures.py
 	KILLSWITCH_PICTURES=var/pictures $(PYTEST) tests/browser/test_looks.py tests/browser/test_audit.py
 
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \

@@ -1,10 +1,10 @@
-"""How long a press takes to reach the wire, beside what a bare script needs for the same calls.
+"""Measure how long a cancel takes from the click to the wire, compared with a bare script.
 
     python -m bench.kill --pollers 20
 
-Starts `manage.py up` with the simulated EMS, presses for one exchange and for fifty, and prints
-medians. Beside them stands a script of fifty threads and one Session, taken in turn on the same
-machine: the ratio is what can be trusted. With pollers, that many open pages ask meanwhile.
+Starts `manage.py up` with the simulated EMS, cancels on one exchange and on fifty, and prints
+medians. A script of fifty threads and one Session makes the same calls in turn on the same machine:
+only the ratio is comparable between machines. With pollers, that many open pages poll meanwhile.
 """
 
 import argparse
@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 
 import requests
 
+from killswitch.runtime.deadlines import wait_until
+
 if TYPE_CHECKING:
     from killswitch.simulator.client import SimulatorRemote
     from tests.supervision.system_process import System
@@ -31,12 +33,12 @@ TOKEN = re.compile(r'name="(csrfmiddlewaretoken|key)" value="([^"]+)"')
 
 
 def main() -> None:
-    """Start, press, compare, print."""
-    parser = argparse.ArgumentParser(description="Time a press from the click to the wire.")
-    parser.add_argument("--presses", type=int, default=30, help="for one exchange")
-    parser.add_argument("--rounds", type=int, default=9, help="for fifty")
-    parser.add_argument("--pollers", type=int, default=0, help="open pages that ask meanwhile")
-    asked = parser.parse_args()
+    """Parse the options, and measure in a new data directory."""
+    parser = argparse.ArgumentParser(description="Time a cancel from the click to the wire.")
+    parser.add_argument("--presses", type=int, default=30, help="cancels on one exchange")
+    parser.add_argument("--rounds", type=int, default=9, help="cancels on fifty")
+    parser.add_argument("--pollers", type=int, default=0, help="open pages that poll meanwhile")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as home:
         os.environ |= {
             "KILLSWITCH_HOME": home,
@@ -45,10 +47,10 @@ def main() -> None:
         import django
 
         django.setup()
-        _measure(Path(home), asked)
+        _measure(Path(home), options)
 
 
-def _measure(home: Path, asked: argparse.Namespace) -> None:
+def _measure(home: Path, options: argparse.Namespace) -> None:
     from killswitch.simulator.client import SimulatorRemote
     from tests.supervision.system_process import System
 
@@ -57,35 +59,35 @@ def _measure(home: Path, asked: argparse.Namespace) -> None:
     with system:
         system.wait_until_it_serves()
         office = Office(system, SimulatorRemote(f"http://127.0.0.1:{system.simulator_port}"))
-        with office.open_pages(asked.pollers):
-            one = [office.press(FIFTY[:1]) for _ in range(asked.presses)]
-            pairs = [(office.press(FIFTY), office.bare()) for _ in range(asked.rounds)]
+        with office.open_pages(options.pollers):
+            singles = [office.press(FIFTY[:1]) for _ in range(options.presses)]
+            pairs = [(office.press(FIFTY), office.bare()) for _ in range(options.rounds)]
         system.stop()
-    _print("one exchange: answer", [press.answer for press in one])
-    _print("one exchange: on the wire", [press.wire for press in one])
-    _print("fifty: answer", [press.answer for press, _ in pairs])
-    _print("fifty: last on the wire", [press.wire for press, _ in pairs])
+    _print("one exchange: answer", [press.answer_s for press in singles])
+    _print("one exchange: on the wire", [press.wire_s for press in singles])
+    _print("fifty: answer", [press.answer_s for press, _ in pairs])
+    _print("fifty: last on the wire", [press.wire_s for press, _ in pairs])
     _print("fifty: a bare script", [bare for _, bare in pairs])
-    ratios = [press.wire / bare for press, bare in pairs]
+    ratios = [press.wire_s / bare for press, bare in pairs]
     print(f"{'fifty: ratio to the bare script':32}{statistics.median(ratios):10.2f} x")
 
 
 def _print(name: str, seconds: list[float]) -> None:
-    parts = sorted(1000 * each for each in seconds)
-    nearly_all = parts[int(len(parts) * 0.95)]
-    print(f"{name:32}{statistics.median(parts):10.1f} ms{nearly_all:10.1f} ms (95 of 100)")
+    times_ms = sorted(1000 * value for value in seconds)
+    p95 = times_ms[int(len(times_ms) * 0.95)]
+    print(f"{name:32}{statistics.median(times_ms):10.1f} ms{p95:10.1f} ms (95 of 100)")
 
 
 class Press:
     """Seconds from the click to the answer, and to the last POST that the EMS received."""
 
-    def __init__(self, *, answer: float, wire: float) -> None:
-        self.answer = answer
-        self.wire = wire
+    def __init__(self, *, answer_s: float, wire_s: float) -> None:
+        self.answer_s = answer_s
+        self.wire_s = wire_s
 
 
 class Office:
-    """A risk officer with a browser's cookies, and the EMS that tells what it received."""
+    """A risk officer with a browser's cookies, and the simulator that records the calls."""
 
     def __init__(self, system: "System", simulator: "SimulatorRemote") -> None:
         self.system = system
@@ -93,38 +95,38 @@ class Office:
         self.simulator = simulator
         self.session = self._signed_in(system)
         ids = dict(system.select("SELECT exchange_id, id FROM exchanges_exchange"))
-        self.numbers = {each: ids[each] for each in FIFTY}
+        self.numbers = {exchange_id: ids[exchange_id] for exchange_id in FIFTY}
 
     def press(self, exchange_ids: list[str]) -> Press:
-        """Ask, confirm, and wait until the EMS has it all and every request has ended."""
-        query = "&".join(f"exchange={self.numbers[each]}" for each in exchange_ids)
+        """Cancel, and wait until the EMS has received every call and every request is final."""
+        query = "&".join(f"exchange={self.numbers[exchange_id]}" for exchange_id in exchange_ids)
         address = f"{self.url}/cancel-all/?{query}"
         fields = dict(TOKEN.findall(self.session.get(address).text))
         before = len(self.simulator.calls())
-        began = time.monotonic()
+        started_at = time.monotonic()
         reply = self.session.post(address, data=fields, headers={"HX-Request": "true"})
-        answer = time.monotonic() - began
+        answer_s = time.monotonic() - started_at
         assert reply.status_code == 202, reply.text
-        calls = self._received(before, len(exchange_ids))
-        self._until_all_have_ended()
-        return Press(answer=answer, wire=max(calls) - began)
+        received_at = self._received_at(before, len(exchange_ids))
+        self._wait_until_all_are_final()
+        return Press(answer_s=answer_s, wire_s=max(received_at) - started_at)
 
     def bare(self) -> float:
-        """The same fifty calls without anything of ours: threads and one Session."""
+        """Return the seconds that the same fifty calls take with threads and one Session alone."""
         before = len(self.simulator.calls())
         with requests.Session() as session, ThreadPoolExecutor(len(FIFTY)) as pool:
             adapter = requests.adapters.HTTPAdapter(pool_maxsize=len(FIFTY))
             session.mount("http://", adapter)
             url = f"{self.simulator.url}/v1/orders/cancel/all"
-            began = time.monotonic()
-            list(pool.map(lambda each: session.post(url, json={"exchange_id": each}), FIFTY))
-        return max(self._received(before, len(FIFTY))) - began
+            started_at = time.monotonic()
+            list(pool.map(lambda name: session.post(url, json={"exchange_id": name}), FIFTY))
+        return max(self._received_at(before, len(FIFTY))) - started_at
 
     @contextmanager
     def open_pages(self, count: int) -> Iterator[None]:
-        """So many tabs, each asking once a second."""
+        """Keep so many tabs open, each of which polls once a second."""
         stop = threading.Event()
-        threads = [threading.Thread(target=self._follow, args=[stop]) for _ in range(count)]
+        threads = [threading.Thread(target=self._poll, args=[stop]) for _ in range(count)]
         for thread in threads:
             thread.start()
         try:
@@ -134,28 +136,25 @@ class Office:
             for thread in threads:
                 thread.join()
 
-    def _follow(self, stop: threading.Event) -> None:
+    def _poll(self, stop: threading.Event) -> None:
         with requests.Session() as tab:
             tab.cookies.update(self.session.cookies)
             while not stop.wait(1):
-                known = {"known": "0", "show": "console"}
-                tab.get(f"{self.url}/poll/", params=known, headers={"HX-Request": "true"})
+                query = {"known": "0", "show": "console"}
+                tab.get(f"{self.url}/poll/", params=query, headers={"HX-Request": "true"})
 
-    def _received(self, before: int, count: int) -> list[float]:
+    def _received_at(self, before: int, count: int) -> list[float]:
         _wait(lambda: len(self.simulator.calls()) >= before + count)
         return [call.received_monotonic for call in self.simulator.calls()[before:][:count]]
 
-    def _until_all_have_ended(self) -> None:
-        """By the rows: `/metrics` may be a second old, and the next press would meet this one."""
-        _wait(lambda: self._count("finished_at IS NULL") == 0)
-
-    def _count(self, condition: str) -> int:
-        rows = self.system.select(f"SELECT count(*) FROM cancels_cancelrequest WHERE {condition}")
-        return int(rows[0][0])
+    def _wait_until_all_are_final(self) -> None:
+        # `/metrics` may be a second late, and the next cancel would then join this one.
+        open_requests = "SELECT 1 FROM cancels_cancelrequest WHERE finished_at IS NULL"
+        _wait(lambda: not self.system.select(open_requests))
 
     def _signed_in(self, system: "System") -> requests.Session:
-        kept = (system.home / "demo-people.txt").read_text()
-        password = dict(line.split() for line in kept.splitlines())["olga"]
+        people = (system.home / "demo-people.txt").read_text()
+        password = dict(line.split() for line in people.splitlines())["olga"]
         session = requests.Session()
         address = f"{self.url}/accounts/login/"
         fields = dict(TOKEN.findall(session.get(address).text))
@@ -164,10 +163,9 @@ class Office:
 
 
 def _wait(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up_at, "it did not become so within a minute"
-        time.sleep(0.05)
+    assert wait_until(condition, timeout_s=60, pause_s=0.05), (
+        "the condition did not hold within a minute"
+    )
 
 
 if __name__ == "__main__":

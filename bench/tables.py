@@ -47,7 +47,7 @@ def _insert(some: list[list[Told]]) -> None:
     exchanges = {name: Exchange.objects.get_or_create(exchange_id=name)[0] for name in names}
     batches = Batch.objects.bulk_create(_press(*told[0]) for told in some)
     requests = CancelRequest.objects.bulk_create(
-        _request(told, batch=batch, entry=exchanges[told[0][0].exchange_id])
+        _request(told, batch=batch, exchange=exchanges[told[0][0].exchange_id])
         for told, batch in zip(some, batches, strict=True)
     )
     Attempt.objects.bulk_create(
@@ -70,12 +70,12 @@ def _press(event: AuditEvent, data: dict[str, Any]) -> Batch:
     )
 
 
-def _request(told: list[Told], *, batch: Batch, entry: Exchange) -> CancelRequest:
+def _request(told: list[Told], *, batch: Batch, exchange: Exchange) -> CancelRequest:
     (asked, said), (last, ending) = told[0], told[-1]
     request = CancelRequest(
         uuid=UUID(asked.request_id),
         batch=batch,
-        entry=entry,
+        configured_exchange=exchange,
         exchange_id=asked.exchange_id,
         open_before=said["open_before"],
         status=Status.SENDING,

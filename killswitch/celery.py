@@ -1,4 +1,4 @@
-"""The Celery application: the queue `cancel`, configured by the `CELERY_…` settings."""
+"""The Celery application, configured by the settings that begin with `CELERY_`."""
 
 import os
 from typing import Any
@@ -13,8 +13,6 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-def leave_logging_alone(**_: Any) -> None:
-    """A receiver of this signal keeps Celery from replacing the log that Django has set up."""
-
-
-setup_logging.connect(leave_logging_alone, weak=False)
+@setup_logging.connect
+def keep_django_logging(**_: Any) -> None:
+    """Do nothing: with a receiver of this signal, Celery does not replace Django's logging."""

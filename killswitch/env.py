@@ -1,26 +1,27 @@
-"""Reads settings from the environment; a wrong value ends the start with its name and a hint."""
+"""Reads settings from the environment; an invalid value raises with its name and a hint."""
 
 import os
 import re
 import secrets
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from killswitch.runtime.files import read_or_create
+
 HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
 
 
 def text(name: str, default: str = "") -> str:
-    """The variable without surrounding white space; an empty one counts as not set."""
+    """Return the variable without surrounding white space; an empty one counts as not set."""
     return os.environ.get(name, "").strip() or default
 
 
 def seconds(
     name: str, default: float, *, lowest: float, highest: float, unit: str = "seconds"
 ) -> float:
-    """A number of seconds, or of another unit, within bounds."""
+    """Return a number of seconds, or of another unit, within bounds."""
     value = text(name)
     if not value:
         return default
@@ -36,7 +37,7 @@ def seconds(
 
 
 def integer(name: str, default: int, *, lowest: int, highest: int) -> int:
-    """A whole number within bounds."""
+    """Return a whole number within bounds."""
     value = text(name)
     if not value:
         return default
@@ -48,7 +49,7 @@ def integer(name: str, default: int, *, lowest: int, highest: int) -> int:
 
 
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
-    """One of a few words."""
+    """Return one of the allowed words, in lower case."""
     value = text(name, default).lower()
     if value not in allowed:
         raise ImproperlyConfigured(f"{name}={value!r}: give one of {', '.join(allowed)}.")
@@ -56,45 +57,47 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
 
 
 def url(name: str, *, schemes: tuple[str, ...]) -> str:
-    """A URL with one of the schemes, or nothing. It is not repeated: it may hold a secret."""
+    """Return a URL with one of the schemes, or an empty text.
+
+    The error does not repeat the URL: it may contain a password.
+    """
     value = text(name)
-    if value and not _is_url(value, schemes=schemes):
-        starts = " or ".join(f"{scheme}://" for scheme in schemes)
+    if not value:
+        return ""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises ValueError for an invalid port
+        is_valid = parts.scheme in schemes
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        prefixes = " or ".join(f"{scheme}://" for scheme in schemes)
         raise ImproperlyConfigured(
-            f"{name} must be a URL that starts with {starts}, and whose port, if any, is a number"
+            f"{name} must be a URL that starts with {prefixes}; its port, if any, must be a number"
             " up to 65535."
         )
     return value
 
 
 def hosts(name: str, default: str) -> list[str]:
-    """Host names as browsers send them; another notation would match no address ever."""
+    """Return host names as browsers send them; any other notation would never match."""
     names = text(name, default).split()
-    if wrong := [one for one in names if not HOST.fullmatch(one)]:
+    if invalid := [host for host in names if not HOST.fullmatch(host)]:
         raise ImproperlyConfigured(
-            f"{name}: {wrong[0]!r} is no host name. Give host names separated by white space,"
+            f"{name}: {invalid[0]!r} is not a host name. Give host names separated by white space,"
             " without scheme, port or path, e.g. killswitch.example.com; IPv6 like [::1]."
         )
     return names
 
 
-def _is_url(value: str, *, schemes: tuple[str, ...]) -> bool:
-    try:
-        parts = urlsplit(value)
-        _ = parts.port  # reading it is what tries it
-    except ValueError:
-        return False
-    return parts.scheme in schemes
-
-
 def home(name: str, default: Path) -> Path:
-    """The one directory that everything is written to, made when it is not there."""
+    """Return the data directory, which holds every file that is written; create it if missing."""
     path = Path(text(name, str(default))).absolute()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ImproperlyConfigured(
-            f"{name}: the directory {path} cannot be made ({error.strerror})."
+            f"{name}: the directory {path} cannot be created ({error.strerror})."
             " Name one that this user may write to."
         ) from None
     if not os.access(path, os.W_OK | os.X_OK):
@@ -105,34 +108,17 @@ def home(name: str, default: Path) -> Path:
 
 
 def kept_secret(path: Path) -> str:
-    """A random secret made on first use and kept in a file that only this user can read."""
+    """Return a random secret, created on first use in a file that only this user can read."""
     try:
-        if not path.exists():
-            _write_secret(path)
-        kept = path.read_text()
+        secret = read_or_create(path, lambda: secrets.token_urlsafe(50).encode()).decode()
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise ImproperlyConfigured(
-            f"KILLSWITCH_HOME: {path} cannot be used ({reason}). Make room there, let this user"
-            " read it, or name another directory."
+            f"KILLSWITCH_HOME: {path} cannot be used ({reason}). Free some space there, let this"
+            " user read it, or name another directory."
         ) from None
-    if not kept:
+    if not secret:
         raise ImproperlyConfigured(
-            f"KILLSWITCH_HOME: {path} is empty. Delete it, and a new secret is made."
+            f"KILLSWITCH_HOME: {path} is empty. Delete it, and a new secret is created."
         )
-    return kept
-
-
-def _write_secret(path: Path) -> None:
-    """Whole or not at all; the first of several processes wins."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(50))
-            file.flush()
-            os.fsync(handle)
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    return secret

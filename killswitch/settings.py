@@ -1,4 +1,4 @@
-"""All configuration, from the environment only. Each variable is explained in `.env.example`."""
+"""All settings, from the environment only; `.env.example` explains each variable."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from killswitch import __version__, env
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = __version__
 
-# --- where we run ---------------------------------------------------------------------------
+# --- deployment -----------------------------------------------------------------------------
 KILLSWITCH_HOME = env.home("KILLSWITCH_HOME", BASE_DIR / "var")
 KILLSWITCH_ENVIRONMENT = env.choice("KILLSWITCH_ENVIRONMENT", "demo", ("demo", "uat", "production"))
 HOST = env.text("HOST", "127.0.0.1")
@@ -21,15 +21,15 @@ TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, lowest=0, highest=10
 DATABASE_URL = env.url("DATABASE_URL", schemes=("postgres", "postgresql", "sqlite"))
 EMS_BASE_URL = env.url("EMS_BASE_URL", schemes=("http", "https"))
 
-# The simulator and its demo people exist only where nothing real is configured.
+# The simulator and the demo's users exist only where nothing real is configured.
 DEMO = not DATABASE_URL and not EMS_BASE_URL
 if DATABASE_URL and not EMS_BASE_URL:
     raise ImproperlyConfigured(
-        "DATABASE_URL is set and EMS_BASE_URL is not: a real log must never hold kills of a"
+        "DATABASE_URL is set, but EMS_BASE_URL is not: a real log must never contain kills of a"
         " simulated EMS. Set EMS_BASE_URL to the EMS, or unset DATABASE_URL for the demo."
     )
 
-# A real EMS is never called a demo: not on a page, not in an export, not to a pager.
+# A real EMS is never labelled as a demo: on no page, in no export and in no alarm.
 if KILLSWITCH_ENVIRONMENT == "demo" and not DEMO:
     KILLSWITCH_ENVIRONMENT = "real"
 
@@ -38,14 +38,14 @@ SIMULATOR_PORT = env.integer("SIMULATOR_PORT", PORT + 1, lowest=1, highest=65535
 if DEMO and SIMULATOR_PORT == PORT:
     raise ImproperlyConfigured(
         f"SIMULATOR_PORT={SIMULATOR_PORT} is also PORT. Give the simulated EMS a port of its own,"
-        " or leave SIMULATOR_PORT out for PORT + 1."
+        " or unset SIMULATOR_PORT for PORT + 1."
     )
 if DEMO:
     EMS_BASE_URL = f"http://127.0.0.1:{SIMULATOR_PORT}"
 EMS_API_KEY = env.text("EMS_API_KEY")
 EMS_CLIENT_CERT = env.text("EMS_CLIENT_CERT")
 EMS_CA_BUNDLE = env.text("EMS_CA_BUNDLE")
-# The lowest are a test's; above the highest nobody would wait for an outcome.
+# The lower bounds are for tests; no user would wait longer than the upper ones.
 EMS_CONNECT_TIMEOUT = env.seconds("EMS_CONNECT_TIMEOUT", 2, lowest=0.05, highest=60)
 EMS_TIMEOUT = env.seconds("EMS_TIMEOUT", 10, lowest=0.05, highest=300)
 CANCEL_DEADLINE = env.seconds("CANCEL_DEADLINE", 60, lowest=0.05, highest=3600)
@@ -57,14 +57,14 @@ SECRET_KEY = env.text("SECRET_KEY")
 if not SECRET_KEY:
     if DATABASE_URL:
         raise ImproperlyConfigured(
-            "SECRET_KEY is not set. Several hosts share one; make it once with"
+            "SECRET_KEY is not set. All hosts share one; create it once with"
             ' `python -c "import secrets; print(secrets.token_urlsafe(50))"`.'
         )
     SECRET_KEY = env.kept_secret(KILLSWITCH_HOME / "secret_key")
 SECRET_KEY_FALLBACKS = env.text("SECRET_KEY_FALLBACKS").split()
-# Without one: made and kept in the embedded mode; with DATABASE_URL nothing is signed.
+# Without one: created and kept in the embedded mode; with DATABASE_URL, signing is off.
 AUDIT_SIGNING_KEY = env.text("AUDIT_SIGNING_KEY")
-if AUDIT_SIGNING_KEY:  # else the library is not loaded: a tenth of a second of each start
+if AUDIT_SIGNING_KEY:  # importing the library takes a tenth of a second at each start
     from killswitch.audit import signing
 
     signing.check_setting(AUDIT_SIGNING_KEY)
@@ -78,12 +78,12 @@ _database: dict[str, Any] = (
 )
 if _database["NAME"] == ":memory:":
     raise ImproperlyConfigured(
-        "DATABASE_URL names a database in memory, which no two processes share. Give"
+        "DATABASE_URL names a database in memory, which processes cannot share. Give"
         " postgresql://user:password@host/name, or sqlite:////directory/file."
     )
 if _database["ENGINE"].endswith("postgresql"):
-    # A process that is stopped in mid-transaction, or whose connection went silent, must not make
-    # the others wait: its locks end with its session, and theirs with an error that is retried.
+    # A process that hangs in mid-transaction, or whose connection is dead, must not block the
+    # others: its session ends and releases its locks, and their waits end with a retried error.
     _database["OPTIONS"] = {
         "options": "-c lock_timeout=2s -c idle_in_transaction_session_timeout=3s",
         "connect_timeout": 2,
@@ -105,13 +105,13 @@ else:
     }
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# Not Redis: sign-in must work while Redis is down. The database also shares the counters of
-# sign-in limits between web processes.
+# Not Redis: sign-in must work while Redis is down. The database also shares the counters of the
+# sign-in rate limits between web processes.
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "django_cache",
-        # A full table forgets counters that still count: 150 addresses filled the 300 of Django.
+        # A full table drops counters too early: 150 addresses filled Django's default of 300.
         "OPTIONS": {"MAX_ENTRIES": 20_000},
     }
 }
@@ -132,8 +132,8 @@ CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
-# Measured: with these a worker consumes again within seconds of a Redis that was killed,
-# stopped or cut off; with the defaults it stays alive and deaf.
+# Measured: with these a worker consumes again within seconds of an outage of Redis; with the
+# defaults it stays alive, but no longer receives messages.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 3,
     "socket_connect_timeout": 1,
@@ -168,7 +168,6 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
@@ -179,10 +178,10 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "killswitch.console.compression.PageCompression",
+    "killswitch.console.middleware.PageCompression",
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "killswitch.console.error_views.ErrorPageMiddleware",
+    "killswitch.console.middleware.ErrorPageMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -201,6 +200,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "killswitch.compliance.context_processors.request_sections",
                 "killswitch.console.context_processors.page",
             ],
         },
@@ -211,8 +211,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = None
-# The source of each file, so that no page depends on a collecting step having run.
+# Static files are served from their source directories: `collectstatic` is not needed.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 300
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
@@ -240,8 +239,8 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_USER_MODEL_EMAIL_FIELD = None
 ACCOUNT_SESSION_REMEMBER = None
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
-# By address only: a limit by name would let anybody lock an officer out. Except of codes, which
-# only who has the password can try: from many addresses they would be guessed.
+# By address only: a limit by name would let an attacker lock an officer out. Codes are the
+# exception: only a person with the password can try them, and could do so from many addresses.
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
     "login_failed": "10/m/ip",
@@ -249,12 +248,11 @@ ACCOUNT_RATE_LIMITS = {
     "second_factor": "20/h/key",
 }
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
-# Whether people may have a second factor, or must.
 SECOND_FACTOR = env.choice("SECOND_FACTOR", "optional", ("optional", "required"))
 MFA_ADAPTER = "killswitch.accounts.mfa.adapter.EncryptingMFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = f"Kill switch ({KILLSWITCH_ENVIRONMENT})"
-MFA_TOTP_TOLERANCE = 1  # steps of 30 s: clocks differ, and typing takes its time
+MFA_TOTP_TOLERANCE = 1  # steps of 30 s: clocks differ, and typing takes time
 SESSION_ENGINE = "killswitch.accounts.sessions"
 SESSION_HOURS = env.seconds("SESSION_HOURS", 12, lowest=0.0005, highest=744, unit="hours")
 SESSION_COOKIE_AGE = int(timedelta(hours=SESSION_HOURS).total_seconds())
@@ -277,11 +275,14 @@ CONTENT_SECURITY_POLICY = {
 }
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
-# Behind a proxy there is TLS; without one the embedded mode speaks plain HTTP to this machine.
+# Behind a proxy there is TLS; without one, browsers on this machine use plain HTTP.
 if TRUSTED_PROXY_COUNT:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = 31_536_000
 
 LOGGING_CONFIG = "killswitch.structured_logs.configure"
-LOGGING = {"level": env.choice("LOG_LEVEL", "info", ("debug", "info", "warning"))}
+LOGGING = {
+    "level": env.choice("LOG_LEVEL", "info", ("debug", "info", "warning")),
+    "format": env.choice("LOG_FORMAT", "text", ("text", "json")),
+}

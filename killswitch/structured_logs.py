@@ -1,4 +1,4 @@
-"""The log: one line for each event, `key=value`, in UTC with microseconds, without secrets."""
+"""The log: one event on one line, as logfmt or JSON, in UTC with microseconds, without secrets."""
 
 import logging
 import re
@@ -9,25 +9,39 @@ from typing import Any, TextIO
 import structlog
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.http.multipartparser import MultiPartParserError
+from structlog.processors import JSONRenderer, LogfmtRenderer
+from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
+from killswitch.runtime.text import escape_controls
+
 MASK = "***"
-SHORTEST = 4  # a shorter "secret" would blot out half of the log, and protects nothing
-SECRETS = ("SECRET_KEY", "EMS_API_KEY", "AUDIT_SIGNING_KEY")
-LONGEST = 2_000  # signs of one value; who sends a request decides how long its path is
-LONGEST_TRACEBACK = 20_000
-# Begins with fixed signs, not with a scheme: on a long run of letters that took time by its square.
+MIN_SECRET_CHARS = 4  # masking a shorter one would blot out half of the log and protect little
+SECRET_SETTINGS = ("SECRET_KEY", "EMS_API_KEY", "AUDIT_SIGNING_KEY")
+MAX_VALUE_CHARS = 2_000  # the sender of a request decides how long its path is
+MAX_TRACEBACK_CHARS = 20_000
+# Begins with fixed characters, not with a scheme, which would take quadratic time on long words.
 PASSWORD_IN_URL = re.compile(r"(?P<before>://[^\s/:@'\"]*:)[^\s/@'\"]+(?=@)")
-# What a browser can bring about whenever it likes, and what tells all in its one line.
+# A browser can cause these at any rate, and their one line is complete.
 REFUSALS = (PermissionDenied, SuspiciousOperation, BadRequest, MultiPartParserError)
-# These tell of every message, several times a minute, that all is well.
-TALKATIVE = ("celery.worker.strategy", "celery.app.trace", "kombu", "urllib3", "apprise", "asyncio")
+# These log every message, several times a minute, to report that all is well.
+NOISY_LOGGERS = (
+    "celery.worker.strategy",
+    "celery.app.trace",
+    "kombu",
+    "urllib3",
+    "apprise",
+    "asyncio",
+)
+_logfmt = LogfmtRenderer(
+    key_order=["at", "level", "logger", "event"], drop_missing=True, bool_as_flag=False
+)
 
 _secrets: tuple[str, ...] = ()
 
 
 class CurrentStderr(logging.StreamHandler[TextIO]):
-    """Writes to whatever `sys.stderr` is at that moment; it is redirected now and then."""
+    """Writes to what `sys.stderr` is at that moment: `up` and tests redirect it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -35,33 +49,10 @@ class CurrentStderr(logging.StreamHandler[TextIO]):
 
 
 def configure(logging_settings: Mapping[str, Any]) -> None:
-    """What `LOGGING_CONFIG` names: Django calls it with `LOGGING` when it is set up."""
-    global _secrets  # noqa: PLW0603 - found once, when the settings are there
+    """Set up the log: Django calls this with `LOGGING`, because `LOGGING_CONFIG` names it."""
+    global _secrets  # noqa: PLW0603 - collected once, when the settings are there
     _secrets = known_secrets()
-    handler = CurrentStderr()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[_without_refusals, *_shared()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers = [old for old in root.handlers if not isinstance(old, CurrentStderr)]
-    root.addHandler(handler)
-    root.setLevel(str(logging_settings.get("level", "info")).upper())
-    for name in TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.captureWarnings(capture=False)
-    structlog.configure(
-        processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-
-
-def _shared() -> list[Processor]:
-    return [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -69,66 +60,77 @@ def _shared() -> list[Processor]:
         structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%fZ", utc=True, key="at"),
         structlog.processors.format_exc_info,
     ]
-
-
-def _without_refusals(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """A refused request needs no traceback: strangers would fill the log with them."""
-    raised = event.get("exc_info")
-    if isinstance(raised, tuple) and isinstance(raised[1], REFUSALS):
-        del event["exc_info"]
-    return event
-
-
-def render(_logger: object, _method: str, event: EventDict) -> str:
-    """One line, and a traceback on lines of its own, both of bounded length."""
-    traceback = event.pop("exception", "")
-    first = {key: event.pop(key, "") for key in ("at", "level", "logger", "event")}
-    line = " ".join(
-        [
-            f"{first['at']} {first['level']:<7} {_one_line(first['logger'])}:",
-            _one_line(first["event"]),
-            *(f"{key}={_value(event[key])}" for key in event),
-        ]
+    render = JSONRenderer() if logging_settings.get("format") == "json" else render_text
+    handler = CurrentStderr()
+    handler.setFormatter(
+        ProcessorFormatter(
+            foreign_pre_chain=[without_traceback_of_refusal, *shared],
+            processors=[ProcessorFormatter.remove_processors_meta, make_safe, render],
+        )
     )
-    return f"{line}\n{_bounded(traceback, LONGEST_TRACEBACK)}" if traceback else line
+    root = logging.getLogger()
+    root.handlers = [old for old in root.handlers if not isinstance(old, CurrentStderr)]
+    root.addHandler(handler)
+    root.setLevel(str(logging_settings.get("level", "info")).upper())
+    for name in NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=False)
+    structlog.configure(
+        processors=[*shared, ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def without_traceback_of_refusal(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
+    """Drop the traceback of a refused request: strangers would fill the log with them."""
+    exc_info = event_dict.get("exc_info")
+    if isinstance(exc_info, tuple) and isinstance(exc_info[1], REFUSALS):
+        del event_dict["exc_info"]
+    return event_dict
+
+
+def make_safe(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
+    """Mask, bound and escape all values: foreign text must not look like another event."""
+    for key, value in event_dict.items():
+        if key == "exception":
+            event_dict[key] = _mask_and_bound(str(value), MAX_TRACEBACK_CHARS)
+        elif not isinstance(value, int | float | None):
+            event_dict[key] = escape_controls(_mask_and_bound(str(value), MAX_VALUE_CHARS))
+    return event_dict
+
+
+def render_text(logger: object, method: str, event_dict: EventDict) -> str:
+    """Return the event as one line of logfmt, and a traceback on lines of its own."""
+    traceback = event_dict.pop("exception", "")
+    line = _logfmt(logger, method, event_dict)
+    return f"{line}\n{traceback}" if traceback else line
 
 
 def masked(text: str) -> str:
-    """The text without any secret of the settings and without a password in a URL."""
+    """Return the text without secrets of the settings and without passwords in URLs."""
     for secret in _secrets:
         text = text.replace(secret, MASK)
     return PASSWORD_IN_URL.sub(rf"\g<before>{MASK}", text)
 
 
 def known_secrets() -> tuple[str, ...]:
-    """The secret values among the settings, the longest first."""
+    """Return the secret values among the settings, the longest first."""
     from django.conf import settings
 
-    found = {str(getattr(settings, name, "")) for name in SECRETS}
-    found |= {str(place.get("PASSWORD", "")) for place in settings.DATABASES.values()}
-    found |= {*getattr(settings, "ALERT_URLS", ()), *settings.SECRET_KEY_FALLBACKS}
-    return tuple(sorted((one for one in found if len(one) >= SHORTEST), key=len, reverse=True))
+    values = {str(getattr(settings, name, "")) for name in SECRET_SETTINGS}
+    values |= {str(database.get("PASSWORD", "")) for database in settings.DATABASES.values()}
+    values |= {*getattr(settings, "ALERT_URLS", ()), *settings.SECRET_KEY_FALLBACKS}
+    secrets = (value for value in values if len(value) >= MIN_SECRET_CHARS)
+    return tuple(sorted(secrets, key=len, reverse=True))
 
 
-def _one_line(value: object) -> str:
-    """A line break in a value from outside must not look like another event."""
-    text = _bounded(str(value), LONGEST)
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-
-
-def _bounded(text: str, longest: int) -> str:
-    """The beginning and the end, masked before the cut: half a secret would not be recognised."""
+def _mask_and_bound(text: str, max_chars: int) -> str:
+    """Keep the beginning and the end; masked first, because half a secret is not recognised."""
     text = masked(text)
-    left_out = len(text) - longest
-    if left_out <= 0:
+    surplus = len(text) - max_chars
+    if surplus <= 0:
         return text
-    half = longest // 2
-    return f"{text[:half]}…[{left_out} signs left out]…{text[-half:]}"
-
-
-def _value(value: object) -> str:
-    text = _one_line(value)
-    if text and not any(sign in text for sign in " =\"'"):
-        return text
-    escaped = text.replace('"', '\\"')
-    return f'"{escaped}"'
+    half = max_chars // 2
+    return f"{text[:half]}…[{surplus} characters left out]…{text[-half:]}"

@@ -3,13 +3,9 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from killswitch.console import views
-
 urlpatterns = [
-    path("", views.home, name="console"),
-    path("poll/", views.poll, name="poll"),
+    path("", include("killswitch.console.urls")),
     path("", include("killswitch.cancels.urls")),
-    path("alarms/", include("killswitch.console.alarm_urls")),
     path("audit/", include("killswitch.compliance.urls")),
     path("", include("killswitch.readiness.urls")),
     path("accounts/", include("killswitch.accounts.urls")),

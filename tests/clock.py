@@ -2,7 +2,7 @@
 
 
 class Clock:
-    """Seconds that pass only when told."""
+    """A time in seconds that passes only when a test adds to `now`."""
 
     def __init__(self) -> None:
         self.now = 1000.0

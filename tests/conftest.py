@@ -1,9 +1,8 @@
-"""What the tests share: a real Redis, a simulated EMS, real processes, no other network."""
+"""Shared fixtures: a real Redis, a simulated EMS, real processes, and no other network."""
 
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,27 @@ from django.conf import settings as django_settings
 from django.contrib.contenttypes.management import create_contenttypes
 from django.db import connection, connections
 from django.db.models.signals import post_migrate
+from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
 
 from killswitch.cancels import publishing
+from killswitch.runtime.deadlines import wait_until
 from killswitch.simulator.server import Simulator
 from tests.audit import forging
 from tests.clock import Clock
 from tests.stack import Stack
 from tools import chromium
 
+# An example may take any time: the machine may be busy.
+hypothesis_settings.register_profile("killswitch", deadline=None)
+hypothesis_settings.load_profile("killswitch")
+
 LOCAL = {"127.0.0.1", "::1", "localhost", "0.0.0.0", ""}
 
 
 @pytest.fixture(autouse=True)
 def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connecting to anywhere else is a mistake of the test."""
+    """Fail when a test connects to any other machine."""
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: Any) -> None:
@@ -47,9 +52,9 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> None:
-    """Emptying the tables would make rows of Django's anew that nobody here asks for.
+    """Do not create permissions and content types again each time the tables are emptied.
 
-    Permissions and content types took a third of the time of all tests.
+    The tests do not use them, and they took a third of the time.
     """
     assert post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     assert post_migrate.disconnect(create_contenttypes)
@@ -57,12 +62,12 @@ def django_db_setup(django_db_setup: None) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def the_log_can_be_emptied() -> Iterator[None]:
-    """Emptying the tables after a test meets the guards; only here are they taken down for it."""
+    """Lift the triggers that protect the log while the tables are emptied after a test."""
     operations = type(connection.ops)
     sql_flush = operations.sql_flush
 
     def flush(self: Any, *args: Any, **kwargs: Any) -> list[str]:
-        wait_for(all_is_published, seconds=30)  # or it would be noted in the next test's log
+        wait_for(all_is_published, seconds=30)  # otherwise the next test's log would record it
         statements = sql_flush(self, *args, **kwargs)
         vendor = connection.vendor
         return [*forging.lift(vendor), *statements, *forging.put_back(vendor)]
@@ -73,7 +78,7 @@ def the_log_can_be_emptied() -> Iterator[None]:
 
 
 def all_is_published() -> bool:
-    return not any(waiting.unfinished_tasks for waiting in publishing._threads.values())
+    return not any(waiting.unfinished_tasks for waiting in publishing._queues.values())
 
 
 @pytest.fixture
@@ -83,19 +88,19 @@ def clock() -> Clock:
 
 @pytest.fixture
 def simulator(settings: Any) -> Iterator[Simulator]:
-    """A stand-in EMS that the product is pointed at."""
-    from killswitch.ems import shared
+    """Point the product at a stand-in EMS."""
+    from killswitch.ems.client import forget_client
 
-    with Simulator() as running:
-        settings.EMS_BASE_URL = running.url
-        shared.forget_client()
-        yield running
-    shared.forget_client()
+    with Simulator() as simulator:
+        settings.EMS_BASE_URL = simulator.url
+        forget_client()
+        yield simulator
+    forget_client()
 
 
 @pytest.fixture
 def executor() -> Iterator[None]:
-    """Kills may be run in this process; none outlives the test."""
+    """Allow kills in this process; all of them end with the test."""
     from killswitch.cancels import leases, thread_slots
 
     yield
@@ -156,32 +161,29 @@ class RedisProcess:
 
 @pytest.fixture
 def own_redis() -> Iterator[RedisProcess]:
-    """A Redis of this test's own, to be ill-treated, on the socket that the settings name."""
-    # The thread of the last test leaves a broker alone that failed it a moment ago.
-    publishing._threads.clear()
-    with RedisProcess(Path(django_settings.REDIS_SOCKET)) as running:
-        yield running
+    """Start a Redis for one test, which may stop or kill it, on the socket of the settings."""
+    # The publishing thread of the last test may still avoid a broker that has just failed.
+    publishing._queues.clear()
+    with RedisProcess(Path(django_settings.REDIS_SOCKET)) as process:
+        yield process
 
 
 @pytest.fixture
 def stack(
     transactional_db: None, simulator: Simulator, own_redis: RedisProcess, tmp_path: Path
 ) -> Iterator[Stack]:
-    """Starts workers and watchdogs of the product as real processes on the test's database."""
-    running = Stack(
+    """Start workers and watchdogs as real processes on the test's database."""
+    stack = Stack(
         simulator=simulator, redis_url=f"unix://{own_redis.path}", log=tmp_path / "log.txt"
     )
-    yield running
-    running.stop()
+    yield stack
+    stack.stop()
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float) -> None:
     """Return as soon as the condition holds; fail when it does not within the time."""
-    give_up_at = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > give_up_at:
-            pytest.fail(f"not within {seconds} s: {getattr(condition, '__qualname__', condition)}")
-        time.sleep(0.02)
+    if not wait_until(condition, timeout_s=seconds, pause_s=0.02):
+        pytest.fail(f"not within {seconds} s: {getattr(condition, '__qualname__', condition)}")
 
 
 @pytest.fixture(autouse=True)
@@ -193,12 +195,12 @@ def _no_connection_is_left() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests."""
-    executable = chromium.found()
+    """Start one Chromium for all tests."""
+    executable = chromium.find_executable()
     assert executable, "no Chromium on PATH; `make test` provides one, or says how to get it"
     # Playwright's loop runs in this thread; the ORM is used between its calls, never during one.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield started
-        started.close()
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()

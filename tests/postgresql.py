@@ -6,8 +6,8 @@ from pathlib import Path
 
 
 def start(home: Path) -> str:
-    """Start the server with its data below `home`; its URL. It ends with this process."""
-    # The wheel keeps its lock there, and warns when others may look into it.
+    """Start the server with its data below `home` and return its URL; it ends with this process."""
+    # The wheel keeps its lock there, and warns when other users can read the directory.
     runtime = home / "runtime"
     runtime.mkdir(mode=0o700)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)

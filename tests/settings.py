@@ -1,4 +1,4 @@
-"""The product's settings in an environment of their own: a temporary home, no real EMS."""
+"""The product's settings with a temporary data directory and without a real EMS."""
 
 import atexit
 import os
@@ -6,10 +6,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-# In memory where there is room: what a disk does is not what the tests are about.
+# In memory if there is space: the tests are not about the disk.
 MEMORY = Path("/dev/shm")
-_roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 * 2**30
-_home = Path(tempfile.mkdtemp(prefix="ks-", dir=MEMORY if _roomy else None))
+_has_space = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 * 2**30
+_home = Path(tempfile.mkdtemp(prefix="ks-", dir=MEMORY if _has_space else None))
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 
 for name in ("DATABASE_URL", "REDIS_URL", "EMS_API_KEY", "ALERT_URLS", "KILLSWITCH_EXCHANGES"):
@@ -33,5 +33,5 @@ from killswitch.settings import DATABASES  # noqa: E402
 if not POSTGRESQL:
     DATABASES["default"]["TEST"] = {"NAME": str(_home / "test.sqlite3")}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-# Each test's client would look through all static files, to serve none of them.
+# Without this, every test client would scan all static files, and serve none of them.
 WHITENOISE_AUTOREFRESH = True

@@ -11,12 +11,13 @@ from django.conf import settings
 from django.db import connection
 
 from killswitch.simulator.server import Simulator
+from killswitch.supervision import programs
 
 ROOT = Path(settings.BASE_DIR)
 
 
 def database_url() -> str:
-    """The test database, as another process reaches it."""
+    """Return the URL of the test database for another process."""
     name = connection.settings_dict["NAME"]
     if connection.vendor == "sqlite":
         return f"sqlite:///{name}"
@@ -31,7 +32,7 @@ class Stack:
         self.environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "killswitch.settings",
-            # Checkpoints of one test's log would prove the next one's to be written anew.
+            # The checkpoints of one test's log would contradict the log of the next test.
             "KILLSWITCH_HOME": str(log.parent),
             "DATABASE_URL": database_url(),
             "REDIS_URL": redis_url,
@@ -43,25 +44,11 @@ class Stack:
         self.running: list[subprocess.Popen[bytes]] = []
 
     def set(self, **environment: Any) -> None:
-        """For the processes started from now on."""
+        """Set variables for the processes that are started from now on."""
         self.environment |= {name: str(value) for name, value in environment.items()}
 
     def worker(self) -> subprocess.Popen[bytes]:
-        arguments = [
-            "-A",
-            "killswitch",
-            "worker",
-            "-P",
-            "threads",
-            "-c",
-            "8",
-            "-Q",
-            "cancel",
-            "-l",
-            "info",
-        ]
-        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        return self._start([sys.executable, "-m", "celery", *arguments, *quiet])
+        return self._start([*programs.worker().command, "-l", "info"])
 
     def watchdog(self) -> subprocess.Popen[bytes]:
         return self.manage("watchdog")

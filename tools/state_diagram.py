@@ -1,4 +1,4 @@
-"""Writes the diagram of the statuses into the documentation, or fails when it is an old one.
+"""Writes the diagram of the statuses into the documentation, or fails when it is outdated.
 
 python tools/state_diagram.py [--check]
 """
@@ -19,12 +19,15 @@ def main() -> None:
     if "--check" not in sys.argv:
         PAGE.write_text(page())
     elif not PAGE.exists() or PAGE.read_text() != page():
-        sys.exit(f"{PAGE.relative_to(ROOT)} is not what the code says: run `make diagram`.")
+        sys.exit(f"{PAGE.relative_to(ROOT)} does not match the code: run `make diagram`.")
 
 
 def page() -> str:
-    """The whole page; nobody edits it by hand."""
-    rows = [f"| {one} | {states.LABELS[one]} | {states.MEANINGS[one]} |" for one in states.Status]
+    """Return the whole page, which is never edited by hand."""
+    rows = [
+        f"| {status} | {states.LABELS[status]} | {states.MEANINGS[status]} |"
+        for status in states.Status
+    ]
     return "\n".join(
         [
             "# Statuses of a request",

@@ -1,23 +1,102 @@
-"""People on the admin pages."""
+"""The admin pages on which administrators add and change people."""
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
+from django.contrib.auth.password_validation import (
+    password_validators_help_text_html,
+    validate_password,
+)
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.http import HttpRequest
 
-from killswitch.accounts.admin_forms import NewPersonForm, OwnProfileForm, PersonForm
-from killswitch.accounts.admin_site import AuditedModelAdmin, signed_in_person
+from killswitch.accounts.admin_site import AuditedModelAdmin
 from killswitch.accounts.client_info import client_info
-from killswitch.accounts.decorators import actor
-from killswitch.accounts.mfa import services
-from killswitch.accounts.models import User
-from killswitch.accounts.services import lock_administrators, save_person
+from killswitch.accounts.decorators import current_user
+from killswitch.accounts.mfa import services as mfa
+from killswitch.accounts.models import Role, User
+from killswitch.accounts.services import keep_an_administrator, lock_administrators, save_person
+
+
+def _password_field(label: str, *, help_text: str = "") -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        required=False,
+        strip=False,
+        help_text=help_text,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+
+class OwnProfileForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
+    """The administrator's own record: the name only. Another administrator changes the rest."""
+
+    class Meta:
+        model = User
+        fields = ("full_name",)
+
+
+class PersonForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
+    """The record of another person, with an optional new password."""
+
+    password1 = _password_field(
+        "New password", help_text="Leave both fields empty to keep the current password."
+    )
+    password2 = _password_field("Repeat new password")
+    reset_second_factor: forms.Field | None = forms.BooleanField(
+        label="Reset their second factor",
+        required=False,
+        help_text="If they have lost it. They then sign in with their password only.",
+    )
+
+    class Meta:
+        model = User
+        fields = ("username", "full_name", "role", "is_active")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        password = cleaned.get("password1", "")
+        if password != cleaned.get("password2", ""):
+            self.add_error("password2", "The two passwords do not match.")
+        elif password:
+            # With the names as they are being typed: a password similar to them is refused.
+            person = User(
+                username=cleaned.get("username") or self.instance.username,
+                full_name=cleaned.get("full_name", ""),
+            )
+            try:
+                validate_password(password, person)
+            except ValidationError as error:
+                self.add_error("password1", error)
+        if self.instance.pk is not None and not self.errors:
+            keep_an_administrator(
+                User(pk=self.instance.pk, role=cleaned["role"], is_active=cleaned["is_active"])
+            )
+        return cleaned
+
+
+class NewPersonForm(PersonForm):
+    """The record of a new person, who needs a password."""
+
+    password1 = _password_field("Password", help_text=password_validators_help_text_html())
+    password2 = _password_field("Repeat password")
+    reset_second_factor = None
+    role = forms.ChoiceField(choices=[("", "Select a role"), *Role.choices])
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("password1", "password2"):
+            self.fields[name].required = True
+
+    def clean_username(self) -> str:
+        return User.normalize_username(self.cleaned_data["username"])
 
 
 @admin.register(User)
 class PersonAdmin(AuditedModelAdmin):
-    """Add people, give roles, set passwords, switch off. Nobody does it to themselves."""
+    """Add people, give roles, set passwords, switch people off; only the name of one's own."""
 
     list_display = ("username", "full_name", "role", "is_active", "last_login")
     list_filter = ("role", "is_active")
@@ -27,7 +106,7 @@ class PersonAdmin(AuditedModelAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> User | None:
-        """Read for writing under lock, so that what is recorded as old really was."""
+        """Return the person, locked for a change, so that the recorded old values are true."""
         person = super().get_object(request, object_id, from_field)
         if person is not None and request.method == "POST" and connection.in_atomic_block:
             lock_administrators(person)
@@ -42,13 +121,13 @@ class PersonAdmin(AuditedModelAdmin):
         return ("username", "last_login")
 
     def get_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        described = ("username", "full_name", "role", "is_active")
+        profile = ("username", "full_name", "role")
         if obj is None:
-            return (*described[:3], "password1", "password2")
+            return (*profile, "password1", "password2")
         if obj.pk == request.user.pk:
-            return (*described, "last_login")
-        reset = ("reset_second_factor",) if services.has_one(obj) else ()
-        return (*described, "last_login", "password1", "password2", *reset)
+            return (*profile, "is_active", "last_login")
+        reset = ("reset_second_factor",) if mfa.is_enabled(obj) else ()
+        return (*profile, "is_active", "last_login", "password1", "password2", *reset)
 
     def get_form(
         self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any
@@ -64,6 +143,6 @@ class PersonAdmin(AuditedModelAdmin):
             obj,
             new_password=form.cleaned_data.get("password1", ""),
             reset_second_factor=form.cleaned_data.get("reset_second_factor", False),
-            by=actor(signed_in_person(request)),
+            by=current_user(request).actor,
             origin=client_info(request),
         )

@@ -6,12 +6,15 @@ class AccountsConfig(AppConfig):
     label = "accounts"
 
     def ready(self) -> None:
+        from killswitch.accounts.descriptions import DESCRIPTIONS
         from killswitch.accounts.reconciliation import REGISTER
+        from killswitch.audit import descriptions
         from killswitch.audit.reconciliation.registry import add_reconciler
 
         add_reconciler(REGISTER.disagreements)
-        # Django's own site would let in by its own rules, and show tables that nobody records
-        # changes of. With ours as the default it cannot be mounted by mistake.
+        descriptions.register(DESCRIPTIONS)
+        # Django's own site has other rules of access, and shows tables that are not audited. With
+        # ours as the default, Django's cannot be mounted by mistake.
         apps.get_app_config("admin").default_site = (  # type: ignore[attr-defined]
             "killswitch.accounts.admin_site.AdministrationSite"
         )

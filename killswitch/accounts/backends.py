@@ -1,20 +1,50 @@
-"""Who may sign in: active people with the right password; demo people in the demo only.
+"""Who can sign in: active people with the right password; demo people in the demo only.
 
-Django's own backend and not allauth's: the latter lets an inactive person through to a page that
-says so, and anything that passes there would have to be stopped once more.
+This is Django's own backend. allauth's accepts inactive people and leads them to a page that says
+so; every step after it would have to refuse them again.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 
-from killswitch.accounts import password_queue
+MAX_HASHING_WAIT_S = 5.0  # a whole shift may sign in at once
+MAX_WAITING_THREADS = 32  # cancels need threads as well
+
+_waiting_threads = threading.BoundedSemaphore(MAX_WAITING_THREADS)
+_hashing = threading.Lock()
+
+
+class HashingBusy(Exception):
+    """Other passwords are being checked, and this one was not."""
+
+
+@contextmanager
+def exclusive_hashing() -> Iterator[None]:
+    """Check one password at a time in each process, so that cancels find a free processor.
+
+    Raises `HashingBusy` after `MAX_HASHING_WAIT_S`, or at once while too many threads wait.
+    """
+    if not _waiting_threads.acquire(blocking=False):
+        raise HashingBusy
+    try:
+        if not _hashing.acquire(timeout=MAX_HASHING_WAIT_S):
+            raise HashingBusy
+        try:
+            yield
+        finally:
+            _hashing.release()
+    finally:
+        _waiting_threads.release()
 
 
 class UserBackend(ModelBackend):
-    """Asked at sign-in and again on every request, so that switching off takes effect at once."""
+    """Checked at sign-in and on every request, so that switching a person off works at once."""
 
     def authenticate(
         self,
@@ -23,8 +53,8 @@ class UserBackend(ModelBackend):
         password: str | None = None,
         **others: Any,
     ) -> Any:
-        """The person whose name and password these are, or None. Raises `hashing.Busy`."""
-        with password_queue.exclusive_hashing():
+        """Return the person with this name and password, or None. Raises `HashingBusy`."""
+        with exclusive_hashing():
             return super().authenticate(request, username=username, password=password, **others)
 
     def user_can_authenticate(self, user: Any) -> bool:

@@ -1,21 +1,21 @@
-"""What changed about a person, as events for the log and as words for the alarm."""
+"""What changed about a person, as events for the audit log and as text for the alarm."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from killswitch.accounts.models import Role, User
+from killswitch.accounts.models import User, role_label
 from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.models import Kind
 
-DESCRIBED = ("username", "full_name", "is_active")
-WATCHED = (*DESCRIBED, "role")
+PROFILE_FIELDS = ("username", "full_name", "is_active")
+WATCHED = (*PROFILE_FIELDS, "role")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A person before and after; `before` is None for somebody new.
+    """A person before and after a change; `before` is None for a new person.
 
-    `second_factor_reset` says that they had one, and that somebody else took it away.
+    `second_factor_reset` is set when another person removed a second factor that existed.
     """
 
     before: User | None
@@ -25,58 +25,68 @@ class Change:
 
     @property
     def fields(self) -> list[str]:
-        """The columns that differ."""
+        """Return the watched columns that differ, all of them for a new person."""
         if self.before is None:
             return list(WATCHED)
         return [name for name in WATCHED if getattr(self.before, name) != getattr(self.after, name)]
 
     @property
     def ends_sessions(self) -> bool:
-        given = self.new_password or self.second_factor_reset
-        return given or bool({"role", "is_active"} & set(self.fields))
+        """Return whether the person must sign in again after this change."""
+        new_secret = self.new_password or self.second_factor_reset
+        return new_secret or bool({"role", "is_active"} & set(self.fields))
 
-    def facts(self, *, by: Actor, origin: Mapping[str, str]) -> list[NewEvent]:
-        """One event for each kind of change, none if nothing changed."""
-        kinds = {kind: names for kind, names in self._kinds().items() if names}
+    def new_events(self, *, by: Actor, origin: Mapping[str, str]) -> list[NewEvent]:
+        """Return one event for each kind of change, none without a change."""
+        fields = self.fields
+        if self.before is None:
+            changes = [(Kind.PERSON_ADDED, fields)]
+        else:
+            profile = [name for name in fields if name in PROFILE_FIELDS]
+            changes = [(Kind.PERSON_CHANGED, profile)] if profile else []
+            if "role" in fields:
+                changes.append((Kind.ROLE_CHANGED, ["role"]))
+            # No event carries a password or a second factor.
+            if self.new_password:
+                changes.append((Kind.PASSWORD_CHANGED, []))
+            if self.second_factor_reset:
+                changes.append((Kind.SECOND_FACTOR_RESET, []))
+        person = {"person": self.after.full_text, "username": self.after.username}
         return [
-            NewEvent(kind=kind, actor=by, data={**self._data(names), **origin})
-            for kind, names in kinds.items()
+            NewEvent(
+                kind=kind,
+                actor=by,
+                data={
+                    **person,
+                    "changes": {
+                        name: [getattr(self.before, name, None), getattr(self.after, name)]
+                        for name in names
+                    },
+                    **origin,
+                },
+            )
+            for kind, names in changes
         ]
 
-    def alarming(self) -> str:
-        """What gave somebody power or took it from them, in words; nothing if nothing did."""
-        words = []
+    def alarm_text(self) -> str:
+        """Return the changes that gave or took access, empty without any."""
+        texts = []
         if self.before is None or "role" in self.fields:
-            words.append(f"was given the role {Role(self.after.role).label}")
+            texts.append(f"was made {role_label(self.after.role)}")
         if self.before is not None and "is_active" in self.fields:
-            again = self.after.is_active
-            words.append("may sign in again" if again else "may not sign in any more")
+            allowed = self.after.is_active
+            texts.append(
+                "was allowed to sign in again" if allowed else "was blocked from signing in"
+            )
         if self.before is not None and self.new_password:
-            words.append("was given a new password")
+            texts.append("was given a new password")
         if self.second_factor_reset:
-            words.append("had their second factor reset")
-        return " and ".join(words)
+            texts.append("had their second factor reset")
+        return " and ".join(texts)
 
-    def _kinds(self) -> dict[Kind, list[str]]:
-        if self.before is None:
-            return {Kind.PERSON_ADDED: self.fields}
-        return {
-            Kind.PERSON_CHANGED: [name for name in self.fields if name in DESCRIBED],
-            Kind.ROLE_CHANGED: [name for name in self.fields if name == "role"],
-            Kind.PASSWORD_CHANGED: ["password"] if self.new_password else [],
-            Kind.SECOND_FACTOR_RESET: ["second_factor"] if self.second_factor_reset else [],
-        }
 
-    def _data(self, names: list[str]) -> dict[str, object]:
-        shown = [name for name in names if name in WATCHED]  # a password never is
-        return {
-            "person": self.after.full_text,
-            "username": self.after.username,
-            "changes": {
-                name: [
-                    getattr(self.before, name) if self.before else None,
-                    getattr(self.after, name),
-                ]
-                for name in shown
-            },
-        }
+def actor_text(actor: Actor) -> str:
+    """Return an actor for the title of an alarm, e.g. `root (command line)` for `os:root`."""
+    if actor.role == "OPERATING_SYSTEM":
+        return f"{actor.name.removeprefix('os:')} (command line)"
+    return actor.name

@@ -1,8 +1,8 @@
-"""The guard at every entrance: who is let in, who is sent to sign-in, who is refused."""
+"""The guards in front of the views, and who is behind them."""
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
@@ -10,65 +10,62 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.shortcuts import resolve_url
 
 from killswitch.accounts.client_info import clean, client_info
-from killswitch.accounts.mfa import services
+from killswitch.accounts.mfa import services as mfa
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import (
     PUBLIC,
-    ROLE_PERMISSIONS,
     SIGNED_IN,
     Permission,
     allows,
-    has_permission,
 )
-from killswitch.accounts.redirects import confirmation, remember_next, sign_in_url
+from killswitch.accounts.redirects import remember_next, sign_in_url
 from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.event_throttle import record_counted
 from killswitch.audit.models import Kind
+from killswitch.runtime.http import is_htmx
 
-__all__ = [
-    "PUBLIC",
-    "ROLE_PERMISSIONS",
-    "SIGNED_IN",
-    "Permission",
-    "actor",
-    "confirmation",
-    "has_permission",
-    "password_suffices",
-    "public",
-    "requires",
-    "signed_in",
-]
-
-MAX_PATH_CHARS = 500  # characters
+MAX_PATH_CHARS = 500
+MAX_METHOD_CHARS = 20
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase])
 
 
-def actor(user: User | AnonymousUser) -> Actor:
-    """A person as the log names them. Behind a guard nobody is anonymous."""
+def current_user(request: HttpRequest) -> User:
+    """Return the person who is signed in. Raises `TypeError` outside a guarded view."""
+    user = request.user
     if not isinstance(user, User):
-        raise TypeError("nobody is signed in")
-    return Actor(name=user.full_text, role=user.role)
+        raise TypeError("the request is anonymous: guard the view")
+    return user
+
+
+def actor(user: User | AnonymousUser) -> Actor:
+    """Return a person as the audit log names them. Raises `TypeError` for an anonymous user."""
+    if not isinstance(user, User):
+        raise TypeError("an anonymous user is not an actor: guard the view")
+    return user.actor
 
 
 def requires(permission: Permission) -> Callable[[View[P]], View[P]]:
-    """Let a view's callers in by their role, and mark the view with what it requires."""
+    """Open a view to the roles with this permission, and mark it as requiring it."""
     return _guarded(permission)
 
 
 def signed_in(view: View[P]) -> View[P]:
-    """Let everybody in who is signed in, whatever their role."""
+    """Open a view to everyone who is signed in, in any role."""
     return _guarded(SIGNED_IN)(view)
 
 
 def password_suffices(view: View[P]) -> View[P]:
-    """The same, also without a second factor where one is required: the way to set it up."""
+    """Open a view to everyone who is signed in, even without a required second factor.
+
+    For the pages on which it is set up.
+    """
     return _guarded(SIGNED_IN, password_suffices=True)(view)
 
 
 def public(view: AnyView) -> AnyView:
-    """Mark a view that everybody may see, so that none is without a mark by mistake."""
+    """Mark a view as open to everyone; a view without any mark is a mistake."""
     vars(view)["permission"] = PUBLIC
     return view
 
@@ -77,9 +74,7 @@ def _guarded(permission: str, *, password_suffices: bool = False) -> Callable[[V
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
         def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-            refusal = _refusal(request, permission)
-            if refusal is None and not password_suffices:
-                refusal = _second_factor_first(request, permission)
+            refusal = _refusal(request, permission=permission, password_suffices=password_suffices)
             return view(request, *args, **kwargs) if refusal is None else refusal
 
         vars(guarded)["permission"] = permission
@@ -88,60 +83,60 @@ def _guarded(permission: str, *, password_suffices: bool = False) -> Callable[[V
     return decorate
 
 
-def _refusal(request: HttpRequest, permission: str) -> HttpResponse | None:
-    user: Any = request.user
+def _refusal(
+    request: HttpRequest, *, permission: str, password_suffices: bool
+) -> HttpResponse | None:
+    """Return the answer to a request that is refused, None for one that may pass.
+
+    Raises `PermissionDenied` where the answer is the error page.
+    """
+    user = request.user
     if not isinstance(user, User):
-        return _sign_in_first(request, permission)
-    if allows(user, permission):
+        # An anonymous request records no event: anyone could fill the log with them.
+        if is_htmx(request):
+            return _unauthorised(request, "Your session has ended. Sign in again.", permission)
+        return HttpResponseRedirect(sign_in_url(request, permission=permission))
+    if not allows(user, permission):
+        _record_denial(request, user, permission)
+        if is_htmx(request):
+            # htmx would swap a whole error page into a part of a page.
+            return HttpResponse(
+                "Your role does not allow this.",
+                status=403,
+                content_type="text/plain; charset=utf-8",
+            )
+        raise PermissionDenied
+    if password_suffices or not mfa.must_set_up(user):
         return None
-    _record_denial(request, user, permission)
-    if _is_htmx(request):
-        # A part of a page: a whole error page has no place in it.
-        return HttpResponse(
-            "Your role does not allow this.", status=403, content_type="text/plain; charset=utf-8"
-        )
-    raise PermissionDenied
-
-
-def _sign_in_first(request: HttpRequest, permission: str) -> HttpResponse:
-    """An anonymous visit leaves no event. htmx would follow a redirect and swap the page in."""
-    if _is_htmx(request):
-        return _unauthorised(request, permission, "Your session has ended. Sign in again.")
-    return HttpResponseRedirect(sign_in_url(request, permission=permission))
-
-
-def _second_factor_first(request: HttpRequest, permission: str) -> HttpResponse | None:
-    """To the page that sets it up, and from there back; a part of a page is led there by hand."""
-    user: Any = request.user
-    if not services.is_missing(user):
-        return None
-    if _is_htmx(request):
-        return _unauthorised(request, permission, "Set up your second factor first.")
+    if is_htmx(request):
+        return _unauthorised(request, "Set up your second factor first.", permission)
     remember_next(request, permission=permission)
     return HttpResponseRedirect(resolve_url("mfa_activate_totp"))
 
 
-def _unauthorised(request: HttpRequest, permission: str, words: str) -> HttpResponse:
-    response = HttpResponse(words, status=401, content_type="text/plain; charset=utf-8")
-    response["HX-Trigger"] = "session-expired"
-    response["X-Sign-In"] = sign_in_url(request, permission=permission)
-    return response
+def _unauthorised(request: HttpRequest, text: str, permission: str) -> HttpResponse:
+    """Return a 401 that the page's scripts announce; htmx would follow a redirect silently."""
+    return HttpResponse(
+        text,
+        status=401,
+        content_type="text/plain; charset=utf-8",
+        headers={
+            "HX-Trigger": "session-expired",
+            "X-Sign-In": sign_in_url(request, permission=permission),
+        },
+    )
 
 
 def _record_denial(request: HttpRequest, user: User, permission: str) -> None:
     match = request.resolver_match
-    fact = NewEvent(
+    event = NewEvent(
         kind=Kind.DENIED,
-        actor=actor(user),
+        actor=user.actor,
         data={
             "path": clean(request.path, MAX_PATH_CHARS),
-            "method": clean(request.method or "", 20),
+            "method": clean(request.method or "", MAX_METHOD_CHARS),
             "permission": str(permission),
             **client_info(request),
         },
     )
-    record_counted(fact, subject=f"{user.pk} {match.route if match else request.path}")
-
-
-def _is_htmx(request: HttpRequest) -> bool:
-    return request.headers.get("HX-Request") == "true"
+    record_counted(event, subject=f"{user.pk} {match.route if match else request.path}")

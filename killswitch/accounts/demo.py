@@ -1,6 +1,5 @@
 """The three people of the demo, with random passwords that stay the same over restarts."""
 
-import os
 import secrets
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +10,9 @@ from django.db import transaction
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_person
 from killswitch.audit.chain import SYSTEM
+from killswitch.runtime.files import replace_file
 
-DEMO_USERNAMES = (
+DEMO_PEOPLE = (
     ("olga", "Olga Ray", Role.RISK_OFFICER),
     ("carl", "Carl Ito", Role.COMPLIANCE),
     ("ada", "Ada Stone", Role.ADMINISTRATOR),
@@ -20,7 +20,7 @@ DEMO_USERNAMES = (
 
 
 class DemoPerson(NamedTuple):
-    """What `make run` prints of somebody who can be tried."""
+    """A demo person, as `make run` prints them."""
 
     username: str
     role: Role
@@ -28,50 +28,40 @@ class DemoPerson(NamedTuple):
 
 
 def ensure_demo_people() -> list[DemoPerson]:
-    """Make the demo people, or make their kept passwords valid again; none outside the demo.
+    """Add the demo people or restore their passwords, and return them; none outside the demo.
 
-    Somebody real with one of the names is left alone and not listed.
+    A real person with one of their names is left alone and not returned.
     """
     if not settings.DEMO:
         return []
-    passwords = _kept_passwords(Path(settings.KILLSWITCH_HOME) / "demo-people.txt")
+    passwords = _load_passwords(Path(settings.KILLSWITCH_HOME) / "demo-people.txt")
     people = []
-    for username, full_name, role in DEMO_USERNAMES:
+    for username, full_name, role in DEMO_PEOPLE:
+        password = passwords[username]
         with transaction.atomic():
             person = User.objects.filter(username=username).first() or User(
                 username=username, full_name=full_name, role=role, is_demo=True
             )
-            if person.is_demo:
-                _give(person, passwords[username])
-                people.append(DemoPerson(username, Role(person.role), passwords[username]))
+            if not person.is_demo:
+                continue
+            if person.pk is None or not person.check_password(password):
+                save_person(person, new_password=password, by=SYSTEM, alarm=False)
+        people.append(DemoPerson(username, Role(person.role), password))
     return people
 
 
-def _give(person: User, password: str) -> None:
-    if person.pk is None or not person.check_password(password):
-        save_person(person, new_password=password, by=SYSTEM, alarm=False)
-
-
-def _kept_passwords(path: Path) -> dict[str, str]:
-    kept = _read(path)
-    passwords = {name: kept.get(name) or secrets.token_urlsafe(12) for name, _, _ in DEMO_USERNAMES}
-    if passwords != kept:
-        _write(path, passwords)
-    return passwords
-
-
-def _read(path: Path) -> dict[str, str]:
+def _load_passwords(path: Path) -> dict[str, str]:
+    """Return the passwords of the file, with new ones for those that it lacks."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, UnicodeDecodeError):
-        return {}
-    return {words[0]: words[1] for words in map(str.split, lines) if len(words) == 2}
-
-
-def _write(path: Path, passwords: dict[str, str]) -> None:
-    """Whole or not at all, and never readable for others, not even for an instant."""
-    fresh = path.with_suffix(f".{secrets.token_hex(4)}")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.writelines(f"{name} {password}\n" for name, password in passwords.items())
-    fresh.replace(path)
+        lines = []
+    stored = {words[0]: words[1] for words in map(str.split, lines) if len(words) == 2}
+    passwords = {
+        username: stored.get(username) or secrets.token_urlsafe(12)
+        for username, _, _ in DEMO_PEOPLE
+    }
+    if passwords != stored:
+        text = "".join(f"{username} {password}\n" for username, password in passwords.items())
+        replace_file(path, text.encode())
+    return passwords

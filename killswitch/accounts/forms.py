@@ -1,4 +1,4 @@
-"""The forms of sign-in, of changing one's password, and of the second factor."""
+"""The forms of sign-in, of one's own password, and of the second factor."""
 
 from typing import Any
 
@@ -6,24 +6,30 @@ from allauth.account.forms import ChangePasswordForm, LoginForm, ReauthenticateF
 from django import forms
 from django.http import HttpRequest, HttpResponse
 
-from killswitch.accounts.adapter import fix_end
+from killswitch.accounts.adapter import set_fixed_expiry
 
 
-class OwnPasswordForm(ChangePasswordForm):  # type: ignore[misc]
-    """allauth's form, labelled once."""
+class WithoutPlaceholders:
+    """Removes allauth's placeholders: they repeat the labels."""
+
+    fields: dict[str, forms.Field]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _without_placeholders(self)
+        for field in self.fields.values():
+            field.widget.attrs.pop("placeholder", None)
 
 
-class SignInForm(LoginForm):  # type: ignore[misc]
-    """allauth's form without "remember me": every session has the same fixed end."""
+class OwnPasswordForm(WithoutPlaceholders, ChangePasswordForm):  # type: ignore[misc]
+    """The person's current password and the new one."""
+
+
+class SignInForm(WithoutPlaceholders, LoginForm):  # type: ignore[misc]
+    """Name and password, without "remember me": every session has the same fixed end."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields.pop("remember", None)
-        _without_placeholders(self)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean()
@@ -32,21 +38,20 @@ class SignInForm(LoginForm):  # type: ignore[misc]
 
     def login(self, request: HttpRequest, redirect_url: str | None = None) -> HttpResponse:
         response: HttpResponse = super().login(request, redirect_url=redirect_url)
-        fix_end(request)  # again: allauth has just set its own
+        set_fixed_expiry(request)  # again: allauth has just set its own
         return response
 
 
-class PasswordAgainForm(ReauthenticateForm):  # type: ignore[misc]
-    """allauth's form, labelled once."""
+class ConfirmPasswordForm(WithoutPlaceholders, ReauthenticateForm):  # type: ignore[misc]
+    """The password of the person who is signed in."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["password"].help_text = ""  # nobody resets a password by themselves
-        _without_placeholders(self)
+        self.fields["password"].help_text = ""  # allauth's links to a password reset
 
 
 class CodeForm(forms.Form):
-    """A code of the app, or one of the recovery codes; spaces in it do not matter."""
+    """A code of the app, or a recovery code; spaces in it are ignored."""
 
     code = forms.CharField(
         label="Code",
@@ -56,13 +61,8 @@ class CodeForm(forms.Form):
 
 
 class SetUpForm(CodeForm):
-    """The first code, which shows that the app has the secret."""
+    """The first code of an app, which proves that it has the secret."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["code"].label = "Code that the app shows"
-
-
-def _without_placeholders(form: forms.Form) -> None:
-    for field in form.fields.values():
-        field.widget.attrs.pop("placeholder", None)  # the labels say it, and stay
+        self.fields["code"].label = "Code from the app"

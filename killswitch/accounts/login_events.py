@@ -1,4 +1,4 @@
-"""What the log keeps of a sign-in that did not succeed: never a password, never a flood."""
+"""Records failed sign-ins: never a password, and never so many that they flood the log."""
 
 from django.http import HttpRequest
 
@@ -9,51 +9,53 @@ from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.event_throttle import record_counted
 from killswitch.audit.models import Kind
 
-NOBODY = Actor(name="anonymous")
+ANONYMOUS = Actor(name="anonymous")
 TOO_MANY = "too many tries"
 WRONG_CODE = "wrong code"
-# Whatever was tried before: these are counted for themselves.
-APART = {TOO_MANY: " limited", WRONG_CODE: " code"}
+# These two are counted apart from wrong passwords, so that the first of them is always recorded.
+COUNTER_SUFFIX = {TOO_MANY: " limited", WRONG_CODE: " code"}
 
 
 def record_failure(request: HttpRequest, *, username: str) -> None:
-    """A wrong name or password. The name is kept only if somebody has it.
+    """Record a wrong name or password.
 
-    What is typed into the field for the name is often the password.
+    The name is recorded only if a person has it: people often type their password there.
     """
-    person = _person(username)
-    _record(request, why=_why(person), person=person)
+    person = _find_person(username)
+    if person is None:
+        reason = "no such person"
+    elif not person.is_active:
+        reason = "switched off"
+    elif UserBackend().user_can_authenticate(person):
+        reason = "wrong password"
+    else:
+        reason = "demo person"
+    _record(request, reason=reason, person=person)
 
 
 def record_wrong_code(request: HttpRequest, *, person: User) -> None:
-    """The password was right and the code was not: somebody mistyped it, or has the password."""
-    _record(request, why=WRONG_CODE, person=person)
+    """Record a wrong code after the right password: a typing error, or a stolen password."""
+    _record(request, reason=WRONG_CODE, person=person)
 
 
 def record_limited(request: HttpRequest, *, username: str) -> None:
-    """A try that was refused unread, because there had been too many from that address."""
-    _record(request, why=TOO_MANY, person=_person(username))
+    """Record an attempt that was refused unread because there had been too many."""
+    _record(request, reason=TOO_MANY, person=_find_person(username))
 
 
-def _record(request: HttpRequest, *, why: str, person: User | None) -> None:
-    place = client_info(request)
-    name = person.username if person else ""
-    fact = NewEvent(
-        kind=Kind.SIGN_IN_FAILED, actor=NOBODY, data={"username": name, "why": why, **place}
-    )
-    # Counted for each address and person, so that the first try at somebody's account shows even
-    # after many at another's; bounded by the number of people.
-    apart = APART.get(why, "")
-    record_counted(fact, subject=f"{neighbourhood(place['address'])} {name}{apart}")
-
-
-def _person(username: str) -> User | None:
+def _find_person(username: str) -> User | None:
     return User.objects.filter(username=User.normalize_username(username)).first()
 
 
-def _why(person: User | None) -> str:
-    if person is None:
-        return "no such person"
-    if not person.is_active:
-        return "switched off"
-    return "wrong password" if UserBackend().user_can_authenticate(person) else "demo person"
+def _record(request: HttpRequest, *, reason: str, person: User | None) -> None:
+    client = client_info(request)
+    username = person.username if person else ""
+    event = NewEvent(
+        kind=Kind.SIGN_IN_FAILED,
+        actor=ANONYMOUS,
+        data={"username": username, "why": reason, **client},
+    )
+    # Counted by address and person: the first attempt on an account is recorded even after many
+    # attempts on others. The number of counters is bounded by the number of people.
+    suffix = COUNTER_SUFFIX.get(reason, "")
+    record_counted(event, subject=f"{neighbourhood(client['address'])} {username}{suffix}")

@@ -12,35 +12,27 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
 
-OF_THE_LOG = frozenset({"system", "anonymous"})  # whom its events name where nobody signed in
-MAX_USERNAME_CHARS = 60  # characters
+from killswitch.audit.chain import Actor
+
+RESERVED_NAMES = frozenset({"system", "anonymous"})  # the audit log's names for no person
+MAX_USERNAME_CHARS = 60
 
 
 class Role(models.TextChoices):
-    """What a person is here for. Nobody has two."""
+    """What a person may do here; each person has one role."""
 
     RISK_OFFICER = "RISK_OFFICER", "Risk officer"
     COMPLIANCE = "COMPLIANCE", "Compliance"
     ADMINISTRATOR = "ADMINISTRATOR", "Administrator"
 
 
-class UserQuerySet(models.QuerySet["User"]):
-    """People by what they can do now."""
-
-    def able_administrators(self) -> "UserQuerySet":
-        """Those who could sign in and administer: demo people count in the demo only."""
-        able = self.filter(role=Role.ADMINISTRATOR, is_active=True)
-        return able if settings.DEMO else able.filter(is_demo=False)
+def role_label(role: str) -> str:
+    """Return a role as people read it; other text, e.g. OPERATING_SYSTEM, unchanged."""
+    return str(Role(role).label) if role in Role.values else role
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes people; there is no way to make a superuser."""
-
-    def get_queryset(self) -> UserQuerySet:
-        return UserQuerySet(self.model, using=self._db)
-
-    def able_administrators(self) -> UserQuerySet:
-        return self.get_queryset().able_administrators()
+    """Creates people; there are no superusers to create."""
 
     def create_user(self, *, username: str, password: str, role: Role, **fields: Any) -> "User":
         name = self.model.normalize_username(username)
@@ -56,30 +48,26 @@ class UserManager(BaseUserManager["User"]):
 def _no_control_characters(value: str) -> None:
     RegexValidator(
         regex="[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]",
-        message="Leave out control characters.",
+        message="Remove the control characters.",
         inverse_match=True,
     )(value)
 
 
-def _is_of_the_log(name: str) -> bool:
-    return unicodedata.normalize("NFKC", name).strip().casefold() in OF_THE_LOG
-
-
 class User(AbstractBaseUser):
-    """A person who may sign in."""
+    """A person who can sign in."""
 
-    # Both together, with two brackets, fit the audit log's column for the actor. Names to sign in
-    # with are plain ASCII, so that none can be mistaken for another in the log.
+    # `full_text` of the two longest names fits the audit log's column for the actor. Usernames are
+    # plain ASCII, so that none can be mistaken for another in the log.
     username = models.CharField(
         max_length=MAX_USERNAME_CHARS,
         unique=True,
         validators=[
             RegexValidator(
                 regex=r"\A[a-z0-9][a-z0-9@.+_-]*\Z",
-                message="Use letters from a to z, digits and @ . + - _ only.",
+                message="Use only letters from a to z, digits and @ . + - _",
             )
         ],
-        help_text="Letters from a to z, digits and @ . + - _; case does not matter.",
+        help_text="Letters from a to z, digits and @ . + - _ (not case-sensitive).",
     )
     full_name = models.CharField(max_length=120, blank=True, validators=[_no_control_characters])
     role = models.CharField(max_length=20, choices=Role.choices)
@@ -88,9 +76,9 @@ class User(AbstractBaseUser):
     )
     is_demo = models.BooleanField(default=False, editable=False)
     date_joined = models.DateTimeField(auto_now_add=True)
-    # Raised by whatever must end this person's sessions, so that giving a role back does not
-    # bring an old session back with it.
-    epoch = models.PositiveIntegerField(default=0, editable=False)
+    # Raised by each change that ends this person's sessions: a role that is given back must not
+    # revive an old session.
+    session_epoch = models.PositiveIntegerField(db_column="epoch", default=0, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -115,10 +103,10 @@ class User(AbstractBaseUser):
 
     @classmethod
     def normalize_username(cls, username: str) -> str:
-        """The one way a name is written: sign-in must not depend on a shift key.
+        """Return the form in which a name is stored: sign-in is not case-sensitive.
 
-        Of a text that is no name its beginning, too long to be one: to normalise it would take
-        time by the square of its length. A NUL is left out; no database looks it up.
+        A text too long for a name is only cut, to one that is still too long: normalising takes
+        time by the square of the length. NUL is removed because databases refuse it.
         """
         username = username.replace("\x00", "")
         if len(username) > 2 * MAX_USERNAME_CHARS:
@@ -126,22 +114,28 @@ class User(AbstractBaseUser):
         return unicodedata.normalize("NFKC", username).strip().lower()
 
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
-        """Raises `ValidationError` as Django's does, and for a name that the log has taken."""
+        """Raise `ValidationError` as Django does, and for a name that the audit log uses."""
         super().clean_fields(exclude=exclude)
-        taken = [
-            name
-            for name in ("username", "full_name")
-            if name not in (exclude or ()) and _is_of_the_log(getattr(self, name))
+        reserved = [
+            field
+            for field in {"username", "full_name"}.difference(exclude or ())
+            if unicodedata.normalize("NFKC", getattr(self, field)).strip().casefold()
+            in RESERVED_NAMES
         ]
-        if taken:
+        if reserved:
             raise ValidationError(
-                dict.fromkeys(taken, "The audit log uses this name for itself. Choose another.")
+                dict.fromkeys(reserved, "The audit log uses this name for itself. Choose another.")
             )
 
     @property
     def full_text(self) -> str:
-        """Who this is, for a reader years later: `Olga Ray (olga)`."""
+        """Return both names, for a reader years later: `Olga Ray (olga)`."""
         return f"{self.full_name} ({self.username})" if self.full_name else self.username
+
+    @property
+    def actor(self) -> Actor:
+        """Return this person as the audit log names them."""
+        return Actor(name=self.full_text, role=self.role)
 
     @property
     def is_administrator(self) -> bool:
@@ -149,19 +143,19 @@ class User(AbstractBaseUser):
 
     @property
     def is_staff(self) -> bool:
-        """Who may enter Django's admin pages."""
+        """Return whether this person may open Django's admin pages."""
         return self.is_active and self.is_administrator
 
     def has_module_perms(self, app_label: str) -> bool:
         return self.is_staff and app_label in {"accounts", "exchanges"}
 
     def has_perm(self, perm: str, obj: object = None) -> bool:  # noqa: ARG002
-        """Django's admin asks this: people and exchanges may be added and changed, not deleted."""
+        """Allow the admin pages to add and change people and exchanges, not to delete them."""
         app, _, name = perm.partition(".")
         return self.has_module_perms(app) and not name.startswith("delete")
 
     def get_session_auth_hash(self) -> str:
-        """Ends a person's sessions when their password or their role changes."""
+        """Return a hash that every session carries; a session with another one has ended."""
         return self._hash_with_role(None)
 
     def get_session_auth_fallback_hash(self) -> Iterator[str]:
@@ -169,7 +163,7 @@ class User(AbstractBaseUser):
             yield self._hash_with_role(secret)
 
     def _hash_with_role(self, secret: str | bytes | None) -> str:
-        value = f"{self.password}|{self.role}|{self.is_active}|{self.epoch}"
+        value = f"{self.password}|{self.role}|{self.is_active}|{self.session_epoch}"
         return salted_hmac(
             "killswitch.accounts.session", value, secret=secret, algorithm="sha256"
         ).hexdigest()

@@ -1,4 +1,4 @@
-"""Which browsers belong to officers, told without a database: for the day on which it is gone."""
+"""Recognises an officer's browser without the database, for error pages while it is down."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
@@ -11,7 +11,7 @@ SALT = "killswitch.accounts.known_browser"
 
 
 def remember_browser(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Remember the browser of whoever may cancel, for as long as a session lasts."""
+    """Set the cookie, for as long as a session lasts, if the person has the cancel permission."""
     if has_permission(request.user, Permission.CANCEL):
         response.set_signed_cookie(
             COOKIE,
@@ -25,14 +25,17 @@ def remember_browser(request: HttpRequest, response: HttpResponseBase) -> None:
 
 
 def forget(response: HttpResponseBase) -> None:
-    """Whoever signs out may be followed by somebody else."""
+    """Delete the cookie at sign-out: the next person at this browser may not be an officer."""
     response.delete_cookie(COOKIE, samesite="Strict")
 
 
 def is_an_officers(request: HttpRequest) -> bool:
-    """By the person if they were read already, else by the browser; nothing is read for it."""
-    person = getattr(request, "_cached_user", None)  # where Django keeps whom it has read
+    """Return whether an officer sends this request, without reading the database.
+
+    By the person if Django has loaded them already, otherwise by the cookie.
+    """
+    person = getattr(request, "_cached_user", None)  # where Django caches the session's user
     if isinstance(person, User):
         return has_permission(person, Permission.CANCEL)
-    age = settings.SESSION_COOKIE_AGE
-    return request.get_signed_cookie(COOKIE, default=None, salt=SALT, max_age=age) is not None
+    max_age = settings.SESSION_COOKIE_AGE
+    return request.get_signed_cookie(COOKIE, default=None, salt=SALT, max_age=max_age) is not None

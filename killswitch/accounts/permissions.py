@@ -1,4 +1,4 @@
-"""Who may do what: one table, asked by every entrance."""
+"""Which role may do what: one table that every entrance checks."""
 
 from enum import StrEnum
 from typing import Final
@@ -20,7 +20,7 @@ class Permission(StrEnum):
     ADMINISTER = "ADMINISTER"
 
 
-# What a view says of itself when it needs no permission of the table.
+# The marks of views that need no permission of the table.
 PUBLIC: Final = "PUBLIC"
 SIGNED_IN: Final = "SIGNED_IN"
 
@@ -48,7 +48,7 @@ ROLE_PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
 
 
 def has_permission(user: object, permission: Permission) -> bool:
-    """Whether this person may. Nobody who is switched off or not signed in may do anything."""
+    """Return whether an active person's role has the permission; False for anyone else."""
     return (
         isinstance(user, User)
         and user.is_active
@@ -57,7 +57,7 @@ def has_permission(user: object, permission: Permission) -> bool:
 
 
 def allows(user: User, permission: str) -> bool:
-    """The same for what a view says of itself, which may be PUBLIC or SIGNED_IN."""
+    """Return whether a view with this mark is open to the person."""
     if permission in {PUBLIC, SIGNED_IN}:
         return permission == PUBLIC or user.is_active
     return has_permission(user, Permission(permission))

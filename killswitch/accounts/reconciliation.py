@@ -1,6 +1,6 @@
-"""Compares the people with what the log says was added and changed.
+"""Compares the people with the events that added and changed them.
 
-Their passwords, sign-ins and second factors are in no event, or not in one that says them.
+Passwords, sign-ins and second factors are not compared: events do not carry their values.
 """
 
 from killswitch.accounts.changes import WATCHED

@@ -1,27 +1,27 @@
-"""Adds and changes people: each change with its events, and with the alarm that it deserves."""
+"""Adds and changes people, each change with its events and its alarm."""
 
 from collections.abc import Mapping
 
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.db.models import Q
 
-from killswitch.accounts.changes import Change
-from killswitch.accounts.mfa import services
+from killswitch.accounts.changes import Change, actor_text
+from killswitch.accounts.mfa import services as mfa
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Kind as AlarmKind
 from killswitch.alarms.services import raise_alarm
-from killswitch.audit.chain import Actor, NewEvent, append
-from killswitch.runtime.revisions import next_revision
+from killswitch.audit.chain import Actor
+from killswitch.audit.recorder import recording
 
 
 def add_person(*, username: str, full_name: str = "", role: Role, password: str, by: Actor) -> User:
-    """A new person who may sign in. Raises `ValidationError`; then nothing is recorded."""
+    """Add a person who can sign in. Raises `ValidationError` and then records no event."""
     person = User(
         username=User.normalize_username(username), full_name=full_name.strip(), role=role
     )
-    with transaction.atomic():
+    with recording():
         person.full_clean(exclude=["password"])
         validate_password(password, person)
         save_person(person, new_password=password, by=by)
@@ -37,73 +37,58 @@ def save_person(  # noqa: PLR0913 - each is a thing that can be changed, or who 
     origin: Mapping[str, str] | None = None,
     alarm: bool = True,
 ) -> None:
-    """Write a person, new or changed, as the last thing in the transaction."""
-    with transaction.atomic():
+    """Write a person, new or changed, with the events of the change and its alarm."""
+    with recording() as record:
         before = User.objects.select_for_update(no_key=True).filter(pk=person.pk).first()
         change = Change(
             before=before,
             after=person,
             new_password=bool(new_password),
-            second_factor_reset=reset_second_factor and services.forget(person),
+            second_factor_reset=reset_second_factor and mfa.delete(person),
         )
-        if not (change.fields or change.ends_sessions):
+        columns = change.fields
+        if not (columns or change.ends_sessions):
             return
-        _write(change, new_password)
-        facts = change.facts(by=by, origin=origin or {})
-        append(*facts, *(_alarm(change, by=by) if alarm else []))
+        if new_password:
+            person.set_password(new_password)
+            columns.append("password")
+        if before and change.ends_sessions:
+            person.session_epoch = before.session_epoch + 1
+            columns.append("session_epoch")
+        # Only what changed: a sign-in at the same moment writes other columns of the same row.
+        person.save(update_fields=columns if before else None)
+        record.add(*change.new_events(by=by, origin=origin or {}))
+        if alarm and (text := change.alarm_text()):
+            raise_alarm(
+                kind=AlarmKind.PEOPLE,
+                subject=f"{person.pk} {record.revision}",
+                title=f"{person.full_text} {text} by {actor_text(by)}",
+            )
 
 
 def change_own_password(*, user: User, password: str, origin: Mapping[str, str]) -> None:
-    """A person's own new password: recorded, but nothing that somebody else must look at."""
-    by = Actor(name=user.full_text, role=user.role)
-    with transaction.atomic():
+    """Change the password of the person who asks for it; this raises no alarm."""
+    with recording() as record:
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         user.set_password(password)
         user.save(update_fields=["password"])
         change = Change(before=user, after=user, new_password=True)
-        append(*change.facts(by=by, origin=origin))
+        record.add(*change.new_events(by=user.actor, origin=origin))
 
 
 def lock_administrators(person: User) -> None:
-    """Hold everybody on whom "one administrator stays" depends, always in the same order."""
+    """Lock the person and all administrators, always in the same order, until the commit."""
     rows = User.objects.filter(Q(role=Role.ADMINISTRATOR) | Q(pk=person.pk)).order_by("pk")
     list(rows.select_for_update(no_key=True))
 
 
 def keep_an_administrator(person: User) -> None:
-    """Raises `ValidationError` if after this change nobody could administer any more."""
+    """Raise `ValidationError` if this change would leave no administrator who can sign in."""
     lock_administrators(person)
-    stays = person.role == Role.ADMINISTRATOR and person.is_active
-    if not stays and not User.objects.able_administrators().exclude(pk=person.pk).exists():
-        raise ValidationError("The last administrator who may sign in must stay one.")
-
-
-def _write(change: Change, new_password: str) -> None:
-    person = change.after
-    if change.before is None:
-        person.set_password(new_password)
-        person.save()
+    if person.role == Role.ADMINISTRATOR and person.is_active:
         return
-    # Only what changed: a sign-in at the same moment writes other columns of the same row.
-    columns = change.fields
-    if new_password:
-        person.set_password(new_password)
-        columns = [*columns, "password"]
-    if change.ends_sessions:
-        person.epoch = change.before.epoch + 1
-        columns = [*columns, "epoch"]
-    person.save(update_fields=columns)
-
-
-def _alarm(change: Change, *, by: Actor) -> list[NewEvent]:
-    words = change.alarming()
-    if not words:
-        return []
-    revision = next_revision()
-    return raise_alarm(
-        kind=AlarmKind.PEOPLE,
-        subject=f"{change.after.pk} {revision}",
-        title=f"{change.after.full_text} {words}",
-        detail=f"By {by.name}.",
-        revision=revision,
-    )
+    others = User.objects.filter(role=Role.ADMINISTRATOR, is_active=True).exclude(pk=person.pk)
+    if not settings.DEMO:
+        others = others.filter(is_demo=False)  # demo people cannot sign in
+    if not others.exists():
+        raise ValidationError("This is the last administrator who can sign in. Add another first.")

@@ -1,18 +1,18 @@
-"""Sessions in the database, found only by keys of the shape that we give out.
+"""Sessions in the database, looked up only by keys of the form that Django makes.
 
-A cookie can carry any bytes; PostgreSQL refuses some of them with an error, which would become an
-error page for whoever sends them.
+A cookie can carry any bytes. PostgreSQL raises an error for some of them, and the browser would
+get an error page.
 """
 
 import re
 
 from django.contrib.sessions.backends import db
 
-OURS = re.compile(r"[a-z0-9]{32}")
+SESSION_KEY = re.compile(r"[a-z0-9]{32}")
 
 
 class SessionStore(db.SessionStore):
-    """A cookie that we did not make is no session."""
+    """Django's session store with a stricter check of the key."""
 
     def _validate_session_key(self, key: str | None) -> bool:
-        return OURS.fullmatch(key or "") is not None
+        return SESSION_KEY.fullmatch(key or "") is not None

@@ -1,6 +1,6 @@
-"""The only pages of allauth that exist here; everything else of it is not found.
+"""The pages of allauth that exist here; all its other pages are not found.
 
-The names are allauth's, which it uses to lead from one page to another.
+allauth uses these names to lead from one page to another.
 """
 
 from django.urls import path
@@ -12,7 +12,7 @@ urlpatterns = [
     path("login/", views.sign_in, name="account_login"),
     path("logout/", views.sign_out, name="account_logout"),
     path("password/change/", views.change_password, name="account_change_password"),
-    path("password/again/", views.password_again, name="account_reauthenticate"),
+    path("password/again/", views.confirm_password, name="account_reauthenticate"),
     path("second-factor/", mfa_views.overview, name="mfa_index"),
     path("second-factor/code/", mfa_views.enter_code, name="mfa_authenticate"),
     path("second-factor/set-up/", mfa_views.set_up, name="mfa_activate_totp"),

@@ -1,4 +1,4 @@
-"""Sign-in, with the refusals that allauth makes turned into words and events."""
+"""Sign-in, sign-out and one's own password; refused attempts get a page and an event."""
 
 from http import HTTPStatus
 from typing import Any
@@ -7,19 +7,39 @@ from allauth.account.internal.stagekit import clear_login
 from allauth.account.stages import LoginStage
 from allauth.account.views import LoginView, LogoutView, PasswordChangeView, ReauthenticateView
 from django import forms
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 
-from killswitch.accounts import login_events, officer_cookie, rate_limit_responses, redirects
+from killswitch.accounts import login_events, officer_cookie, redirects
+from killswitch.accounts.backends import HashingBusy
 from killswitch.accounts.decorators import password_suffices, public, signed_in
-from killswitch.accounts.forms import OwnPasswordForm, PasswordAgainForm, SignInForm
+from killswitch.accounts.forms import ConfirmPasswordForm, OwnPasswordForm, SignInForm
 from killswitch.accounts.models import User
-from killswitch.accounts.password_queue import HashingBusy
+
+# The windows of the rate limits in the settings.
+ADDRESS_LIMIT_S = 60
+CODES_LIMIT_S = 3600
+BUSY_RETRY_AFTER_S = 5
+
+
+def too_many_attempts(
+    request: HttpRequest, *, username: str, of_person: bool = False
+) -> HttpResponse:
+    """Record an attempt that was refused unread, and return the page with how long to wait.
+
+    `of_person`: the person's limit of codes is reached, not the limit of the address.
+    """
+    login_events.record_limited(request, username=username)
+    response = render(
+        request, "429.html", {"of_person": of_person}, status=HTTPStatus.TOO_MANY_REQUESTS
+    )
+    response["Retry-After"] = str(CODES_LIMIT_S if of_person else ADDRESS_LIMIT_S)
+    return response
 
 
 class RateLimitedMixin:
-    """Says in words that there were too many tries, and leaves an event."""
+    """Turns allauth's refusals of too many attempts into a page and an event."""
 
     request: HttpRequest
 
@@ -27,40 +47,42 @@ class RateLimitedMixin:
         try:
             response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
         except HashingBusy:
-            return rate_limit_responses.busy(request)
-        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-            rate_limit_responses.record_and_set_retry_after(
-                request, response, username=self.typed_name()
+            response = render(
+                request, "429.html", {"busy": True}, status=HTTPStatus.TOO_MANY_REQUESTS
             )
+            response["Retry-After"] = str(BUSY_RETRY_AFTER_S)
+            return response
+        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            return too_many_attempts(request, username=self.attempted_username())
         return response
 
     def form_invalid(self, form: forms.Form) -> HttpResponseBase:
-        errors = [error for each in form.errors.as_data().values() for error in each]
+        errors = [error for errors in form.errors.as_data().values() for error in errors]
         if any(error.code == "too_many_login_attempts" for error in errors):
-            return render(self.request, "429.html", status=HTTPStatus.TOO_MANY_REQUESTS)
+            return HttpResponse(status=HTTPStatus.TOO_MANY_REQUESTS)  # `dispatch` makes the page
         response: HttpResponseBase = super().form_invalid(form)  # type: ignore[misc]
         return response
 
-    def typed_name(self) -> str:
-        """Whose password was tried."""
-        raise NotImplementedError
+    def attempted_username(self) -> str:
+        """Return the name of the person for whom a password was tried."""
+        return self.request.user.get_username()
 
 
 class SignInView(RateLimitedMixin, LoginView):  # type: ignore[misc]
-    """Sign in by name and password."""
+    """Sign in with name and password."""
 
     form_class = SignInForm
 
-    def typed_name(self) -> str:
+    def attempted_username(self) -> str:
         return self.request.POST.get("login", "")
 
     def _redirect_to_pending_stage(self, request: HttpRequest, stage: LoginStage) -> None:  # noqa: ARG002
-        """Whoever comes here again, with the code still to be given, begins again."""
+        """Start over when a person comes back here instead of entering their code."""
         clear_login(request)
 
     def get_authenticated_redirect_url(self) -> str:
-        """Whoever is signed in already goes where they may go."""
-        user: Any = self.request.user
+        """Return where a person who is signed in already goes: only to a page open to them."""
+        user = self.request.user
         url: str = super().get_authenticated_redirect_url()
         if isinstance(user, User) and not redirects.can_open(user, url):
             return redirects.home_url(user)
@@ -68,40 +90,34 @@ class SignInView(RateLimitedMixin, LoginView):  # type: ignore[misc]
 
 
 class SignOutView(LogoutView):  # type: ignore[misc]
-    """Sign out, and leave nothing of the person in the browser."""
+    """Sign out and leave no trace of the person in the browser."""
 
     def post(self, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response: HttpResponseBase = super().post(*args, **kwargs)
         officer_cookie.forget(response)
-        # The reason and the key of a press that had no answer wait there, to be sent again.
+        # It holds the reason and the key of a cancel that was never answered, for sending again.
         response["Clear-Site-Data"] = '"storage"'
         return response
 
 
 class OwnPasswordView(RateLimitedMixin, PasswordChangeView):  # type: ignore[misc]
-    """A new password for oneself. A wrong old one is a guess, and recorded like one."""
+    """Change one's own password. A wrong current one is recorded like a failed sign-in."""
 
     form_class = OwnPasswordForm
 
     def form_invalid(self, form: forms.Form) -> HttpResponseBase:
         if form.has_error("oldpassword", code="enter_current_password"):
-            login_events.record_failure(self.request, username=self.typed_name())
+            login_events.record_failure(self.request, username=self.attempted_username())
         return super().form_invalid(form)
 
-    def typed_name(self) -> str:
-        return self.request.user.get_username()
 
+class ConfirmPasswordView(RateLimitedMixin, ReauthenticateView):  # type: ignore[misc]
+    """Ask for the password again: the screen may have been left unlocked."""
 
-class PasswordAgainView(RateLimitedMixin, ReauthenticateView):  # type: ignore[misc]
-    """The password once more, before something that whoever found the screen open must not do."""
-
-    form_class = PasswordAgainForm
-
-    def typed_name(self) -> str:
-        return self.request.user.get_username()
+    form_class = ConfirmPasswordForm
 
 
 sign_in = public(SignInView.as_view())
 sign_out = public(never_cache(SignOutView.as_view()))
 change_password = signed_in(never_cache(OwnPasswordView.as_view()))
-password_again = password_suffices(never_cache(PasswordAgainView.as_view()))
+confirm_password = password_suffices(never_cache(ConfirmPasswordView.as_view()))

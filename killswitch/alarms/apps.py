@@ -6,7 +6,10 @@ class AlarmsConfig(AppConfig):
     label = "alarms"
 
     def ready(self) -> None:
+        from killswitch.alarms.descriptions import DESCRIPTIONS
         from killswitch.alarms.reconciliation import discrepancies
+        from killswitch.audit import descriptions
         from killswitch.audit.reconciliation.registry import add_reconciler
 
         add_reconciler(discrepancies)
+        descriptions.register(DESCRIPTIONS)

@@ -1,4 +1,4 @@
-"""The places that are told of alarms, named so that their secrets are not."""
+"""The notification channels of alarms, with labels that leave out the secrets in their URLs."""
 
 import re
 
@@ -8,10 +8,9 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,40})://")
 
 
 def channels() -> dict[str, str]:
-    """The configured URLs by label, e.g. `1: mailto`: the rest of such a URL holds secrets."""
-    return {f"{number}: {_scheme(url)}": url for number, url in enumerate(settings.ALERT_URLS, 1)}
-
-
-def _scheme(url: str) -> str:
-    found = _SCHEME.match(url)
-    return found[1].lower() if found else "not a URL"
+    """Return the configured URLs by label, e.g. `1: mailto`."""
+    urls_by_label = {}
+    for number, url in enumerate(settings.ALERT_URLS, 1):
+        scheme = _SCHEME.match(url)
+        urls_by_label[f"{number}: {scheme[1].lower() if scheme else 'not a URL'}"] = url
+    return urls_by_label

@@ -1,4 +1,4 @@
-"""What needs a person's attention, who has been told, and who has acknowledged it."""
+"""What needs a person's attention, which channels were notified, and who has acknowledged it."""
 
 from django.db import models
 
@@ -6,23 +6,23 @@ from killswitch.runtime.revisions import Revisioned
 
 
 class Kind(models.TextChoices):
-    """Why a person is called."""
+    """Why an alarm was raised."""
 
-    OUTCOME = "OUTCOME", "A kill did not end confirmed"
-    STALLED = "STALLED", "A kill makes no progress"
-    PEOPLE = "PEOPLE", "A role or a password was given"
-    EVIDENCE = "EVIDENCE", "The audit log does not verify"
+    OUTCOME = "OUTCOME", "Cancel not confirmed"
+    STALLED = "STALLED", "Cancel stuck"
+    PEOPLE = "PEOPLE", "Account or configuration change"
+    EVIDENCE = "EVIDENCE", "Audit log failed verification"
 
 
 class AlarmQuerySet(models.QuerySet["Alarm"]):
-    """Alarms by whether somebody has seen to them."""
+    """Alarms by their state."""
 
     def unacknowledged(self) -> "AlarmQuerySet":
         return self.filter(acknowledged_at=None)
 
 
 class Alarm(Revisioned):
-    """Stays on every screen until somebody acknowledges it by name."""
+    """An alarm stays on every screen until a person acknowledges it by name."""
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     # The request's uuid as text, or another key that makes the alarm unique within its kind.
@@ -55,32 +55,36 @@ class Alarm(Revisioned):
 
 
 class Delivery(models.Model):
-    """The outbox: one row for each alarm and each place that is to be told of it.
+    """The outbox: one row for each alarm and channel.
 
-    A sender claims a row by raising `tries` from the number that it has read; `sending` stands
-    while its call goes on. Whoever takes a row over waits by its own monotonic clock.
+    A sender claims a row by raising `attempts` from the number that it has read; `sending` is true
+    during its call. Another sender takes over a row that has not changed for long enough by its own
+    monotonic clock.
     """
 
-    alarm = models.ForeignKey(Alarm, on_delete=models.CASCADE, related_name="tellings")
-    place = models.CharField(max_length=200)  # e.g. "1: mailto" — never the URL, it holds secrets
-    tries = models.PositiveIntegerField(default=0)
+    alarm = models.ForeignKey(Alarm, on_delete=models.CASCADE, related_name="deliveries")
+    # A label such as "1: mailto", never the URL, which holds secrets.
+    channel = models.CharField(max_length=200, db_column="place")
+    attempts = models.PositiveIntegerField(default=0, db_column="tries")
     sending = models.BooleanField(default=False)
-    told_at = models.DateTimeField(null=True)
+    delivered_at = models.DateTimeField(null=True, db_column="told_at")
     error = models.CharField(max_length=500, blank=True)
 
     class Meta:
         db_table = "alarms_telling"
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["alarm", "place"], name="each_place_is_told_once"),
+            models.UniqueConstraint(fields=["alarm", "channel"], name="each_place_is_told_once"),
             models.CheckConstraint(
-                condition=models.Q(told_at=None) | models.Q(sending=False),
+                condition=models.Q(delivered_at=None) | models.Q(sending=False),
                 name="a_place_that_was_told_is_not_being_told",
             ),
         ]
         indexes = [
-            models.Index(fields=["id"], name="tellings_pending", condition=models.Q(told_at=None)),
+            models.Index(
+                fields=["id"], name="tellings_pending", condition=models.Q(delivered_at=None)
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.alarm_id} → {self.place}"
+        return f"{self.alarm_id} → {self.channel}"

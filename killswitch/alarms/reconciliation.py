@@ -1,7 +1,7 @@
-"""Compares the alarms with what the log says: raised, told to a place, acknowledged by a person.
+"""Compares the alarms with the audit log: raised, delivered to a channel, acknowledged by a person.
 
-An event is committed together with its row and read here before it. So the row is never older than
-the event, whoever writes meanwhile. A row that no event knows shows in the counts.
+An event is committed together with its row, and read here before it. So the row is never older than
+the event, even while others are written. A row without an event shows in the counts.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db.models import QuerySet
 
 from killswitch.alarms.models import Alarm, Delivery
-from killswitch.audit import canonical_json
+from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.reconciliation.comparison import LoggedEvent, compare_columns, pages, snapshot
 from killswitch.audit.reconciliation.registry import Discrepancy
@@ -18,94 +18,95 @@ from killswitch.audit.verification.findings import Progress
 
 
 def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Discrepancy]:
-    """Of every alarm. Only a whole verification looks: it goes through all events about alarms."""
+    """Compare every alarm. Only a full verification does: it reads all events about alarms."""
     if ids is not None:
         return
-    for kind, differences in DIFFERENCES.items():
-        done = 0
+    for kind, compare in COMPARISONS.items():
+        count = 0
         for events in pages(kind):
-            yield from differences(events)
-            done += len(events)
-            progress(Kind(kind).label.lower(), done, 0)
+            yield from compare(events)
+            count += len(events)
+            progress(Kind(kind).label.lower(), count, 0)
     if next(_miscounted(), None):
-        # Some may have been written between the two counts.
+        # Rows may have been written between the two counts.
         with snapshot():
-            found = list(_miscounted())
-        yield from found
+            differences = list(_miscounted())
+        yield from differences
 
 
-def _raised(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
-    alarms = Alarm.objects.in_bulk([_alarm(event) for event in events])
+def _compare_raised(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
+    alarms = Alarm.objects.in_bulk([_alarm_id(event) for event in events])
     for event in events:
-        columns = {"exchange_id": event.exchange_id, "request_id": event.request_id}
-        if alarm := alarms.get(_alarm(event)):
-            found = {
-                "alarm_kind": alarm.kind,
-                "subject": alarm.subject,
-                "title": alarm.title,
-                "detail": alarm.detail,
-                "exchange_id": alarm.exchange_id,
-                "request_id": alarm.request_id,
-                "raised_at": _instant(alarm.raised_at),
-            }
-            yield from compare_columns(f"alarm {alarm.pk}", event, columns, found=found)
-        else:
-            reason = f"alarm {_alarm(event)} was deleted: only the log knows it"
+        if not (alarm := alarms.get(_alarm_id(event))):
+            reason = f"alarm {_alarm_id(event)} was deleted: it is only in the log"
             yield Discrepancy(seq=event.seq, reason=reason)
+            continue
+        columns = {"exchange_id": event.exchange_id, "request_id": event.request_id}
+        row = {
+            "alarm_kind": alarm.kind,
+            "subject": alarm.subject,
+            "title": alarm.title,
+            "detail": alarm.detail,
+            "exchange_id": alarm.exchange_id,
+            "request_id": alarm.request_id,
+            "raised_at": utc_text(alarm.raised_at),
+        }
+        yield from compare_columns(f"alarm {alarm.pk}", event, columns, found=row)
 
 
-def _acknowledged(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
-    alarms = Alarm.objects.in_bulk([_alarm(event) for event in events])
+def _compare_acknowledged(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
+    alarms = Alarm.objects.in_bulk([_alarm_id(event) for event in events])
     for event in events:
-        if alarm := alarms.get(_alarm(event)):
+        if alarm := alarms.get(_alarm_id(event)):
             columns = {"acknowledged_by": event.actor}
-            found = {
+            row = {
                 "acknowledged_by": alarm.acknowledged_by,
-                "acknowledged_at": _instant(alarm.acknowledged_at),
+                "acknowledged_at": _utc_text_or_none(alarm.acknowledged_at),
             }
-            yield from compare_columns(f"alarm {alarm.pk}", event, columns, found=found)
+            yield from compare_columns(f"alarm {alarm.pk}", event, columns, found=row)
 
 
-def _told(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
-    rows = Delivery.objects.filter(alarm__in=[_alarm(event) for event in events])
-    tellings = {(row.alarm_id, row.place): row for row in rows}
+def _compare_delivered(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
+    rows = Delivery.objects.filter(alarm__in=[_alarm_id(event) for event in events])
+    deliveries = {(row.alarm_id, row.channel): row for row in rows}
     for event in events:
-        place = event.facts.get("place")
-        name = f"alarm {_alarm(event)}, told to {place}"
-        if row := tellings.get((_alarm(event), str(place))):
-            yield from compare_columns(name, event, {}, found={"told_at": _instant(row.told_at)})
+        channel = event.facts.get("place")
+        name = f"alarm {_alarm_id(event)}, delivered to {channel}"
+        if delivery := deliveries.get((_alarm_id(event), str(channel))):
+            row = {"told_at": _utc_text_or_none(delivery.delivered_at)}
+            yield from compare_columns(name, event, {}, found=row)
         else:
-            yield Discrepancy(seq=event.seq, reason=f"{name}: the row that says so was deleted")
+            yield Discrepancy(seq=event.seq, reason=f"{name}: the row of this delivery was deleted")
 
 
-DIFFERENCES: dict[Kind, Callable[[Sequence[LoggedEvent]], Iterator[Discrepancy]]] = {
-    Kind.ALARM_RAISED: _raised,
-    Kind.ALARM_ACKNOWLEDGED: _acknowledged,
-    Kind.ALARM_TOLD: _told,
+COMPARISONS: dict[Kind, Callable[[Sequence[LoggedEvent]], Iterator[Discrepancy]]] = {
+    Kind.ALARM_RAISED: _compare_raised,
+    Kind.ALARM_ACKNOWLEDGED: _compare_acknowledged,
+    Kind.ALARM_TOLD: _compare_delivered,
 }
 
 
 def _miscounted() -> Iterator[Discrepancy]:
-    rows: dict[Kind, tuple[str, QuerySet[Alarm] | QuerySet[Delivery]]] = {
-        Kind.ALARM_RAISED: ("alarms stand in the table", Alarm.objects.all()),
+    rows_by_kind: dict[Kind, tuple[str, QuerySet[Alarm] | QuerySet[Delivery]]] = {
+        Kind.ALARM_RAISED: ("alarms in the table", Alarm.objects.all()),
         Kind.ALARM_ACKNOWLEDGED: (
-            "alarms are acknowledged",
+            "acknowledged alarms",
             Alarm.objects.exclude(acknowledged_at=None, acknowledged_by=""),
         ),
-        Kind.ALARM_TOLD: ("places were told", Delivery.objects.exclude(told_at=None)),
+        Kind.ALARM_TOLD: ("deliveries", Delivery.objects.exclude(delivered_at=None)),
     }
-    for kind, (words, written) in rows.items():
-        count, said = written.count(), AuditEvent.objects.filter(kind=kind).count()
-        if count != said:
-            reason = f"{count} {words}, and {said} events say so ({kind})"
+    for kind, (noun, rows) in rows_by_kind.items():
+        row_count, event_count = rows.count(), AuditEvent.objects.filter(kind=kind).count()
+        if row_count != event_count:
+            reason = f"{row_count} {noun}, but {event_count} events of the kind {kind}"
             yield Discrepancy(seq=None, reason=reason)
 
 
-def _alarm(event: LoggedEvent) -> int:
-    """The number of the row; 0 is none."""
+def _alarm_id(event: LoggedEvent) -> int:
+    """Return the number of the alarm's row; 0, which no row has, when the event has none."""
     number = event.facts.get("alarm")
     return number if isinstance(number, int) else 0
 
 
-def _instant(at: datetime | None) -> str | None:
-    return canonical_json.utc_text(at) if at else None
+def _utc_text_or_none(at: datetime | None) -> str | None:
+    return utc_text(at) if at else None

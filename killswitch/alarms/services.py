@@ -1,17 +1,16 @@
-"""Raises alarms, and lets a person acknowledge them by name."""
+"""Raises alarms, and records who acknowledged them."""
 
 import hashlib
 from datetime import UTC, datetime
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from killswitch.alarms.channels import channels
 from killswitch.alarms.models import Alarm, Delivery, Kind
-from killswitch.audit import canonical_json, chain
+from killswitch.audit import canonical_json
 from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.models import Kind as Event
-from killswitch.audit.recorder import current_recording
-from killswitch.runtime.revisions import next_revision
+from killswitch.audit.recorder import current_recording, recording
 from killswitch.runtime.text import sanitize
 
 MAX_SUBJECT_CHARS = 200
@@ -20,7 +19,7 @@ MAX_DETAIL_CHARS = 10_000
 
 
 class SelfAcknowledgement(Exception):
-    """Whoever was given something must not be the one who has seen to it."""
+    """An alarm about a person's own account must be acknowledged by another person."""
 
 
 def raise_alarm(  # noqa: PLR0913 - each is one column
@@ -31,27 +30,16 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
     detail: str = "",
     request_id: str = "",
     exchange_id: str = "",
-    revision: int | None = None,
-) -> list[NewEvent]:
+) -> None:
     """Raise an alarm, with its event, in the recording that the caller has opened.
 
     An alarm is raised once for its kind and subject; one that exists already, acknowledged or
     not, is left alone and records no event.
     """
-    if revision is not None:
-        return _raise_alarm_the_old_way(
-            kind=kind,
-            subject=subject,
-            title=title,
-            detail=detail,
-            request_id=request_id,
-            exchange_id=exchange_id,
-            revision=revision,
-        )
     record = current_recording()
     same = Alarm.objects.filter(kind=kind, subject=_bounded_subject(subject))
     if same.exists():
-        return []
+        return
     alarm = Alarm(
         kind=kind,
         subject=_bounded_subject(subject),
@@ -66,77 +54,58 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
         with transaction.atomic():
             alarm.save(force_insert=True)
     except IntegrityError:
-        if same.exists():  # raised by another process while this one waited for the revision
-            return []
-        raise
-    Delivery.objects.bulk_create(Delivery(alarm=alarm, place=place) for place in channels())
+        if not same.exists():
+            raise
+        return  # another process raised it while this one waited for the revision
+    Delivery.objects.bulk_create(Delivery(alarm=alarm, channel=label) for label in channels())
     record.add(_raised(alarm))
-    return []
-
-
-def _raise_alarm_the_old_way(  # noqa: PLR0913 - each is one column
-    *,
-    kind: Kind,
-    subject: str,
-    title: str,
-    revision: int,
-    detail: str = "",
-    request_id: str = "",
-    exchange_id: str = "",
-) -> list[NewEvent]:
-    """For callers that are not ported to `recording` yet; removed with the last of them."""
-    if not connection.in_atomic_block:
-        raise RuntimeError("an alarm belongs into the transaction of what it is about")
-    alarm, created = Alarm.objects.get_or_create(
-        kind=kind,
-        subject=_bounded_subject(subject),
-        defaults={
-            "request_id": request_id,
-            "exchange_id": sanitize(exchange_id)[:200],
-            "title": sanitize(title)[:MAX_TITLE_CHARS],
-            "detail": sanitize(detail)[:MAX_DETAIL_CHARS],
-            "raised_at": datetime.now(UTC),
-            "revision": revision,
-        },
-    )
-    if not created:
-        return []
-    Delivery.objects.bulk_create(Delivery(alarm=alarm, place=place) for place in channels())
-    return [_raised(alarm)]
 
 
 def is_about(alarm: Alarm, person: int | None) -> bool:
-    """Whether an alarm tells of a change of this very person; its subject begins with the row."""
+    """Return whether an alarm reports a change to this person's account.
+
+    The subject of such an alarm begins with the account's row number.
+    """
     return alarm.kind == Kind.PEOPLE and alarm.subject.partition(" ")[0] == str(person)
 
 
 def acknowledge(*, alarm_id: int, actor: Actor, person: int | None = None) -> Alarm:
-    """Note who has seen to an alarm. Twice is no error: the first name stays.
+    """Record who acknowledged an alarm. Of two who do, the first name stays.
 
-    Raises `Alarm.DoesNotExist`, and `AboutThemselves` for the person's own row.
+    Raises `Alarm.DoesNotExist`, and `SelfAcknowledgement` for an alarm about this person.
     """
     at = datetime.now(UTC)
-    with transaction.atomic():
+    with recording() as record:
         if is_about(Alarm.objects.get(pk=alarm_id), person):
             raise SelfAcknowledgement
-        first = Alarm.objects.filter(pk=alarm_id, acknowledged_at=None).update(
+        is_first = Alarm.objects.filter(pk=alarm_id, acknowledged_at=None).update(
             acknowledged_at=at, acknowledged_by=sanitize(actor.name)[:200]
         )
         alarm = Alarm.objects.get(pk=alarm_id)
-        if first:
-            alarm.revision = next_revision()
-            alarm.save(update_fields=["revision"])
-            chain.append(_acknowledged(alarm, actor=actor, at=at))
+        if is_first:
+            record.changed(alarm)
+            record.event(
+                Event.ALARM_ACKNOWLEDGED,
+                actor=actor,
+                exchange_id=alarm.exchange_id,
+                request_id=alarm.request_id,
+                data={
+                    "alarm": alarm.pk,
+                    "alarm_kind": str(alarm.kind),
+                    "subject": alarm.subject,
+                    "acknowledged_at": canonical_json.utc_text(at),
+                },
+            )
     return alarm
 
 
 def _bounded_subject(subject: str) -> str:
-    """A subject as it is, or one of allowed length that differs whenever it does."""
-    safe = sanitize(subject)
-    if len(safe) <= MAX_SUBJECT_CHARS:
-        return safe
-    digest = hashlib.sha256(safe.encode()).hexdigest()
-    return f"{safe[: MAX_SUBJECT_CHARS - len(digest) - 1]}…{digest}"
+    """Return the subject, or if it is too long its beginning with the hash of all of it."""
+    subject = sanitize(subject)
+    if len(subject) <= MAX_SUBJECT_CHARS:
+        return subject
+    digest = hashlib.sha256(subject.encode()).hexdigest()
+    return f"{subject[: MAX_SUBJECT_CHARS - len(digest) - 1]}…{digest}"
 
 
 def _raised(alarm: Alarm) -> NewEvent:
@@ -151,20 +120,5 @@ def _raised(alarm: Alarm) -> NewEvent:
             "title": alarm.title,
             "detail": alarm.detail,
             "raised_at": canonical_json.utc_text(alarm.raised_at),
-        },
-    )
-
-
-def _acknowledged(alarm: Alarm, *, actor: Actor, at: datetime) -> NewEvent:
-    return NewEvent(
-        kind=Event.ALARM_ACKNOWLEDGED,
-        actor=actor,
-        exchange_id=alarm.exchange_id,
-        request_id=alarm.request_id,
-        data={
-            "alarm": alarm.pk,
-            "alarm_kind": str(alarm.kind),
-            "subject": alarm.subject,
-            "acknowledged_at": canonical_json.utc_text(at),
         },
     )

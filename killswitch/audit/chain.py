@@ -77,18 +77,3 @@ def digest_of(columns: Mapping[str, Any]) -> str:
     Raises `canonical_json.NotCanonical`.
     """
     return hashlib.sha256(canonical_json.encode(columns).encode()).hexdigest()
-
-
-def append(*events: NewEvent) -> list[AuditEvent]:
-    """Append events in the caller's transaction. New code uses `recorder.recording`."""
-    from killswitch.audit import appending
-
-    return appending.append(*events)
-
-
-def record(*events: NewEvent) -> None:
-    """Append events in a transaction of their own. New code uses `recorder.recording`."""
-    from killswitch.audit.recorder import recording
-
-    with recording() as recorder:
-        recorder.add(*events)

@@ -8,10 +8,11 @@ from typing import Protocol
 from killswitch.cancels.states import Status
 from killswitch.ems.answers import Outcome
 from killswitch.ems.open_orders import OpenOrders
+from killswitch.runtime.text import pluralize_count
 
 
 class AttemptLike(Protocol):
-    """What one attempt says: an `Answer` just received, or an `Attempt` on record."""
+    """An answer just received, or an `Attempt` on record."""
 
     @property
     def outcome(self) -> str: ...
@@ -21,103 +22,80 @@ class AttemptLike(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptSummary:
-    """What the attempts of one request say together."""
+    """What the attempts of one request prove together."""
 
     acknowledged: bool = False
     possible: bool = False
     refused: bool = False
 
     @classmethod
-    def of(cls, calls: Iterable[AttemptLike]) -> "AttemptSummary":
-        evidence = cls()
-        for call in calls:
-            evidence = evidence.with_call(call)
-        return evidence
+    def of(cls, attempts: Iterable[AttemptLike]) -> "AttemptSummary":
+        summary = cls()
+        for attempt in attempts:
+            summary = summary.including(attempt)
+        return summary
 
-    def with_call(self, call: AttemptLike) -> "AttemptSummary":
+    def including(self, attempt: AttemptLike) -> "AttemptSummary":
         return AttemptSummary(
-            acknowledged=self.acknowledged or call.outcome == Outcome.ACKNOWLEDGED,
-            possible=self.possible or call.may_have_been_carried_out,
-            refused=self.refused or call.outcome == Outcome.REJECTED,
+            acknowledged=self.acknowledged or attempt.outcome == Outcome.ACKNOWLEDGED,
+            possible=self.possible or attempt.may_have_been_carried_out,
+            refused=self.refused or attempt.outcome == Outcome.REJECTED,
         )
 
     @property
     def list_decides(self) -> bool:
-        """Orders may have been cancelled, so only the list of open orders can tell."""
+        """Return True when orders may have been cancelled, so only the list can tell."""
         return self.acknowledged or self.possible
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenOrdersAfter:
-    """The newest list of open orders that was begun after the last POST had ended."""
+    """The newest list of open orders that was requested after the last POST had ended."""
 
     orders: OpenOrders
     count: int | None  # None: it could not be read
 
     @property
-    def at(self) -> datetime:
+    def read_at(self) -> datetime:
         return self.orders.finished_at
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conclusion:
-    """The final status, and one honest sentence that says why."""
+    """The final status, and one honest sentence that gives the reason."""
 
     status: Status
     sentence: str
 
 
-def conclude(evidence: AttemptSummary, reading: OpenOrdersAfter | None) -> Conclusion:
-    """The status that the evidence earns, and no better one."""
-    if evidence.list_decides:
-        return _by_list(evidence, reading)
-    if evidence.refused:
+def conclude(attempts: AttemptSummary, last_list: OpenOrdersAfter | None) -> Conclusion:
+    """Return the status that the attempts and the list prove, and no better one."""
+    if attempts.list_decides:
+        match last_list.count if last_list else None:
+            case None:
+                status = Status.UNVERIFIED if attempts.acknowledged else Status.UNKNOWN
+            case 0:
+                status = Status.CONFIRMED
+            case _:
+                status = Status.RESIDUAL
+        if attempts.acknowledged:
+            outcome = "The EMS accepted the cancel"
+        else:
+            outcome = "The cancel may or may not have been carried out"
+    elif attempts.refused:
+        status, outcome = Status.REJECTED, "The EMS refused the cancel"
+    else:
         return Conclusion(
-            status=Status.REJECTED, sentence=f"The EMS refused the cancel. {_beside(reading)}"
+            status=Status.NOT_DELIVERED,
+            sentence="No connection to the EMS could be made, so it never got the cancel.",
         )
-    return Conclusion(
-        status=Status.NOT_DELIVERED,
-        sentence="No connection to the EMS came about, so it never got the cancel.",
-    )
+    return Conclusion(status=status, sentence=f"{outcome}; {_list_text(last_list)}.")
 
 
-def _by_list(evidence: AttemptSummary, reading: OpenOrdersAfter | None) -> Conclusion:
-    asked = (
-        "The EMS acknowledged the cancel"
-        if evidence.acknowledged
-        else "The cancel may or may not have been carried out"
-    )
-    if reading is None or reading.count is None:
-        status = Status.UNVERIFIED if evidence.acknowledged else Status.UNKNOWN
-        return Conclusion(
-            status=status,
-            sentence=f"{asked}; the open orders could not be read ({_why_not(reading)}).",
-        )
-    if reading.count == 0:
-        return Conclusion(
-            status=Status.CONFIRMED,
-            sentence=f"{asked}; the EMS listed no open orders at {_time_text(reading.at)}.",
-        )
-    return Conclusion(
-        status=Status.RESIDUAL,
-        sentence=f"{asked}; the EMS still listed {_orders(reading.count)}"
-        f" at {_time_text(reading.at)}.",
-    )
-
-
-def _beside(reading: OpenOrdersAfter | None) -> str:
-    if reading is None or reading.count is None:
-        return f"The open orders could not be read ({_why_not(reading)})."
-    return f"It listed {_orders(reading.count)} at {_time_text(reading.at)}."
-
-
-def _why_not(reading: OpenOrdersAfter | None) -> str:
-    return reading.orders.error if reading else "nobody read them"
-
-
-def _orders(count: int) -> str:
-    return "1 open order" if count == 1 else f"{count} open orders"
-
-
-def _time_text(at: datetime) -> str:
-    return f"{at:%H:%M:%S} UTC"
+def _list_text(last_list: OpenOrdersAfter | None) -> str:
+    if last_list is None:
+        return "the open orders were not read"
+    if last_list.count is None:
+        return f"the open orders could not be read ({last_list.orders.error})"
+    orders = pluralize_count(last_list.count, "open order") if last_list.count else "no open orders"
+    return f"the EMS listed {orders} at {last_list.read_at:%H:%M:%S} UTC"

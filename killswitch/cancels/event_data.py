@@ -1,6 +1,6 @@
-"""What the log is told of a press, of a call and of an end, taken from their rows.
+"""The data of the events of a request, taken from its rows.
 
-Verification takes the same from the rows again: what is written here is compared there.
+Verification takes it from the rows again and compares it with the event.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from killswitch.audit import canonical_json
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.ems.open_orders import OpenOrders
 
-ORDER = (
+ORDER_COLUMNS = (
     "symbol",
     "side",
     "price",
@@ -25,10 +25,10 @@ ORDER = (
 
 
 def of_press(request: CancelRequest, batch: Batch) -> dict[str, Any]:
-    """What was asked for, as the event of each of its requests says it."""
+    """Return the data of REQUESTED: the press, and what was known of the exchange."""
     return {
         "batch": str(batch.uuid),
-        "asked_at": instant(batch.asked_at),
+        "asked_at": utc_text_or_none(batch.asked_at),
         "everywhere": batch.everywhere,
         "reason": batch.reason,
         "reason_altered": batch.reason_altered,
@@ -37,16 +37,16 @@ def of_press(request: CancelRequest, batch: Batch) -> dict[str, Any]:
         "user_agent": batch.user_agent,
         "gesture": batch.gesture,
         "open_before": request.open_before,
-        "open_before_seen_at": instant(request.open_before_seen_at),
+        "open_before_seen_at": utc_text_or_none(request.open_before_seen_at),
     }
 
 
 def of_attempt(attempt: Attempt) -> dict[str, Any]:
-    """One call, or the trace of a dead holder."""
+    """Return the data of ATTEMPT: one call, or the trace of a dead holder."""
     return {
         "number": attempt.number,
-        "started_at": instant(attempt.started_at),
-        "finished_at": instant(attempt.finished_at),
+        "started_at": utc_text_or_none(attempt.started_at),
+        "finished_at": utc_text_or_none(attempt.finished_at),
         "duration_us": attempt.duration_us,
         "http_status": attempt.http_status,
         "outcome": str(attempt.outcome),
@@ -64,23 +64,23 @@ def of_attempt(attempt: Attempt) -> dict[str, Any]:
 
 
 def of_end(request: CancelRequest, orders: Iterable[ResidualOrder]) -> dict[str, Any]:
-    """How it ended, and what remained."""
+    """Return the data of FINISHED: the outcome, and the orders that remain."""
     return {
         "conclusion": request.conclusion,
         "message": request.message,
         "rejected_message": request.rejected_message,
         "reads": request.reads,
         "open_after": request.open_after,
-        "open_after_read_at": instant(request.open_after_read_at),
-        "remaining": [{name: getattr(order, name) for name in ORDER} for order in orders],
-        "holder": request.holder,
-        "first_claimed_at": instant(request.first_claimed_at),
-        "finished_at": instant(request.finished_at),
+        "open_after_read_at": utc_text_or_none(request.open_after_read_at),
+        "remaining": [{name: getattr(order, name) for name in ORDER_COLUMNS} for order in orders],
+        "holder": request.lease_token,
+        "first_claimed_at": utc_text_or_none(request.first_claimed_at),
+        "finished_at": utc_text_or_none(request.finished_at),
     }
 
 
 def of_list(orders: OpenOrders) -> dict[str, Any]:
-    """The answer that the end was concluded from: how it begins, and what tells it from others."""
+    """Return the start, the size and the hash of the answer that the outcome is based on."""
     return {
         "http_status": orders.http_status,
         "error": orders.error,
@@ -91,6 +91,6 @@ def of_list(orders: OpenOrders) -> dict[str, Any]:
     }
 
 
-def instant(at: datetime | None) -> str | None:
-    """UTC with microseconds, or nothing for what has not happened."""
+def utc_text_or_none(at: datetime | None) -> str | None:
+    """Return a time in UTC with microseconds, or None for what has not happened."""
     return canonical_json.utc_text(at) if at else None

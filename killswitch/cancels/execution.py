@@ -1,91 +1,80 @@
-"""What a worker does with recorded requests: take those that nobody has, a thread for each.
+"""Starts kills: claims requests, or takes them over, and gives each a thread of its own.
 
 What happens in such a thread is in `kill`.
 """
 
-import time
 from collections.abc import Sequence
 from functools import partial
 
 import structlog
 from django.db import DatabaseError, Error
 
-from killswitch.cancels import leases, recording
+from killswitch.cancels import leases
 from killswitch.cancels.kill import Kill, ShuttingDown
-from killswitch.cancels.leases import STOP, Lease, StaleLease
+from killswitch.cancels.leases import STOP, Lease, RequestSnapshot
+from killswitch.cancels.recording import LeaseLost
 from killswitch.cancels.thread_slots import Latch, ThreadSlots
+from killswitch.runtime.deadlines import Deadline
 
-MAX_TAKEOVER_S = 0.5  # seconds of taking over in one look
+# The rest is taken over at the watchdog's next check; new requests go first.
+MAX_TAKEOVER_S = 0.5
 
 log = structlog.get_logger(__name__)
 
 
 def run(*, ids: Sequence[int]) -> None:
-    """Carry out those of the requests that nobody has; returns as soon as they are under way."""
+    """Claim those of the requests that are still free; return as soon as their threads run."""
     if STOP.is_set():
         return
-    with ThreadSlots(len(ids)) as places:
-        if places.count:
-            _start(leases.claim(ids[: places.count]), places)
+    with ThreadSlots(len(ids)) as slots:
+        if slots.count:
+            _start(leases.claim(ids[: slots.count]), slots)
 
 
-def take_over_stale(overdue: Sequence[StaleLease]) -> None:
-    """Take over requests whose holder let go or stands still, and carry them on.
-
-    Not for long at a time: the rest is still overdue at the next look, and new requests go first.
-    """
-    began = time.monotonic()
-    for each in overdue:
-        if STOP.is_set() or time.monotonic() - began > MAX_TAKEOVER_S:
+def take_over_stale(snapshots: Sequence[RequestSnapshot]) -> None:
+    """Take over requests that were released or abandoned, and carry them on."""
+    deadline = Deadline(MAX_TAKEOVER_S)
+    for snapshot in snapshots:
+        if STOP.is_set() or deadline.has_passed:
             return
         try:
-            _rescue(each)
-        except DatabaseError as error:  # of this one: the others must not wait for it
-            log.warning("not_taken_over", id=each.id, error=str(error).strip())
+            with ThreadSlots(1) as slots:
+                lease = leases.take_over(snapshot) if slots.count else None
+                if lease:
+                    log.warning("taken_over", request=lease.uuid, exchange=lease.exchange_id)
+                    _start([lease], slots)
+        except DatabaseError as error:  # the other requests must not wait for this one
+            log.warning("not_taken_over", id=snapshot.id, error=str(error).strip())
 
 
-def _rescue(overdue: StaleLease) -> None:
-    with ThreadSlots(1) as places:
-        held = leases.take_over(overdue) if places.count else None
-        if held:
-            log.warning("taken_over", request=held.uuid, exchange=held.exchange_id)
-            _start([held], places)
-
-
-def _start(held: Sequence[Lease], places: ThreadSlots) -> None:
-    latch = Latch(each.id for each in held)
-    for each in held:
+def _start(claimed: Sequence[Lease], slots: ThreadSlots) -> None:
+    latch = Latch(lease.id for lease in claimed)
+    for lease in claimed:
         try:
-            places.start(partial(_carry_out, each, latch))
+            slots.start(partial(_carry_out, lease, latch))
         except (RuntimeError, MemoryError):
-            # No thread to be had: without proofs of life somebody else takes it over in seconds.
-            log.exception("no_thread", request=each.uuid, exchange=each.exchange_id)
-            leases.stop_renewing(each)
-            latch.left(each.id)
+            # The machine has no thread left. The lease is not renewed, so another process takes
+            # the request over within seconds.
+            log.exception("no_thread", request=lease.uuid, exchange=lease.exchange_id)
+            leases.stop_renewing(lease)
+            latch.left(lease.id)
 
 
-def _carry_out(held: Lease, latch: Latch) -> None:
+def _carry_out(lease: Lease, latch: Latch) -> None:
     try:
-        Kill(held, latch).run()
-        leases.stop_renewing(held)
-    except recording.LeaseLost:
-        log.warning("claim_lost", request=held.uuid, exchange=held.exchange_id)
-        leases.stop_renewing(held)
+        Kill(lease, latch).run()
+    except LeaseLost:
+        log.warning("claim_lost", request=lease.uuid, exchange=lease.exchange_id)
     except ShuttingDown:
-        _let_go(held)
+        try:
+            leases.release(lease)
+        except Error as error:  # the request is taken over when its beats have stopped for a while
+            log.warning("not_released", request=lease.uuid, error=str(error).strip())
+        else:
+            log.info("released", request=lease.uuid, exchange=lease.exchange_id)
     except Exception:
-        # The claim is not released: the watchdog takes over in three seconds, and not at once.
-        log.exception("kill_failed", request=held.uuid, exchange=held.exchange_id)
-        leases.stop_renewing(held)
+        # Not released: a request that fails at once would be taken over without a pause for ever.
+        log.exception("kill_failed", request=lease.uuid, exchange=lease.exchange_id)
     finally:
-        latch.left(held.id)
-
-
-def _let_go(held: Lease) -> None:
-    try:
-        leases.release(held)
-    except Error as error:
-        # It will be taken over all the same, when its counter has stood still for long enough.
-        log.warning("not_released", request=held.uuid, error=str(error).strip())
-    else:
-        log.info("released", request=held.uuid, exchange=held.exchange_id)
+        leases.stop_renewing(lease)
+        latch.left(lease.id)

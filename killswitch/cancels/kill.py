@@ -1,233 +1,227 @@
 """One request, from its claim to its final status: the whole kill, readable top to bottom.
 
 No transaction is open, no lock is held and no database connection is kept while the EMS is being
-asked or waited for. It sleeps and loops in its thread until what can be known is known.
+called or waited for. The kill sleeps and loops in a thread of its own until all that can be known
+is known.
 """
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import structlog
 from django.db import InterfaceError, InternalError, OperationalError
 
-from killswitch.cancels import recording
+from killswitch.audit.recorder import recording
 from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, conclude
-from killswitch.cancels.leases import STOP, Lease, short_transaction
+from killswitch.cancels.leases import STOP, Lease
 from killswitch.cancels.models import Attempt
 from killswitch.cancels.pacing import (
     FIRST_READ_PAUSE_S,
     MAX_READ_PAUSE_S,
     RetrySchedule,
-    still_to_wait,
+    rest_of_pause,
+)
+from killswitch.cancels.recording import (
+    ensure_lease,
+    finish,
+    record_attempt,
+    record_read,
+    start_verifying,
 )
 from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
-from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
-from killswitch.ems.shared import get_client
+from killswitch.ems.answers import Outcome, RetryAdvice
+from killswitch.ems.client import get_client
+from killswitch.runtime.deadlines import Deadline
 
-MAX_IMMEDIATE_RESENDS = 2  # POSTs in a row without a pause, on connections that broke when reused
-FRESH_CLAIM_S = 1.0  # seconds in which nobody can have taken a claim over
-MAX_RECORD_DELAY_S = 30.0  # seconds past its time that a result waits for a database that is gone
+# POSTs in a row without a pause, each because a connection broke when it was used again.
+MAX_IMMEDIATE_RESENDS = 2
+# A watchdog needs longer than this to take over, so such a lease need not be checked.
+FRESH_LEASE_S = 1.0
+# A result waits so long after the request's time for a database that is gone.
+MAX_RECORD_DELAY_S = 30.0
 
 log = structlog.get_logger(__name__)
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class ShuttingDown(Exception):
-    """This process is ending; the request is to be released for the next one."""
+    """This process is ending; the request is to be released for another one."""
 
 
 class Kill:
-    """One request that this process holds.
+    """One request under the lease of this process."""
 
-    `run` raises `Stopped`, and `records.Lost` when somebody else holds the request meanwhile.
-    """
-
-    def __init__(self, held: Lease, latch: Latch) -> None:
-        self.held = held
+    def __init__(self, lease: Lease, latch: Latch) -> None:
+        self.lease = lease
         self.latch = latch
-        self.pace = RetrySchedule(ends_at=held.ends_at)
-        self.evidence = AttemptSummary()
-        self.acknowledged = False  # the last call, whoever made it
-        self.deaths = 0  # of holders before this one, none of which let go
-        self.reading: OpenOrdersAfter | None = None
-        self.refused_for_good = False  # to an earlier holder, who let go before it could finish
+        self.schedule = RetrySchedule(ends_at=lease.ends_at)
+        self.attempts = AttemptSummary()
+        self.last_list: OpenOrdersAfter | None = None
+        self.last_was_acknowledged = False  # the last attempt, also one of an earlier holder
+        self.dead_holders = 0
+        self.refused_for_good = False  # by an answer to an earlier holder
 
     def run(self) -> None:
-        """Carry it out."""
-        if self.held.taken_over:
+        """Carry the request out.
+
+        Raises `ShuttingDown`, and `LeaseLost` when another process has taken the request over.
+        """
+        if self.lease.taken_over:
             self._load_earlier_attempts()
         if self._must_send_first():
             self._send_until_answered()
-        if self.evidence.list_decides:
-            if self.held.status is not Status.VERIFYING:
-                self._write(
-                    partial(recording.start_verifying, self.held.id, holder=self.held.token)
-                )
+        if self.attempts.list_decides:
+            if self.lease.status is not Status.VERIFYING:
+                self._write(start_verifying)
             self._read_until_empty()
             self._finish(Status.VERIFYING)
         else:
-            if self.evidence.refused:
+            if self.attempts.refused:
                 self._read()
             self._finish(Status.SENDING)
 
+    def _load_earlier_attempts(self) -> None:
+        """Add the attempts of earlier holders, and keep to the pause that the last one planned."""
+        rows = Attempt.objects.order_by("number").defer("body")
+        attempts = self._write(lambda request_id, _: list(rows.filter(request_id=request_id)))
+        self.attempts = AttemptSummary.of(attempts)
+        planned_at = self.lease.next_attempt_at
+        refused = self.attempts.refused and not self.attempts.list_decides
+        self.refused_for_good = refused and planned_at is None
+        own_words = [attempt for attempt in attempts if not attempt.by_dead_holder]
+        self.dead_holders = len(attempts) - len(own_words)
+        if own_words:
+            last = own_words[-1]
+            self.last_was_acknowledged = last.outcome == Outcome.ACKNOWLEDGED
+            if planned_at:
+                now = datetime.now(UTC)
+                self.schedule.inherit_pause(
+                    rest_of_pause(planned_at=planned_at, answered_at=last.finished_at, now=now)
+                )
+
     def _must_send_first(self) -> bool:
-        """Whoever takes over sends at once, unless the list of open orders is to be asked first."""
-        if self.held.status is Status.VERIFYING or self.refused_for_good or self.acknowledged:
+        """Return False when an earlier holder leaves only the list of open orders to be read."""
+        if (
+            self.lease.status is Status.VERIFYING
+            or self.refused_for_good
+            or self.last_was_acknowledged
+        ):
             return False
-        # What may have been carried out can wait for the list: while the EMS wants a pause, and
-        # once time is over, when every holder dies of the same thing.
-        waits = self.pace.waits_for_retry_after or (self.deaths > 1 and self.pace.left <= 0)
-        return not (self.evidence.list_decides and waits)
+        # What may have been carried out is read before it is sent again while the EMS wants a
+        # pause, and when the time is over and sending may be what the holders died of.
+        read_first = self.schedule.waits_for_retry_after or (
+            self.dead_holders > 1 and self.schedule.seconds_left <= 0
+        )
+        return not (self.attempts.list_decides and read_first)
 
     def _send_until_answered(self) -> None:
-        """POST, again after pauses, until it may have been carried out or there is no point."""
+        """POST, and again after pauses, until it may have been carried out or it is pointless."""
         while True:
-            self._pause(self.pace.until_next_post)
+            self._pause(self.schedule.until_next_post)
             self._post()
-            if self.evidence.list_decides or not self.pace.may_post_again:
+            if self.attempts.list_decides or not self.schedule.may_post_again:
                 return
 
     def _read_until_empty(self) -> None:
         """Read the open orders until none are left or time is up; cancel again while some are."""
         pause = FIRST_READ_PAUSE_S
-        while not self._read() and self.pace.left > 0:
-            if self._should_cancel_again():
+        while not self._read() and self.schedule.seconds_left > 0:
+            unread = self.last_list is None or self.last_list.count is None
+            # A cancel that was acknowledged is sent again only for orders that are listed.
+            if self.schedule.may_post_now and not (unread and self.last_was_acknowledged):
                 self._post()
                 pause = FIRST_READ_PAUSE_S
-                continue
-            self._pause(self.pace.until_next_read(pause))
-            pause = min(pause * 2, MAX_READ_PAUSE_S)
+            else:
+                self._pause(self.schedule.until_next_read(pause))
+                pause = min(pause * 2, MAX_READ_PAUSE_S)
 
     def _post(self) -> None:
-        """One call to the EMS, kept whatever comes of it; repeated at once where that is safe."""
+        """Call the EMS and record the attempt; repeat it at once where that is safe."""
         for _ in range(1 + MAX_IMMEDIATE_RESENDS):
             if STOP.is_set():
                 raise ShuttingDown
             self._fence()
-            if self.pace.posts and not self.pace.may_post_again:
-                return  # looking took too long: the database was gone
+            if self.schedule.posts and not self.schedule.may_post_again:
+                return  # the database was gone, and the check took too long
             answer = get_client().cancel_all(
-                self.held.exchange_id,
-                timeout=self.pace.post_timeout,
-                on_sent=partial(self.latch.left, self.held.id),
+                self.lease.exchange_id,
+                timeout=self.schedule.post_timeout,
+                on_sent=partial(self.latch.left, self.lease.id),
             )
             self.latch.wait()
-            self.reading = None  # only reads begun after the last POST ended count
-            self.acknowledged = answer.outcome is Outcome.ACKNOWLEDGED
-            self.evidence = self.evidence.with_call(answer)
-            self.pace.record_answer(answer)
-            self._record_attempt(answer)
-            if answer.resend is not RetryAdvice.AT_ONCE or not self.pace.may_post_again:
+            self.last_list = None  # only a list that is requested after the last POST ended counts
+            self.last_was_acknowledged = answer.outcome is Outcome.ACKNOWLEDGED
+            self.attempts = self.attempts.including(answer)
+            self.schedule.record_answer(answer)
+            will_retry = not self.last_was_acknowledged and self.schedule.may_post_again
+            next_attempt_at = self._next_post_at() if will_retry else None
+            self._write(record_attempt, answer=answer, next_attempt_at=next_attempt_at)
+            if answer.resend is not RetryAdvice.AT_ONCE or not self.schedule.may_post_again:
                 return
 
     def _fence(self) -> None:
-        """Whoever slept for long may have lost the claim, and would cancel what came afterwards."""
-        just_claimed = time.monotonic() - self.held.claimed_at < FRESH_CLAIM_S
-        if self.pace.posts or not just_claimed:
-            self._write(partial(recording.ensure_lease, self.held.id, holder=self.held.token))
+        """Check the lease before sending.
 
-    def _record_attempt(self, answer: TimedCancelAnswer) -> None:
-        again = answer.outcome is not Outcome.ACKNOWLEDGED and self.pace.may_post_again
-        self._write(
-            partial(
-                recording.record_attempt,
-                self.held.id,
-                holder=self.held.token,
-                answer=answer,
-                next_attempt_at=self._next_post_at() if again else None,
-            )
-        )
+        A process that slept may have lost it, and would cancel orders that were placed later.
+        """
+        is_fresh = time.monotonic() - self.lease.claimed_at < FRESH_LEASE_S
+        if self.schedule.posts or not is_fresh:
+            self._write(ensure_lease)
 
     def _read(self) -> bool:
-        """One read of the open orders; True when it says that there are none."""
+        """Read the open orders once; return True when the list is empty."""
         if STOP.is_set():
             raise ShuttingDown
         orders = get_client().open_orders(
-            self.held.exchange_id,
-            timeout=self.pace.read_timeout(owed=self.reading is None),
+            self.lease.exchange_id,
+            timeout=self.schedule.read_timeout(owed=self.last_list is None),
         )
-        count = orders.count(self.held.exchange_id) if orders.readable else None
-        # A list that could be read outlives a later one that could not: it says more.
-        if count is not None or self.reading is None or self.reading.count is None:
-            self.reading = OpenOrdersAfter(orders=orders, count=count)
-        if count != 0:
-            next_at = self._next_post_at() if self.pace.waits_for_retry_after else None
-            self._write(
-                partial(
-                    recording.record_read,
-                    self.held.id,
-                    holder=self.held.token,
-                    next_attempt_at=next_at,
-                )
-            )
-        return count == 0
+        count = orders.count(self.lease.exchange_id) if orders.readable else None
+        # A list that could be read is kept when a later one cannot be: it proves more.
+        if count is not None or self.last_list is None or self.last_list.count is None:
+            self.last_list = OpenOrdersAfter(orders=orders, count=count)
+        if count == 0:
+            return True
+        next_attempt_at = self._next_post_at() if self.schedule.waits_for_retry_after else None
+        self._write(record_read, next_attempt_at=next_attempt_at)
+        return False
 
     def _next_post_at(self) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=self.pace.until_next_post)
-
-    def _should_cancel_again(self) -> bool:
-        """Orders remain after a pause, or nothing can be read and nothing was acknowledged."""
-        unread = self.reading is None or self.reading.count is None
-        return self.pace.may_post_now and not (unread and self.acknowledged)
+        return datetime.now(UTC) + timedelta(seconds=self.schedule.until_next_post)
 
     def _finish(self, before: Status) -> None:
-        verdict = conclude(self.evidence, self.reading)
-        self._write(
-            partial(
-                recording.finish,
-                self.held.id,
-                holder=self.held.token,
-                before=before,
-                verdict=verdict,
-                reading=self.reading,
-            )
-        )
+        conclusion = conclude(self.attempts, self.last_list)
+        self._write(finish, before=before, conclusion=conclusion, last_list=self.last_list)
         log.info(
             "finished",
-            request=self.held.uuid,
-            exchange=self.held.exchange_id,
-            status=str(verdict.status),
+            request=self.lease.uuid,
+            exchange=self.lease.exchange_id,
+            status=str(conclusion.status),
         )
-
-    def _load_earlier_attempts(self) -> None:
-        """Add what earlier holders have on record, and keep to their pause."""
-        attempts = Attempt.objects.filter(request_id=self.held.id).order_by("number").defer("body")
-        earlier = self._write(lambda: list(attempts.all()))
-        self.evidence = AttemptSummary.of(earlier)
-        planned_at = self.held.next_attempt_at
-        refused = self.evidence.refused and not self.evidence.list_decides
-        self.refused_for_good = refused and planned_at is None
-        answered = [each for each in earlier if not each.by_dead_holder]
-        self.deaths = len(earlier) - len(answered)
-        if not answered:
-            return
-        last = answered[-1]
-        self.acknowledged = last.outcome == Outcome.ACKNOWLEDGED
-        if planned_at:
-            now = datetime.now(UTC)
-            self.pace.inherit_pause(
-                still_to_wait(planned_at=planned_at, answered_at=last.finished_at, now=now)
-            )
 
     def _pause(self, seconds: float) -> None:
         if STOP.wait(max(seconds, 0.0)):
             raise ShuttingDown
 
-    def _write(self, statement: Callable[[], T]) -> T:
-        """Write in one short transaction; a database that is gone is waited for, within reason."""
-        latest = max(self.held.ends_at, time.monotonic()) + MAX_RECORD_DELAY_S
+    def _write(
+        self, record: Callable[Concatenate[int, str, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Record under the lease, in one short transaction; wait for a database that is gone."""
+        seconds_left = max(self.lease.ends_at - time.monotonic(), 0.0)
+        deadline = Deadline(seconds_left + MAX_RECORD_DELAY_S)
         pause = FIRST_READ_PAUSE_S
         while True:
             try:
-                with short_transaction():
-                    return statement()
+                with recording(then_close_connection=True):
+                    return record(self.lease.id, self.lease.token, *args, **kwargs)
             except (OperationalError, InterfaceError, InternalError) as error:
-                if time.monotonic() > latest:
+                if deadline.has_passed:
                     raise
-                log.warning("database_gone", request=self.held.uuid, error=str(error).strip())
+                log.warning("database_gone", request=self.lease.uuid, error=str(error).strip())
             time.sleep(pause)
             pause = min(pause * 2, MAX_READ_PAUSE_S)

@@ -1,183 +1,167 @@
-"""Who carries a request out: claiming, proving to be alive, taking over, letting go.
+"""Who carries a request out: claim it, renew the lease, take over, release.
 
-The holder of a request is a token (process and claim). While it holds, its process raises the
-request's counter once a second; the watchdog takes over what stands still. Status changes compare
-the token, so a holder that lost its claim changes nothing more.
+A lease is a token in the row of the request, unique for each claim. Its holder counts `lease_beats`
+up once a second; when the row stops changing, a watchdog takes the request over. Every change of
+status compares the token, so a process that lost its lease changes no status.
 """
 
-import os
-import secrets
-import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import transaction
 from django.db.models import F
 
-from killswitch.cancels import recording
+from killswitch.audit.recorder import recording
 from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.recording import record_takeover
 from killswitch.cancels.states import IN_FLIGHT, Status
-from killswitch.runtime.revisions import next_revision
+from killswitch.runtime.leases import new_lease_token
+from killswitch.runtime.periodic import PeriodicTask
 
-RENEW_INTERVAL_S = 1.0  # seconds between two proofs of life
-MAX_OVERTIME_S = 5.0  # seconds past a request's time after which a stuck holder stops proving life
+RENEW_INTERVAL_S = 1.0
+# A thread that hangs stops renewing so long after its request's time, and others take over.
+MAX_OVERTIME_S = 5.0
 
 STOP = threading.Event()
-"""Set when this process is asked to end: every pause ends at once and lets go."""
+"""Set when this process is asked to end: every pause ends at once, and every lease is released."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """A request that this process carries out."""
+    """A request that this process carries out. Times are monotonic seconds."""
 
     id: int
     uuid: str
     exchange_id: str
     status: Status
     token: str
-    claimed_at: float  # monotonic seconds, as is the next
+    claimed_at: float
     ends_at: float
     taken_over: bool
-    next_attempt_at: datetime | None  # as the last holder had planned
+    next_attempt_at: datetime | None  # as the last holder had planned it
 
 
 @dataclass(frozen=True, kw_only=True)
-class StaleLease:
-    """A claimed request that nobody seems to carry out, as the watchdog saw it."""
+class RequestSnapshot:
+    """A request in flight as a watchdog saw it. It is taken over only while it still looks so."""
 
     id: int
     status: Status
-    holder: str
-    counter: int
+    lease_token: str
+    lease_beats: int
     ended: int  # attempts and reads on record
+    dead_holders: int = 0  # attempts among them that were recorded for a dead holder
 
 
 def claim(ids: Sequence[int]) -> list[Lease]:
-    """Take the requests among these that nobody has yet, in one compare-and-set."""
-    token = _new_lease_token()
-    with short_transaction():
-        free = CancelRequest.objects.filter(id__in=ids, status=Status.REQUESTED, holder="")
+    """Claim those of the requests that are still free, in one compare-and-set."""
+    token = new_lease_token()
+    with recording(then_close_connection=True) as record:
+        free = CancelRequest.objects.filter(id__in=ids, status=Status.REQUESTED, lease_token="")
         if not free.update(
             status=Status.SENDING,
-            holder=token,
-            counter=F("counter") + 1,
+            lease_token=token,
+            lease_beats=F("lease_beats") + 1,
             first_claimed_at=datetime.now(UTC),
         ):
             return []
-        mine = CancelRequest.objects.filter(id__in=ids, holder=token)
-        mine.update(revision=next_revision())
-        held = [_lease_of(request, taken_over=False) for request in mine.order_by("id")]
-    _keep_renewing(held)
-    return held
+        rows = CancelRequest.objects.filter(id__in=ids, lease_token=token)
+        record.changed(rows)
+        claimed = [_lease(request, taken_over=False) for request in rows.order_by("id")]
+    _keep_renewing(claimed)
+    return claimed
 
 
-def take_over(overdue: StaleLease) -> Lease | None:
-    """Take a request whose holder let go or stands still; None when somebody else was faster.
+def take_over(snapshot: RequestSnapshot) -> Lease | None:
+    """Take over a request that was released or abandoned; None when it has changed meanwhile.
 
-    A holder that did not let go may have sent something: that is recorded as an attempt of
-    unknown outcome before anything else is done.
+    A holder that did not release it may have sent something. Before anything else is done, that is
+    recorded as an attempt with an unknown outcome.
     """
-    token = _new_lease_token()
-    with short_transaction():
-        # What it has written meanwhile is a sign of life too: its proofs leave locked rows out.
-        seen = CancelRequest.objects.annotate(ended=F("attempt_count") + F("reads")).filter(
-            **vars(overdue)
+    token = new_lease_token()
+    with recording(then_close_connection=True):
+        # Renewing leaves out a row that its holder is writing, so what was written counts as well.
+        unchanged = CancelRequest.objects.annotate(ended=F("attempt_count") + F("reads")).filter(
+            id=snapshot.id,
+            status=snapshot.status,
+            lease_token=snapshot.lease_token,
+            lease_beats=snapshot.lease_beats,
+            ended=snapshot.ended,
         )
-        if not seen.update(holder=token, counter=F("counter") + 1):
+        if not unchanged.update(lease_token=token, lease_beats=F("lease_beats") + 1):
             return None
-        recording.record_takeover(overdue.id, dead_holder=overdue.holder, holder=token)
-        held = _lease_of(CancelRequest.objects.get(id=overdue.id), taken_over=True)
-    _keep_renewing([held])
-    return held
+        record_takeover(snapshot.id, dead_holder=snapshot.lease_token, lease_token=token)
+        lease = _lease(CancelRequest.objects.get(id=snapshot.id), taken_over=True)
+    _keep_renewing([lease])
+    return lease
 
 
-def release(held: Lease) -> None:
-    """Let go, so that the next one need not wait for proofs of life to fail to come."""
-    stop_renewing(held)
-    with short_transaction():
-        CancelRequest.objects.filter(id=held.id, holder=held.token).update(holder="")
+def release(lease: Lease) -> None:
+    """Give the request back, so that another process takes it over without waiting."""
+    stop_renewing(lease)
+    with recording(then_close_connection=True):
+        rows = CancelRequest.objects.filter(id=lease.id, lease_token=lease.token)
+        rows.update(lease_token="")
 
 
-def stop_renewing(held: Lease) -> None:
-    """Stop proving life for a request that is finished or lost."""
+def stop_renewing(lease: Lease) -> None:
+    """Stop renewing the lease of a request that is finished, lost or given up."""
     with _lock:
-        _renewed_until.pop((held.token, held.id), None)
+        _renewed_until.pop((lease.token, lease.id), None)
 
 
-@contextmanager
-def short_transaction() -> Iterator[None]:
-    """One transaction, after which no connection is kept: the next thing is a wait."""
-    try:
-        with transaction.atomic():
-            yield
-    finally:
-        connection.close()
-
-
-_PROCESS = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
 _lock = threading.Lock()
 _renewed_until: dict[tuple[str, int], float] = {}
 _renewing_threads: list[threading.Thread] = []
 
 
-def _new_lease_token() -> str:
-    return f"{_PROCESS}:{secrets.token_hex(6)}"
-
-
-def _lease_of(request: CancelRequest, *, taken_over: bool) -> Lease:
-    assert request.first_claimed_at is not None  # noqa: S101  # a constraint holds it
-    spent = (datetime.now(UTC) - request.first_claimed_at).total_seconds()
-    # A clock that jumped gives no more than the whole time, and no less than none; one that was
-    # set back does not give it twice, for the counter has counted the seconds.
-    spent = max(spent, request.counter - 1.0)
-    left = max(settings.CANCEL_DEADLINE - spent, 0.0)
+def _lease(request: CancelRequest, *, taken_over: bool) -> Lease:
+    assert request.first_claimed_at is not None  # noqa: S101 - a constraint ensures it
+    spent_s = (datetime.now(UTC) - request.first_claimed_at).total_seconds()
+    # The clock may have jumped. Ahead, it costs at most the whole time; back, it gives no time
+    # twice, because the beats have counted the seconds.
+    spent_s = max(spent_s, request.lease_beats - 1.0)
+    now = time.monotonic()
     return Lease(
         id=request.pk,
         uuid=str(request.uuid),
         exchange_id=request.exchange_id,
         status=Status(request.status),
-        token=request.holder,
-        claimed_at=time.monotonic(),
-        ends_at=time.monotonic() + left,
+        token=request.lease_token,
+        claimed_at=now,
+        ends_at=now + max(settings.CANCEL_DEADLINE - spent_s, 0.0),
         taken_over=taken_over,
         next_attempt_at=request.next_attempt_at,
     )
 
 
-def _keep_renewing(held: Sequence[Lease]) -> None:
+def _keep_renewing(leases: Sequence[Lease]) -> None:
     with _lock:
-        for each in held:
-            # Late work gets the time of the one call and the one read that it is owed.
-            owed = time.monotonic() + 2 * settings.EMS_TIMEOUT
-            _renewed_until[each.token, each.id] = max(each.ends_at, owed) + MAX_OVERTIME_S
-        if not _renewing_threads:
-            thread = threading.Thread(target=_renew_for_ever, name="beat", daemon=True)
-            try:
-                thread.start()
-            except (RuntimeError, MemoryError):
-                # None to be had: others take over, and the next claim tries again.
-                log.exception("no_thread_to_prove_life")
-            else:
-                _renewing_threads.append(thread)
-
-
-def _renew_for_ever() -> None:
-    while True:
-        time.sleep(RENEW_INTERVAL_S)
+        for lease in leases:
+            # A late request is still owed the whole time of one call and of one read.
+            owed_until = time.monotonic() + 2 * settings.EMS_TIMEOUT
+            until = max(lease.ends_at, owed_until) + MAX_OVERTIME_S
+            _renewed_until[lease.token, lease.id] = until
+        if _renewing_threads:
+            return
+        task = PeriodicTask(
+            name="renew-leases",
+            work=_renew_leases,
+            interval_s=RENEW_INTERVAL_S,
+            first_pause_s=RENEW_INTERVAL_S,  # the claim was the first beat
+        )
         try:
-            _renew_leases()
-        except DatabaseError as error:
-            log.warning("beat_failed", error=str(error).strip())
-        except Exception:  # a dead thread would let every claim of this process be taken
-            log.exception("beat_failed")
+            _renewing_threads.append(task.start_thread(threading.Event()))
+        except (RuntimeError, MemoryError):
+            # Without a thread others take over, and the next claim tries again.
+            log.exception("no_thread_to_renew_leases")
 
 
 def _renew_leases() -> None:
@@ -187,13 +171,14 @@ def _renew_leases() -> None:
             del _renewed_until[key]
         tokens = {token for token, _ in _renewed_until}
         ids = [request_id for _, request_id in _renewed_until]
-    if tokens:
-        with short_transaction():
-            mine = CancelRequest.objects.filter(
-                id__in=ids, holder__in=tokens, status__in=sorted(IN_FLIGHT)
-            )
-            # In the order in which everybody locks them: another one could deadlock. What somebody
-            # is writing is left out: the others must not pass for dead because of it.
-            free = mine.select_for_update(skip_locked=True, no_key=True).order_by("id")
-            ids = list(free.values_list("id", flat=True))
-            mine.filter(id__in=ids).update(counter=F("counter") + 1)
+    if not tokens:
+        return
+    with transaction.atomic():
+        rows = CancelRequest.objects.filter(
+            id__in=ids, lease_token__in=tokens, status__in=sorted(IN_FLIGHT)
+        )
+        # Locked in the order of their keys, as everywhere; another order could deadlock. A row that
+        # is being written is left out: waiting for it would make the others look abandoned.
+        free = rows.select_for_update(skip_locked=True, no_key=True).order_by("id")
+        ids = list(free.values_list("id", flat=True))
+        rows.filter(id__in=ids).update(lease_beats=F("lease_beats") + 1)

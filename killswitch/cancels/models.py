@@ -1,16 +1,16 @@
-"""What was asked (a press), what became of it (a request each exchange), and each call made."""
+"""One press (a batch), its request for each exchange, and each call that was made."""
 
 import uuid
 
 from django.conf import settings
 from django.db import models
 
-from killswitch.cancels.states import FINAL, IN_FLIGHT, LABELS, Status
+from killswitch.cancels.states import FINAL, IN_FLIGHT, Status
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.revisions import Revisioned
 
-STATUSES = [(str(status), LABELS[status]) for status in Status]
+STATUSES = [(str(status), str(status)) for status in Status]
 FINAL_VALUES = sorted(str(status) for status in FINAL)
 
 
@@ -22,7 +22,7 @@ class Origin(models.TextChoices):
 
 
 class Batch(models.Model):
-    """One press: somebody asked for one exchange or many, once."""
+    """One press: a person requested a cancel on one exchange or many."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     key = models.CharField(max_length=64, unique=True)
@@ -50,7 +50,7 @@ class Batch(models.Model):
 
 
 class RequestQuerySet(models.QuerySet["CancelRequest"]):
-    """Requests by where they stand."""
+    """Requests by their progress."""
 
     def in_flight(self) -> "RequestQuerySet":
         return self.filter(status__in=sorted(IN_FLIGHT))
@@ -60,19 +60,21 @@ class RequestQuerySet(models.QuerySet["CancelRequest"]):
 
 
 class CancelRequest(Revisioned):
-    """Cancel all open orders on one exchange. The row is the truth; queues only carry its id."""
+    """Cancel all open orders on one exchange. The row is the truth; queues carry only its id."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="requests")
-    entry = models.ForeignKey(Exchange, on_delete=models.PROTECT, related_name="requests")
+    configured_exchange = models.ForeignKey(
+        Exchange, on_delete=models.PROTECT, related_name="requests", db_column="entry_id"
+    )
     exchange_id = models.CharField(max_length=200)
     status = models.CharField(max_length=20, choices=STATUSES, default=Status.REQUESTED)
-    # The EMS's own last words, kept with every status; `conclusion` is ours.
+    # The EMS's last answer; `conclusion` is ours.
     reject_reason = models.CharField(max_length=200, blank=True)
     message = models.TextField(blank=True)
     rejected_message = models.TextField(blank=True)
     conclusion = models.TextField(blank=True)
-    # What the observer had seen at the press, and what was read after the last POST had ended.
+    # The observer's figure at the press, and what was read after the last POST had ended.
     open_before = models.PositiveIntegerField(null=True)
     open_before_seen_at = models.DateTimeField(null=True)
     open_after = models.PositiveIntegerField(null=True)
@@ -80,9 +82,9 @@ class CancelRequest(Revisioned):
     reads = models.PositiveIntegerField(default=0)
     attempt_count = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
-    # Who carries it out: a token of process and claim, and a counter that proves it lives.
-    holder = models.CharField(max_length=100, blank=True)
-    counter = models.BigIntegerField(default=0)
+    # The claim of the process that carries it out, and a count that shows that it is alive.
+    lease_token = models.CharField(max_length=100, blank=True, db_column="holder")
+    lease_beats = models.BigIntegerField(default=0, db_column="counter")
     first_claimed_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
@@ -91,13 +93,13 @@ class CancelRequest(Revisioned):
     class Meta:
         ordering = ["-id"]
         indexes = [
-            # Not a partial one: neither database uses that for statuses that are parameters.
+            # Not a partial index: neither database uses one for statuses that are parameters.
             models.Index(fields=["status", "id"], name="requests_by_status"),
-            models.Index(fields=["entry", "-id"], name="requests_of_an_exchange"),
+            models.Index(fields=["configured_exchange", "-id"], name="requests_of_an_exchange"),
         ]
         constraints = [
             models.UniqueConstraint(
-                fields=["batch", "entry"], name="a_press_asks_once_for_each_exchange"
+                fields=["batch", "configured_exchange"], name="a_press_asks_once_for_each_exchange"
             ),
             models.CheckConstraint(
                 condition=models.Q(status__in=[str(status) for status in Status]),
@@ -133,7 +135,7 @@ class CancelRequest(Revisioned):
 
 
 class Attempt(models.Model):
-    """One call to the EMS, or the trace of a process that died and may have made one."""
+    """One call to the EMS, or the trace of a dead process that may have made one."""
 
     request = models.ForeignKey(CancelRequest, on_delete=models.PROTECT, related_name="attempts")
     number = models.PositiveIntegerField()

@@ -1,10 +1,11 @@
-"""Writes down what happened to a request: each attempt, each read, the end. Truth before speed.
+"""Records what happens to a request after its claim: each attempt, each read, the final status.
 
-Every function here runs in the caller's transaction, touches its rows first, then raises the
-revision, and appends to the audit log last.
+Every function opens a recording or joins its caller's. Those that change the request itself compare
+the lease and raise `LeaseLost`. After a commit that was cut off they may be called again: what the
+first try has recorded after all is not recorded twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,40 +13,42 @@ from django.conf import settings
 from django.db.models import F
 
 from killswitch import structured_logs
-from killswitch.alarms import services as alarms
 from killswitch.alarms.models import Kind as AlarmKind
-from killswitch.audit import chain
-from killswitch.audit.chain import NewEvent
+from killswitch.alarms.services import raise_alarm
 from killswitch.audit.models import Kind
+from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels import event_data
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
 from killswitch.cancels.models import Attempt, CancelRequest, ResidualOrder
 from killswitch.cancels.states import LABELS, Status, check_transition
 from killswitch.ems.answers import Outcome, TimedCancelAnswer
-from killswitch.exchanges.record_open_orders import record_open_orders
-from killswitch.runtime.revisions import next_revision
+from killswitch.exchanges.services import record_open_orders
 
-MAX_BODY_BYTES = 64 * 1024  # bytes of an answer that are kept
-MAX_ORDERS = 1000  # remaining orders that are stored; the count is exact
+MAX_BODY_BYTES = 64 * 1024
+MAX_ORDERS = 1000  # stored of those that remain; their count is exact
 
 
 class LeaseLost(Exception):
-    """Somebody else holds the request now: nothing was changed."""
+    """Another process holds the request now; it was not changed."""
 
 
 def record_attempt(
-    request_id: int, *, holder: str, answer: TimedCancelAnswer, next_attempt_at: datetime | None
+    request_id: int,
+    lease_token: str,
+    *,
+    answer: TimedCancelAnswer,
+    next_attempt_at: datetime | None,
 ) -> None:
-    """Keep one call to the EMS, also when the claim was lost meanwhile."""
-    # Locked before looking: the first try's commit may still be under way in its own session.
-    CancelRequest.objects.select_for_update(no_key=True).get(id=request_id)
-    if Attempt.objects.filter(
-        request_id=request_id, holder=holder, started_at=answer.started_at
-    ).exists():
-        return  # the commit of the first try had succeeded after all
-    _keep(
-        request_id,
-        Attempt(
+    """Record one call to the EMS, also when the lease was lost meanwhile."""
+    with recording() as record:
+        # Locked before the check: the first try's commit may still be under way in its own session.
+        CancelRequest.objects.select_for_update(no_key=True).get(id=request_id)
+        if Attempt.objects.filter(
+            request_id=request_id, holder=lease_token, started_at=answer.started_at
+        ).exists():
+            return
+        attempt = Attempt(
+            request_id=request_id,
             started_at=answer.started_at,
             finished_at=answer.finished_at,
             duration_us=round(answer.duration_ms * 1000),
@@ -59,113 +62,135 @@ def record_attempt(
             body=answer.body[:MAX_BODY_BYTES],
             body_cut=len(answer.body) > MAX_BODY_BYTES or not answer.body_complete,
             transport_error=answer.transport_error,
-            holder=holder,
-        ),
-        next_attempt_at=next_attempt_at,
-    )
+            holder=lease_token,
+        )
+        # The request keeps the EMS's last words; a call without an answer leaves them as they are.
+        columns = (
+            ("reject_reason", "message", "rejected_message")
+            if answer.http_status is not None
+            else ()
+        )
+        CancelRequest.objects.filter(id=request_id, lease_token=lease_token).update(
+            next_attempt_at=next_attempt_at, **{name: getattr(attempt, name) for name in columns}
+        )
+        _add_attempt(record, attempt, ems=structured_logs.masked(settings.EMS_BASE_URL))
 
 
-def record_takeover(request_id: int, *, dead_holder: str, holder: str) -> None:
-    """Note that the request changed hands; a holder that did not let go may have sent it."""
-    if dead_holder:
-        _keep(
-            request_id,
-            Attempt(
+def record_takeover(request_id: int, *, dead_holder: str, lease_token: str) -> None:
+    """Record that a request changed hands.
+
+    `dead_holder` is the token of a holder that did not release it, which may have sent a cancel.
+    """
+    with recording() as record:
+        if dead_holder:
+            attempt = Attempt(
+                request_id=request_id,
                 finished_at=datetime.now(UTC),
                 outcome=Outcome.UNKNOWN,
                 may_have_been_carried_out=True,
                 transport_error=(
-                    "The process that held this request gave no more sign of life;"
-                    " whether it had sent the cancel is not known."
+                    "The process that was carrying this request out stopped responding;"
+                    " it is not known whether it had sent the cancel."
                 ),
                 holder=dead_holder,
                 by_dead_holder=True,
-            ),
-            taken_over_by=holder,
-        )
-        return
-    request = CancelRequest.objects.get(id=request_id)
-    _touch(request_id)
-    chain.append(_fact(Kind.TAKEN_OVER, request, {"dead_holder": "", "holder": holder}))
+            )
+            request = _add_attempt(record, attempt, ems="")
+        else:
+            rows = CancelRequest.objects.filter(id=request_id)
+            record.changed(rows)
+            request = rows.get()
+        data = {"dead_holder": dead_holder, "holder": lease_token}
+        _add_event(record, Kind.TAKEN_OVER, request, data=data)
 
 
-def start_verifying(request_id: int, *, holder: str) -> None:
-    """The list of open orders decides from here on. Raises `Lost`."""
-    if _stands(request_id, holder=holder, status=Status.VERIFYING):
-        return  # the commit of the first try had succeeded after all
-    _move(request_id, holder=holder, before=Status.SENDING, after=Status.VERIFYING)
-    _touch(request_id)
+def start_verifying(request_id: int, lease_token: str) -> None:
+    """Move to VERIFYING: from here on the list of open orders decides. Raises `LeaseLost`."""
+    with recording() as record:
+        if _move(request_id, lease_token, before=Status.SENDING, after=Status.VERIFYING):
+            record.changed(CancelRequest.objects.filter(id=request_id))
 
 
-def record_read(request_id: int, *, holder: str, next_attempt_at: datetime | None = None) -> None:
-    """A read of the open orders ended: that is progress. Raises `Lost`."""
-    mine = CancelRequest.objects.filter(id=request_id, holder=holder)
-    if not mine.update(reads=F("reads") + 1, next_attempt_at=next_attempt_at):
-        raise LeaseLost
-    _touch(request_id)
+def record_read(
+    request_id: int, lease_token: str, *, next_attempt_at: datetime | None = None
+) -> None:
+    """Count a read of the open orders that has ended, which is progress. Raises `LeaseLost`."""
+    with recording() as record:
+        mine = CancelRequest.objects.filter(id=request_id, lease_token=lease_token)
+        if not mine.update(reads=F("reads") + 1, next_attempt_at=next_attempt_at):
+            raise LeaseLost
+        record.changed(CancelRequest.objects.filter(id=request_id))
 
 
 def finish(
     request_id: int,
+    lease_token: str,
     *,
-    holder: str,
     before: Status,
-    verdict: Conclusion,
-    reading: OpenOrdersAfter | None,
+    conclusion: Conclusion,
+    last_list: OpenOrdersAfter | None,
 ) -> None:
-    """The final status, what remained, the event, and an alarm unless it is confirmed.
+    """Record the final status, the orders that remain, and an alarm unless it is CONFIRMED.
 
-    Raises `Lost`.
+    Raises `LeaseLost`.
     """
-    if _stands(request_id, holder=holder, status=verdict.status):
-        return  # the commit of the first try had succeeded after all
-    count = reading.count if reading else None
-    _move(
-        request_id,
-        holder=holder,
-        before=before,
-        after=verdict.status,
-        conclusion=verdict.sentence,
-        reads=F("reads") + int(count == 0),  # the others were counted as they ended
-        open_after=count,
-        open_after_read_at=reading.at if reading and count is not None else None,
-        next_attempt_at=None,
-        finished_at=datetime.now(UTC),
-    )
-    listed = reading.orders.orders[:MAX_ORDERS] if reading and count else ()
-    remaining = ResidualOrder.objects.bulk_create(
-        ResidualOrder(request_id=request_id, **vars(order)) for order in listed
-    )
-    revision = _touch(request_id)
-    request = CancelRequest.objects.select_related("batch").get(id=request_id)
-    if reading and count is not None:
-        read_at = reading.orders.started_at
-        record_open_orders(request.entry_id, open_orders=count, read_at=read_at, revision=revision)
-    told = [_finished(request, remaining, reading)]
-    if verdict.status is not Status.CONFIRMED:
-        told += alarms.raise_alarm(
-            kind=AlarmKind.OUTCOME,
-            subject=str(request.uuid),
-            request_id=str(request.uuid),
-            exchange_id=request.exchange_id,
-            title=alarm_title(request)[:300],
-            detail=verdict.sentence,
-            revision=revision,
+    count = last_list.count if last_list else None
+    with recording() as record:
+        if not _move(
+            request_id,
+            lease_token,
+            before=before,
+            after=conclusion.status,
+            conclusion=conclusion.sentence,
+            reads=F("reads") + int(count == 0),  # the other reads were counted as they ended
+            open_after=count,
+            open_after_read_at=last_list.read_at if last_list and count is not None else None,
+            next_attempt_at=None,
+            finished_at=datetime.now(UTC),
+        ):
+            return
+        orders = last_list.orders.orders[:MAX_ORDERS] if last_list and count else ()
+        residual_orders = ResidualOrder.objects.bulk_create(
+            ResidualOrder(request_id=request_id, **vars(order)) for order in orders
         )
-    chain.append(*told)
+        record.changed(CancelRequest.objects.filter(id=request_id))
+        request = CancelRequest.objects.select_related("batch").get(id=request_id)
+        if last_list and count is not None:
+            record_open_orders(
+                request.configured_exchange_id,
+                open_orders=count,
+                read_at=last_list.orders.started_at,
+                revision=record.revision,
+            )
+        data = {
+            "batch": str(request.batch.uuid),
+            "attempts": request.attempt_count,
+            **event_data.of_end(request, residual_orders),
+            "list": event_data.of_list(last_list.orders) if last_list else None,
+        }
+        _add_event(record, Kind.FINISHED, request, data=data)
+        if conclusion.status is not Status.CONFIRMED:
+            raise_alarm(
+                kind=AlarmKind.OUTCOME,
+                subject=str(request.uuid),
+                request_id=str(request.uuid),
+                exchange_id=request.exchange_id,
+                title=alarm_title(request),
+                detail=conclusion.sentence,
+            )
 
 
-def ensure_lease(request_id: int, *, holder: str) -> None:
-    """Look before sending again: a process may have slept while somebody else finished.
+def ensure_lease(request_id: int, lease_token: str) -> None:
+    """Raise `LeaseLost` unless the lease is still held.
 
-    Raises `Lost`.
+    Called before sending again: while this process slept, another one may have finished.
     """
-    if not CancelRequest.objects.filter(id=request_id, holder=holder).exists():
+    if not CancelRequest.objects.filter(id=request_id, lease_token=lease_token).exists():
         raise LeaseLost
 
 
 def alarm_title(request: CancelRequest) -> str:
-    """What a person reads first: the exchange, and what is known."""
+    """Return what a person reads first: the exchange, and what is known."""
     match Status(request.status):
         case Status.RESIDUAL:
             orders = "order is" if request.open_after == 1 else "orders are"
@@ -176,87 +201,46 @@ def alarm_title(request: CancelRequest) -> str:
             return f"{request.exchange_id}: {LABELS[status].lower()}."
 
 
-def _stands(request_id: int, *, holder: str, status: Status) -> bool:
-    rows = CancelRequest.objects.filter(id=request_id, holder=holder, status=status)
-    return rows.exists()
+def _move(
+    request_id: int, lease_token: str, *, before: Status, after: Status, **fields: Any
+) -> bool:
+    """Change the status of a claimed request. No other function does. Raises `LeaseLost`.
 
-
-def _move(request_id: int, *, holder: str, before: Status, after: Status, **fields: Any) -> None:
-    """The one place where a status changes once a request is held."""
+    Return False when the status was changed by a first try, whose commit succeeded after all.
+    """
     check_transition(before=before, after=after)
-    mine = CancelRequest.objects.filter(id=request_id, holder=holder, status=before)
-    if not mine.update(status=after, **fields):
+    mine = CancelRequest.objects.filter(id=request_id, lease_token=lease_token)
+    if mine.filter(status=after).exists():
+        return False
+    if not mine.filter(status=before).update(status=after, **fields):
         raise LeaseLost
+    return True
 
 
-def _touch(request_id: int) -> int:
-    revision = next_revision()
-    CancelRequest.objects.filter(id=request_id).update(revision=revision)
-    return revision
-
-
-def _keep(
-    request_id: int,
-    kept: Attempt,
-    *,
-    next_attempt_at: datetime | None = None,
-    taken_over_by: str = "",
-) -> None:
-    # The update locks the row, so that two holders number their attempts apart.
-    row = CancelRequest.objects.filter(id=request_id)
+def _add_attempt(record: Recording, attempt: Attempt, *, ems: str) -> CancelRequest:
+    """Number and store an attempt, with its event, and return the request."""
+    row = CancelRequest.objects.filter(id=attempt.request_id)
+    # The UPDATE locks the row, so that two processes do not use the same number.
     row.update(attempt_count=F("attempt_count") + 1)
-    if not kept.by_dead_holder:
-        row.filter(holder=kept.holder).update(next_attempt_at=next_attempt_at, **_words(kept))
     request = row.get()
-    kept.request_id = request_id
-    kept.number = request.attempt_count
-    kept.save(force_insert=True)
-    _touch(request_id)
-    told = [_attempted(request, kept)]
-    if taken_over_by:
-        data = {"dead_holder": kept.holder, "holder": taken_over_by}
-        told.append(_fact(Kind.TAKEN_OVER, request, data))
-    chain.append(*told)
+    attempt.number = request.attempt_count
+    attempt.save(force_insert=True)
+    record.changed(row)
+    data = {"ems": ems, **event_data.of_attempt(attempt)}
+    _add_event(record, Kind.ATTEMPT, request, data=data, reject_reason=attempt.reject_reason)
+    return request
 
 
-def _words(kept: Attempt) -> dict[str, str]:
-    """The EMS's last words stand with the request; a call that it did not answer has none."""
-    if kept.http_status is None:
-        return {}
-    return {
-        "reject_reason": kept.reject_reason,
-        "message": kept.message,
-        "rejected_message": kept.rejected_message,
-    }
-
-
-def _attempted(request: CancelRequest, kept: Attempt) -> NewEvent:
-    # Where to, as this process is set up; of a dead one nobody knows.
-    where = "" if kept.by_dead_holder else structured_logs.masked(settings.EMS_BASE_URL)
-    data = {"ems": where, **event_data.of_attempt(kept)}
-    return _fact(Kind.ATTEMPT, request, data, reject_reason=kept.reject_reason)
-
-
-def _finished(
-    request: CancelRequest, remaining: Sequence[ResidualOrder], reading: OpenOrdersAfter | None
-) -> NewEvent:
-    data = {
-        "batch": str(request.batch.uuid),
-        "attempts": request.attempt_count,
-        **event_data.of_end(request, remaining),
-        "list": event_data.of_list(reading.orders) if reading else None,
-    }
-    return _fact(Kind.FINISHED, request, data)
-
-
-def _fact(
+def _add_event(
+    record: Recording,
     kind: Kind,
     request: CancelRequest,
+    *,
     data: Mapping[str, Any],
     reject_reason: str | None = None,
-) -> NewEvent:
-    return NewEvent(
-        kind=kind,
+) -> None:
+    record.event(
+        kind,
         exchange_id=request.exchange_id,
         request_id=str(request.uuid),
         status=request.status,

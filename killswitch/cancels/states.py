@@ -1,4 +1,4 @@
-"""The statuses of a request: what is *known*, and which may follow which."""
+"""The statuses of a request: what is *known* of it, and which status may follow which."""
 
 from enum import StrEnum
 
@@ -37,47 +37,47 @@ IN_FLIGHT = frozenset(Status) - FINAL
 
 LABELS: dict[Status, str] = {
     Status.REQUESTED: "Recorded, not sent yet",
-    Status.SENDING: "Asking the EMS",
-    Status.VERIFYING: "Reading the open orders",
+    Status.SENDING: "Sending the cancel",
+    Status.VERIFYING: "Checking open orders",
     Status.CONFIRMED: "Confirmed, none open",
     Status.RESIDUAL: "Orders still open",
-    Status.UNVERIFIED: "Acknowledged, not verified",
+    Status.UNVERIFIED: "Accepted, not verified",
     Status.REJECTED: "Rejected",
     Status.NOT_DELIVERED: "Not delivered",
-    Status.UNKNOWN: "Unknown",
+    Status.UNKNOWN: "Outcome unknown",
 }
 
 MEANINGS: dict[Status, str] = {
-    Status.REQUESTED: "recorded; nobody has sent it",
-    Status.SENDING: "claimed; asking the EMS, or waiting to ask again",
+    Status.REQUESTED: "recorded; not sent yet",
+    Status.SENDING: "claimed; sending the cancel, or waiting to send it again",
     Status.VERIFYING: (
-        "acknowledged, or it may have been carried out; reading the open orders, cancelling again"
-        " while some remain"
+        "acknowledged, or it may have been carried out; reading the open orders, and cancelling"
+        " again while some remain"
     ),
     Status.CONFIRMED: "the EMS lists no open orders on that exchange",
     Status.RESIDUAL: "orders are still open",
     Status.UNVERIFIED: "acknowledged; the open orders could not be read",
     Status.REJECTED: "refused by the EMS",
-    Status.NOT_DELIVERED: "certain that the EMS never got it",
+    Status.NOT_DELIVERED: "it is certain that the EMS never got it",
     Status.UNKNOWN: "it may or may not have been carried out",
 }
 
 
 class ForbiddenTransition(Exception):
-    """A status was to follow another that it may not follow."""
+    """The table does not allow this change of status."""
 
     def __init__(self, *, before: Status, after: Status) -> None:
         super().__init__(f"{after} may not follow {before}")
 
 
 def check_transition(*, before: Status, after: Status) -> None:
-    """Raise `ForbiddenTransition` unless the table allows it."""
+    """Raise `ForbiddenTransition` unless the table allows the change."""
     if after not in TRANSITIONS[before]:
         raise ForbiddenTransition(before=before, after=after)
 
 
 def diagram() -> str:
-    """The table as a Mermaid state diagram, for the documentation."""
+    """Return the table as a Mermaid state diagram, for the documentation."""
     lines = ["stateDiagram-v2", "    [*] --> REQUESTED"]
     for before in Status:
         lines += [f"    {before} --> {after}" for after in Status if after in TRANSITIONS[before]]

@@ -1,4 +1,4 @@
-"""How a status looks: a mark of its own shape, a tone, and its words."""
+"""How a status looks: an icon with a shape of its own, a tone, and its words."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,11 +8,12 @@ from django.conf import settings
 
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import LABELS, Status
+from killswitch.runtime.text import pluralize_count
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatusBadge:
-    """Never colour alone: `icon` differs in shape for every status, `words` say it."""
+    """Icon, tone and words of a status, which never differ by colour alone."""
 
     icon: str
     tone: str
@@ -20,13 +21,19 @@ class StatusBadge:
 
     @classmethod
     def of(cls, status: Status, *, reject_reason: str = "", open_after: int | None = None) -> Self:
-        """The look of a status; what is known of this one stands in its words."""
+        """Return the badge of a status; its words include the details of this request."""
+        match status:
+            case Status.RESIDUAL if open_after is not None:
+                words = f"{pluralize_count(open_after, 'order')} still open"
+            case Status.REJECTED if reject_reason:
+                words = f"Rejected: {reject_reason}"
+            case _:
+                words = LABELS[status]
         icon, tone = BADGES[status]
-        words = _words(status, reject_reason=reject_reason, open_after=open_after)
         return cls(icon=icon, tone=tone, words=words)
 
 
-# Each icon has its place in static/icons.svg, which static/css/page.css names.
+# static/css/page.css defines each icon, static/icons.svg draws it.
 BADGES = {
     Status.REQUESTED: ("clock", "busy"),
     Status.SENDING: ("arrow", "busy"),
@@ -40,60 +47,52 @@ BADGES = {
 }
 
 
-def pluralize_count(number: int, noun: str) -> str:
-    """E.g. "1 order", "2,040 orders"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def status_badge(request: CancelRequest) -> StatusBadge:
+    """Return the badge of a request's status."""
+    return StatusBadge.of(
+        Status(request.status), reject_reason=request.reject_reason, open_after=request.open_after
+    )
 
 
 def progress_text(request: CancelRequest) -> str:
-    """What happens to a request in flight right now; the page counts a pause down behind it."""
+    """Return what is happening to a request in flight; the page adds the countdown."""
     match Status(request.status):
         case Status.REQUESTED:
-            return "Recorded; nobody has sent it yet"
-        case Status.SENDING if _waits(request):
-            said = f"; the EMS said {request.reject_reason}" if request.reject_reason else ""
-            return f"Attempt {request.attempt_count} is over{said}"
+            return "Recorded, not sent yet"
+        case Status.SENDING if _waits_to_retry(request):
+            # An attempt without an answer leaves the reply to an earlier one on the request.
+            reply = f" (last EMS reply: {request.reject_reason})" if request.reject_reason else ""
+            return f"Attempt {request.attempt_count} ended{reply}. Retrying"
         case Status.SENDING:
-            return f"Attempt {request.attempt_count + 1}; the EMS is being asked"
+            return f"Attempt {request.attempt_count + 1}: sending the cancel"
         case Status.VERIFYING:
-            return f"No outcome yet; what is still open is being read: {_calls(request)}"
+            return f"Checking what is still open: {_attempts_and_checks(request)}"
+        case _:
+            return ""
+
+
+def progress_counts(request: CancelRequest) -> str:
+    """Return the progress in two words, e.g. "attempt 2" or "1 attempt, 3 checks"."""
+    match Status(request.status):
+        case Status.SENDING:
+            return f"attempt {request.attempt_count + (not _waits_to_retry(request))}"
+        case Status.VERIFYING:
+            return _attempts_and_checks(request)
         case _:
             return ""
 
 
 def ends_at(request: CancelRequest) -> datetime | None:
-    """Until when it is asked and read; what is found then is its outcome."""
+    """Return when sending and checking end; the outcome is what is known by then."""
     if request.first_claimed_at is None:
         return None
     return request.first_claimed_at + timedelta(seconds=settings.CANCEL_DEADLINE)
 
 
-def progress(request: CancelRequest) -> str:
-    """The same in two words, e.g. "attempt 2" or "1 attempt, 3 reads"."""
-    match Status(request.status):
-        case Status.SENDING:
-            return f"attempt {request.attempt_count + (not _waits(request))}"
-        case Status.VERIFYING:
-            return _calls(request)
-        case _:
-            return ""
-
-
-def _calls(request: CancelRequest) -> str:
+def _attempts_and_checks(request: CancelRequest) -> str:
     attempts = pluralize_count(request.attempt_count, "attempt")
-    return f"{attempts}, {pluralize_count(request.reads, 'read')}"
+    return f"{attempts}, {pluralize_count(request.reads, 'check')}"
 
 
-def _waits(request: CancelRequest) -> bool:
-    """Whether the last attempt is over and the next one has its time."""
+def _waits_to_retry(request: CancelRequest) -> bool:
     return request.next_attempt_at is not None and request.attempt_count > 0
-
-
-def _words(status: Status, *, reject_reason: str, open_after: int | None) -> str:
-    match status:
-        case Status.RESIDUAL if open_after is not None:
-            return f"{pluralize_count(open_after, 'order')} left open"
-        case Status.REJECTED if reject_reason:
-            return f"Rejected: {reject_reason}"
-        case _:
-            return LABELS[status]

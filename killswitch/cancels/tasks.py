@@ -1,4 +1,4 @@
-"""The Celery entry point: one message a press, and the row is the truth."""
+"""The Celery task: one message for each press, and the rows are the truth."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from killswitch.cancels import execution, leases, publishing
 
 @shared_task(name=publishing.TASK, ignore_result=True)
 def run(*, ids: list[int]) -> None:
-    """Carry the requests out."""
+    """Start to carry the requests out."""
     execution.run(ids=ids)
 
 
 @worker_shutting_down.connect
-def let_go(**_: Any) -> None:
-    """End every pause at once, so that a stop hands everything over."""
+def release_all(**_: Any) -> None:
+    """End every pause at once, so that all requests are released for other processes."""
     leases.STOP.set()

@@ -1,4 +1,4 @@
-"""The threads of this process that carry requests out: one each, never more than there are."""
+"""The threads of this process that carry requests out: one for each, and a limited number."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -6,23 +6,24 @@ from types import TracebackType
 from typing import Self
 
 MAX_THREADS = 512
-MAX_LATCH_WAIT_S = 0.1  # seconds that writing waits for the press's other POSTs to leave
+# A result waits so long, at most, for the other POSTs of its batch to be sent.
+MAX_LATCH_WAIT_S = 0.1
 
 _free = threading.BoundedSemaphore(MAX_THREADS)
 
 
 class ThreadSlots:
-    """Up to so many threads, kept for what is about to be claimed; those not used are given back.
+    """Reserves up to `limit` threads before requests are claimed, and frees those not used.
 
-    Nothing is claimed that no thread is free to carry out: somebody else may have one.
+    A request is claimed only when a thread is free for it: another process may have one.
     """
 
-    def __init__(self, wanted: int) -> None:
-        self._wanted = wanted
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self.count = 0
 
     def __enter__(self) -> Self:
-        while self.count < self._wanted and _free.acquire(blocking=False):
+        while self.count < self._limit and _free.acquire(blocking=False):
             self.count += 1
         return self
 
@@ -36,27 +37,33 @@ class ThreadSlots:
             _free.release(self.count)
 
     def start(self, work: Callable[[], None]) -> None:
-        """Run the work in a thread of its own. It must not raise: nobody would hear it.
+        """Run the work, which must not raise, in a thread that frees its slot when it ends.
 
-        Raises RuntimeError or MemoryError when the machine has no thread left; the place is given
-        back then.
+        Raises RuntimeError or MemoryError when the machine has no thread left.
         """
-        threading.Thread(target=_do, args=[work], name="kill").start()
+
+        def work_then_free() -> None:
+            try:
+                work()
+            finally:
+                _free.release()
+
+        threading.Thread(target=work_then_free, name="kill").start()
         self.count -= 1
 
 
 class Latch:
-    """Opens when the first POST of each request of a press has left, or never will."""
+    """Opens when the first POST of each request of a batch has been sent, or never will be."""
 
     def __init__(self, request_ids: Iterable[int]) -> None:
-        self._waited_for = set(request_ids)
+        self._pending = set(request_ids)
         self._lock = threading.Lock()
         self._open = threading.Event()
 
     def left(self, request_id: int) -> None:
         with self._lock:
-            self._waited_for.discard(request_id)
-            if not self._waited_for:
+            self._pending.discard(request_id)
+            if not self._pending:
                 self._open.set()
 
     def wait(self) -> None:
@@ -64,12 +71,5 @@ class Latch:
 
 
 def idle() -> bool:
-    """Whether this process carries nothing out."""
+    """Return True when this process carries no request out."""
     return _free._value == MAX_THREADS
-
-
-def _do(work: Callable[[], None]) -> None:
-    try:
-        work()
-    finally:
-        _free.release()

@@ -1,4 +1,4 @@
-"""The kill: its confirmation, and the pages of what became of it."""
+"""The kill: its confirmation and the pages of its outcome."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""What the pages of a press and of a request show: read from the rows, nothing decided here."""
+"""What the pages of a batch, of a request and of the list show, read from the rows."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrd
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import UncoveredExchange
 
-PAGE_SIZE = 50  # requests in one page of the list
+PAGE_SIZE = 50
 
-# Worst first: what a person has to look at stands on top.
+# What needs a person most comes first.
 SEVERITY = (
     Status.RESIDUAL,
     Status.REJECTED,
@@ -28,25 +28,25 @@ SEVERITY = (
     Status.CONFIRMED,
 )
 SUMMARY_LABELS = {
-    Status.RESIDUAL: "with orders left",
+    Status.RESIDUAL: "with orders still open",
     Status.REJECTED: "rejected",
     Status.NOT_DELIVERED: "not delivered",
-    Status.UNKNOWN: "unknown",
-    Status.UNVERIFIED: "acknowledged but not verified",
-    Status.REQUESTED: "not sent yet",
-    Status.SENDING: "being asked",
-    Status.VERIFYING: "being read back",
+    Status.UNKNOWN: "with unknown outcome",
+    Status.UNVERIFIED: "accepted but not verified",
+    Status.REQUESTED: "queued",
+    Status.SENDING: "sending",
+    Status.VERIFYING: "checking",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPage:
-    """One press and all its requests, bad ones first."""
+    """One batch and all its requests, the worst outcomes first."""
 
     batch: Batch
     requests: Sequence[CancelRequest]
-    again: Target | None
-    again_key: str
+    retry: Target | None
+    retry_key: str
     may_complete: bool
     uncovered: Sequence[UncoveredExchange]
 
@@ -54,30 +54,38 @@ class BatchPage:
 
     @classmethod
     def of(cls, batch: Batch, *, user: User) -> Self:
+        """Read the page of a batch as this person sees it."""
         requests = sorted(
-            batch.requests.select_related("entry"),
-            key=lambda each: (SEVERITY.index(Status(each.status)), each.entry.position, each.pk),
+            batch.requests.select_related("configured_exchange"),
+            key=lambda row: (
+                SEVERITY.index(Status(row.status)),
+                row.configured_exchange.position,
+                row.pk,
+            ),
         )
-        for each in requests:
-            each.batch = batch
-        bad = tuple(each.entry for each in requests if is_bad(each) and each.entry.enabled)
-        again = Target(exchanges=bad[:MAX_EXCHANGES]) if bad else None
+        for request in requests:
+            request.batch = batch
+        bad = tuple(
+            row.configured_exchange
+            for row in requests
+            if is_bad(row) and row.configured_exchange.enabled
+        )
+        retry = Target(exchanges=bad[:MAX_EXCHANGES]) if bad else None
         return cls(
             batch=batch,
             requests=requests,
-            again=again,
-            again_key=again.key(user_id=user.pk) if again else "",
+            retry=retry,
+            retry_key=retry.key(user_id=user.pk) if retry else "",
             may_complete=may_complete(batch, user=user),
             uncovered=list(UncoveredExchange.objects.all()) if batch.everywhere else (),
         )
 
     @property
     def in_flight(self) -> bool:
-        return any(not each.is_final for each in self.requests)
+        return any(not request.is_final for request in self.requests)
 
     @property
     def summary(self) -> str:
-        """E.g. "47 of 50 confirmed, 2 with orders left, 1 rejected: EXCHANGE_UNREACHABLE"."""
         return summary(self.requests)
 
 
@@ -86,26 +94,31 @@ class RequestPage:
     """One request with everything that is known of it."""
 
     request: CancelRequest
-    meanwhile: Sequence[Attempt | Alarm]
+    timeline: Sequence[Attempt | Alarm]
     orders: Sequence[ResidualOrder]
-    afterwards: Sequence[Alarm]
+    later_alarms: Sequence[Alarm]
     may_complete: bool
 
     reasons = REASONS
 
     @classmethod
     def of(cls, request: CancelRequest, *, user: User) -> Self:
+        """Read the page of a request as this person sees it."""
         alarms = list(Alarm.objects.filter(request_id=str(request.uuid)).order_by("raised_at"))
-        ended = request.finished_at
-        afterwards = [each for each in alarms if ended and each.raised_at >= ended]
-        before = [each for each in alarms if each not in afterwards]
+        ended_at = request.finished_at
+        later_alarms = [alarm for alarm in alarms if ended_at and alarm.raised_at >= ended_at]
+        earlier_alarms = [alarm for alarm in alarms if alarm not in later_alarms]
         return cls(
             request=request,
-            meanwhile=sorted([*request.attempts.all(), *before], key=_began),
+            timeline=sorted([*request.attempts.all(), *earlier_alarms], key=_timeline_at),
             orders=list(request.residual_orders.all()),
-            afterwards=afterwards,
+            later_alarms=later_alarms,
             may_complete=may_complete(request.batch, user=user),
         )
+
+    @property
+    def is_bad(self) -> bool:
+        return is_bad(self.request)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,36 +131,29 @@ class ListPage:
 
     @classmethod
     def before(cls, pk: int | None) -> Self:
-        rows = CancelRequest.objects.select_related("batch", "entry").order_by("-id")
+        """Read the page of the requests older than this one, or the newest page."""
+        rows = CancelRequest.objects.select_related("batch", "configured_exchange").order_by("-id")
         if pk is not None:
             rows = rows.filter(pk__lt=pk)
-        found = list(rows[: PAGE_SIZE + 1])
-        more = len(found) > PAGE_SIZE
-        return cls(
-            begins=pk, requests=found[:PAGE_SIZE], older=found[PAGE_SIZE - 1].pk if more else None
-        )
-
-
-def _began(each: Attempt | Alarm) -> datetime:
-    """When it stands in the timeline; when a dead process began is not known."""
-    if isinstance(each, Alarm):
-        return each.raised_at
-    return each.started_at or each.finished_at
+        requests = list(rows[: PAGE_SIZE + 1])
+        has_more = len(requests) > PAGE_SIZE
+        requests = requests[:PAGE_SIZE]
+        return cls(begins=pk, requests=requests, older=requests[-1].pk if has_more else None)
 
 
 def is_bad(request: CancelRequest) -> bool:
-    """Over, and not confirmed."""
+    """Return whether a request is over and not confirmed."""
     return request.is_final and request.status != Status.CONFIRMED
 
 
 def may_complete(batch: Batch, *, user: User) -> bool:
-    """The person who pressed may say why, once."""
+    """Return whether this person may add the reason: the requester may, once."""
     return batch.by_id == user.pk and batch.completed_at is None
 
 
 def summary(requests: Sequence[CancelRequest]) -> str:
-    """One sentence for a press: how many confirmed, and what became of the others."""
-    counts = Counter(Status(each.status) for each in requests)
+    """Return e.g. "47 of 50 confirmed, 2 with orders still open, 1 rejected: JSON_ERROR"."""
+    counts = Counter(Status(request.status) for request in requests)
     parts = [f"{counts[Status.CONFIRMED]} of {len(requests)} confirmed"]
     for status in SEVERITY[:-1]:
         if counts[status]:
@@ -158,10 +164,15 @@ def summary(requests: Sequence[CancelRequest]) -> str:
 
 
 def _reject_reasons(requests: Sequence[CancelRequest]) -> str:
-    rejected = [each for each in requests if each.status == Status.REJECTED]
-    reasons = Counter(each.reject_reason for each in rejected if each.reject_reason)
-    if not reasons:
-        return ""
-    if len(reasons) == 1:
-        return f": {next(iter(reasons))}"
-    return ": " + " and ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+    rejections = [request for request in requests if request.status == Status.REJECTED]
+    counts = Counter(request.reject_reason for request in rejections if request.reject_reason)
+    if len(counts) <= 1:
+        return "".join(f": {reason}" for reason in counts)
+    return ": " + " and ".join(f"{reason} ({count})" for reason, count in counts.most_common())
+
+
+def _timeline_at(row: Attempt | Alarm) -> datetime:
+    """Return where a row belongs in the timeline; a dead process's start is not known."""
+    if isinstance(row, Alarm):
+        return row.raised_at
+    return row.started_at or row.finished_at

@@ -1,7 +1,7 @@
-"""Draws the outcomes of days as plain shapes, which a template writes as SVG.
+"""Lays out the outcomes of days as plain shapes, which a template writes as SVG.
 
-Only numbers and class names leave this module: colours, and everything else that a strict content
-security policy forbids inline, are in the style sheet.
+Only numbers and class names leave this module. Colours are in the style sheet, because a strict
+content security policy forbids them inline.
 """
 
 import math
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from killswitch.compliance.outcomes import STATUSES, Day
+from killswitch.runtime.text import duration_text
 
 WIDTH: Final = 960
 HEIGHT: Final = 220
@@ -17,15 +18,15 @@ LEFT: Final = 56
 RIGHT: Final = 8
 TOP: Final = 12
 BOTTOM: Final = 28
-WIDEST_BAR: Final = 26.0
-MOST_LABELS: Final = 10
-FEWEST_STEPS: Final = 4
-MARK: Final = 4.5  # half of a mark's height
+MAX_BAR_WIDTH: Final = 26.0
+MAX_LABELS: Final = 10
+MIN_STEPS: Final = 4
+MARK_RADIUS: Final = 4.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class BarSegment:
-    """A part of a bar: its corner, its size, and what it stands for."""
+    """One status in a bar: its top left corner and its size."""
 
     x: str
     y: str
@@ -39,23 +40,23 @@ class Bar:
     """A day's bar from the bottom up."""
 
     day: Day
-    boxes: Sequence[BarSegment]
+    segments: Sequence[BarSegment]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DurationMark:
-    """The middle and the longest duration of a day: a mark, and a line that leads up from it."""
+    """The median duration of a day as a mark, and a line from it up to the maximum."""
 
     day: Day
     x: str
     median: str
-    longest: str
-    points: str  # of a mark with four corners
+    maximum: str
+    points: str  # the four corners of a diamond
 
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """A word at an axis."""
+    """A label at its position on an axis."""
 
     at: str
     text: str
@@ -63,7 +64,7 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """Both drawings share their days, and so their horizontal axis."""
+    """The bars of outcomes and the marks of durations, which share the axis of days."""
 
     days: Sequence[Label]
     bars: Sequence[Bar]
@@ -72,7 +73,7 @@ class Chart:
     outcomes: Sequence[DurationMark]
     durations: Sequence[Label]
 
-    # Of the drawing itself, for the template.
+    # The frame, for the template.
     width, height, left, right, before, under = (
         WIDTH,
         HEIGHT,
@@ -84,54 +85,46 @@ class Chart:
 
 
 def draw(days: Sequence[Day]) -> Chart:
-    """Days beside each other, as many as there are."""
+    """Return the chart of these days, left to right."""
     slot = (WIDTH - LEFT - RIGHT) / len(days)
-    middles = [LEFT + slot * (place + 0.5) for place in range(len(days))]
-    top = max((day.total for day in days), default=0)
-    counts = _steps(top)
-    upward = _linear(counts[-1])
-    times = [each for day in days for each in _durations(day)]
-    powers = _powers(times)
-    rising = _logarithmic(powers[0], powers[-1])
-    apart = min(slot / 5, 6.0)
+    middles = [LEFT + slot * (number + 0.5) for number in range(len(days))]
+    counts = _steps(max((day.total for day in days), default=0))
+    count_y = _linear(counts[-1])
+    powers = _powers(
+        duration
+        for day in days
+        for times in (day.answer, day.outcome)
+        for duration in (times.median, times.maximum)
+        if duration is not None
+    )
+    duration_y = _logarithmic(powers[0], powers[-1])
+    offset = min(slot / 5, 6.0)
+    label_step = math.ceil(len(days) / MAX_LABELS)
     return Chart(
-        days=list(_day_labels(days, middles)),
+        days=[
+            Label(at=_number(middle), text=f"{day.day.day} {day.day:%b}")
+            for day, middle in list(zip(days, middles, strict=True))[::label_step]
+        ],
         bars=[
-            _bar(day, middle, width=min(slot * 0.7, WIDEST_BAR), height_of=upward)
+            _bar(day, middle, width=min(slot * 0.7, MAX_BAR_WIDTH), y_of=count_y)
             for day, middle in zip(days, middles, strict=True)
             if day.total
         ],
-        counts=[_label(upward(count), f"{count:,}") for count in counts],
-        answers=list(_spans(days, [x - apart for x in middles], "answer", place=rising)),
-        outcomes=list(_spans(days, [x + apart for x in middles], "outcome", place=rising)),
-        durations=[_label(rising(power), duration_text(power)) for power in powers],
+        counts=[Label(at=_number(count_y(count)), text=f"{count:,}") for count in counts],
+        answers=[*_marks(days, [x - offset for x in middles], "answer", y_of=duration_y)],
+        outcomes=[*_marks(days, [x + offset for x in middles], "outcome", y_of=duration_y)],
+        durations=[
+            Label(at=_number(duration_y(power)), text=duration_text(power)) for power in powers
+        ],
     )
 
 
-def duration_text(milliseconds: float) -> str:
-    """A duration that a person reads at once, e.g. "212 ms", "11.8 s", "1 h 4 min"."""
-    seconds = milliseconds / 1000
-    if seconds < 1:
-        return f"{milliseconds:.0f} ms"
-    if seconds < 120:
-        return f"{seconds:.1f}".removesuffix(".0") + " s"
-    minutes = round(seconds / 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def _durations(day: Day) -> list[float]:
-    every = (day.answer.median, day.answer.longest, day.outcome.median, day.outcome.longest)
-    return [each for each in every if each is not None]
-
-
-def _bar(day: Day, middle: float, *, width: float, height_of: Callable[[float], float]) -> Bar:
-    boxes, below = [], 0
+def _bar(day: Day, middle: float, *, width: float, y_of: Callable[[float], float]) -> Bar:
+    segments, below = [], 0
     for status in STATUSES:
         if count := day.counts[status]:
-            top, bottom = height_of(below + count), height_of(below)
-            boxes.append(
+            top, bottom = y_of(below + count), y_of(below)
+            segments.append(
                 BarSegment(
                     x=_number(middle - width / 2),
                     y=_number(top),
@@ -141,50 +134,45 @@ def _bar(day: Day, middle: float, *, width: float, height_of: Callable[[float], 
                 )
             )
             below += count
-    return Bar(day=day, boxes=boxes)
+    return Bar(day=day, segments=segments)
 
 
-def _spans(
-    days: Sequence[Day], middles: Sequence[float], what: str, *, place: Callable[[float], float]
+def _marks(
+    days: Sequence[Day], middles: Sequence[float], name: str, *, y_of: Callable[[float], float]
 ) -> Iterator[DurationMark]:
     for day, x in zip(days, middles, strict=True):
-        times = getattr(day, what)
+        times = getattr(day, name)
         if times.median is None:
             continue
-        y = place(times.median)
-        corners = ((x, y - MARK), (x + MARK, y), (x, y + MARK), (x - MARK, y))
+        y = y_of(times.median)
+        r = MARK_RADIUS
+        corners = ((x, y - r), (x + r, y), (x, y + r), (x - r, y))
         yield DurationMark(
             day=day,
             x=_number(x),
             median=_number(y),
-            longest=_number(place(times.longest)),
+            maximum=_number(y_of(times.maximum)),
             points=" ".join(f"{_number(a)},{_number(b)}" for a, b in corners),
         )
 
 
-def _day_labels(days: Sequence[Day], middles: Sequence[float]) -> Iterator[Label]:
-    every = math.ceil(len(days) / MOST_LABELS)
-    for day, middle in list(zip(days, middles, strict=True))[::every]:
-        yield Label(at=_number(middle), text=f"{day.day.day} {day.day:%b}")
-
-
 def _steps(top: int) -> list[int]:
-    """Round numbers from nothing to at least `top`."""
-    wanted = max(top, FEWEST_STEPS) / FEWEST_STEPS
-    power = 10 ** math.floor(math.log10(wanted))
-    step = next(each * power for each in (1, 2, 5, 10) if each * power >= wanted)
+    """Return round numbers from 0 to at least `top`."""
+    min_step = max(top, MIN_STEPS) / MIN_STEPS
+    power = 10 ** math.floor(math.log10(min_step))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= min_step)
     return [step * number for number in range(math.ceil(max(top, 1) / step) + 1)]
 
 
-def _powers(times: Iterable[float]) -> list[float]:
-    """Powers of ten around all durations, in milliseconds; at least one decade."""
-    known = [max(each, 1.0) for each in times] or [10.0, 1000.0]
-    low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
+def _powers(durations: Iterable[float]) -> list[float]:
+    """Return the powers of ten around all durations, in milliseconds; at least one decade."""
+    values = [max(duration, 1.0) for duration in durations] or [10.0, 1000.0]
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     return [float(10**power) for power in range(low, max(high, low + 1) + 1)]
 
 
-def _linear(most: float) -> Callable[[float], float]:
-    scale = (HEIGHT - TOP - BOTTOM) / most
+def _linear(top: float) -> Callable[[float], float]:
+    scale = (HEIGHT - TOP - BOTTOM) / top
     return lambda value: HEIGHT - BOTTOM - value * scale
 
 
@@ -193,10 +181,6 @@ def _logarithmic(low: float, high: float) -> Callable[[float], float]:
     return lambda value: HEIGHT - BOTTOM - math.log10(max(value, low) / low) * scale
 
 
-def _label(at: float, text: str) -> Label:
-    return Label(at=_number(at), text=text)
-
-
 def _number(value: float) -> str:
-    """Never in the manner of a language: these are coordinates."""
+    """Return a coordinate, which no locale may format in its own way."""
     return f"{value:.1f}"

@@ -1,4 +1,4 @@
-"""One event as an auditor wants it: every column, its hash computed anew, its reviews."""
+"""One event for an auditor: every column, its hash recomputed, its reviews."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MAX_REVIEWS: Final = 20
 
 @dataclass(frozen=True, kw_only=True)
 class EventPage:
-    """`computed` is the hash that the columns give now; `linked` whether the one before fits."""
+    """`computed` is the hash of the columns now; `linked`: the event before it matches."""
 
     entry: LogEntry
     computed: str
@@ -27,9 +27,13 @@ class EventPage:
     def of(cls, event: AuditEvent) -> Self:
         before = AuditEvent.objects.filter(seq=event.seq - 1).first()
         (entry,) = log_page.entries([event], whole=True)
+        try:
+            computed = chain.digest(event)
+        except canonical_json.NotCanonical as error:
+            computed = f"not computable: {error}"
         return cls(
             entry=entry,
-            computed=_computed(event),
+            computed=computed,
             linked=event.previous == (before.hash if before else chain.GENESIS),
             newer=event.seq + 1 if event.seq < chain.head().seq else None,
             older=before.seq if before else None,
@@ -38,29 +42,22 @@ class EventPage:
 
     @property
     def seqs(self) -> list[int]:
-        """What a review on this page is about."""
+        """Return the events that a review on this page applies to."""
         return [self.entry.event.seq]
 
     @property
-    def holds(self) -> bool:
+    def is_intact(self) -> bool:
         return self.computed == self.entry.event.hash and self.linked
 
 
-def _computed(event: AuditEvent) -> str:
-    try:
-        return chain.digest(event)
-    except canonical_json.NotCanonical as error:
-        return f"none: {error}"
-
-
 def _reviews(entry: LogEntry) -> list[AuditEvent]:
-    """The newest first: each names the one before it."""
-    found: list[AuditEvent] = []
+    """Return the reviews of an event, newest first: each names the one before it."""
+    reviews: list[AuditEvent] = []
     seq = entry.review.review_seq if entry.review else None
-    while seq and len(found) < MAX_REVIEWS:
+    while seq and len(reviews) < MAX_REVIEWS:
         event = AuditEvent.objects.filter(seq=seq).first()
-        if event is None or event in found:
+        if event is None or event in reviews:
             break
-        found.append(event)
+        reviews.append(event)
         seq = max(event_data.read(event).numbers("before"), default=None)
-    return found
+    return reviews

@@ -1,4 +1,4 @@
-"""The log as a file to keep: what the page shows, whole, in two layouts."""
+"""The log as a file to keep: all events that the filter of the page selects, in two formats."""
 
 import time
 from collections.abc import Iterator
@@ -9,22 +9,23 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from killswitch.accounts.client_info import client_info
-from killswitch.accounts.decorators import Permission, actor, requires
+from killswitch.accounts.decorators import actor, requires
+from killswitch.accounts.permissions import Permission
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
 from killswitch.audit.filters import EventFilter, InvalidFilter
 
-MAX_PAUSE_S = 0.1  # seconds
-# Who sent the browser here, as browsers say and scripts do not: the person, or a page of ours.
-OURS = {"none", "same-origin"}
-FOREIGN = "A page of another site asked for this, and an export is recorded in your name."
+MAX_PAUSE_S = 0.1
+# What a browser sends when the person, or one of our pages, has requested the file.
+OWN_SITES = {"none", "same-origin"}
+OTHER_SITE = "Another website requested this export, and exports are recorded under your name."
 
 
 @requires(Permission.EXPORT)
 @never_cache
-@require_GET  # not HEAD: each answer is an event
+@require_GET  # not HEAD: every answer is recorded
 def export_csv(request: HttpRequest) -> HttpResponseBase:
-    """For a spreadsheet."""
+    """Stream the export for a spreadsheet."""
     return _export(request, layout=ExportFormat.CSV)
 
 
@@ -32,15 +33,15 @@ def export_csv(request: HttpRequest) -> HttpResponseBase:
 @never_cache
 @require_GET
 def export_jsonl(request: HttpRequest) -> HttpResponseBase:
-    """For a program, and for the proof."""
+    """Stream the export for programs and for later verification."""
     return _export(request, layout=ExportFormat.JSONL)
 
 
 def _export(request: HttpRequest, *, layout: ExportFormat) -> HttpResponseBase:
-    if request.headers.get("Sec-Fetch-Site", "none") not in OURS:
-        return _refuse(request, [FOREIGN], status=403)
+    if request.headers.get("Sec-Fetch-Site", "none") not in OWN_SITES:
+        return _refuse(request, [OTHER_SITE], status=403)
     try:
-        begun = export.begin(
+        new_export = export.begin(
             selection=EventFilter.from_query(request.GET),
             layout=layout,
             who=actor(request.user),
@@ -51,22 +52,22 @@ def _export(request: HttpRequest, *, layout: ExportFormat) -> HttpResponseBase:
     except export.ExportNotRecorded as error:
         return _refuse(request, [str(error)], status=503)
     return StreamingHttpResponse(
-        _unhurried(begun.stream()),
-        content_type=begun.content_type,
-        headers={"Content-Disposition": f'attachment; filename="{begun.file_name}"'},
+        _throttled(new_export.stream()),
+        content_type=new_export.content_type,
+        headers={"Content-Disposition": f'attachment; filename="{new_export.file_name}"'},
     )
 
 
-def _refuse(request: HttpRequest, why: list[str], *, status: int) -> HttpResponse:
-    context = {"why": why, "status": status}
+def _refuse(request: HttpRequest, reasons: list[str], *, status: int) -> HttpResponse:
+    context = {"reasons": reasons, "status": status}
     return render(request, "compliance/export_refused.html", context, status=status)
 
 
-def _unhurried(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Rest for as long as each piece took: this process has clicks to answer meanwhile."""
-    started = time.monotonic()
-    for piece in pieces:
-        worked = time.monotonic() - started
-        yield piece
-        time.sleep(min(worked, MAX_PAUSE_S))
-        started = time.monotonic()
+def _throttled(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Pause for as long as each chunk took: the same process answers clicks."""
+    started_at = time.monotonic()
+    for chunk in chunks:
+        work_s = time.monotonic() - started_at
+        yield chunk
+        time.sleep(min(work_s, MAX_PAUSE_S))
+        started_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""What came into the log since a page was shown: asked by the page's one poller.
+"""Counts the events that were added since a page was shown, for the page's one poller.
 
 The page carries what it knows in one text, `since:count:verified?filter`, and sends it back.
 """
@@ -12,14 +12,15 @@ from killswitch.audit import chain
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.verification import last_result
-from killswitch.compliance.log_page import parse_seq
+from killswitch.runtime.http import parse_id
+from killswitch.runtime.text import pluralize_count
 
-MAX_COUNTED: Final = 99  # new events are counted no further
+MAX_COUNTED: Final = 99
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewEvents:
-    """How many selected events are newer than the page, and which verification it shows."""
+    """The number of selected events newer than the page, and the verification it shows."""
 
     selection: EventFilter
     since: int
@@ -28,14 +29,14 @@ class NewEvents:
 
     @classmethod
     def none_yet(cls, selection: EventFilter) -> Self:
-        """For a page that is about to be read: take it before the page's events."""
+        """Return the state of a new page. Call it before the page's events are read."""
         return cls(selection=selection, since=chain.head().seq, verified_at=_newest_verification())
 
     @classmethod
     def known(cls, text: str) -> Self | None:
-        """What a page says that it knows; nothing, when it says nonsense."""
+        """Parse the state that a page sent back; return None for an invalid one."""
         numbers, _, query = text.partition("?")
-        since, count, verified_at = (*map(parse_seq, numbers.split(":")), None, None, None)[:3]
+        since, count, verified_at = (*map(parse_id, numbers.split(":")), None, None, None)[:3]
         if since is None or count is None or verified_at is None:
             return None
         try:
@@ -45,21 +46,22 @@ class NewEvents:
         return cls(selection=selection, since=since, count=count, verified_at=verified_at)
 
     def now(self) -> "NewEvents":
-        """The same page at this moment."""
+        """Return the state of the same page at this moment."""
         newer = AuditEvent.objects.filter(seq__gt=self.since)
         count = self.selection.filter(newer).order_by()[: MAX_COUNTED + 1].count()
         return replace(self, count=count, verified_at=_newest_verification())
 
     @property
     def text(self) -> str:
-        """What the page sends back."""
+        """Return the text that the page sends back."""
         return f"{self.since}:{self.count}:{self.verified_at}?{self.selection.to_query()}"
 
     @property
     def words(self) -> str:
-        """E.g. "3 new events"."""
-        shown = f"{MAX_COUNTED}+" if self.count > MAX_COUNTED else str(self.count)
-        return f"{shown} new event{'' if self.count == 1 else 's'}"
+        """Return e.g. "3 new events"."""
+        if self.count > MAX_COUNTED:
+            return f"{MAX_COUNTED}+ new events"
+        return pluralize_count(self.count, "new event")
 
 
 def _newest_verification() -> int:

@@ -1,12 +1,12 @@
-"""What became of the requests of each day, and how long it took: read from the log alone.
+"""The outcomes of the requests of each day, and their durations, read from the log alone.
 
-A request counts on the day on which it was asked. Times are those between the log's own events:
-asked, first attempt recorded, outcome recorded.
+A request counts on the day on which it was made. Durations are those between the log's own events:
+requested, first attempt recorded, outcome recorded.
 """
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Self
@@ -14,13 +14,12 @@ from typing import Final, Self
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, Kind
 
-DAYS: Final = 30  # shown when nothing is chosen
+DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 366
-MAX_EVENTS: Final = 100_000  # read for one page
-# What is still open a day after the end of the range is shown as open.
-AFTERWARDS: Final = timedelta(days=1)
-ENDS: Final = frozenset({Kind.ATTEMPT, Kind.FINISHED})
-# Best first, which is also the order from the bottom of a bar to its top.
+MAX_EVENTS: Final = 100_000
+# Outcomes are looked for until so long after the end of the range.
+OUTCOME_WAIT: Final = timedelta(days=1)
+# Best first, as in a bar from the bottom up.
 STATUSES: Final = (
     "CONFIRMED",
     "RESIDUAL",
@@ -34,7 +33,7 @@ OPEN: Final = "OPEN"  # no outcome in the log yet
 
 
 class RangeRefused(Exception):
-    """This range is not shown: a sentence that says why."""
+    """The range cannot be shown; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +45,19 @@ class DateRange:
 
     @classmethod
     def of(cls, selection: EventFilter, *, today: date) -> Self:
-        """The days of a selection's range of time; the last month when there is none."""
+        """Return the days of a filter's time range, by default the last month.
+
+        Raises `RangeRefused`.
+        """
         end = selection.to_at - timedelta(microseconds=1) if selection.to_at else None
-        last = min(end.date(), today) if end else today  # nothing was asked in the future
-        first = selection.from_at.date() if selection.from_at else _days_before(last, DAYS - 1)
+        last = min(end.date(), today) if end else today
+        default = date.fromordinal(max(last.toordinal() - DEFAULT_DAYS + 1, date.min.toordinal()))
+        first = selection.from_at.date() if selection.from_at else default
         if first > last:
-            raise RangeRefused("from: lies after the last day that can be shown.")
+            raise RangeRefused("from: is after the last day that can be shown.")
         if (last - first).days >= MAX_DAYS:
             raise RangeRefused(
-                f"At most {MAX_DAYS} days are shown at once: choose a shorter range."
+                f"At most {MAX_DAYS} days can be shown at once. Choose a shorter range."
             )
         return cls(first=first, last=last)
 
@@ -74,16 +77,16 @@ class DateRange:
 
 @dataclass(frozen=True, kw_only=True)
 class Times:
-    """The middle one and the longest of some durations, in milliseconds; None without any."""
+    """The median and the maximum of durations in milliseconds; None without any."""
 
     median: float | None
-    longest: float | None
+    maximum: float | None
 
     @classmethod
     def of(cls, durations: Sequence[float]) -> Self:
         if not durations:
-            return cls(median=None, longest=None)
-        return cls(median=statistics.median(durations), longest=max(durations))
+            return cls(median=None, maximum=None)
+        return cls(median=statistics.median(durations), maximum=max(durations))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,83 +104,68 @@ class Day:
 
     @property
     def cells(self) -> list[int]:
-        """How many of each status, in the order of `STATUSES`."""
+        """Return the numbers of requests in the order of `STATUSES`."""
         return [self.counts[status] for status in STATUSES]
 
 
 @dataclass(kw_only=True)
 class RequestTimes:
-    """What the events say of one request; only the first attempt and the last word count."""
+    """The times of one request; of several attempts, the first one counts."""
 
-    asked_at: datetime
+    requested_at: datetime
     answered_at: datetime | None = None
     finished_at: datetime | None = None
     status: str = OPEN
 
-    @property
-    def answer(self) -> float | None:
-        return _milliseconds(self.asked_at, self.answered_at)
-
-    @property
-    def outcome(self) -> float | None:
-        return _milliseconds(self.asked_at, self.finished_at)
-
-
-def by_day(chosen: DateRange) -> list[Day]:
-    """Every day of the range, also those on which nothing was asked. Raises `Refused`."""
-    days: dict[date, list[RequestTimes]] = {day: [] for day in chosen.days}
-    for request in _requests(chosen):
-        days[request.asked_at.date()].append(request)
-    return [_day(day, requests) for day, requests in days.items()]
+    def add(self, *, kind: str, status: str, at: datetime) -> None:
+        """Take over what a later event of the request tells."""
+        if kind == Kind.FINISHED:
+            self.status = status if status in STATUSES else "UNKNOWN"
+            self.finished_at = at
+        elif kind == Kind.ATTEMPT and self.answered_at is None:
+            self.answered_at = at
 
 
-def whole(days: Iterable[Day]) -> Counter[str]:
-    """The counts of all days together."""
+def by_day(date_range: DateRange, *, max_events: int = MAX_EVENTS) -> list[Day]:
+    """Return every day of the range, also those without requests. Raises `RangeRefused`."""
+    days: dict[date, list[RequestTimes]] = {day: [] for day in date_range.days}
+    for request in _requests(date_range, max_events=max_events):
+        days[request.requested_at.date()].append(request)
+    return [
+        Day(
+            day=day,
+            counts=Counter(request.status for request in requests),
+            answer=_times((request.requested_at, request.answered_at) for request in requests),
+            outcome=_times((request.requested_at, request.finished_at) for request in requests),
+        )
+        for day, requests in days.items()
+    ]
+
+
+def total_counts(days: Iterable[Day]) -> Counter[str]:
+    """Return the counts of all days together."""
     return sum((day.counts for day in days), Counter())
 
 
-def _requests(chosen: DateRange) -> Iterator[RequestTimes]:
-    # Not filtered by kind: with one more condition SQLite leaves the index of the times.
-    within = AuditEvent.objects.filter(at__gte=chosen.begin, at__lt=chosen.end + AFTERWARDS)
-    events = within.order_by("at", "seq")
-    rows = list(events.values_list("kind", "request_id", "status", "at")[: MAX_EVENTS + 1])
-    if len(rows) > MAX_EVENTS:
-        raise RangeRefused("There are too many events in this range: choose a shorter one.")
-    found: dict[str, RequestTimes] = {}
+def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTimes]:
+    # Not filtered by kind: with one more condition SQLite does not use the index of the times.
+    events = AuditEvent.objects.filter(
+        at__gte=date_range.begin, at__lt=date_range.end + OUTCOME_WAIT
+    ).order_by("at", "seq")
+    rows = list(events.values_list("kind", "request_id", "status", "at")[: max_events + 1])
+    if len(rows) > max_events:
+        raise RangeRefused("There are too many events in this range. Choose a shorter one.")
+    requests: dict[str, RequestTimes] = {}
     for kind, request_id, status, at in rows:
-        if kind == Kind.REQUESTED and at < chosen.end:
-            found.setdefault(request_id, RequestTimes(asked_at=at))
-        elif kind in ENDS and (request := found.get(request_id)):
-            _add(request, kind=kind, status=status, at=at)
-    return iter(found.values())
+        if kind == Kind.REQUESTED and at < date_range.end:
+            requests.setdefault(request_id, RequestTimes(requested_at=at))
+        elif request := requests.get(request_id):
+            request.add(kind=kind, status=status, at=at)
+    return requests.values()
 
 
-def _add(request: RequestTimes, *, kind: str, status: str, at: datetime) -> None:
-    if kind == Kind.FINISHED:
-        request.status = status if status in STATUSES else "UNKNOWN"
-        request.finished_at = at
-    elif request.answered_at is None:
-        request.answered_at = at
-
-
-def _day(day: date, requests: Sequence[RequestTimes]) -> Day:
-    return Day(
-        day=day,
-        counts=Counter(request.status for request in requests),
-        answer=Times.of([each for request in requests if (each := request.answer) is not None]),
-        outcome=Times.of([each for request in requests if (each := request.outcome) is not None]),
+def _times(spans: Iterable[tuple[datetime, datetime | None]]) -> Times:
+    # A clock that was set back in between gives no duration.
+    return Times.of(
+        [(end - start).total_seconds() * 1000 for start, end in spans if end and end >= start]
     )
-
-
-def _milliseconds(start: datetime, end: datetime | None) -> float | None:
-    """A clock that was put back in between gives no duration."""
-    if end is None or end < start:
-        return None
-    return (end - start).total_seconds() * 1000
-
-
-def _days_before(day: date, count: int) -> date:
-    try:
-        return day - timedelta(days=count)
-    except OverflowError:
-        return date.min

@@ -1,4 +1,4 @@
-"""What is left to look at: how many events of each kind, and the queries that are open."""
+"""What is left to review: the number of events of each kind, and the open queries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MAX_QUERIES: Final = 50
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewQueue:
-    """`queries` are the events whose query is open, the newest query first."""
+    """Unreviewed events by kind, and the events with an open query, newest query first."""
 
     unreviewed: Mapping[str, int]
     queries: Sequence[LogEntry]
@@ -24,14 +24,14 @@ class ReviewQueue:
 
     @classmethod
     def now(cls) -> Self:
-        left = AuditEvent.objects.filter(unreviewed()).order_by()
+        events_left = AuditEvent.objects.filter(unreviewed()).order_by()
         queried = Review.objects.filter(state=ReviewAction.QUERIED).order_by(
             "-review_seq", "event_seq"
         )
         seqs = list(queried.values_list("event_seq", flat=True)[:MAX_QUERIES])
         events = AuditEvent.objects.in_bulk(seqs)
         return cls(
-            unreviewed=dict(sorted(left.values_list("kind").annotate(Count("seq")))),
+            unreviewed=dict(sorted(events_left.values_list("kind").annotate(Count("seq")))),
             queries=log_page.entries([events[seq] for seq in seqs if seq in events]),
             more_queries=max(queried.count() - MAX_QUERIES, 0),
         )

@@ -1,4 +1,4 @@
-"""Reads the periods that were signed off, from their events alone."""
+"""Signed-off periods, read from their events alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from django.db.models import QuerySet
 from killswitch.audit.event_data import EventData, read
 from killswitch.audit.models import AuditEvent, Kind
 
-FEW: Final = 50  # periods that are listed
+MAX_LISTED: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignOff:
-    """A period that was signed off, as its event says it."""
+    """A signed-off period, as its event records it."""
 
     event: AuditEvent
     data: EventData
@@ -25,12 +25,12 @@ class SignOff:
 
     @property
     def from_words(self) -> str:
-        return _words(self.data.text("from"))
+        return _time_text(self.data.text("from"))
 
     @property
     def to_words(self) -> str:
-        """The end itself belongs to the next period."""
-        return _words(self.data.text("to"))
+        """Return the end, which itself belongs to the next period."""
+        return _time_text(self.data.text("to"))
 
     @property
     def numbers(self) -> str:
@@ -43,7 +43,7 @@ class SignOff:
 
     @property
     def head(self) -> str:
-        """The hash that was signed."""
+        """Return the hash that was signed off."""
         return self.data.text("head")
 
     @property
@@ -56,40 +56,43 @@ class SignOff:
 
     @property
     def verified(self) -> str:
-        """What the newest verification had found when this was signed."""
+        """Return the result of the latest verification before this was signed off."""
         last = self.data.inner("verification")
         if not last.facts:
-            return "never"
-        found = "nothing wrong" if last.is_true("ok") else f"a fault: {last.text('reason')}"
-        return f"{found}, up to event {last.text('head_seq')}, at {_words(last.text('at'))}"
+            return "not verified"
+        finding = (
+            "no problem found" if last.is_true("ok") else f"problem found: {last.text('reason')}"
+        )
+        at = _time_text(last.text("at"))
+        return f"{finding}, up to event {last.text('head_seq')}, at {at} UTC"
 
     @property
     def counts(self) -> Mapping[str, Mapping[str, int]]:
-        """By `kinds`, `outcomes` and `review`."""
-        return {name: _numbers(self.data.inner(name)) for name in ("kinds", "outcomes", "review")}
+        """Return the numbers of events by `kinds`, `outcomes` and `review`."""
+        counts = {}
+        for name in ("kinds", "outcomes", "review"):
+            data = self.data.inner(name)
+            numbers = {key: data.number(key) for key in data.facts}
+            counts[name] = {key: count for key, count in numbers.items() if count is not None}
+        return counts
 
     @property
-    def still_holds(self) -> bool:
-        """Whether the log still has, at its place, the event whose hash was signed."""
+    def is_intact(self) -> bool:
+        """Return whether the last event of the period still has the hash that was signed off."""
         hashes = AuditEvent.objects.filter(seq=self.last_seq).values_list("hash", flat=True)
         return list(hashes) == [self.head]
 
 
-def signed() -> list[SignOff]:
-    """The periods signed off, newest first."""
-    return [SignOff.of(event) for event in newest()[:FEW]]
+def latest_sign_offs() -> list[SignOff]:
+    """Return the signed-off periods, newest first."""
+    return [SignOff.of(event) for event in newest()[:MAX_LISTED]]
 
 
 def newest() -> QuerySet[AuditEvent]:
-    """The events, newest first."""
+    """Return the events of the sign-offs, newest first."""
     return AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF).order_by("-seq")
 
 
-def _words(instant_text: str) -> str:
-    """`2026-11-22T00:00:00.000000Z` as people read it; a whole second without its fraction."""
-    return instant_text.replace("T", " ").removesuffix("Z").removesuffix(".000000")
-
-
-def _numbers(data: EventData) -> dict[str, int]:
-    """Only whole numbers, whatever else stands there."""
-    return {name: count for name in data.facts if (count := data.number(name)) is not None}
+def _time_text(utc_text: str) -> str:
+    """Return e.g. `2026-11-22 00:00:00` for `2026-11-22T00:00:00.000000Z`."""
+    return utc_text.replace("T", " ").removesuffix("Z").removesuffix(".000000")

@@ -1,4 +1,4 @@
-"""The log as pages and as files."""
+"""Addresses of the audit log, as pages and as files."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Says when the log was last verified, and with what result: nothing better than is known."""
+"""When the log was last verified, and with what result; never more than is known."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,14 +8,15 @@ from killswitch.audit import chain
 from killswitch.audit.models import Verification
 from killswitch.audit.verification import last_result
 
-# The observer verifies the newest events every minute, and everything every hour.
+# The observer verifies the newest events every minute, and the whole log every hour.
 STALE_AFTER = timedelta(minutes=5)
 FULL_CHECK_STALE_AFTER = timedelta(hours=3)
+USUAL_INTERVAL = "The observer normally verifies the log every minute."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Badge:
-    """`tone` and `icon` are those of the console; `words` say it without them."""
+    """The result of the latest verification, with the tones and icons of the console."""
 
     tone: str
     icon: str
@@ -40,14 +41,14 @@ class Badge:
 
 def _judge(last: Verification | None, *, age: timedelta) -> tuple[str, str, str, str]:
     if last is None:
-        return "odd", "ask", "Not verified yet", "Nobody has verified the log in this database."
+        return "odd", "ask", "Not verified yet", USUAL_INTERVAL
     if not last.ok:
-        return "bad", "no", "The log does not verify", last.reason
+        return "bad", "no", "Verification failed", last.reason
     if (head := chain.head().seq) < last.head_seq:
-        missing = f"It was verified up to event {last.head_seq:,} and ends at {head:,} now."
-        return "bad", "no", "The log is shorter than it was", missing
+        detail = f"The log was verified up to event {last.head_seq:,}, but now ends at {head:,}."
+        return "bad", "no", "Events are missing", detail
     if not timedelta() <= age < STALE_AFTER:
-        return "warn", "half", "Not verified lately", "The observer should do it every minute."
+        return "warn", "half", "Verification overdue", USUAL_INTERVAL
     if age + (last.at - last.whole_at) > FULL_CHECK_STALE_AFTER:
-        return "warn", "half", "Not verified whole lately", "Only the newest events were."
+        return "warn", "half", "Full verification overdue", "Only the newest events were verified."
     return "good", "ok", "Verified", ""

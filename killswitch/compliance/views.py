@@ -1,4 +1,4 @@
-"""The log for compliance: read it, review it, sign it off. Nothing here changes an event."""
+"""The audit log for compliance: read it, review it, sign it off. Events are never changed."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,42 +11,50 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from killswitch.accounts.client_info import client_info
-from killswitch.accounts.decorators import Permission, actor, requires
-from killswitch.accounts.words import said
+from killswitch.accounts.decorators import actor, requires
+from killswitch.accounts.permissions import Permission
 from killswitch.audit import review, sign_off_period
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.review import ReviewAction, ReviewInput
-from killswitch.audit.sign_off_period import Period
-from killswitch.compliance import chart, event_page, log_page, outcomes, review_queue
+from killswitch.audit.sign_off_period import Period, SignOffRefused
+from killswitch.compliance import chart, log_page, outcomes
+from killswitch.compliance.event_page import EventPage
 from killswitch.compliance.filter_suggestions import suggestions
 from killswitch.compliance.log_page import LogPage
 from killswitch.compliance.new_events import NewEvents
-from killswitch.compliance.sign_offs import SignOff, signed
+from killswitch.compliance.review_queue import ReviewQueue
+from killswitch.compliance.sign_offs import SignOff, latest_sign_offs
 from killswitch.compliance.verification_badge import Badge
+from killswitch.runtime.http import MAX_ID, see_other
+from killswitch.runtime.text import clean_line
 
-SHOWING_MARKS = {"audit", "audit_event", "audit_review", "request"}
+# The pages on which a review can be made, and to which it leads back.
+REVIEWING_PAGES = {"audit", "audit_event", "audit_review", "request"}
 
 
 @requires(Permission.AUDIT)
 @never_cache
 @require_safe
 def log(request: HttpRequest) -> HttpResponse:
-    """One page of the log, of what the filter selects."""
+    """Show one page of the events that the filter selects."""
     context: dict[str, Any] = {
         "badge": Badge.now(),
-        "given": log_page.given(request.GET.dict()),
+        "values": log_page.form_values(request.GET.dict()),
         "kinds": Kind.choices,
-        "known_values": suggestions(),
+        "suggestions": suggestions(),
     }
     try:
         selection = EventFilter.from_query(request.GET)
-        news = NewEvents.none_yet(selection)  # before the page, so that nothing falls in between
+        news = NewEvents.none_yet(selection)  # before the page, so that no event falls in between
         page = LogPage.of(selection, query=request.GET)
     except InvalidFilter as error:
         context["errors"] = error.errors
         return render(request, "compliance/log.html", context, status=400)
-    context |= {"selection": selection, "page": page, "news": news, "here": _here(request)}
+    query = request.GET.copy()
+    query.pop("marked", None)
+    here = f"{request.path}?{query.urlencode()}" if query else request.path
+    context |= {"selection": selection, "page": page, "news": news, "here": here}
     return render(request, "compliance/log.html", context)
 
 
@@ -54,8 +62,8 @@ def log(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def event(request: HttpRequest, seq: int) -> HttpResponse:
-    """One event with every column, its hashes computed again, and its reviews."""
-    page = event_page.EventPage.of(_event(seq))
+    """Show one event with every column, its recomputed hash, and its reviews."""
+    page = EventPage.of(_get_event(seq))
     context = {"page": page, "entry": page.entry, "here": request.path}
     return render(request, "compliance/event.html", context)
 
@@ -64,27 +72,28 @@ def event(request: HttpRequest, seq: int) -> HttpResponse:
 @never_cache
 @require_safe
 def outcomes_by_day(request: HttpRequest) -> HttpResponse:
-    """What became of the requests, as a drawing and as a table."""
+    """Show the outcomes of the requests of each day, as a chart and as a table."""
     context: dict[str, Any] = {
-        "given": log_page.given(request.GET.dict()),
+        "values": log_page.form_values(request.GET.dict()),
         "statuses": outcomes.STATUSES,
     }
     try:
-        chosen = outcomes.DateRange.of(_time_range(request.GET), today=datetime.now(UTC).date())
-        days = outcomes.by_day(chosen)
+        today = datetime.now(UTC).date()
+        date_range = outcomes.DateRange.of(_time_range(request.GET), today=today)
+        days = outcomes.by_day(date_range)
     except InvalidFilter as error:
         context["errors"] = error.errors
         return render(request, "compliance/outcomes.html", context, status=400)
     except outcomes.RangeRefused as error:
         context["errors"] = {"range": str(error)}
         return render(request, "compliance/outcomes.html", context, status=400)
-    whole = outcomes.whole(days)
+    counts = outcomes.total_counts(days)
     context |= {
-        "chosen": chosen,
+        "range": date_range,
         "days": days[::-1],
-        "whole": [whole[status] for status in outcomes.STATUSES],
-        "total": whole.total(),
-        "plot": chart.draw(days),
+        "totals": [counts[status] for status in outcomes.STATUSES],
+        "total": counts.total(),
+        "chart": chart.draw(days),
     }
     return render(request, "compliance/outcomes.html", context)
 
@@ -93,10 +102,10 @@ def outcomes_by_day(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def reviews(request: HttpRequest) -> HttpResponse:
-    """GET: what is left to look at. POST: mark events as reviewed, queried or closed."""
+    """Show what is left to review (GET); review or query events, or close queries (POST)."""
     if request.method == "POST":
-        return _mark(request)
-    context = {"work": review_queue.ReviewQueue.now(), "badge": Badge.now(), "here": request.path}
+        return _record_review(request)
+    context = {"queue": ReviewQueue.now(), "badge": Badge.now(), "here": request.path}
     return render(request, "compliance/review.html", context)
 
 
@@ -104,145 +113,115 @@ def reviews(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_offs(request: HttpRequest) -> HttpResponse:
-    """GET: the periods signed off, and what another one would say. POST: sign it off."""
+    """Show the signed-off periods and a preview of another one (GET); sign it off (POST)."""
     data = request.POST if request.method == "POST" else request.GET
     context: dict[str, Any] = {
-        "given": log_page.given(data.dict()),
+        "values": log_page.form_values(data.dict()),
         "note": data.get("note", ""),
         "badge": Badge.now(),
-        "signed": signed(),
+        "sign_offs": latest_sign_offs(),
     }
+    status = 200
     try:
-        period = _period(data)
+        context["period"] = period = _period(data)
         if request.method == "POST":
             return _sign_off(request, period)
     except InvalidFilter as error:
-        return _sign_offs(request, context | {"errors": error.errors}, status=400)
-    except sign_off_period.SignOffRefused as error:
-        # A period that was read is shown again with its form; nothing typed is lost.
-        context |= {"errors": {"period": str(error)}, "period": _readable(data)}
-        return _sign_offs(request, context, status=400)
+        context["errors"], status = error.errors, 400
+    except SignOffRefused as error:
+        context["errors"], status = {"period": str(error)}, 400
     except review.ReviewNotRecorded:
-        return _sign_offs(
-            request, context | {"not_recorded": True, "period": _readable(data)}, status=503
-        )
-    return _sign_offs(request, context | {"period": period})
+        context["not_recorded"], status = True, 503
+    return render(request, "compliance/sign_offs.html", context, status=status)
 
 
 @requires(Permission.AUDIT)
 @never_cache
 @require_safe
 def sign_off(request: HttpRequest, seq: int) -> HttpResponse:
-    """The report of a period that was signed off, for printing."""
-    found = _event(seq)
-    if found.kind != Kind.PERIOD_SIGNED_OFF:
-        raise Http404("No period was signed off in this event.")
-    return render(request, "compliance/sign_off.html", {"signed": SignOff.of(found)})
+    """Show the report of a signed-off period, for printing."""
+    event = _get_event(seq)
+    if event.kind != Kind.PERIOD_SIGNED_OFF:
+        raise Http404("This event is not a sign-off.")
+    return render(request, "compliance/sign_off.html", {"sign_off": SignOff.of(event)})
 
 
-def _mark(request: HttpRequest) -> HttpResponse:
-    """One call to the service; a refusal keeps everything that was typed."""
-    back = _back(request.POST.get("back", ""))
-    remark = ReviewInput(
+def _record_review(request: HttpRequest) -> HttpResponse:
+    return_url = _return_url(request.POST.get("back", ""))
+    review_input = ReviewInput(
         mark=request.POST.get("mark", ""),
-        seqs=log_page.seqs(request.POST.getlist("event")),
+        seqs=log_page.parse_seqs(request.POST.getlist("event")),
         note=_note(request),
         by=actor(request.user),
         origin=client_info(request),
     )
     try:
-        said = review.record_review(remark)
+        event = review.record_review(review_input)
     except review.ReviewRefused as error:
-        status = 409 if isinstance(error, review.ReviewConflict) else 400
-        return _not_marked(request, remark, back, why=str(error), status=status)
+        reason, status = str(error), 409 if isinstance(error, review.ReviewConflict) else 400
     except review.ReviewNotRecorded:
-        why = "The log did not take the event, so nothing was marked. Try again in a few seconds."
-        return _not_marked(request, remark, back, why=why, status=503)
-    query = QueryDict(urlsplit(back).query, mutable=True)
-    query["marked"] = str(said.seq)
-    return _see_other(f"{urlsplit(back).path}?{query.urlencode()}")
-
-
-def _not_marked(
-    request: HttpRequest, remark: ReviewInput, back: str, *, why: str, status: int
-) -> HttpResponse:
-    note = request.POST.get("note", "")
+        reason, status = "The audit log could not be written. Try again in a few seconds.", 503
+    else:
+        url = urlsplit(return_url)
+        query = QueryDict(url.query, mutable=True)
+        query["marked"] = str(event.seq)
+        return see_other(f"{url.path}?{query.urlencode()}")
     context = {
-        "remark": remark,
-        "note": note,
+        "seqs": review_input.seqs,
+        "note": request.POST.get("note", ""),
         "marks": list(ReviewAction),
-        "back": back,
-        "why": why,
+        "here": return_url,
+        "reason": reason,
     }
     return render(request, "compliance/review_refused.html", context, status=status)
 
 
 def _sign_off(request: HttpRequest, period: Period | None) -> HttpResponse:
     if period is None:
-        raise sign_off_period.SignOffRefused("A period needs its first day and its last one.")
+        raise SignOffRefused("Enter the first and the last day of the period.")
     if request.POST.get("head") != period.head:
-        raise sign_off_period.SignOffRefused(
-            "The log of this period reads differently now: look at it again."
-        )
-    by, where = actor(request.user), client_info(request)
-    said = sign_off_period.sign_off(period=period, note=_note(request), by=by, origin=where)
-    return _see_other(reverse("audit_sign_off", args=[said.seq]))
-
-
-def _sign_offs(request: HttpRequest, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
-    return render(request, "compliance/sign_offs.html", context, status=status)
+        raise SignOffRefused("The log of this period has changed since it was shown: check again.")
+    event = sign_off_period.sign_off(
+        period=period,
+        note=_note(request),
+        by=actor(request.user),
+        origin=client_info(request),
+    )
+    return see_other(reverse("audit_sign_off", args=[event.seq]))
 
 
 def _period(data: QueryDict) -> Period | None:
-    """The period that a form names; None when it names none yet."""
-    chosen = _time_range(data)
-    if chosen.from_at is None and chosen.to_at is None:
+    """Return the period that a form names, None when it names none."""
+    time_range = _time_range(data)
+    if time_range.from_at is None and time_range.to_at is None:
         return None
-    if chosen.from_at is None or chosen.to_at is None:
-        raise sign_off_period.SignOffRefused("A period needs its first day and its last one.")
-    return Period.of(from_at=chosen.from_at, to_at=chosen.to_at)
-
-
-def _readable(data: QueryDict) -> Period | None:
-    try:
-        return _period(data)
-    except sign_off_period.SignOffRefused:
-        return None
+    if time_range.from_at is None or time_range.to_at is None:
+        raise SignOffRefused("Enter the first and the last day of the period.")
+    return Period.of(from_at=time_range.from_at, to_at=time_range.to_at)
 
 
 def _time_range(data: QueryDict) -> EventFilter:
     return EventFilter.from_words({name: data.get(name, "") for name in ("from", "to")})
 
 
-def _event(seq: int) -> AuditEvent:
-    found = AuditEvent.objects.filter(seq=seq).first() if seq <= log_page.MAX_SEQ else None
-    if found is None:
-        raise Http404("There is no event of this number.")
-    return found
+def _get_event(seq: int) -> AuditEvent:
+    event = AuditEvent.objects.filter(seq=seq).first() if seq <= MAX_ID else None
+    if event is None:
+        raise Http404("There is no event with this number.")
+    return event
 
 
 def _note(request: HttpRequest) -> str:
-    """One character longer than allowed, so that what is too long is refused and not cut."""
-    return said(request.POST.get("note", ""), review.MAX_NOTE_CHARS + 1)[0]
+    # One character more than allowed, so that a note that is too long is refused and not cut.
+    return clean_line(request.POST.get("note", ""), max_chars=review.MAX_NOTE_CHARS + 1)
 
 
-def _here(request: HttpRequest) -> str:
-    query = request.GET.copy()
-    query.pop("marked", None)
-    return f"{request.path}?{query.urlencode()}" if query else request.path
-
-
-def _back(address: str) -> str:
-    """Where to go afterwards: only to pages of ours that can show what was marked."""
+def _return_url(url: str) -> str:
+    """Return the address if it is one of our pages with a review form, else the review page."""
     try:
-        parts = urlsplit(address)
-        shows_marks = resolve(parts.path).url_name in SHOWING_MARKS
-    except (ValueError, Resolver404):  # some texts are no address
+        parts = urlsplit(url)
+        has_form = resolve(parts.path).url_name in REVIEWING_PAGES
+    except (ValueError, Resolver404):  # not every text is a URL
         return reverse("audit_review")
     is_ours = not (parts.scheme or parts.netloc)
-    return address if is_ours and shows_marks else reverse("audit_review")
-
-
-def _see_other(address: str) -> HttpResponse:
-    """303, so that loading the page again does not send the form again."""
-    return HttpResponse(status=303, headers={"Location": address})
+    return url if is_ours and has_form else reverse("audit_review")

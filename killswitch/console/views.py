@@ -1,25 +1,32 @@
-"""The console itself, and the one poller of every page."""
+"""The console, the one poller of every page, and acknowledging alarms."""
 
 from http import HTTPStatus
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from killswitch.accounts import officer_cookie
-from killswitch.accounts.decorators import Permission, public, requires
+from killswitch.accounts.decorators import actor, public, requires
 from killswitch.accounts.models import User
-from killswitch.console import grid, manual_cancel
+from killswitch.accounts.permissions import Permission
+from killswitch.alarms import services as alarms
+from killswitch.alarms.models import Alarm
+from killswitch.cancels import manual_cancel
+from killswitch.console import grid
 from killswitch.console.poll import answer
 from killswitch.exchanges.models import Observation
+from killswitch.runtime.http import is_htmx
 from killswitch.runtime.revisions import current
+
+CONCERNS_YOU = "Another person must acknowledge this alarm: it concerns your account."
 
 
 @public
 @require_safe
 def home(request: HttpRequest) -> HttpResponseBase:
-    """Administrators have no business on the console; the others are asked who they are there."""
+    """Show the console, which asks for a sign-in; lead administrators to their own pages."""
     if isinstance(request.user, User) and request.user.is_administrator:
         return redirect("admin:index")
     return console(request)
@@ -28,19 +35,19 @@ def home(request: HttpRequest) -> HttpResponseBase:
 @requires(Permission.CONSOLE)
 @never_cache
 def console(request: HttpRequest) -> HttpResponse:
-    """Every exchange, the kill for all of them, and what was asked lately."""
+    """Show every exchange, the kill for all of them, and the latest requests."""
     known = current()
     observation = Observation.objects.filter(id=1).first()
-    newest_look = observation.seen_at if observation else None
-    rows = grid.rows(newest_look=newest_look)
+    observed_at = observation.seen_at if observation else None
+    rows = grid.rows(observed_at=observed_at)
     exchanges = [row.exchange for row in rows]
     manual_cancel.remember(exchanges)
     context = {
         "known": known,
-        "newest_look": newest_look,
+        "observed_at": observed_at,
         "rows": rows,
         "attention": sum(row.needs_attention for row in rows),
-        "everywhere": grid.Totals.of(exchanges, observation=observation),
+        "totals": grid.Totals.of(exchanges, observation=observation),
         "latest": grid.latest(),
     }
     response = render(request, "console/console.html", context)
@@ -52,9 +59,26 @@ def console(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def poll(request: HttpRequest) -> HttpResponse:
-    """What changed in what the page shows; 204 when nothing did."""
-    assert isinstance(request.user, User)  # noqa: S101 - `requires` let nobody else in
+    """Return what has changed of the parts that the page shows, or 204."""
+    assert isinstance(request.user, User)  # noqa: S101 - `requires` admits signed-in users only
     if request.GET.get("person", str(request.user.pk)) != str(request.user.pk):
-        # Somebody else has signed in in another tab: whose page this is has no session any more.
+        # Another person has signed in in another tab, so the session of this page is over.
         return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
     return answer(request, user=request.user)
+
+
+@requires(Permission.ACKNOWLEDGE)
+@require_POST
+def acknowledge(request: HttpRequest, alarm_id: int) -> HttpResponse:
+    """Acknowledge an alarm in the person's name; the page's poller then fetches the change."""
+    try:
+        alarms.acknowledge(alarm_id=alarm_id, actor=actor(request.user), person=request.user.pk)
+    except Alarm.DoesNotExist:
+        raise Http404("There is no such alarm.") from None
+    except alarms.SelfAcknowledgement:
+        if is_htmx(request):
+            return HttpResponse(CONCERNS_YOU, status=409, content_type="text/plain; charset=utf-8")
+        return render(request, "cancels/refused.html", {"sentence": CONCERNS_YOU}, status=409)
+    if is_htmx(request):
+        return HttpResponse(status=204, headers={"HX-Trigger": "refresh"})
+    return HttpResponseRedirect("/")

@@ -1,26 +1,14 @@
-"""What one answer to cancel-all means: the table of the EMS's answers as pure functions."""
+"""What an answer to cancel-all means: the table of the EMS's answers as pure functions."""
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
-from killswitch.ems.foreign_text import InvalidJson, as_text, parse_json, sanitize, truncate
-from killswitch.ems.open_orders import OpenOrders
-from killswitch.ems.retry_after import parse_retry_after
-
-__all__ = [
-    "MAX_BODY_BYTES",
-    "CancelAnswer",
-    "OpenOrders",
-    "Outcome",
-    "RetryAdvice",
-    "TimedCancelAnswer",
-    "no_answer",
-    "not_delivered",
-    "read_cancel",
-    "sanitize",
-]
+from killswitch.ems.foreign_json import InvalidJson, as_text, bounded_text, parse_json
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -35,7 +23,7 @@ class Outcome(StrEnum):
 
 
 class RetryAdvice(StrEnum):
-    """Whether the same call may be made again without a person asking for it."""
+    """When, if at all, the same call may be repeated without a new request by a person."""
 
     NEVER = "NEVER"
     AFTER_PAUSE = "AFTER_PAUSE"
@@ -44,10 +32,10 @@ class RetryAdvice(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class CancelAnswer:
-    """What one answer, or its absence, to cancel-all means.
+    """What one answer to cancel-all means, or its absence.
 
-    The words (`reject_reason`, `message`, `rejected_message`, `trace_id`) are the EMS's own,
-    made storable and bounded; ours are only in `transport_error`. `retry_after` is in seconds.
+    The texts (`reject_reason`, `message`, `rejected_message`, `trace_id`) are the EMS's own, made
+    storable and bounded; only `transport_error` is ours. `retry_after` is in seconds.
     """
 
     outcome: Outcome
@@ -66,16 +54,19 @@ class CancelAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class TimedCancelAnswer(CancelAnswer):
-    """A meaning, and when the call was made (UTC); the duration is measured monotonically."""
+    """An answer, and when the call was made (UTC); the duration is measured monotonically."""
 
     started_at: datetime
     finished_at: datetime
     duration_ms: float
 
 
-# Refusals that pass by themselves, so the same call may be made again.
-_PASSING_REASONS = frozenset({"EXCHANGE_UNREACHABLE", "EXCHANGE_RESPONSE_TIMEOUT", "OTHER"})
+# Refusals that pass by themselves, so that the same call may succeed later.
+_TRANSIENT_REASONS = frozenset({"EXCHANGE_UNREACHABLE", "EXCHANGE_RESPONSE_TIMEOUT", "OTHER"})
+# The exchange did not answer in time, and may still carry the cancel out.
 _LATE_REASON = "EXCHANGE_RESPONSE_TIMEOUT"
+
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
 def read_cancel(
@@ -86,22 +77,22 @@ def read_cancel(
     body: bytes,
     complete: bool,
 ) -> CancelAnswer:
-    """The meaning of an answer; `complete` is False when its body was cut short. Never raises."""
+    """Return what an answer means; never raises. `complete` is False for a body cut short."""
     whole = complete and len(body) <= MAX_BODY_BYTES
-    kept = body[:MAX_BODY_BYTES]
-    said = _said(kept)
-    outcome = _outcome(http_status, said=said if whole else {}, exchange_id=exchange_id)
-    reason = as_text(said.get("reject_reason"))
+    body = body[:MAX_BODY_BYTES]
+    document = _json_object(body)
+    outcome = _outcome(http_status, document=document if whole else {}, exchange_id=exchange_id)
+    reason = as_text(document.get("reject_reason"))
     late = _may_have_been_carried_out(outcome, http_status=http_status, reason=reason)
     return CancelAnswer(
         outcome=outcome,
-        resend=_resend(outcome, http_status=http_status, reason=reason, late=late),
+        resend=_retry_advice(outcome, http_status=http_status, reason=reason, late=late),
         http_status=http_status,
         reject_reason=reason,
-        message=_message(said, http_status=http_status),
-        rejected_message=as_text(said.get("rejected_message")),
-        trace_id=as_text(said.get("traceId")),
-        body=kept,
+        message=_message(document, http_status=http_status),
+        rejected_message=as_text(document.get("rejected_message")),
+        trace_id=as_text(document.get("traceId")),
+        body=body,
         body_complete=whole,
         retry_after=parse_retry_after(headers) if http_status == 429 else None,
         may_have_been_carried_out=late,
@@ -109,32 +100,53 @@ def read_cancel(
 
 
 def not_delivered(error: str) -> CancelAnswer:
-    """Certain that not one byte of the request left."""
+    """Return the meaning of a call of which, for certain, not one byte left."""
     return CancelAnswer(
         outcome=Outcome.NOT_DELIVERED,
         resend=RetryAdvice.AFTER_PAUSE,
-        transport_error=truncate(error),
+        transport_error=bounded_text(error),
     )
 
 
 def no_answer(error: str, *, at_once: bool, http_status: int | None = None) -> CancelAnswer:
-    """The request left, at least in part, and no answer came back.
+    """Return the meaning of a call that left, at least in part, and was not answered.
 
-    `at_once`: a reused connection broke before one byte of an answer, which says nothing about
-    the EMS but that it had closed an idle connection.
+    `at_once`: a reused connection broke before one byte of an answer. That proves only that the
+    EMS had closed an idle connection.
     """
     return CancelAnswer(
         outcome=Outcome.UNKNOWN,
         resend=RetryAdvice.AT_ONCE if at_once else RetryAdvice.AFTER_PAUSE,
         http_status=http_status,
         body_complete=False,
-        transport_error=truncate(error),
+        transport_error=bounded_text(error),
         may_have_been_carried_out=True,
     )
 
 
-def _said(body: bytes) -> Mapping[str, object]:
-    """The JSON object in the body, whatever its Content-Type says; empty when it holds none."""
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the pause in seconds that the EMS requests with Retry-After: a number or a date.
+
+    Return None without the header, and for a value that is invalid or in the past.
+    """
+    values = (value for name, value in headers.items() if name.lower() == "retry-after")
+    value = next(values, "").strip()
+    if not value or len(value) > 100:
+        return None
+    try:
+        if _SECONDS.fullmatch(value):
+            seconds = float(value)
+        else:
+            date = parsedate_to_datetime(value)
+            date = date if date.tzinfo else date.replace(tzinfo=UTC)
+            seconds = (date - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _json_object(body: bytes) -> Mapping[str, object]:
+    """Return the JSON object in the body, whatever its Content-Type; {} when it holds no object."""
     try:
         document = parse_json(body)
     except InvalidJson:
@@ -142,33 +154,34 @@ def _said(body: bytes) -> Mapping[str, object]:
     return document if isinstance(document, dict) else {}
 
 
-def _outcome(http_status: int, *, said: Mapping[str, object], exchange_id: str) -> Outcome:
+def _outcome(http_status: int, *, document: Mapping[str, object], exchange_id: str) -> Outcome:
     if http_status == 200:
-        return _outcome_of_200(said, exchange_id=exchange_id)
-    if 400 <= http_status < 500 or (http_status == 504 and _is_reject(said)):
+        return _outcome_of_200(document, exchange_id=exchange_id)
+    if 400 <= http_status < 500 or (http_status == 504 and _is_reject(document)):
         return Outcome.REJECTED
     return Outcome.UNKNOWN
 
 
-def _outcome_of_200(said: Mapping[str, object], *, exchange_id: str) -> Outcome:
-    """The trap: the documented body of a 200 is a *reject* message."""
-    if _is_reject(said):
+def _outcome_of_200(document: Mapping[str, object], *, exchange_id: str) -> Outcome:
+    """Decide by the body alone: the documented body of a 200 is a *reject* message."""
+    if _is_reject(document):
         return Outcome.REJECTED
-    if said.get("type") not in ("message", "MESSAGE"):
+    if document.get("type") not in ("message", "MESSAGE"):
         return Outcome.UNKNOWN
-    severity = said.get("severity")
+    severity = document.get("severity")
     if severity is None or _symbol(severity) in ("INFO", "WARNING"):
-        named = said.get("exchange_id")
-        return Outcome.ACKNOWLEDGED if named in (None, exchange_id) else Outcome.UNKNOWN
+        about_ours = document.get("exchange_id") in (None, exchange_id)
+        return Outcome.ACKNOWLEDGED if about_ours else Outcome.UNKNOWN
     return Outcome.REJECTED if _symbol(severity) == "ERROR" else Outcome.UNKNOWN
 
 
-def _is_reject(said: Mapping[str, object]) -> bool:
-    return _symbol(said.get("type")) == "MESSAGE_REJECT" or said.get("reject_reason") is not None
+def _is_reject(document: Mapping[str, object]) -> bool:
+    is_named = _symbol(document.get("type")) == "MESSAGE_REJECT"
+    return is_named or document.get("reject_reason") is not None
 
 
 def _symbol(value: object) -> str:
-    """Upper case for comparing, ASCII only: some foreign letters have an ASCII upper case."""
+    """Return upper case for comparing, ASCII only: some other letters have an ASCII upper case."""
     return value.strip().upper() if isinstance(value, str) and value.isascii() else ""
 
 
@@ -179,16 +192,19 @@ def _may_have_been_carried_out(outcome: Outcome, *, http_status: int, reason: st
     return outcome is Outcome.UNKNOWN
 
 
-def _resend(outcome: Outcome, *, http_status: int, reason: str, late: bool) -> RetryAdvice:
-    """Refusals of the request itself (other 4xx) are final, whatever reason they carry."""
+def _retry_advice(outcome: Outcome, *, http_status: int, reason: str, late: bool) -> RetryAdvice:
+    """Return the advice; refusals of the request itself (other 4xx) are final with any reason."""
     if late or http_status in (429, 490):
         return RetryAdvice.AFTER_PAUSE
-    passing = http_status in (200, 504) and _symbol(reason) in _PASSING_REASONS
-    return RetryAdvice.AFTER_PAUSE if outcome is Outcome.REJECTED and passing else RetryAdvice.NEVER
+    transient = http_status in (200, 504) and _symbol(reason) in _TRANSIENT_REASONS
+    if outcome is Outcome.REJECTED and transient:
+        return RetryAdvice.AFTER_PAUSE
+    return RetryAdvice.NEVER
 
 
-def _message(said: Mapping[str, object], *, http_status: int) -> str:
-    """The EMS's sentence: problem details keep it elsewhere than its own messages do."""
-    own = as_text(said.get("message")) or as_text(said.get("error"))
-    problem = ": ".join(filter(None, (as_text(said.get("title")), as_text(said.get("errors")))))
-    return truncate((problem or own) if http_status == 400 else (own or problem))
+def _message(document: Mapping[str, object], *, http_status: int) -> str:
+    """Return the EMS's sentence: problem details have it in other fields than its own messages."""
+    own = as_text(document.get("message")) or as_text(document.get("error"))
+    details = (as_text(document.get("title")), as_text(document.get("errors")))
+    problem = ": ".join(filter(None, details))
+    return bounded_text((problem or own) if http_status == 400 else (own or problem))

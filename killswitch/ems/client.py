@@ -1,16 +1,19 @@
-"""The EMS as the rest of the product sees it: two questions, and typed answers."""
+"""The EMS as the rest of the product sees it: two calls, and typed answers."""
 
-import dataclasses
 import hashlib
 import json
 import re
-import time
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Self
 from urllib.parse import quote, urlsplit
 
 import requests
+import structlog
 from django.conf import settings
 
 from killswitch.ems.answers import (
@@ -21,8 +24,6 @@ from killswitch.ems.answers import (
     not_delivered,
     read_cancel,
 )
-from killswitch.ems.call_deadline import CallDeadline
-from killswitch.ems.large_answer_slots import LargeAnswerSlot
 from killswitch.ems.open_orders import (
     OpenOrders,
     OpenOrdersList,
@@ -30,21 +31,26 @@ from killswitch.ems.open_orders import (
     unreadable,
     why_incomplete,
 )
-from killswitch.ems.transport import HttpReply, Transport, tls_context
+from killswitch.ems.transport.call_deadline import CallDeadline
+from killswitch.ems.transport.session import HttpReply, Transport, tls_context
 
 KEY_HEADER = "X-CoinAPI-Key"
 MAX_IDLE_S = 5.0
 MAX_LIST_BYTES = 64 * 1024 * 1024
-MAX_BODY_KEPT_BYTES = 2048  # bytes of a list; an empty one is whole
+MAX_LIST_KEPT_BYTES = 2048  # an empty list is kept whole
+# Few large lists are in memory at once, whatever the number of threads.
+LARGE_LIST_SLOTS = threading.BoundedSemaphore(2)
 
 _KEY = re.compile(r"[\x21-\x7e]+")
-_HIDDEN = "***"
-# A shorter key could be an ordinary word of the EMS, which must stay as it was said.
-_SECRET_LENGTH = 8
+_MASK = "***"
+# A shorter key could be an ordinary word of the EMS, which must be kept as it came.
+_MIN_SECRET_CHARS = 8
+
+log = structlog.get_logger(__name__)
 
 
 class EmsClient:
-    """One for each process; every method may be called from any number of threads at once."""
+    """The client of a process; every method may be called from any number of threads at once."""
 
     def __init__(  # noqa: PLR0913 - each is one setting of the deployment
         self,
@@ -56,19 +62,19 @@ class EmsClient:
         connect_timeout: float = 2.0,
         timeout: float = 10.0,
         pool_size: int = 512,
-        idle_limit: float = MAX_IDLE_S,
+        max_idle_s: float = MAX_IDLE_S,
     ) -> None:
-        """Times in seconds; `timeout` is the total of a call, `connect_timeout` is part of it.
+        """Times are in seconds; `timeout` is the total of a call, `connect_timeout` part of it.
 
         `client_cert` is a PEM file with certificate and key. Raises ValueError and OSError for
         settings that cannot work, never naming the key.
         """
-        _refuse_unusable(base_url=base_url, api_key=api_key)
+        _check_settings(base_url=base_url, api_key=api_key)
         self._orders_url = base_url.rstrip("/") + "/v1/orders"
         self._key = api_key
-        self._connect_timeout = connect_timeout
-        self._timeout = timeout
-        self._idle_limit = idle_limit
+        self._connect_timeout_s = connect_timeout
+        self._timeout_s = timeout
+        self._max_idle_s = max_idle_s
         self._transport = Transport(
             tls=tls_context(base_url=base_url, ca_bundle=ca_bundle, client_cert=client_cert),
             headers={KEY_HEADER: api_key} if api_key else {},
@@ -77,7 +83,7 @@ class EmsClient:
 
     @classmethod
     def from_settings(cls) -> Self:
-        """The EMS of this deployment."""
+        """Return a client for the EMS of this deployment. Raises ValueError and OSError."""
         return cls(
             base_url=settings.EMS_BASE_URL,
             api_key=settings.EMS_API_KEY,
@@ -94,49 +100,58 @@ class EmsClient:
         timeout: float | None = None,
         on_sent: Callable[[], None] | None = None,
     ) -> TimedCancelAnswer:
-        """Ask to cancel every open order on one exchange; never raises for what the EMS does.
+        """Request the cancel of every open order on an exchange; never raises for a failing EMS.
 
         `timeout` in seconds replaces the client's own. `on_sent` is called exactly once: when the
         first byte is about to leave, or when it is certain that none will.
         """
         started_at = datetime.now(UTC)
-        call = self._call(timeout=timeout, on_sent=on_sent)
+        call = self._new_call(timeout_s=timeout, on_sent=on_sent)
         request = requests.Request(
             "POST",
             f"{self._orders_url}/cancel/all",
             data=json.dumps({"exchange_id": exchange_id}).encode(),
             headers={"Content-Type": "application/json"},
         )
-        reply = self._transport.call(request, call=call, limit=MAX_BODY_BYTES)
-        meaning = self._without_key(_meaning(reply, call=call, exchange_id=exchange_id))
+        reply = self._send(request, call=call, max_bytes=MAX_BODY_BYTES)
+        answer = _cancel_answer(reply, call=call, exchange_id=exchange_id)
         return TimedCancelAnswer(
-            **vars(meaning),
+            **vars(self._without_key(answer)),
             started_at=started_at,
             finished_at=datetime.now(UTC),
-            duration_ms=_since(call),
+            duration_ms=call.elapsed_ms,
         )
 
     def open_orders(
         self, exchange_id: str | None = None, *, timeout: float | None = None
     ) -> OpenOrders:
-        """Read the open orders of one exchange, or of all; never raises for what the EMS does."""
+        """Read the open orders of one exchange, or of all; never raises for a failing EMS."""
         started_at = datetime.now(UTC)
-        call = self._call(timeout=timeout)
-        query = "" if exchange_id is None else f"?exchange_id={_quoted(exchange_id)}"
-        # What a cache has kept may be older than the cancel.
-        fresh = {"Cache-Control": "no-cache"}
-        request = requests.Request("GET", self._orders_url + query, headers=fresh)
-        with LargeAnswerSlot(call) as room:
-            reply = self._transport.call(
-                request, call=call, limit=MAX_LIST_BYTES, on_long=room.take
-            )
-            reading = _reading(reply, call=call, exchange_id=exchange_id)
+        call = self._new_call(timeout_s=timeout)
+        # The id is opaque: no character of it may act as a separator.
+        query = (
+            f"?exchange_id={quote(exchange_id, safe='', errors='backslashreplace')}"
+            if exchange_id is not None
+            else ""
+        )
+        # A cached list may be older than the cancel.
+        headers = {"Cache-Control": "no-cache"}
+        request = requests.Request("GET", self._orders_url + query, headers=headers)
+        with ExitStack() as slot:
+
+            def wait_for_slot() -> None:
+                if not LARGE_LIST_SLOTS.acquire(timeout=call.seconds_left()):
+                    raise TimeoutError("timed out waiting for other large answers to be read")
+                slot.callback(LARGE_LIST_SLOTS.release)
+
+            reply = self._send(request, call=call, max_bytes=MAX_LIST_BYTES, on_large=wait_for_slot)
+            orders = _open_orders(reply, call=call, exchange_id=exchange_id)
         return OpenOrders(
-            **vars(dataclasses.replace(reading, error=self._hidden(reading.error))),
+            **vars(replace(orders, error=self._masked(orders.error))),
             started_at=started_at,
             finished_at=datetime.now(UTC),
-            duration_ms=_since(call),
-            body=self._hidden_in(reply.body[:MAX_BODY_KEPT_BYTES]),
+            duration_ms=call.elapsed_ms,
+            body=self._masked_body(reply.body[:MAX_LIST_KEPT_BYTES]),
             size=len(reply.body),
             sha256=hashlib.sha256(reply.body).hexdigest(),
         )
@@ -148,89 +163,136 @@ class EmsClient:
     def __repr__(self) -> str:
         return f"<EmsClient {self._orders_url}>"
 
-    def _call(
-        self, *, timeout: float | None, on_sent: Callable[[], None] | None = None
+    def _new_call(
+        self, *, timeout_s: float | None, on_sent: Callable[[], None] | None = None
     ) -> CallDeadline:
         return CallDeadline(
-            timeout=self._timeout if timeout is None else timeout,
-            connect_timeout=self._connect_timeout,
-            idle_limit=self._idle_limit,
+            timeout_s=self._timeout_s if timeout_s is None else timeout_s,
+            connect_timeout_s=self._connect_timeout_s,
+            max_idle_s=self._max_idle_s,
             on_sent=on_sent,
         )
 
-    def _hidden(self, text: str) -> str:
-        return text.replace(self._key, _HIDDEN) if self._key else text
+    def _send(
+        self,
+        request: requests.Request,
+        *,
+        call: CallDeadline,
+        max_bytes: int,
+        on_large: Callable[[], None] = lambda: None,
+    ) -> HttpReply:
+        return self._transport.send(request, call=call, max_bytes=max_bytes, on_large=on_large)
 
-    def _without_key(self, meaning: CancelAnswer) -> CancelAnswer:
-        """An EMS that repeats our key in its answer must not bring it into the log."""
-        meaning = dataclasses.replace(
-            meaning, transport_error=self._hidden(meaning.transport_error)
-        )
-        if len(self._key) < _SECRET_LENGTH:
-            return meaning
-        return dataclasses.replace(
-            meaning,
-            reject_reason=self._hidden(meaning.reject_reason),
-            message=self._hidden(meaning.message),
-            rejected_message=self._hidden(meaning.rejected_message),
-            trace_id=self._hidden(meaning.trace_id),
-            body=self._hidden_in(meaning.body),
+    def _without_key(self, answer: CancelAnswer) -> CancelAnswer:
+        """Return the answer without our key: an EMS that repeats it must not put it on record."""
+        answer = replace(answer, transport_error=self._masked(answer.transport_error))
+        if len(self._key) < _MIN_SECRET_CHARS:
+            return answer
+        return replace(
+            answer,
+            reject_reason=self._masked(answer.reject_reason),
+            message=self._masked(answer.message),
+            rejected_message=self._masked(answer.rejected_message),
+            trace_id=self._masked(answer.trace_id),
+            body=self._masked_body(answer.body),
         )
 
-    def _hidden_in(self, body: bytes) -> bytes:
-        if len(self._key) < _SECRET_LENGTH:
+    def _masked(self, text: str) -> str:
+        return text.replace(self._key, _MASK) if self._key else text
+
+    def _masked_body(self, body: bytes) -> bytes:
+        if len(self._key) < _MIN_SECRET_CHARS:
             return body
-        return body.replace(self._key.encode(), _HIDDEN.encode())
+        return body.replace(self._key.encode(), _MASK.encode())
 
 
-def _meaning(reply: HttpReply, *, call: CallDeadline, exchange_id: str) -> CancelAnswer:
+class NullEmsClient(EmsClient):
+    """A client for settings that cannot be used: it delivers no call and answers with the reason.
+
+    The settings are checked when the system starts, but the client is made at a process's first
+    call: by then the file of a certificate may have been removed or replaced.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(base_url="http://ems.invalid")
+        self._error = f"no client for the EMS could be made: {error}"
+
+    def _send(self, *_: object, call: CallDeadline, **__: object) -> HttpReply:
+        call.notify_sent_or_never()
+        return HttpReply(error=self._error)
+
+
+def get_client() -> EmsClient:
+    """Return the one client of this process, with its kept-alive connections.
+
+    It may be called from any number of threads at once. A client that cannot be made is tried
+    again at the next call.
+    """
+    try:
+        # Without the lock, the fifty threads of a first request would make fifty clients, and
+        # loading the trusted certificates takes 45 ms for each.
+        with _making_client:
+            return _process_client()
+    except Exception as error:
+        log.exception("ems_client_unusable")
+        return NullEmsClient(error)
+
+
+_making_client = threading.Lock()
+
+
+@cache
+def _process_client() -> EmsClient:
+    return EmsClient.from_settings()
+
+
+def forget_client() -> None:
+    """Have the next `get_client()` make a new client."""
+    _process_client.cache_clear()
+
+
+def _cancel_answer(reply: HttpReply, *, call: CallDeadline, exchange_id: str) -> CancelAnswer:
     if not call.sent:
         return not_delivered(reply.error)
     if reply.status is None:
         return no_answer(reply.error, at_once=call.may_be_repeated_at_once())
-    meaning = read_cancel(
+    answer = read_cancel(
         exchange_id=exchange_id,
         http_status=reply.status,
         headers=reply.headers,
         body=reply.body,
         complete=reply.complete,
     )
-    return dataclasses.replace(meaning, transport_error=reply.error)
+    return replace(answer, transport_error=reply.error)
 
 
-def _reading(reply: HttpReply, *, call: CallDeadline, exchange_id: str | None) -> OpenOrdersList:
+def _open_orders(
+    reply: HttpReply, *, call: CallDeadline, exchange_id: str | None
+) -> OpenOrdersList:
     if reply.status is None:
         return unreadable(reply.error)
-    reading = read_open_orders(
+    orders = read_open_orders(
         exchange_id=exchange_id,
         http_status=reply.status,
         body=reply.body,
         complete=reply.complete,
-        # A long list takes time of our own, too: as long again as the call itself may last.
-        ends_at=call.started + 2 * call.timeout,
+        # Parsing a long list takes time as well: as long again as the call itself may take.
+        ends_at=call.started_at + 2 * call.timeout_s,
     )
     if reply.error:
-        return dataclasses.replace(reading, error=f"{reading.error}: {reply.error}")
-    if reading.readable and not reading.orders and (why := why_incomplete(reply.headers)):
-        return dataclasses.replace(reading, readable=False, error=why)
-    return reading
+        return replace(orders, error=f"{orders.error}: {reply.error}")
+    if orders.readable and not orders.orders and (reason := why_incomplete(reply.headers)):
+        return replace(orders, readable=False, error=reason)
+    return orders
 
 
-def _quoted(exchange_id: str) -> str:
-    """Opaque text in a query: nothing in it may act as a separator."""
-    return quote(exchange_id, safe="", errors="backslashreplace")
-
-
-def _since(call: CallDeadline) -> float:
-    return (time.monotonic() - call.started) * 1000
-
-
-def _refuse_unusable(*, base_url: str, api_key: str) -> None:
+def _check_settings(*, base_url: str, api_key: str) -> None:
+    """Raise ValueError for an address or a key that cannot work, without repeating it."""
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("EMS_BASE_URL must be like https://ems.example.com")
-    host = parts.hostname
-    if parts.port == 0 or ".." in host or any(one == "*" or one.isspace() for one in base_url):
+    stray = any(character == "*" or character.isspace() for character in base_url)
+    if parts.port == 0 or ".." in parts.hostname or stray:
         raise ValueError(
             "EMS_BASE_URL must name one host, without white space, * or port 0, like"
             " https://ems.example.com"

@@ -9,14 +9,21 @@ class ExchangesConfig(AppConfig):
     label = "exchanges"
 
     def ready(self) -> None:
+        from killswitch.audit import descriptions
+        from killswitch.audit.models import Kind
         from killswitch.audit.reconciliation.registry import add_reconciler
         from killswitch.exchanges.reconciliation import REGISTER
 
         add_reconciler(REGISTER.disagreements)
-        post_migrate.connect(_make_the_observation, sender=self)
+        descriptions.register(
+            dict.fromkeys(
+                (Kind.EXCHANGE_ADDED, Kind.EXCHANGE_CHANGED), descriptions.describe_changes
+            )
+        )
+        post_migrate.connect(_create_observation, sender=self)
 
 
-def _make_the_observation(**_: Any) -> None:
+def _create_observation(**_: Any) -> None:
     from killswitch.exchanges.models import Observation
 
     Observation.objects.get_or_create(id=1)

@@ -1,15 +1,15 @@
-"""Which exchanges there are, and what the EMS last said of their open orders."""
+"""The exchanges, and the EMS's last list of their open orders."""
 
 from django.db import models
 
 from killswitch.runtime.revisions import Revisioned
 
-# What people decide about an exchange; each change of it is an event.
+# The columns that people set; each change of them is an event.
 WATCHED = ("exchange_id", "name", "enabled", "position", "caveat")
 
 
 class ExchangeQuerySet(models.QuerySet["Exchange"]):
-    """Exchanges by what may be done with them."""
+    """Exchanges by what can be done with them."""
 
     def enabled(self) -> "ExchangeQuerySet":
         return self.filter(enabled=True)
@@ -29,7 +29,7 @@ class Exchange(Revisioned):
     caveat = models.CharField(
         max_length=500,
         blank=True,
-        help_text="What a cancel will not reach; shown before the click.",
+        help_text="What a cancel does not cover. Shown before the click.",
     )
     open_orders = models.PositiveIntegerField(null=True, editable=False)
     seen_at = models.DateTimeField(null=True, editable=False)
@@ -48,7 +48,7 @@ class Exchange(Revisioned):
 
 
 class UncoveredExchange(models.Model):
-    """An id for which the EMS lists open orders, but which nobody can cancel from here."""
+    """An id with open orders at the EMS that is not an enabled exchange here."""
 
     exchange_id = models.CharField("exchange id", max_length=500, unique=True)
     open_orders = models.PositiveIntegerField()
@@ -61,12 +61,15 @@ class UncoveredExchange(models.Model):
 
 
 class Observation(Revisioned):
-    """The observer's last look at all open orders: when it worked, and why it does not."""
+    """The observer's last read of all open orders, and the lease of the active observer.
+
+    `seen_at` is the last read that worked; `error` is why the latest one did not, empty if it did.
+    """
 
     seen_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True)
-    observer = models.CharField(max_length=200, blank=True)
-    counter = models.BigIntegerField(default=0)
+    lease_token = models.CharField(db_column="observer", max_length=200, blank=True)
+    lease_beats = models.BigIntegerField(db_column="counter", default=0)
 
     class Meta:
         constraints = [

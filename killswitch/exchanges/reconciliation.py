@@ -1,4 +1,4 @@
-"""Compares the exchanges with what the log says was added and changed; figures are no evidence."""
+"""Compares the exchanges with the events that added and changed them; figures have no events."""
 
 from killswitch.audit.models import Kind
 from killswitch.audit.reconciliation.replay import ReplayedTable

@@ -1,6 +1,6 @@
-"""Keeps the evidence while the system runs: checkpoints of the log, and its verification.
+"""Keeps the evidence while the system runs: writes checkpoints of the log and verifies it.
 
-Nothing here may harm anything else: what fails is logged, and tried again at the next round.
+A failure here must not harm anything else: it is logged, and tried again in the next round.
 """
 
 import threading
@@ -9,16 +9,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
-from django.db import Error, transaction
+from django.db import Error
 
 from killswitch.alarms import services as alarms
 from killswitch.alarms.channels import channels
-from killswitch.alarms.models import Alarm
 from killswitch.alarms.models import Kind as AlarmKind
 from killswitch.alarms.outbox import Message, send_message
-from killswitch.audit import chain, checkpoints
+from killswitch.audit import checkpoints
 from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint
+from killswitch.audit.recorder import recording
 from killswitch.audit.verification import last_result
 from killswitch.audit.verification.findings import (
     Finding,
@@ -26,29 +26,26 @@ from killswitch.audit.verification.findings import (
     VerificationResult,
 )
 from killswitch.audit.verification.verify import verify, verify_newest
-from killswitch.runtime.revisions import next_revision
 
-CHECKPOINT_INTERVAL_S = 30.0  # seconds; the promise is a minute
-CHECK_INTERVAL_S = 2.0  # seconds between two looks whether a verification is due
-VERIFY_INTERVAL_S = 60.0  # seconds between two verifications of the newest events
-FULL_VERIFY_INTERVAL_S = 3600.0  # seconds between two verifications of everything
-FULL_VERIFY_RETRY_S = 300.0  # seconds, while the last one did not end well
-MAX_FAILED_CHECKS = (
-    2  # verifications in a row that could not be made, after which a person is called
-)
-HEAD_INTERVAL_S = 45.0  # seconds between two heads that are told; by the rounds above, a minute
-MAX_YIELD_S = 1.0  # seconds
-MAX_SUBJECT_CHARS = 150  # characters
+CHECKPOINT_INTERVAL_S = 30.0  # the promise is a minute
+CHECK_INTERVAL_S = 2.0
+VERIFY_INTERVAL_S = 60.0  # the newest events
+FULL_VERIFY_INTERVAL_S = 3600.0
+FULL_VERIFY_RETRY_S = 300.0  # after a verification that found a fault
+FAILURES_BEFORE_ALARM = 2  # verifications in a row that were impossible
+HEAD_INTERVAL_S = 45.0  # with the rounds of the checkpoints, a head is sent once a minute
+MAX_YIELD_S = 1.0
+MAX_SUBJECT_CHARS = 150
 
 log = structlog.get_logger(__name__)
 
 
 class ShuttingDown(Exception):
-    """The process ends; what was being verified is left."""
+    """The process is ending, and the verification under way was abandoned."""
 
 
 class AuditUpkeep:
-    """The rounds of one observer's process."""
+    """The checkpoints and verifications of one observer process."""
 
     def __init__(
         self,
@@ -60,91 +57,86 @@ class AuditUpkeep:
         self._is_active = is_active
         self._stop = stop
         self._clock = clock
-        self._told_at: float | None = None
-        self._untold: Checkpoint | None = None  # the newest that the places were not told
-        self._due_at = self._whole_at = clock()
-        self._verdict: VerificationResult | None = (
-            None  # of this process, never read from the database
-        )
-        self._unchecked = 0  # verifications in a row that could not be made
-        self._alarmed = False  # that they could not
+        self._unsent: Checkpoint | None = None  # the newest that no channel has received
+        self._send_head_at = clock()
+        self._verify_at = self._verified_fully_at = clock()
+        # The last result of this process, never one from the database: anyone could write that.
+        self._result: VerificationResult | None = None
+        self._failures = 0
+        self._has_alarmed = False
 
     def write_checkpoint(self) -> None:
-        """If something has happened; every observer keeps its own file."""
-        self._untold = checkpoints.write("ROUND") or self._untold
-        if self._untold and self._is_active() and self._may_tell():
-            newest, self._untold = self._untold, None
-            self._told_at = self._clock()
+        """Write a checkpoint if there are new events; every observer keeps its own file."""
+        self._unsent = checkpoints.write("ROUND") or self._unsent
+        if self._unsent and self._is_active() and self._clock() >= self._send_head_at:
+            newest, self._unsent = self._unsent, None
+            self._send_head_at = self._clock() + HEAD_INTERVAL_S
             send_head(newest)
 
     def verify(self) -> None:
-        """The newest events, and now and then everything, whose result then stands."""
+        """Verify the newest events, and everything once an hour, when it is time."""
         if not self._is_active():
-            self._verdict = None  # whoever verifies meanwhile knows more
-            self._unchecked = 0
-            self._due_at = self._clock()
-        elif self._clock() >= self._due_at:
-            self._due_at = self._clock() + VERIFY_INTERVAL_S
+            self._result = None  # the active observer knows more
+            self._failures = 0
+            self._verify_at = self._clock()
+        elif self._clock() >= self._verify_at:
+            self._verify_at = self._clock() + VERIFY_INTERVAL_S
             try:
-                self._verify_what_is_due()
+                self._verify_now()
             except ShuttingDown:
                 return
             except (VerificationImpossible, Error) as error:
-                self._could_not_check(str(error).strip())
+                self._alarm_if_repeated(str(error).strip())
             else:
-                self._unchecked, self._alarmed = 0, False
+                self._failures, self._has_alarmed = 0, False
 
-    def _could_not_check(self, reason: str) -> None:
-        """Nothing is known of the log: the worst that can be done to it would look like this."""
-        self._unchecked += 1
-        log.warning("audit_log_not_verified", reason=reason, times=self._unchecked)
-        if self._unchecked < MAX_FAILED_CHECKS or self._alarmed:
+    def _verify_now(self) -> None:
+        last = self._result
+        interval_s = FULL_VERIFY_INTERVAL_S if last and last.ok else FULL_VERIFY_RETRY_S
+        is_full = last is None or self._clock() >= self._verified_fully_at + interval_s
+        if is_full or last is None:
+            self._result = verify(progress=YieldingProgress(self._stop))
+            self._verified_fully_at = self._clock()
+        elif last.ok:
+            head = Head(seq=last.head_seq, hash=last.head_hash)
+            self._result = verify_newest(head, progress=YieldingProgress(self._stop))
+        else:
+            return  # later events cannot repair what is broken
+        last_result.store(self._result, whole=is_full)
+        for finding in self._result.findings:
+            _raise_for_finding(finding)
+
+    def _alarm_if_repeated(self, reason: str) -> None:
+        """Call a person: the worst attack on the log would look like this."""
+        self._failures += 1
+        log.warning("audit_log_not_verified", reason=reason, times=self._failures)
+        if self._failures < FAILURES_BEFORE_ALARM or self._has_alarmed:
             return
-        # A subject for each day: one that was acknowledged must not hide the next.
-        self._alarmed = _raise_or_notify(
+        # One subject a day: an alarm that was acknowledged must not hide the next one.
+        self._has_alarmed = _raise_or_notify(
             subject=f"NOT CHECKED: {datetime.now(UTC).date()}",
             title="The audit log cannot be checked.",
             detail=reason,
-            tell_at_once=self._unchecked == MAX_FAILED_CHECKS,
+            notify=self._failures == FAILURES_BEFORE_ALARM,
         )
-
-    def _verify_what_is_due(self) -> None:
-        before = self._verdict
-        whole = before is None or self._clock() >= self._whole_at + (
-            FULL_VERIFY_INTERVAL_S if before.ok else FULL_VERIFY_RETRY_S
-        )
-        if whole or before is None:
-            self._verdict = verify(progress=YieldingProgress(self._stop))
-            self._whole_at = self._clock()
-        elif before.ok:
-            known = Head(seq=before.head_seq, hash=before.head_hash)
-            self._verdict = verify_newest(known, progress=YieldingProgress(self._stop))
-        else:
-            return  # what is broken does not mend by looking at what came later
-        last_result.store(self._verdict, whole=whole)
-        for finding in self._verdict.findings:
-            _raise_for_finding(finding)
-
-    def _may_tell(self) -> bool:
-        return self._told_at is None or self._clock() >= self._told_at + HEAD_INTERVAL_S
 
 
 class YieldingProgress:
-    """Verifying a long log takes minutes: half of the time it lets everything else go first."""
+    """Pauses a long verification half of the time, so that other work goes first."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
         self._since = time.monotonic()
 
     def __call__(self, _what: str, _done: int, _of: int) -> None:
-        worked = time.monotonic() - self._since
-        if self._stop.wait(min(worked, MAX_YIELD_S)):
+        worked_s = time.monotonic() - self._since
+        if self._stop.wait(min(worked_s, MAX_YIELD_S)):
             raise ShuttingDown
         self._since = time.monotonic()
 
 
 def write_checkpoint(occasion: str) -> Checkpoint | None:
-    """At a start or a stop, which it must not disturb. None when there is nothing new."""
+    """Write a checkpoint at a start or a stop, which a failure must not disturb."""
     try:
         return checkpoints.write(occasion)
     except (OSError, Error, ValueError) as error:
@@ -152,58 +144,48 @@ def write_checkpoint(occasion: str) -> Checkpoint | None:
         return None
 
 
-def send_head(made: Checkpoint) -> None:
-    """Have the alert places keep a head: what they were told nobody can take back."""
-    message = Message(
-        title=f"Audit log: head {made.seq}",
-        body=f"Keep this line; `verify_audit --checkpoint FILE` compares the log with it.\n"
-        f"{made.line}",
-        urgent=False,
+def send_head(checkpoint: Checkpoint) -> None:
+    """Send a head to the alert channels: what they have received cannot be taken back."""
+    body = (
+        "Keep this line; `verify_audit --checkpoint FILE` compares the log with it.\n"
+        f"{checkpoint.line}"
     )
-    _tell_all(message)
+    _notify(Message(title=f"Audit log: head {checkpoint.seq}", body=body, urgent=False))
 
 
-def _tell_all(message: Message) -> None:
-    """Past the outbox of the alarms, which is written together with the log."""
-    for place, url in channels().items():
+def _notify(message: Message) -> None:
+    """Send past the alarms' outbox, which writes to the log itself."""
+    for channel, url in channels().items():
         if error := send_message(url=url, message=message):
-            log.warning("not_told_of_the_audit_log", place=place, title=message.title, error=error)
+            log.warning(
+                "audit_notification_failed", channel=channel, title=message.title, error=error
+            )
 
 
 def _raise_for_finding(finding: Finding) -> None:
     log.error("audit_log_does_not_verify", **vars(finding))
-    what = finding.reason if finding.seq is None else finding.seq
     _raise_or_notify(
-        subject=f"{finding.proof}: {what}",
-        title="The audit log does not verify.",
+        subject=f"{finding.proof}: {finding.reason if finding.seq is None else finding.seq}",
+        title="The audit log failed verification.",
         detail=finding.reason,
-        tell_at_once=True,
+        notify=True,
     )
 
 
-def _raise_or_notify(*, subject: str, title: str, detail: str, tell_at_once: bool) -> bool:
-    """Raise an alarm; False if it could not be recorded, and then its places are told at once."""
+def _raise_or_notify(*, subject: str, title: str, detail: str, notify: bool) -> bool:
+    """Raise an alarm. Return False if it could not be recorded, and notify directly then."""
     try:
-        _raise_alarm(subject=subject[:MAX_SUBJECT_CHARS], title=title, detail=detail)
+        with recording():
+            alarms.raise_alarm(
+                kind=AlarmKind.EVIDENCE,
+                subject=subject[:MAX_SUBJECT_CHARS],
+                title=title,
+                detail=detail,
+            )
     except Error as error:
-        why = str(error).strip()
-        log.error("audit_alarm_not_recorded", title=title, detail=detail, error=why)  # noqa: TRY400
-        if tell_at_once:
-            _tell_all(Message(title=title, body=f"{detail}\nNo alarm could be recorded."))
+        reason = str(error).strip()
+        log.error("audit_alarm_not_recorded", title=title, detail=detail, error=reason)  # noqa: TRY400
+        if notify:
+            _notify(Message(title=title, body=f"{detail}\nThe alarm could not be recorded."))
         return False
     return True
-
-
-def _raise_alarm(*, subject: str, title: str, detail: str) -> None:
-    with transaction.atomic():
-        if Alarm.objects.filter(kind=AlarmKind.EVIDENCE, subject=subject).exists():
-            return
-        facts = alarms.raise_alarm(
-            kind=AlarmKind.EVIDENCE,
-            subject=subject,
-            title=title,
-            detail=detail,
-            revision=next_revision(),
-        )
-        if facts:
-            chain.append(*facts)

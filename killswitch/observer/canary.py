@@ -1,4 +1,4 @@
-"""A message that goes the way of a kill, through the broker to a worker, and changes nothing."""
+"""The canary: a message that takes the path of a cancel, through the broker to a worker."""
 
 import secrets
 
@@ -15,42 +15,46 @@ from killswitch.celery import app
 from killswitch.readiness.models import Canary
 
 TASK = "readiness.canary"
-CANARY_INTERVAL_S = 3.0  # seconds
-SHORT = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
-# With every worker dead, canaries must not queue up in front of the kills of an hour.
-MAX_QUEUE_LENGTH = 10  # messages
+BROKER_OPTIONS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
+# With every worker dead, canaries must not queue up in front of the cancels of an hour.
+MAX_QUEUED_MESSAGES = 10
 
 log = structlog.get_logger(__name__)
 
 
 def send() -> None:
-    """Publish a canary, bounded in time and without retrying, and note whether that worked."""
+    """Publish a canary, bounded in time and without retries, and record whether that worked."""
     nonce = secrets.token_hex(8)
-    _mine().update(nonce=nonce, sent_at=Now())
+    if not Canary.objects.exists():
+        Canary.objects.bulk_create([Canary(id=1)], ignore_conflicts=True)
+    canary: QuerySet[Canary] = Canary.objects.filter(id=1)
+    canary.update(nonce=nonce, sent_at=Now())
     connection.close()  # none is kept while the broker is being waited for
     try:
-        published = _publish(nonce)
+        is_published = _publish(nonce)
     except (OperationalError, RedisError, OSError) as error:
-        _mine().update(error=f"the broker does not answer ({type(error).__name__})")
+        canary.update(error=f"the broker does not answer ({type(error).__name__})")
     else:
-        _mine().update(error="", published=F("published") + int(published))
+        canary.update(error="", published=F("published") + int(is_published))
 
 
 def record_round_trip(nonce: str) -> None:
-    """What the worker does: note that the canary came, and how long it took.
+    """Record, in the worker, that a canary arrived, and how long it took.
 
-    One that comes after the next was sent still proves that a worker takes from the queue, but
-    not that it does so in time.
+    One that arrives after the next was sent still proves that a worker takes messages from the
+    queue, but not that it does so in time.
     """
-    sent = Canary.objects.filter(nonce=nonce).annotate(now=Now()).first()
+    canary = Canary.objects.filter(nonce=nonce).annotate(now=Now()).first()
     Canary.objects.update(answered=F("answered") + 1)
-    if sent and sent.sent_at:
-        took = (sent.now - sent.sent_at).total_seconds() * 1000
-        Canary.objects.filter(nonce=nonce).update(answered_at=Now(), milliseconds=max(0.0, took))
+    if canary and canary.sent_at:
+        duration_ms = (canary.now - canary.sent_at).total_seconds() * 1000
+        Canary.objects.filter(nonce=nonce).update(
+            answered_at=Now(), milliseconds=max(0.0, duration_ms)
+        )
 
 
 def broker_answers() -> bool:
-    """Whether the broker answers a ping within a second or two."""
+    """Return whether the broker answers a ping within a second or two."""
     try:
         with _connection() as broker:
             return bool(broker.default_channel.client.ping())
@@ -59,17 +63,15 @@ def broker_answers() -> bool:
 
 
 def _publish(nonce: str) -> bool:
+    queue = settings.CELERY_TASK_DEFAULT_QUEUE
     with _connection() as broker:
-        if (
-            broker.default_channel.client.llen(settings.CELERY_TASK_DEFAULT_QUEUE)
-            >= MAX_QUEUE_LENGTH
-        ):
+        if broker.default_channel.client.llen(queue) >= MAX_QUEUED_MESSAGES:
             return False
         app.send_task(
             TASK,
             kwargs={"nonce": nonce},
             connection=broker,
-            queue=settings.CELERY_TASK_DEFAULT_QUEUE,
+            queue=queue,
             retry=False,
             ignore_result=True,
         )
@@ -77,14 +79,8 @@ def _publish(nonce: str) -> bool:
 
 
 def _connection() -> Connection:
-    """A connection of its own each time: a kept one might be half open and look alive."""
+    """Return a new connection each time: one that is kept might be half open and look alive."""
     broker: Connection = app.connection_for_write(
-        settings.CELERY_BROKER_URL, transport_options=SHORT
+        settings.CELERY_BROKER_URL, transport_options=BROKER_OPTIONS
     )
     return broker
-
-
-def _mine() -> QuerySet[Canary]:
-    if not Canary.objects.exists():
-        Canary.objects.bulk_create([Canary(id=1)], ignore_conflicts=True)
-    return Canary.objects.filter(id=1)

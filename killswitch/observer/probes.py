@@ -1,45 +1,30 @@
-"""Writes down what somebody found when trying something out."""
+"""Records whether an EMS answers at our address and accepts our key."""
 
 from django.db.models.functions import Now
 
 from killswitch.ems.open_orders import OpenOrders
-from killswitch.readiness.models import Probe
+from killswitch.readiness.models import EMS_PROBE, Probe
 
-EMS = "ems"
 MAX_DETAIL_CHARS = 500
 
 
-def record(*, name: str, ok: bool, detail: str = "", milliseconds: float | None = None) -> None:
-    """Replace what was found last."""
+def record_ems(orders: OpenOrders) -> None:
+    """Replace the result of the last probe of the EMS by what this read of the orders shows.
+
+    A list that merely cannot be read passes the probe: a cancel would still go out.
+    """
+    status = orders.http_status
+    problem = ""
+    if status in {401, 403}:
+        problem = "the API key was refused: "
+    elif status in {404, 405} or (status is not None and 300 <= status < 400):
+        problem = "EMS_BASE_URL does not lead to an EMS: "
     Probe.objects.update_or_create(
-        name=name,
+        name=EMS_PROBE,
         defaults={
-            "ok": ok,
-            "detail": detail[:MAX_DETAIL_CHARS],
-            "milliseconds": milliseconds,
+            "ok": status is not None and not problem,
+            "detail": f"{problem}{orders.error}"[:MAX_DETAIL_CHARS],
+            "milliseconds": orders.duration_ms,
             "at": Now(),
         },
     )
-
-
-def record_ems(orders: OpenOrders) -> None:
-    """Whether an EMS answers there and takes our key.
-
-    A list that merely cannot be read is the figures' trouble: a cancel would still go out.
-    """
-    wrong = _wrong(orders.http_status)
-    record(
-        name=EMS,
-        ok=orders.http_status is not None and not wrong,
-        detail=f"{wrong}{orders.error}",
-        milliseconds=orders.duration_ms,
-    )
-
-
-def _wrong(status: int | None) -> str:
-    """What an answer says that a cancel at the same place would meet as well."""
-    if status in {401, 403}:
-        return "the key was refused: "
-    if status in {404, 405} or (status is not None and 300 <= status < 400):
-        return "EMS_BASE_URL leads to no EMS: "
-    return ""

@@ -1,8 +1,8 @@
-"""Replaces a worker that is alive but no longer hears: it ends itself, the supervisor restarts it.
+"""Ends a worker that is alive but receives no messages, so that its supervisor replaces it.
 
-A worker can lose its place at the broker and never notice. It knows from the canary's row that
-canaries are published and that nobody answers; when the broker answers a ping meanwhile, the fault
-is the worker's own. While a second worker answers, this one stays: kills are carried out.
+A worker can lose its place at the broker without noticing. The canary's row shows it that canaries
+are published and never answered; if the broker answers a ping meanwhile, the fault is the worker's
+own. While another worker answers, this one stays: cancels are carried out.
 """
 
 import os
@@ -15,82 +15,79 @@ import structlog
 
 from killswitch.observer import canary
 from killswitch.readiness.models import Canary
-from killswitch.readiness.rounds import start_rounds
 from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Process
+from killswitch.runtime.leases import StillnessTracker
+from killswitch.runtime.periodic import PeriodicTask
 
-CHECK_INTERVAL_S = 1.0  # seconds
-DEAF_AFTER_S = 15.0  # seconds that published canaries may stay without an answer
-MIN_UNANSWERED = 2  # canaries that must have gone unanswered
-EXIT_GRACE_S = 5.0  # seconds for an orderly end
+CHECK_INTERVAL_S = 1.0
+DEAF_AFTER_S = 15.0  # without an answer to published canaries
+MIN_UNANSWERED = 2
+EXIT_GRACE_S = 5.0
 
 log = structlog.get_logger(__name__)
 
 
 class DeafnessDetector:
-    """Judges, by counters and a monotonic clock, whether nothing arrives though much is sent."""
+    """Decides, by counters and a monotonic clock, that no messages arrive though some are sent."""
 
     def __init__(
-        self, *, patience: float = DEAF_AFTER_S, clock: Callable[[], float] = time.monotonic
+        self, *, deaf_after_s: float = DEAF_AFTER_S, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._patience = patience
+        self._deaf_after_s = deaf_after_s
         self._clock = clock
         self._answered = -1
         self._published_then = 0
-        self._waiting_since: float | None = None
-        self._came = threading.Event()
+        self._unchanged = StillnessTracker[str]()
+        self._received = threading.Event()
 
-    def heard(self) -> None:
-        """A canary has reached this process."""
-        self._came.set()
+    def record_received(self) -> None:
+        """Note that a canary has reached this process."""
+        self._received.set()
 
     def is_deaf(self, *, published: int, answered: int) -> bool:
-        """Given the canary's counters, as often as one likes."""
-        if self._came.is_set() or answered != self._answered:
-            self._came.clear()
+        """Return whether this worker is deaf, given the canary's counters."""
+        if self._received.is_set() or answered != self._answered:
+            self._received.clear()
             self._answered, self._published_then = answered, published
-        missing = published - self._published_then
-        if missing <= 0:
-            self._waiting_since = None
-            return False
-        if self._waiting_since is None:
-            self._waiting_since = self._clock()
-        return missing >= MIN_UNANSWERED and self._clock() - self._waiting_since >= self._patience
+        unanswered = published - self._published_then
+        state = (self._published_then, unanswered > 0)
+        waited_s = self._unchanged.observe({"canary": state}, now=self._clock())["canary"]
+        return unanswered >= MIN_UNANSWERED and waited_s >= self._deaf_after_s
 
     def forgive(self, *, published: int) -> None:
-        """What was missed so far was not this worker's fault."""
-        self._published_then, self._waiting_since = published, None
+        """Start again: the canaries missed so far were not this worker's fault."""
+        self._published_then = published
 
 
 DETECTOR = DeafnessDetector()
 
 
-def listen(stop: threading.Event) -> None:
-    """Begin to beat and to judge, in a thread of its own."""
-    start_rounds(
-        name="hearing",
-        do=lambda: beat_and_check(DETECTOR, give_up=end_this_process),
-        every=CHECK_INTERVAL_S,
-        stop=stop,
-    )
+def watch(stop: threading.Event) -> None:
+    """Send heartbeats, and check for deafness, in a thread that ends with `stop`."""
+    PeriodicTask(
+        name="queue_liveness",
+        work=lambda: beat_and_check(DETECTOR, end_process=end_this_process),
+        interval_s=CHECK_INTERVAL_S,
+    ).start_thread(stop)
 
 
-def beat_and_check(ear: DeafnessDetector, *, give_up: Callable[[], None]) -> None:
-    """Beat once, and give up when this worker is deaf though the broker answers."""
+def beat_and_check(detector: DeafnessDetector, *, end_process: Callable[[], None]) -> None:
+    """Send one heartbeat, and end the process if it is deaf although the broker answers."""
     heartbeats.beat(Process.WORKER)
     counters = Canary.objects.values_list("published", "answered").first()
     published, answered = counters or (0, 0)
-    if not ear.is_deaf(published=published, answered=answered):
+    if not detector.is_deaf(published=published, answered=answered):
         return
     if canary.broker_answers():
-        give_up()
+        end_process()
     else:
-        ear.forgive(published=published)
+        detector.forgive(published=published)
 
 
 def end_this_process() -> None:
-    """In order, so that kills are handed over; and by force when it is deaf to that, too."""
-    log.critical("worker_is_deaf", doing="ending this process, to be started anew")
+    """Stop in order, so that requests are handed over; by force if that does not help."""
+    log.critical("worker_is_deaf", action="ending this process; the supervisor restarts it")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(EXIT_GRACE_S)
     os._exit(1)

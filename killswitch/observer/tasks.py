@@ -1,4 +1,4 @@
-"""The worker's side of the canary; importing this also makes a worker watch its own hearing."""
+"""The worker's side of the canary: it answers, and watches whether canaries arrive."""
 
 import threading
 from typing import Any
@@ -13,18 +13,18 @@ STOP = threading.Event()
 
 @shared_task(name=canary.TASK, ignore_result=True)
 def answer(*, nonce: str) -> None:
-    """Show that this worker takes from the queue."""
-    queue_liveness.DETECTOR.heard()
+    """Show that this worker takes messages from the queue."""
+    queue_liveness.DETECTOR.record_received()
     canary.record_round_trip(nonce)
 
 
 @worker_ready.connect
-def begin(**_: Any) -> None:
-    """Beat, and notice when nothing comes from the queue any more."""
-    queue_liveness.listen(STOP)
+def start(**_: Any) -> None:
+    """Send heartbeats, and notice when no messages arrive from the queue any more."""
+    queue_liveness.watch(STOP)
 
 
 @worker_shutting_down.connect
-def end(**_: Any) -> None:
-    """A worker that is stopping takes nothing more, and that is no fault."""
+def stop(**_: Any) -> None:
+    """Stop watching: a worker that is stopping takes no more messages, which is not a fault."""
     STOP.set()

@@ -1,4 +1,4 @@
-"""Keeps the result of costly work for a moment, and never lets anybody wait long for it."""
+"""Keeps the result of costly work for a moment, and lets no caller wait long for it."""
 
 import threading
 import time
@@ -10,55 +10,55 @@ from django.db import connection
 
 Result = TypeVar("Result")
 
-MAX_AGE_S = 1.0  # seconds
-MAX_WAIT_S = 1.5  # seconds
+MAX_AGE_S = 1.0
+MAX_WAIT_S = 1.5
 
 log = structlog.get_logger(__name__)
 
 
 class _Run(Generic[Result]):
     def __init__(self) -> None:
-        self.began = time.monotonic()
+        self.started_at = time.monotonic()
         self.ended = threading.Event()
         self.result: Result | None = None
 
 
 class BackgroundCache(Generic[Result]):
-    """Does the work at most once a second in this process, whoever asks and however often.
+    """Do the work at most once a second in this process, however many callers there are.
 
-    The work has a thread of its own, because a database that is stopped or cut off may never
-    answer; who asks meanwhile gets `otherwise` within a second and a half, and at once later on.
+    The work has its own thread, because a database that is stopped or cut off may never answer.
+    Callers get the `fallback` after 1.5 s, and later ones at once.
     """
 
     def __init__(
         self,
         work: Callable[[], Result],
         *,
-        otherwise: Callable[[], Result],
-        keep: float = MAX_AGE_S,
+        fallback: Callable[[], Result],
+        max_age_s: float = MAX_AGE_S,
     ) -> None:
         self._work = work
-        self._otherwise = otherwise
-        self._keep = keep
+        self._fallback = fallback
+        self._max_age_s = max_age_s
         self._lock = threading.Lock()
         self._run: _Run[Result] | None = None
 
     def get(self) -> Result:
-        """The newest result, or `otherwise` when the work does not come to an end."""
+        """Return the newest result, or the fallback while the work does not end."""
         run = self._current()
-        run.ended.wait(max(0.0, run.began + MAX_WAIT_S - time.monotonic()))
-        return self._otherwise() if run.result is None else run.result
+        run.ended.wait(max(0.0, run.started_at + MAX_WAIT_S - time.monotonic()))
+        return self._fallback() if run.result is None else run.result
 
     def forget(self) -> None:
-        """Do the work anew for the next one who asks."""
+        """Do the work again for the next caller."""
         with self._lock:
             self._run = None
 
     def _current(self) -> _Run[Result]:
         with self._lock:
             run = self._run
-            too_old = run is not None and time.monotonic() - run.began > self._keep
-            if run is None or (too_old and run.ended.is_set()):
+            is_old = run is not None and time.monotonic() - run.started_at > self._max_age_s
+            if run is None or (is_old and run.ended.is_set()):
                 run = self._run = _Run()
                 threading.Thread(target=self._carry_out, args=[run], daemon=True).start()
             return run
@@ -67,7 +67,7 @@ class BackgroundCache(Generic[Result]):
         try:
             run.result = self._work()
         except Exception:
-            log.exception("readiness_not_known")
+            log.exception("readiness_unknown")
         finally:
             connection.close()
             run.ended.set()

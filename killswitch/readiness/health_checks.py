@@ -1,186 +1,228 @@
 """Would a click work right now? One function for each thing that it depends on."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from django.conf import settings
 from django.db import Error
 
-from killswitch.accounts.client_info import clean
 from killswitch.exchanges.models import Exchange
-from killswitch.observer import canary
-from killswitch.observer.probes import EMS
 from killswitch.readiness import snapshot
-from killswitch.readiness.models import Probe
+from killswitch.readiness.models import CANARY_INTERVAL_S, EMS_PROBE
 from killswitch.readiness.snapshot import HealthSnapshot
-from killswitch.readiness.status import (
-    Check,
-    Level,
-    Readiness,
-    judge,
-    redacted_for_public,
-    without_database,
-)
 from killswitch.runtime import heartbeats
-from killswitch.runtime.age import Age, age
+from killswitch.runtime.age import age
 from killswitch.runtime.heartbeats import Process
+from killswitch.runtime.text import escape_controls, truncate
 
-__all__ = [
-    "Check",
-    "Level",
-    "Readiness",
-    "evaluate",
-    "judge",
-    "redacted_for_public",
-    "without_database",
-]
-
-CANARY_FRESH_S = 3 * canary.CANARY_INTERVAL_S + 1.0  # seconds
+CANARY_FRESH_S = 3 * CANARY_INTERVAL_S + 1.0
+LOG_FRESH_S = 600.0  # the newest events are verified about once a minute
 MISSED_READS = 3
-LOG_FRESH_S = 600.0  # seconds; the newest events are verified about once a minute
+MAX_DETAIL_CHARS = 200
+
+
+class Level(StrEnum):
+    """The answer in one word."""
+
+    READY = "READY"
+    DEGRADED = "DEGRADED"
+    NOT_READY = "NOT_READY"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """The result of one check. Without a `needed` one, no click works.
+
+    `public` replaces `detail` for strangers, where the detail repeats words of the EMS.
+    """
+
+    name: str
+    label: str
+    ok: bool
+    needed: bool = False
+    detail: str
+    public: str = ""
+    age_seconds: float | None = None
+    milliseconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readiness:
+    """The answer: in one word, in a sentence, and with the checks behind it."""
+
+    word: Level
+    sentence: str
+    checks: tuple[Check, ...]
 
 
 def evaluate() -> Readiness:
-    """Ask now. Never raises for what the database does; may wait as long as the database does."""
+    """Check everything now. Database errors become an answer; may wait as long as it does."""
     try:
-        found = snapshot.take()
-        return judge(tuple(check(found) for check in CHECKS))
-    except snapshot.DiskFull as full:
-        return without_database(str(full))
+        health = snapshot.take()
+        return judge(tuple(check(health) for check in CHECKS))
+    except snapshot.DiskFull as error:
+        return without_database(str(error))
     except Error:
-        return without_database("the database cannot be written to")
+        return without_database("cannot be written to")
 
 
-def _database(found: HealthSnapshot) -> Check:
-    return Check(
-        name="database",
-        label="Database",
-        ok=found.log_is_readable,
-        needed=True,
-        detail="can be written to"
-        if found.log_is_readable
-        else "the audit log cannot be read, so that no press can be recorded",
-        milliseconds=found.write_ms,
+def judge(checks: tuple[Check, ...]) -> Readiness:
+    """Return the word and the sentence that follow from the checks."""
+    # Workers and watchdogs stand in for each other: one of the two is needed.
+    carriers = {check.name: check.ok for check in checks if check.name in {"worker", "watchdog"}}
+    if carriers and not any(carriers.values()):
+        checks = tuple(
+            replace(check, needed=True) if check.name in carriers else check for check in checks
+        )
+    failed = [check for check in checks if not check.ok]
+    needed = [check for check in failed if check.needed]
+    reasons = "; ".join(f"{check.label}: {check.detail}" for check in needed or failed)
+    if needed:
+        return Readiness(word=Level.NOT_READY, sentence=f"Not ready. {reasons}.", checks=checks)
+    if failed:
+        sentence = f"A cancel would go through, but: {reasons}."
+        return Readiness(word=Level.DEGRADED, sentence=sentence, checks=checks)
+    sentence = "Ready: a cancel would go through."
+    return Readiness(word=Level.READY, sentence=sentence, checks=checks)
+
+
+def without_database(detail: str) -> Readiness:
+    """Return the answer when no request can be recorded."""
+    return judge((Check(name="database", label="Database", ok=False, needed=True, detail=detail),))
+
+
+def redacted_for_public(readiness: Readiness) -> Readiness:
+    """Return the answer in our own words: the EMS's may name an account or contain a key."""
+    return judge(
+        tuple(replace(check, detail=check.public or check.detail) for check in readiness.checks)
     )
 
 
-def _ems(found: HealthSnapshot) -> Check:
-    probe = found.probes.get(EMS)
-    asked = age(at=probe.at if probe else None, now=found.now)
-    if probe is None or not asked.within(_looks() + settings.EMS_TIMEOUT):
+def _database(health: HealthSnapshot) -> Check:
+    return Check(
+        name="database",
+        label="Database",
+        ok=health.log_is_readable,
+        needed=True,
+        detail="writable"
+        if health.log_is_readable
+        else "the audit log cannot be read, so no request can be recorded",
+        milliseconds=health.write_ms,
+    )
+
+
+def _ems(health: HealthSnapshot) -> Check:
+    probe = health.probes.get(EMS_PROBE)
+    probe_age = age(at=probe.at if probe else None, now=health.now)
+    if probe is None or not probe_age.within(_max_read_age_s() + settings.EMS_TIMEOUT):
         return Check(
             name="ems",
             label="EMS",
             ok=False,
-            detail=f"last asked {asked}, so nothing is known of it",
-            age_seconds=asked.seconds,
+            detail=f"last checked {probe_age}; its state is unknown",
+            age_seconds=probe_age.seconds,
         )
+    answers = "reachable, API key accepted"
+    if probe.detail:
+        answers = "reachable; its list of open orders cannot be read"
     return Check(
         name="ems",
         label="EMS",
         ok=probe.ok,
         needed=True,
-        detail=_answer(probe) if probe.ok else _reason(probe.detail),
-        public="" if probe.ok else "does not answer, or not as an EMS that takes our key",
-        age_seconds=asked.seconds,
+        detail=answers if probe.ok else _foreign(probe.detail),
+        public="" if probe.ok else "does not answer like an EMS that accepts our API key",
+        age_seconds=probe_age.seconds,
         milliseconds=probe.milliseconds,
     )
 
 
-def _worker(found: HealthSnapshot) -> Check:
-    """By the canary's way; where nobody sends canaries, by the workers' hearts."""
-    bird = found.canary
-    sent = age(at=bird.sent_at if bird else None, now=found.now)
-    if bird is None or not sent.within(CANARY_FRESH_S):
-        beaten = _beaten(found, kind=Process.WORKER)
-        return _alive("worker", label="Workers", beaten=beaten, words="beat; no canary is sent")
-    answered = age(at=bird.answered_at, now=found.now)
+def _worker(health: HealthSnapshot) -> Check:
+    """Judge by the canary; where no canaries are sent, by the workers' heartbeats."""
+    canary = health.canary
+    sent = age(at=canary.sent_at if canary else None, now=health.now)
+    if canary is None or not sent.within(CANARY_FRESH_S):
+        return _alive(health, Process.WORKER, label="Workers", detail="running; no canary is sent")
+    answered = age(at=canary.answered_at, now=health.now)
     ok = answered.within(CANARY_FRESH_S)
     return Check(
         name="worker",
         label="Workers",
         ok=ok,
-        detail="take from the queue"
-        if ok
-        else f"a message through the queue last came back {answered}",
+        detail="running" if ok else f"a message through the queue last came back {answered}",
         age_seconds=answered.seconds,
-        milliseconds=bird.milliseconds if ok else None,
+        milliseconds=canary.milliseconds if ok else None,
     )
 
 
-def _broker(found: HealthSnapshot) -> Check:
-    bird = found.canary
-    sent = age(at=bird.sent_at if bird else None, now=found.now)
-    known = bird is not None and sent.within(CANARY_FRESH_S)
-    error = bird.error if bird else ""
+def _broker(health: HealthSnapshot) -> Check:
+    canary = health.canary
+    sent = age(at=canary.sent_at if canary else None, now=health.now)
+    is_known = canary is not None and sent.within(CANARY_FRESH_S)
+    error = canary.error if canary else ""
     return Check(
         name="broker",
         label="Queue",
-        ok=known and not error,
-        detail=(error or "takes messages") if known else f"last tried {sent}",
+        ok=is_known and not error,
+        detail=(error or "running") if is_known else f"last tried {sent}",
         age_seconds=sent.seconds,
     )
 
 
-def _watchdog(found: HealthSnapshot) -> Check:
-    beaten = _beaten(found, kind=Process.WATCHDOG)
-    return _alive("watchdog", label="Watchdog", beaten=beaten, words="at work")
+def _watchdog(health: HealthSnapshot) -> Check:
+    return _alive(health, Process.WATCHDOG, label="Watchdog", detail="running")
 
 
-def _observer(found: HealthSnapshot) -> Check:
-    beaten = _beaten(found, kind=Process.OBSERVER)
-    return _alive("observer", label="Observer", beaten=beaten, words="at work")
+def _observer(health: HealthSnapshot) -> Check:
+    return _alive(health, Process.OBSERVER, label="Observer", detail="running")
 
 
-def _figures(found: HealthSnapshot) -> Check:
-    seen = age(at=found.observation.seen_at if found.observation else None, now=found.now)
-    error = found.observation.error if found.observation else ""
-    ok = seen.within(_looks()) and not error
+def _figures(health: HealthSnapshot) -> Check:
+    observation = health.observation
+    read_age = age(at=observation.seen_at if observation else None, now=health.now)
+    error = observation.error if observation else ""
     return Check(
         name="figures",
         label="Open orders",
-        ok=ok,
-        detail=f"read {seen}" + (f" ({_reason(error)})" if error else ""),
-        public=f"read {seen}; cannot be read now" if error else "",
-        age_seconds=seen.seconds,
+        ok=read_age.within(_max_read_age_s()) and not error,
+        detail=f"read {read_age} ({_foreign(error)})" if error else f"read {read_age}",
+        public=f"read {read_age}; cannot be read now" if error else "",
+        age_seconds=read_age.seconds,
     )
 
 
 def _exchanges(_: HealthSnapshot) -> Check:
-    enabled = Exchange.objects.enabled().count()
+    count = Exchange.objects.enabled().count()
     return Check(
         name="exchanges",
         label="Exchanges",
-        ok=enabled > 0,
+        ok=count > 0,
         needed=True,
-        detail=f"{enabled} enabled"
-        if enabled
-        else "none is enabled; an administrator enables them",
+        detail=f"{count} enabled" if count else "none is enabled; an administrator can enable them",
     )
 
 
-def _alarms(found: HealthSnapshot) -> Check:
-    """Only told: an alarm does not keep a click from working."""
-    count = found.open_alarms
-    waiting = "no alarm waits" if not count else f"{count} not acknowledged"
-    return Check(name="alarms", label="Alarms", ok=True, detail=waiting)
+def _alarms(health: HealthSnapshot) -> Check:
+    """Always pass: an alarm does not keep a click from working."""
+    count = health.open_alarms
+    detail = f"{count} not acknowledged" if count else "no unacknowledged alarms"
+    return Check(name="alarms", label="Alarms", ok=True, detail=detail)
 
 
-def _log(found: HealthSnapshot) -> Check:
-    """A log that is broken keeps no click from working, and must be seen at once."""
-    last = found.verification
+def _log(health: HealthSnapshot) -> Check:
+    """A broken log keeps no click from working, and must be seen at once."""
+    last = health.verification
     if last is None:
         return Check(name="log", label="Audit log", ok=True, detail="not verified yet")
-    verified = age(at=last.at, now=found.now)
-    fresh = verified.within(LOG_FRESH_S)
-    if not last.ok:
-        detail = _reason(f"broken: {last.reason}")
-    else:
-        detail = "chain verified" if fresh else f"last verified {verified}"
+    verified = age(at=last.at, now=health.now)
+    is_fresh = verified.within(LOG_FRESH_S)
+    detail = "chain verified" if is_fresh else f"last verified {verified}"
     return Check(
         name="log",
         label="Audit log",
-        ok=last.ok and fresh,
-        detail=detail,
+        ok=last.ok and is_fresh,
+        detail=detail if last.ok else _foreign(f"broken: {last.reason}"),
         public="" if last.ok else "broken",
         age_seconds=verified.seconds,
     )
@@ -200,32 +242,23 @@ CHECKS: tuple[Callable[[HealthSnapshot], Check], ...] = (
 )
 
 
-def _beaten(found: HealthSnapshot, *, kind: Process) -> Age:
-    return age(at=found.beats.get(kind), now=found.now)
-
-
-def _alive(name: str, *, label: str, beaten: Age, words: str) -> Check:
-    ok = beaten.within(heartbeats.FRESH_S)
+def _alive(health: HealthSnapshot, process: Process, *, label: str, detail: str) -> Check:
+    beat_age = age(at=health.beats.get(process), now=health.now)
+    ok = beat_age.within(heartbeats.FRESH_S)
     return Check(
-        name=name,
+        name=process.value.lower(),
         label=label,
         ok=ok,
-        detail=words if ok else f"last beat: {beaten}",
-        age_seconds=beaten.seconds,
+        detail=detail if ok else f"last heartbeat {beat_age}",
+        age_seconds=beat_age.seconds,
     )
 
 
-def _answer(probe: Probe) -> str:
-    if probe.detail:
-        return "answers; its list of open orders cannot be read"
-    return "answers and takes our key"
-
-
-def _looks() -> float:
-    """Seconds after which a look at the EMS is missing rather than on its way."""
+def _max_read_age_s() -> float:
+    """Return the age after which a read of the open orders is missing, not merely under way."""
     return MISSED_READS * settings.OBSERVE_INTERVAL + 1.0
 
 
-def _reason(detail: str) -> str:
-    """The first words of somebody else, without signs that act on a screen."""
-    return clean(detail, 200) or "no reason is known"
+def _foreign(detail: str) -> str:
+    """Return words of another system, without characters that act on a screen."""
+    return truncate(escape_controls(detail), MAX_DETAIL_CHARS) or "the reason is unknown"

@@ -1,7 +1,7 @@
-"""The system's state as Prometheus metrics, read from the database when they are asked for.
+"""The system's state as Prometheus metrics, read from the database on request.
 
-Counters kept in a process would be wrong: there are several web processes, and the kills are
-carried out in others. Nothing here names an exchange, a person or an address.
+Counters kept in a process would be wrong: there are several web processes, and requests are carried
+out in others. No metric names an exchange, a person or an address.
 """
 
 from collections.abc import Iterator
@@ -21,21 +21,23 @@ from killswitch.readiness.health_checks import Level, Readiness, evaluate
 
 
 def exposition() -> bytes:
-    """All metrics as text. With the database gone: what is still known."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Facts())
-    return generate_latest(registry)
+    """Return all metrics as text; without the database, what is still known."""
+    return _text(None)
 
 
 def without_database(readiness: Readiness) -> bytes:
-    """Only that the system is not ready."""
+    """Return only the readiness."""
+    return _text(readiness)
+
+
+def _text(readiness: Readiness | None) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Facts(readiness=readiness))
+    registry.register(_SystemState(readiness=readiness))
     return generate_latest(registry)
 
 
-class _Facts(Collector):
-    def __init__(self, *, readiness: Readiness | None = None) -> None:
+class _SystemState(Collector):
+    def __init__(self, *, readiness: Readiness | None) -> None:
         self._readiness = readiness
 
     def describe(self) -> list[Metric]:
@@ -44,48 +46,50 @@ class _Facts(Collector):
     def collect(self) -> Iterator[Metric]:
         readiness = self._readiness or evaluate()
         yield from _of_readiness(readiness)
-        if self._readiness is None and any(c.name == "database" and c.ok for c in readiness.checks):
+        has_database = any(check.name == "database" and check.ok for check in readiness.checks)
+        if self._readiness is None and has_database:
             try:
                 yield from _counts()
             except Error:
-                return  # it went away since
+                return  # the connection was lost meanwhile
 
 
 def _of_readiness(readiness: Readiness) -> Iterator[Metric]:
-    word = GaugeMetricFamily("killswitch_readiness", "1 for the word that holds", labels=["word"])
-    for one in Level:
-        word.add_metric([one.value], float(readiness.word is one))
-    ok = GaugeMetricFamily("killswitch_check_ok", "1 where a check is passed", labels=["check"])
-    age = GaugeMetricFamily("killswitch_check_age_seconds", "Age of a finding", labels=["check"])
-    took = GaugeMetricFamily("killswitch_check_milliseconds", "Time it took", labels=["check"])
+    word = GaugeMetricFamily("killswitch_readiness", "1 for the current word", labels=["word"])
+    for level in Level:
+        word.add_metric([level.value], float(readiness.word is level))
+    ok = GaugeMetricFamily("killswitch_check_ok", "1 if the check passes", labels=["check"])
+    age = GaugeMetricFamily("killswitch_check_age_seconds", "Age of the result", labels=["check"])
+    duration = GaugeMetricFamily("killswitch_check_milliseconds", "Duration", labels=["check"])
     for check in readiness.checks:
         ok.add_metric([check.name], float(check.ok))
         if check.age_seconds is not None:
             age.add_metric([check.name], check.age_seconds)
         if check.milliseconds is not None:
-            took.add_metric([check.name], check.milliseconds)
-    yield from (word, ok, age, took)
+            duration.add_metric([check.name], check.milliseconds)
+    yield from (word, ok, age, duration)
 
 
 def _counts() -> Iterator[Metric]:
-    found = dict(CancelRequest.objects.order_by().values_list("status").annotate(Count("id")))
+    by_status = dict(CancelRequest.objects.order_by().values_list("status").annotate(Count("id")))
     requests = GaugeMetricFamily("killswitch_requests", "Requests by status", labels=["status"])
     for status in Status:
-        requests.add_metric([status.value], found.get(status.value, 0))
+        requests.add_metric([status.value], by_status.get(status.value, 0))
     yield requests
-    in_flight = CancelRequest.objects.in_flight()
-    untold = Delivery.objects.filter(told_at=None)
-    listed = Exchange.objects.aggregate(total=Sum("open_orders"))["total"]
-    numbers = {
-        "requests_in_flight": ("Requests that are not finished", in_flight.count()),
-        "alarms_open": ("Alarms nobody has acknowledged", Alarm.objects.unacknowledged().count()),
-        "tellings_pending": ("Places not told of an alarm yet", untold.count()),
-        "open_orders": ("Open orders the EMS last listed", listed or 0),
+    open_orders = Exchange.objects.aggregate(total=Sum("open_orders"))["total"]
+    gauges = {
+        "requests_in_flight": ("Unfinished requests", CancelRequest.objects.in_flight().count()),
+        "alarms_open": ("Unacknowledged alarms", Alarm.objects.unacknowledged().count()),
+        "tellings_pending": (
+            "Notifications that are not delivered yet",
+            Delivery.objects.filter(delivered_at=None).count(),
+        ),
+        "open_orders": ("Open orders in the EMS's last list", open_orders or 0),
         "uncovered_exchanges": (
-            "Ids with open orders, not enabled",
+            "Ids with open orders that are not enabled here",
             UncoveredExchange.objects.count(),
         ),
         "audit_events": ("Number of the newest event", chain.head().seq),
     }
-    for name, (text, value) in numbers.items():
+    for name, (text, value) in gauges.items():
         yield GaugeMetricFamily(f"killswitch_{name}", text, value=value)

@@ -1,10 +1,13 @@
-"""What the last probe of the EMS and the last canary through the queue found."""
+"""The results of the last probe of the EMS and of the last canary through the queue."""
 
 from django.db import models
 
+EMS_PROBE = "ems"
+CANARY_INTERVAL_S = 3.0
+
 
 class Probe(models.Model):
-    """What somebody last found when trying something out, e.g. asking the EMS."""
+    """The last result of trying something out, e.g. a read at the EMS."""
 
     name = models.CharField(max_length=50, unique=True)
     ok = models.BooleanField()
@@ -20,10 +23,10 @@ class Probe(models.Model):
 
 
 class Canary(models.Model):
-    """The message that goes the way of a kill, through the broker to a worker, and changes nothing.
+    """A message that takes the path of a cancel, through the broker to a worker, without effect.
 
-    `published` and `answered` only ever grow: a worker that sees the first one grow and the
-    second one stand still knows, without comparing clocks, that nobody takes from the queue.
+    `published` and `answered` only grow: a worker that sees the first one grow and the second one
+    unchanged knows, without comparing clocks, that no messages are taken from the queue.
     """
 
     nonce = models.CharField(max_length=32)

@@ -1,4 +1,4 @@
-"""Everything that the checks judge, read from the database in a few short queries."""
+"""Everything that the health checks judge, read from the database in a few short queries."""
 
 import shutil
 import time
@@ -18,18 +18,18 @@ from killswitch.exchanges.models import Observation
 from killswitch.readiness.models import Canary, Probe
 from killswitch.runtime.heartbeats import HOST, Heartbeat, Process, beat
 
-# A beat replaces one row and finds room in a log file of SQLite's that is there already; a press
-# needs new room: rows, events and answers of the EMS of up to 1 MiB, for dozens of exchanges.
-MIN_FREE_DISK_BYTES = 64 * 2**20  # bytes
+# A heartbeat replaces one row and fits into SQLite's existing log file; a request needs new space:
+# rows, events and answers of the EMS of up to 1 MiB, for dozens of exchanges.
+MIN_FREE_DISK_BYTES = 64 * 2**20
 
 
 class DiskFull(OperationalError):
-    """The next press might find no room."""
+    """The next request might not fit on the disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HealthSnapshot:
-    """What was found, and the database's own time at which it was."""
+    """The state of the system, and the database's own time at which it was read."""
 
     now: datetime
     write_ms: float
@@ -43,41 +43,40 @@ class HealthSnapshot:
 
 
 def take() -> HealthSnapshot:
-    """Writes once, to know that this can be done, then reads. Raises `django.db.Error`."""
-    _check_room()
-    began = time.monotonic()
+    """Write once, to know that this is possible, then read. Raises `django.db.Error`."""
+    if connection.vendor == "sqlite":
+        _check_free_disk(Path(connection.settings_dict["NAME"]).parent)
+    started_at = time.monotonic()
     beat(Process.WEB)
-    write_ms = (time.monotonic() - began) * 1000
-    newest = Heartbeat.objects.order_by("kind").values_list("kind").annotate(at=Max("beat_at"))
+    write_ms = (time.monotonic() - started_at) * 1000
+    beats = Heartbeat.objects.order_by("kind").values_list("kind").annotate(at=Max("beat_at"))
     return HealthSnapshot(
         write_ms=write_ms,
         log_is_readable=_log_is_readable(),
-        beats=dict(newest),
+        beats=dict(beats),
         probes={probe.name: probe for probe in Probe.objects.all()},
         canary=Canary.objects.first(),
         observation=Observation.objects.first(),
         open_alarms=Alarm.objects.unacknowledged().count(),
         verification=last_result.get(),
-        # Read last: no time above may look as if it lay in the future.
+        # Read last, so that no time above appears to lie in the future.
         now=Heartbeat.objects.annotate(now=Now()).get(kind=Process.WEB, host=HOST).now,
     )
 
 
-def _check_room() -> None:
-    if connection.vendor != "sqlite":
-        return  # its disk is another machine's
+def _check_free_disk(directory: Path) -> None:
     try:
-        free = shutil.disk_usage(Path(connection.settings_dict["NAME"]).parent).free
+        free_bytes = shutil.disk_usage(directory).free
     except OSError:
-        return  # whether it can be written to, writing tells
-    if free < MIN_FREE_DISK_BYTES:
+        return  # the write that follows shows whether it can be written to
+    if free_bytes < MIN_FREE_DISK_BYTES:
         raise DiskFull(
-            f"only {free // 2**20} MiB are free on its disk, so that a press may not be recorded"
+            f"only {free_bytes // 2**20} MiB of disk are free, so a request may not be recorded"
         )
 
 
 def _log_is_readable() -> bool:
-    """Whoever appends reads the head first. Without the lock of those who do append."""
+    """Read the head, as every append does first, but without the lock of an append."""
     try:
         chain.head()
     except Error:

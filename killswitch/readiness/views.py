@@ -1,7 +1,7 @@
-"""`/healthz`, `/readyz`, `/metrics`: for machines, open to everybody, so without any secret.
+"""`/healthz`, `/readyz` and `/metrics`: for machines, open to everyone, so without secrets.
 
-Metrics are not kept to this machine's own address: behind a proxy every visitor comes from there,
-and in containers the scraper never does. They hold counts and ages only.
+Metrics are not limited to the loopback address: behind a proxy every visitor comes from there, and
+in containers the scraper never does. They contain counts and ages only.
 """
 
 from dataclasses import asdict
@@ -22,16 +22,14 @@ from killswitch.readiness.health_checks import (
     without_database,
 )
 
-_LATE = "the database does not answer in time"
+
+def _timed_out() -> Readiness:
+    return without_database("does not answer in time")
 
 
-def _too_late() -> Readiness:
-    return without_database(_LATE)
-
-
-READINESS = BackgroundCache(evaluate, otherwise=_too_late)
+READINESS = BackgroundCache(evaluate, fallback=_timed_out)
 METRICS = BackgroundCache(
-    metrics.exposition, otherwise=lambda: metrics.without_database(_too_late())
+    metrics.exposition, fallback=lambda: metrics.without_database(_timed_out())
 )
 
 
@@ -39,7 +37,7 @@ METRICS = BackgroundCache(
 @require_safe
 @never_cache
 def healthz(_request: HttpRequest) -> HttpResponse:
-    """This process answers. Asks nobody else, least of all the database."""
+    """Show that this process answers, without asking anything else, least of all the database."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
@@ -47,17 +45,17 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def readyz(_request: HttpRequest) -> HttpResponse:
-    """Would a click work right now? 503 when it would not."""
+    """Answer whether a click would work right now; 503 when it would not."""
     readiness = redacted_for_public(READINESS.get())
-    said = asdict(readiness)
-    for check in said["checks"]:
+    content = asdict(readiness)
+    for check in content["checks"]:
         del check["public"]
-    return JsonResponse(said, status=503 if readiness.word is Level.NOT_READY else 200)
+    return JsonResponse(content, status=503 if readiness.word is Level.NOT_READY else 200)
 
 
 @public
 @require_safe
 @never_cache
 def exposition(_request: HttpRequest) -> HttpResponse:
-    """The metrics."""
+    """Return the metrics."""
     return HttpResponse(METRICS.get(), content_type=CONTENT_TYPE_LATEST)

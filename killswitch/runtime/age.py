@@ -1,23 +1,21 @@
-"""How old a time from the database is, by the database's own clock, and what a jump does to it."""
+"""How long ago a time in the database was, by the database's own clock."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-MAX_CLOCK_SKEW_S = (
-    2.0  # seconds by which the clocks of two hosts may differ without anybody being told
-)
+MAX_CLOCK_SKEW_S = 2.0  # by which the clocks of two hosts may differ without a warning
 
 
 @dataclass(frozen=True, kw_only=True)
 class Age:
-    """Seconds since something happened; None when it never did, or when a clock has jumped."""
+    """Seconds since an event; None if it never happened, or if a clock has jumped."""
 
     seconds: float | None
     jumped: bool = False
 
-    def within(self, limit: float) -> bool:
-        """Whether it is certain that it happened no longer ago than that."""
-        return self.seconds is not None and self.seconds <= limit
+    def within(self, limit_s: float) -> bool:
+        """Return whether the event certainly happened no longer ago than that."""
+        return self.seconds is not None and self.seconds <= limit_s
 
     def __str__(self) -> str:
         if self.jumped:
@@ -26,7 +24,7 @@ class Age:
 
 
 def age(*, at: datetime | None, now: datetime) -> Age:
-    """A time in the future is no proof of freshness: it says only that a clock was put back."""
+    """Return the age of a time. A time in the future proves no freshness: a clock was set back."""
     if at is None:
         return Age(seconds=None)
     seconds = (now - at).total_seconds()

@@ -1,4 +1,4 @@
-"""Hearts: every process beats about once a second in one statement; the web's when it is asked."""
+"""Heartbeats: each process writes one about once a second; the web when its readiness is read."""
 
 import socket
 from datetime import timedelta
@@ -10,12 +10,12 @@ from django.db.models.functions import Now
 from killswitch.runtime.age import Age, age
 
 HOST = socket.gethostname()[:200]
-FRESH_S = 5.0  # seconds; a process beats every second
+FRESH_S = 5.0  # a process beats every second
 FORGOTTEN_AFTER = timedelta(days=1)  # hosts come and go, with containers every few minutes
 
 
 class Process(models.TextChoices):
-    """The kinds of process that show that they live."""
+    """The kinds of process that send heartbeats."""
 
     WEB = "WEB", "Web"
     WORKER = "WORKER", "Worker"
@@ -24,7 +24,7 @@ class Process(models.TextChoices):
 
 
 class Heartbeat(models.Model):
-    """The last beat of one kind of process on one host, by the database's own clock."""
+    """The last heartbeat of one kind of process on one host, by the database's own clock."""
 
     kind = models.CharField(max_length=20, choices=Process.choices)
     host = models.CharField(max_length=200)
@@ -48,15 +48,15 @@ class Heartbeat(models.Model):
 
 
 def beat(kind: Process) -> None:
-    """Show that a process of this kind is at work on this host."""
-    mine = Heartbeat.objects.filter(kind=kind, host=HOST)
-    if not mine.update(beats=F("beats") + 1, beat_at=Now()):
+    """Show that a process of this kind is running on this host."""
+    heartbeat = Heartbeat.objects.filter(kind=kind, host=HOST)
+    if not heartbeat.update(beats=F("beats") + 1, beat_at=Now()):
         first = Heartbeat(kind=kind, host=HOST, beats=1, beat_at=Now())
         Heartbeat.objects.bulk_create([first], ignore_conflicts=True)
         Heartbeat.objects.filter(beat_at__lt=Now() - FORGOTTEN_AFTER).delete()
 
 
 def age_here(kind: Process) -> Age:
-    """Since when no process of this kind has beaten on this host."""
-    heart = Heartbeat.objects.filter(kind=kind, host=HOST).annotate(now=Now()).first()
-    return age(at=heart.beat_at, now=heart.now) if heart else Age(seconds=None)
+    """Return the age of the last heartbeat of this kind of process on this host."""
+    heartbeat = Heartbeat.objects.filter(kind=kind, host=HOST).annotate(now=Now()).first()
+    return age(at=heartbeat.beat_at, now=heartbeat.now) if heartbeat else Age(seconds=None)

@@ -1,4 +1,4 @@
-"""What has changed since a page last looked: one number that every change raises."""
+"""Revisions: one number that every visible change raises, so that pages can ask what is new."""
 
 from django.db import connection, models
 
@@ -27,16 +27,14 @@ class Revisioned(models.Model):
 
 
 def current() -> int:
-    """The newest number. Read it *before* the rows: a row may then be seen twice, never missed."""
+    """Return the newest revision. Read it *before* rows: a row may be seen twice, never missed."""
     return Revision.objects.values_list("value", flat=True).get(id=1)
 
 
 def next_revision() -> int:
-    """Raise the number inside the writer's transaction, after its other rows are locked.
+    """Raise and return the number, in the transaction of the change. For the recorder only.
 
-    The row stays locked until the commit, so numbers become visible in their order. Everything
-    that also appends to the audit log does so after this, which keeps the order of locks the same
-    everywhere: rows, revision, chain.
+    The row stays locked until the commit, so numbers become visible in their order.
     """
     with connection.cursor() as cursor:
         cursor.execute("UPDATE live_revision SET value = value + 1 WHERE id = 1 RETURNING value")

@@ -1,1 +1,1 @@
-"""A stand-in EMS over HTTP, with live order books and scripted faults; apart from the product."""
+"""A stand-in EMS over HTTP with live order books and scripted faults; it shares no product code."""

@@ -1,4 +1,4 @@
-"""Registers the room, so that `manage.py ems_simulator` exists."""
+"""Register the simulator as an app, so that `manage.py ems_simulator` exists."""
 
 from django.apps import AppConfig
 

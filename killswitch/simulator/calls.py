@@ -1,4 +1,4 @@
-"""The record of what was received: the tests' witness against what the product claims."""
+"""A record of the calls received, against which tests check what the product claims."""
 
 import itertools
 import threading
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from killswitch.simulator.http import Request
 from killswitch.simulator.orders import utc_now
 
-_KEPT = 50_000
-_KEPT_BODY = 64 * 1024
+_MAX_CALLS_KEPT = 50_000
+_MAX_BODY_KEPT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Calls:
     """The calls in the order in which they were received; the oldest of very many are dropped."""
 
     def __init__(self) -> None:
-        self._calls: deque[ReceivedCall] = deque(maxlen=_KEPT)
+        self._calls: deque[ReceivedCall] = deque(maxlen=_MAX_CALLS_KEPT)
         self._counter = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -49,7 +49,7 @@ class Calls:
         carried_out: bool = False,
         tag: str = "",
     ) -> None:
-        """Keep one call, before it is answered."""
+        """Record one call, before it is answered."""
         with self._lock:
             self._calls.append(
                 ReceivedCall(
@@ -58,7 +58,7 @@ class Calls:
                     path=request.path,
                     query=request.query,
                     headers=dict(request.headers),
-                    body=request.body[:_KEPT_BODY].decode(errors="backslashreplace"),
+                    body=request.body[:_MAX_BODY_KEPT_BYTES].decode(errors="backslashreplace"),
                     exchange_id=exchange_id,
                     received_at=utc_now(),
                     received_monotonic=time.monotonic(),
@@ -69,12 +69,12 @@ class Calls:
             )
 
     def select(self, *, exchange_id: str | None, method: str | None) -> list[ReceivedCall]:
-        """Those of one exchange, or all; of one method, or all."""
+        """Return the calls of one exchange (None: of all) and of one method (None: of all)."""
         with self._lock:
-            kept = list(self._calls)
+            calls = list(self._calls)
         return [
             call
-            for call in kept
+            for call in calls
             if exchange_id in {None, call.exchange_id} and method in {None, call.method}
         ]
 
@@ -83,7 +83,7 @@ class Calls:
             return len(self._calls)
 
     def clear(self) -> None:
-        """Forget them and count from one again."""
+        """Remove all calls and count from one again."""
         with self._lock:
             self._calls.clear()
             self._counter = itertools.count(1)

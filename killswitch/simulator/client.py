@@ -1,4 +1,4 @@
-"""The simulator's interface for tests whose simulator is another process."""
+"""The simulator's interface, for tests with the simulator in another process."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from killswitch.simulator.calls import ReceivedCall
 from killswitch.simulator.faults import Fault
 from killswitch.simulator.parameters import InvalidFault
 
-_TIMEOUT = 30.0
+_TIMEOUT_S = 30.0
 
 
 class SimulatorRemote:
@@ -22,7 +22,7 @@ class SimulatorRemote:
         self._open_url = build_opener(ProxyHandler({})).open
 
     def place(self, exchange_id: str, count: int) -> list[str]:
-        """Rest so many orders; their client order ids."""
+        """Place so many orders and return their client order ids."""
         ids: list[str] = self._post("orders", exchange_id=exchange_id, count=count)["ids"]
         return ids
 
@@ -35,7 +35,7 @@ class SimulatorRemote:
         orders: int = 0,
         tag: str = "",
     ) -> None:
-        """Say what the next calls meet (`*`: the list of all); raises NotAFault, a ValueError."""
+        """Set the faults of the next calls (`*`: the list of all). Raises InvalidFault."""
         self._post(
             "script", exchange_id=exchange_id, cancel=cancel, list=list, orders=orders, tag=tag
         )
@@ -43,38 +43,38 @@ class SimulatorRemote:
     def calls(
         self, exchange_id: str | None = None, method: str | None = "POST"
     ) -> list[ReceivedCall]:
-        """What was received, oldest first."""
-        given = {"exchange_id": exchange_id, "method": method}
-        query = {name: value for name, value in given.items() if value is not None}
+        """Return the calls received, oldest first."""
+        filters = {"exchange_id": exchange_id, "method": method}
+        query = {name: value for name, value in filters.items() if value is not None}
         return [ReceivedCall(**call) for call in self._get("calls", query)]
 
     def open_ids(self, exchange_id: str) -> list[str]:
-        """The client order ids of what is really open."""
+        """Return the client order ids of the orders that are really open."""
         ids: list[str] = self._get("open", {"exchange_id": exchange_id})["ids"]
         return ids
 
     def really_open(self, exchange_id: str) -> int:
-        """How many orders are really open, whatever was answered."""
+        """Return how many orders are really open, apart from what was answered."""
         return len(self.open_ids(exchange_id))
 
     def reset(self) -> None:
-        """Empty books, no scripts, no calls."""
+        """Remove all orders, scripts and calls."""
         self._post("reset")
 
     def forget_connections(self) -> int:
-        """Lose every connection there is as a dropped route does: no close, no reset, no answer."""
+        """Drop every connection as a lost route does: no close, no reset, no answer."""
         return int(self._post("forget_connections")["forgotten"])
 
     def _get(self, name: str, query: Mapping[str, str]) -> Any:
-        return self._ask(f"{name}?{urlencode(query)}", body=None)
+        return self._request(f"{name}?{urlencode(query)}", body=None)
 
     def _post(self, name: str, **fields: object) -> Any:
-        return self._ask(name, body=json.dumps(fields).encode())
+        return self._request(name, body=json.dumps(fields).encode())
 
-    def _ask(self, name: str, *, body: bytes | None) -> Any:
+    def _request(self, name: str, *, body: bytes | None) -> Any:
         request = Request(f"{self.url}/_simulator/{name}", data=body)  # noqa: S310 - a test's own
         try:
-            with self._open_url(request, timeout=_TIMEOUT) as response:
+            with self._open_url(request, timeout=_TIMEOUT_S) as response:
                 return json.load(response)
         except HTTPError as error:
             with error:

@@ -1,6 +1,7 @@
-"""The simulator's own interface under `/_simulator/`: scripts go in, what happened comes out."""
+"""The simulator's own interface under `/_simulator/`: set faults, and read what happened."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
@@ -17,16 +18,12 @@ PREFIX = "/_simulator/"
 _SCRIPT_FIELDS = {"exchange_id", "cancel", "list", "orders", "tag"}
 
 
-class Control:
-    """What a test or an operator may ask of the stand-in; used in-process and over HTTP alike."""
+class Control(ABC):
+    """The operations for tests and operators; `answer` makes them available over HTTP."""
 
-    def __init__(
-        self, ems: Ems, *, reset: Callable[[], None], forget_connections: Callable[[], int]
-    ) -> None:
+    def __init__(self, ems: Ems) -> None:
         self._ems = ems
-        self._reset_everything = reset
-        self._forget_connections = forget_connections
-        self._answers: Mapping[tuple[str, str], Callable[[Request], object]] = {
+        self._operations: Mapping[tuple[str, str], Callable[[Request], object]] = {
             ("GET", "health"): lambda _request: self._health(),
             ("GET", "calls"): self._calls,
             ("GET", "open"): self._open,
@@ -34,45 +31,66 @@ class Control:
             ("POST", "script"): self._script,
             ("POST", "orders"): self._orders,
             ("POST", "reset"): lambda _request: self._reset(),
-            ("POST", "forget_connections"): lambda _request: self._forget(),
+            ("POST", "forget_connections"): lambda _request: {
+                "forgotten": self.forget_connections()
+            },
         }
 
+    @abstractmethod
+    def reset(self) -> None:
+        """Remove all orders, scripts and calls; a demonstration starts over."""
+
+    @abstractmethod
+    def forget_connections(self) -> int:
+        """Drop every connection as a lost route does: no close, no reset, no answer."""
+
     def place(self, exchange_id: str, count: int) -> list[str]:
-        """Rest so many orders; their client order ids."""
+        """Place so many orders and return their client order ids."""
         return self._ems.books.of(exchange_id).place(count)
 
     def script(
         self,
         exchange_id: str,
         *,
-        cancel: Sequence[Fault] | None,
-        listing: Sequence[Fault] | None,
-        tag: str,
+        cancel: Sequence[Fault] | None = None,
+        list: Sequence[Fault] | None = None,  # noqa: A002 - the name it has in the interface
+        orders: int = 0,
+        tag: str = "",
     ) -> None:
-        """Replace the sequences that are given; raises NotAFault and then changes nothing."""
-        given = {Call.CANCEL: cancel, Call.LIST: listing}
-        read = {
+        """Set the faults of the next calls (`*`: the list of all). Raises InvalidFault.
+
+        A sequence that is None stays as it is; after an error both do.
+        """
+        sequences = {
             call: read_sequence(faults, call=call)
-            for call, faults in given.items()
+            for call, faults in ((Call.CANCEL, cancel), (Call.LIST, list))
             if faults is not None
         }
-        for call, plans in read.items():
-            self._ems.scripts.put(exchange_id, call=call, plans=plans, tag=tag)
+        for call, scenarios in sequences.items():
+            self._ems.scripts.put(exchange_id, call=call, scenarios=scenarios, tag=tag)
+        self.place(exchange_id, orders)
 
-    def calls(self, *, exchange_id: str | None, method: str | None) -> list[ReceivedCall]:
+    def calls(
+        self, exchange_id: str | None = None, method: str | None = "POST"
+    ) -> list[ReceivedCall]:
+        """Return the calls received, oldest first."""
         return self._ems.calls.select(exchange_id=exchange_id, method=method)
 
     def open_ids(self, exchange_id: str) -> list[str]:
-        """The client order ids of what is really open."""
+        """Return the client order ids of the orders that are really open."""
         return [order.client_order_id for order in self._ems.books.of(exchange_id).open_orders()]
 
+    def really_open(self, exchange_id: str) -> int:
+        """Return how many orders are really open, apart from what was answered."""
+        return len(self.open_ids(exchange_id))
+
     def answer(self, request: Request) -> Outgoing:
-        """One call of the interface."""
-        act = self._answers.get((request.method, request.path.removeprefix(PREFIX)))
-        if act is None:
+        """Carry out one call of the interface."""
+        operation = self._operations.get((request.method, request.path.removeprefix(PREFIX)))
+        if operation is None:
             return _json(404, {"error": f"no {request.method} {request.path}"})
         try:
-            return _json(200, act(request))
+            return _json(200, operation(request))
         except InvalidFault as error:
             return _json(400, {"error": str(error)})
 
@@ -103,41 +121,39 @@ class Control:
         ]
 
     def _script(self, request: Request) -> object:
-        given = _given(request)
-        if unknown := set(given) - _SCRIPT_FIELDS:
+        fields = _fields(request)
+        if unknown := set(fields) - _SCRIPT_FIELDS:
             raise InvalidFault(f"no such field: {', '.join(sorted(unknown)):.200}")
-        parameters = Parameters(given)
+        parameters = Parameters(fields)
         exchange_id = _exchange_id(parameters)
         count = parameters.whole("orders", default=0, highest=1_000_000)
         self.script(
             exchange_id,
-            cancel=_faults(given.get("cancel")),
-            listing=_faults(given.get("list")),
+            cancel=_faults(fields.get("cancel")),
+            list=_faults(fields.get("list")),
+            orders=count,
             tag=parameters.text("tag"),
         )
-        return {"placed": len(self.place(exchange_id, count))}
+        return {"placed": count}
 
     def _orders(self, request: Request) -> object:
-        parameters = Parameters(_given(request))
+        parameters = Parameters(_fields(request))
         count = parameters.whole("count", default=1, highest=1_000_000)
         return {"ids": self.place(_exchange_id(parameters), count)}
 
     def _reset(self) -> object:
-        self._reset_everything()
+        self.reset()
         return {}
 
-    def _forget(self) -> object:
-        return {"forgotten": self._forget_connections()}
 
-
-def _given(request: Request) -> Mapping[str, object]:
+def _fields(request: Request) -> Mapping[str, object]:
     try:
-        given = json.loads(request.body)
+        fields = json.loads(request.body)
     except (ValueError, RecursionError) as error:
-        raise InvalidFault(f"the body is no JSON: {error}") from None
-    if not isinstance(given, dict):
-        raise InvalidFault("the body is no JSON object")
-    return given
+        raise InvalidFault(f"the body is not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise InvalidFault("the body is not a JSON object")
+    return fields
 
 
 def _exchange_id(parameters: Parameters) -> str:
@@ -147,10 +163,10 @@ def _exchange_id(parameters: Parameters) -> str:
     return exchange_id
 
 
-def _faults(given: object) -> Sequence[Fault] | None:
-    if given is not None and not isinstance(given, list):
-        raise InvalidFault(f"{given!r:.100} is no list of faults")
-    return given
+def _faults(value: object) -> Sequence[Fault] | None:
+    if value is not None and not isinstance(value, list):
+        raise InvalidFault(f"{value!r:.100} is not a list of faults")
+    return value
 
 
 def _json(status: int, value: object) -> Outgoing:

@@ -3,21 +3,20 @@
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from killswitch.simulator.books import Book, Books
 from killswitch.simulator.faults import Fault
 
-_TICK_SECONDS = 0.5
-_QUIET_AFTER_CANCEL = 15.0  # long enough to see on the screen that the book is empty
+_TICK_S = 0.5
+_QUIET_AFTER_CANCEL_S = 15.0  # long enough to see on the screen that the book is empty
 _TICKS_TO_REFILL = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoExchange:
-    """One exchange of the demonstration: its usual book, its faults, and how a kill there ends."""
+    """One exchange of the demonstration: its usual book, its faults, and how a cancel ends."""
 
     exchange_id: str
     name: str
@@ -28,14 +27,14 @@ class DemoExchange:
     ends_in: str = "CONFIRMED"
 
 
-# One for each final status but NOT_DELIVERED: an EMS that is running at one address always gets
-# the request. To see that status, stop this process and press.
+# One for each final status but NOT_DELIVERED: an EMS that is running always gets the request. To
+# see that status, stop this process and cancel.
 DEMO_EXCHANGES: tuple[DemoExchange, ...] = (
     DemoExchange(exchange_id="BINANCE", name="Binance", usual_orders=24),
     DemoExchange(
         exchange_id="KRAKEN",
         name="Kraken",
-        caveat="Orders of KRAKEN/JOHN belong to another account and stay.",
+        caveat="Orders of KRAKEN/JOHN belong to another account and are not cancelled.",
         usual_orders=17,
     ),
     DemoExchange(exchange_id="KRAKEN/JOHN", name="Kraken, John's account", usual_orders=6),
@@ -48,7 +47,7 @@ DEMO_EXCHANGES: tuple[DemoExchange, ...] = (
     DemoExchange(
         exchange_id="COINBASE/LEAVES-3-OPEN",
         name="Coinbase, leaves 3 open",
-        caveat="Acknowledges every cancel, and three orders stay whatever is asked.",
+        caveat="Acknowledges every cancel, but three orders always stay open.",
         usual_orders=14,
         cancel=({"fault": "partial", "leaves": 3, "repeat": True},),
         ends_in="RESIDUAL",
@@ -65,7 +64,7 @@ DEMO_EXCHANGES: tuple[DemoExchange, ...] = (
     DemoExchange(
         exchange_id="GEMINI/REJECTS",
         name="Gemini, rejects",
-        caveat="Offers no way to cancel everything at once.",
+        caveat="Does not support cancelling all orders at once.",
         usual_orders=8,
         cancel=({"fault": "reject", "reason": "METHOD_NOT_SUPPORTED", "repeat": True},),
         ends_in="REJECTED",
@@ -104,7 +103,7 @@ DEMO_EXCHANGES: tuple[DemoExchange, ...] = (
         usual_orders=3000,
     ),
 )
-# The EMS lists its orders and the product does not know it: that must be seen too.
+# The EMS lists orders of it and the product is not set up for it: that must be visible too.
 NOT_CONFIGURED = DemoExchange(
     exchange_id="OKEX/NOT-CONFIGURED",
     name="OKEX, not configured",
@@ -114,50 +113,37 @@ NOT_CONFIGURED = DemoExchange(
 ALL_BOOKS = (*DEMO_EXCHANGES, NOT_CONFIGURED)
 
 
-class Script(Protocol):
-    """The one thing the demonstration needs from the control interface."""
-
-    def __call__(
-        self,
-        exchange_id: str,
-        *,
-        cancel: Sequence[Fault] | None,
-        listing: Sequence[Fault] | None,
-        tag: str,
-    ) -> None: ...
-
-
-def open_demo(books: Books, *, script: Script) -> None:
+def open_demo(books: Books, *, script: Callable[..., None]) -> None:
     """Fill every book to its usual size and give each exchange its fault."""
     for exchange in ALL_BOOKS:
         books.of(exchange.exchange_id).place(exchange.usual_orders)
-        script(exchange.exchange_id, cancel=exchange.cancel, listing=exchange.listing, tag="demo")
+        script(exchange.exchange_id, cancel=exchange.cancel, list=exchange.listing, tag="demo")
 
 
 class Trader(threading.Thread):
-    """The algorithms that go on trading: orders come, are filled, and return after a kill."""
+    """The algorithms that go on trading: orders come, are filled, and return after a cancel."""
 
     def __init__(self, books: Books, *, stopping: threading.Event) -> None:
         super().__init__(name="simulator-trader", daemon=True)
         self._books = books
         self._stopping = stopping
-        self._chance = random.Random()  # noqa: S311 - figures to look at, no secret
+        self._rng = random.Random()  # noqa: S311 - sample figures, not a secret
 
     def run(self) -> None:
-        while not self._stopping.wait(_TICK_SECONDS):
+        while not self._stopping.wait(_TICK_S):
             for exchange in ALL_BOOKS:
                 book = self._books.of(exchange.exchange_id)
-                trade(book, usual_orders=exchange.usual_orders, chance=self._chance)
+                trade(book, usual_orders=exchange.usual_orders, rng=self._rng)
 
 
-def trade(book: Book, *, usual_orders: int, chance: random.Random) -> None:
-    """Half a second of trading on one exchange; none shortly after a cancel."""
-    if time.monotonic() - book.cancelled_at < _QUIET_AFTER_CANCEL:
+def trade(book: Book, *, usual_orders: int, rng: random.Random) -> None:
+    """Simulate half a second of trading on one exchange, except shortly after a cancel."""
+    if time.monotonic() - book.cancelled_at < _QUIET_AFTER_CANCEL_S:
         return
     missing = usual_orders - book.count()
     if missing > usual_orders // 5:
         book.place(max(1, usual_orders // _TICKS_TO_REFILL))
-    elif missing > -usual_orders // 10 and chance.random() < (0.4 if missing > 0 else 0.15):
+    elif missing > -usual_orders // 10 and rng.random() < (0.4 if missing > 0 else 0.15):
         book.place(1)
-    if chance.random() < 0.3:
-        book.trade(share=chance.uniform(0.2, 1.0))
+    if rng.random() < 0.3:
+        book.trade(share=rng.uniform(0.2, 1.0))

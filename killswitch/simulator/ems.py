@@ -1,9 +1,9 @@
-"""The EMS itself: turns a request into what happens to the books and what is answered."""
+"""The EMS itself: acts on the books as a request and its scenario say, and makes the answer."""
 
 import hmac
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from killswitch.simulator import payloads
@@ -11,13 +11,18 @@ from killswitch.simulator.books import Books
 from killswitch.simulator.calls import Calls
 from killswitch.simulator.http import Outgoing, Request
 from killswitch.simulator.orders import Order, requested_order
-from killswitch.simulator.scenario_queue import EVERY_EXCHANGE, Scripts
-from killswitch.simulator.scenarios import NOTHING, Call, Scenario
+from killswitch.simulator.scenarios import (
+    EVERY_EXCHANGE,
+    NOTHING,
+    Call,
+    Scenario,
+    ScenarioQueues,
+)
 
 _ACKNOWLEDGED = payloads.message(severity="INFO", text="Ok")
 _INVALID = payloads.problem(errors="object")("")
-_NEEDED_TEXT = ("exchange_id", "client_order_id", "side", "order_type", "time_in_force")
-_NEEDED_NUMBERS = ("price", "amount_order")
+_REQUIRED_TEXTS = ("exchange_id", "client_order_id", "side", "order_type", "time_in_force")
+_REQUIRED_NUMBERS = ("price", "amount_order")
 
 
 class Ems:
@@ -25,16 +30,17 @@ class Ems:
 
     def __init__(self, *, key: str, cancel_seconds: tuple[float, float]) -> None:
         self.books = Books(cancel_seconds=cancel_seconds)
-        self.scripts = Scripts()
+        self.scripts = ScenarioQueues()
         self.calls = Calls()
         self._key = key
-        # One call at a time decides and acts, so that the order of the record is what happened.
+        # One call at a time is decided and carried out, so that the record is in the true order.
         self._acting = threading.Lock()
 
     def answer(self, request: Request) -> Outgoing:
-        """Record the call, act on it, and say what is to be answered."""
-        if not self._key_is_right(request):
-            self.calls.record(request, exchange_id=_exchange_asked(request), fault="wrong_key")
+        """Record the call, act on it, and return the answer."""
+        key = request.headers.get("x-coinapi-key", "").encode("latin-1", "replace")
+        if self._key and not hmac.compare_digest(key, self._key.encode()):
+            self.calls.record(request, exchange_id=_exchange_id(request), fault="wrong_key")
             return _error(401, "Invalid API key")
         match request.method, request.path:
             case "POST", "/v1/orders/cancel/all":
@@ -48,15 +54,11 @@ class Ems:
         return _error(405, "Method not allowed") if known else _error(404, "Not found")
 
     def reset(self) -> None:
-        """Empty books, no scripts, no calls."""
+        """Remove all orders, scripts and calls."""
         with self._acting:
             self.scripts.clear()
             self.books.clear()
             self.calls.clear()
-
-    def _key_is_right(self, request: Request) -> bool:
-        given = request.headers.get("x-coinapi-key", "").encode("latin-1", "replace")
-        return not self._key or hmac.compare_digest(given, self._key.encode())
 
     def _cancel_all(self, request: Request) -> Outgoing:
         exchange_id = _json_object(request).get("exchange_id")
@@ -64,70 +66,71 @@ class Ems:
             self.calls.record(request, exchange_id=None, fault="invalid")
             return _error(415, "Unsupported media type") if not _is_json(request) else _invalid()
         with self._acting:
-            plan = self.scripts.next(exchange_id, call=Call.CANCEL)
-            self.books.of(exchange_id).cancel(plan.cancelling)
-            self._record(request, exchange_id=exchange_id, plan=plan)
-        return _outgoing(plan, exchange_id=exchange_id, usual=_ACKNOWLEDGED(exchange_id))
+            scenario = self.scripts.next(exchange_id, call=Call.CANCEL)
+            self.books.of(exchange_id).cancel(scenario.cancel_effect)
+            self._record(request, exchange_id=exchange_id, scenario=scenario)
+        return _outgoing(scenario, exchange_id=exchange_id, usual=_ACKNOWLEDGED(exchange_id))
 
     def _list(self, request: Request) -> Outgoing:
         exchange_id = request.parameter("exchange_id")
         with self._acting:
-            plan = self.scripts.next(exchange_id or EVERY_EXCHANGE, call=Call.LIST)
-            plan = replace(plan, cancelling=NOTHING)
-            self._record(request, exchange_id=exchange_id, plan=plan)
+            scenario = self.scripts.next(exchange_id or EVERY_EXCHANGE, call=Call.LIST)
+            scenario = replace(scenario, cancel_effect=NOTHING)
+            self._record(request, exchange_id=exchange_id, scenario=scenario)
         # An answer that is not the ordinary one costs no rendering of thousands of orders.
-        usual = b"" if plan.reply else self._listing(exchange_id, grouped_by=plan.grouped_by)
-        return _outgoing(plan, exchange_id=exchange_id or "", usual=usual)
+        usual = b""
+        if not scenario.reply:
+            usual = self._listing(exchange_id, grouped_by=scenario.grouped_by)
+        return _outgoing(scenario, exchange_id=exchange_id or "", usual=usual)
 
     def _listing(self, exchange_id: str | None, *, grouped_by: str) -> bytes:
         books = [self.books.of(exchange_id)] if exchange_id else self.books.all()
-        listed = [(book.exchange_id, book.open_orders()) for book in books]
+        orders_of = [(book.exchange_id, book.open_orders()) for book in books]
         if not grouped_by:
-            return _rows(order for _, orders in listed for order in orders)
-        groups = (_group(name, by=grouped_by, orders=orders) for name, orders in listed if orders)
+            return _rows(order for _, orders in orders_of for order in orders)
+        groups = []
+        for name, orders in orders_of:
+            if orders:
+                head = payloads.encoded({"type": "ORDER_EXEC_REPORT_SNAPSHOT", grouped_by: name})
+                groups.append(head[:-1] + b', "data": ' + _rows(orders) + b"}")
         return b"[" + b",".join(groups) + b"]"
 
     def _new_order(self, request: Request) -> Outgoing:
-        wanted = _json_object(request)
-        missing = [name for name in _NEEDED_TEXT if not isinstance(wanted.get(name), str)]
-        missing += [name for name in _NEEDED_NUMBERS if not _is_number(wanted.get(name))]
-        exchange_id = None if "exchange_id" in missing else str(wanted["exchange_id"])
+        fields = _json_object(request)
+        missing = [name for name in _REQUIRED_TEXTS if not isinstance(fields.get(name), str)]
+        missing += [name for name in _REQUIRED_NUMBERS if not _is_number(fields.get(name))]
+        exchange_id = None if "exchange_id" in missing else str(fields["exchange_id"])
         self.calls.record(request, exchange_id=exchange_id, fault="invalid" if missing else "ok")
         if missing:
             return _invalid()
-        order = requested_order(wanted=wanted, exchange_order_id=str(self.calls.count()))
+        order = requested_order(fields=fields, exchange_order_id=str(self.calls.count()))
         self.books.of(order.exchange_id).add(order)
         return Outgoing(status=200, body=order.report.encode())
 
-    def _record(self, request: Request, *, exchange_id: str | None, plan: Scenario) -> None:
+    def _record(self, request: Request, *, exchange_id: str | None, scenario: Scenario) -> None:
         self.calls.record(
             request,
             exchange_id=exchange_id,
-            fault=plan.name,
-            carried_out=plan.cancelling.carried_out,
-            tag=plan.tag,
+            fault=scenario.name,
+            carried_out=scenario.cancel_effect.carried_out,
+            tag=scenario.tag,
         )
 
 
-def _outgoing(plan: Scenario, *, exchange_id: str, usual: bytes) -> Outgoing:
-    if plan.reply is None:
-        return Outgoing(status=200, body=usual, delivery=plan.delivery)
+def _outgoing(scenario: Scenario, *, exchange_id: str, usual: bytes) -> Outgoing:
+    if scenario.reply is None:
+        return Outgoing(status=200, body=usual, delivery=scenario.delivery)
     return Outgoing(
-        status=plan.reply.status,
-        body=plan.reply.body(exchange_id),
-        content_type=plan.reply.content_type,
-        headers=plan.reply.headers,
-        delivery=plan.delivery,
+        status=scenario.reply.status,
+        body=scenario.reply.body(exchange_id),
+        content_type=scenario.reply.content_type,
+        headers=scenario.reply.headers,
+        delivery=scenario.delivery,
     )
 
 
 def _rows(orders: Iterable[Order]) -> bytes:
     return ("[" + ",".join([order.report for order in orders]) + "]").encode()
-
-
-def _group(exchange_id: str, *, by: str, orders: Sequence[Order]) -> bytes:
-    head = payloads.encoded({"type": "ORDER_EXEC_REPORT_SNAPSHOT", by: exchange_id})
-    return head[:-1] + b', "data": ' + _rows(orders) + b"}"
 
 
 def _json_object(request: Request) -> dict[str, object]:
@@ -138,9 +141,9 @@ def _json_object(request: Request) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _exchange_asked(request: Request) -> str | None:
-    asked = _json_object(request).get("exchange_id")
-    return asked if isinstance(asked, str) else request.parameter("exchange_id")
+def _exchange_id(request: Request) -> str | None:
+    exchange_id = _json_object(request).get("exchange_id")
+    return exchange_id if isinstance(exchange_id, str) else request.parameter("exchange_id")
 
 
 def _is_json(request: Request) -> bool:

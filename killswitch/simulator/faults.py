@@ -1,9 +1,9 @@
-"""Faults by name: reads the small declarative values that scripts are made of into plans.
+"""Faults by name: scripts are made of small declarative values, which are read into scenarios.
 
 A fault is a name or `{"fault": name, …parameters}`. Every fault also takes `delay` (seconds before
 the answer), `carried_out` (whether the orders are really cancelled) and, as the last of a sequence,
 `repeat`. Where `carried_out` is not given, orders are cancelled if the answer looks like 200, and
-stay if it is a refusal, an error, a silence or a broken connection.
+stay if it is a refusal, an error, silence or a broken connection.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,66 +31,49 @@ _RESETS = {
 }
 
 
-def read_sequence(given: object, *, call: Call) -> tuple[Scenario, ...]:
-    """What the next calls meet; raises NotAFault, with the reason."""
-    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
-        raise InvalidFault(f"{call}: {given!r:.100} is no list of faults")
-    plans = tuple(read_fault(fault, call=call) for fault in given)
-    if any(plan.repeat for plan in plans[:-1]):
+def read_sequence(faults: object, *, call: Call) -> tuple[Scenario, ...]:
+    """Return the scenarios of the next calls. Raises InvalidFault with the reason."""
+    if not isinstance(faults, Sequence) or isinstance(faults, str | bytes):
+        raise InvalidFault(f"{call}: {faults!r:.100} is not a list of faults")
+    scenarios = tuple(read_fault(fault, call=call) for fault in faults)
+    if any(scenario.repeat for scenario in scenarios[:-1]):
         raise InvalidFault("repeat: only the last fault of a sequence can be repeated")
-    return plans
+    return scenarios
 
 
-def read_fault(given: object, *, call: Call) -> Scenario:
-    """One fault; raises NotAFault, with the reason, for an unknown name or parameter."""
-    parameters = Parameters({"fault": given} if isinstance(given, str) else given)
+def read_fault(fault: object, *, call: Call) -> Scenario:
+    """Return the scenario of one fault. Raises InvalidFault with the reason."""
+    parameters = Parameters({"fault": fault} if isinstance(fault, str) else fault)
     name = parameters.text("fault")
     if name not in FAULTS:
-        raise InvalidFault(f"fault: {name!r:.100} is none of {', '.join(FAULTS)}")
-    plan = FAULTS[name](parameters, call)
-    plan = replace(
-        plan,
+        raise InvalidFault(f"fault: {name!r:.100} is not one of {', '.join(FAULTS)}")
+    scenario = FAULTS[name](parameters, call)
+    effect, delivery = scenario.cancel_effect, scenario.delivery
+    if not parameters.flag("carried_out", default=effect.carried_out):
+        effect = NOTHING
+    elif not effect.carried_out:
+        effect = EVERYTHING
+    scenario = replace(
+        scenario,
         name=name,
         repeat=parameters.flag("repeat"),
-        cancelling=_cancelling(parameters, usual=plan.cancelling),
-        delivery=_delivery(parameters, usual=plan.delivery),
+        cancel_effect=effect,
+        delivery=replace(delivery, delay_s=parameters.seconds("delay", default=delivery.delay_s)),
     )
-    parameters.refuse_the_rest()
-    return plan
-
-
-def _cancelling(parameters: Parameters, *, usual: CancelEffect) -> CancelEffect:
-    if not parameters.flag("carried_out", default=usual.carried_out):
-        return NOTHING
-    return usual if usual.carried_out else EVERYTHING
-
-
-def _delivery(parameters: Parameters, *, usual: Delivery) -> Delivery:
-    return replace(usual, delay=parameters.seconds("delay", default=usual.delay))
-
-
-def _ok(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario()
+    parameters.reject_unknown()
+    return scenario
 
 
 def _slow(parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(delivery=Delivery(delay=parameters.seconds("seconds", default=1.0)))
-
-
-def _silent(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(delivery=Delivery(manner=DeliveryMode.SILENT), cancelling=NOTHING)
+    return Scenario(delivery=Delivery(delay_s=parameters.seconds("seconds", default=1.0)))
 
 
 def _drip(parameters: Parameters, _call: Call) -> Scenario:
     part = parameters.one_of("part", allowed=("status", "headers", "body"), default="body")
-    interval = parameters.seconds("interval", default=1.0)
+    interval_s = parameters.seconds("interval", default=1.0)
     return Scenario(
-        delivery=Delivery(manner=DeliveryMode.DRIP, dripped_part=part, interval=interval)
+        delivery=Delivery(mode=DeliveryMode.DRIP, dripped_part=part, interval_s=interval_s)
     )
-
-
-def _endless(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(delivery=Delivery(manner=DeliveryMode.ENDLESS))
 
 
 def _reset(parameters: Parameters, _call: Call) -> Scenario:
@@ -99,32 +82,16 @@ def _reset(parameters: Parameters, _call: Call) -> Scenario:
     when = parameters.one_of("when", allowed=tuple(_RESETS), default="after_reading")
     if when == "before_reading" and parameters.flag("carried_out"):
         raise InvalidFault("carried_out: a request that was not read cannot be carried out")
-    return Scenario(delivery=Delivery(manner=_RESETS[when]), cancelling=NOTHING)
-
-
-def _half_body(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(delivery=Delivery(manner=DeliveryMode.HALF_BODY))
-
-
-def _close(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(delivery=Delivery(manner=DeliveryMode.CLOSE), cancelling=NOTHING)
+    return Scenario(delivery=Delivery(mode=_RESETS[when]), cancel_effect=NOTHING)
 
 
 def _partial(parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(cancelling=CancelEffect(leaves=parameters.whole("leaves", default=3)))
-
-
-def _acknowledged_only(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(cancelling=NOTHING)
+    return Scenario(cancel_effect=CancelEffect(leaves=parameters.whole("leaves", default=3)))
 
 
 def _come_back(parameters: Parameters, _call: Call) -> Scenario:
-    after = parameters.seconds("after", default=1.0)
-    return Scenario(cancelling=CancelEffect(effect=Effect.COMES_BACK, after=after))
-
-
-def _return_to_new(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(cancelling=CancelEffect(effect=Effect.VENUE_REFUSES))
+    after_s = parameters.seconds("after", default=1.0)
+    return Scenario(cancel_effect=CancelEffect(effect=Effect.COMES_BACK, after_s=after_s))
 
 
 def _grouped(parameters: Parameters, _call: Call) -> Scenario:
@@ -133,14 +100,14 @@ def _grouped(parameters: Parameters, _call: Call) -> Scenario:
 
 
 FAULTS: Mapping[str, Builder] = {
-    "ok": _ok,
+    "ok": answers.fixed(Scenario()),
     "message": answers.message,
     "reject": answers.reject,
     "empty": answers.empty,
     "unknown_shape": answers.unknown_shape,
     "not_json": answers.not_json,
     "oversized": answers.oversized,
-    "endless": _endless,
+    "endless": answers.fixed(Scenario(delivery=Delivery(mode=DeliveryMode.ENDLESS))),
     "bad_request": answers.bad_request,
     "unauthorised": answers.refused(status=401, text="Invalid API key"),
     "forbidden": answers.refused(status=403, text="Forbidden"),
@@ -151,14 +118,20 @@ FAULTS: Mapping[str, Builder] = {
     "hostile": answers.hostile,
     "raw": answers.raw,
     "slow": _slow,
-    "silent": _silent,
+    "silent": answers.fixed(
+        Scenario(delivery=Delivery(mode=DeliveryMode.SILENT), cancel_effect=NOTHING)
+    ),
     "drip": _drip,
     "reset": _reset,
-    "half_body": _half_body,
-    "close": _close,
+    "half_body": answers.fixed(Scenario(delivery=Delivery(mode=DeliveryMode.HALF_BODY))),
+    "close": answers.fixed(
+        Scenario(delivery=Delivery(mode=DeliveryMode.CLOSE), cancel_effect=NOTHING)
+    ),
     "partial": _partial,
-    "acknowledged_only": _acknowledged_only,
+    "acknowledged_only": answers.fixed(Scenario(cancel_effect=NOTHING)),
     "come_back": _come_back,
-    "return_to_new": _return_to_new,
+    "return_to_new": answers.fixed(
+        Scenario(cancel_effect=CancelEffect(effect=Effect.VENUE_REFUSES))
+    ),
     "grouped": _grouped,
 }

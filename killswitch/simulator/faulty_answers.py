@@ -1,4 +1,4 @@
-"""The faults that are another answer: every row of what an EMS or its proxy may say."""
+"""The faults that are another answer: all that an EMS, or a proxy before it, may send."""
 
 import base64
 import binascii
@@ -18,16 +18,28 @@ from killswitch.simulator.scenarios import (
 
 _MISSPELT_JSON = "appliction/json"  # as the EMS's document declares it for its own rejects
 _HTML = "text/html; charset=utf-8"
-_NOWHERE = "http://127.0.0.1:9/elsewhere"
+_UNREACHABLE_URL = "http://127.0.0.1:9/elsewhere"
 _MEBIBYTE = 1024 * 1024
-_OVERSIZED = {Call.CANCEL: 2 * _MEBIBYTE, Call.LIST: 65 * _MEBIBYTE}
+_OVERSIZED_BYTES = {Call.CANCEL: 2 * _MEBIBYTE, Call.LIST: 65 * _MEBIBYTE}
+
+
+def fixed(scenario: Scenario) -> Builder:
+    """Return the builder of a fault without parameters."""
+    return lambda _parameters, _call: scenario
+
+
+empty = fixed(Scenario(reply=Reply()))
+unknown_shape = fixed(
+    Scenario(reply=Reply(body=payloads.fixed(b'{"result": "accepted", "queue": [17]}')))
+)
+not_json = fixed(Scenario(reply=Reply(body=payloads.page(title="Welcome"), content_type=_HTML)))
 
 
 def message(parameters: Parameters, _call: Call) -> Scenario:
     severity = parameters.text_or_none("severity", default="INFO")
     body = payloads.message(severity=severity, text=parameters.text("message", default="Ok"))
     return Scenario(
-        reply=Reply(body=body), cancelling=NOTHING if severity == "ERROR" else EVERYTHING
+        reply=Reply(body=body), cancel_effect=NOTHING if severity == "ERROR" else EVERYTHING
     )
 
 
@@ -43,20 +55,8 @@ def reject(parameters: Parameters, _call: Call) -> Scenario:
     return _not_carried_out(Reply(status=status, body=body, content_type=content_type))
 
 
-def empty(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(reply=Reply())
-
-
-def unknown_shape(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(reply=Reply(body=payloads.fixed(b'{"result": "accepted", "queue": [17]}')))
-
-
-def not_json(_parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(reply=Reply(body=payloads.page(title="Welcome"), content_type=_HTML))
-
-
 def oversized(parameters: Parameters, call: Call) -> Scenario:
-    size = parameters.whole("bytes", default=_OVERSIZED[call])
+    size = parameters.whole("bytes", default=_OVERSIZED_BYTES[call])
     body = payloads.padded_list(size=size) if call is Call.LIST else payloads.padded(size=size)
     return Scenario(reply=Reply(body=body))
 
@@ -69,11 +69,11 @@ def bad_request(parameters: Parameters, _call: Call) -> Scenario:
 
 def refused(*, status: int, text: str) -> Builder:
     body = payloads.fixed(payloads.encoded({"error": text}))
-    return lambda _parameters, _call: _not_carried_out(Reply(status=status, body=body))
+    return fixed(_not_carried_out(Reply(status=status, body=body)))
 
 
 def too_many(parameters: Parameters, _call: Call) -> Scenario:
-    """`retry_after` is text, sent as it is; `retry_after_date` seconds from now, sent as a date."""
+    """Send `retry_after` (text) as it is, or `retry_after_date` (seconds from now) as a date."""
     headers: tuple[tuple[str, str], ...] = ()
     if text := parameters.text_or_none("retry_after"):
         headers = (("Retry-After", text),)
@@ -85,7 +85,7 @@ def too_many(parameters: Parameters, _call: Call) -> Scenario:
 
 
 def redirect(parameters: Parameters, _call: Call) -> Scenario:
-    headers = (("Location", parameters.text("location", default=_NOWHERE)),)
+    headers = (("Location", parameters.text("location", default=_UNREACHABLE_URL)),)
     return _not_carried_out(Reply(status=parameters.status(default=302), headers=headers))
 
 
@@ -106,24 +106,22 @@ def hostile(parameters: Parameters, call: Call) -> Scenario:
 
 
 def raw(parameters: Parameters, _call: Call) -> Scenario:
-    """Any answer at all: the way out when no other fault fits."""
+    """Send any answer at all, for cases that no other fault covers."""
+    body = parameters.text("body").encode("utf-8", "surrogatepass")
+    body_base64 = parameters.text_or_none("body_base64")
+    try:
+        if body_base64 is not None:
+            body = base64.b64decode(body_base64, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidFault(f"body_base64: {error}") from None
     reply = Reply(
         status=parameters.status(default=200),
-        body=payloads.fixed(_raw_body(parameters)),
+        body=payloads.fixed(body),
         content_type=parameters.text("content_type", default="application/json"),
         headers=parameters.headers(),
     )
     return Scenario(reply=reply) if reply.status < 300 else _not_carried_out(reply)
 
 
-def _raw_body(parameters: Parameters) -> bytes:
-    text = parameters.text("body").encode("utf-8", "surrogatepass")
-    in_base64 = parameters.text_or_none("body_base64")
-    try:
-        return text if in_base64 is None else base64.b64decode(in_base64, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidFault(f"body_base64: {error}") from None
-
-
 def _not_carried_out(reply: Reply) -> Scenario:
-    return Scenario(reply=reply, cancelling=NOTHING)
+    return Scenario(reply=reply, cancel_effect=NOTHING)

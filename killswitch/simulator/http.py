@@ -1,4 +1,8 @@
-"""HTTP/1.1 on one socket: reads requests, and sends answers whole, late, dripped or broken."""
+"""HTTP/1.1 on one socket: requests are read, and answers sent whole, late, dripped or broken.
+
+Not `http.server`: it answers some requests by itself, ends every connection with a FIN where a
+fault has to reset it, and takes a head that was cut short for a whole request.
+"""
 
 import contextlib
 import socket
@@ -11,14 +15,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from killswitch.simulator.scenarios import ORDINARY, Delivery, DeliveryMode
 
-_LONGEST_HEAD = 64 * 1024
-_LONGEST_BODY = 4 * 1024 * 1024
-_BLOCK = 64 * 1024
+_MAX_HEAD_BYTES = 64 * 1024
+_MAX_BODY_BYTES = 4 * 1024 * 1024
+_BLOCK_BYTES = 64 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class BadRequest(ValueError):
-    """Bytes that are no request this server reads; it answers 400 and closes."""
+    """Bytes that are not a request which this server reads; it answers 400 and closes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,18 +36,18 @@ class Request:
     body: bytes
 
     def parameter(self, name: str) -> str | None:
-        """The first value of a query parameter; None when there is none."""
+        """Return the first value of a query parameter; None when it is missing."""
         values = parse_qs(self.query, keep_blank_values=True).get(name)
         return values[0] if values else None
 
     @property
-    def keeps_alive(self) -> bool:
+    def keep_alive(self) -> bool:
         return self.headers.get("connection", "").lower() != "close"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
-    """One answer, and how it is to be delivered."""
+    """One answer, and how to deliver it."""
 
     status: int
     body: bytes
@@ -53,12 +57,16 @@ class Outgoing:
 
     @property
     def status_line(self) -> bytes:
-        return f"HTTP/1.1 {self.status} {_phrase(self.status)}\r\n".encode()
+        try:
+            phrase = HTTPStatus(self.status).phrase
+        except ValueError:
+            phrase = "Exchange Unreachable" if self.status == 490 else "Unknown"
+        return f"HTTP/1.1 {self.status} {phrase}\r\n".encode()
 
     @property
-    def head_fields(self) -> bytes:
+    def headers_block(self) -> bytes:
         lines = [("Content-Type", self.content_type), *self.headers]
-        if self.delivery.manner is DeliveryMode.ENDLESS:
+        if self.delivery.mode is DeliveryMode.ENDLESS:
             lines.append(("Transfer-Encoding", "chunked"))
         else:
             lines.append(("Content-Length", str(len(self.body))))
@@ -66,33 +74,51 @@ class Outgoing:
 
 
 class Connection:
-    """One client's connection. `abort` may be called from another thread at any time."""
+    """One client's connection. `abort` may be called from another thread at any time.
+
+    A `deaf` connection reads on and never answers again.
+    """
 
     def __init__(self, sock: socket.socket, *, stopping: threading.Event) -> None:
         self.deaf = False
         self._socket = sock
         self._stopping = stopping
-        self._unread = b""
+        self._file = sock.makefile("rb")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def read_request(self) -> Request | None:
-        """The next request; None when the client has closed. Raises BadRequest or OSError."""
-        head = self._read_head()
-        if head is None:
-            return None
-        method, target, headers = _parsed_head(head)
-        url = urlsplit(target)
-        body = self._read_body(headers)
-        return Request(method=method, path=url.path, query=url.query, headers=headers, body=body)
+        """Return the next request; None when the client has closed. Raises ValueError, OSError."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            if len(head) > _MAX_HEAD_BYTES:
+                raise BadRequest("the head of the request is too long")
+            line = self._file.readline(_MAX_HEAD_BYTES)
+            if not line:
+                return None
+            head += line
+        request_line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+        words = request_line.split(" ")
+        if len(words) != 3 or not words[2].startswith("HTTP/1."):
+            raise BadRequest("the first line is not an HTTP/1.1 request line")
+        fields = (line.partition(":") for line in lines)
+        headers = {name.strip().lower(): value.strip() for name, _, value in fields}
+        url = urlsplit(words[1])
+        return Request(
+            method=words[0],
+            path=url.path,
+            query=url.query,
+            headers=headers,
+            body=self._read_body(headers),
+        )
 
     def send(self, answer: Outgoing) -> bool:
-        """Deliver the answer as planned; whether the connection lives on."""
+        """Deliver the answer as its `delivery` says. Return True if the connection stays open."""
         delivery = answer.delivery
-        if self._stopping.wait(delivery.delay):
+        if self._stopping.wait(delivery.delay_s):
             return False
-        match delivery.manner:
+        match delivery.mode:
             case DeliveryMode.WHOLE:
-                self._socket.sendall(answer.status_line + answer.head_fields + answer.body)
+                self._socket.sendall(answer.status_line + answer.headers_block + answer.body)
                 return True
             case DeliveryMode.DRIP:
                 return self._drip(answer)
@@ -102,53 +128,40 @@ class Connection:
                 self._send_without_end(answer)
             case DeliveryMode.HALF_BODY | DeliveryMode.RESET_MID_ANSWER:
                 half = answer.body[: len(answer.body) // 2]
-                self._socket.sendall(answer.status_line + answer.head_fields + half)
-        if delivery.manner in {DeliveryMode.RESET, DeliveryMode.RESET_MID_ANSWER}:
+                self._socket.sendall(answer.status_line + answer.headers_block + half)
+        if delivery.mode in {DeliveryMode.RESET, DeliveryMode.RESET_MID_ANSWER}:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         return False
 
     def swallow(self) -> None:
-        """Say nothing until the client goes or the server stops."""
-        while self._socket.recv(_BLOCK):
+        """Read and discard until the client closes or the server stops."""
+        while self._file.read1(_BLOCK_BYTES):
             pass
 
     def abort(self) -> None:
-        """Wake whoever waits on this connection; it then finds it closed."""
+        """Wake the thread that waits on this connection; it then finds it closed."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        self._file.close()
         self._socket.close()
-
-    def _read_head(self) -> bytes | None:
-        while b"\r\n\r\n" not in self._unread:
-            if len(self._unread) > _LONGEST_HEAD:
-                raise BadRequest("the head of the request is too long")
-            received = self._socket.recv(_BLOCK)
-            if not received:
-                return None
-            self._unread += received
-        head, _, self._unread = self._unread.partition(b"\r\n\r\n")
-        return head
 
     def _read_body(self, headers: Mapping[str, str]) -> bytes:
         length = headers.get("content-length", "0")
         if "transfer-encoding" in headers or not length.isascii() or not length.isdigit():
             raise BadRequest("a body needs a Content-Length")
-        if len(length) > len(str(_LONGEST_BODY)) or int(length) > _LONGEST_BODY:
+        if len(length) > len(str(_MAX_BODY_BYTES)) or int(length) > _MAX_BODY_BYTES:
             raise BadRequest("the body of the request is too long")
-        while len(self._unread) < int(length):
-            received = self._socket.recv(_BLOCK)
-            if not received:
-                raise ConnectionError("the client left in mid request")
-            self._unread += received
-        body, self._unread = self._unread[: int(length)], self._unread[int(length) :]
+        body = self._file.read(int(length))
+        if len(body) < int(length):
+            raise ConnectionError("the client left in the middle of a request")
         return body
 
     def _drip(self, answer: Outgoing) -> bool:
         parts = {
             "status": answer.status_line,
-            "headers": answer.head_fields,
+            "headers": answer.headers_block,
             "body": answer.body,
         }
         for name, part in parts.items():
@@ -157,28 +170,12 @@ class Connection:
                 continue
             for value in part:
                 self._socket.sendall(bytes((value,)))
-                if self._stopping.wait(answer.delivery.interval):
+                if self._stopping.wait(answer.delivery.interval_s):
                     return False
         return True
 
     def _send_without_end(self, answer: Outgoing) -> None:
-        self._socket.sendall(answer.status_line + answer.head_fields)
-        chunk = f"{_BLOCK:x}\r\n".encode() + b" " * _BLOCK + b"\r\n"
+        self._socket.sendall(answer.status_line + answer.headers_block)
+        chunk = f"{_BLOCK_BYTES:x}\r\n".encode() + b" " * _BLOCK_BYTES + b"\r\n"
         while not self._stopping.is_set():
             self._socket.sendall(chunk)
-
-
-def _parsed_head(head: bytes) -> tuple[str, str, dict[str, str]]:
-    request_line, *lines = head.decode("latin-1").split("\r\n")
-    words = request_line.split(" ")
-    if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        raise BadRequest("the first line is no HTTP/1.1 request line")
-    fields = (line.partition(":") for line in lines)
-    return words[0], words[1], {name.strip().lower(): value.strip() for name, _, value in fields}
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Exchange Unreachable" if status == 490 else "Unknown"

@@ -1,4 +1,4 @@
-"""One resting order as the EMS reports it: a value, replaced whenever something happens to it."""
+"""One resting order as the EMS reports it: a value, replaced by a new one at every change."""
 
 import json
 import random
@@ -18,12 +18,12 @@ _MARKETS = (
 )
 _PLACED_HISTORY = ("RECEIVED", "ROUTING", "ROUTED", "NEW")
 _TICK_NS = 100  # the EMS writes times with seven decimals
-_TICKS_A_SECOND = 10_000_000
+_TICKS_PER_SECOND = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """An order and what happened to it so far."""
+    """An order and its history so far."""
 
     exchange_id: str
     client_order_id: str
@@ -39,17 +39,17 @@ class Order:
     status_history: tuple[tuple[str, str], ...] = ()
     fills: tuple[tuple[str, float], ...] = ()
 
-    def became(self, status: str, *, at: str) -> "Order":
-        """The order after the venue moved it to another status."""
+    def with_status(self, status: str, *, at: str) -> "Order":
+        """Return the order after the venue changed its status."""
         return replace(self, status=status, status_history=(*self.status_history, (status, at)))
 
-    def filled_by(self, amount: float, *, at: str) -> "Order":
-        """The order after a trade of at most what is open."""
-        traded = round(min(amount, self.amount_open), 8)
-        filled = round(self.amount_filled + traded, 8)
-        status = "FILLED" if filled >= self.amount_order else "PARTIALLY_FILLED"
-        more = replace(self, amount_filled=filled, fills=(*self.fills, (at, traded)))
-        return more.became(status, at=at)
+    def with_fill(self, amount: float, *, at: str) -> "Order":
+        """Return the order after a trade of at most its open amount."""
+        fill = round(min(amount, self.amount_open), 8)
+        amount_filled = round(self.amount_filled + fill, 8)
+        status = "FILLED" if amount_filled >= self.amount_order else "PARTIALLY_FILLED"
+        order = replace(self, amount_filled=amount_filled, fills=(*self.fills, (at, fill)))
+        return order.with_status(status, at=at)
 
     @property
     def amount_open(self) -> float:
@@ -57,12 +57,12 @@ class Order:
 
     @property
     def resting_status(self) -> str:
-        """What the order is again when the venue refuses to cancel it."""
+        """Return the status of the order once the venue has refused to cancel it."""
         return "PARTIALLY_FILLED" if self.amount_filled else "NEW"
 
     @cached_property
     def report(self) -> str:
-        """The execution report as JSON text; kept, since thousands are listed every two seconds."""
+        """Return the execution report as JSON; cached, because thousands are listed at a time."""
         return json.dumps(
             {
                 "exchange_id": self.exchange_id,
@@ -93,52 +93,52 @@ class Order:
 
 
 def utc_now(*, ticks_later: int = 0) -> str:
-    """The time as the EMS writes it: UTC with seven decimals."""
+    """Return the time as the EMS writes it: UTC with seven decimals."""
     ticks = time.time_ns() // _TICK_NS + ticks_later
-    seconds, fraction = divmod(ticks, _TICKS_A_SECOND)
+    seconds, fraction = divmod(ticks, _TICKS_PER_SECOND)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:07d}Z"
 
 
 def placed_history() -> tuple[tuple[str, str], ...]:
-    """The way of an order that has just come to rest at the venue."""
+    """Return the history of an order that has just come to rest at the venue."""
     return tuple(
         (status, utc_now(ticks_later=step - len(_PLACED_HISTORY)))
         for step, status in enumerate(_PLACED_HISTORY)
     )
 
 
-def invented_order(
-    *, exchange_id: str, chance: random.Random, history: tuple[tuple[str, str], ...]
+def random_order(
+    *, exchange_id: str, rng: random.Random, history: tuple[tuple[str, str], ...]
 ) -> Order:
-    """An order such as a trading algorithm leaves resting a little away from the market."""
-    asset, currency, market, tick = chance.choice(_MARKETS)
-    side = chance.choice(("BUY", "SELL"))
-    away = market * chance.uniform(0.001, 0.03) * (-1 if side == "BUY" else 1)
+    """Return an order such as a trading algorithm leaves resting slightly off the market."""
+    asset, currency, market, tick = rng.choice(_MARKETS)
+    side = rng.choice(("BUY", "SELL"))
+    offset = market * rng.uniform(0.001, 0.03) * (-1 if side == "BUY" else 1)
     venue = _ACCOUNT_TAG.split(exchange_id)[0] or "VENUE"
     return Order(
         exchange_id=exchange_id,
-        client_order_id=f"{venue}-{chance.getrandbits(64):016x}",
-        exchange_order_id=str(chance.randrange(10**9, 10**10)),
+        client_order_id=f"{venue}-{rng.getrandbits(64):016x}",
+        exchange_order_id=str(rng.randrange(10**9, 10**10)),
         symbol_id_exchange=f"{asset}{currency}",
         symbol_id_coinapi=f"{venue}_SPOT_{asset}_{currency}",
         side=side,
-        price=round(round((market + away) / tick) * tick, 4),
-        amount_order=round(chance.uniform(10, 20_000) / market, 6) or 0.000001,
+        price=round(round((market + offset) / tick) * tick, 4),
+        amount_order=round(rng.uniform(10, 20_000) / market, 6) or 0.000001,
         status_history=history,
     )
 
 
-def requested_order(*, wanted: Mapping[str, object], exchange_order_id: str) -> Order:
-    """An order that a client asked for; the fields were checked before."""
+def requested_order(*, fields: Mapping[str, object], exchange_order_id: str) -> Order:
+    """Return an order that a client placed; the fields were checked before."""
     return Order(
-        exchange_id=str(wanted["exchange_id"]),
-        client_order_id=str(wanted["client_order_id"]),
+        exchange_id=str(fields["exchange_id"]),
+        client_order_id=str(fields["client_order_id"]),
         exchange_order_id=exchange_order_id,
-        symbol_id_exchange=str(wanted.get("symbol_id_exchange") or ""),
-        symbol_id_coinapi=str(wanted.get("symbol_id_coinapi") or ""),
-        side=str(wanted["side"]),
-        price=float(str(wanted["price"])),
-        amount_order=float(str(wanted["amount_order"])),
-        time_in_force=str(wanted["time_in_force"]),
+        symbol_id_exchange=str(fields.get("symbol_id_exchange") or ""),
+        symbol_id_coinapi=str(fields.get("symbol_id_coinapi") or ""),
+        side=str(fields["side"]),
+        price=float(str(fields["price"])),
+        amount_order=float(str(fields["amount_order"])),
+        time_in_force=str(fields["time_in_force"]),
         status_history=placed_history(),
     )

@@ -1,33 +1,33 @@
-"""Takes typed parameters out of a fault that came as JSON, and refuses what it does not know."""
+"""Typed parameters out of a fault that came as JSON; unknown ones are an error."""
 
 import math
 from collections.abc import Mapping, Sequence
 
-_LONGEST_PAUSE = 3600.0
-_LARGEST = 512 * 1024 * 1024
+_MAX_PAUSE_S = 3600.0
+_MAX_NUMBER = 512 * 1024 * 1024
 
 
 class InvalidFault(ValueError):
-    """A script that cannot be played; the text says why."""
+    """A script that cannot be used; the text says why."""
 
 
 class Parameters:
-    """The parameters of one fault; each is taken by name, what is left over is a mistake."""
+    """The parameters of one fault: each is taken by name, and a remaining one is an error."""
 
-    def __init__(self, given: object) -> None:
-        if not isinstance(given, Mapping):
-            raise InvalidFault(f"a fault is a name or an object, not {given!r:.100}")
-        self._given = given
-        self._taken: set[object] = set()
+    def __init__(self, values: object) -> None:
+        if not isinstance(values, Mapping):
+            raise InvalidFault(f"a fault is a name or an object, not {values!r:.100}")
+        self._values = values
+        self._names_used: set[object] = set()
 
     def _take(self, name: str, *, default: object) -> object:
-        self._taken.add(name)
-        return self._given.get(name, default)
+        self._names_used.add(name)
+        return self._values.get(name, default)
 
     def text(self, name: str, *, default: str = "") -> str:
         value = self._take(name, default=default)
         if not isinstance(value, str):
-            raise InvalidFault(f"{name}: {value!r:.100} is no text")
+            raise InvalidFault(f"{name}: {value!r:.100} is not text")
         return value
 
     def text_or_none(self, name: str, *, default: str | None = None) -> str | None:
@@ -36,7 +36,7 @@ class Parameters:
     def one_of(self, name: str, *, allowed: Sequence[str], default: str) -> str:
         value = self.text(name, default=default)
         if value not in allowed:
-            raise InvalidFault(f"{name}: {value!r:.100} is none of {', '.join(allowed)}")
+            raise InvalidFault(f"{name}: {value!r:.100} is not one of {', '.join(allowed)}")
         return value
 
     def flag(self, name: str, *, default: bool = False) -> bool:
@@ -45,14 +45,14 @@ class Parameters:
             raise InvalidFault(f"{name}: {value!r:.100} is neither true nor false")
         return value
 
-    def whole(self, name: str, *, default: int, highest: int = _LARGEST) -> int:
+    def whole(self, name: str, *, default: int, highest: int = _MAX_NUMBER) -> int:
         value = self._take(name, default=default)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= highest:
-            raise InvalidFault(f"{name}: {value!r:.100} is no whole number from 0 to {highest}")
+            raise InvalidFault(f"{name}: {value!r:.100} is not a whole number from 0 to {highest}")
         return value
 
     def status(self, *, default: int) -> int:
-        """An HTTP status that a client may take for a final answer."""
+        """Return an HTTP status that is a final answer to a client."""
         status = self.whole("status", default=default, highest=999)
         if status < 200:
             raise InvalidFault(f"status: {status} does not end an answer")
@@ -61,21 +61,21 @@ class Parameters:
     def seconds(self, name: str, *, default: float) -> float:
         value = self._take(name, default=default)
         if not isinstance(value, int | float) or isinstance(value, bool):
-            raise InvalidFault(f"{name}: {value!r:.100} is no number of seconds")
-        if not math.isfinite(value) or not 0 <= value <= _LONGEST_PAUSE:
-            raise InvalidFault(f"{name}: {value!r:.100} is not between 0 and {_LONGEST_PAUSE:g} s")
+            raise InvalidFault(f"{name}: {value!r:.100} is not a number of seconds")
+        if not math.isfinite(value) or not 0 <= value <= _MAX_PAUSE_S:
+            raise InvalidFault(f"{name}: {value!r:.100} is not between 0 and {_MAX_PAUSE_S:g} s")
         return float(value)
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         value = self._take("headers", default={})
         if not isinstance(value, Mapping):
-            raise InvalidFault(f"headers: {value!r:.100} is no object")
+            raise InvalidFault(f"headers: {value!r:.100} is not an object")
         for line in (*value.keys(), *value.values()):
             if not isinstance(line, str) or not line.isprintable() or not line.isascii():
-                raise InvalidFault(f"headers: {line!r:.100} cannot stand in a header")
+                raise InvalidFault(f"headers: {line!r:.100} cannot be sent in a header")
         return tuple(value.items())
 
-    def refuse_the_rest(self) -> None:
-        if unknown := set(self._given) - self._taken:
+    def reject_unknown(self) -> None:
+        if unknown := set(self._values) - self._names_used:
             names = ", ".join(sorted(map(repr, unknown)))
-            raise InvalidFault(f"{self._given.get('fault')}: no such parameter: {names:.200}")
+            raise InvalidFault(f"{self._values.get('fault')}: no such parameter: {names:.200}")

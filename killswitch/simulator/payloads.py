@@ -1,42 +1,42 @@
-"""The bodies that an EMS, or what stands in front of it, answers with."""
+"""The bodies of answers by an EMS, or by a proxy in front of it."""
 
 import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from killswitch.simulator.orders import invented_order, placed_history
+from killswitch.simulator.orders import placed_history, random_order
 
 Body = Callable[[str], bytes]
 
 _MARKUP = "<script>alert('killed')</script><img src=x onerror=alert(1)>&amp;\"'</td></table>"
-_PLACEHOLDER = "PUT-IT-HERE"
+_PLACEHOLDER = "PAYLOAD-HERE"
 HOSTILE_KINDS = ("nul", "surrogate", "utf8", "huge", "html", "deep")
 
 
 def encoded(value: object) -> bytes:
-    """JSON as bytes."""
+    """Return the value as JSON."""
     return json.dumps(value).encode()
 
 
 def message(*, severity: str | None, text: str) -> Body:
-    """The acknowledgement that older published documents show; without a severity on None."""
+    """Return the acknowledgement of older published documents; None omits the severity."""
 
     def body(exchange_id: str) -> bytes:
-        said = {"type": "message", "severity": severity, "exchange_id": exchange_id}
+        document = {"type": "message", "severity": severity, "exchange_id": exchange_id}
         if severity is None:
-            del said["severity"]
-        return encoded(said | {"message": text})
+            del document["severity"]
+        return encoded(document | {"message": text})
 
     return body
 
 
 def rejection(*, reason: str | None, text: str, rejected: str | None = None) -> Body:
-    """A MESSAGE_REJECT; without a reason on None."""
+    """Return a MESSAGE_REJECT; None omits the reason."""
 
     def body(exchange_id: str) -> bytes:
         request = {"type": "ORDER_CANCEL_ALL_REQUEST", "exchange_id": exchange_id}
-        said = {
+        document = {
             "type": "MESSAGE_REJECT",
             "reject_reason": reason,
             "exchange_id": exchange_id,
@@ -44,38 +44,38 @@ def rejection(*, reason: str | None, text: str, rejected: str | None = None) -> 
             "rejected_message": json.dumps(request) if rejected is None else rejected,
         }
         if reason is None:
-            del said["reject_reason"]
-        return encoded(said)
+            del document["reject_reason"]
+        return encoded(document)
 
     return body
 
 
 def problem(*, errors: str) -> Body:
-    """Problem details; `errors` is a string, as declared, or an object, as ASP.NET sends it."""
+    """Return problem details; `errors` is a string, as declared, or an object as by ASP.NET."""
     text = "The exchange_id field is not valid."
-    said = {
+    document = {
         "type": "https://tools.ietf.org/html/rfc7231#section-6.5.1",
         "title": "One or more validation errors occurred.",
         "status": 400,
         "traceId": "00-simulator-7d3c-01",
         "errors": text if errors == "string" else {"exchange_id": [text]},
     }
-    return lambda _exchange_id: encoded(said)
+    return lambda _exchange_id: encoded(document)
 
 
 def page(*, title: str) -> Body:
-    """The HTML of a proxy that has no answer from the EMS."""
+    """Return the HTML page of a proxy that got no answer from the EMS."""
     html = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
     return lambda _exchange_id: html.encode()
 
 
 def fixed(body: bytes) -> Body:
-    """The same bytes whatever was asked."""
+    """Return the same bytes for every exchange."""
     return lambda _exchange_id: body
 
 
 def padded(*, size: int) -> Body:
-    """An acknowledgement of so many bytes, valid to its end."""
+    """Return a valid acknowledgement of so many bytes."""
 
     def body(exchange_id: str) -> bytes:
         short = message(severity="INFO", text="")(exchange_id)
@@ -85,23 +85,23 @@ def padded(*, size: int) -> Body:
 
 
 def padded_list(*, size: int) -> Body:
-    """A list of so many bytes, valid to its end."""
+    """Return a valid, empty list of so many bytes."""
     return lambda _exchange_id: b"[" + b" " * max(0, size - 2) + b"]"
 
 
 def hostile_rejection(*, kind: str, length: int, reason: str) -> Body:
-    """A MESSAGE_REJECT whose message is hostile."""
+    """Return a MESSAGE_REJECT with a hostile message."""
     whole = rejection(reason=reason, text=_PLACEHOLDER)
     return lambda exchange_id: _with_payload(whole(exchange_id), kind=kind, length=length)
 
 
 def hostile_list(*, kind: str, length: int) -> Body:
-    """One open order whose symbol is hostile."""
+    """Return one open order with a hostile symbol."""
 
     def body(exchange_id: str) -> bytes:
-        order = invented_order(
+        order = random_order(
             exchange_id=exchange_id,
-            chance=random.Random(exchange_id),  # noqa: S311 - figures to look at, no secret
+            rng=random.Random(exchange_id),  # noqa: S311 - sample figures, not a secret
             history=placed_history(),
         )
         report = replace(order, symbol_id_exchange=_PLACEHOLDER).report

@@ -1,10 +1,14 @@
-"""What one call will meet, as values: what becomes of the orders, what is answered, and how."""
+"""Scenarios of single calls, as values: the effect on the orders, the answer and its delivery."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from killswitch.simulator.parameters import Parameters
+
+EVERY_EXCHANGE = "*"  # the name under which the list of all exchanges is scripted
 
 
 class Call(StrEnum):
@@ -24,7 +28,7 @@ class Effect(StrEnum):
 
 
 class DeliveryMode(StrEnum):
-    """How the answer travels."""
+    """How the answer is sent."""
 
     WHOLE = "WHOLE"
     SILENT = "SILENT"
@@ -38,11 +42,11 @@ class DeliveryMode(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class CancelEffect:
-    """An effect with its figures: how many orders stay, after how many seconds they return."""
+    """An effect with its figures: how many orders stay, and after how long they return."""
 
     effect: Effect = Effect.CANCELS
     leaves: int = 0
-    after: float = 0.0
+    after_s: float = 0.0
 
     @property
     def carried_out(self) -> bool:
@@ -55,7 +59,7 @@ EVERYTHING = CancelEffect()
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """An answer other than the ordinary one; its body is made for the exchange asked for."""
+    """An answer other than the ordinary one; its body is made for the exchange requested."""
 
     status: int = 200
     body: Callable[[str], bytes] = field(default=lambda _exchange_id: b"")
@@ -65,12 +69,12 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """How the bytes leave: when, and what breaks. Times are seconds."""
+    """How the bytes are sent: when, and what breaks."""
 
-    manner: DeliveryMode = DeliveryMode.WHOLE
-    delay: float = 0.0
+    mode: DeliveryMode = DeliveryMode.WHOLE
+    delay_s: float = 0.0
     dripped_part: str = "body"
-    interval: float = 1.0
+    interval_s: float = 1.0
 
 
 ORDINARY = Delivery()
@@ -78,10 +82,10 @@ ORDINARY = Delivery()
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """Everything that happens to one call. No reply means the ordinary answer."""
+    """Everything that happens to one call. Without a reply, the answer is the ordinary one."""
 
     name: str = "ok"
-    cancelling: CancelEffect = EVERYTHING
+    cancel_effect: CancelEffect = EVERYTHING
     reply: Reply | None = None
     delivery: Delivery = ORDINARY
     grouped_by: str = ""
@@ -90,3 +94,32 @@ class Scenario:
 
 
 Builder = Callable[[Parameters, Call], Scenario]
+
+
+class ScenarioQueues:
+    """The scenarios of the next calls of every exchange, apart for cancelling and listing."""
+
+    def __init__(self) -> None:
+        self._queues: dict[tuple[str, Call], deque[Scenario]] = {}
+        self._lock = threading.Lock()
+
+    def put(
+        self, exchange_id: str, *, call: Call, scenarios: Sequence[Scenario], tag: str = ""
+    ) -> None:
+        """Replace what was scripted there before."""
+        queue = deque(replace(scenario, tag=tag) for scenario in scenarios)
+        with self._lock:
+            self._queues[exchange_id, call] = queue
+
+    def next(self, exchange_id: str, *, call: Call) -> Scenario:
+        """Consume and return the next scenario; an ordinary one when the queue is empty."""
+        with self._lock:
+            queue = self._queues.get((exchange_id, call))
+            if not queue:
+                return Scenario()
+            return queue[0] if queue[0].repeat else queue.popleft()
+
+    def clear(self) -> None:
+        """Remove all scenarios: from now on every call is an ordinary one."""
+        with self._lock:
+            self._queues.clear()

@@ -1,29 +1,26 @@
-"""The simulator as a server: a listener, a thread for each connection, and a prompt end."""
+"""The simulator as a server: a listener, and a thread for each connection."""
 
 import contextlib
 import socket
 import threading
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from killswitch.simulator.calls import ReceivedCall
 from killswitch.simulator.client import SimulatorRemote
 from killswitch.simulator.control import PREFIX, Control
 from killswitch.simulator.demo import Trader, open_demo
 from killswitch.simulator.ems import Ems
-from killswitch.simulator.faults import Fault
-from killswitch.simulator.http import BadRequest, Connection, Outgoing, Request
+from killswitch.simulator.http import BadRequest, Connection, Outgoing
 
 __all__ = ["Simulator", "SimulatorRemote"]
 
 _BACKLOG = 1024
-_LOOK_UP_SECONDS = 0.05  # how soon the listener sees that it is to stop
-_JOIN_SECONDS = 5.0
+_ACCEPT_TIMEOUT_S = 0.05  # how soon the listener notices that it is to stop
+_JOIN_TIMEOUT_S = 5.0
 
 
-class Simulator:
-    """A stand-in EMS in this process. What it holds outlives `stop`, so it can start again."""
+class Simulator(Control):
+    """A stand-in EMS in this process. Its state survives `stop`, so it can start again."""
 
     def __init__(
         self,
@@ -33,13 +30,10 @@ class Simulator:
         demo: bool = False,
         cancel_seconds: tuple[float, float] = (0.05, 0.3),
     ) -> None:
+        super().__init__(Ems(key=key, cancel_seconds=cancel_seconds))
         self._host = host
-        self._demo = demo
+        self._is_demo = demo
         self._port = 0
-        self._ems = Ems(key=key, cancel_seconds=cancel_seconds)
-        self._control = Control(
-            self._ems, reset=self.reset, forget_connections=self.forget_connections
-        )
         self._stopping = threading.Event()
         self._listener: socket.socket | None = None
         self._threads: list[threading.Thread] = []
@@ -49,9 +43,9 @@ class Simulator:
             self.reset()
 
     def start(self, port: int = 0) -> Self:
-        """Listen; on any free port for 0. Raises OSError when the port is taken."""
+        """Listen on the port, any free one for 0. Raises OSError when the port is taken."""
         listener = socket.create_server((self._host, port), backlog=_BACKLOG)
-        listener.settimeout(_LOOK_UP_SECONDS)
+        listener.settimeout(_ACCEPT_TIMEOUT_S)
         self._listener = listener
         self._port = listener.getsockname()[1]
         self._stopping = threading.Event()
@@ -60,7 +54,7 @@ class Simulator:
                 target=self._accept, args=(listener,), name="simulator-listener", daemon=True
             )
         ]
-        if self._demo:
+        if self._is_demo:
             self._threads.append(Trader(self._ems.books, stopping=self._stopping))
         for thread in self._threads:
             thread.start()
@@ -70,17 +64,17 @@ class Simulator:
         """Close every connection, silent ones too, and end every thread."""
         self._stopping.set()
         if self._listener:
-            # Wakes the listening thread on Linux; elsewhere it looks up by itself soon.
+            # Wakes the listening thread on Linux; elsewhere it soon wakes by itself.
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(_JOIN_SECONDS)
+            thread.join(_JOIN_TIMEOUT_S)
         with self._lock:
             connections = dict(self._connections)
         for connection in connections:
             connection.abort()
         for thread in connections.values():
-            thread.join(_JOIN_SECONDS)
+            thread.join(_JOIN_TIMEOUT_S)
         self._threads = []
 
     def __enter__(self) -> Self:
@@ -98,45 +92,12 @@ class Simulator:
     def url(self) -> str:
         return f"http://{self._host}:{self._port}"
 
-    def place(self, exchange_id: str, count: int) -> list[str]:
-        """Rest so many orders; their client order ids."""
-        return self._control.place(exchange_id, count)
-
-    def script(
-        self,
-        exchange_id: str,
-        *,
-        cancel: Sequence[Fault] | None = None,
-        list: Sequence[Fault] | None = None,  # noqa: A002 - the name it has in the interface
-        orders: int = 0,
-        tag: str = "",
-    ) -> None:
-        """Say what the next calls meet (`*`: the list of all); raises NotAFault, a ValueError."""
-        self._control.script(exchange_id, cancel=cancel, listing=list, tag=tag)
-        self.place(exchange_id, orders)
-
-    def calls(
-        self, exchange_id: str | None = None, method: str | None = "POST"
-    ) -> list[ReceivedCall]:
-        """What was received, oldest first."""
-        return self._control.calls(exchange_id=exchange_id, method=method)
-
-    def open_ids(self, exchange_id: str) -> list[str]:
-        """The client order ids of what is really open."""
-        return self._control.open_ids(exchange_id)
-
-    def really_open(self, exchange_id: str) -> int:
-        """How many orders are really open, whatever was answered."""
-        return len(self.open_ids(exchange_id))
-
     def reset(self) -> None:
-        """Empty books, no scripts, no calls; a demonstration begins anew."""
         self._ems.reset()
-        if self._demo:
-            open_demo(self._ems.books, script=self._control.script)
+        if self._is_demo:
+            open_demo(self._ems.books, script=self.script)
 
     def forget_connections(self) -> int:
-        """Lose every connection there is as a dropped route does: no close, no reset, no answer."""
         with self._lock:
             for connection in self._connections:
                 connection.deaf = True
@@ -150,19 +111,16 @@ class Simulator:
                 except TimeoutError:
                     continue
                 except OSError:
-                    # No file is left for one more connection, for example: let some end first.
-                    self._stopping.wait(_LOOK_UP_SECONDS)
+                    # For example, no file descriptor is left: let some connections end first.
+                    self._stopping.wait(_ACCEPT_TIMEOUT_S)
                     continue
-                self._welcome(client)
-
-    def _welcome(self, client: socket.socket) -> None:
-        connection = Connection(client, stopping=self._stopping)
-        thread = threading.Thread(
-            target=self._serve, args=(connection,), name="simulator-connection", daemon=True
-        )
-        with self._lock:
-            self._connections[connection] = thread
-        thread.start()
+                connection = Connection(client, stopping=self._stopping)
+                thread = threading.Thread(
+                    target=self._serve, args=(connection,), name="simulator-connection", daemon=True
+                )
+                with self._lock:
+                    self._connections[connection] = thread
+                thread.start()
 
     def _serve(self, connection: Connection) -> None:
         try:
@@ -174,26 +132,19 @@ class Simulator:
                 del self._connections[connection]
 
     def _converse(self, connection: Connection) -> None:
-        alive = True
-        while alive:
+        is_open = True
+        while is_open:
             try:
                 request = connection.read_request()
             except ValueError as error:
-                connection.send(_unreadable(error))
+                reason = str(error) if isinstance(error, BadRequest) else "unreadable"
+                body = reason.encode()
+                connection.send(Outgoing(status=400, content_type="text/plain", body=body))
                 return
             if request is None:
                 return
             if connection.deaf:
                 connection.swallow()
                 return
-            alive = connection.send(self._answer(request)) and request.keeps_alive
-
-    def _answer(self, request: Request) -> Outgoing:
-        if request.path.startswith(PREFIX):
-            return self._control.answer(request)
-        return self._ems.answer(request)
-
-
-def _unreadable(error: ValueError) -> Outgoing:
-    reason = str(error) if isinstance(error, BadRequest) else "unreadable"
-    return Outgoing(status=400, content_type="text/plain", body=reason.encode())
+            api = self if request.path.startswith(PREFIX) else self._ems
+            is_open = connection.send(api.answer(request)) and request.keep_alive

@@ -1,61 +1,114 @@
-"""Puts into the audit log when the system was started and stopped, and with which settings."""
+"""Records in the audit log when the system was started and stopped, and with which settings."""
 
 import platform
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.db import connection
+from django.utils.crypto import salted_hmac
 
-from killswitch.audit import chain
+from killswitch import structured_logs
+from killswitch.audit import canonical_json
 from killswitch.audit.models import Kind
+from killswitch.audit.recorder import recording
 from killswitch.observer import audit_upkeep
-from killswitch.supervision import fingerprint
+from killswitch.runtime.deadlines import Deadline
 
 log = structlog.get_logger(__name__)
 
+PLAIN_SETTINGS = (
+    "VERSION",
+    "KILLSWITCH_ENVIRONMENT",
+    "KILLSWITCH_HOME",
+    "HOST",
+    "PORT",
+    "ALLOWED_HOSTS",
+    "TRUSTED_PROXY_COUNT",
+    "DEMO",
+    "EMBEDDED_REDIS",
+    "EMS_BASE_URL",
+    "EMS_CLIENT_CERT",
+    "EMS_CA_BUNDLE",
+    "EMS_CONNECT_TIMEOUT",
+    "EMS_TIMEOUT",
+    "CANCEL_DEADLINE",
+    "OBSERVE_INTERVAL",
+    "KILLSWITCH_EXCHANGES",
+    "SESSION_HOURS",
+    "SECOND_FACTOR",
+)
+SECRET_SETTINGS = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "EMS_API_KEY",
+    "AUDIT_SIGNING_KEY",
+    "SECRET_KEY_FALLBACKS",
+    "ALERT_URLS",
+)
+
 
 def record_start(programs: Sequence[str]) -> None:
-    """Before the programs start. A log that cannot be written must not keep a kill from running."""
-    taken = fingerprint.take()
-    more = {"python": platform.python_version(), "settings": taken.plain}
-    _record(Kind.STARTED, data=_facts(programs, taken) | more)
+    """Record the start; a log that cannot be written does not prevent it."""
+    facts = {"python": platform.python_version(), "settings": plain_settings()}
+    _record(Kind.STARTED, data=_facts(programs) | facts)
     audit_upkeep.write_checkpoint("STARTED")
 
 
-def record_stop(programs: Sequence[str], *, seconds: float) -> None:
-    """After they have ended, for at most so long: the database may be gone as well."""
-    ends_at = time.monotonic() + seconds
-    data = _facts(programs, fingerprint.take())
+def record_stop(programs: Sequence[str], *, timeout_s: float) -> None:
+    """Record the stop, for at most `timeout_s`: the database may be gone as well."""
+    deadline = Deadline(timeout_s)
+    data = _facts(programs)
     recorded = threading.Event()
 
     def run() -> None:
         _record(Kind.STOPPED, data=data)
-        last = audit_upkeep.write_checkpoint("STOPPED")
+        checkpoint = audit_upkeep.write_checkpoint("STOPPED")
         connection.close()  # of this thread
         recorded.set()
-        if last:
-            audit_upkeep.send_head(last)
+        if checkpoint:
+            audit_upkeep.send_head(checkpoint)
 
-    writing = threading.Thread(target=run, name="record-stop", daemon=True)
-    writing.start()
-    if not recorded.wait(seconds):
-        log.error("the stop is not in the audit log: the database did not answer in time")
-    writing.join(max(ends_at - time.monotonic(), 0.0))
+    thread = threading.Thread(target=run, name="record-stop", daemon=True)
+    thread.start()
+    if not recorded.wait(deadline.seconds_left):
+        log.error("stop_not_recorded", reason="the database did not answer in time")
+    thread.join(deadline.seconds_left)
 
 
-def _facts(programs: Sequence[str], taken: fingerprint.Fingerprint) -> dict[str, Any]:
+def plain_settings() -> dict[str, str]:
+    """Return the settings that are not secret, lists written as in the environment."""
+    return {name: structured_logs.masked(_text(name)) for name in PLAIN_SETTINGS}
+
+
+def fingerprint() -> str:
+    """Return 64 characters that change with every setting, and reveal no secret.
+
+    It is keyed with SECRET_KEY, so guesses of the other secrets cannot be tried against it.
+    """
+    secret = {name: _text(name) for name in SECRET_SETTINGS}
+    value = canonical_json.encode({"plain": plain_settings(), "secret": secret})
+    return salted_hmac(__name__, value, algorithm="sha256").hexdigest()
+
+
+def _text(name: str) -> str:
+    value = getattr(settings, name, "")
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _facts(programs: Sequence[str]) -> dict[str, Any]:
     return {
         "host": platform.node(),
         "programs": list(programs),
-        "settings_fingerprint": taken.digest,
+        "settings_fingerprint": fingerprint(),
     }
 
 
 def _record(kind: Kind, *, data: dict[str, Any]) -> None:
     try:
-        chain.record(chain.NewEvent(kind=kind, data=data))
+        with recording() as record:
+            record.event(kind, data=data)
     except Exception:
-        log.exception("not in the audit log", kind=str(kind))
+        log.exception("not_in_audit_log", kind=str(kind))

@@ -1,6 +1,5 @@
-"""What one run of the system has for itself: its programs on this home, and its ports."""
+"""Resources that one running system holds exclusively: its programs' locks and its ports."""
 
-import fcntl
 import os
 import socket
 import sys
@@ -10,12 +9,27 @@ from pathlib import Path
 
 from django.conf import settings
 
-from killswitch.supervision.errors import CannotStart, naming_file_errors
+from killswitch.runtime.files import lock_file
+from killswitch.supervision.checks import CannotStart
+
+MAX_PID_BYTES = 20
+
+
+@contextmanager
+def naming_file_errors(path: Path) -> Iterator[None]:
+    """Turn an `OSError` into a `CannotStart` that names the file in KILLSWITCH_HOME."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotStart(
+            f"KILLSWITCH_HOME: {error.filename or path} cannot be used ({error.strerror or error})."
+            " Free some space there, let this user write to it, or name another directory."
+        ) from None
 
 
 @contextmanager
 def exclusive_locks(programs: Iterable[str]) -> Iterator[None]:
-    """Each program runs once on a home, started with the others or apart."""
+    """Hold one lock for each program: it runs once on a data directory."""
     with ExitStack() as locks:
         for name in sorted(programs):
             locks.enter_context(exclusive_lock(settings.KILLSWITCH_HOME / f"up-{name}.lock"))
@@ -24,9 +38,22 @@ def exclusive_locks(programs: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
-    """Hold a lock file for as long as this process lives; only one may."""
+    """Hold a lock file that contains the id of this process.
+
+    Raises `CannotStart` when another process holds it.
+    """
     with naming_file_errors(path):
-        handle = _locked(path)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        if not lock_file(handle):
+            holder = os.read(handle, MAX_PID_BYTES).decode(errors="replace").strip()
+            os.close(handle)
+            raise CannotStart(
+                f"KILLSWITCH_HOME: {path.parent} is in use by a running system"
+                f" (process {holder or 'unknown'}). Stop it, or name another directory and another"
+                " PORT."
+            )
+        os.ftruncate(handle, 0)
+        os.write(handle, f"{os.getpid()}\n".encode())
     try:
         yield
     finally:
@@ -34,47 +61,28 @@ def exclusive_lock(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def held_ports(programs: Iterable[str]) -> Iterator[None]:
-    """Binding a port only tries it: the web server shares it with whoever starts beside it.
+def exclusive_ports(programs: Iterable[str]) -> Iterator[None]:
+    """Hold the ports of these programs, by a name that the kernel knows (Linux).
 
-    So the number is held by a name that the kernel knows for as long as this process lives.
+    Binding a port does not reserve it: the web server shares it with any process that starts at
+    the same moment.
     """
-    wanted = {
+    ports = {
         "web": ("PORT", settings.HOST, settings.PORT),
         "simulator": ("SIMULATOR_PORT", "127.0.0.1", settings.SIMULATOR_PORT),
     }
-    with ExitStack() as held:
+    with ExitStack() as sockets:
         for program in programs:
-            if program in wanted and sys.platform == "linux":
-                held.enter_context(_held(*wanted[program]))
+            if program not in ports or sys.platform != "linux":
+                continue
+            name, host, port = ports[program]
+            address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
+            holder = sockets.enter_context(socket.socket(socket.AF_UNIX))
+            try:
+                holder.bind(f"\0killswitch {address} {port}")
+            except OSError:
+                raise CannotStart(
+                    f"{name}: port {port} on {host} is taken by another kill switch that is"
+                    f" starting or running. Stop that one, or set {name} to a free port."
+                ) from None
         yield
-
-
-def _held(name: str, host: str, port: int) -> socket.socket:
-    address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
-    holding = socket.socket(socket.AF_UNIX)
-    try:
-        holding.bind(f"\0killswitch {address} {port}")
-    except OSError:
-        holding.close()
-        raise CannotStart(
-            f"{name}: port {port} on {host} is taken by another kill switch that starts or runs."
-            f" Stop that one, or set {name} to a free port."
-        ) from None
-    return holding
-
-
-def _locked(path: Path) -> int:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(handle, 20).decode(errors="replace").strip() or "another process"
-        os.close(handle)
-        raise CannotStart(
-            f"KILLSWITCH_HOME: {path.parent} is in use by a running system (process {holder})."
-            " Stop that one, or name another directory and another PORT."
-        ) from None
-    os.ftruncate(handle, 0)
-    os.write(handle, f"{os.getpid()}\n".encode())
-    return handle

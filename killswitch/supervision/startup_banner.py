@@ -1,4 +1,4 @@
-"""Tells the person who started the system where it is, and who may sign in."""
+"""Prints for the person who started the system where it is and who can sign in."""
 
 import http.client
 import sys
@@ -9,71 +9,63 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 
 from killswitch.accounts.demo import DemoPerson
-from killswitch.supervision.configuration_warnings import warnings
+from killswitch.supervision import checks
 
-POLL_INTERVAL_S = 0.1  # seconds
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+POLL_INTERVAL_S = 0.1
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def text(people: Sequence[DemoPerson]) -> str:
-    """The address, and what is needed to sign in; `people` are the demo's."""
-    manage = settings.BASE_DIR / "manage.py"
-    lines = [f"The kill switch is at {address()} ({settings.KILLSWITCH_ENVIRONMENT})."]
+    """Return the address, how to sign in, and the warnings; `people` are the demo's users."""
+    host = _local_host()
+    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.PORT}/"
+    lines = [f"The kill switch is at {url} ({settings.KILLSWITCH_ENVIRONMENT})."]
     if settings.KILLSWITCH_ENVIRONMENT == "real":
-        lines += [
-            "Its EMS is a real one: say which with KILLSWITCH_ENVIRONMENT, uat or production."
-        ]
+        lines.append(
+            "Its EMS is a real one. Set KILLSWITCH_ENVIRONMENT to uat or production to show which."
+        )
     if settings.DEMO:
-        lines += [f"It cancels at a simulated EMS, {settings.EMS_BASE_URL}. Sign in as:"]
-        lines += [_sign_in(person) for person in people] or [
-            "  (their passwords are in demo-people.txt in KILLSWITCH_HOME)"
-        ]
+        lines.append(f"It cancels at a simulated EMS, {settings.EMS_BASE_URL}. Sign in as:")
+        for person in people:
+            role = str(person.role).replace("_", " ").lower()
+            lines.append(f"  {person.username:<8} {person.password}   ({role})")
+        if not people:
+            lines.append("  (their passwords are in demo-people.txt in KILLSWITCH_HOME)")
     elif not get_user_model().objects.filter(is_active=True, is_demo=False).exists():
         lines += [
-            "Nobody may sign in yet. Add a person with",
-            f"  {sys.executable} {manage} add_user NAME --role risk_officer",
+            "No user can sign in yet. Add one with",
+            f"  {sys.executable} {settings.BASE_DIR / 'manage.py'} add_user NAME"
+            " --role risk_officer",
             "in the same environment as this command; the other roles are compliance and",
             "administrator.",
         ]
-    lines += warnings()
-    return "\n".join(lines)
+    return "\n".join([*lines, *checks.warnings()])
 
 
-def address() -> str:
-    """What to type into a browser on this machine."""
-    host = ANYWHERE.get(settings.HOST, settings.HOST)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.PORT}/"
-
-
-def once_web_is_up(say: Callable[[], None], *, stop: threading.Event) -> None:
-    """Call `say` as soon as the web answers, from a thread."""
+def once_web_is_up(callback: Callable[[], None], *, stop: threading.Event) -> None:
+    """Call `callback` as soon as the web answers, from a thread."""
 
     def wait() -> None:
         while not stop.wait(POLL_INTERVAL_S):
-            if _answers():
-                say()
+            if _web_answers():
+                callback()
                 return
 
-    threading.Thread(target=wait, name="announcement", daemon=True).start()
+    threading.Thread(target=wait, name="banner", daemon=True).start()
 
 
-def _answers() -> bool:
-    host = ANYWHERE.get(settings.HOST, settings.HOST)
-    visit = http.client.HTTPConnection(host, settings.PORT, timeout=2)
+def _web_answers() -> bool:
+    names = [name.lstrip(".") for name in settings.ALLOWED_HOSTS if name != "*"]
+    headers = {"Host": names[0] if names else "localhost"}
+    connection = http.client.HTTPConnection(_local_host(), settings.PORT, timeout=2)
     try:
-        visit.request("GET", "/healthz", headers={"Host": _allowed_host()})
-        return visit.getresponse().status == http.HTTPStatus.OK
+        connection.request("GET", "/healthz", headers=headers)
+        return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False
     finally:
-        visit.close()
+        connection.close()
 
 
-def _allowed_host() -> str:
-    names = [name.lstrip(".") for name in settings.ALLOWED_HOSTS if name != "*"]
-    return names[0] if names else "localhost"
-
-
-def _sign_in(person: DemoPerson) -> str:
-    role = str(person.role).replace("_", " ").lower()
-    return f"  {person.username:<8} {person.password}   ({role})"
+def _local_host() -> str:
+    return LOOPBACK.get(settings.HOST, settings.HOST)

@@ -1,170 +1,167 @@
-"""Keeps programs running: `supervisord` inside this process, set up for a kill switch.
+"""Keeps programs running: restarts what ends, and stops them in stages.
 
-Three things differ from its defaults. A program that keeps dying is tried again every second, for
-ever. A child is killed by the kernel when this process ends in whatever way. Signals and deaths are
-noticed after a fifth of a second, not after a whole one.
+A program that ends is started again after at most a second, for ever. The kernel kills every child
+when this process ends, even by SIGKILL.
 """
 
+import ctypes
+import multiprocessing
 import os
 import resource
-import shlex
 import signal
-import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import IO
 
 import structlog
-from supervisor import events, loggers
-from supervisor.medusa.asyncore_25 import ExitNow
-from supervisor.options import ServerOptions
-from supervisor.poller import Poller
-from supervisor.supervisord import Supervisor
 
-from killswitch.supervision import parent_death
-from killswitch.supervision.errors import naming_file_errors
+from killswitch.runtime.deadlines import Deadline
+from killswitch.runtime.shutdown import set_on_signals
 from killswitch.supervision.programs import Program, Stage
 
 log = structlog.get_logger(__name__)
 
-POLL_INTERVAL_S = 0.2  # seconds
-RESTART_DELAY_S = 1.0  # seconds
+POLL_INTERVAL_S = 0.1
+RESTART_INTERVAL_S = 1.0
+OUTPUT_CHUNK_BYTES = 64 * 1024
 MAX_OPEN_FILES = 8192
-# Whole seconds for each stage; together with everything else a stop must end within five.
-STOP_WAIT_S = {Stage.PRODUCT: 3, Stage.SERVICES: 1}
-STAGE_PRIORITY = {Stage.SERVICES: 10, Stage.PRODUCT: 20}  # the highest is stopped first
+# In the order of stopping. With everything else, a stop must end within five seconds.
+STOP_TIMEOUT_S = {Stage.PRODUCT: 3.0, Stage.SERVICES: 1.0}
+PR_SET_PDEATHSIG = 1
+
+# Loaded before the first fork: another thread could hold the loader's lock at that moment.
+_libc = ctypes.CDLL(None)
 
 Feed = Callable[[str, bytes], None]
 
 
-def run_programs(
-    *,
-    programs: Iterable[Program],
-    directory: Path,
-    feed: Feed,
-    on_stopping: Callable[[], None],
-) -> None:
-    """Run the programs until SIGTERM, SIGINT or SIGHUP; their output goes to `feed(name, data)`."""
-    programs = tuple(programs)
-    raise_open_files()
-    path = directory / "supervisord.conf"
-    with naming_file_errors(path):
-        path.write_text(configuration(programs))
-    options = Options(commands={program.name: shlex.join(program.command) for program in programs})
-    options.realize(["-c", str(path)], doc="")
-    options.first, options.test = True, False
-    try:
-        KillSwitchSupervisor(options=options, feed=feed, on_stopping=on_stopping).main()
-    except ExitNow:
-        log.info("everything has stopped")
+class Supervisor:
+    """Runs programs; their output goes to `feed(name, data)`, from one thread for each process.
+
+    Start and stop them in the main thread: to the kernel the parent of a child is the thread that
+    started it.
+    """
+
+    def __init__(
+        self, programs: Iterable[Program], *, environment: Mapping[str, str], feed: Feed
+    ) -> None:
+        self._children = [
+            _Child(program, environment=environment, feed=feed) for program in programs
+        ]
+
+    def run_until_signal(self) -> None:
+        """Keep all programs running until SIGTERM, SIGINT or SIGHUP."""
+        raise_open_files_limit()
+        stop = set_on_signals(threading.Event())
+        # Under nohup, a closed terminal is not a reason to stop.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda *_: stop.set())
+        while not stop.is_set():
+            for child in self._children:
+                child.ensure_running()
+            stop.wait(POLL_INTERVAL_S)
+
+    def stop(self) -> None:
+        """End all programs, the users of a service before the service."""
+        for stage, timeout_s in STOP_TIMEOUT_S.items():
+            children = [child for child in self._children if child.program.stage is stage]
+            for child in children:
+                child.terminate()
+            deadline = Deadline(timeout_s)
+            for child in children:
+                child.wait_or_kill(deadline)
 
 
-def raise_open_files() -> None:
-    """Hundreds of calls may be in flight; a shell's usual limit of 1,024 files is too close."""
+class _Child:
+    """One program and, while it runs, its process."""
+
+    def __init__(self, program: Program, *, environment: Mapping[str, str], feed: Feed) -> None:
+        self.program = program
+        self._environment = environment
+        self._feed = feed
+        self._process: subprocess.Popen[bytes] | None = None
+        self._restart_pause = Deadline(0.0)
+
+    def ensure_running(self) -> None:
+        """Start the program unless it runs, at most once a second."""
+        if self._process is not None:
+            exit_code = self._process.poll()
+            if exit_code is None:
+                return
+            log.warning("program_ended", program=self.program.name, exit_code=exit_code)
+            self._process = None
+        if self._restart_pause.has_passed:
+            self._restart_pause = Deadline(RESTART_INTERVAL_S)
+            self._start()
+
+    def terminate(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+
+    def wait_or_kill(self, deadline: Deadline) -> None:
+        """Wait for the end, then kill the rest of its process group."""
+        if self._process is None:
+            return
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(deadline.seconds_left)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        exit_code = self._process.wait()
+        log.info("program_stopped", program=self.program.name, exit_code=exit_code)
+
+    def _start(self) -> None:
+        supervisor_pid = os.getpid()
+        try:
+            # In a process group of its own, so that Ctrl-C reaches this process alone.
+            self._process = process = subprocess.Popen(  # noqa: S603
+                self.program.command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+                preexec_fn=lambda: die_with_parent(supervisor_pid),  # noqa: PLW1509
+            )
+            output = process.stdout
+            threading.Thread(target=self._forward_output, args=[output], daemon=True).start()
+        except (OSError, RuntimeError, subprocess.SubprocessError):
+            # The machine has no process, thread or file left; a later try may succeed.
+            log.exception("program_not_started", program=self.program.name)
+            if self._process is not None:
+                self._process.kill()
+        else:
+            log.info("program_started", program=self.program.name, pid=process.pid)
+
+    def _forward_output(self, output: IO[bytes]) -> None:
+        with output:
+            while data := os.read(output.fileno(), OUTPUT_CHUNK_BYTES):
+                self._feed(self.program.name, data)
+
+
+def raise_open_files_limit() -> None:
+    """Allow more open files: hundreds of calls may be in flight, and a shell's limit is 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < MAX_OPEN_FILES:
-        wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        limit = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
-def configuration(programs: Iterable[Program]) -> str:
-    """The configuration file. Commands are filled in later, so no path can break its syntax."""
-    programs = tuple(programs)
-    head = ["[supervisord]", "nodaemon=true", "nocleanup=true", "minfds=256", "minprocs=1"]
-    head += ["logfile=/dev/null", "logfile_maxbytes=0", "loglevel=warn"]
-    if os.getuid() == 0:
-        head.append("user=root")  # said on purpose, or it warns at every start
-    stages = (
-        [
-            f"[group:{stage}]",
-            f"programs={','.join(program.name for program in programs if program.stage is stage)}",
-            f"priority={STAGE_PRIORITY[stage]}",
-        ]
-        for stage in Stage
-        if any(program.stage is stage for program in programs)
-    )
-    sections = [head, *stages, *(_section(program) for program in programs)]
-    return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
+def die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent ends (Linux).
+
+    Call it in the child. It survives an exec, and does not pass to the child's own children.
+    """
+    if sys.platform == "linux":
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:  # the parent ended before the call above
+        os._exit(1)
 
 
-def _section(program: Program) -> list[str]:
-    return [
-        f"[program:{program.name}]",
-        f"command=%(command_{program.name})s",
-        "autorestart=true",
-        "startsecs=1",
-        f"stopwaitsecs={STOP_WAIT_S[program.stage]}",
-        "killasgroup=true",
-        "redirect_stderr=true",
-        "stdout_logfile=NONE",
-        "stdout_events_enabled=true",
-    ]
-
-
-class Options(ServerOptions):  # type: ignore[misc]
-    """Supervisor's options and its doors to the operating system."""
-
-    def __init__(self, *, commands: dict[str, str]) -> None:
-        super().__init__()
-        self.poller = FastPoller(self)
-        self._pid = os.getpid()
-        for name, command in commands.items():
-            self.environ_expansions[f"command_{name}"] = command
-
-    def make_logger(self) -> None:
-        self.logger = loggers.Logger(loggers.LevelsByName.WARN, [StructlogHandler()])
-
-    def write_pidfile(self) -> None:
-        """None: the lock on the home directory already says who runs here."""
-
-    def setsignals(self) -> None:
-        ignores_hang_up = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        super().setsignals()
-        if ignores_hang_up:  # under nohup the closed terminal is not a reason to stop
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def setpgrp(self) -> None:
-        # The first thing that supervisor does in a forked child, long before it execs.
-        super().setpgrp()
-        parent_death.die_with_parent(self._pid)
-
-
-class FastPoller(Poller):  # type: ignore[misc]
-    """Supervisor acts on signals only when its poll returns; one second of that is too long."""
-
-    def poll(self, timeout: float) -> Any:
-        return super().poll(min(timeout, POLL_INTERVAL_S))
-
-
-class StructlogHandler(loggers.Handler):  # type: ignore[misc]
-    """Supervisor's own messages in our log."""
-
-    def emit(self, record: Any) -> None:
-        log.warning(record.asdict()["message"].rstrip())
-
-
-class KillSwitchSupervisor(Supervisor):  # type: ignore[misc]
-    """Supervisor's loop, with our listeners."""
-
-    def __init__(self, *, options: Options, feed: Feed, on_stopping: Callable[[], None]) -> None:
-        super().__init__(options)
-        self._feed = feed
-        self._on_stopping = on_stopping
-
-    def runforever(self) -> None:
-        events.subscribe(events.ProcessLogEvent, self._pass_on)
-        events.subscribe(events.ProcessStateRunningEvent, self._say_running)
-        events.subscribe(events.ProcessStateBackoffEvent, self._try_again_soon)
-        events.subscribe(events.SupervisorStoppingEvent, lambda _event: self._on_stopping())
-        super().runforever()
-
-    def _pass_on(self, event: Any) -> None:
-        self._feed(event.process.config.name, event.data)
-
-    def _say_running(self, event: Any) -> None:
-        log.info("running", program=event.process.config.name, pid=event.process.pid)
-
-    def _try_again_soon(self, event: Any) -> None:
-        # Its pauses would grow by a second each time, and end in giving up.
-        event.process.backoff = 1
-        event.process.delay = time.time() + RESTART_DELAY_S
+def die_with_web_server() -> None:
+    """End this process with the web server that started it as a worker; elsewhere do nothing."""
+    server = multiprocessing.parent_process()
+    if server is not None and server.pid is not None:
+        die_with_parent(server.pid)

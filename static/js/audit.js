@@ -1,4 +1,4 @@
-// Small comforts of the evidence pages: tick all on a page, say how many are ticked, print.
+// On the audit pages: select all events of a page, show how many are selected, print.
 const form = document.getElementById("mark");
 const bar = form?.querySelector("[data-pick]");
 const boxes = form ? [...document.querySelectorAll("input[type=checkbox][form=mark]")] : [];
@@ -6,10 +6,10 @@ const boxes = form ? [...document.querySelectorAll("input[type=checkbox][form=ma
 if (bar && boxes.length) {
   const all = bar.querySelector("[data-pick-all]");
   const count = () => {
-    const ticked = boxes.filter((box) => box.checked).length;
-    bar.querySelector("[data-picked]").textContent = ticked ? `${ticked} ticked` : "";
-    all.checked = ticked === boxes.length;
-    all.indeterminate = ticked > 0 && !all.checked;
+    const selected = boxes.filter((box) => box.checked).length;
+    bar.querySelector("[data-picked]").textContent = selected ? `${selected} selected` : "";
+    all.checked = selected === boxes.length;
+    all.indeterminate = selected > 0 && !all.checked;
   };
   all.addEventListener("change", () => {
     for (const box of boxes) box.checked = all.checked;

@@ -10,7 +10,7 @@ from tests.accounts.mfa.codes import Clock
 
 @pytest.fixture
 def limits(db: None) -> Iterator[None]:
-    """The counters live in a cache that no test's rollback or flush reaches for certain."""
+    """Clear the counters: they are in a cache that rollback and flush may not reach."""
     cache.clear()
     yield
     cache.clear()
@@ -18,5 +18,5 @@ def limits(db: None) -> Iterator[None]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time by which codes are judged."""
+    """The time by which codes are checked."""
     return Clock(monkeypatch)

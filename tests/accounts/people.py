@@ -1,4 +1,4 @@
-"""The people that these tests are played with."""
+"""The people of these tests, and their browsers."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ NAMES = {
 
 
 def make(role: Role, **fields: Any) -> User:
-    """A person of this role, with the usual password."""
+    """Create a person of this role, with the usual password."""
     username, full_name = NAMES[role]
-    described = {"username": username, "full_name": full_name} | fields
-    return User.objects.create_user(password=PASSWORD, role=role, **described)
+    names = {"username": username, "full_name": full_name} | fields
+    return User.objects.create_user(password=PASSWORD, role=role, **names)
 
 
 def sign_in(
@@ -31,7 +31,7 @@ def sign_in(
 
 
 def signed_in(role: Role, **fields: Any) -> Client:
-    """A browser in which a new person of this role has signed in."""
+    """Return a browser in which a new person of this role has signed in."""
     person = make(role, **fields)
     client = Client()
     assert sign_in(client, person.username).status_code == 302
@@ -39,5 +39,5 @@ def signed_in(role: Role, **fields: Any) -> Client:
 
 
 def events(*kinds: str) -> list[AuditEvent]:
-    """The log's events of these kinds, oldest first."""
+    """Return the audit events of these kinds, oldest first."""
     return list(AuditEvent.objects.filter(kind__in=kinds).order_by("seq"))

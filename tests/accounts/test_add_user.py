@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from killswitch.accounts.login_events import NOBODY
-from killswitch.accounts.models import OF_THE_LOG, Role, User
+from killswitch.accounts.login_events import ANONYMOUS
+from killswitch.accounts.models import RESERVED_NAMES, Role, User
 from killswitch.alarms.models import Alarm
 from killswitch.audit.chain import SYSTEM
 from killswitch.audit.models import AuditEvent
@@ -38,8 +38,8 @@ def _type(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_a_person_is_added_recorded_and_announced(role: Role) -> None:
-    said = _add("Olga", "--role", role.lower(), "--full-name", "Olga Ray")
-    assert said == f"Olga Ray (olga) may sign in now, as {role.label.lower()}.\n"
+    output = _add("Olga", "--role", role.lower(), "--full-name", "Olga Ray")
+    assert output == f"Olga Ray (olga) can now sign in, as {role.label.lower()}.\n"
     person = User.objects.get(username="olga")
     assert person.role == role
     assert person.check_password(PASSWORD)
@@ -49,7 +49,8 @@ def test_a_person_is_added_recorded_and_announced(role: Role) -> None:
     assert json.loads(event.data)["changes"]["role"] == [None, role]
     assert PASSWORD not in event.data
     alarm = Alarm.objects.get()
-    assert alarm.title == f"Olga Ray (olga) was given the role {role.label}"
+    login = event.actor.removeprefix("os:")
+    assert alarm.title == f"Olga Ray (olga) was made {role.label} by {login} (command line)"
     assert len(events("ALARM_RAISED")) == 1
 
 
@@ -74,19 +75,19 @@ def test_the_password_may_come_from_standard_input(monkeypatch: pytest.MonkeyPat
         ("x" * 61, PASSWORD, "at most 60"),
     ],
 )
-def test_what_is_refused_is_said_and_leaves_nothing(
+def test_a_refusal_gives_its_reason_and_leaves_no_trace(
     monkeypatch: pytest.MonkeyPatch, name: str, password: str, words: str
 ) -> None:
     _type(monkeypatch, password)
-    with pytest.raises(CommandError, match=words) as refused:
+    with pytest.raises(CommandError, match=words) as error:
         _add(name, "--role", "compliance")
-    assert refused.value.returncode == 2
+    assert error.value.returncode == 2
     assert not User.objects.exists()
     assert not AuditEvent.objects.exists()
     assert not Alarm.objects.exists()
 
 
-def test_a_name_that_somebody_has_is_refused_in_any_case() -> None:
+def test_a_name_that_exists_is_refused_in_upper_and_lower_case() -> None:
     _add("olga", "--role", "compliance")
     with pytest.raises(CommandError, match="already exists"):
         _add("OLGA", "--role", "administrator")
@@ -115,7 +116,7 @@ def test_a_wrong_command_line_exits_with_two(arguments: list[str]) -> None:
     assert "Traceback" not in run.stderr
 
 
-def test_without_tables_it_says_what_to_do_and_exits_with_two(tmp_path: Any) -> None:
+def test_without_tables_it_names_the_command_to_run_and_exits_with_two(tmp_path: Any) -> None:
     environment = os.environ | {
         "KILLSWITCH_HOME": str(tmp_path),
         "DJANGO_SETTINGS_MODULE": "killswitch.settings",
@@ -136,17 +137,17 @@ def test_without_tables_it_says_what_to_do_and_exits_with_two(tmp_path: Any) -> 
 
 
 @pytest.mark.parametrize("name", ["system", "Anonymous", " SYSTEM ", "\uff33ystem", "\u017fystem"])
-def test_the_names_that_the_log_uses_for_itself_are_nobodys(name: str) -> None:
+def test_the_names_that_the_log_uses_for_itself_are_refused(name: str) -> None:
     for arguments in ((name,), ("olga", "--full-name", name)):
         with pytest.raises(CommandError, match="The audit log uses this name for itself"):
             _add(*arguments, "--role", "compliance")
     assert not User.objects.exists()
 
 
-def test_a_name_that_only_begins_like_one_of_the_logs_is_taken() -> None:
+def test_a_name_that_only_begins_like_one_of_the_logs_is_accepted() -> None:
     _add("system.desk", "--role", "compliance", "--full-name", "System Desk")
     assert User.objects.get().full_text == "System Desk (system.desk)"
 
 
-def test_every_name_of_the_log_itself_is_among_the_refused() -> None:
-    assert {SYSTEM.name, NOBODY.name} <= OF_THE_LOG
+def test_every_name_of_the_log_itself_is_reserved() -> None:
+    assert {SYSTEM.name, ANONYMOUS.name} <= RESERVED_NAMES

@@ -1,4 +1,4 @@
-"""`manage.py changepassword` is recorded like an administrator's; superusers there are none."""
+"""`manage.py changepassword` is recorded like an administrator's change; no superusers exist."""
 
 import io
 from typing import Any
@@ -21,40 +21,40 @@ def change(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_a_new_password_works_and_is_recorded_and_somebody_is_told(
+def test_a_new_password_works_is_recorded_and_raises_an_alarm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("KILLSWITCH_PASSWORD", NEW)
-    epoch = make(Role.RISK_OFFICER).epoch
+    epoch = make(Role.RISK_OFFICER).session_epoch
     assert change("Rita") == "Rita Moss (rita) has a new password; their sessions have ended.\n"
     assert authenticate(username="rita", password=NEW) is not None
     assert authenticate(username="rita", password=PASSWORD) is None
     (event,) = events("PASSWORD_CHANGED")
     assert event.actor.startswith("os:")
     assert NEW not in event.data
-    assert User.objects.get().epoch == epoch + 1
-    assert "Rita Moss (rita) was given a new password" in Alarm.objects.get().title
+    assert User.objects.get().session_epoch == epoch + 1
+    assert "Rita Moss (rita) was given a new password by " in Alarm.objects.get().title
 
 
 @pytest.mark.parametrize(
     ("name", "password", "words"),
-    [("nobody", NEW, "nobody here is called nobody"), ("rita", "short", "too short")],
+    [("ruth", NEW, "no user named ruth"), ("rita", "short", "too short")],
 )
-def test_what_is_refused_leaves_nothing(
+def test_a_refusal_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, name: str, password: str, words: str
 ) -> None:
     monkeypatch.setenv("KILLSWITCH_PASSWORD", password)
     make(Role.RISK_OFFICER)
-    with pytest.raises(CommandError, match=words) as refused:
+    with pytest.raises(CommandError, match=words) as error:
         change(name)
-    assert refused.value.returncode == 2
+    assert error.value.returncode == 2
     assert authenticate(username="rita", password=PASSWORD) is not None
     assert events("PASSWORD_CHANGED") == []
 
 
 @pytest.mark.parametrize("options", [{}, {"interactive": False, "username": "root"}])
 def test_there_are_no_superusers(options: dict[str, Any]) -> None:
-    with pytest.raises(CommandError, match="add_user NAME --role administrator") as refused:
+    with pytest.raises(CommandError, match="add_user NAME --role administrator") as error:
         call_command("createsuperuser", **options)
-    assert refused.value.returncode == 2
+    assert error.value.returncode == 2
     assert not User.objects.exists()

@@ -1,4 +1,4 @@
-"""Text from outside, as the log can hold it."""
+"""Where a request came from, as text that the audit log can store."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch.accounts.client_info import CUT, address, clean, client_info, neighbourhood
+from killswitch.accounts.client_info import address, clean, client_info, neighbourhood
 from killswitch.audit import canonical_json
 
 
 @given(text=st.text(alphabet=st.characters(exclude_categories=())), limit=st.integers(1, 50))
-def test_any_text_becomes_one_that_the_log_takes(text: str, limit: int) -> None:
+def test_any_text_is_cleaned_to_what_the_log_can_store(text: str, limit: int) -> None:
     cleaned = clean(text, limit)
     assert len(cleaned) <= limit
     assert "\x00" not in cleaned
@@ -21,12 +21,12 @@ def test_any_text_becomes_one_that_the_log_takes(text: str, limit: int) -> None:
 
 
 @given(text=st.text(alphabet=st.characters(categories=["L", "N", "P"]), max_size=40))
-def test_plain_text_stays_as_it_is(text: str) -> None:
+def test_plain_text_is_not_changed(text: str) -> None:
     assert clean(text, 40) == text
 
 
-def test_what_is_cut_says_so() -> None:
-    assert clean("a" * 11, 10) == "a" * 9 + CUT
+def test_a_text_that_is_cut_ends_with_a_mark() -> None:
+    assert clean("a" * 11, 10) == "a" * 9 + "…"
     assert clean("a" * 10, 10) == "a" * 10
 
 

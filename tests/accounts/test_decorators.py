@@ -9,26 +9,26 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RegexPattern
 
-from killswitch.accounts.decorators import (
+from killswitch.accounts.models import Role, User
+from killswitch.accounts.permissions import (
     PUBLIC,
     ROLE_PERMISSIONS,
     SIGNED_IN,
     Permission,
-    actor,
     has_permission,
 )
-from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
-from killswitch.audit.chain import NewEvent, head, record
+from killswitch.audit.chain import NewEvent, head
 from killswitch.audit.models import Kind
-from killswitch.cancels import press_keys
+from killswitch.cancels.confirmation import Target
 from killswitch.cancels.services import PressContext, request_cancel
 from killswitch.exchanges.models import Exchange
 from tests.accounts.people import events, make
+from tests.audit.log import record
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
-# Whoever adds a page that everybody may see says so here as well.
+# A new public page must be listed here as well.
 PUBLIC_ROUTES = {
     "",  # leads administrators to their pages, and guards the console for the others
     "accounts/login/",
@@ -50,7 +50,7 @@ REGEXES = {
     "^(?P<app_label>accounts|exchanges)/$": "exchanges/",
     "(?P<url>.*)$": "no/such/page",
 }
-# Where somebody who is let in gets something else than a page or a way to one.
+# Where a person who may enter gets neither a page nor a redirect.
 EXPECTED = {"admin/(?P<url>.*)$": {404}}
 
 
@@ -67,25 +67,23 @@ def _sample(entry: URLPattern) -> str:
     route = str(entry.pattern)
     if isinstance(entry.pattern, RegexPattern):
         return REGEXES[route]
-    return re.sub(r"<(?:(\w+):)?\w+>", lambda found: SAMPLES[found[1] or "str"], route)
+    return re.sub(r"<(?:(\w+):)?\w+>", lambda match: SAMPLES[match[1] or "str"], route)
 
 
 def _rows(person: User) -> dict[str, object]:
-    """One of everything. Whoever adds an address with a parameter says here what it stands for."""
+    """Create one row of each kind. A new address with a parameter needs its row here."""
     exchange = Exchange.objects.create(exchange_id="KRAKEN")
     officer = person if person.role == Role.RISK_OFFICER else make(Role.RISK_OFFICER)
-    key = press_keys.make(
-        user_id=officer.pk, target=press_keys.target_of([exchange], everywhere=False)
-    )
-    pressed = request_cancel(
-        exchanges=[exchange], everywhere=False, key=key, press=PressContext(user=officer)
+    target = Target(exchanges=[exchange])
+    batch = request_cancel(
+        target=target, key=target.key(user_id=officer.pk), press=PressContext(user=officer)
     ).batch
-    alarm = Alarm.objects.create(kind="OUTCOME", subject="s", title="t", raised_at=pressed.asked_at)
+    alarm = Alarm.objects.create(kind="OUTCOME", subject="s", title="t", raised_at=batch.asked_at)
     record(NewEvent(kind=Kind.PERIOD_SIGNED_OFF))
     return {
         "exchanges/<int:pk>": exchange.pk,
-        "batches/<uuid:uuid>": pressed.uuid,
-        "requests/<uuid:uuid>": pressed.requests.get().uuid,
+        "batches/<uuid:uuid>": batch.uuid,
+        "requests/<uuid:uuid>": batch.requests.get().uuid,
         "alarms/<int:alarm_id>": alarm.pk,
         "audit/events/<int:seq>": head().seq,
         "audit/sign-offs/<int:seq>": head().seq,
@@ -108,15 +106,15 @@ ADDRESSES = pytest.mark.parametrize(
 )
 
 
-def test_every_view_says_whom_it_lets_in() -> None:
-    silent = [route for route, _, view in VIEWS if not hasattr(view, "permission")]
-    assert silent == []
+def test_every_view_has_a_permission() -> None:
+    unmarked = [route for route, _, view in VIEWS if not hasattr(view, "permission")]
+    assert unmarked == []
 
 
 def test_only_known_pages_are_public() -> None:
-    found = {route.rstrip("/") for route, _, view in VIEWS if view.permission == PUBLIC}
-    assert found <= {route.rstrip("/") for route in PUBLIC_ROUTES}
-    assert "accounts/login" in found
+    routes = {route.rstrip("/") for route, _, view in VIEWS if view.permission == PUBLIC}
+    assert routes <= {route.rstrip("/") for route in PUBLIC_ROUTES}
+    assert "accounts/login" in routes
 
 
 def test_the_walk_finds_the_kill_and_the_admin_pages() -> None:
@@ -140,7 +138,7 @@ def _is_open(permission: str, role: Role) -> bool:
 def test_a_role_is_let_in_where_the_table_says_so(
     route: str, path: str, role: Role, settings: Any, tmp_path: Any
 ) -> None:
-    """With real rows: that nothing is found for a placeholder would not say who is let in."""
+    """With real rows: a 404 for a placeholder would not show whether the role may enter."""
     settings.KILLSWITCH_HOME = tmp_path
     person = make(role)
     client = Client(raise_request_exception=False)
@@ -171,7 +169,7 @@ def test_a_role_is_refused_everywhere_else(path: str, permission: str, role: Rol
 
 
 @ADDRESSES
-def test_whoever_is_not_signed_in_is_led_to_sign_in_and_leaves_no_event(
+def test_an_anonymous_request_is_led_to_sign_in_and_records_no_event(
     path: str, permission: str
 ) -> None:
     for answer in (Client().get(path), Client().post(path)):
@@ -195,7 +193,7 @@ def test_a_part_of_a_page_gets_a_status_and_never_a_redirect(path: str, permissi
         assert refused["Content-Type"].startswith("text/plain")
 
 
-def test_nobody_who_configures_can_kill_and_nobody_who_reviews_can_change() -> None:
+def test_administrators_cannot_cancel_and_compliance_cannot_change() -> None:
     assert ROLE_PERMISSIONS[Role.ADMINISTRATOR] == {Permission.ADMINISTER}
     assert not ROLE_PERMISSIONS[Role.COMPLIANCE] & {Permission.CANCEL, Permission.ACKNOWLEDGE}
     assert not ROLE_PERMISSIONS[Role.RISK_OFFICER] & {Permission.ADMINISTER, Permission.EXPORT}
@@ -203,7 +201,7 @@ def test_nobody_who_configures_can_kill_and_nobody_who_reviews_can_change() -> N
     assert set(ROLE_PERMISSIONS) == set(Role)
 
 
-def test_somebody_switched_off_may_nothing() -> None:
+def test_a_person_who_is_switched_off_has_no_permission() -> None:
     person = User(username="x", role=Role.RISK_OFFICER, is_active=False)
     assert not any(has_permission(person, permission) for permission in Permission)
     assert not has_permission(None, Permission.CONSOLE)
@@ -211,10 +209,10 @@ def test_somebody_switched_off_may_nothing() -> None:
 
 def test_a_person_is_named_in_the_log_by_both_names() -> None:
     longest = User(username="u" * 60, full_name="f" * 120, role=Role.COMPLIANCE)
-    assert actor(longest).name == f"{'f' * 120} ({'u' * 60})"
-    assert len(actor(longest).name) <= 200
-    assert actor(longest).role == "COMPLIANCE"
-    assert actor(User(username="rita", role=Role.RISK_OFFICER)).name == "rita"
+    assert longest.actor.name == f"{'f' * 120} ({'u' * 60})"
+    assert len(longest.actor.name) <= 200
+    assert longest.actor.role == "COMPLIANCE"
+    assert User(username="rita", role=Role.RISK_OFFICER).actor.name == "rita"
 
 
 def test_a_hundred_denials_are_three_events_that_say_how_many() -> None:

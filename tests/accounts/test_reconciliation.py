@@ -1,4 +1,4 @@
-"""A person who was changed by hand, and not through the product, is found."""
+"""A person who was changed outside the product is detected."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True
 
 @pytest.fixture(autouse=True)
 def rita(settings: Any, tmp_path: Any) -> User:
-    """Became a risk officer, was renamed, switched off and on, with a password of her own."""
+    """A person with every kind of change: role, name, off and on, and two passwords."""
     settings.KILLSWITCH_HOME = tmp_path
     person = add_person(username="rita", role=Role.COMPLIANCE, password=PASSWORD, by=SYSTEM)
     person.role, person.full_name, person.is_active = Role.RISK_OFFICER, "Rita Moss", False
@@ -40,14 +40,14 @@ def rita(settings: Any, tmp_path: Any) -> User:
         ("role", Role.ADMINISTRATOR),
     ],
 )
-def test_a_column_changed_by_hand_is_found(rita: User, column: str, value: object) -> None:
+def test_a_column_changed_by_hand_is_detected(rita: User, column: str, value: object) -> None:
     assert User.objects.filter(pk=rita.pk).update(**{column: value}) == 1
     for verdict in (verify(), verify_newest(Head())):
         assert only(verdict) is Proof.TABLES
         assert "person rit" in verdict.reason
 
 
-def test_somebody_deleted_or_put_there_by_hand_is_found(rita: User) -> None:
+def test_a_person_deleted_or_inserted_by_hand_is_detected(rita: User) -> None:
     User.objects.create_user(username="mallory", password="x", role=Role.RISK_OFFICER)
     assert_found(verify(), Proof.TABLES, "person mallory", "no event says that it was added")
     User.objects.filter(username="mallory").delete()
@@ -56,8 +56,8 @@ def test_somebody_deleted_or_put_there_by_hand_is_found(rita: User) -> None:
     assert_found(verify(), Proof.TABLES, "person rita was deleted")
 
 
-def test_signing_in_changes_nothing_that_is_compared(rita: User) -> None:
-    User.objects.update(last_login=rita.date_joined, password="!", epoch=9)
+def test_signing_in_changes_no_column_that_is_compared(rita: User) -> None:
+    User.objects.update(last_login=rita.date_joined, password="!", session_epoch=9)
     assert_good(verify())
 
 

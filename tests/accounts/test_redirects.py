@@ -1,4 +1,4 @@
-"""Sign-in leads back to what a person was doing, and never sends anything by itself."""
+"""Sign-in leads back to what a person was doing, and never sends a cancel by itself."""
 
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch.accounts.models import Role
-from killswitch.accounts.redirects import MAX_URL_CHARS, confirmation
+from killswitch.accounts.redirects import MAX_URL_CHARS, confirmation_url
 from killswitch.cancels.models import CancelRequest
 from tests.accounts.people import NAMES, PASSWORD, make, signed_in
 
@@ -21,27 +21,27 @@ def _next(response: Any) -> str:
     return parse_qs(urlsplit(location).query).get("next", [""])[0]
 
 
-def test_a_press_after_the_session_ended_ends_at_the_filled_confirmation() -> None:
+def test_a_cancel_after_the_session_ended_leads_to_the_filled_confirmation() -> None:
     make(Role.RISK_OFFICER)
     browser = Client()
-    pressed = browser.post(
+    response = browser.post(
         "/cancel-all/?exchange=7", {"exchange": ["7", "9"], "reason": "runaway", "key": "k"}
     )
-    back = _next(pressed)
+    back = _next(response)
     assert back == "/cancel-all/?exchange=7&exchange=9&reason=runaway"
-    signed = browser.post(
-        pressed["Location"], {"login": "rita", "password": PASSWORD, "next": back}
+    signed_in_response = browser.post(
+        response["Location"], {"login": "rita", "password": PASSWORD, "next": back}
     )
-    assert signed["Location"] == back
+    assert signed_in_response["Location"] == back
     assert not CancelRequest.objects.exists()
 
 
-def test_a_press_by_htmx_says_where_to_sign_in() -> None:
-    press = Client().post(
+def test_a_cancel_by_htmx_gets_the_address_of_the_sign_in() -> None:
+    response = Client().post(
         "/exchanges/3/cancel-all/", {"reason": "halt"}, headers={"HX-Request": "true"}
     )
-    assert press.status_code == 401
-    assert parse_qs(urlsplit(press["X-Sign-In"]).query)["next"] == [
+    assert response.status_code == 401
+    assert parse_qs(urlsplit(response["X-Sign-In"]).query)["next"] == [
         "/exchanges/3/cancel-all/?reason=halt"
     ]
 
@@ -64,7 +64,7 @@ def test_a_target_too_long_to_keep_is_dropped_whole_and_never_becomes_another() 
     many = [str(number) for number in range(10**6, 10**6 + 800)]
     for response in (
         Client().post("/cancel-all/", {"exchange": many, "reason": "x"}),
-        Client().get("/cancel-all/?" + "&".join(f"exchange={one}" for one in many)),
+        Client().get("/cancel-all/?" + "&".join(f"exchange={pk}" for pk in many)),
     ):
         assert response["Location"] == "/accounts/login/"
 
@@ -76,14 +76,14 @@ def test_a_target_too_long_to_keep_is_dropped_whole_and_never_becomes_another() 
 def test_all_exchanges_come_back_or_no_page_at_all(exchanges: list[str], reason: str) -> None:
     request = RequestFactory().post("/cancel-all/")
     post = request.POST.copy()
-    post.setlist("exchange", [one.encode("utf-8", "replace").decode() for one in exchanges])
+    post.setlist("exchange", [pk.encode("utf-8", "replace").decode() for pk in exchanges])
     post["reason"] = reason.encode("utf-8", "replace").decode()
     request.POST = post  # type: ignore[assignment]
-    url = confirmation(request)
+    url = confirmation_url(request)
     assert len(url) <= MAX_URL_CHARS
     if url:
-        kept = parse_qs(urlsplit(url).query, keep_blank_values=True).get("exchange", [])
-        assert kept == list(dict.fromkeys(post.getlist("exchange")))
+        pks = parse_qs(urlsplit(url).query, keep_blank_values=True).get("exchange", [])
+        assert pks == list(dict.fromkeys(post.getlist("exchange")))
 
 
 @pytest.mark.parametrize(
@@ -105,15 +105,15 @@ def test_each_role_lands_on_its_page_also_when_sent_from_one_it_may_not_see(
     role: Role, page: str
 ) -> None:
     make(role)
-    for asked in ("", "/cancel-all/", "/no/such/page/"):
+    for target in ("", "/cancel-all/", "/no/such/page/"):
         response = Client().post(
             "/accounts/login/",
-            {"login": NAMES[role][0], "password": PASSWORD, "next": asked},
+            {"login": NAMES[role][0], "password": PASSWORD, "next": target},
         )
         assert response["Location"] == page
 
 
-def test_whoever_is_signed_in_already_is_led_on() -> None:
+def test_a_person_who_is_signed_in_already_is_led_on() -> None:
     browser = signed_in(Role.ADMINISTRATOR)
     assert browser.get("/accounts/login/?next=/cancel-all/")["Location"] == "/admin/"
     assert browser.get("/accounts/login/?next=/admin/accounts/user/")["Location"] == (

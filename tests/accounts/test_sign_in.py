@@ -1,4 +1,4 @@
-"""Signing in and out: who can, what it leaves in the log, and what too many tries lead to."""
+"""Signing in and out: who can, what the log keeps of it, and the limits of attempts."""
 
 import json
 from datetime import timedelta
@@ -35,7 +35,7 @@ def test_signing_in_and_out_is_recorded_with_address_and_browser() -> None:
     signed_in_event, signed_out_event = events("SIGNED_IN", "SIGNED_OUT")
     for event in (signed_in_event, signed_out_event):
         assert (event.actor, event.role) == ("Rita Moss (rita)", "RISK_OFFICER")
-        assert _data(event) == {"address": "192.0.2.7", "user_agent": "Firefox� on a desk"}
+        assert _data(event) == {"address": "192.0.2.7", "user_agent": "Firefox␀ on a desk"}
     assert browser.get("/poll/").status_code == 302
 
 
@@ -48,7 +48,7 @@ def test_a_wrong_password_says_so_in_words_and_is_recorded_without_it() -> None:
     make(Role.RISK_OFFICER)
     page = sign_in(Client(), "rita", WRONG)
     assert page.status_code == 200
-    assert b"do not belong together" in page.content  # type: ignore[attr-defined]
+    assert b"name or password is wrong" in page.content  # type: ignore[attr-defined]
     (event,) = events("SIGN_IN_FAILED")
     assert event.actor == "anonymous"
     assert _data(event) | {"user_agent": ""} == {
@@ -86,7 +86,7 @@ def test_signing_in_marks_the_browsers_of_officers_only() -> None:
         assert (officer_cookie.COOKIE in answer.cookies) == (role == Role.RISK_OFFICER)
 
 
-def test_signing_out_leaves_nothing_of_a_press_in_the_browser() -> None:
+def test_signing_out_clears_an_unanswered_cancel_from_the_browser() -> None:
     browser = signed_in(Role.RISK_OFFICER)
     assert browser.post("/accounts/logout/")["Clear-Site-Data"] == '"storage"'
     assert "Clear-Site-Data" not in browser.get("/accounts/logout/")
@@ -114,7 +114,7 @@ def test_too_many_sign_ins_of_any_kind_are_refused_and_recorded() -> None:
     assert browser.get("/accounts/login/").status_code == 200
 
 
-def test_somebody_switched_off_cannot_sign_in() -> None:
+def test_a_person_who_is_switched_off_cannot_sign_in() -> None:
     make(Role.RISK_OFFICER, is_active=False)
     assert sign_in(Client(), "rita").status_code == 200
     (event,) = events("SIGN_IN_FAILED")
@@ -150,7 +150,7 @@ def test_a_session_has_a_fixed_end_that_use_does_not_move(settings: Any) -> None
     assert not browser.session.get_expire_at_browser_close()
 
 
-def test_a_session_that_has_ended_lets_nobody_in() -> None:
+def test_a_session_that_has_ended_opens_no_page() -> None:
     browser = signed_in(Role.RISK_OFFICER)
     session = browser.session
     session.set_expiry(timezone.now() - timedelta(seconds=1))
@@ -158,10 +158,10 @@ def test_a_session_that_has_ended_lets_nobody_in() -> None:
     assert browser.get("/accounts/password/change/").status_code == 302
 
 
-@pytest.mark.parametrize("field", ["role", "is_active", "epoch", "password"])
+@pytest.mark.parametrize("field", ["role", "is_active", "session_epoch", "password"])
 def test_a_session_ends_when_the_persons_standing_changes(field: str) -> None:
     browser = signed_in(Role.RISK_OFFICER)
-    values = {"role": Role.COMPLIANCE, "is_active": False, "epoch": 1, "password": "other"}
+    values = {"role": Role.COMPLIANCE, "is_active": False, "session_epoch": 1, "password": "other"}
     User.objects.filter(username="rita").update(**{field: values[field]})
     answer = browser.get("/accounts/password/change/")
     assert answer.status_code == 302
@@ -173,9 +173,9 @@ def test_changing_ones_password_ends_the_other_sessions_and_is_recorded() -> Non
     sign_in(elsewhere, "rita")
     end = here.session.get_expiry_date()
     fresh = "a much better one 7"
-    sent = {"oldpassword": PASSWORD, "password1": fresh, "password2": fresh}
-    page = here.post("/accounts/password/change/", sent, follow=True)
-    assert b"Your password is changed" in page.content
+    form = {"oldpassword": PASSWORD, "password1": fresh, "password2": fresh}
+    page = here.post("/accounts/password/change/", form, follow=True)
+    assert b"Your password has been changed" in page.content
     assert here.session.get_expiry_date() == end
     assert elsewhere.get("/accounts/password/change/").status_code == 302
     (event,) = events("PASSWORD_CHANGED")
@@ -196,8 +196,8 @@ def test_changing_ones_password_ends_the_other_sessions_and_is_recorded() -> Non
 )
 def test_a_bad_new_password_is_refused_in_words(old: str, new: str, words: bytes) -> None:
     browser = signed_in(Role.RISK_OFFICER)
-    sent = {"oldpassword": old, "password1": new, "password2": new}
-    page = browser.post("/accounts/password/change/", sent)
+    form = {"oldpassword": old, "password1": new, "password2": new}
+    page = browser.post("/accounts/password/change/", form)
     assert words in page.content
     assert events("PASSWORD_CHANGED") == []
 
@@ -205,11 +205,11 @@ def test_a_bad_new_password_is_refused_in_words(old: str, new: str, words: bytes
 @pytest.mark.parametrize(
     "path", ["signup", "email", "password/reset", "password/set", "inactive", "reauthenticate"]
 )
-def test_what_else_allauth_offers_does_not_exist(path: str) -> None:
+def test_the_other_pages_of_allauth_do_not_exist(path: str) -> None:
     assert Client().get(f"/accounts/{path}/").status_code == 404
 
 
-def test_nothing_can_lead_to_signing_up() -> None:
+def test_no_page_leads_to_signing_up() -> None:
     with pytest.raises(NoReverseMatch):
         reverse("account_signup")
     assert b"ign up" not in Client().get("/accounts/login/").content
@@ -229,7 +229,7 @@ def test_a_sign_in_that_cannot_be_recorded_does_not_happen(monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("killswitch.accounts.adapter.append", full)
+    monkeypatch.setattr("killswitch.audit.appending.append", full)
     browser = Client(raise_request_exception=False)
     assert sign_in(browser, "rita").status_code == 500
     assert browser.get("/accounts/password/change/").status_code == 302

@@ -1,4 +1,4 @@
-"""Places to tell: a local HTTP server that notes what it is sent, and can be ill-behaved."""
+"""A notification channel: a local HTTP server that records what it is sent, and can misbehave."""
 
 import json
 import threading
@@ -10,33 +10,31 @@ from typing import Any
 
 import apprise
 import pytest
-from django.db import transaction
 
 from killswitch.alarms.models import Alarm, Kind
 from killswitch.alarms.outbox import send_pending
 from killswitch.alarms.services import raise_alarm
-from killswitch.audit import chain
-from killswitch.runtime.revisions import next_revision
+from killswitch.audit.recorder import recording
 
 
 class Sink(ThreadingHTTPServer):
-    """Takes notifications; `status` and `delay` say how it answers, for each path if need be."""
+    """Accepts notifications; `status` and `delay` set the answer for each path."""
 
     daemon_threads = True
     block_on_close = False
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.taken: list[tuple[str, dict[str, Any]]] = []
+        self.received: list[tuple[str, dict[str, Any]]] = []
         self.status: dict[str, int] = {}
         self.delay: dict[str, float] = {}
-        self.over = threading.Event()
+        self.stopped = threading.Event()
 
     def url(self, path: str = "/ok") -> str:
         return f"json://127.0.0.1:{self.server_address[1]}{path}"
 
     def titles(self, path: str = "/ok") -> list[str]:
-        return [body["title"] for at, body in self.taken if at == path]
+        return [body["title"] for sent_path, body in self.received if sent_path == path]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -45,14 +43,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         path = self.path.rstrip("/")
-        self.server.taken.append((path, body))
-        self.server.over.wait(self.server.delay.get(path, 0))
+        self.server.received.append((path, body))
+        self.server.stopped.wait(self.server.delay.get(path, 0))
         self.send_response(self.server.status.get(path, 200))
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Not to standard error."""
+        """Keep requests out of standard error."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -69,7 +67,7 @@ def sink() -> Iterator[Sink]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield server
-    server.over.set()
+    server.stopped.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -77,23 +75,24 @@ def sink() -> Iterator[Sink]:
 
 @pytest.fixture
 def alarm() -> Callable[..., Alarm]:
-    """Raises an alarm as the rooms do it: revision, alarm, event, in one transaction."""
+    """Return a function that raises an alarm in a recording of its own."""
 
-    def make(subject: str = "one", **fields: Any) -> Alarm:
-        with transaction.atomic():
-            given = {"kind": Kind.OUTCOME, "title": f"{subject} is not confirmed", **fields}
-            facts = raise_alarm(subject=subject, revision=next_revision(), **given)
-            chain.append(*facts)
-        return Alarm.objects.get(kind=given["kind"], subject=subject)
+    def make(subject: str = "one", **changes: Any) -> Alarm:
+        fields = {"kind": Kind.OUTCOME, "title": f"{subject} is not confirmed", **changes}
+        with recording():
+            raise_alarm(subject=subject, **fields)
+        return Alarm.objects.get(kind=fields["kind"], subject=subject)
 
     return make
 
 
 @contextmanager
-def telling() -> Iterator[threading.Thread]:
-    """The watchdog's loop, in a thread that ends with the block."""
+def sending() -> Iterator[threading.Thread]:
+    """Run the watchdog's loop in a thread that ends with the block."""
     stop = threading.Event()
-    thread = threading.Thread(target=send_pending, args=[stop], daemon=True)
+    thread = threading.Thread(
+        target=send_pending, args=[stop], kwargs={"poll_interval_s": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield thread

@@ -5,17 +5,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
 from killswitch.alarms import reconciliation
 from killswitch.alarms.models import Alarm, Delivery
 from killswitch.alarms.models import Kind as AlarmKind
 from killswitch.alarms.outbox import OutboxSender
 from killswitch.alarms.services import acknowledge
-from killswitch.audit import chain
-from killswitch.audit.chain import Actor, Head, NewEvent, record
+from killswitch.audit.chain import Actor, Head
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.reconciliation import comparison
+from killswitch.audit.recorder import recording
 from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
 from tests.alarms.conftest import Sink
@@ -29,22 +29,22 @@ Raise = Callable[..., Alarm]
 
 @pytest.fixture(autouse=True)
 def alarms(alarm: Raise, sink: Sink, settings: Any, tmp_path: Any) -> list[Alarm]:
-    """Three: one acknowledged, one about an exchange, all told to a place and not to the other."""
+    """Three alarms: one acknowledged, one about an exchange; each reached one channel of two."""
     settings.KILLSWITCH_HOME = tmp_path
     sink.status["/broken"] = 500
     settings.ALERT_URLS = (sink.url(), sink.url("/broken"))
-    raised = [
+    alarms = [
         alarm("one"),
         alarm("two", kind=AlarmKind.STALLED, exchange_id="KRAKEN", detail="since 5 s"),
         alarm("three"),
     ]
-    acknowledge(alarm_id=raised[0].pk, actor=OLGA)
-    teller = OutboxSender()
-    teller.look()
-    teller.wait(10)
-    assert Delivery.objects.exclude(told_at=None).count() == 3
+    acknowledge(alarm_id=alarms[0].pk, actor=OLGA)
+    sender = OutboxSender()
+    sender.send_due()
+    sender.wait(10)
+    assert Delivery.objects.exclude(delivered_at=None).count() == 3
     assert_good(verify())
-    return raised
+    return alarms
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def alarms(alarm: Raise, sink: Sink, settings: Any, tmp_path: Any) -> list[Alarm
         ("subject", "another"),
         ("request_id", "r-1"),
         ("exchange_id", "LMAX"),
-        ("title", "Nothing."),
+        ("title", "Another."),
         ("detail", ""),
         ("raised_at", datetime(2020, 1, 1, tzinfo=UTC)),
     ],
@@ -68,7 +68,7 @@ def test_a_column_changed_by_hand_is_found(alarms: list[Alarm], column: str, val
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("acknowledged_by", "Nobody"), ("acknowledged_at", datetime(2020, 1, 1, tzinfo=UTC))],
+    [("acknowledged_by", "Another"), ("acknowledged_at", datetime(2020, 1, 1, tzinfo=UTC))],
 )
 def test_who_acknowledged_and_when_is_compared(
     alarms: list[Alarm], column: str, value: object
@@ -79,7 +79,7 @@ def test_who_acknowledged_and_when_is_compared(
 
 def test_an_alarm_deleted_or_put_there_by_hand_is_found(alarms: list[Alarm]) -> None:
     Alarm.objects.create(kind="OUTCOME", subject="x", title="x", raised_at=alarms[0].raised_at)
-    assert_found(verify(), Proof.TABLES, "4 alarms stand in the table, and 3 events say so")
+    assert_found(verify(), Proof.TABLES, "4 alarms in the table, but 3 events")
     Alarm.objects.filter(pk=alarms[2].pk).delete()
     assert_found(verify(), Proof.TABLES, f"alarm {alarms[2].pk} was deleted")
 
@@ -88,7 +88,7 @@ def test_an_alarm_acknowledged_without_an_event_is_found(alarms: list[Alarm]) ->
     Alarm.objects.filter(pk=alarms[2].pk).update(
         acknowledged_at=datetime.now(UTC), acknowledged_by="Olga Ray (olga)"
     )
-    assert_found(verify(), Proof.TABLES, "2 alarms are acknowledged, and 1 events say so")
+    assert_found(verify(), Proof.TABLES, "2 acknowledged alarms, but 1 events")
 
 
 def test_an_acknowledgement_taken_back_is_found(alarms: list[Alarm]) -> None:
@@ -96,34 +96,36 @@ def test_an_acknowledgement_taken_back_is_found(alarms: list[Alarm]) -> None:
     assert_found(verify(), Proof.TABLES, f"alarm {alarms[0].pk}: acknowledged_by is ''")
 
 
-def test_who_was_told_is_compared(alarms: list[Alarm]) -> None:
-    told = alarms[1].tellings.exclude(told_at=None)
-    untold = alarms[1].tellings.filter(told_at=None)
-    before = told.get().told_at
-    untold.update(told_at=datetime.now(UTC), sending=False)
-    assert_found(verify(), Proof.TABLES, "4 places were told, and 3 events say so")
-    Delivery.objects.filter(pk=alarms[1].tellings.latest("id").pk).update(told_at=None)
+def test_deliveries_are_compared(alarms: list[Alarm]) -> None:
+    delivered = alarms[1].deliveries.exclude(delivered_at=None)
+    undelivered = alarms[1].deliveries.filter(delivered_at=None)
+    delivered_at = delivered.get().delivered_at
+    undelivered.update(delivered_at=datetime.now(UTC), sending=False)
+    assert_found(verify(), Proof.TABLES, "4 deliveries, but 3 events")
+    Delivery.objects.filter(pk=alarms[1].deliveries.latest("id").pk).update(delivered_at=None)
     assert_good(verify())
-    told.update(told_at=datetime(2020, 1, 1, tzinfo=UTC))
-    assert_found(verify(), Proof.TABLES, f"alarm {alarms[1].pk}, told to 1: json: told_at is")
-    told.update(told_at=before)
+    delivered.update(delivered_at=datetime(2020, 1, 1, tzinfo=UTC))
+    reason = f"alarm {alarms[1].pk}, delivered to 1: json: told_at is"
+    assert_found(verify(), Proof.TABLES, reason)
+    delivered.update(delivered_at=delivered_at)
     assert_good(verify())
-    told.delete()
-    assert_found(verify(), Proof.TABLES, "the row that says so was deleted")
+    delivered.delete()
+    assert_found(verify(), Proof.TABLES, "the row of this delivery was deleted")
 
 
 def test_what_an_older_event_does_not_carry_is_not_compared() -> None:
-    with transaction.atomic():
+    with recording() as record:
         old = Alarm.objects.create(
             kind="PEOPLE", subject="s", title="t", raised_at=datetime.now(UTC)
         )
         data = {"alarm": old.pk, "alarm_kind": "PEOPLE", "subject": "s"}
-        chain.append(NewEvent(kind=Kind.ALARM_RAISED, data=data))
+        record.event(Kind.ALARM_RAISED, data=data)
     assert_good(verify())
 
 
 def test_an_event_that_names_no_alarm_is_a_finding() -> None:
-    record(NewEvent(kind=Kind.ALARM_RAISED, data={"alarm": "1"}))
+    with recording() as record:
+        record.event(Kind.ALARM_RAISED, data={"alarm": "1"})
     assert_found(verify(), Proof.TABLES, "alarm 0 was deleted")
 
 
@@ -144,20 +146,20 @@ def test_windows_of_any_size_say_the_same(
 def test_an_alarm_raised_between_the_two_counts_is_not_called_wrong(
     alarm: Raise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted = reconciliation._miscounted
-    times: list[int] = []
+    count = reconciliation._miscounted
+    calls: list[int] = []
 
-    def late() -> Any:
-        times.append(1)
-        if len(times) == 1:
-            yield from list(counted())
+    def count_late() -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            yield from list(count())
             alarm("four")
-            yield "the first look saw it between its two counts"
+            yield "an alarm was raised between the two counts"
         else:
-            yield from counted()
+            yield from count()
 
-    monkeypatch.setattr(reconciliation, "_miscounted", late)
+    monkeypatch.setattr(reconciliation, "_miscounted", count_late)
     assert list(reconciliation.discrepancies(None, no_progress)) == []
-    assert len(times) == 2
+    assert len(calls) == 2
     assert AuditEvent.objects.filter(kind=Kind.ALARM_RAISED).count() == 4
     assert not connection.in_atomic_block

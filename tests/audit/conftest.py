@@ -57,7 +57,7 @@ def reader(db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
     """Return Carol of compliance's client. The readiness bar needs no database of its own."""
     check = Check(name="ems", label="EMS", ok=True, detail="answers", milliseconds=84.2)
     monkeypatch.setattr(
-        readiness_bar, "READINESS", BackgroundCache(lambda: judge((check,)), otherwise=_never)
+        readiness_bar, "READINESS", BackgroundCache(lambda: judge((check,)), fallback=_never)
     )
     client = Client(headers={"User-Agent": "Firefox"}, raise_request_exception=False)
     client.force_login(make(Role.COMPLIANCE))

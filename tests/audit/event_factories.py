@@ -11,13 +11,14 @@ from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_person
 from killswitch.audit.chain import SYSTEM, Actor, NewEvent
 from killswitch.audit.models import Kind
-from killswitch.cancels import press_keys, recording, services
+from killswitch.cancels import recording, services
 from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, conclude
+from killswitch.cancels.confirmation import Target
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.services import PressContext
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import OpenOrders, Outcome, RetryAdvice, TimedCancelAnswer
-from killswitch.ems.open_orders import OpenOrder
+from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
+from killswitch.ems.open_orders import OpenOrder, OpenOrders
 from killswitch.exchanges.models import Exchange
 from killswitch.exchanges.registry import ExchangeConfig, add_missing
 from tests.audit.log import record
@@ -92,12 +93,10 @@ def reading(exchange_id: str, orders: Sequence[OpenOrder]) -> OpenOrdersAfter:
 
 
 def _press(officer: User) -> list[CancelRequest]:
-    exchanges = add_exchanges(*EXCHANGES)
-    target = press_keys.target_of(exchanges, everywhere=True)
+    target = Target(exchanges=add_exchanges(*EXCHANGES), everywhere=True)
     result = services.request_cancel(
-        exchanges=exchanges,
-        everywhere=True,
-        key=press_keys.make(user_id=officer.pk, target=target),
+        target=target,
+        key=target.key(user_id=officer.pk),
         press=PressContext(
             user=officer,
             reason="drill 漢字",
@@ -111,12 +110,14 @@ def _press(officer: User) -> list[CancelRequest]:
 
 def _claim(request: CancelRequest) -> None:
     CancelRequest.objects.filter(pk=request.pk).update(
-        status=Status.SENDING, holder=HOLDER, counter=1, first_claimed_at=datetime.now(UTC)
+        status=Status.SENDING, lease_token=HOLDER, lease_beats=1, first_claimed_at=datetime.now(UTC)
     )
 
 
 def _attempt(request: CancelRequest, cancel_answer: TimedCancelAnswer) -> None:
-    recording.record_attempt(request.pk, holder=HOLDER, answer=cancel_answer, next_attempt_at=None)
+    recording.record_attempt(
+        request.pk, lease_token=HOLDER, answer=cancel_answer, next_attempt_at=None
+    )
 
 
 def _confirm(request: CancelRequest) -> None:
@@ -124,7 +125,7 @@ def _confirm(request: CancelRequest) -> None:
     acknowledged = answer(
         Outcome.ACKNOWLEDGED, message="Ok", body=b'{"type":"message"}\xff\x00', trace_id="t-1"
     )
-    recording.record_takeover(request.pk, dead_holder="host:9:dead", holder=HOLDER)
+    recording.record_takeover(request.pk, dead_holder="host:9:dead", lease_token=HOLDER)
     _attempt(request, acknowledged)
     _finish(request, acknowledged, reading(request.exchange_id, []))
 
@@ -159,20 +160,24 @@ def _refuse(request: CancelRequest) -> None:
         rejected_message="{}",
     )
     _attempt(request, refusal)
-    verdict = conclude(AttemptSummary.of([refusal]), None)
+    conclusion = conclude(AttemptSummary.of([refusal]), None)
     recording.finish(
-        request.pk, holder=HOLDER, before=Status.SENDING, verdict=verdict, reading=None
+        request.pk, lease_token=HOLDER, before=Status.SENDING, conclusion=conclusion, last_list=None
     )
 
 
 def _finish(
     request: CancelRequest, cancel_answer: TimedCancelAnswer, after: OpenOrdersAfter
 ) -> None:
-    recording.start_verifying(request.pk, holder=HOLDER)
-    recording.record_read(request.pk, holder=HOLDER)
-    verdict = conclude(AttemptSummary.of([cancel_answer]), after)
+    recording.start_verifying(request.pk, lease_token=HOLDER)
+    recording.record_read(request.pk, lease_token=HOLDER)
+    conclusion = conclude(AttemptSummary.of([cancel_answer]), after)
     recording.finish(
-        request.pk, holder=HOLDER, before=Status.VERIFYING, verdict=verdict, reading=after
+        request.pk,
+        lease_token=HOLDER,
+        before=Status.VERIFYING,
+        conclusion=conclusion,
+        last_list=after,
     )
 
 
@@ -180,7 +185,7 @@ def kill_for_ever(stop: threading.Event, exchange: Exchange) -> None:
     """Request and finish, one after the other, as fast as the database allows."""
     while not stop.is_set():
         result = services.request_cancel_from_command_line(
-            exchanges=[exchange], everywhere=False, who=Actor(name="os:test"), reason="again"
+            target=Target(exchanges=[exchange]), by=Actor(name="os:test"), reason="again"
         )
         request = result.batch.requests.get()
         _claim(request)

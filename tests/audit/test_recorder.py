@@ -317,7 +317,7 @@ class TestFailing:
         def full(*_: object) -> None:
             raise OperationalError("the disk is full")
 
-        monkeypatch.setattr("killswitch.audit.chain.append", full)
+        monkeypatch.setattr("killswitch.audit.appending.append", full)
         with pytest.raises(OperationalError):
             _add("A")
         assert not Exchange.objects.exists()

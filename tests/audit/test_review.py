@@ -171,7 +171,7 @@ class TestUnreviewed:
         assert "Open queries" in text
         assert "Was it &lt;b&gt;meant&lt;/b&gt;?" in text
         marked("CLOSED", 1, note="Yes.")
-        assert "No query is open" in html(reader.get("/audit/review/"))
+        assert "No open queries" in html(reader.get("/audit/review/"))
 
     def test_unreviewed_events_are_counted_by_kind_and_linked(self, reader: Client) -> None:
         for _ in range(3):

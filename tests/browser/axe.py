@@ -1,4 +1,4 @@
-"""What axe-core has to say about a page as it stands, in light and in dark."""
+"""The violations that axe-core finds on a page, in light and in dark."""
 
 from typing import Any, Literal
 
@@ -11,22 +11,22 @@ RULES: dict[Literal["light", "dark"], dict[str, Any]] = {
     "light": VIOLATIONS,
     "dark": {**VIOLATIONS, "runOnly": ["color-contrast", "link-in-text-block"]},
 }
-# Colours that are still on their way to the other scheme are nobody's contrast.
+# Colours in transition to the other scheme have a contrast that no person sees.
 SETTLED = """() => Promise.all(document.getAnimations()
   .filter((each) => each instanceof CSSTransition).map((each) => each.finished))"""
 
 
 def violations(tab: Page) -> list[str]:
-    """What axe finds, in both schemes, each with the elements it means.
+    """Return the violations in both schemes, each with its elements.
 
-    axe writes styles of its own, which the policy of our pages refuses: look at the browser's
+    axe writes styles of its own, which the policy of our pages refuses: check the browser's
     complaints before.
     """
-    found = []
+    violations = []
     for scheme, options in RULES.items():
         tab.emulate_media(color_scheme=scheme)
         tab.evaluate(SETTLED)
-        for each in Axe().run(tab, options=options).response["violations"]:
-            nodes = [node["html"][:160] for node in each["nodes"]]
-            found.append(f"{scheme}: {each['id']}: {each['help']}: {nodes}")
-    return found
+        for violation in Axe().run(tab, options=options).response["violations"]:
+            nodes = [node["html"][:160] for node in violation["nodes"]]
+            violations.append(f"{scheme}: {violation['id']}: {violation['help']}: {nodes}")
+    return violations

@@ -1,4 +1,4 @@
-"""A real browser on real pages, with every complaint of its console collected."""
+"""A real browser on real pages; every error in its console fails the test."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +13,13 @@ from killswitch.accounts.models import Role, User
 from killswitch.exchanges.models import Observation
 from killswitch.readiness.views import READINESS
 from killswitch.runtime.revisions import Revision
+from tests import factories
 from tests.browser import scenes
 
 
 @pytest.fixture(autouse=True)
-def everybody_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A click would work, until a scene says otherwise."""
+def ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system is ready, until a scene changes that."""
     scenes.readiness[0] = scenes.READY
     monkeypatch.setattr(READINESS, "get", lambda: scenes.readiness[0])
 
@@ -30,16 +31,16 @@ def olga(transactional_db: None) -> User:
     Observation.objects.get_or_create(id=1)
     READINESS.forget()
     cache.clear()  # the counters of sign-in limits are no table that the flush knows
-    return scenes.person(Role.RISK_OFFICER)
+    return factories.person(Role.RISK_OFFICER)
 
 
 class Complaints(list[str]):
-    """What the browser's console complained of."""
+    """The errors in the browser's console."""
 
     forgiven = False
 
     def forgive(self) -> None:
-        """The test brought them about; more may come until its page is closed."""
+        """Accept them: the test caused them, and more may come until its page is closed."""
         self.forgiven = True
 
 
@@ -52,10 +53,10 @@ def complaints() -> Complaints:
 @pytest.fixture
 def context(browser: Browser, live_server: Any, olga: User) -> Iterator[BrowserContext]:
     """A window in which Olga has signed in."""
-    made = browser.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900})
-    sign_in(made, olga, live_server.url)
-    yield made
-    made.close()
+    context = browser.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900})
+    sign_in(context, olga, live_server.url)
+    yield context
+    context.close()
 
 
 @pytest.fixture
@@ -64,14 +65,14 @@ def page(context: BrowserContext, complaints: Complaints) -> Iterator[Page]:
     tab = context.new_page()
     watch(tab, complaints)
     yield tab
-    # Nothing may still be on its way to the server when the database is emptied.
+    # No request may be on its way to the server when the database is emptied.
     tab.goto("about:blank")
     tab.close()
     assert complaints.forgiven or complaints == []
 
 
 def sign_in(context: BrowserContext, user: User, url: str) -> None:
-    """Give a window the session of somebody who has signed in."""
+    """Give a window the session of a person who has signed in."""
     client = Client()
     client.force_login(user)
     cookie = client.cookies[django_settings.SESSION_COOKIE_NAME]

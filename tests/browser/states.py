@@ -8,6 +8,7 @@ from playwright.sync_api import Page
 from killswitch.accounts.models import User
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
+from tests import factories
 from tests.accounts.mfa import codes
 from tests.browser import scenes
 
@@ -25,13 +26,13 @@ def sixty(page: Page, olga: User) -> None:
 
 
 def calm(page: Page, olga: User) -> None:
-    scenes.calm(olga)
+    factories.exchanges(3)
     page.goto("/")
 
 
 def stale(page: Page, olga: User) -> None:
     scenes.console(olga)
-    scenes.look(ago=95)
+    factories.observe(ago_s=95)
     page.goto("/")
 
 
@@ -102,12 +103,11 @@ def requests(page: Page, olga: User) -> None:
 
 
 def batch(page: Page, olga: User) -> None:
-    made = scenes.calm(olga, 5)
-    asked = scenes.press(olga, *made, everywhere=True)
+    batch = factories.press(olga, *factories.exchanges(5), everywhere=True)
     statuses = ("CONFIRMED", "REJECTED", "RESIDUAL", "SENDING", "UNKNOWN")
-    for each, status in zip(asked.requests.order_by("id"), statuses, strict=True):
-        scenes.bring(each, Status(status))
-    page.goto(f"/batches/{asked.uuid}/")
+    for each, status in zip(batch.requests.order_by("id"), statuses, strict=True):
+        factories.bring(each, Status(status))
+    page.goto(f"/batches/{batch.uuid}/")
 
 
 def confirm(page: Page, olga: User) -> None:
@@ -136,18 +136,18 @@ def signed_out(page: Page, olga: User) -> None:
 
 def refused(page: Page, olga: User) -> None:
     question(page, olga)
-    page.locator("#dialog [name=key]").evaluate("each => (each.value = 'forged')")
+    page.locator("#dialog [name=key]").evaluate("key => (key.value = 'forged')")
     page.locator("#dialog [data-go]").click()
     page.wait_for_selector("#dialog .notice")
 
 
 def confirm_one(page: Page, olga: User) -> None:
-    one = scenes.exchange("KRAKEN/JOHN", orders=14, caveat=scenes.CAVEAT)
+    one = factories.exchange("KRAKEN/JOHN", orders=14, caveat=factories.CAVEAT)
     page.goto(f"/exchanges/{one.pk}/cancel-all/")
 
 
 def disabled(page: Page, olga: User) -> None:
-    one = scenes.exchange("OLD-VENUE", enabled=False)
+    one = factories.exchange("OLD-VENUE", enabled=False)
     page.goto(f"/exchanges/{one.pk}/cancel-all/")
 
 
@@ -172,7 +172,7 @@ def password(page: Page, olga: User) -> None:
 def password_again(page: Page, olga: User) -> None:
     page.goto(codes.SET_UP)
     page.get_by_label("Password").fill("wrong")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     page.wait_for_selector(".form-errors")
 
 
@@ -182,23 +182,23 @@ def second_factor_off(page: Page, olga: User) -> None:
 
 def setting_up(page: Page, olga: User) -> None:
     password_again(page, olga)
-    page.get_by_label("Password").fill(scenes.PASSWORD)
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_label("Password").fill(factories.PASSWORD)
+    page.get_by_role("button", name="Continue").click()
     page.wait_for_selector("svg.qr")
 
 
 def setting_up_wrong(page: Page, olga: User) -> None:
     setting_up(page, olga)
-    page.get_by_label("Code that the app shows").fill("000000")
-    page.get_by_role("button", name="Turn it on").click()
+    page.get_by_label("Code from the app").fill("000000")
+    page.get_by_role("button", name="Turn on").click()
     page.wait_for_selector(".form-errors")
 
 
 def recovery_codes(page: Page, olga: User) -> None:
     setting_up(page, olga)
     secret = page.locator(".secret").inner_text().replace(" ", "")
-    page.get_by_label("Code that the app shows").fill(codes.code_at(secret, time.time()))
-    page.get_by_role("button", name="Turn it on").click()
+    page.get_by_label("Code from the app").fill(codes.code_at(secret, time.time()))
+    page.get_by_role("button", name="Turn on").click()
     page.wait_for_selector(".codes")
 
 
@@ -222,7 +222,7 @@ def code(page: Page, olga: User) -> None:
     page.context.clear_cookies()
     page.goto("/accounts/login/")
     page.get_by_label("Name").fill("olga")
-    page.get_by_label("Password").fill(scenes.PASSWORD)
+    page.get_by_label("Password").fill(factories.PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_label("Code").fill("000000")
     page.get_by_role("button", name="Sign in").click()
@@ -233,7 +233,7 @@ def forbidden(page: Page, olga: User) -> None:
     page.goto("/audit/")
 
 
-def nobody(page: Page, olga: User) -> None:
+def empty(page: Page, olga: User) -> None:
     page.goto("/")
 
 
@@ -284,5 +284,5 @@ SCENES: dict[str, Scene] = {
     "recovery-codes-renewed": recovery_codes_renewed,
     "code": code,
     "forbidden": forbidden,
-    "nothing": nobody,
+    "empty": empty,
 }

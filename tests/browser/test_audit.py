@@ -13,8 +13,9 @@ from killswitch.audit import chain
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind, Verification
 from killswitch.audit.review import ReviewAction, ReviewInput, record_review
+from tests import factories
 from tests.audit import event_factories, request_factories
-from tests.browser import scenes
+from tests.audit.log import record
 from tests.browser.conftest import Complaints, sign_in
 from tests.browser.test_looks import CONTRAST, HEIGHT, NAMES, PICTURES, picture
 
@@ -27,7 +28,7 @@ Scene = Callable[[Page], None]
 def context(browser: Browser, live_server: Any, olga: User) -> Iterator[BrowserContext]:
     """A window in which Carl of compliance has signed in."""
     made = browser.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900})
-    sign_in(made, scenes.person(Role.COMPLIANCE), live_server.url)
+    sign_in(made, factories.person(Role.COMPLIANCE), live_server.url)
     yield made
     made.close()
 
@@ -175,13 +176,13 @@ def test_new_events_announce_themselves_and_move_nothing(page: Page) -> None:
     page.locator("#e50 summary").click()
     expect(page.locator("[hx-get]")).to_have_count(1)
     top = page.locator("#e51").bounding_box()
-    chain.record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(3)))
+    record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(3)))
     expect(page.locator("#news")).to_have_text("3 new events")
     expect(page.locator("#announce")).to_have_text("3 new events")
     assert page.locator("tbody tr").first.get_attribute("id") == "e53"
     assert page.locator("#e51").bounding_box() == top
     assert page.locator("#e50 details").get_attribute("open") is not None
-    chain.record(NewEvent(kind=Kind.SIGNED_IN))
+    record(NewEvent(kind=Kind.SIGNED_IN))
     expect(page.locator("#news")).to_have_text("4 new events")
     page.locator("#news a").click()
     expect(page.locator("tbody tr").first).to_have_attribute("id", "e57")
@@ -192,7 +193,7 @@ def test_a_verification_that_fails_meanwhile_shows_at_once(page: Page) -> None:
     log(page)
     expect(page.locator("#badge")).to_contain_text("Verified")
     Verification.objects.update(at=Now(), ok=False, reason="event 17 was changed", first_bad_seq=17)
-    expect(page.locator("#badge")).to_contain_text("The log does not verify")
+    expect(page.locator("#badge")).to_contain_text("Verification failed")
     expect(page.locator("#badge a")).to_have_attribute("href", "/audit/events/17/")
 
 
@@ -201,14 +202,14 @@ def test_what_is_ticked_is_marked_and_the_page_says_where_it_stands(page: Page) 
     request_factories.changed(request_factories.START)
     page.goto("/audit/?unreviewed=1")
     page.get_by_label("All on this page").check()
-    expect(page.locator("[data-picked]")).to_have_text("3 ticked")
+    expect(page.locator("[data-picked]")).to_have_text("3 selected")
     page.locator("#e2 input").uncheck()
-    expect(page.locator("[data-picked]")).to_have_text("2 ticked")
+    expect(page.locator("[data-picked]")).to_have_text("2 selected")
     page.locator("#note").fill("Asked Adam on the phone.")
     page.get_by_role("button", name="Mark as reviewed").click()
     expect(page.locator("#just-marked")).to_contain_text("event 5: Reviewed")
     expect(page.locator("tbody tr")).to_have_count(1)
-    expect(page.locator("#e2")).to_contain_text("To review")
+    expect(page.locator("#e2")).to_contain_text("Needs review")
     noted = AuditEvent.objects.filter(kind=Kind.REVIEWED, data__contains="Asked Adam")
     assert noted.count() == 2
 
@@ -216,19 +217,19 @@ def test_what_is_ticked_is_marked_and_the_page_says_where_it_stands(page: Page) 
 def test_it_all_works_without_javascript(browser: Browser, live_server: Any, olga: User) -> None:
     request_factories.denied(request_factories.START)
     window = browser.new_context(base_url=live_server.url, java_script_enabled=False)
-    sign_in(window, scenes.person(Role.COMPLIANCE), live_server.url)
+    sign_in(window, factories.person(Role.COMPLIANCE), live_server.url)
     tab = window.new_page()
     tab.goto("/audit/")
     tab.locator("#f-kind").select_option("DENIED")
     tab.get_by_role("button", name="Filter").click()
     tab.locator("#e1 input").check()
     tab.locator("#note").fill("Why?")
-    tab.get_by_role("button", name="Query", exact=True).click()
+    tab.get_by_role("button", name="Raise query").click()
     expect(tab.locator("#just-marked")).to_contain_text("Queried")
     assert "kind=DENIED" in tab.url
     tab.goto("/audit/events/1/")
     tab.locator("#note").fill("By mistake.")
-    tab.get_by_role("button", name="Close the query").click()
+    tab.get_by_role("button", name="Close query").click()
     expect(tab.locator("#just-marked")).to_contain_text("Query closed")
     window.close()
 

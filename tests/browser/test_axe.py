@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import Page
 
 from killswitch.accounts.models import Role, User
-from tests.browser import scenes, states
+from tests import factories
+from tests.browser import states
 from tests.browser.axe import violations
 from tests.browser.conftest import Complaints, sign_in
 
@@ -31,7 +32,7 @@ def test_axe_finds_what_is_wrong(page: Page, olga: User, complaints: Complaints)
     states.few(page, olga)
     page.evaluate("document.querySelector('#filter').labels[0].remove()")
     page.evaluate("document.querySelector('#filter').placeholder = ''")
-    assert any("label" in each for each in violations(page))
+    assert any("label" in violation for violation in violations(page))
     complaints.forgive()
 
 
@@ -40,9 +41,9 @@ def test_axe_finds_a_colour_that_is_too_pale(
 ) -> None:
     states.few(page, olga)
     page.evaluate("document.querySelector('#rows th b').style.color = 'rgb(128 128 128 / 40%)'")
-    found = violations(page)
+    lines = violations(page)
     for scheme in ("light", "dark"):
-        assert any(each.startswith(f"{scheme}: color-contrast") for each in found)
+        assert any(line.startswith(f"{scheme}: color-contrast") for line in lines)
     complaints.forgive()
 
 
@@ -50,9 +51,9 @@ def test_axe_finds_a_colour_that_is_too_pale(
 def test_axe_finds_nothing_on_the_pages_of_administrators(
     page: Page, olga: User, live_server: Any, complaints: Complaints, path: str
 ) -> None:
-    scenes.calm(olga, 2)
+    factories.exchanges(2)
     page.context.clear_cookies()
-    sign_in(page.context, scenes.person(Role.ADMINISTRATOR), live_server.url)
+    sign_in(page.context, factories.person(Role.ADMINISTRATOR), live_server.url)
     page.goto(path)
     assert complaints == []
     assert violations(page) == []

@@ -1,4 +1,4 @@
-"""What the page says when it does not know: lost connections, ended sessions, lost answers."""
+"""What the page shows when data is missing: lost connections, ended sessions, lost answers."""
 
 import json
 import re
@@ -16,6 +16,7 @@ from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import Batch
 from killswitch.cancels.states import Status
 from killswitch.runtime.revisions import next_revision
+from tests import factories
 from tests.browser import scenes
 from tests.browser.conftest import Complaints
 from tests.browser.test_gesture import open_question
@@ -34,7 +35,7 @@ def answered(status: int) -> Any:
 
 
 def test_changed_rows_come_by_themselves_and_nothing_else_moves(page: Page, olga: User) -> None:
-    made = scenes.calm(olga, 30)
+    made = factories.exchanges(30)
     ready(page)
     page.locator("#filter").fill("venue")
     page.evaluate("scrollTo(0, 300)")
@@ -51,7 +52,7 @@ def test_changed_rows_come_by_themselves_and_nothing_else_moves(page: Page, olga
     made[8].open_orders, made[8].revision = 4321, next_revision()
     made[8].save()
     expect(page.locator('[data-exchange-id="VENUE09"] .fig b')).to_have_text("4,321")
-    kept = page.evaluate(
+    state = page.evaluate(
         """() => ({
           same: row === document.querySelector('[data-exchange-id="VENUE09"]'),
           focus: document.activeElement === row.querySelector("a.cut"),
@@ -60,7 +61,7 @@ def test_changed_rows_come_by_themselves_and_nothing_else_moves(page: Page, olga
           scroll: scrollY, shifts,
         })"""
     )
-    assert kept == {
+    assert state == {
         "same": True,
         "focus": True,
         "selected": "Venue 9",
@@ -71,9 +72,9 @@ def test_changed_rows_come_by_themselves_and_nothing_else_moves(page: Page, olga
 
 
 def test_rows_stay_where_they_are_while_they_change(page: Page, olga: User) -> None:
-    made = scenes.calm(olga, 4)
+    made = factories.exchanges(4)
     ready(page)
-    scenes.bring(scenes.press(olga, made[3]).requests.get(), Status.REJECTED)
+    factories.bring(factories.press(olga, made[3]).requests.get(), Status.REJECTED)
     expect(page.locator('[data-exchange-id="VENUE04"]')).to_have_class(re.compile("attn"))
     shown = page.locator("#rows tr").evaluate_all("rows => rows.map(r => r.dataset.exchangeId)")
     assert shown == ["VENUE01", "VENUE02", "VENUE03", "VENUE04"]
@@ -82,40 +83,43 @@ def test_rows_stay_where_they_are_while_they_change(page: Page, olga: User) -> N
     expect(page.locator("#rows tr:visible")).to_have_count(1)
 
 
-def test_not_being_ready_is_said_on_the_page_and_in_the_question(page: Page, olga: User) -> None:
-    scenes.calm(olga)
+def test_not_being_ready_shows_on_the_page_and_in_the_confirmation(page: Page, olga: User) -> None:
+    factories.exchanges(3)
     ready(page)
     expect(page.locator("#banner")).to_be_hidden()
     open_question(page, "VENUE01")
     scenes.readiness[0] = scenes.NOT_READY
-    told = page.locator("[data-dialog-banner]")
-    expect(told).to_contain_text("Not ready. A click would not work now: workers", timeout=5000)
-    expect(told).to_contain_text("You can press all the same. If no answer comes, cancel by hand.")
-    expect(page.locator("#banner")).to_contain_text("How to cancel by hand")
+    banner = page.locator("[data-dialog-banner]")
+    expect(banner).to_contain_text("Not ready. A click would not work now: workers", timeout=5000)
+    expect(banner).to_contain_text("You can still try. If there is no answer, cancel manually.")
+    expect(page.locator("#banner")).to_contain_text("If this console is down: cancel manually")
     scenes.readiness[0] = scenes.READY
-    expect(told).to_be_hidden(timeout=5000)
+    expect(banner).to_be_hidden(timeout=5000)
     expect(page.locator("#banner")).to_be_hidden()
 
 
-def test_a_request_that_nobody_took_up_says_since_when_and_one_under_way_how_long(
+def test_a_queued_request_shows_its_age_and_a_running_one_its_time_left(
     page: Page, olga: User
 ) -> None:
-    one, other = scenes.calm(olga, 2)
-    scenes.press(olga, one)
-    scenes.bring(scenes.press(olga, other).requests.get(), Status.SENDING)
+    one, other = factories.exchanges(2)
+    factories.press(olga, one)
+    factories.bring(factories.press(olga, other).requests.get(), Status.SENDING)
     ready(page)
     first = page.locator('[data-exchange-id="VENUE01"] td small')
-    expect(first).to_contain_text(re.compile(r"Olga Ray · asked 1\d s ago"))
+    expect(first).to_contain_text(
+        re.compile(r"Olga Ray · requested \d\d s ago"), use_inner_text=True
+    )
     second = page.locator('[data-exchange-id="VENUE02"] td small')
     expect(second).to_contain_text(
-        re.compile(r"Olga Ray \d\d s left · attempt 2 · next in \d\.\d s")
+        re.compile(r"Olga Ray \d\d s left · attempt 2 · next in \d\.\d s"),
+        use_inner_text=True,
     )
 
 
 def test_an_exchange_comes_and_goes(page: Page, olga: User) -> None:
-    one, *_ = scenes.calm(olga, 2)
+    one, *_ = factories.exchanges(2)
     ready(page)
-    scenes.exchange("NEW", orders=1)
+    factories.exchange("NEW", orders=1)
     expect(page.locator('[data-exchange-id="NEW"]')).to_be_visible()
     one.enabled, one.revision = False, next_revision()
     one.save()
@@ -124,22 +128,22 @@ def test_an_exchange_comes_and_goes(page: Page, olga: User) -> None:
 
 
 def test_typing_filters_the_rows(page: Page, olga: User) -> None:
-    scenes.calm(olga, 12)
+    factories.exchanges(12)
     ready(page)
     page.locator("#filter").press_sequentially("ue 1")
     expect(page.locator("#rows tr:visible")).to_have_count(4)
-    page.locator("#filter").fill("nothing like it")
+    page.locator("#filter").fill("no such exchange")
     expect(page.locator("#none-match")).to_be_visible()
 
 
 def test_figures_grow_old_in_sight(page: Page, olga: User) -> None:
-    scenes.calm(olga, 2)
-    scenes.look(ago=45)
+    factories.exchanges(2)
+    factories.observe(ago_s=45)
     page.goto("/")
     age = page.locator('[data-exchange-id="VENUE01"] time')
     expect(age).to_have_text(re.compile(r"4\d s ago"))
     expect(page.locator('[data-exchange-id="VENUE01"] .fig')).to_have_class(re.compile("stale"))
-    scenes.look(ago=0.5)
+    factories.observe(ago_s=0.5)
     expect(age).to_have_text(re.compile(r"^\d s ago"))
     expect(page.locator('[data-exchange-id="VENUE01"] .fig')).not_to_have_class(re.compile("stale"))
 
@@ -148,7 +152,7 @@ def test_figures_grow_old_in_sight(page: Page, olga: User) -> None:
 def test_a_lost_connection_is_announced_within_five_seconds_and_ends_by_itself(
     page: Page, olga: User, complaints: Complaints, how: str
 ) -> None:
-    scenes.calm(olga, 2)
+    factories.exchanges(2)
     ready(page)
     if how == "offline":
         page.context.set_offline(True)
@@ -161,7 +165,7 @@ def test_a_lost_connection_is_announced_within_five_seconds_and_ends_by_itself(
         page.route("**/poll/*", handlers[how])
     banner = page.locator("#banner")
     expect(banner).to_contain_text(LOST, timeout=5000)
-    expect(banner).to_contain_text("How to cancel by hand")
+    expect(banner).to_contain_text("If this console is down: cancel manually")
     expect(page.locator("html")).to_have_class(re.compile("lost"))
     expect(page.locator("#ready-word")).to_have_text("NOT KNOWN", use_inner_text=True)
     assert page.title().startswith("(!) ")
@@ -176,7 +180,7 @@ def test_a_lost_connection_is_announced_within_five_seconds_and_ends_by_itself(
 def test_a_session_that_ends_is_announced_and_never_swaps_in_the_sign_in_page(
     page: Page, olga: User, complaints: Complaints
 ) -> None:
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     ready(page)
     open_question(page, "KRAKEN")
     page.select_option("#press-pick", "Drill")
@@ -186,7 +190,7 @@ def test_a_session_that_ends_is_announced_and_never_swaps_in_the_sign_in_page(
     expect(page.locator("[data-dialog-banner]")).to_contain_text("Your session has ended.")
     page.locator("#dialog .go").click()
     expect(page.locator("#dialog [data-signed-out]")).to_be_visible()
-    expect(page.locator("#dialog [data-signed-out]")).to_contain_text("Nothing was sent.")
+    expect(page.locator("#dialog [data-signed-out]")).to_contain_text("No cancel was sent.")
     assert "/accounts/login/?next=" in (page.locator("[data-sign-in]").get_attribute("href") or "")
     expect(page.locator("[name=password]")).to_have_count(0)
     assert Batch.objects.count() == 0
@@ -194,10 +198,10 @@ def test_a_session_that_ends_is_announced_and_never_swaps_in_the_sign_in_page(
 
 
 @pytest.mark.parametrize("how", ["never reached", "answer lost", "own error", "502", "silent"])
-def test_a_press_without_an_answer_is_not_known_and_the_same_key_settles_it(
+def test_a_request_without_an_answer_is_unknown_and_the_same_key_settles_it(
     page: Page, olga: User, complaints: Complaints, how: str
 ) -> None:
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     ready(page)
     open_question(page, "KRAKEN")
 
@@ -208,8 +212,8 @@ def test_a_press_without_an_answer_is_not_known_and_the_same_key_settles_it(
         elif how == "never reached":
             route.abort()
         elif how == "own error":
-            # In words and fit for the dialog, but it does not say that nothing was recorded.
-            route.fulfill(status=500, body='<h2 id="dialog-title">Something broke here</h2>')
+            # Fits the dialog, but does not say that the request was not recorded.
+            route.fulfill(status=500, body='<h2 id="dialog-title">Something went wrong</h2>')
         elif how == "502":
             answered(502)(route)
 
@@ -217,20 +221,20 @@ def test_a_press_without_an_answer_is_not_known_and_the_same_key_settles_it(
     page.locator("#dialog .go").click()
     block = page.locator("#dialog [data-no-answer]")
     expect(block).to_be_visible(timeout=7000)
-    expect(block).to_contain_text("It is not known whether this press was recorded.")
+    expect(block).to_contain_text("It is not known whether this request was recorded.")
     expect(block.locator("button")).to_be_focused()
     page.unroute("**/cancel-all/")
     block.locator("button").click()
-    wanted = "Already asked at" if how == "answer lost" else "Asked at"
-    expect(page.locator("#dialog-title")).to_contain_text(wanted)
+    title = "Already requested" if how == "answer lost" else "Cancel all requested"
+    expect(page.locator("#dialog-title")).to_contain_text(title)
     assert Batch.objects.count() == 1
     complaints.forgive()
 
 
-def test_a_question_that_cannot_be_loaded_says_so(
+def test_a_confirmation_that_cannot_be_loaded_says_so(
     page: Page, olga: User, complaints: Complaints
 ) -> None:
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     ready(page)
     page.route("**/cancel-all/", answered(502))
     page.locator('[data-exchange-id="KRAKEN"] a.cut').click()
@@ -241,12 +245,12 @@ def test_a_question_that_cannot_be_loaded_says_so(
     complaints.forgive()
 
 
-def test_the_way_by_hand_is_in_the_question_and_for_what_was_asked(
+def test_the_manual_commands_are_in_the_confirmation_and_name_its_exchanges(
     page: Page, olga: User, complaints: Complaints
 ) -> None:
     names = ["O'NEIL/1", "KRAKEN"]
     for name in names:
-        scenes.exchange(name, orders=14)
+        factories.exchange(name, orders=14)
     ready(page)
     open_question(page, "O'NEIL/1")
     page.route("**/cancel-all/", answered(502))
@@ -274,10 +278,10 @@ def bodies(way: Locator) -> list[Any]:
     return [json.loads(line[-1]) for line in lines]
 
 
-def test_a_closed_question_is_opened_again_by_its_lost_press(
+def test_a_closed_confirmation_opens_again_when_its_answer_is_lost(
     page: Page, olga: User, complaints: Complaints
 ) -> None:
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     ready(page)
     open_question(page, "KRAKEN")
     page.route("**/cancel-all/", lambda _: None)
@@ -290,16 +294,16 @@ def test_a_closed_question_is_opened_again_by_its_lost_press(
 
 
 def test_an_alarm_is_announced_outside_of_what_is_swapped(page: Page, olga: User) -> None:
-    one = scenes.exchange("KRAKEN", orders=14)
-    request = scenes.press(olga, one).requests.get()
+    exchange = factories.exchange("KRAKEN", orders=14)
+    request = factories.press(olga, exchange).requests.get()
     ready(page)
-    scenes.bring(request, Status.RESIDUAL)
+    factories.bring(request, Status.RESIDUAL)
     expect(page.locator("#alert")).to_have_text("KRAKEN: 3 orders are still open.")
     assert Alarm.objects.count() == 1
 
 
 def test_a_session_that_is_about_to_end_says_when(page: Page, olga: User) -> None:
-    scenes.calm(olga, 2)
+    factories.exchanges(2)
     session = Session.objects.get()
     store = SessionStore(session.session_key)
     store.set_expiry(datetime.now(UTC) + timedelta(seconds=100))

@@ -1,4 +1,4 @@
-"""The gesture in a real browser: nothing is sent by mistake, and nothing is in the way."""
+"""The confirmation in a real browser: no cancel is sent by mistake, and none is held up."""
 
 import re
 
@@ -9,7 +9,7 @@ from killswitch.accounts.models import User
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import UncoveredExchange
-from tests.browser import scenes
+from tests import factories
 from tests.conftest import wait_for
 
 HOLD = 1250  # ms: a little longer than the page asks for
@@ -34,7 +34,7 @@ def hold_point(page: Page) -> tuple[float, float]:
 
 
 def test_the_whole_kill_by_keyboard_alone(page: Page, olga: User) -> None:
-    scenes.exchange("KRAKEN/JOHN", name="Kraken, John", orders=14)
+    factories.exchange("KRAKEN/JOHN", name="Kraken, John", orders=14)
     page.goto("/")
     page.locator('[data-exchange-id="KRAKEN/JOHN"] a.cut').focus()
     page.keyboard.press("Enter")
@@ -43,16 +43,16 @@ def test_the_whole_kill_by_keyboard_alone(page: Page, olga: User) -> None:
     page.keyboard.press("Tab")
     expect(page.locator("#dialog .go")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator("#dialog-title")).to_contain_text("Asked at")
+    expect(page.locator("#dialog-title")).to_contain_text("Cancel all requested at")
     assert Batch.objects.get().gesture == "dialog"
     page.keyboard.press("Escape")
     expect(page.locator("#dialog")).to_be_hidden()
     expect(page.locator('[data-exchange-id="KRAKEN/JOHN"] a.cut')).to_be_focused()
-    expect(page.locator('[data-exchange-id="KRAKEN/JOHN"] a.cut')).to_contain_text("Cancel again")
+    expect(page.locator('[data-exchange-id="KRAKEN/JOHN"] a.cut')).to_contain_text("Cancel all")
 
 
 def test_enter_held_down_opens_the_question_and_goes_no_further(page: Page, olga: User) -> None:
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     page.goto("/")
     page.locator('[data-exchange-id="KRAKEN"] a.cut').focus()
     for _ in range(20):
@@ -64,10 +64,10 @@ def test_enter_held_down_opens_the_question_and_goes_no_further(page: Page, olga
     assert Batch.objects.count() == 0
 
 
-def test_enter_in_the_reason_leads_to_the_button_and_does_not_press_it(
+def test_enter_in_the_reason_moves_to_the_button_without_clicking_it(
     page: Page, olga: User
 ) -> None:
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     page.goto("/")
     open_question(page, "KRAKEN")
     page.locator("#press-words").fill("strategy 7")
@@ -80,10 +80,10 @@ def test_enter_in_the_reason_leads_to_the_button_and_does_not_press_it(
 
 
 @pytest.mark.parametrize("way", ["Back", "Escape"])
-def test_leaving_the_question_sends_nothing_and_returns_the_focus(
+def test_leaving_the_confirmation_sends_no_cancel_and_returns_the_focus(
     page: Page, olga: User, way: str
 ) -> None:
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     page.goto("/")
     open_question(page, "KRAKEN")
     if way == "Back":
@@ -96,18 +96,20 @@ def test_leaving_the_question_sends_nothing_and_returns_the_focus(
 
 
 def test_a_double_click_is_one_request(page: Page, olga: User) -> None:
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     page.goto("/")
     open_question(page, "KRAKEN")
     page.locator("#dialog .go").dblclick()
     expect(page.locator("#dialog .batch")).to_be_visible()
     page.wait_for_timeout(300)
-    expect(page.locator("#dialog-title")).to_contain_text(re.compile("^Asked at"))
+    expect(page.locator("#dialog-title")).to_contain_text(
+        re.compile("^Cancel all requested"), use_inner_text=True
+    )
     assert CancelRequest.objects.count() == 1
 
 
-def test_a_press_while_one_is_in_flight_is_its_own_request(page: Page, olga: User) -> None:
-    scenes.exchange("KRAKEN", orders=14)
+def test_a_second_cancel_while_one_is_in_flight_is_its_own_request(page: Page, olga: User) -> None:
+    factories.exchange("KRAKEN", orders=14)
     page.goto("/")
     for count in (1, 2):
         open_question(page, "KRAKEN")
@@ -118,7 +120,7 @@ def test_a_press_while_one_is_in_flight_is_its_own_request(page: Page, olga: Use
 
 
 def test_everywhere_is_held_with_the_pointer(page: Page, olga: User) -> None:
-    scenes.calm(olga, 3)
+    factories.exchanges(3)
     UncoveredExchange.objects.create(exchange_id="OKEX", open_orders=12)
     open_everywhere(page)
     expect(page.locator("#dialog")).to_contain_text("42 open orders on 3 exchanges")
@@ -134,7 +136,7 @@ def test_everywhere_is_held_with_the_pointer(page: Page, olga: User) -> None:
 
 @pytest.mark.parametrize("key", ["Space", "Enter"])
 def test_everywhere_is_held_with_a_key(page: Page, olga: User, key: str) -> None:
-    scenes.calm(olga, 3)
+    factories.exchanges(3)
     open_everywhere(page)
     page.locator("#dialog [data-hold]").focus()
     for _ in range(25):
@@ -146,8 +148,8 @@ def test_everywhere_is_held_with_a_key(page: Page, olga: User, key: str) -> None
 
 
 @pytest.mark.parametrize("way", ["tap", "slide off", "Escape", "short key", "blur"])
-def test_a_hold_that_is_not_one_sends_nothing(page: Page, olga: User, way: str) -> None:
-    scenes.calm(olga, 3)
+def test_an_incomplete_hold_sends_no_cancel(page: Page, olga: User, way: str) -> None:
+    factories.exchanges(3)
     open_everywhere(page)
     button = page.locator("#dialog [data-hold]")
     if way == "short key":
@@ -161,7 +163,7 @@ def test_a_hold_that_is_not_one_sends_nothing(page: Page, olga: User, way: str) 
         elif way == "Escape":
             page.keyboard.press("Escape")
         elif way == "blur":
-            button.evaluate("each => each.blur()")
+            button.evaluate("button => button.blur()")
         page.wait_for_timeout(0 if way == "tap" else HOLD)
         page.mouse.up()
     page.wait_for_timeout(HOLD)
@@ -169,22 +171,24 @@ def test_a_hold_that_is_not_one_sends_nothing(page: Page, olga: User, way: str) 
     revealed = page.locator("#dialog [data-second]")
     if way in {"tap", "short key"}:
         expect(revealed).to_be_visible()
-        expect(page.locator("#dialog [data-hold-says]")).to_contain_text("Nothing was sent yet")
+        expect(page.locator("#dialog [data-hold-says]")).to_contain_text(
+            "No cancel has been sent yet"
+        )
 
 
 def test_a_synthetic_click_reveals_a_plain_button_that_works(page: Page, olga: User) -> None:
-    scenes.calm(olga, 3)
+    factories.exchanges(3)
     open_everywhere(page)
-    page.locator("#dialog [data-hold]").evaluate("each => each.click()")
+    page.locator("#dialog [data-hold]").evaluate("button => button.click()")
     page.wait_for_timeout(200)
     assert Batch.objects.count() == 0
-    page.get_by_role("button", name="Yes, cancel everywhere").click()
+    page.get_by_role("button", name=re.compile("Yes, cancel on all")).click()
     expect(page.locator("#dialog .batch")).to_be_visible()
     assert Batch.objects.get().gesture == "second button"
 
 
 def test_a_held_touch_works_and_opens_no_menu(page: Page, olga: User) -> None:
-    scenes.calm(olga, 3)
+    factories.exchanges(3)
     open_everywhere(page)
     client = page.context.new_cdp_session(page)
     x, y = hold_point(page)
@@ -197,34 +201,34 @@ def test_a_held_touch_works_and_opens_no_menu(page: Page, olga: User) -> None:
 
 
 def test_the_confirmation_page_has_the_same_gesture(page: Page, olga: User) -> None:
-    scenes.calm(olga, 2)
+    factories.exchanges(2)
     page.goto("/cancel-all/")
     page.locator("[data-hold]").click()
     page.wait_for_timeout(DOUBLE)
     assert Batch.objects.count() == 0
-    page.get_by_role("button", name="Yes, cancel everywhere").click()
+    page.get_by_role("button", name=re.compile("Yes, cancel on all")).click()
     page.wait_for_url("**/batches/*/")
     assert Batch.objects.count() == 1
 
 
-def test_the_press_is_followed_live_and_tried_again_in_one_press(page: Page, olga: User) -> None:
-    made = scenes.calm(olga, 3)
+def test_the_batch_is_followed_live_and_retried_at_once(page: Page, olga: User) -> None:
+    made = factories.exchanges(3)
     open_everywhere(page)
-    page.locator("#dialog [data-hold]").evaluate("each => each.click()")
+    page.locator("#dialog [data-hold]").evaluate("button => button.click()")
     page.locator("#dialog [data-second]").click()
-    expect(page.locator("#dialog .summary")).to_contain_text("3 not sent yet")
+    expect(page.locator("#dialog .summary")).to_contain_text("3 queued")
     batch = Batch.objects.get()
     first, second, third = batch.requests.order_by("id")
-    scenes.bring(first, Status.CONFIRMED)
-    scenes.bring(second, Status.REJECTED)
+    factories.bring(first, Status.CONFIRMED)
+    factories.bring(second, Status.REJECTED)
     # The button that is there already takes in what ends badly after it.
-    expect(page.get_by_role("button", name="Try again on VENUE02")).to_be_visible()
-    scenes.bring(third, Status.RESIDUAL)
-    summary = "1 of 3 confirmed, 1 with orders left, 1 rejected: EXCHANGE_UNREACHABLE"
+    expect(page.get_by_role("button", name="Retry on VENUE02")).to_be_visible()
+    factories.bring(third, Status.RESIDUAL)
+    summary = "1 of 3 confirmed, 1 with orders still open, 1 rejected: EXCHANGE_UNREACHABLE"
     expect(page.locator("#dialog .summary")).to_have_text(summary)
     expect(page.locator("#dialog .outcomes li").first).to_contain_text(made[2].exchange_id)
     expect(page.locator("[data-dialog-announce]")).to_have_text(summary)
-    page.get_by_role("button", name="Try again on these 2").click()
+    page.get_by_role("button", name="Retry on these 2").click()
     expect(page.locator("#dialog .summary")).to_contain_text("0 of 2 confirmed")
     wait_for(lambda: Batch.objects.count() == 2, seconds=5)
 
@@ -234,17 +238,17 @@ def test_without_scripts_the_kill_works_as_pages(
 ) -> None:
     from tests.browser.conftest import sign_in
 
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     context = browser.new_context(base_url=live_server.url, java_script_enabled=False)  # type: ignore[attr-defined]
     sign_in(context, olga, live_server.url)  # type: ignore[attr-defined]
     page = context.new_page()
     page.goto("/")
     page.locator('[data-exchange-id="KRAKEN"] a.cut').click()
     page.select_option("select[name=reason]", "Drill")
-    page.get_by_role("button", name="Cancel all on KRAKEN").click()
+    page.get_by_role("button", name="Cancel all orders on KRAKEN").click()
     assert "/batches/" in page.url
     assert Batch.objects.get().reason == "Drill"
     page.goto("/cancel-all/")
-    page.get_by_role("button", name="Cancel all, everywhere").click()
+    page.get_by_role("button", name=re.compile("Cancel ALL orders")).click()
     assert Batch.objects.count() == 2
     context.close()

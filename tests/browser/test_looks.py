@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Page
 
 from killswitch.accounts.models import User
-from tests.browser import scenes, states
+from tests import factories
+from tests.browser import states
 from tests.browser.axe import violations
 from tests.browser.conftest import Complaints
 from tests.console.test_compression import MAX_CONSOLE_BYTES
@@ -34,7 +35,7 @@ def test_a_page_is_legible_named_and_fits_every_screen(
             assert page.evaluate(overflow) <= 0, f"{width} px"
             if PICTURES and width in {390, 1280, 2560}:
                 picture(page, f"{name}-{width}-{scheme}")
-    assert not [each for each in complaints if "Content Security Policy" in each]
+    assert not any("Content Security Policy" in complaint for complaint in complaints)
     page.set_viewport_size({"width": 1280, "height": HEIGHT})
     assert violations(page) == []
     complaints.forgive()  # axe's own; and some scenes are of failures, which the browser notes
@@ -42,7 +43,7 @@ def test_a_page_is_legible_named_and_fits_every_screen(
 
 def test_a_console_with_sixty_exchanges_is_light(page: Page, olga: User) -> None:
     """Of the scripts and styles htmx is 51,238 bytes."""
-    scenes.calm(olga, 60)
+    factories.exchanges(60)
     page.goto("/")
     sizes: dict[str, Any] = page.evaluate(
         """() => Object.fromEntries(["navigation", "resource"].flatMap((kind) => performance

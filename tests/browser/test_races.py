@@ -1,4 +1,4 @@
-"""Clicks and answers that cross each other: nothing is pressed by accident, no answer is lost."""
+"""Clicks and answers that cross each other: no accidental cancel, and no answer is lost."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.runtime.revisions import next_revision
-from tests.browser import scenes
+from tests import factories
 from tests.browser.conftest import Complaints, watch
 from tests.browser.test_freshness import ready
 from tests.browser.test_gesture import open_everywhere, open_question
@@ -33,10 +33,10 @@ def middle(page: Page, selector: str) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("pause", [60, 200, 400])
-def test_the_second_half_of_a_double_click_on_a_row_presses_nothing(
+def test_the_second_half_of_a_double_click_on_a_row_sends_no_cancel(
     page: Page, olga: User, pause: int
 ) -> None:
-    scenes.calm(olga, 12)
+    factories.exchanges(12)
     ready(page)
     open_question(page, "VENUE01")
     x, y = middle(page, "#dialog .go")
@@ -66,11 +66,11 @@ def test_the_second_half_of_a_double_click_on_a_row_presses_nothing(
 
 
 @pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 900}])
-def test_a_double_tap_on_the_button_for_everywhere_sends_nothing(
+def test_a_double_tap_on_the_button_for_all_exchanges_sends_no_cancel(
     page: Page, olga: User, size: Any
 ) -> None:
     page.set_viewport_size(size)
-    scenes.calm(olga, 3)
+    factories.exchanges(3)
     open_everywhere(page)
     x, y = middle(page, "#dialog [data-hold]")
     for _ in range(3):
@@ -84,8 +84,8 @@ def test_a_double_tap_on_the_button_for_everywhere_sends_nothing(
 def test_a_lost_press_is_told_after_the_question_that_was_opened_meanwhile(
     page: Page, olga: User, complaints: Complaints
 ) -> None:
-    scenes.exchange("KRAKEN", orders=14)
-    scenes.exchange("GEMINI", orders=2)
+    factories.exchange("KRAKEN", orders=14)
+    factories.exchange("GEMINI", orders=2)
     ready(page)
     routes: list[Route] = []
     open_question(page, "KRAKEN")
@@ -116,8 +116,8 @@ def test_a_lost_press_is_told_after_the_question_that_was_opened_meanwhile(
 
 
 def test_a_late_answer_does_not_take_another_question_away(page: Page, olga: User) -> None:
-    scenes.exchange("KRAKEN", orders=14)
-    scenes.exchange("GEMINI", orders=2)
+    factories.exchange("KRAKEN", orders=14)
+    factories.exchange("GEMINI", orders=2)
     ready(page)
     routes: list[Route] = []
     open_question(page, "KRAKEN")
@@ -139,7 +139,7 @@ def test_a_late_answer_does_not_take_another_question_away(page: Page, olga: Use
 def test_a_press_whose_page_was_closed_is_asked_about_on_the_next_one(
     page: Page, olga: User
 ) -> None:
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     ready(page)
     lost = page.context.new_page()
     lost.goto("/")
@@ -153,12 +153,12 @@ def test_a_press_whose_page_was_closed_is_asked_about_on_the_next_one(
     page.evaluate(AN_HOUR_AGO)
     page.goto("/")
     block = page.locator("#dialog [data-no-answer]")
-    expect(block).to_contain_text(re.compile(r"Your press of [\d:]+ UTC had no answer"))
+    expect(block).to_contain_text(re.compile(r"Your request of [\d:]+ UTC had no answer"))
     expect(page.locator("#dialog-title")).to_contain_text("on KRAKEN?")
     expect(page.locator("#press-words")).to_have_value("typed before")
-    assert not Batch.objects.exists(), "nothing is sent by asking"
+    assert not Batch.objects.exists(), "opening the confirmation sends no cancel"
     block.locator("button").click()
-    expect(page.locator("#dialog-title")).to_contain_text("Asked at")
+    expect(page.locator("#dialog-title")).to_contain_text("Cancel all requested at")
     assert Batch.objects.get().reason == "typed before"
     page.goto("/")
     expect(page.locator("[data-session-ends]")).not_to_be_empty()
@@ -168,7 +168,7 @@ def test_a_press_whose_page_was_closed_is_asked_about_on_the_next_one(
 def test_a_press_whose_page_was_closed_after_it_was_recorded_leads_to_that_one(
     page: Page, olga: User
 ) -> None:
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     lost = page.context.new_page()
     lost.goto("/")
     open_question(lost, "KRAKEN")
@@ -182,15 +182,15 @@ def test_a_press_whose_page_was_closed_after_it_was_recorded_leads_to_that_one(
     page.evaluate(AN_HOUR_AGO)
     page.goto("/")
     page.locator("#dialog [data-no-answer] button").click()
-    expect(page.locator("#dialog-title")).to_contain_text("Already asked at")
+    expect(page.locator("#dialog-title")).to_contain_text("Already requested at")
     assert Batch.objects.count() == 1
 
 
 def test_an_alarm_that_takes_anothers_place_is_not_acknowledged_by_a_click_meant_for_that(
     page: Page, olga: User
 ) -> None:
-    first, second = scenes.calm(olga, 2)
-    scenes.bring(scenes.press(olga, first).requests.get(), Status.REJECTED)
+    first, second = factories.exchanges(2)
+    factories.bring(factories.press(olga, first).requests.get(), Status.REJECTED)
     ready(page)
     # The click lands the moment the newer alarm has come up.
     page.evaluate(
@@ -201,21 +201,21 @@ def test_an_alarm_that_takes_anothers_place_is_not_acknowledged_by_a_click_meant
     )
     box = page.locator("#everywhere").bounding_box()
     page.locator("#alarms button").first.focus()
-    scenes.bring(scenes.press(olga, second).requests.get(), Status.REJECTED)
+    factories.bring(factories.press(olga, second).requests.get(), Status.REJECTED)
     expect(page.locator("#alarms strong").first).to_contain_text("VENUE02")
     page.wait_for_timeout(300)
     assert Alarm.objects.unacknowledged().count() == 2
-    assert page.locator("#everywhere").bounding_box() == box, "alarms move nothing"
-    # The focus stays beside the alarms, on nothing that a key would press.
+    assert page.locator("#everywhere").bounding_box() == box, "alarms do not move the page"
+    # The focus stays near the alarms, on an element that no key triggers.
     assert page.evaluate("document.activeElement.id") == "alarms"
 
 
-def test_enter_in_a_field_presses_nothing_even_without_scripts(
+def test_enter_in_a_field_sends_no_cancel_even_without_scripts(
     browser: Any, live_server: Any, olga: User
 ) -> None:
     from tests.browser.conftest import sign_in
 
-    scenes.calm(olga, 2)
+    factories.exchanges(2)
     context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
     sign_in(context, olga, live_server.url)
     page = context.new_page()
@@ -228,14 +228,16 @@ def test_enter_in_a_field_presses_nothing_even_without_scripts(
     context.close()
 
 
-def test_the_back_button_after_a_press_asks_anew_and_sends_nothing(page: Page, olga: User) -> None:
-    one = scenes.exchange("KRAKEN", orders=14)
+def test_the_back_button_after_a_cancel_shows_the_confirmation_and_sends_no_cancel(
+    page: Page, olga: User
+) -> None:
+    exchange = factories.exchange("KRAKEN", orders=14)
     page.goto("/requests/")
-    page.goto(f"/exchanges/{one.pk}/cancel-all/")
-    page.get_by_role("button", name="Cancel all on KRAKEN").click()
+    page.goto(f"/exchanges/{exchange.pk}/cancel-all/")
+    page.get_by_role("button", name="Cancel all orders on KRAKEN").click()
     page.wait_for_url("**/batches/*/")
     page.go_back()
-    expect(page.get_by_role("button", name="Cancel all on KRAKEN")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel all orders on KRAKEN")).to_be_visible()
     page.go_forward()
     page.wait_for_url("**/batches/*/")
     page.reload()
@@ -243,7 +245,7 @@ def test_the_back_button_after_a_press_asks_anew_and_sends_nothing(page: Page, o
 
 
 def test_a_page_that_wakes_up_says_how_old_it_is_until_it_has_asked(page: Page, olga: User) -> None:
-    scenes.calm(olga, 2)
+    factories.exchanges(2)
     ready(page)
     held: list[Route] = []
 
@@ -253,45 +255,45 @@ def test_a_page_that_wakes_up_says_how_old_it_is_until_it_has_asked(page: Page, 
     page.route("**/poll/*", hold)
     page.evaluate("Date.now = ((now) => () => now() + 600000)(Date.now)")
     expect(page.locator("#banner")).to_contain_text("This page was asleep since", timeout=3000)
-    assert not page.title().startswith("(!)"), "a page that slept has lost nothing yet"
+    assert not page.title().startswith("(!)"), "a page that slept has not lost its connection"
     page.unroute("**/poll/*")
     expect(page.locator("#banner")).to_be_hidden(timeout=8000)
 
 
 @pytest.mark.parametrize("how", ["tab", "history"])
 def test_a_page_that_comes_back_into_sight_asks_at_once(page: Page, olga: User, how: str) -> None:
-    scenes.calm(olga, 2)
+    factories.exchanges(2)
     ready(page)
     script = {
         "tab": "document.dispatchEvent(new Event('visibilitychange'))",
         "history": "window.dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))",
     }[how]
-    page.evaluate("window.asked = 0")
-    page.evaluate("document.body.addEventListener('refresh', () => asked++)")
+    page.evaluate("window.refreshes = 0")
+    page.evaluate("document.body.addEventListener('refresh', () => refreshes++)")
     page.evaluate(script)
-    assert page.evaluate("asked") == 1
+    assert page.evaluate("refreshes") == 1
 
 
-def test_somebody_else_who_signs_in_elsewhere_sees_nothing_of_a_session_that_ended_here(
+def test_after_signing_out_the_back_button_shows_no_live_figures(
     page: Page, olga: User, complaints: Complaints
 ) -> None:
     """The back button after signing out leads to the sign-in page or to a page without figures."""
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     ready(page)
     page.locator(".who summary").click()
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/accounts/login/**")
     page.go_back()
     page.wait_for_timeout(1500)
-    told = page.locator("#banner:visible").count() and page.inner_text("#banner")
-    assert "/accounts/login/" in page.url or "Your session has ended." in str(told)
+    banner = page.locator("#banner:visible").count() and page.inner_text("#banner")
+    assert "/accounts/login/" in page.url or "Your session has ended." in str(banner)
     complaints.forgive()
 
 
 def test_a_session_that_ends_in_mid_press_leads_back_to_the_filled_question(
     page: Page, olga: User, complaints: Complaints
 ) -> None:
-    scenes.exchange("KRAKEN/JOHN", orders=14)
+    factories.exchange("KRAKEN/JOHN", orders=14)
     ready(page)
     open_question(page, "KRAKEN/JOHN")
     page.select_option("#press-pick", "Drill")
@@ -300,12 +302,12 @@ def test_a_session_that_ends_in_mid_press_leads_back_to_the_filled_question(
     page.locator("#dialog .go").click()
     page.locator("#dialog [data-sign-in]").click()
     page.get_by_label("Name").fill("olga")
-    page.get_by_label("Password").fill(scenes.PASSWORD)
+    page.get_by_label("Password").fill(factories.PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.locator("#press-words")).to_have_value("of May")
     expect(page.locator("#press-pick")).to_have_value("Drill")
     assert Batch.objects.count() == 0
-    page.get_by_role("button", name="Cancel all on KRAKEN/JOHN").click()
+    page.get_by_role("button", name="Cancel all orders on KRAKEN/JOHN").click()
     page.wait_for_url("**/batches/*/")
     assert Batch.objects.get().reason == "Drill: of May"
     complaints.forgive()
@@ -314,7 +316,7 @@ def test_a_session_that_ends_in_mid_press_leads_back_to_the_filled_question(
 def test_a_role_that_changes_ends_what_an_open_page_may_do(
     page: Page, olga: User, complaints: Complaints
 ) -> None:
-    scenes.exchange("KRAKEN", orders=14)
+    factories.exchange("KRAKEN", orders=14)
     ready(page)
     open_question(page, "KRAKEN")
     User.objects.filter(pk=olga.pk).update(role=Role.COMPLIANCE)
@@ -326,26 +328,26 @@ def test_a_role_that_changes_ends_what_an_open_page_may_do(
 
 
 def test_text_that_is_selected_in_the_dialog_survives_polling(page: Page, olga: User) -> None:
-    scenes.calm(olga, 2)
+    factories.exchanges(2)
     open_everywhere(page)
-    page.locator("#dialog [data-hold]").evaluate("each => each.click()")
+    page.locator("#dialog [data-hold]").evaluate("button => button.click()")
     page.locator("#dialog [data-second]").click()
     expect(page.locator("#dialog .outcomes li")).to_have_count(2)
     requests = list(Batch.objects.get().requests.order_by("id"))
     page.locator("#dialog .outcomes b", has_text="VENUE02").evaluate(
-        "each => getSelection().selectAllChildren(each)"
+        "name => getSelection().selectAllChildren(name)"
     )
     page.locator("#dialog [data-back]").focus()
-    scenes.bring(requests[0], Status.CONFIRMED)
+    factories.bring(requests[0], Status.CONFIRMED)
     expect(page.locator("#dialog .summary")).to_contain_text("1 of 2 confirmed")
     assert page.evaluate("getSelection().toString()") == "VENUE02"
     assert page.evaluate("document.activeElement.textContent") == "Close"
 
 
 def test_a_countdown_to_the_next_attempt_runs(page: Page, olga: User) -> None:
-    one = scenes.exchange("KRAKEN", orders=14)
+    exchange = factories.exchange("KRAKEN", orders=14)
     ready(page)
-    scenes.bring(scenes.press(olga, one).requests.get(), Status.SENDING)
+    factories.bring(factories.press(olga, exchange).requests.get(), Status.SENDING)
     due = page.locator('[data-exchange-id="KRAKEN"] [data-due]')
     expect(due).to_have_text(re.compile(r"in \d\.\d s"))
     before = due.inner_text()
@@ -355,13 +357,13 @@ def test_a_countdown_to_the_next_attempt_runs(page: Page, olga: User) -> None:
 def test_a_new_tab_of_the_same_person_follows_too(
     page: Page, olga: User, complaints: Complaints
 ) -> None:
-    one = scenes.exchange("KRAKEN", orders=14)
+    exchange = factories.exchange("KRAKEN", orders=14)
     ready(page)
     other = page.context.new_page()
     watch(other, complaints)
     ready(other)
-    one.open_orders, one.revision = 99, next_revision()
-    one.save()
+    exchange.open_orders, exchange.revision = 99, next_revision()
+    exchange.save()
     for tab in (page, other):
         expect(tab.locator('[data-exchange-id="KRAKEN"] .fig b')).to_have_text("99")
     other.close()

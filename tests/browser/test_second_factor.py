@@ -6,31 +6,32 @@ from typing import Any
 from playwright.sync_api import Browser, Page, expect
 
 from killswitch.accounts.models import User
+from tests import factories
 from tests.accounts.mfa import codes
-from tests.browser import scenes, states
+from tests.browser import states
 from tests.browser.conftest import Complaints
 
 
 def type_password(tab: Page) -> None:
     tab.get_by_label("Name").fill("olga")
-    tab.get_by_label("Password").fill(scenes.PASSWORD)
+    tab.get_by_label("Password").fill(factories.PASSWORD)
     tab.get_by_role("button", name="Sign in").click()
 
 
 def test_it_is_set_up_from_the_menu_and_then_asked_for(
     page: Page, olga: User, browser: Browser, live_server: Any
 ) -> None:
-    scenes.calm(olga, 2)
+    factories.exchanges(2)
     page.goto("/")
     page.locator(".who summary").click()
     page.get_by_role("link", name="Second factor").click()
-    page.get_by_role("link", name="Set it up").click()
-    page.get_by_label("Password").fill(scenes.PASSWORD)
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("link", name="Set up").click()
+    page.get_by_label("Password").fill(factories.PASSWORD)
+    page.get_by_role("button", name="Continue").click()
     secret = page.locator(".secret").inner_text().replace(" ", "")
     assert page.locator("svg.qr").bounding_box()["width"] > 150  # type: ignore[index]
-    page.get_by_label("Code that the app shows").fill(codes.code_at(secret, time.time()))
-    page.get_by_role("button", name="Turn it on").click()
+    page.get_by_label("Code from the app").fill(codes.code_at(secret, time.time()))
+    page.get_by_role("button", name="Turn on").click()
     expect(page.locator(".codes li")).to_have_count(10)
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
@@ -40,7 +41,7 @@ def test_it_is_set_up_from_the_menu_and_then_asked_for(
     other = plain.new_page()
     other.goto("/requests/")
     type_password(other)
-    expect(other.get_by_role("heading", name="Your code")).to_be_visible()
+    expect(other.get_by_role("heading", name="Enter your code")).to_be_visible()
     field = other.get_by_label("Code")
     assert field.get_attribute("autocomplete") == "one-time-code"
     assert field.get_attribute("inputmode") == "numeric"
@@ -62,10 +63,10 @@ def test_with_the_password_alone_the_address_of_a_page_opens_nothing(
 def test_where_it_is_required_an_open_page_is_told_so_and_leads_there(
     page: Page, olga: User, complaints: Complaints, settings: Any
 ) -> None:
-    scenes.calm(olga, 2)
+    factories.exchanges(2)
     page.goto("/")
     settings.SECOND_FACTOR = "required"
     expect(page.locator("#banner")).to_be_visible(timeout=8000)
     page.goto("/cancel-all/")
     complaints.forgive()  # the browser noted each 401
-    expect(page.get_by_role("heading", name="Your password again")).to_be_visible()
+    expect(page.get_by_role("heading", name="Confirm your password")).to_be_visible()

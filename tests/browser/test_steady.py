@@ -1,22 +1,22 @@
-"""Nothing moves under the finger, nothing covers anything, whatever the moment brings."""
+"""The page stays steady: rows and buttons do not move or overlap when a status changes."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import transaction
 from playwright.sync_api import BrowserContext, Page, expect
 
 from killswitch.accounts.models import User
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.runtime.revisions import next_revision
+from tests import factories
 from tests.browser import scenes
 from tests.browser.conftest import Complaints, watch
 
 WIDTHS = (360, 390, 768, 960, 1280)
-LONG = "the algorithm of the third desk sends orders that nobody has asked for " * 6
+LONG = "the algorithm of the third desk sends orders that were not requested " * 6
 # Where each row and its button begin, in pixels.
 PLACES = """() => [...document.querySelectorAll("#rows tr")].map(
   (row) => [row, row.querySelector("a.cut")].map((each) => each.getBoundingClientRect().y))"""
@@ -52,30 +52,32 @@ def pages(context: BrowserContext, page: Page, complaints: Complaints) -> Iterat
 
 
 def test_a_row_keeps_its_height_through_a_whole_kill(pages: list[Page], olga: User) -> None:
-    one = scenes.exchange("BITFINEX/LIST-UNREADABLE", name="Bitfinex, the desk of John", orders=31)
-    scenes.calm(olga, 2)
+    exchange = factories.exchange(
+        "BITFINEX/LIST-UNREADABLE", name="Bitfinex, the desk of John", orders=31
+    )
+    factories.exchanges(2)
     before = [places(page) for page in pages]
-    request = scenes.press(olga, one).requests.get()
+    request = factories.press(olga, exchange).requests.get()
     statuses = (Status.SENDING, Status.VERIFYING, Status.UNVERIFIED, Status.REJECTED)
     for status in (Status.REQUESTED, *statuses, Status.CONFIRMED):
-        with transaction.atomic():
-            request.attempts.all().delete()
-            scenes.bring(request, status)
+        if request.is_final:
+            request = factories.press(olga, exchange).requests.get()
+        factories.bring(request, status)
         for page, places_before in zip(pages, before, strict=True):
-            shown = page.locator(f"#x{one.pk} [data-status]")
+            shown = page.locator(f"#x{exchange.pk} [data-status]")
             expect(shown).to_have_attribute("data-status", status)
             assert page.evaluate(PLACES) == places_before, (page.viewport_size, status)
-    Exchange.objects.filter(pk=one.pk).update(
+    Exchange.objects.filter(pk=exchange.pk).update(
         open_orders=5, seen_at=datetime.now(UTC), revision=next_revision()
     )
     for page, places_before in zip(pages, before, strict=True):
-        shown = page.locator(f"#x{one.pk} [data-status]")
-        expect(shown).to_have_text("Confirmed · orders open again")
+        shown = page.locator(f"#x{exchange.pk} [data-status]")
+        expect(shown).to_have_text("Confirmed · new orders since")
         assert page.evaluate(PLACES) == places_before, page.viewport_size
 
 
 def test_a_list_that_cannot_be_read_moves_no_row(pages: list[Page], olga: User) -> None:
-    scenes.calm(olga, 3)
+    factories.exchanges(3)
     before = [places(page) for page in pages]
     for error in ("the call was not finished within 10.0 s; " * 4, ""):
         Observation.objects.update(error=error, revision=next_revision())
@@ -94,8 +96,8 @@ def places(page: Page) -> list[Any]:
 
 @pytest.mark.parametrize("width", [360, 390, 768, 901, 1280])
 def test_no_outcome_runs_into_its_button(page: Page, olga: User, width: int) -> None:
-    for one in scenes.calm(olga, 2):
-        scenes.bring(scenes.press(olga, one).requests.get(), Status.REJECTED)
+    for one in factories.exchanges(2):
+        factories.bring(factories.press(olga, one).requests.get(), Status.REJECTED)
     page.set_viewport_size({"width": width, "height": 900})
     page.goto("/")
     expect(page.locator("#rows td .st")).to_have_count(2)
@@ -115,9 +117,9 @@ def test_the_readiness_word_is_not_written_over(page: Page, olga: User, width: i
 
 
 def test_a_long_reason_takes_one_line_of_the_latest_requests(page: Page, olga: User) -> None:
-    one, two = scenes.calm(olga, 2)
-    scenes.press(olga, one, reason="Drill")
-    scenes.press(olga, two, reason=LONG)
+    one, two = factories.exchanges(2)
+    factories.press(olga, one, reason="Drill")
+    factories.press(olga, two, reason=LONG)
     page.goto("/")
     heights = page.locator("#latest li").evaluate_all("all => all.map((each) => each.offsetHeight)")
     assert len(heights) == 2
@@ -147,9 +149,9 @@ def test_in_a_low_window_the_question_and_its_buttons_are_in_sight(
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_reason_without_spaces_cuts_nothing_off(page: Page, olga: User, width: int) -> None:
-    one, *_ = scenes.calm(olga, 1)
-    batch = scenes.press(olga, one, reason="x" * 500)
-    scenes.bring(batch.requests.get(), Status.RESIDUAL)
+    one, *_ = factories.exchanges(1)
+    batch = factories.press(olga, one, reason="x" * 500)
+    factories.bring(batch.requests.get(), Status.RESIDUAL)
     page.set_viewport_size({"width": width, "height": 900})
     for path in (f"/batches/{batch.uuid}/", "/requests/"):
         page.goto(path)

@@ -21,10 +21,10 @@ pytestmark = [
 ]
 
 
-def test_a_request_whose_commits_answer_was_lost_is_followed_to_its_end(
+def test_a_request_is_followed_when_the_answer_to_its_commit_was_lost(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit 0 without a line would be read as "all confirmed" by whoever gave the command."""
+    """Exit 0 without a line would look like "all confirmed"."""
     Exchange.objects.create(exchange_id="KRAKEN")
     refusal = {"fault": "reject", "reason": "INVALID_TYPE"}
     simulator.script("KRAKEN", cancel=[refusal], orders=2)
@@ -37,36 +37,36 @@ def test_a_request_whose_commits_answer_was_lost_is_followed_to_its_end(
         raise OperationalError("the server closed the connection")
 
     monkeypatch.setattr(database, "commit", commit_and_lose_the_answer)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         call_command("cancel_all", "KRAKEN")
     request = CancelRequest.objects.get()
     (line,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (line["request_id"], line["status"]) == (str(request.uuid), "REJECTED")
-    assert ended.value.code == 1
+    assert exit_info.value.code == 1
 
 
-def test_an_exchange_that_is_disabled_at_that_moment_is_not_passed_over_in_silence(
+def test_an_exchange_that_is_disabled_at_that_moment_is_reported(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Exchange.objects.create(exchange_id="KRAKEN")
     other = Exchange.objects.create(exchange_id="BINANCE")
-    ask = services.request_cancel_from_command_line
+    request_cancel = services.request_cancel_from_command_line
 
-    def a_moment_later(**asked: Any) -> services.CancelResult:
+    def disable_and_request(**arguments: Any) -> services.CancelResult:
         Exchange.objects.filter(pk=other.pk).update(enabled=False)
-        return ask(**asked)
+        return request_cancel(**arguments)
 
-    monkeypatch.setattr(services, "request_cancel_from_command_line", a_moment_later)
-    with pytest.raises(SystemExit) as ended:
+    monkeypatch.setattr(services, "request_cancel_from_command_line", disable_and_request)
+    with pytest.raises(SystemExit) as exit_info:
         call_command("cancel_all", "KRAKEN", "BINANCE")
-    told = capsys.readouterr()
-    (line,) = map(json.loads, told.out.splitlines())
+    output = capsys.readouterr()
+    (line,) = map(json.loads, output.out.splitlines())
     assert (line["exchange_id"], line["status"]) == ("KRAKEN", "CONFIRMED")
-    assert "nothing was sent there" in told.err
-    assert ended.value.code == 1
+    assert "nothing was sent there" in output.err
+    assert exit_info.value.code == 1
 
 
-def test_a_refusal_says_what_the_database_said(
+def test_a_refusal_contains_the_error_of_the_database(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Exchange.objects.create(exchange_id="KRAKEN")
@@ -75,14 +75,14 @@ def test_a_refusal_says_what_the_database_said(
         raise OperationalError("database or disk is full")
 
     monkeypatch.setattr(CancelRequest.objects, "bulk_create", refuse)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         call_command("cancel_all", "KRAKEN")
-    told = capsys.readouterr()
-    assert "nothing was sent: database or disk is full" in told.err
-    assert (ended.value.code, told.out) == (2, "")
+    output = capsys.readouterr()
+    assert "nothing was sent: database or disk is full" in output.err
+    assert (exit_info.value.code, output.out) == (2, "")
 
 
-def test_a_line_says_in_a_sentence_what_is_known(
+def test_a_line_contains_the_conclusion(
     simulator: Simulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Exchange.objects.create(exchange_id="KRAKEN")
@@ -95,7 +95,7 @@ def test_a_line_says_in_a_sentence_what_is_known(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_says_that_it_is_recorded_and_lets_go(
+def test_an_interruption_prints_the_batch_and_releases_the_requests(
     number: int,
     simulator: Simulator,
     monkeypatch: pytest.MonkeyPatch,
@@ -103,21 +103,21 @@ def test_an_interruption_says_that_it_is_recorded_and_lets_go(
 ) -> None:
     Exchange.objects.create(exchange_id="KRAKEN")
     simulator.place("KRAKEN", 2)
-    ask = services.request_cancel_from_command_line
+    request_cancel = services.request_cancel_from_command_line
 
-    def ask_and_interrupt(**asked: Any) -> services.CancelResult:
+    def interrupt_and_request(**arguments: Any) -> services.CancelResult:
         signal.raise_signal(number)
-        return ask(**asked)
+        return request_cancel(**arguments)
 
-    before = signal.getsignal(number)
-    monkeypatch.setattr(services, "request_cancel_from_command_line", ask_and_interrupt)
-    began = time.monotonic()
-    with pytest.raises(SystemExit) as ended:
+    handler = signal.getsignal(number)
+    monkeypatch.setattr(services, "request_cancel_from_command_line", interrupt_and_request)
+    started_at = time.monotonic()
+    with pytest.raises(SystemExit) as exit_info:
         call_command("cancel_all", "KRAKEN")
-    assert time.monotonic() - began < 3
-    told = capsys.readouterr()
-    assert f"recorded as batch {Batch.objects.get().uuid}" in told.err
-    assert "will be carried out" in told.err
-    assert (ended.value.code, told.out) == (1, "")
-    assert signal.getsignal(number) == before
+    assert time.monotonic() - started_at < 3
+    output = capsys.readouterr()
+    assert f"recorded as batch {Batch.objects.get().uuid}" in output.err
+    assert "will be carried out" in output.err
+    assert (exit_info.value.code, output.out) == (1, "")
+    assert signal.getsignal(number) == handler
     assert leases.STOP.is_set()

@@ -1,4 +1,4 @@
-"""How attempts and a list add up: DESIGN's rules, over every combination of a few attempts."""
+"""How attempts and a list add up, over every combination of a few attempts."""
 
 import itertools
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from killswitch.ems.open_orders import OpenOrders
 
 
 @dataclass(frozen=True)
-class Call:
+class Attempt:
     outcome: str
     may_have_been_carried_out: bool
 
 
-ACKNOWLEDGED = Call(Outcome.ACKNOWLEDGED, False)
-REFUSED = Call(Outcome.REJECTED, False)
-REFUSED_LATE = Call(Outcome.REJECTED, True)
-UNKNOWN = Call(Outcome.UNKNOWN, True)
-NOT_DELIVERED = Call(Outcome.NOT_DELIVERED, False)
-CALLS = [ACKNOWLEDGED, REFUSED, REFUSED_LATE, UNKNOWN, NOT_DELIVERED]
+ACKNOWLEDGED = Attempt(Outcome.ACKNOWLEDGED, False)
+REFUSED = Attempt(Outcome.REJECTED, False)
+REFUSED_LATE = Attempt(Outcome.REJECTED, True)
+UNKNOWN = Attempt(Outcome.UNKNOWN, True)
+NOT_DELIVERED = Attempt(Outcome.NOT_DELIVERED, False)
+ATTEMPTS = [ACKNOWLEDGED, REFUSED, REFUSED_LATE, UNKNOWN, NOT_DELIVERED]
 
 
-def reading(count: int | None) -> OpenOrdersAfter:
+def list_of(count: int | None) -> OpenOrdersAfter:
     now = datetime.now(UTC)
     orders = OpenOrders(
         readable=count is not None,
@@ -43,30 +43,30 @@ def reading(count: int | None) -> OpenOrdersAfter:
 
 @pytest.mark.parametrize("count", [0, 3, None])
 @pytest.mark.parametrize(
-    "calls", [c for n in (1, 2, 3) for c in itertools.product(CALLS, repeat=n)]
+    "attempts", [attempts for n in (1, 2, 3) for attempts in itertools.product(ATTEMPTS, repeat=n)]
 )
-def test_the_status_follows_the_rules_of_adding_up(
-    calls: tuple[Call, ...], count: int | None
+def test_the_status_follows_from_the_attempts_and_the_list(
+    attempts: tuple[Attempt, ...], count: int | None
 ) -> None:
-    status = conclude(AttemptSummary.of(calls), reading(count)).status
-    if ACKNOWLEDGED in calls or UNKNOWN in calls or REFUSED_LATE in calls:
-        unread = Status.UNVERIFIED if ACKNOWLEDGED in calls else Status.UNKNOWN
+    status = conclude(AttemptSummary.of(attempts), list_of(count)).status
+    if ACKNOWLEDGED in attempts or UNKNOWN in attempts or REFUSED_LATE in attempts:
+        unread = Status.UNVERIFIED if ACKNOWLEDGED in attempts else Status.UNKNOWN
         assert status == {0: Status.CONFIRMED, 3: Status.RESIDUAL, None: unread}[count]
-    elif REFUSED in calls:
+    elif REFUSED in attempts:
         assert status == Status.REJECTED
     else:
         assert status == Status.NOT_DELIVERED
 
 
-def test_without_any_reading_nothing_is_confirmed() -> None:
-    for calls in itertools.product(CALLS, repeat=2):
-        assert conclude(AttemptSummary.of(calls), None).status not in {
+def test_without_a_list_no_request_is_confirmed() -> None:
+    for attempts in itertools.product(ATTEMPTS, repeat=2):
+        assert conclude(AttemptSummary.of(attempts), None).status not in {
             Status.CONFIRMED,
             Status.RESIDUAL,
         }
 
 
-def test_a_refusal_says_what_the_list_showed() -> None:
-    sentence = conclude(AttemptSummary.of([REFUSED]), reading(1)).sentence
+def test_a_refusal_contains_the_number_of_open_orders() -> None:
+    sentence = conclude(AttemptSummary.of([REFUSED]), list_of(1)).sentence
     assert "refused" in sentence
     assert "1 open order " in sentence

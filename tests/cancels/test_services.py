@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections
+from django.db.models import Model
+from django.db.models.signals import post_save
 
 from killswitch.accounts import services as account_services
 from killswitch.accounts.models import Role, User
-from killswitch.audit.chain import Actor, append
+from killswitch.audit.chain import Actor
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels import press_keys, publishing, services
+from killswitch.cancels.confirmation import Target
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.services import CancelResult, PressContext
-from killswitch.exchanges import admin
 from killswitch.exchanges.models import Exchange
-from killswitch.runtime.revisions import next_revision
+from killswitch.exchanges.services import save_exchange
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -35,15 +37,15 @@ def kraken() -> Exchange:
 
 @pytest.fixture(autouse=True)
 def published(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """What was handed to the publishing thread; the queue itself is tested with real processes."""
-    handed: list[list[int]] = []
+    """Collect the ids that are batches to the publishing thread, which tests/faults covers."""
+    batches: list[list[int]] = []
 
     def publish(ids: list[int]) -> None:
-        assert not connection.in_atomic_block, "published before it was committed"
-        handed.append(ids)
+        assert not connection.in_atomic_block, "published before the commit"
+        batches.append(ids)
 
     monkeypatch.setattr(publishing, "publish", publish)
-    return handed
+    return batches
 
 
 def press(
@@ -51,23 +53,21 @@ def press(
     *exchanges: Exchange,
     key: str | None = None,
     reason: str = "",
-    everywhere: bool = False,
 ) -> CancelResult:
-    target = press_keys.target_of(exchanges, everywhere=everywhere)
+    target = Target(exchanges=exchanges)
     return services.request_cancel(
-        exchanges=exchanges,
-        everywhere=everywhere,
-        key=key or press_keys.make(user_id=officer.pk, target=target),
+        target=target,
+        key=key or target.key(user_id=officer.pk),
         press=PressContext(user=officer, reason=reason),
     )
 
 
-def test_a_press_is_a_batch_a_request_each_and_an_event_each(
+def test_a_press_is_a_batch_with_a_request_and_an_event_for_each_exchange(
     officer: User, kraken: Exchange, published: list[list[int]]
 ) -> None:
     john = Exchange.objects.create(exchange_id="KRAKEN/JOHN")
-    asked = press(officer, kraken, john, reason="runaway")
-    requests = list(asked.batch.requests.order_by("exchange_id"))
+    result = press(officer, kraken, john, reason="runaway")
+    requests = list(result.batch.requests.order_by("exchange_id"))
     assert [(r.exchange_id, r.status, r.open_before) for r in requests] == [
         ("KRAKEN", "REQUESTED", 4),
         ("KRAKEN/JOHN", "REQUESTED", None),
@@ -91,11 +91,11 @@ def test_the_same_key_is_the_same_press(officer: User, kraken: Exchange) -> None
 def test_twenty_presses_with_one_key_at_once_are_one(officer: User, kraken: Exchange) -> None:
     key = press_keys.make(user_id=officer.pk, target=str(kraken.pk))
     barrier = threading.Barrier(20)
-    got: list[CancelResult] = []
+    results: list[CancelResult] = []
 
     def once() -> None:
         barrier.wait()
-        got.append(press(officer, kraken, key=key))
+        results.append(press(officer, kraken, key=key))
         connection.close()
 
     threads = [threading.Thread(target=once) for _ in range(20)]
@@ -103,33 +103,35 @@ def test_twenty_presses_with_one_key_at_once_are_one(officer: User, kraken: Exch
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({asked.batch.pk for asked in got}) == 1
-    assert [asked.repeated for asked in got].count(False) == 1
+    assert len({result.batch.pk for result in results}) == 1
+    assert [result.repeated for result in results].count(False) == 1
     assert CancelRequest.objects.count() == 1
 
 
-def test_a_new_key_is_a_new_press_also_while_one_is_in_flight(
+def test_a_new_key_is_a_new_press_even_while_another_is_in_flight(
     officer: User, kraken: Exchange
 ) -> None:
     assert press(officer, kraken).batch != press(officer, kraken).batch
 
 
 @pytest.mark.parametrize("forged", ["", "x", "a:b:c", "9" * 9000])
-def test_a_key_that_we_did_not_make_is_forged(forged: str, officer: User, kraken: Exchange) -> None:
+def test_a_key_that_was_not_made_here_is_invalid(
+    forged: str, officer: User, kraken: Exchange
+) -> None:
     with pytest.raises(press_keys.InvalidKey):
         press_keys.read(forged, user_id=officer.pk, target=str(kraken.pk))
 
 
-def test_a_key_of_another_person_or_target_is_foreign(officer: User, kraken: Exchange) -> None:
+def test_a_key_is_valid_only_for_its_person_and_target(officer: User, kraken: Exchange) -> None:
     key = press_keys.make(user_id=officer.pk, target=str(kraken.pk))
     with pytest.raises(press_keys.KeyForAnotherTarget):
         press_keys.read(key, user_id=officer.pk + 1, target=str(kraken.pk))
     with pytest.raises(press_keys.KeyForAnotherTarget):
-        press_keys.read(key, user_id=officer.pk, target=press_keys.EVERYWHERE)
+        press_keys.read(key, user_id=officer.pk, target="everywhere")
     assert not Batch.objects.exists()
 
 
-def test_a_disabled_exchange_is_not_cancelled_on(officer: User, kraken: Exchange) -> None:
+def test_a_disabled_exchange_is_not_cancelled(officer: User, kraken: Exchange) -> None:
     Exchange.objects.update(enabled=False)
     with pytest.raises(services.NothingToCancel):
         press(officer, kraken)
@@ -137,7 +139,7 @@ def test_a_disabled_exchange_is_not_cancelled_on(officer: User, kraken: Exchange
 
 
 @pytest.mark.parametrize(
-    ("given", "kept", "altered"),
+    ("text", "stored", "altered"),
     [
         ("limit breach", "limit breach", False),
         ("  spaces  ", "spaces", False),
@@ -149,30 +151,32 @@ def test_a_disabled_exchange_is_not_cancelled_on(officer: User, kraken: Exchange
         ("理由 😀", "理由 😀", False),
     ],
 )
-def test_a_bad_reason_is_cut_cleaned_and_marked_and_never_refuses(
-    given: str, kept: str, altered: bool, officer: User, kraken: Exchange
+def test_a_bad_reason_is_cleaned_and_marked_and_never_refused(
+    text: str, stored: str, altered: bool, officer: User, kraken: Exchange
 ) -> None:
-    batch = press(officer, kraken, reason=given).batch
+    batch = press(officer, kraken, reason=text).batch
     batch.refresh_from_db()
-    assert (batch.reason, batch.reason_altered) == (kept, altered)
+    assert (batch.reason, batch.reason_altered) == (stored, altered)
 
 
-def test_the_reason_is_completed_once_by_who_pressed(officer: User, kraken: Exchange) -> None:
+def test_the_reason_is_completed_once_by_the_person_who_pressed(
+    officer: User, kraken: Exchange
+) -> None:
     batch = press(officer, kraken, reason="first").batch
     other = User.objects.create_user(username="ben", password="x", role=Role.RISK_OFFICER)
     with pytest.raises(services.NotTheRequester):
         services.complete_reason(batch=batch, user=other, reason="mine now")
     with pytest.raises(services.EmptyReason):
         services.complete_reason(batch=batch, user=officer, reason="\x01 \x02")
-    done = services.complete_reason(batch=batch, user=officer, reason="the algo went wild")
-    assert (done.reason, done.completed_reason) == ("first", "the algo went wild")
+    batch = services.complete_reason(batch=batch, user=officer, reason="the algo went wild")
+    assert (batch.reason, batch.completed_reason) == ("first", "the algo went wild")
     with pytest.raises(services.AlreadyCompleted):
         services.complete_reason(batch=batch, user=officer, reason="again")
     event = AuditEvent.objects.get(kind="REASON_COMPLETED")
     assert json.loads(event.data)["original"] == "first"
 
 
-def test_nothing_is_half_recorded_when_the_event_cannot_be_written(
+def test_a_press_is_not_half_recorded_when_its_event_cannot_be_written(
     officer: User, kraken: Exchange, published: list[list[int]]
 ) -> None:
     with connection.cursor() as cursor:
@@ -197,9 +201,9 @@ def test_a_commit_whose_answer_is_lost_is_found_again(
         raise OperationalError("the server closed the connection")
 
     monkeypatch.setattr(type(connections["default"]), "commit", commit_and_lose_the_answer)
-    asked = press(officer, kraken)
-    assert asked.repeated
-    assert CancelRequest.objects.get().batch == asked.batch
+    result = press(officer, kraken)
+    assert result.repeated
+    assert CancelRequest.objects.get().batch == result.batch
 
 
 def test_a_database_that_goes_away_at_the_commit_leaves_it_unknown(
@@ -220,26 +224,18 @@ def test_a_database_that_goes_away_at_the_commit_leaves_it_unknown(
         connection.execute_wrappers.remove(refuse)
 
 
-class Pause:
-    """Stops a change when it holds its row, for as long as a press needs to lock the log."""
-
-    def __init__(self, goes_on: Callable[..., Any]) -> None:
-        self.reached = threading.Event()
-        self._goes_on = goes_on
-
-    def __call__(self, *arguments: Any) -> Any:
-        self.reached.set()
-        time.sleep(0.5)
-        return self._goes_on(*arguments)
-
-
 def press_during(
-    change: Callable[[], None], pause: Pause, press: Callable[[], CancelResult]
-) -> tuple[CancelResult, list[OperationalError]]:
-    """What the press gave, and why the change failed, if it did."""
+    change: Callable[[], None], row: type[Model], press: Callable[[], CancelResult]
+) -> CancelResult:
+    """Press while a change holds its row, for as long as the press needs to lock the log."""
+    is_locked = threading.Event()
     failures: list[OperationalError] = []
 
-    def edit() -> None:
+    def wait_for_the_press(**_: Any) -> None:
+        is_locked.set()
+        time.sleep(0.5)
+
+    def run_change() -> None:
         try:
             change()
         except OperationalError as error:
@@ -247,50 +243,45 @@ def press_during(
         finally:
             connection.close()
 
-    thread = threading.Thread(target=edit)
-    thread.start()
-    assert pause.reached.wait(5)
-    asked = press()
-    thread.join()
-    return asked, failures
-
-
-def test_an_exchange_that_is_being_edited_refuses_no_press(
-    officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pause = Pause(next_revision)
-    monkeypatch.setattr(admin, "next_revision", pause)
-    ada = Actor(name="Ada (ada)", role="Administrator")
-
-    def edit() -> None:
-        edited = Exchange.objects.get(pk=kraken.pk)
-        edited.name = "Kraken"
-        admin.save_exchange(edited, by=ada, origin={})
-
-    asked, failures = press_during(edit, pause, lambda: press(officer, kraken))
-    assert not asked.repeated
+    post_save.connect(wait_for_the_press, sender=row)
+    try:
+        thread = threading.Thread(target=run_change)
+        thread.start()
+        assert is_locked.wait(5)
+        result = press()
+        thread.join()
+    finally:
+        post_save.disconnect(wait_for_the_press, sender=row)
     assert not failures
+    return result
+
+
+def test_a_press_succeeds_while_its_exchange_is_being_edited(
+    officer: User, kraken: Exchange
+) -> None:
+    def edit() -> None:
+        exchange = Exchange.objects.get(pk=kraken.pk)
+        exchange.name = "Kraken"
+        administrator = Actor(name="Ada (ada)", role="Administrator")
+        save_exchange(exchange, by=administrator, origin={})
+
+    assert not press_during(edit, Exchange, lambda: press(officer, kraken)).repeated
     assert Exchange.objects.get().name == "Kraken"
 
 
-def test_a_person_who_is_being_changed_is_refused_no_press(
-    officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
+def test_a_press_succeeds_while_its_person_is_being_changed(
+    officer: User, kraken: Exchange
 ) -> None:
-    pause = Pause(append)
-    monkeypatch.setattr(account_services, "append", pause)
-
     def change() -> None:
         account_services.change_own_password(user=officer, password="another one", origin={})
 
-    asked, failures = press_during(change, pause, lambda: press(officer, kraken))
-    assert not asked.repeated
-    assert not failures
+    assert not press_during(change, User, lambda: press(officer, kraken)).repeated
 
 
-def test_a_commit_that_was_cut_off_and_is_not_to_be_seen_yet_may_still_come(
+def test_a_commit_that_was_cut_off_and_cannot_be_seen_may_still_succeed(
     officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database is there again at once; only a file of our own tells for certain then."""
+    """The database is back at once, and only SQLite knows for certain then."""
 
     def cut_off(self: Any) -> None:
         raise OperationalError("the server closed the connection")
@@ -299,3 +290,15 @@ def test_a_commit_that_was_cut_off_and_is_not_to_be_seen_yet_may_still_come(
     certain = connection.vendor == "sqlite"
     with pytest.raises(services.NotRecorded if certain else services.CommitOutcomeUnknown):
         press(officer, kraken)
+
+
+def test_a_press_whose_event_the_log_does_not_take_is_certainly_not_recorded(
+    officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OperationalError("the disk is full")
+
+    monkeypatch.setattr("killswitch.audit.appending.append", full)
+    with pytest.raises(services.NotRecorded):
+        press(officer, kraken)
+    assert not CancelRequest.objects.exists()

@@ -1,4 +1,4 @@
-"""Places are never lost and never given out twice, whatever goes wrong between."""
+"""Slots are never lost and never given out twice, even after an error."""
 
 import threading
 import time
@@ -10,10 +10,10 @@ from killswitch.cancels.thread_slots import MAX_THREADS, Latch, ThreadSlots
 from tests.conftest import wait_for
 
 
-def test_places_that_are_not_used_are_given_back_also_after_an_error() -> None:
+def test_slots_that_are_not_used_are_freed_even_after_an_error() -> None:
     def fail() -> None:
-        with ThreadSlots(MAX_THREADS) as places:
-            assert places.count == MAX_THREADS
+        with ThreadSlots(MAX_THREADS) as slots:
+            assert slots.count == MAX_THREADS
             raise ZeroDivisionError
 
     for _ in range(3):
@@ -22,26 +22,26 @@ def test_places_that_are_not_used_are_given_back_also_after_an_error() -> None:
     assert thread_slots.idle()
 
 
-def test_there_are_never_more_places_than_threads() -> None:
-    with ThreadSlots(MAX_THREADS) as all_of_them, ThreadSlots(1) as none:
-        assert (all_of_them.count, none.count) == (MAX_THREADS, 0)
+def test_there_are_never_more_slots_than_threads() -> None:
+    with ThreadSlots(MAX_THREADS) as all_slots, ThreadSlots(1) as no_slots:
+        assert (all_slots.count, no_slots.count) == (MAX_THREADS, 0)
     assert thread_slots.idle()
 
 
-def test_a_place_in_use_comes_back_when_the_work_ends() -> None:
-    go_on = threading.Event()
+def test_a_slot_in_use_is_freed_when_the_work_ends() -> None:
+    may_end = threading.Event()
 
     def work() -> None:
-        go_on.wait()
+        may_end.wait()
 
-    with ThreadSlots(2) as places:
-        places.start(work)
+    with ThreadSlots(2) as slots:
+        slots.start(work)
     assert not thread_slots.idle()
-    go_on.set()
+    may_end.set()
     wait_for(thread_slots.idle, seconds=5)
 
 
-def test_the_latch_opens_when_all_have_left_and_counts_nobody_twice() -> None:
+def test_the_latch_opens_when_all_have_left_and_counts_each_request_once() -> None:
     latch = Latch([1, 2])
     latch.left(1)
     latch.left(1)
@@ -50,7 +50,7 @@ def test_the_latch_opens_when_all_have_left_and_counts_nobody_twice() -> None:
     assert latch._open.is_set()
 
 
-def test_the_latch_does_not_hold_the_writing_up_for_long() -> None:
-    began = time.monotonic()
+def test_the_latch_does_not_delay_a_result_for_long() -> None:
+    started_at = time.monotonic()
     Latch([1]).wait()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - started_at < 5

@@ -1,4 +1,4 @@
-"""The question before a kill: what it names, and what leads back to it."""
+"""The confirmation before a kill: what it shows, and what leads back to it."""
 
 import pytest
 from django.test import Client
@@ -9,7 +9,7 @@ from killswitch.cancels.confirmation import Reason
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import UncoveredExchange
-from tests.browser import scenes
+from tests import factories
 from tests.console.press_helpers import EVERYWHERE, HTMX, path_of, question
 from tests.markup import html
 
@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def test_it_names_the_exchange_its_orders_their_age_and_the_caveat(officer: Client) -> None:
-    one = scenes.exchange("KRAKEN/JOHN", orders=14, caveat="Not the conditional orders.")
-    page = question(officer, path_of(one))
+    exchange = factories.exchange("KRAKEN/JOHN", orders=14, caveat="Not the conditional orders.")
+    page = question(officer, path_of(exchange))
     assert "Cancel all 14 open orders on KRAKEN/JOHN?" in page
     assert "Not the conditional orders." in page
     assert "Cancels resting orders only. New orders are not blocked." in page
@@ -26,19 +26,19 @@ def test_it_names_the_exchange_its_orders_their_age_and_the_caveat(officer: Clie
 
 
 def test_it_is_never_kept_by_a_cache(officer: Client) -> None:
-    answer = officer.get(path_of(scenes.exchange("KRAKEN")))
+    answer = officer.get(path_of(factories.exchange("KRAKEN")))
     assert "no-store" in answer["Cache-Control"]
 
 
-def test_looking_at_it_records_and_sends_nothing(officer: Client) -> None:
+def test_showing_it_does_not_record_or_send(officer: Client) -> None:
     before = AuditEvent.objects.count()
-    officer.get(path_of(scenes.exchange("KRAKEN")))
+    officer.get(path_of(factories.exchange("KRAKEN")))
     officer.get(EVERYWHERE)
     assert (Batch.objects.count(), AuditEvent.objects.count()) == (0, before)
 
 
 def test_it_is_a_whole_page_for_a_plain_browser_and_a_part_for_htmx(officer: Client) -> None:
-    path = path_of(scenes.exchange("KRAKEN"))
+    path = path_of(factories.exchange("KRAKEN"))
     whole, part = html(officer.get(path)), html(officer.get(path, headers=HTMX))
     assert "<html" in whole
     assert "hx-post" not in whole.split("<form class=")[1]
@@ -46,10 +46,10 @@ def test_it_is_a_whole_page_for_a_plain_browser_and_a_part_for_htmx(officer: Cli
     assert "hx-post" in part
 
 
-def test_everywhere_names_the_sum_and_the_ids_that_it_does_not_reach(officer: Client) -> None:
-    scenes.exchange("KRAKEN", orders=14)
-    scenes.exchange("GEMINI", orders=6)
-    scenes.exchange("OFF", orders=100, enabled=False)
+def test_all_exchanges_shows_the_sum_and_what_is_not_included(officer: Client) -> None:
+    factories.exchange("KRAKEN", orders=14)
+    factories.exchange("GEMINI", orders=6)
+    factories.exchange("OFF", orders=100, enabled=False)
     UncoveredExchange.objects.create(exchange_id="OKEX", open_orders=12)
     page = question(officer, EVERYWHERE)
     assert "Cancel all 20 open orders on 2 exchanges?" in page
@@ -57,30 +57,30 @@ def test_everywhere_names_the_sum_and_the_ids_that_it_does_not_reach(officer: Cl
     assert "(12 open)" in page
 
 
-def test_it_says_that_a_cancel_is_under_way(officer: Client, olga: User) -> None:
-    one, two = scenes.exchange("KRAKEN"), scenes.exchange("GEMINI")
-    scenes.press(olga, one)
-    scenes.press(olga, one)
-    already = "A cancel is under way here already. Pressing asks once more"
+def test_it_says_that_a_cancel_is_already_running(officer: Client, olga: User) -> None:
+    one, two = factories.exchange("KRAKEN"), factories.exchange("GEMINI")
+    factories.press(olga, one)
+    factories.press(olga, one)
+    already = "A cancel is already running here. Sending another is safe."
     assert already in question(officer, path_of(one))
-    assert "A cancel is under way on 1 exchange of these" in question(officer, EVERYWHERE)
-    assert "under way" not in question(officer, path_of(two))
-    for each in CancelRequest.objects.all():
-        scenes.bring(each, Status.CONFIRMED)
-    assert "under way" not in question(officer, path_of(one))
+    assert "A cancel is already running on 1 of these." in question(officer, EVERYWHERE)
+    assert "already running" not in question(officer, path_of(two))
+    for request in CancelRequest.objects.all():
+        factories.bring(request, Status.CONFIRMED)
+    assert "already running" not in question(officer, path_of(one))
 
 
-def test_a_count_that_is_not_known_is_not_called_none(officer: Client) -> None:
-    unread = scenes.exchange("KRAKEN", orders=None)
-    assert "The EMS has not told how many." in question(officer, path_of(unread))
-    scenes.exchange("GEMINI", orders=6)
+def test_an_unknown_count_is_not_shown_as_zero(officer: Client) -> None:
+    unread = factories.exchange("KRAKEN", orders=None)
+    assert "The number of open orders is not known." in question(officer, path_of(unread))
+    factories.exchange("GEMINI", orders=6)
     assert "open orders, at least 6, on 2 exchanges" in question(officer, EVERYWHERE)
 
 
 def test_some_exchanges_are_named_and_a_disabled_one_is_said_to_be_left_out(
     officer: Client,
 ) -> None:
-    one, two = scenes.exchange("KRAKEN"), scenes.exchange("OFF", enabled=False)
+    one, two = factories.exchange("KRAKEN"), factories.exchange("OFF", enabled=False)
     page = question(officer, f"{EVERYWHERE}?exchange={one.pk}&exchange={two.pk}")
     assert "on 1 exchange?" in page
     assert "Disabled here, not cancelled:</b> <code>OFF</code>" in page
@@ -88,7 +88,7 @@ def test_some_exchanges_are_named_and_a_disabled_one_is_said_to_be_left_out(
 
 @pytest.mark.parametrize("reason", ["Drill", "Drill: of the month", "only words", "", "Odd: x"])
 def test_it_comes_back_filled(officer: Client, reason: str) -> None:
-    path = path_of(scenes.exchange("KRAKEN"))
+    path = path_of(factories.exchange("KRAKEN"))
     page = html(officer.get(path, {"reason": reason}))
     parsed = Reason.parse(reason)
     assert str(parsed) == reason
@@ -97,25 +97,23 @@ def test_it_comes_back_filled(officer: Client, reason: str) -> None:
 
 
 @pytest.mark.parametrize("named", ["999", "x", "-1", "1e3", "99999999999999999999", "²"])
-def test_an_exchange_that_is_not_here_is_not_found_and_never_means_everywhere(
-    officer: Client, named: str
-) -> None:
-    scenes.exchange("KRAKEN")
+def test_an_unknown_exchange_is_not_found_and_never_means_all(officer: Client, named: str) -> None:
+    factories.exchange("KRAKEN")
     assert officer.get(f"{EVERYWHERE}?exchange={named}").status_code == 404
 
 
 def test_a_number_that_no_database_takes_is_not_found(officer: Client) -> None:
     answer = officer.get("/exchanges/99999999999999999999999/cancel-all/")
     assert answer.status_code == 404
-    assert "There is no exchange with that number here." in html(answer)
+    assert "There is no exchange with this number here." in html(answer)
 
 
 def test_a_disabled_exchange_is_said_to_be_disabled(officer: Client) -> None:
-    answer = officer.get(path_of(scenes.exchange("OFF", enabled=False)))
+    answer = officer.get(path_of(factories.exchange("OFF", enabled=False)))
     assert answer.status_code == 409
     assert "OFF is disabled here" in html(answer)
 
 
-def test_compliance_and_administrators_are_not_asked(compliance: Client) -> None:
-    assert compliance.get(path_of(scenes.exchange("KRAKEN"))).status_code == 403
+def test_compliance_gets_no_confirmation(compliance: Client) -> None:
+    assert compliance.get(path_of(factories.exchange("KRAKEN"))).status_code == 403
     assert compliance.get(EVERYWHERE).status_code == 403

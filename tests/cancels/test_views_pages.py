@@ -1,4 +1,4 @@
-"""What became of a press: its page, its requests, every attempt, and the reason given later."""
+"""The pages of a batch and its requests: outcomes, attempts, retries, the reason added later."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from killswitch.cancels import status_display
 from killswitch.cancels.models import Attempt, Batch, CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.cancels.view_models import PAGE_SIZE, summary
-from tests.browser import scenes
+from tests import factories
 from tests.console.press_helpers import key_in
 from tests.markup import html
 
@@ -26,37 +26,36 @@ def page_of(client: Client, request: CancelRequest) -> str:
     return html(answer)
 
 
-def asked(olga: User, status: Status, **fields: Any) -> CancelRequest:
-    one = scenes.exchange(f"EXCHANGE{CancelRequest.objects.count()}", orders=3)
-    return scenes.bring(scenes.press(olga, one).requests.get(), status, **fields)
+def requested(olga: User, status: Status, **fields: Any) -> CancelRequest:
+    exchange = factories.exchange(f"EXCHANGE{CancelRequest.objects.count()}", orders=3)
+    return factories.bring(factories.press(olga, exchange).requests.get(), status, **fields)
 
 
 @pytest.mark.parametrize("status", Status)
-def test_a_request_says_what_is_known_of_it(officer: Client, olga: User, status: Status) -> None:
-    request = asked(olga, status)
+def test_a_request_shows_what_is_known_of_it(officer: Client, olga: User, status: Status) -> None:
+    request = requested(olga, status)
     page = page_of(officer, request)
     assert f'data-request-id="{request.uuid}" data-status="{status}"' in page
     assert (request.conclusion or status_display.progress_text(request)) in page
 
 
 def test_orders_that_remain_are_listed(officer: Client, olga: User) -> None:
-    page = page_of(officer, asked(olga, Status.RESIDUAL, open_after=2040))
-    assert "2,040 orders left open" in page
-    assert "the first 3 are kept here" in page
+    page = page_of(officer, requested(olga, Status.RESIDUAL, orders=2040))
+    assert "2,040 orders still open" in page
+    assert "the first 1000 are listed" in page
     assert "6ab36bc1-344d-432e-ac6d-0bf44ee60002" in page
 
 
-def test_words_of_the_ems_turn_no_direction_on_any_page(officer: Client, olga: User) -> None:
+def test_messages_of_the_ems_change_no_direction_of_text(officer: Client, olga: User) -> None:
     hostile = "\u202egnp\x1b[2J"
-    request = asked(olga, Status.REJECTED)
+    request = requested(olga, Status.REJECTED)
     words = {"reject_reason": hostile, "message": hostile, "rejected_message": hostile}
     request.attempts.update(**words)
     CancelRequest.objects.update(**words, conclusion=f"The EMS refused: {hostile}.")
-    scenes.alarm(request)
     Alarm.objects.update(title=hostile, detail=hostile)
     batch = request.batch.uuid
     shown = ["console", "requests:newest", f"request:{request.uuid}", f"batch:{batch}"]
-    poll = "/poll/?known=0&" + "&".join(f"show={each}" for each in shown)
+    poll = "/poll/?known=0&" + "&".join(f"show={part}" for part in shown)
     for path in ("/", "/requests/", f"/requests/{request.uuid}/", f"/batches/{batch}/", poll):
         page = html(officer.get(path))
         assert "\\u202egnp␛[2J" in page, path
@@ -76,15 +75,15 @@ def test_words_of_the_ems_turn_no_direction_on_any_page(officer: Client, olga: U
 def test_hostile_bytes_of_an_answer_are_shown_harmlessly(
     officer: Client, olga: User, body: bytes, shown: str
 ) -> None:
-    request = asked(olga, Status.REJECTED)
+    request = requested(olga, Status.REJECTED)
     Attempt.objects.filter(request=request).update(body=body, body_cut=True)
     page = page_of(officer, request)
     assert shown in page
-    assert "The answer as it came (cut)" in page
+    assert "Raw EMS response (cut)" in page
 
 
 def test_a_dead_holders_attempt_says_so(officer: Client, olga: User) -> None:
-    request = asked(olga, Status.UNKNOWN)
+    request = requested(olga, Status.UNKNOWN)
     Attempt.objects.filter(request=request, number=1).update(
         by_dead_holder=True, started_at=None, duration_us=None
     )
@@ -94,20 +93,21 @@ def test_a_dead_holders_attempt_says_so(officer: Client, olga: User) -> None:
 
 
 def test_a_late_start_is_shown(officer: Client, olga: User) -> None:
-    request = asked(olga, Status.CONFIRMED)
+    request = requested(olga, Status.CONFIRMED)
     request.batch.asked_at -= timedelta(minutes=60)
     request.batch.save()
-    assert "3600.0 s after it was asked" in page_of(officer, request)
+    assert "60 min after the request" in page_of(officer, request)
 
 
 def test_the_summary_counts_and_names_the_reject_reasons(olga: User) -> None:
-    batch = scenes.press(olga, *scenes.calm(olga, 6))
+    batch = factories.press(olga, *factories.exchanges(6))
     statuses = ["CONFIRMED", "CONFIRMED", "RESIDUAL", "REJECTED", "REJECTED", "UNKNOWN"]
     for request, status in zip(batch.requests.order_by("id"), statuses, strict=True):
-        scenes.bring(request, Status(status))
+        factories.bring(request, Status(status))
     sentence = summary(list(batch.requests.all()))
     assert sentence == (
-        "2 of 6 confirmed, 1 with orders left, 2 rejected: EXCHANGE_UNREACHABLE, 1 unknown"
+        "2 of 6 confirmed, 1 with orders still open, 2 rejected: EXCHANGE_UNREACHABLE,"
+        " 1 with unknown outcome"
     )
     batch.requests.filter(status="REJECTED").order_by("id").update(reject_reason="OTHER")
     CancelRequest.objects.filter(pk=batch.requests.filter(status="REJECTED")[0].pk).update(
@@ -117,36 +117,39 @@ def test_the_summary_counts_and_names_the_reject_reasons(olga: User) -> None:
     assert "JSON_ERROR (1)" in summary(list(batch.requests.all()))
 
 
-def test_trying_again_asks_only_for_the_bad_ones_in_one_press(officer: Client, olga: User) -> None:
-    batch = scenes.press(olga, *scenes.calm(olga, 3))
+def test_a_retry_requests_only_the_bad_ones_in_one_batch(officer: Client, olga: User) -> None:
+    batch = factories.press(olga, *factories.exchanges(3))
     good, bad, worse = batch.requests.order_by("id")
-    scenes.bring(good, Status.CONFIRMED)
-    scenes.bring(bad, Status.REJECTED)
-    scenes.bring(worse, Status.RESIDUAL)
+    factories.bring(good, Status.CONFIRMED)
+    factories.bring(bad, Status.REJECTED)
+    factories.bring(worse, Status.RESIDUAL)
     page = html(officer.get(f"/batches/{batch.uuid}/"))
-    path = f"/cancel-all/?exchange={worse.entry_id}&exchange={bad.entry_id}"
+    pks = [worse.configured_exchange_id, bad.configured_exchange_id]
+    path = "/cancel-all/?exchange={}&exchange={}".format(*pks)
     assert path.replace("&", "&amp;") in page
     assert page.index("VENUE03") < page.index("VENUE02") < page.index("VENUE01")
     again = officer.post(path, {"key": key_in(page)})
     assert again.status_code == 303
-    assert set(Batch.objects.latest("id").requests.values_list("entry", flat=True)) == {
-        bad.entry_id,
-        worse.entry_id,
+    assert set(
+        Batch.objects.latest("id").requests.values_list("configured_exchange", flat=True)
+    ) == {
+        bad.configured_exchange_id,
+        worse.configured_exchange_id,
     }
 
 
-def test_compliance_cannot_try_again(compliance: Client, olga: User) -> None:
-    batch = scenes.press(olga, *scenes.calm(olga, 1))
-    scenes.bring(batch.requests.get(), Status.REJECTED)
+def test_compliance_cannot_retry(compliance: Client, olga: User) -> None:
+    batch = factories.press(olga, *factories.exchanges(1))
+    factories.bring(batch.requests.get(), Status.REJECTED)
     page = html(compliance.get(f"/batches/{batch.uuid}/"))
-    assert "Try again" not in page
-    assert "Say why" not in page
+    assert "Retry" not in page
+    assert "Add reason" not in page
 
 
 def test_the_list_is_read_page_by_page_without_gaps(officer: Client, olga: User) -> None:
-    one = scenes.exchange("KRAKEN")
+    exchange = factories.exchange("KRAKEN")
     for _ in range(PAGE_SIZE + 5):
-        scenes.press(olga, one)
+        factories.press(olga, exchange)
     first = html(officer.get("/requests/"))
     older = first.split("?before=")[1].split('"')[0]
     second = html(officer.get(f"/requests/?before={older}"))
@@ -156,43 +159,43 @@ def test_the_list_is_read_page_by_page_without_gaps(officer: Client, olga: User)
 
 
 @pytest.mark.parametrize("before", ["x", "-1", "²", "9" * 5000, ""])
-def test_a_list_from_nowhere_is_the_newest(officer: Client, before: str) -> None:
+def test_an_invalid_page_of_the_list_is_the_newest(officer: Client, before: str) -> None:
     assert officer.get("/requests/", {"before": before}).status_code == 200
 
 
-def test_what_is_not_there_is_not_found(officer: Client) -> None:
-    nothing = "00000000-0000-0000-0000-000000000000"
-    for path in (f"/requests/{nothing}/", f"/batches/{nothing}/", "/requests/x/"):
+def test_an_unknown_request_is_not_found(officer: Client) -> None:
+    unknown = "00000000-0000-0000-0000-000000000000"
+    for path in (f"/requests/{unknown}/", f"/batches/{unknown}/", "/requests/x/"):
         answer = officer.get(path)
         assert answer.status_code == 404
-        assert "There is nothing here" in html(answer)
+        assert "Page not found" in html(answer)
 
 
-def test_the_reason_is_completed_once_by_the_person_who_pressed(
-    officer: Client, olga: User
-) -> None:
-    batch = scenes.press(olga, *scenes.calm(olga, 1))
+def test_the_reason_is_added_once_by_the_requester(officer: Client, olga: User) -> None:
+    batch = factories.press(olga, *factories.exchanges(1))
     path = f"/batches/{batch.uuid}/reason/"
-    assert "Say why" in html(officer.get(f"/batches/{batch.uuid}/"))
+    assert "Add reason" in html(officer.get(f"/batches/{batch.uuid}/"))
     assert officer.post(path, {"reason": ["", "  "]}).status_code == 400
     assert officer.post(path, {"reason": ["Drill", "of May"]}).status_code == 303
     batch.refresh_from_db()
     assert batch.completed_reason == "Drill: of May"
     again = officer.post(path, {"reason": "Other"})
     assert again.status_code == 409
-    assert "completed before" in html(again)
-    assert "Say why" not in html(officer.get(f"/batches/{batch.uuid}/"))
+    assert "added before" in html(again)
+    assert "Add reason" not in html(officer.get(f"/batches/{batch.uuid}/"))
 
 
-def test_nobody_else_completes_it(officer: Client, olga: User, compliance: Client) -> None:
-    batch = scenes.press(olga, *scenes.calm(olga, 1))
+def test_other_people_cannot_add_the_reason(
+    officer: Client, olga: User, compliance: Client
+) -> None:
+    batch = factories.press(olga, *factories.exchanges(1))
     other = Client()
-    other.force_login(scenes.person(Role.RISK_OFFICER, username="ben", full_name="Ben Ray"))
+    other.force_login(factories.person(Role.RISK_OFFICER, username="ben", full_name="Ben Ray"))
     path = f"/batches/{batch.uuid}/reason/"
     assert other.post(path, {"reason": "Drill"}).status_code == 403
     assert compliance.post(path, {"reason": "Drill"}).status_code == 403
     assert not AuditEvent.objects.filter(kind=Kind.REASON_COMPLETED).exists()
 
 
-def test_nobody_else_reads_the_log(officer: Client) -> None:
+def test_an_officer_cannot_read_the_log(officer: Client) -> None:
     assert officer.get("/audit/").status_code == 403

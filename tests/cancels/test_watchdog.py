@@ -1,102 +1,163 @@
-"""The watch is pure: it is given what one look found, and the time."""
+"""What a watchdog finds in the requests in flight, and what it does about it."""
 
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+
+from killswitch.alarms.models import Alarm
+from killswitch.audit.models import AuditEvent
+from killswitch.cancels import execution, watchdog
+from killswitch.cancels.leases import RequestSnapshot
 from killswitch.cancels.states import Status
-from killswitch.cancels.watchdog import RequestSnapshot, StallDetector
+from killswitch.cancels.watchdog import StallDetector
+from killswitch.simulator.server import Simulator
+from tests.cancels.conftest import Press
+from tests.cancels.kills import always
+from tests.conftest import wait_for
 
 
-def sight(
+def snapshot(
     status: Status = Status.SENDING,
-    holder: str = "p:1",
-    counter: int = 1,
+    *,
+    lease_token: str = "p:1",
+    lease_beats: int = 1,
     ended: int = 1,
-    deaths: int = 0,
+    dead_holders: int = 0,
 ) -> RequestSnapshot:
     return RequestSnapshot(
-        id=7, status=status, holder=holder, counter=counter, ended=ended, deaths=deaths
+        id=7,
+        status=status,
+        lease_token=lease_token,
+        lease_beats=lease_beats,
+        ended=ended,
+        dead_holders=dead_holders,
     )
 
 
 def test_a_new_request_is_left_to_the_workers_for_a_second() -> None:
-    watch = StallDetector()
-    new = sight(Status.REQUESTED, holder="")
-    assert watch.look([new], now=100.0).unclaimed == []
-    assert watch.look([new], now=100.9).unclaimed == []
-    assert watch.look([new], now=101.0).unclaimed == [7]
+    detector = StallDetector()
+    new = snapshot(Status.REQUESTED, lease_token="")
+    assert detector.inspect([new], now=100.0).unclaimed == []
+    assert detector.inspect([new], now=100.9).unclaimed == []
+    assert detector.inspect([new], now=101.0).unclaimed == [7]
 
 
-def test_a_released_request_is_overdue_at_once() -> None:
-    assert [o.id for o in StallDetector().look([sight(holder="")], now=5.0).overdue] == [7]
+def test_a_released_request_is_stale_at_once() -> None:
+    released = snapshot(lease_token="")
+    assert StallDetector().inspect([released], now=5.0).stale == [released]
 
 
-def test_a_counter_that_moves_is_never_overdue() -> None:
-    watch = StallDetector()
+def test_a_lease_that_is_renewed_is_never_stale() -> None:
+    detector = StallDetector()
     for second in range(60):
-        assert watch.look([sight(counter=second)], now=float(second)).overdue == []
+        findings = detector.inspect([snapshot(lease_beats=second)], now=float(second))
+        assert findings.stale == []
 
 
-def test_a_counter_that_stands_still_is_overdue_after_three_seconds() -> None:
-    watch = StallDetector()
-    assert watch.look([sight()], now=10.0).overdue == []
-    assert watch.look([sight()], now=12.9).overdue == []
-    overdue = watch.look([sight()], now=13.0).overdue
-    assert [(o.id, o.holder, o.counter, o.status) for o in overdue] == [
-        (7, "p:1", 1, Status.SENDING)
-    ]
+def test_a_lease_that_is_not_renewed_is_stale_after_three_seconds() -> None:
+    detector = StallDetector()
+    assert detector.inspect([snapshot()], now=10.0).stale == []
+    assert detector.inspect([snapshot()], now=12.9).stale == []
+    assert detector.inspect([snapshot()], now=13.0).stale == [snapshot()]
 
 
-def test_a_new_holder_gets_its_own_three_seconds() -> None:
-    watch = StallDetector()
-    watch.look([sight()], now=0.0)
-    assert watch.look([sight(holder="q:2")], now=2.9).overdue == []
-    assert watch.look([sight(holder="q:2")], now=5.8).overdue == []
-    assert len(watch.look([sight(holder="q:2")], now=5.9).overdue) == 1
+def test_a_new_holder_gets_three_seconds_of_its_own() -> None:
+    detector = StallDetector()
+    detector.inspect([snapshot()], now=0.0)
+    taken_over = snapshot(lease_token="q:2")
+    assert detector.inspect([taken_over], now=2.9).stale == []
+    assert detector.inspect([taken_over], now=5.8).stale == []
+    assert detector.inspect([taken_over], now=5.9).stale == [taken_over]
 
 
-def test_five_seconds_without_progress_are_told_once_also_while_the_holder_lives() -> None:
-    watch = StallDetector()
-    found = []
+def test_an_attempt_that_was_recorded_shows_that_the_holder_is_alive() -> None:
+    detector = StallDetector()
+    detector.inspect([snapshot()], now=0.0)
+    assert detector.inspect([snapshot(ended=2)], now=3.0).stale == []
+
+
+def test_five_seconds_without_progress_need_an_alarm_until_it_is_raised() -> None:
+    detector = StallDetector()
+    times = []
     for quarter in range(80):
-        if watch.look([sight(counter=quarter)], now=quarter / 4).stalled:
-            found.append(quarter / 4)
-            if len(found) == 2:  # the first try to raise the alarm had failed
-                watch.told(7)
-    assert len(found) == 2
-    assert found == [5.0, 5.25]
+        if detector.inspect([snapshot(lease_beats=quarter)], now=quarter / 4).stalled:
+            times.append(quarter / 4)
+            if len(times) == 2:  # the first try to raise the alarm failed
+                detector.alarm_raised(7)
+    assert times == [5.0, 5.25]
 
 
-def test_a_takeover_is_no_progress() -> None:
-    watch = StallDetector()
-    watch.look([sight()], now=0.0)
-    again = sight(holder="q:2", ended=2, deaths=1)
-    assert watch.look([again], now=3.0).stalled == []
-    assert watch.look([again], now=5.0).stalled == [7]
-
-
-def test_what_was_written_is_a_sign_of_life() -> None:
-    watch = StallDetector()
-    watch.look([sight()], now=0.0)
-    assert watch.look([sight(ended=2)], now=3.0).overdue == []
+def test_a_takeover_is_not_progress() -> None:
+    detector = StallDetector()
+    detector.inspect([snapshot()], now=0.0)
+    taken_over = snapshot(lease_token="q:2", ended=2, dead_holders=1)
+    assert detector.inspect([taken_over], now=3.0).stalled == []
+    assert detector.inspect([taken_over], now=5.0).stalled == [7]
 
 
 def test_progress_postpones_the_alarm() -> None:
-    watch = StallDetector()
+    detector = StallDetector()
     for second in range(60):
-        findings = watch.look([sight(counter=second, ended=second // 4)], now=float(second))
-        assert findings.stalled == []
+        request = snapshot(lease_beats=second, ended=second // 4)
+        assert detector.inspect([request], now=float(second)).stalled == []
+
+
+def test_a_request_that_never_ends_is_an_alarm_even_if_it_makes_progress() -> None:
+    detector = StallDetector(max_in_flight_s=90)
+    overtime = [
+        second
+        for second in range(100)
+        if detector.inspect(
+            [snapshot(lease_beats=second, ended=second)], now=float(second)
+        ).overtime
+    ]
+    assert overtime[0] == 90
 
 
 def test_a_finished_request_is_forgotten() -> None:
-    watch = StallDetector()
-    watch.look([sight()], now=0.0)
-    watch.look([], now=1.0)
-    assert watch.look([sight()], now=9.0).overdue == []
+    detector = StallDetector()
+    detector.inspect([snapshot()], now=0.0)
+    detector.inspect([], now=1.0)
+    assert detector.inspect([snapshot()], now=9.0).stale == []
 
 
-def test_a_request_that_never_ends_is_an_alarm_also_while_it_makes_progress() -> None:
-    watch = StallDetector(endless_after=90)
-    endless = [
-        second
-        for second in range(100)
-        if watch.look([sight(counter=second, ended=second)], now=float(second)).endless
-    ]
-    assert endless[0] == 90
+@pytest.mark.both_databases
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("executor", "short_timeouts")
+def test_a_request_without_progress_raises_one_alarm_with_one_event(
+    simulator: Simulator, press: Press
+) -> None:
+    simulator.script("KRAKEN", cancel=always("silent"), orders=1)
+    (request,) = press("KRAKEN")
+    execution.run(ids=[request.pk])
+    detector = StallDetector(stalled_after_s=0.2)
+
+    def is_alarmed() -> bool:
+        watchdog.check_once(detector)
+        return Alarm.objects.filter(kind="STALLED").exists()
+
+    wait_for(is_alarmed, seconds=5)
+    assert is_alarmed()
+    alarm = Alarm.objects.get(kind="STALLED")
+    assert alarm.title == "KRAKEN: stuck for 0.2 s while sending the cancel."
+    assert (alarm.request_id, alarm.exchange_id) == (str(request.uuid), "KRAKEN")
+    assert AuditEvent.objects.filter(kind="ALARM_RAISED", request_id=alarm.request_id).count() == 1
+
+
+HANG = """
+import time
+import django
+django.setup()
+from killswitch.cancels.watchdog import HangGuard
+HangGuard(max_check_s=0.1)
+time.sleep(60)
+"""
+
+
+def test_a_process_whose_check_hangs_ends() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", HANG], cwd=settings.BASE_DIR, check=False, timeout=40
+    )
+    assert process.returncode == 1

@@ -1,4 +1,4 @@
-"""Fixtures of the pages: those of the log, and its reader."""
+"""The fixtures of the log and of its reader."""
 
 from tests.audit.conftest import file, five, own_home, reader, requests
 

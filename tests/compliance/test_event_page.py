@@ -1,14 +1,14 @@
-"""One event, the events of a request, and foreign words wherever they are shown."""
+"""One event, the events of a request, and foreign text wherever it is shown."""
 
 import pytest
 from django.test import Client
 
-from killswitch.audit import chain
 from killswitch.audit.chain import NewEvent
+from killswitch.audit.descriptions import MAX_CHARS
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.compliance import log_page
-from killswitch.compliance.event_descriptions import MAX_CHARS
 from tests.audit import request_factories
+from tests.audit.log import record
 from tests.audit.request_factories import START, request
 from tests.markup import html
 
@@ -39,68 +39,73 @@ def test_names_and_messages_of_any_script_show_as_text(reader: Client) -> None:
 
 def _check_harmless(text: str) -> None:
     assert "<script>alert" not in text
-    for sign in ("\x00", "\x1b", "\u202e"):
-        assert sign not in text
+    for character in ("\x00", "\x1b", "\u202e"):
+        assert character not in text
 
 
 def test_data_that_is_long_is_cut_in_the_list_and_whole_on_its_own_page(reader: Client) -> None:
-    chain.record(NewEvent(kind=Kind.ATTEMPT, data={"body": "x" * 9000 + "END"}))
+    record(NewEvent(kind=Kind.ATTEMPT, data={"body": "x" * 9000 + "END"}))
     text = page(reader)
     assert "END" not in text
-    assert "All of it, on the event&#x27;s own page" in text.replace("'", "&#x27;")
+    assert "Show all data on the event&#x27;s page" in text.replace("'", "&#x27;")
     assert "END" in page(reader, "events/1/")
 
 
-def test_an_event_of_a_kind_or_with_data_that_nobody_knows_is_shown_as_it_stands(
+def test_an_event_of_an_unknown_kind_or_with_unknown_data_is_shown_as_it_is(
     db: None,
 ) -> None:
-    shown = request_factories.denied(START)
+    event = request_factories.denied(START)
     for kind in (*Kind, "OF_TOMORROW"):
         for data in ("[]", "17", '"text"', "{", "", '{"conclusion":["x"],"changes":[1]}'):
-            shown.kind, shown.data = kind, data
-            (entry,) = log_page.entries([shown])
+            event.kind, event.data = kind, data
+            (entry,) = log_page.entries([event])
             assert "".join(entry.data.split()) == data
-            assert len(entry.sentence) <= MAX_CHARS
-            assert entry.sentence == "" or kind != "OF_TOMORROW"
+            assert len(entry.description) <= MAX_CHARS
+            assert entry.description == "" or kind != "OF_TOMORROW"
 
 
 class TestAnEvent:
-    """The page of one."""
+    """The page of one event."""
 
     def test_it_shows_every_column_and_computes_the_hash_again(self, reader: Client) -> None:
         request(0, at=START)
         event = AuditEvent.objects.get(seq=2)
         text = page(reader, "events/2/")
-        for words in (event.hash, event.previous, "0.1.0, format 1", "computed now from every"):
+        for words in (
+            event.hash,
+            event.previous,
+            "0.1.0, format 1",
+            "Integrity check passed: hash recomputed, chain intact.",
+        ):
             assert words in text
         assert 'href="/audit/events/1/"' in text
         assert 'href="/audit/events/3/"' in text
         assert "&quot;number&quot;:1" in text  # the canonical text, exactly
 
     @pytest.mark.parametrize("seq", [4, 10**18, 10**30])
-    def test_one_that_is_not_there_is_not_found(self, reader: Client, seq: int) -> None:
+    def test_an_event_that_does_not_exist_is_not_found(self, reader: Client, seq: int) -> None:
         request(0, at=START)
-        assert "There is nothing here" in page(reader, f"events/{seq}/", status=404)
+        assert "There is no event with this number" in page(reader, f"events/{seq}/", status=404)
 
-    def test_one_that_was_edited_says_so(self, reader: Client) -> None:
+    def test_an_event_that_was_edited_fails_its_integrity_check(self, reader: Client) -> None:
         from tests.audit.forging import guards_off
 
         request(0, at=START)
         with guards_off() as cursor:
             cursor.execute("UPDATE audit_auditevent SET exchange_id = 'OTHER' WHERE seq = 2")
-        assert "Its columns give another hash now" in page(reader, "events/2/")
-        assert "is the recorded one" in page(reader, "events/3/")
+        assert "the recomputed hash is different" in page(reader, "events/2/")
+        assert "Integrity check passed" in page(reader, "events/3/")
         with guards_off() as cursor:
             cursor.execute(
                 "UPDATE audit_auditevent SET exchange_id = 'KRAKEN', hash = 'x' WHERE seq = 2"
             )
-        assert "The event before it has another hash" in page(reader, "events/3/")
+        assert "the previous event is missing or has another hash" in page(reader, "events/3/")
 
 
 class TestOfARequest:
-    """What compliance sees beside the console's own page of a request, and others do not."""
+    """The part of the page of a request that only compliance sees."""
 
-    def test_every_event_stands_there_with_its_hash(self, reader: Client) -> None:
+    def test_every_event_is_shown_with_its_hash(self, reader: Client) -> None:
         from tests.audit import event_factories
 
         residual = event_factories.live()["residual"]
@@ -112,7 +117,7 @@ class TestOfARequest:
             assert event.hash in text
         assert "Review events" in text
 
-    def test_an_officer_sees_none_of_it(self, reader: Client) -> None:
+    def test_an_officer_does_not_see_it(self, reader: Client) -> None:
         from killswitch.accounts.models import Role
         from tests.accounts.people import make
         from tests.audit import event_factories

@@ -1,4 +1,4 @@
-"""The exports as compliance gets them in a browser, and as nobody else does."""
+"""The exports in a browser, which only compliance may start."""
 
 import json
 from typing import Any
@@ -56,7 +56,7 @@ def test_compliance_gets_the_whole_selection_as_a_file(compliance: Client, addre
 
 @pytest.mark.parametrize("address", ADDRESSES)
 @pytest.mark.parametrize("role", [Role.RISK_OFFICER, Role.ADMINISTRATOR])
-def test_nobody_else_does(address: str, role: Role) -> None:
+def test_other_roles_are_denied(address: str, role: Role) -> None:
     client = Client()
     client.force_login(make(role))
     assert client.get(address).status_code == 403
@@ -65,7 +65,7 @@ def test_nobody_else_does(address: str, role: Role) -> None:
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_a_filter_that_cannot_be_understood_exports_nothing_and_loses_nothing(
+def test_an_invalid_filter_is_explained_and_kept_without_an_export(
     compliance: Client, address: str
 ) -> None:
     response = compliance.get(f"{address}?from=x%3Cb%3E&actor=Rita&exchnage=KRAKEN")
@@ -83,11 +83,11 @@ def test_an_export_that_cannot_be_recorded_is_refused(compliance: Client, addres
         response = compliance.get(address)
         assert response.status_code == 503
         assert "Content-Disposition" not in response.headers
-        assert "Nothing was exported" in response.content.decode()
+        assert "The export was not started" in response.content.decode()
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_only_asking_for_a_file_makes_one(compliance: Client, address: str) -> None:
+def test_only_a_get_request_starts_an_export(compliance: Client, address: str) -> None:
     assert compliance.head(address).status_code == 405
     assert compliance.post(address).status_code == 405
     assert events("EXPORTED") == []

@@ -1,4 +1,4 @@
-"""Outcomes and times by day: what is counted, and that the drawing says the same as the table."""
+"""Outcomes and durations by day: what is counted, and that chart and table agree."""
 
 import re
 from collections import Counter
@@ -33,7 +33,7 @@ class TestCounting:
 
     pytestmark = both
 
-    def test_a_request_counts_on_the_day_it_was_asked_with_its_last_status(self) -> None:
+    def test_a_request_counts_on_the_day_it_was_made_with_its_last_status(self) -> None:
         midnight = datetime(2026, 3, 3, tzinfo=UTC)
         request(0, at=START, status="CONFIRMED")
         request(1, at=START, status="REJECTED")
@@ -45,41 +45,41 @@ class TestCounting:
             {"RESIDUAL": 1, "OPEN": 1},
             {},
         ]
-        assert outcomes.whole(days()).total() == 5
+        assert outcomes.total_counts(days()).total() == 5
 
-    def test_times_are_from_the_press_to_the_first_answer_and_to_the_outcome(self) -> None:
+    def test_durations_are_from_the_request_to_the_first_response_and_to_the_outcome(self) -> None:
         for number, seconds in enumerate((0.1, 0.3, 8)):
             request(number, at=START, answer=seconds / 2, outcome=seconds)
         first = days()[0]
-        assert first.answer == Times(median=150.0, longest=4000.0)
-        assert first.outcome == Times(median=300.0, longest=8000.0)
-        assert days()[1].outcome == Times(median=None, longest=None)
+        assert first.answer == Times(median=150.0, maximum=4000.0)
+        assert first.outcome == Times(median=300.0, maximum=8000.0)
+        assert days()[1].outcome == Times(median=None, maximum=None)
 
-    def test_only_the_first_answer_counts_however_often_it_was_asked(self) -> None:
-        of = request(0, at=START, status="", answer=0.1)
-        again = NewEvent(kind=Kind.ATTEMPT, request_id=of, status="SENDING")
-        request_factories.log_at(START + timedelta(seconds=30), again)
-        assert days()[0].answer == Times(median=100.0, longest=100.0)
+    def test_only_the_first_of_several_responses_counts(self) -> None:
+        request_id = request(0, at=START, status="", answer=0.1)
+        retry = NewEvent(kind=Kind.ATTEMPT, request_id=request_id, status="SENDING")
+        request_factories.log_at(START + timedelta(seconds=30), retry)
+        assert days()[0].answer == Times(median=100.0, maximum=100.0)
 
-    def test_a_status_that_nobody_knows_is_counted_as_unknown(self) -> None:
+    def test_an_unknown_status_is_counted_as_unknown(self) -> None:
         request(0, at=START, status="OF_TOMORROW")
         assert days()[0].counts == {"UNKNOWN": 1}
 
-    def test_a_clock_that_was_put_back_gives_no_time(self) -> None:
+    def test_a_clock_that_was_set_back_gives_no_duration(self) -> None:
         request(0, at=START, answer=0.1, outcome=-0.2)
-        assert days()[0].answer == Times(median=100.0, longest=100.0)
-        assert days()[0].outcome == Times(median=None, longest=None)
+        assert days()[0].answer == Times(median=100.0, maximum=100.0)
+        assert days()[0].outcome == Times(median=None, maximum=None)
 
-    def test_it_is_one_query_however_much_there_is(self, django_assert_num_queries: Any) -> None:
+    def test_any_number_of_events_is_one_query(self, django_assert_num_queries: Any) -> None:
         request_factories.weeks(6)
         with django_assert_num_queries(1):
             days(last=date(2026, 4, 2))
 
-    def test_too_many_events_are_refused_in_words(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_too_many_events_are_refused(self) -> None:
         request(0, at=START)
-        monkeypatch.setattr(outcomes, "MAX_EVENTS", 2)
+        march = DateRange(first=date(2026, 3, 2), last=date(2026, 3, 4))
         with pytest.raises(RangeRefused, match="too many events"):
-            days()
+            by_day(march, max_events=2)
 
 
 class TestTheRange:
@@ -87,33 +87,33 @@ class TestTheRange:
 
     TODAY = date(2026, 3, 20)
 
-    def chosen(self, **given: str) -> DateRange:
-        return DateRange.of(EventFilter.from_words(given), today=self.TODAY)
+    def date_range(self, **fields: str) -> DateRange:
+        return DateRange.of(EventFilter.from_words(fields), today=self.TODAY)
 
-    def test_it_is_the_last_month_when_nothing_is_chosen(self) -> None:
-        assert self.chosen() == DateRange(first=date(2026, 2, 19), last=self.TODAY)
-        assert len(self.chosen().days) == 30
+    def test_the_default_is_the_last_month(self) -> None:
+        assert self.date_range() == DateRange(first=date(2026, 2, 19), last=self.TODAY)
+        assert len(self.date_range().days) == 30
 
     def test_both_days_are_included(self) -> None:
-        chosen = self.chosen(**MARCH)
-        assert [str(day) for day in chosen.days] == ["2026-03-02", "2026-03-03", "2026-03-04"]
-        assert chosen.end == datetime(2026, 3, 5, tzinfo=UTC)
+        date_range = self.date_range(**MARCH)
+        assert [str(day) for day in date_range.days] == ["2026-03-02", "2026-03-03", "2026-03-04"]
+        assert date_range.end == datetime(2026, 3, 5, tzinfo=UTC)
 
     def test_it_ends_today_at_the_latest(self) -> None:
-        assert self.chosen(**{"from": "2026-03-19", "to": "9998-01-01"}).last == self.TODAY
+        assert self.date_range(**{"from": "2026-03-19", "to": "9998-01-01"}).last == self.TODAY
 
     def test_a_year_is_the_longest(self) -> None:
         with pytest.raises(RangeRefused, match="At most 366 days"):
-            self.chosen(**{"from": "2025-03-19"})
+            self.date_range(**{"from": "2025-03-19"})
 
     @given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
-    def test_no_range_does_worse_than_being_refused(self, one: datetime, other: datetime) -> None:
+    def test_every_range_is_either_shown_or_refused(self, one: datetime, other: datetime) -> None:
         try:
-            chosen = DateRange.of(EventFilter(from_at=one, to_at=other), today=self.TODAY)
+            date_range = DateRange.of(EventFilter(from_at=one, to_at=other), today=self.TODAY)
         except RangeRefused:
             return
-        assert 1 <= len(chosen.days) <= 366
-        assert chosen.end > chosen.begin
+        assert 1 <= len(date_range.days) <= 366
+        assert date_range.end > date_range.begin
 
 
 TIMES = st.builds(Times.of, st.lists(st.floats(min_value=0, max_value=1e9), max_size=3))
@@ -133,28 +133,20 @@ DAYS = st.lists(
 
 
 @given(DAYS)
-def test_everything_that_is_drawn_lies_within_the_drawing(drawn: list[Day]) -> None:
-    made = chart.draw(drawn)
-    for bar in made.bars:
-        for box in bar.boxes:
-            assert float(box.y) >= chart.TOP - 0.1
-            assert float(box.y) + float(box.height) <= chart.HEIGHT - chart.BOTTOM + 0.2
-            assert chart.LEFT - 0.1 <= float(box.x) <= chart.WIDTH - chart.RIGHT
-        heights = [float(box.height) for box in bar.boxes]
+def test_all_shapes_lie_within_the_chart(chart_days: list[Day]) -> None:
+    layout = chart.draw(chart_days)
+    for bar in layout.bars:
+        for segment in bar.segments:
+            assert float(segment.y) >= chart.TOP - 0.1
+            assert float(segment.y) + float(segment.height) <= chart.HEIGHT - chart.BOTTOM + 0.2
+            assert chart.LEFT - 0.1 <= float(segment.x) <= chart.WIDTH - chart.RIGHT
+        heights = [float(segment.height) for segment in bar.segments]
         assert sum(heights) <= chart.HEIGHT - chart.TOP - chart.BOTTOM + 0.5
-    for span in (*made.answers, *made.outcomes):
-        assert chart.TOP - 0.1 <= float(span.longest) <= float(span.median) + 0.01
-        assert float(span.median) <= chart.HEIGHT - chart.BOTTOM + 0.1
-    assert 1 <= len(made.days) <= chart.MOST_LABELS
-    assert 2 <= len(made.counts) <= 7
-
-
-@pytest.mark.parametrize(
-    ("milliseconds", "words"),
-    [(0, "0 ms"), (212.4, "212 ms"), (11800, "11.8 s"), (60000, "60 s"), (3.84e6, "64 min")],
-)
-def test_a_duration_is_read_at_once(milliseconds: float, words: str) -> None:
-    assert chart.duration_text(milliseconds) == words
+    for mark in (*layout.answers, *layout.outcomes):
+        assert chart.TOP - 0.1 <= float(mark.maximum) <= float(mark.median) + 0.01
+        assert float(mark.median) <= chart.HEIGHT - chart.BOTTOM + 0.1
+    assert 1 <= len(layout.days) <= chart.MAX_LABELS
+    assert 2 <= len(layout.counts) <= 7
 
 
 class TestThePage:
@@ -162,17 +154,17 @@ class TestThePage:
 
     pytestmark = both
 
-    def test_the_drawing_and_the_table_say_the_same(self, reader: Client) -> None:
+    def test_the_chart_and_the_table_agree(self, reader: Client) -> None:
         request(0, at=START)
         request(1, at=START, status="REJECTED")
         request(2, at=START + timedelta(days=1), status="")
         text = html(reader.get(ADDRESS, MARCH))
-        drawn = re.findall(r'<rect [^>]*class="k-([A-Z_]+)"/>', text.split('class="plot"')[1])
-        assert drawn == ["CONFIRMED", "REJECTED", "OPEN"]
+        statuses = re.findall(r'<rect [^>]*class="k-([A-Z_]+)"/>', text.split('class="plot"')[1])
+        assert statuses == ["CONFIRMED", "REJECTED", "OPEN"]
         row = text.split('kind=REQUESTED">2026-03-02')[1].split("</tr>")[0]
         assert re.findall(r">(\d+)</td>", row) == ["1", "0", "0", "1", "0", "0", "0"]
         assert re.findall(r">(\d+ ms)</td>", row) == ["20 ms", "20 ms", "400 ms", "400 ms"]
-        assert "2026-03-04</a>" not in text  # nothing was asked that day
+        assert "2026-03-04</a>" not in text  # no request on that day
 
     def test_it_has_neither_style_nor_script_inline(self, reader: Client) -> None:
         request_factories.weeks(5)
@@ -181,27 +173,27 @@ class TestThePage:
         assert "<style" not in text
         assert not re.search(r"<script(?![^>]*src=)", text)
 
-    def test_it_is_shown_when_nothing_was_ever_asked(self, reader: Client) -> None:
+    def test_it_is_shown_before_the_first_request(self, reader: Client) -> None:
         text = html(reader.get(ADDRESS))
         assert "0 requests" in text
         assert 'role="img"' in text
 
     @pytest.mark.parametrize(
-        ("query", "said"),
+        ("query", "error"),
         [
             ({"from": "x<b>"}, "from: “x&lt;b&gt;” is not a time."),
-            ({"from": "2026-03-04", "to": "2026-03-02"}, "to: is not after the beginning"),
+            ({"from": "2026-03-04", "to": "2026-03-02"}, "to: must be later than the beginning"),
             ({"from": "0001-01-01"}, "At most 366 days"),
-            ({"from": "9000-01-01"}, "from: lies after the last day"),
+            ({"from": "9000-01-01"}, "from: is after the last day"),
             ({"to": "\x00"}, "is not a time"),
         ],
     )
-    def test_an_odd_range_is_answered_in_a_sentence_and_kept(
-        self, reader: Client, query: dict[str, str], said: str
+    def test_an_invalid_range_is_explained_and_kept(
+        self, reader: Client, query: dict[str, str], error: str
     ) -> None:
         answer = reader.get(ADDRESS, query)
         text = html(answer)
         assert answer.status_code == 400
-        assert said in text
+        assert error in text
         if "from" in query:
             assert f'value="{query["from"].replace("<b>", "&lt;b&gt;")}"' in text

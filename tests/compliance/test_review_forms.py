@@ -1,4 +1,4 @@
-"""Marking in the browser: where it leads, what a refusal keeps, and who may."""
+"""Reviews in the browser: where they lead, what a refusal keeps, and who may review."""
 
 import json
 from typing import Any
@@ -19,14 +19,14 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def post(reader: Client, *seqs: object, **fields: str) -> Any:
-    sent = {"mark": "REVIEWED", "note": "", "back": "/audit/?kind=DENIED"} | fields
-    return reader.post("/audit/review/", {"event": list(seqs), **sent})
+    form = {"mark": "REVIEWED", "note": "", "back": "/audit/?kind=DENIED"} | fields
+    return reader.post("/audit/review/", {"event": list(seqs), **form})
 
 
-class TestInTheBrowser:
-    """The form."""
+class TestTheForm:
+    """The form of a review."""
 
-    def test_marking_leads_back_to_the_page_and_says_what_was_recorded(
+    def test_a_review_leads_back_to_the_page_which_shows_what_was_recorded(
         self, reader: Client
     ) -> None:
         request_factories.denied(START)
@@ -35,12 +35,12 @@ class TestInTheBrowser:
         assert answer.status_code == 303
         assert answer["Location"] == "/audit/?kind=DENIED&marked=4"
         text = html(reader.get(answer["Location"]))
-        assert 'Recorded in <a href="/audit/events/4/">event 4</a>: Reviewed.' in text
+        assert 'Recorded as <a href="/audit/events/4/">event 4</a>: Reviewed.' in text
         assert text.count("Reviewed <span") == 2
         event = log_of("REVIEWED")[0]
         assert event.actor == "Carol Dean (carol)"
         assert json.loads(event.data)["user_agent"] == "Firefox"
-        assert "marked=4" not in text.split("Recorded in")[1]
+        assert "marked=4" not in text.split("Recorded as")[1]
 
     @pytest.mark.parametrize(
         "back",
@@ -59,7 +59,7 @@ class TestInTheBrowser:
         assert post(reader, 1, back=back)["Location"] == "/audit/review/?marked=2"
 
     @pytest.mark.parametrize(
-        ("seqs", "fields", "status", "said"),
+        ("seqs", "fields", "status", "reason"),
         [
             ([], {}, 400, "Select at least one event"),
             (["x", "-1", "9" * 40], {}, 400, "Select at least one event"),
@@ -69,15 +69,15 @@ class TestInTheBrowser:
             ([1], {"note": "long " * 300}, 400, "longer than 1000"),
         ],
     )
-    def test_a_refusal_says_why_and_keeps_what_was_written(
-        self, reader: Client, seqs: list[object], fields: dict[str, str], status: int, said: str
+    def test_a_refusal_tells_the_reason_and_keeps_the_note(
+        self, reader: Client, seqs: list[object], fields: dict[str, str], status: int, reason: str
     ) -> None:
         request_factories.denied(START)
         answer = post(reader, *seqs, **fields)
         text = html(answer)
         assert answer.status_code == status
-        assert "Nothing was marked" in text
-        assert said in text
+        assert "The review was not recorded" in text
+        assert reason in text
         if note := fields.get("note"):
             assert note.replace("<b>", "&lt;b&gt;").strip() in text
         if seqs == [1]:
@@ -90,23 +90,23 @@ class TestInTheBrowser:
             answer = post(reader, 1, note="kept")
             text = html(answer)
         assert answer.status_code == 503
-        assert "nothing was marked" in text
+        assert "The review was not recorded" in text
         assert ">kept</textarea>" in text
 
-    def test_control_signs_of_a_note_do_no_harm(self, reader: Client) -> None:
+    def test_control_characters_in_a_note_are_harmless(self, reader: Client) -> None:
         request_factories.denied(START)
         assert post(reader, 1, note="a\x00b\u202ec\nd").status_code == 303
         assert json.loads(log_of("REVIEWED")[0].data)["note"] == "ab\u202ec d"
         assert "ab\\u202ec d" in html(reader.get("/audit/events/1/"))
 
-    def test_a_note_keeps_the_signs_that_join_letters_and_pictures(self, reader: Client) -> None:
+    def test_a_note_keeps_the_characters_that_join_letters_and_emoji(self, reader: Client) -> None:
         request_factories.denied(START)
-        words = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f469\u200d\U0001f692"
-        assert post(reader, 1, note=words).status_code == 303
-        assert json.loads(log_of("REVIEWED")[0].data)["note"] == words
+        note = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f469\u200d\U0001f692"
+        assert post(reader, 1, note=note).status_code == 303
+        assert json.loads(log_of("REVIEWED")[0].data)["note"] == note
 
     @pytest.mark.parametrize("role", [Role.RISK_OFFICER, Role.ADMINISTRATOR])
-    def test_nobody_else_marks_or_signs(self, role: Role) -> None:
+    def test_other_roles_cannot_review_or_sign_off(self, role: Role) -> None:
         request_factories.denied(START)
         client = Client()
         client.force_login(make(role))
@@ -114,4 +114,4 @@ class TestInTheBrowser:
             for answer in (client.get(path), client.post(path, {"event": 1, "mark": "REVIEWED"})):
                 assert answer.status_code == 403
         assert not Review.objects.exists()
-        assert len(log_of("DENIED")) == 3  # the first is the one to be marked
+        assert len(log_of("DENIED")) == 3  # the first one is the event to be reviewed

@@ -1,4 +1,4 @@
-"""Signing off a period: one event that says what was seen, and a report to keep."""
+"""Signing off a period: one event that records what was shown, and a report to keep."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from killswitch.audit import chain, review, sign_off_period
+from killswitch.audit import review, sign_off_period
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.review import ReviewInput
@@ -19,6 +19,7 @@ from killswitch.compliance import sign_offs
 from tests.audit import request_factories
 from tests.audit.export.export_helpers import nothing_can_be_written
 from tests.audit.forging import guards_off
+from tests.audit.log import record
 from tests.audit.request_factories import CAROL, START, request
 from tests.markup import html
 
@@ -29,53 +30,53 @@ DAY = {"from": "2026-03-02", "to": "2026-03-02"}
 
 
 def day(number: int = 0) -> Period:
-    """One day of the stories as a period."""
+    """Return one day of the test log as a period."""
     begin = START.replace(hour=0, minute=0) + timedelta(days=number)
     return Period.of(from_at=begin, to_at=begin + timedelta(days=1))
 
 
-def story() -> None:
-    """Two days: two requests and a denial, then a denial."""
+def fill_log() -> None:
+    """Record two days: two requests and a denial, then a denial."""
     request(0, at=START)
     request(1, at=START + timedelta(minutes=1), status="REJECTED")
     request_factories.denied(START + timedelta(minutes=2))
     request_factories.denied(START + timedelta(days=1))
 
 
-def reviewed(*seqs: int, mark: str = "REVIEWED") -> None:
+def record_reviews(*seqs: int, mark: str = "REVIEWED") -> None:
     review.record_review(ReviewInput(mark=mark, seqs=seqs, note="n", by=CAROL, origin={}))
 
 
 def sign(reader: Client, **fields: str) -> Any:
     text = html(reader.get(ADDRESS, DAY))
-    found = re.search(r'name="head" value="([0-9a-f]{64})"', text)
-    assert found, text
-    return reader.post(ADDRESS, DAY | {"head": found[1], "note": ""} | fields)
+    head = re.search(r'name="head" value="([0-9a-f]{64})"', text)
+    assert head, text
+    return reader.post(ADDRESS, DAY | {"head": head[1], "note": ""} | fields)
 
 
 def test_a_period_is_counted_from_its_first_event_to_its_last() -> None:
-    story()
-    reviewed(1, 3)
-    reviewed(4, mark="QUERIED")
+    fill_log()
+    record_reviews(1, 3)
+    record_reviews(4, mark="QUERIED")
     period = day()
     assert (period.first_seq, period.last_seq, period.events) == (1, 7, 7)
     assert period.head == AuditEvent.objects.get(seq=7).hash
     assert period.kinds == {"ATTEMPT": 2, "DENIED": 1, "FINISHED": 2, "REQUESTED": 2}
     assert period.outcomes == {"CONFIRMED": 1, "REJECTED": 1}
-    counted = period.review
-    assert (counted.needing, counted.reviewed, counted.queried, counted.closed) == (5, 2, 1, 0)
-    assert counted.unreviewed == 2
+    counts = period.review
+    assert (counts.needing, counts.reviewed, counts.queried, counts.closed) == (5, 2, 1, 0)
+    assert counts.unreviewed == 2
     assert period.needs_note
 
 
 def test_the_event_carries_what_was_counted_and_the_head() -> None:
-    story()
+    fill_log()
     last_result.store(verify(with_tables=False), whole=True)
-    said = sign_off_period.sign_off(
+    event = sign_off_period.sign_off(
         period=day(), note="Two open.", by=CAROL, origin={"address": "10.0.0.7"}
     )
-    data = json.loads(said.data)
-    assert (said.kind, said.actor) == (Kind.PERIOD_SIGNED_OFF, CAROL.name)
+    data = json.loads(event.data)
+    assert (event.kind, event.actor) == (Kind.PERIOD_SIGNED_OFF, CAROL.name)
     assert data["head"] == AuditEvent.objects.get(seq=7).hash
     assert (data["first_seq"], data["last_seq"], data["events"]) == (1, 7, 7)
     assert data["from"] == "2026-03-02T00:00:00.000000Z"
@@ -93,19 +94,19 @@ def test_the_event_carries_what_was_counted_and_the_head() -> None:
 
 
 def test_a_period_that_is_complete_and_verified_needs_no_note() -> None:
-    story()
+    fill_log()
     with pytest.raises(sign_off_period.SignOffRefused, match="Something is open"):
         sign_off_period.sign_off(period=day(), note="", by=CAROL, origin={})
-    reviewed(1, 3, 4, 6, 7)
-    assert day().needs_note  # nobody has verified it
+    record_reviews(1, 3, 4, 6, 7)
+    assert day().needs_note  # not verified yet
     last_result.store(verify(with_tables=False), whole=True)
     assert not day().needs_note
     sign_off_period.sign_off(period=day(), note="", by=CAROL, origin={})
 
 
-def test_a_log_that_does_not_verify_is_not_signed_without_a_word() -> None:
-    story()
-    reviewed(1, 3, 4, 6, 7)
+def test_a_log_that_fails_verification_is_signed_off_only_with_a_note() -> None:
+    fill_log()
+    record_reviews(1, 3, 4, 6, 7)
     with guards_off() as cursor:
         cursor.execute("UPDATE audit_auditevent SET actor = 'other' WHERE seq = 2")
     last_result.store(verify(with_tables=False), whole=True)
@@ -116,8 +117,8 @@ def test_a_log_that_does_not_verify_is_not_signed_without_a_word() -> None:
     assert period.verification["first_bad_seq"] == 2
 
 
-def test_the_events_between_two_periods_are_told() -> None:
-    story()
+def test_the_events_between_two_periods_are_shown() -> None:
+    fill_log()
     request_factories.denied(START + timedelta(days=2))
     assert day().gap is None
     assert day(1).gap == (1, 7)
@@ -126,11 +127,11 @@ def test_the_events_between_two_periods_are_told() -> None:
     assert day(2).gap == (8, 8)
 
 
-def test_a_gap_is_told_also_when_many_later_periods_were_signed_before(
+def test_a_gap_is_shown_also_when_many_later_periods_were_signed_off_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sign_offs, "FEW", 1)
-    story()
+    monkeypatch.setattr(sign_offs, "MAX_LISTED", 1)
+    fill_log()
     for number in (2, 4, 6):
         request_factories.denied(START + timedelta(days=number))
     sign_off_period.sign_off(period=day(), note="n", by=CAROL, origin={})
@@ -139,7 +140,7 @@ def test_a_gap_is_told_also_when_many_later_periods_were_signed_before(
     assert day(2).follows == 7
 
 
-def test_a_clock_that_was_put_back_leaves_no_event_out() -> None:
+def test_a_clock_that_was_set_back_does_not_exclude_an_event() -> None:
     request_factories.denied(START)
     request_factories.denied(START - timedelta(days=3))  # appended later, dated earlier
     request_factories.denied(START + timedelta(minutes=1))
@@ -149,34 +150,38 @@ def test_a_clock_that_was_put_back_leaves_no_event_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "status", "said"),
+    ("query", "status", "reason"),
     [
         ({}, 200, "No period has been signed off"),
-        ({"from": "2026-03-02"}, 400, "needs its first day and its last one"),
+        ({"from": "2026-03-02"}, 400, "Enter the first and the last day"),
         ({"from": "x<b>", "to": "2026-03-02"}, 400, "from: “x&lt;b&gt;” is not a time."),
-        ({"from": "2026-03-04", "to": "2026-03-03"}, 400, "to: is not after the beginning"),
+        ({"from": "2026-03-04", "to": "2026-03-03"}, 400, "to: must be later than the beginning"),
         ({"from": "2025-01-01", "to": "2025-01-02"}, 400, "There are no events in this period."),
         ({"from": "2026-03-02", "to": "9000-01-01"}, 400, "This period is not over yet"),
         ({"from": "2026-03-02", "to": "9999-12-31"}, 400, "is not a time"),
     ],
 )
-def test_an_odd_period_is_answered_in_a_sentence_and_kept(
-    reader: Client, given: dict[str, str], status: int, said: str
+def test_an_invalid_period_is_explained_and_kept(
+    reader: Client, query: dict[str, str], status: int, reason: str
 ) -> None:
-    story()
-    for answer in (reader.get(ADDRESS, given), reader.post(ADDRESS, given)):
+    fill_log()
+    for answer in (reader.get(ADDRESS, query), reader.post(ADDRESS, query)):
         text = html(answer)
         assert answer.status_code == (status if answer.wsgi_request.method == "GET" else 400)
-        assert said in text
-        for value in given.values():
+        assert reason in text
+        for value in query.values():
             assert f'value="{value.replace("<b>", "&lt;b&gt;")}"' in text
     assert not AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF).exists()
 
 
-def test_a_period_is_looked_at_signed_and_reported(reader: Client) -> None:
-    story()
+def test_a_period_is_shown_signed_off_and_reported(reader: Client) -> None:
+    fill_log()
     preview = html(reader.get(ADDRESS, DAY))
-    for words in ("Events 1 to 7, not signed yet", "Nobody has verified the log", "Not reviewed"):
+    for words in (
+        "Events 1 to 7, not signed off yet",
+        "The log has not been verified yet",
+        "Not reviewed",
+    ):
         assert words in preview
     answer = sign(reader, note="Zoë: <b>five</b> are left.")
     assert answer.status_code == 303
@@ -190,7 +195,7 @@ def test_a_period_is_looked_at_signed_and_reported(reader: Client) -> None:
         "Zoë: &lt;b&gt;five&lt;/b&gt; are left.",
         AuditEvent.objects.get(seq=7).hash,
         AuditEvent.objects.get(seq=9).hash,
-        "The log still holds event 7 with this hash.",
+        "Event 7 in the log still has this hash.",
         "Cancel requested",
         "Rejected",
     ):
@@ -198,55 +203,55 @@ def test_a_period_is_looked_at_signed_and_reported(reader: Client) -> None:
     assert '<a href="/audit/sign-offs/9/">Event 9</a>' in html(reader.get(ADDRESS))
 
 
-def test_a_note_that_is_needed_or_too_long_keeps_the_period_and_the_words(reader: Client) -> None:
-    story()
+def test_a_missing_or_too_long_note_keeps_the_period_and_the_text(reader: Client) -> None:
+    fill_log()
     assert "Something is open" in html(sign(reader, note="  "))
     answer = sign(reader, note="word " * 300)
     text = html(answer)
     assert answer.status_code == 400
     assert "longer than 1000" in text
     assert "word word" in text
-    assert "Events 1 to 7, not signed yet" in text
+    assert "Events 1 to 7, not signed off yet" in text
 
 
-def test_a_period_that_reads_differently_than_what_was_seen_is_not_signed(reader: Client) -> None:
-    story()
+def test_a_period_that_has_changed_since_it_was_shown_is_not_signed_off(reader: Client) -> None:
+    fill_log()
     answer = sign(reader, note="n", head="0" * 64)
     assert answer.status_code == 400
-    assert "reads differently now" in html(answer)
+    assert "has changed since it was shown" in html(answer)
     assert not AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF).exists()
 
 
 def test_it_is_refused_when_the_event_cannot_be_written(reader: Client) -> None:
-    story()
+    fill_log()
     head = AuditEvent.objects.get(seq=7).hash
     with nothing_can_be_written():
         answer = reader.post(ADDRESS, DAY | {"head": head, "note": "kept"})
         text = html(answer)
     assert answer.status_code == 503
-    assert "nothing was signed off" in text
+    assert "the period was not signed off" in text
     assert ">kept</textarea>" in text
 
 
-def test_a_report_of_a_log_that_changed_since_says_so(reader: Client) -> None:
-    story()
+def test_a_report_warns_when_the_log_has_changed_since(reader: Client) -> None:
+    fill_log()
     assert sign(reader, note="n").status_code == 303
     with guards_off() as cursor:
         cursor.execute("UPDATE audit_auditevent SET hash = 'x' WHERE seq = 7")
     text = html(reader.get("/audit/sign-offs/9/"))
-    assert "does not hold this period as it was signed" in text
-    assert "still holds" not in text
+    assert "The log has changed since this sign-off" in text
+    assert "still has this hash" not in text
 
 
 @pytest.mark.parametrize("seq", [1, 99, 10**25])
 def test_only_a_sign_off_has_a_report(reader: Client, seq: int) -> None:
-    story()
+    fill_log()
     assert reader.get(f"/audit/sign-offs/{seq}/").status_code == 404
 
 
-def test_a_sign_off_with_odd_data_is_shown_all_the_same(reader: Client) -> None:
+def test_a_sign_off_with_unusual_data_is_shown(reader: Client) -> None:
     for data in ({}, {"kinds": 3, "review": [1], "note": 5}, {"kinds": {"OF_TOMORROW": 2}}):
-        chain.record(NewEvent(kind=Kind.PERIOD_SIGNED_OFF, data=data))
+        record(NewEvent(kind=Kind.PERIOD_SIGNED_OFF, data=data))
     for seq in (1, 2, 3):
         assert reader.get(f"/audit/sign-offs/{seq}/").status_code == 200
     assert reader.get(ADDRESS).status_code == 200

@@ -1,4 +1,4 @@
-"""The badge says when the log was last verified, and never more than is known."""
+"""The badge tells when the log was last verified, and never more than is known."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,26 +18,35 @@ from tests.markup import html
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
-# SQLite's own clock counts whole milliseconds: a later one could seem to be younger than now.
+# SQLite's clock counts whole milliseconds: without this a verification could seem to be in future.
 JUST_NOW = timedelta(milliseconds=2)
 
 
-def found(*, ago: timedelta = JUST_NOW, whole_ago: timedelta = timedelta(), **more: Any) -> None:
+def store_verification(
+    *, ago: timedelta = JUST_NOW, whole_ago: timedelta = timedelta(), **more: Any
+) -> None:
     now, head = datetime.now(UTC), chain.head()
-    facts = {"ok": True, "head_seq": head.seq, "head_hash": head.hash, "first_bad_seq": None} | more
+    columns = {
+        "ok": True,
+        "head_seq": head.seq,
+        "head_hash": head.hash,
+        "first_bad_seq": None,
+    } | more
     Verification.objects.create(
-        id=1, at=now - ago, whole_at=now - whole_ago, whole_seq=head.seq, **facts
+        id=1, at=now - ago, whole_at=now - whole_ago, whole_seq=head.seq, **columns
     )
 
 
-def test_a_log_that_nobody_verified_says_so(reader: Client) -> None:
+def test_a_log_that_was_never_verified_is_shown_so(reader: Client) -> None:
     assert Badge.now().tone == "odd"
     assert "Not verified yet" in html(reader.get("/audit/"))
 
 
-def test_a_verified_log_says_up_to_where_and_how_long_ago(reader: Client) -> None:
+def test_a_verified_log_shows_the_last_event_and_the_age_of_the_verification(
+    reader: Client,
+) -> None:
     request_factories.denied(request_factories.START)
-    found()
+    store_verification()
     badge = Badge.now()
     assert (badge.tone, badge.words) == ("good", "Verified")
     text = html(reader.get("/audit/"))
@@ -48,21 +57,21 @@ def test_a_verified_log_says_up_to_where_and_how_long_ago(reader: Client) -> Non
 @pytest.mark.parametrize(
     ("ages", "words"),
     [
-        ({"ago": STALE_AFTER * 2, "whole_ago": STALE_AFTER * 2}, "Not verified lately"),
-        ({"whole_ago": FULL_CHECK_STALE_AFTER * 2}, "Not verified whole lately"),
+        ({"ago": STALE_AFTER * 2, "whole_ago": STALE_AFTER * 2}, "Verification overdue"),
+        ({"whole_ago": FULL_CHECK_STALE_AFTER * 2}, "Full verification overdue"),
         (
             {"ago": -STALE_AFTER * 2, "whole_ago": -STALE_AFTER * 2},
-            "Not verified lately",
-        ),  # the clock was put back
+            "Verification overdue",
+        ),  # the clock was set back
     ],
 )
 def test_an_old_verification_is_shown_as_old(ages: dict[str, timedelta], words: str) -> None:
     request_factories.denied(request_factories.START)
-    found(**ages)
+    store_verification(**ages)
     assert (Badge.now().tone, Badge.now().words) == ("warn", words)
 
 
-def test_a_failure_cannot_be_overlooked_and_names_the_event(reader: Client) -> None:
+def test_a_failure_is_an_alert_that_names_the_event(reader: Client) -> None:
     for _ in range(3):
         request_factories.denied(request_factories.START)
     with guards_off() as cursor:
@@ -70,16 +79,16 @@ def test_a_failure_cannot_be_overlooked_and_names_the_event(reader: Client) -> N
     last_result.store(verify(with_tables=False), whole=True)
     text = html(reader.get("/audit/"))
     assert 'class="verified badline failed" role="alert"' in text
-    assert "The log does not verify" in text
+    assert "Verification failed" in text
     assert '<a href="/audit/events/2/">' in text
 
 
-def test_events_that_are_gone_since_are_a_failure_before_anybody_verifies_again() -> None:
+def test_events_that_are_missing_since_are_a_failure_before_the_next_verification() -> None:
     for _ in range(3):
         request_factories.denied(request_factories.START)
-    found()
+    store_verification()
     with guards_off() as cursor:
         cursor.execute("DELETE FROM audit_auditevent WHERE seq = 3")
     badge = Badge.now()
     assert badge.is_failure
-    assert "up to event 3 and ends at 2 now" in badge.detail
+    assert "up to event 3, but now ends at 2" in badge.detail

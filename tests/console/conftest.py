@@ -1,4 +1,4 @@
-"""A directory that the file server expects, and people who are signed in."""
+"""People who are signed in, and a readiness that needs no database."""
 
 import pytest
 from django.test import Client
@@ -7,13 +7,16 @@ from killswitch.accounts.models import Role, User
 from killswitch.console import readiness_bar
 from killswitch.readiness.background_cache import BackgroundCache
 from killswitch.readiness.health_checks import Check, Readiness, judge
-from tests.browser import scenes
+from tests import factories
+from tests.alarms.conftest import alarm
+
+__all__ = ["alarm"]
 
 
 @pytest.fixture
 def olga(db: None) -> User:
     """A risk officer."""
-    return scenes.person(Role.RISK_OFFICER)
+    return factories.person(Role.RISK_OFFICER)
 
 
 @pytest.fixture
@@ -26,18 +29,18 @@ def officer(olga: User) -> Client:
 
 @pytest.fixture
 def compliance(db: None) -> Client:
-    """The browser of somebody who may look and not touch."""
+    """The browser of a person who can see everything and change no order."""
     client = Client()
-    client.force_login(scenes.person(Role.COMPLIANCE))
+    client.force_login(factories.person(Role.COMPLIANCE))
     return client
 
 
 @pytest.fixture(autouse=True)
 def _readiness_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real look writes with a connection of its own, which waits for the test's transaction."""
+    """The real checks write with another connection, which waits for the test's transaction."""
     check = Check(name="ems", label="EMS", ok=True, detail="answers", milliseconds=84.2)
     monkeypatch.setattr(
-        readiness_bar, "READINESS", BackgroundCache(lambda: judge((check,)), otherwise=_never)
+        readiness_bar, "READINESS", BackgroundCache(lambda: judge((check,)), fallback=_never)
     )
 
 

@@ -1,4 +1,4 @@
-"""How a browser presses: read the question, send its form."""
+"""How a browser requests a cancel: get the confirmation, send its form."""
 
 import re
 from typing import Any
@@ -17,20 +17,20 @@ def path_of(exchange: Exchange) -> str:
 
 
 def question(client: Client, path: str) -> str:
-    """The confirmation as a browser gets it."""
+    """Return the confirmation as a browser gets it."""
     answer = client.get(path)
     assert answer.status_code == 200
     return html(answer)
 
 
 def key_in(page: str) -> str:
-    """The first one-use key of a page."""
-    found = re.search(r'name="key" value="([^"]+)"', page)
-    assert found, page
-    return found[1]
+    """Return the first one-use key of a page."""
+    match = re.search(r'name="key" value="([^"]+)"', page)
+    assert match, page
+    return match[1]
 
 
 def press(client: Client, path: str, *, htmx: bool = True, **fields: Any) -> Any:
-    """Confirm what a question asks, with its key unless another one is given."""
+    """Send the form of the confirmation, with its own key unless another is given."""
     fields = {"key": key_in(question(client, path))} | fields
     return client.post(path, fields, headers=HTMX if htmx else {})

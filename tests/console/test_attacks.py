@@ -1,4 +1,4 @@
-"""What an attacker sends, and what comes of it: nothing that acts, nothing sent, nothing told."""
+"""What an attacker sends has no effect: no script runs, no cancel is sent, no data leaks."""
 
 import re
 from io import BytesIO
@@ -14,9 +14,10 @@ from killswitch.accounts.models import Role, User
 from killswitch.cancels.confirmation import MAX_EXCHANGES
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import Status
-from killswitch.console.error_views import LARGEST_BODY
+from killswitch.console.middleware import MAX_BODY_BYTES
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.runtime.revisions import next_revision
+from tests import factories
 from tests.browser import scenes
 from tests.console.press_helpers import EVERYWHERE, HTMX, key_in, path_of, press, question
 from tests.markup import html
@@ -32,13 +33,12 @@ def everything_nasty(olga: User) -> CancelRequest:
     """Foreign and typed text in every place that a page shows."""
     olga.full_name = NASTY[:100]
     olga.save()
-    one = scenes.exchange("KRAKEN/" + NASTY, name=NASTY, caveat=NASTY + TURNED, orders=3)
+    exchange = factories.exchange("KRAKEN/" + NASTY, name=NASTY, caveat=NASTY + TURNED, orders=3)
     UncoveredExchange.objects.create(exchange_id=NASTY + TURNED, open_orders=1)
     Observation.objects.filter(id=1).update(error=NASTY + TURNED, revision=next_revision())
-    request = scenes.press(olga, one, reason=NASTY + TURNED).requests.get()
-    scenes.bring(
-        request,
-        Status.RESIDUAL,
+    request = factories.press(olga, exchange, reason=NASTY + TURNED).requests.get()
+    factories.bring(request, Status.RESIDUAL)
+    CancelRequest.objects.filter(pk=request.pk).update(
         conclusion=NASTY,
         reject_reason=NASTY,
         message=NASTY + TURNED,
@@ -58,8 +58,8 @@ def test_foreign_words_act_on_no_page(officer: Client, olga: User) -> None:
     more = (
         f"/requests/{request.uuid}/",
         f"/batches/{request.batch.uuid}/",
-        path_of(request.entry),
-        f"{path_of(request.entry)}?reason={NASTY}",
+        path_of(request.configured_exchange),
+        f"{path_of(request.configured_exchange)}?reason={NASTY}",
         f"/poll/?show=request:{request.uuid}&show=batch:{request.batch.uuid}&known=0",
         f"/poll/?show=dialog:{request.batch.uuid}&show=requests:newest&known=0",
     )
@@ -75,11 +75,9 @@ def test_foreign_words_act_on_no_page(officer: Client, olga: User) -> None:
         assert not re.search(r"<[^>]*\son\w+\s*=", bare), path
 
 
-def test_a_press_with_words_that_turn_the_text_around_shows_them(
-    officer: Client, olga: User
-) -> None:
-    one = scenes.exchange("KRAKEN")
-    press(officer, path_of(one), reason=TURNED)
+def test_a_reason_that_changes_the_direction_of_text_shows_it(officer: Client, olga: User) -> None:
+    exchange = factories.exchange("KRAKEN")
+    press(officer, path_of(exchange), reason=TURNED)
     assert "safe\\u202egnp.exe" in html(officer.get("/requests/"))
 
 
@@ -99,8 +97,8 @@ def test_a_press_with_words_that_turn_the_text_around_shows_them(
         "show=" + "a" * 3000,
     ],
 )
-def test_nonsense_in_a_poll_is_answered_calmly(officer: Client, query: str) -> None:
-    scenes.exchange("KRAKEN")
+def test_an_invalid_poll_is_answered(officer: Client, query: str) -> None:
+    factories.exchange("KRAKEN")
     assert officer.get(f"/poll/?{query}", headers=HTMX).status_code in {200, 204}
 
 
@@ -117,23 +115,25 @@ def test_a_poll_takes_any_text(officer: Client, shown: list[str], known: str) ->
 
 
 def test_asking_for_the_same_thing_a_thousand_times_brings_it_once(officer: Client) -> None:
-    scenes.exchange("KRAKEN")
+    factories.exchange("KRAKEN")
     text = html(officer.get("/poll/?known=0" + "&show=console" * 900, headers=HTMX))
     assert text.count("data-exchange-id") == 1
 
 
-def test_a_press_never_reaches_only_the_first_of_those_that_it_names(officer: Client) -> None:
-    one = scenes.exchange("KRAKEN")
-    too_many = f"{EVERYWHERE}?{'&'.join([f'exchange={one.pk}'] * (MAX_EXCHANGES + 1))}"
+def test_a_request_never_reaches_only_the_first_exchanges_that_it_names(officer: Client) -> None:
+    exchange = factories.exchange("KRAKEN")
+    too_many = f"{EVERYWHERE}?{'&'.join([f'exchange={exchange.pk}'] * (MAX_EXCHANGES + 1))}"
     answer = officer.get(too_many)
     assert answer.status_code == 404
-    assert f"At most {MAX_EXCHANGES} exchanges" in html(answer)
+    assert f"An address can name {MAX_EXCHANGES} exchanges" in html(answer)
     assert officer.post(too_many, {"key": "x"}).status_code == 404
 
 
-def test_trying_again_works_for_as_many_as_one_address_names(officer: Client, olga: User) -> None:
-    made = [scenes.exchange(f"E{number}") for number in range(MAX_EXCHANGES + 1)]
-    batch = scenes.press(olga, *made)
+def test_a_retry_works_for_as_many_exchanges_as_one_address_names(
+    officer: Client, olga: User
+) -> None:
+    exchanges = [factories.exchange(f"E{number}") for number in range(MAX_EXCHANGES + 1)]
+    batch = factories.press(olga, *exchanges)
     at = batch.asked_at
     batch.requests.update(status=Status.REJECTED, first_claimed_at=at, finished_at=at)
     page = html(officer.get(f"/batches/{batch.uuid}/"))
@@ -145,13 +145,13 @@ def test_trying_again_works_for_as_many_as_one_address_names(officer: Client, ol
 
 
 def test_a_key_opens_nothing_but_what_it_was_made_for(officer: Client, olga: User) -> None:
-    one, two = scenes.exchange("KRAKEN"), scenes.exchange("GEMINI")
+    one, two = factories.exchange("KRAKEN"), factories.exchange("GEMINI")
     key = key_in(question(officer, path_of(one)))
     some = f"{EVERYWHERE}?exchange={one.pk}&exchange={two.pk}"
     for path in (path_of(two), EVERYWHERE, some):
         assert officer.post(path, {"key": key}, headers=HTMX).status_code == 409
     bob = Client()
-    bob.force_login(scenes.person(Role.RISK_OFFICER, username="bob", full_name="Bob"))
+    bob.force_login(factories.person(Role.RISK_OFFICER, username="bob", full_name="Bob"))
     assert bob.post(path_of(one), {"key": key}, headers=HTMX).status_code == 409
     assert Batch.objects.count() == 0
     assert officer.post(path_of(one), {"key": key}, headers=HTMX).status_code == 202
@@ -160,16 +160,16 @@ def test_a_key_opens_nothing_but_what_it_was_made_for(officer: Client, olga: Use
 
 
 def test_fields_of_the_form_cannot_change_the_target(officer: Client) -> None:
-    one, two = scenes.exchange("KRAKEN"), scenes.exchange("GEMINI")
+    one, two = factories.exchange("KRAKEN"), factories.exchange("GEMINI")
     press(officer, path_of(one), exchange=[one.pk, two.pk], everywhere="1", by="1", pk=two.pk)
-    assert [each.exchange_id for each in CancelRequest.objects.all()] == ["KRAKEN"]
+    assert [request.exchange_id for request in CancelRequest.objects.all()] == ["KRAKEN"]
 
 
 @pytest.mark.parametrize(
     "named", ["", "0", "-1", "1.0", "1e3", "٣", "1 OR 1=1", "9" * 9, "9" * 30, "%00", "None"]
 )
-def test_an_odd_number_never_means_everywhere(officer: Client, named: str) -> None:
-    scenes.exchange("KRAKEN")
+def test_an_invalid_number_never_means_all_exchanges(officer: Client, named: str) -> None:
+    factories.exchange("KRAKEN")
     path = f"{EVERYWHERE}?exchange={named}"
     assert officer.get(path).status_code == 404
     assert officer.post(path, {"key": "x"}).status_code == 404
@@ -178,18 +178,18 @@ def test_an_odd_number_never_means_everywhere(officer: Client, named: str) -> No
 
 @pytest.mark.parametrize("key", ["", "\x00", "a:b:c", "é" * 9000, "x" * 100_000])
 def test_no_key_of_any_shape_breaks_the_page(officer: Client, key: str) -> None:
-    one = scenes.exchange("KRAKEN")
-    answer = officer.post(path_of(one), {"key": key, "gesture": "\x00" * 999}, headers=HTMX)
+    exchange = factories.exchange("KRAKEN")
+    answer = officer.post(path_of(exchange), {"key": key, "gesture": "\x00" * 999}, headers=HTMX)
     assert answer.status_code == 400
     assert key_in(html(answer))
     assert Batch.objects.count() == 0
 
 
-def test_a_press_carries_any_gesture_and_user_agent(officer: Client) -> None:
-    one = scenes.exchange("KRAKEN")
-    key = key_in(question(officer, path_of(one)))
+def test_a_request_carries_any_gesture_and_user_agent(officer: Client) -> None:
+    exchange = factories.exchange("KRAKEN")
+    key = key_in(question(officer, path_of(exchange)))
     officer.post(
-        path_of(one),
+        path_of(exchange),
         {"key": key, "gesture": "\x00\x1b[31m\u202e" * 400},
         headers=HTMX | {"User-Agent": "\x1b[31m" + "x" * 9000},
     )
@@ -202,25 +202,25 @@ def test_a_body_that_no_form_here_sends_is_not_even_read(olga: User) -> None:
     """Also without signing in: Django would keep a file of any size on disk."""
     stranger = Client(headers={"Cookie": f"csrftoken={'a' * 32}"})
     for path in ("/accounts/login/", EVERYWHERE, "/nowhere/"):
-        file = BytesIO(b"a" * (LARGEST_BODY + 1))
+        file = BytesIO(b"a" * (MAX_BODY_BYTES + 1))
         answer = stranger.post(path, {"csrfmiddlewaretoken": "a" * 32, "file": file})
         assert answer.status_code == 413
-        assert "nothing was done" in html(answer)
+        assert "no cancel was sent" in html(answer)
 
 
-def test_a_length_that_is_none_is_no_error(officer: Client) -> None:
+def test_an_invalid_content_length_is_no_error(officer: Client) -> None:
     assert officer.get("/", CONTENT_LENGTH="many").status_code == 200
 
 
-def test_without_the_token_of_the_page_nothing_is_asked(olga: User) -> None:
-    one = scenes.exchange("KRAKEN")
+def test_without_the_token_of_the_page_no_cancel_is_requested(olga: User) -> None:
+    exchange = factories.exchange("KRAKEN")
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(olga)
-    key = key_in(question(strict, path_of(one)))
+    key = key_in(question(strict, path_of(exchange)))
     for headers in ({}, HTMX, {"Origin": "https://evil.example"}, {"Referer": "https://evil/"}):
-        answer = strict.post(path_of(one), {"key": key}, headers=headers)
+        answer = strict.post(path_of(exchange), {"key": key}, headers=headers)
         assert answer.status_code == 403
-        assert "nothing was sent. Press again" in html(answer)
+        assert "no cancel was sent. Please confirm again" in html(answer)
     assert strict.post("/alarms/1/acknowledge/").status_code == 403
     assert strict.post("/accounts/logout/").status_code == 403
     assert Batch.objects.count() == 0
@@ -229,16 +229,16 @@ def test_without_the_token_of_the_page_nothing_is_asked(olga: User) -> None:
 @pytest.mark.parametrize("method", ["put", "delete", "patch", "options", "trace"])
 @pytest.mark.parametrize("path", ["/", "/poll/", EVERYWHERE, "/requests/", "/healthz", "/readyz"])
 def test_a_method_that_is_not_used_does_nothing(officer: Client, method: str, path: str) -> None:
-    scenes.exchange("KRAKEN")
+    factories.exchange("KRAKEN")
     assert getattr(officer, method)(path).status_code == 405
     assert Batch.objects.count() == 0
 
 
 def test_a_method_in_disguise_is_the_method_that_it_came_with(officer: Client) -> None:
-    one = scenes.exchange("KRAKEN")
-    key = key_in(question(officer, path_of(one)))
+    exchange = factories.exchange("KRAKEN")
+    key = key_in(question(officer, path_of(exchange)))
     disguised = {"X-HTTP-Method-Override": "POST"} | HTMX
-    answer = officer.get(path_of(one), {"key": key, "_method": "POST"}, headers=disguised)
+    answer = officer.get(path_of(exchange), {"key": key, "_method": "POST"}, headers=disguised)
     assert answer.status_code == 200
     assert Batch.objects.count() == 0
 
@@ -246,14 +246,14 @@ def test_a_method_in_disguise_is_the_method_that_it_came_with(officer: Client) -
 def test_every_page_forbids_frames_scripts_of_others_and_guessing(
     officer: Client, olga: User
 ) -> None:
-    one = scenes.exchange("KRAKEN")
-    paths = ("/", "/poll/", "/requests/", path_of(one), EVERYWHERE, "/nowhere/", "/readyz")
+    exchange = factories.exchange("KRAKEN")
+    paths = ("/", "/poll/", "/requests/", path_of(exchange), EVERYWHERE, "/nowhere/", "/readyz")
     answers = {
         path: officer.get(path)
         for path in (*paths, "/accounts/password/change/", "/accounts/logout/")
     }
     answers["a method that is not used"] = officer.put("/")
-    answers["too large"] = officer.post("/", b"x" * (LARGEST_BODY + 1), "text/plain")
+    answers["too large"] = officer.post("/", b"x" * (MAX_BODY_BYTES + 1), "text/plain")
     assert [answers[name].status_code for name in list(answers)[-2:]] == [405, 413]
     for path, answer in answers.items():
         headers = answer.headers
@@ -267,34 +267,46 @@ def test_every_page_forbids_frames_scripts_of_others_and_guessing(
 
 
 def test_no_page_with_figures_or_keys_is_kept_by_a_cache(officer: Client, olga: User) -> None:
-    request = scenes.press(olga, scenes.exchange("KRAKEN")).requests.get()
-    paths = ("/", "/poll/", "/requests/", path_of(request.entry), EVERYWHERE, "/nowhere/")
+    request = factories.press(olga, factories.exchange("KRAKEN")).requests.get()
+    paths = (
+        "/",
+        "/poll/",
+        "/requests/",
+        path_of(request.configured_exchange),
+        EVERYWHERE,
+        "/nowhere/",
+    )
     for path in (*paths, f"/requests/{request.uuid}/", f"/batches/{request.batch.uuid}/"):
         assert "no-store" in officer.get(path).headers["Cache-Control"], path
-    again = officer.post(path_of(request.entry), {"key": "forged"})
+    again = officer.post(path_of(request.configured_exchange), {"key": "forged"})
     assert "no-store" in again.headers["Cache-Control"]
 
 
-def test_what_is_not_there_is_said_in_our_words(officer: Client) -> None:
-    nobody = "00000000-0000-4000-8000-000000000000"
-    for path in (f"/requests/{nobody}/", f"/batches/{nobody}/"):
+def test_a_missing_request_has_a_sentence_of_ours(officer: Client) -> None:
+    unknown = "00000000-0000-4000-8000-000000000000"
+    for path in (f"/requests/{unknown}/", f"/batches/{unknown}/"):
         answer = officer.get(path)
         assert answer.status_code == 404
-        assert "Nothing was ever asked under that number" in html(answer)
+        assert "There is no request with this number." in html(answer)
         assert "matches the given query" not in html(answer)
 
 
 @pytest.mark.parametrize("path", ["/", "/requests/", EVERYWHERE, "/audit/", "/admin/", "/poll/"])
-def test_whoever_has_not_signed_in_learns_nothing(olga: User, path: str) -> None:
+def test_a_visitor_who_has_not_signed_in_sees_no_data(olga: User, path: str) -> None:
     """The same answer whether or not there is something: a way to sign-in."""
-    request = scenes.press(olga, scenes.exchange("SECRET-VENUE")).requests.get()
+    request = factories.press(olga, factories.exchange("SECRET-VENUE")).requests.get()
     stranger = Client()
-    guesses = (path, path_of(request.entry), f"{path_of(request.entry)}9", "/exchanges/999/")
+    guesses = (
+        path,
+        path_of(request.configured_exchange),
+        f"{path_of(request.configured_exchange)}9",
+        "/exchanges/999/",
+    )
     for guess in (*guesses, f"/requests/{request.uuid}/", f"/requests/{olga.pk}/"):
         answer = stranger.get(guess)
         assert answer.status_code in {302, 404}
         assert "SECRET-VENUE" not in html(answer)
-    existing = stranger.get(path_of(request.entry))
+    existing = stranger.get(path_of(request.configured_exchange))
     missing = stranger.get("/exchanges/999999/cancel-all/")
     assert existing.status_code == missing.status_code == 302
 
@@ -307,16 +319,16 @@ def test_what_machines_read_names_no_exchange_person_or_secret(
     scenes.console(olga)
     Observation.objects.filter(id=1).update(error="HTTP 401")
     text = html(Client().get(path))
-    known = [each.exchange_id for each in Exchange.objects.all()]
-    for word in (*known, "olga", "Olga", settings.EMS_API_KEY, settings.SECRET_KEY):
+    exchange_ids = [exchange.exchange_id for exchange in Exchange.objects.all()]
+    for word in (*exchange_ids, "olga", "Olga", settings.EMS_API_KEY, settings.SECRET_KEY):
         assert not re.search(rf"\b{re.escape(word)}\b", text), word
 
 
-def test_signing_in_gives_a_session_that_nobody_knew_before(olga: User) -> None:
+def test_signing_in_gives_a_new_session(olga: User) -> None:
     victim = Client()
     victim.cookies["sessionid"] = "a" * 32
     victim.get("/accounts/login/")
-    fields = {"login": "olga", "password": scenes.PASSWORD}
+    fields = {"login": "olga", "password": factories.PASSWORD}
     assert victim.post("/accounts/login/", fields).status_code == 302
     session = victim.cookies["sessionid"]
     assert session.value != "a" * 32
@@ -331,7 +343,7 @@ def test_signing_in_gives_a_session_that_nobody_knew_before(olga: User) -> None:
     "url", ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"]
 )
 def test_signing_in_leads_nowhere_else(olga: User, url: str) -> None:
-    fields = {"login": "olga", "password": scenes.PASSWORD, "next": url}
+    fields = {"login": "olga", "password": factories.PASSWORD, "next": url}
     answer = Client().post("/accounts/login/", fields)
     assert (answer.status_code, answer.headers["Location"]) == (302, "/")
 
@@ -344,7 +356,7 @@ def test_a_poll_names_no_page_of_others_as_the_way_back() -> None:
         assert "javascript" not in answer.headers["X-Sign-In"]
 
 
-def test_headers_of_an_answer_hold_no_line_of_somebody_else(officer: Client) -> None:
+def test_headers_of_an_answer_contain_no_line_of_the_request(officer: Client) -> None:
     answer = officer.get("/requests/?before=1%0d%0aSet-Cookie:x=y")
     assert "x" not in answer.cookies
     answer = officer.get("/poll/?known=0%0d%0aX-Ready:READY", headers=HTMX)

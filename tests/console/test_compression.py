@@ -8,6 +8,7 @@ from django.test import Client
 from killswitch.accounts.models import User
 from killswitch.cancels.states import Status
 from killswitch.runtime.revisions import current
+from tests import factories
 from tests.browser import scenes
 from tests.console.press_helpers import HTMX
 
@@ -21,10 +22,10 @@ def test_a_console_with_sixty_exchanges_arrives_in_a_few_packets(
     officer: Client, olga: User, requested: bool
 ) -> None:
     statuses = (Status.CONFIRMED, Status.REJECTED, Status.RESIDUAL, Status.SENDING)
-    for number, exchange in enumerate(scenes.calm(olga, 60)):
+    for number, exchange in enumerate(factories.exchanges(60)):
         if requested:
-            request = scenes.press(olga, exchange).requests.get()
-            scenes.bring(request, statuses[number % 4])
+            request = factories.press(olga, exchange).requests.get()
+            factories.bring(request, statuses[number % 4])
     answer = officer.get("/", headers=GZIP)
     assert answer["Content-Encoding"] == "gzip"
     assert "Accept-Encoding" in answer["Vary"]

@@ -1,4 +1,4 @@
-"""The grid: every exchange, what is known of it, and what is not."""
+"""The console: every exchange with its figures, its outcome, and what is not known."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -13,6 +13,7 @@ from killswitch.alarms.models import Alarm
 from killswitch.cancels.states import FINAL, Status
 from killswitch.console import grid
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
+from tests import factories
 from tests.browser import scenes
 from tests.markup import html
 
@@ -32,27 +33,27 @@ def row(page: str, exchange: Exchange) -> str:
 
 
 def test_a_row_carries_its_exchange_id_and_its_button(officer: Client) -> None:
-    one = scenes.exchange("KRAKEN/JOHN", name="Kraken, John", orders=14)
-    shown = row(console(officer), one)
+    exchange = factories.exchange("KRAKEN/JOHN", name="Kraken, John", orders=14)
+    shown = row(console(officer), exchange)
     assert 'data-exchange-id="KRAKEN/JOHN"' in shown
-    assert f'href="/exchanges/{one.pk}/cancel-all/"' in shown
+    assert f'href="/exchanges/{exchange.pk}/cancel-all/"' in shown
     assert "<b>14</b>" in shown
-    assert "never cancelled" in shown
+    assert "No cancel yet" in shown
 
 
 @pytest.mark.parametrize("status", Status)
-def test_every_status_has_its_mark_and_its_words_on_one_element(
+def test_every_status_has_its_badge_on_one_element(
     officer: Client, olga: User, status: Status
 ) -> None:
-    one = scenes.exchange("KRAKEN", orders=3)
-    request = scenes.bring(scenes.press(olga, one).requests.get(), status)
-    shown = row(console(officer), one)
+    exchange = factories.exchange("KRAKEN", orders=3)
+    request = factories.bring(factories.press(olga, exchange).requests.get(), status)
+    shown = row(console(officer), exchange)
     assert f'data-request-id="{request.uuid}" data-status="{status}"' in shown
     assert ("attn" in shown) == (status in FINAL - {Status.CONFIRMED})
-    assert ("Cancel again" in shown) == (status not in FINAL)
+    assert ('class="busy"' in shown) == (status not in FINAL)
 
 
-def test_every_status_has_a_mark_of_its_own(officer: Client, olga: User) -> None:
+def test_every_status_has_an_icon_of_its_own(officer: Client, olga: User) -> None:
     scenes.console(olga)
     marks = re.findall(r'data-status="(\w+)"> ?<i class="i-(\w+)"', console(officer))
     assert len(dict(marks)) == len(Status)
@@ -62,75 +63,76 @@ def test_every_status_has_a_mark_of_its_own(officer: Client, olga: User) -> None
 def test_rows_that_need_attention_come_first_then_what_is_in_flight(
     officer: Client, olga: User
 ) -> None:
-    made = scenes.calm(olga, 5)
-    scenes.bring(scenes.press(olga, made[4]).requests.get(), Status.REJECTED)
-    scenes.bring(scenes.press(olga, made[2]).requests.get(), Status.SENDING)
+    made = factories.exchanges(5)
+    factories.bring(factories.press(olga, made[4]).requests.get(), Status.REJECTED)
+    factories.bring(factories.press(olga, made[2]).requests.get(), Status.SENDING)
     shown = re.findall(r'data-exchange-id="(\w+)"', console(officer))
     assert shown == ["VENUE05", "VENUE03", "VENUE01", "VENUE02", "VENUE04"]
 
 
 def test_a_second_request_in_flight_is_seen_behind_a_newer_one(officer: Client, olga: User) -> None:
-    one = scenes.exchange("KRAKEN")
-    scenes.bring(scenes.press(olga, one).requests.get(), Status.SENDING)
-    scenes.bring(scenes.press(olga, one).requests.get(), Status.CONFIRMED)
-    assert "Cancel again" in row(console(officer), one)
+    exchange = factories.exchange("KRAKEN")
+    factories.bring(factories.press(olga, exchange).requests.get(), Status.SENDING)
+    factories.bring(factories.press(olga, exchange).requests.get(), Status.CONFIRMED)
+    assert 'class="busy"' in row(console(officer), exchange)
 
 
-def test_orders_that_appear_after_a_confirmed_kill_are_said_to_be_new(
+def test_orders_that_appear_after_a_confirmed_cancel_are_called_new(
     officer: Client, olga: User
 ) -> None:
-    one = scenes.exchange("KRAKEN", orders=0)
-    scenes.bring(scenes.press(olga, one).requests.get(), Status.CONFIRMED)
-    assert "orders open again" not in row(console(officer), one)
-    one.open_orders, one.seen_at = 4, datetime.now(UTC) + timedelta(seconds=1)
-    one.save()
-    assert "orders open again" in row(console(officer), one)
+    exchange = factories.exchange("KRAKEN", orders=0)
+    factories.bring(factories.press(olga, exchange).requests.get(), Status.CONFIRMED)
+    assert "new orders since" not in row(console(officer), exchange)
+    exchange.open_orders, exchange.seen_at = 4, datetime.now(UTC) + timedelta(seconds=1)
+    exchange.save()
+    assert "new orders since" in row(console(officer), exchange)
 
 
-def test_a_figure_that_the_newest_look_left_out_keeps_its_own_age(officer: Client) -> None:
-    old = scenes.exchange("OLD", orders=4)
+def test_a_figure_that_the_newest_observation_lacks_keeps_its_own_age(officer: Client) -> None:
+    old = factories.exchange("OLD", orders=4)
     old.seen_at = datetime.now(UTC) - timedelta(minutes=2)
     old.save()
-    new = scenes.exchange("NEW", orders=4)
+    new = factories.exchange("NEW", orders=4)
     page = console(officer)
     assert "datetime=" in row(page, old)
     assert "datetime=" not in row(page, new)
 
 
-def test_ids_that_are_not_covered_are_alarm_rows_with_their_count(officer: Client) -> None:
-    scenes.exchange("KRAKEN")
+def test_exchanges_that_are_not_set_up_are_alarm_rows_with_their_count(officer: Client) -> None:
+    factories.exchange("KRAKEN")
     UncoveredExchange.objects.create(exchange_id="OKEX/NEW", open_orders=12)
     page = console(officer)
     assert re.search(r'<tr class="attn bad" id="uncovered-.*OKEX/NEW.*<b>12</b>', page)
-    assert "Does not reach OKEX/NEW." in page
+    assert "Not included: OKEX/NEW (12 open)." in page
 
 
 def test_disabled_exchanges_are_not_shown(officer: Client) -> None:
-    scenes.exchange("OFF", enabled=False)
+    factories.exchange("OFF", enabled=False)
     assert 'data-exchange-id="OFF"' not in console(officer)
     assert "No exchange is enabled" in console(officer)
 
 
-def test_the_panel_says_what_cannot_be_read(officer: Client) -> None:
-    scenes.exchange("KRAKEN", orders=None)
-    scenes.exchange("GEMINI", orders=6)
+def test_the_panel_shows_what_cannot_be_read(officer: Client) -> None:
+    factories.exchange("KRAKEN", orders=None)
+    factories.exchange("GEMINI", orders=6)
     Observation.objects.update(error="HTTP 500")
     page = console(officer)
     assert "At least 6 open orders on 2 exchanges" in page
-    assert "cannot be read: HTTP 500" in page
+    assert "Open orders cannot be read from the EMS: HTTP 500" in page
     assert "New orders are not blocked." in page
 
 
 def test_foreign_words_do_not_become_markup(officer: Client, olga: User) -> None:
     nasty = "<script>alert(1)</script>"
-    one = scenes.exchange(nasty, name=nasty, caveat=nasty)
-    request = scenes.press(olga, one, reason=nasty).requests.get()
-    scenes.bring(request, Status.REJECTED, reject_reason=nasty, message=nasty)
+    exchange = factories.exchange(nasty, name=nasty, caveat=nasty)
+    request = factories.press(olga, exchange, reason=nasty).requests.get()
+    rejection = factories.REJECTION | {"reject_reason": nasty, "message": nasty}
+    factories.bring(request, Status.REJECTED, rejection=rejection)
     for path in (
         "/",
         "/requests/",
         f"/requests/{request.uuid}/",
-        f"/exchanges/{one.pk}/cancel-all/",
+        f"/exchanges/{exchange.pk}/cancel-all/",
     ):
         page = html(officer.get(path))
         assert nasty not in page
@@ -138,8 +140,8 @@ def test_foreign_words_do_not_become_markup(officer: Client, olga: User) -> None
 
 
 def test_alarms_stay_until_they_are_acknowledged(officer: Client, olga: User) -> None:
-    one = scenes.exchange("KRAKEN")
-    scenes.bring(scenes.press(olga, one).requests.get(), Status.RESIDUAL)
+    exchange = factories.exchange("KRAKEN")
+    factories.bring(factories.press(olga, exchange).requests.get(), Status.RESIDUAL)
     assert "KRAKEN: 3 orders are still open." in console(officer)
     assert "<title>(1) " in console(officer)
     alarm = Alarm.objects.get()
@@ -148,14 +150,14 @@ def test_alarms_stay_until_they_are_acknowledged(officer: Client, olga: User) ->
     assert "still open.</strong>" not in console(officer)
 
 
-def test_many_alarms_fold_and_none_is_left_uncounted(officer: Client, olga: User) -> None:
+def test_many_alarms_fold_and_all_are_counted(officer: Client, olga: User) -> None:
     for number in range(30):
-        batch = scenes.press(olga, scenes.exchange(f"E{number}"))
-        scenes.bring(batch.requests.get(), Status.UNKNOWN)
+        batch = factories.press(olga, factories.exchange(f"E{number}"))
+        factories.bring(batch.requests.get(), Status.UNKNOWN)
     page = console(officer)
     assert 'data-count="30"' in page
     assert "and 29 more" in page
-    assert "25 more come up as these are acknowledged" in page
+    assert "25 more not shown" in page
 
 
 def test_compliance_sees_everything_and_no_button(compliance: Client, olga: User) -> None:
@@ -170,11 +172,11 @@ def test_compliance_sees_everything_and_no_button(compliance: Client, olga: User
 
 def test_administrators_are_sent_to_their_own_pages(db: None) -> None:
     ada = Client()
-    ada.force_login(scenes.person(Role.ADMINISTRATOR))
+    ada.force_login(factories.person(Role.ADMINISTRATOR))
     assert ada.get("/")["Location"] == "/admin/"
 
 
-def test_nobody_sees_the_console_without_signing_in(db: None) -> None:
+def test_the_console_requires_a_sign_in(db: None) -> None:
     answer = Client().get("/")
     assert answer.status_code == 302
     assert answer["Location"].startswith("/accounts/login/")
@@ -189,7 +191,7 @@ def test_a_real_ems_is_never_called_a_demo(officer: Client, settings: object) ->
 
 
 def test_sixty_rows_take_as_many_queries_as_three(officer: Client, olga: User) -> None:
-    scenes.press(olga, *scenes.calm(olga, 3))
+    factories.press(olga, *factories.exchanges(3))
     with CaptureQueriesContext(connection) as few:
         console(officer)
     scenes.sixty(olga)
@@ -205,13 +207,13 @@ def test_sixty_rows_take_as_many_queries_as_three(officer: Client, olga: User) -
 def test_the_grid_itself_takes_two_queries(olga: User) -> None:
     scenes.sixty(olga)
     with CaptureQueriesContext(connection) as queries:
-        rows = grid.rows(newest_look=None)
+        rows = grid.rows(observed_at=None)
     assert (len(rows), len(queries)) == (60, 2)
 
 
 def test_no_page_carries_inline_style_or_script(officer: Client, olga: User) -> None:
     made = scenes.console(olga)
-    batch = scenes.press(olga, *made)
+    batch = factories.press(olga, *made)
     request = batch.requests.first()
     assert request
     paths = [

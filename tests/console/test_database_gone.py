@@ -1,4 +1,4 @@
-"""When the database is gone: words, the way by hand, and never a traceback."""
+"""When the database is gone: a page with the manual commands, and never a traceback."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,9 +8,9 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from killswitch.accounts import officer_cookie
+from killswitch.cancels import manual_cancel
 from killswitch.cancels.models import Batch
-from killswitch.console import manual_cancel
-from tests.browser import scenes
+from tests import factories
 from tests.console.press_helpers import HTMX, key_in, path_of, question
 from tests.markup import html
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def unwritable(officer: Client) -> Iterator[None]:
-    """A database that takes nothing more, as a full disk does."""
+    """A database that refuses every write, as with a full disk."""
 
     def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.startswith(("INSERT", "UPDATE")):
@@ -32,7 +32,7 @@ def unwritable(officer: Client) -> Iterator[None]:
 
 @pytest.fixture
 def unreachable(officer: Client) -> Iterator[None]:
-    """A database that answers nothing."""
+    """A database that does not answer."""
 
     def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         raise OperationalError("gone")
@@ -42,18 +42,18 @@ def unreachable(officer: Client) -> Iterator[None]:
         yield
 
 
-def test_a_press_that_is_not_recorded_offers_the_same_key_and_the_way_by_hand(
+def test_a_request_that_is_not_recorded_offers_the_same_key_and_the_manual_commands(
     officer: Client, request: pytest.FixtureRequest, settings: Any
 ) -> None:
     settings.EMS_BASE_URL = "https://ems.example:8080"
-    path = path_of(scenes.exchange("KRAKEN/O'NEIL"))
+    path = path_of(factories.exchange("KRAKEN/O'NEIL"))
     key = key_in(question(officer, path))
     request.getfixturevalue("unwritable")
     for headers in (HTMX, {}):
         answer = officer.post(path, {"key": key, "reason": "Drill"}, headers=headers)
         page = html(answer)
         assert (answer.status_code, answer["X-Recorded"]) == (503, "no")
-        assert "Not recorded: press again" in page
+        assert "Not recorded: send again" in page
         assert key_in(page) == key
         assert "https://ems.example:8080/v1/orders/cancel/all" in page
         assert "$EMS_API_KEY" in page
@@ -63,12 +63,12 @@ def test_a_press_that_is_not_recorded_offers_the_same_key_and_the_way_by_hand(
 def test_a_page_says_that_the_database_is_gone_and_names_the_exchanges_last_shown(
     officer: Client, request: pytest.FixtureRequest
 ) -> None:
-    scenes.exchange("KRAKEN")
+    factories.exchange("KRAKEN")
     officer.get("/")
     request.getfixturevalue("unreachable")
     answer = officer.get("/")
     assert answer.status_code == 503
-    assert "The database cannot be reached" in html(answer)
+    assert "The database is unavailable" in html(answer)
     assert "KRAKEN" in html(answer)
     assert officer.get("/poll/", headers=HTMX).status_code == 503
 
@@ -77,7 +77,7 @@ def test_a_stranger_then_learns_neither_the_ems_nor_an_exchange(
     officer: Client, request: pytest.FixtureRequest, settings: Any
 ) -> None:
     settings.EMS_BASE_URL = "https://ems.example:8080"
-    scenes.exchange("KRAKEN")
+    factories.exchange("KRAKEN")
     officer.get("/")
     request.getfixturevalue("unreachable")
     stranger = Client(raise_request_exception=False)
@@ -91,7 +91,7 @@ def test_a_stranger_then_learns_neither_the_ems_nor_an_exchange(
             assert "KRAKEN" not in html(answer)
     answer = forged.get("/")
     assert answer.status_code == 503
-    assert "shown here to risk officers only" in html(answer)
+    assert "shown to risk officers only" in html(answer)
 
 
 def test_neither_does_a_browser_in_which_compliance_is_signed_in(
@@ -124,10 +124,10 @@ def test_a_known_browser_is_forgotten_after_a_sessions_time(
     assert "curl" not in html(officer.get("/"))
 
 
-def test_a_press_then_is_not_said_to_be_unrecorded_by_a_page_that_cannot_know(
+def test_a_page_that_cannot_know_does_not_call_a_request_unrecorded(
     officer: Client, request: pytest.FixtureRequest
 ) -> None:
-    path = path_of(scenes.exchange("KRAKEN"))
+    path = path_of(factories.exchange("KRAKEN"))
     request.getfixturevalue("unreachable")
     answer = officer.post(path, {"key": "x"}, headers=HTMX)
     assert answer.status_code == 503
@@ -143,7 +143,7 @@ def test_a_press_then_is_not_said_to_be_unrecorded_by_a_page_that_cannot_know(
         "",
     ],
 )
-def test_the_command_by_hand_never_shows_a_secret(settings: Any, url: str) -> None:
+def test_the_manual_command_never_shows_a_secret(settings: Any, url: str) -> None:
     settings.EMS_BASE_URL = url
     settings.EMS_API_KEY = "secret"
     command = manual_cancel.command("KRAKEN")
@@ -151,5 +151,5 @@ def test_the_command_by_hand_never_shows_a_secret(settings: Any, url: str) -> No
     assert '"$EMS_BASE_URL/v1/orders/cancel/all"' in command
 
 
-def test_the_command_by_hand_survives_any_exchange_id() -> None:
+def test_the_manual_command_survives_any_exchange_id() -> None:
     assert manual_cancel.command("A'B").endswith("""-d '{"exchange_id": "A'"'"'B"}'""")

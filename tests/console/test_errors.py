@@ -1,4 +1,4 @@
-"""Every error in words that say what to do next."""
+"""Every error has a page that says what to do next."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 
-from killswitch.console import error_views
+from killswitch.console.middleware import ErrorPageMiddleware
 from tests.console.press_helpers import HTMX
 from tests.markup import html
 
@@ -15,9 +15,9 @@ pytestmark = pytest.mark.django_db
 PAGES = (400, 403, 404, 405, 429, 500, 503)
 
 
-def spoken(answer: HttpResponse, **extra: Any) -> Any:
+def through_middleware(answer: HttpResponse, **extra: Any) -> Any:
     request = RequestFactory().get("/", **extra)
-    return error_views.ErrorPageMiddleware(lambda _: answer)(request)
+    return ErrorPageMiddleware(lambda _: answer)(request)
 
 
 @pytest.mark.parametrize("status", PAGES)
@@ -31,7 +31,7 @@ def test_every_error_has_a_page_that_leads_on_and_needs_no_database(
     assert "<a " in page or "curl" in page
 
 
-def test_a_simulated_ems_is_named_whatever_the_place_is_called(settings: Any) -> None:
+def test_a_simulated_ems_is_named_in_every_environment(settings: Any) -> None:
     settings.DEMO, settings.KILLSWITCH_ENVIRONMENT = True, "production"
     page = html(Client().get("/accounts/login/"))
     assert "PRODUCTION · SIMULATED EMS" in page
@@ -42,7 +42,9 @@ def test_a_simulated_ems_is_named_whatever_the_place_is_called(settings: Any) ->
 
 @pytest.mark.parametrize("status", [403, 404, 405, 429])
 def test_an_error_without_a_body_gets_its_page(status: int) -> None:
-    answer = spoken(HttpResponse(status=status, headers={"Allow": "POST", "Retry-After": "60"}))
+    answer = through_middleware(
+        HttpResponse(status=status, headers={"Allow": "POST", "Retry-After": "60"})
+    )
     assert answer.status_code == status
     assert b"<h1>" in answer.content
     assert (answer["Allow"], answer["Retry-After"]) == ("POST", "60")
@@ -50,13 +52,13 @@ def test_an_error_without_a_body_gets_its_page(status: int) -> None:
 
 def test_what_has_a_body_or_is_no_error_stays_as_it_is() -> None:
     for answer in (HttpResponse(b"own words", status=409), HttpResponse(status=204)):
-        assert spoken(answer) is answer
+        assert through_middleware(answer) is answer
 
 
 def test_an_address_that_is_not_there_is_not_found_in_words(officer: Client) -> None:
     answer = officer.get("/nowhere/")
     assert answer.status_code == 404
-    assert b"There is nothing here" in answer.content
+    assert b"Page not found" in answer.content
     part = officer.get("/nowhere/", headers=HTMX)
     assert b"<html" not in part.content
     assert b'id="dialog-title"' in part.content
@@ -65,7 +67,7 @@ def test_an_address_that_is_not_there_is_not_found_in_words(officer: Client) -> 
 def test_a_host_that_is_not_ours_is_refused_in_words(officer: Client) -> None:
     answer = officer.get("/", headers={"Host": "evil.example"})
     assert answer.status_code == 400
-    assert b"That could not be read" in answer.content
+    assert b"Your browser sent an invalid request" in answer.content
 
 
 def test_a_defect_shows_no_trace_of_itself(officer: Client, monkeypatch: Any) -> None:
@@ -76,12 +78,12 @@ def test_a_defect_shows_no_trace_of_itself(officer: Client, monkeypatch: Any) ->
     officer.raise_request_exception = False
     answer = officer.get("/")
     assert answer.status_code == 500
-    assert b"Something broke here" in answer.content
+    assert b"Something went wrong" in answer.content
     assert b"secret detail" not in answer.content
     assert b"curl" in answer.content
 
 
-def test_a_defect_shows_the_way_by_hand_to_officers_only(
+def test_a_defect_shows_the_manual_commands_to_officers_only(
     compliance: Client, monkeypatch: Any
 ) -> None:
     def broken() -> None:

@@ -1,11 +1,11 @@
-"""The one poller: nothing when nothing is new, and only what changed when something is."""
+"""The one poller: 204 without changes, and only the changed parts otherwise."""
 
 import re
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from killswitch.accounts.models import User
@@ -15,8 +15,10 @@ from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.services import complete_reason
 from killswitch.cancels.states import Status
 from killswitch.cancels.view_models import PAGE_SIZE
+from killswitch.console.poll import answer
 from killswitch.exchanges.models import Observation, UncoveredExchange
 from killswitch.runtime.revisions import current, next_revision
+from tests import factories
 from tests.browser import scenes
 from tests.console.press_helpers import HTMX
 from tests.markup import html
@@ -45,7 +47,7 @@ def test_an_idle_console_gets_nothing_for_four_queries(officer: Client, olga: Us
 
 
 def test_what_moves_all_the_time_travels_in_headers(officer: Client) -> None:
-    scenes.exchange("KRAKEN")
+    factories.exchange("KRAKEN")
     answer = poll(officer, "console")
     seen_at = Observation.objects.get().seen_at
     assert seen_at
@@ -58,7 +60,7 @@ def test_what_moves_all_the_time_travels_in_headers(officer: Client) -> None:
 def test_a_changed_row_comes_alone_with_the_panels_and_the_new_revision(
     officer: Client, olga: User
 ) -> None:
-    _, two, _ = scenes.calm(olga, 3)
+    _, two, _ = factories.exchanges(3)
     known = current()
     two.open_orders, two.revision = 99, next_revision()
     two.save()
@@ -69,10 +71,10 @@ def test_a_changed_row_comes_alone_with_the_panels_and_the_new_revision(
 
 
 def test_a_request_changes_its_row_and_the_latest_requests(officer: Client, olga: User) -> None:
-    one, *_ = scenes.calm(olga, 3)
-    request = scenes.press(olga, one).requests.get()
+    one, *_ = factories.exchanges(3)
+    request = factories.press(olga, one).requests.get()
     known = current()
-    scenes.bring(request, Status.SENDING)
+    factories.bring(request, Status.SENDING)
     answer = poll(officer, "console", known=known)
     assert ids(answer) == [f"x{one.pk}", "everywhere", "uncovered", "latest", "known"]
 
@@ -80,7 +82,7 @@ def test_a_request_changes_its_row_and_the_latest_requests(officer: Client, olga
 def test_an_exchange_that_is_disabled_leaves_and_one_that_is_enabled_comes(
     officer: Client, olga: User
 ) -> None:
-    one, *_ = scenes.calm(olga, 3)
+    one, *_ = factories.exchanges(3)
     known = current()
     one.enabled, one.revision = False, next_revision()
     one.save()
@@ -93,8 +95,8 @@ def test_an_exchange_that_is_disabled_leaves_and_one_that_is_enabled_comes(
     assert f'<tr id="x{one.pk}" data-into="rows"' in html(poll(officer, "console", known=known))
 
 
-def test_an_id_that_is_not_covered_appears(officer: Client, olga: User) -> None:
-    scenes.calm(olga, 3)
+def test_an_exchange_that_is_not_set_up_appears(officer: Client, olga: User) -> None:
+    factories.exchanges(3)
     known = current()
     UncoveredExchange.objects.create(exchange_id="OKEX", open_orders=12)
     Observation.objects.update(revision=next_revision())
@@ -104,10 +106,10 @@ def test_an_id_that_is_not_covered_appears(officer: Client, olga: User) -> None:
 
 
 def test_an_alarm_reaches_every_page(officer: Client, olga: User) -> None:
-    one = scenes.exchange("KRAKEN")
-    request = scenes.press(olga, one).requests.get()
+    exchange = factories.exchange("KRAKEN")
+    request = factories.press(olga, exchange).requests.get()
     known = current()
-    scenes.bring(request, Status.UNKNOWN)
+    factories.bring(request, Status.UNKNOWN)
     for shown in ("console", "requests", "nonsense"):
         assert "alarms" in ids(poll(officer, shown, known=known))
     known = current()
@@ -115,23 +117,23 @@ def test_an_alarm_reaches_every_page(officer: Client, olga: User) -> None:
     assert 'data-count="0"' in html(poll(officer, "console", known=known))
 
 
-def test_a_press_and_a_request_are_shown_as_they_change(officer: Client, olga: User) -> None:
-    batch = scenes.press(olga, *scenes.calm(olga, 3))
+def test_a_batch_and_a_request_are_shown_as_they_change(officer: Client, olga: User) -> None:
+    batch = factories.press(olga, *factories.exchanges(3))
     first, *_ = batch.requests.order_by("id")
     known = current()
     shown = (f"batch:{batch.uuid}", f"request:{first.uuid}", "requests")
     assert ids(poll(officer, *shown)) == []
-    scenes.bring(first, Status.REJECTED)
+    factories.bring(first, Status.REJECTED)
     answer = poll(officer, *shown, known=known)
     assert f"batch-{batch.uuid}" in ids(answer)
     assert f"request-{first.uuid}" in ids(answer)
     assert f"r{first.pk}" in ids(answer)
-    assert "1 rejected: EXCHANGE_UNREACHABLE, 2 not sent yet" in html(answer)
+    assert "1 rejected: EXCHANGE_UNREACHABLE, 2 queued" in html(answer)
 
 
-def test_an_older_page_of_the_list_misses_none_of_its_lines(officer: Client, olga: User) -> None:
-    one, *_ = scenes.calm(olga, 1)
-    requests = [scenes.press(olga, one).requests.get() for _ in range(PAGE_SIZE + 2)]
+def test_an_older_page_of_the_list_misses_no_changed_row(officer: Client, olga: User) -> None:
+    one, *_ = factories.exchanges(1)
+    requests = [factories.press(olga, one).requests.get() for _ in range(PAGE_SIZE + 2)]
     page = html(officer.get(f"/requests/?before={requests[1].pk}"))
     assert f'name="show" value="requests:{requests[1].pk}"' in page
     known = current()
@@ -140,23 +142,24 @@ def test_an_older_page_of_the_list_misses_none_of_its_lines(officer: Client, olg
     assert ids(answer) == [f"r{requests[0].pk}", "known"]
 
 
-def test_a_list_of_which_more_has_changed_than_an_answer_holds_is_loaded_anew(
-    officer: Client, olga: User, monkeypatch: pytest.MonkeyPatch
+def test_a_list_with_more_changes_than_an_answer_holds_is_reloaded(
+    officer: Client, olga: User
 ) -> None:
-    monkeypatch.setattr("killswitch.console.poll.MAX_ROWS", 2)
-    one, *_ = scenes.calm(olga, 1)
-    known = current()
+    exchange, *_ = factories.exchanges(1)
+    fields = {"show": "requests:newest", "known": str(current())}
+    request = RequestFactory().get("/poll/", fields)
+    request.session, request.user = officer.session, olga
     for _ in range(2):
-        scenes.press(olga, one)
-    assert len(ids(poll(officer, "requests:newest", known=known))) == 3
-    scenes.press(olga, one)
-    assert poll(officer, "requests:newest", known=known)["HX-Refresh"] == "true"
+        factories.press(olga, exchange)
+    assert len(ids(answer(request, user=olga, max_rows=2))) == 3
+    factories.press(olga, exchange)
+    assert answer(request, user=olga, max_rows=2)["HX-Refresh"] == "true"
 
 
-def test_a_press_in_a_dialog_tries_again_in_the_dialog(officer: Client, olga: User) -> None:
-    batch = scenes.press(olga, *scenes.calm(olga, 1))
+def test_a_batch_in_a_dialog_is_retried_in_the_dialog(officer: Client, olga: User) -> None:
+    batch = factories.press(olga, *factories.exchanges(1))
     known = current()
-    scenes.bring(batch.requests.get(), Status.REJECTED)
+    factories.bring(batch.requests.get(), Status.REJECTED)
     in_dialog = html(poll(officer, f"dialog:{batch.uuid}", known=known))
     on_page = html(poll(officer, f"batch:{batch.uuid}", known=known))
     assert 'hx-target="#dialog-body"' in in_dialog
@@ -164,67 +167,64 @@ def test_a_press_in_a_dialog_tries_again_in_the_dialog(officer: Client, olga: Us
 
 
 def test_a_reason_that_is_completed_shows_everywhere(officer: Client, olga: User) -> None:
-    batch = scenes.press(olga, *scenes.calm(olga, 1))
+    batch = factories.press(olga, *factories.exchanges(1))
     known = current()
     complete_reason(batch=batch, user=olga, reason="strategy 7 ran away")
     page = html(poll(officer, "console", f"batch:{batch.uuid}", known=known))
     assert page.count("strategy 7 ran away") == 2  # among the latest, and with the press
 
 
-def test_the_page_of_somebody_who_has_been_replaced_is_told_nothing(
-    officer: Client, olga: User
-) -> None:
+def test_the_page_of_a_person_who_was_replaced_gets_no_data(officer: Client, olga: User) -> None:
     page = html(officer.get("/"))
     assert f"/poll/?person={olga.pk}" in page
-    asked = {"known": current(), "person": olga.pk}
-    assert officer.get("/poll/", asked, headers=HTMX).status_code == 204
-    assert officer.get("/poll/", asked | {"person": olga.pk + 1}, headers=HTMX).status_code == 401
+    fields = {"known": current(), "person": olga.pk}
+    assert officer.get("/poll/", fields, headers=HTMX).status_code == 204
+    assert officer.get("/poll/", fields | {"person": olga.pk + 1}, headers=HTMX).status_code == 401
 
 
-def test_a_press_everywhere_names_what_it_did_not_reach(officer: Client, olga: User) -> None:
-    made = scenes.calm(olga, 2)
+def test_a_batch_on_all_exchanges_names_what_it_does_not_include(
+    officer: Client, olga: User
+) -> None:
+    exchanges = factories.exchanges(2)
     UncoveredExchange.objects.create(exchange_id="OKEX", open_orders=12)
-    everywhere = scenes.press(olga, *made, everywhere=True)
-    some = scenes.press(olga, *made)
-    said = "Not reached, because not covered here: OKEX (12 open orders)."
-    assert said in html(officer.get(f"/batches/{everywhere.uuid}/"))
-    assert said not in html(officer.get(f"/batches/{some.uuid}/"))
+    everywhere = factories.press(olga, *exchanges, everywhere=True)
+    some = factories.press(olga, *exchanges)
+    sentence = "Not included, because not set up here: OKEX (12 open orders)."
+    assert sentence in html(officer.get(f"/batches/{everywhere.uuid}/"))
+    assert sentence not in html(officer.get(f"/batches/{some.uuid}/"))
 
 
-def test_what_is_asked_again_says_what_the_ems_said(officer: Client, olga: User) -> None:
-    one, *_ = scenes.calm(olga, 1)
-    batch = scenes.press(olga, one)
-    scenes.bring(batch.requests.get(), Status.SENDING, reject_reason="EXCHANGE_UNREACHABLE")
+def test_a_retry_shows_the_last_reply_of_the_ems(officer: Client, olga: User) -> None:
+    one, *_ = factories.exchanges(1)
+    batch = factories.press(olga, one)
+    factories.bring(batch.requests.get(), Status.SENDING)
     page = html(officer.get(f"/batches/{batch.uuid}/"))
-    assert "Attempt 2 is over; the EMS said EXCHANGE_UNREACHABLE" in page
-    batch.requests.get().attempts.all().delete()
-    scenes.bring(batch.requests.get(), Status.VERIFYING, attempt_count=9)
+    assert "Attempt 2 ended (last EMS reply: EXCHANGE_UNREACHABLE). Retrying" in page
+    factories.bring(batch.requests.get(), Status.VERIFYING, attempts=7)
     page = html(officer.get(f"/batches/{batch.uuid}/"))
-    assert "No outcome yet; what is still open is being read: 9 attempts" in page
+    assert "Checking what is still open: 9 attempts" in page
 
 
-def test_the_checks_come_only_while_somebody_looks_at_them(officer: Client) -> None:
+def test_the_checks_come_only_while_they_are_open(officer: Client) -> None:
     assert ids(poll(officer, "console", "ready")) == ["ready", "known"]
     assert poll(officer, "console").status_code == 204
 
 
 @pytest.mark.parametrize("known", ["", "x", "-5", "99999999999999999999999", "²", "10000000"])
-def test_a_page_that_knows_nonsense_is_told_everything(
+def test_a_page_with_an_invalid_revision_gets_everything(
     officer: Client, olga: User, known: str
 ) -> None:
-    scenes.calm(olga, 2)
+    factories.exchanges(2)
     assert len(ids(poll(officer, "console", known=known))) >= 4
 
 
 @pytest.mark.parametrize("shown", ["batch:x", "request:", "batch", ":", "dialog:%00", "\x00"])
-def test_a_page_that_shows_nonsense_gets_nothing_for_it(
-    officer: Client, olga: User, shown: str
-) -> None:
-    scenes.calm(olga, 2)
+def test_an_invalid_part_is_left_out(officer: Client, olga: User, shown: str) -> None:
+    factories.exchanges(2)
     assert ids(poll(officer, shown, known=0)) == ["known"]
 
 
-def test_an_ended_session_is_told_so_and_leaves_no_event(db: None) -> None:
+def test_an_ended_session_gets_401_and_leaves_no_event(db: None) -> None:
     before = AuditEvent.objects.count()
     answer = Client().get("/poll/", headers=HTMX | {"HX-Current-URL": "http://testserver/"})
     assert (answer.status_code, answer["HX-Trigger"]) == (401, "session-expired")
@@ -239,8 +239,8 @@ def test_polling_does_not_make_a_session_longer(officer: Client) -> None:
     assert int(second["X-Session-Ends"]) >= int(first["X-Session-Ends"])
 
 
-def test_compliance_is_told_of_rows_without_buttons(compliance: Client, olga: User) -> None:
-    scenes.calm(olga, 2)
+def test_compliance_gets_rows_without_buttons(compliance: Client, olga: User) -> None:
+    factories.exchanges(2)
     page = html(poll(compliance, "console", known=0))
     assert "data-exchange-id" in page
     assert "cancel-all" not in page

@@ -1,4 +1,4 @@
-"""A client with short times, and certificates made for the occasion."""
+"""A client with short timeouts, and certificates made for the tests."""
 
 import datetime as dt
 import ipaddress

@@ -1,4 +1,4 @@
-"""Scripted servers on real sockets: what an EMS, or something broken in its place, may do."""
+"""Scripted servers on real sockets, which behave like an EMS or like something broken."""
 
 import contextlib
 import socket
@@ -11,14 +11,14 @@ ACKNOWLEDGED = b'{"type":"message","severity":"INFO","exchange_id":"KRAKEN","mes
 
 
 class Connection:
-    """One accepted connection, in the hands of a script."""
+    """One accepted connection, driven by a script."""
 
     def __init__(self, sock: socket.socket, *, server: "Server") -> None:
         self.sock = sock
         self.server = server
 
     def read_request(self) -> bytes:
-        """Head and body; b"" when the client closed."""
+        """Return head and body; b"" when the client closed."""
         data = b""
         while b"\r\n\r\n" not in data:
             piece = self.sock.recv(65536)
@@ -36,7 +36,7 @@ class Connection:
         self.sock.sendall(data)
 
     def drip(self, data: bytes) -> None:
-        """Every byte by itself, and slower than any deadline of these tests."""
+        """Send byte by byte, slower than any deadline of these tests."""
         for byte in data:
             self.send(bytes([byte]))
             if self.server.stop.wait(0.05):
@@ -46,7 +46,7 @@ class Connection:
         self.server.stop.wait(20)
 
     def reset(self) -> None:
-        """Closing with lingering off sends RST instead of FIN."""
+        """Close with RST instead of FIN, which closing without lingering sends."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
@@ -55,7 +55,7 @@ Script = Callable[[Connection], None]
 
 
 class Server:
-    """Accepts on 127.0.0.1 and runs the script on each connection, in a thread of its own."""
+    """Accept on 127.0.0.1 and run the script on each connection, in a thread of its own."""
 
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[bytes] = []
@@ -122,7 +122,7 @@ def response(status: int, body: bytes = b"", *headers: str) -> bytes:
 
 
 def answering(data: bytes) -> Script:
-    """Answers every request on a kept-alive connection with these very bytes."""
+    """Return a script that answers every request of a connection with these bytes."""
 
     def script(connection: Connection) -> None:
         while connection.read_request():
@@ -132,7 +132,7 @@ def answering(data: bytes) -> Script:
 
 
 def answering_once(data: bytes) -> Script:
-    """Answers one request with these very bytes, and closes."""
+    """Return a script that answers one request with these bytes, and closes."""
 
     def script(connection: Connection) -> None:
         connection.read_request()

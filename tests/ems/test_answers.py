@@ -1,9 +1,13 @@
 """The table of the EMS's answers, row by row."""
 
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from killswitch.ems.answers import (
     MAX_BODY_BYTES,
@@ -12,15 +16,16 @@ from killswitch.ems.answers import (
     RetryAdvice,
     no_answer,
     not_delivered,
+    parse_retry_after,
     read_cancel,
-    sanitize,
 )
+from killswitch.runtime.text import sanitize
 
 ACK, REJ, UNK = Outcome.ACKNOWLEDGED, Outcome.REJECTED, Outcome.UNKNOWN
 NEVER, PAUSE = RetryAdvice.NEVER, RetryAdvice.AFTER_PAUSE
 
-REASONS_SENT_AGAIN = {"EXCHANGE_UNREACHABLE", "EXCHANGE_RESPONSE_TIMEOUT", "OTHER"}
-ALL_REASONS = REASONS_SENT_AGAIN | {
+TRANSIENT_REASONS = {"EXCHANGE_UNREACHABLE", "EXCHANGE_RESPONSE_TIMEOUT", "OTHER"}
+ALL_REASONS = TRANSIENT_REASONS | {
     "ORDER_ID_NOT_FOUND",
     "INVALID_TYPE",
     "METHOD_NOT_SUPPORTED",
@@ -121,11 +126,11 @@ def test_a_200_is_read_by_its_body(document: object, outcome: Outcome) -> None:
         b"\x1f\x8b\x08\x00",
     ],
 )
-def test_a_200_that_is_not_json_everybody_reads_alike_is_unknown(body: bytes) -> None:
-    meaning = read(200, body=body)
-    assert (meaning.outcome, meaning.resend) == (UNK, PAUSE)
-    assert meaning.may_have_been_carried_out
-    assert meaning.body == body
+def test_a_200_that_is_not_json_all_readers_understand_alike_is_unknown(body: bytes) -> None:
+    answer = read(200, body=body)
+    assert (answer.outcome, answer.resend) == (UNK, PAUSE)
+    assert answer.may_have_been_carried_out
+    assert answer.body == body
 
 
 def test_a_byte_order_mark_is_tolerated() -> None:
@@ -134,49 +139,49 @@ def test_a_byte_order_mark_is_tolerated() -> None:
 
 @pytest.mark.parametrize("document", [ack(), {"type": "MESSAGE_REJECT", "reject_reason": "OTHER"}])
 def test_a_200_cut_short_is_unknown_even_if_what_came_looks_whole(document: object) -> None:
-    meaning = read(200, document, complete=False)
-    assert meaning.outcome is UNK
-    assert not meaning.body_complete
+    answer = read(200, document, complete=False)
+    assert answer.outcome is UNK
+    assert not answer.body_complete
 
 
 def test_an_oversized_200_is_unknown_and_its_body_is_cut() -> None:
-    meaning = read(200, body=b'{"type":"message"}' + b" " * MAX_BODY_BYTES)
-    assert meaning.outcome is UNK
-    assert len(meaning.body) == MAX_BODY_BYTES
-    assert not meaning.body_complete
+    answer = read(200, body=b'{"type":"message"}' + b" " * MAX_BODY_BYTES)
+    assert answer.outcome is UNK
+    assert len(answer.body) == MAX_BODY_BYTES
+    assert not answer.body_complete
 
 
 @pytest.mark.parametrize("reason", sorted(ALL_REASONS | {"A_FUTURE_ONE"}))
 @pytest.mark.parametrize("status", [200, 504])
-def test_a_refusal_keeps_its_reason_which_decides_about_sending_again(
+def test_a_refusal_keeps_its_reason_which_decides_whether_it_is_retried(
     status: int, reason: str
 ) -> None:
     document = {"type": "MESSAGE_REJECT", "reject_reason": reason, "message": "m"}
-    meaning = read(status, {**document, "rejected_message": "r"})
-    assert meaning.outcome is REJ
-    assert (meaning.reject_reason, meaning.message, meaning.rejected_message) == (reason, "m", "r")
-    assert meaning.resend is (PAUSE if reason in REASONS_SENT_AGAIN else NEVER)
-    assert meaning.may_have_been_carried_out is (reason == "EXCHANGE_RESPONSE_TIMEOUT")
+    answer = read(status, {**document, "rejected_message": "r"})
+    assert answer.outcome is REJ
+    assert (answer.reject_reason, answer.message, answer.rejected_message) == (reason, "m", "r")
+    assert answer.resend is (PAUSE if reason in TRANSIENT_REASONS else NEVER)
+    assert answer.may_have_been_carried_out is (reason == "EXCHANGE_RESPONSE_TIMEOUT")
 
 
 def test_a_refusal_without_a_reason_is_final() -> None:
-    meaning = read(200, {"type": "MESSAGE_REJECT"})
-    assert (meaning.outcome, meaning.resend, meaning.reject_reason) == (REJ, NEVER, "")
-    assert not meaning.may_have_been_carried_out
+    answer = read(200, {"type": "MESSAGE_REJECT"})
+    assert (answer.outcome, answer.resend, answer.reject_reason) == (REJ, NEVER, "")
+    assert not answer.may_have_been_carried_out
 
 
 def test_a_504_with_a_reject_message_without_reason_may_have_been_carried_out() -> None:
-    meaning = read(504, {"type": "MESSAGE_REJECT"})
-    assert (meaning.outcome, meaning.resend) == (REJ, PAUSE)
-    assert meaning.may_have_been_carried_out
+    answer = read(504, {"type": "MESSAGE_REJECT"})
+    assert (answer.outcome, answer.resend) == (REJ, PAUSE)
+    assert answer.may_have_been_carried_out
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"<h1>504</h1>", b'{"type":"message"}', b'{"message":"upstream timed out"}']
 )
-def test_any_other_504_is_a_proxys_word_and_unknown(body: bytes) -> None:
-    meaning = read(504, body=body)
-    assert (meaning.outcome, meaning.may_have_been_carried_out) == (UNK, True)
+def test_any_other_504_comes_from_a_proxy_and_is_unknown(body: bytes) -> None:
+    answer = read(504, body=body)
+    assert (answer.outcome, answer.may_have_been_carried_out) == (UNK, True)
 
 
 def test_a_504_cut_short_is_unknown() -> None:
@@ -185,17 +190,17 @@ def test_a_504_cut_short_is_unknown() -> None:
 
 @pytest.mark.parametrize("complete", [True, False])
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"type":"message"}', b"\xff\x00", b"null"])
-def test_a_490_is_refused_and_sent_again_whatever_its_body(body: bytes, complete: bool) -> None:
-    meaning = read(490, body=body, complete=complete)
-    assert (meaning.outcome, meaning.resend, meaning.reject_reason) == (REJ, PAUSE, "")
-    assert not meaning.may_have_been_carried_out
+def test_a_490_is_refused_and_retried_with_any_body(body: bytes, complete: bool) -> None:
+    answer = read(490, body=body, complete=complete)
+    assert (answer.outcome, answer.resend, answer.reject_reason) == (REJ, PAUSE, "")
+    assert not answer.may_have_been_carried_out
 
 
 @pytest.mark.parametrize("reason", sorted(ALL_REASONS))
 def test_a_490_keeps_the_reason_of_its_body(reason: str) -> None:
-    meaning = read(490, {"reject_reason": reason})
-    assert (meaning.outcome, meaning.resend, meaning.reject_reason) == (REJ, PAUSE, reason)
-    assert meaning.may_have_been_carried_out is (reason == "EXCHANGE_RESPONSE_TIMEOUT")
+    answer = read(490, {"reject_reason": reason})
+    assert (answer.outcome, answer.resend, answer.reject_reason) == (REJ, PAUSE, reason)
+    assert answer.may_have_been_carried_out is (reason == "EXCHANGE_RESPONSE_TIMEOUT")
 
 
 @pytest.mark.parametrize(
@@ -207,37 +212,37 @@ def test_a_490_keeps_the_reason_of_its_body(reason: str) -> None:
     ],
 )
 def test_a_400_keeps_title_errors_and_trace_id(errors: object, message: str) -> None:
-    meaning = read(400, {"title": "One or more errors", "errors": errors, "traceId": "00-ab-1"})
-    assert (meaning.outcome, meaning.resend) == (REJ, NEVER)
-    assert (meaning.message, meaning.trace_id) == (message, "00-ab-1")
+    answer = read(400, {"title": "One or more errors", "errors": errors, "traceId": "00-ab-1"})
+    assert (answer.outcome, answer.resend) == (REJ, NEVER)
+    assert (answer.message, answer.trace_id) == (message, "00-ab-1")
 
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("field", ["error", "message"])
 def test_a_wrong_key_is_refused_in_the_emss_words(status: int, field: str) -> None:
-    meaning = read(status, {field: "Invalid API key"})
-    assert (meaning.outcome, meaning.resend) == (REJ, NEVER)
-    assert meaning.message == "Invalid API key"
+    answer = read(status, {field: "Invalid API key"})
+    assert (answer.outcome, answer.resend) == (REJ, NEVER)
+    assert answer.message == "Invalid API key"
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 408, 413, 418, 451, 499])
-def test_any_other_4xx_is_refused_for_good_also_when_cut_short(status: int) -> None:
-    meaning = read(status, body=b'{"mess', complete=False)
-    assert (meaning.outcome, meaning.resend, meaning.message) == (REJ, NEVER, "")
-    assert (meaning.body, meaning.body_complete) == (b'{"mess', False)
+def test_any_other_4xx_is_a_final_refusal_also_when_cut_short(status: int) -> None:
+    answer = read(status, body=b'{"mess', complete=False)
+    assert (answer.outcome, answer.resend, answer.message) == (REJ, NEVER, "")
+    assert (answer.body, answer.body_complete) == (b'{"mess', False)
 
 
 def test_a_late_exchange_named_in_a_4xx_may_still_have_carried_it_out() -> None:
-    meaning = read(400, {"reject_reason": "exchange_response_timeout"})
-    assert meaning.outcome is REJ
-    assert meaning.may_have_been_carried_out
-    assert meaning.resend is PAUSE
+    answer = read(400, {"reject_reason": "exchange_response_timeout"})
+    assert answer.outcome is REJ
+    assert answer.may_have_been_carried_out
+    assert answer.resend is PAUSE
 
 
-def test_a_429_is_sent_again_after_the_pause_it_asks_for() -> None:
-    meaning = read(429, {"error": "slow down"}, headers={"retry-after": "7"})
-    assert (meaning.outcome, meaning.resend, meaning.retry_after) == (REJ, PAUSE, 7.0)
-    assert meaning.message == "slow down"
+def test_a_429_is_retried_after_the_pause_it_requests() -> None:
+    answer = read(429, {"error": "slow down"}, headers={"retry-after": "7"})
+    assert (answer.outcome, answer.resend, answer.retry_after) == (REJ, PAUSE, 7.0)
+    assert answer.message == "slow down"
 
 
 def test_only_a_429_has_a_pause() -> None:
@@ -248,44 +253,74 @@ def test_only_a_429_has_a_pause() -> None:
     "status", [100, 101, 103, 201, 202, 204, 206, 299, 301, 302, 307, 308, 500, 502, 503, 599, 777]
 )
 @pytest.mark.parametrize("document", [ack(), {"type": "MESSAGE_REJECT", "reject_reason": "OTHER"}])
-def test_every_other_status_is_unknown_whatever_it_says(status: int, document: object) -> None:
-    meaning = read(status, document)
-    assert (meaning.outcome, meaning.resend) == (UNK, PAUSE)
-    assert meaning.may_have_been_carried_out
+def test_every_other_status_is_unknown_with_any_body(status: int, document: object) -> None:
+    answer = read(status, document)
+    assert (answer.outcome, answer.resend) == (UNK, PAUSE)
+    assert answer.may_have_been_carried_out
 
 
-def test_words_that_are_no_strings_are_kept_as_their_json() -> None:
-    meaning = read(200, {"reject_reason": 5, "message": {"a": [1.5, None]}, "traceId": True})
-    assert meaning.reject_reason == "5"
-    assert meaning.message == '{"a": [1.5, null]}'
-    assert meaning.trace_id == "true"
+def test_texts_that_are_not_strings_are_kept_as_their_json() -> None:
+    answer = read(200, {"reject_reason": 5, "message": {"a": [1.5, None]}, "traceId": True})
+    assert answer.reject_reason == "5"
+    assert answer.message == '{"a": [1.5, null]}'
+    assert answer.trace_id == "true"
 
 
-def test_words_are_storable_and_bounded() -> None:
+def test_texts_are_storable_and_bounded() -> None:
     body = b'{"reject_reason":"a\\u0000b\\ud800","message":"' + b"x" * 9000 + b'"}'
-    meaning = read(200, body=body)
-    assert meaning.reject_reason == "a\\u0000b\\ud800"
-    assert len(meaning.message) == 4000
-    assert meaning.message.endswith("(cut)")
-    assert sanitize(meaning.reject_reason) == meaning.reject_reason
+    answer = read(200, body=body)
+    assert answer.reject_reason == "a\\u0000b\\ud800"
+    assert len(answer.message) == 4000
+    assert answer.message.endswith("(cut)")
+    assert sanitize(answer.reject_reason) == answer.reject_reason
 
 
-def test_words_nested_nearly_too_deep_are_marked_not_raised() -> None:
+def test_texts_nested_nearly_too_deep_are_marked_and_raise_no_error() -> None:
     for depth in (500, 900, 960, 990):
         body = b'{"reject_reason":' + b"[" * depth + b"]" * depth + b"}"
         assert read(490, body=body).outcome is REJ
 
 
-def test_not_delivered_is_sent_again_and_was_not_carried_out() -> None:
-    meaning = not_delivered("refused\x00")
-    assert (meaning.outcome, meaning.resend) == (Outcome.NOT_DELIVERED, PAUSE)
-    assert not meaning.may_have_been_carried_out
-    assert meaning.transport_error == "refused\\u0000"
+def test_a_call_that_was_not_delivered_is_retried_and_was_not_carried_out() -> None:
+    answer = not_delivered("refused\x00")
+    assert (answer.outcome, answer.resend) == (Outcome.NOT_DELIVERED, PAUSE)
+    assert not answer.may_have_been_carried_out
+    assert answer.transport_error == "refused\\u0000"
 
 
 @pytest.mark.parametrize(("at_once", "resend"), [(True, RetryAdvice.AT_ONCE), (False, PAUSE)])
 def test_a_lost_answer_is_unknown(at_once: bool, resend: RetryAdvice) -> None:
-    meaning = no_answer("reset", at_once=at_once)
-    assert (meaning.outcome, meaning.resend) == (UNK, resend)
-    assert meaning.may_have_been_carried_out
-    assert (meaning.transport_error, meaning.message) == ("reset", "")
+    answer = no_answer("reset", at_once=at_once)
+    assert (answer.outcome, answer.resend) == (UNK, resend)
+    assert answer.may_have_been_carried_out
+    assert (answer.transport_error, answer.message) == ("reset", "")
+
+
+class TestRetryAfter:
+    @pytest.mark.parametrize(
+        ("value", "seconds"), [("0", 0.0), ("120", 120.0), (" 3 ", 3.0), ("1.5", 1.5)]
+    )
+    def test_seconds_are_seconds(self, value: str, seconds: float) -> None:
+        assert parse_retry_after({"RETRY-AFTER": value}) == seconds
+
+    def test_a_date_is_the_time_until_then(self) -> None:
+        date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+        seconds = parse_retry_after({"Retry-After": date})
+        assert seconds is not None
+        assert 57 < seconds <= 60
+
+    @pytest.mark.parametrize(
+        "value",
+        ["", "-1", "soon", "1e9", "NaN", "inf", "٣", "0x10", "1, 2", "9" * 500, "Wed, 99 Foo 2020"],
+    )
+    def test_an_invalid_value_is_ignored(self, value: str) -> None:
+        assert parse_retry_after({"Retry-After": value}) is None
+
+    def test_a_date_that_has_passed_is_ignored(self) -> None:
+        assert parse_retry_after({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}) is None
+
+    @settings(deadline=None)
+    @given(st.text(max_size=60) | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ [+-]?\w+"))
+    def test_no_value_raises(self, value: str) -> None:
+        seconds = parse_retry_after({"Retry-After": value})
+        assert seconds is None or 0 <= seconds < float("inf")

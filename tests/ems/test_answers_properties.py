@@ -1,4 +1,4 @@
-"""No bytes of any kind may raise, or be read as an acknowledgement they are not."""
+"""No bytes of any kind raise, and none but a documented acknowledgement acknowledges."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from killswitch.ems.answers import MAX_BODY_BYTES, CancelAnswer, Outcome, RetryAdvice, read_cancel
-from killswitch.ems.foreign_text import MAX_TEXT_CHARS
+from killswitch.ems.foreign_json import MAX_TEXT_CHARS
 
 KEYS = st.sampled_from(
     ["type", "severity", "reject_reason", "exchange_id", "message", "title", "errors", "traceId"]
@@ -52,7 +52,7 @@ STATUSES = st.one_of(
 
 
 def _is_documented_acknowledgement(status: int, body: bytes, *, complete: bool) -> bool:
-    """The oracle: written from the table alone, with a plain parser and a list of pairs."""
+    """Decide from the table alone, with a plain parser and a list of pairs."""
     if status != 200 or not complete or len(body) > MAX_BODY_BYTES:
         return False
     try:
@@ -62,16 +62,16 @@ def _is_documented_acknowledgement(status: int, body: bytes, *, complete: bool) 
     if not body.decode().removeprefix("\ufeff").lstrip().startswith("{"):
         return False
     keys = [key for key, _ in pairs]
-    said = dict(pairs)
+    document = dict(pairs)
     return (
         len(keys) == len(set(keys))
-        and (said.get("type") == "message" or said.get("type") == "MESSAGE")
-        and said.get("reject_reason") is None
+        and (document.get("type") == "message" or document.get("type") == "MESSAGE")
+        and document.get("reject_reason") is None
         and (
-            said.get("severity") is None
-            or str(said["severity"]).strip().lower() in {"info", "warning"}
+            document.get("severity") is None
+            or str(document["severity"]).strip().lower() in {"info", "warning"}
         )
-        and (said.get("exchange_id") is None or said["exchange_id"] == "KRAKEN")
+        and (document.get("exchange_id") is None or document["exchange_id"] == "KRAKEN")
     )
 
 
@@ -88,16 +88,16 @@ def _read(status: int, body: bytes, *, complete: bool) -> CancelAnswer:
 def test_only_a_documented_acknowledgement_acknowledges(
     status: int, body: bytes, complete: bool
 ) -> None:
-    meaning = _read(status, body, complete=complete)
-    acknowledged = meaning.outcome is Outcome.ACKNOWLEDGED
+    answer = _read(status, body, complete=complete)
+    acknowledged = answer.outcome is Outcome.ACKNOWLEDGED
     if acknowledged:
         assert _is_documented_acknowledgement(status, body, complete=complete)
-    for text in (meaning.reject_reason, meaning.message, meaning.rejected_message):
+    for text in (answer.reject_reason, answer.message, answer.rejected_message):
         assert len(text) <= MAX_TEXT_CHARS
         assert "\x00" not in text
         text.encode()  # raises on a lone surrogate
-    assert meaning.may_have_been_carried_out or meaning.outcome is not Outcome.UNKNOWN
-    assert meaning.resend is not RetryAdvice.AT_ONCE
+    assert answer.may_have_been_carried_out or answer.outcome is not Outcome.UNKNOWN
+    assert answer.resend is not RetryAdvice.AT_ONCE
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,19 +1,20 @@
-"""What leaves for the EMS, to the byte, and what the caller gets back."""
+"""The request as it leaves for the EMS, to the byte, and the answer that the caller gets."""
 
 import json
 import logging
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from types import SimpleNamespace
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from killswitch.ems import client as client_module
 from killswitch.ems.answers import Outcome, RetryAdvice
-from killswitch.ems.client import EmsClient
-from tests.ems.conftest import ClientFactory
+from killswitch.ems.client import EmsClient, forget_client, get_client
+from tests.ems.conftest import Certificates, ClientFactory
 from tests.ems.servers import ACKNOWLEDGED, Connection, answering, response, serving
 
 KEY = "0123456789-secret-key"
@@ -63,7 +64,7 @@ def test_without_a_key_there_is_no_key_header(client_for: ClientFactory) -> None
     assert "X-CoinAPI-Key" not in head_of(server.requests[0])[1]
 
 
-def test_the_answer_says_when_and_how_long(client_for: ClientFactory) -> None:
+def test_the_answer_has_the_times_of_its_call(client_for: ClientFactory) -> None:
     def slowly(connection: Connection) -> None:
         connection.read_request()
         connection.server.stop.wait(0.1)
@@ -90,21 +91,21 @@ def test_an_exchange_id_is_opaque_in_body_and_query(
     assert json.loads(post.partition(b"\r\n\r\n")[2]) == {"exchange_id": exchange_id}
     target = urlsplit(head_of(get)[0].split(" ")[1])
     assert target.path == "/v1/orders"
-    sent = parse_qs(target.query, keep_blank_values=True, strict_parsing=True)
-    assert sent == {"exchange_id": [exchange_id.replace("\ud800", "\\ud800")]}
+    query = parse_qs(target.query, keep_blank_values=True, strict_parsing=True)
+    assert query == {"exchange_id": [exchange_id.replace("\ud800", "\\ud800")]}
 
 
-def test_all_open_orders_are_asked_for_without_a_query(client_for: ClientFactory) -> None:
+def test_all_open_orders_are_requested_without_a_query(client_for: ClientFactory) -> None:
     rows = b'[{"exchange_id":"A","status":"NEW"},{"exchange_id":"B","status":"NEW"}]'
     with serving(answering(response(200, rows))) as server:
-        reading = client_for(server.url, api_key=KEY).open_orders()
+        orders = client_for(server.url, api_key=KEY).open_orders()
     first, headers = head_of(server.requests[0])
     assert first == "GET /v1/orders HTTP/1.1"
     assert headers["X-CoinAPI-Key"] == KEY
     assert "Content-Length" not in headers
-    assert (reading.readable, dict(reading.counts)) == (True, {"A": 1, "B": 1})
-    assert reading.started_at < reading.finished_at
-    assert reading.duration_ms > 0
+    assert (orders.readable, dict(orders.counts)) == (True, {"A": 1, "B": 1})
+    assert orders.started_at < orders.finished_at
+    assert orders.duration_ms > 0
 
 
 @pytest.mark.parametrize("header", ["Age: 30", 'Link: <https://ems.example/?page=2>; rel="next"'])
@@ -132,7 +133,7 @@ def test_the_base_url_may_have_a_path_and_a_trailing_slash(
     )
 
 
-def test_an_answer_to_many_threads_reaches_the_thread_that_asked(
+def test_each_of_many_threads_gets_the_answer_to_its_own_call(
     client_for: ClientFactory,
 ) -> None:
     def echo(connection: Connection) -> None:
@@ -145,18 +146,18 @@ def test_an_answer_to_many_threads_reaches_the_thread_that_asked(
         client = client_for(server.url, connect_timeout=5, timeout=10)
         barrier = threading.Barrier(200)
 
-        def ask(number: int) -> list[str]:
+        def call(number: int) -> list[str]:
             barrier.wait(10)
             return [client.cancel_all(f"X/{number}/{turn}").message for turn in range(3)]
 
         with ThreadPoolExecutor(200) as threads:
-            answers = list(threads.map(ask, range(200)))
+            answers = list(threads.map(call, range(200)))
     assert answers == [[f"X/{number}/{turn}" for turn in range(3)] for number in range(200)]
     assert len(server.requests) == 600
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 490, 500, 503, 504])
-def test_a_refusal_is_an_answer_and_is_asked_only_once(
+def test_a_refusal_is_an_answer_and_is_not_retried_by_the_client(
     status: int, client_for: ClientFactory
 ) -> None:
     with serving(answering(response(status, b'{"error":"no"}', "Retry-After: 1"))) as server:
@@ -166,21 +167,46 @@ def test_a_refusal_is_an_answer_and_is_asked_only_once(
     assert len(server.requests) == 1
 
 
-def test_from_settings_takes_the_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def deployment(settings: Any) -> Iterator[Any]:
+    """Settings of a deployment, for a client that no other test has made."""
+    settings.EMS_API_KEY, settings.EMS_CLIENT_CERT, settings.EMS_CA_BUNDLE = KEY, "", ""
+    settings.EMS_CONNECT_TIMEOUT, settings.EMS_TIMEOUT = 1.0, 2.0
+    forget_client()
+    yield settings
+    forget_client()
+
+
+def test_the_client_of_a_process_is_made_from_its_settings(deployment: Any) -> None:
     with serving(answering(response(200, ACKNOWLEDGED))) as server:
-        values = {
-            "EMS_BASE_URL": server.url,
-            "EMS_API_KEY": KEY,
-            "EMS_CLIENT_CERT": "",
-            "EMS_CA_BUNDLE": "",
-            "EMS_CONNECT_TIMEOUT": 1.0,
-            "EMS_TIMEOUT": 2.0,
-        }
-        monkeypatch.setattr(client_module, "settings", SimpleNamespace(**values))
-        client = EmsClient.from_settings()
-        assert client.cancel_all("KRAKEN").outcome is Outcome.ACKNOWLEDGED
-        client.close()
+        deployment.EMS_BASE_URL = server.url
+        assert get_client().cancel_all("KRAKEN").outcome is Outcome.ACKNOWLEDGED
+        assert get_client() is get_client()
+        get_client().close()
     assert head_of(server.requests[0])[1]["X-CoinAPI-Key"] == KEY
+
+
+def test_without_a_certificate_that_was_there_at_the_start_no_call_leaves_until_it_is_back(
+    deployment: Any, certificates: Certificates, tmp_path: Path
+) -> None:
+    path = tmp_path / "client.pem"
+    path.write_bytes(certificates.client.read_bytes())
+    deployment.EMS_CLIENT_CERT, deployment.EMS_CA_BUNDLE = str(path), str(certificates.ca)
+    with serving(
+        answering(response(200, ACKNOWLEDGED)), tls=certificates.server_context(ask_client=True)
+    ) as server:
+        deployment.EMS_BASE_URL = server.url
+        EmsClient.from_settings().close()  # what is checked when the system starts
+        path.rename(tmp_path / "rotated.pem")
+        notifications: list[int] = []
+        answer = get_client().cancel_all("KRAKEN", on_sent=lambda: notifications.append(1))
+        assert (answer.outcome, notifications) == (Outcome.NOT_DELIVERED, [1])
+        assert "No such file" in answer.transport_error
+        assert "No such file" in get_client().open_orders("KRAKEN").error
+        (tmp_path / "rotated.pem").rename(path)
+        assert get_client().cancel_all("KRAKEN").outcome is Outcome.ACKNOWLEDGED
+        get_client().close()
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -226,8 +252,8 @@ def test_the_key_is_in_no_answer_error_log_or_representation(
     ):
         with serving(answering(data), tls=None) as server:
             client = client_for(server.url, api_key=KEY, timeout=0.3)
-            seen = [repr(client.cancel_all("KRAKEN")), repr(client.open_orders("KRAKEN"))]
-        assert KEY not in "".join(seen)
+            texts = [repr(client.cancel_all("KRAKEN")), repr(client.open_orders("KRAKEN"))]
+        assert KEY not in "".join(texts)
         assert KEY not in repr(client)
         assert len(server.requests) >= 2
     refused = client.cancel_all("KRAKEN")
@@ -237,7 +263,7 @@ def test_the_key_is_in_no_answer_error_log_or_representation(
     assert KEY not in caplog.text
 
 
-def test_a_short_key_does_not_disfigure_the_words_of_the_ems(client_for: ClientFactory) -> None:
+def test_a_short_key_does_not_mask_ordinary_words_of_the_ems(client_for: ClientFactory) -> None:
     with serving(answering(response(200, ACKNOWLEDGED))) as server:
         assert client_for(server.url, api_key="Ok").cancel_all("KRAKEN").message == "Ok"
 

@@ -1,4 +1,4 @@
-"""Nothing but the EMS is asked, and nothing but what was asked is sent."""
+"""Only the EMS is called, and only the request itself is sent."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ def test_a_redirect_is_unknown_and_the_other_host_sees_nothing(
     status: int, client_for: ClientFactory
 ) -> None:
     with serving(answering(response(200, ACKNOWLEDGED))) as other:
-        to_other = response(status, b"moved", f"Location: {other.url}/v1/orders/cancel/all")
-        with serving(answering(to_other)) as server:
+        redirect = response(status, b"moved", f"Location: {other.url}/v1/orders/cancel/all")
+        with serving(answering(redirect)) as server:
             client = client_for(server.url, api_key="a-secret-key")
             answer = client.cancel_all("KRAKEN")
             assert not client.open_orders("KRAKEN").readable
@@ -26,7 +26,7 @@ def test_a_redirect_is_unknown_and_the_other_host_sees_nothing(
 
 
 @pytest.mark.parametrize("location", ["http://[", "//", "javascript:x", "http://\xff\xfe", ""])
-def test_a_nonsensical_redirect_is_an_answer_like_any_other(
+def test_an_invalid_redirect_is_an_answer_like_any_other(
     location: str, client_for: ClientFactory
 ) -> None:
     head = f"HTTP/1.1 302 X\r\nContent-Length: 0\r\nLocation: {location}\r\n\r\n".encode("latin-1")

@@ -1,4 +1,4 @@
-"""An exchange that was changed by hand, and not through the product, is found."""
+"""An exchange that was changed outside the product is detected."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -6,22 +6,23 @@ from typing import Any
 
 import pytest
 
-from killswitch.audit.chain import SYSTEM, Head, NewEvent, record
+from killswitch.audit.chain import SYSTEM, Head, NewEvent
 from killswitch.audit.models import Kind
 from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
-from killswitch.exchanges.admin import save_exchange
 from killswitch.exchanges.models import WATCHED, Exchange
 from killswitch.exchanges.reconciliation import REGISTER
 from killswitch.exchanges.registry import ExchangeConfig, add_missing
+from killswitch.exchanges.services import save_exchange
 from tests.audit.assertions import assert_found, assert_good, only
+from tests.audit.log import record
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(autouse=True)
 def _as_people_made_them(settings: Any, tmp_path: Any) -> None:
-    """Two that the configuration added, of which one was changed; one that a person added."""
+    """Two exchanges from the configuration, one of them changed, and one added by a person."""
     settings.KILLSWITCH_HOME = tmp_path
     add_missing(
         [
@@ -35,9 +36,9 @@ def _as_people_made_them(settings: Any, tmp_path: Any) -> None:
     assert_good(verify())
 
 
-def change(which: str, **columns: Any) -> None:
-    """As an administrator does it."""
-    exchange = Exchange.objects.get(exchange_id=which)
+def change(old_id: str, /, **columns: Any) -> None:
+    """Change an exchange as an administrator does."""
+    exchange = Exchange.objects.get(exchange_id=old_id)
     for name, value in columns.items():
         setattr(exchange, name, value)
     save_exchange(exchange, by=SYSTEM, origin={})
@@ -57,24 +58,24 @@ def by_hand(**columns: Any) -> None:
         ("caveat", ""),
     ],
 )
-def test_a_column_changed_by_hand_is_found(column: str, value: object) -> None:
+def test_a_column_changed_by_hand_is_detected(column: str, value: object) -> None:
     by_hand(**{column: value})
     for verdict in (verify(), verify_newest(Head())):
         assert only(verdict) is Proof.TABLES
         assert "exchange KRAKEN" in verdict.reason
 
 
-def test_the_columns_tried_are_all_that_are_recorded() -> None:
+def test_every_column_is_either_recorded_or_a_figure() -> None:
     figures = {"id", "revision", "open_orders", "seen_at"}
     assert {field.name for field in Exchange._meta.concrete_fields} == {*WATCHED, *figures}
 
 
-def test_the_finding_names_the_event_that_says_otherwise() -> None:
+def test_the_finding_names_the_event_that_contradicts_the_row() -> None:
     by_hand(name="Kraken")
     assert_found(verify(), Proof.TABLES, "name is 'Kraken', but event 5 says 'Kraken Futures'")
 
 
-def test_a_row_deleted_or_put_there_by_hand_is_found() -> None:
+def test_a_row_deleted_or_inserted_by_hand_is_detected() -> None:
     lmax = Exchange.objects.get(exchange_id="LMAX")
     lmax.delete()
     assert_found(verify(), Proof.TABLES, "exchange LMAX was deleted")
@@ -84,12 +85,12 @@ def test_a_row_deleted_or_put_there_by_hand_is_found() -> None:
     assert_found(verify(), Proof.TABLES, "exchange DERIBIT", "no event says that it was added")
 
 
-def test_figures_are_no_evidence() -> None:
+def test_figures_are_not_compared() -> None:
     by_hand(open_orders=3, revision=99)
     assert_good(verify())
 
 
-def test_what_an_event_does_not_carry_is_not_compared() -> None:
+def test_a_column_that_its_event_does_not_carry_is_not_compared() -> None:
     record(NewEvent(kind=Kind.EXCHANGE_ADDED, exchange_id="OLD", data={"name": "Old"}))
     Exchange.objects.create(exchange_id="OLD", name="Old", caveat="of an older software")
     assert_good(verify())
@@ -104,7 +105,7 @@ def test_an_id_that_was_changed_with_an_event_agrees() -> None:
     assert_found(verify(), Proof.TABLES, "KRAKEN/JOHN", "enabled")
 
 
-def test_a_change_between_the_two_readings_is_not_called_wrong() -> None:
+def test_a_change_between_reading_events_and_rows_is_not_reported() -> None:
     changes: Iterator[Callable[[], None]] = iter([lambda: change("LMAX", enabled=False)])
 
     def rows() -> list[Mapping[str, Any]]:

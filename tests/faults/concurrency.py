@@ -1,8 +1,8 @@
-"""Several processes of the product that are given the same thing at the same instant.
+"""Several processes of the product that act on the same request at the same instant.
 
-    python -m tests.faults.racing ROLE
+    python -m tests.faults.concurrency ROLE
 
-Reads lines `INSTANT REQUEST…` from standard input, waits for the instant, acts, and says so.
+Reads lines `INSTANT REQUEST…` from standard input, waits for the instant, acts, and prints "done".
 """
 
 import subprocess
@@ -13,12 +13,12 @@ from contextlib import contextmanager
 
 from tests.stack import ROOT, Stack
 
-AHEAD = 0.02  # seconds between telling all of them and the instant
-SPIN = 0.002  # seconds before it in which none of them sleeps
+LEAD_TIME_S = 0.02  # between the first message and the instant
+SPIN_S = 0.002  # before the instant, in which no racer sleeps
 
 
 class Racer:
-    """One process, as the test sees it."""
+    """One process, from the point of view of the test."""
 
     def __init__(self, stack: Stack, role: str) -> None:
         self.process = subprocess.Popen(
@@ -29,14 +29,14 @@ class Racer:
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert self.answer() == "ready"
+        assert self.read_line() == "ready"
 
-    def tell(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         assert self.process.stdin
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
 
-    def answer(self) -> str:
+    def read_line(self) -> str:
         assert self.process.stdout
         return self.process.stdout.readline().strip()
 
@@ -47,23 +47,23 @@ class Racer:
 
 @contextmanager
 def racers(stack: Stack, *roles: str) -> Iterator[Sequence[Racer]]:
-    """They are ready when this is entered, and gone when it is left."""
-    started: list[Racer] = []
+    """Start the processes, yield them when all are ready, and kill them afterwards."""
+    running: list[Racer] = []
     try:
         for role in roles:
-            started.append(Racer(stack, role))
-        yield started
+            running.append(Racer(stack, role))
+        yield running
     finally:
-        for each in started:
-            each.end()
+        for racer in running:
+            racer.end()
 
 
-def at_once(racing: Sequence[Racer], what: str) -> None:
-    """Let all of them act at the same instant; returns when all have."""
-    instant = time.monotonic() + AHEAD  # the clock is the machine's, not the process's
-    for each in racing:
-        each.tell(f"{instant} {what}")
-    assert {each.answer() for each in racing} == {"done"}
+def act_at_once(racing: Sequence[Racer], request: str) -> None:
+    """Make all of them act on the request at the same instant; return when all have."""
+    instant = time.monotonic() + LEAD_TIME_S  # the clock is the machine's, not the process's
+    for racer in racing:
+        racer.write_line(f"{instant} {request}")
+    assert {racer.read_line() for racer in racing} == {"done"}
 
 
 def main() -> None:
@@ -74,50 +74,51 @@ def main() -> None:
     prepare = {"worker": _worker, "watchdog": _watchdog, "rescuer": _rescuer}[sys.argv[1]]
     print("ready", flush=True)
     for line in sys.stdin:
-        instant, *what = line.split()
-        act = prepare(what)
-        time.sleep(max(float(instant) - time.monotonic() - SPIN, 0.0))
+        instant, *arguments = line.split()
+        act = prepare(arguments)
+        time.sleep(max(float(instant) - time.monotonic() - SPIN_S, 0.0))
         while time.monotonic() < float(instant):
             pass
         act()
         print("done", flush=True)
 
 
-def _worker(what: Sequence[str]) -> Callable[[], None]:
-    """The task that a message starts."""
+def _worker(arguments: Sequence[str]) -> Callable[[], None]:
+    """Return the task that a message starts."""
     from killswitch.cancels import tasks
 
-    return lambda: tasks.run(ids=[int(what[0])])
+    return lambda: tasks.run(ids=[int(arguments[0])])
 
 
-def _watchdog(what: Sequence[str]) -> Callable[[], None]:
-    """A look that finds a request which nobody has claimed for long enough."""
+def _watchdog(arguments: Sequence[str]) -> Callable[[], None]:
+    """Return a check that finds a request which has been unclaimed for long enough."""
     from killswitch.cancels import watchdog
+    from killswitch.cancels.leases import RequestSnapshot
     from killswitch.cancels.states import Status
 
-    seen = watchdog.RequestSnapshot(
-        id=int(what[0]), status=Status.REQUESTED, holder="", counter=0, ended=0
+    unclaimed = RequestSnapshot(
+        id=int(arguments[0]), status=Status.REQUESTED, lease_token="", lease_beats=0, ended=0
     )
-    memory = watchdog.StallDetector()
-    memory.look([seen], now=time.monotonic() - watchdog.UNCLAIMED_AFTER_S)
-    return lambda: watchdog.check_once(memory)
+    detector = watchdog.StallDetector()
+    detector.inspect([unclaimed], now=time.monotonic() - watchdog.UNCLAIMED_AFTER_S)
+    return lambda: watchdog.check_once(detector)
 
 
-def _rescuer(what: Sequence[str]) -> Callable[[], None]:
-    """What a watchdog does with a request whose holder stands still."""
+def _rescuer(arguments: Sequence[str]) -> Callable[[], None]:
+    """Return what a watchdog does with a request that its holder has abandoned."""
     from killswitch.cancels import execution
-    from killswitch.cancels.leases import StaleLease
+    from killswitch.cancels.leases import RequestSnapshot
     from killswitch.cancels.states import Status
 
-    number, status, holder, counter, ended = what
-    overdue = StaleLease(
-        id=int(number),
+    pk, status, lease_token, lease_beats, ended = arguments
+    abandoned = RequestSnapshot(
+        id=int(pk),
         status=Status(status),
-        holder=holder,
-        counter=int(counter),
+        lease_token=lease_token,
+        lease_beats=int(lease_beats),
         ended=int(ended),
     )
-    return lambda: execution.take_over_stale([overdue])
+    return lambda: execution.take_over_stale([abandoned])
 
 
 if __name__ == "__main__":

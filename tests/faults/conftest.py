@@ -1,5 +1,5 @@
 """Presses for tests with real processes."""
 
-from tests.cancels.conftest import ask
+from tests.cancels.conftest import press
 
-__all__ = ["ask"]
+__all__ = ["press"]

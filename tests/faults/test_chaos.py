@@ -1,4 +1,4 @@
-"""Everything at once: many requests, random faults, processes killed at random."""
+"""Many requests, random faults, and processes killed at random."""
 
 import random
 import signal
@@ -13,7 +13,7 @@ import pytest
 from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import CancelRequest
 from killswitch.simulator.server import Simulator
-from tests.cancels.conftest import Ask
+from tests.cancels.conftest import Press
 from tests.conftest import RedisProcess, wait_for
 from tests.stack import Stack
 
@@ -33,21 +33,21 @@ FAULTS: list[dict[str, Any]] = [
     {"cancel": [{"fault": "reject", "reason": "INVALID_TYPE", "repeat": True}]},
     {"list": [{"fault": "server_error", "status": 500, "repeat": True}]},
 ]
-DEADLINE = 8
+CANCEL_DEADLINE_S = 8
 
 
 @dataclass
 class Chaos:
-    """Keeps some processes of each kind running and kills one of them now and then."""
+    """Keeps processes of each kind running and kills one of them from time to time."""
 
     stack: Stack
     redis: RedisProcess
     dice: random.Random
-    alive: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self) -> None:
         for name, start in self._kinds().items():
-            self.alive[name] = start()
+            self.running[name] = start()
 
     def kill_one(self) -> None:
         name = self.dice.choice([*self._kinds(), "redis"])
@@ -55,9 +55,9 @@ class Chaos:
             self.redis.kill()
             self.redis.start()
             return
-        self.alive[name].send_signal(signal.SIGKILL)
-        self.alive[name].wait()
-        self.alive[name] = self._kinds()[name]()
+        self.running[name].send_signal(signal.SIGKILL)
+        self.running[name].wait()
+        self.running[name] = self._kinds()[name]()
 
     def _kinds(self) -> dict[str, Callable[[], subprocess.Popen[bytes]]]:
         return {
@@ -68,7 +68,7 @@ class Chaos:
 
 
 def run_chaos(
-    chaos: Chaos, simulator: Simulator, ask: Ask, *, presses: int, exchanges: int, kills: int
+    chaos: Chaos, simulator: Simulator, press: Press, *, presses: int, exchanges: int, kills: int
 ) -> list[CancelRequest]:
     names = [f"VENUE{number}" for number in range(exchanges)]
     for name in names:
@@ -76,25 +76,23 @@ def run_chaos(
     chaos.start()
     requests: list[CancelRequest] = []
     for _ in range(presses):
-        requests += ask(*names)
+        requests += press(*names)
         for _ in range(kills // presses):
             time.sleep(chaos.dice.uniform(0.2, 1.2))
             chaos.kill_one()
     rows = CancelRequest.objects.filter(pk__in=[request.pk for request in requests])
-    # From the last kill: a start, the silence that proves a death, and a request's own time.
-    wait_for(lambda: not rows.in_flight().exists(), seconds=5 + 3 + DEADLINE + 10)
+    # After the last kill: a start, the time until a lease is stale, and a request's own time.
+    wait_for(lambda: not rows.in_flight().exists(), seconds=5 + 3 + CANCEL_DEADLINE_S + 10)
     return list(rows)
 
 
-def nothing_is_lost_and_nothing_is_false(
-    requests: list[CancelRequest], simulator: Simulator
-) -> None:
+def assert_every_outcome_is_true(requests: list[CancelRequest], simulator: Simulator) -> None:
     for request in requests:
         assert simulator.calls(request.exchange_id), f"{request} never reached the EMS"
         assert request.finished_at is not None
-        alarmed = Alarm.objects.filter(kind="OUTCOME", request_id=str(request.uuid)).exists()
-        assert alarmed == (request.status != "CONFIRMED")
-        # The books only ever empty here, so what is confirmed is empty for good.
+        has_alarm = Alarm.objects.filter(kind="OUTCOME", request_id=str(request.uuid)).exists()
+        assert has_alarm == (request.status != "CONFIRMED")
+        # No orders are added here, so an exchange that is confirmed stays empty.
         if request.status == "CONFIRMED":
             assert simulator.really_open(request.exchange_id) == 0
         if request.status == "RESIDUAL":
@@ -105,22 +103,22 @@ def nothing_is_lost_and_nothing_is_false(
 
 
 def test_a_little_chaos(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
-    stack.set(EMS_TIMEOUT=2, CANCEL_DEADLINE=DEADLINE)
+    stack.set(EMS_TIMEOUT=2, CANCEL_DEADLINE=CANCEL_DEADLINE_S)
     chaos = Chaos(stack, own_redis, random.Random(7))
-    requests = run_chaos(chaos, simulator, ask, presses=2, exchanges=12, kills=4)
+    requests = run_chaos(chaos, simulator, press, presses=2, exchanges=12, kills=4)
     assert len(requests) == 24
-    nothing_is_lost_and_nothing_is_false(requests, simulator)
+    assert_every_outcome_is_true(requests, simulator)
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_two_hundred_requests_and_twenty_kills(
-    stack: Stack, own_redis: RedisProcess, simulator: Simulator, ask: Ask
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
 ) -> None:
-    stack.set(EMS_TIMEOUT=2, CANCEL_DEADLINE=DEADLINE)
+    stack.set(EMS_TIMEOUT=2, CANCEL_DEADLINE=CANCEL_DEADLINE_S)
     chaos = Chaos(stack, own_redis, random.Random(20))
-    requests = run_chaos(chaos, simulator, ask, presses=4, exchanges=50, kills=20)
+    requests = run_chaos(chaos, simulator, press, presses=4, exchanges=50, kills=20)
     assert len(requests) == 200
-    nothing_is_lost_and_nothing_is_false(requests, simulator)
+    assert_every_outcome_is_true(requests, simulator)

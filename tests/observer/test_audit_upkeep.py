@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from killswitch.alarms.models import Alarm, Delivery
 from killswitch.audit import checkpoints
-from killswitch.audit.chain import NewEvent, record
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind, Verification
 from killswitch.audit.verification import last_result
 from killswitch.audit.verification.findings import VerificationImpossible
@@ -23,6 +23,7 @@ from killswitch.supervision import lifecycle_events
 from tests.alarms.conftest import Sink, _plugins_are_loaded, sink
 from tests.audit import event_factories, forging
 from tests.audit.forging import TABLE, forge, recompute_from
+from tests.audit.log import record
 from tests.clock import Clock
 from tests.conftest import wait_for
 from tests.stack import Stack
@@ -285,12 +286,12 @@ def test_a_finding_of_which_no_alarm_can_be_recorded_is_told_to_the_places_at_on
     settings.ALERT_URLS = (sink.url(),)
     happen(2)
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
-    monkeypatch.setattr("killswitch.audit.chain.append", refuse)
+    monkeypatch.setattr("killswitch.audit.appending.append", refuse)
     keeper.verify()
     assert not Alarm.objects.exists()
     assert not found().ok
-    [(_, told)] = sink.taken
-    assert "does not verify" in told["title"]
+    [(_, told)] = sink.received
+    assert "failed verification" in told["title"]
     assert "event 2 was changed" in told["message"]
 
 
@@ -350,7 +351,7 @@ def test_what_was_told_verifies_as_a_checkpoint(
     settings.ALERT_URLS = (sink.url(),)
     happen(2)
     keeper.write_checkpoint()
-    [(_, told)] = sink.taken
+    [(_, told)] = sink.received
     assert told["type"] == "info"
     line = told["message"].splitlines()[-1].strip()
     assert checkpoints.parse(line.encode()).seq == 2
@@ -382,8 +383,8 @@ def test_a_start_and_a_stop_are_kept_and_the_stop_is_told(
 ) -> None:
     settings.ALERT_URLS = (sink.url(),)
     lifecycle_events.record_start(["web"])
-    assert sink.taken == []
-    lifecycle_events.record_stop(["web"], seconds=10)
+    assert sink.received == []
+    lifecycle_events.record_stop(["web"], timeout_s=10)
     assert [(line["occasion"], line["seq"]) for line in lines()] == [("STARTED", 1), ("STOPPED", 2)]
     assert len(sink.titles()) == 1
 
@@ -396,7 +397,7 @@ def test_a_stop_does_not_wait_longer_than_it_may_for_a_place(
     settings.ALERT_URLS = (sink.url("/slow"),)
     sink.delay["/slow"] = 30
     began = time.monotonic()
-    lifecycle_events.record_stop(["web"], seconds=1.5)
+    lifecycle_events.record_stop(["web"], timeout_s=1.5)
     assert time.monotonic() - began < 10  # the place answers after 30 s
     assert [line["occasion"] for line in lines()] == ["STOPPED"]
 

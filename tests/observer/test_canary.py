@@ -67,10 +67,10 @@ def test_a_late_answer_proves_a_worker_but_no_speed(broker: RedisProcess) -> Non
 
 
 def test_canaries_do_not_pile_up_before_the_kills(broker: RedisProcess) -> None:
-    for _ in range(canary.MAX_QUEUE_LENGTH + 5):
+    for _ in range(canary.MAX_QUEUED_MESSAGES + 5):
         canary.send()
-    assert queued(broker) == canary.MAX_QUEUE_LENGTH
-    assert Canary.objects.get().published == canary.MAX_QUEUE_LENGTH
+    assert queued(broker) == canary.MAX_QUEUED_MESSAGES
+    assert Canary.objects.get().published == canary.MAX_QUEUED_MESSAGES
 
 
 def test_a_dead_broker_costs_little_time_and_is_noted(broker: RedisProcess) -> None:

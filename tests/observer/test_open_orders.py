@@ -8,7 +8,7 @@ import pytest
 from django.db import Error, connection, transaction
 
 from killswitch.ems.client import EmsClient
-from killswitch.exchanges import record_open_orders
+from killswitch.exchanges import services
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.observer import open_orders as observer_module
 from killswitch.observer.open_orders import Observer, ObserverLease
@@ -50,7 +50,7 @@ def observation() -> Observation:
 
 def kill_reads_none(exchange: Exchange, *, at: datetime) -> None:
     with transaction.atomic():
-        record_open_orders.record_open_orders(
+        services.record_open_orders(
             exchange.pk, open_orders=0, read_at=at, revision=next_revision()
         )
 
@@ -152,7 +152,7 @@ def test_what_a_kill_reads_during_a_look_is_newer_than_the_look(
     before = dict(Exchange.objects.values_list("pk", "seen_at"))
     read_at = datetime.now(UTC)
     kill_reads_none(kraken, at=read_at)
-    assert observer._write(orders, before=before)
+    assert observer.write(orders, seen_before=before)
     kraken.refresh_from_db()
     binance.refresh_from_db()
     assert (kraken.open_orders, kraken.seen_at) == (0, read_at)
@@ -305,10 +305,10 @@ def test_an_observer_that_leaves_is_followed_at_once() -> None:
 def test_a_seat_that_was_taken_since_it_was_looked_at_is_not_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    as_it_was = observer_module._holder()
+    as_it_was = observer_module._current_lease()
     first, second = ObserverLease(), ObserverLease()
     assert first.hold()
-    monkeypatch.setattr(observer_module, "_holder", lambda: as_it_was)
+    monkeypatch.setattr(observer_module, "_current_lease", lambda: as_it_was)
     assert not second.hold()
     assert first.fence()
 
@@ -337,8 +337,8 @@ def test_an_observer_that_was_stopped_during_its_call_overwrites_nothing(
     ems: EmsClient, simulator: Simulator, kraken: Exchange
 ) -> None:
     clock = Clock()
-    paused = Observer(client=ems, seat=ObserverLease(clock=clock))
-    heir = Observer(client=ems, seat=ObserverLease(clock=clock))
+    paused = Observer(client=ems, lease=ObserverLease(clock=clock))
+    heir = Observer(client=ems, lease=ObserverLease(clock=clock))
     paused.keep_lease()
     heir.keep_lease()
     simulator.place("KRAKEN", 7)

@@ -26,13 +26,13 @@ def answered(status: int | None) -> OpenOrders:
 @pytest.mark.parametrize(
     ("status", "ok", "words"),
     [
-        (200, True, "answers and takes our key"),
-        (302, False, "EMS_BASE_URL leads to no EMS: HTTP 302"),
-        (404, False, "EMS_BASE_URL leads to no EMS: HTTP 404"),
-        (405, False, "EMS_BASE_URL leads to no EMS: HTTP 405"),
-        (401, False, "the key was refused: HTTP 401"),
-        (503, True, "answers; its list of open orders cannot be read"),
-        (490, True, "answers; its list of open orders cannot be read"),
+        (200, True, "reachable, API key accepted"),
+        (302, False, "EMS_BASE_URL does not lead to an EMS: HTTP 302"),
+        (404, False, "EMS_BASE_URL does not lead to an EMS: HTTP 404"),
+        (405, False, "EMS_BASE_URL does not lead to an EMS: HTTP 405"),
+        (401, False, "the API key was refused: HTTP 401"),
+        (503, True, "reachable; its list of open orders cannot be read"),
+        (490, True, "reachable; its list of open orders cannot be read"),
         (None, False, "HTTP None"),
     ],
 )

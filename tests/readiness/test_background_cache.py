@@ -17,12 +17,12 @@ def test_many_that_ask_at_once_cause_one_look() -> None:
         done.append(1)
         return len(done)
 
-    recent = BackgroundCache(work, otherwise=lambda: -1)
+    cache = BackgroundCache(work, fallback=lambda: -1)
     got = list[int]()
 
     def ask() -> None:
         begun.wait(10)
-        got.append(recent.get())
+        got.append(cache.get())
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -31,29 +31,29 @@ def test_many_that_ask_at_once_cause_one_look() -> None:
     for thread in threads:
         thread.join(10)
     assert got == [1] * 8
-    assert recent.get() == 1
+    assert cache.get() == 1
 
 
 def test_after_a_while_the_work_is_done_anew() -> None:
     numbers = itertools.count(1)
-    recent = BackgroundCache(lambda: next(numbers), otherwise=lambda: -1, keep=0.0)
-    assert [recent.get(), recent.get()] == [1, 2]
+    cache = BackgroundCache(lambda: next(numbers), fallback=lambda: -1, max_age_s=0.0)
+    assert [cache.get(), cache.get()] == [1, 2]
 
 
 def test_work_that_does_not_end_is_waited_for_once_and_then_not_at_all() -> None:
     release = threading.Event()
-    recent = BackgroundCache(lambda: release.wait(30) and 1, otherwise=lambda: -1, keep=0.0)
+    cache = BackgroundCache(lambda: release.wait(30) and 1, fallback=lambda: -1, max_age_s=0.0)
     began = time.monotonic()
-    assert recent.get() == -1
+    assert cache.get() == -1
     assert MAX_WAIT_S <= time.monotonic() - began < MAX_WAIT_S + 5
     began = time.monotonic()
-    assert recent.get() == -1
+    assert cache.get() == -1
     assert time.monotonic() - began < MAX_WAIT_S
     release.set()
-    assert recent.get() in {-1, 1}
+    assert cache.get() in {-1, 1}
 
 
 def test_work_that_fails_gives_the_other_answer(caplog: pytest.LogCaptureFixture) -> None:
-    recent = BackgroundCache(lambda: 1 // 0, otherwise=lambda: -1)
-    assert recent.get() == -1
-    assert "readiness_not_known" in caplog.text
+    cache = BackgroundCache(lambda: 1 // 0, fallback=lambda: -1)
+    assert cache.get() == -1
+    assert "readiness_unknown" in caplog.text

@@ -40,7 +40,10 @@ def lose_canaries(error: str = "") -> None:
 
 def test_all_is_well() -> None:
     readiness = evaluate()
-    assert (readiness.word, readiness.sentence) == (Level.READY, "A click works now.")
+    assert (readiness.word, readiness.sentence) == (
+        Level.READY,
+        "Ready: a cancel would go through.",
+    )
     assert all(check.ok for check in readiness.checks)
     assert check(readiness, "database").milliseconds is not None
     assert check(readiness, "ems").milliseconds == 12
@@ -51,7 +54,7 @@ def test_a_watchdog_or_an_observer_is_missed_but_a_click_works(kind: Process) ->
     stop_beating(kind)
     readiness = evaluate()
     assert readiness.word is Level.DEGRADED
-    assert kind.label.lower() in readiness.sentence
+    assert kind.label in readiness.sentence
 
 
 def test_without_workers_the_watchdog_carries_out() -> None:
@@ -66,7 +69,7 @@ def test_without_a_broker_the_watchdog_carries_out() -> None:
     readiness = evaluate()
     assert readiness.word is Level.DEGRADED
     assert not check(readiness, "broker").ok
-    assert "queue: the broker does not answer" in readiness.sentence
+    assert "Queue: the broker does not answer" in readiness.sentence
 
 
 def test_with_neither_worker_nor_watchdog_no_click_works() -> None:
@@ -91,14 +94,14 @@ def test_an_ems_that_refuses_us_or_is_not_there_makes_it_not_ready(why: str) -> 
     Probe.objects.update(ok=False, detail=why)
     readiness = evaluate()
     assert readiness.word is Level.NOT_READY
-    assert readiness.sentence == f"A click would not work now: ems: {why}."
+    assert readiness.sentence == f"Not ready. EMS: {why}."
 
 
 def test_an_ems_that_nobody_has_asked_for_long_is_not_known_and_not_condemned() -> None:
     Probe.objects.update(ok=False, at=ago(HOUR))
     readiness = evaluate()
     assert readiness.word is Level.DEGRADED
-    assert "nothing is known" in check(readiness, "ems").detail
+    assert "its state is unknown" in check(readiness, "ems").detail
 
 
 def test_stale_figures_are_told() -> None:
@@ -130,7 +133,7 @@ def test_with_no_exchange_enabled_there_is_nothing_to_click() -> None:
     Exchange.objects.update(enabled=False)
     readiness = evaluate()
     assert readiness.word is Level.NOT_READY
-    assert "exchanges: none is enabled" in readiness.sentence
+    assert "Exchanges: none is enabled" in readiness.sentence
 
 
 def test_one_exchange_that_is_enabled_is_enough() -> None:
@@ -221,7 +224,7 @@ def test_a_log_that_is_gone_makes_it_not_ready() -> None:
         readiness = evaluate()
     assert readiness.word is Level.NOT_READY
     assert not check(readiness, "database").ok
-    assert "the audit log cannot be read, so that no press can be recorded" in readiness.sentence
+    assert "the audit log cannot be read, so no request can be recorded" in readiness.sentence
     assert evaluate().word is Level.READY
 
 

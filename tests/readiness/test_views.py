@@ -109,7 +109,7 @@ def test_readyz_repeats_no_words_of_the_ems() -> None:
     for word in ("JOHN", "hunter2"):
         assert word not in response.content.decode()
     assert (
-        "ems: does not answer, or not as an EMS that takes our key" in response.json()["sentence"]
+        "EMS: does not answer like an EMS that accepts our API key" in response.json()["sentence"]
     )
     assert theirs in readiness_bar().note
 

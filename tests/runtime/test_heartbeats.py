@@ -66,7 +66,7 @@ def test_a_process_that_beats_is_healthy(kind: str) -> None:
     beat(Process[kind.upper()])
     said = StringIO()
     call_command("healthy", kind, stdout=said)
-    assert "last beat: 0 s ago" in said.getvalue()
+    assert "last sent a heartbeat 0 s ago" in said.getvalue()
 
 
 @pytest.mark.parametrize("which", ["never", "elsewhere", "long ago"])

@@ -1,4 +1,4 @@
-"""One simulator for each test, on a free port of this machine; its cancels are quick."""
+"""A simulator for each test, on a free port, with fast cancels."""
 
 from collections.abc import Iterator
 

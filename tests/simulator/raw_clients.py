@@ -1,4 +1,4 @@
-"""How these tests speak to the simulator: with sockets, so that they see what is on the wire."""
+"""Clients of the simulator for these tests, with sockets, to see the bytes on the wire."""
 
 import json
 import socket
@@ -29,8 +29,8 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
-    """Everything that came until the end, and how it ended: closed, reset or silent."""
+class RawAnswer:
+    """All bytes received until the end, and how it ended: closed, reset or silent."""
 
     data: bytes
     end: str
@@ -46,7 +46,7 @@ def connect(simulator: Addressed, *, timeout: float = 5) -> socket.socket:
     return socket.create_connection(address(simulator), timeout=timeout)
 
 
-def ask(
+def send_request(
     simulator: Addressed,
     *,
     method: str,
@@ -55,10 +55,10 @@ def ask(
     headers: dict[str, str] | None = None,
 ) -> Answer:
     connection = HTTPConnection(*address(simulator), timeout=10)
-    sent = {"Content-Type": "application/json"} | (headers or {})
+    headers = {"Content-Type": "application/json"} | (headers or {})
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     try:
-        connection.request(method, path, body=data, headers=sent)
+        connection.request(method, path, body=data, headers=headers)
         response = connection.getresponse()
         fields = {name.lower(): value for name, value in response.getheaders()}
         return Answer(status=response.status, headers=fields, body=response.read())
@@ -69,7 +69,7 @@ def ask(
 def cancel_all(
     simulator: Addressed, exchange_id: str, *, headers: dict[str, str] | None = None
 ) -> Answer:
-    return ask(
+    return send_request(
         simulator,
         method="POST",
         path="/v1/orders/cancel/all",
@@ -78,9 +78,9 @@ def cancel_all(
     )
 
 
-def listed(simulator: Addressed, exchange_id: str | None = None) -> Answer:
+def open_orders(simulator: Addressed, exchange_id: str | None = None) -> Answer:
     query = "" if exchange_id is None else f"?exchange_id={quote(exchange_id, safe='')}"
-    return ask(simulator, method="GET", path=f"/v1/orders{query}")
+    return send_request(simulator, method="GET", path=f"/v1/orders{query}")
 
 
 def cancel_request(exchange_id: str) -> bytes:
@@ -97,27 +97,27 @@ def list_request(exchange_id: str) -> bytes:
     return b"GET " + target + b" HTTP/1.1\r\nHost: simulator\r\n\r\n"
 
 
-def hear(simulator: Addressed, request: bytes, *, patience: float = 5) -> Heard:
-    """Send bytes and listen until the other side ends it, or has been silent for `patience`."""
+def read_to_end(simulator: Addressed, request: bytes, *, timeout_s: float = 5) -> RawAnswer:
+    """Send bytes and read until the other side closes, or has been silent for `timeout_s`."""
     data, pieces = b"", 0
-    with connect(simulator, timeout=patience) as sock:
+    with connect(simulator, timeout=timeout_s) as sock:
         sock.sendall(request)
         while True:
             try:
                 received = sock.recv(65536)
             except TimeoutError:
-                return Heard(data=data, end="silent", pieces=pieces)
+                return RawAnswer(data=data, end="silent", pieces=pieces)
             except ConnectionError:
-                return Heard(data=data, end="reset", pieces=pieces)
+                return RawAnswer(data=data, end="reset", pieces=pieces)
             if not received:
-                return Heard(data=data, end="closed", pieces=pieces)
+                return RawAnswer(data=data, end="closed", pieces=pieces)
             data += received
             pieces += 1
 
 
-def eventually(condition: Callable[[], object], *, within: float = 3) -> None:
-    """Wait until it is so; fail when it is not in time."""
-    deadline = time.monotonic() + within
+def eventually(condition: Callable[[], object], *, timeout_s: float = 10) -> None:
+    """Wait until the condition holds; fail when it does not in time."""
+    deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "it did not become so in time"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(0.01)

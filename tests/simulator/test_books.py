@@ -1,4 +1,4 @@
-"""A book holds what is really open, and a cancel takes its time."""
+"""A book holds the orders that are really open, and a cancel takes time."""
 
 import time
 
@@ -41,14 +41,14 @@ def test_an_order_placed_after_the_cancel_is_not_cancelled() -> None:
 
 def test_a_partial_cancel_leaves_exactly_the_oldest_orders() -> None:
     book = Book("KRAKEN", cancel_seconds=(0.01, 0.02))
-    placed = book.place(10)
+    ids = book.place(10)
     book.cancel(CancelEffect(leaves=3))
     eventually(lambda: book.count() == 3)
-    assert [order.client_order_id for order in book.open_orders()] == placed[:3]
+    assert [order.client_order_id for order in book.open_orders()] == ids[:3]
     assert _statuses(book) == {"NEW"}
 
 
-def test_a_cancel_that_does_nothing_changes_nothing() -> None:
+def test_a_cancel_without_an_effect_changes_no_order() -> None:
     book = _book(orders=4)
     before = book.open_orders()
     book.cancel(NOTHING)
@@ -56,7 +56,7 @@ def test_a_cancel_that_does_nothing_changes_nothing() -> None:
     assert book.cancelled_at == float("-inf")
 
 
-def test_the_venue_may_refuse_and_the_orders_rest_again() -> None:
+def test_the_venue_may_refuse_and_the_orders_are_open_again() -> None:
     book = _book(orders=4)
     book.cancel(CancelEffect(effect=Effect.VENUE_REFUSES))
     assert _statuses(book) == {"PENDING_CANCEL"}
@@ -64,13 +64,13 @@ def test_the_venue_may_refuse_and_the_orders_rest_again() -> None:
     assert book.count() == 4
 
 
-def test_orders_may_come_back_after_they_were_gone() -> None:
+def test_cancelled_orders_may_come_back() -> None:
     book = Book("KRAKEN", cancel_seconds=(0.01, 0.02))
-    placed = book.place(6)
-    book.cancel(CancelEffect(effect=Effect.COMES_BACK, after=0.2))
+    ids = book.place(6)
+    book.cancel(CancelEffect(effect=Effect.COMES_BACK, after_s=0.2))
     eventually(lambda: book.count() == 0)
     eventually(lambda: book.count() == 6)
-    assert {order.client_order_id for order in book.open_orders()} == set(placed)
+    assert {order.client_order_id for order in book.open_orders()} == set(ids)
     assert _statuses(book) == {"NEW"}
 
 

@@ -1,4 +1,4 @@
-"""The EMS's own calls, with nothing scripted."""
+"""The EMS's own calls, without scripted faults."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from killswitch.simulator.server import Simulator
-from tests.simulator.raw_clients import ask, cancel_all, eventually, listed
+from tests.simulator.raw_clients import cancel_all, eventually, open_orders, send_request
 
 _NEW_ORDER = {
     "exchange_id": "KRAKEN",
@@ -31,10 +31,10 @@ def test_a_cancel_is_acknowledged_at_once_and_carried_out_afterwards(simulator: 
         "exchange_id": "KRAKEN/JOHN",
         "message": "Ok",
     }
-    pending = listed(simulator, "KRAKEN/JOHN").json
+    pending = open_orders(simulator, "KRAKEN/JOHN").json
     assert {order["status"] for order in pending} <= {"PENDING_CANCEL"}
     eventually(lambda: simulator.really_open("KRAKEN/JOHN") == 0)
-    assert listed(simulator, "KRAKEN/JOHN").json == []
+    assert open_orders(simulator, "KRAKEN/JOHN").json == []
 
 
 def test_a_cancel_reaches_exactly_the_exchange_that_it_names(simulator: Simulator) -> None:
@@ -48,20 +48,20 @@ def test_a_cancel_reaches_exactly_the_exchange_that_it_names(simulator: Simulato
 @pytest.mark.parametrize("exchange_id", ["KRAKEN", "BITSTAMP/2574", r"A~.,:;\!@#$%^&*-_+=B", "ÅÄ"])
 def test_a_list_is_of_one_exchange_or_of_all(simulator: Simulator, exchange_id: str) -> None:
     simulator.place("OTHER", 3)
-    placed = simulator.place(exchange_id, 2)
-    rows = listed(simulator, exchange_id).json
-    assert [row["client_order_id"] for row in rows] == placed
+    ids = simulator.place(exchange_id, 2)
+    rows = open_orders(simulator, exchange_id).json
+    assert [row["client_order_id"] for row in rows] == ids
     assert {row["exchange_id"] for row in rows} == {exchange_id}
-    assert len(listed(simulator).json) == 5
+    assert len(open_orders(simulator).json) == 5
 
 
 def test_a_new_order_rests_and_is_reported(simulator: Simulator) -> None:
-    answer = ask(simulator, method="POST", path="/v1/orders", body=_NEW_ORDER)
+    answer = send_request(simulator, method="POST", path="/v1/orders", body=_NEW_ORDER)
     assert answer.status == 200
     assert answer.json["status"] == "NEW"
     assert answer.json["price"] == 64000.5
     assert simulator.open_ids("KRAKEN") == ["mine-1"]
-    assert listed(simulator, "KRAKEN").json == [answer.json]
+    assert open_orders(simulator, "KRAKEN").json == [answer.json]
 
 
 @pytest.mark.parametrize("missing", ["exchange_id", "price", "side"])
@@ -69,7 +69,7 @@ def test_an_order_that_lacks_a_field_is_a_validation_error(
     simulator: Simulator, missing: str
 ) -> None:
     body = {name: value for name, value in _NEW_ORDER.items() if name != missing}
-    answer = ask(simulator, method="POST", path="/v1/orders", body=body)
+    answer = send_request(simulator, method="POST", path="/v1/orders", body=body)
     assert answer.status == 400
     assert answer.json["traceId"]
 
@@ -81,19 +81,19 @@ def test_a_cancel_that_names_no_exchange_is_a_validation_error(
     simulator: Simulator, body: bytes
 ) -> None:
     simulator.place("KRAKEN", 1)
-    answer = ask(simulator, method="POST", path="/v1/orders/cancel/all", body=body)
+    answer = send_request(simulator, method="POST", path="/v1/orders/cancel/all", body=body)
     assert answer.status == 400
     assert simulator.really_open("KRAKEN") == 1
 
 
-def test_what_the_interface_does_not_have_is_refused(simulator: Simulator) -> None:
-    assert ask(simulator, method="GET", path="/v1/balances").status == 404
-    assert ask(simulator, method="GET", path="/v1/orders/cancel/all").status == 405
+def test_unknown_calls_are_refused(simulator: Simulator) -> None:
+    assert send_request(simulator, method="GET", path="/v1/balances").status == 404
+    assert send_request(simulator, method="GET", path="/v1/orders/cancel/all").status == 405
     plain = {"Content-Type": "text/plain"}
     assert cancel_all(simulator, "KRAKEN", headers=plain).status == 415
 
 
-def test_with_a_key_every_other_key_is_refused_and_nothing_is_cancelled() -> None:
+def test_with_a_key_every_other_key_is_refused_and_cancels_no_order() -> None:
     with Simulator(key="right") as simulator:
         simulator.place("KRAKEN", 3)
         for headers in ({}, {"X-CoinAPI-Key": "wrong"}, {"X-CoinAPI-Key": "rightt"}):
@@ -105,9 +105,9 @@ def test_with_a_key_every_other_key_is_refused_and_nothing_is_cancelled() -> Non
         eventually(lambda: simulator.really_open("KRAKEN") == 0)
 
 
-def test_a_call_is_kept_as_it_was_received(simulator: Simulator) -> None:
+def test_a_call_is_recorded_as_it_was_received(simulator: Simulator) -> None:
     cancel_all(simulator, "KRAKEN/JOHN", headers={"X-CoinAPI-Key": "k"})
-    listed(simulator, "KRAKEN/JOHN")
+    open_orders(simulator, "KRAKEN/JOHN")
     (call,) = simulator.calls("KRAKEN/JOHN")
     assert json.loads(call.body) == {"exchange_id": "KRAKEN/JOHN"}
     assert call.headers["x-coinapi-key"] == "k"
@@ -140,4 +140,4 @@ def test_fifty_exchanges_at_once_are_kept_apart(simulator: Simulator) -> None:
         answers = list(pool.map(lambda name: cancel_all(simulator, name).json, names))
     assert [answer["exchange_id"] for answer in answers] == names
     assert all(len(simulator.calls(name)) == 1 for name in names)
-    eventually(lambda: listed(simulator).json == [])
+    eventually(lambda: open_orders(simulator).json == [])

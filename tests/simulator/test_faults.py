@@ -1,4 +1,4 @@
-"""Whatever is given as a fault is read into a plan or refused with a reason."""
+"""Any value is read as a scenario or refused with a reason."""
 
 import pytest
 from hypothesis import given
@@ -50,12 +50,12 @@ def test_every_fault_can_be_given_by_its_name_alone(name: str, call: Call) -> No
 @pytest.mark.parametrize("carried_out", [True, False])
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_can_be_carried_out_or_not(name: str, carried_out: bool) -> None:
-    plan = read_fault({"fault": name, "carried_out": carried_out}, call=Call.CANCEL)
-    assert plan.cancelling.carried_out is carried_out
+    scenario = read_fault({"fault": name, "carried_out": carried_out}, call=Call.CANCEL)
+    assert scenario.cancel_effect.carried_out is carried_out
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         {"fault": "nonsense"},
         {},
@@ -73,9 +73,9 @@ def test_every_fault_can_be_carried_out_or_not(name: str, carried_out: bool) -> 
         {"fault": "reset", "when": "before_reading", "carried_out": True},
     ],
 )
-def test_what_is_no_fault_is_refused_with_a_reason(wrong: object) -> None:
+def test_an_invalid_fault_is_refused_with_a_reason(invalid: object) -> None:
     with pytest.raises(InvalidFault, match=r"\w"):
-        read_fault(wrong, call=Call.CANCEL)
+        read_fault(invalid, call=Call.CANCEL)
 
 
 def test_only_the_last_of_a_sequence_can_be_repeated() -> None:
@@ -85,26 +85,26 @@ def test_only_the_last_of_a_sequence_can_be_repeated() -> None:
         read_sequence([again, "silent"], call=Call.LIST)
 
 
-@pytest.mark.parametrize("wrong", ["silent", None, {"fault": "ok"}, 1])
-def test_a_sequence_is_a_list(wrong: object) -> None:
+@pytest.mark.parametrize("invalid", ["silent", None, {"fault": "ok"}, 1])
+def test_a_sequence_is_a_list(invalid: object) -> None:
     with pytest.raises(InvalidFault):
-        read_sequence(wrong, call=Call.LIST)
+        read_sequence(invalid, call=Call.LIST)
 
 
-def test_a_refusal_leaves_the_orders_unless_it_is_said_otherwise() -> None:
+def test_a_refusal_leaves_the_orders_unless_the_fault_says_otherwise() -> None:
     fault = {"fault": "reject", "reason": "EXCHANGE_RESPONSE_TIMEOUT", "status": 504}
-    assert not read_fault(fault, call=Call.CANCEL).cancelling.carried_out
-    assert read_fault(fault | {"carried_out": True}, call=Call.CANCEL).cancelling.carried_out
+    assert not read_fault(fault, call=Call.CANCEL).cancel_effect.carried_out
+    assert read_fault(fault | {"carried_out": True}, call=Call.CANCEL).cancel_effect.carried_out
 
 
 def test_any_fault_can_be_late() -> None:
-    assert read_fault({"fault": "not_json", "delay": 2}, call=Call.LIST).delivery.delay == 2
-    assert read_fault({"fault": "silent"}, call=Call.LIST).delivery.manner is DeliveryMode.SILENT
+    assert read_fault({"fault": "not_json", "delay": 2}, call=Call.LIST).delivery.delay_s == 2
+    assert read_fault({"fault": "silent"}, call=Call.LIST).delivery.mode is DeliveryMode.SILENT
 
 
-@given(given_fault=_JSON, call=st.sampled_from(Call))
-def test_any_json_is_a_plan_or_refused(given_fault: object, call: Call) -> None:
-    _is_a_plan_or_refused(given_fault, call)
+@given(fault=_JSON, call=st.sampled_from(Call))
+def test_any_json_is_a_scenario_or_refused(fault: object, call: Call) -> None:
+    _is_a_scenario_or_refused(fault, call)
 
 
 @given(
@@ -112,15 +112,15 @@ def test_any_json_is_a_plan_or_refused(given_fault: object, call: Call) -> None:
     parameters=st.dictionaries(st.sampled_from(_NAMES), _JSON, max_size=3),
     call=st.sampled_from(Call),
 )
-def test_any_parameters_of_a_fault_are_a_plan_or_refused(
+def test_any_parameters_of_a_fault_are_a_scenario_or_refused(
     name: str, parameters: dict[str, object], call: Call
 ) -> None:
-    _is_a_plan_or_refused(parameters | {"fault": name}, call)
+    _is_a_scenario_or_refused(parameters | {"fault": name}, call)
 
 
-def _is_a_plan_or_refused(given_fault: object, call: Call) -> None:
+def _is_a_scenario_or_refused(fault: object, call: Call) -> None:
     try:
-        plan: Scenario | None = read_fault(given_fault, call=call)
+        scenario: Scenario | None = read_fault(fault, call=call)
     except InvalidFault:
-        plan = None
-    assert plan is None or plan.name in FAULTS
+        scenario = None
+    assert scenario is None or scenario.name in FAULTS

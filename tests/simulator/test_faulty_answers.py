@@ -1,4 +1,4 @@
-"""Every fault that is another answer says on the wire what it is to say."""
+"""Every fault that is another answer sends the answer that was scripted."""
 
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from killswitch.simulator.server import Simulator
-from tests.simulator.raw_clients import cancel_all, eventually, listed
+from tests.simulator.raw_clients import cancel_all, eventually, open_orders
 
 _REASONS = [
     "OTHER",
@@ -40,10 +40,10 @@ def test_a_reject_may_have_no_reason(simulator: Simulator) -> None:
 
 @pytest.mark.parametrize("severity", ["INFO", "WARNING", "ERROR", "NOVEL"])
 def test_a_message_has_its_severity(simulator: Simulator, severity: str) -> None:
-    fault = {"fault": "message", "severity": severity, "message": "so it is"}
+    fault = {"fault": "message", "severity": severity, "message": "a text"}
     simulator.script("KRAKEN", cancel=[fault], orders=2)
     answer = cancel_all(simulator, "KRAKEN").json
-    assert (answer["severity"], answer["message"]) == (severity, "so it is")
+    assert (answer["severity"], answer["message"]) == (severity, "a text")
     assert simulator.calls("KRAKEN")[0].carried_out is (severity != "ERROR")
 
 
@@ -63,7 +63,7 @@ def test_a_validation_error_has_both_shapes_of_errors(simulator: Simulator, shap
 @pytest.mark.parametrize(
     ("fault", "status"), [("unauthorised", 401), ("forbidden", 403), ("not_found", 404)]
 )
-def test_a_refusal_has_its_status_and_cancels_nothing(
+def test_a_refusal_has_its_status_and_cancels_no_order(
     simulator: Simulator, fault: str, status: int
 ) -> None:
     simulator.script("KRAKEN", cancel=[fault], orders=2)
@@ -89,7 +89,7 @@ def test_a_redirect_leads_elsewhere(simulator: Simulator, status: int) -> None:
     assert (answer.status, answer.headers["location"]) == (status, target)
 
 
-def test_too_many_may_say_when_to_return_in_seconds_as_a_date_or_not_at_all(
+def test_too_many_may_have_a_pause_in_seconds_as_a_date_or_no_pause(
     simulator: Simulator,
 ) -> None:
     simulator.script(
@@ -107,7 +107,7 @@ def test_too_many_may_say_when_to_return_in_seconds_as_a_date_or_not_at_all(
     assert parsedate_to_datetime(date.headers["retry-after"]).tzinfo is not None
 
 
-def test_answers_that_are_no_known_message(simulator: Simulator) -> None:
+def test_answers_that_are_not_a_known_message(simulator: Simulator) -> None:
     simulator.script("KRAKEN", cancel=["empty", "unknown_shape", "not_json"])
     empty, unknown, page = (cancel_all(simulator, "KRAKEN") for _ in range(3))
     assert (empty.status, empty.body) == (200, b"")
@@ -115,13 +115,13 @@ def test_answers_that_are_no_known_message(simulator: Simulator) -> None:
     assert page.body.startswith(b"<html>")
 
 
-def test_an_oversized_answer_is_valid_and_as_large_as_asked(simulator: Simulator) -> None:
+def test_an_oversized_answer_is_valid_and_as_large_as_requested(simulator: Simulator) -> None:
     simulator.script("KRAKEN", cancel=[{"fault": "oversized", "bytes": 3_000_000}])
     simulator.script("KRAKEN", list=[{"fault": "oversized", "bytes": 5_000_000}])
     answer = cancel_all(simulator, "KRAKEN")
     assert len(answer.body) == 3_000_000
     assert answer.json["severity"] == "INFO"
-    assert len(listed(simulator, "KRAKEN").body) == 5_000_000
+    assert len(open_orders(simulator, "KRAKEN").body) == 5_000_000
 
 
 _HOSTILE = [
@@ -135,13 +135,13 @@ _HOSTILE = [
 
 
 @pytest.mark.parametrize(("kind", "expected"), _HOSTILE)
-def test_a_hostile_body_has_its_poison_in_the_reject_and_in_the_list(
+def test_a_hostile_body_has_its_payload_in_the_reject_and_in_the_list(
     simulator: Simulator, kind: str, expected: bytes
 ) -> None:
     fault = {"fault": "hostile", "kind": kind, "length": 4000}
     simulator.script("KRAKEN", cancel=[fault | {"reason": "OTHER"}], list=[fault])
     assert expected in cancel_all(simulator, "KRAKEN").body
-    assert expected in listed(simulator, "KRAKEN").body
+    assert expected in open_orders(simulator, "KRAKEN").body
 
 
 def test_the_list_may_come_in_groups(simulator: Simulator) -> None:
@@ -149,16 +149,16 @@ def test_the_list_may_come_in_groups(simulator: Simulator) -> None:
     simulator.place("BINANCE", 1)
     simulator.script("KRAKEN", list=["grouped"])
     simulator.script("*", list=[{"fault": "grouped", "by": "exchange_name"}])
-    (group,) = listed(simulator, "KRAKEN").json
+    (group,) = open_orders(simulator, "KRAKEN").json
     assert (group["exchange_id"], len(group["data"])) == ("KRAKEN", 2)
-    groups = listed(simulator).json
+    groups = open_orders(simulator).json
     assert {group["exchange_name"]: len(group["data"]) for group in groups} == {
         "KRAKEN": 2,
         "BINANCE": 1,
     }
 
 
-def test_anything_else_can_be_said_raw(simulator: Simulator) -> None:
+def test_any_other_answer_can_be_sent_raw(simulator: Simulator) -> None:
     fault: dict[str, Any] = {"fault": "raw", "status": 299, "headers": {"X-Odd": "1"}}
     in_base64 = {"fault": "raw", "body_base64": "AP8=", "carried_out": False}
     simulator.script("KRAKEN", cancel=[fault | {"body": "{nope"}, in_base64])
@@ -175,17 +175,17 @@ def test_each_call_consumes_one_fault_and_the_last_may_stay(simulator: Simulator
         list=["not_found", {"fault": "server_error", "repeat": True}],
     )
     assert [cancel_all(simulator, "KRAKEN").status for _ in range(3)] == [403, 200, 200]
-    assert [listed(simulator, "KRAKEN").status for _ in range(4)] == [404, 500, 500, 500]
+    assert [open_orders(simulator, "KRAKEN").status for _ in range(4)] == [404, 500, 500, 500]
 
 
 def test_a_list_that_fails_for_one_exchange_still_works_for_all(simulator: Simulator) -> None:
     simulator.place("KRAKEN", 2)
     simulator.script("KRAKEN", list=[{"fault": "server_error", "repeat": True}])
-    assert listed(simulator, "KRAKEN").status == 500
-    assert len(listed(simulator).json) == 2
+    assert open_orders(simulator, "KRAKEN").status == 500
+    assert len(open_orders(simulator).json) == 2
     simulator.script("*", list=["not_json"])
-    assert listed(simulator).body.startswith(b"<html>")
-    assert listed(simulator, "OTHER").status == 200
+    assert open_orders(simulator).body.startswith(b"<html>")
+    assert open_orders(simulator, "OTHER").status == 200
 
 
 @pytest.mark.parametrize(
@@ -200,15 +200,15 @@ def test_a_list_that_fails_for_one_exchange_still_works_for_all(simulator: Simul
         ({"fault": "server_error", "carried_out": True}, 0),
     ],
 )
-def test_what_is_really_open_afterwards_is_what_the_fault_says(
+def test_the_orders_really_open_afterwards_are_as_the_fault_says(
     simulator: Simulator, fault: Any, left: int
 ) -> None:
     simulator.script("KRAKEN", cancel=[fault], orders=8)
     cancel_all(simulator, "KRAKEN")
 
-    def settled() -> bool:
-        statuses = {order["status"] for order in listed(simulator, "KRAKEN").json}
+    def is_settled() -> bool:
+        statuses = {order["status"] for order in open_orders(simulator, "KRAKEN").json}
         return simulator.really_open("KRAKEN") == left and statuses <= {"NEW"}
 
-    eventually(settled)
-    assert len(listed(simulator, "KRAKEN").json) == left
+    eventually(is_settled)
+    assert len(open_orders(simulator, "KRAKEN").json) == left

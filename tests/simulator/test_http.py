@@ -1,4 +1,4 @@
-"""How answers travel: late, dripped, broken off, or not at all; and which requests are read."""
+"""Answers are delivered late, dripped, broken off or never, and only HTTP requests are read."""
 
 import threading
 import time
@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from killswitch.simulator.server import Simulator
 from tests.simulator.raw_clients import (
-    ask,
     cancel_all,
     cancel_request,
     connect,
     eventually,
-    hear,
     list_request,
-    listed,
+    open_orders,
+    read_to_end,
+    send_request,
 )
 
 _BOTH = pytest.mark.parametrize("carried_out", [True, False])
@@ -31,8 +31,8 @@ def _expect(simulator: Simulator, *, carried_out: bool) -> None:
 def test_a_silent_exchange_never_answers(simulator: Simulator, carried_out: bool) -> None:
     fault = {"fault": "silent", "carried_out": carried_out}
     simulator.script("KRAKEN", cancel=[fault], orders=5)
-    heard = hear(simulator, cancel_request("KRAKEN"), patience=0.25)
-    assert (heard.data, heard.end) == (b"", "silent")
+    raw = read_to_end(simulator, cancel_request("KRAKEN"), timeout_s=0.25)
+    assert (raw.data, raw.end) == (b"", "silent")
     _expect(simulator, carried_out=carried_out)
 
 
@@ -42,14 +42,14 @@ def test_a_slow_exchange_acts_at_once_and_answers_late(
 ) -> None:
     fault = {"fault": "slow", "seconds": 0.4, "carried_out": carried_out}
     simulator.script("KRAKEN", cancel=[fault], orders=5)
-    began = time.monotonic()
-    asking = threading.Thread(target=cancel_all, args=(simulator, "KRAKEN"))
-    asking.start()
+    started_at = time.monotonic()
+    thread = threading.Thread(target=cancel_all, args=(simulator, "KRAKEN"))
+    thread.start()
     eventually(lambda: simulator.calls("KRAKEN"))
     _expect(simulator, carried_out=carried_out)
-    assert asking.is_alive()
-    asking.join()
-    assert time.monotonic() - began >= 0.4
+    assert thread.is_alive()
+    thread.join()
+    assert time.monotonic() - started_at >= 0.4
 
 
 @_BOTH
@@ -59,10 +59,10 @@ def test_a_drip_sends_one_part_byte_by_byte(
 ) -> None:
     fault = {"fault": "drip", "part": part, "interval": 0.01, "carried_out": carried_out}
     simulator.script("KRAKEN", cancel=[fault], orders=5)
-    heard = hear(simulator, cancel_request("KRAKEN"), patience=0.2)
-    assert heard.data.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert heard.data.endswith(b'"message": "Ok"}')
-    assert heard.pieces >= 4  # a busy machine reads several at once
+    raw = read_to_end(simulator, cancel_request("KRAKEN"), timeout_s=0.2)
+    assert raw.data.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert raw.data.endswith(b'"message": "Ok"}')
+    assert raw.pieces >= 4  # a busy machine reads several at once
     _expect(simulator, carried_out=carried_out)
 
 
@@ -74,33 +74,35 @@ def test_an_answer_may_break_off(
     simulator: Simulator, fault: str, end: str, carried_out: bool
 ) -> None:
     simulator.script("KRAKEN", cancel=[{"fault": fault, "carried_out": carried_out}], orders=5)
-    heard = hear(simulator, cancel_request("KRAKEN"))
-    assert heard.end == end
-    assert bool(heard.data) is (fault == "half_body")
+    raw = read_to_end(simulator, cancel_request("KRAKEN"))
+    assert raw.end == end
+    assert bool(raw.data) is (fault == "half_body")
     _expect(simulator, carried_out=carried_out)
 
 
-def test_half_a_body_is_shorter_than_it_was_announced(simulator: Simulator) -> None:
+def test_half_a_body_is_shorter_than_its_content_length(simulator: Simulator) -> None:
     simulator.script("KRAKEN", cancel=["half_body"])
-    head, _, body = hear(simulator, cancel_request("KRAKEN")).data.partition(b"\r\n\r\n")
-    announced = int(head.rpartition(b"Content-Length: ")[2])
-    assert 0 < len(body) == announced // 2
+    head, _, body = read_to_end(simulator, cancel_request("KRAKEN")).data.partition(b"\r\n\r\n")
+    content_length = int(head.rpartition(b"Content-Length: ")[2])
+    assert 0 < len(body) == content_length // 2
 
 
-def test_a_reset_before_reading_carries_nothing_out(simulator: Simulator) -> None:
+def test_a_reset_before_reading_cancels_no_order(simulator: Simulator) -> None:
     fault = {"fault": "reset", "when": "before_reading"}
     simulator.script("KRAKEN", cancel=[fault], orders=5)
-    heard = hear(simulator, cancel_request("KRAKEN"))
-    assert (heard.data, heard.end) == (b"", "reset")
+    raw = read_to_end(simulator, cancel_request("KRAKEN"))
+    assert (raw.data, raw.end) == (b"", "reset")
     _expect(simulator, carried_out=False)
 
 
-def test_a_reset_in_mid_answer_comes_after_its_first_half(simulator: Simulator) -> None:
+def test_a_reset_in_the_middle_of_an_answer_comes_after_its_first_half(
+    simulator: Simulator,
+) -> None:
     fault = {"fault": "reset", "when": "mid_answer", "carried_out": True}
     simulator.script("KRAKEN", cancel=[fault], orders=5)
-    heard = hear(simulator, cancel_request("KRAKEN"))
-    assert heard.end == "reset"
-    assert not heard.data.endswith(b'"message": "Ok"}')
+    raw = read_to_end(simulator, cancel_request("KRAKEN"))
+    assert raw.end == "reset"
+    assert not raw.data.endswith(b'"message": "Ok"}')
     _expect(simulator, carried_out=True)
 
 
@@ -110,8 +112,8 @@ def test_a_reset_in_mid_answer_comes_after_its_first_half(simulator: Simulator) 
 )
 def test_a_list_breaks_in_the_same_ways(simulator: Simulator, fault: str, end: str) -> None:
     simulator.script("KRAKEN", list=[fault], orders=3)
-    assert hear(simulator, list_request("KRAKEN"), patience=0.3).end == end
-    assert len(listed(simulator, "KRAKEN").json) == 3
+    assert read_to_end(simulator, list_request("KRAKEN"), timeout_s=0.3).end == end
+    assert len(open_orders(simulator, "KRAKEN").json) == 3
 
 
 def test_an_endless_answer_never_stops(simulator: Simulator) -> None:
@@ -120,9 +122,9 @@ def test_an_endless_answer_never_stops(simulator: Simulator) -> None:
         sock.sendall(cancel_request("KRAKEN"))
         total = 0
         while total < 20_000_000:
-            received = len(sock.recv(1 << 20))
-            assert received
-            total += received
+            size = len(sock.recv(1 << 20))
+            assert size
+            total += size
 
 
 def test_a_connection_is_kept_for_the_next_request(simulator: Simulator) -> None:
@@ -134,13 +136,13 @@ def test_a_connection_is_kept_for_the_next_request(simulator: Simulator) -> None
 
 
 def test_two_requests_at_once_on_one_connection_are_both_answered(simulator: Simulator) -> None:
-    heard = hear(simulator, cancel_request("A") + cancel_request("B"), patience=0.3)
-    assert heard.data.count(b"HTTP/1.1 200 OK") == 2
+    raw = read_to_end(simulator, cancel_request("A") + cancel_request("B"), timeout_s=0.3)
+    assert raw.data.count(b"HTTP/1.1 200 OK") == 2
 
 
-def test_a_request_that_asks_for_it_is_the_last_of_its_connection(simulator: Simulator) -> None:
+def test_a_request_may_close_its_connection(simulator: Simulator) -> None:
     request = b"GET /v1/orders HTTP/1.1\r\nConnection: close\r\n\r\n"
-    assert hear(simulator, request).end == "closed"
+    assert read_to_end(simulator, request).end == "closed"
 
 
 @pytest.mark.parametrize(
@@ -155,13 +157,13 @@ def test_a_request_that_asks_for_it_is_the_last_of_its_connection(simulator: Sim
         b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 70_000,
     ],
 )
-def test_what_is_no_request_is_answered_400_and_closed(
+def test_bytes_that_are_not_a_request_are_answered_400_and_closed(
     simulator: Simulator, request_bytes: bytes
 ) -> None:
-    heard = hear(simulator, request_bytes)
-    assert heard.data.startswith(b"HTTP/1.1 400")
-    assert heard.end in {"closed", "reset"}
-    assert ask(simulator, method="GET", path="/_simulator/health").status == 200
+    raw = read_to_end(simulator, request_bytes)
+    assert raw.data.startswith(b"HTTP/1.1 400")
+    assert raw.end in {"closed", "reset"}
+    assert send_request(simulator, method="GET", path="/_simulator/health").status == 200
 
 
 @settings(
@@ -171,4 +173,4 @@ def test_what_is_no_request_is_answered_400_and_closed(
 def test_no_bytes_stop_the_simulator(simulator: Simulator, noise: bytes) -> None:
     with connect(simulator) as sock:
         sock.sendall(noise + b"\r\n\r\n")
-    assert ask(simulator, method="GET", path="/_simulator/health").status == 200
+    assert send_request(simulator, method="GET", path="/_simulator/health").status == 200

@@ -1,4 +1,4 @@
-"""A whole system, started as a person does it: `manage.py up`, its own home and ports."""
+"""A whole system, started as a person does it: `manage.py up` with its own data and ports."""
 
 import http.client
 import os
@@ -21,7 +21,7 @@ from tests.conftest import wait_for
 
 MANAGE = str(settings.BASE_DIR / "manage.py")
 NOT_INHERITED = re.compile(r"^(KILLSWITCH_|EMS_|DATABASE_|REDIS_|SECRET_KEY|PORT$|HOST$|ALERT_)")
-# What the command line of each process of the demo contains.
+# Part of the command line of each process of the demo.
 ROLES = {
     "redis": "redis-server",
     "simulator": "manage.py ems_simulator",
@@ -32,14 +32,14 @@ ROLES = {
 }
 
 
-def environment(**more: str) -> dict[str, str]:
-    """Nothing of the tests' own settings reaches the started system."""
-    kept = {name: value for name, value in os.environ.items() if not NOT_INHERITED.match(name)}
-    return kept | {"DJANGO_SETTINGS_MODULE": "killswitch.settings"} | more
+def environment(**variables: str) -> dict[str, str]:
+    """Return variables for a new process, without the settings of the tests themselves."""
+    inherited = {name: value for name, value in os.environ.items() if not NOT_INHERITED.match(name)}
+    return inherited | {"DJANGO_SETTINGS_MODULE": "killswitch.settings"} | variables
 
 
 def free_ports(count: int) -> list[str]:
-    """Different ports that nobody listens on."""
+    """Return different ports that are free at this moment."""
     probes = [socket.socket() for _ in range(count)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))
@@ -72,15 +72,15 @@ class System:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
-        # A test that fails because something was left behind must not leave it behind as well.
+        # A test that fails because a process was left behind must not leave it behind as well.
         for process in psutil.process_iter():
             if belongs_to(process, home=self.home):
                 process.kill()
 
     def wait_until_it_serves(self) -> None:
-        wait_for(lambda: self.process.poll() is not None or self.serves(), seconds=90)
+        wait_for(lambda: self.process.poll() is not None or self.serves(), seconds=180)
         assert self.process.poll() is None, self.output()
-        wait_for(lambda: set(ROLES) == set(self.main_processes()), seconds=10)
+        wait_for(lambda: set(ROLES) == set(self.main_processes()), seconds=30)
 
     def descendants(self) -> list[psutil.Process]:
         try:
@@ -89,7 +89,7 @@ class System:
             return []
 
     def main_processes(self) -> dict[str, psutil.Process]:
-        """The direct child of `up` for each role; it is there once it has become its program."""
+        """Return the direct child of `up` for each role, once it has become its program."""
         try:
             children = self.root.children()
         except psutil.NoSuchProcess:
@@ -116,32 +116,37 @@ class System:
         return answers(port=self.simulator_port, path="/v1/orders")
 
     def redis_serves(self) -> bool:
-        with redis.Redis(unix_socket_path=str(self.home / "redis.sock"), socket_timeout=1) as one:
-            try:
-                return bool(one.ping())
-            except redis.RedisError:
-                return False
+        try:
+            with self._redis() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
 
     def waiting_at_the_queue(self) -> set[str]:
-        """Redis's numbers, never used twice, of those who wait for the next message."""
-        with redis.Redis(unix_socket_path=str(self.home / "redis.sock"), socket_timeout=1) as one:
-            try:
-                return {client["id"] for client in one.client_list() if client["cmd"] == "brpop"}
-            except redis.RedisError:
-                return set()
+        """Return Redis's ids, which are never reused, of the clients that wait for a message."""
+        try:
+            with self._redis() as client:
+                return {entry["id"] for entry in client.client_list() if entry["cmd"] == "brpop"}
+        except redis.RedisError:
+            return set()
+
+    def _redis(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self.home / "redis.sock"), socket_timeout=1)
 
     def processor_seconds(self) -> float:
-        """What all its processes have used until now, on whatever number of busy cores."""
+        """Return the processor time that all its processes have used."""
         times = [process.cpu_times() for process in (self.root, *self.descendants())]
-        return sum(one.user + one.system + one.children_user + one.children_system for one in times)
+        return sum(
+            used.user + used.system + used.children_user + used.children_system for used in times
+        )
 
     def beats(self, kind: str) -> int:
-        """How often a process of this kind has shown that it lives."""
+        """Return the number of heartbeats of this kind of process."""
         rows = self.select("SELECT beats FROM readiness_heart WHERE kind = ?", kind.upper())
         return int(rows[0][0]) if rows else 0
 
     def events(self) -> list[tuple[str, str]]:
-        """Kind and data of each event of the audit log."""
+        """Return kind and data of each event of the audit log."""
         return self.select("SELECT kind, data FROM audit_auditevent ORDER BY seq")
 
     def select(self, query: str, *values: str) -> list[tuple[Any, ...]]:
@@ -150,22 +155,22 @@ class System:
 
     def stop(self, number: int = signal.SIGTERM) -> float:
         """Send the signal, wait for the end, and return the seconds it took."""
-        began = time.monotonic()
+        began_at = time.monotonic()
         self.process.send_signal(number)
-        self.process.wait(timeout=15)
-        return time.monotonic() - began
+        self.process.wait(timeout=30)
+        return time.monotonic() - began_at
 
 
 def answers(*, port: int, path: str) -> bool:
-    """Whether that page is served right now."""
-    visit = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    """Return whether that page is served at this moment."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
     try:
-        visit.request("GET", path)
-        return visit.getresponse().status == 200
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
     finally:
-        visit.close()
+        connection.close()
 
 
 def command_line(process: psutil.Process) -> str:
@@ -177,13 +182,17 @@ def command_line(process: psutil.Process) -> str:
 
 def belongs_to(process: psutil.Process, *, home: Path) -> bool:
     try:
-        # Redis writes its title over its environment, so its command line must do.
-        named = str(home) in command_line(process)
-        return named or process.environ().get("KILLSWITCH_HOME") == str(home)
+        # Redis writes its title over its environment, so its command line has to identify it.
+        is_named = str(home) in command_line(process)
+        return is_named or process.environ().get("KILLSWITCH_HOME") == str(home)
     except psutil.Error:
         return False
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run; a zombie has ended."""
-    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    """Return the processes that still run; a zombie has ended."""
+    return [
+        process
+        for process in processes
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ]

@@ -1,4 +1,4 @@
-"""The one log: whole lines with names, and never a reason to stand still."""
+"""The one log: whole lines with names, which never block a program."""
 
 import os
 from collections.abc import Iterator
@@ -18,50 +18,50 @@ def pipe() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
-def written(path: Path, *pieces: bytes) -> str:
+def multiplex(path: Path, *pieces: bytes) -> str:
     with path.open("wb") as file:
-        console = LogMultiplexer(descriptor=file.fileno())
+        output = LogMultiplexer(descriptor=file.fileno())
         for piece in pieces:
-            console.feed("web", piece)
-        console.close(seconds=5)
+            output.feed("web", piece)
+        output.close(timeout_s=5)
     return path.read_text()
 
 
-def test_pieces_are_put_together_to_lines(tmp_path: Path) -> None:
-    said = written(tmp_path / "log", b"one\ntw", b"o\n", b"three")
-    assert said == "web       | one\nweb       | two\nweb       | three\n"
+def test_pieces_are_joined_to_lines(tmp_path: Path) -> None:
+    lines = multiplex(tmp_path / "log", b"one\ntw", b"o\n", b"three")
+    assert lines == "web       | one\nweb       | two\nweb       | three\n"
 
 
-def test_a_line_that_never_ends_is_cut(tmp_path: Path) -> None:
-    said = written(tmp_path / "log", b"x" * 50_000, b"x" * 50_000, b"y\n")
-    assert [len(line) for line in said.splitlines()] == [100_012, 13]
+def test_a_line_without_an_end_is_cut(tmp_path: Path) -> None:
+    lines = multiplex(tmp_path / "log", b"x" * 50_000, b"x" * 50_000, b"y\n")
+    assert [len(line) for line in lines.splitlines()] == [100_012, 13]
 
 
-def test_nobody_waits_for_a_reader_that_has_stopped_reading(pipe: tuple[int, int]) -> None:
+def test_a_reader_that_has_stopped_reading_blocks_no_program(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    console = LogMultiplexer(descriptor=writer)
-    for _ in range(MAX_BACKLOG_LINES * 2):  # would take for ever if it waited
-        console.feed("web", b"0123456789\n")
+    output = LogMultiplexer(descriptor=writer)
+    for _ in range(MAX_BACKLOG_LINES * 2):  # would never end if it waited
+        output.feed("web", b"0123456789\n")
     os.set_blocking(reader, False)
-    read = b""
+    data = b""
 
-    def says_what_is_missing() -> bool:
-        nonlocal read
-        console.feed("web", b"again\n")
+    def reports_missing_lines() -> bool:
+        nonlocal data
+        output.feed("web", b"again\n")
         try:
-            read += os.read(reader, 1 << 20)
+            data += os.read(reader, 1 << 20)
         except BlockingIOError:
             return False
-        return b"lines are missing here" in read
+        return b"lines are missing here" in data
 
-    wait_for(says_what_is_missing, seconds=10)
+    wait_for(reports_missing_lines, seconds=30)
 
 
-def test_a_terminal_that_is_gone_ends_nothing() -> None:
+def test_a_terminal_that_has_gone_ends_nothing() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    console = LogMultiplexer(descriptor=writer)
-    console.say("hello")
-    console.say("still here")
-    console.close(seconds=5)
+    output = LogMultiplexer(descriptor=writer)
+    output.write_lines("hello")
+    output.write_lines("still here")
+    output.close(timeout_s=5)
     os.close(writer)

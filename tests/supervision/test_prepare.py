@@ -1,4 +1,4 @@
-"""`manage.py prepare` and programs apart, as several hosts with one database use them."""
+"""`manage.py prepare` and `up --only`, as several hosts with one database use them."""
 
 import os
 import signal
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.both_databases
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[str]:
-    """The URL of a database without a table."""
+def empty_database(tmp_path: Path) -> Iterator[str]:
+    """Return the URL of a database without tables."""
     if connection.vendor == "sqlite":
         yield f"sqlite:///{tmp_path / 'empty.sqlite3'}"
         return
@@ -36,11 +36,11 @@ def empty(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def host(empty: str, tmp_path: Path) -> dict[str, str]:
-    """The environment of one host; the directory may be shared."""
+def host(empty_database: str, tmp_path: Path) -> dict[str, str]:
+    """Return the environment of one host; hosts may share the data directory."""
     return environment(
-        KILLSWITCH_HOME=str(tmp_path / "home"),
-        DATABASE_URL=empty,
+        KILLSWITCH_HOME=str(tmp_path / "data"),
+        DATABASE_URL=empty_database,
         EMS_BASE_URL="http://127.0.0.1:9",
         SECRET_KEY="only-for-this-test" * 2,
         KILLSWITCH_EXCHANGES="KRAKEN KRAKEN/JOHN",
@@ -55,27 +55,27 @@ def select(url: str, query: str) -> list[tuple[Any, ...]]:
         return list(server.execute(query))
 
 
-def test_hosts_that_prepare_one_database_at_once_all_succeed(
-    host: dict[str, str], empty: str
+def test_several_hosts_can_prepare_one_database_at_once(
+    host: dict[str, str], empty_database: str
 ) -> None:
-    together = [
+    processes = [
         subprocess.Popen([sys.executable, MANAGE, "prepare"], env=host, stderr=subprocess.PIPE)
         for _ in range(3)
     ]
-    said = [process.communicate(timeout=60)[1] for process in together]
-    assert [process.returncode for process in together] == [0, 0, 0], said
-    added = "SELECT exchange_id FROM audit_auditevent WHERE kind = 'EXCHANGE_ADDED' ORDER BY seq"
-    assert select(empty, added) == [("KRAKEN",), ("KRAKEN/JOHN",)]
-    assert select(empty, "SELECT count(*) FROM django_cache") == [(0,)]
+    errors = [process.communicate(timeout=110)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], errors
+    query = "SELECT exchange_id FROM audit_auditevent WHERE kind = 'EXCHANGE_ADDED' ORDER BY seq"
+    assert select(empty_database, query) == [("KRAKEN",), ("KRAKEN/JOHN",)]
+    assert select(empty_database, "SELECT count(*) FROM django_cache") == [(0,)]
 
 
-def test_a_program_apart_runs_without_redis_and_records_its_own_start_and_stop(
-    host: dict[str, str], empty: str, tmp_path: Path
+def test_a_single_program_runs_without_redis_and_records_its_start_and_stop(
+    host: dict[str, str], empty_database: str, tmp_path: Path
 ) -> None:
-    subprocess.run([sys.executable, MANAGE, "prepare"], env=host, check=True, timeout=60)
+    subprocess.run([sys.executable, MANAGE, "prepare"], env=host, check=True, timeout=110)
     log = tmp_path / "log.txt"
     with log.open("wb") as output:
-        apart = subprocess.Popen(
+        system = subprocess.Popen(
             [sys.executable, MANAGE, "up", "--only", "watchdog"],
             env=host,
             stdout=output,
@@ -83,9 +83,9 @@ def test_a_program_apart_runs_without_redis_and_records_its_own_start_and_stop(
         )
     try:
         beats = "SELECT beats FROM readiness_heart WHERE kind = 'WATCHDOG'"
-        wait_for(lambda: select(empty, beats) != [], seconds=15)
+        wait_for(lambda: select(empty_database, beats) != [], seconds=60)
     finally:
-        apart.send_signal(signal.SIGTERM)
-        assert apart.wait(timeout=10) == 0, log.read_text()
+        system.send_signal(signal.SIGTERM)
+        assert system.wait(timeout=30) == 0, log.read_text()
     kinds = "SELECT kind FROM audit_auditevent WHERE kind IN ('STARTED', 'STOPPED') ORDER BY seq"
-    assert select(empty, kinds) == [("STARTED",), ("STOPPED",)]
+    assert select(empty_database, kinds) == [("STARTED",), ("STOPPED",)]

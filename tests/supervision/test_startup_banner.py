@@ -1,4 +1,4 @@
-"""What the person who started the system reads: where it is, which EMS, and who may sign in."""
+"""What the person who started the system reads: its address, its EMS, and who can sign in."""
 
 from typing import Any
 
@@ -12,28 +12,28 @@ pytestmark = pytest.mark.django_db
 ADD_USER = "manage.py add_user NAME --role risk_officer"
 
 
-def test_with_a_real_ems_and_nobody_to_sign_in_the_line_that_adds_a_person_can_be_copied() -> None:
-    said = startup_banner.text([])
-    assert ADD_USER in said
-    command = next(line for line in said.splitlines() if ADD_USER in line)
+def test_with_a_real_ems_and_no_user_the_command_that_adds_one_can_be_copied() -> None:
+    banner = startup_banner.text([])
+    assert ADD_USER in banner
+    command = next(line for line in banner.splitlines() if ADD_USER in line)
     assert command.startswith("  /")  # works from any directory, with the right Python
 
 
-def test_where_somebody_may_sign_in_it_is_not_printed() -> None:
+def test_with_a_user_that_command_is_not_printed() -> None:
     User.objects.create_user(username="olga", role=Role.RISK_OFFICER, password="for-this-test")
     assert ADD_USER not in startup_banner.text([])
 
 
 def test_a_real_ems_is_not_called_a_demo(settings: Any) -> None:
     assert "(real)" in startup_banner.text([])
-    assert "say which with KILLSWITCH_ENVIRONMENT" in startup_banner.text([])
+    assert "Set KILLSWITCH_ENVIRONMENT to uat or production" in startup_banner.text([])
     settings.KILLSWITCH_ENVIRONMENT = "production"
     assert "(production)" in startup_banner.text([])
     assert "KILLSWITCH_ENVIRONMENT" not in startup_banner.text([])
 
 
-def test_the_demo_names_its_people(settings: Any) -> None:
+def test_the_demo_lists_its_users(settings: Any) -> None:
     settings.DEMO, settings.KILLSWITCH_ENVIRONMENT = True, "demo"
-    said = startup_banner.text([DemoPerson("olga", Role.RISK_OFFICER, "a-password")])
-    assert "(demo)" in said
-    assert "  olga     a-password   (risk officer)" in said
+    banner = startup_banner.text([DemoPerson("olga", Role.RISK_OFFICER, "a-password")])
+    assert "(demo)" in banner
+    assert "  olga     a-password   (risk officer)" in banner

@@ -1,4 +1,4 @@
-"""The whole system as a person meets it: `manage.py up`, a browser, every fault of the demo."""
+"""The whole system as a user sees it: `manage.py up`, a browser, every fault of the demo."""
 
 import json
 import re
@@ -14,22 +14,22 @@ from killswitch.simulator.demo import DEMO_EXCHANGES
 from killswitch.simulator.server import Simulator, SimulatorRemote
 from tests.supervision.system_process import MANAGE, System
 
-# The demo's books refill after a while; a short time for each request keeps the test short.
+# The demo's books refill after a while; short times for a request keep the test short.
 TIMES = {"EMS_TIMEOUT": "2", "CANCEL_DEADLINE": "12"}
 
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
-    running = System(tmp_path)
-    running.environment |= TIMES
-    with running:
-        running.wait_until_it_serves()
-        yield running
+    system = System(tmp_path)
+    system.environment |= TIMES
+    with system:
+        system.wait_until_it_serves()
+        yield system
 
 
 @pytest.fixture
 def page(system: System, browser: Browser) -> Iterator[Page]:
-    """Olga has signed in, with the password that the start printed."""
+    """Open the console as Olga, with the password that the start printed."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     sign_in(page, system, "olga")
@@ -38,23 +38,23 @@ def page(system: System, browser: Browser) -> Iterator[Page]:
 
 
 def sign_in(page: Page, system: System, name: str) -> None:
-    kept = (system.home / "demo-people.txt").read_text()
-    password = dict(line.split() for line in kept.splitlines())[name]
+    lines = (system.home / "demo-people.txt").read_text().splitlines()
+    password = dict(line.split() for line in lines)[name]
     page.goto(f"http://127.0.0.1:{system.port}/")
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name=re.compile("sign in", re.IGNORECASE)).click()
-    # The page's scripts are at work: before that, its links lead to plain pages.
+    # Wait for the page's scripts: before that, its links lead to plain pages.
     expect(page.locator("[data-session-ends]")).not_to_be_empty(timeout=15_000)
 
 
 def request_of(page: Page, exchange_id: str) -> str:
-    """A selector of the newest request's element in the exchange's row."""
+    """Return a selector of the newest request's element in the exchange's row."""
     return f'[data-exchange-id="{exchange_id}"] [data-status]'
 
 
 @pytest.mark.timeout(180)
-def test_an_officer_cancels_one_then_all_and_sees_every_fault_end_as_it_must(
+def test_an_officer_cancels_one_then_all_and_sees_the_outcome_of_every_fault(
     system: System, page: Page
 ) -> None:
     simulator = SimulatorRemote(f"http://127.0.0.1:{system.simulator_port}")
@@ -62,7 +62,7 @@ def test_an_officer_cancels_one_then_all_and_sees_every_fault_end_as_it_must(
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("KRAKEN/JOHN")
     expect(dialog).to_contain_text("New orders are not blocked.")
-    dialog.get_by_role("button", name="Cancel all on KRAKEN/JOHN").click()
+    dialog.get_by_role("button", name="Cancel all orders on KRAKEN/JOHN").click()
     expect(dialog.locator('[data-status="CONFIRMED"]')).to_be_visible(timeout=10_000)
     dialog.get_by_role("button", name="Close").click()
     outcome = page.locator(request_of(page, "KRAKEN/JOHN"))
@@ -70,8 +70,8 @@ def test_an_officer_cancels_one_then_all_and_sees_every_fault_end_as_it_must(
     (call,) = simulator.calls("KRAKEN/JOHN")
     assert json.loads(call.body) == {"exchange_id": "KRAKEN/JOHN"}
 
-    page.get_by_role("link", name=re.compile("Cancel all, everywhere")).click()
-    button = dialog.get_by_role("button", name=re.compile("Cancel all, everywhere"))
+    page.get_by_role("link", name=re.compile("Cancel ALL orders on")).click()
+    button = dialog.get_by_role("button", name=re.compile("Cancel ALL orders on"))
     button.hover()
     page.mouse.down()
     expect(dialog.locator("[data-request-id]").first).to_be_visible(timeout=10_000)
@@ -86,16 +86,16 @@ def test_an_officer_cancels_one_then_all_and_sees_every_fault_end_as_it_must(
 
 
 def test_the_command_line_agrees_with_the_page_and_the_ems(system: System, page: Page) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, MANAGE, "cancel_all", "BINANCE", "--reason", "drill"],
         env=system.environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    line = json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr
+    line = json.loads(process.stdout)
     outcome = page.locator(request_of(page, "BINANCE"))
     expect(outcome).to_have_attribute("data-status", line["status"])
     expect(outcome).to_have_attribute("data-request-id", line["request_id"])
@@ -103,8 +103,8 @@ def test_the_command_line_agrees_with_the_page_and_the_ems(system: System, page:
     assert len(simulator.calls("BINANCE")) == line["attempts"]
 
 
-def test_a_real_ems_gets_exactly_the_documented_call(tmp_path: Path) -> None:
-    """`EMS_BASE_URL` points elsewhere: no simulator, no demo people, the key in its header."""
+def test_a_real_ems_receives_exactly_the_documented_call(tmp_path: Path) -> None:
+    """With `EMS_BASE_URL` there is no simulator and no demo user, and the key is in its header."""
     with Simulator(key="secret-of-the-ems") as ems, System(tmp_path) as system:
         system.stop()
         ems.place("KRAKEN", 3)
@@ -114,7 +114,7 @@ def test_a_real_ems_gets_exactly_the_documented_call(tmp_path: Path) -> None:
             "KILLSWITCH_EXCHANGES": "KRAKEN",
         }
         for command in (["prepare"], ["cancel_all", "KRAKEN"]):
-            done = subprocess.run(
+            process = subprocess.run(
                 [sys.executable, MANAGE, *command],
                 env=environment,
                 capture_output=True,
@@ -122,8 +122,8 @@ def test_a_real_ems_gets_exactly_the_documented_call(tmp_path: Path) -> None:
                 timeout=60,
                 check=False,
             )
-            assert done.returncode == 0, done.stderr
-            assert "secret-of-the-ems" not in done.stdout + done.stderr
+            assert process.returncode == 0, process.stderr
+            assert "secret-of-the-ems" not in process.stdout + process.stderr
         (call,) = ems.calls("KRAKEN")
         assert (call.path, call.body) == ("/v1/orders/cancel/all", '{"exchange_id": "KRAKEN"}')
         assert call.headers["x-coinapi-key"] == "secret-of-the-ems"

@@ -1,4 +1,4 @@
-"""A page that stays open while the world around it changes: `manage.py up` and a real browser."""
+"""A page that stays open while the system changes: `manage.py up` and a real browser."""
 
 import os
 import re
@@ -17,8 +17,8 @@ from tests.supervision.system_process import System
 from tests.system.test_end_to_end import TIMES, request_of, sign_in
 
 LOST = re.compile("No answer from the console since")
-# Notes what moves outside of the dialog, and collects the statuses that the grid has shown.
-# The words on a button may change, centred as they are; the button itself stays where it is.
+# Records layout shifts outside of the dialog, and collects the statuses that the grid has shown.
+# The text of a button may change, which moves its centred words but not the button.
 WATCH = """() => {
   const inside = (node) => node?.parentElement?.closest("dialog");
   const label = (node) => node?.nodeType === Node.TEXT_NODE && node.parentElement.closest("a.cut");
@@ -32,24 +32,24 @@ WATCH = """() => {
   window.seen = new Set();
   const rows = document.getElementById("rows");
   new MutationObserver(() => {
-    for (const each of rows.querySelectorAll("[data-status]")) seen.add(each.dataset.status);
+    for (const cell of rows.querySelectorAll("[data-status]")) seen.add(cell.dataset.status);
   }).observe(rows, { subtree: true, childList: true, attributes: true });
 }"""
-MORE = [f"VENUE{number:02}" for number in range(1, 49)]  # with the demo's twelve: sixty
+MORE = [f"VENUE{number:02}" for number in range(1, 49)]  # sixty with the demo's twelve
 
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
-    running = System(tmp_path)
-    running.environment |= TIMES | {"KILLSWITCH_EXCHANGES": " ".join(MORE)}
-    with running:
-        running.wait_until_it_serves()
-        yield running
+    system = System(tmp_path)
+    system.environment |= TIMES | {"KILLSWITCH_EXCHANGES": " ".join(MORE)}
+    with system:
+        system.wait_until_it_serves()
+        yield system
 
 
 @pytest.fixture
 def page(system: System, browser: Browser) -> Iterator[Page]:
-    """Olga's console, marked, so that loading it anew would show."""
+    """Open Olga's console, with a mark that a reload would lose."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     sign_in(page, system, "olga")
@@ -59,7 +59,7 @@ def page(system: System, browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def open_question(page: Page, exchange_id: str) -> None:
+def open_confirmation(page: Page, exchange_id: str) -> None:
     page.locator(f'[data-exchange-id="{exchange_id}"] a.cut').click()
     expect(page.locator("#dialog [name=key]")).to_be_attached()
 
@@ -69,10 +69,10 @@ def rows(system: System) -> list[tuple[str, str]]:
 
 
 @pytest.mark.timeout(180)
-def test_a_server_that_was_killed_and_started_again_is_followed_without_a_reload(
+def test_a_page_survives_a_restart_of_the_server_without_a_reload(
     system: System, page: Page
 ) -> None:
-    open_question(page, "KRAKEN/JOHN")
+    open_confirmation(page, "KRAKEN/JOHN")
     page.locator("#press-words").fill("typed before the fall")
     system.process.kill()
     system.process.wait()
@@ -80,7 +80,7 @@ def test_a_server_that_was_killed_and_started_again_is_followed_without_a_reload
     expect(page.locator("#banner")).to_contain_text(LOST, timeout=5000)
     expect(page.locator("[data-dialog-banner]")).to_contain_text(LOST)
     assert page.title().startswith("(!) ")
-    # A press into nothing is not known, and its key settles it once the server is back.
+    # The outcome of this request is not known; its key settles it once the server is back.
     page.locator("#dialog .go").click()
     block = page.locator("#dialog [data-no-answer]")
     expect(block).to_contain_text("not known whether this press was recorded", timeout=8000)
@@ -88,7 +88,7 @@ def test_a_server_that_was_killed_and_started_again_is_followed_without_a_reload
         system.wait_until_it_serves()
         expect(page.locator("#banner")).to_be_hidden(timeout=8000)
         block.locator("button").click()
-        expect(page.locator("#dialog-title")).to_contain_text("Asked at")
+        expect(page.locator("#dialog-title")).to_contain_text("Cancel all requested at")
         confirmed = page.locator('#dialog [data-status="CONFIRMED"]')
         expect(confirmed).to_be_visible(timeout=15_000)
         assert page.evaluate("window.mark") == "the same page"
@@ -96,15 +96,17 @@ def test_a_server_that_was_killed_and_started_again_is_followed_without_a_reload
 
 
 @pytest.mark.timeout(180)
-def test_a_server_that_hangs_is_announced_and_forgiven(system: System, page: Page) -> None:
-    stopped = [*system.web_workers(), system.main_processes()["web"]]
+def test_a_server_that_hangs_is_announced_until_it_answers_again(
+    system: System, page: Page
+) -> None:
+    processes = [*system.web_workers(), system.main_processes()["web"]]
     try:
-        for process in stopped:
+        for process in processes:
             os.kill(process.pid, signal.SIGSTOP)
         expect(page.locator("#banner")).to_contain_text(LOST, timeout=5500)
         expect(page.locator("#ready-word")).to_have_text("NOT KNOWN", use_inner_text=True)
     finally:
-        for process in stopped:
+        for process in processes:
             if psutil.pid_exists(process.pid):
                 os.kill(process.pid, signal.SIGCONT)
     expect(page.locator("#banner")).to_be_hidden(timeout=15_000)
@@ -112,7 +114,7 @@ def test_a_server_that_hangs_is_announced_and_forgiven(system: System, page: Pag
 
 
 @pytest.mark.timeout(180)
-def test_sixty_exchanges_at_once_by_keyboard_with_live_progress_and_nothing_moves(
+def test_sixty_exchanges_at_once_by_keyboard_with_live_progress_and_a_stable_layout(
     system: System, page: Page
 ) -> None:
     simulator = SimulatorRemote(f"http://127.0.0.1:{system.simulator_port}")
@@ -141,7 +143,7 @@ def test_sixty_exchanges_at_once_by_keyboard_with_live_progress_and_nothing_move
     expect(page.locator("#cut-all")).to_be_focused()
     expect(page.locator("#tally")).to_have_text("60 · 5 need attention")
     assert len(rows(system)) == 60
-    assert {simulator.really_open(each) for each in MORE} == {0}
+    assert {simulator.really_open(exchange_id) for exchange_id in MORE} == {0}
     seen = set(page.evaluate("[...seen]"))
     assert seen & {"SENDING", "VERIFYING"}, "the grid followed while it went on"
     assert page.evaluate("shifted") == []
@@ -149,23 +151,25 @@ def test_sixty_exchanges_at_once_by_keyboard_with_live_progress_and_nothing_move
 
 
 @pytest.mark.timeout(180)
-def test_two_tabs_show_each_others_presses(system: System, page: Page) -> None:
+def test_two_tabs_show_each_others_requests(system: System, page: Page) -> None:
     other = page.context.new_page()
     other.goto(page.url)
-    open_question(other, "BINANCE")
-    open_question(page, "BINANCE")
+    open_confirmation(other, "BINANCE")
+    open_confirmation(page, "BINANCE")
     page.locator("#dialog .go").click()
     expect(page.locator("#dialog .batch")).to_be_visible()
     expect(other.locator(request_of(other, "BINANCE"))).to_have_count(1, timeout=5000)
-    other.locator("#dialog .go").click()  # its own question, so its own request
-    expect(other.locator("#dialog-title")).to_contain_text(re.compile("^Asked at"))
+    other.locator("#dialog .go").click()  # its own confirmation, so its own request
+    expect(other.locator("#dialog-title")).to_contain_text(
+        re.compile("^Cancel all requested"), use_inner_text=True
+    )
     for tab in (page, other):
         expect(tab.locator("#latest li", has_text="BINANCE")).to_have_count(2, timeout=5000)
     assert len(rows(system)) == 2
 
 
 def test_a_page_arrives_compressed(page: Page) -> None:
-    answer = page.reload()
-    assert answer
-    assert answer.header_value("Content-Encoding") == "gzip"
-    assert answer.request.sizes()["responseBodySize"] < MAX_CONSOLE_BYTES
+    response = page.reload()
+    assert response
+    assert response.header_value("Content-Encoding") == "gzip"
+    assert response.request.sizes()["responseBodySize"] < MAX_CONSOLE_BYTES

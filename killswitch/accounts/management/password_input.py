@@ -1,4 +1,4 @@
-"""A password for a command: from the environment, typed, or from one line of standard input."""
+"""Reads the password for a command: from the environment, typed, or from standard input."""
 
 import getpass
 import os
@@ -9,21 +9,19 @@ from django.core.exceptions import ValidationError
 VARIABLE = "KILLSWITCH_PASSWORD"
 
 
-def given() -> str:
-    """Raises `ValidationError` when there is none, or one that nobody could type again."""
-    password = _asked_for()
+def read_password() -> str:
+    """Return the password. Raises `ValidationError` if it is missing or cannot be typed again."""
+    password = os.environ.get(VARIABLE, "")
+    if not password and sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+    elif not password:
+        password = sys.stdin.readline().rstrip("\r\n")
     if not password:
         raise ValidationError(
-            f"there is no password. Set {VARIABLE}, or give one line on standard input."
+            f"there is no password. Set {VARIABLE} or send one line to standard input."
         )
     if not password.isprintable():
-        raise ValidationError("the password holds control characters, or bytes that are not UTF-8.")
+        raise ValidationError(
+            "the password contains control characters, or bytes that are not UTF-8."
+        )
     return password
-
-
-def _asked_for() -> str:
-    if password := os.environ.get(VARIABLE, ""):
-        return password
-    if sys.stdin.isatty():
-        return getpass.getpass("Password: ")
-    return sys.stdin.readline().rstrip("\r\n")

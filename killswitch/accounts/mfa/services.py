@@ -1,7 +1,7 @@
-"""A person's second factor: codes from an app, and ten recovery codes for when it is not at hand.
+"""A person's second factor: codes from an app, and ten recovery codes for a lost phone.
 
-The rows and the arithmetic are those of allauth.mfa. The changes are made here, each with its
-event as the last statement of the same transaction.
+The rows and the arithmetic are those of allauth.mfa. The changes are made here, each recorded in
+its own transaction.
 """
 
 from collections.abc import Mapping
@@ -16,81 +16,79 @@ from allauth.mfa.totp.internal import auth as totp
 from allauth.mfa.utils import decrypt
 from cryptography.fernet import InvalidToken
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
 from killswitch.accounts.models import User
-from killswitch.audit.chain import Actor, NewEvent, append
 from killswitch.audit.models import Kind
+from killswitch.audit.recorder import Recording, recording
 
-LAST_STEP = "last_step"  # of the newest code that was taken; no older one is taken after it
+LAST_STEP = "last_step"  # the time step of the newest code accepted; older codes are refused
 
 log = structlog.get_logger(__name__)
 
 
 class FactorUsed(StrEnum):
-    """What a person showed besides the password."""
+    """What a person used in addition to the password."""
 
     APP = "app"
     RECOVERY_CODE = "recovery code"
 
 
-def has_one(user: User) -> bool:
-    """Whether a code is asked for when this person signs in."""
+def is_enabled(user: User) -> bool:
+    """Return whether this person needs a code to sign in."""
     return bool(_rows(user).filter(type=Authenticator.Type.TOTP).exists())
 
 
-def is_missing(user: User) -> bool:
-    """Whether this person must set one up before anything else."""
-    return settings.SECOND_FACTOR == "required" and not has_one(user)
+def must_set_up(user: User) -> bool:
+    """Return whether this person has to set up a second factor before anything else."""
+    return settings.SECOND_FACTOR == "required" and not is_enabled(user)
 
 
-def add(*, user: User, secret: str, code: str, origin: Mapping[str, str]) -> bool:
-    """Begin to ask for codes of this secret; False, and nothing done, if the code is not one.
+def enable(*, user: User, secret: str, code: str, origin: Mapping[str, str]) -> bool:
+    """Require codes of this secret from now on; return False, unchanged, for a wrong code.
 
-    All sessions of the person end: they were begun without it.
+    Ends all sessions of the person: they began without a second factor.
     """
-    step = _step(secret, code)
-    if step is None:
+    time_step = _matching_time_step(secret, code)
+    if time_step is None:
         return False
-    with transaction.atomic():
+    with recording() as record:
         _lock(user)
-        if has_one(user):
-            return False  # set up in another tab a moment ago, with another secret
+        if is_enabled(user):
+            return False  # another tab has just set it up with another secret
         _end_sessions(user)
-        app = totp.TOTP.activate(user, secret).instance
-        _note_step(app, step)
+        _store_time_step(totp.TOTP.activate(user, secret).instance, time_step)
         RecoveryCodes.activate(user)
-        append(_fact(Kind.SECOND_FACTOR_ADDED, user, origin))
+        _record(record, Kind.SECOND_FACTOR_ADDED, user, origin)
     return True
 
 
-def remove(*, user: User, origin: Mapping[str, str]) -> None:
-    """Ask this person for their password only. Their other sessions end."""
-    with transaction.atomic():
+def disable(*, user: User, origin: Mapping[str, str]) -> None:
+    """Require the password only from now on. Ends all sessions of the person."""
+    with recording() as record:
         _lock(user)
-        if forget(user):
+        if delete(user):
             _end_sessions(user)
-            append(_fact(Kind.SECOND_FACTOR_REMOVED, user, origin))
+            _record(record, Kind.SECOND_FACTOR_REMOVED, user, origin)
 
 
-def forget(user: User) -> bool:
-    """Delete what the person has, in the caller's transaction; False if there was nothing."""
-    deleted, _ = _rows(user).delete()
-    return bool(deleted)
+def delete(user: User) -> bool:
+    """Delete the second factor in the caller's transaction; return whether there was one."""
+    count, _ = _rows(user).delete()
+    return bool(count)
 
 
 def renew_recovery_codes(*, user: User, origin: Mapping[str, str]) -> None:
-    """Ten new recovery codes; those from before are worth nothing any more."""
-    with transaction.atomic():
+    """Make ten new recovery codes; the old ones become invalid."""
+    with recording() as record:
         _lock(user)
         _rows(user).filter(type=Authenticator.Type.RECOVERY_CODES).delete()
         RecoveryCodes.activate(user)
-        append(_fact(Kind.RECOVERY_CODES_RENEWED, user, origin))
+        _record(record, Kind.RECOVERY_CODES_RENEWED, user, origin)
 
 
-def recovery_codes(user: User) -> list[str]:
-    """Those that have not been used."""
+def unused_recovery_codes(user: User) -> list[str]:
+    """Return the recovery codes that are left, none if they cannot be decrypted."""
     row = _rows(user).filter(type=Authenticator.Type.RECOVERY_CODES).first()
     try:
         return list(RecoveryCodes(row).get_unused_codes()) if row else []
@@ -99,74 +97,64 @@ def recovery_codes(user: User) -> list[str]:
         return []
 
 
-def check(*, user: User, code: str, origin: Mapping[str, str]) -> FactorUsed | None:
-    """Take a code, which then is used up, or say that it is none.
+def use_code(*, user: User, code: str, origin: Mapping[str, str]) -> FactorUsed | None:
+    """Use up a code and return which kind it was, None for a wrong or used one.
 
-    The rows are locked: of two people who type the same code at once, one is let in.
+    The rows are locked: of two sign-ins with the same code at once, only one succeeds.
     """
-    with transaction.atomic():
+    with recording() as record:
         rows = {row.type: row for row in _rows(user).select_for_update()}
         try:
-            if _takes_app_code(rows.get(Authenticator.Type.TOTP), code):
-                return FactorUsed.APP
-            if _takes_recovery_code(rows.get(Authenticator.Type.RECOVERY_CODES), code):
-                left = {"left": len(recovery_codes(user))}
-                append(_fact(Kind.RECOVERY_CODE_USED, user, {**origin, **left}))
+            if app := rows.get(Authenticator.Type.TOTP):
+                time_step = _matching_time_step(decrypt(app.data["secret"]), code)
+                if time_step is not None and time_step > app.data.get(LAST_STEP, 0):
+                    _store_time_step(app, time_step)
+                    return FactorUsed.APP
+            recovery = rows.get(Authenticator.Type.RECOVERY_CODES)
+            if recovery and RecoveryCodes(recovery).validate_code(code):
+                codes_left = {"left": len(unused_recovery_codes(user))}
+                _record(record, Kind.RECOVERY_CODE_USED, user, {**origin, **codes_left})
                 return FactorUsed.RECOVERY_CODE
         except InvalidToken:
             log.exception("second factor cannot be read", person=user.pk)
     return None
 
 
-def _takes_app_code(row: Any, code: str) -> bool:
-    if row is None:
-        return False
-    step = _step(decrypt(row.data["secret"]), code)
-    if step is None or step <= row.data.get(LAST_STEP, 0):
-        return False
-    _note_step(row, step)
-    return True
+def _matching_time_step(secret: str, code: str) -> int | None:
+    """Return the time step that a code belongs to, of those close to now.
 
-
-def _takes_recovery_code(row: Any, code: str) -> bool:
-    return row is not None and RecoveryCodes(row).validate_code(code)
-
-
-def _step(secret: str, code: str) -> int | None:
-    """The step of time that a code belongs to, among those near now.
-
-    The app's clock or the typing may be late. allauth remembers a used code for one step in a
-    cache, which is shorter than such a code is good for; the number of the step is for ever.
+    The app's clock may be wrong, and typing takes time. allauth remembers a used code in a cache
+    for one step, but accepts it for longer; we store the number of the step instead.
     """
-    for step in totp.yield_hotp_counters_from_time():
-        expected = totp.format_hotp_value(totp.hotp_value(secret, step))
+    for time_step in totp.yield_hotp_counters_from_time():
+        expected = totp.format_hotp_value(totp.hotp_value(secret, time_step))
         if compare_user_code(actual=code, expected=expected):
-            return int(step)
+            return int(time_step)
     return None
 
 
-def _note_step(row: Any, step: int) -> None:
-    row.data[LAST_STEP] = step
-    row.last_used_at = timezone.now()
-    row.save(update_fields=["data", "last_used_at"])
+def _store_time_step(app: Any, time_step: int) -> None:
+    app.data[LAST_STEP] = time_step
+    app.last_used_at = timezone.now()
+    app.save(update_fields=["data", "last_used_at"])
 
 
 def _lock(user: User) -> None:
-    """Hold the person, so that two changes come one after the other."""
-    user.epoch = User.objects.select_for_update(no_key=True).get(pk=user.pk).epoch
+    """Lock the person's row, so that changes are made one after the other."""
+    row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    user.session_epoch = row.session_epoch
 
 
 def _end_sessions(user: User) -> None:
-    """Every session but one that is told of the new epoch."""
-    user.epoch += 1
-    user.save(update_fields=["epoch"])
+    """End every session except one that is then given the person's new session hash."""
+    user.session_epoch += 1
+    user.save(update_fields=["session_epoch"])
 
 
 def _rows(user: User) -> Any:
     return Authenticator.objects.filter(user_id=user.pk)
 
 
-def _fact(kind: Kind, user: User, data: Mapping[str, Any]) -> NewEvent:
-    by = Actor(name=user.full_text, role=user.role)
+def _record(record: Recording, kind: Kind, user: User, data: Mapping[str, Any]) -> None:
     person = {"person": user.full_text, "username": user.username}
-    return NewEvent(kind=kind, actor=by, data={**person, **data})
+    record.event(kind, actor=user.actor, data={**person, **data})

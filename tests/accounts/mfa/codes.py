@@ -1,4 +1,4 @@
-"""An authenticator app, written after RFC 6238 and not after what it is to test."""
+"""An authenticator app, written from RFC 6238 and not from the code under test."""
 
 import base64
 import hashlib
@@ -16,11 +16,11 @@ SECOND_FACTOR = "/accounts/second-factor/"
 SET_UP = f"{SECOND_FACTOR}set-up/"
 CODE = f"{SECOND_FACTOR}code/"
 RECOVERY = f"{SECOND_FACTOR}recovery-codes/"
-AGAIN = "/accounts/password/again/"
+CONFIRM_PASSWORD = "/accounts/password/again/"
 
 
 class Clock:
-    """The time by which codes are judged; it moves when a test says so."""
+    """The time by which codes are checked; it moves only when a test moves it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1_800_000_000.0
@@ -32,7 +32,7 @@ class Clock:
 
 
 def code_at(secret: str, now: float) -> str:
-    """What an app with this secret shows."""
+    """Return what an app with this secret shows."""
     key = base64.b32decode(secret)
     mac = hmac.new(key, (int(now) // 30).to_bytes(8, "big"), hashlib.sha1).digest()
     start = mac[-1] & 15
@@ -41,10 +41,10 @@ def code_at(secret: str, now: float) -> str:
 
 
 def secret_in(page: Any) -> str:
-    """The secret that a page shows, as it would be typed into an app."""
-    found = re.search(r'<code class="secret">([A-Z2-7 ]+)</code>', page.content.decode())
-    assert found
-    return found[1].replace(" ", "")
+    """Return the secret on a page, as it would be typed into an app."""
+    match = re.search(r'<code class="secret">([A-Z2-7 ]+)</code>', page.content.decode())
+    assert match
+    return match[1].replace(" ", "")
 
 
 def recovery_codes_in(page: Any) -> list[str]:
@@ -52,12 +52,15 @@ def recovery_codes_in(page: Any) -> list[str]:
 
 
 def confirm_password(client: Client) -> None:
-    """The password once more, as the pages of the second factor ask for it."""
-    assert client.post(AGAIN, {"password": PASSWORD, "next": SECOND_FACTOR}).status_code == 302
+    """Enter the password again, as the pages of the second factor require."""
+    assert (
+        client.post(CONFIRM_PASSWORD, {"password": PASSWORD, "next": SECOND_FACTOR}).status_code
+        == 302
+    )
 
 
 def set_up(client: Client, clock: Clock) -> str:
-    """Set up a second factor as a person does, and give its secret."""
+    """Set up a second factor as a person does, and return its secret."""
     confirm_password(client)
     secret = secret_in(client.get(SET_UP))
     assert client.post(SET_UP, {"code": code_at(secret, clock.now)}).status_code == 302

@@ -1,4 +1,4 @@
-"""Codes cannot be guessed, from however many addresses."""
+"""Codes cannot be guessed, not even from many addresses."""
 
 import pytest
 from django.test import Client
@@ -19,12 +19,12 @@ pytestmark = [
 
 @pytest.fixture
 def secret(clock: Clock) -> str:
-    """What the app of a risk officer was set up with."""
+    """The secret with which a risk officer set up their app."""
     return set_up(signed_in(Role.RISK_OFFICER), clock)
 
 
-def half(number: int, password: str = PASSWORD) -> Client:
-    """A browser at an address of its own in which only the password was given."""
+def half_signed_in(number: int, password: str = PASSWORD) -> Client:
+    """A browser with its own address, in which only the password was entered."""
     browser = Client(REMOTE_ADDR=f"192.0.2.{number}")
     assert sign_in(browser, "rita", password)["Location"] == CODE
     return browser
@@ -32,33 +32,33 @@ def half(number: int, password: str = PASSWORD) -> Client:
 
 def guess(count: int) -> None:
     for number in range(count):
-        half(number).post(CODE, {"code": "000000"})
+        half_signed_in(number).post(CODE, {"code": "000000"})
 
 
-def test_twenty_wrong_codes_from_anywhere_are_enough_and_raise_one_alarm(
+def test_after_twenty_wrong_codes_from_anywhere_no_more_are_accepted_and_one_alarm_is_raised(
     secret: str, clock: Clock
 ) -> None:
     guess(20)
     assert not Alarm.objects.exists()
     for number in range(20, 23):
-        refused = half(number).post(CODE, {"code": code_at(secret, clock.now)})
+        refused = half_signed_in(number).post(CODE, {"code": code_at(secret, clock.now)})
         assert (refused.status_code, refused["Retry-After"]) == (429, "3600")
-        assert b"wrong codes for this person" in refused.content
+        assert b"Too many wrong codes" in refused.content
     assert Alarm.objects.get().title.startswith("Too many wrong codes for Rita Moss (rita)")
     assert len(events("ALARM_RAISED")) == 1
 
 
-def test_a_new_password_begins_a_new_count(secret: str, clock: Clock) -> None:
+def test_a_new_password_starts_a_new_count(secret: str, clock: Clock) -> None:
     guess(21)
     fresh = "a fresh long password"
     save_person(User.objects.get(), new_password=fresh, by=SYSTEM)
-    browser = half(99, fresh)
+    browser = half_signed_in(99, fresh)
     browser.post(CODE, {"code": code_at(secret, clock.now)})
     assert browser.get(SECOND_FACTOR).status_code == 200
 
 
-def test_right_codes_count_for_nothing(secret: str, clock: Clock) -> None:
+def test_right_codes_are_not_counted(secret: str, clock: Clock) -> None:
     for number in range(22):
-        half(number).post(CODE, {"code": code_at(secret, clock.now)})
+        half_signed_in(number).post(CODE, {"code": code_at(secret, clock.now)})
         clock.next_code()
     assert not Alarm.objects.exists()

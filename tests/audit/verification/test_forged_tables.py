@@ -56,7 +56,15 @@ def another(value: Any, column: str) -> Any:
 
 OF_REQUESTS = columns_of(
     CancelRequest,
-    *("id", "uuid", "batch_id", "entry_id", "revision", "counter", "next_attempt_at"),
+    *(
+        "id",
+        "uuid",
+        "batch_id",
+        "configured_exchange_id",
+        "revision",
+        "lease_beats",
+        "next_attempt_at",
+    ),
 )
 OF_BATCHES = columns_of(Batch, "id", "key", "by_id")
 OF_ATTEMPTS = columns_of(Attempt, "id", "request_id")
@@ -147,24 +155,26 @@ def _add_attempt(requests: Requests) -> None:
 def _add_request(requests: Requests) -> None:
     twin = CancelRequest.objects.get(pk=requests["in_flight"].pk)
     twin.pk, twin.uuid = None, uuid4()
-    twin.entry = Exchange.objects.create(exchange_id="LMAX")
+    twin.configured_exchange = Exchange.objects.create(exchange_id="LMAX")
     twin.save(force_insert=True)
 
 
 def _add_request_below_one(requests: Requests) -> None:
     twin = CancelRequest.objects.get(pk=requests["rejected"].pk)
     twin.pk, twin.uuid = -7, uuid4()
-    twin.entry = Exchange.objects.create(exchange_id="LMAX")
+    twin.configured_exchange = Exchange.objects.create(exchange_id="LMAX")
     twin.save(force_insert=True)
 
 
 def _show_elsewhere(requests: Requests) -> None:
     entry = Exchange.objects.create(exchange_id="LMAX")
-    CancelRequest.objects.filter(pk=requests["residual"].pk).update(entry=entry)
+    CancelRequest.objects.filter(pk=requests["residual"].pk).update(configured_exchange=entry)
 
 
 def _rename_exchange(requests: Requests) -> None:
-    Exchange.objects.filter(pk=requests["residual"].entry_id).update(exchange_id="LMAX")
+    Exchange.objects.filter(pk=requests["residual"].configured_exchange_id).update(
+        exchange_id="LMAX"
+    )
 
 
 def _add_press(requests: Requests) -> None:
@@ -222,7 +232,7 @@ def test_a_second_row_under_the_id_of_another_is_found(requests: Requests) -> No
     with forging.constraints_off("cancels_cancelrequest"):
         twin = CancelRequest.objects.get(pk=true.pk)
         twin.pk, twin.uuid, twin.status, twin.open_after = None, uuid4(), Status.CONFIRMED, 0
-        twin.entry = Exchange.objects.create(exchange_id="LMAX")
+        twin.configured_exchange = Exchange.objects.create(exchange_id="LMAX")
         twin.save(force_insert=True)
         # SQLite keeps the id as text, in which another spelling is another id.
         spelled = true.uuid.hex.upper() if connection.vendor == "sqlite" else true.uuid
@@ -264,7 +274,7 @@ def test_an_answer_after_the_end_is_no_discrepancy(requests: Requests) -> None:
     """A process that slept while another one finished the request still records its answer."""
     late = event_factories.answer(Outcome.ACKNOWLEDGED, message="Ok")
     recording.record_attempt(
-        requests["rejected"].pk, holder="asleep", answer=late, next_attempt_at=None
+        requests["rejected"].pk, lease_token="asleep", answer=late, next_attempt_at=None
     )
     assert AuditEvent.objects.latest("seq").kind == "ATTEMPT"
     assert_good(verify())
@@ -314,7 +324,7 @@ def test_no_query_scans_the_whole_log(requests: Requests) -> None:
 
 def test_a_request_in_flight_is_allowed_to_be_in_flight(requests: Requests) -> None:
     CancelRequest.objects.filter(pk=requests["in_flight"].pk).update(
-        status=Status.VERIFYING, counter=9, holder="another", reads=4
+        status=Status.VERIFYING, lease_beats=9, lease_token="another", reads=4
     )
     assert_good(verify())
 

@@ -108,7 +108,7 @@ def test_nor_can_what_a_database_or_a_path_says(
         raise OperationalError("\x1b[2Kgone\nThe log verifies\udc9b")
 
     monkeypatch.setattr(verify_audit, "verify", gone)
-    assert run()[2] == "The log could not be checked: \\x1b[2Kgone The log verifies\\udc9b\n"
+    assert run()[2] == "The log could not be checked: ␛[2Kgone The log verifies\\udc9b\n"
 
 
 def test_letters_of_any_script_are_printed_as_they_are() -> None:

@@ -1,4 +1,4 @@
-"""`manage.py add_user`: the way the first people get in, and one that needs no web page."""
+"""`manage.py add_user`: adds the first people, and others without a web page."""
 
 from typing import Any, NoReturn
 
@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from killswitch.accounts.management import password_input
-from killswitch.accounts.models import Role
+from killswitch.accounts.models import Role, role_label
 from killswitch.accounts.services import add_person
 from killswitch.audit.os_user import command_line_actor
 
@@ -16,14 +16,14 @@ REFUSED = 2
 
 class Command(BaseCommand):
     help = (
-        f"Add a person who may sign in. The password comes from {password_input.VARIABLE} or,"
-        " where that is not set, from one line of standard input."
+        f"Add a person who can sign in. The password is read from {password_input.VARIABLE} or,"
+        " if that is not set, from one line of standard input."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", help="what the person types to sign in")
+        parser.add_argument("name", help="the name to sign in with")
         parser.add_argument("--role", required=True, choices=[role.lower() for role in Role.values])
-        parser.add_argument("--full-name", default="", help="how pages and the log name them")
+        parser.add_argument("--full-name", default="", help="the name on pages and in the log")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
@@ -31,16 +31,16 @@ class Command(BaseCommand):
                 username=options["name"],
                 full_name=options["full_name"],
                 role=Role(options["role"].upper()),
-                password=password_input.given(),
+                password=password_input.read_password(),
                 by=command_line_actor(),
             )
         except ValidationError as error:
             _refuse(" ".join(error.messages))
         except DatabaseError as error:
-            _refuse(f"the database did not take it ({error}). Has `manage.py migrate` been run?")
-        role = Role(person.role).label.lower()
-        self.stdout.write(f"{person.full_text} may sign in now, as {role}.")
+            _refuse(f"database error ({error}). Did you run `manage.py migrate`?")
+        role = role_label(person.role).lower()
+        self.stdout.write(f"{person.full_text} can now sign in, as {role}.")
 
 
 def _refuse(reason: str) -> NoReturn:
-    raise CommandError(f"Nobody was added: {reason}", returncode=REFUSED)
+    raise CommandError(f"No user was added: {reason}", returncode=REFUSED)

@@ -1,4 +1,4 @@
-"""`manage.py changepassword`: in place of Django's own, which would leave no event."""
+"""`manage.py changepassword`: replaces Django's own, which would record no event."""
 
 from typing import Any, NoReturn
 
@@ -17,34 +17,32 @@ REFUSED = 2
 
 class Command(BaseCommand):
     help = (
-        "Give a person a new password, recorded and told as when an administrator does it. It"
-        f" comes from {password_input.VARIABLE} or from one line of standard input."
+        "Give a person a new password. This is recorded and raises an alarm, as on the admin"
+        f" pages. The password is read from {password_input.VARIABLE} or from one line of standard"
+        " input."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", help="what the person types to sign in")
+        parser.add_argument("name", help="the name to sign in with")
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        name = options["name"]
         try:
-            person = _change(options["name"], password=password_input.given())
+            password = password_input.read_password()
+            with transaction.atomic():
+                person = User.objects.select_for_update(no_key=True).get(
+                    username=User.normalize_username(name)
+                )
+                validate_password(password, person)
+                save_person(person, new_password=password, by=command_line_actor())
         except User.DoesNotExist:
-            _refuse(f"nobody here is called {options['name']}.")
+            _refuse(f"there is no user named {name}.")
         except ValidationError as error:
             _refuse(" ".join(error.messages))
         except DatabaseError as error:
-            _refuse(f"the database did not take it ({error}). Has `manage.py migrate` been run?")
+            _refuse(f"database error ({error}). Did you run `manage.py migrate`?")
         self.stdout.write(f"{person.full_text} has a new password; their sessions have ended.")
 
 
-def _change(name: str, *, password: str) -> User:
-    with transaction.atomic():
-        person = User.objects.select_for_update(no_key=True).get(
-            username=User.normalize_username(name)
-        )
-        validate_password(password, person)
-        save_person(person, new_password=password, by=command_line_actor())
-    return person
-
-
 def _refuse(reason: str) -> NoReturn:
-    raise CommandError(f"No password was changed: {reason}", returncode=REFUSED)
+    raise CommandError(f"The password was not changed: {reason}", returncode=REFUSED)

@@ -1,4 +1,4 @@
-"""`manage.py createsuperuser`: says what there is instead of superusers."""
+"""`manage.py createsuperuser`: replaces Django's own, because there are no superusers."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class Command(createsuperuser.Command):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         raise CommandError(
-            "Nobody was added: there are no superusers here. Use"
+            "No user was added: there are no superusers. Use"
             " `manage.py add_user NAME --role administrator`.",
             returncode=REFUSED,
         )

@@ -12,133 +12,131 @@ from django.core.management.base import BaseCommand
 from django.db import Error, connection
 
 from killswitch.audit.os_user import command_line_actor
-from killswitch.cancels import execution, services
-from killswitch.cancels.management import graceful_exit
-from killswitch.cancels.models import Batch, CancelRequest
+from killswitch.cancels import execution, services, thread_slots
+from killswitch.cancels.confirmation import Target
+from killswitch.cancels.leases import STOP
+from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange
+from killswitch.runtime.deadlines import wait_until
+from killswitch.runtime.shutdown import shutdown_signals
+from killswitch.runtime.text import error_line
 
 log = structlog.get_logger(__name__)
 
-CLAIM_WAIT_S = 1.0  # seconds that others have to claim the requests before this process does
-POLL_INTERVAL_S = 0.1  # seconds between two looks at the rows
-DATABASE_RETRY_S = 2.0  # seconds, while the database cannot be read
+# So long the workers and watchdogs have to claim the requests before this process does.
+CLAIM_WAIT_S = 1.0
+POLL_INTERVAL_S = 0.1
+DATABASE_RETRY_S = 2.0
+MAX_RELEASE_S = 1.0
 ALL_CONFIRMED, NOT_ALL, REFUSED = 0, 1, 2
 
 
 class Command(BaseCommand):
-    """One JSON line for each finished request."""
+    """Prints one JSON line for each finished request."""
 
     help = (
         "Cancels all open orders on the exchanges. Exit: 0 all CONFIRMED, 1 not all,"
         " 2 refused and nothing recorded."
     )
 
-    # A fault in a page must not keep this command from cancelling.
+    # An error in a page must not keep this command from cancelling.
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("exchange_id", nargs="*", metavar="EXCHANGE_ID")
         parser.add_argument("--all", action="store_true", help="on every enabled exchange")
-        parser.add_argument("--reason", default="", help="why; kept with the request")
+        parser.add_argument("--reason", default="", help="why; stored with the request")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        with graceful_exit.catch_signals() as self._interrupted:
+        with shutdown_signals() as self._interrupted:
             sys.exit(self._cancel(options))
 
     def _cancel(self, options: dict[str, Any]) -> int:
         try:
-            exchanges = _chosen(options["exchange_id"], everywhere=options["all"])
-            asked = services.request_cancel_from_command_line(
-                exchanges=exchanges,
-                everywhere=options["all"],
-                who=command_line_actor(),
-                reason=options["reason"],
+            target = _target(options["exchange_id"], everywhere=options["all"])
+            result = services.request_cancel_from_command_line(
+                target=target, by=command_line_actor(), reason=options["reason"]
             )
-        except RequestRefused as refused:
-            return self._refuse(str(refused))
+        except UsageError as error:
+            return self._refuse(str(error))
         except services.NothingToCancel:
             return self._refuse("No enabled exchange is left to cancel on.")
         except (services.NotRecorded, Error) as error:
-            why = _cause(error)
-            return self._refuse(f"The request could not be recorded, so nothing was sent: {why}")
+            cause = error_line(error.__cause__ or error)
+            return self._refuse(f"The request could not be recorded, so nothing was sent: {cause}")
         except services.CommitOutcomeUnknown:
             self.stderr.write(
-                "The database went away at the commit: not known whether it was recorded."
-                " It is carried out if it was; give the command again to be sure."
+                "The database went away at the commit, so it is not known whether the request was"
+                " recorded. If it was, it will be carried out; run the command again to be sure."
             )
             return NOT_ALL
-        all_asked = len(asked.ids) == len(exchanges)
-        if not all_asked:
-            self.stderr.write("An exchange was disabled at this moment; nothing was sent there.")
-        confirmed = self._follow(asked)
-        return ALL_CONFIRMED if confirmed and all_asked else NOT_ALL
+        includes_all = len(result.ids) == len(target.exchanges)
+        if not includes_all:
+            self.stderr.write("An exchange has just been disabled; nothing was sent there.")
+        all_confirmed = self._follow(result)
+        return ALL_CONFIRMED if all_confirmed and includes_all else NOT_ALL
 
-    def _refuse(self, why: str) -> int:
-        self.stderr.write(why)
+    def _refuse(self, reason: str) -> int:
+        self.stderr.write(reason)
         return REFUSED
 
-    def _follow(self, asked: services.CancelResult) -> bool:
-        """Print each request as it finishes; True when every one is confirmed."""
-        waiting, confirmed = set(asked.ids), True
-        ours_at = time.monotonic() + CLAIM_WAIT_S
-        while waiting:
+    def _follow(self, result: services.CancelResult) -> bool:
+        """Print each request as it finishes; return True when all are confirmed."""
+        pending, all_confirmed = set(result.ids), True
+        claim_at = time.monotonic() + CLAIM_WAIT_S
+        while pending:
             if self._interrupted.is_set():
-                return self._leave(asked.batch)
-            if time.monotonic() >= ours_at:
-                _carry_out(waiting)
-                ours_at = time.monotonic() + CLAIM_WAIT_S
-            for request in _finished(waiting):
-                waiting.discard(request.pk)
-                confirmed = confirmed and request.status == Status.CONFIRMED
+                self.stderr.write(
+                    f"Interrupted: the request is recorded as batch {result.batch.uuid}, and what"
+                    " has not finished will be carried out by the running system, or after its"
+                    " next start."
+                )
+                STOP.set()
+                wait_until(thread_slots.idle, timeout_s=MAX_RELEASE_S, pause_s=0.05)
+                return False
+            if time.monotonic() >= claim_at:
+                try:
+                    execution.run(ids=sorted(pending))
+                except Error as error:
+                    log.warning("not_claimed", error=str(error).strip())
+                claim_at = time.monotonic() + CLAIM_WAIT_S
+            for request in _finished(pending):
+                pending.discard(request.pk)
+                all_confirmed = all_confirmed and request.status == Status.CONFIRMED
                 self.stdout.write(_line(request))
                 self.stdout.flush()
-            if waiting:
+            if pending:
                 self._interrupted.wait(POLL_INTERVAL_S)
-        return confirmed
-
-    def _leave(self, batch: Batch) -> bool:
-        self.stderr.write(
-            f"Interrupted: the request is recorded as batch {batch.uuid}, and what is not finished"
-            " will be carried out by the running system, or after its next start."
-        )
-        graceful_exit.release_leases()
-        return False
+        return all_confirmed
 
 
-class RequestRefused(Exception):
-    """The command line asks for something that cannot be; nothing is recorded."""
+class UsageError(Exception):
+    """The command line names no valid target; nothing is recorded."""
 
 
-def _chosen(exchange_ids: Sequence[str], *, everywhere: bool) -> list[Exchange]:
+def _target(exchange_ids: Sequence[str], *, everywhere: bool) -> Target:
     if everywhere == bool(exchange_ids):
-        raise RequestRefused("Name the exchanges, or give --all: one of the two.")
-    enabled = list(Exchange.objects.enabled())
+        raise UsageError("Name the exchanges, or give --all: one of the two.")
+    enabled = {exchange.exchange_id: exchange for exchange in Exchange.objects.enabled()}
     if everywhere:
-        return enabled
-    known = {exchange.exchange_id: exchange for exchange in enabled}
-    missing = [exchange_id for exchange_id in exchange_ids if exchange_id not in known]
+        return Target(exchanges=tuple(enabled.values()), everywhere=True)
+    missing = [exchange_id for exchange_id in exchange_ids if exchange_id not in enabled]
     if missing:
-        raise RequestRefused(
+        raise UsageError(
             f"Not enabled here: {', '.join(missing)}."
-            f" Enabled are: {', '.join(known) or 'none'}. Nothing was recorded or sent."
+            f" Enabled are: {', '.join(enabled) or 'none'}. Nothing was recorded or sent."
         )
-    return [known[exchange_id] for exchange_id in dict.fromkeys(exchange_ids)]
+    return Target(exchanges=tuple(enabled[name] for name in dict.fromkeys(exchange_ids)))
 
 
-def _cause(error: Exception) -> str:
-    """The database's own words: an exception of ours has none."""
-    lines = str(error.__cause__ or error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-def _finished(waiting: set[int]) -> list[CancelRequest]:
+def _finished(pending: set[int]) -> list[CancelRequest]:
     try:
-        rows = CancelRequest.objects.final().filter(id__in=waiting)
+        rows = CancelRequest.objects.final().filter(id__in=pending)
         return list(rows.select_related("batch").order_by("finished_at", "id"))
     except Error:
-        connection.close()  # what is broken is not used again
-        # Recorded it is; the outcome is printed when the database can be read again.
+        # The requests are recorded; their outcome is printed when the database can be read again.
+        connection.close()
         time.sleep(DATABASE_RETRY_S)
         return []
 
@@ -157,10 +155,3 @@ def _line(request: CancelRequest) -> str:
             "sentence": request.conclusion or None,
         }
     )
-
-
-def _carry_out(waiting: set[int]) -> None:
-    try:
-        execution.run(ids=sorted(waiting))
-    except Error as error:  # it is tried again with the next look
-        log.warning("not_claimed", error=str(error).strip())

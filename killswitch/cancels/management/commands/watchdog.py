@@ -1,6 +1,5 @@
-"""`manage.py watchdog`: carries out what nobody carries out, and raises alarms."""
+"""`manage.py watchdog`: carries out what no other process carries out, and raises alarms."""
 
-import signal
 import threading
 from functools import partial
 from typing import Any
@@ -12,18 +11,20 @@ from killswitch.cancels import watchdog
 from killswitch.cancels.leases import STOP
 from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Process
+from killswitch.runtime.shutdown import set_on_signals
 
 
 class Command(BaseCommand):
-    """Run until SIGTERM or SIGINT."""
+    """Runs until SIGTERM or SIGINT."""
 
-    help = "Takes over requests that nobody carries out; needs no broker. Any number may run."
+    help = "Takes over requests that no process carries out; needs no broker. Any number may run."
 
-    # A fault in a page must not keep this process from starting.
+    # An error in a page must not keep this process from starting.
     requires_system_checks = []
 
     def handle(self, *_: Any, **__: Any) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: STOP.set())
-        threading.Thread(target=outbox.send_pending, args=[STOP], name="tell", daemon=True).start()
+        set_on_signals(STOP)
+        threading.Thread(
+            target=outbox.send_pending, args=[STOP], name="outbox", daemon=True
+        ).start()
         watchdog.run(STOP, beat=partial(heartbeats.beat, Process.WATCHDOG))

@@ -1,4 +1,4 @@
-"""`manage.py healthy KIND`: whether such a process is alive on this host, for container checks."""
+"""`manage.py healthy KIND`: the health check of a container."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Process
 
 KINDS = ("watchdog", "worker", "observer")
-LIMIT = 10.0  # seconds
+MAX_AGE_S = 10.0
 
 
 class Command(BaseCommand):
-    """Exit 0 when it beats, 1 when it does not or when that cannot be told."""
+    """Exit 0 when the process is alive, 1 when it is not or when that is unknown."""
 
-    help = "Exit 0 when a process of this kind has shown signs of life on this host."
-    # Asked every few seconds: only what it is asked for is looked at.
+    help = "Exit 0 when a process of this kind has sent a heartbeat on this host lately."
+    # Runs every few seconds, so it checks this one thing only.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,6 +28,6 @@ class Command(BaseCommand):
             age = heartbeats.age_here(Process[kind.upper()])
         except Error:
             raise CommandError("the database does not answer", returncode=1) from None
-        if not age.within(LIMIT):
-            raise CommandError(f"the {kind} on this host last beat: {age}", returncode=1)
-        self.stdout.write(f"the {kind} on this host last beat: {age}")
+        if not age.within(MAX_AGE_S):
+            raise CommandError(f"the {kind} on this host last sent a heartbeat {age}", returncode=1)
+        self.stdout.write(f"the {kind} on this host last sent a heartbeat {age}")

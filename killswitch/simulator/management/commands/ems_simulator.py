@@ -20,17 +20,21 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=9000, help="0 takes any free port")
-        parser.add_argument("--demo", action="store_true", help="exchanges that trade, and fail")
+        parser.add_argument(
+            "--demo",
+            action="store_true",
+            help="open the exchanges of the demonstration, which trade and fail",
+        )
         parser.add_argument(
             "--key",
             default=os.environ.get("EMS_SIMULATOR_KEY", ""),
-            help="the only API key to accept (or EMS_SIMULATOR_KEY, which no process list shows)",
+            help="the only API key to accept; EMS_SIMULATOR_KEY keeps it out of the process list",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        ended = threading.Event()
+        stopped = threading.Event()
         for number in _END_SIGNALS:
-            signal.signal(number, lambda *_: ended.set())
+            signal.signal(number, lambda *_: stopped.set())
         simulator = Simulator(host=options["host"], key=options["key"], demo=options["demo"])
         try:
             simulator.start(options["port"])
@@ -41,4 +45,4 @@ class Command(BaseCommand):
         with simulator:
             self.stdout.write(f"EMS simulator: {simulator.url}")
             self.stdout.flush()
-            ended.wait()
+            stopped.wait()

@@ -5,12 +5,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from killswitch.supervision import run
+from killswitch.supervision.run import run
 
 
 class Command(BaseCommand):
-    help = "Start everything and restart what dies; Ctrl-C or SIGTERM stops everything."
-    requires_system_checks: list[str] = []
+    help = "Start everything and restart what ends; Ctrl-C or SIGTERM stops everything."
+    requires_system_checks: list[str] = []  # `run` runs its own
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -22,5 +22,5 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, only: str, **_options: Any) -> None:
-        os.umask(0o077)  # everything it writes holds orders, people or secrets
-        run.run(only=tuple(name.strip() for name in only.split(",") if name.strip()))
+        os.umask(0o077)  # every file it writes holds orders, people or secrets
+        run(only=tuple(name.strip() for name in only.split(",") if name.strip()))

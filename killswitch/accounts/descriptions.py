@@ -1,0 +1,49 @@
+"""Describes the events of accounts: sign-ins, denied access and changes."""
+
+from killswitch.audit.descriptions import Describe, describe_changes
+from killswitch.audit.event_data import EventData
+from killswitch.audit.models import Kind
+
+
+def _signed_in_or_out(data: EventData) -> str:
+    address = data.text("address")
+    return f"From {address}." if address else ""
+
+
+def _sign_in_failed(data: EventData) -> str:
+    username = data.text("username")
+    reason = data.text("why").capitalize() or "Refused"
+    sentence = f"{reason}{f' for {username}' if username else ''}."
+    return f"{sentence}{_repetition(data)} {_signed_in_or_out(data)}"
+
+
+def _denied(data: EventData) -> str:
+    request = f"{data.text('method')} {data.text('path')}"
+    return f"{request} requires the permission {data.text('permission')}.{_repetition(data)}"
+
+
+def _recovery_code_used(data: EventData) -> str:
+    left = data.number("left")
+    return f"{data.text('person')}{f': {left} left' if left is not None else ''}."
+
+
+def _repetition(data: EventData) -> str:
+    count = data.number("count") or 1
+    return f" {count:,} times within the hour." if count > 1 else ""
+
+
+DESCRIPTIONS: dict[Kind, Describe] = {
+    Kind.SIGNED_IN: _signed_in_or_out,
+    Kind.SIGN_IN_FAILED: _sign_in_failed,
+    Kind.SIGNED_OUT: _signed_in_or_out,
+    Kind.DENIED: _denied,
+    Kind.PERSON_ADDED: describe_changes,
+    Kind.PERSON_CHANGED: describe_changes,
+    Kind.ROLE_CHANGED: describe_changes,
+    Kind.PASSWORD_CHANGED: describe_changes,
+    Kind.SECOND_FACTOR_ADDED: describe_changes,
+    Kind.SECOND_FACTOR_REMOVED: describe_changes,
+    Kind.SECOND_FACTOR_RESET: describe_changes,
+    Kind.RECOVERY_CODES_RENEWED: describe_changes,
+    Kind.RECOVERY_CODE_USED: _recovery_code_used,
+}

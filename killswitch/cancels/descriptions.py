@@ -1,0 +1,64 @@
+"""Describes the events of cancel requests."""
+
+from killswitch.audit.descriptions import Describe, count_text
+from killswitch.audit.event_data import EventData
+from killswitch.audit.models import Kind
+from killswitch.runtime.text import duration_text
+
+OUTCOME_LABELS = {
+    "ACKNOWLEDGED": "accepted by the EMS",
+    "REJECTED": "rejected by the EMS",
+    "NOT_DELIVERED": "not delivered",
+}
+
+
+def _requested(data: EventData) -> str:
+    scope = "All exchanges" if data.is_true("everywhere") else "This exchange"
+    orders = count_text(data.number("open_before"), "open order")
+    reason = data.text("reason")
+    return (
+        f"{scope}{f'; {orders} before' if orders else ''}. "
+        f"{f'Reason: “{reason}”' if reason else 'No reason given.'}"
+    )
+
+
+def _publish_failed(data: EventData) -> str:
+    error = data.text("why")
+    return f"The watchdog carries it out instead{f' ({error})' if error else ''}."
+
+
+def _taken_over(data: EventData) -> str:
+    if data.text("dead_holder"):
+        return "From a process that stopped responding."
+    return "No process was working on it."
+
+
+def _attempt(data: EventData) -> str:
+    outcome = OUTCOME_LABELS.get(data.text("outcome"), "outcome unknown")
+    status, duration_us = data.text("http_status"), data.number("duration_us")
+    parts = [
+        f"Attempt {data.text('number')}: {outcome}",
+        f"HTTP {status}" if status else "",
+        "" if duration_us is None else duration_text(duration_us / 1000),
+        "started by a process that died" if data.is_true("by_dead_holder") else "",
+    ]
+    message = data.text("message") or data.text("transport_error")
+    return f"{', '.join(filter(None, parts))}.{f' “{message}”' if message else ''}"
+
+
+def _finished(data: EventData) -> str:
+    counts = [
+        count_text(data.number("attempts"), "attempt"),
+        count_text(data.number("reads"), "check"),
+    ]
+    return f"{data.text('conclusion')} {', '.join(filter(None, counts)).capitalize()}."
+
+
+DESCRIPTIONS: dict[Kind, Describe] = {
+    Kind.REQUESTED: _requested,
+    Kind.PUBLISH_FAILED: _publish_failed,
+    Kind.TAKEN_OVER: _taken_over,
+    Kind.ATTEMPT: _attempt,
+    Kind.FINISHED: _finished,
+    Kind.REASON_COMPLETED: lambda data: f"Reason added afterwards: “{data.text('reason')}”",
+}

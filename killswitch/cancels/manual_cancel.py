@@ -1,0 +1,51 @@
+"""How to cancel without this console: a shell command for each exchange."""
+
+import json
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from killswitch.exchanges.models import Exchange
+
+# The ids that this process showed last: when the database is down, they are all that is left.
+_last_shown: list[tuple[str, ...]] = [()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One command and the exchange that it cancels on."""
+
+    exchange_id: str
+    command: str
+
+
+def remember(exchanges: Iterable[Exchange]) -> None:
+    """Keep the ids for a day on which the database cannot be read."""
+    _last_shown[0] = tuple(exchange.exchange_id for exchange in exchanges)
+
+
+def lines(exchange_ids: Iterable[str] = ()) -> list[Line]:
+    """Return a command for each exchange, or for each one last shown when none is named."""
+    ids = list(exchange_ids) or list(_last_shown[0]) or ["EXCHANGE_ID"]
+    return [Line(exchange_id=exchange_id, command=command(exchange_id)) for exchange_id in ids]
+
+
+def command(exchange_id: str) -> str:
+    """Return the shell command. The API key stays in the person's environment."""
+    url = settings.EMS_BASE_URL.rstrip("/")
+    try:
+        parts = urlsplit(url)
+        has_secret = bool(parts.username or parts.password or parts.query or parts.fragment)
+    except ValueError:
+        has_secret = True
+    if not url or has_secret or any(character in url for character in '"$`\\'):
+        url = "$EMS_BASE_URL"
+    body = shlex.quote(json.dumps({"exchange_id": exchange_id}))
+    return (
+        f'curl -X POST "{url}/v1/orders/cancel/all"'
+        ' -H "X-CoinAPI-Key: $EMS_API_KEY" -H "Content-Type: application/json"'
+        f" -d {body}"
+    )

@@ -1,0 +1,100 @@
+"""Filters of the pages on cancel requests, and the commands for cancelling manually."""
+
+from collections.abc import Iterable, Sequence
+
+from django import template
+
+from killswitch.accounts.models import Role
+from killswitch.cancels import manual_cancel, status_display
+from killswitch.cancels.models import Attempt, CancelRequest
+from killswitch.ems.answers import Outcome
+from killswitch.exchanges.models import Exchange
+from killswitch.runtime.text import duration_text, escape_controls
+
+register = template.Library()
+register.filter("status_badge", status_display.status_badge)
+register.filter("progress_text", status_display.progress_text)
+register.filter("progress_counts", status_display.progress_counts)
+register.filter("ends_at", status_display.ends_at)
+
+OUTCOME_TEXTS: dict[str, str] = {
+    Outcome.ACKNOWLEDGED: "accepted by the EMS",
+    Outcome.REJECTED: "rejected by the EMS",
+    Outcome.UNKNOWN: "ended without a usable answer",
+    Outcome.NOT_DELIVERED: "not delivered",
+}
+LATE_CLAIM_S = 3
+MAX_HEX_BYTES = 2048
+
+
+@register.filter
+def elapsed(request: CancelRequest) -> str:
+    """Return the time from the request to its outcome, e.g. "212 ms" or "11.8 s"."""
+    if not request.finished_at:
+        return ""
+    return duration_text((request.finished_at - request.batch.asked_at).total_seconds() * 1000)
+
+
+@register.filter
+def claim_delay(request: CancelRequest) -> str:
+    """Return how long a request waited for a worker, when that was long."""
+    if not request.first_claimed_at:
+        return ""
+    waited_s = (request.first_claimed_at - request.batch.asked_at).total_seconds()
+    return duration_text(waited_s * 1000) if waited_s > LATE_CLAIM_S else ""
+
+
+@register.filter
+def call_duration(attempt: Attempt) -> str:
+    """Return how long a call to the EMS took."""
+    return "" if attempt.duration_us is None else duration_text(attempt.duration_us / 1000)
+
+
+@register.filter
+def outcome_text(outcome: str) -> str:
+    """Return the outcome of an attempt in words."""
+    return OUTCOME_TEXTS.get(outcome, outcome)
+
+
+@register.filter
+def body_text(attempt: Attempt) -> str:
+    """Return the bytes of an answer as text, with replacement characters for invalid UTF-8."""
+    text = bytes(attempt.body or b"").decode("utf-8", errors="replace")
+    return escape_controls(text, keep="\n\t")
+
+
+@register.filter
+def body_hex(attempt: Attempt) -> str:
+    """Return the bytes of an answer in hexadecimal, when they are not valid UTF-8."""
+    body = bytes(attempt.body or b"")
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return body[:MAX_HEX_BYTES].hex(" ") + (" …" if len(body) > MAX_HEX_BYTES else "")
+    return ""
+
+
+@register.filter
+def person_name(name: str) -> str:
+    """Return the full name without the account name that the audit log keeps with it."""
+    return name.partition(" (")[0]
+
+
+@register.filter
+def role_label(role: str) -> str:
+    """Return a role in words; the operating system's own stays as it is."""
+    return str(Role(role).label) if role in Role.values else role
+
+
+@register.filter
+def retry_label(exchanges: Sequence[Exchange]) -> str:
+    """Return the label of the button that retries what was not confirmed."""
+    if len(exchanges) == 1:
+        return f"Retry on {exchanges[0].exchange_id}"
+    return f"Retry on these {len(exchanges)}"
+
+
+@register.simple_tag
+def manual_cancel_lines(exchanges: Iterable[Exchange]) -> list[manual_cancel.Line]:
+    """Return the commands for cancelling without this console."""
+    return manual_cancel.lines(exchange.exchange_id for exchange in exchanges)

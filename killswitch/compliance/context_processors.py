@@ -1,0 +1,8 @@
+"""Adds the audit log's part to a page of a room below, which does not know this room."""
+
+from django.http import HttpRequest
+
+
+def request_sections(_request: HttpRequest) -> dict[str, list[str]]:
+    """Return the templates that the page of a request includes at its end."""
+    return {"request_sections": ["compliance/_request_events.html"]}

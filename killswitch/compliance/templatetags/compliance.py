@@ -1,0 +1,101 @@
+"""How the events of the audit log and their reviews are shown."""
+
+from typing import Any
+
+from django import template
+
+from killswitch.accounts.models import Role
+from killswitch.accounts.permissions import Permission, has_permission
+from killswitch.audit import review
+from killswitch.audit.models import AuditEvent, Kind, Review
+from killswitch.cancels.states import Status
+from killswitch.cancels.status_display import StatusBadge
+from killswitch.compliance import log_page
+from killswitch.compliance.log_page import LogEntry
+from killswitch.runtime.http import parse_id
+
+register = template.Library()
+register.filter("suggested_review", log_page.suggested_review)
+
+NO_OUTCOME_BADGE = StatusBadge(icon="clock", tone="busy", words="No outcome yet")
+NEEDS_REVIEW_BADGE = StatusBadge(icon="half", tone="warn", words="Needs review")
+REVIEW_BADGES = {
+    "REVIEWED": StatusBadge(icon="ok", tone="good", words="Reviewed"),
+    "QUERIED": StatusBadge(icon="ask", tone="odd", words="Query open"),
+    "CLOSED": StatusBadge(icon="ok", tone="good", words="Query closed"),
+}
+
+
+@register.filter
+def event_badge(entry: LogEntry) -> StatusBadge | None:
+    """Return the badge of the status that an event records, None for an unknown status."""
+    event = entry.event
+    if event.status not in list(Status):
+        return None
+    return StatusBadge.of(
+        Status(event.status), reject_reason=event.reject_reason, open_after=entry.open_after
+    )
+
+
+@register.filter
+def outcome_badge(status: str) -> StatusBadge:
+    """Return the badge of an outcome in a summary."""
+    return StatusBadge.of(Status(status)) if status in list(Status) else NO_OUTCOME_BADGE
+
+
+@register.filter
+def review_badge(row: Review | None) -> StatusBadge:
+    """Return the badge of an event's review."""
+    return REVIEW_BADGES.get(row.state, NEEDS_REVIEW_BADGE) if row else NEEDS_REVIEW_BADGE
+
+
+@register.filter
+def next_marks(row: Review | None) -> list[str]:
+    """Return the review actions that an event's review allows next."""
+    state = row.state if row else ""
+    return [str(mark) for mark in review.ReviewAction if mark in review.FOLLOWING.get(state, ())]
+
+
+@register.filter
+def kind_label(kind: str) -> str:
+    """Return the label of an event's kind, or the kind itself if it is unknown."""
+    return Kind(kind).label if kind in Kind.values else kind
+
+
+@register.filter
+def actor_name(actor: str) -> str:
+    """Return who did something, e.g. "Command line (root)" for the `os:root` of the log."""
+    if actor.startswith("os:") and " (" not in actor:  # a person's name may begin so as well
+        return f"Command line ({actor.removeprefix('os:')})"
+    return actor
+
+
+@register.filter
+def person_name(actor: str) -> str:
+    """Return a person's full name without the account name that the log keeps with it."""
+    return actor.partition(" (")[0]
+
+
+@register.filter
+def role_label(role: str) -> str:
+    """Return a role in words."""
+    if role == "OPERATING_SYSTEM":
+        return "Operating system"
+    return str(Role(role).label) if role in Role.values else role
+
+
+@register.simple_tag(takes_context=True)
+def request_events(context: dict[str, Any], request_id: object) -> list[LogEntry]:
+    """Return the events of a request, for a user who may read the log."""
+    if not has_permission(context["user"], Permission.AUDIT):
+        return []
+    return log_page.of_request(str(request_id))
+
+
+@register.simple_tag(takes_context=True)
+def recorded_review(context: dict[str, Any]) -> AuditEvent | None:
+    """Return the event of the review after which the browser was sent to this page."""
+    seq = parse_id(context["request"].GET.get("marked", ""))
+    if not seq or not has_permission(context["user"], Permission.AUDIT):
+        return None
+    return AuditEvent.objects.filter(seq=seq, kind__in=review.REVIEW_ACTIONS).first()

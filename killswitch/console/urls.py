@@ -1,0 +1,13 @@
+"""The console, its poller, and acknowledging alarms."""
+
+from django.urls import include, path
+
+from killswitch.console import views
+
+alarms = [path("<int:alarm_id>/acknowledge/", views.acknowledge, name="acknowledge")]
+
+urlpatterns = [
+    path("", views.home, name="console"),
+    path("poll/", views.poll, name="poll"),
+    path("alarms/", include((alarms, "alarms"))),
+]

@@ -1,0 +1,1 @@
+"""One HTTP exchange with the EMS, under one total deadline."""

@@ -1,0 +1,148 @@
+"""Connections on which every single wait ends at the call's total deadline."""
+
+import io
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from killswitch.ems.transport.call_deadline import CURRENT
+from killswitch.ems.transport.connecting import connect
+
+# The errors that show, over TCP and over TLS, that the other side is gone.
+_DISCONNECTIONS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+_READ_AHEAD_BYTES = 64 * 1024
+
+
+class DeadlineSocket:
+    """A connected socket that gives each send and each receive only the call's remaining time.
+
+    A socket's own timeout is per operation; a server that sends one byte a second never meets it.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.last_used_at = time.monotonic()
+
+    def sendall(self, data: bytes) -> None:
+        call = CURRENT.get()
+        call.seconds_left()  # once time is over no byte may leave, and `sent` must stay False
+        call.begin_sending()
+        view = memoryview(data)
+        try:
+            while view:
+                self._sock.settimeout(call.seconds_left())
+                view = view[self._sock.send(view) :]
+        except _DISCONNECTIONS:
+            call.broken = True
+            raise
+
+    def makefile(self, _mode: str = "rb", *_: object) -> io.BufferedReader:
+        return io.BufferedReader(_DeadlineReader(self), _READ_AHEAD_BYTES)
+
+    def raw_reader(self) -> socket.SocketIO:
+        """Return an unbuffered reader, which keeps the socket open until it is closed itself."""
+        return self._sock.makefile("rb", buffering=0)
+
+    def set_read_timeout(self, seconds: float) -> None:
+        self._sock.settimeout(seconds)
+
+    def settimeout(self, _seconds: float | None) -> None:
+        """Ignore what requests and urllib3 set: the call's deadline is the only one."""
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def shutdown(self, how: int) -> None:
+        self._sock.shutdown(how)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class _DeadlineReader(io.RawIOBase):
+    def __init__(self, sock: DeadlineSocket) -> None:
+        self._sock = sock
+        self._raw = sock.raw_reader()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        call = CURRENT.get()
+        self._sock.set_read_timeout(call.seconds_left())
+        try:
+            count = self._raw.readinto(buffer) or 0
+        except TimeoutError:
+            raise call.timeout_error() from None
+        except _DISCONNECTIONS:
+            call.broken = True
+            raise
+        call.received = call.received or count > 0
+        call.broken = call.broken or count == 0
+        self._sock.last_used_at = time.monotonic()
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+if TYPE_CHECKING:
+    _Connection = HTTPConnection
+else:
+    _Connection = object
+
+
+class _DeadlineConnection(_Connection):
+    _requests = 0
+
+    def _new_conn(self) -> socket.socket:
+        call = CURRENT.get()
+        return connect(
+            self._dns_host,
+            self.port,
+            timeout_s=min(call.connect_timeout_s, call.seconds_left()),
+            options=cast("Any", self.socket_options) or (),
+        )
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = cast("socket.socket", DeadlineSocket(self.sock))
+        self._requests = 0
+
+    @property
+    def is_connected(self) -> bool:
+        """Return False for a connection that was idle too long; the pool then makes a new one.
+
+        A firewall may have dropped an idle connection silently: the request would vanish.
+        """
+        if not super().is_connected:
+            return False
+        idle_s = time.monotonic() - cast("DeadlineSocket", self.sock).last_used_at
+        return idle_s < CURRENT.get().max_idle_s
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        CURRENT.get().reused = self.sock is not None and self._requests > 0
+        super().request(*args, **kwargs)
+        self._requests += 1  # afterwards: the first request connects, which resets the count
+
+
+class _PlainConnection(_DeadlineConnection, HTTPConnection):
+    pass
+
+
+class _TlsConnection(_DeadlineConnection, HTTPSConnection):
+    pass
+
+
+class PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection

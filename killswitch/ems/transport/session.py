@@ -1,0 +1,162 @@
+"""One HTTP exchange with the EMS and no more: no redirect, cookie, proxy or retry."""
+
+import dataclasses
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from killswitch.ems.foreign_json import bounded_text
+from killswitch.ems.transport.call_deadline import CURRENT, CallDeadline
+from killswitch.ems.transport.deadline_sockets import PlainPool, TlsPool
+
+_READ_BYTES = 64 * 1024
+_LARGE_BODY_BYTES = 4 * 1024 * 1024
+_MAX_ERROR_CHARS = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpReply:
+    """The answer as it came. Without a `status` there was none, and `error` says why."""
+
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    complete: bool = False
+    error: str = ""
+
+
+class Transport:
+    """One session, shared by all threads of the process."""
+
+    def __init__(
+        self, *, tls: ssl.SSLContext | None, headers: Mapping[str, str], pool_size: int
+    ) -> None:
+        self._session = _Session()
+        self._session.trust_env = False  # or .netrc and proxy variables would apply
+        refuse_all = DefaultCookiePolicy(netscape=False, rfc2965=False, allowed_domains=[])
+        self._session.cookies.set_policy(refuse_all)
+        self._session.headers.clear()
+        self._session.headers.update({"Accept": "application/json", "User-Agent": "killswitch"})
+        self._session.headers.update({"Accept-Encoding": "identity", **headers})
+        adapter = _Adapter(tls=tls, pool_size=pool_size)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def send(
+        self,
+        request: requests.Request,
+        *,
+        call: CallDeadline,
+        max_bytes: int,
+        on_large: Callable[[], None] = lambda: None,
+    ) -> HttpReply:
+        """Send the request under the call's deadline and return the answer; never raises.
+
+        At most `max_bytes` of the body are read. `on_large` is called once, when the body turns
+        out to be large; if it raises, the rest is not read.
+        """
+        token = CURRENT.set(call)
+        try:
+            prepared = self._session.prepare_request(request)
+            response = self._session.send(prepared, stream=True, allow_redirects=False)
+            with response:
+                reply = HttpReply(status=response.status_code, headers=dict(response.headers))
+                if response.status_code < 200:
+                    # The final answer may follow. The body is left unread, which closes the
+                    # connection, so that the next call cannot take that answer for its own.
+                    return dataclasses.replace(reply, error="no final answer")
+                body, error = _read(response.raw, max_bytes=max_bytes, on_large=on_large)
+                return dataclasses.replace(reply, body=body, complete=not error, error=error)
+        except Exception as error:  # noqa: BLE001 - any failure of a call must be on record
+            return HttpReply(error=error_text(error))
+        finally:
+            CURRENT.reset(token)
+            call.notify_sent_or_never()
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def _read(
+    raw: urllib3.BaseHTTPResponse, *, max_bytes: int, on_large: Callable[[], None]
+) -> tuple[bytes, str]:
+    """Return at most `max_bytes` of the body, not decompressed, and why it is incomplete or ""."""
+    body = bytearray()
+    try:
+        while chunk := raw.read1(_READ_BYTES, decode_content=False):
+            if len(body) <= _LARGE_BODY_BYTES < len(body) + len(chunk):
+                on_large()
+            body += chunk
+            if len(body) > max_bytes:
+                return bytes(body[:max_bytes]), f"the answer is larger than {max_bytes} bytes"
+    except Exception as error:  # noqa: BLE001 - the part that was read is evidence
+        return bytes(body), error_text(error)
+    return bytes(body), ""
+
+
+def error_text(error: BaseException) -> str:
+    """Return the innermost cause on one line, in words for officers.
+
+    The layers that requests and urllib3 wrap around it add no information. The operating system's
+    own message is used where there is one, the name of the class where not.
+    """
+    for _ in range(10):
+        causes = (error.__cause__, getattr(error, "reason", None), *error.args)
+        inner = next((cause for cause in causes if isinstance(cause, BaseException)), None)
+        if inner is None:
+            break
+        error = inner
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.strerror} (error {error.errno})"
+    elif isinstance(error, TimeoutError) and str(error):
+        text = str(error)  # a sentence of our own
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return bounded_text(text, max_chars=_MAX_ERROR_CHARS)
+
+
+def tls_context(*, base_url: str, ca_bundle: str, client_cert: str) -> ssl.SSLContext | None:
+    """Return a context that verifies the server, or None for a URL without TLS.
+
+    It is to be made once: loading the trusted certificates for every connection is slow. Raises
+    OSError when a file cannot be read or is not a certificate.
+    """
+    if urlsplit(base_url).scheme != "https":
+        return None
+    context = ssl.create_default_context(cafile=ca_bundle or DEFAULT_CA_BUNDLE_PATH)
+    if client_cert:
+        # Without a password callback OpenSSL would prompt on the terminal.
+        context.load_cert_chain(client_cert, password=lambda: "")
+    return context
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return no target: even unfollowed, a redirect's body would be read without a limit."""
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, *, tls: ssl.SSLContext | None, pool_size: int) -> None:
+        self._tls = {"ssl_context": tls} if tls else {}
+        super().__init__(pool_connections=1, pool_maxsize=pool_size, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> Any:
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, self._tls
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Set up no verification: the context verifies, with its own trusted certificates."""

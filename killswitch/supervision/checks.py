@@ -1,0 +1,241 @@
+"""Django system checks of the configuration, run by `up` and by `manage.py check --deploy`.
+
+An error keeps the system from starting; a warning is allowed, but is probably a mistake. The
+checks of the database's content run with `manage.py check --database default`.
+"""
+
+import json
+import logging
+import re
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.models import Model
+
+from killswitch.accounts.models import User
+from killswitch.audit.models import AuditEvent, Kind
+from killswitch.exchanges.models import Exchange
+
+CONFIGURATION = "killswitch"
+DATABASE = "killswitch_database"
+MIN_KEY_CHARS = 32
+REAL_EMS_SETTINGS = ("EMS_API_KEY", "EMS_CLIENT_CERT", "EMS_CA_BUNDLE")
+LIST_HINT = "separate them by white space, without quotes"
+QUOTES = "\"'`"
+SEPARATORS = re.compile(r"[,;]")
+PLAIN_ID = re.compile(r"[A-Z0-9]{3,}")
+
+
+class CannotStart(ImproperlyConfigured):
+    """Ends the command with this sentence, without a traceback and with exit code 2."""
+
+
+def require(tag: str) -> None:
+    """Raise `CannotStart` with the first error of the checks with this tag."""
+    raise_first_error(_run(tag))
+
+
+def raise_first_error(messages: Iterable[CheckMessage]) -> None:
+    """Raise `CannotStart` for the first error among the messages."""
+    for message in messages:
+        if message.level >= checks.ERROR:
+            raise CannotStart(message.msg)
+
+
+def warnings() -> list[str]:
+    """Return the sentences of all warnings; the database must be prepared."""
+    messages = [*_run(CONFIGURATION), *_run(DATABASE)]
+    return [message.msg for message in messages if message.level == checks.WARNING]
+
+
+def _run(tag: str) -> list[CheckMessage]:
+    return checks.run_checks(tags=[tag], include_deployment_checks=True, databases=["default"])
+
+
+@checks.register(CONFIGURATION, deploy=True)
+def check_host(**_: Any) -> list[CheckMessage]:
+    """Check that HOST means an address."""
+    try:
+        socket.getaddrinfo(settings.HOST, settings.PORT, type=socket.SOCK_STREAM)
+    except OSError as error:
+        reason = error.strerror or error
+        return [
+            checks.Error(
+                f"HOST={settings.HOST!r} is not an address ({reason}).", id="killswitch.E001"
+            )
+        ]
+    return []
+
+
+@checks.register(CONFIGURATION)
+def check_exchange_ids(**_: Any) -> list[CheckMessage]:
+    """Check the list in KILLSWITCH_EXCHANGES: white space is its only separator.
+
+    `KRAKEN,BINANCE` would be one exchange that no cancel reaches, but `KRAKEN,JOHN` may be an id
+    with an account tag. What may be either is a warning; only what cannot be an id is an error.
+    """
+    messages: list[CheckMessage] = []
+    for exchange_id in settings.KILLSWITCH_EXCHANGES:
+        parts = SEPARATORS.split(exchange_id)
+        if any(quote in exchange_id for quote in QUOTES) or not all(parts):
+            text = (
+                f"KILLSWITCH_EXCHANGES: {exchange_id[:60]} cannot be an exchange id; if these are"
+                f" several, {LIST_HINT}."
+            )
+            messages.append(checks.Error(text, id="killswitch.E002"))
+        elif len(parts) > 1 and all(PLAIN_ID.fullmatch(part) for part in parts):
+            text = (
+                f"KILLSWITCH_EXCHANGES: {exchange_id} is one exchange id with a tag; if these are"
+                f" several exchanges, {LIST_HINT}."
+            )
+            messages.append(checks.Warning(text, id="killswitch.W001"))
+    return messages
+
+
+@checks.register(CONFIGURATION, deploy=True)
+def check_ems(**_: Any) -> list[CheckMessage]:
+    """Check that a client can be made of the settings. Readiness tells whether the EMS answers."""
+    from killswitch.ems.client import EmsClient
+    from killswitch.ems.transport.session import tls_context
+
+    for name, option in {"EMS_CLIENT_CERT": "client_cert", "EMS_CA_BUNDLE": "ca_bundle"}.items():
+        if not (path := getattr(settings, name)):
+            continue
+        try:
+            tls_context(base_url="https:", **{"client_cert": "", "ca_bundle": "", option: path})
+        except OSError as error:
+            text = (
+                f"{name}: {path} cannot be used ({error.strerror or error})."
+                " Name a PEM file that this user can read, without a password."
+            )
+            return [checks.Error(text, id="killswitch.E003")]
+    try:
+        EmsClient.from_settings().close()
+    except ValueError as error:
+        return [checks.Error(f"{error}.", id="killswitch.E003")]
+    return []
+
+
+@checks.register(CONFIGURATION)
+def check_demo(**_: Any) -> list[CheckMessage]:
+    """Check that nothing belongs to a real EMS where the simulated one is used."""
+    names = [name for name in REAL_EMS_SETTINGS if getattr(settings, name)]
+    if settings.KILLSWITCH_ENVIRONMENT != "demo":
+        names.insert(0, "KILLSWITCH_ENVIRONMENT")
+    if not settings.DEMO or not names:
+        return []
+    verb = "is" if len(names) == 1 else "are"
+    text = (
+        f"{' and '.join(names)} {verb} set, but EMS_BASE_URL is not: only simulated orders are"
+        " cancelled."
+    )
+    return [checks.Warning(text, id="killswitch.W002")]
+
+
+@checks.register(CONFIGURATION, deploy=True)
+def check_secret_key(**_: Any) -> list[CheckMessage]:
+    """Check the length of a key that was chosen by a person."""
+    if not settings.DATABASE_URL or len(settings.SECRET_KEY) >= MIN_KEY_CHARS:
+        return []
+    text = (
+        f"SECRET_KEY is shorter than {MIN_KEY_CHARS} characters: anyone who guesses it can sign in"
+        " as any user. Move it to SECRET_KEY_FALLBACKS and set a new one."
+    )
+    return [checks.Warning(text, id="killswitch.W003")]
+
+
+@checks.register(CONFIGURATION, deploy=True)
+def check_alert_urls(**_: Any) -> list[CheckMessage]:
+    """Check that alarms can be sent to each URL; an alarm would be a late moment to find out."""
+    if not settings.ALERT_URLS:
+        return []
+    import apprise
+
+    logging.getLogger("apprise").disabled = True  # our one sentence is enough
+    try:
+        numbered = enumerate(settings.ALERT_URLS, 1)
+        unusable = [number for number, url in numbered if not apprise.Apprise().add(url)]
+    finally:
+        logging.getLogger("apprise").disabled = False
+    return [
+        checks.Error(
+            f"ALERT_URLS: number {number} is not a URL of the apprise library, so alarms cannot be"
+            " sent there.",
+            id="killswitch.E004",
+        )
+        for number in unusable
+    ]
+
+
+@checks.register(DATABASE, checks.Tags.database)
+def check_migrations(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Check that the database is not of a newer version, whose tables this one does not know."""
+    if not databases:
+        return []
+    loader = MigrationLoader(connection)
+    labels = {app.label for app in apps.get_app_configs() if app.name.startswith("killswitch.")}
+    replaced = {old for migration in loader.disk_migrations.values() for old in migration.replaces}
+    unknown = set(loader.applied_migrations) - set(loader.disk_migrations) - replaced
+    newer = sorted(f"{app} {migration}" for app, migration in unknown if app in labels)
+    if not newer:
+        return []
+    text = (
+        f"the database {database_name()} is of a newer version ({newer[0]}): start that version, or"
+        " restore the backup from before it."
+    )
+    return [checks.Error(text, id="killswitch.E005")]
+
+
+@checks.register(DATABASE, checks.Tags.database)
+def check_history(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Check that a real log never gets kills and exchanges of a simulated EMS."""
+    if not databases or connection.vendor != "sqlite":  # the demo only uses SQLite
+        return []
+    has_demo_people = _has_table(User) and User.objects.filter(is_demo=True).exists()
+    has_exchanges = _has_table(Exchange) and Exchange.objects.exists()
+    demo_values = _demo_values_of_starts()
+    # `cancel_all` may have recorded kills without any start.
+    had_real_ems = "False" in demo_values or (has_exchanges and not has_demo_people)
+    if settings.DEMO and had_real_ems:
+        text = (
+            f"EMS_BASE_URL is not set, and the database {database_name()} belongs to a real EMS."
+            " Set EMS_BASE_URL to it; for the demo set KILLSWITCH_HOME to a new directory."
+        )
+        return [checks.Error(text, id="killswitch.E006")]
+    # The demo's people are added before its exchanges, and cannot be deleted.
+    if not settings.DEMO and (has_demo_people or "True" in demo_values):
+        text = (
+            f"The database {database_name()} was used by a demo: its simulated exchanges are"
+            " enabled, and its kills are in the log. For a real EMS set KILLSWITCH_HOME to a new"
+            " directory."
+        )
+        return [checks.Warning(text, id="killswitch.W004")]
+    return []
+
+
+def database_name() -> str:
+    """Return where the database is, without its password."""
+    database = settings.DATABASES["default"]
+    if connection.vendor == "sqlite":
+        return str(database["NAME"])
+    return f"{database['NAME']} at {database['HOST'] or 'localhost'}:{database['PORT'] or 5432}"
+
+
+def _demo_values_of_starts() -> set[str]:
+    """Return the values of DEMO with which the system was started on this database."""
+    if not _has_table(AuditEvent):
+        return set()
+    starts = AuditEvent.objects.filter(kind=Kind.STARTED).values_list("data", flat=True)
+    return {json.loads(data).get("settings", {}).get("DEMO", "") for data in starts}
+
+
+def _has_table(model: type[Model]) -> bool:
+    return model._meta.db_table in connection.introspection.table_names()

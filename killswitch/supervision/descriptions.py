@@ -1,0 +1,17 @@
+"""Describes the start and the stop of the system."""
+
+from killswitch.audit.descriptions import Describe
+from killswitch.audit.event_data import EventData
+from killswitch.audit.models import Kind
+from killswitch.runtime.text import pluralize_count
+
+
+def _started_or_stopped(data: EventData) -> str:
+    programs = pluralize_count(len(data.items("programs")), "program")
+    return f"On {data.text('host')}, {programs}."
+
+
+DESCRIPTIONS: dict[Kind, Describe] = {
+    Kind.STARTED: _started_or_stopped,
+    Kind.STOPPED: _started_or_stopped,
+}

@@ -1,0 +1,254 @@
+// Keeps the page honest about its age: ages of figures, readiness, lost connections, ended sessions.
+const byId = (id) => document.getElementById(id);
+const all = (selector) => document.querySelectorAll(selector);
+const on = (type, listener) => document.body.addEventListener(type, listener);
+const poll = byId("poll");
+const root = document.documentElement;
+const banner = byId("banner");
+const bannerPart = (name) => banner.querySelector(`[data-${name}]`);
+const header = (xhr, name) => xhr.getResponseHeader(name) || "";
+const LOST_AFTER_MS = 3500; // polls end after 3 s, so a lost connection shows within 5 s
+const SESSION_WARNING_MS = 5 * 60 * 1000;
+const TICK_MS = 500;
+const ASLEEP_AFTER_MS = 2000;
+const ALARM_GUARD_MS = 600;
+const staleAfterMs = Number(root.dataset.staleAfter) * 1000;
+const title = document.title.replace(/^\(\d+\) /, "");
+const icon = document.querySelector("link[rel=icon]");
+const icons = { calm: icon.href, alarm: icon.dataset.alarm };
+const NOT_READY = "Not ready.";
+const BADGES = { READY: ["good", "ok"], DEGRADED: ["warn", "half"], NOT_READY: ["bad", "no"], NOT_KNOWN: ["odd", "ask"] };
+let answeredAt = Date.now();
+let skewMs = 0; // the server's clock minus this machine's
+let observedAt = Number(root.dataset.seenAt); // of the newest list of open orders
+let sessionEndsAt = 0;
+let signInUrl = ""; // set while the session is over
+let failure = ""; // why a small button, such as Acknowledge, failed
+let tickedAt = Date.now();
+let wokeAt = 0; // when this page last continued after a sleep
+let alarmCount = countAlarms();
+let topAlarm = newestAlarm();
+let topAlarmChangedAt = -Infinity;
+const announced = new Map();
+
+root.classList.add("js");
+
+function countAlarms() {
+  return Number(byId("alarms")?.dataset.count || 0);
+}
+
+function newestAlarm() {
+  return byId("alarms")?.dataset.top;
+}
+
+function utc(ms) {
+  return new Date(ms).toISOString().slice(11, 19);
+}
+
+function write(element, text) {
+  if (!element) return;
+  const node = element.firstChild;
+  if (!node) element.append(text);
+  else if (node.data !== text) node.data = text;
+}
+
+function ago(ms) {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 60) return `${seconds} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${Math.floor(seconds / 86400)} days ago`;
+}
+
+function countAges(now) {
+  for (const time of all("time[data-age], .fig time")) {
+    // A figure without a time of its own is as old as the newest list of open orders.
+    const at = time.hasAttribute("datetime") ? Date.parse(time.dateTime) : observedAt;
+    if (!at) continue;
+    const age = now - at;
+    write(time, ago(age));
+    time.closest(".fig")?.classList.toggle("stale", age > staleAfterMs);
+  }
+  for (const due of all("[data-due]")) {
+    const seconds = (Date.parse(due.dataset.due) - now) / 1000;
+    write(due, seconds > 0.1 ? `in ${seconds.toFixed(1)} s` : "now");
+  }
+  for (const end of all("[data-left]")) {
+    const seconds = Math.ceil((Date.parse(end.dataset.left) - now) / 1000);
+    write(end, seconds > 0 ? `${seconds} s left` : "time is up");
+  }
+}
+
+// Tone, headline and text of the banner, and whether the figures are no longer current.
+function bannerState(now) {
+  const silence = Date.now() - answeredAt;
+  const last = utc(answeredAt + skewMs);
+  if (signInUrl)
+    return ["bad", "Your session has ended.", `Figures are as of ${last} UTC. No cancel is sent until you sign in again.`, true];
+  if (silence > LOST_AFTER_MS && Date.now() - wokeAt < LOST_AFTER_MS)
+    return ["warn", `This page was asleep since ${last} UTC.`, "Figures are from then. Updating now.", true];
+  if (silence > LOST_AFTER_MS)
+    return ["bad", `No answer from the console since ${last} UTC.`, "Figures are from then. Retrying every second.", true];
+  if (failure) return ["bad", "That did not go through.", failure, false];
+  if (byId("ready-word").dataset.word === "NOT_READY")
+    return ["bad", NOT_READY, `${byId("ready-note").textContent} You can still try. If there is no answer, cancel manually.`, false];
+  if (sessionEndsAt && sessionEndsAt - now < SESSION_WARNING_MS)
+    return ["warn", `Your session ends at ${utc(sessionEndsAt)} UTC.`, "Sign out and in again to continue without interruption.", false];
+  return ["", "", "", false];
+}
+
+function showReadiness(word, note) {
+  const badge = byId("ready-word");
+  const [tone, icon] = BADGES[word] || BADGES.NOT_KNOWN;
+  if (badge.dataset.word !== word) {
+    badge.dataset.word = word;
+    badge.className = `st ${tone}`;
+    badge.firstElementChild.className = `i-${icon}`;
+    write(badge.lastElementChild, word.replace("_", " "));
+  }
+  write(byId("ready-note"), note);
+}
+
+function showBanner(now) {
+  const [tone, headline, text, isLost] = bannerState(now);
+  root.classList.toggle("lost", isLost);
+  if (isLost) showReadiness("NOT_KNOWN", "");
+  banner.hidden = !headline;
+  banner.className = `banner ${tone}`;
+  write(bannerPart("banner-title"), headline);
+  write(bannerPart("banner-text"), text);
+  const link = bannerPart("banner-link");
+  link.hidden = !signInUrl;
+  if (signInUrl) link.href = signInUrl;
+  const signedOut = signInUrl && document.querySelector("#dialog-body [data-signed-out]");
+  if (signedOut) signedOut.hidden = false;
+  const cannotCancel = isLost || headline === NOT_READY;
+  const manual = bannerPart("by-hand");
+  if (manual) manual.hidden = !cannotCancel || Boolean(signInUrl);
+  const dialogBanner = document.querySelector("[data-dialog-banner]");
+  if (dialogBanner) {
+    dialogBanner.hidden = !cannotCancel;
+    write(dialogBanner, isLost ? headline : `${headline} ${text}`);
+  }
+  const isUrgent = tone === "bad" && isLost;
+  document.title = (isUrgent ? "(!) " : alarmCount ? `(${alarmCount}) ` : "") + title;
+  const href = isUrgent || alarmCount ? icons.alarm : icons.calm;
+  if (icon.href !== href) icon.href = href;
+}
+
+function announce(text, isUrgent) {
+  const inDialog = document.querySelector("dialog[open] [data-dialog-announce]");
+  const region = inDialog || byId(isUrgent ? "alert" : "announce");
+  region.textContent = text;
+}
+
+// Tells screen readers what has changed, and counts the rows that need attention.
+function announceChanges() {
+  const count = countAlarms();
+  if (count > alarmCount) announce(document.querySelector("#alarms strong")?.textContent || "A new alarm", true);
+  if (count !== alarmCount || newestAlarm() !== topAlarm) topAlarmChangedAt = performance.now();
+  alarmCount = count;
+  topAlarm = newestAlarm();
+  for (const element of all("[data-say]")) {
+    const key = element.closest("[id]").id;
+    const text = element.textContent.trim();
+    if (announced.has(key) && announced.get(key) !== text) announce(text, false);
+    announced.set(key, text);
+  }
+  const rows = all("#rows tr[data-exchange-id]").length;
+  const bad = all("#rows tr.attn").length;
+  const tally = byId("tally");
+  tally?.classList.toggle("badc", bad > 0);
+  if (rows) write(tally, `${rows}${bad ? ` · ${bad} need${bad === 1 ? "s" : ""} attention` : ""}`);
+}
+
+function readHeaders(xhr) {
+  skewMs = Number(header(xhr, "X-Now")) - Date.now();
+  observedAt = Number(header(xhr, "X-Seen-At")) || observedAt;
+  sessionEndsAt = Number(header(xhr, "X-Session-Ends"));
+  showReadiness(header(xhr, "X-Ready"), decodeURIComponent(header(xhr, "X-Ready-Note")));
+  document.querySelector("[data-session]").hidden = !sessionEndsAt;
+  write(document.querySelector("[data-session-ends]"), utc(sessionEndsAt));
+}
+
+function tick() {
+  if (Date.now() - tickedAt > ASLEEP_AFTER_MS) wokeAt = Date.now();
+  tickedAt = Date.now();
+  const now = tickedAt + skewMs;
+  countAges(now);
+  showBanner(now);
+}
+
+function isPoll(event) {
+  return event.detail.elt === poll || event.detail.requestConfig?.elt === poll;
+}
+
+// An answer of ours carries the server's time; a proxy's page or an error is not swapped in.
+on("htmx:beforeSwap", (event) => {
+  if (!isPoll(event)) return;
+  const { xhr } = event.detail;
+  event.detail.shouldSwap = xhr.status === 200 && Boolean(header(xhr, "X-Now"));
+});
+
+on("htmx:afterRequest", (event) => {
+  if (!isPoll(event)) return;
+  const { xhr } = event.detail;
+  if ([200, 204].includes(xhr.status) && header(xhr, "X-Now")) {
+    answeredAt = Date.now();
+    signInUrl = "";
+    readHeaders(xhr);
+    if (xhr.status === 200) announceChanges();
+  } else if (xhr.status === 401) signInUrl = header(xhr, "X-Sign-In") || bannerPart("banner-link").getAttribute("href");
+  tick();
+});
+
+// A click meant for one alarm does not acknowledge another that has just replaced it.
+document.addEventListener("click", (event) => {
+  if (event.target.closest("#alarms button") && performance.now() - topAlarmChangedAt < ALARM_GUARD_MS) event.preventDefault();
+}, true);
+
+// Small buttons, such as Acknowledge. A cancel reports its own failure, in its dialog.
+const isSmallButton = (event) => !isPoll(event) && !event.detail.elt.closest("dialog, [data-press]");
+for (const type of ["htmx:responseError", "htmx:sendError", "htmx:timeout"])
+  on(type, (event) => {
+    if (!isSmallButton(event)) return;
+    const status = event.detail.xhr?.status;
+    failure = status ? `The console refused it (${status}). Reload the page.` : "The console did not answer. Try again.";
+    tick();
+  });
+on("htmx:afterRequest", (event) => {
+  if (isSmallButton(event) && event.detail.successful) failure = "";
+});
+
+const refresh = () => htmx.trigger(document.body, "refresh");
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  tick();
+  refresh();
+});
+window.addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  tick();
+  refresh();
+});
+
+const readinessMenu = document.querySelector("[data-strip]");
+readinessMenu?.addEventListener("toggle", () => {
+  readinessMenu.querySelector("input[name=show]").disabled = !readinessMenu.open;
+  if (readinessMenu.open) refresh();
+});
+const openMenus = () => all("details.drop[open]");
+document.addEventListener("click", (event) => {
+  for (const menu of openMenus()) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape")
+    for (const menu of openMenus()) {
+      if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+      menu.open = false;
+    }
+});
+
+announceChanges();
+tick();
+setInterval(tick, TICK_MS);

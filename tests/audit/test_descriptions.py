@@ -1,0 +1,129 @@
+"""Every event is described in a short sentence, also those that earlier versions wrote."""
+
+import json
+from typing import Any
+
+import pytest
+
+from killswitch.audit.descriptions import MAX_CHARS, describe, descriptions
+from killswitch.audit.models import AuditEvent, Kind
+
+
+def sentence(kind: str, data: Any) -> str:
+    return describe(AuditEvent(kind=kind, data=json.dumps(data)))
+
+
+def test_every_kind_has_a_description() -> None:
+    assert set(descriptions) == set(Kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "expected"),
+    [
+        (Kind.STARTED, {"host": "ks1", "programs": ["web", "watchdog"]}, "On ks1, 2 programs."),
+        (
+            Kind.REQUESTED,
+            {"everywhere": True, "open_before": 1, "reason": "Limit breach"},
+            "All exchanges; 1 open order before. Reason: “Limit breach”",
+        ),
+        (Kind.REQUESTED, {"everywhere": False}, "This exchange. No reason given."),
+        (
+            Kind.PUBLISH_FAILED,
+            {"why": "connection refused"},
+            "The watchdog carries it out instead (connection refused).",
+        ),
+        (Kind.TAKEN_OVER, {"dead_holder": "h:1"}, "From a process that stopped responding."),
+        (Kind.TAKEN_OVER, {"dead_holder": ""}, "No process was working on it."),
+        (
+            Kind.ATTEMPT,
+            {"number": 2, "outcome": "NOT_DELIVERED", "transport_error": "refused"},
+            "Attempt 2: not delivered. “refused”",
+        ),
+        (
+            Kind.ATTEMPT,
+            {"number": 1, "outcome": "UNKNOWN", "http_status": 504, "duration_us": 11_800_000},
+            "Attempt 1: outcome unknown, HTTP 504, 11.8 s.",
+        ),
+        (
+            Kind.FINISHED,
+            {"conclusion": "No open orders are left.", "attempts": 1, "reads": 2},
+            "No open orders are left. 1 attempt, 2 checks.",
+        ),
+        (
+            Kind.REASON_COMPLETED,
+            {"reason": "Runaway algorithm"},
+            "Reason added afterwards: “Runaway algorithm”",
+        ),
+        (Kind.ALARM_RAISED, {"title": "BITMEX: unknown.", "detail": "x"}, "BITMEX: unknown. x"),
+        (Kind.ALARM_TOLD, {"alarm": 3, "place": "1: json"}, "Alarm 3 was sent to 1: json."),
+        (Kind.ALARM_ACKNOWLEDGED, {"alarm": 3}, "Alarm 3."),
+        (Kind.SIGNED_IN, {"address": "10.0.0.1"}, "From 10.0.0.1."),
+        (Kind.SIGNED_OUT, {}, ""),
+        (
+            Kind.SIGN_IN_FAILED,
+            {"username": "olga", "why": "wrong password", "count": 10, "address": "10.0.0.1"},
+            "Wrong password for olga. 10 times within the hour. From 10.0.0.1.",
+        ),
+        (
+            Kind.DENIED,
+            {"method": "GET", "path": "/audit/", "permission": "audit", "count": 1},
+            "GET /audit/ requires the permission audit.",
+        ),
+        (
+            Kind.EXCHANGE_CHANGED,
+            {"changes": {"caveat": ["old", ""], "enabled": [True, False]}},
+            "caveat old → (empty); enabled yes → no.",
+        ),
+        (Kind.EXCHANGE_ADDED, {"name": "Kraken"}, "Kraken."),
+        (
+            Kind.ROLE_CHANGED,
+            {"person": "Olga Ray (olga)", "changes": {"role": [None, "COMPLIANCE"]}},
+            "Olga Ray (olga): role COMPLIANCE.",
+        ),
+        (Kind.PASSWORD_CHANGED, {"person": "Olga Ray (olga)"}, "Olga Ray (olga)."),
+        (
+            Kind.RECOVERY_CODE_USED,
+            {"person": "Olga Ray (olga)", "left": 9},
+            "Olga Ray (olga): 9 left.",
+        ),
+        (
+            Kind.GUARDS_PUT_BACK,
+            {"found": [f"trigger {number}" for number in range(7)]},
+            "Problems: trigger 0; trigger 1; trigger 2; trigger 3; trigger 4 and 2 more.",
+        ),
+        (Kind.EXPORTED, {"format": "csv", "filter": {"kind": "DENIED"}}, "CSV: kind DENIED."),
+        (Kind.EXPORTED, {"format": "jsonl", "filter": {}}, "JSONL: the whole log."),
+        (
+            Kind.EXPORT_COMPLETED,
+            {"export": 7, "count": 1200},
+            "1,200 events; the export started in event 7.",
+        ),
+        (
+            Kind.QUERIED,
+            {"events": [3, 4], "own": [4], "note": "Why?"},
+            "Events 3, 4. Includes the reviewer's own actions. “Why?”",
+        ),
+        (
+            Kind.PERIOD_SIGNED_OFF,
+            {"first_seq": 1, "last_seq": 90, "review": {"unreviewed": 1200}},
+            "Events 1 to 90; 1,200 not reviewed.",
+        ),
+    ],
+)
+def test_an_event_is_described_from_its_data(kind: Kind, data: Any, expected: str) -> None:
+    assert sentence(kind, data) == expected
+
+
+def test_a_long_description_is_cut_and_marked() -> None:
+    text = sentence(Kind.ALARM_RAISED, {"title": "x" * 400, "detail": ""})
+    assert len(text) == MAX_CHARS
+    assert text.endswith("x…")
+
+
+@pytest.mark.parametrize("kind", [*Kind, "OF_TOMORROW"])
+@pytest.mark.parametrize(
+    "data", [[], 17, "text", {"conclusion": ["x"], "changes": [1], "count": 0}]
+)
+def test_unusual_data_never_raises(kind: str, data: Any) -> None:
+    text = sentence(kind, data)
+    assert text == "" or kind != "OF_TOMORROW"

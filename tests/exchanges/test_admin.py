@@ -1,0 +1,128 @@
+"""Exchanges on the admin pages: what is recorded, refused and never overwritten."""
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from killswitch.accounts.models import Role
+from killswitch.alarms.models import Alarm
+from killswitch.audit.models import AuditEvent
+from killswitch.exchanges.models import Exchange
+from killswitch.exchanges.services import save_exchange
+from killswitch.runtime.revisions import current
+from tests.accounts.people import events, make
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+EXCHANGES = "/admin/exchanges/exchange/"
+
+
+@pytest.fixture
+def adam() -> Client:
+    client = Client()
+    client.force_login(make(Role.ADMINISTRATOR))
+    return client
+
+
+def _add(client: Client, **fields: Any) -> Any:
+    right = {"exchange_id": "KRAKEN/JOHN", "name": "Kraken", "enabled": "on", "position": "3"}
+    return client.post(f"{EXCHANGES}add/", right | fields)
+
+
+def _data(event: AuditEvent) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(event.data)
+    return data
+
+
+def test_an_exchange_is_added_recorded_and_seen_by_open_pages(adam: Client) -> None:
+    before = current()
+    assert _add(adam).status_code == 302
+    exchange = Exchange.objects.get()
+    assert exchange.revision == current() > before
+    (event,) = events("EXCHANGE_ADDED")
+    assert (event.actor, event.exchange_id) == ("Adam West (adam)", "KRAKEN/JOHN")
+    assert _data(event)["changes"]["position"] == [None, 3]
+
+
+@pytest.mark.parametrize(
+    "exchange_id", ["", "KRA KEN", "KRA\tKEN", "KRA\x7fKEN", "KRA\u00a0KEN", "K\u200bN", "X" * 201]
+)
+def test_an_id_that_cannot_be_compared_by_eye_is_refused(adam: Client, exchange_id: str) -> None:
+    assert _add(adam, exchange_id=exchange_id).status_code == 200
+    assert not Exchange.objects.exists()
+    assert events("EXCHANGE_ADDED") == []
+
+
+@pytest.mark.parametrize("exchange_id", ["KRAKEN", "BITSTAMP/2574", "A~.,:;\\!@#$%^&*-_+=B"])
+def test_any_other_id_is_stored_as_it_is(adam: Client, exchange_id: str) -> None:
+    assert _add(adam, exchange_id=exchange_id).status_code == 302
+    assert Exchange.objects.get().exchange_id == exchange_id
+
+
+def test_the_same_id_twice_is_refused(adam: Client) -> None:
+    _add(adam)
+    assert _add(adam).status_code == 200
+    assert Exchange.objects.count() == 1
+
+
+def test_a_change_is_recorded_with_old_and_new_values(adam: Client) -> None:
+    _add(adam)
+    exchange = Exchange.objects.get()
+    form = {"exchange_id": "OTHER", "name": "Kraken", "position": "3", "caveat": "Not staking."}
+    assert adam.post(f"{EXCHANGES}{exchange.pk}/change/", form).status_code == 302
+    (event,) = events("EXCHANGE_CHANGED")
+    assert event.exchange_id == "KRAKEN/JOHN"
+    assert _data(event)["changes"] == {"enabled": [True, False], "caveat": ["", "Not staking."]}
+    after = Exchange.objects.get()
+    assert after.exchange_id == "KRAKEN/JOHN"
+    assert after.revision == current() > exchange.revision
+
+
+def test_switching_one_off_raises_an_alarm_and_on_again_none(adam: Client) -> None:
+    _add(adam)
+    exchange = Exchange.objects.get()
+    form = {"name": "Kraken", "position": "3"}
+    for enabled in ({}, {"enabled": "on"}):
+        adam.post(f"{EXCHANGES}{exchange.pk}/change/", form | enabled)
+    alarm = Alarm.objects.get()
+    assert alarm.title == "KRAKEN/JOHN was switched off by Adam West (adam)"
+    assert alarm.detail == "Orders there can no longer be cancelled from here."
+    assert alarm.exchange_id == "KRAKEN/JOHN"
+    assert len(events("ALARM_RAISED")) == 1
+
+
+def test_adding_one_that_is_off_raises_none(adam: Client) -> None:
+    adam.post(f"{EXCHANGES}add/", {"exchange_id": "KRAKEN", "position": "3"})
+    assert not Exchange.objects.get().enabled
+    assert not Alarm.objects.exists()
+
+
+def test_saving_without_a_change_leaves_no_event_and_no_new_revision(adam: Client) -> None:
+    _add(adam)
+    exchange, before = Exchange.objects.get(), current()
+    form = {"name": "Kraken", "enabled": "on", "position": "3"}
+    assert adam.post(f"{EXCHANGES}{exchange.pk}/change/", form).status_code == 302
+    assert events("EXCHANGE_CHANGED") == []
+    assert current() == before
+
+
+def test_a_change_does_not_overwrite_a_figure_that_the_observer_wrote_meanwhile() -> None:
+    Exchange.objects.create(exchange_id="KRAKEN", open_orders=1)
+    edited = Exchange.objects.get()
+    Exchange.objects.update(open_orders=7)
+    edited.name = "Kraken"
+    save_exchange(edited, by=make(Role.ADMINISTRATOR).actor, origin={})
+    after = Exchange.objects.get()
+    assert (after.name, after.open_orders) == ("Kraken", 7)
+
+
+def test_an_exchange_is_never_deleted(adam: Client) -> None:
+    _add(adam)
+    exchange = Exchange.objects.get()
+    adam.post(f"{EXCHANGES}{exchange.pk}/delete/", {"post": "yes"})
+    adam.post(
+        EXCHANGES,
+        {"action": "delete_selected", "_selected_action": [str(exchange.pk)], "post": "yes"},
+    )
+    assert Exchange.objects.filter(pk=exchange.pk).exists()
