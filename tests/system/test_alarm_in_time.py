@@ -44,7 +44,7 @@ def test_five_seconds_without_progress_are_an_alarm_on_every_open_page(
     page = pages[0]
     page.locator(f'[data-exchange-id="{SILENT}"] a.cut').click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name=f"Cancel all on {SILENT}").click()
+    dialog.get_by_role("button", name=f"Cancel all orders on {SILENT}").click()
     requested_at = time.monotonic()
     expect(page.locator(request_of(page, SILENT))).to_have_attribute("data-status", "SENDING")
     for open_page in pages:

@@ -67,7 +67,7 @@ def test_a_picture_of_the_documentation_can_be_taken(
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(color_scheme=scheme)
     page.goto(f"http://127.0.0.1:{system.port}/")
-    expect(page.locator("#ready-word")).to_have_text("READY", use_inner_text=True)
+    expect(page.locator("#ready-word")).to_have_text("READY", timeout=60_000)
     if name == "dialog":
         page.locator("#cut-all").click()
         expect(page.locator("#dialog [data-hold]")).to_be_visible()
