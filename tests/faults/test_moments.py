@@ -147,7 +147,7 @@ DIE_IN_THE_TAKEOVER = """
 import os, signal, threading
 import django
 django.setup()
-from killswitch.cancels import recording, watchdog
+from killswitch.cancels import leases, watchdog
 from killswitch.cancels.models import Attempt
 
 def record_takeover_and_die(request_id, **tokens):
@@ -155,8 +155,8 @@ def record_takeover_and_die(request_id, **tokens):
     assert Attempt.objects.filter(request_id=request_id, by_dead_holder=True).exists()
     os.kill(os.getpid(), signal.SIGKILL)
 
-record_takeover = recording.record_takeover
-recording.record_takeover = record_takeover_and_die
+record_takeover = leases.record_takeover
+leases.record_takeover = record_takeover_and_die
 watchdog.run(threading.Event(), beat=lambda: None)
 """
 

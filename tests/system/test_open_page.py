@@ -140,7 +140,7 @@ def test_sixty_exchanges_at_once_by_keyboard_with_live_progress_and_a_stable_lay
     expect(summary).to_have_text(
         re.compile(r"^\s*55 of 60 confirmed(?!.*(queued|sending|checking))"), timeout=60_000
     )
-    expect(page.get_by_role("button", name="Try again on these 5")).to_be_visible()
+    expect(page.get_by_role("button", name="Retry on these 5")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("#cut-all")).to_be_focused()
     expect(page.locator("#tally")).to_have_text("60 · 5 need attention")
