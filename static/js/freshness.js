@@ -183,11 +183,15 @@ function isPoll(event) {
   return event.detail.elt === poll || event.detail.requestConfig?.elt === poll;
 }
 
-// An answer of ours carries the server's time; a proxy's page or an error is not swapped in.
+// An answer of ours carries the server's time; a proxy's page or an error is not swapped in. Neither
+// is an answer without a part that has appeared since, such as the dialog after a cancel: its newer
+// revision would hide what that part has missed. The next poll asks for the same again.
 on("htmx:beforeSwap", (event) => {
   if (!isPoll(event)) return;
-  const { xhr } = event.detail;
-  event.detail.shouldSwap = xhr.status === 200 && Boolean(header(xhr, "X-Now"));
+  const { xhr, requestConfig } = event.detail;
+  const parts = requestConfig.formData.getAll("show");
+  const isComplete = [...all("[name=show]:enabled")].every((part) => parts.includes(part.value));
+  event.detail.shouldSwap = xhr.status === 200 && Boolean(header(xhr, "X-Now")) && isComplete;
 });
 
 on("htmx:afterRequest", (event) => {

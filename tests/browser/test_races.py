@@ -344,6 +344,23 @@ def test_text_that_is_selected_in_the_dialog_survives_polling(page: Page, olga: 
     assert page.evaluate("document.activeElement.textContent") == "Close"
 
 
+def test_a_poll_that_was_sent_before_a_dialog_appeared_takes_no_change_away_from_it(
+    page: Page, olga: User
+) -> None:
+    factories.exchange("KRAKEN", orders=14)
+    ready(page)
+    open_question(page, "KRAKEN")
+    held: list[Route] = []
+    page.route("**/poll/*", lambda route: route.continue_() if held else held.append(route))
+    with page.expect_request("**/poll/*"):
+        pass
+    page.locator("#dialog .go").click()
+    expect(page.locator("#dialog .batch")).to_be_visible()
+    factories.bring(Batch.objects.get().requests.get(), Status.CONFIRMED)
+    held[0].continue_()
+    expect(page.locator("#dialog .batch")).to_contain_text("Confirmed")
+
+
 def test_a_countdown_to_the_next_attempt_runs(page: Page, olga: User) -> None:
     exchange = factories.exchange("KRAKEN", orders=14)
     ready(page)
