@@ -1,6 +1,7 @@
 """Shared fixtures: a real Redis, a simulated EMS, real processes, and no other network."""
 
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,7 +18,10 @@ from django.db.models.signals import post_migrate
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
 
-from killswitch.cancels import publishing
+from killswitch.audit.export import export
+from killswitch.audit.reconciliation import comparison, reviews
+from killswitch.audit.verification import chain_walk, checkpoint_check
+from killswitch.cancels import publishing, reconciliation
 from killswitch.runtime.deadlines import wait_until
 from killswitch.simulator.server import Simulator
 from tests.audit import forging
@@ -75,6 +79,32 @@ def the_log_can_be_emptied() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "sql_flush", flush)
         yield
+
+
+@pytest.fixture
+def unpublished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish no cancel: without a broker, that would record a failure some time later."""
+    monkeypatch.setattr(publishing, "publish", lambda _ids: None)
+
+
+@pytest.fixture
+def set_batch_sizes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return a function that sets how much the log's readers take at once."""
+    names = re.compile(r"PAGE_SIZE|[A-Z_]*BATCH_SIZE|[A-Z]+_BATCH_ROWS|MIN_CHUNK_BYTES")
+    modules = (comparison, reconciliation, reviews, chain_walk, checkpoint_check, export)
+
+    def change(size: int) -> None:
+        for module in modules:
+            for name in filter(names.fullmatch, vars(module).copy()):
+                monkeypatch.setattr(module, name, size)
+
+    return change
+
+
+@pytest.fixture
+def small_batches(set_batch_sizes: Callable[[int], None]) -> None:
+    """Let the log's readers take two rows at once, so that a few rows are many batches."""
+    set_batch_sizes(2)
 
 
 def all_is_published() -> bool:

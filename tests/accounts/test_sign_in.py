@@ -13,6 +13,7 @@ from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent
 from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
+from tests.failures import full_log
 
 pytestmark = [
     pytest.mark.django_db,
@@ -223,15 +224,11 @@ def test_sign_out_asks_first_and_needs_a_post() -> None:
     assert browser.get("/accounts/password/change/").status_code == 302
 
 
-def test_a_sign_in_that_cannot_be_recorded_does_not_happen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sign_in_that_cannot_be_recorded_does_not_happen() -> None:
     make(Role.RISK_OFFICER)
-
-    def full(*_: object) -> None:
-        raise OSError("the disk is full")
-
-    monkeypatch.setattr("killswitch.audit.appending.append", full)
     browser = Client(raise_request_exception=False)
-    assert sign_in(browser, "rita").status_code == 500
+    with full_log(OSError):
+        assert sign_in(browser, "rita").status_code == 500
     assert browser.get("/accounts/password/change/").status_code == 302
 
 

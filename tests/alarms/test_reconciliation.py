@@ -14,7 +14,6 @@ from killswitch.alarms.outbox import OutboxSender
 from killswitch.alarms.services import acknowledge
 from killswitch.audit.chain import Actor, Head
 from killswitch.audit.models import AuditEvent, Kind
-from killswitch.audit.reconciliation import comparison
 from killswitch.audit.recorder import recording
 from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
@@ -134,10 +133,8 @@ def test_the_newest_verification_does_not_go_through_all_alarms(alarms: list[Ala
     assert_good(verify_newest(Head()))
 
 
-def test_windows_of_any_size_say_the_same(
-    alarms: list[Alarm], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(comparison, "BATCH_SIZE", 1)
+@pytest.mark.usefixtures("small_batches")
+def test_windows_of_any_size_say_the_same(alarms: list[Alarm]) -> None:
     assert_good(verify())
     Alarm.objects.filter(pk=alarms[2].pk).delete()
     assert_found(verify(), Proof.TABLES, f"alarm {alarms[2].pk} was deleted")

@@ -42,10 +42,8 @@ def five(file: Path) -> list[bytes]:
 
 
 @pytest.fixture
-def requests(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Requests:
+def requests(own_home: Path, unpublished: None) -> Requests:
     """Return the requests of a log that agrees with its tables, with a checkpoint."""
-    # Without a broker, publishing would append an event some time later.
-    monkeypatch.setattr("killswitch.cancels.publishing.publish", lambda _ids: None)
     requests = event_factories.live()
     checkpoints.write("ROUND")
     assert_good(verify())

@@ -18,6 +18,7 @@ from killswitch.audit.verification.verify import verify
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.revisions import current
 from tests.conftest import wait_for
+from tests.failures import full_log
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -311,14 +312,8 @@ class TestFailing:
         assert names == ["BEGIN", *chained(), "COMMIT"]
         assert kinds() == ["STARTED"]
 
-    def test_an_event_that_the_log_does_not_take_undoes_the_rows(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def full(*_: object) -> None:
-            raise OperationalError("the disk is full")
-
-        monkeypatch.setattr("killswitch.audit.appending.append", full)
-        with pytest.raises(OperationalError):
+    def test_an_event_that_the_log_does_not_take_undoes_the_rows(self) -> None:
+        with full_log(), pytest.raises(OperationalError):
             _add("A")
         assert not Exchange.objects.exists()
         with pytest.raises(RuntimeError, match="open a recording"):

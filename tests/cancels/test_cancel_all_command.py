@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError, connections
+from django.db import OperationalError
 
 from killswitch.cancels import leases, services
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
+from tests import failures
 
 pytestmark = [
     pytest.mark.both_databases,
@@ -22,22 +23,22 @@ pytestmark = [
 
 
 def test_a_request_is_followed_when_the_answer_to_its_commit_was_lost(
-    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    simulator: Simulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit 0 without a line would look like "all confirmed"."""
     Exchange.objects.create(exchange_id="KRAKEN")
     refusal = {"fault": "reject", "reason": "INVALID_TYPE"}
     simulator.script("KRAKEN", cancel=[refusal], orders=2)
-    database = type(connections["default"])
-    commit = database.commit
+    commits_before: list[Any] = []
 
-    def commit_and_lose_the_answer(self: Any) -> None:
-        commit(self)
-        monkeypatch.setattr(database, "commit", commit)
-        raise OperationalError("the server closed the connection")
+    def lose_the_first_answer(commit: Any) -> None:
+        commits_before.append(commit)
+        if len(commits_before) == 1:
+            failures.commit_without_answer(commit)
+        else:
+            commit()
 
-    monkeypatch.setattr(database, "commit", commit_and_lose_the_answer)
-    with pytest.raises(SystemExit) as exit_info:
+    with failures.commits(lose_the_first_answer), pytest.raises(SystemExit) as exit_info:
         call_command("cancel_all", "KRAKEN")
     request = CancelRequest.objects.get()
     (line,) = map(json.loads, capsys.readouterr().out.splitlines())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection
 from django.db.models import Model
 from django.db.models.signals import post_save
 
@@ -21,6 +21,7 @@ from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.services import CancelResult, PressContext
 from killswitch.exchanges.models import Exchange
 from killswitch.exchanges.services import save_exchange
+from tests import failures
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -191,34 +192,25 @@ def test_a_press_is_not_half_recorded_when_its_event_cannot_be_written(
     assert published == []
 
 
-def test_a_commit_whose_answer_is_lost_is_found_again(
-    officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = type(connections["default"]).commit
-
-    def commit_and_lose_the_answer(self: Any) -> None:
-        commit(self)
-        raise OperationalError("the server closed the connection")
-
-    monkeypatch.setattr(type(connections["default"]), "commit", commit_and_lose_the_answer)
-    result = press(officer, kraken)
+def test_a_commit_whose_answer_is_lost_is_found_again(officer: User, kraken: Exchange) -> None:
+    with failures.commits(failures.commit_without_answer):
+        result = press(officer, kraken)
     assert result.repeated
     assert CancelRequest.objects.get().batch == result.batch
 
 
 def test_a_database_that_goes_away_at_the_commit_leaves_it_unknown(
-    officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
+    officer: User, kraken: Exchange
 ) -> None:
-    def die(self: Any) -> None:
+    def die(_commit: Any) -> None:
         connection.execute_wrappers.append(refuse)
-        raise OperationalError("the server closed the connection")
+        failures.lose_connection()
 
     def refuse(*_: Any) -> None:
         raise OperationalError("gone")
 
-    monkeypatch.setattr(type(connections["default"]), "commit", die)
     try:
-        with pytest.raises(services.CommitOutcomeUnknown):
+        with failures.commits(die), pytest.raises(services.CommitOutcomeUnknown):
             press(officer, kraken)
     finally:
         connection.execute_wrappers.remove(refuse)
@@ -279,26 +271,18 @@ def test_a_press_succeeds_while_its_person_is_being_changed(
 
 
 def test_a_commit_that_was_cut_off_and_cannot_be_seen_may_still_succeed(
-    officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
+    officer: User, kraken: Exchange
 ) -> None:
     """The database is back at once, and only SQLite knows for certain then."""
-
-    def cut_off(self: Any) -> None:
-        raise OperationalError("the server closed the connection")
-
-    monkeypatch.setattr(type(connections["default"]), "commit", cut_off)
-    certain = connection.vendor == "sqlite"
-    with pytest.raises(services.NotRecorded if certain else services.CommitOutcomeUnknown):
+    is_certain = connection.vendor == "sqlite"
+    error = services.NotRecorded if is_certain else services.CommitOutcomeUnknown
+    with failures.commits(failures.lose_connection), pytest.raises(error):
         press(officer, kraken)
 
 
 def test_a_press_whose_event_the_log_does_not_take_is_certainly_not_recorded(
-    officer: User, kraken: Exchange, monkeypatch: pytest.MonkeyPatch
+    officer: User, kraken: Exchange
 ) -> None:
-    def full(*_: object) -> None:
-        raise OperationalError("the disk is full")
-
-    monkeypatch.setattr("killswitch.audit.appending.append", full)
-    with pytest.raises(services.NotRecorded):
+    with failures.full_log(), pytest.raises(services.NotRecorded):
         press(officer, kraken)
     assert not CancelRequest.objects.exists()

@@ -26,6 +26,7 @@ from tests.audit.forging import TABLE, forge, recompute_from
 from tests.audit.log import record
 from tests.clock import Clock
 from tests.conftest import wait_for
+from tests.failures import full_log
 from tests.stack import Stack
 
 __all__ = ["_plugins_are_loaded", "sink"]
@@ -161,10 +162,8 @@ def test_a_log_written_anew_is_found_by_its_checkpoints(keeper: AuditUpkeep) -> 
     assert Alarm.objects.get().subject == "CHECKPOINT: 3"
 
 
-def test_a_request_changed_without_an_event_is_found(
-    keeper: AuditUpkeep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("killswitch.cancels.publishing.publish", lambda _ids: None)
+@pytest.mark.usefixtures("unpublished")
+def test_a_request_changed_without_an_event_is_found(keeper: AuditUpkeep) -> None:
     made = event_factories.live()
     keeper.verify()
     assert found().ok
@@ -249,10 +248,8 @@ def test_only_the_active_observer_verifies_and_it_begins_with_everything(
     assert found().whole_seq == 4
 
 
-def test_a_stop_ends_a_verification_and_stores_nothing(
-    keeper: AuditUpkeep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("killswitch.audit.verification.chain_walk.PAGE_SIZE", 1)
+@pytest.mark.usefixtures("small_batches")
+def test_a_stop_ends_a_verification_and_stores_nothing(keeper: AuditUpkeep) -> None:
     happen(3)
     keeper._stop.set()
     keeper.verify()
@@ -278,16 +275,13 @@ def test_writing_checkpoints_and_verifying_adds_no_event(keeper: AuditUpkeep, cl
 
 
 def test_a_finding_of_which_no_alarm_can_be_recorded_is_told_to_the_places_at_once(
-    keeper: AuditUpkeep, sink: Sink, settings: Any, monkeypatch: pytest.MonkeyPatch
+    keeper: AuditUpkeep, sink: Sink, settings: Any
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise OperationalError("audit events are only appended to the head")
-
     settings.ALERT_URLS = (sink.url(),)
     happen(2)
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
-    monkeypatch.setattr("killswitch.audit.appending.append", refuse)
-    keeper.verify()
+    with full_log():
+        keeper.verify()
     assert not Alarm.objects.exists()
     assert not found().ok
     [(_, told)] = sink.received

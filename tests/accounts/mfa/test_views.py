@@ -28,6 +28,7 @@ from tests.accounts.mfa.codes import (
     set_up,
 )
 from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
+from tests.failures import full_log
 
 pytestmark = [
     pytest.mark.django_db,
@@ -276,15 +277,10 @@ class TestSigningIn:
         assert codes[3] not in recovery_codes_in(rita.get(RECOVERY))
 
     def test_a_recovery_code_is_refused_and_not_used_up_while_its_use_cannot_be_recorded(
-        self, rita: Client, monkeypatch: pytest.MonkeyPatch
+        self, rita: Client
     ) -> None:
         code = recovery_codes_in(rita.get(RECOVERY))[0]
-
-        def full(*_: object) -> None:
-            raise OSError("the disk is full")
-
-        with monkeypatch.context() as patch:
-            patch.setattr("killswitch.audit.appending.append", full)
+        with full_log(OSError):
             browser = _half_signed_in(raise_request_exception=False)
             assert browser.post(CODE, {"code": code}).status_code == 500
             assert not _is_in(browser)

@@ -7,7 +7,7 @@ import io
 import json
 import re
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -230,15 +230,13 @@ SELECTIONS: list[dict[str, Any]] = [
 
 class TestReading:
     @pytest.mark.parametrize("selected", SELECTIONS, ids=str)
-    @pytest.mark.parametrize("at_once", [1, 2, 3, 5])
+    @pytest.mark.parametrize("size", [1, 2, 3, 5])
     def test_no_row_is_lost_or_doubled_between_batches(
-        self, monkeypatch: pytest.MonkeyPatch, selected: dict[str, Any], at_once: int
+        self, set_batch_sizes: Callable[[int], None], selected: dict[str, Any], size: int
     ) -> None:
         fill(12)
         in_one = exported(**selected).events
-        for name in ("MAX_BATCH_ROWS", "FIRST_BATCH_ROWS", "MIN_BATCH_ROWS"):
-            monkeypatch.setattr(export, name, at_once)
-        monkeypatch.setattr(export, "MIN_CHUNK_BYTES", 1)
+        set_batch_sizes(size)
         again = exported(**selected).events
         assert in_one
         assert again[: len(in_one)] == in_one
@@ -274,10 +272,8 @@ def another_connection(transactional_db: None) -> Iterator[Any]:
     other.close()
 
 
-def test_no_transaction_is_open_while_a_chunk_is_sent(
-    monkeypatch: pytest.MonkeyPatch, another_connection: Any
-) -> None:
-    monkeypatch.setattr(export, "FIRST_BATCH_ROWS", 2)
+@pytest.mark.usefixtures("small_batches")
+def test_no_transaction_is_open_while_a_chunk_is_sent(another_connection: Any) -> None:
     fill(4)
     stream = begin().stream()
     assert len(list(islice(stream, 2))) == 2  # the header, and a chunk from the middle

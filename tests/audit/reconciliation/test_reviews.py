@@ -4,7 +4,6 @@ import pytest
 from django.db import connection
 
 from killswitch.audit.models import Review
-from killswitch.audit.reconciliation import reviews
 from killswitch.audit.verification.verify import verify
 from tests.audit import request_factories
 from tests.audit.forging import guards_off, uniqueness_off
@@ -63,9 +62,8 @@ class TestTheTable:
                 cursor.execute("UPDATE audit_review SET at = '2026-99-99 08:00:00'")
             assert "cannot be read" in verify().reason
 
-    def test_all_batches_are_compared(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(reviews, "ROWS_BATCH_SIZE", 2)
-        monkeypatch.setattr(reviews, "EVENTS_BATCH_SIZE", 2)
+    @pytest.mark.usefixtures("small_batches")
+    def test_all_batches_are_compared(self) -> None:
         for _ in range(5):
             request_factories.denied(START)
         for seq in range(1, 6):

@@ -12,7 +12,6 @@ from django.db import connection
 from killswitch.audit import checkpoints, signing
 from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint, write
-from killswitch.audit.verification import checkpoint_check
 from killswitch.audit.verification.checkpoint_check import CheckpointResult
 from killswitch.audit.verification.findings import VerificationImpossible
 from killswitch.audit.verification.verify import verify, verify_newest
@@ -128,10 +127,8 @@ def test_a_wrong_head_is_reported_before_a_later_line(file: Path, five: list[byt
     assert_found(check(), 2, "rewritten")
 
 
-def test_all_batches_of_lines_are_checked(
-    monkeypatch: pytest.MonkeyPatch, five: list[bytes]
-) -> None:
-    monkeypatch.setattr(checkpoint_check, "BATCH_SIZE", 2)
+@pytest.mark.usefixtures("small_batches")
+def test_all_batches_of_lines_are_checked(five: list[bytes]) -> None:
     assert check().finding is None
     forge(f"UPDATE {TABLE} SET hash = %s WHERE seq = 8", ["a" * 64])
     assert_found(check(), 8, "rewritten")

@@ -8,7 +8,6 @@ import pytest
 from killswitch.audit import chain, checkpoints
 from killswitch.audit.chain import Head, NewEvent
 from killswitch.audit.models import AuditEvent, Kind
-from killswitch.audit.verification import chain_walk
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
 from killswitch.cancels.models import CancelRequest
@@ -87,10 +86,10 @@ def test_a_request_of_the_newest_events_is_compared(requests: Requests) -> None:
     assert_found(verify_newest(known), Proof.TABLES, "conclusion", "all is well")
 
 
-def test_progress_is_told(requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chain_walk, "PAGE_SIZE", 3)
+@pytest.mark.usefixtures("small_batches")
+def test_progress_is_told(requests: Requests) -> None:
     told: list[tuple[str, int, int]] = []
     verify(progress=lambda *what: told.append(what))
     events = chain.head().seq
-    assert told[:2] == [("events", 3, events), ("events", 6, events)]
+    assert told[:2] == [("events", 2, events), ("events", 4, events)]
     assert ("requests", 4, 4) in told

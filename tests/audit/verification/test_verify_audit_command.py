@@ -16,7 +16,6 @@ from django.db import OperationalError, connection
 from killswitch.audit import chain, checkpoints, signing
 from killswitch.audit.management.commands import verify_audit
 from killswitch.audit.models import Kind
-from killswitch.audit.verification import chain_walk
 from killswitch.cancels.models import CancelRequest
 from tests.audit import event_factories
 from tests.audit.forging import TABLE, forge, recompute_from
@@ -27,13 +26,10 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
 
 
 @pytest.fixture(autouse=True)
-def requests(
-    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, CancelRequest]:
+def requests(settings: Any, tmp_path: Path, unpublished: None) -> dict[str, CancelRequest]:
     """A log and tables that agree, with a checkpoint."""
     settings.KILLSWITCH_HOME = tmp_path
     settings.DATABASE_URL = ""
-    monkeypatch.setattr("killswitch.cancels.publishing.publish", lambda _ids: None)
     made = event_factories.live()
     checkpoints.write("ROUND")
     return made
@@ -184,10 +180,10 @@ def test_a_database_that_is_not_there_gives_2(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_progress_is_shown_on_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chain_walk, "PAGE_SIZE", 5)
+@pytest.mark.usefixtures("small_batches")
+def test_progress_is_shown_on_standard_error() -> None:
     _, out, err = run()
-    assert f"events: 5 of {chain.head().seq}" in err
+    assert f"events: 2 of {chain.head().seq}" in err
     assert "requests: 4 of 4" in err
     assert len(out.splitlines()) == 1
 

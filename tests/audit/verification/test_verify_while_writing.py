@@ -13,7 +13,6 @@ from killswitch.audit.chain import Head
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.verification import chain_walk
 from killswitch.audit.verification.verify import verify, verify_newest
-from killswitch.cancels import reconciliation
 from killswitch.cancels.models import CancelRequest
 from tests.audit import event_factories
 from tests.conftest import wait_for
@@ -23,12 +22,9 @@ WRITERS = 3
 
 
 @pytest.fixture
-def writers(
-    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[list[threading.Thread]]:
+def writers(settings: Any, tmp_path: Path, unpublished: None) -> Iterator[list[threading.Thread]]:
     """Kills that go on while the test verifies."""
     settings.KILLSWITCH_HOME = tmp_path
-    monkeypatch.setattr("killswitch.cancels.publishing.publish", lambda _ids: None)
     stop = threading.Event()
     exchanges = event_factories.add_exchanges(*(f"X{number}" for number in range(WRITERS)))
     running = [
@@ -43,11 +39,8 @@ def writers(
         thread.join(30)
 
 
-def test_verifying_during_writes_finds_no_problem(
-    writers: list[threading.Thread], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(chain_walk, "PAGE_SIZE", 7)
-    monkeypatch.setattr(reconciliation, "BATCH_SIZE", 4)
+@pytest.mark.usefixtures("small_batches")
+def test_verifying_during_writes_finds_no_problem(writers: list[threading.Thread]) -> None:
     wait_for(lambda: AuditEvent.objects.count() > 20, seconds=20)
     head = Head()
     for _ in range(6):
