@@ -53,15 +53,6 @@ def record_round_trip(nonce: str) -> None:
         )
 
 
-def broker_answers() -> bool:
-    """Return whether the broker answers a ping within a second or two."""
-    try:
-        with _connection() as broker:
-            return bool(broker.default_channel.client.ping())
-    except (OperationalError, RedisError, OSError):
-        return False
-
-
 def _publish(nonce: str) -> bool:
     queue = settings.CELERY_TASK_DEFAULT_QUEUE
     with _connection() as broker:

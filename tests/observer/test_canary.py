@@ -1,8 +1,6 @@
 """The canary goes through a real broker, bounded in time, and back from a real worker."""
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from killswitch.observer.tasks import answer
 from killswitch.readiness.models import Canary
 from killswitch.runtime.heartbeats import Process, age_here
 from tests.conftest import RedisProcess, wait_for
-from tests.stack import ROOT, Stack
+from tests.stack import Stack
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -25,18 +23,6 @@ def queued(broker: RedisProcess) -> int:
         return client.llen("cancel")
     finally:
         client.close()
-
-
-def start_on_another_queue(stack: Stack) -> "subprocess.Popen[bytes]":
-    """A worker that is alive and well, and to which no kill ever comes."""
-    command = [sys.executable, "-m", "celery", "-A", "killswitch", "worker", "-P", "threads"]
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-Q", "elsewhere"]
-    with stack.log.open("ab") as log:
-        process = subprocess.Popen(
-            [*command, *quiet], cwd=ROOT, env=stack.environment, stdout=log, stderr=log
-        )
-    stack.running.append(process)
-    return process
 
 
 def test_a_canary_is_published_to_the_queue_of_the_kills(broker: RedisProcess) -> None:
@@ -82,9 +68,7 @@ def test_a_dead_broker_costs_little_time_and_is_noted(broker: RedisProcess) -> N
     found = Canary.objects.get()
     assert found.published == 1
     assert "broker does not answer" in found.error
-    assert not canary.broker_answers()
     broker.start()
-    assert canary.broker_answers()
     canary.send()
     assert Canary.objects.get().error == ""
 
@@ -115,19 +99,3 @@ def test_a_real_worker_answers_and_beats(stack: Stack, broker: RedisProcess) -> 
     canary.send()
     wait_for(lambda: Canary.objects.get().answered_at is not None, seconds=10)
     assert (Canary.objects.get().milliseconds or 1e9) < 5000
-
-
-@pytest.mark.faults
-def test_a_worker_that_hears_nothing_ends_itself(stack: Stack, broker: RedisProcess) -> None:
-    deaf = start_on_another_queue(stack)
-    wait_for(lambda: age_here(Process.WORKER).within(2), seconds=40)
-    began = time.monotonic()
-
-    def ended() -> bool:
-        if time.monotonic() - began > Canary.objects.filter(published__gt=0).count():
-            canary.send()
-        return deaf.poll() is not None
-
-    wait_for(ended, seconds=40)
-    assert time.monotonic() - began > 14
-    assert "worker_is_deaf" in stack.log.read_text()
