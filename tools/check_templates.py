@@ -1,7 +1,7 @@
 """Fails when a template loads tags, or includes or extends a template, of a room above its own.
 
-A template belongs to the room of its folder. It loads the tags of its own room and of the ground
-floor only. Templates at the root are shared by all rooms and load tags of the ground floor only.
+A template belongs to the room of its folder. It loads the tags of its own room and of rooms below.
+Templates at the root are shared by all rooms and load tags of the ground floor only.
 The rooms and their order are those of the contract "Rooms import downwards" in `.importlinter`.
 """
 
@@ -47,7 +47,7 @@ def problems(*, templates: Path, rooms: Sequence[str], libraries: dict[str, str]
             # `{% load filter from library %}` loads from one library.
             for library in names.rpartition(" from ")[2].split():
                 owner = libraries.get(library, GROUND_FLOOR)
-                if owner not in {room, GROUND_FLOOR}:
+                if rooms.index(owner) < (rooms.index(room) if room else rooms.index(GROUND_FLOOR)):
                     yield f"{name}: loads {library}, which belongs to {owner}"
         for other in REFERENCE.findall(text):
             owner = _room(other)

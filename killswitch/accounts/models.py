@@ -27,7 +27,9 @@ class Role(models.TextChoices):
 
 
 def role_label(role: str) -> str:
-    """Return a role as people read it; other text, e.g. OPERATING_SYSTEM, unchanged."""
+    """Return a role in words; an unknown one unchanged."""
+    if role == "OPERATING_SYSTEM":
+        return "Operating system"
     return str(Role(role).label) if role in Role.values else role
 
 

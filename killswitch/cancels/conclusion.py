@@ -83,19 +83,19 @@ def conclude(attempts: AttemptSummary, last_list: OpenOrdersAfter | None) -> Con
         else:
             outcome = "The cancel may or may not have been carried out"
     elif attempts.refused:
-        status, outcome = Status.REJECTED, "The EMS refused the cancel"
+        status, outcome = Status.REJECTED, "The EMS rejected the cancel"
     else:
         return Conclusion(
             status=Status.NOT_DELIVERED,
-            sentence="No connection to the EMS could be made, so it never got the cancel.",
+            sentence=("No connection to the EMS could be made, so the cancel was not delivered."),
         )
-    return Conclusion(status=status, sentence=f"{outcome}; {_list_text(last_list)}.")
+    return Conclusion(status=status, sentence=f"{outcome}. {_list_text(last_list)}.")
 
 
 def _list_text(last_list: OpenOrdersAfter | None) -> str:
     if last_list is None:
-        return "the open orders were not read"
+        return "The open orders were not checked"
     if last_list.count is None:
-        return f"the open orders could not be read ({last_list.orders.error})"
+        return f"The open orders could not be read ({last_list.orders.error})"
     orders = pluralize_count(last_list.count, "open order") if last_list.count else "no open orders"
-    return f"the EMS listed {orders} at {last_list.read_at:%H:%M:%S} UTC"
+    return f"At {last_list.read_at:%H:%M:%S} UTC the EMS listed {orders}"

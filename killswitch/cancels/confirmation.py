@@ -68,12 +68,15 @@ class Target:
         if unknown := sorted(request.GET.keys() - QUERY_NAMES):
             # A mistyped name must not turn "some" into "everywhere".
             raise Http404(
-                f"This address has an unknown part, {unknown[0]!r:.50}. No cancel was sent."
+                f"This address contains an unknown part, {unknown[0]!r:.50}. No cancel was sent."
+                " Go to the console and start again."
             )
         numbers = request.GET.getlist("exchange")
         if len(numbers) > MAX_EXCHANGES:
             # Cancelling on the first of them only would be less than the address names.
-            raise Http404(f"An address can name {MAX_EXCHANGES} exchanges. No cancel was sent.")
+            raise Http404(
+                f"An address can name at most {MAX_EXCHANGES} exchanges. No cancel was sent."
+            )
         if not numbers:
             return cls(exchanges=tuple(Exchange.objects.enabled()), everywhere=True)
         return cls(exchanges=_exchanges([parse_id(number) for number in numbers]))
@@ -166,5 +169,8 @@ def _exchanges(pks: Sequence[int | None]) -> tuple[Exchange, ...]:
     valid = {pk for pk in pks if pk is not None and pk <= MAX_ID}
     exchanges = tuple(Exchange.objects.filter(pk__in=valid))
     if len(exchanges) != len(set(pks)):
-        raise Http404("There is no exchange with this number here.")
+        raise Http404(
+            "This exchange does not exist here. No cancel was sent. Go to the console and choose it"
+            " there."
+        )
     return exchanges

@@ -3,44 +3,40 @@
 from killswitch.audit.descriptions import Describe, count_text
 from killswitch.audit.event_data import EventData
 from killswitch.audit.models import Kind
+from killswitch.cancels.status_display import OUTCOME_TEXTS
 from killswitch.runtime.text import duration_text
-
-OUTCOME_LABELS = {
-    "ACKNOWLEDGED": "accepted by the EMS",
-    "REJECTED": "rejected by the EMS",
-    "NOT_DELIVERED": "not delivered",
-}
 
 
 def _requested(data: EventData) -> str:
-    scope = "All exchanges" if data.is_true("everywhere") else "This exchange"
+    everywhere = data.is_true("everywhere")
+    scope = "Part of a cancel on all enabled exchanges" if everywhere else "Cancel on this exchange"
     orders = count_text(data.number("open_before"), "open order")
     reason = data.text("reason")
     return (
-        f"{scope}{f'; {orders} before' if orders else ''}. "
+        f"{scope}{f'; {orders} here before' if orders else ''}. "
         f"{f'Reason: “{reason}”' if reason else 'No reason given.'}"
     )
 
 
 def _publish_failed(data: EventData) -> str:
     error = data.text("why")
-    return f"The watchdog carries it out instead{f' ({error})' if error else ''}."
+    return f"The watchdog picks up these requests instead{f' ({error})' if error else ''}."
 
 
 def _taken_over(data: EventData) -> str:
     if data.text("dead_holder"):
-        return "From a process that stopped responding."
-    return "No process was working on it."
+        return "Taken over from a process that did not finish."
+    return "Taken over because no process was working on it."
 
 
 def _attempt(data: EventData) -> str:
-    outcome = OUTCOME_LABELS.get(data.text("outcome"), "outcome unknown")
+    outcome = OUTCOME_TEXTS.get(data.text("outcome"), "outcome unknown")
     status, duration_us = data.text("http_status"), data.number("duration_us")
     parts = [
         f"Attempt {data.text('number')}: {outcome}",
         f"HTTP {status}" if status else "",
         "" if duration_us is None else duration_text(duration_us / 1000),
-        "started by a process that died" if data.is_true("by_dead_holder") else "",
+        "recorded for a process that did not finish" if data.is_true("by_dead_holder") else "",
     ]
     message = data.text("message") or data.text("transport_error")
     return f"{', '.join(filter(None, parts))}.{f' “{message}”' if message else ''}"

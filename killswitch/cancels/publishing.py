@@ -54,7 +54,7 @@ def _send_messages(messages: "queue.Queue[list[int]]") -> None:
     while True:
         ids = messages.get()
         if time.monotonic() < paused_until:
-            _record_failure(ids, why="the broker failed a moment ago")
+            _record_failure(ids, why="the queue failed a moment ago")
         else:
             try:
                 app.send_task(TASK, kwargs={"ids": ids}, retry=False, ignore_result=True)

@@ -43,12 +43,12 @@ def compare(record: RequestRecord) -> Discrepancy | None:
     """Return the first discrepancy between the tables and the log."""
     name = f"request {record.request_id}"
     if not record.is_unique:
-        reason = f"{name} is in the table, and is not what is found there by its id"
+        reason = f"{name}: another row has the same ID"
         return Discrepancy(seq=None, reason=reason)
     requested = record.events_of(Kind.REQUESTED)
     if len(requested) != 1:
         seq = requested[1].seq if requested else None
-        reason = f"{name} is in the table, and {len(requested)} events record that it was requested"
+        reason = f"{name} has {len(requested)} REQUESTED events instead of one"
         return Discrepancy(seq=seq, reason=reason)
     return next(_discrepancies(record, requested[0]), None)
 
@@ -68,10 +68,10 @@ def _discrepancies(record: RequestRecord, requested: LoggedEvent) -> Iterator[Di
         },
     )
     if record.shown_under != request.exchange_id:
-        reason = f"{name} is shown as one of {value_text(record.shown_under)}"
+        reason = f"{name} is listed under exchange {value_text(record.shown_under)}"
         yield Discrepancy(seq=requested.seq, reason=reason)
     if not record.has_unique_batch:
-        reason = f"{name}: its press is not the only one with its id"
+        reason = f"{name}: its cancel shares an ID with another one"
         yield Discrepancy(seq=requested.seq, reason=reason)
     yield from _in_completed_reason(name, record)
     yield from _in_attempts(name, record)
@@ -91,7 +91,7 @@ def _in_completed_reason(name: str, record: RequestRecord) -> Iterator[Discrepan
     for event in events:
         yield from compare_columns(name, event, {}, found=columns)
     if not events and any(columns.values()):
-        yield Discrepancy(seq=None, reason=f"{name}: no event completed its reason")
+        yield Discrepancy(seq=None, reason=f"{name}: its added reason has no event")
 
 
 def _in_attempts(name: str, record: RequestRecord) -> Iterator[Discrepancy]:
@@ -110,9 +110,9 @@ def _in_attempts(name: str, record: RequestRecord) -> Iterator[Discrepancy]:
             yield from compare_columns(f"{name}, attempt", event, {}, found=columns)
     for number in rows:
         yield Discrepancy(seq=None, reason=f"{name}: its attempt {number} has no event")
-    attempt_count = record.request.attempt_count
-    if attempt_count != len(record.attempts):
-        reason = f"{name} counts {attempt_count} attempts and has {len(record.attempts)}"
+    count, stored = record.request.attempt_count, len(record.attempts)
+    if count != stored:
+        reason = f"{name}: the count says {count} attempts, but {stored} are stored"
         yield Discrepancy(seq=None, reason=reason)
 
 

@@ -42,7 +42,7 @@ def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Dis
         done += len(some)
         progress("requests in the log", done, 0)
     for batch in Batch.objects.filter(requests=None).order_by("id")[:1]:
-        yield Discrepancy(seq=None, reason=f"press {batch.uuid} has no request and no event")
+        yield Discrepancy(seq=None, reason=f"cancel {batch.uuid} has no request and no event")
 
 
 def _of_rows(pks: Sequence[int]) -> Iterator[Discrepancy]:
@@ -65,7 +65,7 @@ def _of_rows(pks: Sequence[int]) -> Iterator[Discrepancy]:
 def _first_discrepancy(pk: int, records: Mapping[int, RequestRecord]) -> Discrepancy | None:
     if pk in records:
         return compare(records[pk])
-    return Discrepancy(seq=None, reason=f"request number {pk}: it or its press was deleted")
+    return Discrepancy(seq=None, reason=f"request number {pk}: it or its cancel was deleted")
 
 
 def _records(pks: Sequence[int]) -> dict[int, RequestRecord]:

@@ -89,8 +89,8 @@ def record_takeover(request_id: int, *, dead_holder: str, lease_token: str) -> N
                 outcome=Outcome.UNKNOWN,
                 may_have_been_carried_out=True,
                 transport_error=(
-                    "The process that was carrying this request out stopped responding;"
-                    " it is not known whether it had sent the cancel."
+                    "The process handling this request did not finish it. It is not known whether"
+                    " it had sent the cancel."
                 ),
                 holder=dead_holder,
                 by_dead_holder=True,

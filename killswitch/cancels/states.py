@@ -20,7 +20,7 @@ class Status(StrEnum):
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.REQUESTED: frozenset({Status.SENDING}),
     Status.SENDING: frozenset({Status.VERIFYING, Status.REJECTED, Status.NOT_DELIVERED}),
-    # Once acknowledged, or once it may have been carried out, the list of open orders decides.
+    # Once accepted, or once it may have been carried out, the list of open orders decides.
     Status.VERIFYING: frozenset(
         {Status.CONFIRMED, Status.RESIDUAL, Status.UNVERIFIED, Status.UNKNOWN}
     ),
@@ -51,14 +51,14 @@ MEANINGS: dict[Status, str] = {
     Status.REQUESTED: "recorded; not sent yet",
     Status.SENDING: "claimed; sending the cancel, or waiting to send it again",
     Status.VERIFYING: (
-        "acknowledged, or it may have been carried out; reading the open orders, and cancelling"
-        " again while some remain"
+        "accepted, or possibly carried out; checking the open orders, and cancelling again while"
+        " some remain"
     ),
     Status.CONFIRMED: "the EMS lists no open orders on that exchange",
-    Status.RESIDUAL: "orders are still open",
-    Status.UNVERIFIED: "acknowledged; the open orders could not be read",
-    Status.REJECTED: "refused by the EMS",
-    Status.NOT_DELIVERED: "it is certain that the EMS never got it",
+    Status.RESIDUAL: "the EMS still lists open orders",
+    Status.UNVERIFIED: "accepted; the open orders could not be read",
+    Status.REJECTED: "rejected by the EMS",
+    Status.NOT_DELIVERED: "it is certain that the EMS never received it",
     Status.UNKNOWN: "it may or may not have been carried out",
 }
 

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import LABELS, Status
+from killswitch.ems.answers import Outcome
 from killswitch.runtime.text import pluralize_count
 
 
@@ -46,6 +47,13 @@ BADGES = {
     Status.UNKNOWN: ("ask", "odd"),
 }
 
+OUTCOME_TEXTS: dict[str, str] = {
+    Outcome.ACKNOWLEDGED: "accepted by the EMS",
+    Outcome.REJECTED: "rejected by the EMS",
+    Outcome.UNKNOWN: "no usable response",
+    Outcome.NOT_DELIVERED: "not delivered",
+}
+
 
 def status_badge(request: CancelRequest) -> StatusBadge:
     """Return the badge of a request's status."""
@@ -60,9 +68,11 @@ def progress_text(request: CancelRequest) -> str:
         case Status.REQUESTED:
             return "Recorded, not sent yet"
         case Status.SENDING if _waits_to_retry(request):
-            # An attempt without an answer leaves the reply to an earlier one on the request.
-            reply = f" (last EMS reply: {request.reject_reason})" if request.reject_reason else ""
-            return f"Attempt {request.attempt_count} ended{reply}. Retrying"
+            # An attempt without a response leaves the one to an earlier attempt on the request.
+            response = (
+                f" (last EMS response: {request.reject_reason})" if request.reject_reason else ""
+            )
+            return f"Attempt {request.attempt_count} ended{response}. Retrying"
         case Status.SENDING:
             return f"Attempt {request.attempt_count + 1}: sending the cancel"
         case Status.VERIFYING:

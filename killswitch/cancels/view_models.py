@@ -33,7 +33,7 @@ SUMMARY_LABELS = {
     Status.NOT_DELIVERED: "not delivered",
     Status.UNKNOWN: "with unknown outcome",
     Status.UNVERIFIED: "accepted but not verified",
-    Status.REQUESTED: "queued",
+    Status.REQUESTED: "not sent yet",
     Status.SENDING: "sending",
     Status.VERIFYING: "checking",
 }

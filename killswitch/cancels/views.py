@@ -60,12 +60,13 @@ def reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
     try:
         services.complete_reason(batch=batch, user=_user(request), reason=text)
     except services.EmptyReason:
-        return _refuse(request, "The reason was empty, so it was not saved.", status=400)
+        sentence = "The reason was empty, so it was not saved. Select or enter a reason."
+        return _refuse(request, sentence, status=400)
     except services.NotTheRequester:
-        sentence = "Only the person who requested this cancel can add the reason."
+        sentence = "Only the user who requested this cancel can add a reason."
         return _refuse(request, sentence, status=403)
     except services.AlreadyCompleted:
-        sentence = "A reason was added before. It cannot be changed once saved."
+        sentence = "A reason has already been added. It cannot be changed."
         return _refuse(request, sentence, status=409)
     return see_other(reverse("batch", args=[batch.uuid]))
 
@@ -119,7 +120,10 @@ def _cancel(request: HttpRequest, target: Target) -> HttpResponse:
         notice = "This confirmation was not valid, so no cancel was sent. Please confirm again."
         return _show_confirmation(request, target, status=400, notice=notice)
     except press_keys.KeyForAnotherTarget:
-        sentence = "This confirmation was made for another person or target. No cancel was sent."
+        sentence = (
+            "This confirmation belongs to another user or to other exchanges. No cancel was sent."
+            " Start again."
+        )
         return _refuse(request, sentence, status=409, target=target)
     except services.NothingToCancel:
         return _refuse(request, _nothing_to_cancel(target), status=409)
@@ -189,14 +193,18 @@ def _nothing_to_cancel(target: Target) -> str:
     if not target.exchanges:
         return "No exchange is enabled here. No cancel was recorded or sent."
     names = ", ".join(exchange.exchange_id for exchange in target.exchanges)
-    return f"{names} is disabled here and cannot be cancelled. No cancel was recorded or sent."
+    return (
+        f"Disabled here: {names}. No cancel was recorded or sent. Cancel at the exchange itself, or"
+        " ask an administrator to enable it here."
+    )
 
 
 def _get_or_404(rows: QuerySet[Row]) -> Row:
     """Return the only row, or raise `Http404` with a sentence for the error page."""
     row = rows.first()
     if row is None:
-        raise Http404("There is no request with this number.")
+        sentence = "There is no request with this ID. Check the link, or find it under Requests."
+        raise Http404(sentence)
     return row
 
 

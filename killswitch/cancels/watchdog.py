@@ -131,14 +131,20 @@ def check_once(detector: StallDetector) -> None:
         _raise_alarm(
             request_id,
             title=f"stuck for {detector.stalled_after_s:g} s",
-            detail="In this time no process claimed it, and no attempt and no check ended.",
+            detail=(
+                "In that time no process claimed it, and no attempt or check finished. Open the"
+                " request; retry or cancel manually."
+            ),
         )
         detector.alarm_raised(request_id)
     for request_id in findings.overtime:
         _raise_alarm(
             request_id,
             title="still running after its deadline",
-            detail="It was in flight for longer than a request may take.",
+            detail=(
+                "It has been running longer than allowed. Check the open orders and cancel manually"
+                " if necessary."
+            ),
         )
         detector.alarm_raised(request_id)
 

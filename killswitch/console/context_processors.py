@@ -25,7 +25,10 @@ ENVIRONMENTS = {
     "real": {
         "css": "production",
         "word": "REAL EMS",
-        "title": "Real orders. KILLSWITCH_ENVIRONMENT does not name the environment.",
+        "title": (
+            "Real orders. The environment is not named: ask the system operator to set"
+            " KILLSWITCH_ENVIRONMENT."
+        ),
     },
 }
 

@@ -54,7 +54,7 @@ def csrf_failed(request: HttpRequest, **_: object) -> HttpResponseBase:
     if match.url_name in CANCEL_VIEWS:
         request.resolver_match = match
         return confirm_again(request, **match.kwargs)
-    sentence = "This page was out of date, so your changes were not saved. Reload it and try again."
+    sentence = "Your changes were not saved. Go back, reload the page and try again."
     return error_page(request, HTTPStatus.FORBIDDEN, sentence=sentence)
 
 

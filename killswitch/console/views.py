@@ -74,7 +74,7 @@ def acknowledge(request: HttpRequest, alarm_id: int) -> HttpResponse:
     try:
         alarms.acknowledge(alarm_id=alarm_id, actor=actor(request.user), person=request.user.pk)
     except Alarm.DoesNotExist:
-        raise Http404("There is no such alarm.") from None
+        raise Http404("This alarm does not exist.") from None
     except alarms.SelfAcknowledgement:
         if is_htmx(request):
             return HttpResponse(CONCERNS_YOU, status=409, content_type="text/plain; charset=utf-8")

@@ -146,7 +146,7 @@ onHtmx("htmx:beforeSwap", (event) => {
 
 function showSignedOut(url, form) {
   if (form) whenFree(form, () => showBlock(form, "signed-out"));
-  else showRefusal("Your session has ended.");
+  else showRefusal("Your session has ended. Close this and sign in again.");
   const link = form?.querySelector("[data-sign-in]");
   if (link && url) link.href = url;
 }
@@ -154,7 +154,7 @@ function showSignedOut(url, form) {
 function showRefusal(text) {
   show("unreachable");
   body.querySelector("h2").textContent = "No cancel was sent";
-  body.querySelector("p").textContent = text.length < MAX_REFUSAL_CHARS ? text : "The console refused the request.";
+  body.querySelector("p").textContent = text.length < MAX_REFUSAL_CHARS ? text : "The console refused this. Reload the page and try again.";
 }
 
 for (const type of ["htmx:sendError", "htmx:timeout", "htmx:sendAbort"])

@@ -12,6 +12,7 @@ const SESSION_WARNING_MS = 5 * 60 * 1000;
 const TICK_MS = 500;
 const ASLEEP_AFTER_MS = 2000;
 const ALARM_GUARD_MS = 600;
+const MAX_REFUSAL_CHARS = 300;
 const staleAfterMs = Number(root.dataset.staleAfter) * 1000;
 const title = document.title.replace(/^\(\d+\) /, "");
 const icon = document.querySelector("link[rel=icon]");
@@ -75,7 +76,7 @@ function countAges(now) {
   }
   for (const end of all("[data-left]")) {
     const seconds = Math.ceil((Date.parse(end.dataset.left) - now) / 1000);
-    write(end, seconds > 0 ? `${seconds} s left` : "time is up");
+    write(end, seconds > 0 ? `${seconds} s left` : "deadline reached");
   }
 }
 
@@ -84,14 +85,14 @@ function bannerState(now) {
   const silence = Date.now() - answeredAt;
   const last = utc(answeredAt + skewMs);
   if (signInUrl)
-    return ["bad", "Your session has ended.", `Figures are as of ${last} UTC. No cancel is sent until you sign in again.`, true];
+    return ["bad", "Your session has ended.", `Figures are as of ${last} UTC. You cannot send a cancel until you sign in again. Cancels already requested continue.`, true];
   if (silence > LOST_AFTER_MS && Date.now() - wokeAt < LOST_AFTER_MS)
-    return ["warn", `This page was asleep since ${last} UTC.`, "Figures are from then. Updating now.", true];
+    return ["warn", `This page has been asleep since ${last} UTC.`, "Figures are at least that old. Updating now.", true];
   if (silence > LOST_AFTER_MS)
-    return ["bad", `No answer from the console since ${last} UTC.`, "Figures are from then. Retrying every second.", true];
-  if (failure) return ["bad", "That did not go through.", failure, false];
+    return ["bad", `No answer from the console since ${last} UTC.`, "Figures are at least that old. Retrying every second.", true];
+  if (failure) return ["bad", "Your last action did not go through.", failure, false];
   if (byId("ready-word").dataset.word === "NOT_READY")
-    return ["bad", NOT_READY, `${byId("ready-note").textContent.replace(NOT_READY, "").trim()} You can still try. If there is no answer, cancel manually.`, false];
+    return ["bad", NOT_READY, `${byId("ready-note").textContent.replace(NOT_READY, "").trim()} A cancel will probably fail. You can still try; if it is not confirmed, cancel manually.`, false];
   if (sessionEndsAt && sessionEndsAt - now < SESSION_WARNING_MS)
     return ["warn", `Your session ends at ${utc(sessionEndsAt)} UTC.`, "Sign out and in again to continue without interruption.", false];
   return ["", "", "", false];
@@ -213,11 +214,15 @@ document.addEventListener("click", (event) => {
 
 // Small buttons, such as Acknowledge. A cancel reports its own failure, in its dialog.
 const isSmallButton = (event) => !isPoll(event) && !event.detail.elt.closest("dialog, [data-press]");
+function refusalText(xhr) {
+  if (!xhr?.status) return "The console did not respond. Try again.";
+  const isSentence = header(xhr, "Content-Type").startsWith("text/plain") && xhr.responseText.length < MAX_REFUSAL_CHARS;
+  return isSentence ? xhr.responseText : `The console refused it (error ${xhr.status}). Reload the page and try again.`;
+}
 for (const type of ["htmx:responseError", "htmx:sendError", "htmx:timeout"])
   on(type, (event) => {
     if (!isSmallButton(event)) return;
-    const status = event.detail.xhr?.status;
-    failure = status ? `The console refused it (${status}). Reload the page.` : "The console did not answer. Try again.";
+    failure = refusalText(event.detail.xhr);
     tick();
   });
 on("htmx:afterRequest", (event) => {

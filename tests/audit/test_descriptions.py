@@ -24,16 +24,17 @@ def test_every_kind_has_a_description() -> None:
         (
             Kind.REQUESTED,
             {"everywhere": True, "open_before": 1, "reason": "Limit breach"},
-            "All exchanges; 1 open order before. Reason: “Limit breach”",
+            "Part of a cancel on all enabled exchanges; 1 open order here before."
+            " Reason: “Limit breach”",
         ),
-        (Kind.REQUESTED, {"everywhere": False}, "This exchange. No reason given."),
+        (Kind.REQUESTED, {"everywhere": False}, "Cancel on this exchange. No reason given."),
         (
             Kind.PUBLISH_FAILED,
             {"why": "connection refused"},
-            "The watchdog carries it out instead (connection refused).",
+            "The watchdog picks up these requests instead (connection refused).",
         ),
-        (Kind.TAKEN_OVER, {"dead_holder": "h:1"}, "From a process that stopped responding."),
-        (Kind.TAKEN_OVER, {"dead_holder": ""}, "No process was working on it."),
+        (Kind.TAKEN_OVER, {"dead_holder": "h:1"}, "Taken over from a process that did not finish."),
+        (Kind.TAKEN_OVER, {"dead_holder": ""}, "Taken over because no process was working on it."),
         (
             Kind.ATTEMPT,
             {"number": 2, "outcome": "NOT_DELIVERED", "transport_error": "refused"},
@@ -42,7 +43,7 @@ def test_every_kind_has_a_description() -> None:
         (
             Kind.ATTEMPT,
             {"number": 1, "outcome": "UNKNOWN", "http_status": 504, "duration_us": 11_800_000},
-            "Attempt 1: outcome unknown, HTTP 504, 11.8 s.",
+            "Attempt 1: no usable response, HTTP 504, 11.8 s.",
         ),
         (
             Kind.FINISHED,

@@ -68,5 +68,5 @@ def test_without_a_list_no_request_is_confirmed() -> None:
 
 def test_a_refusal_contains_the_number_of_open_orders() -> None:
     sentence = conclude(AttemptSummary.of([REFUSED]), list_of(1)).sentence
-    assert "refused" in sentence
-    assert "1 open order " in sentence
+    assert "rejected" in sentence
+    assert "1 open order." in sentence

@@ -61,7 +61,10 @@ def test_it_says_that_a_cancel_is_already_running(officer: Client, olga: User) -
     one, two = factories.exchange("KRAKEN"), factories.exchange("GEMINI")
     factories.press(olga, one)
     factories.press(olga, one)
-    already = "A cancel is already running here. Sending another is safe."
+    already = (
+        "A cancel is already running on this exchange."
+        " Another one also cancels orders placed since."
+    )
     assert already in question(officer, path_of(one))
     assert "A cancel is already running on 1 of these." in question(officer, EVERYWHERE)
     assert "already running" not in question(officer, path_of(two))
@@ -105,13 +108,13 @@ def test_an_unknown_exchange_is_not_found_and_never_means_all(officer: Client, n
 def test_a_number_that_no_database_takes_is_not_found(officer: Client) -> None:
     answer = officer.get("/exchanges/99999999999999999999999/cancel-all/")
     assert answer.status_code == 404
-    assert "There is no exchange with this number here." in html(answer)
+    assert "This exchange does not exist here." in html(answer)
 
 
 def test_a_disabled_exchange_is_said_to_be_disabled(officer: Client) -> None:
     answer = officer.get(path_of(factories.exchange("OFF", enabled=False)))
     assert answer.status_code == 409
-    assert "OFF is disabled here" in html(answer)
+    assert "Disabled here: OFF." in html(answer)
 
 
 def test_compliance_gets_no_confirmation(compliance: Client) -> None:

@@ -88,7 +88,7 @@ def test_a_dead_holders_attempt_says_so(officer: Client, olga: User) -> None:
         by_dead_holder=True, started_at=None, duration_us=None
     )
     page = page_of(officer, request)
-    assert "by a process that died" in page
+    assert "the process handling it did not finish" in page
     assert "may have been carried out" in page
 
 
@@ -181,7 +181,7 @@ def test_the_reason_is_added_once_by_the_requester(officer: Client, olga: User) 
     assert batch.completed_reason == "Drill: of May"
     again = officer.post(path, {"reason": "Other"})
     assert again.status_code == 409
-    assert "added before" in html(again)
+    assert "has already been added" in html(again)
     assert "Add reason" not in html(officer.get(f"/batches/{batch.uuid}/"))
 
 

@@ -107,7 +107,7 @@ def test_a_disabled_exchange_is_not_recorded(officer: Client) -> None:
     exchange.save()
     answer = press_with(officer, path_of(exchange), key)
     assert answer.status_code == 409
-    assert "KRAKEN is disabled here" in html(answer)
+    assert "Disabled here: KRAKEN." in html(answer)
     assert Batch.objects.count() == 0
 
 
@@ -130,7 +130,7 @@ def test_a_mistyped_name_in_the_address_never_means_all(officer: Client) -> None
     exchange = factories.exchange("KRAKEN")
     answer = officer.get(f"{EVERYWHERE}?Exchange={exchange.pk}")
     assert answer.status_code == 404
-    assert "This address has an unknown part" in html(answer)
+    assert "This address contains an unknown part" in html(answer)
 
 
 def test_cancel_all_leaves_out_an_exchange_that_was_disabled_meanwhile(
@@ -168,7 +168,7 @@ def test_no_reason_refuses_a_kill(officer: Client, reason: str) -> None:
 
 def test_an_altered_reason_is_shown_as_altered(officer: Client) -> None:
     answer = press(officer, path_of(factories.exchange("KRAKEN")), reason="x" * 3000)
-    assert "the reason was shortened or cleaned" in html(answer)
+    assert "the reason was shortened, or control characters were removed" in html(answer)
 
 
 @pytest.mark.parametrize("path", [EVERYWHERE, "/exchanges/1/cancel-all/"])

@@ -125,7 +125,7 @@ def test_a_request_never_reaches_only_the_first_exchanges_that_it_names(officer:
     too_many = f"{EVERYWHERE}?{'&'.join([f'exchange={exchange.pk}'] * (MAX_EXCHANGES + 1))}"
     answer = officer.get(too_many)
     assert answer.status_code == 404
-    assert f"An address can name {MAX_EXCHANGES} exchanges" in html(answer)
+    assert f"An address can name at most {MAX_EXCHANGES} exchanges" in html(answer)
     assert officer.post(too_many, {"key": "x"}).status_code == 404
 
 
@@ -287,7 +287,7 @@ def test_a_missing_request_has_a_sentence_of_ours(officer: Client) -> None:
     for path in (f"/requests/{unknown}/", f"/batches/{unknown}/"):
         answer = officer.get(path)
         assert answer.status_code == 404
-        assert "There is no request with this number." in html(answer)
+        assert "There is no request with this ID." in html(answer)
         assert "matches the given query" not in html(answer)
 
 

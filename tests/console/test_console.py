@@ -82,10 +82,10 @@ def test_orders_that_appear_after_a_confirmed_cancel_are_called_new(
 ) -> None:
     exchange = factories.exchange("KRAKEN", orders=0)
     factories.bring(factories.press(olga, exchange).requests.get(), Status.CONFIRMED)
-    assert "new orders since" not in row(console(officer), exchange)
+    assert "orders open again" not in row(console(officer), exchange)
     exchange.open_orders, exchange.seen_at = 4, datetime.now(UTC) + timedelta(seconds=1)
     exchange.save()
-    assert "new orders since" in row(console(officer), exchange)
+    assert "orders open again" in row(console(officer), exchange)
 
 
 def test_a_figure_that_the_newest_observation_lacks_keeps_its_own_age(officer: Client) -> None:

@@ -91,7 +91,7 @@ def test_a_stranger_then_learns_neither_the_ems_nor_an_exchange(
             assert "KRAKEN" not in html(answer)
     answer = forged.get("/")
     assert answer.status_code == 503
-    assert "shown to risk officers only" in html(answer)
+    assert "Only risk officers see the commands." in html(answer)
 
 
 def test_neither_does_a_browser_in_which_compliance_is_signed_in(

@@ -128,7 +128,7 @@ def test_a_batch_and_a_request_are_shown_as_they_change(officer: Client, olga: U
     assert f"batch-{batch.uuid}" in ids(answer)
     assert f"request-{first.uuid}" in ids(answer)
     assert f"r{first.pk}" in ids(answer)
-    assert "1 rejected: EXCHANGE_UNREACHABLE, 2 queued" in html(answer)
+    assert "1 rejected: EXCHANGE_UNREACHABLE, 2 not sent yet" in html(answer)
 
 
 def test_an_older_page_of_the_list_misses_no_changed_row(officer: Client, olga: User) -> None:
@@ -189,7 +189,7 @@ def test_a_batch_on_all_exchanges_names_what_it_does_not_include(
     UncoveredExchange.objects.create(exchange_id="OKEX", open_orders=12)
     everywhere = factories.press(olga, *exchanges, everywhere=True)
     some = factories.press(olga, *exchanges)
-    sentence = "Not included, because not set up here: OKEX (12 open orders)."
+    sentence = "Not enabled here at the moment, so not included if sent now: OKEX (12 open orders)."
     assert sentence in html(officer.get(f"/batches/{everywhere.uuid}/"))
     assert sentence not in html(officer.get(f"/batches/{some.uuid}/"))
 
@@ -199,7 +199,7 @@ def test_a_retry_shows_the_last_reply_of_the_ems(officer: Client, olga: User) ->
     batch = factories.press(olga, one)
     factories.bring(batch.requests.get(), Status.SENDING)
     page = html(officer.get(f"/batches/{batch.uuid}/"))
-    assert "Attempt 2 ended (last EMS reply: EXCHANGE_UNREACHABLE). Retrying" in page
+    assert "Attempt 2 ended (last EMS response: EXCHANGE_UNREACHABLE). Retrying" in page
     factories.bring(batch.requests.get(), Status.VERIFYING, attempts=7)
     page = html(officer.get(f"/batches/{batch.uuid}/"))
     assert "Checking what is still open: 9 attempts" in page

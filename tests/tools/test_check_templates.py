@@ -22,6 +22,7 @@ def problems(tmp_path: Path, name: str, text: str) -> list[str]:
     [
         ("cancels/page.html", "{% load cancels static text %}"),
         ("cancels/page.html", "{% load i18n %}{% load duration from text %}"),
+        ("console/page.html", "{% load text cancels %}"),
         ("cancels/page.html", '{% extends "base.html" %}{% include "_icon.html" %}'),
         ("console/page.html", '{% include "cancels/_reason.html" with plain=True %}'),
         ("base.html", '{% load text %}{% include "console/_header.html" %}'),
@@ -36,7 +37,11 @@ def test_what_is_allowed_passes(tmp_path: Path, name: str, text: str) -> None:
     ("name", "text", "problem"),
     [
         ("cancels/page.html", "{% load console %}", "loads console, which belongs to console"),
-        ("console/page.html", "{% load text cancels %}", "loads cancels, which belongs to cancels"),
+        (
+            "account/login.html",
+            "{% load text cancels %}",
+            "loads cancels, which belongs to cancels",
+        ),
         ("cancels/page.html", "{% load x from console %}", "loads console"),
         ("base.html", "{% load cancels %}", "loads cancels"),
         ("cancels/page.html", '{%include "console/_row.html" %}', "refers to console/_row.html"),

@@ -1,13 +1,12 @@
 """Filters of the pages on cancel requests, and the commands for cancelling manually."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from django import template
 
-from killswitch.accounts.models import Role
 from killswitch.cancels import manual_cancel, status_display
 from killswitch.cancels.models import Attempt, CancelRequest
-from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.text import duration_text, escape_controls
 
@@ -17,12 +16,16 @@ register.filter("progress_text", status_display.progress_text)
 register.filter("progress_counts", status_display.progress_counts)
 register.filter("ends_at", status_display.ends_at)
 
-OUTCOME_TEXTS: dict[str, str] = {
-    Outcome.ACKNOWLEDGED: "accepted by the EMS",
-    Outcome.REJECTED: "rejected by the EMS",
-    Outcome.UNKNOWN: "ended without a usable answer",
-    Outcome.NOT_DELIVERED: "not delivered",
+GESTURE_TEXTS = {
+    "dialog": "confirmed in the dialog",
+    "page": "confirmed on the page",
+    "second button": "confirmed with the second button",
+    "sent again with the same key": "sent again, recorded only once",
+    "send again": "sent again",
+    "retry": "retry",
+    "command": "cancel_all command",
 }
+HELD = re.compile(r"held (\d{1,6}) ms, (\w{1,20})")
 LATE_CLAIM_S = 3
 MAX_HEX_BYTES = 2048
 
@@ -53,7 +56,7 @@ def call_duration(attempt: Attempt) -> str:
 @register.filter
 def outcome_text(outcome: str) -> str:
     """Return the outcome of an attempt in words."""
-    return OUTCOME_TEXTS.get(outcome, outcome)
+    return status_display.OUTCOME_TEXTS.get(outcome, outcome)
 
 
 @register.filter
@@ -75,23 +78,19 @@ def body_hex(attempt: Attempt) -> str:
 
 
 @register.filter
-def person_name(name: str) -> str:
-    """Return the full name without the account name that the audit log keeps with it."""
-    return name.partition(" (")[0]
-
-
-@register.filter
-def role_label(role: str) -> str:
-    """Return a role in words; the operating system's own stays as it is."""
-    return str(Role(role).label) if role in Role.values else role
+def gesture_text(gesture: str) -> str:
+    """Return how a request was confirmed, in words, e.g. "held for 1.0 s (mouse)"."""
+    if held := HELD.fullmatch(gesture):
+        return f"held for {duration_text(float(held[1]))} ({held[2]})"
+    return GESTURE_TEXTS.get(gesture, escape_controls(gesture))
 
 
 @register.filter
 def retry_label(exchanges: Sequence[Exchange]) -> str:
     """Return the label of the button that retries what was not confirmed."""
     if len(exchanges) == 1:
-        return f"Retry on {exchanges[0].exchange_id}"
-    return f"Retry on these {len(exchanges)}"
+        return f"Retry now on {exchanges[0].exchange_id}"
+    return f"Retry now on these {len(exchanges)} exchanges"
 
 
 @register.simple_tag

@@ -4,7 +4,6 @@ from typing import Any
 
 from django import template
 
-from killswitch.accounts.models import Role
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.audit import review
 from killswitch.audit.models import AuditEvent, Kind, Review
@@ -60,28 +59,6 @@ def next_marks(row: Review | None) -> list[str]:
 def kind_label(kind: str) -> str:
     """Return the label of an event's kind, or the kind itself if it is unknown."""
     return Kind(kind).label if kind in Kind.values else kind
-
-
-@register.filter
-def actor_name(actor: str) -> str:
-    """Return who did something, e.g. "Command line (root)" for the `os:root` of the log."""
-    if actor.startswith("os:") and " (" not in actor:  # a person's name may begin so as well
-        return f"Command line ({actor.removeprefix('os:')})"
-    return actor
-
-
-@register.filter
-def person_name(actor: str) -> str:
-    """Return a person's full name without the account name that the log keeps with it."""
-    return actor.partition(" (")[0]
-
-
-@register.filter
-def role_label(role: str) -> str:
-    """Return a role in words."""
-    if role == "OPERATING_SYSTEM":
-        return "Operating system"
-    return str(Role(role).label) if role in Role.values else role
 
 
 @register.simple_tag(takes_context=True)

@@ -36,8 +36,8 @@ class Command(BaseCommand):
     """Prints one JSON line for each finished request."""
 
     help = (
-        "Cancels all open orders on the exchanges. Exit: 0 all CONFIRMED, 1 not all,"
-        " 2 refused and nothing recorded."
+        "Cancel all open orders on the named exchanges. Exit code: 0 all CONFIRMED, 1 not all,"
+        " 2 refused (nothing recorded or sent)."
     )
 
     # An error in a page must not keep this command from cancelling.
@@ -46,7 +46,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("exchange_id", nargs="*", metavar="EXCHANGE_ID")
         parser.add_argument("--all", action="store_true", help="on every enabled exchange")
-        parser.add_argument("--reason", default="", help="why; stored with the request")
+        parser.add_argument("--reason", default="", help="reason, stored with the request")
 
     def handle(self, *_: Any, **options: Any) -> None:
         with shutdown_signals() as self._interrupted:
@@ -61,14 +61,14 @@ class Command(BaseCommand):
         except UsageError as error:
             return self._refuse(str(error))
         except services.NothingToCancel:
-            return self._refuse("No enabled exchange is left to cancel on.")
+            return self._refuse("None of these exchanges is enabled. Nothing was recorded or sent.")
         except (services.NotRecorded, Error) as error:
             cause = error_line(error.__cause__ or error)
             return self._refuse(f"The request could not be recorded, so nothing was sent: {cause}")
         except services.CommitOutcomeUnknown:
             self.stderr.write(
-                "The database went away at the commit, so it is not known whether the request was"
-                " recorded. If it was, it will be carried out; run the command again to be sure."
+                "The connection to the database was lost while the request was being recorded. If"
+                " it was recorded, it will be carried out. Run the command again to be sure."
             )
             return NOT_ALL
         includes_all = len(result.ids) == len(target.exchanges)
@@ -88,9 +88,9 @@ class Command(BaseCommand):
         while pending:
             if self._interrupted.is_set():
                 self.stderr.write(
-                    f"Interrupted: the request is recorded as batch {result.batch.uuid}, and what"
-                    " has not finished will be carried out by the running system, or after its"
-                    " next start."
+                    f"Interrupted. The cancel is recorded as batch {result.batch.uuid}; requests"
+                    " that have not finished will be carried out by the running system, or after it"
+                    " next starts."
                 )
                 STOP.set()
                 wait_until(thread_slots.idle, timeout_s=MAX_RELEASE_S, pause_s=0.05)
@@ -117,7 +117,9 @@ class UsageError(Exception):
 
 def _target(exchange_ids: Sequence[str], *, everywhere: bool) -> Target:
     if everywhere == bool(exchange_ids):
-        raise UsageError("Name the exchanges, or give --all: one of the two.")
+        raise UsageError(
+            "Name the exchanges or give --all, but not both. Nothing was recorded or sent."
+        )
     enabled = {exchange.exchange_id: exchange for exchange in Exchange.objects.enabled()}
     if everywhere:
         return Target(exchanges=tuple(enabled.values()), everywhere=True)
@@ -125,7 +127,7 @@ def _target(exchange_ids: Sequence[str], *, everywhere: bool) -> Target:
     if missing:
         raise UsageError(
             f"Not enabled here: {', '.join(missing)}."
-            f" Enabled are: {', '.join(enabled) or 'none'}. Nothing was recorded or sent."
+            f" Enabled: {', '.join(enabled) or 'none'}. Nothing was recorded or sent."
         )
     return Target(exchanges=tuple(enabled[name] for name in dict.fromkeys(exchange_ids)))
 

@@ -2,14 +2,16 @@
 
 import pytest
 
-from killswitch.compliance.templatetags.compliance import actor_name, role_label
+from killswitch.accounts.models import role_label
+from killswitch.accounts.templatetags.accounts import actor_name, person_name
 
 
 @pytest.mark.parametrize(
     ("actor", "name"),
     [
         ("Olga Ray (olga)", "Olga Ray (olga)"),
-        ("system", "system"),
+        ("system", "System"),
+        ("anonymous", "Not signed in"),
         ("os:root", "Command line (root)"),
         ("os:root (olga)", "os:root (olga)"),  # a person who calls herself so
     ],
@@ -28,3 +30,16 @@ def test_a_command_line_is_named_as_such(actor: str, name: str) -> None:
 )
 def test_a_role_is_shown_in_words(role: str, label: str) -> None:
     assert role_label(role) == label
+
+
+@pytest.mark.parametrize(
+    ("actor", "name"),
+    [
+        ("Olga Ray (olga)", "Olga Ray"),
+        ("os:root", "Command line (root)"),
+        ("os:root (olga)", "os:root (olga)"),
+        ("system", "System"),
+    ],
+)
+def test_a_person_is_named_without_the_username(actor: str, name: str) -> None:
+    assert person_name(actor) == name
