@@ -91,7 +91,7 @@ def test_not_being_ready_shows_on_the_page_and_in_the_confirmation(page: Page, o
     scenes.readiness[0] = scenes.NOT_READY
     banner = page.locator("[data-dialog-banner]")
     expect(banner).to_contain_text("Not ready. Workers", timeout=5000)
-    expect(banner).to_contain_text("You can still try. If there is no answer, cancel manually.")
+    expect(banner).to_contain_text("You can still try; if it is not confirmed, cancel manually.")
     expect(page.locator("#banner")).to_contain_text("If this console is down: cancel manually")
     scenes.readiness[0] = scenes.READY
     expect(banner).to_be_hidden(timeout=5000)
@@ -225,7 +225,7 @@ def test_a_request_without_an_answer_is_unknown_and_the_same_key_settles_it(
     expect(block.locator("button")).to_be_focused()
     page.unroute("**/cancel-all/")
     block.locator("button").click()
-    title = "Already requested" if how == "answer lost" else "Cancel all requested"
+    title = "Already requested" if how == "answer lost" else "Cancel all on 1 exchange, requested"
     expect(page.locator("#dialog-title")).to_contain_text(title)
     assert Batch.objects.count() == 1
     complaints.forgive()
@@ -238,7 +238,7 @@ def test_a_confirmation_that_cannot_be_loaded_says_so(
     ready(page)
     page.route("**/cancel-all/", answered(502))
     page.locator('[data-exchange-id="KRAKEN"] a.cut').click()
-    expect(page.locator("#dialog-title")).to_have_text("The console did not answer")
+    expect(page.locator("#dialog-title")).to_have_text("The console did not respond")
     page.unroute("**/cancel-all/")
     page.get_by_role("button", name="Try again").click()
     expect(page.locator("#dialog-title")).to_contain_text("14 open orders")

@@ -156,12 +156,12 @@ def test_a_press_whose_page_was_closed_is_asked_about_on_the_next_one(
     page.evaluate(AN_HOUR_AGO)
     page.goto("/")
     block = page.locator("#dialog [data-no-answer]")
-    expect(block).to_contain_text(re.compile(r"Your request of [\d:]+ UTC had no answer"))
+    expect(block).to_contain_text(re.compile(r"No response to your request of [\d:]+ UTC"))
     expect(page.locator("#dialog-title")).to_contain_text("on KRAKEN?")
     expect(page.locator("#press-words")).to_have_value("typed before")
     assert not Batch.objects.exists(), "opening the confirmation sends no cancel"
     block.locator("button").click()
-    expect(page.locator("#dialog-title")).to_contain_text("Cancel all requested at")
+    expect(page.locator("#dialog-title")).to_contain_text("Cancel all on 1 exchange, requested at")
     assert Batch.objects.get().reason == "typed before"
     page.goto("/")
     expect(page.locator("[data-session-ends]")).not_to_be_empty()
@@ -257,7 +257,7 @@ def test_a_page_that_wakes_up_says_how_old_it_is_until_it_has_asked(page: Page, 
 
     page.route("**/poll/*", hold)
     page.evaluate("Date.now = ((now) => () => now() + 600000)(Date.now)")
-    expect(page.locator("#banner")).to_contain_text("This page was asleep since", timeout=3000)
+    expect(page.locator("#banner")).to_contain_text("This page has been asleep since", timeout=3000)
     assert not page.title().startswith("(!)"), "a page that slept has not lost its connection"
     page.unroute("**/poll/*")
     expect(page.locator("#banner")).to_be_hidden(timeout=8000)

@@ -72,7 +72,7 @@ def test_a_row_keeps_its_height_through_a_whole_kill(pages: list[Page], olga: Us
     )
     for page, places_before in zip(pages, before, strict=True):
         shown = page.locator(f"#x{exchange.pk} [data-status]")
-        expect(shown).to_have_text("Confirmed · new orders since")
+        expect(shown).to_have_text("Confirmed · orders open again")
         assert page.evaluate(PLACES) == places_before, page.viewport_size
 
 
