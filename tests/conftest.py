@@ -95,7 +95,9 @@ def set_batch_sizes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     def change(size: int) -> None:
         for module in modules:
-            for name in filter(names.fullmatch, vars(module).copy()):
+            sizes = [name for name in vars(module) if names.fullmatch(name)]
+            assert sizes, f"{module.__name__} has no batch size under a name known here"
+            for name in sizes:
                 monkeypatch.setattr(module, name, size)
 
     return change

@@ -87,7 +87,7 @@ def conclude(attempts: AttemptSummary, last_list: OpenOrdersAfter | None) -> Con
     else:
         return Conclusion(
             status=Status.NOT_DELIVERED,
-            sentence=("No connection to the EMS could be made, so the cancel was not delivered."),
+            sentence="No connection to the EMS could be made, so the cancel was not delivered.",
         )
     return Conclusion(status=status, sentence=f"{outcome}. {_list_text(last_list)}.")
 

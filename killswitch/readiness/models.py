@@ -25,8 +25,8 @@ class Probe(models.Model):
 class Canary(models.Model):
     """A message that takes the path of a cancel, through the broker to a worker, without effect.
 
-    `published` and `answered` only grow: a worker that sees the first one grow and the second one
-    unchanged knows, without comparing clocks, that no messages are taken from the queue.
+    `published` and `answered` only grow: together they show, without comparing clocks, whether
+    messages are taken from the queue.
     """
 
     nonce = models.CharField(max_length=32)

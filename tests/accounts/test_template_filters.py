@@ -7,17 +7,19 @@ from killswitch.accounts.templatetags.accounts import actor_name, person_name
 
 
 @pytest.mark.parametrize(
-    ("actor", "name"),
+    ("actor", "name", "short_name"),
     [
-        ("Olga Ray (olga)", "Olga Ray (olga)"),
-        ("system", "System"),
-        ("anonymous", "Not signed in"),
-        ("os:root", "Command line (root)"),
-        ("os:root (olga)", "os:root (olga)"),  # a person who calls herself so
+        ("Olga Ray (olga)", "Olga Ray (olga)", "Olga Ray"),
+        ("olga", "olga", "olga"),
+        ("system", "System", "System"),
+        ("anonymous", "Not signed in", "Not signed in"),
+        ("os:root", "Command line (root)", "Command line (root)"),
+        ("os:root (olga)", "os:root (olga)", "os:root (olga)"),  # a person who calls herself so
+        ("System (olga)", "System (olga)", "System"),
     ],
 )
-def test_a_command_line_is_named_as_such(actor: str, name: str) -> None:
-    assert actor_name(actor) == name
+def test_an_actor_is_named_in_words(actor: str, name: str, short_name: str) -> None:
+    assert (actor_name(actor), person_name(actor)) == (name, short_name)
 
 
 @pytest.mark.parametrize(
@@ -30,16 +32,3 @@ def test_a_command_line_is_named_as_such(actor: str, name: str) -> None:
 )
 def test_a_role_is_shown_in_words(role: str, label: str) -> None:
     assert role_label(role) == label
-
-
-@pytest.mark.parametrize(
-    ("actor", "name"),
-    [
-        ("Olga Ray (olga)", "Olga Ray"),
-        ("os:root", "Command line (root)"),
-        ("os:root (olga)", "os:root (olga)"),
-        ("system", "System"),
-    ],
-)
-def test_a_person_is_named_without_the_username(actor: str, name: str) -> None:
-    assert person_name(actor) == name

@@ -160,7 +160,14 @@ def die_in_a_pause_that_the_ems_wants(request: CancelRequest) -> None:
     planned_at = answer.finished_at + timedelta(seconds=answer.retry_after)
     record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=planned_at)
     leases.stop_renewing(lease)
-    execution.take_over_stale([snapshot(request)])
+    rows = CancelRequest.objects.filter(pk=request.pk, lease_token=lease.token)
+
+    def take_over() -> bool:
+        # Like the watchdog, more than once: a renewal that was under way changes the row once more.
+        execution.take_over_stale([snapshot(request)])
+        return not rows.exists()
+
+    wait_for(take_over, seconds=5)
 
 
 def hand_over(request: CancelRequest) -> None:

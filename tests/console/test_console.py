@@ -109,7 +109,9 @@ def test_exchanges_that_are_not_set_up_are_alarm_rows_with_their_count(officer: 
 def test_disabled_exchanges_are_not_shown(officer: Client) -> None:
     factories.exchange("OFF", enabled=False)
     assert 'data-exchange-id="OFF"' not in console(officer)
-    assert "No exchange is enabled" in console(officer)
+    page = console(officer)
+    assert "No exchange is enabled" in page
+    assert "cut-all" not in page, "there is nothing to cancel"
 
 
 def test_the_panel_shows_what_cannot_be_read(officer: Client) -> None:

@@ -88,7 +88,7 @@ def test_a_page_survives_a_restart_of_the_server_without_a_reload(
         system.wait_until_it_serves()
         expect(page.locator("#banner")).to_be_hidden(timeout=8000)
         block.locator("button").click()
-        expect(page.locator("#dialog-title")).to_contain_text("requested at")
+        expect(page.locator("#dialog-title")).to_contain_text("exchange, requested at")
         confirmed = page.locator('#dialog [data-status="CONFIRMED"]')
         expect(confirmed).to_be_visible(timeout=15_000)
         assert page.evaluate("window.mark") == "the same page"
@@ -163,7 +163,7 @@ def test_two_tabs_show_each_others_requests(system: System, page: Page) -> None:
     expect(other.locator(request_of(other, "BINANCE"))).to_have_count(1, timeout=5000)
     other.locator("#dialog .go").click()  # its own confirmation, so its own request
     expect(other.locator("#dialog-title")).to_contain_text(
-        re.compile("^Cancel all on .*requested"), use_inner_text=True
+        re.compile("^Cancel all on 1 exchange, requested at"), use_inner_text=True
     )
     for tab in (page, other):
         expect(tab.locator("#latest li", has_text="BINANCE")).to_have_count(2, timeout=5000)
