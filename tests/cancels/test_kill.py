@@ -347,7 +347,7 @@ def test_disabling_an_exchange_does_not_stop_its_request_in_flight(
 
 
 def test_fifty_exchanges_get_one_post_each_from_one_message(
-    simulator: Simulator, press: Press
+    simulator: Simulator, press: Press, timeouts_for_many: None
 ) -> None:
     names = [f"VENUE{number}" for number in range(50)]
     for name in names:
