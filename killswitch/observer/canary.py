@@ -33,7 +33,7 @@ def send() -> None:
     try:
         is_published = _publish(nonce)
     except (OperationalError, RedisError, OSError) as error:
-        canary.update(error=f"the broker does not answer ({type(error).__name__})")
+        canary.update(error=f"the queue does not respond ({type(error).__name__})")
     else:
         canary.update(error="", published=F("published") + int(is_published))
 

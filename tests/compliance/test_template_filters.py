@@ -9,7 +9,8 @@ from killswitch.compliance.templatetags.compliance import actor_name, role_label
     ("actor", "name"),
     [
         ("Olga Ray (olga)", "Olga Ray (olga)"),
-        ("system", "system"),
+        ("system", "System"),
+        ("anonymous", "Not signed in"),
         ("os:root", "Command line (root)"),
         ("os:root (olga)", "os:root (olga)"),  # a person who calls herself so
     ],
