@@ -444,13 +444,13 @@ class Kept:
             check_newer(checkpoint, header, manifest)
         if not self.covered:
             raise CannotCheck(
-                f"The checkpoints: all {len(newer)} kept heads are newer than this export;"
+                f"The checkpoints: all {len(newer)} are newer than this export;"
                 " they prove nothing about it."
             )
         yield f"{self.met_checkpoints} checkpoints are in this export."
         if newer:
             yield (
-                f"NOTE: {len(newer)} kept heads are newer than this export;"
+                f"NOTE: {len(newer)} checkpoints are newer than this export;"
                 " they prove nothing about it."
             )
 

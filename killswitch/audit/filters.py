@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Any, ClassVar, Final, Self
 
 from django.db.models import Q, QuerySet
@@ -258,10 +259,6 @@ def _parse_time(text: str, *, is_end: bool = False) -> datetime:
         ) from None
 
 
-def _parse_end(text: str) -> datetime:
-    return _parse_time(text, is_end=True)
-
-
 def _parse_text(text: str) -> str:
     if len(text) > MAX_CHARS:
         raise ValueError(f"is longer than {MAX_CHARS} characters.")
@@ -299,7 +296,7 @@ def _parse_flag(text: str) -> bool:
 
 PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "from": _parse_time,
-    "to": _parse_end,
+    "to": partial(_parse_time, is_end=True),
     "exchange": _parse_text,
     "actor": _parse_text,
     "kind": _parse_kind,

@@ -21,7 +21,6 @@ from killswitch.audit.checkpoints import Checkpoint
 from killswitch.audit.recorder import recording
 from killswitch.audit.verification import last_result
 from killswitch.audit.verification.findings import (
-    Finding,
     VerificationImpossible,
     VerificationResult,
 )
@@ -105,7 +104,14 @@ class AuditUpkeep:
             return  # later events cannot repair a failed verification
         last_result.store(self._result, whole=is_full)
         for finding in self._result.findings:
-            _raise_for_finding(finding)
+            log.error("audit_log_does_not_verify", **vars(finding))
+            subject = finding.reason if finding.seq is None else finding.seq
+            _raise_or_notify(
+                subject=f"{finding.proof}: {subject}",
+                title="The audit log failed verification.",
+                detail=f"{finding.reason.removesuffix('.')}{INSTRUCTION}",
+                notify=True,
+            )
 
     def _alarm_if_repeated(self, reason: str) -> None:
         """Call a person: the worst attack on the log would look like this."""
@@ -161,16 +167,6 @@ def _notify(message: Message) -> None:
             log.warning(
                 "audit_notification_failed", channel=channel, title=message.title, error=error
             )
-
-
-def _raise_for_finding(finding: Finding) -> None:
-    log.error("audit_log_does_not_verify", **vars(finding))
-    _raise_or_notify(
-        subject=f"{finding.proof}: {finding.reason if finding.seq is None else finding.seq}",
-        title="The audit log failed verification.",
-        detail=f"{finding.reason.removesuffix('.')}{INSTRUCTION}",
-        notify=True,
-    )
 
 
 def _raise_or_notify(*, subject: str, title: str, detail: str, notify: bool) -> bool:

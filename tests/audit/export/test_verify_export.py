@@ -632,7 +632,7 @@ class TestRewritten:
         assert code == 0
         assert "1 checkpoints are in this export." in output
         assert (
-            "NOTE: 1 kept heads are newer than this export; they prove nothing about it." in output
+            "NOTE: 1 checkpoints are newer than this export; they prove nothing about it." in output
         )
 
     def test_checkpoints_that_are_all_newer_have_checked_nothing(
@@ -642,7 +642,7 @@ class TestRewritten:
         newer = {"seq": 99, "hash": "0" * 64, "at": "2100-01-01T00:00:00.000000Z"}
         code, output = verify(whole.content, "--checkpoints", _kept(tmp_path, newer))
         assert code == 2
-        assert "all 1 kept heads are newer than this export" in output
+        assert "all 1 are newer than this export" in output
 
     def test_an_export_completed_by_another_event_than_a_checkpoint_kept_is_found(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
