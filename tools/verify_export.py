@@ -444,13 +444,13 @@ class Kept:
             check_newer(checkpoint, header, manifest)
         if not self.covered:
             raise CannotCheck(
-                f"The checkpoints: all {len(newer)} kept heads are newer than this export;"
+                f"The checkpoints: all {len(newer)} are newer than this export;"
                 " they prove nothing about it."
             )
         yield f"{self.met_checkpoints} checkpoints are in this export."
         if newer:
             yield (
-                f"NOTE: {len(newer)} kept heads are newer than this export;"
+                f"NOTE: {len(newer)} checkpoints are newer than this export;"
                 " they prove nothing about it."
             )
 
@@ -616,7 +616,7 @@ def conclude_signature(manifest: Record, known: list[bytes]) -> str:
 
 
 def check_signature(message: bytes, signature: str, der: bytes) -> str | None:
-    """Return the program that checked it, None if there is none. Raises `Wrong` for a false one."""
+    """Return the program that checked it, None if there is none. Raises `Wrong` if invalid."""
     try:
         raw = base64.b64decode(signature, validate=True)
     except ValueError:
@@ -631,7 +631,7 @@ def check_signature(message: bytes, signature: str, der: bytes) -> str | None:
     try:
         Ed25519PublicKey.from_public_bytes(der[len(ED25519) :]).verify(raw, message)
     except InvalidSignature:
-        raise Wrong("the signature is false") from None
+        raise Wrong("the signature is invalid") from None
     return "cryptography"
 
 
@@ -653,7 +653,7 @@ def check_with_openssl(message: bytes, raw: bytes, der: bytes) -> str | None:
     if process.returncode == 0 and b"Verified Successfully" in output:
         return "openssl"
     if b"Verification Failure" in output:
-        raise Wrong("the signature is false")
+        raise Wrong("the signature is invalid")
     return None  # this openssl is too old
 
 
@@ -758,9 +758,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         run(options)
-        print("GOOD.")
+        print("PASSED: every check that you requested.")
     except Wrong as wrong:
-        print(f"FALSE: {wrong}.")
+        print(f"FAILED: {wrong}.")
         return 1
     except CannotCheck as error:
         print(f"COULD NOT CHECK. {error}")

@@ -8,11 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from killswitch.audit.event_data import EventData, read
+from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.runtime.text import pluralize_count, truncate
 
 MAX_CHARS: Final = 300
 MAX_LISTED: Final = 5
+LABELS: Final = {
+    "caveat": "limitations",
+    "exchange_id": "exchange ID",
+    "is_active": "can sign in",
+}
 
 Describe = Callable[[EventData], str]
 
@@ -33,11 +39,17 @@ def register(new_descriptions: Mapping[Kind, Describe]) -> None:
 
 def describe_changes(data: EventData) -> str:
     """Describe an account or an exchange that was added or changed."""
-    person = data.text("person")
-    changes = "; ".join(_change(name, pair) for name, pair in data.inner("changes").facts.items())
-    if person and changes:
-        return f"{person}: {changes}."
-    return f"{person or changes or data.text('name')}."
+    changes = []
+    for name, pair in data.inner("changes").facts.items():
+        before, after = pair if isinstance(pair, list) and len(pair) == 2 else (None, pair)
+        label = LABELS.get(name, name.replace("_", " "))
+        before_text = "" if before in (None, "") else f"{_value_text(name, before)} → "
+        changes.append(f"{label} {before_text}{_value_text(name, after)}")
+    subject = data.text("person") or data.text("name")
+    if data.text("origin") == "configuration":
+        return f"{subject and f'{subject}. '}Added from the configuration."
+    sentence = ": ".join(filter(None, (subject, "; ".join(changes))))
+    return f"{sentence}." if sentence else ""
 
 
 def count_text(number: int | None, noun: str) -> str:
@@ -45,20 +57,14 @@ def count_text(number: int | None, noun: str) -> str:
     return "" if number is None else pluralize_count(number, noun)
 
 
-def _change(name: str, pair: Any) -> str:
-    before, after = pair if isinstance(pair, list) and len(pair) == 2 else (None, pair)
-    label = name.replace("_", " ")
-    if before in (None, ""):
-        return f"{label} {_value_text(after)}"
-    return f"{label} {_value_text(before)} → {_value_text(after)}"
-
-
-def _value_text(value: Any) -> str:
+def _value_text(column: str, value: Any) -> str:
     match value:
         case True | False:
             return "yes" if value else "no"
         case None | "":
             return "(empty)"
+        case str() if column == "role":
+            return value.replace("_", " ").capitalize()  # the label of every role
         case _:
             return str(value)
 
@@ -69,8 +75,15 @@ def _join(items: Sequence[object], *, separator: str) -> str:
 
 
 def _export_started(data: EventData) -> str:
-    filters = ", ".join(f"{name} {value}" for name, value in data.inner("filter").facts.items())
-    return f"{data.text('format').upper()}: {filters or 'the whole log'}."
+    columns = data.inner("filter").facts
+    names = {"exchange_id": "exchange", "request_id": "request"}
+    try:
+        selection = EventFilter.from_words(
+            {names.get(column, column): str(value) for column, value in columns.items()}
+        ).describe()
+    except InvalidFilter:
+        selection = ", ".join(f"{column} {value}" for column, value in columns.items())
+    return f"{data.text('format').upper()}: {selection}."
 
 
 def _export_completed(data: EventData) -> str:

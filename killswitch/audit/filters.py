@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Any, ClassVar, Final, Self
 
 from django.db.models import Q, QuerySet
@@ -25,6 +26,30 @@ MAX_SHOWN_CHARS: Final = 60  # of a wrong value in an error message
 PAGE_PARAMETERS: Final = frozenset({"before", "after", "marked"})
 # The columns that are searched for free text, in addition to the data.
 SEARCHED_COLUMNS: Final = ("actor", "exchange_id", "reject_reason")
+STATUSES: Final = (
+    "REQUESTED",
+    "SENDING",
+    "VERIFYING",
+    "CONFIRMED",
+    "RESIDUAL",
+    "UNVERIFIED",
+    "REJECTED",
+    "NOT_DELIVERED",
+    "UNKNOWN",
+)
+# The fields as the page of the log labels them.
+LABELS: Final = {
+    "from": "From",
+    "to": "To",
+    "exchange": "Exchange",
+    "actor": "User",
+    "kind": "Event type",
+    "status": "Status",
+    "reject_reason": "Reject reason",
+    "request": "Request",
+    "text": "Search text",
+    "unreviewed": "Unreviewed only",
+}
 # The columns that must equal the filter's value.
 EQUAL_COLUMNS: Final = ("exchange_id", "actor", "kind", "status", "reject_reason", "request_id")
 
@@ -82,7 +107,7 @@ class EventFilter:
         Unknown names are refused, because a mistyped filter must not select everything.
         """
         errors = {
-            name: f"{name}: is given more than once."
+            name: f"{LABELS.get(name, _shown(name))} is given more than once. Give it once."
             for name in query
             if len(query.getlist(name)) > 1
         }
@@ -102,12 +127,12 @@ class EventFilter:
                 if text := value.strip():
                     fields[cls.NAMES[name]] = PARSERS[name](text)
             except KeyError:
-                errors[name] = f"{_shown(name)}: there is no such filter."
+                errors[name] = f"There is no filter named {_shown(name)}."
             except ValueError as error:
-                errors[name] = f"{name}: {error}"
+                errors[name] = f"{LABELS[name]}: {error}"
         start, end = fields.get("from_at"), fields.get("to_at")
         if start and end and start >= end:
-            errors["to"] = "to: must be later than the beginning."
+            errors["to"] = "To must be later than From."
         if errors:
             raise InvalidFilter(errors=errors, given=values)
         return cls(**fields)
@@ -201,8 +226,12 @@ def _time_range(start: datetime | None, end: datetime | None) -> str:
             return _day(last)
         is_same_month = (first.year, first.month) == (last.year, last.month)
         return f"{first.day if is_same_month else _day(first)} to {_day(last)}"
-    parts = [f"from {_moment(start)}" if start else "", f"before {_moment(end)}" if end else ""]
-    return ", ".join(filter(None, parts))
+    parts = [f"from {_moment(start)}"] if start else []
+    if end and end.time() == time.min and end.date() > date.min:
+        parts.append(f"up to and including {_day(end.date() - timedelta(days=1))}")
+    elif end:
+        parts.append(f"before {_moment(end)}")
+    return ", ".join(parts)
 
 
 def _day(day: date) -> str:
@@ -230,10 +259,6 @@ def _parse_time(text: str, *, is_end: bool = False) -> datetime:
         ) from None
 
 
-def _parse_end(text: str) -> datetime:
-    return _parse_time(text, is_end=True)
-
-
 def _parse_text(text: str) -> str:
     if len(text) > MAX_CHARS:
         raise ValueError(f"is longer than {MAX_CHARS} characters.")
@@ -244,15 +269,15 @@ def _parse_text(text: str) -> str:
 
 def _parse_kind(text: str) -> str:
     if text.upper() not in Kind.values:
-        raise ValueError(
-            f"“{_shown(text)}” is not an event type. The types are {', '.join(Kind.values)}."
-        )
+        raise ValueError("choose an event type from the list.")
     return text.upper()
 
 
 def _parse_status(text: str) -> str:
     if not re.fullmatch("[A-Z_]{1,20}", text.upper()):
-        raise ValueError(f"“{_shown(text)}” is not a status such as CONFIRMED.")
+        raise ValueError(
+            f"“{_shown(text)}” is not a status. The statuses are {', '.join(STATUSES)}."
+        )
     return text.upper()
 
 
@@ -260,7 +285,7 @@ def _parse_request(text: str) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError:
-        raise ValueError(f"“{_shown(text)}” is not the id of a request.") from None
+        raise ValueError(f"“{_shown(text)}” is not the ID of a request.") from None
 
 
 def _parse_flag(text: str) -> bool:
@@ -271,7 +296,7 @@ def _parse_flag(text: str) -> bool:
 
 PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "from": _parse_time,
-    "to": _parse_end,
+    "to": partial(_parse_time, is_end=True),
     "exchange": _parse_text,
     "actor": _parse_text,
     "kind": _parse_kind,

@@ -139,7 +139,7 @@ def review_rows(event: AuditEvent) -> list[Review]:
 
 def _check_input(review: ReviewInput) -> None:
     if review.mark not in REVIEW_ACTIONS:
-        raise ReviewRefused("Choose an action: reviewed, query, or close the query.")
+        raise ReviewRefused("Choose Mark as reviewed, Raise query or Close query.")
     if not review.seqs:
         raise ReviewRefused("Select at least one event.")
     if len(review.seqs) > MAX_EVENTS:
@@ -155,13 +155,17 @@ def _check_states(review: ReviewInput, rows: Mapping[int, Review]) -> None:
         row = rows.get(seq)
         if review.mark in FOLLOWING[row.state if row else ""]:
             continue
-        if row is None:
+        if row is None or (
+            row.state == ReviewAction.REVIEWED and review.mark == ReviewAction.CLOSED
+        ):
             raise ReviewConflict(f"Event {seq} has no open query to close.")
-        state, action = (Kind(kind).label.lower() for kind in (row.state, review.mark))
-        raise ReviewConflict(
-            f"Event {seq} was marked “{state}” by {row.by} at {row.at:%Y-%m-%d %H:%M:%S} UTC,"
-            f" and cannot be marked “{action}” now."
-        )
+        by_at = f"by {row.by} at {row.at:%Y-%m-%d %H:%M:%S} UTC"
+        if row.state == ReviewAction.QUERIED:
+            raise ReviewConflict(
+                f"Event {seq} has an open query, raised {by_at}. Close the query first."
+            )
+        state = Kind(row.state).label.lower()
+        raise ReviewConflict(f"Event {seq} is already {state} ({by_at}).")
 
 
 def _record(review: ReviewInput) -> AuditEvent:
@@ -185,7 +189,9 @@ def _groups(seqs: Sequence[int]) -> list[list[AuditEvent]]:
     """Return the events, those of one request together and every other one by itself."""
     events = list(AuditEvent.objects.filter(needing(), seq__in=seqs).order_by("seq"))
     if missing := sorted(set(seqs) - {event.seq for event in events}):
-        raise ReviewRefused(f"Event {missing[0]} is not one that needs a review.")
+        raise ReviewRefused(
+            f"Event {missing[0]} does not need a review. Deselect it and try again."
+        )
     groups: dict[str, list[AuditEvent]] = {}
     for event in events:
         groups.setdefault(event.request_id or f"event {event.seq}", []).append(event)

@@ -82,11 +82,13 @@ class Period:
     def of(cls, *, from_at: datetime, to_at: datetime) -> Self:
         """Return the events from one moment up to another. Raises `SignOffRefused`."""
         if to_at > datetime.now(UTC):
-            raise SignOffRefused("This period is not over yet. Choose an end in the past.")
+            raise SignOffRefused(
+                "This period is not over yet. Choose a last day before today (UTC)."
+            )
         within = AuditEvent.objects.filter(at__gte=from_at, at__lt=to_at)
         ends = within.aggregate(first=Min("seq"), last=Max("seq"))
         if ends["first"] is None:
-            raise SignOffRefused("There are no events in this period.")
+            raise SignOffRefused("There are no events in this period. Choose other days.")
         events = AuditEvent.objects.filter(seq__gte=ends["first"], seq__lte=ends["last"])
         return cls(
             from_at=from_at,
@@ -106,7 +108,8 @@ def sign_off(*, period: Period, note: str, by: Actor, origin: Mapping[str, str])
     """Record a sign-off and return its event. Raises `SignOffRefused` and `ReviewNotRecorded`."""
     if period.needs_note and not note:
         raise SignOffRefused(
-            "Something is open in this period. Add a note that says why you sign it off."
+            "This period has unreviewed events or open queries, or is not fully verified."
+            " Add a note that explains why you are signing it off."
         )
     if len(note) > MAX_NOTE_CHARS:
         raise SignOffRefused(f"The note is longer than {MAX_NOTE_CHARS} characters.")

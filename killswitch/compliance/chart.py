@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from killswitch.compliance.outcomes import STATUSES, Day
+from killswitch.compliance.outcomes import STATUSES, Day, Times
 from killswitch.runtime.text import duration_text
 
 WIDTH: Final = 960
@@ -48,10 +48,16 @@ class DurationMark:
     """The median duration of a day as a mark, and a line from it up to the maximum."""
 
     day: Day
+    name: str  # "answer" or "outcome"
+    times: Times
     x: str
     median: str
     maximum: str
     points: str  # the four corners of a diamond
+
+    @property
+    def words(self) -> str:
+        return "first attempt" if self.name == "answer" else self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +75,7 @@ class Chart:
     days: Sequence[Label]
     bars: Sequence[Bar]
     counts: Sequence[Label]
-    answers: Sequence[DurationMark]
-    outcomes: Sequence[DurationMark]
+    marks: Sequence[DurationMark]
     durations: Sequence[Label]
 
     # The frame, for the template.
@@ -111,8 +116,10 @@ def draw(days: Sequence[Day]) -> Chart:
             if day.total
         ],
         counts=[Label(at=_number(count_y(count)), text=f"{count:,}") for count in counts],
-        answers=[*_marks(days, [x - offset for x in middles], "answer", y_of=duration_y)],
-        outcomes=[*_marks(days, [x + offset for x in middles], "outcome", y_of=duration_y)],
+        marks=[
+            *_marks(days, [x - offset for x in middles], "answer", y_of=duration_y),
+            *_marks(days, [x + offset for x in middles], "outcome", y_of=duration_y),
+        ],
         durations=[
             Label(at=_number(duration_y(power)), text=duration_text(power)) for power in powers
         ],
@@ -149,6 +156,8 @@ def _marks(
         corners = ((x, y - r), (x + r, y), (x, y + r), (x - r, y))
         yield DurationMark(
             day=day,
+            name=name,
+            times=times,
             x=_number(x),
             median=_number(y),
             maximum=_number(y_of(times.maximum)),

@@ -14,10 +14,14 @@ MAX_REVIEWS: Final = 20
 
 @dataclass(frozen=True, kw_only=True)
 class EventPage:
-    """`computed` is the hash of the columns now; `linked`: the event before it matches."""
+    """`computed` is the hash of the columns now; `linked`: the event before it matches.
+
+    `error` is why the hash cannot be computed.
+    """
 
     entry: LogEntry
     computed: str
+    error: str
     linked: bool
     newer: int | None
     older: int | None
@@ -27,13 +31,15 @@ class EventPage:
     def of(cls, event: AuditEvent) -> Self:
         before = AuditEvent.objects.filter(seq=event.seq - 1).first()
         (entry,) = log_page.entries([event], whole=True)
+        computed = error = ""
         try:
             computed = chain.digest(event)
-        except canonical_json.NotCanonical as error:
-            computed = f"not computable: {error}"
+        except canonical_json.NotCanonical as exception:
+            error = str(exception)
         return cls(
             entry=entry,
             computed=computed,
+            error=error,
             linked=event.previous == (before.hash if before else chain.GENESIS),
             newer=event.seq + 1 if event.seq < chain.head().seq else None,
             older=before.seq if before else None,

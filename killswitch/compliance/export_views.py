@@ -18,7 +18,10 @@ from killswitch.audit.filters import EventFilter, InvalidFilter
 MAX_PAUSE_S = 0.1
 # What a browser sends when the person, or one of our pages, has requested the file.
 OWN_SITES = {"none", "same-origin"}
-OTHER_SITE = "Another website requested this export, and exports are recorded under your name."
+OTHER_SITE = (
+    "A link on another website requested this export. Exports are recorded under your name, so it"
+    " was not started."
+)
 
 
 @requires(Permission.EXPORT)

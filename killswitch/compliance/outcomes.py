@@ -33,7 +33,7 @@ OPEN: Final = "OPEN"  # no outcome in the log yet
 
 
 class RangeRefused(Exception):
-    """The range cannot be shown; the message says why."""
+    """The range cannot be shown; the message is the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class DateRange:
         default = date.fromordinal(max(last.toordinal() - DEFAULT_DAYS + 1, date.min.toordinal()))
         first = selection.from_at.date() if selection.from_at else default
         if first > last:
-            raise RangeRefused("from: is after the last day that can be shown.")
+            raise RangeRefused("First day must not be after the last day or after today.")
         if (last - first).days >= MAX_DAYS:
             raise RangeRefused(
                 f"At most {MAX_DAYS} days can be shown at once. Choose a shorter range."
@@ -118,7 +118,7 @@ class RequestTimes:
     status: str = OPEN
 
     def add(self, *, kind: str, status: str, at: datetime) -> None:
-        """Take over what a later event of the request tells."""
+        """Take over what a later event of the request records."""
         if kind == Kind.FINISHED:
             self.status = status if status in STATUSES else "UNKNOWN"
             self.finished_at = at

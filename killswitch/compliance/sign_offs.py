@@ -35,7 +35,7 @@ class SignOff:
     @property
     def numbers(self) -> str:
         first, last = (self.data.number(name) or 0 for name in ("first_seq", "last_seq"))
-        return f"{first:,} to {last:,} ({self.data.number('events') or 0:,})"
+        return f"{first} to {last} ({self.data.number('events') or 0:,})"
 
     @property
     def note(self) -> str:

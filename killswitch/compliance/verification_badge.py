@@ -11,7 +11,9 @@ from killswitch.audit.verification import last_result
 # The observer verifies the newest events every minute, and the whole log every hour.
 STALE_AFTER = timedelta(minutes=5)
 FULL_CHECK_STALE_AFTER = timedelta(hours=3)
-USUAL_INTERVAL = "The observer normally verifies the log every minute."
+USUAL_INTERVAL = (
+    "The log is normally verified every minute. If this stays, tell the system operator."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ def _judge(last: Verification | None, *, age: timedelta) -> tuple[str, str, str,
     if not last.ok:
         return "bad", "no", "Verification failed", last.reason
     if (head := chain.head().seq) < last.head_seq:
-        detail = f"The log was verified up to event {last.head_seq:,}, but now ends at {head:,}."
+        detail = f"The log was verified up to event {last.head_seq}, but now ends at event {head}."
         return "bad", "no", "Events are missing", detail
     if not timedelta() <= age < STALE_AFTER:
         return "warn", "half", "Verification overdue", USUAL_INTERVAL

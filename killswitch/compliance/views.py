@@ -180,7 +180,10 @@ def _sign_off(request: HttpRequest, period: Period | None) -> HttpResponse:
     if period is None:
         raise SignOffRefused("Enter the first and the last day of the period.")
     if request.POST.get("head") != period.head:
-        raise SignOffRefused("The log of this period has changed since it was shown: check again.")
+        raise SignOffRefused(
+            "The events in this period are not the ones you were shown. Check the figures below and"
+            " sign off again. If this repeats, tell the system operator."
+        )
     event = sign_off_period.sign_off(
         period=period,
         note=_note(request),
@@ -207,7 +210,7 @@ def _time_range(data: QueryDict) -> EventFilter:
 def _get_event(seq: int) -> AuditEvent:
     event = AuditEvent.objects.filter(seq=seq).first() if seq <= MAX_ID else None
     if event is None:
-        raise Http404("There is no event with this number.")
+        raise Http404("There is no event with this number. Go back to the audit log.")
     return event
 
 

@@ -21,7 +21,6 @@ from killswitch.audit.checkpoints import Checkpoint
 from killswitch.audit.recorder import recording
 from killswitch.audit.verification import last_result
 from killswitch.audit.verification.findings import (
-    Finding,
     VerificationImpossible,
     VerificationResult,
 )
@@ -36,6 +35,7 @@ FAILURES_BEFORE_ALARM = 2  # verifications in a row that were impossible
 HEAD_INTERVAL_S = 45.0  # with the rounds of the checkpoints, a head is sent once a minute
 MAX_YIELD_S = 1.0
 MAX_SUBJECT_CHARS = 150
+INSTRUCTION = ". Do not change or delete any data; tell the system operator."
 
 log = structlog.get_logger(__name__)
 
@@ -101,10 +101,17 @@ class AuditUpkeep:
             head = Head(seq=last.head_seq, hash=last.head_hash)
             self._result = verify_newest(head, progress=YieldingProgress(self._stop))
         else:
-            return  # later events cannot repair what is broken
+            return  # later events cannot repair a failed verification
         last_result.store(self._result, whole=is_full)
         for finding in self._result.findings:
-            _raise_for_finding(finding)
+            log.error("audit_log_does_not_verify", **vars(finding))
+            subject = finding.reason if finding.seq is None else finding.seq
+            _raise_or_notify(
+                subject=f"{finding.proof}: {subject}",
+                title="The audit log failed verification.",
+                detail=f"{finding.reason.removesuffix('.')}{INSTRUCTION}",
+                notify=True,
+            )
 
     def _alarm_if_repeated(self, reason: str) -> None:
         """Call a person: the worst attack on the log would look like this."""
@@ -115,8 +122,8 @@ class AuditUpkeep:
         # One subject a day: an alarm that was acknowledged must not hide the next one.
         self._has_alarmed = _raise_or_notify(
             subject=f"NOT CHECKED: {datetime.now(UTC).date()}",
-            title="The audit log cannot be checked.",
-            detail=reason,
+            title="The audit log could not be verified.",
+            detail=f"{reason.removesuffix('.')}{INSTRUCTION}",
             notify=self._failures == FAILURES_BEFORE_ALARM,
         )
 
@@ -147,10 +154,10 @@ def write_checkpoint(occasion: str) -> Checkpoint | None:
 def send_head(checkpoint: Checkpoint) -> None:
     """Send a head to the alert channels: what they have received cannot be taken back."""
     body = (
-        "Keep this line; `verify_audit --checkpoint FILE` compares the log with it.\n"
-        f"{checkpoint.line}"
+        "Keep this message. It can prove later that the log up to this event was not changed"
+        f" (`verify_audit --checkpoint FILE`).\n{checkpoint.line}"
     )
-    _notify(Message(title=f"Audit log: head {checkpoint.seq}", body=body, urgent=False))
+    _notify(Message(title=f"Audit log checkpoint: event {checkpoint.seq}", body=body, urgent=False))
 
 
 def _notify(message: Message) -> None:
@@ -160,16 +167,6 @@ def _notify(message: Message) -> None:
             log.warning(
                 "audit_notification_failed", channel=channel, title=message.title, error=error
             )
-
-
-def _raise_for_finding(finding: Finding) -> None:
-    log.error("audit_log_does_not_verify", **vars(finding))
-    _raise_or_notify(
-        subject=f"{finding.proof}: {finding.reason if finding.seq is None else finding.seq}",
-        title="The audit log failed verification.",
-        detail=finding.reason,
-        notify=True,
-    )
 
 
 def _raise_or_notify(*, subject: str, title: str, detail: str, notify: bool) -> bool:

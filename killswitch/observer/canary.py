@@ -33,7 +33,7 @@ def send() -> None:
     try:
         is_published = _publish(nonce)
     except (OperationalError, RedisError, OSError) as error:
-        canary.update(error=f"the broker does not answer ({type(error).__name__})")
+        canary.update(error=f"the queue does not respond ({type(error).__name__})")
     else:
         canary.update(error="", published=F("published") + int(is_published))
 
@@ -55,7 +55,11 @@ def record_round_trip(nonce: str) -> None:
 
 def _publish(nonce: str) -> bool:
     queue = settings.CELERY_TASK_DEFAULT_QUEUE
-    with _connection() as broker:
+    # A new connection each time: one that is kept might be half open and look alive.
+    connecting: Connection = app.connection_for_write(
+        settings.CELERY_BROKER_URL, transport_options=BROKER_OPTIONS
+    )
+    with connecting as broker:
         if broker.default_channel.client.llen(queue) >= MAX_QUEUED_MESSAGES:
             return False
         app.send_task(
@@ -67,11 +71,3 @@ def _publish(nonce: str) -> bool:
             ignore_result=True,
         )
     return True
-
-
-def _connection() -> Connection:
-    """Return a new connection each time: one that is kept might be half open and look alive."""
-    broker: Connection = app.connection_for_write(
-        settings.CELERY_BROKER_URL, transport_options=BROKER_OPTIONS
-    )
-    return broker

@@ -73,13 +73,18 @@ def test_every_kind_has_a_description() -> None:
         (
             Kind.EXCHANGE_CHANGED,
             {"changes": {"caveat": ["old", ""], "enabled": [True, False]}},
-            "caveat old → (empty); enabled yes → no.",
+            "limitations old → (empty); enabled yes → no.",
         ),
         (Kind.EXCHANGE_ADDED, {"name": "Kraken"}, "Kraken."),
         (
+            Kind.EXCHANGE_ADDED,
+            {"name": "", "origin": "configuration"},
+            "Added from the configuration.",
+        ),
+        (
             Kind.ROLE_CHANGED,
             {"person": "Olga Ray (olga)", "changes": {"role": [None, "COMPLIANCE"]}},
-            "Olga Ray (olga): role COMPLIANCE.",
+            "Olga Ray (olga): role Compliance.",
         ),
         (Kind.PASSWORD_CHANGED, {"person": "Olga Ray (olga)"}, "Olga Ray (olga)."),
         (
@@ -92,8 +97,13 @@ def test_every_kind_has_a_description() -> None:
             {"found": [f"trigger {number}" for number in range(7)]},
             "Problems: trigger 0; trigger 1; trigger 2; trigger 3; trigger 4 and 2 more.",
         ),
-        (Kind.EXPORTED, {"format": "csv", "filter": {"kind": "DENIED"}}, "CSV: kind DENIED."),
+        (Kind.EXPORTED, {"format": "csv", "filter": {"kind": "DENIED"}}, "CSV: Access denied."),
         (Kind.EXPORTED, {"format": "jsonl", "filter": {}}, "JSONL: the whole log."),
+        (
+            Kind.EXPORTED,
+            {"format": "jsonl", "filter": {"exchange_id": "KRAKEN", "colour": 7}},
+            "JSONL: exchange_id KRAKEN, colour 7.",
+        ),
         (
             Kind.EXPORT_COMPLETED,
             {"export": 7, "count": 1200},

@@ -56,7 +56,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_whole_log_verifies_after_the_migrations(home: Path) -> None:
     result = run(home, "manage.py", "verify_audit", "--public-key", str(home / "public_key.pem"))
-    assert result.stdout == f"The log verifies: 96 events, head 96 {HEAD}\n", result.stderr
+    assert (
+        result.stdout == f"Verification passed: 96 events, newest event 96, fingerprint {HEAD}\n"
+    ), result.stderr
     assert result.returncode == 0
     assert "Checkpoints cover events up to 96 of 96." in result.stderr
     assert "Warning" not in result.stderr
@@ -71,7 +73,7 @@ def test_a_changed_word_of_it_is_found(home: Path, tmp_path: Path) -> None:
     database.close()
     result = run(tmp_path, "manage.py", "verify_audit")
     assert result.returncode == 1
-    assert result.stdout.startswith("The log does NOT verify. CHAIN, first bad seq 27: ")
+    assert result.stdout.startswith("Verification FAILED. CHAIN, first bad event 27: ")
 
 
 @pytest.mark.parametrize("name", ["export.jsonl", "export.csv"])
@@ -86,7 +88,7 @@ def test_its_exports_verify(home: Path, name: str) -> None:
         str(home / "checkpoints.jsonl"),
     )
     assert result.returncode == 0, result.stdout
-    assert result.stdout.endswith("GOOD.\n")
+    assert result.stdout.endswith("PASSED: every check that you requested.\n")
 
 
 def test_an_export_of_today_repeats_its_events_byte_by_byte(home: Path, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from killswitch.audit import chain
 from killswitch.audit.chain import NewEvent
-from killswitch.audit.filters import Cursor, EventFilter, InvalidFilter
+from killswitch.audit.filters import LABELS, STATUSES, Cursor, EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, Kind
+from killswitch.cancels.states import Status
 from tests.audit.export.export_helpers import REQUEST, RITA, fill, rows
 from tests.audit.log import record
 
@@ -57,7 +58,7 @@ def test_a_selection_survives_its_own_query_string() -> None:
     assert selection.kind == Kind.FINISHED
     assert selection.request_id == REQUEST
     assert selection.describe() == (
-        "from 22 Nov 2026, 08:00:00.500000 UTC, before 24 Nov 2026,"
+        "from 22 Nov 2026, 08:00:00.500000 UTC, up to and including 23 Nov 2026,"
         " exchange KRAKEN/JOHN, by Rita Moss (rita), Request finished, status CONFIRMED,"
         f" reject reason OTHER, request {REQUEST}, with the text “a&b”"
     )
@@ -71,12 +72,18 @@ def test_a_selection_survives_its_own_query_string() -> None:
         ("from=2026-11-20&to=2026-12-01", "20 Nov 2026 to 1 Dec 2026"),
         ("from=2026-11-20&to=2026-11-20", "20 Nov 2026"),
         ("from=2026-11-20", "from 20 Nov 2026"),
+        ("to=2026-11-20", "up to and including 20 Nov 2026"),
+        ("to=0001-01-01T00:00:00", "before 1 Jan 1"),
         ("to=2026-11-20T08:30", "before 20 Nov 2026, 08:30:00 UTC"),
         ("kind=DENIED&unreviewed=1", "Access denied, unreviewed only"),
     ],
 )
 def test_a_filter_is_described_in_words(query: str, words: str) -> None:
     assert _from(query).describe() == words
+
+
+def test_the_statuses_in_the_error_message_are_those_of_requests() -> None:
+    assert set(STATUSES) == set(Status)
 
 
 def test_times_are_utc_unless_they_say_otherwise_and_a_last_day_is_included() -> None:
@@ -110,7 +117,7 @@ def test_what_cannot_be_understood_is_refused_by_the_name_of_its_field(
 ) -> None:
     refused = _refused(query)
     assert list(refused.errors) == [field]
-    assert refused.errors[field].startswith(f"{field}: ")
+    assert LABELS.get(field, field) in refused.errors[field]
     assert refused.errors[field].endswith(".")
 
 

@@ -91,9 +91,9 @@ class TestRecording:
         ("change", "reason"),
         [
             ({"seqs": []}, "Select at least one event"),
-            ({"mark": "DELETED"}, "Choose an action"),
-            ({"seqs": [2]}, "Event 2 is not one that needs a review"),
-            ({"seqs": [1, 99]}, "Event 99 is not one that needs a review"),
+            ({"mark": "DELETED"}, "Choose Mark as reviewed, Raise query or Close query."),
+            ({"seqs": [2]}, "Event 2 does not need a review"),
+            ({"seqs": [1, 99]}, "Event 99 does not need a review"),
             ({"mark": "QUERIED", "note": ""}, "A note is required"),
             ({"note": "x" * 1001}, "longer than 1000"),
             ({"seqs": list(range(1, 300))}, "at most 200 events"),
@@ -121,7 +121,7 @@ class TestRecording:
         request_factories.denied(START)
         marked("REVIEWED", 2)
         with pytest.raises(
-            review.ReviewConflict, match="Event 2 was marked “reviewed” by Carol Dean"
+            review.ReviewConflict, match=r"Event 2 is already reviewed \(by Carol Dean"
         ):
             marked("REVIEWED", 1, 2)
         assert left() == [1]

@@ -225,7 +225,7 @@ def test_it_all_works_without_javascript(browser: Browser, live_server: Any, olg
     tab.locator("#e1 input").check()
     tab.locator("#note").fill("Why?")
     tab.get_by_role("button", name="Raise query").click()
-    expect(tab.locator("#just-marked")).to_contain_text("Queried")
+    expect(tab.locator("#just-marked")).to_contain_text("Query raised")
     assert "kind=DENIED" in tab.url
     tab.goto("/audit/events/1/")
     tab.locator("#note").fill("By mistake.")

@@ -75,7 +75,8 @@ class TestAnEvent:
             event.hash,
             event.previous,
             "0.1.0, format 1",
-            "Integrity check passed: hash recomputed, chain intact.",
+            "Integrity check passed: the hash of this event and its link to the previous event are"
+            " correct.",
         ):
             assert words in text
         assert 'href="/audit/events/1/"' in text

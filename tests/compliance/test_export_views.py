@@ -71,8 +71,8 @@ def test_an_invalid_filter_is_explained_and_kept_without_an_export(
     response = compliance.get(f"{address}?from=x%3Cb%3E&actor=Rita&exchnage=KRAKEN")
     page = response.content.decode()
     assert response.status_code == 400
-    assert "from: “x&lt;b&gt;” is not a time." in page
-    assert "exchnage: there is no such filter." in page
+    assert "From: “x&lt;b&gt;” is not a time." in page
+    assert "There is no filter named exchnage." in page
     assert "from=x%3Cb%3E&amp;actor=Rita&amp;exchnage=KRAKEN" in page
     assert events("EXPORTED") == []
 

@@ -142,7 +142,7 @@ def test_all_shapes_lie_within_the_chart(chart_days: list[Day]) -> None:
             assert chart.LEFT - 0.1 <= float(segment.x) <= chart.WIDTH - chart.RIGHT
         heights = [float(segment.height) for segment in bar.segments]
         assert sum(heights) <= chart.HEIGHT - chart.TOP - chart.BOTTOM + 0.5
-    for mark in (*layout.answers, *layout.outcomes):
+    for mark in layout.marks:
         assert chart.TOP - 0.1 <= float(mark.maximum) <= float(mark.median) + 0.01
         assert float(mark.median) <= chart.HEIGHT - chart.BOTTOM + 0.1
     assert 1 <= len(layout.days) <= chart.MAX_LABELS
@@ -181,10 +181,10 @@ class TestThePage:
     @pytest.mark.parametrize(
         ("query", "error"),
         [
-            ({"from": "x<b>"}, "from: “x&lt;b&gt;” is not a time."),
-            ({"from": "2026-03-04", "to": "2026-03-02"}, "to: must be later than the beginning"),
+            ({"from": "x<b>"}, "From: “x&lt;b&gt;” is not a time."),
+            ({"from": "2026-03-04", "to": "2026-03-02"}, "To must be later than From."),
             ({"from": "0001-01-01"}, "At most 366 days"),
-            ({"from": "9000-01-01"}, "from: is after the last day"),
+            ({"from": "9000-01-01"}, "First day must not be after the last day"),
             ({"to": "\x00"}, "is not a time"),
         ],
     )

@@ -63,7 +63,7 @@ class TestTheForm:
         [
             ([], {}, 400, "Select at least one event"),
             (["x", "-1", "9" * 40], {}, 400, "Select at least one event"),
-            ([1], {"mark": ""}, 400, "Choose an action"),
+            ([1], {"mark": ""}, 400, "Choose Mark as reviewed, Raise query or Close query."),
             ([1], {"mark": "QUERIED"}, 400, "A note is required"),
             ([1], {"mark": "CLOSED", "note": "Kept <b>"}, 409, "no open query"),
             ([1], {"note": "long " * 300}, 400, "longer than 1000"),

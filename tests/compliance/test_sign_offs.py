@@ -95,7 +95,7 @@ def test_the_event_carries_what_was_counted_and_the_head() -> None:
 
 def test_a_period_that_is_complete_and_verified_needs_no_note() -> None:
     fill_log()
-    with pytest.raises(sign_off_period.SignOffRefused, match="Something is open"):
+    with pytest.raises(sign_off_period.SignOffRefused, match="This period has unreviewed events"):
         sign_off_period.sign_off(period=day(), note="", by=CAROL, origin={})
     record_reviews(1, 3, 4, 6, 7)
     assert day().needs_note  # not verified yet
@@ -154,8 +154,8 @@ def test_a_clock_that_was_set_back_does_not_exclude_an_event() -> None:
     [
         ({}, 200, "No period has been signed off"),
         ({"from": "2026-03-02"}, 400, "Enter the first and the last day"),
-        ({"from": "x<b>", "to": "2026-03-02"}, 400, "from: “x&lt;b&gt;” is not a time."),
-        ({"from": "2026-03-04", "to": "2026-03-03"}, 400, "to: must be later than the beginning"),
+        ({"from": "x<b>", "to": "2026-03-02"}, 400, "From: “x&lt;b&gt;” is not a time."),
+        ({"from": "2026-03-04", "to": "2026-03-03"}, 400, "To must be later than From."),
         ({"from": "2025-01-01", "to": "2025-01-02"}, 400, "There are no events in this period."),
         ({"from": "2026-03-02", "to": "9000-01-01"}, 400, "This period is not over yet"),
         ({"from": "2026-03-02", "to": "9999-12-31"}, 400, "is not a time"),
@@ -178,7 +178,7 @@ def test_a_period_is_shown_signed_off_and_reported(reader: Client) -> None:
     fill_log()
     preview = html(reader.get(ADDRESS, DAY))
     for words in (
-        "Events 1 to 7, not signed off yet",
+        "Preview: events 1 to 7",
         "The log has not been verified yet",
         "Not reviewed",
     ):
@@ -205,20 +205,20 @@ def test_a_period_is_shown_signed_off_and_reported(reader: Client) -> None:
 
 def test_a_missing_or_too_long_note_keeps_the_period_and_the_text(reader: Client) -> None:
     fill_log()
-    assert "Something is open" in html(sign(reader, note="  "))
+    assert "This period has unreviewed events" in html(sign(reader, note="  "))
     answer = sign(reader, note="word " * 300)
     text = html(answer)
     assert answer.status_code == 400
     assert "longer than 1000" in text
     assert "word word" in text
-    assert "Events 1 to 7, not signed off yet" in text
+    assert "Preview: events 1 to 7" in text
 
 
 def test_a_period_that_has_changed_since_it_was_shown_is_not_signed_off(reader: Client) -> None:
     fill_log()
     answer = sign(reader, note="n", head="0" * 64)
     assert answer.status_code == 400
-    assert "has changed since it was shown" in html(answer)
+    assert "are not the ones you were shown" in html(answer)
     assert not AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF).exists()
 
 

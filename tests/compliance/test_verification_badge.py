@@ -91,4 +91,4 @@ def test_events_that_are_missing_since_are_a_failure_before_the_next_verificatio
         cursor.execute("DELETE FROM audit_auditevent WHERE seq = 3")
     badge = Badge.now()
     assert badge.is_failure
-    assert "up to event 3, but now ends at 2" in badge.detail
+    assert "up to event 3, but now ends at event 2" in badge.detail

@@ -72,7 +72,7 @@ def test_every_column_is_either_recorded_or_a_figure() -> None:
 
 def test_the_finding_names_the_event_that_contradicts_the_row() -> None:
     by_hand(name="Kraken")
-    assert_found(verify(), Proof.TABLES, "name is 'Kraken', but event 5 says 'Kraken Futures'")
+    assert_found(verify(), Proof.TABLES, "name is 'Kraken', but event 5 records 'Kraken Futures'")
 
 
 def test_a_row_deleted_or_inserted_by_hand_is_detected() -> None:

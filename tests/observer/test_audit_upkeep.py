@@ -193,8 +193,8 @@ def test_a_log_that_twice_could_not_be_checked_raises_one_alarm(
         assert not Alarm.objects.exists()
         cannot_check(keeper, clock, rounds=3)
     [alarm] = Alarm.objects.all()
-    assert (alarm.kind, alarm.title) == ("EVIDENCE", "The audit log cannot be checked.")
-    assert alarm.detail == "no log"
+    assert (alarm.kind, alarm.title) == ("EVIDENCE", "The audit log could not be verified.")
+    assert alarm.detail == f"no log{audit_upkeep.INSTRUCTION}"
     cannot_check(keeper, clock, rounds=1)
     assert found().ok, "it can be checked again, and agrees with the alarm"
 
@@ -225,7 +225,7 @@ def test_where_the_alarm_cannot_be_recorded_the_log_says_so_and_the_places_are_t
     assert [line["event"] for line in errors] == ["audit_alarm_not_recorded"] * 3
     assert "has no audit log" in errors[0]["detail"]
     [title] = sink.titles()
-    assert title.endswith("The audit log cannot be checked.")
+    assert title.endswith("The audit log could not be verified.")
     cannot_check(keeper, clock, rounds=1)
     assert found().ok
 

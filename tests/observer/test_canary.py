@@ -67,7 +67,7 @@ def test_a_dead_broker_costs_little_time_and_is_noted(broker: RedisProcess) -> N
     assert time.monotonic() - began < 5
     found = Canary.objects.get()
     assert found.published == 1
-    assert "broker does not answer" in found.error
+    assert "queue does not respond" in found.error
     broker.start()
     canary.send()
     assert Canary.objects.get().error == ""
@@ -80,7 +80,7 @@ def test_a_stopped_broker_costs_little_time_and_is_noted(broker: RedisProcess) -
         began = time.monotonic()
         canary.send()
         assert time.monotonic() - began < 10
-        assert "broker does not answer" in Canary.objects.get().error
+        assert "queue does not respond" in Canary.objects.get().error
     finally:
         broker.process.send_signal(signal.SIGCONT)
 

@@ -65,7 +65,7 @@ def test_a_wrong_key_is_noted(stack: Stack) -> None:
     stack.simulator.script("*", list=[{"fault": "unauthorised", "repeat": True}])
     stack.manage("observe")
     wait_for(lambda: Probe.objects.filter(name="ems", ok=False).exists(), seconds=30)
-    assert "the API key was refused" in Probe.objects.get(name="ems").detail
+    assert "the API key was rejected" in Probe.objects.get(name="ems").detail
     assert "401" in Observation.objects.get().error
 
 

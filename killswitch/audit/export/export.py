@@ -44,7 +44,7 @@ log = structlog.get_logger(__name__)
 
 
 class ExportNotRecorded(Exception):
-    """The log did not take the event of the export, so there is no export."""
+    """The event of the export could not be recorded, so there is no export."""
 
 
 def begin(
@@ -138,9 +138,7 @@ def _record(kind: Kind, *, actor: Actor, data: Mapping[str, Any]) -> AuditEvent:
             record.event(kind, actor=actor, data=data)
     except DatabaseError as error:
         log.warning("export_not_recorded", kind=str(kind), error=str(error))
-        raise ExportNotRecorded(
-            "The log does not take the event that every export needs."
-        ) from error
+        raise ExportNotRecorded("The export could not be recorded in the audit log.") from error
     return record.events[-1]
 
 

@@ -53,12 +53,14 @@ def compare_columns(
     logged = {**event.facts, **columns}
     for column, value in found.items():
         if column in logged and logged[column] != value:
-            yield differing(name, column, value, said=logged[column], seq=event.seq)
+            yield differing(name, column, value, logged=logged[column], seq=event.seq)
 
 
-def differing(name: str, column: str, value: Any, *, said: Any, seq: int) -> Discrepancy:
+def differing(name: str, column: str, value: Any, *, logged: Any, seq: int) -> Discrepancy:
     """Return the discrepancy of one column."""
-    reason = f"{name}: {column} is {value_text(value)}, but event {seq} says {value_text(said)}"
+    reason = (
+        f"{name}: {column} is {value_text(value)}, but event {seq} records {value_text(logged)}"
+    )
     return Discrepancy(seq=seq, reason=reason)
 
 

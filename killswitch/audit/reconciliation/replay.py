@@ -52,7 +52,7 @@ class ReplayedTable:
                 continue
             for column, (value, seq) in columns.items():
                 if row[column] != value:
-                    yield differing(self._label(name), column, row[column], said=value, seq=seq)
+                    yield differing(self._label(name), column, row[column], logged=value, seq=seq)
         for name, columns in replayed.items():
             newest = max((seq for _, seq in columns.values()), default=None)
             reason = f"{self._label(name)} was deleted or renamed without an event"

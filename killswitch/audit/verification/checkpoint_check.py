@@ -31,7 +31,7 @@ def check(file: Path | None, *, public_pems: Sequence[str], progress: Progress) 
     path = file or checkpoints.default_path()
     if file is None and not path.exists():
         return CheckpointResult(
-            warnings=(f"there is no {path.name}: a log that was cut off would not be noticed",)
+            warnings=(f"there is no {path.name}: a truncated log would go unnoticed",)
         )
     try:
         return _Reader(is_our_own=file is None, public_pems=public_pems).read(path, progress)
@@ -72,7 +72,7 @@ class _Reader:
                 break
         self._compare(batch)
         if not count and not self._finding:
-            self._warn("there are no checkpoints: a log that was cut off would not be noticed")
+            self._warn("there are no checkpoints: a truncated log would go unnoticed")
         self._report_unreadable()
         if count and not self._finding:
             self._check_uncovered()
@@ -157,8 +157,8 @@ class _Reader:
         older = AuditEvent.objects.filter(at__lt=datetime.now(UTC) - MAX_UNCOVERED_AGE)
         if older.filter(seq__gt=self._reach).exists():
             self._warn(
-                f"no checkpoint covers event {self._reach + 1} and later ones, and not all of them"
-                " are recent: they could have been rewritten"
+                f"events from {self._reach + 1} on have no checkpoint, and some are older than two"
+                " minutes: they could have been rewritten unnoticed"
             )
 
     def _find(self, seq: int | None, reason: str) -> None:

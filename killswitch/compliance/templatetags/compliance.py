@@ -27,9 +27,9 @@ REVIEW_BADGES = {
 
 @register.filter
 def event_badge(entry: LogEntry) -> StatusBadge | None:
-    """Return the badge of the status that an event records, None for an unknown status."""
+    """Return the badge of an outcome, None for a status that only held at the time of the event."""
     event = entry.event
-    if event.status not in list(Status):
+    if event.kind != Kind.FINISHED or event.status not in list(Status):
         return None
     return StatusBadge.of(
         Status(event.status), reject_reason=event.reject_reason, open_after=entry.open_after

@@ -95,7 +95,7 @@ class TestHonest:
         assert "The whole log: events 1 to 22, none missing, none changed, all chained." in output
         assert "WHICH CAME WITH THE FILE" in output
         assert "a person who can rewrite the whole log" in output
-        assert output.endswith("GOOD.\n")
+        assert output.endswith("PASSED: every check that you requested.\n")
 
     @pytest.mark.parametrize("layout", ExportFormat)
     def test_with_a_known_key_and_a_kept_head_only_the_end_is_left_to_note(
@@ -632,7 +632,7 @@ class TestRewritten:
         assert code == 0
         assert "1 checkpoints are in this export." in output
         assert (
-            "NOTE: 1 kept heads are newer than this export; they prove nothing about it." in output
+            "NOTE: 1 checkpoints are newer than this export; they prove nothing about it." in output
         )
 
     def test_checkpoints_that_are_all_newer_have_checked_nothing(
@@ -642,7 +642,7 @@ class TestRewritten:
         newer = {"seq": 99, "hash": "0" * 64, "at": "2100-01-01T00:00:00.000000Z"}
         code, output = verify(whole.content, "--checkpoints", _kept(tmp_path, newer))
         assert code == 2
-        assert "all 1 kept heads are newer than this export" in output
+        assert "all 1 are newer than this export" in output
 
     def test_an_export_completed_by_another_event_than_a_checkpoint_kept_is_found(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
@@ -705,7 +705,7 @@ class TestKept:
             ([*five[:4], unsigned], "line 5"),
             ([*five[:4], resigned(five[4], ANOTHER)], "not signed with a key that you gave"),
             ([*five[:2], changed.line.encode(), *five[3:]], "line 3"),
-            ([changed.line.encode()], "the signature is false"),
+            ([changed.line.encode()], "the signature is invalid"),
             ([five[0], five[0]], ""),
             ([five[3], five[1]], ""),
         ):
@@ -896,7 +896,7 @@ class TestSignature:
         for options in ([], ["--public-key", known]):
             code, output = verify(forged.written(), *options)
             assert code == 1
-            assert "the signature is false" in output
+            assert "the signature is invalid" in output
 
 
 class TestAlone:
@@ -919,7 +919,7 @@ class TestAlone:
         forged.manifest["signature"] = base64.b64encode(OURS.sign(b"something else")).decode()
         code, output = self._run(forged.written(), "--public-key", known)
         assert code == 1
-        assert "the signature is false" in output
+        assert "the signature is invalid" in output
 
     def test_where_nothing_can_check_it_that_is_said_and_not_called_good(
         self, whole: Exported, known: str, tmp_path: Path

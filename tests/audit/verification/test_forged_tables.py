@@ -267,7 +267,7 @@ def test_an_end_that_counts_other_attempts_than_there_are_is_found(requests: Req
     data = event["data"].replace(said, '"attempts":7')
     forging.forge(f"UPDATE {TABLE} SET data = %s WHERE seq = %s", [data, seq])
     forging.recompute_from(seq)
-    assert_found(verify(), Proof.TABLES, "attempts is 1", "says 7")
+    assert_found(verify(), Proof.TABLES, "attempts is 1", "records 7")
 
 
 def test_an_answer_after_the_end_is_no_discrepancy(requests: Requests) -> None:

@@ -48,7 +48,8 @@ def test_a_good_log_gives_0_and_the_head() -> None:
     status, out, err = run()
     head = chain.head()
     assert status == 0
-    assert out == f"The log verifies: {head.seq} events, head {head.seq} {head.hash}\n"
+    newest = f"newest event {head.seq}, fingerprint {head.hash}"
+    assert out == f"Verification passed: {head.seq} events, {newest}\n"
     assert f"Checkpoints cover events up to {head.seq} of {head.seq}." in err
 
 
@@ -56,7 +57,7 @@ def test_a_bad_log_gives_1_the_first_bad_seq_and_why() -> None:
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq IN (4, 6)")
     status, out, _ = run()
     assert status == 1
-    assert "first bad seq 4: event 4 was changed" in out
+    assert "first bad event 4: event 4 was changed" in out
     assert "6" not in out.splitlines()[0]
 
 
@@ -65,7 +66,7 @@ def test_other_proofs_that_fail_are_told_too(requests: dict[str, CancelRequest])
     CancelRequest.objects.filter(pk=requests["residual"].pk).update(conclusion="all is well")
     status, out, _ = run()
     assert status == 1
-    assert out.splitlines()[0].startswith("The log does NOT verify. CHAIN")
+    assert out.splitlines()[0].startswith("Verification FAILED. CHAIN")
     assert "Also: TABLES" in out
     status, out, _ = run("--without-tables")
     assert status == 1
@@ -88,7 +89,7 @@ def test_what_a_forger_named_cannot_play_with_the_terminal() -> None:
     status, out, err = run()
     assert status == 1
     assert len(out.splitlines()) == 1
-    assert out.startswith("The log does NOT verify. GUARDS")
+    assert out.startswith("Verification FAILED. GUARDS")
     assert "␛[2K␛[1A The log verifies" in out
     assert (out + err).replace("\n", "").isprintable()
 
@@ -104,7 +105,7 @@ def test_nor_can_what_a_database_or_a_path_says(
         raise OperationalError("\x1b[2Kgone\nThe log verifies\udc9b")
 
     monkeypatch.setattr(verify_audit, "verify", gone)
-    assert run()[2] == "The log could not be checked: ␛[2Kgone The log verifies\\udc9b\n"
+    assert run()[2] == "The log could not be verified: ␛[2Kgone The log verifies\\udc9b\n"
 
 
 def test_letters_of_any_script_are_printed_as_they_are() -> None:

@@ -12,17 +12,18 @@ from django.db import Error
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
 from killswitch.audit.filters import EventFilter, InvalidFilter
+from killswitch.audit.models import Kind
 from killswitch.audit.os_user import command_line_actor
 
 FILTERS = {
     "from": "from this time on: 2026-11-22, or 2026-11-22T08:30:00 (UTC)",
     "to": "before this time; a day includes all of that day",
-    "exchange": "for this exchange id",
-    "actor": "by this person, as named in the log",
-    "kind": "of this kind, such as FINISHED",
+    "exchange": "for this exchange ID",
+    "actor": "by this user, as named in the log",
+    "kind": f"of this event type: {', '.join(Kind.values)}",
     "status": "with this status, such as CONFIRMED",
     "reject_reason": "with this reject reason",
-    "request": "of the request with this id",
+    "request": "of the request with this ID",
     "text": "that contain this text",
 }
 REFUSED = 2

@@ -1,4 +1,4 @@
-"""`manage.py verify_audit`: check the log, and name the first bad event."""
+"""`manage.py verify_audit`: verify the log, and name the first bad event."""
 
 import sys
 from pathlib import Path
@@ -20,12 +20,12 @@ VERIFIED, NOT_VERIFIED, NOT_CHECKED = 0, 1, 2
 
 
 class Command(BaseCommand):
-    """Exits with 0 and the head; 1, the first bad event and the reason; 2 if it cannot check."""
+    """Exits with 0 and the head; 1, the first bad event and the reason; 2 if it cannot verify."""
 
     help = (
         "Verify the audit log: the chain, its triggers, the checkpoints, and that the working"
-        " tables agree with it. Exit 0: everything verifies. 1: it does not; the first bad event"
-        " is named. 2: it could not be checked."
+        " tables agree with it. Exit 0: verification passed. 1: it failed; the first bad event is"
+        " named. 2: the log could not be verified."
     )
     requires_system_checks: list[str] = []
 
@@ -67,7 +67,7 @@ class Command(BaseCommand):
                 progress=self._print_progress,
             )
         except (VerificationImpossible, Error) as error:
-            self.stderr.write(f"The log could not be checked: {one_line(str(error))}")
+            self.stderr.write(f"The log could not be verified: {one_line(str(error))}")
             sys.exit(NOT_CHECKED)
         self._print_result(result)
         sys.exit(VERIFIED if result.ok else NOT_VERIFIED)
@@ -77,14 +77,14 @@ class Command(BaseCommand):
             self.stderr.write(f"Warning: {one_line(warning)}")
         if result.first is None:
             self.stdout.write(
-                f"The log verifies: {result.events} events, head {result.head_seq}"
-                f" {result.head_hash}"
+                f"Verification passed: {result.events} events, newest event {result.head_seq},"
+                f" fingerprint {result.head_hash}"
             )
             self.stderr.write(
                 f"Checkpoints cover events up to {result.kept_seq} of {result.head_seq}."
             )
             return
-        self.stdout.write(f"The log does NOT verify. {_finding_line(result.first)}")
+        self.stdout.write(f"Verification FAILED. {_finding_line(result.first)}")
         for finding in result.findings:
             if finding is not result.first:
                 self.stdout.write(f"Also: {_finding_line(finding)}")
@@ -95,8 +95,8 @@ class Command(BaseCommand):
 
 
 def _finding_line(finding: Finding) -> str:
-    where = "no event" if finding.seq is None else f"first bad seq {finding.seq}"
-    return f"{finding.proof}, {where}: {one_line(finding.reason)}"
+    where = "" if finding.seq is None else f", first bad event {finding.seq}"
+    return f"{finding.proof}{where}: {one_line(finding.reason)}"
 
 
 def one_line(text: str) -> str:

@@ -12,7 +12,7 @@ from killswitch.runtime.shutdown import set_on_signals
 class Command(BaseCommand):
     """Run until SIGTERM or Ctrl-C."""
 
-    help = "Read all open orders at the EMS regularly, and probe whether a click would work."
+    help = "Read all open orders from the EMS regularly and check whether a cancel could be sent."
     # A fault in a page must not keep the figures from being read.
     requires_system_checks = []
 
