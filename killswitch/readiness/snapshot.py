@@ -71,7 +71,7 @@ def _check_free_disk(directory: Path) -> None:
         return  # the write that follows shows whether it can be written to
     if free_bytes < MIN_FREE_DISK_BYTES:
         raise DiskFull(
-            f"only {free_bytes // 2**20} MiB of disk are free, so a request may not be recorded"
+            f"only {free_bytes // 2**20} MiB of disk space left, so a request might not be recorded"
         )
 
 

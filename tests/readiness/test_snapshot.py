@@ -26,11 +26,11 @@ def test_a_disk_too_full_for_a_press_is_told_before_the_press(
     if connection.vendor != "sqlite":
         snapshot.take()  # its disk is elsewhere
         return
-    with pytest.raises(snapshot.DiskFull, match="63 MiB of disk are free"):
+    with pytest.raises(snapshot.DiskFull, match="63 MiB of disk space left"):
         snapshot.take()
     found = health_checks.evaluate()
     assert found.word is health_checks.Level.NOT_READY
-    assert "63 MiB of disk are free" in found.sentence
+    assert "63 MiB of disk space left" in found.sentence
 
 
 def test_a_disk_with_room_is_not_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
