@@ -1,4 +1,4 @@
-"""The admin pages on which administrators add and change people."""
+"""The admin pages on which administrators add and change users."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ class OwnProfileForm(forms.ModelForm):  # type: ignore[type-arg] # not subscript
 
 
 class PersonForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
-    """The record of another person, with an optional new password."""
+    """The record of another user, with an optional new password."""
 
     password1 = _password_field(
         "New password", help_text="Leave both fields empty to keep the current password."
@@ -48,7 +48,10 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable
     reset_second_factor: forms.Field | None = forms.BooleanField(
         label="Reset their second factor",
         required=False,
-        help_text="If they have lost it. They then sign in with their password only.",
+        help_text=(
+            "Use this if they have lost it. They can then sign in with their password only, or must"
+            " set up a new one if it is required."
+        ),
     )
 
     class Meta:
@@ -78,7 +81,7 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable
 
 
 class NewPersonForm(PersonForm):
-    """The record of a new person, who needs a password."""
+    """The record of a new user, who needs a password."""
 
     password1 = _password_field("Password", help_text=password_validators_help_text_html())
     password2 = _password_field("Repeat password")
@@ -96,7 +99,7 @@ class NewPersonForm(PersonForm):
 
 @admin.register(User)
 class PersonAdmin(AuditedModelAdmin):
-    """Add people, give roles, set passwords, switch people off; only the name of one's own."""
+    """Add users, give roles, set passwords, disable accounts; only the name of one's own."""
 
     list_display = ("username", "full_name", "role", "is_active", "last_login")
     list_filter = ("role", "is_active")
@@ -106,7 +109,7 @@ class PersonAdmin(AuditedModelAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> User | None:
-        """Return the person, locked for a change, so that the recorded old values are true."""
+        """Return the user, locked for a change, so that the recorded old values are true."""
         person = super().get_object(request, object_id, from_field)
         if person is not None and request.method == "POST" and connection.in_atomic_block:
             lock_administrators(person)

@@ -10,7 +10,7 @@ from django.urls import URLPattern, URLResolver
 from killswitch.accounts.decorators import requires
 from killswitch.accounts.permissions import Permission
 
-# People sign in, sign out and change their password under /accounts/ only.
+# Users sign in, sign out and change their password under /accounts/ only.
 CLOSED = {
     "login",
     "logout",
@@ -27,9 +27,9 @@ MAX_SEARCH_CHARS = 100
 class AdministrationSite(admin.AdminSite):
     """The site under /admin/."""
 
-    site_header = "Kill switch: exchanges and people"
+    site_header = "Kill switch: exchanges and users"
     site_title = "Kill switch"
-    index_title = "Exchanges and people"
+    index_title = "Exchanges and users"
     site_url = None  # administrators have no console to view
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Adds and changes people, each change with its events and its alarm."""
+"""Adds and changes users, each change with its events and its alarm."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ from killswitch.audit.recorder import recording
 
 
 def add_person(*, username: str, full_name: str = "", role: Role, password: str, by: Actor) -> User:
-    """Add a person who can sign in. Raises `ValidationError` and then records no event."""
+    """Add a user who can sign in. Raises `ValidationError` and then records no event."""
     person = User(
         username=User.normalize_username(username), full_name=full_name.strip(), role=role
     )
@@ -37,7 +37,7 @@ def save_person(  # noqa: PLR0913 - each is a thing that can be changed, or who 
     origin: Mapping[str, str] | None = None,
     alarm: bool = True,
 ) -> None:
-    """Write a person, new or changed, with the events of the change and its alarm."""
+    """Write a user, new or changed, with the events of the change and its alarm."""
     with recording() as record:
         before = User.objects.select_for_update(no_key=True).filter(pk=person.pk).first()
         change = Change(
@@ -62,12 +62,12 @@ def save_person(  # noqa: PLR0913 - each is a thing that can be changed, or who 
             raise_alarm(
                 kind=AlarmKind.PEOPLE,
                 subject=f"{person.pk} {record.revision}",
-                title=f"{person.full_text} {text} by {actor_text(by)}",
+                title=f"{person.full_text} {text} by {actor_text(by)}.",
             )
 
 
 def change_own_password(*, user: User, password: str, origin: Mapping[str, str]) -> None:
-    """Change the password of the person who asks for it; this raises no alarm."""
+    """Change the password of the user who asks for it; this raises no alarm."""
     with recording() as record:
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         user.set_password(password)
@@ -77,7 +77,7 @@ def change_own_password(*, user: User, password: str, origin: Mapping[str, str])
 
 
 def lock_administrators(person: User) -> None:
-    """Lock the person and all administrators, always in the same order, until the commit."""
+    """Lock the user and all administrators, always in the same order, until the commit."""
     rows = User.objects.filter(Q(role=Role.ADMINISTRATOR) | Q(pk=person.pk)).order_by("pk")
     list(rows.select_for_update(no_key=True))
 
@@ -89,6 +89,6 @@ def keep_an_administrator(person: User) -> None:
         return
     others = User.objects.filter(role=Role.ADMINISTRATOR, is_active=True).exclude(pk=person.pk)
     if not settings.DEMO:
-        others = others.filter(is_demo=False)  # demo people cannot sign in
+        others = others.filter(is_demo=False)  # demo users cannot sign in
     if not others.exists():
         raise ValidationError("This is the last administrator who can sign in. Add another first.")

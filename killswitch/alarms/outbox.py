@@ -28,7 +28,7 @@ from killswitch.runtime.periodic import PeriodicTask
 
 POLL_INTERVAL_S = 0.5
 CALL_TIMEOUT_S = 10.0
-STALE_AFTER_S = 15.0  # longer than a call: then its sender has died
+STALE_AFTER_S = 15.0  # longer than a call: its sender has stopped responding
 MAX_PAUSE_S = 60.0
 MAX_ATTEMPTS = 100  # with the pauses between them, a good hour and a half
 
@@ -68,7 +68,8 @@ class Message:
             f"Exchange: {alarm.exchange_id}" if alarm.exchange_id else "",
             f"Request: {alarm.request_id}" if alarm.request_id else "",
             f"Raised at {utc_text(alarm.raised_at)}.",
-            "It stays on the console until it is acknowledged.",
+            "This alarm stays on the console until someone acknowledges it. Open the console to"
+            " see what to do.",
         ]
         return cls(title=alarm.title, body="\n".join(line for line in lines if line))
 
@@ -184,7 +185,7 @@ def send_message(*, url: str | None, message: Message, timeout_s: float = CALL_T
     )
     thread.start()
     thread.join(timeout_s)
-    return errors[0] if errors else f"no answer within {timeout_s:g} s"
+    return errors[0] if errors else f"no response within {timeout_s:g} s"
 
 
 def _notify(*, url: str, message: Message) -> str:
@@ -202,4 +203,4 @@ def _notify(*, url: str, message: Message) -> str:
         )
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything, with secrets in it
         return f"the notification library failed ({type(error).__name__})"
-    return "" if is_accepted else "refused or unreachable"
+    return "" if is_accepted else "rejected or unreachable"

@@ -19,7 +19,7 @@ MAX_DETAIL_CHARS = 10_000
 
 
 class SelfAcknowledgement(Exception):
-    """An alarm about a person's own account must be acknowledged by another person."""
+    """An alarm about a user's own account must be acknowledged by another person."""
 
 
 def raise_alarm(  # noqa: PLR0913 - each is one column
@@ -62,7 +62,7 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
 
 
 def is_about(alarm: Alarm, person: int | None) -> bool:
-    """Return whether an alarm reports a change to this person's account.
+    """Return whether an alarm reports a change to this user's account.
 
     The subject of such an alarm begins with the account's row number.
     """
@@ -70,9 +70,9 @@ def is_about(alarm: Alarm, person: int | None) -> bool:
 
 
 def acknowledge(*, alarm_id: int, actor: Actor, person: int | None = None) -> Alarm:
-    """Record who acknowledged an alarm. Of two who do, the first name stays.
+    """Record who acknowledged an alarm. Of two users, the first name stays.
 
-    Raises `Alarm.DoesNotExist`, and `SelfAcknowledgement` for an alarm about this person.
+    Raises `Alarm.DoesNotExist`, and `SelfAcknowledgement` for an alarm about this user.
     """
     at = datetime.now(UTC)
     with recording() as record:

@@ -47,7 +47,7 @@ DEMO_EXCHANGES: tuple[DemoExchange, ...] = (
     DemoExchange(
         exchange_id="COINBASE/LEAVES-3-OPEN",
         name="Coinbase, leaves 3 open",
-        caveat="Acknowledges every cancel, but three orders always stay open.",
+        caveat="Accepts every cancel, but three orders always stay open.",
         usual_orders=14,
         cancel=({"fault": "partial", "leaves": 3, "repeat": True},),
         ends_in="RESIDUAL",

@@ -1,4 +1,4 @@
-"""Prints for the person who started the system where it is and who can sign in."""
+"""Prints at the start where the console is and who can sign in."""
 
 import http.client
 import sys
@@ -19,13 +19,17 @@ def text(people: Sequence[DemoPerson]) -> str:
     """Return the address, how to sign in, and the warnings; `people` are the demo's users."""
     host = _local_host()
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.PORT}/"
-    lines = [f"The kill switch is at {url} ({settings.KILLSWITCH_ENVIRONMENT})."]
+    lines = [f"The kill switch is running at {url} ({settings.KILLSWITCH_ENVIRONMENT})."]
     if settings.KILLSWITCH_ENVIRONMENT == "real":
         lines.append(
-            "Its EMS is a real one. Set KILLSWITCH_ENVIRONMENT to uat or production to show which."
+            "It uses a real EMS. Set KILLSWITCH_ENVIRONMENT to uat or production so that every page"
+            " names the environment."
         )
     if settings.DEMO:
-        lines.append(f"It cancels at a simulated EMS, {settings.EMS_BASE_URL}. Sign in as:")
+        lines.append(
+            f"It uses a simulated EMS, {settings.EMS_BASE_URL}; no real orders are affected. Sign"
+            " in as:"
+        )
         for person in people:
             role = str(person.role).replace("_", " ").lower()
             lines.append(f"  {person.username:<8} {person.password}   ({role})")
@@ -43,18 +47,18 @@ def text(people: Sequence[DemoPerson]) -> str:
 
 
 def once_web_is_up(callback: Callable[[], None], *, stop: threading.Event) -> None:
-    """Call `callback` as soon as the web answers, from a thread."""
+    """Call `callback` as soon as the web process responds, from a thread."""
 
     def wait() -> None:
         while not stop.wait(POLL_INTERVAL_S):
-            if _web_answers():
+            if _web_responds():
                 callback()
                 return
 
     threading.Thread(target=wait, name="banner", daemon=True).start()
 
 
-def _web_answers() -> bool:
+def _web_responds() -> bool:
     names = [name.lstrip(".") for name in settings.ALLOWED_HOSTS if name != "*"]
     headers = {"Host": names[0] if names else "localhost"}
     connection = http.client.HTTPConnection(_local_host(), settings.PORT, timeout=2)

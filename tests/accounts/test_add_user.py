@@ -50,7 +50,7 @@ def test_a_person_is_added_recorded_and_announced(role: Role) -> None:
     assert PASSWORD not in event.data
     alarm = Alarm.objects.get()
     login = event.actor.removeprefix("os:")
-    assert alarm.title == f"Olga Ray (olga) was made {role.label} by {login} (command line)"
+    assert alarm.title == f"Olga Ray (olga) was added as {role.label} by {login} (command line)."
     assert len(events("ALARM_RAISED")) == 1
 
 
@@ -132,14 +132,14 @@ def test_without_tables_it_names_the_command_to_run_and_exits_with_two(tmp_path:
         timeout=60,
     )
     assert run.returncode == 2
-    assert "manage.py migrate" in run.stderr
+    assert "manage.py prepare" in run.stderr
     assert "Traceback" not in run.stderr
 
 
 @pytest.mark.parametrize("name", ["system", "Anonymous", " SYSTEM ", "\uff33ystem", "\u017fystem"])
 def test_the_names_that_the_log_uses_for_itself_are_refused(name: str) -> None:
     for arguments in ((name,), ("olga", "--full-name", name)):
-        with pytest.raises(CommandError, match="The audit log uses this name for itself"):
+        with pytest.raises(CommandError, match="This name is reserved for the audit log"):
             _add(*arguments, "--role", "compliance")
     assert not User.objects.exists()
 

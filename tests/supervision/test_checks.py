@@ -97,7 +97,7 @@ def test_text_that_cannot_be_an_exchange_id_is_refused_with_a_hint(
     settings: Any, mistake: str
 ) -> None:
     settings.KILLSWITCH_EXCHANGES = ("OKEX", mistake)
-    with pytest.raises(CannotStart, match=r"^KILLSWITCH_EXCHANGES: .*separate them by white space"):
+    with pytest.raises(CannotStart, match=r"^KILLSWITCH_EXCHANGES: .*separate them with spaces"):
         checks.require(checks.CONFIGURATION)
 
 
@@ -106,8 +106,8 @@ def test_an_id_that_may_be_a_list_is_accepted_with_a_warning(settings: Any, ambi
     settings.KILLSWITCH_EXCHANGES = ("OKEX", ambiguous)
     (message,) = checks.check_exchange_ids()
     raise_first_error([message])
-    assert message.msg.startswith(f"KILLSWITCH_EXCHANGES: {ambiguous} is one exchange id")
-    assert "separate them by white space" in message.msg
+    assert message.msg.startswith(f"KILLSWITCH_EXCHANGES: {ambiguous} is read as one exchange ID")
+    assert "separate them with spaces" in message.msg
 
 
 @pytest.mark.parametrize("plain", ["KRAKEN", "KRAKEN/JOHN", "KRAKEN,john", "KRAKEN,A1", "okx:a;b"])
@@ -140,8 +140,8 @@ def test_a_warning_is_logged_once_and_printed_at_the_start(
 ) -> None:
     settings.KILLSWITCH_EXCHANGES = ("KRAKEN,BINANCE",)
     prepare.prepare()
-    assert caplog.text.count("KRAKEN,BINANCE is one exchange id") == 1
-    assert "KRAKEN,BINANCE is one exchange id" in startup_banner.text([])
+    assert caplog.text.count("KRAKEN,BINANCE is read as one exchange ID") == 1
+    assert "KRAKEN,BINANCE is read as one exchange ID" in startup_banner.text([])
 
 
 @pytest.mark.django_db(transaction=True)

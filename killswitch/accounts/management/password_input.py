@@ -18,7 +18,7 @@ def read_password() -> str:
         password = sys.stdin.readline().rstrip("\r\n")
     if not password:
         raise ValidationError(
-            f"there is no password. Set {VARIABLE} or send one line to standard input."
+            f"no password was given. Set {VARIABLE} or send one line to standard input."
         )
     if not password.isprintable():
         raise ValidationError(

@@ -1,4 +1,4 @@
-"""`manage.py add_user`: adds the first people, and others without a web page."""
+"""`manage.py add_user`: adds the first users, and others without a web page."""
 
 from typing import Any, NoReturn
 
@@ -16,7 +16,7 @@ REFUSED = 2
 
 class Command(BaseCommand):
     help = (
-        f"Add a person who can sign in. The password is read from {password_input.VARIABLE} or,"
+        f"Add a user who can sign in. The password is read from {password_input.VARIABLE} or,"
         " if that is not set, from one line of standard input."
     )
 
@@ -37,7 +37,7 @@ class Command(BaseCommand):
         except ValidationError as error:
             _refuse(" ".join(error.messages))
         except DatabaseError as error:
-            _refuse(f"database error ({error}). Did you run `manage.py migrate`?")
+            _refuse(f"database error ({error}). Run `manage.py prepare` first.")
         role = role_label(person.role).lower()
         self.stdout.write(f"{person.full_text} can now sign in, as {role}.")
 

@@ -17,7 +17,7 @@ REFUSED = 2
 
 class Command(BaseCommand):
     help = (
-        "Give a person a new password. This is recorded and raises an alarm, as on the admin"
+        "Give a user a new password. This is recorded and raises an alarm, as on the admin"
         f" pages. The password is read from {password_input.VARIABLE} or from one line of standard"
         " input."
     )
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         except ValidationError as error:
             _refuse(" ".join(error.messages))
         except DatabaseError as error:
-            _refuse(f"database error ({error}). Did you run `manage.py migrate`?")
+            _refuse(f"database error ({error}). Run `manage.py prepare` first.")
         self.stdout.write(f"{person.full_text} has a new password; their sessions have ended.")
 
 

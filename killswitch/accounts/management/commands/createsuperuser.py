@@ -9,7 +9,7 @@ REFUSED = 2
 
 
 class Command(createsuperuser.Command):
-    help = "There are no superusers: `manage.py add_user NAME --role administrator` adds people."
+    help = "There are no superusers: `manage.py add_user NAME --role administrator` adds users."
     requires_system_checks: list[str] = []
 
     def handle(self, *_args: Any, **_options: Any) -> None:
