@@ -1,8 +1,9 @@
 """Fails when a template loads tags, or includes or extends a template, of a package above its own.
 
-A template belongs to the package of its folder. It loads the tags of its own package and of packages below.
-Templates at the root are shared by all packages and load tags of `runtime` only.
-The packages and their order are those of the contract "Packages import downwards" in `.importlinter`.
+A template belongs to the package of its folder. It loads the tags of its own package and of
+packages below. Templates at the root are shared by all packages and load tags of `runtime` only.
+The packages and their order are those of the contract "Packages import downwards" in
+`.importlinter`.
 """
 
 import re
@@ -34,11 +35,13 @@ def tag_libraries(package: Path) -> dict[str, str]:
     return {path.stem: path.parts[-3] for path in modules if path.stem != "__init__"}
 
 
-def problems(*, templates: Path, packages: Sequence[str], libraries: dict[str, str]) -> Iterator[str]:
+def problems(
+    *, templates: Path, packages: Sequence[str], libraries: dict[str, str]
+) -> Iterator[str]:
     """Yield a line for each reference that a template must not have."""
     for path in sorted(templates.rglob("*.html")):
         name = path.relative_to(templates).as_posix()
-        package = _room(name)
+        package = _package(name)
         if package and package not in packages:
             yield f"{name}: {package} is not a package"
             continue
@@ -47,15 +50,15 @@ def problems(*, templates: Path, packages: Sequence[str], libraries: dict[str, s
             # `{% load filter from library %}` loads from one library.
             for library in names.rpartition(" from ")[2].split():
                 owner = libraries.get(library, SHARED)
-                if packages.index(owner) < (packages.index(package) if package else packages.index(SHARED)):
+                if packages.index(owner) < packages.index(package or SHARED):
                     yield f"{name}: loads {library}, which belongs to {owner}"
         for other in REFERENCE.findall(text):
-            owner = _room(other)
+            owner = _package(other)
             if package and owner in packages and packages.index(owner) < packages.index(package):
                 yield f"{name}: refers to {other}, which belongs to {owner}"
 
 
-def _room(name: str) -> str:
+def _package(name: str) -> str:
     folder = name.partition("/")[0] if "/" in name else ""
     return PACKAGES_OF_FOLDERS.get(folder, folder)
 

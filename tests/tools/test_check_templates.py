@@ -6,7 +6,7 @@ import pytest
 
 from tools import check_templates
 
-ROOMS = ["console", "cancels", "accounts", "runtime"]
+PACKAGES = ["console", "cancels", "accounts", "runtime"]
 LIBRARIES = {"console": "console", "cancels": "cancels", "text": "runtime"}
 
 
@@ -14,7 +14,9 @@ def problems(tmp_path: Path, name: str, text: str) -> list[str]:
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    return list(check_templates.problems(templates=tmp_path, packages=ROOMS, libraries=LIBRARIES))
+    return list(
+        check_templates.problems(templates=tmp_path, packages=PACKAGES, libraries=LIBRARIES)
+    )
 
 
 @pytest.mark.parametrize(
