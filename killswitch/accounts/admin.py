@@ -17,7 +17,7 @@ from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import current_user
 from killswitch.accounts.mfa import services as mfa
 from killswitch.accounts.models import Role, User
-from killswitch.accounts.services import keep_an_administrator, lock_administrators, save_person
+from killswitch.accounts.services import keep_an_administrator, lock_administrators, save_user
 
 
 def _password_field(label: str, *, help_text: str = "") -> forms.CharField:
@@ -38,7 +38,7 @@ class OwnProfileForm(forms.ModelForm):  # type: ignore[type-arg] # not subscript
         fields = ("full_name",)
 
 
-class PersonForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
+class UserForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
     """The record of another user, with an optional new password."""
 
     password1 = _password_field(
@@ -65,12 +65,12 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable
             self.add_error("password2", "The two passwords do not match.")
         elif password:
             # With the names as they are being typed: a password similar to them is refused.
-            person = User(
+            user = User(
                 username=cleaned.get("username") or self.instance.username,
                 full_name=cleaned.get("full_name", ""),
             )
             try:
-                validate_password(password, person)
+                validate_password(password, user)
             except ValidationError as error:
                 self.add_error("password1", error)
         if self.instance.pk is not None and not self.errors:
@@ -80,7 +80,7 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable
         return cleaned
 
 
-class NewPersonForm(PersonForm):
+class NewUserForm(UserForm):
     """The record of a new user, who needs a password."""
 
     password1 = _password_field("Password", help_text=password_validators_help_text_html())
@@ -98,7 +98,7 @@ class NewPersonForm(PersonForm):
 
 
 @admin.register(User)
-class PersonAdmin(AuditedModelAdmin):
+class UserAdmin(AuditedModelAdmin):
     """Add users, give roles, set passwords, disable accounts; only the name of one's own."""
 
     list_display = ("username", "full_name", "role", "is_active", "last_login")
@@ -110,11 +110,11 @@ class PersonAdmin(AuditedModelAdmin):
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> User | None:
         """Return the user, locked for a change, so that the recorded old values are true."""
-        person = super().get_object(request, object_id, from_field)
-        if person is not None and request.method == "POST" and connection.in_atomic_block:
-            lock_administrators(person)
-            person.refresh_from_db()
-        return person
+        user = super().get_object(request, object_id, from_field)
+        if user is not None and request.method == "POST" and connection.in_atomic_block:
+            lock_administrators(user)
+            user.refresh_from_db()
+        return user
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         if obj is None:
@@ -136,13 +136,13 @@ class PersonAdmin(AuditedModelAdmin):
         self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
         if obj is None:
-            kwargs["form"] = NewPersonForm
+            kwargs["form"] = NewUserForm
         else:
-            kwargs["form"] = OwnProfileForm if obj.pk == request.user.pk else PersonForm
+            kwargs["form"] = OwnProfileForm if obj.pk == request.user.pk else UserForm
         return super().get_form(request, obj, change, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: ARG002
-        save_person(
+        save_user(
             obj,
             new_password=form.cleaned_data.get("password1", ""),
             reset_second_factor=form.cleaned_data.get("reset_second_factor", False),

@@ -51,13 +51,13 @@ class Change:
                 changes.append((Kind.PASSWORD_CHANGED, []))
             if self.second_factor_reset:
                 changes.append((Kind.SECOND_FACTOR_RESET, []))
-        person = {"person": self.after.full_text, "username": self.after.username}
+        identity = {"person": self.after.full_text, "username": self.after.username}
         return [
             NewEvent(
                 kind=kind,
                 actor=by,
                 data={
-                    **person,
+                    **identity,
                     "changes": {
                         name: [getattr(self.before, name, None), getattr(self.after, name)]
                         for name in names

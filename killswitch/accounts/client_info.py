@@ -36,7 +36,7 @@ def neighbourhood(ip: str) -> str:
 
 
 def client_info(request: HttpRequest) -> dict[str, str]:
-    """Return the `address` and `user_agent` that every event of a person carries."""
+    """Return the `address` and `user_agent` that every event of a user carries."""
     return {
         "address": address(request),
         "user_agent": clean(request.headers.get("User-Agent", ""), MAX_USER_AGENT_CHARS),

@@ -14,7 +14,7 @@ Each character has one rule for each purpose:
 | unassigned                              | kept     | kept       | \\u0378                |
 | all others                              | kept     | kept       | kept                   |
 
-`sanitize` is for the words of machines, stored as they came; `clean_line` is for what people type
+`sanitize` is for the words of machines, stored as they came; `clean_line` is for what users type
 into one line. Stored and hashed values were made by these two rules, so neither may change.
 `escape_controls` is for the moment of showing: on a page, on a terminal, in a line of a log.
 """
@@ -34,7 +34,7 @@ def sanitize(text: str) -> str:
 
 
 def clean_line(text: str, *, max_chars: int) -> str:
-    """Return what a person typed, on one line, without control characters, stripped and cut."""
+    """Return what a user typed, on one line, without control characters, stripped and cut."""
     # Only so much is read: control characters in front of the words must not cost all of a body.
     characters = (
         " " if character in _LINE_SPACE else character

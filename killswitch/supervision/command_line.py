@@ -17,7 +17,7 @@ from killswitch.runtime.deadlines import Deadline
 NOTHING_DONE = 2
 DEFECT_EXIT_CODES = {"verify_audit": 2}  # 1 for other commands
 LONG_RUNNING = ("up", "watchdog", "observe")
-# An interrupted kill does not wait for a call that hangs: another process carries on with it.
+# An interrupted cancel does not wait for a call that hangs: another process carries on with it.
 THREADS_TIMEOUT_S = {"cancel_all": 0.3}
 
 

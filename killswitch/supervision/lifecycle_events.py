@@ -74,7 +74,7 @@ def record_stop(programs: Sequence[str], *, timeout_s: float) -> None:
     thread = threading.Thread(target=run, name="record-stop", daemon=True)
     thread.start()
     if not recorded.wait(deadline.seconds_left):
-        log.error("stop_not_recorded", reason="the database did not answer in time")
+        log.error("stop_not_recorded", reason="the database did not respond in time")
     thread.join(deadline.seconds_left)
 
 

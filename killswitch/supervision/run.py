@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from django.conf import settings
 from django.db import connections
 
-from killswitch.accounts.demo import DemoPerson
+from killswitch.accounts.demo import DemoUser
 from killswitch.runtime.deadlines import Deadline
 from killswitch.supervision import checks, lifecycle_events, locks, preflight, startup_banner
 from killswitch.supervision.checks import CannotStart
@@ -34,9 +34,9 @@ def run(*, only: Sequence[str] = ()) -> None:
         with locks.exclusive_ports(names):
             if only:
                 check_prepared()
-            people = () if only else prepare()
+            users = () if only else prepare()
             lifecycle_events.record_start(names)
-            _serve(programs, people)
+            _serve(programs, users)
 
 
 def selected_programs(only: Sequence[str]) -> tuple[Program, ...]:
@@ -48,9 +48,9 @@ def selected_programs(only: Sequence[str]) -> tuple[Program, ...]:
     return tuple(program for program in programs if not only or program.name in only)
 
 
-def _serve(programs: Sequence[Program], people: Sequence[DemoPerson]) -> None:
+def _serve(programs: Sequence[Program], users: Sequence[DemoUser]) -> None:
     names = [program.name for program in programs]
-    banner = startup_banner.text(people) if "web" in names else f"Running: {', '.join(names)}."
+    banner = startup_banner.text(users) if "web" in names else f"Running: {', '.join(names)}."
     connections.close_all()  # before the children are forked
     stopping = threading.Event()
     with _multiplexed_log() as output:

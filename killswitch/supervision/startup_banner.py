@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from django.conf import settings
 from django.contrib.auth import get_user_model
 
-from killswitch.accounts.demo import DemoPerson
+from killswitch.accounts.demo import DemoUser
 from killswitch.supervision import checks
 
 POLL_INTERVAL_S = 0.1
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
-def text(people: Sequence[DemoPerson]) -> str:
-    """Return the address, how to sign in, and the warnings; `people` are the demo's users."""
+def text(users: Sequence[DemoUser]) -> str:
+    """Return the address, how to sign in, and the warnings; `users` are those of the demo."""
     host = _local_host()
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.PORT}/"
     lines = [f"The kill switch is running at {url} ({settings.KILLSWITCH_ENVIRONMENT})."]
@@ -30,10 +30,10 @@ def text(people: Sequence[DemoPerson]) -> str:
             f"It uses a simulated EMS, {settings.EMS_BASE_URL}; no real orders are affected. Sign"
             " in as:"
         )
-        for person in people:
-            role = str(person.role).replace("_", " ").lower()
-            lines.append(f"  {person.username:<8} {person.password}   ({role})")
-        if not people:
+        for user in users:
+            role = str(user.role).replace("_", " ").lower()
+            lines.append(f"  {user.username:<8} {user.password}   ({role})")
+        if not users:
             lines.append("  (their passwords are in demo-people.txt in KILLSWITCH_HOME)")
     elif not get_user_model().objects.filter(is_active=True, is_demo=False).exists():
         lines += [

@@ -80,7 +80,7 @@ def enter_code(request: HttpRequest) -> HttpResponse:
         try:
             attempts = consume_attempt(request, user)
         except TooManyAttempts as error:
-            return too_many_attempts(request, username=user.username, of_person=error.of_person)
+            return too_many_attempts(request, username=user.username, of_user=error.of_user)
         form = CodeForm(request.POST)
         factor = form.is_valid() and mfa.use_code(
             user=user, code=form.cleaned_data["code"], origin=client_info(request)
@@ -90,7 +90,7 @@ def enter_code(request: HttpRequest) -> HttpResponse:
                 attempt.rollback()
             record_authentication(request, user, "mfa", type=str(factor))
             return stage.exit()  # type: ignore[no-any-return]
-        login_events.record_wrong_code(request, person=user)
+        login_events.record_wrong_code(request, user=user)
         form.reject_code()
     return render(request, "mfa/code.html", {"form": form})
 

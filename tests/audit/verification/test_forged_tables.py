@@ -242,7 +242,7 @@ def test_a_second_row_under_the_id_of_another_is_found(requests: Requests) -> No
             )
         result = verify()
     assert only(result) is Proof.TABLES
-    assert "not what is found there by its id" in result.reason
+    assert "another row has the same ID" in result.reason
 
 
 def test_two_attempts_with_one_number_are_found(requests: Requests) -> None:
@@ -288,7 +288,7 @@ def test_two_presses_under_one_id_are_found(requests: Requests) -> None:
         twin.save(force_insert=True)
         CancelRequest.objects.filter(pk=requests["residual"].pk).update(batch=twin)
         result = verify()
-    assert_found(result, Proof.TABLES, "its press is not the only one with its id")
+    assert_found(result, Proof.TABLES, "its cancel shares an ID with another one")
 
 
 def test_a_press_deleted_without_its_requests_is_found(requests: Requests) -> None:
@@ -299,7 +299,7 @@ def test_a_press_deleted_without_its_requests_is_found(requests: Requests) -> No
         result = verify()
         transaction.set_rollback(True)
     assert only(result) is Proof.TABLES
-    assert "its press was deleted" in result.reason
+    assert "it or its cancel was deleted" in result.reason
 
 
 def test_the_newest_events_are_compared_with_their_rows_too(requests: Requests) -> None:

@@ -8,7 +8,7 @@ from django.db import DatabaseError
 
 from killswitch.accounts.management import password_input
 from killswitch.accounts.models import Role, role_label
-from killswitch.accounts.services import add_person
+from killswitch.accounts.services import add_user
 from killswitch.audit.os_user import command_line_actor
 
 REFUSED = 2
@@ -27,7 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
-            person = add_person(
+            user = add_user(
                 username=options["name"],
                 full_name=options["full_name"],
                 role=Role(options["role"].upper()),
@@ -38,8 +38,8 @@ class Command(BaseCommand):
             _refuse(" ".join(error.messages))
         except DatabaseError as error:
             _refuse(f"database error ({error}). Run `manage.py prepare` first.")
-        role = role_label(person.role).lower()
-        self.stdout.write(f"{person.full_text} can now sign in, as {role}.")
+        role = role_label(user.role).lower()
+        self.stdout.write(f"{user.full_text} can now sign in, as {role}.")
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -9,7 +9,7 @@ from django.db import DatabaseError, transaction
 
 from killswitch.accounts.management import password_input
 from killswitch.accounts.models import User
-from killswitch.accounts.services import save_person
+from killswitch.accounts.services import save_user
 from killswitch.audit.os_user import command_line_actor
 
 REFUSED = 2
@@ -30,18 +30,18 @@ class Command(BaseCommand):
         try:
             password = password_input.read_password()
             with transaction.atomic():
-                person = User.objects.select_for_update(no_key=True).get(
+                user = User.objects.select_for_update(no_key=True).get(
                     username=User.normalize_username(name)
                 )
-                validate_password(password, person)
-                save_person(person, new_password=password, by=command_line_actor())
+                validate_password(password, user)
+                save_user(user, new_password=password, by=command_line_actor())
         except User.DoesNotExist:
             _refuse(f"there is no user named {name}.")
         except ValidationError as error:
             _refuse(" ".join(error.messages))
         except DatabaseError as error:
             _refuse(f"database error ({error}). Run `manage.py prepare` first.")
-        self.stdout.write(f"{person.full_text} has a new password; their sessions have ended.")
+        self.stdout.write(f"{user.full_text} has a new password; their sessions have ended.")
 
 
 def _refuse(reason: str) -> NoReturn:
