@@ -133,26 +133,25 @@ def _add_missing_deliveries() -> None:
 def _send_to_channel(rows: list[PendingDelivery]) -> None:
     try:
         for row in rows:
-            _send(row)
-    except Error as error:
-        log.warning("alarm_not_delivered", channel=rows[0].channel, error=str(error).strip())
+            state = {"attempts": row.attempts, "sending": row.sending, "delivered_at": None}
+            claim = Delivery.objects.filter(pk=row.id, **state)
+            if not claim.update(attempts=F("attempts") + 1, sending=True):
+                continue  # another sender was faster
+            alarm = Alarm.objects.get(deliveries=row.id)
+            connection.close()  # none is kept open while the channel is waited for
+            error = send_message(url=channels().get(row.channel), message=Message.about(alarm))
+            if not error:
+                _record_delivery(row, alarm=alarm)
+                continue
+            log.warning("alarm_not_delivered", channel=row.channel, alarm=alarm.pk, error=error)
+            attempt = Delivery.objects.filter(pk=row.id, attempts=row.attempts + 1)
+            attempt.update(sending=False, error=error)
+    except Error as database_error:
+        log.warning(
+            "alarm_not_delivered", channel=rows[0].channel, error=str(database_error).strip()
+        )
     finally:
         connection.close()
-
-
-def _send(row: PendingDelivery) -> None:
-    state = {"pk": row.id, "attempts": row.attempts, "sending": row.sending, "delivered_at": None}
-    if not Delivery.objects.filter(**state).update(attempts=F("attempts") + 1, sending=True):
-        return  # another sender was faster
-    alarm = Alarm.objects.get(deliveries=row.id)
-    connection.close()  # none is kept open while the channel is waited for
-    error = send_message(url=channels().get(row.channel), message=Message.about(alarm))
-    if error:
-        log.warning("alarm_not_delivered", channel=row.channel, alarm=alarm.pk, error=error)
-        claim = Delivery.objects.filter(pk=row.id, attempts=row.attempts + 1)
-        claim.update(sending=False, error=error)
-    else:
-        _record_delivery(row, alarm=alarm)
 
 
 def _record_delivery(row: PendingDelivery, *, alarm: Alarm) -> None:

@@ -184,14 +184,6 @@ def _broker(health: HealthSnapshot) -> Check:
     )
 
 
-def _watchdog(health: HealthSnapshot) -> Check:
-    return _alive(health, Process.WATCHDOG, label="Watchdog", detail="running")
-
-
-def _observer(health: HealthSnapshot) -> Check:
-    return _alive(health, Process.OBSERVER, label="Observer", detail="running")
-
-
 def _figures(health: HealthSnapshot) -> Check:
     observation = health.observation
     read_age = age(at=observation.seen_at if observation else None, now=health.now)
@@ -252,8 +244,8 @@ CHECKS: tuple[Callable[[HealthSnapshot], Check], ...] = (
     _ems,
     _worker,
     _broker,
-    _watchdog,
-    _observer,
+    lambda health: _alive(health, Process.WATCHDOG),
+    lambda health: _alive(health, Process.OBSERVER),
     _figures,
     _exchanges,
     _log,
@@ -261,12 +253,14 @@ CHECKS: tuple[Callable[[HealthSnapshot], Check], ...] = (
 )
 
 
-def _alive(health: HealthSnapshot, process: Process, *, label: str, detail: str) -> Check:
+def _alive(
+    health: HealthSnapshot, process: Process, *, label: str = "", detail: str = "running"
+) -> Check:
     beat_age = age(at=health.beats.get(process), now=health.now)
     ok = beat_age.within(heartbeats.FRESH_S)
     return Check(
         name=process.value.lower(),
-        label=label,
+        label=label or process.label,
         ok=ok,
         detail=detail if ok else beat_age.phrase("last heartbeat", never="no heartbeat yet"),
         age_seconds=beat_age.seconds,

@@ -20,17 +20,8 @@ from killswitch.exchanges.models import Exchange, UncoveredExchange
 from killswitch.readiness.health_checks import Level, Readiness, evaluate
 
 
-def exposition() -> bytes:
-    """Return all metrics as text; without the database, what is still known."""
-    return _text(None)
-
-
-def without_database(readiness: Readiness) -> bytes:
-    """Return only the readiness."""
-    return _text(readiness)
-
-
-def _text(readiness: Readiness | None) -> bytes:
+def exposition(readiness: Readiness | None = None) -> bytes:
+    """Return all metrics as text; only this readiness if one is given, without a query."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_SystemState(readiness=readiness))
     return generate_latest(registry)

@@ -28,9 +28,7 @@ def _timed_out() -> Readiness:
 
 
 READINESS = BackgroundCache(evaluate, fallback=_timed_out)
-METRICS = BackgroundCache(
-    metrics.exposition, fallback=lambda: metrics.without_database(_timed_out())
-)
+METRICS = BackgroundCache(metrics.exposition, fallback=lambda: metrics.exposition(_timed_out()))
 
 
 @public

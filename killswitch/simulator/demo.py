@@ -40,7 +40,7 @@ DEMO_EXCHANGES: tuple[DemoExchange, ...] = (
     DemoExchange(exchange_id="KRAKEN/JOHN", name="Kraken, John's account", usual_orders=6),
     DemoExchange(
         exchange_id="BITSTAMP/SLOW",
-        name="Bitstamp, answers after 4 s",
+        name="Bitstamp, responds after 4 s",
         usual_orders=11,
         cancel=({"fault": "slow", "seconds": 4, "repeat": True},),
     ),
@@ -86,7 +86,7 @@ DEMO_EXCHANGES: tuple[DemoExchange, ...] = (
     ),
     DemoExchange(
         exchange_id="POLONIEX/ANSWER-LOST",
-        name="Poloniex, cancels but the answer is lost",
+        name="Poloniex, cancels but the response is lost",
         usual_orders=7,
         cancel=({"fault": "reset", "carried_out": True, "repeat": True},),
     ),

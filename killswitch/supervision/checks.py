@@ -203,7 +203,14 @@ def check_history(databases: Sequence[str] | None = None, **_: Any) -> list[Chec
         return []
     has_demo_users = _has_table(User) and User.objects.filter(is_demo=True).exists()
     has_exchanges = _has_table(Exchange) and Exchange.objects.exists()
-    demo_values = _demo_values_of_starts()
+    starts = AuditEvent.objects.none()
+    if _has_table(AuditEvent):
+        starts = AuditEvent.objects.filter(kind=Kind.STARTED)
+    # The values of DEMO with which the system was started on this database.
+    demo_values = {
+        json.loads(data).get("settings", {}).get("DEMO", "")
+        for data in starts.values_list("data", flat=True)
+    }
     # `cancel_all` may have recorded cancels without any start.
     had_real_ems = "False" in demo_values or (has_exchanges and not has_demo_users)
     if settings.DEMO and had_real_ems:
@@ -229,14 +236,6 @@ def database_name() -> str:
     if connection.vendor == "sqlite":
         return str(database["NAME"])
     return f"{database['NAME']} at {database['HOST'] or 'localhost'}:{database['PORT'] or 5432}"
-
-
-def _demo_values_of_starts() -> set[str]:
-    """Return the values of DEMO with which the system was started on this database."""
-    if not _has_table(AuditEvent):
-        return set()
-    starts = AuditEvent.objects.filter(kind=Kind.STARTED).values_list("data", flat=True)
-    return {json.loads(data).get("settings", {}).get("DEMO", "") for data in starts}
 
 
 def _has_table(model: type[Model]) -> bool:

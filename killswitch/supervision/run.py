@@ -53,28 +53,25 @@ def _serve(programs: Sequence[Program], users: Sequence[DemoUser]) -> None:
     banner = startup_banner.text(users) if "web" in names else f"Running: {', '.join(names)}."
     connections.close_all()  # before the children are forked
     stopping = threading.Event()
+    # The children must find the same code and files from any directory.
+    paths = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {
+        "KILLSWITCH_HOME": str(settings.KILLSWITCH_HOME),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+    }
     with _multiplexed_log() as output:
         if "web" in names:
             startup_banner.once_web_is_up(lambda: output.write_lines(banner), stop=stopping)
         else:
             output.write_lines(banner)
-        supervisor = Supervisor(programs, environment=_environment(), feed=output.feed)
+        supervisor = Supervisor(programs, environment=environment, feed=output.feed)
         supervisor.run_until_signal()
         deadline = Deadline(STOP_TIMEOUT_S)
         stopping.set()
         supervisor.stop()
         record_timeout_s = max(deadline.seconds_left, MIN_RECORD_TIMEOUT_S)
         lifecycle_events.record_stop(names, timeout_s=record_timeout_s)
-
-
-def _environment() -> dict[str, str]:
-    """Return what the children need to find the same code and files from any directory."""
-    paths = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {
-        "KILLSWITCH_HOME": str(settings.KILLSWITCH_HOME),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-    }
 
 
 @contextmanager
