@@ -82,7 +82,7 @@ if _database["NAME"] == ":memory:":
         " postgresql://user:password@host/name, or sqlite:////directory/file."
     )
 if _database["ENGINE"].endswith("postgresql"):
-    # A process that hangs in mid-transaction, or whose connection is lost, must not block the
+    # A process that hangs in mid-transaction, or has lost its connection, must not block the
     # others: its session ends and releases its locks, and their waits end with a retried error.
     _database["OPTIONS"] = {
         "options": "-c lock_timeout=2s -c idle_in_transaction_session_timeout=3s",

@@ -59,15 +59,15 @@ class UserForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable w
         fields = ("username", "full_name", "role", "is_active")
 
     def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        password = cleaned.get("password1", "")
-        if password != cleaned.get("password2", ""):
+        cleaned_data = super().clean() or self.cleaned_data
+        password = cleaned_data.get("password1", "")
+        if password != cleaned_data.get("password2", ""):
             self.add_error("password2", "The two passwords do not match.")
         elif password:
             # With the names as they are being typed: a password similar to them is refused.
             user = User(
-                username=cleaned.get("username") or self.instance.username,
-                full_name=cleaned.get("full_name", ""),
+                username=cleaned_data.get("username") or self.instance.username,
+                full_name=cleaned_data.get("full_name", ""),
             )
             try:
                 validate_password(password, user)
@@ -75,9 +75,13 @@ class UserForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable w
                 self.add_error("password1", error)
         if self.instance.pk is not None and not self.errors:
             keep_an_administrator(
-                User(pk=self.instance.pk, role=cleaned["role"], is_active=cleaned["is_active"])
+                User(
+                    pk=self.instance.pk,
+                    role=cleaned_data["role"],
+                    is_active=cleaned_data["is_active"],
+                )
             )
-        return cleaned
+        return cleaned_data
 
 
 class NewUserForm(UserForm):

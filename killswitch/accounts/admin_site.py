@@ -74,8 +74,8 @@ class AuditedModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not subsc
         Django allows every lookup on every column of the table: the beginning of a password's
         hash, which reveals it letter by letter, or a pattern that takes minutes to match.
         """
-        offered = {f"{name}__{suffix}" for name in self.list_filter for suffix in LOOKUPS}
-        return lookup in offered and "\x00" not in str(value)
+        lookups = {f"{name}__{suffix}" for name in self.list_filter for suffix in LOOKUPS}
+        return lookup in lookups and "\x00" not in str(value)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -23,8 +23,8 @@ def address(request: HttpRequest) -> str:
     """
     proxies = settings.TRUSTED_PROXY_COUNT
     hops = request.headers.get("X-Forwarded-For", "").split(",")
-    if proxies and len(hops) >= proxies and (forwarded := _parse_ip(hops[-proxies])):
-        return forwarded
+    if proxies and len(hops) >= proxies and (client_ip := _parse_ip(hops[-proxies])):
+        return client_ip
     return _parse_ip(request.META.get("REMOTE_ADDR", ""))
 
 

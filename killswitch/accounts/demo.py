@@ -56,11 +56,12 @@ def _load_passwords(path: Path) -> dict[str, str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, UnicodeDecodeError):
         lines = []
-    stored = {words[0]: words[1] for words in map(str.split, lines) if len(words) == 2}
+    old_passwords = {words[0]: words[1] for words in map(str.split, lines) if len(words) == 2}
     passwords = {
-        username: stored.get(username) or secrets.token_urlsafe(12) for username, _, _ in DEMO_USERS
+        username: old_passwords.get(username) or secrets.token_urlsafe(12)
+        for username, _, _ in DEMO_USERS
     }
-    if passwords != stored:
+    if passwords != old_passwords:
         text = "".join(f"{username} {password}\n" for username, password in passwords.items())
         replace_file(path, text.encode())
     return passwords

@@ -33,8 +33,8 @@ def _denied(data: EventData) -> str:
 
 
 def _recovery_code_used(data: EventData) -> str:
-    left = data.number("left")
-    return f"{data.text('person')}{f': {left} left' if left is not None else ''}."
+    codes_left = data.number("left")
+    return f"{data.text('person')}{f': {codes_left} left' if codes_left is not None else ''}."
 
 
 def _repetition(data: EventData) -> str:

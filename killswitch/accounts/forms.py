@@ -45,9 +45,9 @@ class SignInForm(WithoutPlaceholders, LoginForm):  # type: ignore[misc]
         self.fields.pop("remember", None)
 
     def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean()
-        cleaned["remember"] = False
-        return cleaned
+        cleaned_data: dict[str, Any] = super().clean()
+        cleaned_data["remember"] = False
+        return cleaned_data
 
     def login(self, request: HttpRequest, redirect_url: str | None = None) -> HttpResponse:
         response: HttpResponse = super().login(request, redirect_url=redirect_url)

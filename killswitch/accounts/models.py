@@ -125,15 +125,17 @@ class User(AbstractBaseUser):
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
         """Raise `ValidationError` as Django does, and for a name that the audit log uses."""
         super().clean_fields(exclude=exclude)
-        reserved = [
+        reserved_fields = [
             field
             for field in {"username", "full_name"}.difference(exclude or ())
             if unicodedata.normalize("NFKC", getattr(self, field)).strip().casefold()
             in RESERVED_NAMES
         ]
-        if reserved:
+        if reserved_fields:
             raise ValidationError(
-                dict.fromkeys(reserved, "This name is reserved for the audit log. Choose another.")
+                dict.fromkeys(
+                    reserved_fields, "This name is reserved for the audit log. Choose another."
+                )
             )
 
     @property

@@ -95,11 +95,11 @@ class OutboxSender:
         pending = Delivery.objects.filter(delivered_at=None, attempts__lt=MAX_ATTEMPTS)
         rows = [PendingDelivery(**row) for row in pending.order_by("id").values(*columns)]
         unchanged_s = self._unchanged.observe(dict.fromkeys(rows), now=self._clock())
-        due: dict[str, list[PendingDelivery]] = defaultdict(list)
+        rows_by_channel: dict[str, list[PendingDelivery]] = defaultdict(list)
         for row, seconds in unchanged_s.items():
             if seconds >= row.pause_s:
-                due[row.channel].append(row)
-        for channel, rows in due.items():
+                rows_by_channel[row.channel].append(row)
+        for channel, rows in rows_by_channel.items():
             thread = self._threads.get(channel)
             if thread is None or not thread.is_alive():
                 self._threads[channel] = threading.Thread(
@@ -157,8 +157,8 @@ def _send_to_channel(rows: list[PendingDelivery]) -> None:
 def _record_delivery(row: PendingDelivery, *, alarm: Alarm) -> None:
     delivered_at = datetime.now(UTC)
     with recording() as record:
-        undelivered = Delivery.objects.filter(pk=row.id, delivered_at=None)
-        if not undelivered.update(delivered_at=delivered_at, sending=False, error=""):
+        pending_row = Delivery.objects.filter(pk=row.id, delivered_at=None)
+        if not pending_row.update(delivered_at=delivered_at, sending=False, error=""):
             return
         record.changed(Alarm.objects.select_for_update(no_key=True).get(pk=alarm.pk))
         record.event(

@@ -56,14 +56,14 @@ def add_missing(configs: Iterable[ExchangeConfig]) -> tuple[str, ...]:
         # In one order on every host: two that add the same ids never wait for each other.
         for exchange_id in sorted(configs_by_id.keys() - set(existing_ids)):
             config = configs_by_id[exchange_id]
-            exchange, created = Exchange.objects.get_or_create(
+            exchange, is_new = Exchange.objects.get_or_create(
                 exchange_id=exchange_id,
                 defaults={
                     "name": sanitize(config.name)[:MAX_NAME_CHARS],
                     "caveat": sanitize(config.caveat)[:MAX_CAVEAT_CHARS],
                 },
             )
-            if created:
+            if is_new:
                 new_exchanges.append(exchange)
         if new_exchanges:
             record.changed(Exchange.objects.filter(pk__in=[row.pk for row in new_exchanges]))

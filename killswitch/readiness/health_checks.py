@@ -82,12 +82,12 @@ def judge(checks: tuple[Check, ...]) -> Readiness:
         checks = tuple(
             replace(check, needed=True) if check.name in carriers else check for check in checks
         )
-    failed = [check for check in checks if not check.ok]
-    needed = [check for check in failed if check.needed]
-    reasons = "; ".join(f"{check.label}: {check.detail}" for check in needed or failed)
-    if needed:
+    failures = [check for check in checks if not check.ok]
+    obstacles = [check for check in failures if check.needed]
+    reasons = "; ".join(f"{check.label}: {check.detail}" for check in obstacles or failures)
+    if obstacles:
         return Readiness(word=Level.NOT_READY, sentence=f"Not ready. {reasons}.", checks=checks)
-    if failed:
+    if failures:
         sentence = f"Degraded. A cancel can be recorded, but: {reasons}."
         return Readiness(word=Level.DEGRADED, sentence=sentence, checks=checks)
     sentence = "Ready: a cancel can be recorded and sent to the EMS."

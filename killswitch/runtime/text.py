@@ -72,7 +72,7 @@ def error_line(error: BaseException) -> str:
 
 
 def pluralize_count(number: int, noun: str) -> str:
-    """Return e.g. "1 order" or "2,040 orders", for nouns whose plural ends in s."""
+    """Return e.g. "1 order" or "2,040 orders", for nouns with a plural in s."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 

@@ -140,10 +140,10 @@ def trade(book: Book, *, usual_orders: int, rng: random.Random) -> None:
     """Simulate half a second of trading on one exchange, except shortly after a cancel."""
     if time.monotonic() - book.cancelled_at < _QUIET_AFTER_CANCEL_S:
         return
-    missing = usual_orders - book.count()
-    if missing > usual_orders // 5:
+    shortfall = usual_orders - book.count()
+    if shortfall > usual_orders // 5:
         book.place(max(1, usual_orders // _TICKS_TO_REFILL))
-    elif missing > -usual_orders // 10 and rng.random() < (0.4 if missing > 0 else 0.15):
+    elif shortfall > -usual_orders // 10 and rng.random() < (0.4 if shortfall > 0 else 0.15):
         book.place(1)
     if rng.random() < 0.3:
         book.trade(share=rng.uniform(0.2, 1.0))

@@ -53,8 +53,8 @@ class Ems:
             case "POST", "/v1/orders":
                 return self._new_order(request)
         self.calls.record(request, exchange_id=None, fault="no_such_call")
-        known = request.path in {"/v1/orders", "/v1/orders/cancel/all"}
-        return _error(405, "Method not allowed") if known else _error(404, "Not found")
+        is_our_path = request.path in {"/v1/orders", "/v1/orders/cancel/all"}
+        return _error(405, "Method not allowed") if is_our_path else _error(404, "Not found")
 
     def reset(self) -> None:
         """Remove all orders, scripts and calls."""

@@ -163,8 +163,8 @@ def check_alert_urls(**_: Any) -> list[CheckMessage]:
 
     logging.getLogger("apprise").disabled = True  # our one sentence is enough
     try:
-        numbered = enumerate(settings.ALERT_URLS, 1)
-        unusable = [number for number, url in numbered if not apprise.Apprise().add(url)]
+        urls = enumerate(settings.ALERT_URLS, 1)
+        unusable = [number for number, url in urls if not apprise.Apprise().add(url)]
     finally:
         logging.getLogger("apprise").disabled = False
     return [
@@ -179,13 +179,15 @@ def check_alert_urls(**_: Any) -> list[CheckMessage]:
 
 @checks.register(DATABASE, checks.Tags.database)
 def check_migrations(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Check that the database is not of a newer version, whose tables this one does not know."""
+    """Check that the database is not of a newer version: its tables would be unknown."""
     if not databases:
         return []
     loader = MigrationLoader(connection)
     labels = {app.label for app in apps.get_app_configs() if app.name.startswith("killswitch.")}
-    replaced = {old for migration in loader.disk_migrations.values() for old in migration.replaces}
-    unknown = set(loader.applied_migrations) - set(loader.disk_migrations) - replaced
+    replaced_names = {
+        old for migration in loader.disk_migrations.values() for old in migration.replaces
+    }
+    unknown = set(loader.applied_migrations) - set(loader.disk_migrations) - replaced_names
     newer = sorted(f"{app} {migration}" for app, migration in unknown if app in labels)
     if not newer:
         return []

@@ -66,19 +66,19 @@ def check_prepared() -> None:
 
 def exchange_configs() -> tuple[ExchangeConfig, ...]:
     """Return the exchanges of the settings, and the simulated ones of the demo."""
-    configured = tuple(
+    own_exchanges = tuple(
         ExchangeConfig(exchange_id=exchange_id) for exchange_id in settings.KILLSWITCH_EXCHANGES
     )
     if not settings.DEMO:
-        return configured
+        return own_exchanges
     # The only import of the simulator in the product.
     from killswitch.simulator.demo import DEMO_EXCHANGES
 
-    simulated = tuple(
+    demo_exchanges = tuple(
         ExchangeConfig(exchange_id=demo.exchange_id, name=demo.name, caveat=demo.caveat)
         for demo in DEMO_EXCHANGES
     )
-    return (*simulated, *configured)
+    return (*demo_exchanges, *own_exchanges)
 
 
 @contextmanager

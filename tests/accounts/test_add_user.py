@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,8 +22,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 @pytest.fixture(autouse=True)
-def _password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KILLSWITCH_PASSWORD", PASSWORD)
+def _password(set_password: Callable[[str], None]) -> None:
+    set_password(PASSWORD)
 
 
 def _add(*arguments: str) -> str:

@@ -1,5 +1,6 @@
 """A person who was changed outside the product is detected."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -62,11 +63,11 @@ def test_signing_in_changes_no_column_that_is_compared(rita: User) -> None:
 
 
 def test_the_people_of_the_demo_and_of_the_command_line_are_in_the_log(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
+    settings: Any, set_password: Callable[[str], None]
 ) -> None:
     settings.DEMO = True
     assert len(ensure_demo_users()) == 3
-    monkeypatch.setenv("KILLSWITCH_PASSWORD", PASSWORD)
+    set_password(PASSWORD)
     call_command("add_user", "ada.b", "--role", "administrator", "--full-name", "Ada B")
     assert User.objects.count() == 5
     assert_good(verify())

@@ -9,11 +9,11 @@ from django.test.utils import CaptureQueriesContext
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import Verification
 from killswitch.exchanges.models import Exchange, Observation
-from killswitch.readiness import snapshot
 from killswitch.readiness.health_checks import Check, Level, Readiness, evaluate, judge
 from killswitch.readiness.models import Canary, Probe
 from killswitch.runtime.heartbeats import Heartbeat, Process
 from tests.audit import forging
+from tests.failures import failing
 from tests.readiness.conftest import ago
 
 pytestmark = [
@@ -163,14 +163,10 @@ def test_open_alarms_are_told_and_change_nothing() -> None:
     assert check(readiness, "alarms").detail == "1 not acknowledged"
 
 
-def test_a_database_that_cannot_be_written_to_makes_it_not_ready(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(_kind: Process) -> None:
-        raise DatabaseError("read-only; password=hunter2")
-
-    monkeypatch.setattr(snapshot, "beat", refuse)
-    readiness = evaluate()
+def test_a_database_that_cannot_be_written_to_makes_it_not_ready() -> None:
+    error = DatabaseError("read-only; password=hunter2")
+    with failing("killswitch.readiness.snapshot.beat", error):
+        readiness = evaluate()
     assert readiness.word is Level.NOT_READY
     assert "cannot be written to" in readiness.sentence
     assert "hunter2" not in str(readiness)

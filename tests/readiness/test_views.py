@@ -1,7 +1,6 @@
 """What machines ask: is this process there, would a click work, how much is going on."""
 
 import json
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from killswitch.exchanges.models import Exchange, Observation
 from killswitch.readiness import views
 from killswitch.readiness.models import Probe
 from killswitch.runtime.heartbeats import Heartbeat, Process, beat
+from tests.failures import locked_sqlite
 from tests.readiness.conftest import ago
 from tests.stack import ROOT, Stack
 
@@ -39,15 +39,10 @@ for path in ("/healthz", "/readyz", "/metrics"):
 
 @contextmanager
 def locked_database() -> Iterator[None]:
-    """Somebody holds what a write needs, and does not let go."""
+    """Hold what a write needs."""
     if connection.vendor == "sqlite":
-        other = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
-        other.execute("BEGIN EXCLUSIVE")
-        try:
+        with locked_sqlite():
             yield
-        finally:
-            other.rollback()
-            other.close()
         return
     thread_has_it, release = threading.Event(), threading.Event()
 

@@ -11,6 +11,7 @@ from django.db.models import F
 
 from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Heartbeat, Process, age_here, beat
+from tests.failures import failing
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -88,12 +89,11 @@ def test_a_heart_in_the_future_is_not_healthy() -> None:
         call_command("healthy", "worker")
 
 
-def test_a_database_that_is_gone_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(_kind: Process) -> None:
-        raise OperationalError("secret://host")
-
-    monkeypatch.setattr(heartbeats, "age_here", gone)
-    with pytest.raises(CommandError, match="the database does not respond"):
+def test_a_database_that_is_gone_is_not_healthy() -> None:
+    with (
+        failing("killswitch.runtime.heartbeats.age_here", OperationalError("secret://host")),
+        pytest.raises(CommandError, match="the database does not respond"),
+    ):
         call_command("healthy", "worker")
 
 

@@ -13,6 +13,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.exchanges.models import Exchange
 from killswitch.supervision import checks, lifecycle_events, prepare, startup_banner
 from killswitch.supervision.checks import CannotStart, raise_first_error
+from tests.failures import failing
 
 UNKNOWN_MIGRATION = "0099_of_next_year"
 DATABASES = ["default"]
@@ -224,15 +225,12 @@ def test_the_demo_refuses_a_real_database_that_was_never_started(settings: Any) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_demo_marks_a_database_as_its_own_before_it_adds_exchanges(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_configs: object) -> None:
-        raise DatabaseError("ended here")
-
+def test_the_demo_marks_a_database_as_its_own_before_it_adds_exchanges(settings: Any) -> None:
     settings.DEMO = True
-    monkeypatch.setattr(prepare, "add_missing", fail)
-    with pytest.raises(CannotStart, match="ended here"):
+    with (
+        failing("killswitch.supervision.prepare.add_missing", DatabaseError("ended here")),
+        pytest.raises(CannotStart, match="ended here"),
+    ):
         prepare.prepare()
     settings.DEMO = False
     assert history_ids() == ["killswitch.W004"]

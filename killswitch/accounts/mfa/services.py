@@ -127,8 +127,8 @@ def _matching_time_step(secret: str, code: str) -> int | None:
     for one step, but accepts it for longer; we store the number of the step instead.
     """
     for time_step in totp.yield_hotp_counters_from_time():
-        expected = totp.format_hotp_value(totp.hotp_value(secret, time_step))
-        if compare_user_code(actual=code, expected=expected):
+        right_code = totp.format_hotp_value(totp.hotp_value(secret, time_step))
+        if compare_user_code(actual=code, expected=right_code):
             return int(time_step)
     return None
 

@@ -49,7 +49,7 @@ def recent_password(view: View) -> View:
 
 
 def with_second_factor(view: View) -> View:
-    """Open a view to users whose second factor is on; lead others to the overview."""
+    """Open a view to users with a second factor; lead others to the overview."""
 
     @wraps(view)
     def guarded(request: HttpRequest) -> HttpResponse:
@@ -120,9 +120,9 @@ def set_up(request: HttpRequest) -> HttpResponse:
         return redirect("mfa_index")
     adapter = get_adapter()
     form = SetUpForm()
-    encrypted = request.session.get(SECRET_KEY, "") if request.method == "POST" else ""
-    if encrypted:
-        secret = adapter.decrypt(encrypted)
+    secret_in_session = request.session.get(SECRET_KEY, "") if request.method == "POST" else ""
+    if secret_in_session:
+        secret = adapter.decrypt(secret_in_session)
         form = SetUpForm(request.POST)
         if form.is_valid() and mfa.enable(
             user=user, secret=secret, code=form.cleaned_data["code"], origin=client_info(request)
