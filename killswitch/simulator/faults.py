@@ -81,16 +81,6 @@ def _reset(parameters: Parameters, _call: Call) -> Scenario:
     return Scenario(delivery=Delivery(mode=_RESETS[when]), cancel_effect=NOTHING)
 
 
-def _come_back(parameters: Parameters, _call: Call) -> Scenario:
-    after_s = parameters.seconds("after", default=1.0)
-    return Scenario(cancel_effect=CancelEffect(effect=Effect.COMES_BACK, after_s=after_s))
-
-
-def _grouped(parameters: Parameters, _call: Call) -> Scenario:
-    names = ("exchange_id", "exchange_name")
-    return Scenario(grouped_by=parameters.one_of("by", allowed=names, default="exchange_id"))
-
-
 FAULTS: Mapping[str, Builder] = {
     "ok": answers.fixed(Scenario()),
     "message": answers.message,
@@ -125,9 +115,17 @@ FAULTS: Mapping[str, Builder] = {
         cancel_effect=CancelEffect(leaves=parameters.whole("leaves", default=3))
     ),
     "acknowledged_only": answers.fixed(Scenario(cancel_effect=NOTHING)),
-    "come_back": _come_back,
+    "come_back": lambda parameters, _call: Scenario(
+        cancel_effect=CancelEffect(
+            effect=Effect.COMES_BACK, after_s=parameters.seconds("after", default=1.0)
+        )
+    ),
     "return_to_new": answers.fixed(
         Scenario(cancel_effect=CancelEffect(effect=Effect.VENUE_REFUSES))
     ),
-    "grouped": _grouped,
+    "grouped": lambda parameters, _call: Scenario(
+        grouped_by=parameters.one_of(
+            "by", allowed=("exchange_id", "exchange_name"), default="exchange_id"
+        )
+    ),
 }

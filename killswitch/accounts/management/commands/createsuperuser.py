@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth.management.commands import createsuperuser
 from django.core.management.base import CommandError
 
-REFUSED = 2
+from killswitch.accounts.management.user_commands import REFUSED
 
 
 class Command(createsuperuser.Command):
