@@ -14,7 +14,7 @@ HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
 
 
 def text(name: str, default: str = "") -> str:
-    """Return the variable without surrounding white space; an empty one counts as not set."""
+    """Return the variable without surrounding spaces; an empty one counts as not set."""
     return os.environ.get(name, "").strip() or default
 
 
@@ -84,7 +84,7 @@ def hosts(name: str, default: str) -> list[str]:
     names = text(name, default).split()
     if invalid := [host for host in names if not HOST.fullmatch(host)]:
         raise ImproperlyConfigured(
-            f"{name}: {invalid[0]!r} is not a host name. Give host names separated by white space,"
+            f"{name}: {invalid[0]!r} is not a host name. Give host names separated by spaces,"
             " without scheme, port or path, e.g. killswitch.example.com; IPv6 like [::1]."
         )
     return names

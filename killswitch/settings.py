@@ -21,11 +21,11 @@ TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, lowest=0, highest=10
 DATABASE_URL = env.url("DATABASE_URL", schemes=("postgres", "postgresql", "sqlite"))
 EMS_BASE_URL = env.url("EMS_BASE_URL", schemes=("http", "https"))
 
-# The simulator and the demo's users exist only where nothing real is configured.
+# The simulator and the demo's users exist only without a real EMS and database.
 DEMO = not DATABASE_URL and not EMS_BASE_URL
 if DATABASE_URL and not EMS_BASE_URL:
     raise ImproperlyConfigured(
-        "DATABASE_URL is set, but EMS_BASE_URL is not: a real log must never contain kills of a"
+        "DATABASE_URL is set, but EMS_BASE_URL is not: a real log must never contain cancels of a"
         " simulated EMS. Set EMS_BASE_URL to the EMS, or unset DATABASE_URL for the demo."
     )
 
@@ -82,7 +82,7 @@ if _database["NAME"] == ":memory:":
         " postgresql://user:password@host/name, or sqlite:////directory/file."
     )
 if _database["ENGINE"].endswith("postgresql"):
-    # A process that hangs in mid-transaction, or whose connection is dead, must not block the
+    # A process that hangs in mid-transaction, or has lost its connection, must not block the
     # others: its session ends and releases its locks, and their waits end with a retried error.
     _database["OPTIONS"] = {
         "options": "-c lock_timeout=2s -c idle_in_transaction_session_timeout=3s",
@@ -216,7 +216,7 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 300
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
-# --- people ---------------------------------------------------------------------------------
+# --- users ----------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["killswitch.accounts.backends.UserBackend"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -240,7 +240,7 @@ ACCOUNT_USER_MODEL_EMAIL_FIELD = None
 ACCOUNT_SESSION_REMEMBER = None
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
 # By address only: a limit by name would let an attacker lock an officer out. Codes are the
-# exception: only a person with the password can try them, and could do so from many addresses.
+# exception: only someone with the password can try them, and could do so from many addresses.
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
     "login_failed": "10/m/ip",

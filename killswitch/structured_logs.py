@@ -52,7 +52,7 @@ def configure(logging_settings: Mapping[str, Any]) -> None:
     """Set up the log: Django calls this with `LOGGING`, because `LOGGING_CONFIG` names it."""
     global _secrets  # noqa: PLW0603 - collected once, when the settings are there
     _secrets = known_secrets()
-    shared: list[Processor] = [
+    common_processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -64,7 +64,7 @@ def configure(logging_settings: Mapping[str, Any]) -> None:
     handler = CurrentStderr()
     handler.setFormatter(
         ProcessorFormatter(
-            foreign_pre_chain=[without_traceback_of_refusal, *shared],
+            foreign_pre_chain=[without_traceback_of_refusal, *common_processors],
             processors=[ProcessorFormatter.remove_processors_meta, make_safe, render],
         )
     )
@@ -76,7 +76,7 @@ def configure(logging_settings: Mapping[str, Any]) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=False)
     structlog.configure(
-        processors=[*shared, ProcessorFormatter.wrap_for_formatter],
+        processors=[*common_processors, ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

@@ -1,8 +1,8 @@
 """A variable of the environment is either usable, or refused by its name."""
 
-import errno
 import os
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 import killswitch
 from killswitch import env
+from tests.failures import failing
 from tests.supervision.system_process import NOT_INHERITED
 
 BOUNDS = {
@@ -20,6 +21,32 @@ BOUNDS = {
     "OBSERVE_INTERVAL": (0.05, 300),
     "SESSION_HOURS": (0.0005, 744),
 }
+
+
+@pytest.fixture
+def set_variables(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that sets variables of the environment."""
+
+    def change(**variables: str) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return change
+
+
+@pytest.fixture
+def settings_with(
+    monkeypatch: pytest.MonkeyPatch, set_variables: Callable[..., None], tmp_path: Path
+) -> Callable[..., dict[str, Any]]:
+    """Return a function that returns the settings of a process with these variables."""
+    for name in [name for name in os.environ if NOT_INHERITED.match(name)]:
+        monkeypatch.delenv(name)
+
+    def load(**variables: str) -> dict[str, Any]:
+        set_variables(KILLSWITCH_HOME=str(tmp_path), **variables)
+        return runpy.run_path(str(Path(killswitch.__file__).parent / "settings.py"))
+
+    return load
 
 
 @pytest.mark.parametrize(
@@ -33,35 +60,26 @@ BOUNDS = {
     ],
 )
 def test_an_invalid_url_is_refused_without_repeating_it(
-    monkeypatch: pytest.MonkeyPatch, value: str
+    set_variables: Callable[..., None], value: str
 ) -> None:
-    monkeypatch.setenv("EMS_BASE_URL", value)
+    set_variables(EMS_BASE_URL=value)
     with pytest.raises(ImproperlyConfigured, match=r"^EMS_BASE_URL must be a URL") as refusal:
         env.url("EMS_BASE_URL", schemes=("http", "https"))
     assert "hunter22" not in str(refusal.value)
 
 
-def test_the_refusal_of_a_number_names_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SESSION_HOURS", "twelve")
+def test_the_refusal_of_a_number_names_its_unit(set_variables: Callable[..., None]) -> None:
+    set_variables(SESSION_HOURS="twelve")
     with pytest.raises(
         ImproperlyConfigured, match="SESSION_HOURS='twelve': give a number of hours"
     ):
         env.seconds("SESSION_HOURS", 12, unit="hours", lowest=0.05, highest=744)
 
 
-def settings_with(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
-    """Return the settings of a process with these variables."""
-    for name in [name for name in os.environ if NOT_INHERITED.match(name)]:
-        monkeypatch.delenv(name)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    return runpy.run_path(str(Path(killswitch.__file__).parent / "settings.py"))
-
-
 def test_without_any_variable_it_is_the_demo(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    settings_with: Callable[..., dict[str, Any]],
 ) -> None:
-    values = settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path))
+    values = settings_with()
     assert (values["DEMO"], values["KILLSWITCH_ENVIRONMENT"]) == (True, "demo")
 
 
@@ -74,16 +92,9 @@ def test_a_secret_is_created_once_for_this_user_only(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_secret_on_a_full_disk_leaves_no_file_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(
-        ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .*secret_key cannot be .*No space left"
-    ):
+def test_a_secret_on_a_full_disk_leaves_no_file_behind(tmp_path: Path) -> None:
+    message = r"^KILLSWITCH_HOME: .*secret_key cannot be .*No space left"
+    with failing("os.fsync"), pytest.raises(ImproperlyConfigured, match=message):
         env.kept_secret(tmp_path / "secret_key")
     assert list(tmp_path.iterdir()) == []
 
@@ -117,9 +128,9 @@ def test_a_secret_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_data_directory_that_is_a_file_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, set_variables: Callable[..., None]
 ) -> None:
-    monkeypatch.setenv("KILLSWITCH_HOME", str(tmp_path / "file"))
+    set_variables(KILLSWITCH_HOME=str(tmp_path / "file"))
     (tmp_path / "file").touch()
     with pytest.raises(ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .* cannot be created"):
         env.home("KILLSWITCH_HOME", tmp_path)
@@ -127,27 +138,26 @@ def test_a_data_directory_that_is_a_file_is_named(
 
 @pytest.mark.parametrize("name", list(BOUNDS))
 def test_numbers_of_seconds_have_bounds(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+    settings_with: Callable[..., dict[str, Any]], name: str
 ) -> None:
     lowest, highest = BOUNDS[name]
-    variables = {"KILLSWITCH_HOME": str(tmp_path)}
     for value in (lowest, highest):
-        values = settings_with(monkeypatch, **variables, **{name: str(value)})
+        values = settings_with(**{name: str(value)})
         assert values[name] == value
     for invalid in (lowest / 2, highest * 2, 0, "1e5", "nan", "inf", "-1", "0x1"):
         with pytest.raises(
             ImproperlyConfigured, match=rf"^{name}=.* from {lowest:g} to {highest:g}\.$"
         ):
-            settings_with(monkeypatch, **variables, **{name: str(invalid)})
+            settings_with(**{name: str(invalid)})
 
 
 def test_the_simulator_has_a_port_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    settings_with: Callable[..., dict[str, Any]],
 ) -> None:
-    variables = {"KILLSWITCH_HOME": str(tmp_path), "PORT": "8000", "SIMULATOR_PORT": "8000"}
+    variables = {"PORT": "8000", "SIMULATOR_PORT": "8000"}
     with pytest.raises(ImproperlyConfigured, match=r"^SIMULATOR_PORT=8000 is also PORT"):
-        settings_with(monkeypatch, **variables)
-    real = settings_with(monkeypatch, **variables, EMS_BASE_URL="http://127.0.0.1:9")
+        settings_with(**variables)
+    real = settings_with(**variables, EMS_BASE_URL="http://127.0.0.1:9")
     assert real["PORT"] == 8000
 
 
@@ -163,15 +173,17 @@ def test_the_simulator_has_a_port_of_its_own(
     ],
 )
 def test_a_host_that_would_never_match_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
+    settings_with: Callable[..., dict[str, Any]], value: str
 ) -> None:
     with pytest.raises(
-        ImproperlyConfigured, match=r"^ALLOWED_HOSTS: .* host names separated by white space"
+        ImproperlyConfigured, match=r"^ALLOWED_HOSTS: .* host names separated by spaces"
     ):
-        settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path), ALLOWED_HOSTS=value)
+        settings_with(ALLOWED_HOSTS=value)
 
 
-def test_hosts_that_can_match_are_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_hosts_that_can_match_are_accepted(
+    settings_with: Callable[..., dict[str, Any]],
+) -> None:
     hosts = "localhost 127.0.0.1 [::1] [fe80::1] .example.com kill_switch.example.com *"
-    values = settings_with(monkeypatch, KILLSWITCH_HOME=str(tmp_path), ALLOWED_HOSTS=hosts)
+    values = settings_with(ALLOWED_HOSTS=hosts)
     assert values["ALLOWED_HOSTS"] == hosts.split()

@@ -24,6 +24,7 @@ from killswitch.accounts.services import change_own_password
 from killswitch.audit.models import Kind
 from killswitch.audit.recorder import recording
 
+WRONG_PASSWORD = "This is not your password. Try again."  # noqa: S105 - a sentence
 SHOWN_MESSAGES = {"account/messages/password_changed.txt"}
 
 
@@ -33,14 +34,15 @@ def set_fixed_expiry(request: HttpRequest) -> None:
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """allauth's extension points, for a tool to which only administrators add people."""
+    """allauth's extension points, for a tool to which only administrators add users."""
 
     error_messages = DefaultAccountAdapter.error_messages | {
         "username_password_mismatch": (
-            "The name or password is wrong, or this account is switched off."
+            "The username or password is wrong, or the account is disabled. If it still fails, ask"
+            " an administrator."
         ),
-        "enter_current_password": "This is not your current password.",
-        "incorrect_password": "This is not your password.",
+        "enter_current_password": WRONG_PASSWORD,
+        "incorrect_password": WRONG_PASSWORD,
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002
@@ -73,7 +75,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return ["killswitch.accounts.mfa.adapter.TotpStage"]
 
     def get_reauthentication_methods(self, user: Any) -> list[dict[str, str]]:
-        """Offer the password only: a code does not stop a person at this unlocked screen."""
+        """Offer the password only: the phone with the app may lie next to an unlocked screen."""
         if not user.is_authenticated:
             return []
         url = resolve_url("account_reauthenticate")
@@ -106,7 +108,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def post_login(
         self, request: HttpRequest, user: User, *, redirect_url: str | None, **hook: Any
     ) -> HttpResponse:
-        """Lead back to where the person came from, unless their role would be refused there."""
+        """Lead back to where the user came from, unless their role would be refused there."""
         if not (redirect_url and redirects.can_open(user, redirect_url)):
             redirect_url = redirects.home_url(user)
         response: HttpResponse = super().post_login(

@@ -1,4 +1,4 @@
-"""The admin pages on which administrators add and change people."""
+"""The admin pages on which administrators add and change users."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import current_user
 from killswitch.accounts.mfa import services as mfa
 from killswitch.accounts.models import Role, User
-from killswitch.accounts.services import keep_an_administrator, lock_administrators, save_person
+from killswitch.accounts.services import keep_an_administrator, lock_administrators, save_user
 
 
 def _password_field(label: str, *, help_text: str = "") -> forms.CharField:
@@ -38,8 +38,8 @@ class OwnProfileForm(forms.ModelForm):  # type: ignore[type-arg] # not subscript
         fields = ("full_name",)
 
 
-class PersonForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
-    """The record of another person, with an optional new password."""
+class UserForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
+    """The record of another user, with an optional new password."""
 
     password1 = _password_field(
         "New password", help_text="Leave both fields empty to keep the current password."
@@ -48,7 +48,10 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable
     reset_second_factor: forms.Field | None = forms.BooleanField(
         label="Reset their second factor",
         required=False,
-        help_text="If they have lost it. They then sign in with their password only.",
+        help_text=(
+            "Use this if they have lost it. They can then sign in with their password only, or must"
+            " set up a new one if it is required."
+        ),
     )
 
     class Meta:
@@ -56,29 +59,33 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable
         fields = ("username", "full_name", "role", "is_active")
 
     def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        password = cleaned.get("password1", "")
-        if password != cleaned.get("password2", ""):
+        cleaned_data = super().clean() or self.cleaned_data
+        password = cleaned_data.get("password1", "")
+        if password != cleaned_data.get("password2", ""):
             self.add_error("password2", "The two passwords do not match.")
         elif password:
             # With the names as they are being typed: a password similar to them is refused.
-            person = User(
-                username=cleaned.get("username") or self.instance.username,
-                full_name=cleaned.get("full_name", ""),
+            user = User(
+                username=cleaned_data.get("username") or self.instance.username,
+                full_name=cleaned_data.get("full_name", ""),
             )
             try:
-                validate_password(password, person)
+                validate_password(password, user)
             except ValidationError as error:
                 self.add_error("password1", error)
         if self.instance.pk is not None and not self.errors:
             keep_an_administrator(
-                User(pk=self.instance.pk, role=cleaned["role"], is_active=cleaned["is_active"])
+                User(
+                    pk=self.instance.pk,
+                    role=cleaned_data["role"],
+                    is_active=cleaned_data["is_active"],
+                )
             )
-        return cleaned
+        return cleaned_data
 
 
-class NewPersonForm(PersonForm):
-    """The record of a new person, who needs a password."""
+class NewUserForm(UserForm):
+    """The record of a new user, who needs a password."""
 
     password1 = _password_field("Password", help_text=password_validators_help_text_html())
     password2 = _password_field("Repeat password")
@@ -95,8 +102,8 @@ class NewPersonForm(PersonForm):
 
 
 @admin.register(User)
-class PersonAdmin(AuditedModelAdmin):
-    """Add people, give roles, set passwords, switch people off; only the name of one's own."""
+class UserAdmin(AuditedModelAdmin):
+    """Add users, give roles, set passwords, disable accounts; only the name of one's own."""
 
     list_display = ("username", "full_name", "role", "is_active", "last_login")
     list_filter = ("role", "is_active")
@@ -106,12 +113,12 @@ class PersonAdmin(AuditedModelAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> User | None:
-        """Return the person, locked for a change, so that the recorded old values are true."""
-        person = super().get_object(request, object_id, from_field)
-        if person is not None and request.method == "POST" and connection.in_atomic_block:
-            lock_administrators(person)
-            person.refresh_from_db()
-        return person
+        """Return the user, locked for a change, so that the recorded old values are true."""
+        user = super().get_object(request, object_id, from_field)
+        if user is not None and request.method == "POST" and connection.in_atomic_block:
+            lock_administrators(user)
+            user.refresh_from_db()
+        return user
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         if obj is None:
@@ -133,13 +140,13 @@ class PersonAdmin(AuditedModelAdmin):
         self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
         if obj is None:
-            kwargs["form"] = NewPersonForm
+            kwargs["form"] = NewUserForm
         else:
-            kwargs["form"] = OwnProfileForm if obj.pk == request.user.pk else PersonForm
+            kwargs["form"] = OwnProfileForm if obj.pk == request.user.pk else UserForm
         return super().get_form(request, obj, change, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: ARG002
-        save_person(
+        save_user(
             obj,
             new_password=form.cleaned_data.get("password1", ""),
             reset_second_factor=form.cleaned_data.get("reset_second_factor", False),

@@ -10,7 +10,7 @@ from django.urls import URLPattern, URLResolver
 from killswitch.accounts.decorators import requires
 from killswitch.accounts.permissions import Permission
 
-# People sign in, sign out and change their password under /accounts/ only.
+# Users sign in, sign out and change their password under /accounts/ only.
 CLOSED = {
     "login",
     "logout",
@@ -27,9 +27,9 @@ MAX_SEARCH_CHARS = 100
 class AdministrationSite(admin.AdminSite):
     """The site under /admin/."""
 
-    site_header = "Kill switch: exchanges and people"
+    site_header = "Kill switch: exchanges and users"
     site_title = "Kill switch"
-    index_title = "Exchanges and people"
+    index_title = "Exchanges and users"
     site_url = None  # administrators have no console to view
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
@@ -74,8 +74,8 @@ class AuditedModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not subsc
         Django allows every lookup on every column of the table: the beginning of a password's
         hash, which reveals it letter by letter, or a pattern that takes minutes to match.
         """
-        offered = {f"{name}__{suffix}" for name in self.list_filter for suffix in LOOKUPS}
-        return lookup in offered and "\x00" not in str(value)
+        lookups = {f"{name}__{suffix}" for name in self.list_filter for suffix in LOOKUPS}
+        return lookup in lookups and "\x00" not in str(value)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

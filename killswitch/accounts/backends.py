@@ -1,6 +1,6 @@
-"""Who can sign in: active people with the right password; demo people in the demo only.
+"""Who can sign in: active users with the right password; demo users in the demo only.
 
-This is Django's own backend. allauth's accepts inactive people and leads them to a page that says
+This is Django's own backend. allauth's accepts inactive users and leads them to a page that says
 so; every step after it would have to refuse them again.
 """
 
@@ -44,7 +44,7 @@ def exclusive_hashing() -> Iterator[None]:
 
 
 class UserBackend(ModelBackend):
-    """Checked at sign-in and on every request, so that switching a person off works at once."""
+    """Checked at sign-in and on every request, so that disabling an account works at once."""
 
     def authenticate(
         self,
@@ -53,7 +53,7 @@ class UserBackend(ModelBackend):
         password: str | None = None,
         **others: Any,
     ) -> Any:
-        """Return the person with this name and password, or None. Raises `HashingBusy`."""
+        """Return the user with this name and password, or None. Raises `HashingBusy`."""
         with exclusive_hashing():
             return super().authenticate(request, username=username, password=password, **others)
 

@@ -1,4 +1,4 @@
-"""What changed about a person, as events for the audit log and as text for the alarm."""
+"""Changes of a user, as events for the audit log and as text for the alarm."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ WATCHED = (*PROFILE_FIELDS, "role")
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A person before and after a change; `before` is None for a new person.
+    """A user before and after a change; `before` is None for a new user.
 
-    `second_factor_reset` is set when another person removed a second factor that existed.
+    `second_factor_reset` is set when an administrator removed a second factor that existed.
     """
 
     before: User | None
@@ -25,14 +25,14 @@ class Change:
 
     @property
     def fields(self) -> list[str]:
-        """Return the watched columns that differ, all of them for a new person."""
+        """Return the watched columns that differ, all of them for a new user."""
         if self.before is None:
             return list(WATCHED)
         return [name for name in WATCHED if getattr(self.before, name) != getattr(self.after, name)]
 
     @property
     def ends_sessions(self) -> bool:
-        """Return whether the person must sign in again after this change."""
+        """Return whether the user must sign in again after this change."""
         new_secret = self.new_password or self.second_factor_reset
         return new_secret or bool({"role", "is_active"} & set(self.fields))
 
@@ -51,13 +51,13 @@ class Change:
                 changes.append((Kind.PASSWORD_CHANGED, []))
             if self.second_factor_reset:
                 changes.append((Kind.SECOND_FACTOR_RESET, []))
-        person = {"person": self.after.full_text, "username": self.after.username}
+        identity = {"person": self.after.full_text, "username": self.after.username}
         return [
             NewEvent(
                 kind=kind,
                 actor=by,
                 data={
-                    **person,
+                    **identity,
                     "changes": {
                         name: [getattr(self.before, name, None), getattr(self.after, name)]
                         for name in names
@@ -71,13 +71,13 @@ class Change:
     def alarm_text(self) -> str:
         """Return the changes that gave or took access, empty without any."""
         texts = []
-        if self.before is None or "role" in self.fields:
-            texts.append(f"was made {role_label(self.after.role)}")
+        role = role_label(self.after.role)
+        if self.before is None:
+            texts.append(f"was added as {role}")
+        elif "role" in self.fields:
+            texts.append(f"was given the role {role}")
         if self.before is not None and "is_active" in self.fields:
-            allowed = self.after.is_active
-            texts.append(
-                "was allowed to sign in again" if allowed else "was blocked from signing in"
-            )
+            texts.append("was enabled again" if self.after.is_active else "was disabled")
         if self.before is not None and self.new_password:
             texts.append("was given a new password")
         if self.second_factor_reset:

@@ -23,8 +23,8 @@ def address(request: HttpRequest) -> str:
     """
     proxies = settings.TRUSTED_PROXY_COUNT
     hops = request.headers.get("X-Forwarded-For", "").split(",")
-    if proxies and len(hops) >= proxies and (forwarded := _parse_ip(hops[-proxies])):
-        return forwarded
+    if proxies and len(hops) >= proxies and (client_ip := _parse_ip(hops[-proxies])):
+        return client_ip
     return _parse_ip(request.META.get("REMOTE_ADDR", ""))
 
 
@@ -36,7 +36,7 @@ def neighbourhood(ip: str) -> str:
 
 
 def client_info(request: HttpRequest) -> dict[str, str]:
-    """Return the `address` and `user_agent` that every event of a person carries."""
+    """Return the `address` and `user_agent` that every event of a user carries."""
     return {
         "address": address(request),
         "user_agent": clean(request.headers.get("User-Agent", ""), MAX_USER_AGENT_CHARS),

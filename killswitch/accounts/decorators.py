@@ -32,7 +32,7 @@ AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase])
 
 
 def current_user(request: HttpRequest) -> User:
-    """Return the person who is signed in. Raises `TypeError` outside a guarded view."""
+    """Return the user who is signed in. Raises `TypeError` outside a guarded view."""
     user = request.user
     if not isinstance(user, User):
         raise TypeError("the request is anonymous: guard the view")
@@ -40,7 +40,7 @@ def current_user(request: HttpRequest) -> User:
 
 
 def actor(user: User | AnonymousUser) -> Actor:
-    """Return a person as the audit log names them. Raises `TypeError` for an anonymous user."""
+    """Return a user as the audit log names them. Raises `TypeError` for an anonymous one."""
     if not isinstance(user, User):
         raise TypeError("an anonymous user is not an actor: guard the view")
     return user.actor

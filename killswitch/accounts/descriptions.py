@@ -4,32 +4,42 @@ from killswitch.audit.descriptions import Describe, describe_changes
 from killswitch.audit.event_data import EventData
 from killswitch.audit.models import Kind
 
+# By the reason that the event stores.
+FAILURE_REASONS = {
+    "no such person": "Unknown username",
+    "switched off": "Account disabled",
+    "wrong password": "Wrong password",
+    "demo person": "Demo user outside the demo",
+    "too many tries": "Too many attempts",
+    "wrong code": "Wrong code",
+}
+
 
 def _signed_in_or_out(data: EventData) -> str:
     address = data.text("address")
-    return f"From {address}." if address else ""
+    return f"From address {address}." if address else ""
 
 
 def _sign_in_failed(data: EventData) -> str:
-    username = data.text("username")
-    reason = data.text("why").capitalize() or "Refused"
-    sentence = f"{reason}{f' for {username}' if username else ''}."
+    username, why = data.text("username"), data.text("why")
+    reason = FAILURE_REASONS.get(why, why.capitalize() or "Failed")
+    sentence = f"{reason}: {username}." if username else f"{reason}."
     return f"{sentence}{_repetition(data)} {_signed_in_or_out(data)}"
 
 
 def _denied(data: EventData) -> str:
-    request = f"{data.text('method')} {data.text('path')}"
-    return f"{request} requires the permission {data.text('permission')}.{_repetition(data)}"
+    request, permission = f"{data.text('method')} {data.text('path')}", data.text("permission")
+    return f"Tried {request} without the permission {permission}.{_repetition(data)}"
 
 
 def _recovery_code_used(data: EventData) -> str:
-    left = data.number("left")
-    return f"{data.text('person')}{f': {left} left' if left is not None else ''}."
+    codes_left = data.number("left")
+    return f"{data.text('person')}{f': {codes_left} left' if codes_left is not None else ''}."
 
 
 def _repetition(data: EventData) -> str:
     count = data.number("count") or 1
-    return f" {count:,} times within the hour." if count > 1 else ""
+    return f" Attempt {count:,} within an hour." if count > 1 else ""
 
 
 DESCRIPTIONS: dict[Kind, Describe] = {

@@ -21,7 +21,20 @@ class WithoutPlaceholders:
 
 
 class OwnPasswordForm(WithoutPlaceholders, ChangePasswordForm):  # type: ignore[misc]
-    """The person's current password and the new one."""
+    """The user's current password and the new one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["oldpassword"].label = "Current password"
+        self.fields["password1"].label = "New password"
+        self.fields["password2"].label = "Repeat new password"
+
+    def clean_password2(self) -> str:
+        """Return the repeated password. Raises `ValidationError` if it differs from the new one."""
+        password: str = self.cleaned_data["password2"]
+        if password != self.cleaned_data.get("password1", password):
+            raise forms.ValidationError("The two passwords do not match.")
+        return password
 
 
 class SignInForm(WithoutPlaceholders, LoginForm):  # type: ignore[misc]
@@ -32,9 +45,9 @@ class SignInForm(WithoutPlaceholders, LoginForm):  # type: ignore[misc]
         self.fields.pop("remember", None)
 
     def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean()
-        cleaned["remember"] = False
-        return cleaned
+        cleaned_data: dict[str, Any] = super().clean()
+        cleaned_data["remember"] = False
+        return cleaned_data
 
     def login(self, request: HttpRequest, redirect_url: str | None = None) -> HttpResponse:
         response: HttpResponse = super().login(request, redirect_url=redirect_url)
@@ -43,7 +56,7 @@ class SignInForm(WithoutPlaceholders, LoginForm):  # type: ignore[misc]
 
 
 class ConfirmPasswordForm(WithoutPlaceholders, ReauthenticateForm):  # type: ignore[misc]
-    """The password of the person who is signed in."""
+    """The password of the user who is signed in."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -58,10 +71,21 @@ class CodeForm(forms.Form):
         max_length=40,
         widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
     )
+    rejection = (
+        "This code is wrong or has already been used. Enter the next code from the app, or another"
+        " recovery code."
+    )
+
+    def reject_code(self) -> None:
+        """Add the error of a wrong code, unless the form has another one."""
+        if not self.errors:
+            self.add_error("code", self.rejection)
 
 
 class SetUpForm(CodeForm):
     """The first code of an app, which proves that it has the secret."""
+
+    rejection = "This code is wrong. Enter the next code from the app."
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -19,43 +19,43 @@ COUNTER_SUFFIX = {TOO_MANY: " limited", WRONG_CODE: " code"}
 def record_failure(request: HttpRequest, *, username: str) -> None:
     """Record a wrong name or password.
 
-    The name is recorded only if a person has it: people often type their password there.
+    The name is recorded only if a user has it: a password is often typed there.
     """
-    person = _find_person(username)
-    if person is None:
+    user = _find_user(username)
+    if user is None:
         reason = "no such person"
-    elif not person.is_active:
+    elif not user.is_active:
         reason = "switched off"
-    elif UserBackend().user_can_authenticate(person):
+    elif UserBackend().user_can_authenticate(user):
         reason = "wrong password"
     else:
         reason = "demo person"
-    _record(request, reason=reason, person=person)
+    _record(request, reason=reason, user=user)
 
 
-def record_wrong_code(request: HttpRequest, *, person: User) -> None:
+def record_wrong_code(request: HttpRequest, *, user: User) -> None:
     """Record a wrong code after the right password: a typing error, or a stolen password."""
-    _record(request, reason=WRONG_CODE, person=person)
+    _record(request, reason=WRONG_CODE, user=user)
 
 
 def record_limited(request: HttpRequest, *, username: str) -> None:
     """Record an attempt that was refused unread because there had been too many."""
-    _record(request, reason=TOO_MANY, person=_find_person(username))
+    _record(request, reason=TOO_MANY, user=_find_user(username))
 
 
-def _find_person(username: str) -> User | None:
+def _find_user(username: str) -> User | None:
     return User.objects.filter(username=User.normalize_username(username)).first()
 
 
-def _record(request: HttpRequest, *, reason: str, person: User | None) -> None:
+def _record(request: HttpRequest, *, reason: str, user: User | None) -> None:
     client = client_info(request)
-    username = person.username if person else ""
+    username = user.username if user else ""
     event = NewEvent(
         kind=Kind.SIGN_IN_FAILED,
         actor=ANONYMOUS,
         data={"username": username, "why": reason, **client},
     )
-    # Counted by address and person: the first attempt on an account is recorded even after many
-    # attempts on others. The number of counters is bounded by the number of people.
+    # Counted by address and user: the first attempt on an account is recorded even after many
+    # attempts on others. The number of counters is bounded by the number of users.
     suffix = COUNTER_SUFFIX.get(reason, "")
     record_counted(event, subject=f"{neighbourhood(client['address'])} {username}{suffix}")

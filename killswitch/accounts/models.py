@@ -1,4 +1,4 @@
-"""The people of this system: a name, a password, one role."""
+"""The users of this system: a name, a password, one role."""
 
 import unicodedata
 from collections.abc import Collection, Iterator
@@ -14,12 +14,17 @@ from django.utils.crypto import salted_hmac
 
 from killswitch.audit.chain import Actor
 
-RESERVED_NAMES = frozenset({"system", "anonymous"})  # the audit log's names for no person
+RESERVED_NAMES = frozenset(
+    {"system", "anonymous"}
+)  # the audit log's names for actors that are not users
 MAX_USERNAME_CHARS = 60
+USERNAME_RULE = (
+    "Use only letters from a to z, digits and @ . + - _, starting with a letter or digit."
+)
 
 
 class Role(models.TextChoices):
-    """What a person may do here; each person has one role."""
+    """What a user may do here; each user has one role."""
 
     RISK_OFFICER = "RISK_OFFICER", "Risk officer"
     COMPLIANCE = "COMPLIANCE", "Compliance"
@@ -34,7 +39,7 @@ def role_label(role: str) -> str:
 
 
 class UserManager(BaseUserManager["User"]):
-    """Creates people; there are no superusers to create."""
+    """Creates users; there are no superusers to create."""
 
     def create_user(self, *, username: str, password: str, role: Role, **fields: Any) -> "User":
         name = self.model.normalize_username(username)
@@ -56,7 +61,7 @@ def _no_control_characters(value: str) -> None:
 
 
 class User(AbstractBaseUser):
-    """A person who can sign in."""
+    """A user who can sign in."""
 
     # `full_text` of the two longest names fits the audit log's column for the actor. Usernames are
     # plain ASCII, so that none can be mistaken for another in the log.
@@ -66,19 +71,21 @@ class User(AbstractBaseUser):
         validators=[
             RegexValidator(
                 regex=r"\A[a-z0-9][a-z0-9@.+_-]*\Z",
-                message="Use only letters from a to z, digits and @ . + - _",
+                message=USERNAME_RULE,
             )
         ],
-        help_text="Letters from a to z, digits and @ . + - _ (not case-sensitive).",
+        help_text=f"{USERNAME_RULE} Not case-sensitive.",
     )
     full_name = models.CharField(max_length=120, blank=True, validators=[_no_control_characters])
     role = models.CharField(max_length=20, choices=Role.choices)
     is_active = models.BooleanField(
-        "may sign in", default=True, help_text="People are never deleted, only switched off."
+        "can sign in",
+        default=True,
+        help_text="Users cannot be deleted. Clear this box to disable the account.",
     )
     is_demo = models.BooleanField(default=False, editable=False)
     date_joined = models.DateTimeField(auto_now_add=True)
-    # Raised by each change that ends this person's sessions: a role that is given back must not
+    # Raised by each change that ends this user's sessions: a role that is given back must not
     # revive an old session.
     session_epoch = models.PositiveIntegerField(db_column="epoch", default=0, editable=False)
 
@@ -88,8 +95,8 @@ class User(AbstractBaseUser):
     REQUIRED_FIELDS = ["role"]
 
     class Meta:
-        verbose_name = "person"
-        verbose_name_plural = "people"
+        verbose_name = "user"
+        verbose_name_plural = "users"
         ordering = ["username"]
         constraints = [
             models.CheckConstraint(
@@ -118,15 +125,17 @@ class User(AbstractBaseUser):
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
         """Raise `ValidationError` as Django does, and for a name that the audit log uses."""
         super().clean_fields(exclude=exclude)
-        reserved = [
+        reserved_fields = [
             field
             for field in {"username", "full_name"}.difference(exclude or ())
             if unicodedata.normalize("NFKC", getattr(self, field)).strip().casefold()
             in RESERVED_NAMES
         ]
-        if reserved:
+        if reserved_fields:
             raise ValidationError(
-                dict.fromkeys(reserved, "The audit log uses this name for itself. Choose another.")
+                dict.fromkeys(
+                    reserved_fields, "This name is reserved for the audit log. Choose another."
+                )
             )
 
     @property
@@ -136,7 +145,7 @@ class User(AbstractBaseUser):
 
     @property
     def actor(self) -> Actor:
-        """Return this person as the audit log names them."""
+        """Return this user as the audit log names them."""
         return Actor(name=self.full_text, role=self.role)
 
     @property
@@ -145,14 +154,14 @@ class User(AbstractBaseUser):
 
     @property
     def is_staff(self) -> bool:
-        """Return whether this person may open Django's admin pages."""
+        """Return whether this user may open Django's admin pages."""
         return self.is_active and self.is_administrator
 
     def has_module_perms(self, app_label: str) -> bool:
         return self.is_staff and app_label in {"accounts", "exchanges"}
 
     def has_perm(self, perm: str, obj: object = None) -> bool:  # noqa: ARG002
-        """Allow the admin pages to add and change people and exchanges, not to delete them."""
+        """Allow the admin pages to add and change users and exchanges, not to delete them."""
         app, _, name = perm.partition(".")
         return self.has_module_perms(app) and not name.startswith("delete")
 

@@ -11,7 +11,7 @@ SALT = "killswitch.accounts.known_browser"
 
 
 def remember_browser(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Set the cookie, for as long as a session lasts, if the person has the cancel permission."""
+    """Set the cookie, for as long as a session lasts, if the user has the cancel permission."""
     if has_permission(request.user, Permission.CANCEL):
         response.set_signed_cookie(
             COOKIE,
@@ -25,17 +25,17 @@ def remember_browser(request: HttpRequest, response: HttpResponseBase) -> None:
 
 
 def forget(response: HttpResponseBase) -> None:
-    """Delete the cookie at sign-out: the next person at this browser may not be an officer."""
+    """Delete the cookie at sign-out: the next user of this browser may not be an officer."""
     response.delete_cookie(COOKIE, samesite="Strict")
 
 
 def is_an_officers(request: HttpRequest) -> bool:
     """Return whether an officer sends this request, without reading the database.
 
-    By the person if Django has loaded them already, otherwise by the cookie.
+    By the user if Django has loaded them already, otherwise by the cookie.
     """
-    person = getattr(request, "_cached_user", None)  # where Django caches the session's user
-    if isinstance(person, User):
-        return has_permission(person, Permission.CANCEL)
+    user = getattr(request, "_cached_user", None)  # where Django caches the session's user
+    if isinstance(user, User):
+        return has_permission(user, Permission.CANCEL)
     max_age = settings.SESSION_COOKIE_AGE
     return request.get_signed_cookie(COOKIE, default=None, salt=SALT, max_age=max_age) is not None

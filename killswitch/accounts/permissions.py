@@ -7,7 +7,7 @@ from killswitch.accounts.models import Role, User
 
 
 class Permission(StrEnum):
-    """What a view lets a person do."""
+    """What a view lets a user do."""
 
     CONSOLE = "CONSOLE"
     CANCEL = "CANCEL"
@@ -48,7 +48,7 @@ ROLE_PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
 
 
 def has_permission(user: object, permission: Permission) -> bool:
-    """Return whether an active person's role has the permission; False for anyone else."""
+    """Return whether an active user's role has the permission; False for anyone else."""
     return (
         isinstance(user, User)
         and user.is_active
@@ -57,7 +57,7 @@ def has_permission(user: object, permission: Permission) -> bool:
 
 
 def allows(user: User, permission: str) -> bool:
-    """Return whether a view with this mark is open to the person."""
+    """Return whether a view with this mark is open to the user."""
     if permission in {PUBLIC, SIGNED_IN}:
         return permission == PUBLIC or user.is_active
     return has_permission(user, Permission(permission))

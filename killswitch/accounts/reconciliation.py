@@ -1,4 +1,4 @@
-"""Compares the people with the events that added and changed them.
+"""Compares the users with the events that added and changed them.
 
 Passwords, sign-ins and second factors are not compared: events do not carry their values.
 """
@@ -9,7 +9,7 @@ from killswitch.audit.models import Kind
 from killswitch.audit.reconciliation.replay import ReplayedTable
 
 REGISTER = ReplayedTable(
-    noun="person",
+    noun="user",
     kinds=(Kind.PERSON_ADDED, Kind.PERSON_CHANGED, Kind.ROLE_CHANGED),
     named_by="username",
     name_in=lambda event: str(event.facts.get("username")),

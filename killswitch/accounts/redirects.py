@@ -1,4 +1,4 @@
-"""Where sign-in leads: back to what the person was doing, never to a shortened version of it."""
+"""Where sign-in leads: back to what the user was doing, never to a shortened version of it."""
 
 from urllib.parse import urlencode, urlsplit
 
@@ -17,7 +17,7 @@ NEXT_URL_KEY = "way_back"  # in the session, while a second factor is set up
 
 
 def home_url(user: User) -> str:
-    """Return the page that a person starts on."""
+    """Return the page that a user starts on."""
     return "/admin/" if user.is_administrator else "/"
 
 
@@ -29,7 +29,7 @@ def confirmation_url(request: HttpRequest) -> str:
     """
     pks = dict.fromkeys(request.GET.getlist("exchange") + request.POST.getlist("exchange"))
     exchanges = [("exchange", pk) for pk in pks]
-    # The form sends two reasons: one from the list, and one typed by the person.
+    # The form sends two reasons: one from the list, and one typed by the user.
     reasons = [
         ("reason", clean_line(reason, max_chars=MAX_REASON_CHARS))
         for reason in (request.POST.getlist("reason") or request.GET.getlist("reason"))[:2]
@@ -63,7 +63,7 @@ def sign_in_url(request: HttpRequest, *, permission: str) -> str:
 
 
 def remember_next(request: HttpRequest, *, permission: str) -> None:
-    """Remember where a person was going who has to set up a second factor first."""
+    """Remember where a user was going who must set up a second factor first."""
     request.session[NEXT_URL_KEY] = url_after_sign_in(request, permission=permission)
 
 
@@ -73,7 +73,7 @@ def pop_next(request: HttpRequest) -> str:
 
 
 def next_url(request: HttpRequest, user: User) -> str:
-    """Return the `next` of this address if it is a page open to the person, else their home."""
+    """Return the `next` of this address if it is a page open to the user, else their home."""
     url = request.GET.get("next", "")
     if url_has_allowed_host_and_scheme(url, allowed_hosts=None) and can_open(user, url):
         return url
@@ -81,7 +81,7 @@ def next_url(request: HttpRequest, user: User) -> str:
 
 
 def can_open(user: User, url: str) -> bool:
-    """Return whether a path of ours leads to a view that is open to the person."""
+    """Return whether a path of ours leads to a view that is open to the user."""
     try:
         view = resolve(urlsplit(url).path).func
     except Resolver404:

@@ -1,4 +1,4 @@
-"""Adds and changes people, each change with its events and its alarm."""
+"""Adds and changes users, each change with its events and its alarm."""
 
 from collections.abc import Mapping
 
@@ -16,20 +16,18 @@ from killswitch.audit.chain import Actor
 from killswitch.audit.recorder import recording
 
 
-def add_person(*, username: str, full_name: str = "", role: Role, password: str, by: Actor) -> User:
-    """Add a person who can sign in. Raises `ValidationError` and then records no event."""
-    person = User(
-        username=User.normalize_username(username), full_name=full_name.strip(), role=role
-    )
+def add_user(*, username: str, full_name: str = "", role: Role, password: str, by: Actor) -> User:
+    """Add a user who can sign in. Raises `ValidationError` and then records no event."""
+    user = User(username=User.normalize_username(username), full_name=full_name.strip(), role=role)
     with recording():
-        person.full_clean(exclude=["password"])
-        validate_password(password, person)
-        save_person(person, new_password=password, by=by)
-    return person
+        user.full_clean(exclude=["password"])
+        validate_password(password, user)
+        save_user(user, new_password=password, by=by)
+    return user
 
 
-def save_person(  # noqa: PLR0913 - each is a thing that can be changed, or who changes it
-    person: User,
+def save_user(  # noqa: PLR0913 - each is a thing that can be changed, or who changes it
+    user: User,
     *,
     new_password: str = "",
     reset_second_factor: bool = False,
@@ -37,37 +35,37 @@ def save_person(  # noqa: PLR0913 - each is a thing that can be changed, or who 
     origin: Mapping[str, str] | None = None,
     alarm: bool = True,
 ) -> None:
-    """Write a person, new or changed, with the events of the change and its alarm."""
+    """Write a user, new or changed, with the events of the change and its alarm."""
     with recording() as record:
-        before = User.objects.select_for_update(no_key=True).filter(pk=person.pk).first()
+        before = User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
         change = Change(
             before=before,
-            after=person,
+            after=user,
             new_password=bool(new_password),
-            second_factor_reset=reset_second_factor and mfa.delete(person),
+            second_factor_reset=reset_second_factor and mfa.delete(user),
         )
         columns = change.fields
         if not (columns or change.ends_sessions):
             return
         if new_password:
-            person.set_password(new_password)
+            user.set_password(new_password)
             columns.append("password")
         if before and change.ends_sessions:
-            person.session_epoch = before.session_epoch + 1
+            user.session_epoch = before.session_epoch + 1
             columns.append("session_epoch")
         # Only what changed: a sign-in at the same moment writes other columns of the same row.
-        person.save(update_fields=columns if before else None)
+        user.save(update_fields=columns if before else None)
         record.add(*change.new_events(by=by, origin=origin or {}))
         if alarm and (text := change.alarm_text()):
             raise_alarm(
                 kind=AlarmKind.PEOPLE,
-                subject=f"{person.pk} {record.revision}",
-                title=f"{person.full_text} {text} by {actor_text(by)}",
+                subject=f"{user.pk} {record.revision}",
+                title=f"{user.full_text} {text} by {actor_text(by)}.",
             )
 
 
 def change_own_password(*, user: User, password: str, origin: Mapping[str, str]) -> None:
-    """Change the password of the person who asks for it; this raises no alarm."""
+    """Change the password of the user who asks for it; this raises no alarm."""
     with recording() as record:
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         user.set_password(password)
@@ -76,19 +74,19 @@ def change_own_password(*, user: User, password: str, origin: Mapping[str, str])
         record.add(*change.new_events(by=user.actor, origin=origin))
 
 
-def lock_administrators(person: User) -> None:
-    """Lock the person and all administrators, always in the same order, until the commit."""
-    rows = User.objects.filter(Q(role=Role.ADMINISTRATOR) | Q(pk=person.pk)).order_by("pk")
+def lock_administrators(user: User) -> None:
+    """Lock the user and all administrators, always in the same order, until the commit."""
+    rows = User.objects.filter(Q(role=Role.ADMINISTRATOR) | Q(pk=user.pk)).order_by("pk")
     list(rows.select_for_update(no_key=True))
 
 
-def keep_an_administrator(person: User) -> None:
+def keep_an_administrator(user: User) -> None:
     """Raise `ValidationError` if this change would leave no administrator who can sign in."""
-    lock_administrators(person)
-    if person.role == Role.ADMINISTRATOR and person.is_active:
+    lock_administrators(user)
+    if user.role == Role.ADMINISTRATOR and user.is_active:
         return
-    others = User.objects.filter(role=Role.ADMINISTRATOR, is_active=True).exclude(pk=person.pk)
+    others = User.objects.filter(role=Role.ADMINISTRATOR, is_active=True).exclude(pk=user.pk)
     if not settings.DEMO:
-        others = others.filter(is_demo=False)  # demo people cannot sign in
+        others = others.filter(is_demo=False)  # demo users cannot sign in
     if not others.exists():
         raise ValidationError("This is the last administrator who can sign in. Add another first.")

@@ -24,17 +24,17 @@ BUSY_RETRY_AFTER_S = 5
 
 
 def too_many_attempts(
-    request: HttpRequest, *, username: str, of_person: bool = False
+    request: HttpRequest, *, username: str, of_user: bool = False
 ) -> HttpResponse:
     """Record an attempt that was refused unread, and return the page with how long to wait.
 
-    `of_person`: the person's limit of codes is reached, not the limit of the address.
+    `of_user`: the limit of codes of this user is reached, not the limit of the address.
     """
     login_events.record_limited(request, username=username)
     response = render(
-        request, "429.html", {"of_person": of_person}, status=HTTPStatus.TOO_MANY_REQUESTS
+        request, "429.html", {"of_user": of_user}, status=HTTPStatus.TOO_MANY_REQUESTS
     )
-    response["Retry-After"] = str(CODES_LIMIT_S if of_person else ADDRESS_LIMIT_S)
+    response["Retry-After"] = str(CODES_LIMIT_S if of_user else ADDRESS_LIMIT_S)
     return response
 
 
@@ -64,7 +64,7 @@ class RateLimitedMixin:
         return response
 
     def attempted_username(self) -> str:
-        """Return the name of the person for whom a password was tried."""
+        """Return the name of the user for whom a password was tried."""
         return self.request.user.get_username()
 
 
@@ -77,11 +77,11 @@ class SignInView(RateLimitedMixin, LoginView):  # type: ignore[misc]
         return self.request.POST.get("login", "")
 
     def _redirect_to_pending_stage(self, request: HttpRequest, stage: LoginStage) -> None:  # noqa: ARG002
-        """Start over when a person comes back here instead of entering their code."""
+        """Start over when a user comes back here instead of entering their code."""
         clear_login(request)
 
     def get_authenticated_redirect_url(self) -> str:
-        """Return where a person who is signed in already goes: only to a page open to them."""
+        """Return where a user who is signed in already goes: only to a page open to them."""
         user = self.request.user
         url: str = super().get_authenticated_redirect_url()
         if isinstance(user, User) and not redirects.can_open(user, url):
@@ -90,7 +90,7 @@ class SignInView(RateLimitedMixin, LoginView):  # type: ignore[misc]
 
 
 class SignOutView(LogoutView):  # type: ignore[misc]
-    """Sign out and leave no trace of the person in the browser."""
+    """Sign out and leave no trace of the user in the browser."""
 
     def post(self, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response: HttpResponseBase = super().post(*args, **kwargs)

@@ -1,10 +1,20 @@
 """Describes the events of alarms."""
 
 from killswitch.audit.descriptions import Describe
+from killswitch.audit.event_data import EventData
 from killswitch.audit.models import Kind
 
+
+def _raised(data: EventData) -> str:
+    title, detail = data.text("title"), data.text("detail")
+    is_sentence = not title or title.endswith((".", "?", "!"))
+    return f"{title}{'' if is_sentence or not detail else '.'} {detail}"
+
+
 DESCRIPTIONS: dict[Kind, Describe] = {
-    Kind.ALARM_RAISED: lambda data: f"{data.text('title')} {data.text('detail')}",
-    Kind.ALARM_TOLD: lambda data: f"Alarm {data.text('alarm')} was sent to {data.text('place')}.",
-    Kind.ALARM_ACKNOWLEDGED: lambda data: f"Alarm {data.text('alarm')}.",
+    Kind.ALARM_RAISED: _raised,
+    Kind.ALARM_TOLD: lambda data: (
+        f"Alarm {data.text('alarm')} was sent to channel {data.text('place')}."
+    ),
+    Kind.ALARM_ACKNOWLEDGED: lambda data: f"Alarm {data.text('alarm')} was acknowledged.",
 }

@@ -1,4 +1,4 @@
-"""What needs a person's attention, which channels were notified, and who has acknowledged it."""
+"""Alarms: what needs attention, which channels were notified, and who has acknowledged it."""
 
 from django.db import models
 
@@ -22,7 +22,7 @@ class AlarmQuerySet(models.QuerySet["Alarm"]):
 
 
 class Alarm(Revisioned):
-    """An alarm stays on every screen until a person acknowledges it by name."""
+    """An alarm stays on every screen until a user acknowledges it."""
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     # The request's uuid as text, or another key that makes the alarm unique within its kind.

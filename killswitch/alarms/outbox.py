@@ -28,7 +28,7 @@ from killswitch.runtime.periodic import PeriodicTask
 
 POLL_INTERVAL_S = 0.5
 CALL_TIMEOUT_S = 10.0
-STALE_AFTER_S = 15.0  # longer than a call: then its sender has died
+STALE_AFTER_S = 15.0  # longer than a call: its sender has stopped responding
 MAX_PAUSE_S = 60.0
 MAX_ATTEMPTS = 100  # with the pauses between them, a good hour and a half
 
@@ -68,7 +68,8 @@ class Message:
             f"Exchange: {alarm.exchange_id}" if alarm.exchange_id else "",
             f"Request: {alarm.request_id}" if alarm.request_id else "",
             f"Raised at {utc_text(alarm.raised_at)}.",
-            "It stays on the console until it is acknowledged.",
+            "This alarm stays on the console until someone acknowledges it. Open the console to"
+            " see what to do.",
         ]
         return cls(title=alarm.title, body="\n".join(line for line in lines if line))
 
@@ -94,11 +95,11 @@ class OutboxSender:
         pending = Delivery.objects.filter(delivered_at=None, attempts__lt=MAX_ATTEMPTS)
         rows = [PendingDelivery(**row) for row in pending.order_by("id").values(*columns)]
         unchanged_s = self._unchanged.observe(dict.fromkeys(rows), now=self._clock())
-        due: dict[str, list[PendingDelivery]] = defaultdict(list)
+        rows_by_channel: dict[str, list[PendingDelivery]] = defaultdict(list)
         for row, seconds in unchanged_s.items():
             if seconds >= row.pause_s:
-                due[row.channel].append(row)
-        for channel, rows in due.items():
+                rows_by_channel[row.channel].append(row)
+        for channel, rows in rows_by_channel.items():
             thread = self._threads.get(channel)
             if thread is None or not thread.is_alive():
                 self._threads[channel] = threading.Thread(
@@ -132,33 +133,32 @@ def _add_missing_deliveries() -> None:
 def _send_to_channel(rows: list[PendingDelivery]) -> None:
     try:
         for row in rows:
-            _send(row)
-    except Error as error:
-        log.warning("alarm_not_delivered", channel=rows[0].channel, error=str(error).strip())
+            state = {"attempts": row.attempts, "sending": row.sending, "delivered_at": None}
+            claim = Delivery.objects.filter(pk=row.id, **state)
+            if not claim.update(attempts=F("attempts") + 1, sending=True):
+                continue  # another sender was faster
+            alarm = Alarm.objects.get(deliveries=row.id)
+            connection.close()  # none is kept open while the channel is waited for
+            error = send_message(url=channels().get(row.channel), message=Message.about(alarm))
+            if not error:
+                _record_delivery(row, alarm=alarm)
+                continue
+            log.warning("alarm_not_delivered", channel=row.channel, alarm=alarm.pk, error=error)
+            attempt = Delivery.objects.filter(pk=row.id, attempts=row.attempts + 1)
+            attempt.update(sending=False, error=error)
+    except Error as database_error:
+        log.warning(
+            "alarm_not_delivered", channel=rows[0].channel, error=str(database_error).strip()
+        )
     finally:
         connection.close()
-
-
-def _send(row: PendingDelivery) -> None:
-    state = {"pk": row.id, "attempts": row.attempts, "sending": row.sending, "delivered_at": None}
-    if not Delivery.objects.filter(**state).update(attempts=F("attempts") + 1, sending=True):
-        return  # another sender was faster
-    alarm = Alarm.objects.get(deliveries=row.id)
-    connection.close()  # none is kept open while the channel is waited for
-    error = send_message(url=channels().get(row.channel), message=Message.about(alarm))
-    if error:
-        log.warning("alarm_not_delivered", channel=row.channel, alarm=alarm.pk, error=error)
-        claim = Delivery.objects.filter(pk=row.id, attempts=row.attempts + 1)
-        claim.update(sending=False, error=error)
-    else:
-        _record_delivery(row, alarm=alarm)
 
 
 def _record_delivery(row: PendingDelivery, *, alarm: Alarm) -> None:
     delivered_at = datetime.now(UTC)
     with recording() as record:
-        undelivered = Delivery.objects.filter(pk=row.id, delivered_at=None)
-        if not undelivered.update(delivered_at=delivered_at, sending=False, error=""):
+        pending_row = Delivery.objects.filter(pk=row.id, delivered_at=None)
+        if not pending_row.update(delivered_at=delivered_at, sending=False, error=""):
             return
         record.changed(Alarm.objects.select_for_update(no_key=True).get(pk=alarm.pk))
         record.event(
@@ -184,7 +184,7 @@ def send_message(*, url: str | None, message: Message, timeout_s: float = CALL_T
     )
     thread.start()
     thread.join(timeout_s)
-    return errors[0] if errors else f"no answer within {timeout_s:g} s"
+    return errors[0] if errors else f"no response within {timeout_s:g} s"
 
 
 def _notify(*, url: str, message: Message) -> str:
@@ -202,4 +202,4 @@ def _notify(*, url: str, message: Message) -> str:
         )
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything, with secrets in it
         return f"the notification library failed ({type(error).__name__})"
-    return "" if is_accepted else "refused or unreachable"
+    return "" if is_accepted else "rejected or unreachable"

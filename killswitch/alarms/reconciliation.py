@@ -1,4 +1,4 @@
-"""Compares the alarms with the audit log: raised, delivered to a channel, acknowledged by a person.
+"""Compares the alarms with the audit log: raised, delivered to a channel, acknowledged by a user.
 
 An event is committed together with its row, and read here before it. So the row is never older than
 the event, even while others are written. A row without an event shows in the counts.

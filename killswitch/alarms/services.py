@@ -19,7 +19,7 @@ MAX_DETAIL_CHARS = 10_000
 
 
 class SelfAcknowledgement(Exception):
-    """An alarm about a person's own account must be acknowledged by another person."""
+    """An alarm about a user's own account must be acknowledged by another person."""
 
 
 def raise_alarm(  # noqa: PLR0913 - each is one column
@@ -61,22 +61,22 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
     record.add(_raised(alarm))
 
 
-def is_about(alarm: Alarm, person: int | None) -> bool:
-    """Return whether an alarm reports a change to this person's account.
+def is_about(alarm: Alarm, user_pk: int | None) -> bool:
+    """Return whether an alarm reports a change to this user's account.
 
     The subject of such an alarm begins with the account's row number.
     """
-    return alarm.kind == Kind.PEOPLE and alarm.subject.partition(" ")[0] == str(person)
+    return alarm.kind == Kind.PEOPLE and alarm.subject.partition(" ")[0] == str(user_pk)
 
 
-def acknowledge(*, alarm_id: int, actor: Actor, person: int | None = None) -> Alarm:
-    """Record who acknowledged an alarm. Of two who do, the first name stays.
+def acknowledge(*, alarm_id: int, actor: Actor, user_pk: int | None = None) -> Alarm:
+    """Record who acknowledged an alarm. Of two users, the first name stays.
 
-    Raises `Alarm.DoesNotExist`, and `SelfAcknowledgement` for an alarm about this person.
+    Raises `Alarm.DoesNotExist`, and `SelfAcknowledgement` for an alarm about this user.
     """
     at = datetime.now(UTC)
     with recording() as record:
-        if is_about(Alarm.objects.get(pk=alarm_id), person):
+        if is_about(Alarm.objects.get(pk=alarm_id), user_pk):
             raise SelfAcknowledgement
         is_first = Alarm.objects.filter(pk=alarm_id, acknowledged_at=None).update(
             acknowledged_at=at, acknowledged_by=sanitize(actor.name)[:200]

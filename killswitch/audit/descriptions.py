@@ -1,6 +1,6 @@
 """Describes an event in one short sentence, from its data alone.
 
-Each room registers the descriptions of the kinds that it records. An event whose kind is unknown
+Each package registers the descriptions of the kinds that it records. An event whose kind is unknown
 here has no description, and one whose data is unusual still gets a sentence.
 """
 
@@ -32,7 +32,7 @@ def describe(event: AuditEvent) -> str:
 
 
 def register(new_descriptions: Mapping[Kind, Describe]) -> None:
-    """Add the descriptions of a room; called when Django has loaded it."""
+    """Add the descriptions of a package; called when Django has loaded it."""
     for kind, description in new_descriptions.items():
         descriptions[kind] = description
 

@@ -1,4 +1,4 @@
-"""Adds the audit log's part to a page of a room below, which does not know this room."""
+"""Adds the audit log's part to pages of packages below, which do not import this one."""
 
 from django.http import HttpRequest
 

@@ -72,7 +72,7 @@ def poll(request: HttpRequest) -> HttpResponse:
 def acknowledge(request: HttpRequest, alarm_id: int) -> HttpResponse:
     """Acknowledge an alarm in the person's name; the page's poller then fetches the change."""
     try:
-        alarms.acknowledge(alarm_id=alarm_id, actor=actor(request.user), person=request.user.pk)
+        alarms.acknowledge(alarm_id=alarm_id, actor=actor(request.user), user_pk=request.user.pk)
     except Alarm.DoesNotExist:
         raise Http404("This alarm does not exist.") from None
     except alarms.SelfAcknowledgement:

@@ -1,1 +1,1 @@
-"""The EMS over HTTP: the only room that imports `requests`; it knows no models."""
+"""The EMS over HTTP: the only package that imports `requests`; it knows no models."""

@@ -1,4 +1,4 @@
-"""The admin pages on which administrators add, describe, order and switch exchanges."""
+"""The admin pages on which administrators add, describe, order and disable exchanges."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from killswitch.exchanges.services import save_exchange
 
 
 class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
-    """An exchange as people describe it; its id only has to be readable and comparable."""
+    """An exchange as administrators describe it; its ID only has to be readable and comparable."""
 
     class Meta:
         model = Exchange
@@ -27,14 +27,14 @@ class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptab
         try:
             check_exchange_id(exchange_id)
         except InvalidExchangeId:
-            message = "Remove white space and control characters."
+            message = "Remove spaces and control characters."
             raise forms.ValidationError(message) from None
         return exchange_id
 
 
 @admin.register(Exchange)
 class ExchangeAdmin(AuditedModelAdmin):
-    """Add, describe, order, switch on and off. Switching off never stops a cancel in flight."""
+    """Add, describe, order, enable, disable. Disabling never stops a cancel in flight."""
 
     form = ExchangeForm
     list_display = ("exchange_id", "name", "enabled", "position", "open_orders", "seen_at")

@@ -4,7 +4,7 @@ from django.db import models
 
 from killswitch.runtime.revisions import Revisioned
 
-# The columns that people set; each change of them is an event.
+# The columns that administrators set; each change of them is an event.
 WATCHED = ("exchange_id", "name", "enabled", "position", "caveat")
 
 
@@ -16,20 +16,21 @@ class ExchangeQuerySet(models.QuerySet["Exchange"]):
 
 
 class Exchange(Revisioned):
-    """One exchange id at the EMS that this console can cancel on.
+    """One exchange ID at the EMS that this console can cancel on.
 
     `exchange_id` is opaque: it may carry an account tag (`KRAKEN/JOHN`), is compared whole, and
     never becomes part of a URL path.
     """
 
-    exchange_id = models.CharField("exchange id", max_length=200, unique=True)
+    exchange_id = models.CharField("exchange ID", max_length=200, unique=True)
     name = models.CharField(max_length=200, blank=True)
     enabled = models.BooleanField(default=True)
     position = models.IntegerField(default=0, help_text="Lower numbers come first.")
     caveat = models.CharField(
+        "limitations",
         max_length=500,
         blank=True,
-        help_text="What a cancel does not cover. Shown before the click.",
+        help_text="What a cancel does not do here. Shown when a cancel is confirmed.",
     )
     open_orders = models.PositiveIntegerField(null=True, editable=False)
     seen_at = models.DateTimeField(null=True, editable=False)
@@ -48,9 +49,9 @@ class Exchange(Revisioned):
 
 
 class UncoveredExchange(models.Model):
-    """An id with open orders at the EMS that is not an enabled exchange here."""
+    """An exchange ID with open orders at the EMS that is not enabled here."""
 
-    exchange_id = models.CharField("exchange id", max_length=500, unique=True)
+    exchange_id = models.CharField("exchange ID", max_length=500, unique=True)
     open_orders = models.PositiveIntegerField()
 
     class Meta:

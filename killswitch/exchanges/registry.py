@@ -1,4 +1,4 @@
-"""Adds configured exchanges at start; those that exist already are left as people set them."""
+"""Adds configured exchanges at start; those that exist already are not changed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MAX_CAVEAT_CHARS = 500
 
 
 class InvalidExchangeId(ValueError):
-    """The text cannot be the id of an exchange."""
+    """The text cannot be the ID of an exchange."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +27,17 @@ class ExchangeConfig:
 
 
 def check_exchange_id(exchange_id: str) -> None:
-    """Raise `InvalidExchangeId` for an id that looks like another one on the screen."""
+    """Raise `InvalidExchangeId` for an ID that looks like another one on the screen."""
     if not exchange_id:
-        raise InvalidExchangeId("an exchange id is missing")
+        raise InvalidExchangeId("an exchange ID is missing")
     if len(exchange_id) > MAX_ID_CHARS:
         raise InvalidExchangeId(
-            f"the exchange id {exchange_id[:20]!r}… is longer than {MAX_ID_CHARS} characters"
+            f"the exchange ID {exchange_id[:20]!r}… is longer than {MAX_ID_CHARS} characters"
         )
     # Control characters and changes of the writing direction are not printable.
     if not exchange_id.isprintable() or any(character.isspace() for character in exchange_id):
         raise InvalidExchangeId(
-            f"the exchange id {exchange_id!r} contains white space or invisible characters"
+            f"the exchange ID {exchange_id!r} contains spaces or invisible characters"
         )
 
 
@@ -56,14 +56,14 @@ def add_missing(configs: Iterable[ExchangeConfig]) -> tuple[str, ...]:
         # In one order on every host: two that add the same ids never wait for each other.
         for exchange_id in sorted(configs_by_id.keys() - set(existing_ids)):
             config = configs_by_id[exchange_id]
-            exchange, created = Exchange.objects.get_or_create(
+            exchange, is_new = Exchange.objects.get_or_create(
                 exchange_id=exchange_id,
                 defaults={
                     "name": sanitize(config.name)[:MAX_NAME_CHARS],
                     "caveat": sanitize(config.caveat)[:MAX_CAVEAT_CHARS],
                 },
             )
-            if created:
+            if is_new:
                 new_exchanges.append(exchange)
         if new_exchanges:
             record.changed(Exchange.objects.filter(pk__in=[row.pk for row in new_exchanges]))

@@ -15,7 +15,7 @@ from killswitch.exchanges.models import WATCHED, Exchange
 
 
 def save_exchange(exchange: Exchange, *, by: Actor, origin: Mapping[str, str]) -> None:
-    """Write an exchange, new or changed, with its event, and an alarm if it was switched off."""
+    """Write an exchange, new or changed, with its event, and an alarm if it was disabled."""
     with recording() as record:
         before = Exchange.objects.select_for_update(no_key=True).filter(pk=exchange.pk).first()
         values = {name: [getattr(before, name, None), getattr(exchange, name)] for name in WATCHED}
@@ -37,8 +37,11 @@ def save_exchange(exchange: Exchange, *, by: Actor, origin: Mapping[str, str]) -
             raise_alarm(
                 kind=AlarmKind.PEOPLE,  # an act of an administrator, like a change of a role
                 subject=f"exchange {exchange.pk} {record.revision}",
-                title=f"{exchange.exchange_id} was switched off by {actor_text(by)}",
-                detail="Orders there can no longer be cancelled from here.",
+                title=f"{exchange.exchange_id} was disabled by {actor_text(by)}.",
+                detail=(
+                    "Orders there can no longer be cancelled from here. Cancel at the exchange"
+                    " itself."
+                ),
                 exchange_id=exchange.exchange_id,
             )
 

@@ -1,4 +1,4 @@
-"""Keeps the result of costly work for a moment, and lets no caller wait long for it."""
+"""Caches the result of costly work for a moment, with a limit on how long callers wait."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ class _Run(Generic[Result]):
 class BackgroundCache(Generic[Result]):
     """Do the work at most once a second in this process, however many callers there are.
 
-    The work has its own thread, because a database that is stopped or cut off may never answer.
+    The work has its own thread, because a database that is stopped or cut off may never respond.
     Callers get the `fallback` after 1.5 s, and later ones at once.
     """
 
@@ -45,7 +45,12 @@ class BackgroundCache(Generic[Result]):
 
     def get(self) -> Result:
         """Return the newest result, or the fallback while the work does not end."""
-        run = self._current()
+        with self._lock:
+            run = self._run
+            is_old = run is not None and time.monotonic() - run.started_at > self._max_age_s
+            if run is None or (is_old and run.ended.is_set()):
+                run = self._run = _Run()
+                threading.Thread(target=self._carry_out, args=[run], daemon=True).start()
         run.ended.wait(max(0.0, run.started_at + MAX_WAIT_S - time.monotonic()))
         return self._fallback() if run.result is None else run.result
 
@@ -53,15 +58,6 @@ class BackgroundCache(Generic[Result]):
         """Do the work again for the next caller."""
         with self._lock:
             self._run = None
-
-    def _current(self) -> _Run[Result]:
-        with self._lock:
-            run = self._run
-            is_old = run is not None and time.monotonic() - run.started_at > self._max_age_s
-            if run is None or (is_old and run.ended.is_set()):
-                run = self._run = _Run()
-                threading.Thread(target=self._carry_out, args=[run], daemon=True).start()
-            return run
 
     def _carry_out(self, run: _Run[Result]) -> None:
         try:

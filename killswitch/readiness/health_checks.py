@@ -1,4 +1,4 @@
-"""Would a click work right now? One function for each thing that it depends on."""
+"""Would a cancel work right now? One function for each thing that it depends on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from killswitch.readiness import snapshot
 from killswitch.readiness.models import CANARY_INTERVAL_S, EMS_PROBE
 from killswitch.readiness.snapshot import HealthSnapshot
 from killswitch.runtime import heartbeats
-from killswitch.runtime.age import age
+from killswitch.runtime.age import age, ago
 from killswitch.runtime.heartbeats import Process
 from killswitch.runtime.text import escape_controls, truncate
 
@@ -23,7 +23,7 @@ MAX_DETAIL_CHARS = 200
 
 
 class Level(StrEnum):
-    """The answer in one word."""
+    """The readiness in one word."""
 
     READY = "READY"
     DEGRADED = "DEGRADED"
@@ -32,7 +32,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """The result of one check. Without a `needed` one, no click works.
+    """The result of one check. While a `needed` one fails, no cancel works.
 
     `public` replaces `detail` for strangers, where the detail repeats words of the EMS.
     """
@@ -46,10 +46,17 @@ class Check:
     age_seconds: float | None = None
     milliseconds: float | None = None
 
+    @property
+    def age_text(self) -> str:
+        """Return the age of the result, empty if there is none or the detail states it."""
+        if self.age_seconds is None or self.detail.endswith(" ago"):
+            return ""
+        return ago(self.age_seconds)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Readiness:
-    """The answer: in one word, in a sentence, and with the checks behind it."""
+    """The readiness in one word and in a sentence, with the checks behind it."""
 
     word: Level
     sentence: str
@@ -57,7 +64,7 @@ class Readiness:
 
 
 def evaluate() -> Readiness:
-    """Check everything now. Database errors become an answer; may wait as long as it does."""
+    """Check everything now; a database error becomes NOT READY. Waits as long as the database."""
     try:
         health = snapshot.take()
         return judge(tuple(check(health) for check in CHECKS))
@@ -75,25 +82,25 @@ def judge(checks: tuple[Check, ...]) -> Readiness:
         checks = tuple(
             replace(check, needed=True) if check.name in carriers else check for check in checks
         )
-    failed = [check for check in checks if not check.ok]
-    needed = [check for check in failed if check.needed]
-    reasons = "; ".join(f"{check.label}: {check.detail}" for check in needed or failed)
-    if needed:
+    failures = [check for check in checks if not check.ok]
+    obstacles = [check for check in failures if check.needed]
+    reasons = "; ".join(f"{check.label}: {check.detail}" for check in obstacles or failures)
+    if obstacles:
         return Readiness(word=Level.NOT_READY, sentence=f"Not ready. {reasons}.", checks=checks)
-    if failed:
-        sentence = f"A cancel would go through, but: {reasons}."
+    if failures:
+        sentence = f"Degraded. A cancel can be recorded, but: {reasons}."
         return Readiness(word=Level.DEGRADED, sentence=sentence, checks=checks)
-    sentence = "Ready: a cancel would go through."
+    sentence = "Ready: a cancel can be recorded and sent to the EMS."
     return Readiness(word=Level.READY, sentence=sentence, checks=checks)
 
 
 def without_database(detail: str) -> Readiness:
-    """Return the answer when no request can be recorded."""
+    """Return the readiness when no request can be recorded."""
     return judge((Check(name="database", label="Database", ok=False, needed=True, detail=detail),))
 
 
 def redacted_for_public(readiness: Readiness) -> Readiness:
-    """Return the answer in our own words: the EMS's may name an account or contain a key."""
+    """Return the readiness in our own words: the EMS's may name an account or contain a key."""
     return judge(
         tuple(replace(check, detail=check.public or check.detail) for check in readiness.checks)
     )
@@ -120,19 +127,21 @@ def _ems(health: HealthSnapshot) -> Check:
             name="ems",
             label="EMS",
             ok=False,
-            detail=f"last checked {probe_age}; its state is unknown",
+            detail=f"{probe_age.phrase('last checked', never='not checked yet')}; state unknown",
             age_seconds=probe_age.seconds,
         )
-    answers = "reachable, API key accepted"
-    if probe.detail:
-        answers = "reachable; its list of open orders cannot be read"
+    detail = _foreign(probe.detail)
+    if probe.ok and probe.detail:
+        detail = "reachable; its list of open orders cannot be read"
+    elif probe.ok:
+        detail = "reachable, API key accepted"
     return Check(
         name="ems",
         label="EMS",
         ok=probe.ok,
         needed=True,
-        detail=answers if probe.ok else _foreign(probe.detail),
-        public="" if probe.ok else "does not answer like an EMS that accepts our API key",
+        detail=detail,
+        public="" if probe.ok else "unreachable, or it rejects our API key",
         age_seconds=probe_age.seconds,
         milliseconds=probe.milliseconds,
     )
@@ -141,53 +150,51 @@ def _ems(health: HealthSnapshot) -> Check:
 def _worker(health: HealthSnapshot) -> Check:
     """Judge by the canary; where no canaries are sent, by the workers' heartbeats."""
     canary = health.canary
-    sent = age(at=canary.sent_at if canary else None, now=health.now)
-    if canary is None or not sent.within(CANARY_FRESH_S):
-        return _alive(health, Process.WORKER, label="Workers", detail="running; no canary is sent")
-    answered = age(at=canary.answered_at, now=health.now)
-    ok = answered.within(CANARY_FRESH_S)
+    test_age = age(at=canary.sent_at if canary else None, now=health.now)
+    if canary is None or not test_age.within(CANARY_FRESH_S):
+        detail = "running; the queue is not being tested"
+        return _alive(health, Process.WORKER, label="Workers", detail=detail)
+    arrival_age = age(at=canary.answered_at, now=health.now)
+    ok = arrival_age.within(CANARY_FRESH_S)
+    last_arrival = arrival_age.phrase(
+        "last message through the queue arrived", never="no message has come through the queue yet"
+    )
     return Check(
         name="worker",
         label="Workers",
         ok=ok,
-        detail="running" if ok else f"a message through the queue last came back {answered}",
-        age_seconds=answered.seconds,
+        detail="running" if ok else last_arrival,
+        age_seconds=arrival_age.seconds,
         milliseconds=canary.milliseconds if ok else None,
     )
 
 
 def _broker(health: HealthSnapshot) -> Check:
     canary = health.canary
-    sent = age(at=canary.sent_at if canary else None, now=health.now)
-    is_known = canary is not None and sent.within(CANARY_FRESH_S)
-    error = canary.error if canary else ""
+    test_age = age(at=canary.sent_at if canary else None, now=health.now)
+    is_fresh = test_age.within(CANARY_FRESH_S)
+    error = canary.error if canary and is_fresh else ""
+    status = "running" if is_fresh else test_age.phrase("last tested", never="not tested yet")
     return Check(
         name="broker",
         label="Queue",
-        ok=is_known and not error,
-        detail=(error or "running") if is_known else f"last tried {sent}",
-        age_seconds=sent.seconds,
+        ok=is_fresh and not error,
+        detail=error or status,
+        age_seconds=test_age.seconds,
     )
-
-
-def _watchdog(health: HealthSnapshot) -> Check:
-    return _alive(health, Process.WATCHDOG, label="Watchdog", detail="running")
-
-
-def _observer(health: HealthSnapshot) -> Check:
-    return _alive(health, Process.OBSERVER, label="Observer", detail="running")
 
 
 def _figures(health: HealthSnapshot) -> Check:
     observation = health.observation
     read_age = age(at=observation.seen_at if observation else None, now=health.now)
     error = observation.error if observation else ""
+    detail = read_age.phrase("read", never="not read yet")
     return Check(
         name="figures",
         label="Open orders",
         ok=read_age.within(_max_read_age_s()) and not error,
-        detail=f"read {read_age} ({_foreign(error)})" if error else f"read {read_age}",
-        public=f"read {read_age}; cannot be read now" if error else "",
+        detail=f"{detail} ({_foreign(error)})" if error else detail,
+        public=f"{detail}; cannot be read now" if error else "",
         age_seconds=read_age.seconds,
     )
 
@@ -199,32 +206,36 @@ def _exchanges(_: HealthSnapshot) -> Check:
         label="Exchanges",
         ok=count > 0,
         needed=True,
-        detail=f"{count} enabled" if count else "none is enabled; an administrator can enable them",
+        detail=f"{count} enabled" if count else "none enabled; ask an administrator",
     )
 
 
 def _alarms(health: HealthSnapshot) -> Check:
-    """Always pass: an alarm does not keep a click from working."""
+    """Always pass: a cancel works whether or not alarms are open."""
     count = health.open_alarms
     detail = f"{count} not acknowledged" if count else "no unacknowledged alarms"
     return Check(name="alarms", label="Alarms", ok=True, detail=detail)
 
 
 def _log(health: HealthSnapshot) -> Check:
-    """A broken log keeps no click from working, and must be seen at once."""
+    """A log that failed verification is no obstacle to a cancel, and must be seen at once."""
     last = health.verification
     if last is None:
         return Check(name="log", label="Audit log", ok=True, detail="not verified yet")
-    verified = age(at=last.at, now=health.now)
-    is_fresh = verified.within(LOG_FRESH_S)
-    detail = "chain verified" if is_fresh else f"last verified {verified}"
+    verification_age = age(at=last.at, now=health.now)
+    is_fresh = verification_age.within(LOG_FRESH_S)
+    detail = "chain verified"
+    if not last.ok:
+        detail = _foreign(f"failed verification: {last.reason}")
+    elif not is_fresh:
+        detail = verification_age.phrase("last verified", never="")
     return Check(
         name="log",
         label="Audit log",
         ok=last.ok and is_fresh,
-        detail=detail if last.ok else _foreign(f"broken: {last.reason}"),
-        public="" if last.ok else "broken",
-        age_seconds=verified.seconds,
+        detail=detail,
+        public="" if last.ok else "failed verification",
+        age_seconds=verification_age.seconds,
     )
 
 
@@ -233,8 +244,8 @@ CHECKS: tuple[Callable[[HealthSnapshot], Check], ...] = (
     _ems,
     _worker,
     _broker,
-    _watchdog,
-    _observer,
+    lambda health: _alive(health, Process.WATCHDOG),
+    lambda health: _alive(health, Process.OBSERVER),
     _figures,
     _exchanges,
     _log,
@@ -242,14 +253,16 @@ CHECKS: tuple[Callable[[HealthSnapshot], Check], ...] = (
 )
 
 
-def _alive(health: HealthSnapshot, process: Process, *, label: str, detail: str) -> Check:
+def _alive(
+    health: HealthSnapshot, process: Process, *, label: str = "", detail: str = "running"
+) -> Check:
     beat_age = age(at=health.beats.get(process), now=health.now)
     ok = beat_age.within(heartbeats.FRESH_S)
     return Check(
         name=process.value.lower(),
-        label=label,
+        label=label or process.label,
         ok=ok,
-        detail=detail if ok else f"last heartbeat {beat_age}",
+        detail=detail if ok else beat_age.phrase("last heartbeat", never="no heartbeat yet"),
         age_seconds=beat_age.seconds,
     )
 
@@ -261,4 +274,4 @@ def _max_read_age_s() -> float:
 
 def _foreign(detail: str) -> str:
     """Return words of another system, without characters that act on a screen."""
-    return truncate(escape_controls(detail), MAX_DETAIL_CHARS) or "the reason is unknown"
+    return truncate(escape_controls(detail), MAX_DETAIL_CHARS) or "reason unknown"

@@ -1,7 +1,7 @@
 """The system's state as Prometheus metrics, read from the database on request.
 
 Counters kept in a process would be wrong: there are several web processes, and requests are carried
-out in others. No metric names an exchange, a person or an address.
+out in others. No metric names an exchange, a user or an address.
 """
 
 from collections.abc import Iterator
@@ -20,17 +20,8 @@ from killswitch.exchanges.models import Exchange, UncoveredExchange
 from killswitch.readiness.health_checks import Level, Readiness, evaluate
 
 
-def exposition() -> bytes:
-    """Return all metrics as text; without the database, what is still known."""
-    return _text(None)
-
-
-def without_database(readiness: Readiness) -> bytes:
-    """Return only the readiness."""
-    return _text(readiness)
-
-
-def _text(readiness: Readiness | None) -> bytes:
+def exposition(readiness: Readiness | None = None) -> bytes:
+    """Return all metrics as text; only this readiness if one is given, without a query."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_SystemState(readiness=readiness))
     return generate_latest(registry)
@@ -55,12 +46,16 @@ class _SystemState(Collector):
 
 
 def _of_readiness(readiness: Readiness) -> Iterator[Metric]:
-    word = GaugeMetricFamily("killswitch_readiness", "1 for the current word", labels=["word"])
+    word = GaugeMetricFamily("killswitch_readiness", "1 for the current readiness", labels=["word"])
     for level in Level:
         word.add_metric([level.value], float(readiness.word is level))
     ok = GaugeMetricFamily("killswitch_check_ok", "1 if the check passes", labels=["check"])
     age = GaugeMetricFamily("killswitch_check_age_seconds", "Age of the result", labels=["check"])
-    duration = GaugeMetricFamily("killswitch_check_milliseconds", "Duration", labels=["check"])
+    duration = GaugeMetricFamily(
+        "killswitch_check_milliseconds",
+        "Duration of the check in milliseconds",
+        labels=["check"],
+    )
     for check in readiness.checks:
         ok.add_metric([check.name], float(check.ok))
         if check.age_seconds is not None:
@@ -86,10 +81,10 @@ def _counts() -> Iterator[Metric]:
         ),
         "open_orders": ("Open orders in the EMS's last list", open_orders or 0),
         "uncovered_exchanges": (
-            "Ids with open orders that are not enabled here",
+            "Exchange IDs with open orders that are not enabled here",
             UncoveredExchange.objects.count(),
         ),
-        "audit_events": ("Number of the newest event", chain.head().seq),
+        "audit_events": ("Number of the newest audit event", chain.head().seq),
     }
     for name, (text, value) in gauges.items():
         yield GaugeMetricFamily(f"killswitch_{name}", text, value=value)

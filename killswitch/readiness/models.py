@@ -7,7 +7,7 @@ CANARY_INTERVAL_S = 3.0
 
 
 class Probe(models.Model):
-    """The last result of trying something out, e.g. a read at the EMS."""
+    """The result of the last probe of another system, such as a read at the EMS."""
 
     name = models.CharField(max_length=50, unique=True)
     ok = models.BooleanField()

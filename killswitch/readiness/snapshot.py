@@ -50,9 +50,14 @@ def take() -> HealthSnapshot:
     beat(Process.WEB)
     write_ms = (time.monotonic() - started_at) * 1000
     beats = Heartbeat.objects.order_by("kind").values_list("kind").annotate(at=Max("beat_at"))
+    try:
+        chain.head()  # as every append does first, but without its lock
+        log_is_readable = True
+    except Error:
+        log_is_readable = False
     return HealthSnapshot(
         write_ms=write_ms,
-        log_is_readable=_log_is_readable(),
+        log_is_readable=log_is_readable,
         beats=dict(beats),
         probes={probe.name: probe for probe in Probe.objects.all()},
         canary=Canary.objects.first(),
@@ -71,14 +76,5 @@ def _check_free_disk(directory: Path) -> None:
         return  # the write that follows shows whether it can be written to
     if free_bytes < MIN_FREE_DISK_BYTES:
         raise DiskFull(
-            f"only {free_bytes // 2**20} MiB of disk are free, so a request may not be recorded"
+            f"only {free_bytes // 2**20} MiB of disk space left, so a request might not be recorded"
         )
-
-
-def _log_is_readable() -> bool:
-    """Read the head, as every append does first, but without the lock of an append."""
-    try:
-        chain.head()
-    except Error:
-        return False
-    return True

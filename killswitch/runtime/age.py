@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from killswitch.runtime.text import duration_text
+
 MAX_CLOCK_SKEW_S = 2.0  # by which the clocks of two hosts may differ without a warning
 
 
@@ -17,10 +19,17 @@ class Age:
         """Return whether the event certainly happened no longer ago than that."""
         return self.seconds is not None and self.seconds <= limit_s
 
-    def __str__(self) -> str:
+    def phrase(self, event: str, *, never: str) -> str:
+        """Return e.g. "last checked 5 s ago"; `never` if the event has not happened yet."""
         if self.jumped:
-            return "in the future: a clock has jumped"
-        return "never" if self.seconds is None else f"{self.seconds:.0f} s ago"
+            return "time is in the future: check the clocks"
+        return never if self.seconds is None else f"{event} {ago(self.seconds)}"
+
+
+def ago(seconds: float) -> str:
+    """Return e.g. "0 s ago", "119 s ago" or "3 min ago"."""
+    text = f"{seconds:.0f} s" if seconds < 120 else duration_text(seconds * 1000)
+    return f"{text} ago"
 
 
 def age(*, at: datetime | None, now: datetime) -> Age:

@@ -1,4 +1,4 @@
-"""The models of the ground floor, where Django looks for them."""
+"""The models of the runtime package, where Django looks for them."""
 
 from killswitch.runtime.heartbeats import Heartbeat
 from killswitch.runtime.revisions import Revision, Revisioned

@@ -31,14 +31,22 @@ class PeriodicTask:
 
     def run_until(self, stop: threading.Event) -> None:
         """Repeat the work until `stop` is set, which also ends a pause at once."""
-        failure = ""
+        last_failure = ""
         stop.wait(self.first_pause_s)
         while not stop.is_set():
             started_at = self.clock()
-            error = self._run_once()
-            last_failure, failure = failure, type(error).__name__ if error else ""
-            if failure != last_failure:
+            error: Exception | None = None
+            try:
+                self.work()
+            except Exception as failure:  # noqa: BLE001 - a dead thread would go unnoticed
+                error = failure
+            if error or not self.keep_connection:
+                with suppress(Error):
+                    connection.close()
+            error_name = type(error).__name__ if error else ""
+            if error_name != last_failure:
                 self._log_change(error)
+            last_failure = error_name
             stop.wait(max(0.0, started_at + self.interval_s - self.clock()))
 
     def start_thread(self, stop: threading.Event) -> threading.Thread:
@@ -49,17 +57,6 @@ class PeriodicTask:
         thread = threading.Thread(target=self.run_until, args=[stop], name=self.name, daemon=True)
         thread.start()
         return thread
-
-    def _run_once(self) -> Exception | None:
-        failure = None
-        try:
-            self.work()
-        except Exception as error:  # noqa: BLE001 - a dead thread would go unnoticed
-            failure = error
-        if failure or not self.keep_connection:
-            with suppress(Error):
-                connection.close()
-        return failure
 
     def _log_change(self, error: Exception | None) -> None:
         if error is None:

@@ -14,7 +14,7 @@ Each character has one rule for each purpose:
 | unassigned                              | kept     | kept       | \\u0378                |
 | all others                              | kept     | kept       | kept                   |
 
-`sanitize` is for the words of machines, stored as they came; `clean_line` is for what people type
+`sanitize` is for the words of machines, stored as they came; `clean_line` is for what users type
 into one line. Stored and hashed values were made by these two rules, so neither may change.
 `escape_controls` is for the moment of showing: on a page, on a terminal, in a line of a log.
 """
@@ -34,7 +34,7 @@ def sanitize(text: str) -> str:
 
 
 def clean_line(text: str, *, max_chars: int) -> str:
-    """Return what a person typed, on one line, without control characters, stripped and cut."""
+    """Return what a user typed, on one line, without control characters, stripped and cut."""
     # Only so much is read: control characters in front of the words must not cost all of a body.
     characters = (
         " " if character in _LINE_SPACE else character
@@ -72,7 +72,7 @@ def error_line(error: BaseException) -> str:
 
 
 def pluralize_count(number: int, noun: str) -> str:
-    """Return e.g. "1 order" or "2,040 orders", for nouns whose plural ends in s."""
+    """Return e.g. "1 order" or "2,040 orders", for nouns with a plural in s."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 

@@ -68,8 +68,8 @@ class Book:
             for order in before:
                 pending = order.with_status("PENDING_CANCEL", at=at)
                 self._orders[order.client_order_id] = pending
-            refused = effect.effect is Effect.VENUE_REFUSES
-            later = self._return_to_rest if refused else self._remove
+            is_refusal = effect.effect is Effect.VENUE_REFUSES
+            later = self._return_to_rest if is_refusal else self._remove
             # In slices, so that readers see the book become empty gradually, as a venue's does.
             for start in range(min(_SLICES, len(ids))):
                 delay_s = self._rng.uniform(*self._cancel_seconds)
@@ -112,8 +112,8 @@ class Book:
     def _restore(self, orders: Iterable[Order]) -> None:
         at = utc_now()
         for order in orders:
-            restored = order.with_status(order.resting_status, at=at)
-            self._orders.setdefault(order.client_order_id, restored)
+            resting_order = order.with_status(order.resting_status, at=at)
+            self._orders.setdefault(order.client_order_id, resting_order)
 
 
 class Books:

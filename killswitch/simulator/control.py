@@ -27,7 +27,10 @@ class Control(ABC):
             ("GET", "health"): lambda _request: self._health(),
             ("GET", "calls"): self._calls,
             ("GET", "open"): self._open,
-            ("GET", "demo"): lambda _request: self._demo(),
+            ("GET", "demo"): lambda _request: [
+                asdict(exchange) | {"configured": exchange is not NOT_CONFIGURED}
+                for exchange in ALL_BOOKS
+            ],
             ("POST", "script"): self._script,
             ("POST", "orders"): self._orders,
             ("POST", "reset"): lambda _request: self._reset(),
@@ -113,12 +116,6 @@ class Control(ABC):
             return {"counts": {book.exchange_id: book.count() for book in self._ems.books.all()}}
         ids = self.open_ids(exchange_id)
         return {"exchange_id": exchange_id, "count": len(ids), "ids": ids}
-
-    def _demo(self) -> object:
-        return [
-            asdict(exchange) | {"configured": exchange is not NOT_CONFIGURED}
-            for exchange in ALL_BOOKS
-        ]
 
     def _script(self, request: Request) -> object:
         fields = _fields(request)

@@ -40,14 +40,14 @@ DEMO_EXCHANGES: tuple[DemoExchange, ...] = (
     DemoExchange(exchange_id="KRAKEN/JOHN", name="Kraken, John's account", usual_orders=6),
     DemoExchange(
         exchange_id="BITSTAMP/SLOW",
-        name="Bitstamp, answers after 4 s",
+        name="Bitstamp, responds after 4 s",
         usual_orders=11,
         cancel=({"fault": "slow", "seconds": 4, "repeat": True},),
     ),
     DemoExchange(
         exchange_id="COINBASE/LEAVES-3-OPEN",
         name="Coinbase, leaves 3 open",
-        caveat="Acknowledges every cancel, but three orders always stay open.",
+        caveat="Accepts every cancel, but three orders always stay open.",
         usual_orders=14,
         cancel=({"fault": "partial", "leaves": 3, "repeat": True},),
         ends_in="RESIDUAL",
@@ -86,7 +86,7 @@ DEMO_EXCHANGES: tuple[DemoExchange, ...] = (
     ),
     DemoExchange(
         exchange_id="POLONIEX/ANSWER-LOST",
-        name="Poloniex, cancels but the answer is lost",
+        name="Poloniex, cancels but the response is lost",
         usual_orders=7,
         cancel=({"fault": "reset", "carried_out": True, "repeat": True},),
     ),
@@ -140,10 +140,10 @@ def trade(book: Book, *, usual_orders: int, rng: random.Random) -> None:
     """Simulate half a second of trading on one exchange, except shortly after a cancel."""
     if time.monotonic() - book.cancelled_at < _QUIET_AFTER_CANCEL_S:
         return
-    missing = usual_orders - book.count()
-    if missing > usual_orders // 5:
+    shortfall = usual_orders - book.count()
+    if shortfall > usual_orders // 5:
         book.place(max(1, usual_orders // _TICKS_TO_REFILL))
-    elif missing > -usual_orders // 10 and rng.random() < (0.4 if missing > 0 else 0.15):
+    elif shortfall > -usual_orders // 10 and rng.random() < (0.4 if shortfall > 0 else 0.15):
         book.place(1)
     if rng.random() < 0.3:
         book.trade(share=rng.uniform(0.2, 1.0))

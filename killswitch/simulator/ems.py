@@ -40,7 +40,10 @@ class Ems:
         """Record the call, act on it, and return the answer."""
         key = request.headers.get("x-coinapi-key", "").encode("latin-1", "replace")
         if self._key and not hmac.compare_digest(key, self._key.encode()):
-            self.calls.record(request, exchange_id=_exchange_id(request), fault="wrong_key")
+            exchange_id = _json_object(request).get("exchange_id")
+            if not isinstance(exchange_id, str):
+                exchange_id = request.parameter("exchange_id")
+            self.calls.record(request, exchange_id=exchange_id, fault="wrong_key")
             return _error(401, "Invalid API key")
         match request.method, request.path:
             case "POST", "/v1/orders/cancel/all":
@@ -50,8 +53,8 @@ class Ems:
             case "POST", "/v1/orders":
                 return self._new_order(request)
         self.calls.record(request, exchange_id=None, fault="no_such_call")
-        known = request.path in {"/v1/orders", "/v1/orders/cancel/all"}
-        return _error(405, "Method not allowed") if known else _error(404, "Not found")
+        is_our_path = request.path in {"/v1/orders", "/v1/orders/cancel/all"}
+        return _error(405, "Method not allowed") if is_our_path else _error(404, "Not found")
 
     def reset(self) -> None:
         """Remove all orders, scripts and calls."""
@@ -97,11 +100,15 @@ class Ems:
 
     def _new_order(self, request: Request) -> Outgoing:
         fields = _json_object(request)
-        missing = [name for name in _REQUIRED_TEXTS if not isinstance(fields.get(name), str)]
-        missing += [name for name in _REQUIRED_NUMBERS if not _is_number(fields.get(name))]
-        exchange_id = None if "exchange_id" in missing else str(fields["exchange_id"])
-        self.calls.record(request, exchange_id=exchange_id, fault="invalid" if missing else "ok")
-        if missing:
+        faulty_names = [name for name in _REQUIRED_TEXTS if not isinstance(fields.get(name), str)]
+        # Not `isinstance`: to Python True is a number.
+        faulty_names += [
+            name for name in _REQUIRED_NUMBERS if type(fields.get(name)) not in {int, float}
+        ]
+        exchange_id = None if "exchange_id" in faulty_names else str(fields["exchange_id"])
+        fault = "invalid" if faulty_names else "ok"
+        self.calls.record(request, exchange_id=exchange_id, fault=fault)
+        if faulty_names:
             return _invalid()
         order = requested_order(fields=fields, exchange_order_id=str(self.calls.count()))
         self.books.of(order.exchange_id).add(order)
@@ -141,18 +148,9 @@ def _json_object(request: Request) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _exchange_id(request: Request) -> str | None:
-    exchange_id = _json_object(request).get("exchange_id")
-    return exchange_id if isinstance(exchange_id, str) else request.parameter("exchange_id")
-
-
 def _is_json(request: Request) -> bool:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return media_type == "application/json"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _error(status: int, text: str) -> Outgoing:

@@ -64,10 +64,6 @@ def read_fault(fault: object, *, call: Call) -> Scenario:
     return scenario
 
 
-def _slow(parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(delivery=Delivery(delay_s=parameters.seconds("seconds", default=1.0)))
-
-
 def _drip(parameters: Parameters, _call: Call) -> Scenario:
     part = parameters.one_of("part", allowed=("status", "headers", "body"), default="body")
     interval_s = parameters.seconds("interval", default=1.0)
@@ -83,20 +79,6 @@ def _reset(parameters: Parameters, _call: Call) -> Scenario:
     if when == "before_reading" and parameters.flag("carried_out"):
         raise InvalidFault("carried_out: a request that was not read cannot be carried out")
     return Scenario(delivery=Delivery(mode=_RESETS[when]), cancel_effect=NOTHING)
-
-
-def _partial(parameters: Parameters, _call: Call) -> Scenario:
-    return Scenario(cancel_effect=CancelEffect(leaves=parameters.whole("leaves", default=3)))
-
-
-def _come_back(parameters: Parameters, _call: Call) -> Scenario:
-    after_s = parameters.seconds("after", default=1.0)
-    return Scenario(cancel_effect=CancelEffect(effect=Effect.COMES_BACK, after_s=after_s))
-
-
-def _grouped(parameters: Parameters, _call: Call) -> Scenario:
-    names = ("exchange_id", "exchange_name")
-    return Scenario(grouped_by=parameters.one_of("by", allowed=names, default="exchange_id"))
 
 
 FAULTS: Mapping[str, Builder] = {
@@ -117,7 +99,9 @@ FAULTS: Mapping[str, Builder] = {
     "server_error": answers.server_error,
     "hostile": answers.hostile,
     "raw": answers.raw,
-    "slow": _slow,
+    "slow": lambda parameters, _call: Scenario(
+        delivery=Delivery(delay_s=parameters.seconds("seconds", default=1.0))
+    ),
     "silent": answers.fixed(
         Scenario(delivery=Delivery(mode=DeliveryMode.SILENT), cancel_effect=NOTHING)
     ),
@@ -127,11 +111,21 @@ FAULTS: Mapping[str, Builder] = {
     "close": answers.fixed(
         Scenario(delivery=Delivery(mode=DeliveryMode.CLOSE), cancel_effect=NOTHING)
     ),
-    "partial": _partial,
+    "partial": lambda parameters, _call: Scenario(
+        cancel_effect=CancelEffect(leaves=parameters.whole("leaves", default=3))
+    ),
     "acknowledged_only": answers.fixed(Scenario(cancel_effect=NOTHING)),
-    "come_back": _come_back,
+    "come_back": lambda parameters, _call: Scenario(
+        cancel_effect=CancelEffect(
+            effect=Effect.COMES_BACK, after_s=parameters.seconds("after", default=1.0)
+        )
+    ),
     "return_to_new": answers.fixed(
         Scenario(cancel_effect=CancelEffect(effect=Effect.VENUE_REFUSES))
     ),
-    "grouped": _grouped,
+    "grouped": lambda parameters, _call: Scenario(
+        grouped_by=parameters.one_of(
+            "by", allowed=("exchange_id", "exchange_name"), default="exchange_id"
+        )
+    ),
 }

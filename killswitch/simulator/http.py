@@ -125,7 +125,10 @@ class Connection:
             case DeliveryMode.SILENT:
                 self.swallow()
             case DeliveryMode.ENDLESS:
-                self._send_without_end(answer)
+                self._socket.sendall(answer.status_line + answer.headers_block)
+                chunk = f"{_BLOCK_BYTES:x}\r\n".encode() + b" " * _BLOCK_BYTES + b"\r\n"
+                while not self._stopping.is_set():
+                    self._socket.sendall(chunk)
             case DeliveryMode.HALF_BODY | DeliveryMode.RESET_MID_ANSWER:
                 half = answer.body[: len(answer.body) // 2]
                 self._socket.sendall(answer.status_line + answer.headers_block + half)
@@ -173,9 +176,3 @@ class Connection:
                 if self._stopping.wait(answer.delivery.interval_s):
                     return False
         return True
-
-    def _send_without_end(self, answer: Outgoing) -> None:
-        self._socket.sendall(answer.status_line + answer.headers_block)
-        chunk = f"{_BLOCK_BYTES:x}\r\n".encode() + b" " * _BLOCK_BYTES + b"\r\n"
-        while not self._stopping.is_set():
-            self._socket.sendall(chunk)

@@ -28,7 +28,7 @@ CONFIGURATION = "killswitch"
 DATABASE = "killswitch_database"
 MIN_KEY_CHARS = 32
 REAL_EMS_SETTINGS = ("EMS_API_KEY", "EMS_CLIENT_CERT", "EMS_CA_BUNDLE")
-LIST_HINT = "separate them by white space, without quotes"
+LIST_HINT = "separate them with spaces, without quotes"
 QUOTES = "\"'`"
 SEPARATORS = re.compile(r"[,;]")
 PLAIN_ID = re.compile(r"[A-Z0-9]{3,}")
@@ -79,21 +79,22 @@ def check_host(**_: Any) -> list[CheckMessage]:
 def check_exchange_ids(**_: Any) -> list[CheckMessage]:
     """Check the list in KILLSWITCH_EXCHANGES: white space is its only separator.
 
-    `KRAKEN,BINANCE` would be one exchange that no cancel reaches, but `KRAKEN,JOHN` may be an id
-    with an account tag. What may be either is a warning; only what cannot be an id is an error.
+    `KRAKEN,BINANCE` would be one exchange that no cancel reaches, but `KRAKEN,JOHN` may be an ID
+    with an account tag. Text that may be either is a warning; only text that cannot be an ID is an
+    error.
     """
     messages: list[CheckMessage] = []
     for exchange_id in settings.KILLSWITCH_EXCHANGES:
         parts = SEPARATORS.split(exchange_id)
         if any(quote in exchange_id for quote in QUOTES) or not all(parts):
             text = (
-                f"KILLSWITCH_EXCHANGES: {exchange_id[:60]} cannot be an exchange id; if these are"
+                f"KILLSWITCH_EXCHANGES: {exchange_id[:60]} cannot be an exchange ID; if these are"
                 f" several, {LIST_HINT}."
             )
             messages.append(checks.Error(text, id="killswitch.E002"))
         elif len(parts) > 1 and all(PLAIN_ID.fullmatch(part) for part in parts):
             text = (
-                f"KILLSWITCH_EXCHANGES: {exchange_id} is one exchange id with a tag; if these are"
+                f"KILLSWITCH_EXCHANGES: {exchange_id} is read as one exchange ID; if these are"
                 f" several exchanges, {LIST_HINT}."
             )
             messages.append(checks.Warning(text, id="killswitch.W001"))
@@ -102,7 +103,7 @@ def check_exchange_ids(**_: Any) -> list[CheckMessage]:
 
 @checks.register(CONFIGURATION, deploy=True)
 def check_ems(**_: Any) -> list[CheckMessage]:
-    """Check that a client can be made of the settings. Readiness tells whether the EMS answers."""
+    """Check that a client can be made of the settings. Readiness shows whether the EMS responds."""
     from killswitch.ems.client import EmsClient
     from killswitch.ems.transport.session import tls_context
 
@@ -126,7 +127,7 @@ def check_ems(**_: Any) -> list[CheckMessage]:
 
 @checks.register(CONFIGURATION)
 def check_demo(**_: Any) -> list[CheckMessage]:
-    """Check that nothing belongs to a real EMS where the simulated one is used."""
+    """Check that no setting belongs to a real EMS where the simulated one is used."""
     names = [name for name in REAL_EMS_SETTINGS if getattr(settings, name)]
     if settings.KILLSWITCH_ENVIRONMENT != "demo":
         names.insert(0, "KILLSWITCH_ENVIRONMENT")
@@ -142,12 +143,13 @@ def check_demo(**_: Any) -> list[CheckMessage]:
 
 @checks.register(CONFIGURATION, deploy=True)
 def check_secret_key(**_: Any) -> list[CheckMessage]:
-    """Check the length of a key that was chosen by a person."""
+    """Check the length of a key that an operator chose."""
     if not settings.DATABASE_URL or len(settings.SECRET_KEY) >= MIN_KEY_CHARS:
         return []
     text = (
         f"SECRET_KEY is shorter than {MIN_KEY_CHARS} characters: anyone who guesses it can sign in"
-        " as any user. Move it to SECRET_KEY_FALLBACKS and set a new one."
+        " as any user. Move it to SECRET_KEY_FALLBACKS and set a new one. Remove it from there once"
+        " the sessions have ended and second factors have been set up again."
     )
     return [checks.Warning(text, id="killswitch.W003")]
 
@@ -161,8 +163,8 @@ def check_alert_urls(**_: Any) -> list[CheckMessage]:
 
     logging.getLogger("apprise").disabled = True  # our one sentence is enough
     try:
-        numbered = enumerate(settings.ALERT_URLS, 1)
-        unusable = [number for number, url in numbered if not apprise.Apprise().add(url)]
+        urls = enumerate(settings.ALERT_URLS, 1)
+        unusable = [number for number, url in urls if not apprise.Apprise().add(url)]
     finally:
         logging.getLogger("apprise").disabled = False
     return [
@@ -177,13 +179,15 @@ def check_alert_urls(**_: Any) -> list[CheckMessage]:
 
 @checks.register(DATABASE, checks.Tags.database)
 def check_migrations(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Check that the database is not of a newer version, whose tables this one does not know."""
+    """Check that the database is not of a newer version: its tables would be unknown."""
     if not databases:
         return []
     loader = MigrationLoader(connection)
     labels = {app.label for app in apps.get_app_configs() if app.name.startswith("killswitch.")}
-    replaced = {old for migration in loader.disk_migrations.values() for old in migration.replaces}
-    unknown = set(loader.applied_migrations) - set(loader.disk_migrations) - replaced
+    replaced_names = {
+        old for migration in loader.disk_migrations.values() for old in migration.replaces
+    }
+    unknown = set(loader.applied_migrations) - set(loader.disk_migrations) - replaced_names
     newer = sorted(f"{app} {migration}" for app, migration in unknown if app in labels)
     if not newer:
         return []
@@ -196,25 +200,32 @@ def check_migrations(databases: Sequence[str] | None = None, **_: Any) -> list[C
 
 @checks.register(DATABASE, checks.Tags.database)
 def check_history(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Check that a real log never gets kills and exchanges of a simulated EMS."""
+    """Check that a real log never gets cancels and exchanges of a simulated EMS."""
     if not databases or connection.vendor != "sqlite":  # the demo only uses SQLite
         return []
-    has_demo_people = _has_table(User) and User.objects.filter(is_demo=True).exists()
+    has_demo_users = _has_table(User) and User.objects.filter(is_demo=True).exists()
     has_exchanges = _has_table(Exchange) and Exchange.objects.exists()
-    demo_values = _demo_values_of_starts()
-    # `cancel_all` may have recorded kills without any start.
-    had_real_ems = "False" in demo_values or (has_exchanges and not has_demo_people)
+    starts = AuditEvent.objects.none()
+    if _has_table(AuditEvent):
+        starts = AuditEvent.objects.filter(kind=Kind.STARTED)
+    # The values of DEMO with which the system was started on this database.
+    demo_values = {
+        json.loads(data).get("settings", {}).get("DEMO", "")
+        for data in starts.values_list("data", flat=True)
+    }
+    # `cancel_all` may have recorded cancels without any start.
+    had_real_ems = "False" in demo_values or (has_exchanges and not has_demo_users)
     if settings.DEMO and had_real_ems:
         text = (
             f"EMS_BASE_URL is not set, and the database {database_name()} belongs to a real EMS."
             " Set EMS_BASE_URL to it; for the demo set KILLSWITCH_HOME to a new directory."
         )
         return [checks.Error(text, id="killswitch.E006")]
-    # The demo's people are added before its exchanges, and cannot be deleted.
-    if not settings.DEMO and (has_demo_people or "True" in demo_values):
+    # The demo's users are added before its exchanges, and cannot be deleted.
+    if not settings.DEMO and (has_demo_users or "True" in demo_values):
         text = (
             f"The database {database_name()} was used by a demo: its simulated exchanges are"
-            " enabled, and its kills are in the log. For a real EMS set KILLSWITCH_HOME to a new"
+            " enabled, and its cancels are in the log. For a real EMS set KILLSWITCH_HOME to a new"
             " directory."
         )
         return [checks.Warning(text, id="killswitch.W004")]
@@ -227,14 +238,6 @@ def database_name() -> str:
     if connection.vendor == "sqlite":
         return str(database["NAME"])
     return f"{database['NAME']} at {database['HOST'] or 'localhost'}:{database['PORT'] or 5432}"
-
-
-def _demo_values_of_starts() -> set[str]:
-    """Return the values of DEMO with which the system was started on this database."""
-    if not _has_table(AuditEvent):
-        return set()
-    starts = AuditEvent.objects.filter(kind=Kind.STARTED).values_list("data", flat=True)
-    return {json.loads(data).get("settings", {}).get("DEMO", "") for data in starts}
 
 
 def _has_table(model: type[Model]) -> bool:

@@ -1,6 +1,6 @@
 """Runs a management command with an exit code that its output cannot change.
 
-Exit code 2 means that the command did nothing: 1 already means "recorded, not all confirmed" for
+Exit code 2 means that the command had no effect: 1 already means "recorded, not all confirmed" for
 `cancel_all` and "a bad log" for `verify_audit`.
 """
 
@@ -14,10 +14,10 @@ from typing import TextIO
 
 from killswitch.runtime.deadlines import Deadline
 
-NOTHING_DONE = 2
+NO_EFFECT = 2
 DEFECT_EXIT_CODES = {"verify_audit": 2}  # 1 for other commands
 LONG_RUNNING = ("up", "watchdog", "observe")
-# An interrupted kill does not wait for a call that hangs: another process carries on with it.
+# An interrupted cancel does not wait for a call that hangs: another process carries on with it.
 THREADS_TIMEOUT_S = {"cancel_all": 0.3}
 
 
@@ -46,7 +46,7 @@ def _run(arguments: Sequence[str], *, command: str) -> int:
 
     try:
         django.setup()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the command has done nothing
+    except Exception as error:  # noqa: BLE001 - any error: the command has had no effect
         is_explained = isinstance(error, ImproperlyConfigured)
         message = str(error) if is_explained else f"{type(error).__name__}: {error}"
         return _refuse(" ".join(message.split()))
@@ -56,7 +56,7 @@ def _run(arguments: Sequence[str], *, command: str) -> int:
         return _refuse(str(error))
     except KeyboardInterrupt:
         sys.stderr.write("killswitch: interrupted.\n")
-        return NOTHING_DONE
+        return NO_EFFECT
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0
@@ -70,7 +70,7 @@ def _run(arguments: Sequence[str], *, command: str) -> int:
 
 def _refuse(reason: str) -> int:
     sys.stderr.write(f"killswitch cannot start: {reason}\n")
-    return NOTHING_DONE
+    return NO_EFFECT
 
 
 class LossyTextIO(io.TextIOWrapper):

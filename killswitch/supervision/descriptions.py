@@ -8,7 +8,7 @@ from killswitch.runtime.text import pluralize_count
 
 def _started_or_stopped(data: EventData) -> str:
     programs = pluralize_count(len(data.items("programs")), "program")
-    return f"On {data.text('host')}, {programs}."
+    return f"{programs} on {data.text('host')}."
 
 
 DESCRIPTIONS: dict[Kind, Describe] = {

@@ -61,20 +61,20 @@ def record_stop(programs: Sequence[str], *, timeout_s: float) -> None:
     """Record the stop, for at most `timeout_s`: the database may be gone as well."""
     deadline = Deadline(timeout_s)
     data = _facts(programs)
-    recorded = threading.Event()
+    end_of_record = threading.Event()
 
     def run() -> None:
         _record(Kind.STOPPED, data=data)
         checkpoint = audit_upkeep.write_checkpoint("STOPPED")
         connection.close()  # of this thread
-        recorded.set()
+        end_of_record.set()
         if checkpoint:
             audit_upkeep.send_head(checkpoint)
 
     thread = threading.Thread(target=run, name="record-stop", daemon=True)
     thread.start()
-    if not recorded.wait(deadline.seconds_left):
-        log.error("stop_not_recorded", reason="the database did not answer in time")
+    if not end_of_record.wait(deadline.seconds_left):
+        log.error("stop_not_recorded", reason="the database did not respond in time")
     thread.join(deadline.seconds_left)
 
 

@@ -48,7 +48,7 @@ def exclusive_lock(path: Path) -> Iterator[None]:
             holder = os.read(handle, MAX_PID_BYTES).decode(errors="replace").strip()
             os.close(handle)
             raise CannotStart(
-                f"KILLSWITCH_HOME: {path.parent} is in use by a running system"
+                f"KILLSWITCH_HOME: {path.parent} is already in use by a running system"
                 f" (process {holder or 'unknown'}). Stop it, or name another directory and another"
                 " PORT."
             )
@@ -82,7 +82,7 @@ def exclusive_ports(programs: Iterable[str]) -> Iterator[None]:
                 holder.bind(f"\0killswitch {address} {port}")
             except OSError:
                 raise CannotStart(
-                    f"{name}: port {port} on {host} is taken by another kill switch that is"
-                    f" starting or running. Stop that one, or set {name} to a free port."
+                    f"{name}: port {port} on {host} is already in use by another kill switch, which"
+                    f" is starting or running. Stop that one, or set {name} to a free port."
                 ) from None
         yield

@@ -13,7 +13,7 @@ class LogMultiplexer:
     """Writes lines to a file descriptor from a thread of its own; any thread may add lines.
 
     A terminal that was stopped, or a pipe without a reader, would otherwise block the programs, and
-    a kill with them. Lines that do not fit into the backlog are counted and dropped.
+    a cancel with them. Lines that do not fit into the backlog are counted and dropped.
     """
 
     def __init__(self, *, descriptor: int) -> None:
@@ -37,7 +37,7 @@ class LogMultiplexer:
                 self._put(f"{name:<9} | ".encode() + line)
 
     def write_lines(self, text: str) -> None:
-        """Add lines without a name, for the person who started the system."""
+        """Add lines without a name, for the operator who started the system."""
         with self._lock:
             for line in text.splitlines():
                 self._put(line.encode())

@@ -57,7 +57,7 @@ def check_port(*, name: str, host: str, port: int) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise CannotStart(
-                f"{name}: port {port} on {host} is taken by another program."
+                f"{name}: port {port} on {host} is already in use by another program."
                 f" Stop that one, or set {name} to a free port."
             ) from None
         raise CannotStart(
@@ -114,7 +114,7 @@ def _reach(connect: Callable[[], None], *, target: str) -> None:
     try:
         error = results.get(timeout=CONNECT_TIMEOUT_S)
     except queue.Empty:
-        reason = f"no answer within {CONNECT_TIMEOUT_S:.0f} seconds"
+        reason = f"no response within {CONNECT_TIMEOUT_S:.0f} seconds"
         raise CannotStart(f"{target} cannot be reached ({reason}).") from None
     if error is not None:
         reason = structured_logs.masked(error_line(error)).rstrip(".")

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from killswitch.accounts.demo import DemoPerson, ensure_demo_people
+from killswitch.accounts.demo import DemoUser, ensure_demo_users
 from killswitch.exchanges.registry import ExchangeConfig, InvalidExchangeId, add_missing
 from killswitch.runtime.files import open_locked
 from killswitch.runtime.text import error_line
@@ -24,7 +24,7 @@ ADVISORY_LOCK = 0x70726570  # an arbitrary constant, the same on every host
 LOCK_TIMEOUT_S = 60
 
 
-def prepare() -> tuple[DemoPerson, ...]:
+def prepare() -> tuple[DemoUser, ...]:
     """Prepare the database; safe to repeat, and safe on several hosts at once.
 
     Returns the demo's users: hashing their passwords a second time would take a second. Raises
@@ -37,11 +37,11 @@ def prepare() -> tuple[DemoPerson, ...]:
             call_command("migrate", interactive=False, verbosity=0)
             call_command("createcachetable", verbosity=0)
             # The users come first: they mark the database as the demo's from now on.
-            people = tuple(ensure_demo_people()) if settings.DEMO else ()
+            users = tuple(ensure_demo_users()) if settings.DEMO else ()
             add_missing(exchange_configs())
             for warning in checks.warnings():
                 log.warning("configuration_warning", warning=warning)
-            return people
+            return users
     except InvalidExchangeId as error:
         raise CannotStart(f"KILLSWITCH_EXCHANGES: {error}.") from None
     except DatabaseError as error:
@@ -66,19 +66,19 @@ def check_prepared() -> None:
 
 def exchange_configs() -> tuple[ExchangeConfig, ...]:
     """Return the exchanges of the settings, and the simulated ones of the demo."""
-    configured = tuple(
+    own_exchanges = tuple(
         ExchangeConfig(exchange_id=exchange_id) for exchange_id in settings.KILLSWITCH_EXCHANGES
     )
     if not settings.DEMO:
-        return configured
+        return own_exchanges
     # The only import of the simulator in the product.
     from killswitch.simulator.demo import DEMO_EXCHANGES
 
-    simulated = tuple(
+    demo_exchanges = tuple(
         ExchangeConfig(exchange_id=demo.exchange_id, name=demo.name, caveat=demo.caveat)
         for demo in DEMO_EXCHANGES
     )
-    return (*simulated, *configured)
+    return (*demo_exchanges, *own_exchanges)
 
 
 @contextmanager

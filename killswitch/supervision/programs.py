@@ -88,10 +88,10 @@ def web() -> Program:
 
 
 def worker() -> Program:
-    """Return the Celery worker: a task is short, because kills run in threads of their own."""
+    """Return the Celery worker: a task is short, because cancels run in threads of their own."""
     command = (
         *_module("celery"),
-        # Without Django's checks: a broken page must not stop a kill.
+        # Without Django's checks: an error in a page must not stop a cancel.
         *("--quiet", "--skip-checks", "-A", "killswitch"),
         *("worker", "-P", "threads", "-c", "8", "-Q", "cancel"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from django.conf import settings
 from django.db import connections
 
-from killswitch.accounts.demo import DemoPerson
+from killswitch.accounts.demo import DemoUser
 from killswitch.runtime.deadlines import Deadline
 from killswitch.supervision import checks, lifecycle_events, locks, preflight, startup_banner
 from killswitch.supervision.checks import CannotStart
@@ -34,9 +34,9 @@ def run(*, only: Sequence[str] = ()) -> None:
         with locks.exclusive_ports(names):
             if only:
                 check_prepared()
-            people = () if only else prepare()
+            users = () if only else prepare()
             lifecycle_events.record_start(names)
-            _serve(programs, people)
+            _serve(programs, users)
 
 
 def selected_programs(only: Sequence[str]) -> tuple[Program, ...]:
@@ -48,33 +48,30 @@ def selected_programs(only: Sequence[str]) -> tuple[Program, ...]:
     return tuple(program for program in programs if not only or program.name in only)
 
 
-def _serve(programs: Sequence[Program], people: Sequence[DemoPerson]) -> None:
+def _serve(programs: Sequence[Program], users: Sequence[DemoUser]) -> None:
     names = [program.name for program in programs]
-    banner = startup_banner.text(people) if "web" in names else f"Running: {', '.join(names)}."
+    banner = startup_banner.text(users) if "web" in names else f"Running: {', '.join(names)}."
     connections.close_all()  # before the children are forked
     stopping = threading.Event()
+    # The children must find the same code and files from any directory.
+    paths = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {
+        "KILLSWITCH_HOME": str(settings.KILLSWITCH_HOME),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+    }
     with _multiplexed_log() as output:
         if "web" in names:
             startup_banner.once_web_is_up(lambda: output.write_lines(banner), stop=stopping)
         else:
             output.write_lines(banner)
-        supervisor = Supervisor(programs, environment=_environment(), feed=output.feed)
+        supervisor = Supervisor(programs, environment=environment, feed=output.feed)
         supervisor.run_until_signal()
         deadline = Deadline(STOP_TIMEOUT_S)
         stopping.set()
         supervisor.stop()
         record_timeout_s = max(deadline.seconds_left, MIN_RECORD_TIMEOUT_S)
         lifecycle_events.record_stop(names, timeout_s=record_timeout_s)
-
-
-def _environment() -> dict[str, str]:
-    """Return what the children need to find the same code and files from any directory."""
-    paths = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {
-        "KILLSWITCH_HOME": str(settings.KILLSWITCH_HOME),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-    }
 
 
 @contextmanager

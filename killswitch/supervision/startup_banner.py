@@ -1,4 +1,4 @@
-"""Prints for the person who started the system where it is and who can sign in."""
+"""Prints at the start where the console is and who can sign in."""
 
 import http.client
 import sys
@@ -8,28 +8,32 @@ from collections.abc import Callable, Sequence
 from django.conf import settings
 from django.contrib.auth import get_user_model
 
-from killswitch.accounts.demo import DemoPerson
+from killswitch.accounts.demo import DemoUser
 from killswitch.supervision import checks
 
 POLL_INTERVAL_S = 0.1
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
-def text(people: Sequence[DemoPerson]) -> str:
-    """Return the address, how to sign in, and the warnings; `people` are the demo's users."""
+def text(users: Sequence[DemoUser]) -> str:
+    """Return the address, how to sign in, and the warnings; `users` are those of the demo."""
     host = _local_host()
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.PORT}/"
-    lines = [f"The kill switch is at {url} ({settings.KILLSWITCH_ENVIRONMENT})."]
+    lines = [f"The kill switch is running at {url} ({settings.KILLSWITCH_ENVIRONMENT})."]
     if settings.KILLSWITCH_ENVIRONMENT == "real":
         lines.append(
-            "Its EMS is a real one. Set KILLSWITCH_ENVIRONMENT to uat or production to show which."
+            "It uses a real EMS. Set KILLSWITCH_ENVIRONMENT to uat or production so that every page"
+            " names the environment."
         )
     if settings.DEMO:
-        lines.append(f"It cancels at a simulated EMS, {settings.EMS_BASE_URL}. Sign in as:")
-        for person in people:
-            role = str(person.role).replace("_", " ").lower()
-            lines.append(f"  {person.username:<8} {person.password}   ({role})")
-        if not people:
+        lines.append(
+            f"It uses a simulated EMS, {settings.EMS_BASE_URL}; no real orders are affected. Sign"
+            " in as:"
+        )
+        for user in users:
+            role = str(user.role).replace("_", " ").lower()
+            lines.append(f"  {user.username:<8} {user.password}   ({role})")
+        if not users:
             lines.append("  (their passwords are in demo-people.txt in KILLSWITCH_HOME)")
     elif not get_user_model().objects.filter(is_active=True, is_demo=False).exists():
         lines += [
@@ -43,18 +47,18 @@ def text(people: Sequence[DemoPerson]) -> str:
 
 
 def once_web_is_up(callback: Callable[[], None], *, stop: threading.Event) -> None:
-    """Call `callback` as soon as the web answers, from a thread."""
+    """Call `callback` as soon as the web process responds, from a thread."""
 
     def wait() -> None:
         while not stop.wait(POLL_INTERVAL_S):
-            if _web_answers():
+            if _web_responds():
                 callback()
                 return
 
     threading.Thread(target=wait, name="banner", daemon=True).start()
 
 
-def _web_answers() -> bool:
+def _web_responds() -> bool:
     names = [name.lstrip(".") for name in settings.ALLOWED_HOSTS if name != "*"]
     headers = {"Host": names[0] if names else "localhost"}
     connection = http.client.HTTPConnection(_local_host(), settings.PORT, timeout=2)

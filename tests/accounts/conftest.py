@@ -1,6 +1,6 @@
 """Each test starts with fresh sign-in limits."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.core.cache import cache
@@ -14,6 +14,12 @@ def limits(db: None) -> Iterator[None]:
     cache.clear()
     yield
     cache.clear()
+
+
+@pytest.fixture
+def set_password(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that sets the password that commands read from the environment."""
+    return lambda password: monkeypatch.setenv("KILLSWITCH_PASSWORD", password)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,8 +22,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 @pytest.fixture(autouse=True)
-def _password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KILLSWITCH_PASSWORD", PASSWORD)
+def _password(set_password: Callable[[str], None]) -> None:
+    set_password(PASSWORD)
 
 
 def _add(*arguments: str) -> str:
@@ -50,7 +51,7 @@ def test_a_person_is_added_recorded_and_announced(role: Role) -> None:
     assert PASSWORD not in event.data
     alarm = Alarm.objects.get()
     login = event.actor.removeprefix("os:")
-    assert alarm.title == f"Olga Ray (olga) was made {role.label} by {login} (command line)"
+    assert alarm.title == f"Olga Ray (olga) was added as {role.label} by {login} (command line)."
     assert len(events("ALARM_RAISED")) == 1
 
 
@@ -132,14 +133,14 @@ def test_without_tables_it_names_the_command_to_run_and_exits_with_two(tmp_path:
         timeout=60,
     )
     assert run.returncode == 2
-    assert "manage.py migrate" in run.stderr
+    assert "manage.py prepare" in run.stderr
     assert "Traceback" not in run.stderr
 
 
 @pytest.mark.parametrize("name", ["system", "Anonymous", " SYSTEM ", "\uff33ystem", "\u017fystem"])
 def test_the_names_that_the_log_uses_for_itself_are_refused(name: str) -> None:
     for arguments in ((name,), ("olga", "--full-name", name)):
-        with pytest.raises(CommandError, match="The audit log uses this name for itself"):
+        with pytest.raises(CommandError, match="This name is reserved for the audit log"):
             _add(*arguments, "--role", "compliance")
     assert not User.objects.exists()
 

@@ -61,7 +61,9 @@ def test_a_person_is_added_and_can_sign_in(adam: Client) -> None:
     assert _data(event)["person"] == "Nora Lind (nora)"
     assert _data(event)["changes"]["role"] == [None, "COMPLIANCE"]
     assert _data(event)["address"] == "127.0.0.1"
-    assert Alarm.objects.get().title == ("Nora Lind (nora) was made Compliance by Adam West (adam)")
+    assert Alarm.objects.get().title == (
+        "Nora Lind (nora) was added as Compliance by Adam West (adam)."
+    )
     assert not any(PASSWORD in event.data for event in AuditEvent.objects.all())
     assert not LogEntry.objects.exists()
 
@@ -73,14 +75,14 @@ def test_a_name_that_the_log_uses_for_itself_is_refused(
     form = {"username": "nora", "full_name": "Nora Lind", "role": "COMPLIANCE"} | wrong
     answer = adam.post(f"{PEOPLE}add/", form | {"password1": PASSWORD, "password2": PASSWORD})
     assert answer.status_code == 200
-    assert "The audit log uses this name for itself" in answer.content.decode()
+    assert "This name is reserved for the audit log" in answer.content.decode()
     assert User.objects.count() == 1
     person = make(Role.COMPLIANCE)
     answer = _change(adam, person, full_name="System")
-    assert "The audit log uses this name for itself" in answer.content.decode()
+    assert "This name is reserved for the audit log" in answer.content.decode()
     own = User.objects.get(username="adam")
     answer = _change(adam, own, full_name="System")
-    assert "The audit log uses this name for itself" in answer.content.decode()
+    assert "This name is reserved for the audit log" in answer.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_a_new_role_ends_sessions_and_raises_an_alarm(adam: Client) -> None:
     assert event.kind == "ROLE_CHANGED"
     assert _data(event)["changes"] == {"role": ["COMPLIANCE", "RISK_OFFICER"]}
     alarm = Alarm.objects.get()
-    assert alarm.title == "Carol Dean (carol) was made Risk officer by Adam West (adam)"
+    assert alarm.title == "Carol Dean (carol) was given the role Risk officer by Adam West (adam)."
     # The old role given back does not bring the old session back.
     _change(adam, User.objects.get(pk=carol.pk), role="COMPLIANCE")
     assert browser.get("/accounts/password/change/").status_code == 302
@@ -137,7 +139,7 @@ def test_a_new_password_ends_sessions_and_raises_an_alarm(adam: Client) -> None:
     assert (event.kind, event.actor) == ("PASSWORD_CHANGED", "Adam West (adam)")
     assert FRESH not in event.data
     assert Alarm.objects.get().title == (
-        "Rita Moss (rita) was given a new password by Adam West (adam)"
+        "Rita Moss (rita) was given a new password by Adam West (adam)."
     )
 
 
@@ -155,7 +157,7 @@ def test_a_lost_second_factor_is_reset_with_an_event_and_an_alarm(
     assert (event.kind, event.actor) == ("SECOND_FACTOR_RESET", "Adam West (adam)")
     assert _data(event)["person"] == "Rita Moss (rita)"
     alarm = Alarm.objects.get()
-    assert alarm.title == "Rita Moss (rita) had their second factor reset by Adam West (adam)"
+    assert alarm.title == "Rita Moss (rita) had their second factor reset by Adam West (adam)."
     assert browser.get(SECOND_FACTOR).status_code == 302
     assert half.get(CODE)["Location"] == "/accounts/login/"
     assert sign_in(Client(), "rita")["Location"] == "/"
@@ -183,12 +185,10 @@ def test_switching_off_and_on_is_recorded_and_each_is_an_alarm(adam: Client) -> 
     rita = User.objects.get(username="rita")
     _change(adam, rita, is_active=None, full_name="Rita M")
     assert browser.get("/accounts/password/change/").status_code == 302
-    assert Alarm.objects.get().title == (
-        "Rita M (rita) was blocked from signing in by Adam West (adam)"
-    )
+    assert Alarm.objects.get().title == ("Rita M (rita) was disabled by Adam West (adam).")
     _change(adam, User.objects.get(pk=rita.pk))
     assert Alarm.objects.order_by("id").last().title == (  # type: ignore[union-attr]
-        "Rita M (rita) was allowed to sign in again by Adam West (adam)"
+        "Rita M (rita) was enabled again by Adam West (adam)."
     )
     first, second = events(*CHANGES)
     assert _data(first)["changes"] == {

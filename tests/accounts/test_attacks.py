@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from killswitch.accounts.models import Role, User
-from killswitch.accounts.services import save_person
+from killswitch.accounts.services import save_user
 from killswitch.audit.chain import SYSTEM
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import Batch
@@ -193,7 +193,7 @@ def test_a_key_from_before_a_change_of_role_requests_no_cancel() -> None:
     assert key
     rita = User.objects.get(username="rita")
     rita.role = Role.COMPLIANCE
-    save_person(rita, by=SYSTEM)
+    save_user(rita, by=SYSTEM)
     assert browser.post(path, {"key": key[1]}).status_code == 302
     assert sign_in(browser, "rita").status_code == 302
     assert browser.post(path, {"key": key[1]}).status_code == 403
@@ -204,7 +204,7 @@ def test_every_session_of_a_switched_off_person_ends(clock: Clock) -> None:
     browser = signed_in(Role.RISK_OFFICER)
     rita = User.objects.get(username="rita")
     rita.is_active = False
-    save_person(rita, by=SYSTEM)
+    save_user(rita, by=SYSTEM)
     for path in ("/", "/poll/", "/cancel-all/", SECOND_FACTOR, "/accounts/password/change/"):
         assert browser.get(path).status_code == 302, path
         assert browser.get(path, headers={"HX-Request": "true"}).status_code == 401, path

@@ -19,9 +19,13 @@ pytestmark = [
 
 
 @pytest.fixture
-def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[ExitStack]:
-    """Another password is being checked, until this is closed."""
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "MAX_HASHING_WAIT_S", 0.01)
+
+
+@pytest.fixture
+def busy(short_wait: None) -> Iterator[ExitStack]:
+    """Another password is being checked, until this is closed."""
     with ExitStack() as stack:
         stack.enter_context(backends.exclusive_hashing())
         yield stack
@@ -50,9 +54,8 @@ def test_a_sign_in_that_was_not_checked_does_not_count_as_failed(busy: ExitStack
     assert sign_in(Client(), "rita").status_code == 302
 
 
-def test_confirming_the_password_waits_for_its_turn_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_confirming_the_password_waits_for_its_turn_too(short_wait: None) -> None:
     browser = signed_in(Role.RISK_OFFICER)
-    monkeypatch.setattr(backends, "MAX_HASHING_WAIT_S", 0.01)
     with backends.exclusive_hashing():
         answer = browser.post("/accounts/password/again/", {"password": PASSWORD})
     assert answer.status_code == 429

@@ -1,6 +1,7 @@
 """`manage.py changepassword` is recorded like an administrator's change; no superusers exist."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,9 +23,9 @@ def change(*arguments: str) -> str:
 
 
 def test_a_new_password_works_is_recorded_and_raises_an_alarm(
-    monkeypatch: pytest.MonkeyPatch,
+    set_password: Callable[[str], None],
 ) -> None:
-    monkeypatch.setenv("KILLSWITCH_PASSWORD", NEW)
+    set_password(NEW)
     epoch = make(Role.RISK_OFFICER).session_epoch
     assert change("Rita") == "Rita Moss (rita) has a new password; their sessions have ended.\n"
     assert authenticate(username="rita", password=NEW) is not None
@@ -41,9 +42,9 @@ def test_a_new_password_works_is_recorded_and_raises_an_alarm(
     [("ruth", NEW, "no user named ruth"), ("rita", "short", "too short")],
 )
 def test_a_refusal_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch, name: str, password: str, words: str
+    set_password: Callable[[str], None], name: str, password: str, words: str
 ) -> None:
-    monkeypatch.setenv("KILLSWITCH_PASSWORD", password)
+    set_password(password)
     make(Role.RISK_OFFICER)
     with pytest.raises(CommandError, match=words) as error:
         change(name)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import authenticate
 
-from killswitch.accounts.demo import ensure_demo_people
+from killswitch.accounts.demo import ensure_demo_users
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
 from tests.accounts.people import PASSWORD, events
@@ -22,7 +22,7 @@ def home(settings: Any, tmp_path: Path) -> Path:
 
 
 def test_there_is_one_of_each_role_and_their_passwords_work() -> None:
-    people = ensure_demo_people()
+    people = ensure_demo_users()
     assert [(name, role) for name, role, _ in people] == [
         ("olga", Role.RISK_OFFICER),
         ("carl", Role.COMPLIANCE),
@@ -36,40 +36,40 @@ def test_there_is_one_of_each_role_and_their_passwords_work() -> None:
 
 
 def test_only_its_owner_can_read_the_file(home: Path) -> None:
-    ensure_demo_people()
+    ensure_demo_users()
     assert [path.name for path in home.iterdir()] == ["demo-people.txt"]
     assert (home / "demo-people.txt").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_restart_changes_nothing() -> None:
-    first = ensure_demo_people()
-    assert ensure_demo_people() == first
+    first = ensure_demo_users()
+    assert ensure_demo_users() == first
     assert len(events("PERSON_ADDED", "PASSWORD_CHANGED")) == 3
 
 
 def test_a_lost_file_gives_new_passwords_that_work(home: Path) -> None:
-    first = ensure_demo_people()
+    first = ensure_demo_users()
     (home / "demo-people.txt").unlink()
-    second = ensure_demo_people()
+    second = ensure_demo_users()
     assert second != first
     assert authenticate(username="olga", password=second[0].password) is not None
     assert len(events("PASSWORD_CHANGED")) == 3
 
 
 def test_a_lost_database_keeps_the_passwords() -> None:
-    first = ensure_demo_people()
+    first = ensure_demo_users()
     User.objects.all().delete()
-    assert ensure_demo_people() == first
+    assert ensure_demo_users() == first
 
 
 def test_a_real_person_of_that_name_is_left_alone() -> None:
     User.objects.create_user(username="olga", password=PASSWORD, role=Role.ADMINISTRATOR)
-    assert [person.username for person in ensure_demo_people()] == ["carl", "ada"]
+    assert [person.username for person in ensure_demo_users()] == ["carl", "ada"]
     assert User.objects.get(username="olga").check_password(PASSWORD)
 
 
 def test_outside_the_demo_there_are_none(settings: Any, home: Path) -> None:
     settings.DEMO = False
-    assert ensure_demo_people() == []
+    assert ensure_demo_users() == []
     assert not User.objects.exists()
     assert list(home.iterdir()) == []

@@ -1,13 +1,14 @@
 """A person who was changed outside the product is detected."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 
-from killswitch.accounts.demo import ensure_demo_people
+from killswitch.accounts.demo import ensure_demo_users
 from killswitch.accounts.models import Role, User
-from killswitch.accounts.services import add_person, change_own_password, save_person
+from killswitch.accounts.services import add_user, change_own_password, save_user
 from killswitch.audit.chain import SYSTEM, Head
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
@@ -21,11 +22,11 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True
 def rita(settings: Any, tmp_path: Any) -> User:
     """A person with every kind of change: role, name, off and on, and two passwords."""
     settings.KILLSWITCH_HOME = tmp_path
-    person = add_person(username="rita", role=Role.COMPLIANCE, password=PASSWORD, by=SYSTEM)
+    person = add_user(username="rita", role=Role.COMPLIANCE, password=PASSWORD, by=SYSTEM)
     person.role, person.full_name, person.is_active = Role.RISK_OFFICER, "Rita Moss", False
-    save_person(person, by=SYSTEM)
+    save_user(person, by=SYSTEM)
     person.is_active = True
-    save_person(person, new_password=PASSWORD[::-1], by=SYSTEM)
+    save_user(person, new_password=PASSWORD[::-1], by=SYSTEM)
     change_own_password(user=person, password=PASSWORD, origin={})
     assert_good(verify())
     return person
@@ -44,16 +45,16 @@ def test_a_column_changed_by_hand_is_detected(rita: User, column: str, value: ob
     assert User.objects.filter(pk=rita.pk).update(**{column: value}) == 1
     for verdict in (verify(), verify_newest(Head())):
         assert only(verdict) is Proof.TABLES
-        assert "person rit" in verdict.reason
+        assert "user rit" in verdict.reason
 
 
 def test_a_person_deleted_or_inserted_by_hand_is_detected(rita: User) -> None:
     User.objects.create_user(username="mallory", password="x", role=Role.RISK_OFFICER)
-    assert_found(verify(), Proof.TABLES, "person mallory", "no event says that it was added")
+    assert_found(verify(), Proof.TABLES, "user mallory", "no event says that it was added")
     User.objects.filter(username="mallory").delete()
     assert_good(verify())
     rita.delete()
-    assert_found(verify(), Proof.TABLES, "person rita was deleted")
+    assert_found(verify(), Proof.TABLES, "user rita was deleted")
 
 
 def test_signing_in_changes_no_column_that_is_compared(rita: User) -> None:
@@ -62,11 +63,11 @@ def test_signing_in_changes_no_column_that_is_compared(rita: User) -> None:
 
 
 def test_the_people_of_the_demo_and_of_the_command_line_are_in_the_log(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
+    settings: Any, set_password: Callable[[str], None]
 ) -> None:
     settings.DEMO = True
-    assert len(ensure_demo_people()) == 3
-    monkeypatch.setenv("KILLSWITCH_PASSWORD", PASSWORD)
+    assert len(ensure_demo_users()) == 3
+    set_password(PASSWORD)
     call_command("add_user", "ada.b", "--role", "administrator", "--full-name", "Ada B")
     assert User.objects.count() == 5
     assert_good(verify())

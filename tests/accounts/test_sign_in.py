@@ -49,7 +49,7 @@ def test_a_wrong_password_says_so_in_words_and_is_recorded_without_it() -> None:
     make(Role.RISK_OFFICER)
     page = sign_in(Client(), "rita", WRONG)
     assert page.status_code == 200
-    assert b"name or password is wrong" in page.content  # type: ignore[attr-defined]
+    assert b"username or password is wrong" in page.content  # type: ignore[attr-defined]
     (event,) = events("SIGN_IN_FAILED")
     assert event.actor == "anonymous"
     assert _data(event) | {"user_agent": ""} == {
@@ -190,7 +190,7 @@ def test_changing_ones_password_ends_the_other_sessions_and_is_recorded() -> Non
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (WRONG, "a much better one 7", b"not your current password"),
+        (WRONG, "a much better one 7", b"not your password"),
         (PASSWORD, "short", b"too short"),
         (PASSWORD, "password1234", b"too common"),
     ],

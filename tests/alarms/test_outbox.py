@@ -97,7 +97,7 @@ def test_a_refused_alarm_is_sent_again_after_a_growing_pause(
     send_now(sender)
     row = Delivery.objects.get()
     assert (row.attempts, row.sending, row.delivered_at) == (1, False, None)
-    assert row.error == "refused or unreachable"
+    assert row.error == "rejected or unreachable"
     send_now(sender)
     assert len(sink.received) == 1  # the pause has not passed
     clock.now += 1.1
@@ -147,7 +147,7 @@ def test_a_call_is_bounded_in_time(alarm: Raise, sink: Sink) -> None:
     sink.delay["/ok"] = 30
     started_at = time.monotonic()
     error = send_message(url=sink.url(), message=Message.about(alarm()), timeout_s=0.3)
-    assert error == "no answer within 0.3 s"
+    assert error == "no response within 0.3 s"
     assert time.monotonic() - started_at < 10  # it would have answered after 30 s
 
 
@@ -204,7 +204,7 @@ def test_an_unsupported_url_is_an_error_without_its_secrets(alarm: Raise, url: s
 
 def test_a_closed_port_is_an_error(alarm: Raise) -> None:
     error = send_message(url="json://127.0.0.1:9/x", message=Message.about(alarm()))
-    assert error == "refused or unreachable"
+    assert error == "rejected or unreachable"
 
 
 def test_no_database_connection_is_kept_while_a_channel_is_called(

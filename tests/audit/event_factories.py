@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from killswitch.accounts.models import Role, User
-from killswitch.accounts.services import save_person
+from killswitch.accounts.services import save_user
 from killswitch.audit.chain import SYSTEM, Actor, NewEvent
 from killswitch.audit.models import Kind
 from killswitch.cancels import recording, services
@@ -62,7 +62,7 @@ def add_exchanges(*ids: str) -> list[Exchange]:
 def person(username: str, *, role: Role) -> User:
     """Add a person, with the event of it."""
     user = User(username=username, role=role)
-    save_person(user, new_password="x", by=SYSTEM, alarm=False)
+    save_user(user, new_password="x", by=SYSTEM, alarm=False)
     return user
 
 

@@ -20,7 +20,7 @@ def test_every_kind_has_a_description() -> None:
 @pytest.mark.parametrize(
     ("kind", "data", "expected"),
     [
-        (Kind.STARTED, {"host": "ks1", "programs": ["web", "watchdog"]}, "On ks1, 2 programs."),
+        (Kind.STARTED, {"host": "ks1", "programs": ["web", "watchdog"]}, "2 programs on ks1."),
         (
             Kind.REQUESTED,
             {"everywhere": True, "open_before": 1, "reason": "Limit breach"},
@@ -56,19 +56,20 @@ def test_every_kind_has_a_description() -> None:
             "Reason added afterwards: “Runaway algorithm”",
         ),
         (Kind.ALARM_RAISED, {"title": "BITMEX: unknown.", "detail": "x"}, "BITMEX: unknown. x"),
-        (Kind.ALARM_TOLD, {"alarm": 3, "place": "1: json"}, "Alarm 3 was sent to 1: json."),
-        (Kind.ALARM_ACKNOWLEDGED, {"alarm": 3}, "Alarm 3."),
-        (Kind.SIGNED_IN, {"address": "10.0.0.1"}, "From 10.0.0.1."),
+        (Kind.ALARM_RAISED, {"title": "Stuck", "detail": "For 5 s."}, "Stuck. For 5 s."),
+        (Kind.ALARM_TOLD, {"alarm": 3, "place": "1: json"}, "Alarm 3 was sent to channel 1: json."),
+        (Kind.ALARM_ACKNOWLEDGED, {"alarm": 3}, "Alarm 3 was acknowledged."),
+        (Kind.SIGNED_IN, {"address": "10.0.0.1"}, "From address 10.0.0.1."),
         (Kind.SIGNED_OUT, {}, ""),
         (
             Kind.SIGN_IN_FAILED,
             {"username": "olga", "why": "wrong password", "count": 10, "address": "10.0.0.1"},
-            "Wrong password for olga. 10 times within the hour. From 10.0.0.1.",
+            "Wrong password: olga. Attempt 10 within an hour. From address 10.0.0.1.",
         ),
         (
             Kind.DENIED,
             {"method": "GET", "path": "/audit/", "permission": "audit", "count": 1},
-            "GET /audit/ requires the permission audit.",
+            "Tried GET /audit/ without the permission audit.",
         ),
         (
             Kind.EXCHANGE_CHANGED,

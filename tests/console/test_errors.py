@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 
 from killswitch.console.middleware import ErrorPageMiddleware
 from tests.console.press_helpers import HTMX
+from tests.failures import failing
 from tests.markup import html
 
 pytestmark = pytest.mark.django_db
@@ -70,27 +71,19 @@ def test_a_host_that_is_not_ours_is_refused_in_words(officer: Client) -> None:
     assert b"Your browser sent an invalid request" in answer.content
 
 
-def test_a_defect_shows_no_trace_of_itself(officer: Client, monkeypatch: Any) -> None:
-    def broken(request: HttpRequest) -> HttpResponse:
-        raise ZeroDivisionError("secret detail")
-
-    monkeypatch.setattr("killswitch.console.grid.latest", broken)
+def test_a_defect_shows_no_trace_of_itself(officer: Client) -> None:
     officer.raise_request_exception = False
-    answer = officer.get("/")
+    with failing("killswitch.console.grid.latest", ZeroDivisionError("secret detail")):
+        answer = officer.get("/")
     assert answer.status_code == 500
     assert b"Something went wrong" in answer.content
     assert b"secret detail" not in answer.content
     assert b"curl" in answer.content
 
 
-def test_a_defect_shows_the_manual_commands_to_officers_only(
-    compliance: Client, monkeypatch: Any
-) -> None:
-    def broken() -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr("killswitch.console.grid.latest", broken)
+def test_a_defect_shows_the_manual_commands_to_officers_only(compliance: Client) -> None:
     compliance.raise_request_exception = False
-    answer = compliance.get("/")
+    with failing("killswitch.console.grid.latest", ZeroDivisionError()):
+        answer = compliance.get("/")
     assert answer.status_code == 500
     assert b"curl" not in answer.content

@@ -79,20 +79,20 @@ def test_a_change_is_recorded_with_old_and_new_values(adam: Client) -> None:
     assert after.revision == current() > exchange.revision
 
 
-def test_switching_one_off_raises_an_alarm_and_on_again_none(adam: Client) -> None:
+def test_disabling_one_raises_an_alarm_and_enabling_it_again_none(adam: Client) -> None:
     _add(adam)
     exchange = Exchange.objects.get()
     form = {"name": "Kraken", "position": "3"}
     for enabled in ({}, {"enabled": "on"}):
         adam.post(f"{EXCHANGES}{exchange.pk}/change/", form | enabled)
     alarm = Alarm.objects.get()
-    assert alarm.title == "KRAKEN/JOHN was switched off by Adam West (adam)"
-    assert alarm.detail == "Orders there can no longer be cancelled from here."
+    assert alarm.title == "KRAKEN/JOHN was disabled by Adam West (adam)."
+    assert alarm.detail.startswith("Orders there can no longer be cancelled from here.")
     assert alarm.exchange_id == "KRAKEN/JOHN"
     assert len(events("ALARM_RAISED")) == 1
 
 
-def test_adding_one_that_is_off_raises_none(adam: Client) -> None:
+def test_adding_a_disabled_one_raises_none(adam: Client) -> None:
     adam.post(f"{EXCHANGES}add/", {"exchange_id": "KRAKEN", "position": "3"})
     assert not Exchange.objects.get().enabled
     assert not Alarm.objects.exists()

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from killswitch.exchanges.models import Exchange, Observation
 from killswitch.readiness.models import Canary, Probe
 from killswitch.runtime.heartbeats import Process, age_here
 from tests.conftest import RedisProcess, wait_for
+from tests.failures import locked_sqlite
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -87,15 +87,10 @@ def test_a_second_observer_waits_and_takes_over_from_a_killed_one(stack: Stack) 
 
 @contextmanager
 def database_gone() -> Iterator[None]:
-    """Nobody else gets at the database."""
+    """Keep all other processes out of the database."""
     if connection.vendor == "sqlite":
-        other = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
-        other.execute("BEGIN EXCLUSIVE")
-        try:
+        with locked_sqlite():
             yield
-        finally:
-            other.rollback()
-            other.close()
         return
     name, ours = str(connection.settings_dict["NAME"]), connection.connection.info.backend_pid
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as elsewhere:

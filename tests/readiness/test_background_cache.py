@@ -1,4 +1,4 @@
-"""Costly work is done at most once a second, and nobody waits long for it."""
+"""Costly work is done at most once a second, and no caller waits long for it."""
 
 import itertools
 import threading

@@ -1,7 +1,6 @@
 """What machines ask: is this process there, would a click work, how much is going on."""
 
 import json
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from killswitch.exchanges.models import Exchange, Observation
 from killswitch.readiness import views
 from killswitch.readiness.models import Probe
 from killswitch.runtime.heartbeats import Heartbeat, Process, beat
+from tests.failures import locked_sqlite
 from tests.readiness.conftest import ago
 from tests.stack import ROOT, Stack
 
@@ -39,15 +39,10 @@ for path in ("/healthz", "/readyz", "/metrics"):
 
 @contextmanager
 def locked_database() -> Iterator[None]:
-    """Somebody holds what a write needs, and does not let go."""
+    """Hold what a write needs."""
     if connection.vendor == "sqlite":
-        other = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
-        other.execute("BEGIN EXCLUSIVE")
-        try:
+        with locked_sqlite():
             yield
-        finally:
-            other.rollback()
-            other.close()
         return
     thread_has_it, release = threading.Event(), threading.Event()
 
@@ -108,9 +103,7 @@ def test_readyz_repeats_no_words_of_the_ems() -> None:
     assert (response.status_code, response.json()["word"]) == (503, "NOT_READY")
     for word in ("JOHN", "hunter2"):
         assert word not in response.content.decode()
-    assert (
-        "EMS: does not answer like an EMS that accepts our API key" in response.json()["sentence"]
-    )
+    assert "EMS: unreachable, or it rejects our API key" in response.json()["sentence"]
     assert theirs in readiness_bar().note
 
 
@@ -148,7 +141,7 @@ def test_a_locked_database_is_answered_for_within_two_seconds(path: str) -> None
         assert time.monotonic() - began < 4  # SQLite itself would wait for five
     if path == "/readyz":
         assert response.status_code == 503
-        assert "does not answer in time" in response.json()["sentence"]
+        assert "does not respond in time" in response.json()["sentence"]
     else:
         assert values(response.content.decode())["killswitch_readiness", "NOT_READY"] == 1
 

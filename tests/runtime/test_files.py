@@ -1,6 +1,5 @@
 """A file is whole or absent, has one writer at a time, and survives processes that die."""
 
-import errno
 import fcntl
 import multiprocessing
 import os
@@ -21,6 +20,7 @@ from killswitch.runtime.files import (
     read_or_create,
     replace_file,
 )
+from tests.failures import failing
 
 PROCESSES = 6
 spawned = multiprocessing.get_context("spawn")
@@ -46,10 +46,6 @@ def in_processes(target: Any, path: Path) -> None:
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * PROCESSES
-
-
-def full_disk(*_: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def create_in_a_race(path: Path, number: int, barrier: Barrier) -> None:
@@ -102,19 +98,11 @@ class TestReadOrCreate:
         assert read_or_create(path, make) == b"a moment before"
         assert list(path.parent.iterdir()) == [path]
 
-    def test_a_full_disk_leaves_no_file_behind(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("step", ["fsync", "link"])
+    def test_a_full_disk_or_one_without_links_leaves_no_file_behind(
+        self, path: Path, step: str
     ) -> None:
-        monkeypatch.setattr(os, "fsync", full_disk)
-        with pytest.raises(OSError, match="No space left"):
-            read_or_create(path, lambda: b"secret")
-        assert list(path.parent.iterdir()) == []
-
-    def test_a_file_system_without_links_leaves_no_file_behind(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(os, "link", full_disk)
-        with pytest.raises(OSError, match="No space left"):
+        with failing(f"os.{step}"), pytest.raises(OSError, match="No space left"):
             read_or_create(path, lambda: b"secret")
         assert list(path.parent.iterdir()) == []
 
@@ -148,12 +136,9 @@ class TestReplaceFile:
         assert seen <= versions
 
     @pytest.mark.parametrize("step", ["fsync", "replace"])
-    def test_a_full_disk_keeps_the_old_content(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-    ) -> None:
+    def test_a_full_disk_keeps_the_old_content(self, path: Path, step: str) -> None:
         path.write_bytes(b"old")
-        monkeypatch.setattr(os, step, full_disk)
-        with pytest.raises(OSError, match="No space left"):
+        with failing(f"os.{step}"), pytest.raises(OSError, match="No space left"):
             replace_file(path, b"new")
         assert path.read_bytes() == b"old"
         assert list(path.parent.iterdir()) == [path]
@@ -211,11 +196,12 @@ class TestLocks:
             assert file.read() == b""
         assert mode(path) == 0o600
 
-    def test_a_lock_that_cannot_be_had_at_all_is_an_error(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(fcntl, "flock", full_disk)
-        with path.open("wb") as file, pytest.raises(OSError, match="No space left"):
+    def test_a_lock_that_cannot_be_had_at_all_is_an_error(self, path: Path) -> None:
+        with (
+            path.open("wb") as file,
+            failing("fcntl.flock"),
+            pytest.raises(OSError, match="No space left"),
+        ):
             lock_file(file, timeout_s=9)
 
 

@@ -11,6 +11,7 @@ from django.db.models import F
 
 from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Heartbeat, Process, age_here, beat
+from tests.failures import failing
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -66,7 +67,7 @@ def test_a_process_that_beats_is_healthy(kind: str) -> None:
     beat(Process[kind.upper()])
     said = StringIO()
     call_command("healthy", kind, stdout=said)
-    assert "last sent a heartbeat 0 s ago" in said.getvalue()
+    assert "last heartbeat 0 s ago" in said.getvalue()
 
 
 @pytest.mark.parametrize("which", ["never", "elsewhere", "long ago"])
@@ -84,16 +85,15 @@ def test_a_process_that_does_not_beat_here_and_now_is_not_healthy(which: str) ->
 def test_a_heart_in_the_future_is_not_healthy() -> None:
     beat(Process.WORKER)
     later(-3600)
-    with pytest.raises(CommandError, match="clock has jumped"):
+    with pytest.raises(CommandError, match="check the clocks"):
         call_command("healthy", "worker")
 
 
-def test_a_database_that_is_gone_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(_kind: Process) -> None:
-        raise OperationalError("secret://host")
-
-    monkeypatch.setattr(heartbeats, "age_here", gone)
-    with pytest.raises(CommandError, match="the database does not answer"):
+def test_a_database_that_is_gone_is_not_healthy() -> None:
+    with (
+        failing("killswitch.runtime.heartbeats.age_here", OperationalError("secret://host")),
+        pytest.raises(CommandError, match="the database does not respond"),
+    ):
         call_command("healthy", "worker")
 
 
@@ -101,6 +101,6 @@ def test_the_command_ends_with_a_sentence_where_no_database_is(stack: Stack) -> 
     stack.set(DATABASE_URL="postgresql://me:hunter2@127.0.0.1:9/x")
     assert stack.manage("healthy", "watchdog").wait(30) == 1
     said = stack.log.read_text()
-    assert "the database does not answer" in said
+    assert "the database does not respond" in said
     assert "Traceback" not in said
     assert "hunter2" not in said

@@ -45,7 +45,7 @@ def test_a_burst_of_fifty_threads_all_write() -> None:
 def test_a_transaction_goes_on_when_another_process_never_gives_the_lock_back(
     only_on_sqlite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "PATIENCE", 0.2)
+    monkeypatch.setattr(base, "TURN_TIMEOUT_S", 0.2)
     stuck = os.open(only_on_sqlite, os.O_RDWR | os.O_CREAT)
     fcntl.flock(stuck, fcntl.LOCK_EX)
     try:

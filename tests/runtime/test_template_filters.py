@@ -1,4 +1,4 @@
-"""The template filters of the ground floor, as templates use them."""
+"""The template filters of the runtime package, as templates use them."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any

@@ -1,4 +1,4 @@
-"""The least that `manage.py ems_simulator` needs: the room itself, and no database."""
+"""The least that `manage.py ems_simulator` needs: the simulator itself, and no database."""
 
 INSTALLED_APPS = ["killswitch.simulator"]
 USE_TZ = True

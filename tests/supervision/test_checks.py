@@ -13,6 +13,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.exchanges.models import Exchange
 from killswitch.supervision import checks, lifecycle_events, prepare, startup_banner
 from killswitch.supervision.checks import CannotStart, raise_first_error
+from tests.failures import failing
 
 UNKNOWN_MIGRATION = "0099_of_next_year"
 DATABASES = ["default"]
@@ -97,7 +98,7 @@ def test_text_that_cannot_be_an_exchange_id_is_refused_with_a_hint(
     settings: Any, mistake: str
 ) -> None:
     settings.KILLSWITCH_EXCHANGES = ("OKEX", mistake)
-    with pytest.raises(CannotStart, match=r"^KILLSWITCH_EXCHANGES: .*separate them by white space"):
+    with pytest.raises(CannotStart, match=r"^KILLSWITCH_EXCHANGES: .*separate them with spaces"):
         checks.require(checks.CONFIGURATION)
 
 
@@ -106,8 +107,8 @@ def test_an_id_that_may_be_a_list_is_accepted_with_a_warning(settings: Any, ambi
     settings.KILLSWITCH_EXCHANGES = ("OKEX", ambiguous)
     (message,) = checks.check_exchange_ids()
     raise_first_error([message])
-    assert message.msg.startswith(f"KILLSWITCH_EXCHANGES: {ambiguous} is one exchange id")
-    assert "separate them by white space" in message.msg
+    assert message.msg.startswith(f"KILLSWITCH_EXCHANGES: {ambiguous} is read as one exchange ID")
+    assert "separate them with spaces" in message.msg
 
 
 @pytest.mark.parametrize("plain", ["KRAKEN", "KRAKEN/JOHN", "KRAKEN,john", "KRAKEN,A1", "okx:a;b"])
@@ -140,8 +141,8 @@ def test_a_warning_is_logged_once_and_printed_at_the_start(
 ) -> None:
     settings.KILLSWITCH_EXCHANGES = ("KRAKEN,BINANCE",)
     prepare.prepare()
-    assert caplog.text.count("KRAKEN,BINANCE is one exchange id") == 1
-    assert "KRAKEN,BINANCE is one exchange id" in startup_banner.text([])
+    assert caplog.text.count("KRAKEN,BINANCE is read as one exchange ID") == 1
+    assert "KRAKEN,BINANCE is read as one exchange ID" in startup_banner.text([])
 
 
 @pytest.mark.django_db(transaction=True)
@@ -224,15 +225,12 @@ def test_the_demo_refuses_a_real_database_that_was_never_started(settings: Any) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_demo_marks_a_database_as_its_own_before_it_adds_exchanges(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_configs: object) -> None:
-        raise DatabaseError("ended here")
-
+def test_the_demo_marks_a_database_as_its_own_before_it_adds_exchanges(settings: Any) -> None:
     settings.DEMO = True
-    monkeypatch.setattr(prepare, "add_missing", fail)
-    with pytest.raises(CannotStart, match="ended here"):
+    with (
+        failing("killswitch.supervision.prepare.add_missing", DatabaseError("ended here")),
+        pytest.raises(CannotStart, match="ended here"),
+    ):
         prepare.prepare()
     settings.DEMO = False
     assert history_ids() == ["killswitch.W004"]

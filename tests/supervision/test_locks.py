@@ -1,6 +1,5 @@
 """Two systems never share a data directory's programs or a port."""
 
-import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 from killswitch.supervision import locks, prepare
 from killswitch.supervision.checks import CannotStart
+from tests.failures import failing
 from tests.supervision.system_process import free_ports
 
 
@@ -25,14 +25,9 @@ def test_a_file_in_the_data_directory_that_cannot_be_used_is_named(
         use_file()
 
 
-def test_a_disk_without_room_for_a_lock_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "ftruncate", full)
+def test_a_disk_without_room_for_a_lock_is_named(tmp_path: Path) -> None:
     with (
+        failing("os.ftruncate"),
         pytest.raises(CannotStart, match=r"^KILLSWITCH_HOME: .* \(No space left"),
         locks.exclusive_lock(tmp_path / "up-web.lock"),
     ):

@@ -39,7 +39,7 @@ def test_a_taken_port_is_named(tmp_path: Path, name: str, shares: bool) -> None:
         taker.bind(("127.0.0.1", int(port)))
         taker.listen()
         message = start(KILLSWITCH_HOME=str(tmp_path), **ports)
-    assert f"{name}: port {port} on 127.0.0.1 is taken" in message
+    assert f"{name}: port {port} on 127.0.0.1 is already in use" in message
     assert not (tmp_path / "killswitch.sqlite3").exists()
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from killswitch.accounts.demo import DemoPerson
+from killswitch.accounts.demo import DemoUser
 from killswitch.accounts.models import Role, User
 from killswitch.supervision import startup_banner
 
@@ -34,6 +34,6 @@ def test_a_real_ems_is_not_called_a_demo(settings: Any) -> None:
 
 def test_the_demo_lists_its_users(settings: Any) -> None:
     settings.DEMO, settings.KILLSWITCH_ENVIRONMENT = True, "demo"
-    banner = startup_banner.text([DemoPerson("olga", Role.RISK_OFFICER, "a-password")])
+    banner = startup_banner.text([DemoUser("olga", Role.RISK_OFFICER, "a-password")])
     assert "(demo)" in banner
     assert "  olga     a-password   (risk officer)" in banner

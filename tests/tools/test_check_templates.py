@@ -1,4 +1,4 @@
-"""The check that templates refer downwards finds what it is for, and knows the rooms."""
+"""The check that templates refer downwards finds what it is for, and knows the packages."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from tools import check_templates
 
-ROOMS = ["console", "cancels", "accounts", "runtime"]
+PACKAGES = ["console", "cancels", "accounts", "runtime"]
 LIBRARIES = {"console": "console", "cancels": "cancels", "text": "runtime"}
 
 
@@ -14,7 +14,9 @@ def problems(tmp_path: Path, name: str, text: str) -> list[str]:
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    return list(check_templates.problems(templates=tmp_path, rooms=ROOMS, libraries=LIBRARIES))
+    return list(
+        check_templates.problems(templates=tmp_path, packages=PACKAGES, libraries=LIBRARIES)
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,7 @@ def test_what_is_allowed_passes(tmp_path: Path, name: str, text: str) -> None:
         ("cancels/page.html", '{%include "console/_row.html" %}', "refers to console/_row.html"),
         ("account/login.html", "{% extends 'cancels/base.html' %}", "refers to cancels/base.html"),
         ("mfa/code.html", "{% load cancels %}", "loads cancels"),
-        ("elsewhere/page.html", "", "elsewhere is not a room"),
+        ("elsewhere/page.html", "", "elsewhere is not a package"),
     ],
 )
 def test_what_is_not_allowed_is_named(tmp_path: Path, name: str, text: str, problem: str) -> None:
@@ -57,8 +59,8 @@ def test_what_is_not_allowed_is_named(tmp_path: Path, name: str, text: str, prob
 
 
 def test_the_rooms_and_the_libraries_are_those_of_the_project() -> None:
-    rooms = check_templates.room_order(check_templates.ROOT / ".importlinter")
-    assert rooms.index("console") < rooms.index("cancels") < rooms.index("runtime")
+    packages = check_templates.package_order(check_templates.ROOT / ".importlinter")
+    assert packages.index("console") < packages.index("cancels") < packages.index("runtime")
     libraries = check_templates.tag_libraries(check_templates.ROOT / "killswitch")
     assert libraries["cancels"] == "cancels"
     assert libraries["text"] == "runtime"

@@ -47,7 +47,7 @@ class EncryptingMFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
 
 
 class TotpStage(LoginStage):  # type: ignore[misc]
-    """Asks for a code after the right password; without it the person stays anonymous."""
+    """Asks for a code after the right password; without it the user stays anonymous."""
 
     key = "second_factor"
     urlname = "mfa_authenticate"

@@ -1,4 +1,4 @@
-"""Limits the codes that may be tried: from one address in a minute, for one person in an hour."""
+"""Limits the codes that may be tried: from one address in a minute, for one user in an hour."""
 
 from datetime import UTC, datetime
 
@@ -15,30 +15,33 @@ APP = "allauth.account"
 
 
 class TooManyAttempts(Exception):
-    """A limit is reached: that of the person (`of_person`), otherwise that of the address."""
+    """A limit is reached: that of the user (`of_user`), otherwise that of the address."""
 
-    def __init__(self, *, of_person: bool) -> None:
-        self.of_person = of_person
+    def __init__(self, *, of_user: bool) -> None:
+        self.of_user = of_user
 
 
-def consume_attempt(request: HttpRequest, person: User) -> list[RateLimitUsage]:
+def consume_attempt(request: HttpRequest, user: User) -> list[RateLimitUsage]:
     """Count an attempt and return it, to be rolled back if the code is right.
 
     Raises `TooManyAttempts`. Passwords and codes share the limit of an address. The limit of a
-    person starts over with a new password.
+    user starts over with a new password.
     """
     by_address = ratelimit.consume(request, app=APP, action="login_failed")
     if not by_address:
-        raise TooManyAttempts(of_person=False)
-    auth_hash = person.get_session_auth_hash()
-    by_person = ratelimit.consume(request, app=APP, action="second_factor", key=auth_hash)
-    if not by_person:
+        raise TooManyAttempts(of_user=False)
+    auth_hash = user.get_session_auth_hash()
+    by_user = ratelimit.consume(request, app=APP, action="second_factor", key=auth_hash)
+    if not by_user:
         with recording():
             raise_alarm(
                 kind=AlarmKind.PEOPLE,
-                subject=f"{person.pk} codes {datetime.now(UTC):%Y-%m-%d %H}",  # once an hour
-                title=f"Too many wrong codes for {person.full_text}: their password may be stolen",
-                detail="Codes are refused for up to an hour. A new password ends this at once.",
+                subject=f"{user.pk} codes {datetime.now(UTC):%Y-%m-%d %H}",  # once an hour
+                title=f"Too many wrong codes for {user.full_text}: their password may be stolen.",
+                detail=(
+                    "No codes are accepted for up to an hour. Setting a new password lifts this at"
+                    " once."
+                ),
             )
-        raise TooManyAttempts(of_person=True)
-    return [by_address, by_person]
+        raise TooManyAttempts(of_user=True)
+    return [by_address, by_user]

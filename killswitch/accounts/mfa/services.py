@@ -1,4 +1,4 @@
-"""A person's second factor: codes from an app, and ten recovery codes for a lost phone.
+"""A user's second factor: codes from an app, and ten recovery codes for a lost phone.
 
 The rows and the arithmetic are those of allauth.mfa. The changes are made here, each recorded in
 its own transaction.
@@ -28,26 +28,26 @@ log = structlog.get_logger(__name__)
 
 
 class FactorUsed(StrEnum):
-    """What a person used in addition to the password."""
+    """What a user entered in addition to the password."""
 
     APP = "app"
     RECOVERY_CODE = "recovery code"
 
 
 def is_enabled(user: User) -> bool:
-    """Return whether this person needs a code to sign in."""
+    """Return whether this user needs a code to sign in."""
     return bool(_rows(user).filter(type=Authenticator.Type.TOTP).exists())
 
 
 def must_set_up(user: User) -> bool:
-    """Return whether this person has to set up a second factor before anything else."""
+    """Return whether this user must set up a second factor before anything else."""
     return settings.SECOND_FACTOR == "required" and not is_enabled(user)
 
 
 def enable(*, user: User, secret: str, code: str, origin: Mapping[str, str]) -> bool:
     """Require codes of this secret from now on; return False, unchanged, for a wrong code.
 
-    Ends all sessions of the person: they began without a second factor.
+    Ends all sessions of the user: they began without a second factor.
     """
     time_step = _matching_time_step(secret, code)
     if time_step is None:
@@ -64,7 +64,7 @@ def enable(*, user: User, secret: str, code: str, origin: Mapping[str, str]) -> 
 
 
 def disable(*, user: User, origin: Mapping[str, str]) -> None:
-    """Require the password only from now on. Ends all sessions of the person."""
+    """Require the password only from now on. Ends all sessions of the user."""
     with recording() as record:
         _lock(user)
         if delete(user):
@@ -93,7 +93,7 @@ def unused_recovery_codes(user: User) -> list[str]:
     try:
         return list(RecoveryCodes(row).get_unused_codes()) if row else []
     except InvalidToken:
-        log.exception("recovery codes cannot be read", person=user.pk)
+        log.exception("recovery codes cannot be read", user=user.pk)
         return []
 
 
@@ -116,7 +116,7 @@ def use_code(*, user: User, code: str, origin: Mapping[str, str]) -> FactorUsed 
                 _record(record, Kind.RECOVERY_CODE_USED, user, {**origin, **codes_left})
                 return FactorUsed.RECOVERY_CODE
         except InvalidToken:
-            log.exception("second factor cannot be read", person=user.pk)
+            log.exception("second factor cannot be read", user=user.pk)
     return None
 
 
@@ -127,8 +127,8 @@ def _matching_time_step(secret: str, code: str) -> int | None:
     for one step, but accepts it for longer; we store the number of the step instead.
     """
     for time_step in totp.yield_hotp_counters_from_time():
-        expected = totp.format_hotp_value(totp.hotp_value(secret, time_step))
-        if compare_user_code(actual=code, expected=expected):
+        right_code = totp.format_hotp_value(totp.hotp_value(secret, time_step))
+        if compare_user_code(actual=code, expected=right_code):
             return int(time_step)
     return None
 
@@ -140,13 +140,13 @@ def _store_time_step(app: Any, time_step: int) -> None:
 
 
 def _lock(user: User) -> None:
-    """Lock the person's row, so that changes are made one after the other."""
+    """Lock the user's row, so that changes are made one after the other."""
     row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     user.session_epoch = row.session_epoch
 
 
 def _end_sessions(user: User) -> None:
-    """End every session except one that is then given the person's new session hash."""
+    """End every session except one that is then given the user's new session hash."""
     user.session_epoch += 1
     user.save(update_fields=["session_epoch"])
 
@@ -156,5 +156,5 @@ def _rows(user: User) -> Any:
 
 
 def _record(record: Recording, kind: Kind, user: User, data: Mapping[str, Any]) -> None:
-    person = {"person": user.full_text, "username": user.username}
-    record.event(kind, actor=user.actor, data={**person, **data})
+    identity = {"person": user.full_text, "username": user.username}
+    record.event(kind, actor=user.actor, data={**identity, **data})

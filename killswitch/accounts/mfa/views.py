@@ -48,6 +48,16 @@ def recent_password(view: View) -> View:
     return guarded
 
 
+def with_second_factor(view: View) -> View:
+    """Open a view to users with a second factor; lead others to the overview."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest) -> HttpResponse:
+        return view(request) if mfa.is_enabled(current_user(request)) else redirect("mfa_index")
+
+    return guarded
+
+
 def after_password(view: View) -> View:
     """Open a view only between the right password and the end of sign-in."""
     guarded: View = login_stage_required(stage=TotpStage.key, redirect_urlname="account_login")(
@@ -70,7 +80,7 @@ def enter_code(request: HttpRequest) -> HttpResponse:
         try:
             attempts = consume_attempt(request, user)
         except TooManyAttempts as error:
-            return too_many_attempts(request, username=user.username, of_person=error.of_person)
+            return too_many_attempts(request, username=user.username, of_user=error.of_user)
         form = CodeForm(request.POST)
         factor = form.is_valid() and mfa.use_code(
             user=user, code=form.cleaned_data["code"], origin=client_info(request)
@@ -80,8 +90,8 @@ def enter_code(request: HttpRequest) -> HttpResponse:
                 attempt.rollback()
             record_authentication(request, user, "mfa", type=str(factor))
             return stage.exit()  # type: ignore[no-any-return]
-        login_events.record_wrong_code(request, person=user)
-        _add_wrong_code_error(form)
+        login_events.record_wrong_code(request, user=user)
+        form.reject_code()
     return render(request, "mfa/code.html", {"form": form})
 
 
@@ -110,9 +120,9 @@ def set_up(request: HttpRequest) -> HttpResponse:
         return redirect("mfa_index")
     adapter = get_adapter()
     form = SetUpForm()
-    encrypted = request.session.get(SECRET_KEY, "") if request.method == "POST" else ""
-    if encrypted:
-        secret = adapter.decrypt(encrypted)
+    secret_in_session = request.session.get(SECRET_KEY, "") if request.method == "POST" else ""
+    if secret_in_session:
+        secret = adapter.decrypt(secret_in_session)
         form = SetUpForm(request.POST)
         if form.is_valid() and mfa.enable(
             user=user, secret=secret, code=form.cleaned_data["code"], origin=client_info(request)
@@ -123,7 +133,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
             next_url = redirects.pop_next(request)
             query = f"?{urlencode({'next': next_url})}" if next_url else ""
             return HttpResponseRedirect(resolve_url("mfa_view_recovery_codes") + query)
-        _add_wrong_code_error(form)
+        form.reject_code()
     else:
         secret = generate_totp_secret()
         request.session[SECRET_KEY] = adapter.encrypt(secret)
@@ -140,13 +150,12 @@ def set_up(request: HttpRequest) -> HttpResponse:
 @page_with_form
 @never_cache
 @recent_password
+@with_second_factor
 def turn_off(request: HttpRequest) -> HttpResponse:
     """Turn the second factor off, after a confirmation."""
-    user = current_user(request)
-    if not mfa.is_enabled(user):
-        return redirect("mfa_index")
     if request.method != "POST":
         return render(request, "mfa/turn_off.html")
+    user = current_user(request)
     mfa.disable(user=user, origin=client_info(request))
     update_session_auth_hash(request, user)
     messages.success(request, "Your second factor is off. You sign in with your password only.")
@@ -157,11 +166,10 @@ def turn_off(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 @recent_password
+@with_second_factor
 def recovery_codes(request: HttpRequest) -> HttpResponse:
     """Show the recovery codes that are left, to print or to save."""
     user = current_user(request)
-    if not mfa.is_enabled(user):
-        return redirect("mfa_index")
     context = {
         "codes": mfa.unused_recovery_codes(user),
         "back": redirects.next_url(request, user),
@@ -188,18 +196,11 @@ def recovery_codes_file(request: HttpRequest) -> HttpResponse:
 @page_with_form
 @never_cache
 @recent_password
+@with_second_factor
 def renew_recovery_codes(request: HttpRequest) -> HttpResponse:
     """Replace the recovery codes, after a confirmation: printed ones become invalid."""
-    user = current_user(request)
-    if not mfa.is_enabled(user):
-        return redirect("mfa_index")
     if request.method != "POST":
         return render(request, "mfa/renew.html")
-    mfa.renew_recovery_codes(user=user, origin=client_info(request))
+    mfa.renew_recovery_codes(user=current_user(request), origin=client_info(request))
     messages.success(request, "These are your new recovery codes. The old ones no longer work.")
     return redirect("mfa_view_recovery_codes")
-
-
-def _add_wrong_code_error(form: CodeForm) -> None:
-    if not form.errors:
-        form.add_error("code", "This code is wrong or was used before. Wait for the next one.")

@@ -1,4 +1,4 @@
-"""Compares rows with the events of the log, for the reconcilers of all rooms."""
+"""Compares rows with the events of the log, for the reconcilers of all packages."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,6 +1,6 @@
-"""The reconcilers, which compare the working tables of each room with the log.
+"""The reconcilers, which compare the working tables of each package with the log.
 
-The log imports no other room, so each room adds the reconciler of its own tables at start.
+The log imports no other package, so each package adds the reconciler of its own tables at start.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from killswitch.accounts.models import Role, User
-from killswitch.accounts.services import save_person
+from killswitch.accounts.services import save_user
 from killswitch.alarms.models import Alarm
 from killswitch.audit.chain import SYSTEM
 from tests.accounts.mfa.codes import CODE, SECOND_FACTOR, Clock, code_at, set_up
@@ -51,7 +51,7 @@ def test_after_twenty_wrong_codes_from_anywhere_no_more_are_accepted_and_one_ala
 def test_a_new_password_starts_a_new_count(secret: str, clock: Clock) -> None:
     guess(21)
     fresh = "a fresh long password"
-    save_person(User.objects.get(), new_password=fresh, by=SYSTEM)
+    save_user(User.objects.get(), new_password=fresh, by=SYSTEM)
     browser = half_signed_in(99, fresh)
     browser.post(CODE, {"code": code_at(secret, clock.now)})
     assert browser.get(SECOND_FACTOR).status_code == 200

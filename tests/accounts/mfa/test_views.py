@@ -521,7 +521,7 @@ class TestRequired:
         assert location.startswith(CONFIRM_PASSWORD)
         back = parse_qs(urlsplit(location).query)["next"][0]
         page = browser.post(CONFIRM_PASSWORD, {"password": PASSWORD, "next": back}, follow=True)
-        assert b"You need a second factor" in page.content
+        assert b"You must set up a second factor" in page.content
         codes_page = browser.post(
             SET_UP, {"code": code_at(secret_in(page), clock.now)}, follow=True
         )

@@ -1,22 +1,18 @@
-"""`manage.py add_user`: adds the first people, and others without a web page."""
+"""`manage.py add_user`: adds the first users, and others without a web page."""
 
-from typing import Any, NoReturn
+from typing import Any
 
-from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.core.management.base import BaseCommand, CommandParser
 
-from killswitch.accounts.management import password_input
+from killswitch.accounts.management import user_commands
 from killswitch.accounts.models import Role, role_label
-from killswitch.accounts.services import add_person
+from killswitch.accounts.services import add_user
 from killswitch.audit.os_user import command_line_actor
-
-REFUSED = 2
 
 
 class Command(BaseCommand):
     help = (
-        f"Add a person who can sign in. The password is read from {password_input.VARIABLE} or,"
+        f"Add a user who can sign in. The password is read from {user_commands.VARIABLE} or,"
         " if that is not set, from one line of standard input."
     )
 
@@ -26,21 +22,13 @@ class Command(BaseCommand):
         parser.add_argument("--full-name", default="", help="the name on pages and in the log")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        try:
-            person = add_person(
+        with user_commands.refusing("No user was added"):
+            user = add_user(
                 username=options["name"],
                 full_name=options["full_name"],
                 role=Role(options["role"].upper()),
-                password=password_input.read_password(),
+                password=user_commands.read_password(),
                 by=command_line_actor(),
             )
-        except ValidationError as error:
-            _refuse(" ".join(error.messages))
-        except DatabaseError as error:
-            _refuse(f"database error ({error}). Did you run `manage.py migrate`?")
-        role = role_label(person.role).lower()
-        self.stdout.write(f"{person.full_text} can now sign in, as {role}.")
-
-
-def _refuse(reason: str) -> NoReturn:
-    raise CommandError(f"No user was added: {reason}", returncode=REFUSED)
+        role = role_label(user.role).lower()
+        self.stdout.write(f"{user.full_text} can now sign in, as {role}.")

@@ -1,24 +1,22 @@
 """`manage.py changepassword`: replaces Django's own, which would record no event."""
 
-from typing import Any, NoReturn
+from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, transaction
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import transaction
 
-from killswitch.accounts.management import password_input
+from killswitch.accounts.management import user_commands
 from killswitch.accounts.models import User
-from killswitch.accounts.services import save_person
+from killswitch.accounts.services import save_user
 from killswitch.audit.os_user import command_line_actor
-
-REFUSED = 2
 
 
 class Command(BaseCommand):
     help = (
-        "Give a person a new password. This is recorded and raises an alarm, as on the admin"
-        f" pages. The password is read from {password_input.VARIABLE} or from one line of standard"
+        "Give a user a new password. This is recorded and raises an alarm, as on the admin"
+        f" pages. The password is read from {user_commands.VARIABLE} or from one line of standard"
         " input."
     )
 
@@ -27,22 +25,13 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         name = options["name"]
-        try:
-            password = password_input.read_password()
+        with user_commands.refusing("The password was not changed"):
+            password = user_commands.read_password()
             with transaction.atomic():
-                person = User.objects.select_for_update(no_key=True).get(
-                    username=User.normalize_username(name)
-                )
-                validate_password(password, person)
-                save_person(person, new_password=password, by=command_line_actor())
-        except User.DoesNotExist:
-            _refuse(f"there is no user named {name}.")
-        except ValidationError as error:
-            _refuse(" ".join(error.messages))
-        except DatabaseError as error:
-            _refuse(f"database error ({error}). Did you run `manage.py migrate`?")
-        self.stdout.write(f"{person.full_text} has a new password; their sessions have ended.")
-
-
-def _refuse(reason: str) -> NoReturn:
-    raise CommandError(f"The password was not changed: {reason}", returncode=REFUSED)
+                rows = User.objects.select_for_update(no_key=True)
+                user = rows.filter(username=User.normalize_username(name)).first()
+                if user is None:
+                    raise ValidationError(f"there is no user named {name}.")
+                validate_password(password, user)
+                save_user(user, new_password=password, by=command_line_actor())
+        self.stdout.write(f"{user.full_text} has a new password; their sessions have ended.")

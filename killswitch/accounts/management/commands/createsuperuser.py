@@ -5,11 +5,11 @@ from typing import Any
 from django.contrib.auth.management.commands import createsuperuser
 from django.core.management.base import CommandError
 
-REFUSED = 2
+from killswitch.accounts.management.user_commands import REFUSED
 
 
 class Command(createsuperuser.Command):
-    help = "There are no superusers: `manage.py add_user NAME --role administrator` adds people."
+    help = "There are no superusers: `manage.py add_user NAME --role administrator` adds users."
     requires_system_checks: list[str] = []
 
     def handle(self, *_args: Any, **_options: Any) -> None:

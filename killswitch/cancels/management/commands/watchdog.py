@@ -1,4 +1,4 @@
-"""`manage.py watchdog`: carries out what no other process carries out, and raises alarms."""
+"""`manage.py watchdog`: takes over requests that no process is handling, and raises alarms."""
 
 import threading
 from functools import partial
@@ -17,7 +17,7 @@ from killswitch.runtime.shutdown import set_on_signals
 class Command(BaseCommand):
     """Runs until SIGTERM or SIGINT."""
 
-    help = "Takes over requests that no process carries out; needs no broker. Any number may run."
+    help = "Take over requests that no process is handling. Needs no queue; any number may run."
 
     # An error in a page must not keep this process from starting.
     requires_system_checks = []

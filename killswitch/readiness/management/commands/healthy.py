@@ -13,9 +13,10 @@ MAX_AGE_S = 10.0
 
 
 class Command(BaseCommand):
-    """Exit 0 when the process is alive, 1 when it is not or when that is unknown."""
-
-    help = "Exit 0 when a process of this kind has sent a heartbeat on this host lately."
+    help = (
+        "Exit 0 if a process of this kind on this host has sent a heartbeat in the last 10 s,"
+        " otherwise 1."
+    )
     # Runs every few seconds, so it checks this one thing only.
     requires_system_checks = []
 
@@ -27,7 +28,8 @@ class Command(BaseCommand):
         try:
             age = heartbeats.age_here(Process[kind.upper()])
         except Error:
-            raise CommandError("the database does not answer", returncode=1) from None
+            raise CommandError("the database does not respond", returncode=1) from None
+        last_heartbeat = age.phrase("last heartbeat", never="no heartbeat yet")
         if not age.within(MAX_AGE_S):
-            raise CommandError(f"the {kind} on this host last sent a heartbeat {age}", returncode=1)
-        self.stdout.write(f"the {kind} on this host last sent a heartbeat {age}")
+            raise CommandError(f"{kind} on this host: {last_heartbeat}", returncode=1)
+        self.stdout.write(f"{kind} on this host: {last_heartbeat}")

@@ -32,9 +32,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        stopped = threading.Event()
+        stop = threading.Event()
         for number in _END_SIGNALS:
-            signal.signal(number, lambda *_: stopped.set())
+            signal.signal(number, lambda *_: stop.set())
         simulator = Simulator(host=options["host"], key=options["key"], demo=options["demo"])
         try:
             simulator.start(options["port"])
@@ -45,4 +45,4 @@ class Command(BaseCommand):
         with simulator:
             self.stdout.write(f"EMS simulator: {simulator.url}")
             self.stdout.flush()
-            stopped.wait()
+            stop.wait()

@@ -9,7 +9,7 @@ from killswitch.supervision.run import run
 
 
 class Command(BaseCommand):
-    help = "Start everything and restart what ends; Ctrl-C or SIGTERM stops everything."
+    help = "Start all programs and restart any that exit; Ctrl-C or SIGTERM stops them."
     requires_system_checks: list[str] = []  # `run` runs its own
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -22,5 +22,5 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, only: str, **_options: Any) -> None:
-        os.umask(0o077)  # every file it writes holds orders, people or secrets
+        os.umask(0o077)  # every file it writes holds orders, users or secrets
         run(only=tuple(name.strip() for name in only.split(",") if name.strip()))
