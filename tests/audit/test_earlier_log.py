@@ -1,7 +1,7 @@
 """A log that an earlier version wrote still verifies, and so does the export it made of it.
 
-`log_of_november_2026.tar.xz` was written by the version before the packages, models and sentences were
-renamed: its database with 96 events of 25 kinds, its checkpoints and exports, and the public key.
+`log_of_november_2026.tar.xz` was written by the version before packages, models and sentences got
+new names: its database with 96 events of 25 kinds, its checkpoints and exports, and the public key.
 Passwords and sessions were removed; the private key was not kept.
 """
 

@@ -58,7 +58,7 @@ def test_what_is_not_allowed_is_named(tmp_path: Path, name: str, text: str, prob
     assert problem in line
 
 
-def test_the_rooms_and_the_libraries_are_those_of_the_project() -> None:
+def test_the_packages_and_the_libraries_are_those_of_the_project() -> None:
     packages = check_templates.package_order(check_templates.ROOT / ".importlinter")
     assert packages.index("console") < packages.index("cancels") < packages.index("runtime")
     libraries = check_templates.tag_libraries(check_templates.ROOT / "killswitch")
