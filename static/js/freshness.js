@@ -76,7 +76,7 @@ function countAges(now) {
   }
   for (const end of all("[data-left]")) {
     const seconds = Math.ceil((Date.parse(end.dataset.left) - now) / 1000);
-    write(end, seconds > 0 ? `${seconds} s left` : "deadline reached");
+    write(end, seconds > 0 ? `${seconds} s left` : "time is up");
   }
 }
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
-from killswitch.cancels.models import Batch
+from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.runtime.revisions import next_revision
 from tests import factories
@@ -114,6 +114,21 @@ def test_a_queued_request_shows_its_age_and_a_running_one_its_time_left(
         re.compile(r"Olga Ray \d\d s left · attempt 2 · next in \d\.\d s"),
         use_inner_text=True,
     )
+
+
+def test_the_row_of_a_request_stays_still_when_its_time_is_up(page: Page, olga: User) -> None:
+    running, late = factories.exchanges(2)
+    for exchange in (running, late):
+        factories.bring(factories.press(olga, exchange).requests.get(), Status.SENDING)
+    CancelRequest.objects.filter(exchange_id=late.exchange_id).update(
+        first_claimed_at=datetime.now(UTC) - timedelta(minutes=5), revision=next_revision()
+    )
+    ready(page)
+    texts = page.locator("td [data-left]")
+    expect(texts).to_have_text([re.compile(r"\d\d s left"), "time is up"])
+    boxes = [text.bounding_box() for text in texts.all()]
+    assert boxes[0] and boxes[1]
+    assert boxes[0]["width"] == boxes[1]["width"]
 
 
 def test_an_exchange_comes_and_goes(page: Page, olga: User) -> None:
