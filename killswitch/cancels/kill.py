@@ -41,7 +41,7 @@ from killswitch.runtime.deadlines import Deadline
 MAX_IMMEDIATE_RESENDS = 2
 # A watchdog needs longer than this to take over, so such a lease need not be checked.
 FRESH_LEASE_S = 1.0
-# A result waits so long after the request's time for a database that is gone.
+# How long after the request's deadline a result still waits for an unavailable database.
 MAX_RECORD_DELAY_S = 30.0
 
 log = structlog.get_logger(__name__)
@@ -93,10 +93,10 @@ class Kill:
         planned_at = self.lease.next_attempt_at
         refused = self.attempts.refused and not self.attempts.list_decides
         self.refused_for_good = refused and planned_at is None
-        own_words = [attempt for attempt in attempts if not attempt.by_dead_holder]
-        self.dead_holders = len(attempts) - len(own_words)
-        if own_words:
-            last = own_words[-1]
+        finished_attempts = [attempt for attempt in attempts if not attempt.by_dead_holder]
+        self.dead_holders = len(attempts) - len(finished_attempts)
+        if finished_attempts:
+            last = finished_attempts[-1]
             self.last_was_acknowledged = last.outcome == Outcome.ACKNOWLEDGED
             if planned_at:
                 now = datetime.now(UTC)
@@ -145,7 +145,9 @@ class Kill:
         for _ in range(1 + MAX_IMMEDIATE_RESENDS):
             if STOP.is_set():
                 raise ShuttingDown
-            self._fence()
+            # A process that slept may have lost its lease, and would cancel orders placed later.
+            if self.schedule.posts or time.monotonic() - self.lease.claimed_at >= FRESH_LEASE_S:
+                self._write(ensure_lease)
             if self.schedule.posts and not self.schedule.may_post_again:
                 return  # the database was gone, and the check took too long
             answer = get_client().cancel_all(
@@ -163,15 +165,6 @@ class Kill:
             self._write(record_attempt, answer=answer, next_attempt_at=next_attempt_at)
             if answer.resend is not RetryAdvice.AT_ONCE or not self.schedule.may_post_again:
                 return
-
-    def _fence(self) -> None:
-        """Check the lease before sending.
-
-        A process that slept may have lost it, and would cancel orders that were placed later.
-        """
-        is_fresh = time.monotonic() - self.lease.claimed_at < FRESH_LEASE_S
-        if self.schedule.posts or not is_fresh:
-            self._write(ensure_lease)
 
     def _read(self) -> bool:
         """Read the open orders once; return True when the list is empty."""

@@ -24,8 +24,8 @@ from killswitch.runtime.leases import new_lease_token
 from killswitch.runtime.periodic import PeriodicTask
 
 RENEW_INTERVAL_S = 1.0
-# A thread that hangs stops renewing so long after its request's time, and others take over.
-MAX_OVERTIME_S = 5.0
+# How long after its request's deadline a thread that hangs still renews; then others take over.
+MAX_RENEWAL_OVERTIME_S = 5.0
 
 STOP = threading.Event()
 """Set when this process is asked to end: every pause ends at once, and every lease is released."""
@@ -147,7 +147,7 @@ def _keep_renewing(leases: Sequence[Lease]) -> None:
         for lease in leases:
             # A late request is still owed the whole time of one call and of one read.
             owed_until = time.monotonic() + 2 * settings.EMS_TIMEOUT
-            until = max(lease.ends_at, owed_until) + MAX_OVERTIME_S
+            until = max(lease.ends_at, owed_until) + MAX_RENEWAL_OVERTIME_S
             _renewed_until[lease.token, lease.id] = until
         if _renewing_threads:
             return

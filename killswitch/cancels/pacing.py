@@ -14,8 +14,8 @@ FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 3.0
 FIRST_READ_PAUSE_S, MAX_READ_PAUSE_S = 0.1, 2.0
 SETTLE_TIME_S = 2.0  # an acknowledged cancel is not sent again earlier
 MIN_POST_S, MIN_READ_S = 0.3, 1.0
-# The last POST begins so long before the time that is reserved for reading: long enough for the
-# read that comes before it.
+# How long before the time reserved for reading the last POST begins: long enough for the read that
+# precedes it.
 MIN_LAST_POST_S, MAX_LAST_POST_S = 0.5, 3.0
 
 
@@ -96,7 +96,10 @@ class RetrySchedule:
         self._may_post_at = self._clock() + pause
 
     def inherit_pause(self, pause: float) -> None:
-        """Keep to the rest of a pause that an earlier holder had begun."""
+        """Keep to the rest of a pause that an earlier holder had begun.
+
+        It counts as one that the EMS asked for, so that the open orders may be read during it.
+        """
         self._ems_wants_pause = True
         self._may_post_at = self._clock() + self._bounded_pause(pause)
 

@@ -24,8 +24,8 @@ from killswitch.cancels.states import LABELS, Status, check_transition
 from killswitch.ems.answers import Outcome, TimedCancelAnswer
 from killswitch.exchanges.services import record_open_orders
 
-MAX_BODY_BYTES = 64 * 1024
-MAX_ORDERS = 1000  # stored of those that remain; their count is exact
+MAX_STORED_BODY_BYTES = 64 * 1024
+MAX_STORED_ORDERS = 1000  # of those that remain; their count is exact
 
 
 class LeaseLost(Exception):
@@ -59,8 +59,8 @@ def record_attempt(
             message=answer.message,
             rejected_message=answer.rejected_message,
             trace_id=answer.trace_id[:200],
-            body=answer.body[:MAX_BODY_BYTES],
-            body_cut=len(answer.body) > MAX_BODY_BYTES or not answer.body_complete,
+            body=answer.body[:MAX_STORED_BODY_BYTES],
+            body_cut=len(answer.body) > MAX_STORED_BODY_BYTES or not answer.body_complete,
             transport_error=answer.transport_error,
             holder=lease_token,
         )
@@ -149,7 +149,7 @@ def finish(
             finished_at=datetime.now(UTC),
         ):
             return
-        orders = last_list.orders.orders[:MAX_ORDERS] if last_list and count else ()
+        orders = last_list.orders.orders[:MAX_STORED_ORDERS] if last_list and count else ()
         residual_orders = ResidualOrder.objects.bulk_create(
             ResidualOrder(request_id=request_id, **vars(order)) for order in orders
         )

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 MAX_THREADS = 512
-# A result waits so long, at most, for the other POSTs of its batch to be sent.
+# How long a result waits, at most, for the other POSTs of its batch to be sent.
 MAX_LATCH_WAIT_S = 0.1
 
 _free = threading.BoundedSemaphore(MAX_THREADS)

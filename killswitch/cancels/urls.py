@@ -7,8 +7,8 @@ from killswitch.cancels import views
 urlpatterns = [
     path("exchanges/<int:pk>/cancel-all/", views.cancel_one, name="cancel_one"),
     path("cancel-all/", views.cancel_all, name="cancel_all"),
-    path("batches/<uuid:uuid>/", views.batch, name="batch"),
-    path("batches/<uuid:uuid>/reason/", views.reason, name="reason"),
-    path("requests/", views.requests, name="requests"),
-    path("requests/<uuid:uuid>/", views.request, name="request"),
+    path("batches/<uuid:uuid>/", views.show_batch, name="batch"),
+    path("batches/<uuid:uuid>/reason/", views.complete_reason, name="reason"),
+    path("requests/", views.list_requests, name="requests"),
+    path("requests/<uuid:uuid>/", views.show_request, name="request"),
 ]

@@ -44,16 +44,16 @@ def cancel_all(request: HttpRequest) -> HttpResponse:
 @requires(Permission.REQUESTS)
 @never_cache
 @require_safe
-def batch(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def show_batch(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Show all requests of one batch."""
-    known = current()
+    revision = current()
     page = BatchPage.of(_get_or_404(Batch.objects.filter(uuid=uuid)), user=_user(request))
-    return render(request, "cancels/batch.html", {"page": page, "known": known})
+    return render(request, "cancels/batch.html", {"page": page, "known": revision})
 
 
 @requires(Permission.COMPLETE_REASON)
 @require_POST
-def reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def complete_reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Add the reason afterwards."""
     batch = _get_or_404(Batch.objects.filter(uuid=uuid))
     text = str(Reason.from_form(request.POST))
@@ -74,22 +74,22 @@ def reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @requires(Permission.REQUESTS)
 @never_cache
 @require_safe
-def requests(request: HttpRequest) -> HttpResponse:
+def list_requests(request: HttpRequest) -> HttpResponse:
     """List the requests, newest first."""
-    known = current()
+    revision = current()
     page = ListPage.before(parse_id(request.GET.get("before", "")))
-    return render(request, "cancels/requests.html", {"page": page, "known": known})
+    return render(request, "cancels/requests.html", {"page": page, "known": revision})
 
 
 @requires(Permission.REQUESTS)
 @never_cache
 @require_safe
-def request(request: HttpRequest, uuid: UUID) -> HttpResponse:
+def show_request(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Show one request with all its attempts."""
-    known = current()
+    revision = current()
     rows = CancelRequest.objects.select_related("batch", "configured_exchange").filter(uuid=uuid)
     page = RequestPage.of(_get_or_404(rows), user=_user(request))
-    return render(request, "cancels/request.html", {"page": page, "known": known})
+    return render(request, "cancels/request.html", {"page": page, "known": revision})
 
 
 @requires(Permission.CANCEL)
@@ -152,11 +152,11 @@ def _show_result(request: HttpRequest, target: Target, result: CancelResult) -> 
     in_dialog = is_htmx(request)
     if not result.repeated and not in_dialog:
         return see_other(reverse("batch", args=[result.batch.uuid]))
-    known = current()
+    revision = current()
     user = _user(request)
     context = {
         "page": BatchPage.of(result.batch, user=user),
-        "known": known,
+        "known": revision,
         "in_dialog": in_dialog,
         "target": target,
         "repeated": result.repeated,

@@ -26,10 +26,10 @@ from killswitch.runtime.periodic import PeriodicTask
 
 CHECK_INTERVAL_S = 0.25
 HEARTBEAT_INTERVAL_S = 1.0
-UNCLAIMED_AFTER_S = 1.0  # so long the workers have for a new request
+UNCLAIMED_AFTER_S = 1.0  # until then a new request is left to the workers
 STALE_AFTER_S = 3.0  # a holder renews its lease once a second
 STALLED_AFTER_S = 5.0
-MAX_OVERTIME_S = 10.0  # after which a request in flight is an alarm even if it makes progress
+ALARM_OVERTIME_S = 10.0  # after which a request in flight is an alarm even if it makes progress
 MAX_CHECK_S = 20.0
 
 # In the past tense, because an alarm stays on the screen after the request has finished.
@@ -102,7 +102,7 @@ class StallDetector:
 
 def run(stop: threading.Event, *, beat: Callable[[], None]) -> None:
     """Check four times a second until `stop` is set, and beat about once a second."""
-    longest_s = settings.CANCEL_DEADLINE + 2 * settings.EMS_TIMEOUT + MAX_OVERTIME_S
+    longest_s = settings.CANCEL_DEADLINE + 2 * settings.EMS_TIMEOUT + ALARM_OVERTIME_S
     detector = StallDetector(max_in_flight_s=longest_s)
     guard = HangGuard()
     beat_at = 0.0

@@ -303,7 +303,7 @@ def test_a_page_of_another_site_cannot_export(path: str, site: str) -> None:
     carol = signed_in(Role.COMPLIANCE)
     answer = carol.get(path, headers={"Sec-Fetch-Site": site})
     assert answer.status_code == 403
-    assert "Another website requested this export" in answer.content.decode()
+    assert "A link on another website requested this export" in answer.content.decode()
     assert not events("EXPORTED")
 
 

@@ -12,8 +12,7 @@ from django.db import DataError
 from killswitch.cancels import execution, leases, thread_slots, watchdog
 from killswitch.cancels.leases import RequestSnapshot
 from killswitch.cancels.models import CancelRequest
-from killswitch.ems import client as shared
-from killswitch.ems.client import EmsClient
+from killswitch.ems.client import EmsClient, forget_client, get_client
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
 from tests.cancels.kills import carry_out
@@ -85,8 +84,8 @@ def test_the_threads_of_a_first_press_share_one_client(
         return new_clients[-1]
 
     monkeypatch.setattr(EmsClient, "from_settings", connect_slowly)
-    shared.forget_client()
+    forget_client()
     with ThreadPoolExecutor(20) as pool:
-        clients = list(pool.map(lambda _: shared.get_client(), range(20)))
-    shared.forget_client()
+        clients = list(pool.map(lambda _: get_client(), range(20)))
+    forget_client()
     assert clients == new_clients * 20

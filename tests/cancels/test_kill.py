@@ -10,10 +10,10 @@ from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.recording import (
-    MAX_BODY_BYTES,
+    MAX_STORED_BODY_BYTES,
 )
 from killswitch.cancels.states import FINAL
-from killswitch.ems import client as shared
+from killswitch.ems.client import forget_client, get_client
 from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
@@ -254,9 +254,9 @@ def test_hostile_bodies_are_stored_and_prove_no_more_than_they_contain(
         first = request.attempts.order_by("number")[0]
         assert request.status == status, kind
         assert text in first.message + first.rejected_message, kind
-        body = shared.get_client().cancel_all(kind).body
-        assert bytes(first.body) == body[:MAX_BODY_BYTES], kind
-        assert first.body_cut == (len(body) > MAX_BODY_BYTES), kind
+        body = get_client().cancel_all(kind).body
+        assert bytes(first.body) == body[:MAX_STORED_BODY_BYTES], kind
+        assert first.body_cut == (len(body) > MAX_STORED_BODY_BYTES), kind
         events = AuditEvent.objects.filter(kind="ATTEMPT", request_id=str(request.uuid))
         assert events.count() == request.attempt_count, kind
 
@@ -378,7 +378,7 @@ def test_without_an_ems_client_the_request_ends_as_not_delivered(
     simulator: Simulator, press: Press, settings: Any
 ) -> None:
     settings.EMS_API_KEY = "a key\nof two lines"
-    shared.forget_client()
+    forget_client()
     request = carry_out(press("KRAKEN"))
     assert request.status == "NOT_DELIVERED"
     assert "no client" in request.attempts.order_by("number")[0].transport_error

@@ -8,7 +8,7 @@ import pytest
 from killswitch.cancels import execution, leases, watchdog
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.recording import record_attempt
-from killswitch.ems import client as shared
+from killswitch.ems.client import get_client
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
 from tests.cancels.kills import LIST_GONE, always, snapshot
@@ -107,7 +107,7 @@ def test_an_acknowledged_cancel_is_not_sent_again_by_the_next_holder(
     simulator.script("KRAKEN", cancel=["ok"], list=LIST_GONE, orders=5)
     (request,) = press("KRAKEN")
     (lease,) = leases.claim([request.pk])
-    answer = shared.get_client().cancel_all("KRAKEN")
+    answer = get_client().cancel_all("KRAKEN")
     assert answer.outcome == "ACKNOWLEDGED"
     record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=None)
     leases.release(lease)
@@ -123,7 +123,7 @@ def test_a_permanent_refusal_is_not_sent_again_by_the_next_holder(
     simulator.script("KRAKEN", cancel=always("unauthorised"), orders=5)
     (request,) = press("KRAKEN")
     (lease,) = leases.claim([request.pk])
-    answer = shared.get_client().cancel_all("KRAKEN")
+    answer = get_client().cancel_all("KRAKEN")
     record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=None)
     leases.release(lease)
     watchdog.check_once(watchdog.StallDetector())
@@ -155,7 +155,7 @@ def test_a_request_that_kills_every_holder_is_not_sent_for_ever(
 def die_in_a_pause_that_the_ems_wants(request: CancelRequest) -> None:
     """Let a holder die after an answer with Retry-After, and take the request over."""
     (lease,) = leases.claim([request.pk])
-    answer = shared.get_client().cancel_all(lease.exchange_id)
+    answer = get_client().cancel_all(lease.exchange_id)
     assert answer.retry_after
     planned_at = answer.finished_at + timedelta(seconds=answer.retry_after)
     record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=planned_at)

@@ -11,7 +11,7 @@ from killswitch.audit.recorder import recording
 from killswitch.cancels import leases
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.recording import record_attempt
-from killswitch.ems import client as shared
+from killswitch.ems.client import get_client
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
 from tests.cancels.kills import snapshot
@@ -30,7 +30,7 @@ def test_a_holder_that_recorded_an_attempt_meanwhile_is_not_replaced(
     (request,) = press("KRAKEN")
     (lease,) = leases.claim([request.pk])
     before = snapshot(request)
-    answer = shared.get_client().cancel_all("KRAKEN")
+    answer = get_client().cancel_all("KRAKEN")
     record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=None)
     leases.stop_renewing(lease)
     assert leases.take_over(before) is None

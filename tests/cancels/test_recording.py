@@ -19,7 +19,7 @@ from killswitch.cancels.recording import (
     start_verifying,
 )
 from killswitch.cancels.states import Status
-from killswitch.ems import client as shared
+from killswitch.ems.client import get_client
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
 
@@ -37,7 +37,7 @@ def test_without_the_lease_an_attempt_is_recorded_and_no_status_changes(
     (lease,) = leases.claim([request.pk])
     rows = CancelRequest.objects.filter(id=request.pk)
     rows.update(lease_token="another:1:x")
-    answer = shared.get_client().cancel_all("KRAKEN")
+    answer = get_client().cancel_all("KRAKEN")
     refused = Conclusion(status=Status.REJECTED, sentence="no")
     for change in (
         start_verifying,
@@ -59,7 +59,7 @@ def test_an_attempt_whose_first_try_is_still_committing_is_recorded_once(
     (request,) = press("KRAKEN")
     (lease,) = leases.claim([request.pk])
     leases.stop_renewing(lease)
-    answer = shared.get_client().cancel_all("KRAKEN")
+    answer = get_client().cancel_all("KRAKEN")
     record = partial(record_attempt, lease.id, lease.token, answer=answer, next_attempt_at=None)
     is_written = threading.Event()
 
