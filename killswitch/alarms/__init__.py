@@ -1,0 +1,1 @@
+"""Alarms, and their notifications through external channels."""

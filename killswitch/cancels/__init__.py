@@ -1,0 +1,1 @@
+"""The cancel, from its confirmation to its final status; the watchdog."""

@@ -1,0 +1,1 @@
+"""The dashboard, the poller of every page, and the error pages."""

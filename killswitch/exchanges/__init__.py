@@ -1,0 +1,1 @@
+"""The configured exchanges and their open orders."""

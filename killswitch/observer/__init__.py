@@ -1,0 +1,1 @@
+"""The observer's process: open orders, canary, upkeep of the audit log."""

@@ -1,0 +1,1 @@
+"""Starts the programs of the system, restarts them, and checks the configuration."""
