@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
-from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import resolve_url
@@ -12,14 +11,9 @@ from django.shortcuts import resolve_url
 from killswitch.accounts.client_info import clean, client_info
 from killswitch.accounts.mfa import services as mfa
 from killswitch.accounts.models import User
-from killswitch.accounts.permissions import (
-    PUBLIC,
-    SIGNED_IN,
-    Permission,
-    allows,
-)
+from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.accounts.redirects import remember_next, sign_in_url
-from killswitch.audit.chain import Actor, NewEvent
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.event_throttle import record_counted
 from killswitch.audit.models import Kind
 from killswitch.runtime.http import is_htmx
@@ -39,38 +33,15 @@ def current_user(request: HttpRequest) -> User:
     return user
 
 
-def actor(user: User | AnonymousUser) -> Actor:
-    """Return a user as the audit log names them. Raises `TypeError` for an anonymous one."""
-    if not isinstance(user, User):
-        raise TypeError("an anonymous user is not an actor: guard the view")
-    return user.actor
+def requires(
+    permission: Permission, *, password_suffices: bool = False
+) -> Callable[[View[P]], View[P]]:
+    """Open a view to the roles with this permission, and mark it as requiring it.
 
-
-def requires(permission: Permission) -> Callable[[View[P]], View[P]]:
-    """Open a view to the roles with this permission, and mark it as requiring it."""
-    return _guarded(permission)
-
-
-def signed_in(view: View[P]) -> View[P]:
-    """Open a view to everyone who is signed in, in any role."""
-    return _guarded(SIGNED_IN)(view)
-
-
-def password_suffices(view: View[P]) -> View[P]:
-    """Open a view to everyone who is signed in, even without a required second factor.
-
-    For the pages on which it is set up.
+    With `password_suffices` even without a required second factor, for the pages on which it is
+    set up.
     """
-    return _guarded(SIGNED_IN, password_suffices=True)(view)
 
-
-def public(view: AnyView) -> AnyView:
-    """Mark a view as open to everyone; a view without any mark is a mistake."""
-    vars(view)["permission"] = PUBLIC
-    return view
-
-
-def _guarded(permission: str, *, password_suffices: bool = False) -> Callable[[View[P]], View[P]]:
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
         def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -83,8 +54,14 @@ def _guarded(permission: str, *, password_suffices: bool = False) -> Callable[[V
     return decorate
 
 
+def public(view: AnyView) -> AnyView:
+    """Mark a view as open to everyone; a view without any mark is a mistake."""
+    vars(view)["permission"] = Permission.PUBLIC
+    return view
+
+
 def _refusal(
-    request: HttpRequest, *, permission: str, password_suffices: bool
+    request: HttpRequest, *, permission: Permission, password_suffices: bool
 ) -> HttpResponse | None:
     """Return the answer to a request that is refused, None for one that may pass.
 
@@ -96,7 +73,7 @@ def _refusal(
         if is_htmx(request):
             return _unauthorised(request, "Your session has ended. Sign in again.", permission)
         return HttpResponseRedirect(sign_in_url(request, permission=permission))
-    if not allows(user, permission):
+    if not has_permission(user, permission):
         _record_denial(request, user, permission)
         if is_htmx(request):
             # htmx would swap a whole error page into a part of a page.
@@ -114,7 +91,7 @@ def _refusal(
     return HttpResponseRedirect(resolve_url("mfa_activate_totp"))
 
 
-def _unauthorised(request: HttpRequest, text: str, permission: str) -> HttpResponse:
+def _unauthorised(request: HttpRequest, text: str, permission: Permission) -> HttpResponse:
     """Return a 401 that the page's scripts announce; htmx would follow a redirect silently."""
     return HttpResponse(
         text,
@@ -127,7 +104,7 @@ def _unauthorised(request: HttpRequest, text: str, permission: str) -> HttpRespo
     )
 
 
-def _record_denial(request: HttpRequest, user: User, permission: str) -> None:
+def _record_denial(request: HttpRequest, user: User, permission: Permission) -> None:
     match = request.resolver_match
     event = NewEvent(
         kind=Kind.DENIED,

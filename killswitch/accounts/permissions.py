@@ -9,6 +9,8 @@ from killswitch.accounts.models import Role, User
 class Permission(StrEnum):
     """What a view lets a user do."""
 
+    PUBLIC = "PUBLIC"  # for visitors who have not signed in as well
+    SIGNED_IN = "SIGNED_IN"
     CONSOLE = "CONSOLE"
     CANCEL = "CANCEL"
     REQUESTS = "REQUESTS"
@@ -20,44 +22,21 @@ class Permission(StrEnum):
     ADMINISTER = "ADMINISTER"
 
 
-# The marks of views that need no permission of the table.
-PUBLIC: Final = "PUBLIC"
-SIGNED_IN: Final = "SIGNED_IN"
-
-ROLE_PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
-    Role.RISK_OFFICER: frozenset(
-        {
-            Permission.CONSOLE,
-            Permission.CANCEL,
-            Permission.REQUESTS,
-            Permission.ACKNOWLEDGE,
-            Permission.COMPLETE_REASON,
-        }
-    ),
-    Role.COMPLIANCE: frozenset(
-        {
-            Permission.CONSOLE,
-            Permission.REQUESTS,
-            Permission.AUDIT,
-            Permission.EXPORT,
-            Permission.REVIEW,
-        }
-    ),
-    Role.ADMINISTRATOR: frozenset({Permission.ADMINISTER}),
+ROLES: Final[dict[Permission, frozenset[Role]]] = {
+    Permission.PUBLIC: frozenset(Role),
+    Permission.SIGNED_IN: frozenset(Role),
+    Permission.CONSOLE: frozenset({Role.RISK_OFFICER, Role.COMPLIANCE}),
+    Permission.CANCEL: frozenset({Role.RISK_OFFICER}),
+    Permission.REQUESTS: frozenset({Role.RISK_OFFICER, Role.COMPLIANCE}),
+    Permission.ACKNOWLEDGE: frozenset({Role.RISK_OFFICER}),
+    Permission.COMPLETE_REASON: frozenset({Role.RISK_OFFICER}),
+    Permission.AUDIT: frozenset({Role.COMPLIANCE}),
+    Permission.EXPORT: frozenset({Role.COMPLIANCE}),
+    Permission.REVIEW: frozenset({Role.COMPLIANCE}),
+    Permission.ADMINISTER: frozenset({Role.ADMINISTRATOR}),
 }
 
 
 def has_permission(user: object, permission: Permission) -> bool:
     """Return whether an active user's role has the permission; False for anyone else."""
-    return (
-        isinstance(user, User)
-        and user.is_active
-        and permission in ROLE_PERMISSIONS.get(Role(user.role), set())
-    )
-
-
-def allows(user: User, permission: str) -> bool:
-    """Return whether a view with this mark is open to the user."""
-    if permission in {PUBLIC, SIGNED_IN}:
-        return permission == PUBLIC or user.is_active
-    return has_permission(user, Permission(permission))
+    return isinstance(user, User) and user.is_active and user.role in ROLES[permission]

@@ -8,7 +8,7 @@ from django.urls import Resolver404, resolve
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from killswitch.accounts.models import User
-from killswitch.accounts.permissions import Permission, allows
+from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.runtime.text import clean_line
 
 MAX_REASON_CHARS = 500
@@ -42,7 +42,7 @@ def confirmation_url(request: HttpRequest) -> str:
     return ""
 
 
-def url_after_sign_in(request: HttpRequest, *, permission: str) -> str:
+def url_after_sign_in(request: HttpRequest, *, permission: Permission) -> str:
     """Return the path to which a refused request leads back, empty for the home page."""
     if request.method in {"GET", "HEAD"}:
         url = _page_url(request)
@@ -55,14 +55,14 @@ def url_after_sign_in(request: HttpRequest, *, permission: str) -> str:
     return url if len(url) <= MAX_URL_CHARS else ""
 
 
-def sign_in_url(request: HttpRequest, *, permission: str) -> str:
+def sign_in_url(request: HttpRequest, *, permission: Permission) -> str:
     """Return the sign-in page that leads back to this request."""
     url = resolve_url("account_login")
     path = url_after_sign_in(request, permission=permission)
     return f"{url}?{urlencode({'next': path})}" if path else url
 
 
-def remember_next(request: HttpRequest, *, permission: str) -> None:
+def remember_next(request: HttpRequest, *, permission: Permission) -> None:
     """Remember where a user was going who must set up a second factor first."""
     request.session[NEXT_URL_KEY] = url_after_sign_in(request, permission=permission)
 
@@ -87,7 +87,7 @@ def can_open(user: User, url: str) -> bool:
     except Resolver404:
         return False
     permission = getattr(view, "permission", None)
-    return permission is not None and allows(user, permission)
+    return permission is not None and has_permission(user, permission)
 
 
 def _page_url(request: HttpRequest) -> str:

@@ -13,9 +13,10 @@ from django.views.decorators.cache import never_cache
 
 from killswitch.accounts import login_events, officer_cookie, redirects
 from killswitch.accounts.backends import HashingBusy
-from killswitch.accounts.decorators import password_suffices, public, signed_in
+from killswitch.accounts.decorators import public, requires
 from killswitch.accounts.forms import ConfirmPasswordForm, OwnPasswordForm, SignInForm
 from killswitch.accounts.models import User
+from killswitch.accounts.permissions import Permission
 
 # The windows of the rate limits in the settings.
 ADDRESS_LIMIT_S = 60
@@ -119,5 +120,7 @@ class ConfirmPasswordView(RateLimitedMixin, ReauthenticateView):  # type: ignore
 
 sign_in = public(SignInView.as_view())
 sign_out = public(never_cache(SignOutView.as_view()))
-change_password = signed_in(never_cache(OwnPasswordView.as_view()))
-confirm_password = password_suffices(never_cache(ConfirmPasswordView.as_view()))
+change_password = requires(Permission.SIGNED_IN)(never_cache(OwnPasswordView.as_view()))
+confirm_password = requires(Permission.SIGNED_IN, password_suffices=True)(
+    never_cache(ConfirmPasswordView.as_view())
+)

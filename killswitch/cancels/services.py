@@ -8,7 +8,6 @@ from functools import partial
 
 from django.db import DatabaseError, connection, transaction
 
-from killswitch.accounts.decorators import actor
 from killswitch.accounts.models import User
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import Actor
@@ -82,7 +81,7 @@ def request_cancel(*, target: Target, key: str, press: PressContext) -> CancelRe
         user_agent=clean_line(press.user_agent, max_chars=500),
         gesture=clean_line(press.gesture, max_chars=100),
     )
-    return _record_once(batch, target=target, by=actor(press.user), reason=press.reason)
+    return _record_once(batch, target=target, by=press.user.actor, reason=press.reason)
 
 
 def request_cancel_from_command_line(*, target: Target, by: Actor, reason: str) -> CancelResult:
@@ -117,7 +116,7 @@ def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:
         for request in requests:
             record.event(
                 Kind.REASON_COMPLETED,
-                actor=actor(user),
+                actor=user.actor,
                 exchange_id=request.exchange_id,
                 request_id=str(request.uuid),
                 data={

@@ -9,7 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from killswitch.accounts.client_info import client_info
-from killswitch.accounts.decorators import actor, requires
+from killswitch.accounts.decorators import current_user, requires
 from killswitch.accounts.permissions import Permission
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
@@ -47,7 +47,7 @@ def _export(request: HttpRequest, *, layout: ExportFormat) -> HttpResponseBase:
         new_export = export.begin(
             selection=EventFilter.from_query(request.GET),
             layout=layout,
-            who=actor(request.user),
+            who=current_user(request).actor,
             origin=client_info(request),
         )
     except InvalidFilter as error:

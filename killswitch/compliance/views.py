@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from killswitch.accounts.client_info import client_info
-from killswitch.accounts.decorators import actor, requires
+from killswitch.accounts.decorators import current_user, requires
 from killswitch.accounts.permissions import Permission
 from killswitch.audit import review, sign_off_period
 from killswitch.audit.filters import EventFilter, InvalidFilter
@@ -152,7 +152,7 @@ def _record_review(request: HttpRequest) -> HttpResponse:
         mark=request.POST.get("mark", ""),
         seqs=log_page.parse_seqs(request.POST.getlist("event")),
         note=_note(request),
-        by=actor(request.user),
+        by=current_user(request).actor,
         origin=client_info(request),
     )
     try:
@@ -187,7 +187,7 @@ def _sign_off(request: HttpRequest, period: Period | None) -> HttpResponse:
     event = sign_off_period.sign_off(
         period=period,
         note=_note(request),
-        by=actor(request.user),
+        by=current_user(request).actor,
         origin=client_info(request),
     )
     return see_other(reverse("audit_sign_off", args=[event.seq]))

@@ -8,7 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from killswitch.accounts import officer_cookie
-from killswitch.accounts.decorators import actor, public, requires
+from killswitch.accounts.decorators import current_user, public, requires
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission
 from killswitch.alarms import services as alarms
@@ -60,19 +60,20 @@ def console(request: HttpRequest) -> HttpResponse:
 @require_safe
 def poll(request: HttpRequest) -> HttpResponse:
     """Return what has changed of the parts that the page shows, or 204."""
-    assert isinstance(request.user, User)  # noqa: S101 - `requires` admits signed-in users only
-    if request.GET.get("person", str(request.user.pk)) != str(request.user.pk):
+    user = current_user(request)
+    if request.GET.get("person", str(user.pk)) != str(user.pk):
         # Another person has signed in in another tab, so the session of this page is over.
         return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
-    return answer(request, user=request.user)
+    return answer(request, user=user)
 
 
 @requires(Permission.ACKNOWLEDGE)
 @require_POST
 def acknowledge(request: HttpRequest, alarm_id: int) -> HttpResponse:
     """Acknowledge an alarm in the person's name; the page's poller then fetches the change."""
+    user = current_user(request)
     try:
-        alarms.acknowledge(alarm_id=alarm_id, actor=actor(request.user), user_pk=request.user.pk)
+        alarms.acknowledge(alarm_id=alarm_id, actor=user.actor, user_pk=user.pk)
     except Alarm.DoesNotExist:
         raise Http404("This alarm does not exist.") from None
     except alarms.SelfAcknowledgement:

@@ -18,11 +18,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from killswitch.accounts import login_events, redirects
 from killswitch.accounts.client_info import client_info
-from killswitch.accounts.decorators import current_user, password_suffices, public, signed_in
+from killswitch.accounts.decorators import current_user, public, requires
 from killswitch.accounts.forms import CodeForm, SetUpForm
 from killswitch.accounts.mfa import services as mfa
 from killswitch.accounts.mfa.adapter import TotpStage
 from killswitch.accounts.mfa.rate_limit import TooManyAttempts, consume_attempt
+from killswitch.accounts.permissions import Permission
 from killswitch.accounts.views import too_many_attempts
 
 SECRET_KEY = "second_factor.secret"  # noqa: S105 - of the session, which holds it encrypted
@@ -95,7 +96,7 @@ def enter_code(request: HttpRequest) -> HttpResponse:
     return render(request, "mfa/code.html", {"form": form})
 
 
-@signed_in
+@requires(Permission.SIGNED_IN)
 @require_safe
 @never_cache
 def overview(request: HttpRequest) -> HttpResponse:
@@ -109,7 +110,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     return render(request, "mfa/overview.html", context)
 
 
-@password_suffices
+@requires(Permission.SIGNED_IN, password_suffices=True)
 @page_with_form
 @never_cache
 @recent_password
@@ -146,7 +147,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
     return render(request, "mfa/set_up.html", context)
 
 
-@signed_in
+@requires(Permission.SIGNED_IN)
 @page_with_form
 @never_cache
 @recent_password
@@ -162,7 +163,7 @@ def turn_off(request: HttpRequest) -> HttpResponse:
     return redirect("mfa_index")
 
 
-@signed_in
+@requires(Permission.SIGNED_IN)
 @require_safe
 @never_cache
 @recent_password
@@ -177,7 +178,7 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     return render(request, "mfa/recovery_codes.html", context)
 
 
-@signed_in
+@requires(Permission.SIGNED_IN)
 @require_safe
 @never_cache
 @recent_password
@@ -192,7 +193,7 @@ def recovery_codes_file(request: HttpRequest) -> HttpResponse:
     return response
 
 
-@signed_in
+@requires(Permission.SIGNED_IN)
 @page_with_form
 @never_cache
 @recent_password
