@@ -18,8 +18,8 @@ from django.conf import settings
 from django.db import Error, connection
 from django.db.models import F
 
-from killswitch.alarms.channels import channels
 from killswitch.alarms.models import Alarm, Delivery
+from killswitch.alarms.services import channels
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.models import Kind as Event
 from killswitch.audit.recorder import recording
@@ -33,23 +33,6 @@ MAX_PAUSE_S = 60.0
 MAX_ATTEMPTS = 100  # with the pauses between them, a good hour and a half
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PendingDelivery:
-    """The state of a row of the outbox."""
-
-    id: int
-    channel: str
-    attempts: int
-    sending: bool
-
-    @property
-    def pause_s(self) -> float:
-        """Return for how many seconds the row must not have changed before the next attempt."""
-        if self.sending:
-            return STALE_AFTER_S
-        return min(MAX_PAUSE_S, 2.0 ** (self.attempts - 1)) if self.attempts else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +57,13 @@ class Message:
         return cls(title=alarm.title, body="\n".join(line for line in lines if line))
 
 
+def pause_s(row: Delivery) -> float:
+    """Return for how many seconds a row must not have changed before the next attempt."""
+    if row.sending:
+        return STALE_AFTER_S
+    return min(MAX_PAUSE_S, 2.0 ** (row.attempts - 1)) if row.attempts else 0.0
+
+
 def send_pending(stop: threading.Event, *, poll_interval_s: float = POLL_INTERVAL_S) -> None:
     """Send what is pending until `stop` is set; wait while the database is gone."""
     task = PeriodicTask(name="outbox", work=OutboxSender().send_due, interval_s=poll_interval_s)
@@ -85,25 +75,24 @@ class OutboxSender:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._unchanged = StillnessTracker[PendingDelivery]()
+        self._unchanged = StillnessTracker[int]()
         self._threads: dict[str, threading.Thread] = {}
 
     def send_due(self) -> None:
         """Start to send what is due, channel by channel, without waiting for the result."""
         _add_missing_deliveries()
-        columns = ("id", "channel", "attempts", "sending")
         pending = Delivery.objects.filter(delivered_at=None, attempts__lt=MAX_ATTEMPTS)
-        rows = [PendingDelivery(**row) for row in pending.order_by("id").values(*columns)]
-        unchanged_s = self._unchanged.observe(dict.fromkeys(rows), now=self._clock())
-        rows_by_channel: dict[str, list[PendingDelivery]] = defaultdict(list)
-        for row, seconds in unchanged_s.items():
-            if seconds >= row.pause_s:
-                rows_by_channel[row.channel].append(row)
-        for channel, rows in rows_by_channel.items():
+        rows = {row.pk: row for row in pending.order_by("id")}
+        states = {pk: (row.attempts, row.sending) for pk, row in rows.items()}
+        rows_by_channel: dict[str, list[Delivery]] = defaultdict(list)
+        for pk, unchanged_s in self._unchanged.observe(states, now=self._clock()).items():
+            if unchanged_s >= pause_s(rows[pk]):
+                rows_by_channel[rows[pk].channel].append(rows[pk])
+        for channel, due_rows in rows_by_channel.items():
             thread = self._threads.get(channel)
             if thread is None or not thread.is_alive():
                 self._threads[channel] = threading.Thread(
-                    target=_send_to_channel, args=[rows], daemon=True
+                    target=_send_to_channel, args=[due_rows], daemon=True
                 )
                 self._threads[channel].start()
 
@@ -130,21 +119,22 @@ def _add_missing_deliveries() -> None:
     Delivery.objects.bulk_create(rows, ignore_conflicts=True)
 
 
-def _send_to_channel(rows: list[PendingDelivery]) -> None:
+def _send_to_channel(rows: list[Delivery]) -> None:
     try:
         for row in rows:
-            state = {"attempts": row.attempts, "sending": row.sending, "delivered_at": None}
-            claim = Delivery.objects.filter(pk=row.id, **state)
+            claim = Delivery.objects.filter(
+                pk=row.pk, attempts=row.attempts, sending=row.sending, delivered_at=None
+            )
             if not claim.update(attempts=F("attempts") + 1, sending=True):
                 continue  # another sender was faster
-            alarm = Alarm.objects.get(deliveries=row.id)
+            alarm = Alarm.objects.get(pk=row.alarm_id)
             connection.close()  # none is kept open while the channel is waited for
             error = send_message(url=channels().get(row.channel), message=Message.about(alarm))
             if not error:
                 _record_delivery(row, alarm=alarm)
                 continue
             log.warning("alarm_not_delivered", channel=row.channel, alarm=alarm.pk, error=error)
-            attempt = Delivery.objects.filter(pk=row.id, attempts=row.attempts + 1)
+            attempt = Delivery.objects.filter(pk=row.pk, attempts=row.attempts + 1)
             attempt.update(sending=False, error=error)
     except Error as database_error:
         log.warning(
@@ -154,10 +144,10 @@ def _send_to_channel(rows: list[PendingDelivery]) -> None:
         connection.close()
 
 
-def _record_delivery(row: PendingDelivery, *, alarm: Alarm) -> None:
+def _record_delivery(row: Delivery, *, alarm: Alarm) -> None:
     delivered_at = datetime.now(UTC)
     with recording() as record:
-        pending_row = Delivery.objects.filter(pk=row.id, delivered_at=None)
+        pending_row = Delivery.objects.filter(pk=row.pk, delivered_at=None)
         if not pending_row.update(delivered_at=delivered_at, sending=False, error=""):
             return
         record.changed(Alarm.objects.select_for_update(no_key=True).get(pk=alarm.pk))

@@ -34,7 +34,7 @@ def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Dis
         yield from differences
 
 
-def _compare_raised(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
+def _compare_alarms(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
     alarms = Alarm.objects.in_bulk([_alarm_id(event) for event in events])
     for event in events:
         if not (alarm := alarms.get(_alarm_id(event))):
@@ -42,6 +42,8 @@ def _compare_raised(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
             yield Discrepancy(seq=event.seq, reason=reason)
             continue
         columns = {"exchange_id": event.exchange_id, "request_id": event.request_id}
+        if event.kind == Kind.ALARM_ACKNOWLEDGED:
+            columns["acknowledged_by"] = event.actor
         row = {
             "alarm_kind": alarm.kind,
             "subject": alarm.subject,
@@ -50,23 +52,13 @@ def _compare_raised(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
             "exchange_id": alarm.exchange_id,
             "request_id": alarm.request_id,
             "raised_at": utc_text(alarm.raised_at),
+            "acknowledged_by": alarm.acknowledged_by,
+            "acknowledged_at": _utc_text_or_none(alarm.acknowledged_at),
         }
         yield from compare_columns(f"alarm {alarm.pk}", event, columns, found=row)
 
 
-def _compare_acknowledged(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
-    alarms = Alarm.objects.in_bulk([_alarm_id(event) for event in events])
-    for event in events:
-        if alarm := alarms.get(_alarm_id(event)):
-            columns = {"acknowledged_by": event.actor}
-            row = {
-                "acknowledged_by": alarm.acknowledged_by,
-                "acknowledged_at": _utc_text_or_none(alarm.acknowledged_at),
-            }
-            yield from compare_columns(f"alarm {alarm.pk}", event, columns, found=row)
-
-
-def _compare_delivered(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
+def _compare_deliveries(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
     rows = Delivery.objects.filter(alarm__in=[_alarm_id(event) for event in events])
     deliveries = {(row.alarm_id, row.channel): row for row in rows}
     for event in events:
@@ -80,9 +72,9 @@ def _compare_delivered(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
 
 
 COMPARISONS: dict[Kind, Callable[[Sequence[LoggedEvent]], Iterator[Discrepancy]]] = {
-    Kind.ALARM_RAISED: _compare_raised,
-    Kind.ALARM_ACKNOWLEDGED: _compare_acknowledged,
-    Kind.ALARM_TOLD: _compare_delivered,
+    Kind.ALARM_RAISED: _compare_alarms,
+    Kind.ALARM_ACKNOWLEDGED: _compare_alarms,
+    Kind.ALARM_TOLD: _compare_deliveries,
 }
 
 

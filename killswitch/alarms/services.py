@@ -1,14 +1,15 @@
-"""Raises alarms, and records who acknowledged them."""
+"""Raises alarms for the configured channels, and records who acknowledged them."""
 
 import hashlib
+import re
 from datetime import UTC, datetime
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from killswitch.alarms.channels import channels
 from killswitch.alarms.models import Alarm, Delivery, Kind
 from killswitch.audit import canonical_json
-from killswitch.audit.chain import Actor, NewEvent
+from killswitch.audit.chain import Actor
 from killswitch.audit.models import Kind as Event
 from killswitch.audit.recorder import current_recording, recording
 from killswitch.runtime.text import sanitize
@@ -17,9 +18,20 @@ MAX_SUBJECT_CHARS = 200
 MAX_TITLE_CHARS = 300
 MAX_DETAIL_CHARS = 10_000
 
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,40})://")
+
 
 class SelfAcknowledgement(Exception):
     """An alarm about a user's own account must be acknowledged by another person."""
+
+
+def channels() -> dict[str, str]:
+    """Return the configured URLs by label, e.g. `1: mailto`: the URLs themselves hold secrets."""
+    urls_by_label = {}
+    for number, url in enumerate(settings.ALERT_URLS, 1):
+        scheme = _SCHEME.match(url)
+        urls_by_label[f"{number}: {scheme[1].lower() if scheme else 'not a URL'}"] = url
+    return urls_by_label
 
 
 def raise_alarm(  # noqa: PLR0913 - each is one column
@@ -58,7 +70,19 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
             raise
         return  # another process raised it while this one waited for the revision
     Delivery.objects.bulk_create(Delivery(alarm=alarm, channel=label) for label in channels())
-    record.add(_raised(alarm))
+    record.event(
+        Event.ALARM_RAISED,
+        exchange_id=alarm.exchange_id,
+        request_id=alarm.request_id,
+        data={
+            "alarm": alarm.pk,
+            "alarm_kind": str(alarm.kind),
+            "subject": alarm.subject,
+            "title": alarm.title,
+            "detail": alarm.detail,
+            "raised_at": canonical_json.utc_text(alarm.raised_at),
+        },
+    )
 
 
 def is_about(alarm: Alarm, user_pk: int | None) -> bool:
@@ -74,15 +98,14 @@ def acknowledge(*, alarm_id: int, actor: Actor, user_pk: int | None = None) -> A
 
     Raises `Alarm.DoesNotExist`, and `SelfAcknowledgement` for an alarm about this user.
     """
-    at = datetime.now(UTC)
     with recording() as record:
-        if is_about(Alarm.objects.get(pk=alarm_id), user_pk):
+        alarm = Alarm.objects.select_for_update(no_key=True).get(pk=alarm_id)
+        if is_about(alarm, user_pk):
             raise SelfAcknowledgement
-        is_first = Alarm.objects.filter(pk=alarm_id, acknowledged_at=None).update(
-            acknowledged_at=at, acknowledged_by=sanitize(actor.name)[:200]
-        )
-        alarm = Alarm.objects.get(pk=alarm_id)
-        if is_first:
+        if alarm.acknowledged_at is None:
+            alarm.acknowledged_at = datetime.now(UTC)
+            alarm.acknowledged_by = sanitize(actor.name)[:200]
+            alarm.save(update_fields=["acknowledged_at", "acknowledged_by"])
             record.changed(alarm)
             record.event(
                 Event.ALARM_ACKNOWLEDGED,
@@ -93,7 +116,7 @@ def acknowledge(*, alarm_id: int, actor: Actor, user_pk: int | None = None) -> A
                     "alarm": alarm.pk,
                     "alarm_kind": str(alarm.kind),
                     "subject": alarm.subject,
-                    "acknowledged_at": canonical_json.utc_text(at),
+                    "acknowledged_at": canonical_json.utc_text(alarm.acknowledged_at),
                 },
             )
     return alarm
@@ -106,19 +129,3 @@ def _bounded_subject(subject: str) -> str:
         return subject
     digest = hashlib.sha256(subject.encode()).hexdigest()
     return f"{subject[: MAX_SUBJECT_CHARS - len(digest) - 1]}…{digest}"
-
-
-def _raised(alarm: Alarm) -> NewEvent:
-    return NewEvent(
-        kind=Event.ALARM_RAISED,
-        exchange_id=alarm.exchange_id,
-        request_id=alarm.request_id,
-        data={
-            "alarm": alarm.pk,
-            "alarm_kind": str(alarm.kind),
-            "subject": alarm.subject,
-            "title": alarm.title,
-            "detail": alarm.detail,
-            "raised_at": canonical_json.utc_text(alarm.raised_at),
-        },
-    )

@@ -12,7 +12,6 @@ import structlog
 from django.db import Error
 
 from killswitch.alarms import services as alarms
-from killswitch.alarms.channels import channels
 from killswitch.alarms.models import Kind as AlarmKind
 from killswitch.alarms.outbox import Message, send_message
 from killswitch.audit import checkpoints
@@ -162,7 +161,7 @@ def send_head(checkpoint: Checkpoint) -> None:
 
 def _notify(message: Message) -> None:
     """Send past the alarms' outbox, which writes to the log itself."""
-    for channel, url in channels().items():
+    for channel, url in alarms.channels().items():
         if error := send_message(url=url, message=message):
             log.warning(
                 "audit_notification_failed", channel=channel, title=message.title, error=error

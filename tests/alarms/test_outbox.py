@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,16 +10,16 @@ import pytest
 from django.db import OperationalError, connection
 
 from killswitch.alarms import outbox
-from killswitch.alarms.channels import channels
 from killswitch.alarms.models import Alarm, Delivery
 from killswitch.alarms.outbox import (
     MAX_ATTEMPTS,
     STALE_AFTER_S,
     Message,
     OutboxSender,
-    PendingDelivery,
+    pause_s,
     send_message,
 )
+from killswitch.alarms.services import channels
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.runtime.revisions import current
 from tests.alarms.conftest import Sink, sending
@@ -112,8 +111,7 @@ def test_a_refused_alarm_is_sent_again_after_a_growing_pause(
 
 
 def test_attempts_go_on_for_more_than_an_hour_and_then_end() -> None:
-    row = PendingDelivery(id=1, channel="1: json", attempts=0, sending=False)
-    pauses = [replace(row, attempts=number).pause_s for number in range(MAX_ATTEMPTS)]
+    pauses = [pause_s(Delivery(attempts=number)) for number in range(MAX_ATTEMPTS)]
     assert pauses[0] == 0
     assert pauses == sorted(pauses)
     assert 3600 < sum(pauses) < 3 * 3600
