@@ -237,7 +237,7 @@ ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_USER_MODEL_EMAIL_FIELD = None
-ACCOUNT_SESSION_REMEMBER = None
+ACCOUNT_SESSION_REMEMBER = False  # no such choice: every session has the same fixed end
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
 # By address only: a limit by name would let an attacker lock an officer out. Codes are the
 # exception: only someone with the password can try them, and could do so from many addresses.

@@ -9,7 +9,6 @@ from django.contrib.auth.password_validation import (
     validate_password,
 )
 from django.core.exceptions import ValidationError
-from django.db import connection
 from django.http import HttpRequest
 
 from killswitch.accounts.admin_site import AuditedModelAdmin
@@ -20,10 +19,10 @@ from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import keep_an_administrator, lock_administrators, save_user
 
 
-def _password_field(label: str, *, help_text: str = "") -> forms.CharField:
+def _password_field(label: str, *, help_text: str = "", required: bool = False) -> forms.CharField:
     return forms.CharField(
         label=label,
-        required=False,
+        required=required,
         strip=False,
         help_text=help_text,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
@@ -87,15 +86,12 @@ class UserForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable w
 class NewUserForm(UserForm):
     """The record of a new user, who needs a password."""
 
-    password1 = _password_field("Password", help_text=password_validators_help_text_html())
-    password2 = _password_field("Repeat password")
+    password1 = _password_field(
+        "Password", help_text=password_validators_help_text_html(), required=True
+    )
+    password2 = _password_field("Repeat password", required=True)
     reset_second_factor = None
     role = forms.ChoiceField(choices=[("", "Select a role"), *Role.choices])
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name in ("password1", "password2"):
-            self.fields[name].required = True
 
     def clean_username(self) -> str:
         return User.normalize_username(self.cleaned_data["username"])
@@ -110,15 +106,10 @@ class UserAdmin(AuditedModelAdmin):
     search_fields = ("username", "full_name")
     ordering = ("username",)
 
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> User | None:
-        """Return the user, locked for a change, so that the recorded old values are true."""
-        user = super().get_object(request, object_id, from_field)
-        if user is not None and request.method == "POST" and connection.in_atomic_block:
-            lock_administrators(user)
-            user.refresh_from_db()
-        return user
+    def lock(self, row: User) -> None:
+        """Lock all administrators as well: one of them must remain."""
+        lock_administrators(row)
+        row.refresh_from_db()
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         if obj is None:

@@ -68,6 +68,19 @@ class AuditedModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not subsc
     actions = None
     save_as = False
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """Return the row, locked for a change, so that the recorded old values are true."""
+        row = super().get_object(request, object_id, from_field)
+        if row is not None and request.method == "POST":
+            self.lock(row)
+        return row
+
+    def lock(self, row: Any) -> None:
+        """Lock a row until the commit and read it again; other rows may still refer to it."""
+        row.refresh_from_db(from_queryset=self.model.objects.select_for_update(no_key=True))
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:  # noqa: ARG002
         """Return whether a filter is one that the page offers, with text that a database holds.
 

@@ -38,16 +38,7 @@ class OwnPasswordForm(WithoutPlaceholders, ChangePasswordForm):  # type: ignore[
 
 
 class SignInForm(WithoutPlaceholders, LoginForm):  # type: ignore[misc]
-    """Name and password, without "remember me": every session has the same fixed end."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields.pop("remember", None)
-
-    def clean(self) -> dict[str, Any]:
-        cleaned_data: dict[str, Any] = super().clean()
-        cleaned_data["remember"] = False
-        return cleaned_data
+    """Name and password; every session has the same fixed end."""
 
     def login(self, request: HttpRequest, redirect_url: str | None = None) -> HttpResponse:
         response: HttpResponse = super().login(request, redirect_url=redirect_url)
@@ -57,10 +48,6 @@ class SignInForm(WithoutPlaceholders, LoginForm):  # type: ignore[misc]
 
 class ConfirmPasswordForm(WithoutPlaceholders, ReauthenticateForm):  # type: ignore[misc]
     """The password of the user who is signed in."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["password"].help_text = ""  # allauth's links to a password reset
 
 
 class CodeForm(forms.Form):

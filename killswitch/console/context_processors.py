@@ -10,8 +10,9 @@ from django.utils.functional import SimpleLazyObject
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.alarms.models import Alarm
 from killswitch.cancels import manual_cancel
-from killswitch.console.readiness_bar import readiness_bar
 from killswitch.exchanges.models import Observation
+from killswitch.readiness.health_checks import Level
+from killswitch.readiness.views import READINESS
 from killswitch.runtime.revisions import current
 
 MAX_FOLDED_ALARMS = 4
@@ -31,6 +32,26 @@ ENVIRONMENTS = {
         ),
     },
 }
+
+# static/js/freshness.js has the same table.
+BADGES = {
+    Level.READY: ("ok", "good"),
+    Level.DEGRADED: ("half", "warn"),
+    Level.NOT_READY: ("no", "bad"),
+}
+
+
+class ReadinessBar:
+    """The newest readiness of this process, at most about a second old, as every page shows it."""
+
+    def __init__(self) -> None:
+        self.readiness = READINESS.get()
+        self.word = self.readiness.word.value
+        self.icon, self.tone = BADGES[self.readiness.word]
+        self.note = self.readiness.sentence
+        if self.readiness.word is Level.READY:
+            checks = [row for row in self.readiness.checks if row.milliseconds is not None]
+            self.note = " · ".join(f"{row.label} {row.milliseconds:.0f} ms" for row in checks)
 
 
 class AlarmSummary:
@@ -65,7 +86,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "known": SimpleLazyObject(current),
         "alarms": SimpleLazyObject(AlarmSummary),
         "observed_at": SimpleLazyObject(last_observed_at),
-        "readiness": SimpleLazyObject(readiness_bar),
+        "readiness": SimpleLazyObject(ReadinessBar),
         "may_cancel": may(Permission.CANCEL),
         "may_acknowledge": may(Permission.ACKNOWLEDGE),
         "may_audit": may(Permission.AUDIT),

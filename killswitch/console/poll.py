@@ -25,8 +25,7 @@ from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
 from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.verification_badge import Badge
 from killswitch.console import grid
-from killswitch.console.context_processors import last_observed_at
-from killswitch.console.readiness_bar import readiness_bar
+from killswitch.console.context_processors import ReadinessBar, last_observed_at
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.revisions import current
@@ -78,7 +77,7 @@ def answer(request: HttpRequest, *, user: User, max_rows: int = MAX_ROWS) -> Htt
         parts.append(poll.render("console/_known.html", {"known": revision}))
         response = HttpResponse("".join(parts))
     # What changes every second travels in headers, so that an idle answer has no body.
-    bar = readiness_bar()
+    bar = ReadinessBar()
     response["X-Now"] = str(round(time() * 1000))
     response["X-Seen-At"] = str(round(observed_at.timestamp() * 1000)) if observed_at else ""
     response["X-Ready"] = bar.word

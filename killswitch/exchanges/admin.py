@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db import connection
 from django.http import HttpRequest
 
 from killswitch.accounts.admin_site import AuditedModelAdmin
@@ -42,23 +41,7 @@ class ExchangeAdmin(AuditedModelAdmin):
     search_fields = ("exchange_id", "name")
     ordering = ("position", "exchange_id")
 
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Exchange | None:
-        """Return the exchange, locked for a change, so that the recorded old values are true.
-
-        The lock still lets other rows refer to it: a new cancel neither waits nor fails.
-        """
-        exchange = super().get_object(request, object_id, from_field)
-        if exchange is None or request.method != "POST" or not connection.in_atomic_block:
-            return exchange
-        return Exchange.objects.select_for_update(no_key=True).get(pk=exchange.pk)
-
-    def get_readonly_fields(
-        self,
-        request: HttpRequest,  # noqa: ARG002
-        obj: Exchange | None = None,
-    ) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
         return () if obj is None else ("exchange_id",)
 
     def save_model(self, request: HttpRequest, obj: Exchange, form: Any, change: bool) -> None:  # noqa: ARG002

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from django.db import Error
 from django.db.models import Count, Sum
-from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client import Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -22,17 +22,12 @@ from killswitch.readiness.health_checks import Level, Readiness, evaluate
 
 def exposition(readiness: Readiness | None = None) -> bytes:
     """Return all metrics as text; only this readiness if one is given, without a query."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_SystemState(readiness=readiness))
-    return generate_latest(registry)
+    return generate_latest(_SystemState(readiness=readiness))
 
 
 class _SystemState(Collector):
     def __init__(self, *, readiness: Readiness | None) -> None:
         self._readiness = readiness
-
-    def describe(self) -> list[Metric]:
-        return []  # registering must not read the database
 
     def collect(self) -> Iterator[Metric]:
         readiness = self._readiness or evaluate()

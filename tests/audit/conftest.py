@@ -9,7 +9,7 @@ from django.test import Client
 from killswitch.accounts.models import Role
 from killswitch.audit import checkpoints
 from killswitch.audit.verification.verify import verify
-from killswitch.console import readiness_bar
+from killswitch.console import context_processors
 from killswitch.readiness.background_cache import BackgroundCache
 from killswitch.readiness.health_checks import Check, Readiness, judge
 from tests.accounts.people import make
@@ -55,7 +55,7 @@ def reader(db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
     """Return Carol of compliance's client. The readiness bar needs no database of its own."""
     check = Check(name="ems", label="EMS", ok=True, detail="answers", milliseconds=84.2)
     monkeypatch.setattr(
-        readiness_bar, "READINESS", BackgroundCache(lambda: judge((check,)), fallback=_never)
+        context_processors, "READINESS", BackgroundCache(lambda: judge((check,)), fallback=_never)
     )
     client = Client(headers={"User-Agent": "Firefox"}, raise_request_exception=False)
     client.force_login(make(Role.COMPLIANCE))

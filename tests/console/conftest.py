@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from killswitch.accounts.models import Role, User
-from killswitch.console import readiness_bar
+from killswitch.console import context_processors
 from killswitch.readiness.background_cache import BackgroundCache
 from killswitch.readiness.health_checks import Check, Readiness, judge
 from tests import factories
@@ -40,7 +40,7 @@ def _readiness_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real checks write with another connection, which waits for the test's transaction."""
     check = Check(name="ems", label="EMS", ok=True, detail="answers", milliseconds=84.2)
     monkeypatch.setattr(
-        readiness_bar, "READINESS", BackgroundCache(lambda: judge((check,)), fallback=_never)
+        context_processors, "READINESS", BackgroundCache(lambda: judge((check,)), fallback=_never)
     )
 
 

@@ -14,7 +14,7 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from killswitch.audit.models import Verification
-from killswitch.console.readiness_bar import readiness_bar
+from killswitch.console.context_processors import ReadinessBar
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.readiness import views
 from killswitch.readiness.models import Probe
@@ -104,7 +104,7 @@ def test_readyz_repeats_no_words_of_the_ems() -> None:
     for word in ("JOHN", "hunter2"):
         assert word not in response.content.decode()
     assert "EMS: unreachable, or it rejects our API key" in response.json()["sentence"]
-    assert theirs in readiness_bar().note
+    assert theirs in ReadinessBar().note
 
 
 @pytest.mark.usefixtures("all_is_well")
