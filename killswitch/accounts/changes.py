@@ -7,8 +7,7 @@ from killswitch.accounts.models import User, role_label
 from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.models import Kind
 
-PROFILE_FIELDS = ("username", "full_name", "is_active")
-WATCHED = (*PROFILE_FIELDS, "role")
+WATCHED = ("username", "full_name", "is_active", "role")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ class Change:
         if self.before is None:
             changes = [(Kind.PERSON_ADDED, fields)]
         else:
-            profile = [name for name in fields if name in PROFILE_FIELDS]
+            profile = [name for name in fields if name != "role"]
             changes = [(Kind.PERSON_CHANGED, profile)] if profile else []
             if "role" in fields:
                 changes.append((Kind.ROLE_CHANGED, ["role"]))
@@ -70,15 +69,15 @@ class Change:
 
     def alarm_text(self) -> str:
         """Return the changes that gave or took access, empty without any."""
-        texts = []
         role = role_label(self.after.role)
         if self.before is None:
-            texts.append(f"was added as {role}")
-        elif "role" in self.fields:
+            return f"was added as {role}"
+        texts = []
+        if "role" in self.fields:
             texts.append(f"was given the role {role}")
-        if self.before is not None and "is_active" in self.fields:
+        if "is_active" in self.fields:
             texts.append("was enabled again" if self.after.is_active else "was disabled")
-        if self.before is not None and self.new_password:
+        if self.new_password:
             texts.append("was given a new password")
         if self.second_factor_reset:
             texts.append("had their second factor reset")

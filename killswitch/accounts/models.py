@@ -14,9 +14,7 @@ from django.utils.crypto import salted_hmac
 
 from killswitch.audit.chain import Actor
 
-RESERVED_NAMES = frozenset(
-    {"system", "anonymous"}
-)  # the audit log's names for actors that are not users
+RESERVED_NAMES = frozenset({"system", "anonymous"})  # the log's actors that are not users
 MAX_USERNAME_CHARS = 60
 USERNAME_RULE = (
     "Use only letters from a to z, digits and @ . + - _, starting with a letter or digit."
@@ -68,12 +66,7 @@ class User(AbstractBaseUser):
     username = models.CharField(
         max_length=MAX_USERNAME_CHARS,
         unique=True,
-        validators=[
-            RegexValidator(
-                regex=r"\A[a-z0-9][a-z0-9@.+_-]*\Z",
-                message=USERNAME_RULE,
-            )
-        ],
+        validators=[RegexValidator(regex=r"\A[a-z0-9][a-z0-9@.+_-]*\Z", message=USERNAME_RULE)],
         help_text=f"{USERNAME_RULE} Not case-sensitive.",
     )
     full_name = models.CharField(max_length=120, blank=True, validators=[_no_control_characters])
@@ -125,18 +118,14 @@ class User(AbstractBaseUser):
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
         """Raise `ValidationError` as Django does, and for a name that the audit log uses."""
         super().clean_fields(exclude=exclude)
-        reserved_fields = [
-            field
+        errors = {
+            field: "This name is reserved for the audit log. Choose another."
             for field in {"username", "full_name"}.difference(exclude or ())
             if unicodedata.normalize("NFKC", getattr(self, field)).strip().casefold()
             in RESERVED_NAMES
-        ]
-        if reserved_fields:
-            raise ValidationError(
-                dict.fromkeys(
-                    reserved_fields, "This name is reserved for the audit log. Choose another."
-                )
-            )
+        }
+        if errors:
+            raise ValidationError(errors)
 
     @property
     def full_text(self) -> str:
@@ -175,6 +164,5 @@ class User(AbstractBaseUser):
 
     def _hash_with_role(self, secret: str | bytes | None) -> str:
         value = f"{self.password}|{self.role}|{self.is_active}|{self.session_epoch}"
-        return salted_hmac(
-            "killswitch.accounts.session", value, secret=secret, algorithm="sha256"
-        ).hexdigest()
+        salt = "killswitch.accounts.session"
+        return salted_hmac(salt, value, secret=secret, algorithm="sha256").hexdigest()

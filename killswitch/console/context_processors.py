@@ -97,4 +97,4 @@ def page(request: HttpRequest) -> dict[str, Any]:
 
 def last_observed_at() -> datetime | None:
     """Return when the EMS last listed its open orders."""
-    return Observation.objects.filter(id=1).values_list("seen_at", flat=True).first()
+    return Observation.objects.values_list("seen_at", flat=True).first()

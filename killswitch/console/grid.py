@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
 
 from django.db.models import Exists, OuterRef, Q, Subquery
 
@@ -47,37 +46,20 @@ class Row:
         return bool(seen_at and last.open_after_read_at and seen_at > last.open_after_read_at)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Totals:
     """The panel with the button for all exchanges: one figure, its age, and what it excludes."""
 
-    exchanges: int
-    open_orders: int | None
-    is_partial: bool
-    seen_at: datetime | None
-    error: str
-    uncovered: Sequence[UncoveredExchange]
-    observed_at: datetime | None
-
-    @classmethod
-    def of(cls, exchanges: Sequence[Exchange], *, observation: Observation | None) -> Self:
-        """Add up the figures of these exchanges."""
+    def __init__(self, exchanges: Sequence[Exchange], *, observation: Observation | None) -> None:
         counts = [row.open_orders for row in exchanges if row.open_orders is not None]
-        times = [row.seen_at for row in exchanges if row.seen_at]
-        return cls(
-            exchanges=len(exchanges),
-            open_orders=sum(counts) if counts else None,
-            is_partial=len(counts) < len(exchanges),
-            seen_at=min(times) if times else None,
-            error=observation.error if observation else "",
-            uncovered=list(UncoveredExchange.objects.all()),
-            observed_at=observation.seen_at if observation else None,
-        )
-
-    @property
-    def is_newest(self) -> bool:
-        """Whether every figure in the sum is of the newest observation."""
-        return self.seen_at is not None and self.seen_at == self.observed_at
+        self.exchanges = len(exchanges)
+        self.open_orders = sum(counts) if counts else None
+        self.is_partial = len(counts) < len(exchanges)
+        self.seen_at = min((row.seen_at for row in exchanges if row.seen_at), default=None)
+        self.error = observation.error if observation else ""
+        self.uncovered = list(UncoveredExchange.objects.all())
+        self.observed_at = observation.seen_at if observation else None
+        # Every figure in the sum is of the newest observation.
+        self.is_newest = self.seen_at is not None and self.seen_at == self.observed_at
 
 
 def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> list[Row]:
@@ -91,10 +73,9 @@ def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> l
         in_flight=Exists(requests.in_flight()),
     )
     if changed_since is not None:
-        changed = CancelRequest.objects.filter(revision__gt=changed_since).values(
-            "configured_exchange"
-        )
-        exchanges = exchanges.filter(Q(revision__gt=changed_since) | Q(pk__in=changed))
+        new_requests = CancelRequest.objects.filter(revision__gt=changed_since)
+        has_new_request = Q(pk__in=new_requests.values("configured_exchange"))
+        exchanges = exchanges.filter(Q(revision__gt=changed_since) | has_new_request)
     # `vars`, because the type of a model does not know its annotations.
     annotated = [(exchange, vars(exchange)) for exchange in exchanges]
     newest_ids = [values["newest_id"] for _, values in annotated if values["newest_id"]]

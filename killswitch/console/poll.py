@@ -7,7 +7,6 @@ than fits into one answer is reloaded.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from time import time
 from typing import Any
 from urllib.parse import quote
@@ -25,7 +24,7 @@ from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
 from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.verification_badge import Badge
 from killswitch.console import grid
-from killswitch.console.context_processors import ReadinessBar, last_observed_at
+from killswitch.console.context_processors import ReadinessBar
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.revisions import current
@@ -41,12 +40,12 @@ class TooManyChanges(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class PollRequest:
-    """Who polls, the revision that the page has, and the time of the newest observation."""
+    """Who polls, the revision that the page has, and the newest observation."""
 
     request: HttpRequest
     user: User
     known: int
-    observed_at: datetime | None
+    observation: Observation | None
     max_rows: int
 
     def render(self, template: str, context: dict[str, Any]) -> str:
@@ -58,12 +57,13 @@ class PollRequest:
 def answer(request: HttpRequest, *, user: User, max_rows: int = MAX_ROWS) -> HttpResponse:
     """Return the changed parts and the new revision, or 204 when the page has everything."""
     revision = current()
-    observed_at = last_observed_at()
+    observation = Observation.objects.first()
+    observed_at = observation.seen_at if observation else None
     known = parse_id(request.GET.get("known", ""))
     if known is None or known > revision:  # nonsense, or of another database
         known = -1
     poll = PollRequest(
-        request=request, user=user, known=known, observed_at=observed_at, max_rows=max_rows
+        request=request, user=user, known=known, observation=observation, max_rows=max_rows
     )
     names = list(dict.fromkeys(request.GET.getlist("show")))[:MAX_PARTS]
     try:
@@ -112,25 +112,26 @@ def _log(poll: PollRequest, names: list[str]) -> Iterator[str]:
     """New events of the audit log, which raise no revision; their numbers are compared."""
     if not names or not has_permission(poll.user, Permission.AUDIT):
         return
-    known = NewEvents.known(names[0].removeprefix("log:"))
-    if known is None or (newest := known.now()) == known:
+    on_page = NewEvents.known(names[0].removeprefix("log:"))
+    if on_page is None or (newest := on_page.now()) == on_page:
         return
     yield poll.render("compliance/_new_events.html", {"news": newest})
-    if newest.verified_at != known.verified_at:
+    if newest.verified_at != on_page.verified_at:
         yield poll.render("compliance/_badge.html", {"badge": Badge.now()})
 
 
 def _console(poll: PollRequest) -> Iterator[str]:
     """Changed rows, the rows to remove, and the panels around them."""
-    rows = grid.rows(changed_since=poll.known, observed_at=poll.observed_at)
+    observation = poll.observation
+    observed_at = observation.seen_at if observation else None
+    rows = grid.rows(changed_since=poll.known, observed_at=observed_at)
     for row in rows:
         yield poll.render("console/_row.html", {"row": row, "into": True})
-    changed = Exchange.objects.filter(revision__gt=poll.known)
-    for exchange in changed.filter(enabled=False):
+    exchanges = Exchange.objects.filter(revision__gt=poll.known)
+    for exchange in exchanges.filter(enabled=False):
         yield poll.render("console/_gone.html", {"exchange": exchange})
-    observation = Observation.objects.filter(id=1).first()
-    if rows or changed.exists() or (observation and observation.revision > poll.known):
-        totals = grid.Totals.of(list(Exchange.objects.enabled()), observation=observation)
+    if rows or exchanges.exists() or (observation and observation.revision > poll.known):
+        totals = grid.Totals(list(Exchange.objects.enabled()), observation=observation)
         yield poll.render("console/_everywhere.html", {"totals": totals})
         yield poll.render("console/_uncovered.html", {"totals": totals})
     if CancelRequest.objects.filter(revision__gt=poll.known).exists():
@@ -145,14 +146,10 @@ def _batch(poll: PollRequest, uuid: UUID, *, in_dialog: bool) -> Iterator[str]:
 
 
 def _request(poll: PollRequest, uuid: UUID) -> Iterator[str]:
-    alarms = Alarm.objects.filter(revision__gt=poll.known, request_id=str(uuid))
-    has_new_alarm = alarms.exists()
-    request = (
-        CancelRequest.objects.select_related("batch", "configured_exchange")
-        .filter(uuid=uuid)
-        .first()
-    )
-    if request and (has_new_alarm or request.revision > poll.known):
+    new_alarms = Alarm.objects.filter(revision__gt=poll.known, request_id=str(uuid))
+    requests = CancelRequest.objects.select_related("batch", "configured_exchange")
+    request = requests.filter(uuid=uuid).first()
+    if request and (request.revision > poll.known or new_alarms.exists()):
         page = RequestPage.of(request, user=poll.user)
         yield poll.render("cancels/_request.html", {"page": page})
 

@@ -36,18 +36,18 @@ def home(request: HttpRequest) -> HttpResponseBase:
 @never_cache
 def console(request: HttpRequest) -> HttpResponse:
     """Show every exchange, the kill for all of them, and the latest requests."""
-    known = current()
-    observation = Observation.objects.filter(id=1).first()
+    revision = current()
+    observation = Observation.objects.first()
     observed_at = observation.seen_at if observation else None
     rows = grid.rows(observed_at=observed_at)
     exchanges = [row.exchange for row in rows]
     manual_cancel.remember(exchanges)
     context = {
-        "known": known,
+        "known": revision,
         "observed_at": observed_at,
         "rows": rows,
         "attention": sum(row.needs_attention for row in rows),
-        "totals": grid.Totals.of(exchanges, observation=observation),
+        "totals": grid.Totals(exchanges, observation=observation),
         "latest": grid.latest(),
     }
     response = render(request, "console/console.html", context)

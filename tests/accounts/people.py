@@ -1,5 +1,6 @@
 """The people of these tests, and their browsers."""
 
+import json
 from typing import Any
 
 from django.http import HttpResponseBase
@@ -36,6 +37,12 @@ def signed_in(role: Role, **fields: Any) -> Client:
     client = Client()
     assert sign_in(client, person.username).status_code == 302
     return client
+
+
+def data(event: AuditEvent) -> dict[str, Any]:
+    """Return the data of an event."""
+    data: dict[str, Any] = json.loads(event.data)
+    return data
 
 
 def events(*kinds: str) -> list[AuditEvent]:

@@ -1,6 +1,5 @@
 """Signing in and out: who can, what the log keeps of it, and the limits of attempts."""
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ from django.utils import timezone
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent
-from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
+from tests.accounts.people import PASSWORD, data, events, make, sign_in, signed_in
 from tests.failures import full_log
 
 pytestmark = [
@@ -23,11 +22,6 @@ pytestmark = [
 WRONG = "not the password"
 
 
-def _data(event: AuditEvent) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(event.data)
-    return data
-
-
 def test_signing_in_and_out_is_recorded_with_address_and_browser() -> None:
     make(Role.RISK_OFFICER)
     browser = Client(REMOTE_ADDR="192.0.2.7", headers={"User-Agent": "Firefox\x00 on a desk"})
@@ -36,7 +30,7 @@ def test_signing_in_and_out_is_recorded_with_address_and_browser() -> None:
     signed_in_event, signed_out_event = events("SIGNED_IN", "SIGNED_OUT")
     for event in (signed_in_event, signed_out_event):
         assert (event.actor, event.role) == ("Rita Moss (rita)", "RISK_OFFICER")
-        assert _data(event) == {"address": "192.0.2.7", "user_agent": "Firefox␀ on a desk"}
+        assert data(event) == {"address": "192.0.2.7", "user_agent": "Firefox␀ on a desk"}
     assert browser.get("/poll/").status_code == 302
 
 
@@ -52,7 +46,7 @@ def test_a_wrong_password_says_so_in_words_and_is_recorded_without_it() -> None:
     assert b"username or password is wrong" in page.content  # type: ignore[attr-defined]
     (event,) = events("SIGN_IN_FAILED")
     assert event.actor == "anonymous"
-    assert _data(event) | {"user_agent": ""} == {
+    assert data(event) | {"user_agent": ""} == {
         "username": "rita",
         "why": "wrong password",
         "address": "127.0.0.1",
@@ -65,7 +59,7 @@ def test_a_password_typed_as_the_name_never_reaches_the_log() -> None:
     make(Role.RISK_OFFICER)
     sign_in(Client(), PASSWORD, "rita")
     (event,) = events("SIGN_IN_FAILED")
-    assert _data(event)["why"] == "no such person"
+    assert data(event)["why"] == "no such person"
     assert not any(PASSWORD in event.data for event in AuditEvent.objects.all())
 
 
@@ -75,7 +69,7 @@ def test_ten_failures_from_one_address_are_two_events_and_another_person_is_a_th
     for _ in range(9):
         sign_in(Client(), "rita", WRONG)
     sign_in(Client(), "carol", WRONG)
-    assert [(_data(e)["username"], _data(e)["count"]) for e in events("SIGN_IN_FAILED")] == [
+    assert [(data(e)["username"], data(e)["count"]) for e in events("SIGN_IN_FAILED")] == [
         ("rita", 1),
         ("carol", 1),
     ]
@@ -103,7 +97,7 @@ def test_too_many_failures_get_a_clear_page_and_lock_the_address_but_not_the_nam
     assert refused["Retry-After"] == "60"
     assert b"Wait one minute" in refused.content
     assert sign_in(Client(REMOTE_ADDR="192.0.2.1"), "rita").status_code == 302
-    assert "too many tries" in [_data(event)["why"] for event in events("SIGN_IN_FAILED")]
+    assert "too many tries" in [data(event)["why"] for event in events("SIGN_IN_FAILED")]
 
 
 def test_too_many_sign_ins_of_any_kind_are_refused_and_recorded() -> None:
@@ -111,7 +105,7 @@ def test_too_many_sign_ins_of_any_kind_are_refused_and_recorded() -> None:
     browser = Client()
     answers = [sign_in(Client(), "rita").status_code for _ in range(31)]
     assert answers == [302] * 30 + [429]
-    assert [_data(event)["why"] for event in events("SIGN_IN_FAILED")] == ["too many tries"]
+    assert [data(event)["why"] for event in events("SIGN_IN_FAILED")] == ["too many tries"]
     assert browser.get("/accounts/login/").status_code == 200
 
 
@@ -119,7 +113,7 @@ def test_a_person_who_is_switched_off_cannot_sign_in() -> None:
     make(Role.RISK_OFFICER, is_active=False)
     assert sign_in(Client(), "rita").status_code == 200
     (event,) = events("SIGN_IN_FAILED")
-    assert _data(event)["why"] == "switched off"
+    assert data(event)["why"] == "switched off"
 
 
 def test_demo_people_sign_in_in_the_demo_only(settings: Any) -> None:
@@ -131,7 +125,7 @@ def test_demo_people_sign_in_in_the_demo_only(settings: Any) -> None:
     settings.DEMO = False
     assert browser.get("/accounts/password/change/").status_code == 302
     assert sign_in(Client(), "rita").status_code == 200
-    assert _data(events("SIGN_IN_FAILED")[0])["why"] == "demo person"
+    assert data(events("SIGN_IN_FAILED")[0])["why"] == "demo person"
 
 
 @pytest.mark.parametrize(

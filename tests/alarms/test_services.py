@@ -1,12 +1,12 @@
 """An alarm is raised once, recorded, and stays until a person acknowledges it by name."""
 
 import json
-import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -15,21 +15,18 @@ from killswitch.alarms.models import Alarm, Delivery, Kind
 from killswitch.alarms.services import acknowledge, raise_alarm
 from killswitch.audit import canonical_json
 from killswitch.audit.chain import Actor
-from killswitch.audit.models import AuditEvent
 from killswitch.audit.models import Kind as Event
 from killswitch.audit.recorder import recording
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.revisions import current
+from tests.accounts.people import events
+from tests.threads import run_at_once
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
 OLGA = Actor(name="Olga Ray (olga)", role="Risk officer")
 IVAN = Actor(name="Ivan Poe (ivan)", role="Risk officer")
 Raise = Callable[..., Alarm]
-
-
-def events(kind: Event) -> list[AuditEvent]:
-    return list(AuditEvent.objects.filter(kind=kind).order_by("seq"))
 
 
 def test_an_alarm_and_its_event_are_one_change(alarm: Raise) -> None:
@@ -78,23 +75,14 @@ def test_the_transaction_goes_on_after_an_alarm_that_exists_already(alarm: Raise
 
 def test_many_that_raise_the_same_alarm_at_once_raise_it_once(settings: Any) -> None:
     settings.ALERT_URLS = ("json://one", "json://two")
-    barrier, event_counts = threading.Barrier(6), list[int]()
 
-    def act(number: int) -> None:
-        try:
-            barrier.wait(10)
-            with recording() as record:
-                Exchange.objects.create(exchange_id=f"X{number}")
-                raise_alarm(kind=Kind.STALLED, subject="s", title="t")
-            event_counts.append(len(record.events))
-        finally:
-            connection.close()
+    def act(number: int) -> int:
+        with recording() as record:
+            Exchange.objects.create(exchange_id=f"X{number}")
+            raise_alarm(kind=Kind.STALLED, subject="s", title="t")
+        return len(record.events)
 
-    threads = [threading.Thread(target=act, args=[number]) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    event_counts = run_at_once(*(partial(act, number) for number in range(6)))
     assert sorted(event_counts) == [0, 0, 0, 0, 0, 1]
     assert (Alarm.objects.count(), Delivery.objects.count()) == (1, 2)
     assert len(events(Event.ALARM_RAISED)) == 1
@@ -127,23 +115,9 @@ def test_acknowledging_keeps_the_first_name_and_is_recorded_once(alarm: Raise) -
 
 
 def test_acknowledgements_at_the_same_time_leave_one_name_and_one_event(alarm: Raise) -> None:
-    raised, barrier = alarm(), threading.Barrier(4)
-    names = list[str]()
-
-    def act(number: int) -> None:
-        try:
-            barrier.wait(10)
-            names.append(
-                acknowledge(alarm_id=raised.pk, actor=Actor(name=f"p{number}")).acknowledged_by
-            )
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=act, args=[number]) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    act = partial(acknowledge, alarm_id=alarm().pk)
+    alarms = run_at_once(*(partial(act, actor=Actor(name=f"p{number}")) for number in range(4)))
+    names = [row.acknowledged_by for row in alarms]
     assert len(set(names)) == 1
     assert len(names) == 4
     assert len(events(Event.ALARM_ACKNOWLEDGED)) == 1

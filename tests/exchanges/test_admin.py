@@ -1,6 +1,5 @@
 """Exchanges on the admin pages: what is recorded, refused and never overwritten."""
 
-import json
 from typing import Any
 
 import pytest
@@ -8,11 +7,10 @@ from django.test import Client
 
 from killswitch.accounts.models import Role
 from killswitch.alarms.models import Alarm
-from killswitch.audit.models import AuditEvent
 from killswitch.exchanges.models import Exchange
 from killswitch.exchanges.services import save_exchange
 from killswitch.runtime.revisions import current
-from tests.accounts.people import events, make
+from tests.accounts.people import data, events, make
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 EXCHANGES = "/admin/exchanges/exchange/"
@@ -30,11 +28,6 @@ def _add(client: Client, **fields: Any) -> Any:
     return client.post(f"{EXCHANGES}add/", right | fields)
 
 
-def _data(event: AuditEvent) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(event.data)
-    return data
-
-
 def test_an_exchange_is_added_recorded_and_seen_by_open_pages(adam: Client) -> None:
     before = current()
     assert _add(adam).status_code == 302
@@ -42,7 +35,7 @@ def test_an_exchange_is_added_recorded_and_seen_by_open_pages(adam: Client) -> N
     assert exchange.revision == current() > before
     (event,) = events("EXCHANGE_ADDED")
     assert (event.actor, event.exchange_id) == ("Adam West (adam)", "KRAKEN/JOHN")
-    assert _data(event)["changes"]["position"] == [None, 3]
+    assert data(event)["changes"]["position"] == [None, 3]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +66,7 @@ def test_a_change_is_recorded_with_old_and_new_values(adam: Client) -> None:
     assert adam.post(f"{EXCHANGES}{exchange.pk}/change/", form).status_code == 302
     (event,) = events("EXCHANGE_CHANGED")
     assert event.exchange_id == "KRAKEN/JOHN"
-    assert _data(event)["changes"] == {"enabled": [True, False], "caveat": ["", "Not staking."]}
+    assert data(event)["changes"] == {"enabled": [True, False], "caveat": ["", "Not staking."]}
     after = Exchange.objects.get()
     assert after.exchange_id == "KRAKEN/JOHN"
     assert after.revision == current() > exchange.revision

@@ -1,6 +1,7 @@
 """Exchanges are added at start, and existing ones are never changed by it."""
 
-import threading
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from killswitch.exchanges.registry import (
     add_missing,
     check_exchange_id,
 )
+from tests.threads import run_at_once
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -75,24 +77,10 @@ def test_tags_with_every_documented_separator_are_possible() -> None:
 
 def test_hosts_that_start_at_once_add_each_exchange_once() -> None:
     ids = [f"EXCHANGE-{number}" for number in range(10)]
-    barrier, added_ids = threading.Barrier(4), list[str]()
-
-    def start(order: list[str]) -> None:
-        try:
-            barrier.wait(10)
-            added_ids.extend(
-                add_missing([ExchangeConfig(exchange_id=exchange_id) for exchange_id in order])
-            )
-        finally:
-            connection.close()
-
     orders = [ids, ids[::-1], ids[5:] + ids[:5], ids]
-    threads = [threading.Thread(target=start, args=[order]) for order in orders]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sorted(added_ids) == ids
+    configs = [[ExchangeConfig(exchange_id=name) for name in order] for order in orders]
+    added_ids = run_at_once(*(partial(add_missing, rows) for rows in configs))
+    assert sorted(chain.from_iterable(added_ids)) == ids
     assert sorted(added_events()) == ids
 
 

@@ -7,30 +7,18 @@ import time
 import pytest
 
 from killswitch.readiness.background_cache import MAX_WAIT_S, BackgroundCache
+from tests.threads import run_at_once
 
 
 def test_many_that_ask_at_once_cause_one_look() -> None:
     done = list[int]()
-    begun = threading.Barrier(9)
 
     def work() -> int:
         done.append(1)
         return len(done)
 
     cache = BackgroundCache(work, fallback=lambda: -1)
-    got = list[int]()
-
-    def ask() -> None:
-        begun.wait(10)
-        got.append(cache.get())
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    begun.wait(10)
-    for thread in threads:
-        thread.join(10)
-    assert got == [1] * 8
+    assert run_at_once(*[cache.get] * 8) == [1] * 8
     assert cache.get() == 1
 
 

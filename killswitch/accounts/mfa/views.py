@@ -33,7 +33,7 @@ page_with_form = require_http_methods(["GET", "HEAD", "POST"])
 
 
 def recent_password(view: View) -> View:
-    """Ask for the password first, unless it was given a moment ago.
+    """Ask for the password first, unless it was given a moment ago; no cache keeps the page.
 
     allauth would keep a POST and carry it out after the password, perhaps hours later and sent by
     someone else. Here giving the password only leads back to the page.
@@ -46,7 +46,7 @@ def recent_password(view: View) -> View:
         query = urlencode({"next": request.path})
         return HttpResponseRedirect(f"{resolve_url('account_reauthenticate')}?{query}")
 
-    return guarded
+    return never_cache(guarded)
 
 
 def with_second_factor(view: View) -> View:
@@ -112,7 +112,6 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.SIGNED_IN, password_suffices=True)
 @page_with_form
-@never_cache
 @recent_password
 def set_up(request: HttpRequest) -> HttpResponse:
     """Show a new secret on every visit; it is stored once a code from it was entered."""
@@ -149,7 +148,6 @@ def set_up(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.SIGNED_IN)
 @page_with_form
-@never_cache
 @recent_password
 @with_second_factor
 def turn_off(request: HttpRequest) -> HttpResponse:
@@ -165,7 +163,6 @@ def turn_off(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.SIGNED_IN)
 @require_safe
-@never_cache
 @recent_password
 @with_second_factor
 def recovery_codes(request: HttpRequest) -> HttpResponse:
@@ -180,7 +177,6 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.SIGNED_IN)
 @require_safe
-@never_cache
 @recent_password
 def recovery_codes_file(request: HttpRequest) -> HttpResponse:
     """Return the recovery codes as a text file, one on a line."""
@@ -195,7 +191,6 @@ def recovery_codes_file(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.SIGNED_IN)
 @page_with_form
-@never_cache
 @recent_password
 @with_second_factor
 def renew_recovery_codes(request: HttpRequest) -> HttpResponse:

@@ -1,13 +1,12 @@
 """The second factor: without a code no page opens, and each code works once."""
 
 import json
-import threading
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from allauth.mfa.models import Authenticator
-from django.db import connection
 from django.test import Client
 
 from killswitch.accounts.mfa import services
@@ -27,8 +26,9 @@ from tests.accounts.mfa.codes import (
     secret_in,
     set_up,
 )
-from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
+from tests.accounts.people import PASSWORD, data, events, make, sign_in, signed_in
 from tests.failures import full_log
+from tests.threads import run_at_once
 
 pytestmark = [
     pytest.mark.django_db,
@@ -57,11 +57,6 @@ def rita(clock: Clock) -> Client:
 def secret(rita: Client) -> str:
     secret: str = rita.secret  # type: ignore[attr-defined]
     return secret
-
-
-def _data(event: AuditEvent) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(event.data)
-    return data
 
 
 def _half_signed_in(username: str = "rita", **extra: Any) -> Client:
@@ -100,8 +95,8 @@ class TestSettingUp:
         assert file["Content-Disposition"].startswith("attachment")
         (event,) = events(*KINDS)
         assert (event.kind, event.actor) == ("SECOND_FACTOR_ADDED", "Rita Moss (rita)")
-        assert _data(event)["username"] == "rita"
-        assert _data(event)["address"] == "127.0.0.1"
+        assert data(event)["username"] == "rita"
+        assert data(event)["address"] == "127.0.0.1"
 
     def test_a_wrong_code_leaves_it_off_and_the_secret_as_it_is(self, clock: Clock) -> None:
         browser = signed_in(Role.RISK_OFFICER)
@@ -134,7 +129,7 @@ class TestSettingUp:
         refused = browser.post(CONFIRM_PASSWORD, {"password": PASSWORD})
         assert (refused.status_code, refused["Retry-After"]) == (429, "60")
         failures = [
-            (_data(event)["username"], _data(event)["why"]) for event in events("SIGN_IN_FAILED")
+            (data(event)["username"], data(event)["why"]) for event in events("SIGN_IN_FAILED")
         ]
         assert failures == [
             ("rita", "wrong password"),
@@ -188,7 +183,7 @@ class TestSigningIn:
         assert len(events("SIGNED_IN")) == before
         browser.post(CODE, {"code": code_at(secret, clock.now)})
         assert _is_in(browser)
-        assert _data(events("SIGNED_IN")[-1])["second_factor"] == "app"
+        assert data(events("SIGNED_IN")[-1])["second_factor"] == "app"
         assert not browser.session.get_expire_at_browser_close()
 
     def test_with_the_password_alone_no_page_opens_and_no_cancel_is_accepted(
@@ -269,10 +264,10 @@ class TestSigningIn:
         first.post(CODE, {"code": codes[3]})
         second.post(CODE, {"code": codes[3]})
         assert (_is_in(first), _is_in(second)) == (True, False)
-        assert _data(events("SIGNED_IN")[-1])["second_factor"] == "recovery code"
+        assert data(events("SIGNED_IN")[-1])["second_factor"] == "recovery code"
         event = events(*KINDS)[-1]
         assert (event.kind, event.actor) == ("RECOVERY_CODE_USED", "Rita Moss (rita)")
-        assert _data(event)["left"] == 9
+        assert data(event)["left"] == 9
         assert codes[3] not in event.data
         assert codes[3] not in recovery_codes_in(rita.get(RECOVERY))
 
@@ -297,7 +292,7 @@ class TestSigningIn:
             page = browser.post(CODE, {"code": "000000"})
             assert page.status_code == 200
             assert b"This code is wrong" in page.content
-        failures = [(_data(e)["why"], _data(e)["count"]) for e in events("SIGN_IN_FAILED")]
+        failures = [(data(e)["why"], data(e)["count"]) for e in events("SIGN_IN_FAILED")]
         assert failures == [("wrong password", 1), ("wrong code", 1)]
         assert not any("000000" in event.data for event in AuditEvent.objects.all())
 
@@ -310,7 +305,7 @@ class TestSigningIn:
         code = code_at(secret, clock.now)
         refused = attacker.post(CODE, {"code": code})
         assert (refused.status_code, refused["Retry-After"]) == (429, "60")
-        assert _data(events("SIGN_IN_FAILED")[-1])["why"] == "too many tries"
+        assert data(events("SIGN_IN_FAILED")[-1])["why"] == "too many tries"
         assert not _is_in(attacker)
         browser = _half_signed_in()
         browser.post(CODE, {"code": code})
@@ -573,16 +568,6 @@ def test_of_many_sign_ins_with_the_same_code_at_once_one_succeeds(kind: str, clo
     clock.next_code()
     codes = services.unused_recovery_codes(person)
     code = codes[0] if kind == "recovery code" else code_at(secret, clock.now)
-    barrier, results = threading.Barrier(6), []
-
-    def check() -> None:
-        barrier.wait(timeout=10)
-        results.append(services.use_code(user=person, code=code, origin={}))
-        connection.close()
-
-    threads = [threading.Thread(target=check) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    attempt = partial(services.use_code, user=person, code=code, origin={})
+    results = run_at_once(*[attempt] * 6)
     assert sorted(map(str, results)) == ["None"] * 5 + [kind]
