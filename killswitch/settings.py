@@ -253,7 +253,7 @@ MFA_ADAPTER = "killswitch.accounts.mfa.adapter.EncryptingMFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = f"Kill switch ({KILLSWITCH_ENVIRONMENT})"
 MFA_TOTP_TOLERANCE = 1  # steps of 30 s: clocks differ, and typing takes time
-SESSION_ENGINE = "killswitch.accounts.sessions"
+SESSION_ENGINE = "killswitch.accounts.backends"
 SESSION_HOURS = env.seconds("SESSION_HOURS", 12, lowest=0.0005, highest=744, unit="hours")
 SESSION_COOKIE_AGE = int(timedelta(hours=SESSION_HOURS).total_seconds())
 SESSION_SAVE_EVERY_REQUEST = False

@@ -44,7 +44,10 @@ def person(role: Role, **fields: Any) -> User:
     """Create a user of this role."""
     username, full_name = NAMES[role]
     values = {"username": username, "full_name": full_name} | fields
-    return User.objects.create_user(password=PASSWORD, role=role, **values)
+    user = User(role=role, **values)
+    user.set_password(PASSWORD)
+    user.save()
+    return user
 
 
 def exchange(

@@ -25,7 +25,6 @@ from killswitch.audit.models import Kind
 from killswitch.audit.recorder import recording
 
 WRONG_PASSWORD = "This is not your password. Try again."  # noqa: S105 - a sentence
-SHOWN_MESSAGES = {"account/messages/password_changed.txt"}
 
 
 def set_fixed_expiry(request: HttpRequest) -> None:
@@ -119,15 +118,3 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         return redirects.home_url(current_user(request))
-
-    def add_message(
-        self,
-        request: HttpRequest,
-        level: int,
-        message_template: str | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        """Drop messages such as "signed in as": they would pile up until a page shows them."""
-        if message_template in SHOWN_MESSAGES:
-            super().add_message(request, level, message_template, *args, **kwargs)

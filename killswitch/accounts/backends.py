@@ -1,9 +1,10 @@
 """Who can sign in: active users with the right password; demo users in the demo only.
 
 This is Django's own backend. allauth's accepts inactive users and leads them to a page that says
-so; every step after it would have to refuse them again.
+so; every step after it would have to refuse them again. Sessions are Django's own as well.
 """
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,12 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
+from django.contrib.sessions.backends import db
 from django.http import HttpRequest
 
 MAX_HASHING_WAIT_S = 5.0  # a whole shift may sign in at once
 MAX_WAITING_THREADS = 32  # cancels need threads as well
+SESSION_KEY = re.compile(r"[a-z0-9]{32}")
 
 _waiting_threads = threading.BoundedSemaphore(MAX_WAITING_THREADS)
 _hashing = threading.Lock()
@@ -59,3 +62,13 @@ class UserBackend(ModelBackend):
 
     def user_can_authenticate(self, user: Any) -> bool:
         return super().user_can_authenticate(user) and (settings.DEMO or not user.is_demo)
+
+
+class SessionStore(db.SessionStore):
+    """Looks up only keys of the form that Django makes; a cookie can carry any bytes.
+
+    PostgreSQL raises an error for some of them, and the browser would get an error page.
+    """
+
+    def _validate_session_key(self, key: str | None) -> bool:
+        return SESSION_KEY.fullmatch(key or "") is not None

@@ -11,7 +11,7 @@ from killswitch.audit.models import Kind
 
 ANONYMOUS = Actor(name="anonymous")
 TOO_MANY = "too many tries"
-WRONG_CODE = "wrong code"
+WRONG_CODE = "wrong code"  # after the right password: a typing error, or a stolen password
 # These two are counted apart from wrong passwords, so that the first of them is always recorded.
 COUNTER_SUFFIX = {TOO_MANY: " limited", WRONG_CODE: " code"}
 
@@ -30,24 +30,20 @@ def record_failure(request: HttpRequest, *, username: str) -> None:
         reason = "wrong password"
     else:
         reason = "demo person"
-    _record(request, reason=reason, user=user)
-
-
-def record_wrong_code(request: HttpRequest, *, user: User) -> None:
-    """Record a wrong code after the right password: a typing error, or a stolen password."""
-    _record(request, reason=WRONG_CODE, user=user)
+    record_failed_attempt(request, reason=reason, user=user)
 
 
 def record_limited(request: HttpRequest, *, username: str) -> None:
     """Record an attempt that was refused unread because there had been too many."""
-    _record(request, reason=TOO_MANY, user=_find_user(username))
+    record_failed_attempt(request, reason=TOO_MANY, user=_find_user(username))
 
 
 def _find_user(username: str) -> User | None:
     return User.objects.filter(username=User.normalize_username(username)).first()
 
 
-def _record(request: HttpRequest, *, reason: str, user: User | None) -> None:
+def record_failed_attempt(request: HttpRequest, *, reason: str, user: User | None) -> None:
+    """Record why a sign-in, or a step of it, has failed; None for a name that no user has."""
     client = client_info(request)
     username = user.username if user else ""
     event = NewEvent(

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Collection, Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -37,14 +37,7 @@ def role_label(role: str) -> str:
 
 
 class UserManager(BaseUserManager["User"]):
-    """Creates users; there are no superusers to create."""
-
-    def create_user(self, *, username: str, password: str, role: Role, **fields: Any) -> "User":
-        name = self.model.normalize_username(username)
-        user = self.model(username=name, role=role, **fields)
-        user.set_password(password)
-        user.save(using=self._db)
-        return user
+    """Finds users by the name that was typed; there are no superusers to create."""
 
     def get_by_natural_key(self, username: str | None) -> "User":
         return self.get(username=self.model.normalize_username(username or ""))
@@ -85,7 +78,6 @@ class User(AbstractBaseUser):
     objects: ClassVar[UserManager] = UserManager()
 
     USERNAME_FIELD = "username"
-    REQUIRED_FIELDS = ["role"]
 
     class Meta:
         verbose_name = "user"

@@ -1,6 +1,5 @@
 """What every page needs: the environment, readiness, alarms, permissions. Read only when shown."""
 
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -61,18 +60,19 @@ class AlarmSummary:
     """
 
     def __init__(self) -> None:
-        unacknowledged = Alarm.objects.unacknowledged()
-        alarms = list(unacknowledged.order_by("-id")[: 1 + MAX_FOLDED_ALARMS])
+        open_alarms = Alarm.objects.unacknowledged()
+        alarms = list(open_alarms.order_by("-id")[: 1 + MAX_FOLDED_ALARMS])
         self.newest = alarms[0] if alarms else None
         self.folded = alarms[1:]
         is_complete = len(alarms) <= MAX_FOLDED_ALARMS
-        self.count = len(alarms) if is_complete else unacknowledged.count()
+        self.count = len(alarms) if is_complete else open_alarms.count()
         self.more = self.count - 1
         self.hidden = self.more - len(self.folded)
 
 
 def page(request: HttpRequest) -> dict[str, Any]:
     """Return the context of every page, lazily, so that an error page needs no database."""
+    seen_at = Observation.objects.values_list("seen_at", flat=True)
     environment, demo = ENVIRONMENTS[settings.KILLSWITCH_ENVIRONMENT], ENVIRONMENTS["demo"]
     if settings.DEMO and environment is not demo:
         environment = {**demo, "word": f"{environment['word']} · SIMULATED EMS"}
@@ -85,7 +85,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         # Read before the rest of the page; a page with live rows brings its own, read before them.
         "known": SimpleLazyObject(current),
         "alarms": SimpleLazyObject(AlarmSummary),
-        "observed_at": SimpleLazyObject(last_observed_at),
+        "observed_at": SimpleLazyObject(seen_at.first),
         "readiness": SimpleLazyObject(ReadinessBar),
         "may_cancel": may(Permission.CANCEL),
         "may_acknowledge": may(Permission.ACKNOWLEDGE),
@@ -93,8 +93,3 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "stale_after": max(10, round(settings.OBSERVE_INTERVAL * 4)),
         "manual_cancel_command": lambda: manual_cancel.lines()[0].command,
     }
-
-
-def last_observed_at() -> datetime | None:
-    """Return when the EMS last listed its open orders."""
-    return Observation.objects.values_list("seen_at", flat=True).first()

@@ -77,8 +77,8 @@ def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> l
         has_new_request = Q(pk__in=new_requests.values("configured_exchange"))
         exchanges = exchanges.filter(Q(revision__gt=changed_since) | has_new_request)
     # `vars`, because the type of a model does not know its annotations.
-    annotated = [(exchange, vars(exchange)) for exchange in exchanges]
-    newest_ids = [values["newest_id"] for _, values in annotated if values["newest_id"]]
+    pairs = [(exchange, vars(exchange)) for exchange in exchanges]
+    newest_ids = [values["newest_id"] for _, values in pairs if values["newest_id"]]
     newest = CancelRequest.objects.select_related("batch").in_bulk(newest_ids)
     rows = [
         Row(
@@ -87,7 +87,7 @@ def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> l
             in_flight=values["in_flight"],
             observed_at=observed_at,
         )
-        for exchange, values in annotated
+        for exchange, values in pairs
     ]
     return sorted(rows, key=lambda row: (not row.needs_attention, not row.in_flight))
 

@@ -44,7 +44,7 @@ class PollRequest:
 
     request: HttpRequest
     user: User
-    known: int
+    since: int
     observation: Observation | None
     max_rows: int
 
@@ -59,18 +59,18 @@ def answer(request: HttpRequest, *, user: User, max_rows: int = MAX_ROWS) -> Htt
     revision = current()
     observation = Observation.objects.first()
     observed_at = observation.seen_at if observation else None
-    known = parse_id(request.GET.get("known", ""))
-    if known is None or known > revision:  # nonsense, or of another database
-        known = -1
+    since = parse_id(request.GET.get("known", ""))
+    if since is None or since > revision:  # nonsense, or of another database
+        since = -1
     poll = PollRequest(
-        request=request, user=user, known=known, observation=observation, max_rows=max_rows
+        request=request, user=user, since=since, observation=observation, max_rows=max_rows
     )
     names = list(dict.fromkeys(request.GET.getlist("show")))[:MAX_PARTS]
     try:
-        parts = list(_parts(poll, names, has_changes=known != revision))
+        parts = list(_parts(poll, names, has_changes=since != revision))
     except TooManyChanges:
         return HttpResponseClientRefresh()
-    if known == revision and not parts:
+    if since == revision and not parts:
         response = HttpResponse(status=204)
     else:
         # The revision comes last: a page that fails half-way asks for the same again.
@@ -93,7 +93,7 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
     yield from _log(poll, [name for name in names if name.startswith("log:")])
     if not has_changes:
         return
-    if Alarm.objects.filter(revision__gt=poll.known).exists():
+    if Alarm.objects.filter(revision__gt=poll.since).exists():
         yield poll.render("console/_alarms.html", {"brief": "console" not in names})
     for name in names:
         kind, _, identity = name.partition(":")
@@ -124,32 +124,32 @@ def _console(poll: PollRequest) -> Iterator[str]:
     """Changed rows, the rows to remove, and the panels around them."""
     observation = poll.observation
     observed_at = observation.seen_at if observation else None
-    rows = grid.rows(changed_since=poll.known, observed_at=observed_at)
+    rows = grid.rows(changed_since=poll.since, observed_at=observed_at)
     for row in rows:
         yield poll.render("console/_row.html", {"row": row, "into": True})
-    exchanges = Exchange.objects.filter(revision__gt=poll.known)
+    exchanges = Exchange.objects.filter(revision__gt=poll.since)
     for exchange in exchanges.filter(enabled=False):
         yield poll.render("console/_gone.html", {"exchange": exchange})
-    if rows or exchanges.exists() or (observation and observation.revision > poll.known):
+    if rows or exchanges.exists() or (observation and observation.revision > poll.since):
         totals = grid.Totals(list(Exchange.objects.enabled()), observation=observation)
         yield poll.render("console/_everywhere.html", {"totals": totals})
         yield poll.render("console/_uncovered.html", {"totals": totals})
-    if CancelRequest.objects.filter(revision__gt=poll.known).exists():
+    if CancelRequest.objects.filter(revision__gt=poll.since).exists():
         yield poll.render("console/_latest.html", {"latest": grid.latest()})
 
 
 def _batch(poll: PollRequest, uuid: UUID, *, in_dialog: bool) -> Iterator[str]:
     batch = Batch.objects.filter(uuid=uuid).first()
-    if batch and batch.requests.filter(revision__gt=poll.known).exists():
+    if batch and batch.requests.filter(revision__gt=poll.since).exists():
         page = BatchPage.of(batch, user=poll.user)
         yield poll.render("cancels/_batch.html", {"page": page, "in_dialog": in_dialog})
 
 
 def _request(poll: PollRequest, uuid: UUID) -> Iterator[str]:
-    new_alarms = Alarm.objects.filter(revision__gt=poll.known, request_id=str(uuid))
+    new_alarms = Alarm.objects.filter(revision__gt=poll.since, request_id=str(uuid))
     requests = CancelRequest.objects.select_related("batch", "configured_exchange")
     request = requests.filter(uuid=uuid).first()
-    if request and (request.revision > poll.known or new_alarms.exists()):
+    if request and (request.revision > poll.since or new_alarms.exists()):
         page = RequestPage.of(request, user=poll.user)
         yield poll.render("cancels/_request.html", {"page": page})
 
@@ -159,12 +159,12 @@ def _requests(poll: PollRequest, begins: str) -> Iterator[str]:
     is_newest = begins == "newest"
     if is_newest:
         rows = CancelRequest.objects.select_related("batch", "configured_exchange").order_by("-id")
-        requests = list(rows.filter(revision__gt=poll.known)[: poll.max_rows + 1])
+        requests = list(rows.filter(revision__gt=poll.since)[: poll.max_rows + 1])
         if len(requests) > poll.max_rows:
             raise TooManyChanges
     else:
         page = ListPage.before(parse_id(begins))
-        requests = [row for row in page.requests if row.revision > poll.known]
+        requests = [row for row in page.requests if row.revision > poll.since]
     for request in reversed(requests):
         context = {"cancel_request": request, "into": is_newest}
         yield poll.render("cancels/_request_row.html", context)

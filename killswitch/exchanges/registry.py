@@ -50,7 +50,7 @@ def add_missing(configs: Iterable[ExchangeConfig]) -> tuple[str, ...]:
     configs_by_id = {config.exchange_id: config for config in configs}
     for exchange_id in configs_by_id:
         check_exchange_id(exchange_id)
-    new_exchanges = []
+    new_ids = []
     with recording() as record:
         existing_ids = Exchange.objects.values_list("exchange_id", flat=True)
         # In one order on every host: two that add the same ids never wait for each other.
@@ -63,14 +63,12 @@ def add_missing(configs: Iterable[ExchangeConfig]) -> tuple[str, ...]:
                     "caveat": sanitize(config.caveat)[:MAX_CAVEAT_CHARS],
                 },
             )
-            if is_new:
-                new_exchanges.append(exchange)
-        if new_exchanges:
-            record.changed(Exchange.objects.filter(pk__in=[row.pk for row in new_exchanges]))
-        for exchange in new_exchanges:
+            if not is_new:
+                continue
+            new_ids.append(exchange_id)
             record.event(
                 Kind.EXCHANGE_ADDED,
-                exchange_id=exchange.exchange_id,
+                exchange_id=exchange_id,
                 data={
                     "name": exchange.name,
                     "caveat": exchange.caveat,
@@ -79,4 +77,6 @@ def add_missing(configs: Iterable[ExchangeConfig]) -> tuple[str, ...]:
                     "origin": "configuration",
                 },
             )
-    return tuple(exchange.exchange_id for exchange in new_exchanges)
+        if new_ids:
+            record.changed(Exchange.objects.filter(exchange_id__in=new_ids))
+    return tuple(new_ids)

@@ -9,7 +9,7 @@ from django.db import Error
 
 from killswitch.exchanges.models import Exchange
 from killswitch.readiness import snapshot
-from killswitch.readiness.models import CANARY_INTERVAL_S, EMS_PROBE
+from killswitch.readiness.models import CANARY_INTERVAL_S
 from killswitch.readiness.snapshot import HealthSnapshot
 from killswitch.runtime import heartbeats
 from killswitch.runtime.age import age, ago
@@ -120,7 +120,7 @@ def _database(health: HealthSnapshot) -> Check:
 
 
 def _ems(health: HealthSnapshot) -> Check:
-    probe = health.probes.get(EMS_PROBE)
+    probe = health.ems_probe
     probe_age = age(at=probe.at if probe else None, now=health.now)
     if probe is None or not probe_age.within(_max_read_age_s() + settings.EMS_TIMEOUT):
         return Check(

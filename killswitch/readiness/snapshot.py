@@ -15,7 +15,7 @@ from killswitch.audit import chain
 from killswitch.audit.models import Verification
 from killswitch.audit.verification import last_result
 from killswitch.exchanges.models import Observation
-from killswitch.readiness.models import Canary, Probe
+from killswitch.readiness.models import EMS_PROBE, Canary, Probe
 from killswitch.runtime.heartbeats import HOST, Heartbeat, Process, beat
 
 # A heartbeat replaces one row and fits into SQLite's existing log file; a request needs new space:
@@ -35,7 +35,7 @@ class HealthSnapshot:
     write_ms: float
     log_is_readable: bool
     beats: dict[str, datetime]
-    probes: dict[str, Probe]
+    ems_probe: Probe | None
     canary: Canary | None
     observation: Observation | None
     open_alarms: int
@@ -59,7 +59,7 @@ def take() -> HealthSnapshot:
         write_ms=write_ms,
         log_is_readable=log_is_readable,
         beats=dict(beats),
-        probes={probe.name: probe for probe in Probe.objects.all()},
+        ems_probe=Probe.objects.filter(name=EMS_PROBE).first(),
         canary=Canary.objects.first(),
         observation=Observation.objects.first(),
         open_alarms=Alarm.objects.unacknowledged().count(),

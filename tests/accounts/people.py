@@ -8,8 +8,10 @@ from django.test import Client
 
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent
+from tests import factories
 
-PASSWORD = "correct horse battery"
+PASSWORD = factories.PASSWORD
+
 NAMES = {
     Role.RISK_OFFICER: ("rita", "Rita Moss"),
     Role.COMPLIANCE: ("carol", "Carol Dean"),
@@ -20,8 +22,7 @@ NAMES = {
 def make(role: Role, **fields: Any) -> User:
     """Create a person of this role, with the usual password."""
     username, full_name = NAMES[role]
-    names = {"username": username, "full_name": full_name} | fields
-    return User.objects.create_user(password=PASSWORD, role=role, **names)
+    return factories.person(role, **{"username": username, "full_name": full_name} | fields)
 
 
 def sign_in(
@@ -33,9 +34,9 @@ def sign_in(
 
 def signed_in(role: Role, **fields: Any) -> Client:
     """Return a browser in which a new person of this role has signed in."""
-    person = make(role, **fields)
+    user = make(role, **fields)
     client = Client()
-    assert sign_in(client, person.username).status_code == 302
+    assert sign_in(client, user.username).status_code == 302
     return client
 
 

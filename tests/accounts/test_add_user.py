@@ -102,9 +102,8 @@ def test_a_full_name_with_control_characters_is_refused() -> None:
             _add("olga", "--role", "compliance", "--full-name", name)
 
 
-@pytest.mark.parametrize("arguments", [["olga"], ["olga", "--role", "king"], []])
-def test_a_wrong_command_line_exits_with_two(arguments: list[str]) -> None:
-    environment: dict[str, Any] = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+def _fail(*arguments: str, environment: dict[str, str]) -> str:
+    """Run the command as a process, which must exit with two, and return its errors."""
     run = subprocess.run(
         [sys.executable, "manage.py", "add_user", *arguments],
         env=environment,
@@ -115,6 +114,12 @@ def test_a_wrong_command_line_exits_with_two(arguments: list[str]) -> None:
     )
     assert run.returncode == 2
     assert "Traceback" not in run.stderr
+    return run.stderr
+
+
+@pytest.mark.parametrize("arguments", [["olga"], ["olga", "--role", "king"], []])
+def test_a_wrong_command_line_exits_with_two(arguments: list[str]) -> None:
+    _fail(*arguments, environment=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"})
 
 
 def test_without_tables_it_names_the_command_to_run_and_exits_with_two(tmp_path: Any) -> None:
@@ -124,17 +129,8 @@ def test_without_tables_it_names_the_command_to_run_and_exits_with_two(tmp_path:
         "KILLSWITCH_PASSWORD": PASSWORD,
     }
     environment.pop("DATABASE_URL", None)
-    run = subprocess.run(
-        [sys.executable, "manage.py", "add_user", "olga", "--role", "compliance"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert run.returncode == 2
-    assert "manage.py prepare" in run.stderr
-    assert "Traceback" not in run.stderr
+    errors = _fail("olga", "--role", "compliance", environment=environment)
+    assert "manage.py prepare" in errors
 
 
 @pytest.mark.parametrize("name", ["system", "Anonymous", " SYSTEM ", "\uff33ystem", "\u017fystem"])

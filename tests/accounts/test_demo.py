@@ -9,7 +9,7 @@ from django.contrib.auth import authenticate
 from killswitch.accounts.demo import ensure_demo_users
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
-from tests.accounts.people import PASSWORD, events
+from tests.accounts.people import PASSWORD, events, make
 
 pytestmark = [pytest.mark.django_db]
 
@@ -63,7 +63,7 @@ def test_a_lost_database_keeps_the_passwords() -> None:
 
 
 def test_a_real_person_of_that_name_is_left_alone() -> None:
-    User.objects.create_user(username="olga", password=PASSWORD, role=Role.ADMINISTRATOR)
+    make(Role.ADMINISTRATOR, username="olga")
     assert [person.username for person in ensure_demo_users()] == ["carl", "ada"]
     assert User.objects.get(username="olga").check_password(PASSWORD)
 

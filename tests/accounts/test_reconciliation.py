@@ -12,7 +12,7 @@ from killswitch.accounts.services import add_user, change_own_password, save_use
 from killswitch.audit.chain import SYSTEM, Head
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
-from tests.accounts.people import PASSWORD
+from tests.accounts.people import PASSWORD, make
 from tests.audit.assertions import assert_found, assert_good, only
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -49,7 +49,7 @@ def test_a_column_changed_by_hand_is_detected(rita: User, column: str, value: ob
 
 
 def test_a_person_deleted_or_inserted_by_hand_is_detected(rita: User) -> None:
-    User.objects.create_user(username="mallory", password="x", role=Role.RISK_OFFICER)
+    make(Role.RISK_OFFICER, username="mallory")
     assert_found(verify(), Proof.TABLES, "user mallory", "no event says that it was added")
     User.objects.filter(username="mallory").delete()
     assert_good(verify())

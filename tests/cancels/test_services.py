@@ -21,14 +21,14 @@ from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.services import CancelResult, PressContext
 from killswitch.exchanges.models import Exchange
 from killswitch.exchanges.services import save_exchange
-from tests import failures
+from tests import factories, failures
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
 def officer() -> User:
-    return User.objects.create_user(username="olga", password="x", role=Role.RISK_OFFICER)
+    return factories.person(Role.RISK_OFFICER)
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_the_reason_is_completed_once_by_the_person_who_pressed(
     officer: User, kraken: Exchange
 ) -> None:
     batch = press(officer, kraken, reason="first").batch
-    other = User.objects.create_user(username="ben", password="x", role=Role.RISK_OFFICER)
+    other = factories.person(Role.RISK_OFFICER, username="ben")
     with pytest.raises(services.NotTheRequester):
         services.complete_reason(batch=batch, user=other, reason="mine now")
     with pytest.raises(services.EmptyReason):

@@ -7,6 +7,7 @@ from django.test import Client
 
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm, Kind
+from tests import factories
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -14,11 +15,8 @@ Raise = Callable[..., Alarm]
 
 
 def signed_in(role: Role) -> Client:
-    user = User.objects.create_user(
-        username=role.value.lower(), password="a long enough one", role=role, full_name="Olga Ray"
-    )
     client = Client()
-    client.force_login(user)
+    client.force_login(factories.person(role, username=role.value.lower(), full_name="Olga Ray"))
     return client
 
 

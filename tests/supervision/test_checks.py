@@ -13,6 +13,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.exchanges.models import Exchange
 from killswitch.supervision import checks, lifecycle_events, prepare, startup_banner
 from killswitch.supervision.checks import CannotStart, raise_first_error
+from tests import factories
 from tests.failures import failing
 
 UNKNOWN_MIGRATION = "0099_of_next_year"
@@ -20,9 +21,7 @@ DATABASES = ["default"]
 
 
 def demo_user() -> User:
-    return User.objects.create_user(
-        username="olga", role=Role.RISK_OFFICER, password="for-this-test", is_demo=True
-    )
+    return factories.person(Role.RISK_OFFICER, is_demo=True)
 
 
 def set_demo(settings: Any) -> None:

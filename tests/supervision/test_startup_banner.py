@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from killswitch.accounts.demo import DemoUser
-from killswitch.accounts.models import Role, User
+from killswitch.accounts.models import Role
 from killswitch.supervision import startup_banner
+from tests import factories
 
 pytestmark = pytest.mark.django_db
 ADD_USER = "manage.py add_user NAME --role risk_officer"
@@ -20,7 +21,7 @@ def test_with_a_real_ems_and_no_user_the_command_that_adds_one_can_be_copied() -
 
 
 def test_with_a_user_that_command_is_not_printed() -> None:
-    User.objects.create_user(username="olga", role=Role.RISK_OFFICER, password="for-this-test")
+    factories.person(Role.RISK_OFFICER)
     assert ADD_USER not in startup_banner.text([])
 
 

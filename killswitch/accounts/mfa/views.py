@@ -59,19 +59,11 @@ def with_second_factor(view: View) -> View:
     return guarded
 
 
-def after_password(view: View) -> View:
-    """Open a view only between the right password and the end of sign-in."""
-    guarded: View = login_stage_required(stage=TotpStage.key, redirect_urlname="account_login")(
-        view
-    )
-    return guarded
-
-
 @public
 @page_with_form
-@after_password
+@login_stage_required(stage=TotpStage.key, redirect_urlname="account_login")  # type: ignore[untyped-decorator]
 def enter_code(request: HttpRequest) -> HttpResponse:
-    """Check the code, the second step of signing in."""
+    """Check the code, the second step of signing in: between the password and the session."""
     stage = request._login_stage  # type: ignore[attr-defined] # allauth sets it
     if not stage.is_current():
         return stage.abort()  # type: ignore[no-any-return]
@@ -91,7 +83,7 @@ def enter_code(request: HttpRequest) -> HttpResponse:
                 attempt.rollback()
             record_authentication(request, user, "mfa", type=str(factor))
             return stage.exit()  # type: ignore[no-any-return]
-        login_events.record_wrong_code(request, user=user)
+        login_events.record_failed_attempt(request, reason=login_events.WRONG_CODE, user=user)
         form.reject_code()
     return render(request, "mfa/code.html", {"form": form})
 
