@@ -231,7 +231,6 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "account_login"
-LOGIN_REDIRECT_URL = "/"
 ACCOUNT_ADAPTER = "killswitch.accounts.adapter.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
@@ -247,7 +246,6 @@ ACCOUNT_RATE_LIMITS = {
     "reauthenticate": "30/m/ip",
     "second_factor": "20/h/key",
 }
-ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
 SECOND_FACTOR = env.choice("SECOND_FACTOR", "optional", ("optional", "required"))
 MFA_ADAPTER = "killswitch.accounts.mfa.adapter.EncryptingMFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]

@@ -4,8 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.core.cache import cache
+from django.test import Client
 
+from killswitch.accounts.models import Role
 from tests.accounts.mfa.codes import Clock
+from tests.accounts.people import signed_in
 
 
 @pytest.fixture
@@ -14,6 +17,12 @@ def limits(db: None) -> Iterator[None]:
     cache.clear()
     yield
     cache.clear()
+
+
+@pytest.fixture
+def adam(limits: None) -> Client:
+    """The browser in which an administrator has signed in."""
+    return signed_in(Role.ADMINISTRATOR)
 
 
 @pytest.fixture

@@ -15,11 +15,7 @@ from tests.accounts.mfa.codes import CODE, SECOND_FACTOR, Clock, set_up
 from tests.accounts.people import PASSWORD, data, events, make, sign_in, signed_in
 from tests.threads import run_at_once
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.both_databases,
-    pytest.mark.usefixtures("limits"),
-]
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases, pytest.mark.usefixtures("limits")]
 PEOPLE = "/admin/accounts/user/"
 FRESH = "a much better one 7"
 CHANGES = {
@@ -29,11 +25,6 @@ CHANGES = {
     "PASSWORD_CHANGED",
     "SECOND_FACTOR_RESET",
 }
-
-
-@pytest.fixture
-def adam() -> Client:
-    return signed_in(Role.ADMINISTRATOR)
 
 
 def _change(client: Client, person: User, **fields: Any) -> Any:

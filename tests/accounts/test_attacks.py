@@ -17,18 +17,9 @@ from tests.accounts.mfa.codes import SECOND_FACTOR, Clock, set_up
 from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
 from tests.accounts.test_decorators import VIEWS
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.both_databases,
-    pytest.mark.usefixtures("limits"),
-]
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases, pytest.mark.usefixtures("limits")]
 NASTY = """"'><script>alert(1)</script><img src=x onerror=alert(1)>{{1234*4321}}"""
 TURNED = "safe\u202egnp.exe"
-
-
-@pytest.fixture
-def adam() -> Client:
-    return signed_in(Role.ADMINISTRATOR)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,7 @@ from killswitch.accounts import backends
 from killswitch.accounts.models import Role, User
 from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.both_databases,
-    pytest.mark.usefixtures("limits"),
-]
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases, pytest.mark.usefixtures("limits")]
 
 
 @pytest.fixture

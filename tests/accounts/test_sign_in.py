@@ -14,11 +14,7 @@ from killswitch.audit.models import AuditEvent
 from tests.accounts.people import PASSWORD, data, events, make, sign_in, signed_in
 from tests.failures import full_log
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.both_databases,
-    pytest.mark.usefixtures("limits"),
-]
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases, pytest.mark.usefixtures("limits")]
 WRONG = "not the password"
 
 

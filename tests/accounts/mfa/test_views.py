@@ -22,6 +22,7 @@ from tests.accounts.mfa.codes import (
     Clock,
     code_at,
     confirm_password,
+    half_signed_in,
     recovery_codes_in,
     secret_in,
     set_up,
@@ -30,11 +31,7 @@ from tests.accounts.people import PASSWORD, data, events, make, sign_in, signed_
 from tests.failures import full_log
 from tests.threads import run_at_once
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.both_databases,
-    pytest.mark.usefixtures("limits"),
-]
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases, pytest.mark.usefixtures("limits")]
 KINDS = (
     "SECOND_FACTOR_ADDED",
     "SECOND_FACTOR_REMOVED",
@@ -57,13 +54,6 @@ def rita(clock: Clock) -> Client:
 def secret(rita: Client) -> str:
     secret: str = rita.secret  # type: ignore[attr-defined]
     return secret
-
-
-def _half_signed_in(username: str = "rita", **extra: Any) -> Client:
-    """Return a browser in which only the password was entered."""
-    browser = Client(**extra)
-    assert sign_in(browser, username)["Location"] == CODE
-    return browser
 
 
 def _is_in(browser: Client) -> bool:
@@ -178,7 +168,7 @@ class TestSigningIn:
         self, rita: Client, secret: str, clock: Clock
     ) -> None:
         before = len(events("SIGNED_IN"))
-        browser = _half_signed_in()
+        browser = half_signed_in()
         assert not _is_in(browser)
         assert len(events("SIGNED_IN")) == before
         browser.post(CODE, {"code": code_at(secret, clock.now)})
@@ -190,10 +180,10 @@ class TestSigningIn:
         self, rita: Client
     ) -> None:
         for path in ("/", "/poll/", "/requests/", "/cancel-all/", "/audit/", "/admin/", RECOVERY):
-            browser = _half_signed_in()
+            browser = half_signed_in()
             assert browser.get(path)["Location"].startswith("/accounts/login/")
             assert browser.get(path, headers=HTMX).status_code == 401
-        browser = _half_signed_in()
+        browser = half_signed_in()
         assert browser.post("/cancel-all/", {"key": "x"}, headers=HTMX).status_code == 401
         assert not Batch.objects.exists()
 
@@ -211,7 +201,7 @@ class TestSigningIn:
         self, rita: Client, secret: str, clock: Clock, steps: int
     ) -> None:
         clock.next_code()
-        browser = _half_signed_in()
+        browser = half_signed_in()
         browser.post(CODE, {"code": code_at(secret, clock.now + 30 * steps)})
         assert _is_in(browser)
 
@@ -220,12 +210,12 @@ class TestSigningIn:
         self, rita: Client, secret: str, clock: Clock, steps: int
     ) -> None:
         clock.now += 300
-        browser = _half_signed_in()
+        browser = half_signed_in()
         browser.post(CODE, {"code": code_at(secret, clock.now + 30 * steps)})
         assert not _is_in(browser)
 
     def test_spaces_in_a_code_do_not_matter(self, rita: Client, secret: str, clock: Clock) -> None:
-        browser, code = _half_signed_in(), code_at(secret, clock.now)
+        browser, code = half_signed_in(), code_at(secret, clock.now)
         browser.post(CODE, {"code": f" {code[:3]} {code[3:]} "})
         assert _is_in(browser)
 
@@ -233,7 +223,7 @@ class TestSigningIn:
         self, rita: Client, secret: str, clock: Clock
     ) -> None:
         code = code_at(secret, clock.now + 30)  # an app that is a little fast
-        first, second, third = _half_signed_in(), _half_signed_in(), _half_signed_in()
+        first, second, third = half_signed_in(), half_signed_in(), half_signed_in()
         first.post(CODE, {"code": code})
         assert _is_in(first)
         second.post(CODE, {"code": code})
@@ -246,7 +236,7 @@ class TestSigningIn:
         self, rita: Client, secret: str, clock: Clock
     ) -> None:
         older = code_at(secret, clock.now)
-        first, second = _half_signed_in(), _half_signed_in()
+        first, second = half_signed_in(), half_signed_in()
         first.post(CODE, {"code": code_at(secret, clock.now + 30)})
         second.post(CODE, {"code": older})
         assert (_is_in(first), _is_in(second)) == (True, False)
@@ -254,13 +244,13 @@ class TestSigningIn:
     def test_the_code_that_set_it_up_is_used_up(
         self, rita: Client, secret: str, clock: Clock
     ) -> None:
-        browser = _half_signed_in()
+        browser = half_signed_in()
         browser.post(CODE, {"code": code_at(secret, clock.now - 30)})
         assert not _is_in(browser)
 
     def test_a_recovery_code_works_once_and_is_recorded(self, rita: Client) -> None:
         codes = recovery_codes_in(rita.get(RECOVERY))
-        first, second = _half_signed_in(), _half_signed_in()
+        first, second = half_signed_in(), half_signed_in()
         first.post(CODE, {"code": codes[3]})
         second.post(CODE, {"code": codes[3]})
         assert (_is_in(first), _is_in(second)) == (True, False)
@@ -276,10 +266,10 @@ class TestSigningIn:
     ) -> None:
         code = recovery_codes_in(rita.get(RECOVERY))[0]
         with full_log(OSError):
-            browser = _half_signed_in(raise_request_exception=False)
+            browser = half_signed_in(raise_request_exception=False)
             assert browser.post(CODE, {"code": code}).status_code == 500
             assert not _is_in(browser)
-        browser = _half_signed_in()
+        browser = half_signed_in()
         browser.post(CODE, {"code": code})
         assert _is_in(browser)
 
@@ -287,7 +277,7 @@ class TestSigningIn:
         self, rita: Client
     ) -> None:
         sign_in(Client(), "rita", "wrong")
-        browser = _half_signed_in()
+        browser = half_signed_in()
         for _ in range(9):
             page = browser.post(CODE, {"code": "000000"})
             assert page.status_code == 200
@@ -299,7 +289,7 @@ class TestSigningIn:
     def test_ten_wrong_codes_lock_the_address_and_not_the_person(
         self, rita: Client, secret: str, clock: Clock
     ) -> None:
-        attacker = _half_signed_in(REMOTE_ADDR="192.0.2.66")
+        attacker = half_signed_in(REMOTE_ADDR="192.0.2.66")
         for _ in range(10):
             assert attacker.post(CODE, {"code": "000000"}).status_code == 200
         code = code_at(secret, clock.now)
@@ -307,7 +297,7 @@ class TestSigningIn:
         assert (refused.status_code, refused["Retry-After"]) == (429, "60")
         assert data(events("SIGN_IN_FAILED")[-1])["why"] == "too many tries"
         assert not _is_in(attacker)
-        browser = _half_signed_in()
+        browser = half_signed_in()
         browser.post(CODE, {"code": code})
         assert _is_in(browser)
 
@@ -315,7 +305,7 @@ class TestSigningIn:
         self, rita: Client
     ) -> None:
         make(Role.COMPLIANCE)
-        attacker = _half_signed_in()
+        attacker = half_signed_in()
         for number in range(10):
             attacker.post(CODE, {"code": "000000"})
             if number % 4 == 3:
@@ -324,7 +314,7 @@ class TestSigningIn:
 
     def test_right_codes_use_up_no_attempts(self, rita: Client, secret: str, clock: Clock) -> None:
         for _ in range(12):
-            browser = _half_signed_in()
+            browser = half_signed_in()
             browser.post(CODE, {"code": code_at(secret, clock.now)})
             assert _is_in(browser)
             clock.next_code()
@@ -343,7 +333,7 @@ class TestSigningIn:
     def test_no_form_without_a_code_breaks_the_page(
         self, rita: Client, form: dict[str, str]
     ) -> None:
-        browser = _half_signed_in()
+        browser = half_signed_in()
         assert browser.post(CODE, form).status_code == 200
         assert not _is_in(browser)
 
@@ -353,7 +343,7 @@ class TestSigningIn:
         assert browser.post(CODE, {"code": "1"})["Location"] == "/accounts/login/"
 
     def test_the_sign_in_page_starts_over(self, rita: Client, secret: str, clock: Clock) -> None:
-        browser = _half_signed_in()
+        browser = half_signed_in()
         page = browser.get("/accounts/login/")
         assert b"Password" in page.content
         browser.post(CODE, {"code": code_at(secret, clock.now)})
@@ -372,7 +362,7 @@ class TestSigningIn:
     def test_a_sign_in_without_its_code_ends_when_the_person_is_changed(
         self, rita: Client, secret: str, clock: Clock, change: dict[str, Any]
     ) -> None:
-        browser, before = _half_signed_in(), len(events("SIGNED_IN"))
+        browser, before = half_signed_in(), len(events("SIGNED_IN"))
         User.objects.filter(username="rita").update(**change)
         answer = browser.post(CODE, {"code": code_at(secret, clock.now)})
         assert answer["Location"] == "/accounts/login/"
@@ -380,14 +370,14 @@ class TestSigningIn:
         assert len(events("SIGNED_IN")) == before
 
     def test_signing_out_before_the_code_is_no_error(self, rita: Client) -> None:
-        browser = _half_signed_in()
+        browser = half_signed_in()
         assert browser.post("/accounts/logout/")["Location"] == "/accounts/login/"
         assert browser.get(CODE)["Location"] == "/accounts/login/"
 
     def test_a_sign_in_without_its_code_times_out(
         self, rita: Client, secret: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        browser = _half_signed_in()
+        browser = half_signed_in()
         session = browser.session
         session["account_login"] = session["account_login"] | {"initiated_at": 0.5}
         session.save()
@@ -397,7 +387,7 @@ class TestSigningIn:
     def test_signing_in_changes_the_session_key(
         self, rita: Client, secret: str, clock: Clock
     ) -> None:
-        browser = _half_signed_in()
+        browser = half_signed_in()
         before = browser.session.session_key
         browser.post(CODE, {"code": code_at(secret, clock.now)})
         assert browser.session.session_key != before
@@ -406,7 +396,7 @@ class TestSigningIn:
         self, rita: Client, secret: str, clock: Clock, settings: Any
     ) -> None:
         settings.SECRET_KEY = "another one"
-        browser = _half_signed_in()
+        browser = half_signed_in()
         answer = browser.post(CODE, {"code": code_at(secret, clock.now)})
         assert b"This code is wrong" in answer.content
         settings.SECRET_KEY_FALLBACKS = ["only-for-tests"]
@@ -421,7 +411,7 @@ class TestTurningOffAndRenewing:
     def test_turning_off_asks_first_and_ends_the_other_sessions(
         self, rita: Client, secret: str, clock: Clock
     ) -> None:
-        elsewhere = _half_signed_in()
+        elsewhere = half_signed_in()
         elsewhere.post(CODE, {"code": code_at(secret, clock.now)})
         assert rita.get(f"{SECOND_FACTOR}turn-off/").status_code == 200
         assert Authenticator.objects.count() == 2
@@ -444,7 +434,7 @@ class TestTurningOffAndRenewing:
         assert len(fresh) == 10
         assert not set(old) & set(fresh)
         assert events(*KINDS)[-1].kind == "RECOVERY_CODES_RENEWED"
-        browser = _half_signed_in()
+        browser = half_signed_in()
         browser.post(CODE, {"code": old[0]})
         assert not _is_in(browser)
         browser.post(CODE, {"code": fresh[0]})
@@ -474,7 +464,7 @@ class TestTurningOffAndRenewing:
         paths = (SECOND_FACTOR, RECOVERY, f"{RECOVERY}file/", f"{RECOVERY}renew/", CONFIRM_PASSWORD)
         for path in (*paths, f"{SECOND_FACTOR}turn-off/"):
             assert "no-store" in rita.get(path)["Cache-Control"], path
-        assert "no-store" in _half_signed_in().get(CODE)["Cache-Control"]
+        assert "no-store" in half_signed_in().get(CODE)["Cache-Control"]
 
 
 class TestRequired:
