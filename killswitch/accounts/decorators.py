@@ -12,7 +12,7 @@ from killswitch.accounts.client_info import clean, client_info
 from killswitch.accounts.mfa import services as mfa
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, has_permission
-from killswitch.accounts.redirects import remember_next, sign_in_url
+from killswitch.accounts.redirects import NEXT_URL_KEY, sign_in_url, url_after_sign_in
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.event_throttle import record_counted
 from killswitch.audit.models import Kind
@@ -87,7 +87,7 @@ def _refusal(
         return None
     if is_htmx(request):
         return _unauthorised(request, "Set up your second factor first.", permission)
-    remember_next(request, permission=permission)
+    request.session[NEXT_URL_KEY] = url_after_sign_in(request, permission=permission)
     return HttpResponseRedirect(resolve_url("mfa_activate_totp"))
 
 

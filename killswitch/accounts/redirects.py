@@ -62,16 +62,6 @@ def sign_in_url(request: HttpRequest, *, permission: Permission) -> str:
     return f"{url}?{urlencode({'next': path})}" if path else url
 
 
-def remember_next(request: HttpRequest, *, permission: Permission) -> None:
-    """Remember where a user was going who must set up a second factor first."""
-    request.session[NEXT_URL_KEY] = url_after_sign_in(request, permission=permission)
-
-
-def pop_next(request: HttpRequest) -> str:
-    """Return the remembered path and forget it; empty if there is none."""
-    return str(request.session.pop(NEXT_URL_KEY, ""))
-
-
 def next_url(request: HttpRequest, user: User) -> str:
     """Return the `next` of this address if it is a page open to the user, else their home."""
     url = request.GET.get("next", "")

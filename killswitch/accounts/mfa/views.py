@@ -63,7 +63,7 @@ def with_second_factor(view: View) -> View:
 @page_with_form
 @login_stage_required(stage=TotpStage.key, redirect_urlname="account_login")  # type: ignore[untyped-decorator]
 def enter_code(request: HttpRequest) -> HttpResponse:
-    """Check the code, the second step of signing in: between the password and the session."""
+    """Check the code, the second step of signing in, after the password."""
     stage = request._login_stage  # type: ignore[attr-defined] # allauth sets it
     if not stage.is_current():
         return stage.abort()  # type: ignore[no-any-return]
@@ -122,7 +122,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
             del request.session[SECRET_KEY]
             update_session_auth_hash(request, user)
             messages.success(request, "Your second factor is on. Save these recovery codes now.")
-            next_url = redirects.pop_next(request)
+            next_url = request.session.pop(redirects.NEXT_URL_KEY, "")
             query = f"?{urlencode({'next': next_url})}" if next_url else ""
             return HttpResponseRedirect(resolve_url("mfa_view_recovery_codes") + query)
         form.reject_code()
