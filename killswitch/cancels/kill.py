@@ -91,8 +91,8 @@ class Kill:
         attempts = self._write(lambda request_id, _: list(rows.filter(request_id=request_id)))
         self.attempts = AttemptSummary.of(attempts)
         planned_at = self.lease.next_attempt_at
-        refused = self.attempts.refused and not self.attempts.list_decides
-        self.refused_for_good = refused and planned_at is None
+        was_refused = self.attempts.refused and not self.attempts.list_decides
+        self.refused_for_good = was_refused and planned_at is None
         finished_attempts = [attempt for attempt in attempts if not attempt.by_dead_holder]
         self.dead_holders = len(attempts) - len(finished_attempts)
         if finished_attempts:

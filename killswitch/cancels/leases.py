@@ -74,9 +74,9 @@ def claim(ids: Sequence[int]) -> list[Lease]:
             return []
         rows = CancelRequest.objects.filter(id__in=ids, lease_token=token)
         record.changed(rows)
-        claimed = [_lease(request, taken_over=False) for request in rows.order_by("id")]
-    _keep_renewing(claimed)
-    return claimed
+        leases = [_lease(request, taken_over=False) for request in rows.order_by("id")]
+    _keep_renewing(leases)
+    return leases
 
 
 def take_over(snapshot: RequestSnapshot) -> Lease | None:
@@ -88,14 +88,16 @@ def take_over(snapshot: RequestSnapshot) -> Lease | None:
     token = new_lease_token()
     with recording(then_close_connection=True):
         # Renewing leaves out a row that its holder is writing, so what was written counts as well.
-        unchanged = CancelRequest.objects.annotate(ended=F("attempt_count") + F("reads")).filter(
+        unchanged_rows = CancelRequest.objects.annotate(
+            ended=F("attempt_count") + F("reads")
+        ).filter(
             id=snapshot.id,
             status=snapshot.status,
             lease_token=snapshot.lease_token,
             lease_beats=snapshot.lease_beats,
             ended=snapshot.ended,
         )
-        if not unchanged.update(lease_token=token, lease_beats=F("lease_beats") + 1):
+        if not unchanged_rows.update(lease_token=token, lease_beats=F("lease_beats") + 1):
             return None
         record_takeover(snapshot.id, dead_holder=snapshot.lease_token, lease_token=token)
         lease = _lease(CancelRequest.objects.get(id=snapshot.id), taken_over=True)

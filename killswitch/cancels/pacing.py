@@ -70,10 +70,10 @@ class RetrySchedule:
         whole = float(settings.EMS_TIMEOUT)
         if owed:
             return whole
-        left = self.seconds_left
+        seconds = self.seconds_left
         if self.may_post_again:
-            left -= self._reserved_for_reading + MIN_LAST_POST_S
-        return min(whole, max(left, MIN_READ_S))
+            seconds -= self._reserved_for_reading + MIN_LAST_POST_S
+        return min(whole, max(seconds, MIN_READ_S))
 
     def until_next_read(self, pause: float) -> float:
         """Return the pause, or less when a POST is planned earlier or time is up."""
@@ -84,10 +84,10 @@ class RetrySchedule:
     def record_answer(self, answer: TimedCancelAnswer) -> None:
         """Plan the next POST after the answer to the last one."""
         self.posts += 1
-        acknowledged = answer.outcome is Outcome.ACKNOWLEDGED
-        self._may_repeat = acknowledged or answer.resend is not RetryAdvice.NEVER
+        is_acknowledgement = answer.outcome is Outcome.ACKNOWLEDGED
+        self._may_repeat = is_acknowledgement or answer.resend is not RetryAdvice.NEVER
         pause = min(FIRST_PAUSE_S * 2.0 ** (self.posts - 1), MAX_PAUSE_S)
-        pause = max(pause, SETTLE_TIME_S) if acknowledged else pause
+        pause = max(pause, SETTLE_TIME_S) if is_acknowledgement else pause
         pause *= random.uniform(0.8, 1.0)  # noqa: S311 - jitter, not a secret
         self._ems_wants_pause = answer.retry_after is not None
         if self._ems_wants_pause and self._last_post_is_planned:
@@ -123,5 +123,5 @@ def rest_of_pause(*, planned_at: datetime, answered_at: datetime, now: datetime)
     jumped, so it can shorten the pause but never lengthen it.
     """
     pause = (planned_at - answered_at).total_seconds()
-    elapsed = (now - answered_at).total_seconds()
-    return max(pause - max(elapsed, 0.0), 0.0)
+    elapsed_s = (now - answered_at).total_seconds()
+    return max(pause - max(elapsed_s, 0.0), 0.0)

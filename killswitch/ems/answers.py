@@ -176,8 +176,8 @@ def _outcome_of_200(document: Mapping[str, object], *, exchange_id: str) -> Outc
 
 
 def _is_reject(document: Mapping[str, object]) -> bool:
-    is_named = _symbol(document.get("type")) == "MESSAGE_REJECT"
-    return is_named or document.get("reject_reason") is not None
+    has_reject_type = _symbol(document.get("type")) == "MESSAGE_REJECT"
+    return has_reject_type or document.get("reject_reason") is not None
 
 
 def _symbol(value: object) -> str:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -185,17 +185,11 @@ class EmsClient:
 
     def _without_key(self, answer: CancelAnswer) -> CancelAnswer:
         """Return the answer without our key: an EMS that repeats it must not put it on record."""
-        answer = replace(answer, transport_error=self._masked(answer.transport_error))
-        if len(self._key) < _MIN_SECRET_CHARS:
-            return answer
-        return replace(
-            answer,
-            reject_reason=self._masked(answer.reject_reason),
-            message=self._masked(answer.message),
-            rejected_message=self._masked(answer.rejected_message),
-            trace_id=self._masked(answer.trace_id),
-            body=self._masked_body(answer.body),
-        )
+        names = ["transport_error"]
+        if len(self._key) >= _MIN_SECRET_CHARS:
+            names += ["reject_reason", "message", "rejected_message", "trace_id"]
+        texts: dict[str, Any] = {name: self._masked(getattr(answer, name)) for name in names}
+        return replace(answer, body=self._masked_body(answer.body), **texts)
 
     def _masked(self, text: str) -> str:
         return text.replace(self._key, _MASK) if self._key else text

@@ -65,8 +65,8 @@ class Transport:
         """
         token = CURRENT.set(call)
         try:
-            prepared = self._session.prepare_request(request)
-            response = self._session.send(prepared, stream=True, allow_redirects=False)
+            prepared_request = self._session.prepare_request(request)
+            response = self._session.send(prepared_request, stream=True, allow_redirects=False)
             with response:
                 reply = HttpReply(status=response.status_code, headers=dict(response.headers))
                 if response.status_code < 200:

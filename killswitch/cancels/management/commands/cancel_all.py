@@ -120,16 +120,18 @@ def _target(exchange_ids: Sequence[str], *, everywhere: bool) -> Target:
         raise UsageError(
             "Name the exchanges or give --all, but not both. Nothing was recorded or sent."
         )
-    enabled = {exchange.exchange_id: exchange for exchange in Exchange.objects.enabled()}
+    enabled_exchanges = {exchange.exchange_id: exchange for exchange in Exchange.objects.enabled()}
     if everywhere:
-        return Target(exchanges=tuple(enabled.values()), everywhere=True)
-    missing = [exchange_id for exchange_id in exchange_ids if exchange_id not in enabled]
-    if missing:
+        return Target(exchanges=tuple(enabled_exchanges.values()), everywhere=True)
+    missing_ids = [
+        exchange_id for exchange_id in exchange_ids if exchange_id not in enabled_exchanges
+    ]
+    if missing_ids:
         raise UsageError(
-            f"Not enabled here: {', '.join(missing)}."
-            f" Enabled: {', '.join(enabled) or 'none'}. Nothing was recorded or sent."
+            f"Not enabled here: {', '.join(missing_ids)}."
+            f" Enabled: {', '.join(enabled_exchanges) or 'none'}. Nothing was recorded or sent."
         )
-    return Target(exchanges=tuple(enabled[name] for name in dict.fromkeys(exchange_ids)))
+    return Target(exchanges=tuple(enabled_exchanges[name] for name in dict.fromkeys(exchange_ids)))
 
 
 def _finished(pending: set[int]) -> list[CancelRequest]:
