@@ -5,7 +5,7 @@ const person = document.querySelector("[data-person]").dataset.person;
 const PREFIX = "press:";
 const ANSWERED_BY_MS = 6000; // an answer is awaited for 5 s, perhaps by another tab
 const RETRY_MS = 1000;
-const MAX_AGE_MS = 12 * 3600 * 1000; // the length of a session
+const MAX_AGE_MS = 12 * 3600 * 1000; // an older one is not asked about any more
 const ours = new Set(); // sent by this page, or asked about on it
 const awaited = new Set(); // of these, the ones without an answer yet
 
