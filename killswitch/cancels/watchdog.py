@@ -132,8 +132,8 @@ def check_once(detector: StallDetector) -> None:
             request_id,
             title=f"stuck for {detector.stalled_after_s:g} s",
             detail=(
-                "In that time no process claimed it, and no attempt or check finished. Open the"
-                " request; retry or cancel manually."
+                "In that time no process claimed the request, and no attempt or check finished."
+                " Open it; cancel all again, or cancel manually."
             ),
         )
         detector.alarm_raised(request_id)

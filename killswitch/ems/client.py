@@ -141,7 +141,7 @@ class EmsClient:
 
             def wait_for_slot() -> None:
                 if not LARGE_LIST_SLOTS.acquire(timeout=call.seconds_left()):
-                    raise TimeoutError("timed out waiting for other large answers to be read")
+                    raise TimeoutError("timed out waiting for other large responses to be read")
                 slot.callback(LARGE_LIST_SLOTS.release)
 
             reply = self._send(request, call=call, max_bytes=MAX_LIST_BYTES, on_large=wait_for_slot)

@@ -93,7 +93,7 @@ def read_open_orders(
     try:
         return _count(parse_rows(body), exchange_id=exchange_id, ends_at=ends_at)
     except InvalidJson as error:
-        reason = f"the answer is not a JSON list of orders: {error}"
+        reason = f"the response is not a JSON list of orders: {error}"
         return unreadable(reason, http_status=http_status)
     except TimeoutError as error:
         return unreadable(str(error), http_status=http_status)
@@ -104,11 +104,11 @@ def why_incomplete(headers: Mapping[str, str]) -> str:
     fields = {name.lower(): value.lower() for name, value in headers.items()}
     link, age, warning = (fields.get(name, "") for name in ("link", "age", "warning"))
     if re.search(r"""rel\s*=\s*("[^"]*\bnext\b|'[^']*\bnext\b|next\b)""", link):
-        return "the answer is only one page of the list"
+        return "the response is only one page of the list"
     if "content-range" in fields:
-        return "the answer is only part of the list"
+        return "the response is only part of the list"
     if age.strip().strip("0") or re.match(r"\s*11[0-3]\b", warning):
-        return "the answer came from a cache"
+        return "the response came from a cache"
     return ""
 
 
@@ -146,7 +146,7 @@ def _count(
                 orders.append(_open_order(row))
     return OpenOrdersList(
         readable=unattributable == 0 or bool(orders),
-        error=f"{unattributable} rows could not be matched to an exchange"
+        error=f"rows that could not be matched to an exchange: {unattributable}"
         if unattributable
         else "",
         http_status=200,

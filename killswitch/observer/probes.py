@@ -18,7 +18,7 @@ def record_ems(orders: OpenOrders) -> None:
     if status in {401, 403}:
         problem = "the API key was rejected: "
     elif status in {404, 405} or (status is not None and 300 <= status < 400):
-        problem = "EMS_BASE_URL is not the address of an EMS: "
+        problem = "EMS_BASE_URL does not seem to be the address of an EMS: "
     Probe.objects.update_or_create(
         name=EMS_PROBE,
         defaults={

@@ -271,7 +271,7 @@ def test_texts_are_storable_and_bounded() -> None:
     answer = read(200, body=body)
     assert answer.reject_reason == "a\\u0000b\\ud800"
     assert len(answer.message) == 4000
-    assert answer.message.endswith("(cut)")
+    assert answer.message.endswith("(truncated)")
     assert sanitize(answer.reject_reason) == answer.reject_reason
 
 

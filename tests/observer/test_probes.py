@@ -27,9 +27,9 @@ def answered(status: int | None) -> OpenOrders:
     ("status", "ok", "words"),
     [
         (200, True, "reachable, API key accepted"),
-        (302, False, "EMS_BASE_URL is not the address of an EMS: HTTP 302"),
-        (404, False, "EMS_BASE_URL is not the address of an EMS: HTTP 404"),
-        (405, False, "EMS_BASE_URL is not the address of an EMS: HTTP 405"),
+        (302, False, "EMS_BASE_URL does not seem to be the address of an EMS: HTTP 302"),
+        (404, False, "EMS_BASE_URL does not seem to be the address of an EMS: HTTP 404"),
+        (405, False, "EMS_BASE_URL does not seem to be the address of an EMS: HTTP 405"),
         (401, False, "the API key was rejected: HTTP 401"),
         (503, True, "reachable; its list of open orders cannot be read"),
         (490, True, "reachable; its list of open orders cannot be read"),

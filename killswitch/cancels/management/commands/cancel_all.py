@@ -68,7 +68,8 @@ class Command(BaseCommand):
         except services.CommitOutcomeUnknown:
             self.stderr.write(
                 "The connection to the database was lost while the request was being recorded. If"
-                " it was recorded, it will be carried out. Run the command again to be sure."
+                " it was recorded, it will be carried out. If you run the command again, the second"
+                " cancel also cancels orders placed since the first."
             )
             return NOT_ALL
         includes_all = len(result.ids) == len(target.exchanges)
