@@ -43,8 +43,8 @@ class OpenOrder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenOrdersList:
-    """The meaning of the answer alone; `OpenOrders` adds when the list was requested.
+class OpenOrders:
+    """The meaning of the answer alone; `TimedOpenOrders` adds when the list was requested.
 
     `readable` False means that the absence of an order proves no emptiness; the rows that could
     be counted are counted all the same. If the list was requested for one exchange and has
@@ -63,7 +63,7 @@ class OpenOrdersList:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenOrders(OpenOrdersList):
+class TimedOpenOrders(OpenOrders):
     """One reading of the open orders of each exchange, made between these two moments (UTC)."""
 
     started_at: datetime
@@ -81,7 +81,7 @@ def read_open_orders(
     body: bytes,
     complete: bool,
     ends_at: float = float("inf"),
-) -> OpenOrdersList:
+) -> OpenOrders:
     """Count the open orders in an answer to GET /v1/orders, for one exchange or (None) for all.
 
     `ends_at`, in monotonic seconds, is when to give up.
@@ -112,9 +112,9 @@ def why_incomplete(headers: Mapping[str, str]) -> str:
     return ""
 
 
-def unreadable(error: str, *, http_status: int | None = None) -> OpenOrdersList:
+def unreadable(error: str, *, http_status: int | None = None) -> OpenOrders:
     """Return a list from which no conclusion may be drawn, and why."""
-    return OpenOrdersList(readable=False, error=bounded_text(error), http_status=http_status)
+    return OpenOrders(readable=False, error=bounded_text(error), http_status=http_status)
 
 
 def _refusal(http_status: int, *, body: bytes) -> str:
@@ -128,9 +128,7 @@ def _refusal(http_status: int, *, body: bytes) -> str:
     return f"HTTP {http_status}" + (f" ({': '.join(texts)})" if texts else "")
 
 
-def _count(
-    document: Iterable[object], *, exchange_id: str | None, ends_at: float
-) -> OpenOrdersList:
+def _count(document: Iterable[object], *, exchange_id: str | None, ends_at: float) -> OpenOrders:
     counts: Counter[str] = Counter()
     orders: list[OpenOrder] = []
     unattributable = 0
@@ -144,7 +142,7 @@ def _count(
             unattributable += _may_be_another_spelling(owner, of=exchange_id)
             if owner == exchange_id and len(orders) < MAX_ORDERS_KEPT:
                 orders.append(_open_order(row))
-    return OpenOrdersList(
+    return OpenOrders(
         readable=unattributable == 0 or bool(orders),
         error=f"rows that could not be matched to an exchange: {unattributable}"
         if unattributable

@@ -54,7 +54,7 @@ def test_a_dripping_server_costs_the_total_time_and_is_unknown(
     with serving(script, tls=certificates.server_context() if tls else None) as server:
         client = client_for(server.url, ca_bundle=str(certificates.ca), timeout=TIMEOUT)
         answer = client.cancel_all("KRAKEN")
-    assert (answer.outcome, answer.resend) == (Outcome.UNKNOWN, RetryAdvice.AFTER_PAUSE)
+    assert (answer.outcome, answer.retry_advice) == (Outcome.UNKNOWN, RetryAdvice.AFTER_PAUSE)
     assert TIMEOUT * 0.9 <= answer.duration_ms / 1000 <= TIMEOUT + SLACK_S
     assert "0.4 s" in answer.transport_error
 

@@ -4,16 +4,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from killswitch.ems.open_orders import OpenOrders
+from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.observer import probes
 from killswitch.readiness import health_checks
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
 
 
-def answered(status: int | None) -> OpenOrders:
+def answered(status: int | None) -> TimedOpenOrders:
     now = datetime.now(UTC)
-    return OpenOrders(
+    return TimedOpenOrders(
         readable=status == 200,
         error="" if status == 200 else f"HTTP {status}",
         http_status=status,

@@ -14,12 +14,11 @@ from django.db import Error, connection
 from killswitch.audit.os_user import command_line_actor
 from killswitch.cancels import execution, services, thread_slots
 from killswitch.cancels.confirmation import Target
-from killswitch.cancels.leases import STOP
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.deadlines import wait_until
-from killswitch.runtime.shutdown import shutdown_signals
+from killswitch.runtime.shutdown import STOP, shutdown_signals
 from killswitch.runtime.text import error_line
 
 log = structlog.get_logger(__name__)
