@@ -23,7 +23,7 @@ from killswitch.runtime.text import error_line
 
 log = structlog.get_logger(__name__)
 
-# So long the workers and watchdogs have to claim the requests before this process does.
+# How long the requests are left to workers and watchdogs before this process claims them.
 CLAIM_WAIT_S = 1.0
 POLL_INTERVAL_S = 0.1
 DATABASE_RETRY_S = 2.0
