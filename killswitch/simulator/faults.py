@@ -9,16 +9,15 @@ stay if it is a refusal, an error, silence or a broken connection.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from killswitch.simulator import faulty_answers as answers
+from killswitch.simulator import answers, faulty_answers
+from killswitch.simulator.faulty_answers import Builder, accepted, refused
+from killswitch.simulator.http import Delivery, DeliveryMode, Outgoing
 from killswitch.simulator.parameters import InvalidFault, Parameters
 from killswitch.simulator.scenarios import (
     EVERYTHING,
     NOTHING,
-    Builder,
     Call,
     CancelEffect,
-    Delivery,
-    DeliveryMode,
     Effect,
     Scenario,
 )
@@ -47,7 +46,12 @@ def read_fault(fault: object, *, call: Call) -> Scenario:
     name = parameters.text("fault")
     if name not in FAULTS:
         raise InvalidFault(f"fault: {name!r:.100} is not one of {', '.join(FAULTS)}")
-    scenario = FAULTS[name](parameters, call)
+    fault_or_builder = FAULTS[name]
+    scenario = (
+        fault_or_builder
+        if isinstance(fault_or_builder, Scenario)
+        else fault_or_builder(parameters, call)
+    )
     effect, delivery = scenario.cancel_effect, scenario.delivery
     if not parameters.flag("carried_out", default=effect.carried_out):
         effect = NOTHING
@@ -60,7 +64,7 @@ def read_fault(fault: object, *, call: Call) -> Scenario:
         cancel_effect=effect,
         delivery=replace(delivery, delay_s=parameters.seconds("delay", default=delivery.delay_s)),
     )
-    parameters.reject_unknown()
+    parameters.reject_unknown(name)
     return scenario
 
 
@@ -81,48 +85,43 @@ def _reset(parameters: Parameters, _call: Call) -> Scenario:
     return Scenario(delivery=Delivery(mode=_RESETS[when]), cancel_effect=NOTHING)
 
 
-FAULTS: Mapping[str, Builder] = {
-    "ok": answers.fixed(Scenario()),
-    "message": answers.message,
-    "reject": answers.reject,
-    "empty": answers.empty,
-    "unknown_shape": answers.unknown_shape,
-    "not_json": answers.not_json,
-    "oversized": answers.oversized,
-    "endless": answers.fixed(Scenario(delivery=Delivery(mode=DeliveryMode.ENDLESS))),
-    "bad_request": answers.bad_request,
-    "unauthorised": answers.refused(status=401, text="Invalid API key"),
-    "forbidden": answers.refused(status=403, text="Forbidden"),
-    "not_found": answers.refused(status=404, text="Not found"),
-    "too_many": answers.too_many,
-    "redirect": answers.redirect,
-    "server_error": answers.server_error,
-    "hostile": answers.hostile,
-    "raw": answers.raw,
+# A fault without parameters is a scenario; the others are made of their parameters.
+FAULTS: Mapping[str, Scenario | Builder] = {
+    "ok": Scenario(),
+    "message": faulty_answers.message,
+    "reject": faulty_answers.reject,
+    "empty": accepted(Outgoing()),
+    "unknown_shape": accepted(Outgoing(body=b'{"result": "accepted", "queue": [17]}')),
+    "not_json": accepted(answers.page(title="Welcome")),
+    "oversized": faulty_answers.oversized,
+    "endless": Scenario(delivery=Delivery(mode=DeliveryMode.ENDLESS)),
+    "bad_request": faulty_answers.bad_request,
+    "unauthorised": refused(answers.error(401, "Invalid API key")),
+    "forbidden": refused(answers.error(403, "Forbidden")),
+    "not_found": refused(answers.error(404, "Not found")),
+    "too_many": faulty_answers.too_many,
+    "redirect": faulty_answers.redirect,
+    "server_error": faulty_answers.server_error,
+    "hostile": faulty_answers.hostile,
+    "raw": faulty_answers.raw,
     "slow": lambda parameters, _call: Scenario(
         delivery=Delivery(delay_s=parameters.seconds("seconds", default=1.0))
     ),
-    "silent": answers.fixed(
-        Scenario(delivery=Delivery(mode=DeliveryMode.SILENT), cancel_effect=NOTHING)
-    ),
+    "silent": Scenario(delivery=Delivery(mode=DeliveryMode.SILENT), cancel_effect=NOTHING),
     "drip": _drip,
     "reset": _reset,
-    "half_body": answers.fixed(Scenario(delivery=Delivery(mode=DeliveryMode.HALF_BODY))),
-    "close": answers.fixed(
-        Scenario(delivery=Delivery(mode=DeliveryMode.CLOSE), cancel_effect=NOTHING)
-    ),
+    "half_body": Scenario(delivery=Delivery(mode=DeliveryMode.HALF_BODY)),
+    "close": Scenario(delivery=Delivery(mode=DeliveryMode.CLOSE), cancel_effect=NOTHING),
     "partial": lambda parameters, _call: Scenario(
         cancel_effect=CancelEffect(leaves=parameters.whole("leaves", default=3))
     ),
-    "acknowledged_only": answers.fixed(Scenario(cancel_effect=NOTHING)),
+    "acknowledged_only": Scenario(cancel_effect=NOTHING),
     "come_back": lambda parameters, _call: Scenario(
         cancel_effect=CancelEffect(
             effect=Effect.COMES_BACK, after_s=parameters.seconds("after", default=1.0)
         )
     ),
-    "return_to_new": answers.fixed(
-        Scenario(cancel_effect=CancelEffect(effect=Effect.VENUE_REFUSES))
-    ),
+    "return_to_new": Scenario(cancel_effect=CancelEffect(effect=Effect.VENUE_REFUSES)),
     "grouped": lambda parameters, _call: Scenario(
         grouped_by=parameters.one_of(
             "by", allowed=("exchange_id", "exchange_name"), default="exchange_id"

@@ -5,15 +5,16 @@ fault has to reset it, and takes a head that was cut short for a whole request.
 """
 
 import contextlib
+import json
 import socket
 import struct
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
-
-from killswitch.simulator.scenarios import ORDINARY, Delivery, DeliveryMode
 
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -40,17 +41,51 @@ class Request:
         values = parse_qs(self.query, keep_blank_values=True).get(name)
         return values[0] if values else None
 
+    def json_object(self) -> dict[str, Any]:
+        """Return the body as a JSON object; an empty one when it is anything else."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
     @property
     def keep_alive(self) -> bool:
         return self.headers.get("connection", "").lower() != "close"
+
+
+class DeliveryMode(StrEnum):
+    """How an answer is sent."""
+
+    WHOLE = "WHOLE"
+    SILENT = "SILENT"
+    DRIP = "DRIP"
+    HALF_BODY = "HALF_BODY"
+    ENDLESS = "ENDLESS"
+    CLOSE = "CLOSE"
+    RESET = "RESET"
+    RESET_MID_ANSWER = "RESET_MID_ANSWER"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """How the bytes are sent: when, and what breaks."""
+
+    mode: DeliveryMode = DeliveryMode.WHOLE
+    delay_s: float = 0.0
+    dripped_part: str = "body"
+    interval_s: float = 1.0
+
+
+ORDINARY = Delivery()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
     """One answer, and how to deliver it."""
 
-    status: int
-    body: bytes
+    status: int = 200
+    body: bytes = b""
     content_type: str = "application/json; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
     delivery: Delivery = ORDINARY

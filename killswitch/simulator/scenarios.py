@@ -3,10 +3,10 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from killswitch.simulator.parameters import Parameters
+from killswitch.simulator.http import ORDINARY, Delivery, Outgoing
 
 EVERY_EXCHANGE = "*"  # the name under which the list of all exchanges is scripted
 
@@ -27,19 +27,6 @@ class Effect(StrEnum):
     VENUE_REFUSES = "VENUE_REFUSES"
 
 
-class DeliveryMode(StrEnum):
-    """How the answer is sent."""
-
-    WHOLE = "WHOLE"
-    SILENT = "SILENT"
-    DRIP = "DRIP"
-    HALF_BODY = "HALF_BODY"
-    ENDLESS = "ENDLESS"
-    CLOSE = "CLOSE"
-    RESET = "RESET"
-    RESET_MID_ANSWER = "RESET_MID_ANSWER"
-
-
 @dataclass(frozen=True, kw_only=True)
 class CancelEffect:
     """An effect with its figures: how many orders stay, and after how long they return."""
@@ -58,42 +45,20 @@ EVERYTHING = CancelEffect()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reply:
-    """An answer other than the ordinary one; its body is made for the exchange requested."""
-
-    status: int = 200
-    body: Callable[[str], bytes] = field(default=lambda _exchange_id: b"")
-    content_type: str = "application/json; charset=utf-8"
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """How the bytes are sent: when, and what breaks."""
-
-    mode: DeliveryMode = DeliveryMode.WHOLE
-    delay_s: float = 0.0
-    dripped_part: str = "body"
-    interval_s: float = 1.0
-
-
-ORDINARY = Delivery()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """Everything that happens to one call. Without a reply, the answer is the ordinary one."""
+    """Everything that happens to one call.
+
+    `reply` makes the answer for the exchange of the call; without it, the answer is the ordinary
+    one.
+    """
 
     name: str = "ok"
     cancel_effect: CancelEffect = EVERYTHING
-    reply: Reply | None = None
+    reply: Callable[[str], Outgoing] | None = None
     delivery: Delivery = ORDINARY
     grouped_by: str = ""
     repeat: bool = False
     tag: str = ""
-
-
-Builder = Callable[[Parameters, Call], Scenario]
 
 
 class ScenarioQueues:
