@@ -33,7 +33,8 @@ class Parameters:
         return value
 
     def text_or_none(self, name: str, *, default: str | None = None) -> str | None:
-        return None if self.value(name, default=default) is None else self.text(name, default="")
+        value = self.value(name, default=default)
+        return None if value is None else self.text(name, default=value)
 
     def one_of(self, name: str, *, allowed: Sequence[str], default: str) -> str:
         value = self.text(name, default=default)
