@@ -1,12 +1,11 @@
 """The order books: the orders really open on each exchange, which change as time passes."""
 
-import heapq
-import itertools
 import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import itemgetter
 
 from killswitch.simulator.orders import Order, placed_history, random_order, utc_now
 from killswitch.simulator.scenarios import CancelEffect, Effect
@@ -23,8 +22,7 @@ class Book:
         self._cancel_seconds = cancel_seconds
         self._rng = random.Random(exchange_id)  # noqa: S311 - sample figures, not a secret
         self._orders: dict[str, Order] = {}
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._counter = itertools.count()
+        self._due: list[tuple[float, Callable[[], None]]] = []
         self._lock = threading.Lock()
 
     def place(self, count: int) -> list[str]:
@@ -51,9 +49,7 @@ class Book:
 
     def count(self) -> int:
         """Return how many orders are open now."""
-        with self._lock:
-            self._advance()
-            return len(self._orders)
+        return len(self.open_orders())
 
     def cancel(self, effect: CancelEffect) -> None:
         """Make the orders PENDING_CANCEL at once; the rest happens within `cancel_seconds`."""
@@ -61,7 +57,7 @@ class Book:
             return
         with self._lock:
             self._advance()
-            self.cancelled_at = time.monotonic()
+            self.cancelled_at = now = time.monotonic()
             ids = list(self._orders)[effect.leaves :]
             before = [self._orders[order_id] for order_id in ids]
             at = utc_now()
@@ -73,10 +69,10 @@ class Book:
             # In slices, so that readers see the book become empty gradually, as a venue's does.
             for start in range(min(_SLICES, len(ids))):
                 delay_s = self._rng.uniform(*self._cancel_seconds)
-                self._schedule(partial(later, ids[start::_SLICES]), delay_s=delay_s)
+                self._due.append((now + delay_s, partial(later, ids[start::_SLICES])))
             if effect.effect is Effect.COMES_BACK:
                 delay_s = self._cancel_seconds[1] + effect.after_s
-                self._schedule(partial(self._restore, before), delay_s=delay_s)
+                self._due.append((now + delay_s, partial(self._restore, before)))
 
     def trade(self, *, share: float) -> None:
         """Fill part of one order, as the market does in the demonstration."""
@@ -91,14 +87,12 @@ class Book:
             if order.status == "FILLED":
                 del self._orders[order.client_order_id]
 
-    def _schedule(self, change: Callable[[], None], *, delay_s: float) -> None:
-        due_at = time.monotonic() + delay_s
-        heapq.heappush(self._due, (due_at, next(self._counter), change))
-
     def _advance(self) -> None:
         now = time.monotonic()
+        self._due.sort(key=itemgetter(0))
         while self._due and self._due[0][0] <= now:
-            heapq.heappop(self._due)[2]()
+            _, change = self._due.pop(0)
+            change()
 
     def _remove(self, ids: Iterable[str]) -> None:
         for order_id in ids:

@@ -23,7 +23,7 @@ _TICKS_PER_SECOND = 10_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """An order and its history so far."""
+    """An order and its history so far; the fields are named as in an execution report."""
 
     exchange_id: str
     client_order_id: str
@@ -64,25 +64,14 @@ class Order:
     def report(self) -> str:
         """Return the execution report as JSON; cached, because thousands are listed at a time."""
         return json.dumps(
-            {
-                "exchange_id": self.exchange_id,
-                "client_order_id": self.client_order_id,
-                "symbol_id_exchange": self.symbol_id_exchange,
-                "symbol_id_coinapi": self.symbol_id_coinapi,
-                "amount_order": self.amount_order,
-                "price": self.price,
-                "side": self.side,
+            vars(self)
+            | {
                 "order_type": "LIMIT",
-                "time_in_force": self.time_in_force,
                 "expire_time": None,
                 "exec_inst": [],
                 "client_order_id_format_exchange": self.client_order_id,
-                "exchange_order_id": self.exchange_order_id,
                 "amount_open": self.amount_open,
-                "amount_filled": self.amount_filled,
                 "avg_px": self.price if self.amount_filled else 0.0,
-                "status": self.status,
-                "status_history": self.status_history,
                 "time_order": self.status_history[0][1] if self.status_history else None,
                 "error_message": None,
                 "fills": [
