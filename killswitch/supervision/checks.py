@@ -187,13 +187,13 @@ def check_migrations(databases: Sequence[str] | None = None, **_: Any) -> list[C
     replaced_names = {
         old for migration in loader.disk_migrations.values() for old in migration.replaces
     }
-    unknown = set(loader.applied_migrations) - set(loader.disk_migrations) - replaced_names
-    newer = sorted(f"{app} {migration}" for app, migration in unknown if app in labels)
-    if not newer:
+    migrations = set(loader.applied_migrations) - set(loader.disk_migrations) - replaced_names
+    newer_migrations = sorted(f"{app} {name}" for app, name in migrations if app in labels)
+    if not newer_migrations:
         return []
     text = (
-        f"the database {database_name()} is of a newer version ({newer[0]}): start that version, or"
-        " restore the backup from before it."
+        f"the database {database_name()} is of a newer version ({newer_migrations[0]}): start that"
+        " version, or restore the backup from before it."
     )
     return [checks.Error(text, id="killswitch.E005")]
 
