@@ -59,20 +59,19 @@ class Book:
             self._advance()
             self.cancelled_at = now = time.monotonic()
             ids = list(self._orders)[effect.leaves :]
-            before = [self._orders[order_id] for order_id in ids]
+            orders = [self._orders[order_id] for order_id in ids]
             at = utc_now()
-            for order in before:
-                pending = order.with_status("PENDING_CANCEL", at=at)
-                self._orders[order.client_order_id] = pending
+            for order in orders:
+                self._orders[order.client_order_id] = order.with_status("PENDING_CANCEL", at=at)
             is_refusal = effect.effect is Effect.VENUE_REFUSES
-            later = self._return_to_rest if is_refusal else self._remove
+            change = self._return_to_rest if is_refusal else self._remove
             # In slices, so that readers see the book become empty gradually, as a venue's does.
             for start in range(min(_SLICES, len(ids))):
                 delay_s = self._rng.uniform(*self._cancel_seconds)
-                self._due.append((now + delay_s, partial(later, ids[start::_SLICES])))
+                self._due.append((now + delay_s, partial(change, ids[start::_SLICES])))
             if effect.effect is Effect.COMES_BACK:
                 delay_s = self._cancel_seconds[1] + effect.after_s
-                self._due.append((now + delay_s, partial(self._restore, before)))
+                self._due.append((now + delay_s, partial(self._restore, orders)))
 
     def trade(self, *, share: float) -> None:
         """Fill part of one order, as the market does in the demonstration."""
