@@ -8,7 +8,7 @@ from functools import partial
 from operator import itemgetter
 
 from killswitch.simulator.orders import Order, placed_history, random_order, utc_now
-from killswitch.simulator.scenarios import CancelEffect, Effect
+from killswitch.simulator.scenarios import CancelEffect
 
 _SLICES = 8
 
@@ -63,14 +63,13 @@ class Book:
             at = utc_now()
             for order in orders:
                 self._orders[order.client_order_id] = order.with_status("PENDING_CANCEL", at=at)
-            is_refusal = effect.effect is Effect.VENUE_REFUSES
-            change = self._return_to_rest if is_refusal else self._remove
+            change = self._return_to_rest if effect.venue_refuses else self._remove
             # In slices, so that readers see the book become empty gradually, as a venue's does.
             for start in range(min(_SLICES, len(ids))):
                 delay_s = self._rng.uniform(*self._cancel_seconds)
                 self._due.append((now + delay_s, partial(change, ids[start::_SLICES])))
-            if effect.effect is Effect.COMES_BACK:
-                delay_s = self._cancel_seconds[1] + effect.after_s
+            if effect.comes_back_after_s is not None:
+                delay_s = self._cancel_seconds[1] + effect.comes_back_after_s
                 self._due.append((now + delay_s, partial(self._restore, orders)))
 
     def trade(self, *, share: float) -> None:

@@ -9,7 +9,7 @@ from killswitch.simulator import answers
 from killswitch.simulator.books import Books
 from killswitch.simulator.calls import Calls
 from killswitch.simulator.http import Outgoing, Request
-from killswitch.simulator.orders import Order, requested_order
+from killswitch.simulator.orders import Order, placed_history
 from killswitch.simulator.scenarios import EVERY_EXCHANGE, Call, ScenarioQueues
 
 _REQUIRED_TEXTS = ("exchange_id", "client_order_id", "side", "order_type", "time_in_force")
@@ -108,12 +108,23 @@ class Ems:
         faulty_names += [
             name for name in _REQUIRED_NUMBERS if type(fields.get(name)) not in {int, float}
         ]
-        exchange_id = None if "exchange_id" in faulty_names else str(fields["exchange_id"])
+        exchange_id = None if "exchange_id" in faulty_names else fields["exchange_id"]
         fault = "invalid" if faulty_names else "ok"
         self.calls.record(request, exchange_id=exchange_id, fault=fault)
         if faulty_names:
             return answers.problem()
-        order = requested_order(fields=fields, exchange_order_id=str(self.calls.count()))
+        order = Order(
+            exchange_id=fields["exchange_id"],
+            client_order_id=fields["client_order_id"],
+            exchange_order_id=str(self.calls.count()),
+            symbol_id_exchange=str(fields.get("symbol_id_exchange") or ""),
+            symbol_id_coinapi=str(fields.get("symbol_id_coinapi") or ""),
+            side=fields["side"],
+            price=float(fields["price"]),
+            amount_order=float(fields["amount_order"]),
+            time_in_force=fields["time_in_force"],
+            status_history=placed_history(),
+        )
         self.books.of(order.exchange_id).add(order)
         return Outgoing(body=order.report.encode())
 

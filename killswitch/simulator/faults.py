@@ -13,14 +13,7 @@ from killswitch.simulator import answers, faulty_answers
 from killswitch.simulator.faulty_answers import Builder, accepted, refused
 from killswitch.simulator.http import Delivery, DeliveryMode, Outgoing
 from killswitch.simulator.parameters import InvalidFault, Parameters
-from killswitch.simulator.scenarios import (
-    EVERYTHING,
-    NOTHING,
-    Call,
-    CancelEffect,
-    Effect,
-    Scenario,
-)
+from killswitch.simulator.scenarios import EVERYTHING, NOTHING, Call, CancelEffect, Scenario
 
 Fault = str | Mapping[str, object]
 _RESETS = {
@@ -117,11 +110,9 @@ FAULTS: Mapping[str, Scenario | Builder] = {
     ),
     "acknowledged_only": Scenario(cancel_effect=NOTHING),
     "come_back": lambda parameters, _call: Scenario(
-        cancel_effect=CancelEffect(
-            effect=Effect.COMES_BACK, after_s=parameters.seconds("after", default=1.0)
-        )
+        cancel_effect=CancelEffect(comes_back_after_s=parameters.seconds("after", default=1.0))
     ),
-    "return_to_new": Scenario(cancel_effect=CancelEffect(effect=Effect.VENUE_REFUSES)),
+    "return_to_new": Scenario(cancel_effect=CancelEffect(venue_refuses=True)),
     "grouped": lambda parameters, _call: Scenario(
         grouped_by=parameters.one_of(
             "by", allowed=("exchange_id", "exchange_name"), default="exchange_id"

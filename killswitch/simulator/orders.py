@@ -4,7 +4,6 @@ import json
 import random
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -114,20 +113,4 @@ def random_order(
         price=round(round((market + offset) / tick) * tick, 4),
         amount_order=round(rng.uniform(10, 20_000) / market, 6) or 0.000001,
         status_history=history,
-    )
-
-
-def requested_order(*, fields: Mapping[str, object], exchange_order_id: str) -> Order:
-    """Return an order that a client placed; the fields were checked before."""
-    return Order(
-        exchange_id=str(fields["exchange_id"]),
-        client_order_id=str(fields["client_order_id"]),
-        exchange_order_id=exchange_order_id,
-        symbol_id_exchange=str(fields.get("symbol_id_exchange") or ""),
-        symbol_id_coinapi=str(fields.get("symbol_id_coinapi") or ""),
-        side=str(fields["side"]),
-        price=float(str(fields["price"])),
-        amount_order=float(str(fields["amount_order"])),
-        time_in_force=str(fields["time_in_force"]),
-        status_history=placed_history(),
     )

@@ -18,29 +18,17 @@ class Call(StrEnum):
     LIST = "list"
 
 
-class Effect(StrEnum):
-    """What a cancel really does to the open orders."""
-
-    NOTHING = "NOTHING"
-    CANCELS = "CANCELS"
-    COMES_BACK = "COMES_BACK"
-    VENUE_REFUSES = "VENUE_REFUSES"
-
-
 @dataclass(frozen=True, kw_only=True)
 class CancelEffect:
-    """An effect with its figures: how many orders stay, and after how long they return."""
+    """What a cancel really does to the open orders, of which the first `leaves` stay open."""
 
-    effect: Effect = Effect.CANCELS
+    carried_out: bool = True
     leaves: int = 0
-    after_s: float = 0.0
-
-    @property
-    def carried_out(self) -> bool:
-        return self.effect is not Effect.NOTHING
+    venue_refuses: bool = False
+    comes_back_after_s: float | None = None
 
 
-NOTHING = CancelEffect(effect=Effect.NOTHING)
+NOTHING = CancelEffect(carried_out=False)
 EVERYTHING = CancelEffect()
 
 
