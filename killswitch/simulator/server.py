@@ -7,13 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Self
 
-from killswitch.simulator.client import SimulatorRemote
 from killswitch.simulator.control import PREFIX, Control
 from killswitch.simulator.demo import keep_trading
 from killswitch.simulator.ems import Ems
 from killswitch.simulator.http import BadRequest, Connection, Outgoing
-
-__all__ = ["Simulator", "SimulatorRemote"]
 
 _BACKLOG = 1024
 _ACCEPT_TIMEOUT_S = 0.05  # how soon the listener notices that it is to stop
