@@ -16,11 +16,7 @@ from killswitch.simulator.parameters import InvalidFault, Parameters
 from killswitch.simulator.scenarios import EVERYTHING, NOTHING, Call, CancelEffect, Scenario
 
 Fault = str | Mapping[str, object]
-_RESETS = {
-    "before_reading": DeliveryMode.RESET,
-    "after_reading": DeliveryMode.RESET,
-    "mid_answer": DeliveryMode.RESET_MID_ANSWER,
-}
+_RESET_TIMES = ("before_reading", "after_reading", "mid_answer")
 
 
 def read_sequence(faults: object, *, call: Call) -> tuple[Scenario, ...]:
@@ -72,10 +68,11 @@ def _drip(parameters: Parameters, _call: Call) -> Scenario:
 def _reset(parameters: Parameters, _call: Call) -> Scenario:
     # The exchange is named in the request, so "before reading" can only mean: before acting on it.
     # The client sees the same in both cases, a reset without one byte of an answer.
-    when = parameters.one_of("when", allowed=tuple(_RESETS), default="after_reading")
+    when = parameters.one_of("when", allowed=_RESET_TIMES, default="after_reading")
     if when == "before_reading" and parameters.flag("carried_out"):
         raise InvalidFault("carried_out: a request that was not read cannot be carried out")
-    return Scenario(delivery=Delivery(mode=_RESETS[when]), cancel_effect=NOTHING)
+    mode = DeliveryMode.RESET_MID_ANSWER if when == "mid_answer" else DeliveryMode.RESET
+    return Scenario(delivery=Delivery(mode=mode), cancel_effect=NOTHING)
 
 
 # A fault without parameters is a scenario; the others are made of their parameters.

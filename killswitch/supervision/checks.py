@@ -18,7 +18,6 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
-from django.db.models import Model
 
 from killswitch.accounts.models import User
 from killswitch.audit.models import AuditEvent, Kind
@@ -190,18 +189,15 @@ def check_history(databases: Sequence[str] | None = None, **_: Any) -> Iterator[
     """Check that a real log never gets cancels and exchanges of a simulated EMS."""
     if not databases or connection.vendor != "sqlite":  # the demo only uses SQLite
         return
-    has_demo_users = _has_table(User) and User.objects.filter(is_demo=True).exists()
-    has_exchanges = _has_table(Exchange) and Exchange.objects.exists()
-    starts = AuditEvent.objects.none()
-    if _has_table(AuditEvent):
-        starts = AuditEvent.objects.filter(kind=Kind.STARTED)
+    tables = {model._meta.db_table for model in (User, Exchange, AuditEvent)}
+    if not tables <= set(connection.introspection.table_names()):
+        return  # rows are only added once all tables exist
+    has_demo_users = User.objects.filter(is_demo=True).exists()
+    starts = AuditEvent.objects.filter(kind=Kind.STARTED).values_list("data", flat=True)
     # The values of DEMO with which the system was started on this database.
-    demo_values = {
-        json.loads(data).get("settings", {}).get("DEMO", "")
-        for data in starts.values_list("data", flat=True)
-    }
+    demo_values = {json.loads(data).get("settings", {}).get("DEMO", "") for data in starts}
     # `cancel_all` may have recorded cancels without any start.
-    had_real_ems = "False" in demo_values or (has_exchanges and not has_demo_users)
+    had_real_ems = "False" in demo_values or (Exchange.objects.exists() and not has_demo_users)
     if settings.DEMO and had_real_ems:
         text = (
             f"EMS_BASE_URL is not set, and the database {database_name()} belongs to a real EMS."
@@ -224,7 +220,3 @@ def database_name() -> str:
     if connection.vendor == "sqlite":
         return str(database["NAME"])
     return f"{database['NAME']} at {database['HOST'] or 'localhost'}:{database['PORT'] or 5432}"
-
-
-def _has_table(model: type[Model]) -> bool:
-    return model._meta.db_table in connection.introspection.table_names()
