@@ -108,27 +108,13 @@ class Book:
             self._orders.setdefault(order.client_order_id, resting_order)
 
 
-class Books:
-    """The book of every exchange that was used so far."""
+class Books(dict[str, Book]):
+    """The book of every exchange that was used so far, in order of first use."""
 
     def __init__(self, *, cancel_seconds: tuple[float, float]) -> None:
+        super().__init__()
         self._cancel_seconds = cancel_seconds
-        self._books: dict[str, Book] = {}
-        self._lock = threading.Lock()
 
-    def of(self, exchange_id: str) -> Book:
-        """Return the book of that exchange, a new one at its first use."""
-        with self._lock:
-            if exchange_id not in self._books:
-                self._books[exchange_id] = Book(exchange_id, cancel_seconds=self._cancel_seconds)
-            return self._books[exchange_id]
-
-    def all(self) -> Sequence[Book]:
-        """Return every book, in order of first use."""
-        with self._lock:
-            return tuple(self._books.values())
-
-    def clear(self) -> None:
-        """Remove all orders."""
-        with self._lock:
-            self._books.clear()
+    def __missing__(self, exchange_id: str) -> Book:
+        # Two threads at once get the same book.
+        return self.setdefault(exchange_id, Book(exchange_id, cancel_seconds=self._cancel_seconds))

@@ -38,7 +38,7 @@ class Control(ABC):
 
     def place(self, exchange_id: str, count: int) -> list[str]:
         """Place so many orders and return their client order ids."""
-        return self._ems.books.of(exchange_id).place(count)
+        return self._ems.books[exchange_id].place(count)
 
     def script(
         self,
@@ -54,12 +54,12 @@ class Control(ABC):
         A sequence that is None stays as it is; after an error both do.
         """
         sequences = {
-            call: read_sequence(faults, call=call)
+            call: read_sequence(faults, call=call, tag=tag)
             for call, faults in ((Call.CANCEL, cancel), (Call.LIST, list))
             if faults is not None
         }
         for call, scenarios in sequences.items():
-            self._ems.scripts.put(exchange_id, call=call, scenarios=scenarios, tag=tag)
+            self._ems.script(exchange_id, call=call, scenarios=scenarios)
         self.place(exchange_id, orders)
 
     def calls(
@@ -70,7 +70,7 @@ class Control(ABC):
 
     def open_ids(self, exchange_id: str) -> list[str]:
         """Return the client order ids of the orders that are really open."""
-        return [order.client_order_id for order in self._ems.books.of(exchange_id).open_orders()]
+        return [order.client_order_id for order in self._ems.books[exchange_id].open_orders()]
 
     def really_open(self, exchange_id: str) -> int:
         """Return how many orders are really open, apart from what was answered."""
@@ -88,7 +88,7 @@ class Control(ABC):
 
     def _carry_out(self, request: Request) -> object:
         """Return the result, None for an unknown call. Raises InvalidFault."""
-        books = self._ems.books.all()
+        books = list(self._ems.books.values())
         match request.method, request.path.removeprefix(PREFIX):
             case "GET", "health":
                 return {

@@ -116,7 +116,7 @@ ALL_BOOKS = (*DEMO_EXCHANGES, NOT_CONFIGURED)
 def open_demo(books: Books, *, script: Callable[..., None]) -> None:
     """Fill every book to its usual size and give each exchange its fault."""
     for exchange in ALL_BOOKS:
-        books.of(exchange.exchange_id).place(exchange.usual_orders)
+        books[exchange.exchange_id].place(exchange.usual_orders)
         script(exchange.exchange_id, cancel=exchange.cancel, list=exchange.listing, tag="demo")
 
 
@@ -125,8 +125,7 @@ def keep_trading(books: Books, *, stopping: threading.Event) -> None:
     rng = random.Random()  # noqa: S311 - sample figures, not a secret
     while not stopping.wait(_TICK_S):
         for exchange in ALL_BOOKS:
-            book = books.of(exchange.exchange_id)
-            trade(book, usual_orders=exchange.usual_orders, rng=rng)
+            trade(books[exchange.exchange_id], usual_orders=exchange.usual_orders, rng=rng)
 
 
 def trade(book: Book, *, usual_orders: int, rng: random.Random) -> None:

@@ -2,6 +2,7 @@
 
 import hmac
 import threading
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -10,7 +11,9 @@ from killswitch.simulator.books import Books
 from killswitch.simulator.calls import Calls
 from killswitch.simulator.http import Outgoing, Request
 from killswitch.simulator.orders import Order, placed_history
-from killswitch.simulator.scenarios import EVERY_EXCHANGE, Call, ScenarioQueues
+from killswitch.simulator.scenarios import Call, Scenario
+
+EVERY_EXCHANGE = "*"  # the name under which the list of all exchanges is scripted
 
 _REQUIRED_TEXTS = ("exchange_id", "client_order_id", "side", "order_type", "time_in_force")
 _REQUIRED_NUMBERS = ("price", "amount_order")
@@ -21,9 +24,9 @@ class Ems:
 
     def __init__(self, *, key: str, cancel_seconds: tuple[float, float]) -> None:
         self.books = Books(cancel_seconds=cancel_seconds)
-        self.scripts = ScenarioQueues()
         self.calls = Calls()
         self._key = key
+        self._scenarios: dict[tuple[str, Call], deque[Scenario]] = {}
         # One call at a time is decided and carried out, so that the record is in the true order.
         self._acting = threading.Lock()
 
@@ -51,9 +54,20 @@ class Ems:
     def reset(self) -> None:
         """Remove all orders, scripts and calls."""
         with self._acting:
-            self.scripts.clear()
+            self._scenarios.clear()
             self.books.clear()
             self.calls.clear()
+
+    def script(self, exchange_id: str, *, call: Call, scenarios: Iterable[Scenario]) -> None:
+        """Replace the scenarios of the next calls."""
+        with self._acting:
+            self._scenarios[exchange_id, call] = deque(scenarios)
+
+    def _next_scenario(self, exchange_id: str, call: Call) -> Scenario:
+        queue = self._scenarios.get((exchange_id, call))
+        if not queue:
+            return Scenario()
+        return queue[0] if queue[0].repeat else queue.popleft()
 
     def _cancel_all(self, request: Request) -> Outgoing:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -64,8 +78,8 @@ class Ems:
                 return answers.error(415, "Unsupported media type")
             return answers.problem()
         with self._acting:
-            scenario = self.scripts.next(exchange_id, call=Call.CANCEL)
-            self.books.of(exchange_id).cancel(scenario.cancel_effect)
+            scenario = self._next_scenario(exchange_id, Call.CANCEL)
+            self.books[exchange_id].cancel(scenario.cancel_effect)
             self.calls.record(
                 request,
                 exchange_id=exchange_id,
@@ -79,7 +93,7 @@ class Ems:
     def _list(self, request: Request) -> Outgoing:
         exchange_id = request.parameter("exchange_id")
         with self._acting:
-            scenario = self.scripts.next(exchange_id or EVERY_EXCHANGE, call=Call.LIST)
+            scenario = self._next_scenario(exchange_id or EVERY_EXCHANGE, Call.LIST)
             self.calls.record(
                 request, exchange_id=exchange_id, fault=scenario.name, tag=scenario.tag
             )
@@ -90,7 +104,7 @@ class Ems:
         return replace(answer, delivery=scenario.delivery)
 
     def _listing(self, exchange_id: str | None, *, grouped_by: str) -> bytes:
-        books = [self.books.of(exchange_id)] if exchange_id else self.books.all()
+        books = [self.books[exchange_id]] if exchange_id else list(self.books.values())
         orders_of = [(book.exchange_id, book.open_orders()) for book in books]
         if not grouped_by:
             return _rows(order for _, orders in orders_of for order in orders)
@@ -125,7 +139,7 @@ class Ems:
             time_in_force=fields["time_in_force"],
             status_history=placed_history(),
         )
-        self.books.of(order.exchange_id).add(order)
+        self.books[order.exchange_id].add(order)
         return Outgoing(body=order.report.encode())
 
 

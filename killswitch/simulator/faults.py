@@ -19,11 +19,11 @@ Fault = str | Mapping[str, object]
 _RESET_TIMES = ("before_reading", "after_reading", "mid_answer")
 
 
-def read_sequence(faults: object, *, call: Call) -> tuple[Scenario, ...]:
+def read_sequence(faults: object, *, call: Call, tag: str = "") -> list[Scenario]:
     """Return the scenarios of the next calls. Raises InvalidFault with the reason."""
     if not isinstance(faults, Sequence) or isinstance(faults, str | bytes):
         raise InvalidFault(f"{call}: {faults!r:.100} is not a list of faults")
-    scenarios = tuple(read_fault(fault, call=call) for fault in faults)
+    scenarios = [replace(read_fault(fault, call=call), tag=tag) for fault in faults]
     if any(scenario.repeat for scenario in scenarios[:-1]):
         raise InvalidFault("repeat: only the last fault of a sequence can be repeated")
     return scenarios
