@@ -22,10 +22,6 @@ _BLOCK_BYTES = 64 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class BadRequest(ValueError):
-    """Bytes that are not a request which this server reads; it answers 400 and closes."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """One request. Header names are in lower case."""
@@ -122,11 +118,14 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def read_request(self) -> Request | None:
-        """Return the next request; None when the client has closed. Raises ValueError, OSError."""
+        """Return the next request; None when the client has closed.
+
+        Raises OSError, and ValueError for bytes that are not a request which this server reads.
+        """
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             if len(head) > _MAX_HEAD_BYTES:
-                raise BadRequest("the head of the request is too long")
+                raise ValueError("the head of the request is too long")
             line = self._file.readline(_MAX_HEAD_BYTES)
             if not line:
                 return None
@@ -134,7 +133,7 @@ class Connection:
         request_line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
         words = request_line.split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
-            raise BadRequest("the first line is not an HTTP/1.1 request line")
+            raise ValueError("the first line is not an HTTP/1.1 request line")
         fields = (line.partition(":") for line in lines)
         headers = {name.strip().lower(): value.strip() for name, _, value in fields}
         url = urlsplit(words[1])
@@ -188,9 +187,9 @@ class Connection:
     def _read_body(self, headers: Mapping[str, str]) -> bytes:
         length = headers.get("content-length", "0")
         if "transfer-encoding" in headers or not length.isascii() or not length.isdigit():
-            raise BadRequest("a body needs a Content-Length")
+            raise ValueError("a body needs a Content-Length")
         if len(length) > len(str(_MAX_BODY_BYTES)) or int(length) > _MAX_BODY_BYTES:
-            raise BadRequest("the body of the request is too long")
+            raise ValueError("the body of the request is too long")
         body = self._file.read(int(length))
         if len(body) < int(length):
             raise ConnectionError("the client left in the middle of a request")

@@ -10,7 +10,7 @@ from typing import Self
 from killswitch.simulator.control import PREFIX, Control
 from killswitch.simulator.demo import keep_trading
 from killswitch.simulator.ems import Ems
-from killswitch.simulator.http import BadRequest, Connection, Outgoing
+from killswitch.simulator.http import Connection, Outgoing
 
 _BACKLOG = 1024
 _ACCEPT_TIMEOUT_S = 0.05  # how soon the listener notices that it is to stop
@@ -116,8 +116,7 @@ class Simulator(Control):
             try:
                 request = connection.read_request()
             except ValueError as error:
-                reason = str(error) if isinstance(error, BadRequest) else "unreadable"
-                body = reason.encode()
+                body = str(error).encode()
                 connection.send(Outgoing(status=400, content_type="text/plain", body=body))
                 return
             if request is None:
