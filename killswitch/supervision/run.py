@@ -25,26 +25,24 @@ LAST_LINES_TIMEOUT_S = 0.2
 
 
 def run(*, only: Sequence[str] = ()) -> None:
-    """Check, prepare, start, and keep running until a signal. Raises `CannotStart`."""
+    """Check, prepare, start, and keep running until a signal. Raises `CannotStart`.
+
+    `only` names the programs to run, instead of all.
+    """
     checks.require(checks.CONFIGURATION)
-    programs = selected_programs(only)
-    names = [program.name for program in programs]
+    programs = {program.name: program for program in all_programs()}
+    if unknown_names := [name for name in only if name not in programs]:
+        raise CannotStart(
+            f"--only {','.join(unknown_names)}: the programs are {', '.join(programs)}."
+        )
+    names = [name for name in programs if not only or name in only]
     with locks.exclusive_locks(names), locks.exclusive_ports(names):
         preflight.check(names)
         if only:
             check_prepared()
         users = () if only else prepare()
         lifecycle_events.record_start(names)
-        _serve(programs, users)
-
-
-def selected_programs(only: Sequence[str]) -> tuple[Program, ...]:
-    """Return the programs with these names, or all of them. Raises `CannotStart`."""
-    programs = all_programs()
-    names = [program.name for program in programs]
-    if unknown_names := [name for name in only if name not in names]:
-        raise CannotStart(f"--only {','.join(unknown_names)}: the programs are {', '.join(names)}.")
-    return tuple(program for program in programs if not only or program.name in only)
+        _serve([programs[name] for name in names], users)
 
 
 def _serve(programs: Sequence[Program], users: Sequence[DemoUser]) -> None:
