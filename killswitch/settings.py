@@ -127,7 +127,6 @@ CELERY_TASK_DEFAULT_QUEUE = "cancel"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -149,7 +148,6 @@ ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]")
 if HOST not in {"0.0.0.0", "::"} and HOST not in ALLOWED_HOSTS:  # noqa: S104
     ALLOWED_HOSTS.append(HOST)
 ROOT_URLCONF = "killswitch.urls"
-WSGI_APPLICATION = "killswitch.wsgi.application"
 INSTALLED_APPS = [
     "killswitch.accounts",
     "killswitch.alarms",
@@ -208,7 +206,6 @@ TEMPLATES = [
 ]
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
-USE_TZ = True
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Static files are served from their source directories: `collectstatic` is not needed.
@@ -237,7 +234,6 @@ ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_USER_MODEL_EMAIL_FIELD = None
-ACCOUNT_SESSION_REMEMBER = None
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
 # By address only: a limit by name would let an attacker lock an officer out. Codes are the
 # exception: only someone with the password can try them, and could do so from many addresses.
@@ -256,7 +252,6 @@ MFA_TOTP_TOLERANCE = 1  # steps of 30 s: clocks differ, and typing takes time
 SESSION_ENGINE = "killswitch.accounts.sessions"
 SESSION_HOURS = env.seconds("SESSION_HOURS", 12, lowest=0.0005, highest=744, unit="hours")
 SESSION_COOKIE_AGE = int(timedelta(hours=SESSION_HOURS).total_seconds())
-SESSION_SAVE_EVERY_REQUEST = False
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "killswitch.console.error_views.csrf_failed"
 

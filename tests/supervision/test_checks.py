@@ -84,7 +84,7 @@ def test_an_alert_url_that_cannot_be_used_is_refused_by_its_number(
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 def test_alert_urls_that_can_be_used_are_accepted(settings: Any) -> None:
     settings.ALERT_URLS = ("json://127.0.0.1/", "mailto://somebody:secret@example.com")
-    assert checks.check_alert_urls() == []
+    assert list(checks.check_alert_urls()) == []
 
 
 # --- KILLSWITCH_EXCHANGES ---------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_an_id_that_may_be_a_list_is_accepted_with_a_warning(settings: Any, ambi
 @pytest.mark.parametrize("plain", ["KRAKEN", "KRAKEN/JOHN", "KRAKEN,john", "KRAKEN,A1", "okx:a;b"])
 def test_an_id_with_an_account_tag_is_accepted_without_a_warning(settings: Any, plain: str) -> None:
     settings.KILLSWITCH_EXCHANGES = (plain,)
-    assert checks.check_exchange_ids() == []
+    assert list(checks.check_exchange_ids()) == []
 
 
 @pytest.mark.django_db(transaction=True)
