@@ -25,7 +25,7 @@ import requests
 from killswitch.runtime.deadlines import wait_until
 
 if TYPE_CHECKING:
-    from killswitch.simulator.client import SimulatorRemote
+    from tests.simulator.remote import SimulatorRemote
     from tests.supervision.system_process import System
 
 FIFTY = [f"VENUE{number:02}" for number in range(50)]
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _measure(home: Path, options: argparse.Namespace) -> None:
-    from killswitch.simulator.client import SimulatorRemote
+    from tests.simulator.remote import SimulatorRemote
     from tests.supervision.system_process import System
 
     system = System(home)

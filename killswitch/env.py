@@ -38,9 +38,7 @@ def seconds(
 
 def integer(name: str, default: int, *, lowest: int, highest: int) -> int:
     """Return a whole number within bounds."""
-    value = text(name)
-    if not value:
-        return default
+    value = text(name, str(default))
     if not value.isascii() or not value.isdigit() or not lowest <= int(value) <= highest:
         raise ImproperlyConfigured(
             f"{name}={value!r}: give a whole number from {lowest} to {highest}."
@@ -82,11 +80,12 @@ def url(name: str, *, schemes: tuple[str, ...]) -> str:
 def hosts(name: str, default: str) -> list[str]:
     """Return host names as browsers send them; any other notation would never match."""
     names = text(name, default).split()
-    if invalid := [host for host in names if not HOST.fullmatch(host)]:
-        raise ImproperlyConfigured(
-            f"{name}: {invalid[0]!r} is not a host name. Give host names separated by spaces,"
-            " without scheme, port or path, e.g. killswitch.example.com; IPv6 like [::1]."
-        )
+    for host in names:
+        if not HOST.fullmatch(host):
+            raise ImproperlyConfigured(
+                f"{name}: {host!r} is not a host name. Give host names separated by spaces,"
+                " without scheme, port or path, e.g. killswitch.example.com; IPv6 like [::1]."
+            )
     return names
 
 

@@ -25,8 +25,8 @@ EMS_BASE_URL = env.url("EMS_BASE_URL", schemes=("http", "https"))
 DEMO = not DATABASE_URL and not EMS_BASE_URL
 if DATABASE_URL and not EMS_BASE_URL:
     raise ImproperlyConfigured(
-        "DATABASE_URL is set, but EMS_BASE_URL is not: a real log must never contain cancels of a"
-        " simulated EMS. Set EMS_BASE_URL to the EMS, or unset DATABASE_URL for the demo."
+        "DATABASE_URL is set, but EMS_BASE_URL is not: a real log must never contain cancels"
+        " sent to a simulator. Set EMS_BASE_URL to the EMS, or unset DATABASE_URL for the demo."
     )
 
 # A real EMS is never labelled as a demo: on no page, in no export and in no alarm.
@@ -127,7 +127,6 @@ CELERY_TASK_DEFAULT_QUEUE = "cancel"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -149,7 +148,6 @@ ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]")
 if HOST not in {"0.0.0.0", "::"} and HOST not in ALLOWED_HOSTS:  # noqa: S104
     ALLOWED_HOSTS.append(HOST)
 ROOT_URLCONF = "killswitch.urls"
-WSGI_APPLICATION = "killswitch.wsgi.application"
 INSTALLED_APPS = [
     "killswitch.accounts",
     "killswitch.alarms",
@@ -208,7 +206,6 @@ TEMPLATES = [
 ]
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
-USE_TZ = True
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Static files are served from their source directories: `collectstatic` is not needed.
@@ -254,7 +251,6 @@ MFA_TOTP_TOLERANCE = 1  # steps of 30 s: clocks differ, and typing takes time
 SESSION_ENGINE = "killswitch.accounts.backends"
 SESSION_HOURS = env.seconds("SESSION_HOURS", 12, lowest=0.0005, highest=744, unit="hours")
 SESSION_COOKIE_AGE = int(timedelta(hours=SESSION_HOURS).total_seconds())
-SESSION_SAVE_EVERY_REQUEST = False
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "killswitch.console.error_views.csrf_failed"
 

@@ -30,9 +30,9 @@ class Reason:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Split a reason again, so that a confirmation can be shown filled."""
-        picked, _, words = text.partition(": ")
-        if picked in REASONS:
-            return cls(picked=picked, words=words)
+        choice, _, words = text.partition(": ")
+        if choice in REASONS:
+            return cls(picked=choice, words=words)
         return cls(words=text)
 
     @classmethod
@@ -132,8 +132,8 @@ class Confirmation:
     def open_orders(self) -> int | None:
         """The sum of the known open orders; None when no figure is known."""
         counts = [exchange.open_orders for exchange in self.target.covered]
-        known = [count for count in counts if count is not None]
-        return sum(known) if known else None
+        known_counts = [count for count in counts if count is not None]
+        return sum(known_counts) if known_counts else None
 
     @property
     def is_partial(self) -> bool:
@@ -151,16 +151,16 @@ class Confirmation:
         return [exchange for exchange in self.target.covered if exchange.caveat]
 
 
-def confirm(*, target: Target, user_id: int, reason: Reason) -> Confirmation:
+def build_confirmation(*, target: Target, user_id: int, reason: Reason) -> Confirmation:
     """Return the confirmation of a target, with a fresh key."""
-    uncovered = tuple(UncoveredExchange.objects.all()) if target.everywhere else ()
+    uncovered_exchanges = tuple(UncoveredExchange.objects.all()) if target.everywhere else ()
     in_flight = CancelRequest.objects.in_flight().filter(configured_exchange__in=target.covered)
     return Confirmation(
         target=target,
         key=target.key(user_id=user_id),
         reason=reason.carried(),
         in_flight=in_flight.values("configured_exchange").distinct().count(),
-        uncovered=uncovered,
+        uncovered=uncovered_exchanges,
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -26,7 +26,7 @@ from killswitch.ems.answers import (
 )
 from killswitch.ems.open_orders import (
     OpenOrders,
-    OpenOrdersList,
+    TimedOpenOrders,
     read_open_orders,
     unreadable,
     why_incomplete,
@@ -124,7 +124,7 @@ class EmsClient:
 
     def open_orders(
         self, exchange_id: str | None = None, *, timeout: float | None = None
-    ) -> OpenOrders:
+    ) -> TimedOpenOrders:
         """Read the open orders of one exchange, or of all; never raises for a failing EMS."""
         started_at = datetime.now(UTC)
         call = self._new_call(timeout_s=timeout)
@@ -141,12 +141,12 @@ class EmsClient:
 
             def wait_for_slot() -> None:
                 if not LARGE_LIST_SLOTS.acquire(timeout=call.seconds_left()):
-                    raise TimeoutError("timed out waiting for other large answers to be read")
+                    raise TimeoutError("timed out waiting for other large responses to be read")
                 slot.callback(LARGE_LIST_SLOTS.release)
 
             reply = self._send(request, call=call, max_bytes=MAX_LIST_BYTES, on_large=wait_for_slot)
             orders = _open_orders(reply, call=call, exchange_id=exchange_id)
-        return OpenOrders(
+        return TimedOpenOrders(
             **vars(replace(orders, error=self._masked(orders.error))),
             started_at=started_at,
             finished_at=datetime.now(UTC),
@@ -185,17 +185,11 @@ class EmsClient:
 
     def _without_key(self, answer: CancelAnswer) -> CancelAnswer:
         """Return the answer without our key: an EMS that repeats it must not put it on record."""
-        answer = replace(answer, transport_error=self._masked(answer.transport_error))
-        if len(self._key) < _MIN_SECRET_CHARS:
-            return answer
-        return replace(
-            answer,
-            reject_reason=self._masked(answer.reject_reason),
-            message=self._masked(answer.message),
-            rejected_message=self._masked(answer.rejected_message),
-            trace_id=self._masked(answer.trace_id),
-            body=self._masked_body(answer.body),
-        )
+        names = ["transport_error"]
+        if len(self._key) >= _MIN_SECRET_CHARS:
+            names += ["reject_reason", "message", "rejected_message", "trace_id"]
+        texts: dict[str, Any] = {name: self._masked(getattr(answer, name)) for name in names}
+        return replace(answer, body=self._masked_body(answer.body), **texts)
 
     def _masked(self, text: str) -> str:
         return text.replace(self._key, _MASK) if self._key else text
@@ -266,9 +260,7 @@ def _cancel_answer(reply: HttpReply, *, call: CallDeadline, exchange_id: str) ->
     return replace(answer, transport_error=reply.error)
 
 
-def _open_orders(
-    reply: HttpReply, *, call: CallDeadline, exchange_id: str | None
-) -> OpenOrdersList:
+def _open_orders(reply: HttpReply, *, call: CallDeadline, exchange_id: str | None) -> OpenOrders:
     if reply.status is None:
         return unreadable(reply.error)
     orders = read_open_orders(

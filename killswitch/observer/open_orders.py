@@ -19,7 +19,7 @@ from django.db.models import (
 
 from killswitch.audit.recorder import Recording, recording
 from killswitch.ems.client import EmsClient
-from killswitch.ems.open_orders import OpenOrders
+from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.runtime.leases import StillnessTracker, new_lease_token
 
@@ -95,7 +95,7 @@ class Observer:
         self._active.clear()
         self._lease.release()
 
-    def read(self) -> OpenOrders | None:
+    def read(self) -> TimedOpenOrders | None:
         """Read the EMS's list and write it; None when another observer is the active one."""
         if not self.is_active:
             return None
@@ -104,7 +104,7 @@ class Observer:
         orders = self._client.open_orders()
         return orders if self.write(orders, seen_before=seen_before) else None
 
-    def write(self, orders: OpenOrders, *, seen_before: Mapping[int, datetime | None]) -> bool:
+    def write(self, orders: TimedOpenOrders, *, seen_before: Mapping[int, datetime | None]) -> bool:
         """Write what a call has read; False when the lease was lost during the call.
 
         `seen_before` is each exchange's `seen_at` from before the call.
@@ -132,7 +132,7 @@ def _current_lease() -> tuple[str, int]:
 
 
 def _write_figures(
-    record: Recording, orders: OpenOrders, *, seen_before: Mapping[int, datetime | None]
+    record: Recording, orders: TimedOpenOrders, *, seen_before: Mapping[int, datetime | None]
 ) -> None:
     counts, seen_at = orders.counts, orders.started_at
     # Locked before the revision is taken, and in one order: no deadlock is possible.

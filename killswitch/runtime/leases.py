@@ -36,8 +36,8 @@ class StillnessTracker(Generic[Key]):
 
         A key that is missing is forgotten: when it comes back, it starts at 0.
         """
-        before, self._since = self._since, {}
+        earlier_values, self._since = self._since, {}
         for key, value in values.items():
-            last_value, since = before.get(key, (None, now))
+            last_value, since = earlier_values.get(key, (None, now))
             self._since[key] = (value, since if last_value == value else now)
         return {key: now - since for key, (_, since) in self._since.items()}

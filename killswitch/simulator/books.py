@@ -1,15 +1,14 @@
 """The order books: the orders really open on each exchange, which change as time passes."""
 
-import heapq
-import itertools
 import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import itemgetter
 
 from killswitch.simulator.orders import Order, placed_history, random_order, utc_now
-from killswitch.simulator.scenarios import CancelEffect, Effect
+from killswitch.simulator.scenarios import CancelEffect
 
 _SLICES = 8
 
@@ -23,8 +22,7 @@ class Book:
         self._cancel_seconds = cancel_seconds
         self._rng = random.Random(exchange_id)  # noqa: S311 - sample figures, not a secret
         self._orders: dict[str, Order] = {}
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._counter = itertools.count()
+        self._due: list[tuple[float, Callable[[], None]]] = []
         self._lock = threading.Lock()
 
     def place(self, count: int) -> list[str]:
@@ -51,9 +49,7 @@ class Book:
 
     def count(self) -> int:
         """Return how many orders are open now."""
-        with self._lock:
-            self._advance()
-            return len(self._orders)
+        return len(self.open_orders())
 
     def cancel(self, effect: CancelEffect) -> None:
         """Make the orders PENDING_CANCEL at once; the rest happens within `cancel_seconds`."""
@@ -61,22 +57,20 @@ class Book:
             return
         with self._lock:
             self._advance()
-            self.cancelled_at = time.monotonic()
+            self.cancelled_at = now = time.monotonic()
             ids = list(self._orders)[effect.leaves :]
-            before = [self._orders[order_id] for order_id in ids]
+            orders = [self._orders[order_id] for order_id in ids]
             at = utc_now()
-            for order in before:
-                pending = order.with_status("PENDING_CANCEL", at=at)
-                self._orders[order.client_order_id] = pending
-            is_refusal = effect.effect is Effect.VENUE_REFUSES
-            later = self._return_to_rest if is_refusal else self._remove
+            for order in orders:
+                self._orders[order.client_order_id] = order.with_status("PENDING_CANCEL", at=at)
+            change = self._return_to_rest if effect.venue_refuses else self._remove
             # In slices, so that readers see the book become empty gradually, as a venue's does.
             for start in range(min(_SLICES, len(ids))):
                 delay_s = self._rng.uniform(*self._cancel_seconds)
-                self._schedule(partial(later, ids[start::_SLICES]), delay_s=delay_s)
-            if effect.effect is Effect.COMES_BACK:
-                delay_s = self._cancel_seconds[1] + effect.after_s
-                self._schedule(partial(self._restore, before), delay_s=delay_s)
+                self._due.append((now + delay_s, partial(change, ids[start::_SLICES])))
+            if effect.comes_back_after_s is not None:
+                delay_s = self._cancel_seconds[1] + effect.comes_back_after_s
+                self._due.append((now + delay_s, partial(self._restore, orders)))
 
     def trade(self, *, share: float) -> None:
         """Fill part of one order, as the market does in the demonstration."""
@@ -91,14 +85,12 @@ class Book:
             if order.status == "FILLED":
                 del self._orders[order.client_order_id]
 
-    def _schedule(self, change: Callable[[], None], *, delay_s: float) -> None:
-        due_at = time.monotonic() + delay_s
-        heapq.heappush(self._due, (due_at, next(self._counter), change))
-
     def _advance(self) -> None:
         now = time.monotonic()
+        self._due.sort(key=itemgetter(0))
         while self._due and self._due[0][0] <= now:
-            heapq.heappop(self._due)[2]()
+            _, change = self._due.pop(0)
+            change()
 
     def _remove(self, ids: Iterable[str]) -> None:
         for order_id in ids:
@@ -116,27 +108,13 @@ class Book:
             self._orders.setdefault(order.client_order_id, resting_order)
 
 
-class Books:
-    """The book of every exchange that was used so far."""
+class Books(dict[str, Book]):
+    """The book of every exchange that was used so far, in order of first use."""
 
     def __init__(self, *, cancel_seconds: tuple[float, float]) -> None:
+        super().__init__()
         self._cancel_seconds = cancel_seconds
-        self._books: dict[str, Book] = {}
-        self._lock = threading.Lock()
 
-    def of(self, exchange_id: str) -> Book:
-        """Return the book of that exchange, a new one at its first use."""
-        with self._lock:
-            if exchange_id not in self._books:
-                self._books[exchange_id] = Book(exchange_id, cancel_seconds=self._cancel_seconds)
-            return self._books[exchange_id]
-
-    def all(self) -> Sequence[Book]:
-        """Return every book, in order of first use."""
-        with self._lock:
-            return tuple(self._books.values())
-
-    def clear(self) -> None:
-        """Remove all orders."""
-        with self._lock:
-            self._books.clear()
+    def __missing__(self, exchange_id: str) -> Book:
+        # Two threads at once get the same book.
+        return self.setdefault(exchange_id, Book(exchange_id, cancel_seconds=self._cancel_seconds))

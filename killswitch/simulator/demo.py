@@ -116,24 +116,16 @@ ALL_BOOKS = (*DEMO_EXCHANGES, NOT_CONFIGURED)
 def open_demo(books: Books, *, script: Callable[..., None]) -> None:
     """Fill every book to its usual size and give each exchange its fault."""
     for exchange in ALL_BOOKS:
-        books.of(exchange.exchange_id).place(exchange.usual_orders)
+        books[exchange.exchange_id].place(exchange.usual_orders)
         script(exchange.exchange_id, cancel=exchange.cancel, list=exchange.listing, tag="demo")
 
 
-class Trader(threading.Thread):
-    """The algorithms that go on trading: orders come, are filled, and return after a cancel."""
-
-    def __init__(self, books: Books, *, stopping: threading.Event) -> None:
-        super().__init__(name="simulator-trader", daemon=True)
-        self._books = books
-        self._stopping = stopping
-        self._rng = random.Random()  # noqa: S311 - sample figures, not a secret
-
-    def run(self) -> None:
-        while not self._stopping.wait(_TICK_S):
-            for exchange in ALL_BOOKS:
-                book = self._books.of(exchange.exchange_id)
-                trade(book, usual_orders=exchange.usual_orders, rng=self._rng)
+def keep_trading(books: Books, *, stopping: threading.Event) -> None:
+    """Trade as algorithms do: orders come, are filled, and return after a cancel."""
+    rng = random.Random()  # noqa: S311 - sample figures, not a secret
+    while not stopping.wait(_TICK_S):
+        for exchange in ALL_BOOKS:
+            trade(books[exchange.exchange_id], usual_orders=exchange.usual_orders, rng=rng)
 
 
 def trade(book: Book, *, usual_orders: int, rng: random.Random) -> None:

@@ -1,26 +1,20 @@
 """The EMS itself: acts on the books as a request and its scenario say, and makes the answer."""
 
 import hmac
-import json
 import threading
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
-from killswitch.simulator import payloads
+from killswitch.simulator import answers
 from killswitch.simulator.books import Books
 from killswitch.simulator.calls import Calls
 from killswitch.simulator.http import Outgoing, Request
-from killswitch.simulator.orders import Order, requested_order
-from killswitch.simulator.scenarios import (
-    EVERY_EXCHANGE,
-    NOTHING,
-    Call,
-    Scenario,
-    ScenarioQueues,
-)
+from killswitch.simulator.orders import Order, placed_history
+from killswitch.simulator.scenarios import Call, Scenario
 
-_ACKNOWLEDGED = payloads.message(severity="INFO", text="Ok")
-_INVALID = payloads.problem(errors="object")("")
+EVERY_EXCHANGE = "*"  # the name under which the list of all exchanges is scripted
+
 _REQUIRED_TEXTS = ("exchange_id", "client_order_id", "side", "order_type", "time_in_force")
 _REQUIRED_NUMBERS = ("price", "amount_order")
 
@@ -30,9 +24,9 @@ class Ems:
 
     def __init__(self, *, key: str, cancel_seconds: tuple[float, float]) -> None:
         self.books = Books(cancel_seconds=cancel_seconds)
-        self.scripts = ScenarioQueues()
         self.calls = Calls()
         self._key = key
+        self._scenarios: dict[tuple[str, Call], deque[Scenario]] = {}
         # One call at a time is decided and carried out, so that the record is in the true order.
         self._acting = threading.Lock()
 
@@ -40,11 +34,11 @@ class Ems:
         """Record the call, act on it, and return the answer."""
         key = request.headers.get("x-coinapi-key", "").encode("latin-1", "replace")
         if self._key and not hmac.compare_digest(key, self._key.encode()):
-            exchange_id = _json_object(request).get("exchange_id")
+            exchange_id = request.json_object().get("exchange_id")
             if not isinstance(exchange_id, str):
                 exchange_id = request.parameter("exchange_id")
             self.calls.record(request, exchange_id=exchange_id, fault="wrong_key")
-            return _error(401, "Invalid API key")
+            return answers.error(401, "Invalid API key")
         match request.method, request.path:
             case "POST", "/v1/orders/cancel/all":
                 return self._cancel_all(request)
@@ -53,109 +47,101 @@ class Ems:
             case "POST", "/v1/orders":
                 return self._new_order(request)
         self.calls.record(request, exchange_id=None, fault="no_such_call")
-        is_our_path = request.path in {"/v1/orders", "/v1/orders/cancel/all"}
-        return _error(405, "Method not allowed") if is_our_path else _error(404, "Not found")
+        if request.path in {"/v1/orders", "/v1/orders/cancel/all"}:
+            return answers.error(405, "Method not allowed")
+        return answers.error(404, "Not found")
 
     def reset(self) -> None:
         """Remove all orders, scripts and calls."""
         with self._acting:
-            self.scripts.clear()
+            self._scenarios.clear()
             self.books.clear()
             self.calls.clear()
 
-    def _cancel_all(self, request: Request) -> Outgoing:
-        exchange_id = _json_object(request).get("exchange_id")
-        if not _is_json(request) or not isinstance(exchange_id, str) or not exchange_id:
-            self.calls.record(request, exchange_id=None, fault="invalid")
-            return _error(415, "Unsupported media type") if not _is_json(request) else _invalid()
+    def script(self, exchange_id: str, *, call: Call, scenarios: Iterable[Scenario]) -> None:
+        """Replace the scenarios of the next calls."""
         with self._acting:
-            scenario = self.scripts.next(exchange_id, call=Call.CANCEL)
-            self.books.of(exchange_id).cancel(scenario.cancel_effect)
-            self._record(request, exchange_id=exchange_id, scenario=scenario)
-        return _outgoing(scenario, exchange_id=exchange_id, usual=_ACKNOWLEDGED(exchange_id))
+            self._scenarios[exchange_id, call] = deque(scenarios)
+
+    def _next_scenario(self, exchange_id: str, call: Call) -> Scenario:
+        queue = self._scenarios.get((exchange_id, call))
+        if not queue:
+            return Scenario()
+        return queue[0] if queue[0].repeat else queue.popleft()
+
+    def _cancel_all(self, request: Request) -> Outgoing:
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        exchange_id = request.json_object().get("exchange_id")
+        if media_type != "application/json" or not isinstance(exchange_id, str) or not exchange_id:
+            self.calls.record(request, exchange_id=None, fault="invalid")
+            if media_type != "application/json":
+                return answers.error(415, "Unsupported media type")
+            return answers.problem()
+        with self._acting:
+            scenario = self._next_scenario(exchange_id, Call.CANCEL)
+            self.books[exchange_id].cancel(scenario.cancel_effect)
+            self.calls.record(
+                request,
+                exchange_id=exchange_id,
+                fault=scenario.name,
+                carried_out=scenario.cancel_effect.carried_out,
+                tag=scenario.tag,
+            )
+        reply = scenario.reply or answers.message
+        return replace(reply(exchange_id), delivery=scenario.delivery)
 
     def _list(self, request: Request) -> Outgoing:
         exchange_id = request.parameter("exchange_id")
         with self._acting:
-            scenario = self.scripts.next(exchange_id or EVERY_EXCHANGE, call=Call.LIST)
-            scenario = replace(scenario, cancel_effect=NOTHING)
-            self._record(request, exchange_id=exchange_id, scenario=scenario)
-        # An answer that is not the ordinary one costs no rendering of thousands of orders.
-        usual = b""
-        if not scenario.reply:
-            usual = self._listing(exchange_id, grouped_by=scenario.grouped_by)
-        return _outgoing(scenario, exchange_id=exchange_id or "", usual=usual)
+            scenario = self._next_scenario(exchange_id or EVERY_EXCHANGE, Call.LIST)
+            self.calls.record(
+                request, exchange_id=exchange_id, fault=scenario.name, tag=scenario.tag
+            )
+        if scenario.reply:
+            answer = scenario.reply(exchange_id or "")
+        else:
+            answer = Outgoing(body=self._listing(exchange_id, grouped_by=scenario.grouped_by))
+        return replace(answer, delivery=scenario.delivery)
 
     def _listing(self, exchange_id: str | None, *, grouped_by: str) -> bytes:
-        books = [self.books.of(exchange_id)] if exchange_id else self.books.all()
+        books = [self.books[exchange_id]] if exchange_id else list(self.books.values())
         orders_of = [(book.exchange_id, book.open_orders()) for book in books]
         if not grouped_by:
             return _rows(order for _, orders in orders_of for order in orders)
         groups = []
         for name, orders in orders_of:
             if orders:
-                head = payloads.encoded({"type": "ORDER_EXEC_REPORT_SNAPSHOT", grouped_by: name})
+                head = answers.encoded({"type": "ORDER_EXEC_REPORT_SNAPSHOT", grouped_by: name})
                 groups.append(head[:-1] + b', "data": ' + _rows(orders) + b"}")
         return b"[" + b",".join(groups) + b"]"
 
     def _new_order(self, request: Request) -> Outgoing:
-        fields = _json_object(request)
+        fields = request.json_object()
         faulty_names = [name for name in _REQUIRED_TEXTS if not isinstance(fields.get(name), str)]
         # Not `isinstance`: to Python True is a number.
         faulty_names += [
             name for name in _REQUIRED_NUMBERS if type(fields.get(name)) not in {int, float}
         ]
-        exchange_id = None if "exchange_id" in faulty_names else str(fields["exchange_id"])
+        exchange_id = None if "exchange_id" in faulty_names else fields["exchange_id"]
         fault = "invalid" if faulty_names else "ok"
         self.calls.record(request, exchange_id=exchange_id, fault=fault)
         if faulty_names:
-            return _invalid()
-        order = requested_order(fields=fields, exchange_order_id=str(self.calls.count()))
-        self.books.of(order.exchange_id).add(order)
-        return Outgoing(status=200, body=order.report.encode())
-
-    def _record(self, request: Request, *, exchange_id: str | None, scenario: Scenario) -> None:
-        self.calls.record(
-            request,
-            exchange_id=exchange_id,
-            fault=scenario.name,
-            carried_out=scenario.cancel_effect.carried_out,
-            tag=scenario.tag,
+            return answers.problem()
+        order = Order(
+            exchange_id=fields["exchange_id"],
+            client_order_id=fields["client_order_id"],
+            exchange_order_id=str(self.calls.count()),
+            symbol_id_exchange=str(fields.get("symbol_id_exchange") or ""),
+            symbol_id_coinapi=str(fields.get("symbol_id_coinapi") or ""),
+            side=fields["side"],
+            price=float(fields["price"]),
+            amount_order=float(fields["amount_order"]),
+            time_in_force=fields["time_in_force"],
+            status_history=placed_history(),
         )
-
-
-def _outgoing(scenario: Scenario, *, exchange_id: str, usual: bytes) -> Outgoing:
-    if scenario.reply is None:
-        return Outgoing(status=200, body=usual, delivery=scenario.delivery)
-    return Outgoing(
-        status=scenario.reply.status,
-        body=scenario.reply.body(exchange_id),
-        content_type=scenario.reply.content_type,
-        headers=scenario.reply.headers,
-        delivery=scenario.delivery,
-    )
+        self.books[order.exchange_id].add(order)
+        return Outgoing(body=order.report.encode())
 
 
 def _rows(orders: Iterable[Order]) -> bytes:
     return ("[" + ",".join([order.report for order in orders]) + "]").encode()
-
-
-def _json_object(request: Request) -> dict[str, object]:
-    try:
-        value = json.loads(request.body)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _is_json(request: Request) -> bool:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return media_type == "application/json"
-
-
-def _error(status: int, text: str) -> Outgoing:
-    return Outgoing(status=status, body=payloads.encoded({"error": text}))
-
-
-def _invalid() -> Outgoing:
-    return Outgoing(status=400, body=_INVALID, content_type="application/problem+json")

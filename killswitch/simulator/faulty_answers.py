@@ -1,108 +1,94 @@
 """The faults that are another answer: all that an EMS, or a proxy before it, may send."""
 
 import base64
-import binascii
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 
-from killswitch.simulator import payloads
+from killswitch.simulator import answers
+from killswitch.simulator.http import Outgoing
 from killswitch.simulator.parameters import InvalidFault, Parameters
-from killswitch.simulator.scenarios import (
-    EVERYTHING,
-    NOTHING,
-    Builder,
-    Call,
-    Reply,
-    Scenario,
-)
+from killswitch.simulator.scenarios import EVERYTHING, NOTHING, Call, Scenario
 
-_MISSPELT_JSON = "appliction/json"  # as the EMS's document declares it for its own rejects
-_HTML = "text/html; charset=utf-8"
 _UNREACHABLE_URL = "http://127.0.0.1:9/elsewhere"
 _MEBIBYTE = 1024 * 1024
-_OVERSIZED_BYTES = {Call.CANCEL: 2 * _MEBIBYTE, Call.LIST: 65 * _MEBIBYTE}
+
+Builder = Callable[[Parameters, Call], Scenario]
 
 
-def fixed(scenario: Scenario) -> Builder:
-    """Return the builder of a fault without parameters."""
-    return lambda _parameters, _call: scenario
+def accepted(answer: Outgoing) -> Scenario:
+    """Return the scenario of a cancel that is carried out and gets this answer."""
+    return Scenario(reply=lambda _exchange_id: answer)
 
 
-empty = fixed(Scenario(reply=Reply()))
-unknown_shape = fixed(
-    Scenario(reply=Reply(body=payloads.fixed(b'{"result": "accepted", "queue": [17]}')))
-)
-not_json = fixed(Scenario(reply=Reply(body=payloads.page(title="Welcome"), content_type=_HTML)))
+def refused(answer: Outgoing) -> Scenario:
+    """Return the scenario of a cancel that is not carried out and gets this answer."""
+    return Scenario(reply=lambda _exchange_id: answer, cancel_effect=NOTHING)
 
 
 def message(parameters: Parameters, _call: Call) -> Scenario:
     severity = parameters.text_or_none("severity", default="INFO")
-    body = payloads.message(severity=severity, text=parameters.text("message", default="Ok"))
+    text = parameters.text("message", default="Ok")
     return Scenario(
-        reply=Reply(body=body), cancel_effect=NOTHING if severity == "ERROR" else EVERYTHING
+        reply=partial(answers.message, severity=severity, text=text),
+        cancel_effect=NOTHING if severity == "ERROR" else EVERYTHING,
     )
 
 
 def reject(parameters: Parameters, _call: Call) -> Scenario:
     reason = parameters.text_or_none("reason")
-    status = parameters.status(default=200)
-    body = payloads.rejection(
+    reply = partial(
+        answers.rejection,
         reason=reason,
         text=parameters.text("message", default=f"Simulated reject: {reason}"),
-        rejected=parameters.text_or_none("rejected_message"),
+        rejected_message=parameters.text_or_none("rejected_message"),
+        status=parameters.status(default=200),
     )
-    content_type = "application/json" if status == 200 else _MISSPELT_JSON
-    return _not_carried_out(Reply(status=status, body=body, content_type=content_type))
+    return Scenario(reply=reply, cancel_effect=NOTHING)
 
 
 def oversized(parameters: Parameters, call: Call) -> Scenario:
-    size = parameters.whole("bytes", default=_OVERSIZED_BYTES[call])
-    body = payloads.padded_list(size=size) if call is Call.LIST else payloads.padded(size=size)
-    return Scenario(reply=Reply(body=body))
+    if call is Call.CANCEL:
+        size = parameters.whole("bytes", default=2 * _MEBIBYTE)
+        return Scenario(reply=partial(answers.padded, size=size))
+    size = parameters.whole("bytes", default=65 * _MEBIBYTE)
+    return Scenario(reply=lambda _exchange_id: Outgoing(body=b"[" + b" " * max(0, size - 2) + b"]"))
 
 
 def bad_request(parameters: Parameters, _call: Call) -> Scenario:
     errors = parameters.one_of("errors", allowed=("string", "object"), default="object")
-    body = payloads.problem(errors=errors)
-    return _not_carried_out(Reply(status=400, body=body, content_type="application/problem+json"))
-
-
-def refused(*, status: int, text: str) -> Builder:
-    body = payloads.fixed(payloads.encoded({"error": text}))
-    return fixed(_not_carried_out(Reply(status=status, body=body)))
+    return refused(answers.problem(errors=errors))
 
 
 def too_many(parameters: Parameters, _call: Call) -> Scenario:
     """Send `retry_after` (text) as it is, or `retry_after_date` (seconds from now) as a date."""
-    headers: tuple[tuple[str, str], ...] = ()
-    if text := parameters.text_or_none("retry_after"):
-        headers = (("Retry-After", text),)
+    pause = parameters.text_or_none("retry_after")
     if from_now := parameters.seconds("retry_after_date", default=0):
-        when = datetime.now(UTC) + timedelta(seconds=from_now)
-        headers = (("Retry-After", format_datetime(when, usegmt=True)),)
-    body = payloads.fixed(payloads.encoded({"error": "Too many requests"}))
-    return _not_carried_out(Reply(status=429, body=body, headers=headers))
+        pause = format_datetime(datetime.now(UTC) + timedelta(seconds=from_now), usegmt=True)
+    headers = (("Retry-After", pause),) if pause else ()
+    return refused(replace(answers.error(429, "Too many requests"), headers=headers))
 
 
 def redirect(parameters: Parameters, _call: Call) -> Scenario:
     headers = (("Location", parameters.text("location", default=_UNREACHABLE_URL)),)
-    return _not_carried_out(Reply(status=parameters.status(default=302), headers=headers))
+    return refused(Outgoing(status=parameters.status(default=302), headers=headers))
 
 
 def server_error(parameters: Parameters, _call: Call) -> Scenario:
     status = parameters.status(default=500)
-    body = payloads.page(title=f"{status} from a proxy")
-    return _not_carried_out(Reply(status=status, body=body, content_type=_HTML))
+    return refused(answers.page(title=f"{status} from a proxy", status=status))
 
 
 def hostile(parameters: Parameters, call: Call) -> Scenario:
-    kind = parameters.one_of("kind", allowed=payloads.HOSTILE_KINDS, default="nul")
+    kind = parameters.one_of("kind", allowed=answers.HOSTILE_KINDS, default="nul")
     length = parameters.whole("length", default=100_000)
     if call is Call.LIST:
-        return Scenario(reply=Reply(body=payloads.hostile_list(kind=kind, length=length)))
+        return Scenario(reply=partial(answers.hostile_list, kind=kind, length=length))
     reason = parameters.text("reason", default="JSON_ERROR")
-    body = payloads.hostile_rejection(kind=kind, length=length, reason=reason)
-    return _not_carried_out(Reply(body=body))
+    reply = partial(answers.hostile_rejection, kind=kind, length=length, reason=reason)
+    return Scenario(reply=reply, cancel_effect=NOTHING)
 
 
 def raw(parameters: Parameters, _call: Call) -> Scenario:
@@ -112,16 +98,12 @@ def raw(parameters: Parameters, _call: Call) -> Scenario:
     try:
         if body_base64 is not None:
             body = base64.b64decode(body_base64, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise InvalidFault(f"body_base64: {error}") from None
-    reply = Reply(
+    answer = Outgoing(
         status=parameters.status(default=200),
-        body=payloads.fixed(body),
+        body=body,
         content_type=parameters.text("content_type", default="application/json"),
         headers=parameters.headers(),
     )
-    return Scenario(reply=reply) if reply.status < 300 else _not_carried_out(reply)
-
-
-def _not_carried_out(reply: Reply) -> Scenario:
-    return Scenario(reply=reply, cancel_effect=NOTHING)
+    return accepted(answer) if answer.status < 300 else refused(answer)

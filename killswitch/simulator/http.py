@@ -5,24 +5,21 @@ fault has to reset it, and takes a head that was cut short for a whole request.
 """
 
 import contextlib
+import json
 import socket
 import struct
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
-
-from killswitch.simulator.scenarios import ORDINARY, Delivery, DeliveryMode
 
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_BODY_BYTES = 4 * 1024 * 1024
 _BLOCK_BYTES = 64 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-class BadRequest(ValueError):
-    """Bytes that are not a request which this server reads; it answers 400 and closes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +37,51 @@ class Request:
         values = parse_qs(self.query, keep_blank_values=True).get(name)
         return values[0] if values else None
 
+    def json_object(self) -> dict[str, Any]:
+        """Return the body as a JSON object; an empty one when it is anything else."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
     @property
     def keep_alive(self) -> bool:
         return self.headers.get("connection", "").lower() != "close"
+
+
+class DeliveryMode(StrEnum):
+    """How an answer is sent."""
+
+    WHOLE = "WHOLE"
+    SILENT = "SILENT"
+    DRIP = "DRIP"
+    HALF_BODY = "HALF_BODY"
+    ENDLESS = "ENDLESS"
+    CLOSE = "CLOSE"
+    RESET = "RESET"
+    RESET_MID_ANSWER = "RESET_MID_ANSWER"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """How the bytes are sent: when, and what breaks."""
+
+    mode: DeliveryMode = DeliveryMode.WHOLE
+    delay_s: float = 0.0
+    dripped_part: str = "body"
+    interval_s: float = 1.0
+
+
+ORDINARY = Delivery()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
     """One answer, and how to deliver it."""
 
-    status: int
-    body: bytes
+    status: int = 200
+    body: bytes = b""
     content_type: str = "application/json; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
     delivery: Delivery = ORDINARY
@@ -87,11 +118,14 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def read_request(self) -> Request | None:
-        """Return the next request; None when the client has closed. Raises ValueError, OSError."""
+        """Return the next request; None when the client has closed.
+
+        Raises OSError, and ValueError for bytes that are not a request which this server reads.
+        """
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             if len(head) > _MAX_HEAD_BYTES:
-                raise BadRequest("the head of the request is too long")
+                raise ValueError("the head of the request is too long")
             line = self._file.readline(_MAX_HEAD_BYTES)
             if not line:
                 return None
@@ -99,7 +133,7 @@ class Connection:
         request_line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
         words = request_line.split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
-            raise BadRequest("the first line is not an HTTP/1.1 request line")
+            raise ValueError("the first line is not an HTTP/1.1 request line")
         fields = (line.partition(":") for line in lines)
         headers = {name.strip().lower(): value.strip() for name, _, value in fields}
         url = urlsplit(words[1])
@@ -153,9 +187,9 @@ class Connection:
     def _read_body(self, headers: Mapping[str, str]) -> bytes:
         length = headers.get("content-length", "0")
         if "transfer-encoding" in headers or not length.isascii() or not length.isdigit():
-            raise BadRequest("a body needs a Content-Length")
+            raise ValueError("a body needs a Content-Length")
         if len(length) > len(str(_MAX_BODY_BYTES)) or int(length) > _MAX_BODY_BYTES:
-            raise BadRequest("the body of the request is too long")
+            raise ValueError("the body of the request is too long")
         body = self._file.read(int(length))
         if len(body) < int(length):
             raise ConnectionError("the client left in the middle of a request")

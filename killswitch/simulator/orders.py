@@ -4,7 +4,6 @@ import json
 import random
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,7 +22,7 @@ _TICKS_PER_SECOND = 10_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """An order and its history so far."""
+    """An order and its history so far; the fields are named as in an execution report."""
 
     exchange_id: str
     client_order_id: str
@@ -64,25 +63,14 @@ class Order:
     def report(self) -> str:
         """Return the execution report as JSON; cached, because thousands are listed at a time."""
         return json.dumps(
-            {
-                "exchange_id": self.exchange_id,
-                "client_order_id": self.client_order_id,
-                "symbol_id_exchange": self.symbol_id_exchange,
-                "symbol_id_coinapi": self.symbol_id_coinapi,
-                "amount_order": self.amount_order,
-                "price": self.price,
-                "side": self.side,
+            vars(self)
+            | {
                 "order_type": "LIMIT",
-                "time_in_force": self.time_in_force,
                 "expire_time": None,
                 "exec_inst": [],
                 "client_order_id_format_exchange": self.client_order_id,
-                "exchange_order_id": self.exchange_order_id,
                 "amount_open": self.amount_open,
-                "amount_filled": self.amount_filled,
                 "avg_px": self.price if self.amount_filled else 0.0,
-                "status": self.status,
-                "status_history": self.status_history,
                 "time_order": self.status_history[0][1] if self.status_history else None,
                 "error_message": None,
                 "fills": [
@@ -125,20 +113,4 @@ def random_order(
         price=round(round((market + offset) / tick) * tick, 4),
         amount_order=round(rng.uniform(10, 20_000) / market, 6) or 0.000001,
         status_history=history,
-    )
-
-
-def requested_order(*, fields: Mapping[str, object], exchange_order_id: str) -> Order:
-    """Return an order that a client placed; the fields were checked before."""
-    return Order(
-        exchange_id=str(fields["exchange_id"]),
-        client_order_id=str(fields["client_order_id"]),
-        exchange_order_id=exchange_order_id,
-        symbol_id_exchange=str(fields.get("symbol_id_exchange") or ""),
-        symbol_id_coinapi=str(fields.get("symbol_id_coinapi") or ""),
-        side=str(fields["side"]),
-        price=float(str(fields["price"])),
-        amount_order=float(str(fields["amount_order"])),
-        time_in_force=str(fields["time_in_force"]),
-        status_history=placed_history(),
     )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 _MAX_PAUSE_S = 3600.0
 _MAX_NUMBER = 512 * 1024 * 1024
@@ -20,18 +21,20 @@ class Parameters:
         self._values = values
         self._names_used: set[object] = set()
 
-    def _take(self, name: str, *, default: object) -> object:
+    def value(self, name: str, *, default: object = None) -> Any:
+        """Return the parameter as it came."""
         self._names_used.add(name)
         return self._values.get(name, default)
 
     def text(self, name: str, *, default: str = "") -> str:
-        value = self._take(name, default=default)
+        value = self.value(name, default=default)
         if not isinstance(value, str):
             raise InvalidFault(f"{name}: {value!r:.100} is not text")
         return value
 
     def text_or_none(self, name: str, *, default: str | None = None) -> str | None:
-        return None if self._take(name, default=default) is None else self.text(name, default="")
+        value = self.value(name, default=default)
+        return None if value is None else self.text(name, default=value)
 
     def one_of(self, name: str, *, allowed: Sequence[str], default: str) -> str:
         value = self.text(name, default=default)
@@ -40,13 +43,13 @@ class Parameters:
         return value
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        value = self._take(name, default=default)
+        value = self.value(name, default=default)
         if not isinstance(value, bool):
             raise InvalidFault(f"{name}: {value!r:.100} is neither true nor false")
         return value
 
     def whole(self, name: str, *, default: int, highest: int = _MAX_NUMBER) -> int:
-        value = self._take(name, default=default)
+        value = self.value(name, default=default)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= highest:
             raise InvalidFault(f"{name}: {value!r:.100} is not a whole number from 0 to {highest}")
         return value
@@ -59,7 +62,7 @@ class Parameters:
         return status
 
     def seconds(self, name: str, *, default: float) -> float:
-        value = self._take(name, default=default)
+        value = self.value(name, default=default)
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise InvalidFault(f"{name}: {value!r:.100} is not a number of seconds")
         if not math.isfinite(value) or not 0 <= value <= _MAX_PAUSE_S:
@@ -67,7 +70,7 @@ class Parameters:
         return float(value)
 
     def headers(self) -> tuple[tuple[str, str], ...]:
-        value = self._take("headers", default={})
+        value = self.value("headers", default={})
         if not isinstance(value, Mapping):
             raise InvalidFault(f"headers: {value!r:.100} is not an object")
         for line in (*value.keys(), *value.values()):
@@ -75,7 +78,7 @@ class Parameters:
                 raise InvalidFault(f"headers: {line!r:.100} cannot be sent in a header")
         return tuple(value.items())
 
-    def reject_unknown(self) -> None:
-        if unknown := set(self._values) - self._names_used:
-            names = ", ".join(sorted(map(repr, unknown)))
-            raise InvalidFault(f"{self._values.get('fault')}: no such parameter: {names:.200}")
+    def reject_unknown(self, taker: str) -> None:
+        if unknown_names := set(self._values) - self._names_used:
+            names = ", ".join(sorted(map(repr, unknown_names)))
+            raise InvalidFault(f"{taker}: no such parameter: {names:.200}")

@@ -3,16 +3,14 @@
 import contextlib
 import socket
 import threading
-from types import TracebackType
+from collections.abc import Callable
+from functools import partial
 from typing import Self
 
-from killswitch.simulator.client import SimulatorRemote
 from killswitch.simulator.control import PREFIX, Control
-from killswitch.simulator.demo import Trader, open_demo
+from killswitch.simulator.demo import keep_trading
 from killswitch.simulator.ems import Ems
-from killswitch.simulator.http import BadRequest, Connection, Outgoing
-
-__all__ = ["Simulator", "SimulatorRemote"]
+from killswitch.simulator.http import Connection, Outgoing
 
 _BACKLOG = 1024
 _ACCEPT_TIMEOUT_S = 0.05  # how soon the listener notices that it is to stop
@@ -30,32 +28,25 @@ class Simulator(Control):
         demo: bool = False,
         cancel_seconds: tuple[float, float] = (0.05, 0.3),
     ) -> None:
-        super().__init__(Ems(key=key, cancel_seconds=cancel_seconds))
+        super().__init__(Ems(key=key, cancel_seconds=cancel_seconds), demo=demo)
         self._host = host
-        self._is_demo = demo
         self._port = 0
         self._stopping = threading.Event()
         self._listener: socket.socket | None = None
         self._threads: list[threading.Thread] = []
         self._connections: dict[Connection, threading.Thread] = {}
         self._lock = threading.Lock()
-        if demo:
-            self.reset()
 
     def start(self, port: int = 0) -> Self:
         """Listen on the port, any free one for 0. Raises OSError when the port is taken."""
-        listener = socket.create_server((self._host, port), backlog=_BACKLOG)
-        listener.settimeout(_ACCEPT_TIMEOUT_S)
-        self._listener = listener
-        self._port = listener.getsockname()[1]
+        self._listener = socket.create_server((self._host, port), backlog=_BACKLOG)
+        self._listener.settimeout(_ACCEPT_TIMEOUT_S)
+        self._port = self._listener.getsockname()[1]
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(
-                target=self._accept, args=(listener,), name="simulator-listener", daemon=True
-            )
-        ]
+        self._threads = [_thread("listener", partial(self._accept, self._listener))]
         if self._is_demo:
-            self._threads.append(Trader(self._ems.books, stopping=self._stopping))
+            trade = partial(keep_trading, self._ems.books, stopping=self._stopping)
+            self._threads.append(_thread("trader", trade))
         for thread in self._threads:
             thread.start()
         return self
@@ -80,22 +71,12 @@ class Simulator(Control):
     def __enter__(self) -> Self:
         return self if self._threads else self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
     def url(self) -> str:
         return f"http://{self._host}:{self._port}"
-
-    def reset(self) -> None:
-        self._ems.reset()
-        if self._is_demo:
-            open_demo(self._ems.books, script=self.script)
 
     def forget_connections(self) -> int:
         with self._lock:
@@ -115,9 +96,7 @@ class Simulator(Control):
                     self._stopping.wait(_ACCEPT_TIMEOUT_S)
                     continue
                 connection = Connection(client, stopping=self._stopping)
-                thread = threading.Thread(
-                    target=self._serve, args=(connection,), name="simulator-connection", daemon=True
-                )
+                thread = _thread("connection", partial(self._serve, connection))
                 with self._lock:
                     self._connections[connection] = thread
                 thread.start()
@@ -137,8 +116,7 @@ class Simulator(Control):
             try:
                 request = connection.read_request()
             except ValueError as error:
-                reason = str(error) if isinstance(error, BadRequest) else "unreadable"
-                body = reason.encode()
+                body = str(error).encode()
                 connection.send(Outgoing(status=400, content_type="text/plain", body=body))
                 return
             if request is None:
@@ -148,3 +126,7 @@ class Simulator(Control):
                 return
             api = self if request.path.startswith(PREFIX) else self._ems
             is_open = connection.send(api.answer(request)) and request.keep_alive
+
+
+def _thread(name: str, target: Callable[[], None]) -> threading.Thread:
+    return threading.Thread(target=target, name=f"simulator-{name}", daemon=True)

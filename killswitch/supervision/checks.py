@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -18,7 +18,6 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
-from django.db.models import Model
 
 from killswitch.accounts.models import User
 from killswitch.audit.models import AuditEvent, Kind
@@ -61,29 +60,23 @@ def _run(tag: str) -> list[CheckMessage]:
 
 
 @checks.register(CONFIGURATION, deploy=True)
-def check_host(**_: Any) -> list[CheckMessage]:
+def check_host(**_: Any) -> Iterator[CheckMessage]:
     """Check that HOST means an address."""
     try:
         socket.getaddrinfo(settings.HOST, settings.PORT, type=socket.SOCK_STREAM)
     except OSError as error:
-        reason = error.strerror or error
-        return [
-            checks.Error(
-                f"HOST={settings.HOST!r} is not an address ({reason}).", id="killswitch.E001"
-            )
-        ]
-    return []
+        text = f"HOST={settings.HOST!r} is not an address ({error.strerror or error})."
+        yield checks.Error(text, id="killswitch.E001")
 
 
 @checks.register(CONFIGURATION)
-def check_exchange_ids(**_: Any) -> list[CheckMessage]:
+def check_exchange_ids(**_: Any) -> Iterator[CheckMessage]:
     """Check the list in KILLSWITCH_EXCHANGES: white space is its only separator.
 
     `KRAKEN,BINANCE` would be one exchange that no cancel reaches, but `KRAKEN,JOHN` may be an ID
     with an account tag. Text that may be either is a warning; only text that cannot be an ID is an
     error.
     """
-    messages: list[CheckMessage] = []
     for exchange_id in settings.KILLSWITCH_EXCHANGES:
         parts = SEPARATORS.split(exchange_id)
         if any(quote in exchange_id for quote in QUOTES) or not all(parts):
@@ -91,18 +84,17 @@ def check_exchange_ids(**_: Any) -> list[CheckMessage]:
                 f"KILLSWITCH_EXCHANGES: {exchange_id[:60]} cannot be an exchange ID; if these are"
                 f" several, {LIST_HINT}."
             )
-            messages.append(checks.Error(text, id="killswitch.E002"))
+            yield checks.Error(text, id="killswitch.E002")
         elif len(parts) > 1 and all(PLAIN_ID.fullmatch(part) for part in parts):
             text = (
                 f"KILLSWITCH_EXCHANGES: {exchange_id} is read as one exchange ID; if these are"
                 f" several exchanges, {LIST_HINT}."
             )
-            messages.append(checks.Warning(text, id="killswitch.W001"))
-    return messages
+            yield checks.Warning(text, id="killswitch.W001")
 
 
 @checks.register(CONFIGURATION, deploy=True)
-def check_ems(**_: Any) -> list[CheckMessage]:
+def check_ems(**_: Any) -> Iterator[CheckMessage]:
     """Check that a client can be made of the settings. Readiness shows whether the EMS responds."""
     from killswitch.ems.client import EmsClient
     from killswitch.ems.transport.session import tls_context
@@ -117,110 +109,102 @@ def check_ems(**_: Any) -> list[CheckMessage]:
                 f"{name}: {path} cannot be used ({error.strerror or error})."
                 " Name a PEM file that this user can read, without a password."
             )
-            return [checks.Error(text, id="killswitch.E003")]
+            yield checks.Error(text, id="killswitch.E003")
+            return
     try:
         EmsClient.from_settings().close()
     except ValueError as error:
-        return [checks.Error(f"{error}.", id="killswitch.E003")]
-    return []
+        yield checks.Error(f"{error}.", id="killswitch.E003")
 
 
 @checks.register(CONFIGURATION)
-def check_demo(**_: Any) -> list[CheckMessage]:
+def check_demo(**_: Any) -> Iterator[CheckMessage]:
     """Check that no setting belongs to a real EMS where the simulated one is used."""
     names = [name for name in REAL_EMS_SETTINGS if getattr(settings, name)]
     if settings.KILLSWITCH_ENVIRONMENT != "demo":
         names.insert(0, "KILLSWITCH_ENVIRONMENT")
-    if not settings.DEMO or not names:
-        return []
-    verb = "is" if len(names) == 1 else "are"
-    text = (
-        f"{' and '.join(names)} {verb} set, but EMS_BASE_URL is not: only simulated orders are"
-        " cancelled."
-    )
-    return [checks.Warning(text, id="killswitch.W002")]
+    if settings.DEMO and names:
+        text = (
+            f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} set, but EMS_BASE_URL is"
+            " not: only simulated orders are cancelled."
+        )
+        yield checks.Warning(text, id="killswitch.W002")
 
 
 @checks.register(CONFIGURATION, deploy=True)
-def check_secret_key(**_: Any) -> list[CheckMessage]:
+def check_secret_key(**_: Any) -> Iterator[CheckMessage]:
     """Check the length of a key that an operator chose."""
-    if not settings.DATABASE_URL or len(settings.SECRET_KEY) >= MIN_KEY_CHARS:
-        return []
-    text = (
-        f"SECRET_KEY is shorter than {MIN_KEY_CHARS} characters: anyone who guesses it can sign in"
-        " as any user. Move it to SECRET_KEY_FALLBACKS and set a new one. Remove it from there once"
-        " the sessions have ended and second factors have been set up again."
-    )
-    return [checks.Warning(text, id="killswitch.W003")]
+    if settings.DATABASE_URL and len(settings.SECRET_KEY) < MIN_KEY_CHARS:
+        text = (
+            f"SECRET_KEY is shorter than {MIN_KEY_CHARS} characters: anyone who guesses it can sign"
+            " in as any user. Move it to SECRET_KEY_FALLBACKS and set a new one. Remove it from"
+            " there once the sessions have ended and second factors have been set up again."
+        )
+        yield checks.Warning(text, id="killswitch.W003")
 
 
 @checks.register(CONFIGURATION, deploy=True)
-def check_alert_urls(**_: Any) -> list[CheckMessage]:
+def check_alert_urls(**_: Any) -> Iterator[CheckMessage]:
     """Check that alarms can be sent to each URL; an alarm would be a late moment to find out."""
     if not settings.ALERT_URLS:
-        return []
+        return
     import apprise
 
     logging.getLogger("apprise").disabled = True  # our one sentence is enough
     try:
         urls = enumerate(settings.ALERT_URLS, 1)
-        unusable = [number for number, url in urls if not apprise.Apprise().add(url)]
+        unusable_numbers = [number for number, url in urls if not apprise.Apprise().add(url)]
     finally:
         logging.getLogger("apprise").disabled = False
-    return [
-        checks.Error(
-            f"ALERT_URLS: number {number} is not a URL of the apprise library, so alarms cannot be"
-            " sent there.",
-            id="killswitch.E004",
+    for number in unusable_numbers:
+        text = (
+            f"ALERT_URLS: the apprise library does not support URL number {number}, so alarms"
+            " cannot be sent there."
         )
-        for number in unusable
-    ]
+        yield checks.Error(text, id="killswitch.E004")
 
 
 @checks.register(DATABASE, checks.Tags.database)
-def check_migrations(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+def check_migrations(databases: Sequence[str] | None = None, **_: Any) -> Iterator[CheckMessage]:
     """Check that the database is not of a newer version: its tables would be unknown."""
     if not databases:
-        return []
+        return
     loader = MigrationLoader(connection)
     labels = {app.label for app in apps.get_app_configs() if app.name.startswith("killswitch.")}
     replaced_names = {
         old for migration in loader.disk_migrations.values() for old in migration.replaces
     }
-    unknown = set(loader.applied_migrations) - set(loader.disk_migrations) - replaced_names
-    newer = sorted(f"{app} {migration}" for app, migration in unknown if app in labels)
-    if not newer:
-        return []
-    text = (
-        f"the database {database_name()} is of a newer version ({newer[0]}): start that version, or"
-        " restore the backup from before it."
-    )
-    return [checks.Error(text, id="killswitch.E005")]
+    migrations = set(loader.applied_migrations) - set(loader.disk_migrations) - replaced_names
+    newer_migrations = sorted(f"{app} {name}" for app, name in migrations if app in labels)
+    if newer_migrations:
+        text = (
+            f"the database {database_name()} was prepared by a newer version"
+            f" ({newer_migrations[0]}): start that version, or restore a backup that was made"
+            " before it."
+        )
+        yield checks.Error(text, id="killswitch.E005")
 
 
 @checks.register(DATABASE, checks.Tags.database)
-def check_history(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+def check_history(databases: Sequence[str] | None = None, **_: Any) -> Iterator[CheckMessage]:
     """Check that a real log never gets cancels and exchanges of a simulated EMS."""
     if not databases or connection.vendor != "sqlite":  # the demo only uses SQLite
-        return []
-    has_demo_users = _has_table(User) and User.objects.filter(is_demo=True).exists()
-    has_exchanges = _has_table(Exchange) and Exchange.objects.exists()
-    starts = AuditEvent.objects.none()
-    if _has_table(AuditEvent):
-        starts = AuditEvent.objects.filter(kind=Kind.STARTED)
+        return
+    tables = {model._meta.db_table for model in (User, Exchange, AuditEvent)}
+    if not tables <= set(connection.introspection.table_names()):
+        return  # rows are only added once all tables exist
+    has_demo_users = User.objects.filter(is_demo=True).exists()
+    starts = AuditEvent.objects.filter(kind=Kind.STARTED).values_list("data", flat=True)
     # The values of DEMO with which the system was started on this database.
-    demo_values = {
-        json.loads(data).get("settings", {}).get("DEMO", "")
-        for data in starts.values_list("data", flat=True)
-    }
+    demo_values = {json.loads(data).get("settings", {}).get("DEMO", "") for data in starts}
     # `cancel_all` may have recorded cancels without any start.
-    had_real_ems = "False" in demo_values or (has_exchanges and not has_demo_users)
+    had_real_ems = "False" in demo_values or (Exchange.objects.exists() and not has_demo_users)
     if settings.DEMO and had_real_ems:
         text = (
-            f"EMS_BASE_URL is not set, and the database {database_name()} belongs to a real EMS."
-            " Set EMS_BASE_URL to it; for the demo set KILLSWITCH_HOME to a new directory."
+            f"EMS_BASE_URL is not set, but the database {database_name()} was used with a real EMS."
+            " Set EMS_BASE_URL to that EMS; for the demo set KILLSWITCH_HOME to a new directory."
         )
-        return [checks.Error(text, id="killswitch.E006")]
+        yield checks.Error(text, id="killswitch.E006")
     # The demo's users are added before its exchanges, and cannot be deleted.
     if not settings.DEMO and (has_demo_users or "True" in demo_values):
         text = (
@@ -228,8 +212,7 @@ def check_history(databases: Sequence[str] | None = None, **_: Any) -> list[Chec
             " enabled, and its cancels are in the log. For a real EMS set KILLSWITCH_HOME to a new"
             " directory."
         )
-        return [checks.Warning(text, id="killswitch.W004")]
-    return []
+        yield checks.Warning(text, id="killswitch.W004")
 
 
 def database_name() -> str:
@@ -238,7 +221,3 @@ def database_name() -> str:
     if connection.vendor == "sqlite":
         return str(database["NAME"])
     return f"{database['NAME']} at {database['HOST'] or 'localhost'}:{database['PORT'] or 5432}"
-
-
-def _has_table(model: type[Model]) -> bool:
-    return model._meta.db_table in connection.introspection.table_names()

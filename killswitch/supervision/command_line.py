@@ -46,10 +46,10 @@ def _run(arguments: Sequence[str], *, command: str) -> int:
 
     try:
         django.setup()
+    except ImproperlyConfigured as error:
+        return _refuse(str(error))
     except Exception as error:  # noqa: BLE001 - any error: the command has had no effect
-        is_explained = isinstance(error, ImproperlyConfigured)
-        message = str(error) if is_explained else f"{type(error).__name__}: {error}"
-        return _refuse(" ".join(message.split()))
+        return _refuse(f"{type(error).__name__}: {error}")
     try:
         execute_from_command_line(list(arguments))
     except ImproperlyConfigured as error:
@@ -69,7 +69,7 @@ def _run(arguments: Sequence[str], *, command: str) -> int:
 
 
 def _refuse(reason: str) -> int:
-    sys.stderr.write(f"killswitch cannot start: {reason}\n")
+    sys.stderr.write(f"killswitch cannot start: {' '.join(reason.split())}\n")
     return NO_EFFECT
 
 
@@ -116,12 +116,10 @@ def make_stdio_safe() -> None:
 def _lossy(stream: TextIO | None, *, descriptor: int) -> LossyTextIO:
     if not isinstance(stream, io.TextIOWrapper):  # it was closed
         return LossyTextIO(open(descriptor, "wb"), errors="backslashreplace")
-    encoding, errors = stream.encoding, stream.errors
-    line_buffering, write_through = stream.line_buffering, stream.write_through
     return LossyTextIO(
-        stream.detach(),
-        encoding,
-        errors,
-        line_buffering=line_buffering,
-        write_through=write_through,
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+        buffer=stream.detach(),  # after the attributes, which it makes unreadable
     )

@@ -52,8 +52,8 @@ SECRET_SETTINGS = (
 
 def record_start(programs: Sequence[str]) -> None:
     """Record the start; a log that cannot be written does not prevent it."""
-    facts = {"python": platform.python_version(), "settings": plain_settings()}
-    _record(Kind.STARTED, data=_facts(programs) | facts)
+    environment = {"python": platform.python_version(), "settings": plain_settings()}
+    _record(Kind.STARTED, data=_facts(programs) | environment)
     audit_upkeep.write_checkpoint("STARTED")
 
 

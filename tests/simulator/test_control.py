@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from killswitch.simulator.client import SimulatorRemote
 from killswitch.simulator.parameters import InvalidFault
 from killswitch.simulator.server import Simulator
 from tests.simulator.raw_clients import cancel_all, eventually, open_orders, send_request
+from tests.simulator.remote import SimulatorRemote
 
 Either = Simulator | SimulatorRemote
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from killswitch.simulator.client import SimulatorRemote
 from tests.simulator.raw_clients import (
     cancel_all,
     cancel_request,
@@ -18,6 +17,7 @@ from tests.simulator.raw_clients import (
     eventually,
     send_request,
 )
+from tests.simulator.remote import SimulatorRemote
 
 _MANAGE = Path(__file__).parents[2] / "manage.py"
 _SETTINGS = "tests.simulator.bare_settings"

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch.simulator.faults import FAULTS, read_fault, read_sequence
+from killswitch.simulator.http import DeliveryMode
 from killswitch.simulator.parameters import InvalidFault
-from killswitch.simulator.scenarios import Call, DeliveryMode, Scenario
+from killswitch.simulator.scenarios import Call, Scenario
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -47,6 +47,13 @@ def test_a_message_has_its_severity(simulator: Simulator, severity: str) -> None
     assert simulator.calls("KRAKEN")[0].carried_out is (severity != "ERROR")
 
 
+def test_a_message_is_an_information_unless_its_fault_names_another_severity(
+    simulator: Simulator,
+) -> None:
+    simulator.script("KRAKEN", cancel=["message"])
+    assert cancel_all(simulator, "KRAKEN").json["severity"] == "INFO"
+
+
 def test_a_message_may_have_no_severity(simulator: Simulator) -> None:
     simulator.script("KRAKEN", cancel=[{"fault": "message", "severity": None}])
     assert set(cancel_all(simulator, "KRAKEN").json) == {"type", "exchange_id", "message"}

@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from killswitch.simulator.demo import DEMO_EXCHANGES
-from killswitch.simulator.server import Simulator, SimulatorRemote
+from killswitch.simulator.server import Simulator
+from tests.simulator.remote import SimulatorRemote
 from tests.supervision.system_process import MANAGE, System
 
 # The demo's books refill after a while; short times for a request keep the test short.

@@ -10,13 +10,13 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from killswitch.simulator.client import SimulatorRemote
 from tests.conftest import wait_for
 from tests.console.test_compression import MAX_CONSOLE_BYTES
+from tests.simulator.remote import SimulatorRemote
 from tests.supervision.system_process import System
 from tests.system.test_end_to_end import TIMES, request_of, sign_in
 
-LOST = re.compile("No answer from the console since")
+LOST = re.compile("No response from the console since")
 # Records layout shifts outside of the dialog, and collects the statuses that the grid has shown.
 # The text of a button may change, which moves its centred words but not the button.
 WATCH = """() => {

@@ -82,7 +82,7 @@ def problems(cursor: Any) -> list[str]:
                 if name in current
             ),
         ),
-        *(f"the trigger {name} is not ours" for name in sorted(current.keys() - expected)),
+        *(f"the trigger {name} is unexpected" for name in sorted(current.keys() - expected)),
         *_table_problems(cursor),
     ]
 
@@ -104,7 +104,9 @@ def foreign_triggers(cursor: Any, *, tables: Collection[str]) -> list[str]:
         " ORDER BY relname, name",
         [[*tables], TABLE, TABLE],
     )
-    return [f"the {kind} {name} on {table} is not ours" for kind, name, table in cursor.fetchall()]
+    return [
+        f"the {kind} {name} on {table} is unexpected" for kind, name, table in cursor.fetchall()
+    ]
 
 
 def index_corruption(_cursor: Any) -> str:

@@ -104,7 +104,7 @@ def _check_event(row: tuple[Any, ...], *, before: Head) -> tuple[Finding | None,
     if digest != columns["hash"]:
         return _break(seq, f"event {seq} was changed: its hash does not match its columns"), {}
     if columns["previous"] != before.hash:
-        reason = f"event {seq} does not continue event {before.seq}: one of them was replaced"
+        reason = f"event {seq} is not chained to event {before.seq}: one of them was replaced"
         return _break(seq, reason), {}
     return None, columns
 

@@ -106,4 +106,4 @@ def _check_tables(request_ids: Iterable[str] | None, *, progress: Progress) -> F
 def _clock_warnings(walk: chain_walk.ChainResult) -> tuple[str, ...]:
     if walk.backwards is None:
         return ()
-    return (f"the clock was set back: event {walk.backwards} is earlier than the one before it",)
+    return (f"the clock went back: event {walk.backwards} is earlier than the one before it",)

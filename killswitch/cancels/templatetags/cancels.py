@@ -19,7 +19,7 @@ register.filter("ends_at", status_display.ends_at)
 GESTURE_TEXTS = {
     "dialog": "confirmed in the dialog",
     "page": "confirmed on the page",
-    "second button": "confirmed with the second button",
+    "second button": "confirmed with the “Yes” button",
     "sent again with the same key": "sent again, recorded only once",
     "send again": "sent again",
     "retry": "retry",
@@ -80,8 +80,8 @@ def body_hex(attempt: Attempt) -> str:
 @register.filter
 def gesture_text(gesture: str) -> str:
     """Return how a request was confirmed, in words, e.g. "held for 1.0 s (mouse)"."""
-    if held := HELD.fullmatch(gesture):
-        return f"held for {duration_text(float(held[1]))} ({held[2]})"
+    if hold := HELD.fullmatch(gesture):
+        return f"held for {duration_text(float(hold[1]))} ({hold[2]})"
     return GESTURE_TEXTS.get(gesture, escape_controls(gesture))
 
 

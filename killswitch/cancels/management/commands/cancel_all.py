@@ -14,17 +14,16 @@ from django.db import Error, connection
 from killswitch.audit.os_user import command_line_actor
 from killswitch.cancels import execution, services, thread_slots
 from killswitch.cancels.confirmation import Target
-from killswitch.cancels.leases import STOP
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.deadlines import wait_until
-from killswitch.runtime.shutdown import shutdown_signals
+from killswitch.runtime.shutdown import STOP, shutdown_signals
 from killswitch.runtime.text import error_line
 
 log = structlog.get_logger(__name__)
 
-# So long the workers and watchdogs have to claim the requests before this process does.
+# How long the requests are left to workers and watchdogs before this process claims them.
 CLAIM_WAIT_S = 1.0
 POLL_INTERVAL_S = 0.1
 DATABASE_RETRY_S = 2.0
@@ -68,7 +67,8 @@ class Command(BaseCommand):
         except services.CommitOutcomeUnknown:
             self.stderr.write(
                 "The connection to the database was lost while the request was being recorded. If"
-                " it was recorded, it will be carried out. Run the command again to be sure."
+                " it was recorded, it will be carried out. If you run the command again, the second"
+                " cancel also cancels orders placed since the first."
             )
             return NOT_ALL
         includes_all = len(result.ids) == len(target.exchanges)
@@ -120,16 +120,18 @@ def _target(exchange_ids: Sequence[str], *, everywhere: bool) -> Target:
         raise UsageError(
             "Name the exchanges or give --all, but not both. Nothing was recorded or sent."
         )
-    enabled = {exchange.exchange_id: exchange for exchange in Exchange.objects.enabled()}
+    enabled_exchanges = {exchange.exchange_id: exchange for exchange in Exchange.objects.enabled()}
     if everywhere:
-        return Target(exchanges=tuple(enabled.values()), everywhere=True)
-    missing = [exchange_id for exchange_id in exchange_ids if exchange_id not in enabled]
-    if missing:
+        return Target(exchanges=tuple(enabled_exchanges.values()), everywhere=True)
+    missing_ids = [
+        exchange_id for exchange_id in exchange_ids if exchange_id not in enabled_exchanges
+    ]
+    if missing_ids:
         raise UsageError(
-            f"Not enabled here: {', '.join(missing)}."
-            f" Enabled: {', '.join(enabled) or 'none'}. Nothing was recorded or sent."
+            f"Not enabled here: {', '.join(missing_ids)}."
+            f" Enabled: {', '.join(enabled_exchanges) or 'none'}. Nothing was recorded or sent."
         )
-    return Target(exchanges=tuple(enabled[name] for name in dict.fromkeys(exchange_ids)))
+    return Target(exchanges=tuple(enabled_exchanges[name] for name in dict.fromkeys(exchange_ids)))
 
 
 def _finished(pending: set[int]) -> list[CancelRequest]:
