@@ -157,7 +157,7 @@ def test_a_press_whose_page_was_closed_is_asked_about_on_the_next_one(
     page.evaluate(AN_HOUR_AGO)
     page.goto("/")
     block = page.locator("#dialog [data-no-answer]")
-    expect(block).to_contain_text(re.compile(r"No response to your request of [\d:]+ UTC"))
+    expect(block).to_contain_text(re.compile(r"before a response to your request of [\d:]+ UTC arrived"))
     expect(page.locator("#dialog-title")).to_contain_text("on KRAKEN?")
     expect(page.locator("#press-words")).to_have_value("typed before")
     assert not Batch.objects.exists(), "opening the confirmation sends no cancel"
@@ -370,6 +370,7 @@ def test_a_poll_that_was_sent_before_a_dialog_appeared_takes_no_change_away_from
     factories.exchange("KRAKEN", orders=14)
     ready(page)
     open_question(page, "KRAKEN")
+    page.evaluate("htmx.config.timeout = 60000")  # the poll that is held must not time out
     held: list[Route] = []
     page.route("**/poll/*", lambda route: route.continue_() if held else held.append(route))
     with page.expect_request("**/poll/*"):
