@@ -9,9 +9,9 @@ class AccountsConfig(AppConfig):
         from killswitch.accounts.descriptions import DESCRIPTIONS
         from killswitch.accounts.reconciliation import REGISTER
         from killswitch.audit import descriptions
-        from killswitch.audit.reconciliation.registry import add_reconciler
+        from killswitch.audit.reconciliation.comparison import reconcilers
 
-        add_reconciler(REGISTER.disagreements)
+        reconcilers.append(REGISTER.discrepancies)
         descriptions.register(DESCRIPTIONS)
         # Django's own site has other rules of access, and shows tables that are not audited. With
         # ours as the default, Django's cannot be mounted by mistake.

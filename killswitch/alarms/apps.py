@@ -9,7 +9,7 @@ class AlarmsConfig(AppConfig):
         from killswitch.alarms.descriptions import DESCRIPTIONS
         from killswitch.alarms.reconciliation import discrepancies
         from killswitch.audit import descriptions
-        from killswitch.audit.reconciliation.registry import add_reconciler
+        from killswitch.audit.reconciliation.comparison import reconcilers
 
-        add_reconciler(discrepancies)
+        reconcilers.append(discrepancies)
         descriptions.register(DESCRIPTIONS)

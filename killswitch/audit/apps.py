@@ -8,8 +8,8 @@ class AuditConfig(AppConfig):
 
     def ready(self) -> None:
         from killswitch.audit.reconciliation import reviews
-        from killswitch.audit.reconciliation.registry import add_reconciler
+        from killswitch.audit.reconciliation.comparison import reconcilers
         from killswitch.audit.triggers import protection
 
-        add_reconciler(reviews.discrepancies)
+        reconcilers.append(reviews.discrepancies)
         post_migrate.connect(protection.reinstall, sender=self)

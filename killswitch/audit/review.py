@@ -42,6 +42,8 @@ NEEDING: Final = frozenset(
     }
 )
 
+REVIEW_COLUMNS: Final = ("state", "note", "by", "at", "review_seq")
+
 log = structlog.get_logger(__name__)
 
 
@@ -180,7 +182,7 @@ def _record(review: ReviewInput) -> AuditEvent:
         Review.objects.bulk_create(row for row in rows if row.event_seq not in before)
         Review.objects.bulk_update(
             (row for row in rows if row.event_seq in before),
-            ["state", "note", "by", "at", "review_seq"],
+            REVIEW_COLUMNS,
         )
     return events[-1]
 

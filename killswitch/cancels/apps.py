@@ -7,9 +7,9 @@ class CancelsConfig(AppConfig):
 
     def ready(self) -> None:
         from killswitch.audit import descriptions
-        from killswitch.audit.reconciliation.registry import add_reconciler
+        from killswitch.audit.reconciliation.comparison import reconcilers
         from killswitch.cancels.descriptions import DESCRIPTIONS
         from killswitch.cancels.reconciliation import discrepancies
 
-        add_reconciler(discrepancies)
+        reconcilers.append(discrepancies)
         descriptions.register(DESCRIPTIONS)

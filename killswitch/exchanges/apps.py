@@ -11,10 +11,10 @@ class ExchangesConfig(AppConfig):
     def ready(self) -> None:
         from killswitch.audit import descriptions
         from killswitch.audit.models import Kind
-        from killswitch.audit.reconciliation.registry import add_reconciler
+        from killswitch.audit.reconciliation.comparison import reconcilers
         from killswitch.exchanges.reconciliation import REGISTER
 
-        add_reconciler(REGISTER.disagreements)
+        reconcilers.append(REGISTER.discrepancies)
         descriptions.register(
             dict.fromkeys(
                 (Kind.EXCHANGE_ADDED, Kind.EXCHANGE_CHANGED), descriptions.describe_changes

@@ -1,7 +1,7 @@
 """Compares the exchanges with the events that added and changed them; figures have no events."""
 
 from killswitch.audit.models import Kind
-from killswitch.audit.reconciliation.replay import ReplayedTable
+from killswitch.audit.reconciliation.replayed_table import ReplayedTable
 from killswitch.exchanges.models import WATCHED, Exchange
 
 REGISTER = ReplayedTable(

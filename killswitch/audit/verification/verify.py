@@ -7,7 +7,7 @@ from django.db import Error, connection
 
 from killswitch.audit.chain import Head
 from killswitch.audit.models import AuditEvent
-from killswitch.audit.reconciliation import registry
+from killswitch.audit.reconciliation.comparison import discrepancy, reconcilers
 from killswitch.audit.triggers import protection
 from killswitch.audit.verification import chain_walk, checkpoint_check, sqlite_types
 from killswitch.audit.verification.findings import (
@@ -90,9 +90,9 @@ def _check_protection() -> Finding | None:
 def _check_tables(request_ids: Iterable[str] | None, *, progress: Progress) -> Finding | None:
     try:
         ids = None if request_ids is None else list(request_ids)
-        discrepancy = registry.first_discrepancy(ids, progress=progress)
-        if discrepancy:
-            return Finding(proof=Proof.TABLES, seq=discrepancy.seq, reason=discrepancy.reason)
+        for reconciler in reconcilers:
+            for finding in reconciler(ids, progress):
+                return finding  # others may only follow from it
         reason = ""
         if ids is None and connection.vendor == "sqlite":
             reason = sqlite_types.first_wrongly_typed_value()
@@ -100,7 +100,7 @@ def _check_tables(request_ids: Iterable[str] | None, *, progress: Progress) -> F
         # Either the database is gone, which raises here again, or a value cannot be read.
         _require_log()
         reason = f"a row of the working tables or an event cannot be read: {str(error).strip()}"
-    return Finding(proof=Proof.TABLES, seq=None, reason=reason) if reason else None
+    return discrepancy(reason) if reason else None
 
 
 def _clock_warnings(walk: chain_walk.ChainResult) -> tuple[str, ...]:
