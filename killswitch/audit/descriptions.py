@@ -76,10 +76,9 @@ def _join(items: Sequence[object], *, separator: str) -> str:
 
 def _export_started(data: EventData) -> str:
     columns = data.inner("filter").facts
-    names = {"exchange_id": "exchange", "request_id": "request"}
     try:
         selection = EventFilter.from_words(
-            {names.get(column, column): str(value) for column, value in columns.items()}
+            {column.removesuffix("_id"): str(value) for column, value in columns.items()}
         ).describe()
     except InvalidFilter:
         selection = ", ".join(f"{column} {value}" for column, value in columns.items())

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from killswitch.audit import chain, event_data
 from killswitch.audit.descriptions import describe
-from killswitch.audit.filters import Cursor, EventFilter, InvalidFilter
+from killswitch.audit.filters import FIELDS, EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, Review
 from killswitch.audit.review import FOLLOWING, ReviewAction, needs_review
 from killswitch.runtime.http import parse_id
@@ -51,14 +50,13 @@ class LogPage:
     @classmethod
     def of(cls, selection: EventFilter, *, query: QueryDict) -> Self:
         """Return the page that a query string names. Raises `InvalidFilter`."""
-        before, after = (_cursor(query, name, selection=selection) for name in ("before", "after"))
+        before, after = (_edge(query, name) for name in ("before", "after"))
         if after and not before:
-            rows = list(_oldest_first(selection, after=after)[: PAGE_SIZE + 1])
+            rows = list(selection.beyond(after, newest_first=False)[: PAGE_SIZE + 1])
             has_newer, has_older = len(rows) > PAGE_SIZE, True
             events = rows[:PAGE_SIZE][::-1]
         else:
-            newest_first = selection.newest_first(AuditEvent.objects.all(), before=before)
-            rows = list(newest_first[: PAGE_SIZE + 1])
+            rows = list(selection.beyond(before)[: PAGE_SIZE + 1])
             has_newer, has_older = before is not None, len(rows) > PAGE_SIZE
             events = rows[:PAGE_SIZE]
         is_only_page = not before and not after and not has_older
@@ -129,14 +127,13 @@ def tally(selection: EventFilter, *, max_counted: int = MAX_COUNTED) -> str:
     if selection.is_everything:
         count = chain.head().seq  # numbered without gaps
     else:
-        selected = selection.filter(AuditEvent.objects.all()).order_by()
-        count = selected[: max_counted + 1].count()
+        count = selection.events().order_by()[: max_counted + 1].count()
     return f"{max_counted:,}+ events" if count > max_counted else pluralize_count(count, "event")
 
 
 def form_values(query: Mapping[str, str]) -> dict[str, str]:
     """Return what a form shows again as it was typed."""
-    return {name: query[name] for name in EventFilter.NAMES if query.get(name)}
+    return {name: query[name] for name in FIELDS if query.get(name)}
 
 
 def parse_seqs(texts: Iterable[str]) -> list[int]:
@@ -144,22 +141,11 @@ def parse_seqs(texts: Iterable[str]) -> list[int]:
     return sorted({seq for text in texts if (seq := parse_id(text))})
 
 
-def _cursor(query: QueryDict, name: str, *, selection: EventFilter) -> Cursor | None:
+def _edge(query: QueryDict, name: str) -> AuditEvent | None:
+    """Return the event that a page begins after."""
     text = query.get(name, "")
-    if not text:
-        return None
     seq = parse_id(text)
     event = AuditEvent.objects.filter(seq=seq).only("seq", "at").first() if seq else None
-    if event is None:
-        error = f"{name}: there is no event “{truncate(text, 60)}”."
-        raise InvalidFilter(errors={name: error}, given=selection.as_text())
-    return Cursor(seq=event.seq, at=event.at)
-
-
-def _oldest_first(selection: EventFilter, *, after: Cursor) -> QuerySet[AuditEvent]:
-    """Return the events after the cursor, nearest first: the page above it, upside down."""
-    selected = selection.filter(AuditEvent.objects.all())
-    if not selection.is_by_time:
-        return selected.filter(seq__gt=after.seq).order_by("seq")
-    is_later = Q(at__gt=after.at) | Q(at=after.at, seq__gt=after.seq)
-    return selected.filter(Q(at__gte=after.at) & is_later).order_by("at", "seq")
+    if text and event is None:
+        raise InvalidFilter({name: f"{name}: there is no event “{truncate(text, 60)}”."})
+    return event

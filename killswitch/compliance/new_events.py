@@ -10,7 +10,6 @@ from django.http import QueryDict
 
 from killswitch.audit import chain
 from killswitch.audit.filters import EventFilter, InvalidFilter
-from killswitch.audit.models import AuditEvent
 from killswitch.audit.verification import last_result
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count
@@ -47,8 +46,8 @@ class NewEvents:
 
     def now(self) -> "NewEvents":
         """Return the state of the same page at this moment."""
-        newer = AuditEvent.objects.filter(seq__gt=self.since)
-        count = self.selection.filter(newer).order_by()[: MAX_COUNTED + 1].count()
+        newer = self.selection.events().filter(seq__gt=self.since).order_by()
+        count = newer[: MAX_COUNTED + 1].count()
         return replace(self, count=count, verified_at=_newest_verification())
 
     @property

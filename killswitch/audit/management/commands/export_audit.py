@@ -11,7 +11,7 @@ from django.db import Error
 
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
-from killswitch.audit.filters import EventFilter, InvalidFilter
+from killswitch.audit.filters import FIELDS, EventFilter, InvalidFilter
 from killswitch.audit.models import Kind
 from killswitch.audit.os_user import command_line_actor
 
@@ -56,9 +56,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         try:
             recorded = export.begin(
-                selection=EventFilter.from_words(
-                    {name: options[name] for name in EventFilter.NAMES}
-                ),
+                selection=EventFilter.from_words({name: options[name] for name in FIELDS}),
                 layout=ExportFormat(options["format"]),
                 who=command_line_actor(),
                 origin={},
