@@ -8,10 +8,10 @@ line before it, so that a line missing from the middle shows as well.
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import structlog
 from django.conf import settings
@@ -100,18 +100,18 @@ def digest(line: bytes) -> str:
 
 
 def _sign(head: Head, *, occasion: str, previous: str) -> Checkpoint:
-    values: dict[str, Any] = {
-        "seq": head.seq,
-        "hash": head.hash,
-        "count": head.seq,
-        "at": canonical_json.utc_text(datetime.now(UTC)),
-        "occasion": occasion,
-        "software": settings.VERSION,
-        "previous": previous,
-        "key_id": signing.key_id(),
-    }
-    unsigned = Checkpoint(**values, signature="")
-    return Checkpoint(**values, signature=signing.sign(unsigned.signed_text))
+    unsigned = Checkpoint(
+        seq=head.seq,
+        hash=head.hash,
+        count=head.seq,
+        at=canonical_json.utc_text(datetime.now(UTC)),
+        occasion=occasion,
+        software=settings.VERSION,
+        previous=previous,
+        key_id=signing.key_id(),
+        signature="",
+    )
+    return replace(unsigned, signature=signing.sign(unsigned.signed_text))
 
 
 def _is_for(line: bytes, head: Head) -> bool:

@@ -12,10 +12,9 @@ from django.db.models import Count, Max, Min, QuerySet
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import Actor
 from killswitch.audit.event_data import read
-from killswitch.audit.models import AuditEvent, Kind, Review
+from killswitch.audit.models import AuditEvent, Kind, Review, Verification
 from killswitch.audit.recorder import recording
 from killswitch.audit.review import MAX_NOTE_CHARS, ReviewAction, ReviewNotRecorded, needing
-from killswitch.audit.verification import last_result
 
 log = structlog.get_logger(__name__)
 
@@ -154,7 +153,7 @@ def _review_counts(events: QuerySet[AuditEvent], *, first: int, last: int) -> Re
 
 
 def _verification() -> dict[str, Any] | None:
-    latest = last_result.get()
+    latest = Verification.objects.first()
     if latest is None:
         return None
     return {

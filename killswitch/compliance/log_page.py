@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
+from django.db import connection
 from django.http import QueryDict
 
 from killswitch.audit import chain, event_data
@@ -20,6 +21,9 @@ from killswitch.runtime.text import pluralize_count, truncate
 PAGE_SIZE: Final = 50
 MAX_COUNTED: Final = 10_000
 MAX_DATA_CHARS: Final = 4000  # on a page of many events
+MAX_SUGGESTIONS: Final = 200  # of one column
+SUGGESTED_COLUMNS: Final = ("actor", "exchange_id", "reject_reason", "status")
+TABLE: Final = AuditEvent._meta.db_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +138,27 @@ def tally(selection: EventFilter, *, max_counted: int = MAX_COUNTED) -> str:
 def form_values(query: Mapping[str, str]) -> dict[str, str]:
     """Return what a form shows again as it was typed."""
     return {name: query[name] for name in FIELDS if query.get(name)}
+
+
+def suggestions() -> dict[str, list[str]]:
+    """Return the values of each of these columns, for the filter, without unprintable ones.
+
+    Each value is looked up in the column's index from the one before. So the cost grows with the
+    number of values, not of events.
+    """
+    values = {}
+    with connection.cursor() as cursor:
+        for column in SUGGESTED_COLUMNS:
+            cursor.execute(
+                f"WITH RECURSIVE suggestion(value) AS ("  # noqa: S608 - the names are constants
+                f"SELECT min({column}) FROM {TABLE}"
+                f" UNION ALL"
+                f" SELECT (SELECT min({column}) FROM {TABLE} WHERE {column} > suggestion.value)"
+                f" FROM suggestion WHERE suggestion.value IS NOT NULL)"
+                f" SELECT value FROM suggestion WHERE value <> '' LIMIT {MAX_SUGGESTIONS}"
+            )
+            values[column] = [value for (value,) in cursor.fetchall() if value.isprintable()]
+    return values
 
 
 def parse_seqs(texts: Iterable[str]) -> list[int]:

@@ -10,7 +10,7 @@ from django.http import QueryDict
 
 from killswitch.audit import chain
 from killswitch.audit.filters import EventFilter, InvalidFilter
-from killswitch.audit.verification import last_result
+from killswitch.audit.models import Verification
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count
 
@@ -64,5 +64,5 @@ class NewEvents:
 
 
 def _newest_verification() -> int:
-    last = last_result.get()
+    last = Verification.objects.first()
     return round(last.at.timestamp() * 1_000_000) if last else 0

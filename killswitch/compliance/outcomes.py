@@ -84,9 +84,10 @@ class Times:
 
     @classmethod
     def of(cls, durations: Sequence[float]) -> Self:
-        if not durations:
-            return cls(median=None, maximum=None)
-        return cls(median=statistics.median(durations), maximum=max(durations))
+        return cls(
+            median=statistics.median(durations) if durations else None,
+            maximum=max(durations, default=None),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,14 +118,6 @@ class RequestTimes:
     finished_at: datetime | None = None
     status: str = OPEN
 
-    def add(self, *, kind: str, status: str, at: datetime) -> None:
-        """Take over what a later event of the request records."""
-        if kind == Kind.FINISHED:
-            self.status = status if status in STATUSES else "UNKNOWN"
-            self.finished_at = at
-        elif kind == Kind.ATTEMPT and self.answered_at is None:
-            self.answered_at = at
-
 
 def by_day(date_range: DateRange, *, max_events: int = MAX_EVENTS) -> list[Day]:
     """Return every day of the range, also those without requests. Raises `RangeRefused`."""
@@ -142,11 +135,6 @@ def by_day(date_range: DateRange, *, max_events: int = MAX_EVENTS) -> list[Day]:
     ]
 
 
-def total_counts(days: Iterable[Day]) -> Counter[str]:
-    """Return the counts of all days together."""
-    return sum((day.counts for day in days), Counter())
-
-
 def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTimes]:
     # Not filtered by kind: with one more condition SQLite does not use the index of the times.
     events = AuditEvent.objects.filter(
@@ -159,8 +147,13 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
     for kind, request_id, status, at in rows:
         if kind == Kind.REQUESTED and at < date_range.end:
             requests.setdefault(request_id, RequestTimes(requested_at=at))
-        elif request := requests.get(request_id):
-            request.add(kind=kind, status=status, at=at)
+        elif not (request := requests.get(request_id)):
+            continue
+        elif kind == Kind.FINISHED:
+            request.status = status if status in STATUSES else "UNKNOWN"
+            request.finished_at = at
+        elif kind == Kind.ATTEMPT and request.answered_at is None:
+            request.answered_at = at
     return requests.values()
 
 

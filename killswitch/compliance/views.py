@@ -1,5 +1,6 @@
 """The audit log for compliance: read it, review it, sign it off. Events are never changed."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +21,6 @@ from killswitch.audit.review import ReviewAction, ReviewInput
 from killswitch.audit.sign_off_period import Period, SignOffRefused
 from killswitch.compliance import chart, log_page, outcomes
 from killswitch.compliance.event_page import EventPage
-from killswitch.compliance.filter_suggestions import suggestions
 from killswitch.compliance.log_page import LogPage
 from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.review_queue import ReviewQueue
@@ -42,7 +42,7 @@ def log(request: HttpRequest) -> HttpResponse:
         "badge": Badge.now(),
         "values": log_page.form_values(request.GET.dict()),
         "kinds": Kind.choices,
-        "suggestions": suggestions(),
+        "suggestions": log_page.suggestions(),
     }
     try:
         selection = EventFilter.from_query(request.GET)
@@ -87,7 +87,7 @@ def outcomes_by_day(request: HttpRequest) -> HttpResponse:
     except outcomes.RangeRefused as error:
         context["errors"] = {"range": str(error)}
         return render(request, "compliance/outcomes.html", context, status=400)
-    counts = outcomes.total_counts(days)
+    counts = sum((day.counts for day in days), Counter())
     context |= {
         "range": date_range,
         "days": days[::-1],

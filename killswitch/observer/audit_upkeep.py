@@ -19,7 +19,6 @@ from killswitch.audit import checkpoints
 from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint
 from killswitch.audit.recorder import recording
-from killswitch.audit.verification import last_result
 from killswitch.audit.verification.findings import (
     VerificationImpossible,
     VerificationResult,
@@ -102,7 +101,7 @@ class AuditUpkeep:
             self._result = verify_newest(head, progress=YieldingProgress(self._stop))
         else:
             return  # later events cannot repair a failed verification
-        last_result.store(self._result, whole=is_full)
+        self._result.store(whole=is_full)
         for finding in self._result.findings:
             log.error("audit_log_does_not_verify", **vars(finding))
             subject = finding.reason if finding.seq is None else finding.seq

@@ -1,26 +1,19 @@
 """Keeps the open orders that the EMS last listed: one active observer, one call for all."""
 
 import heapq
-import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from django.db import Error, connection
-from django.db.models import (
-    BigIntegerField,
-    Case,
-    F,
-    PositiveIntegerField,
-    QuerySet,
-    Value,
-    When,
-)
+from django.db.models import BigIntegerField, Case, F, PositiveIntegerField, QuerySet, Value, When
+from django.db.models.functions import Now
 
 from killswitch.audit.recorder import Recording, recording
 from killswitch.ems.client import EmsClient
 from killswitch.ems.open_orders import OpenOrders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
+from killswitch.readiness.models import EMS_PROBE, Probe
 from killswitch.runtime.leases import StillnessTracker, new_lease_token
 
 STALE_AFTER_S = 5.0  # for which a lease may stay unchanged before another observer takes it
@@ -72,27 +65,19 @@ class Observer:
     def __init__(self, *, client: EmsClient, lease: ObserverLease | None = None) -> None:
         self._client = client
         self._lease = lease or ObserverLease()
-        self._active = threading.Event()
-
-    @property
-    def is_active(self) -> bool:
-        return self._active.is_set()
+        self.is_active = False
 
     def keep_lease(self) -> bool:
         """Keep or take the lease; has its own thread, because a read may outlast the lease."""
         try:
-            is_held = self._lease.hold()
+            self.is_active = self._lease.hold()
         except Error:
-            self._active.clear()  # unknown while the database cannot be reached
+            self.is_active = False  # unknown while the database cannot be reached
             raise
-        if is_held:
-            self._active.set()
-        else:
-            self._active.clear()
-        return is_held
+        return self.is_active
 
     def release_lease(self) -> None:
-        self._active.clear()
+        self.is_active = False
         self._lease.release()
 
     def read(self) -> OpenOrders | None:
@@ -121,6 +106,28 @@ class Observer:
                 if Observation.objects.exclude(error=error).exists():
                     Observation.objects.update(error=error, revision=record.revision)
         return True
+
+
+def record_probe(orders: OpenOrders) -> None:
+    """Record whether an EMS answers at our address and accepts our key, as this read shows.
+
+    A list that merely cannot be read passes the probe: a cancel would still go out.
+    """
+    status = orders.http_status
+    problem = ""
+    if status in {401, 403}:
+        problem = "the API key was rejected: "
+    elif status in {404, 405} or (status is not None and 300 <= status < 400):
+        problem = "EMS_BASE_URL is not the address of an EMS: "
+    Probe.objects.update_or_create(
+        name=EMS_PROBE,
+        defaults={
+            "ok": status is not None and not problem,
+            "detail": f"{problem}{orders.error}"[:MAX_ERROR_CHARS],
+            "milliseconds": orders.duration_ms,
+            "at": Now(),
+        },
+    )
 
 
 def _current_lease() -> tuple[str, int]:

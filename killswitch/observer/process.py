@@ -8,9 +8,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connection
 
 from killswitch.ems.client import EmsClient
-from killswitch.observer import audit_upkeep, canary, probes
+from killswitch.observer import audit_upkeep, canary
 from killswitch.observer.audit_upkeep import AuditUpkeep
-from killswitch.observer.open_orders import Observer
+from killswitch.observer.open_orders import Observer, record_probe
 from killswitch.readiness.models import CANARY_INTERVAL_S
 from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Process
@@ -40,7 +40,7 @@ def observe(stop: threading.Event) -> None:
 
     def read_open_orders() -> None:
         if orders := observer.read():
-            probes.record_ems(orders)
+            record_probe(orders)
 
     def send_canary() -> None:
         if observer.is_active:

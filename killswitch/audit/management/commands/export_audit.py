@@ -9,11 +9,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
+from killswitch.audit.chain import command_line_actor
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
 from killswitch.audit.filters import FIELDS, EventFilter, InvalidFilter
 from killswitch.audit.models import Kind
-from killswitch.audit.os_user import command_line_actor
 
 FILTERS = {
     "from": "from this time on: 2026-11-22, or 2026-11-22T08:30:00 (UTC)",
