@@ -153,16 +153,8 @@ def _review_counts(events: QuerySet[AuditEvent], *, first: int, last: int) -> Re
 
 
 def _verification() -> dict[str, Any] | None:
-    latest = Verification.objects.first()
-    if latest is None:
-        return None
-    return {
-        "at": utc_text(latest.at),
-        "ok": latest.ok,
-        "head_seq": latest.head_seq,
-        "first_bad_seq": latest.first_bad_seq,
-        "reason": latest.reason,
-    }
+    latest = Verification.objects.values("at", "ok", "head_seq", "first_bad_seq", "reason").first()
+    return {**latest, "at": utc_text(latest["at"])} if latest else None
 
 
 def _last_signed_off(*, before: int) -> int | None:

@@ -3,7 +3,7 @@
 A page is identified by the event at its edge, so that it stays the same while new events arrive.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -159,11 +159,6 @@ def suggestions() -> dict[str, list[str]]:
             )
             values[column] = [value for (value,) in cursor.fetchall() if value.isprintable()]
     return values
-
-
-def parse_seqs(texts: Iterable[str]) -> list[int]:
-    """Return the events that a form names, once each; anything else is ignored."""
-    return sorted({seq for text in texts if (seq := parse_id(text))})
 
 
 def _edge(query: QueryDict, name: str) -> AuditEvent | None:

@@ -26,7 +26,7 @@ from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.review_queue import ReviewQueue
 from killswitch.compliance.sign_offs import SignOff, latest_sign_offs
 from killswitch.compliance.verification_badge import Badge
-from killswitch.runtime.http import MAX_ID, see_other
+from killswitch.runtime.http import MAX_ID, parse_id, see_other
 from killswitch.runtime.text import clean_line
 
 # The pages on which a review can be made, and to which it leads back.
@@ -83,9 +83,6 @@ def outcomes_by_day(request: HttpRequest) -> HttpResponse:
         days = outcomes.by_day(date_range)
     except InvalidFilter as error:
         context["errors"] = error.errors
-        return render(request, "compliance/outcomes.html", context, status=400)
-    except outcomes.RangeRefused as error:
-        context["errors"] = {"range": str(error)}
         return render(request, "compliance/outcomes.html", context, status=400)
     counts = sum((day.counts for day in days), Counter())
     context |= {
@@ -150,7 +147,7 @@ def _record_review(request: HttpRequest) -> HttpResponse:
     return_url = _return_url(request.POST.get("back", ""))
     review_input = ReviewInput(
         mark=request.POST.get("mark", ""),
-        seqs=log_page.parse_seqs(request.POST.getlist("event")),
+        seqs=sorted(set(filter(None, map(parse_id, request.POST.getlist("event"))))),
         note=_note(request),
         by=actor(request.user),
         origin=client_info(request),

@@ -62,12 +62,6 @@ END""",
     )
 
 
-def exists(cursor: Any) -> bool:
-    """Return whether the table exists."""
-    cursor.execute("SELECT to_regclass(%s)", [TABLE])
-    return cursor.fetchone()[0] is not None
-
-
 def problems(cursor: Any) -> list[str]:
     """Return what is wrong with the triggers, the table and its rights, as phrases."""
     current = _current_triggers(cursor)
@@ -105,11 +99,6 @@ def foreign_triggers(cursor: Any, *, tables: Collection[str]) -> list[str]:
         [[*tables], TABLE, TABLE],
     )
     return [f"the {kind} {name} on {table} is not ours" for kind, name, table in cursor.fetchall()]
-
-
-def index_corruption(_cursor: Any) -> str:
-    """Return an empty text: only a superuser could cause it, and can check with `amcheck`."""
-    return ""
 
 
 def install(cursor: Any) -> None:

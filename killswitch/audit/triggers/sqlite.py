@@ -35,12 +35,6 @@ TRIGGERS = {
 }
 
 
-def exists(cursor: Any) -> bool:
-    """Return whether the table exists."""
-    cursor.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = %s", [TABLE])
-    return cursor.fetchone() is not None
-
-
 def problems(cursor: Any) -> list[str]:
     """Return what is wrong with the triggers and the table, as phrases."""
     # SQLite stores the table's name as it was written, and ignores its case.
@@ -104,11 +98,6 @@ def install(cursor: Any) -> None:
     for name, text in TRIGGERS.items():
         cursor.execute(f"DROP TRIGGER IF EXISTS {name}")
         cursor.execute(text)
-
-
-def warnings(_cursor: Any) -> list[str]:
-    """Return no warnings: every installation with SQLite is equally strong."""
-    return []
 
 
 def _table_problems(cursor: Any) -> list[str]:
