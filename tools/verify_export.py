@@ -482,14 +482,13 @@ def check_newer(checkpoint: Record, header: Record, manifest: Record) -> None:
 def checkpoints_in(path: str | None, known: list[bytes]) -> dict[int, Record]:
     """Return the kept checkpoints by the number of their event."""
     checkpoints: dict[int, Record] = {}
-    unreadable = 0
+    unreadable = last_number = 0
+    last_line = b""
     if path is None:
         return checkpoints
-    signatures = CheckpointSignatures(known, path)
     with open(path, "rb") as file:
-        for number, line in enumerate(
-            iter(lambda: file.readline(MAX_CHECKPOINT_BYTES), b""), start=1
-        ):
+        lines = iter(lambda: file.readline(MAX_CHECKPOINT_BYTES), b"")
+        for number, line in enumerate(lines, start=1):
             checkpoint = parse_checkpoint(line)
             if checkpoint is None:
                 unreadable += 1  # a crash leaves half a line
@@ -501,10 +500,16 @@ def checkpoints_in(path: str | None, known: list[bytes]) -> dict[int, Record]:
                     " before: the log was rewritten between the two"
                 )
             earlier["at"] = min(earlier["at"], checkpoint["at"])
-            signatures.take(line, number)
+            # A signature covers its line, which contains the SHA-256 of the line before. So a line
+            # to which the next one refers needs no check of its own.
+            if last_line and checkpoint["previous"] != hashlib.sha256(last_line).hexdigest():
+                check_checkpoint(last_line, f"line {last_number} of {path}", known)
+            last_line, last_number = line.rstrip(b"\r\n"), number
     if not checkpoints:
         raise CannotCheck(f"{path} contains no checkpoint.")
-    signatures.end()
+    check_checkpoint(last_line, f"line {last_number} of {path}", known)
+    if not known:
+        print("NOTE: the checkpoints' signatures were not checked: no key was given.")
     if unreadable:
         print(f"NOTE: {unreadable} lines of {path} are not checkpoints and were not used.")
     return checkpoints
@@ -514,60 +519,31 @@ def parse_checkpoint(line: bytes) -> Record | None:
     """Return the checkpoint on a line, or None if it is not one."""
     try:
         record = json.loads(line)
-        kept = {"seq": record["seq"], "hash": record["hash"], "at": record["at"]}
+        kept = {name: record[name] for name in ("seq", "hash", "at")}
+        kept["previous"] = record.get("previous")
         is_head = type(kept["seq"]) is int and is_hash(kept["hash"])
         return kept if is_head and TIME.fullmatch(kept["at"]) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-class CheckpointSignatures:
-    """Checks that checkpoints are signed with a known key.
-
-    A signature covers its line, which contains the SHA-256 of the line before. So a line to
-    which the next one refers needs no check of its own.
-    """
-
-    def __init__(self, known: list[bytes], path: str) -> None:
-        self._known = {key_id_of(der): der for der in known}
-        self._path = path
-        self._last = b""
-        self._number = 0
-
-    def take(self, line: bytes, number: int) -> None:
-        """Take the next line; check the line before unless this one refers to it."""
-        line = line.rstrip(b"\r\n")
-        if (
-            self._last
-            and json.loads(line).get("previous") != hashlib.sha256(self._last).hexdigest()
-        ):
-            self._check()
-        self._last, self._number = line, number
-
-    def end(self) -> None:
-        """Check the last line."""
-        if self._known:
-            self._check()
-        else:
-            print("NOTE: the checkpoints' signatures were not checked: no key was given.")
-
-    def _check(self) -> None:
-        if not self._known:
-            return
-        record = json.loads(self._last)
-        der = self._known.get(str(record.get("key_id")))
-        signature = record.pop("signature", None)
-        where = f"line {self._number} of {self._path}"
-        if der is None or not isinstance(signature, str):
-            raise Wrong(f"{where} is not signed with a key that you gave: who wrote it?")
-        try:
-            method = check_signature(canonical(record), signature, der)
-        except Wrong as wrong:
-            raise Wrong(f"{where}: {wrong}") from None
-        if method is None:
-            raise CannotCheck(
-                "The checkpoints' signatures: this needs Python's cryptography, or openssl 3."
-            )
+def check_checkpoint(line: bytes, where: str, known: list[bytes]) -> None:
+    """Check that the checkpoint on a line is signed with one of the known keys, if any."""
+    if not known:
+        return
+    record = json.loads(line)
+    signature = record.pop("signature", None)
+    der = {key_id_of(der): der for der in known}.get(str(record.get("key_id")))
+    if der is None or not isinstance(signature, str):
+        raise Wrong(f"{where} is not signed with a key that you gave: who wrote it?")
+    try:
+        method = check_signature(canonical(record), signature, der)
+    except Wrong as wrong:
+        raise Wrong(f"{where}: {wrong}") from None
+    if method is None:
+        raise CannotCheck(
+            "The checkpoints' signatures: this needs Python's cryptography, or openssl 3."
+        )
 
 
 # --- signatures ---------------------------------------------------------------------------------
