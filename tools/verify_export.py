@@ -203,9 +203,9 @@ def canonical_record(line: bytes) -> Record:
 
 def canonical(value: Record) -> bytes:
     """Return the form of RFC 8785 for strings, integers, true, false, null and ASCII keys."""
-    encoded = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     try:
-        return encoded.encode("utf-8")
+        return text.encode("utf-8")
     except UnicodeEncodeError:
         raise Wrong("contains half a surrogate pair, which is not a character") from None
 
@@ -234,8 +234,8 @@ def refused_number(digits: str) -> None:
 
 def printable(value: object) -> str:
     """Return foreign text for a terminal: printable ASCII only, and not too long."""
-    escaped = str(value)[:100].encode("unicode_escape").decode("ascii")
-    return escaped if len(escaped) <= 100 else f"{escaped[:100]}..."
+    ascii_text = str(value)[:100].encode("unicode_escape").decode("ascii")
+    return ascii_text if len(ascii_text) <= 100 else f"{ascii_text[:100]}..."
 
 
 # --- walking ------------------------------------------------------------------------------------
@@ -284,9 +284,9 @@ class Walk:
             raise Wrong(f"event {seq} has another hash than the header gives its head")
 
     def _check_filter(self, event: Record) -> None:
-        selected = self.header["filter"]
-        columns = [name for name in FILTERED if event[name] != selected.get(name, event[name])]
-        if event["at"] < selected.get("from", "") or event["at"] >= selected.get("to", "~"):
+        filters = self.header["filter"]
+        columns = [name for name in FILTERED if event[name] != filters.get(name, event[name])]
+        if event["at"] < filters.get("from", "") or event["at"] >= filters.get("to", "~"):
             columns.append("at")
         if columns:
             names = ", ".join(columns)
@@ -377,8 +377,8 @@ def check_event(event: Record) -> None:
         )
     if not TIME.fullmatch(event["at"]):
         raise Wrong("the event's at is not a time in UTC with microseconds")
-    hashed = {name: event[name] for name in COLUMNS if name != "hash"}
-    if hashlib.sha256(canonical(hashed)).hexdigest() != event["hash"]:
+    columns = {name: event[name] for name in COLUMNS if name != "hash"}
+    if hashlib.sha256(canonical(columns)).hexdigest() != event["hash"]:
         raise Wrong(f"event {event['seq']} was changed: its hash does not match its columns")
 
 
@@ -465,16 +465,16 @@ class Kept:
 
 def check_newer(checkpoint: Record, header: Record, manifest: Record) -> None:
     """Check that a checkpoint of an event after the export's last one was made after the export."""
-    end, completed = header["head"]["seq"], manifest["completed"]
+    end, end_event = header["head"]["seq"], manifest["completed"]
     if checkpoint["at"] <= header["exported_at"]:
         raise Wrong(
             f"the checkpoint of {printable(checkpoint['at'])} kept event {checkpoint['seq']},"
             f" and this export was made later and ends with {end}: the log's end was cut off"
             " (or two clocks differ)"
         )
-    if checkpoint["seq"] == completed["seq"] and checkpoint["hash"] != completed["hash"]:
+    if checkpoint["seq"] == end_event["seq"] and checkpoint["hash"] != end_event["hash"]:
         raise Wrong(
-            f"this export was completed by another event {completed['seq']} than the checkpoint of"
+            f"this export was completed by another event {end_event['seq']} than the checkpoint of"
             f" {printable(checkpoint['at'])} kept: the log was rewritten, or its end was cut off"
         )
 
@@ -519,10 +519,10 @@ def parse_checkpoint(line: bytes) -> Record | None:
     """Return the checkpoint on a line, or None if it is not one."""
     try:
         record = json.loads(line)
-        kept = {name: record[name] for name in ("seq", "hash", "at")}
-        kept["previous"] = record.get("previous")
-        is_head = type(kept["seq"]) is int and is_hash(kept["hash"])
-        return kept if is_head and TIME.fullmatch(kept["at"]) else None
+        checkpoint = {name: record[name] for name in ("seq", "hash", "at")}
+        checkpoint["previous"] = record.get("previous")
+        is_head = type(checkpoint["seq"]) is int and is_hash(checkpoint["hash"])
+        return checkpoint if is_head and TIME.fullmatch(checkpoint["at"]) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -576,8 +576,8 @@ def conclude_signature(manifest: Record, known: list[bytes]) -> str:
     if known and der not in known:
         names = ", ".join(map(key_id_of, known))
         raise Wrong(f"the key is {key_id_of(der)}, and the one that you gave is {names}")
-    unsigned = {name: value for name, value in manifest.items() if name != "signature"}
-    method = check_signature(canonical(unsigned), manifest["signature"], der)
+    content = {name: value for name, value in manifest.items() if name != "signature"}
+    method = check_signature(canonical(content), manifest["signature"], der)
     if method is None and known:
         raise CannotCheck("The signature: this needs Python's cryptography, or openssl 3 or later.")
     if method is None:

@@ -67,19 +67,19 @@ def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Fin
     """Compare every alarm. Only a full verification does: it reads all events about alarms."""
     if ids is not None:
         return
-    for kind, logged in LOGGED_ROWS.items():
+    for kind, table in LOGGED_ROWS.items():
         events_of_kind = AuditEvent.objects.filter(kind=kind)
         subject = kind.label.lower()
         for events in batches(events_of_kind, by="seq", subject=subject, progress=progress):
-            yield from _compare(logged, events)
+            yield from _compare(table, events)
     yield from confirmed(_miscounted)
 
 
-def _compare(logged: LoggedRows, events: Sequence[AuditEvent]) -> Iterator[Finding]:
+def _compare(table: LoggedRows, events: Sequence[AuditEvent]) -> Iterator[Finding]:
     # An event that names no alarm has the number 0, which no row has.
     numbers = [read(event).number("alarm") or 0 for event in events]
     rows: dict[tuple[int, str], Alarm | Delivery]
-    if logged.rows.model is Delivery:
+    if table.rows.model is Delivery:
         deliveries = Delivery.objects.filter(alarm__in=numbers)
         rows = {(delivery.alarm_id, delivery.channel): delivery for delivery in deliveries}
     else:
@@ -88,17 +88,17 @@ def _compare(logged: LoggedRows, events: Sequence[AuditEvent]) -> Iterator[Findi
         channel = read(event).text("place")
         name = f"alarm {number}, delivered to {channel}" if channel else f"alarm {number}"
         if row := rows.get((number, channel)):
-            values = {key: getattr(row, column) for key, column in logged.columns.items()}
-            yield from compare_columns(name, event, values, event_columns=logged.event_columns)
-        elif logged.deleted:
-            yield discrepancy(f"{name}{logged.deleted}", seq=event.seq)
+            values = {key: getattr(row, column) for key, column in table.columns.items()}
+            yield from compare_columns(name, event, values, event_columns=table.event_columns)
+        elif table.deleted:
+            yield discrepancy(f"{name}{table.deleted}", seq=event.seq)
 
 
 def _miscounted() -> Iterator[Finding]:
-    for kind, logged in LOGGED_ROWS.items():
-        row_count = logged.rows.count()
+    for kind, table in LOGGED_ROWS.items():
+        row_count = table.rows.count()
         event_count = AuditEvent.objects.filter(kind=kind).count()
         if row_count != event_count:
             yield discrepancy(
-                f"{row_count} {logged.noun}, but {event_count} events of the kind {kind}"
+                f"{row_count} {table.noun}, but {event_count} events of the kind {kind}"
             )

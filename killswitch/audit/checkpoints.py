@@ -48,9 +48,9 @@ class Checkpoint:
     @property
     def signed_text(self) -> bytes:
         """Return the canonical JSON of all fields except the signature, which covers it."""
-        signed = asdict(self)
-        del signed["signature"]
-        return canonical_json.encode(signed).encode()
+        values = asdict(self)
+        del values["signature"]
+        return canonical_json.encode(values).encode()
 
     @property
     def line(self) -> str:
@@ -100,7 +100,7 @@ def digest(line: bytes) -> str:
 
 
 def _sign(head: Head, *, occasion: str, previous: str) -> Checkpoint:
-    unsigned = Checkpoint(
+    draft = Checkpoint(
         seq=head.seq,
         hash=head.hash,
         count=head.seq,
@@ -111,7 +111,7 @@ def _sign(head: Head, *, occasion: str, previous: str) -> Checkpoint:
         key_id=signing.key_id(),
         signature="",
     )
-    return replace(unsigned, signature=signing.sign(unsigned.signed_text))
+    return replace(draft, signature=signing.sign(draft.signed_text))
 
 
 def _is_for(line: bytes, head: Head) -> bool:

@@ -100,11 +100,11 @@ def _reviewed(data: EventData) -> str:
 
 
 def _period_signed_off(data: EventData) -> str:
-    unreviewed = data.inner("review").number("unreviewed")
-    if unreviewed is None:
+    count = data.inner("review").number("unreviewed")
+    if count is None:
         return ""
     first, last = data.text("first_seq"), data.text("last_seq")
-    return f"Events {first} to {last}; {unreviewed:,} not reviewed."
+    return f"Events {first} to {last}; {count:,} not reviewed."
 
 
 descriptions: dict[str, Describe] = {

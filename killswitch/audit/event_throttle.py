@@ -30,8 +30,8 @@ def count(kind: Kind, subject: str) -> int | None:
         )
         if is_new:
             # Some of the expired rows, except those that another process has locked.
-            expired = ThrottledEvent.objects.filter(since__lte=now - WINDOW).order_by("since")
-            keys = expired.select_for_update(skip_locked=True).values_list("pk", flat=True)
+            old_rows = ThrottledEvent.objects.filter(since__lte=now - WINDOW).order_by("since")
+            keys = old_rows.select_for_update(skip_locked=True).values_list("pk", flat=True)
             ThrottledEvent.objects.filter(pk__in=list(keys[:MAX_DELETED_ROWS])).delete()
         else:
             # In both directions: while this process waited for the row, another one may have

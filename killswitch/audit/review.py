@@ -172,8 +172,8 @@ def _check_states(review: ReviewInput, rows: Mapping[int, Review]) -> None:
 
 def _record(review: ReviewInput) -> AuditEvent:
     with recording() as record:
-        locked = Review.objects.select_for_update().filter(event_seq__in=review.seqs)
-        before = {row.event_seq: row for row in locked.order_by("event_seq")}
+        rows_before = Review.objects.select_for_update().filter(event_seq__in=review.seqs)
+        before = {row.event_seq: row for row in rows_before.order_by("event_seq")}
         _check_states(review, before)
         record.add(*(_new_event(review, group, before) for group in _groups(review.seqs)))
         # Their numbers go into the rows, which are new or locked, so writing them waits for none.
@@ -190,9 +190,9 @@ def _record(review: ReviewInput) -> AuditEvent:
 def _groups(seqs: Sequence[int]) -> list[list[AuditEvent]]:
     """Return the events, those of one request together and every other one by itself."""
     events = list(AuditEvent.objects.filter(needing(), seq__in=seqs).order_by("seq"))
-    if missing := sorted(set(seqs) - {event.seq for event in events}):
+    if other_seqs := sorted(set(seqs) - {event.seq for event in events}):
         raise ReviewRefused(
-            f"Event {missing[0]} does not need a review. Deselect it and try again."
+            f"Event {other_seqs[0]} does not need a review. Deselect it and try again."
         )
     groups: dict[str, list[AuditEvent]] = {}
     for event in events:

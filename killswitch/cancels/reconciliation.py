@@ -148,16 +148,16 @@ def _discrepancies(pk: int, record: RequestRecord | None) -> Iterator[Finding]:
     name = f"request {request.uuid}"
     if not record.is_unique:
         yield discrepancy(f"{name}: another row has the same ID")
-    requested = events[Kind.REQUESTED]
-    if len(requested) != 1:
-        seq = requested[1].seq if requested else None
-        yield discrepancy(f"{name} has {len(requested)} REQUESTED events instead of one", seq=seq)
+    presses = events[Kind.REQUESTED]
+    if len(presses) != 1:
+        seq = presses[1].seq if presses else None
+        yield discrepancy(f"{name} has {len(presses)} REQUESTED events instead of one", seq=seq)
         return
-    name, seq = f"{name} ({request.exchange_id:.{MAX_VALUE_CHARS}})", requested[0].seq
+    name, seq = f"{name} ({request.exchange_id:.{MAX_VALUE_CHARS}})", presses[0].seq
     press = {"exchange": request.exchange_id, "by": batch.by_name, "role": batch.by_role}
     yield from compare_columns(
         name,
-        requested[0],
+        presses[0],
         {**press, **event_data.of_press(request, batch)},
         event_columns={"exchange": "exchange_id", "by": "actor", "role": "role"},
     )

@@ -44,8 +44,8 @@ class ObserverLease:
         unchanged_s = self._unchanged.observe({token: beats}, now=self._clock())[token]
         if token and unchanged_s < self._stale_after_s:
             return False
-        unchanged = Observation.objects.filter(lease_token=token, lease_beats=beats)
-        return unchanged.update(lease_token=self.token, lease_beats=beats + 1) == 1
+        lease_row = Observation.objects.filter(lease_token=token, lease_beats=beats)
+        return lease_row.update(lease_token=self.token, lease_beats=beats + 1) == 1
 
     def release(self) -> None:
         """Let the next observer begin at once."""
@@ -153,9 +153,10 @@ def _write_figures(
         if exchange.open_orders != counts.get(exchange.exchange_id, 0)
         or exchange.seen_at != last_seen_at  # its age becomes that of the observation again
     }
-    enabled = {exchange.exchange_id for exchange in exchanges if exchange.enabled}
+    enabled_ids = {exchange.exchange_id for exchange in exchanges if exchange.enabled}
     is_observation_changed = (
-        _replace_uncovered(counts, enabled=enabled) | Observation.objects.exclude(error="").exists()
+        _replace_uncovered(counts, enabled=enabled_ids)
+        | Observation.objects.exclude(error="").exists()
     )
     rows = Exchange.objects.filter(pk__in=[exchange.pk for exchange in older])
     if changed_counts:
@@ -177,11 +178,11 @@ def _write_figures(
 
 def _replace_uncovered(counts: Mapping[str, int], *, enabled: set[str]) -> bool:
     """Make the table of uncovered ids match, touching only rows that differ; True if any did."""
-    uncovered = [(key, count) for key, count in counts.items() if count and key not in enabled]
-    largest = dict(heapq.nlargest(MAX_UNCOVERED, uncovered, key=lambda item: item[1]))
-    stored = dict(UncoveredExchange.objects.values_list("exchange_id", "open_orders"))
-    obsolete = stored.keys() - largest.keys()
-    different = {key: count for key, count in largest.items() if stored.get(key) != count}
+    candidates = [(key, count) for key, count in counts.items() if count and key not in enabled]
+    largest = dict(heapq.nlargest(MAX_UNCOVERED, candidates, key=lambda item: item[1]))
+    rows = dict(UncoveredExchange.objects.values_list("exchange_id", "open_orders"))
+    obsolete = rows.keys() - largest.keys()
+    different = {key: count for key, count in largest.items() if rows.get(key) != count}
     if obsolete:
         UncoveredExchange.objects.filter(exchange_id__in=obsolete).delete()
     if different:

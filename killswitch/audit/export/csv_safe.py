@@ -30,5 +30,5 @@ def unescape(cell: str) -> str:
 
 def row(cells: Iterable[str]) -> str:
     """Return one line of the file, with every cell escaped and quoted."""
-    quoted = (escape(cell).replace('"', '""') for cell in cells)
-    return ",".join(f'"{cell}"' for cell in quoted) + LINE_END
+    texts = (escape(cell).replace('"', '""') for cell in cells)
+    return ",".join(f'"{cell}"' for cell in texts) + LINE_END

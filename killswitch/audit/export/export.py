@@ -118,13 +118,13 @@ class Export:
     def _record_end(self, **facts: Any) -> dict[str, Any]:
         """Record the end and return the manifest: every complete export is in the log."""
         data = {"export": self.head.seq, "format": str(self.layout), **facts}
-        completed = _record(Kind.EXPORT_COMPLETED, actor=self.who, data=data)
+        end = _record(Kind.EXPORT_COMPLETED, actor=self.who, data=data)
         manifest = {
             "record": "manifest",
             "format": EXPORT_FORMAT,
             "filter": self.selection.as_data(),
             "head": {"seq": self.head.seq, "hash": self.head.hash},
-            "completed": {"seq": completed.seq, "hash": completed.hash},
+            "completed": {"seq": end.seq, "hash": end.hash},
             "key_id": signing.key_id(),
             "public_key": signing.public_key_pem(),
             **facts,

@@ -43,11 +43,11 @@ def compare_columns(
     A value that is not in the event is left out: older software recorded fewer.
     """
     columns = (event_columns or {}).items()
-    logged = {**read(event).facts, **{key: getattr(event, column) for key, column in columns}}
+    event_values = {**read(event).facts, **{key: getattr(event, column) for key, column in columns}}
     for key, value in row.items():
         text = utc_text(value) if isinstance(value, datetime) else value
-        if key in logged and logged[key] != text:
-            yield differing(name, key, text, logged=logged[key], seq=event.seq)
+        if key in event_values and event_values[key] != text:
+            yield differing(name, key, text, logged=event_values[key], seq=event.seq)
 
 
 def differing(name: str, column: str, value: Any, *, logged: Any, seq: int) -> Finding:
@@ -75,15 +75,15 @@ def batches(  # noqa: PLR0913 - three describe the query, three its progress
     Each batch is a short query of its own. Only `after` bounds the first one: a forged row may have
     a number below one.
     """
-    done = 0
+    count = 0
     for queryset in querysets:
         rows, last = queryset.order_by(by), after
         while batch := list(
             (rows if last is None else rows.filter(**{f"{by}__gt": last}))[: size or BATCH_SIZE]
         ):
             yield batch
-            done += len(batch)
-            progress(subject, done, total)
+            count += len(batch)
+            progress(subject, count, total)
             last = getattr(batch[-1], by)
 
 

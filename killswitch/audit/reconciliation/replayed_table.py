@@ -33,16 +33,16 @@ class ReplayedTable:
         yield from confirmed(self._compare)
 
     def _compare(self) -> Iterator[Finding]:
-        replayed = self._replay()
+        logged_rows = self._replay()
         for row in self.rows():
             name = row[self.named_by]
             label = f"{self.noun} {name!s:.{MAX_VALUE_CHARS}}"
-            if name not in replayed:
+            if name not in logged_rows:
                 yield discrepancy(f"{label} is in the table, but no event says that it was added")
-            for column, (value, seq) in replayed.pop(name, {}).items():
+            for column, (value, seq) in logged_rows.pop(name, {}).items():
                 if row[column] != value:
                     yield differing(label, column, row[column], logged=value, seq=seq)
-        for name, columns in replayed.items():
+        for name, columns in logged_rows.items():
             label = f"{self.noun} {name!s:.{MAX_VALUE_CHARS}}"
             newest = max((seq for _, seq in columns.values()), default=None)
             yield discrepancy(f"{label} was deleted or renamed without an event", seq=newest)

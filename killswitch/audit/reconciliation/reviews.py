@@ -42,7 +42,7 @@ def _rows_without_event(rows: Sequence[Review]) -> Iterator[Finding]:
     for row in rows:
         event = events.get(row.review_seq)
         logged_rows = review_rows(event) if event and event.kind in REVIEW_ACTIONS else []
-        if row.event_seq not in {logged.event_seq for logged in logged_rows}:
+        if row.event_seq not in {event_row.event_seq for event_row in logged_rows}:
             reason = f"event {row.event_seq} has a review row, but no event records that review"
             yield discrepancy(reason, seq=row.event_seq)
 
@@ -50,13 +50,13 @@ def _rows_without_event(rows: Sequence[Review]) -> Iterator[Finding]:
 def _events_without_row(events: Sequence[AuditEvent]) -> Iterator[Finding]:
     """Yield the reviews with a row that is missing, different or older."""
     logged_rows = [row for event in events for row in review_rows(event)]
-    rows = Review.objects.in_bulk([logged.event_seq for logged in logged_rows])
-    for logged in logged_rows:
-        row, seq = rows.get(logged.event_seq), logged.review_seq
+    rows = Review.objects.in_bulk([event_row.event_seq for event_row in logged_rows])
+    for event_row in logged_rows:
+        row, seq = rows.get(event_row.event_seq), event_row.review_seq
         is_newer = row is not None and row.review_seq > seq
         if not is_newer and any(
-            getattr(row, name, None) != getattr(logged, name) for name in REVIEW_COLUMNS
+            getattr(row, name, None) != getattr(event_row, name) for name in REVIEW_COLUMNS
         ):
             problem = "differs" if row else "is missing"
-            reason = f"the review of event {logged.event_seq} {problem}: event {seq} records it"
+            reason = f"the review of event {event_row.event_seq} {problem}: event {seq} records it"
             yield discrepancy(reason, seq=seq)

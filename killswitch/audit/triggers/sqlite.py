@@ -43,14 +43,14 @@ def problems(cursor: Any) -> list[str]:
         [TABLE],
     )
     current = dict(cursor.fetchall())
-    missing = [f"the trigger {name} is missing" for name in TRIGGERS if name not in current]
-    changed = [
+    gaps = [f"the trigger {name} is missing" for name in TRIGGERS if name not in current]
+    changes = [
         f"the trigger {name} was changed"
         for name, text in TRIGGERS.items()
         if name in current and current[name] != text
     ]
     foreign = [f"the trigger {name} is not ours" for name in sorted(current.keys() - TRIGGERS)]
-    return missing + changed + foreign + _table_problems(cursor)
+    return gaps + changes + foreign + _table_problems(cursor)
 
 
 def foreign_triggers(cursor: Any, *, tables: Collection[str]) -> list[str]:

@@ -36,15 +36,17 @@ def verify(
     """
     _require_log()
     walk = chain_walk.walk(progress=progress)
-    kept = checkpoint_check.check(checkpoint_file, public_pems=public_pems, progress=progress)
+    checkpoints = checkpoint_check.check(
+        checkpoint_file, public_pems=public_pems, progress=progress
+    )
     return _result(
         walk,
         _guards_finding(protection.index_corruption(connection)),
         _guards_finding("; ".join(protection.problems(connection))),
-        kept.finding,
+        checkpoints.finding,
         _check_tables(None, progress=progress) if with_tables else None,
-        kept_seq=kept.reach,
-        warnings=(*kept.warnings, *protection.warnings(connection)),
+        kept_seq=checkpoints.reach,
+        warnings=(*checkpoints.warnings, *protection.warnings(connection)),
     )
 
 

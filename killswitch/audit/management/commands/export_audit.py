@@ -55,7 +55,7 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         try:
-            recorded = export.begin(
+            new_export = export.begin(
                 selection=EventFilter.from_words({name: options[name] for name in FIELDS}),
                 layout=ExportFormat(options["format"]),
                 who=command_line_actor(),
@@ -70,7 +70,7 @@ class Command(BaseCommand):
         ) as error:
             _refuse(f"Nothing was exported. {error}")
         try:
-            for chunk in recorded.stream():
+            for chunk in new_export.stream():
                 sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
