@@ -6,7 +6,6 @@ so an event that is added to it later needs a review of its own.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 import structlog
@@ -43,26 +42,17 @@ NEEDING: Final = frozenset(
 )
 
 REVIEW_COLUMNS: Final = ("state", "note", "by", "at", "review_seq")
+# What a reviewer does with an event; each action is a kind of event.
+REVIEW_ACTIONS: Final = (Kind.REVIEWED, Kind.QUERIED, Kind.CLOSED)
+# Which actions may follow the current state of an event, which is empty before the first one.
+FOLLOWING: Final[Mapping[str, Sequence[Kind]]] = {
+    "": (Kind.REVIEWED, Kind.QUERIED),
+    Kind.REVIEWED: (Kind.QUERIED,),
+    Kind.QUERIED: (Kind.QUERIED, Kind.CLOSED),
+    Kind.CLOSED: (Kind.QUERIED,),
+}
 
 log = structlog.get_logger(__name__)
-
-
-class ReviewAction(StrEnum):
-    """What a reviewer does with an event; each action is also a kind of event."""
-
-    REVIEWED = "REVIEWED"
-    QUERIED = "QUERIED"
-    CLOSED = "CLOSED"
-
-
-REVIEW_ACTIONS: Final = tuple(str(action) for action in ReviewAction)
-# Which actions may follow the current state of an event, which is empty before the first one.
-FOLLOWING: Final[Mapping[str, frozenset[ReviewAction]]] = {
-    "": frozenset({ReviewAction.REVIEWED, ReviewAction.QUERIED}),
-    ReviewAction.REVIEWED: frozenset({ReviewAction.QUERIED}),
-    ReviewAction.QUERIED: frozenset({ReviewAction.QUERIED, ReviewAction.CLOSED}),
-    ReviewAction.CLOSED: frozenset({ReviewAction.QUERIED}),
-}
 
 
 class ReviewRefused(Exception):
@@ -146,7 +136,7 @@ def _check_input(review: ReviewInput) -> None:
         raise ReviewRefused("Select at least one event.")
     if len(review.seqs) > MAX_EVENTS:
         raise ReviewRefused(f"Select at most {MAX_EVENTS} events at once.")
-    if review.mark != ReviewAction.REVIEWED and not review.note:
+    if review.mark != Kind.REVIEWED and not review.note:
         raise ReviewRefused("A note is required to raise or close a query.")
     if len(review.note) > MAX_NOTE_CHARS:
         raise ReviewRefused(f"The note is longer than {MAX_NOTE_CHARS} characters.")
@@ -157,12 +147,10 @@ def _check_states(review: ReviewInput, rows: Mapping[int, Review]) -> None:
         row = rows.get(seq)
         if review.mark in FOLLOWING[row.state if row else ""]:
             continue
-        if row is None or (
-            row.state == ReviewAction.REVIEWED and review.mark == ReviewAction.CLOSED
-        ):
+        if row is None or (row.state == Kind.REVIEWED and review.mark == Kind.CLOSED):
             raise ReviewConflict(f"Event {seq} has no open query to close.")
         by_at = f"by {row.by} at {row.at:%Y-%m-%d %H:%M:%S} UTC"
-        if row.state == ReviewAction.QUERIED:
+        if row.state == Kind.QUERIED:
             raise ReviewConflict(
                 f"Event {seq} has an open query, raised {by_at}. Close the query first."
             )

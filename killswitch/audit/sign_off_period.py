@@ -14,7 +14,7 @@ from killswitch.audit.chain import Actor
 from killswitch.audit.event_data import read
 from killswitch.audit.models import AuditEvent, Kind, Review, Verification
 from killswitch.audit.recorder import recording
-from killswitch.audit.review import MAX_NOTE_CHARS, ReviewAction, ReviewNotRecorded, needing
+from killswitch.audit.review import MAX_NOTE_CHARS, ReviewNotRecorded, needing
 
 log = structlog.get_logger(__name__)
 
@@ -146,9 +146,9 @@ def _review_counts(events: QuerySet[AuditEvent], *, first: int, last: int) -> Re
     states = dict(rows.values_list("state").annotate(Count("event_seq")))
     return ReviewCounts(
         needing=events.filter(needing()).count(),
-        reviewed=states.get(ReviewAction.REVIEWED, 0),
-        queried=states.get(ReviewAction.QUERIED, 0),
-        closed=states.get(ReviewAction.CLOSED, 0),
+        reviewed=states.get(Kind.REVIEWED, 0),
+        queried=states.get(Kind.QUERIED, 0),
+        closed=states.get(Kind.CLOSED, 0),
     )
 
 

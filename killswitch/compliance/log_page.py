@@ -13,8 +13,8 @@ from django.http import QueryDict
 from killswitch.audit import chain, event_data
 from killswitch.audit.descriptions import describe
 from killswitch.audit.filters import FIELDS, EventFilter, InvalidFilter
-from killswitch.audit.models import AuditEvent, Review
-from killswitch.audit.review import FOLLOWING, ReviewAction, needs_review
+from killswitch.audit.models import AuditEvent, Kind, Review
+from killswitch.audit.review import FOLLOWING, needs_review
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count, truncate
 
@@ -77,7 +77,7 @@ class SuggestedReview:
     """Those events of a request that the same review actions apply to."""
 
     seqs: Sequence[int]
-    marks: Sequence[str]
+    marks: Sequence[Kind]
 
     @property
     def title(self) -> str:
@@ -119,10 +119,9 @@ def suggested_review(log_entries: Sequence[LogEntry]) -> SuggestedReview | None:
         if entry.needs_review:
             state = entry.review.state if entry.review else ""
             seqs_by_state.setdefault(state, []).append(entry.event.seq)
-    for state in ("", ReviewAction.QUERIED, ReviewAction.REVIEWED, ReviewAction.CLOSED):
+    for state in ("", Kind.QUERIED, Kind.REVIEWED, Kind.CLOSED):
         if seqs := seqs_by_state.get(state):
-            marks = [str(action) for action in ReviewAction if action in FOLLOWING[state]]
-            return SuggestedReview(seqs=seqs, marks=marks)
+            return SuggestedReview(seqs=seqs, marks=FOLLOWING[state])
     return None
 
 

@@ -17,7 +17,7 @@ from killswitch.accounts.permissions import Permission
 from killswitch.audit import review, sign_off_period
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, Kind
-from killswitch.audit.review import ReviewAction, ReviewInput
+from killswitch.audit.review import ReviewInput
 from killswitch.audit.sign_off_period import Period, SignOffRefused
 from killswitch.compliance import chart, log_page, outcomes
 from killswitch.compliance.event_page import EventPage
@@ -166,7 +166,7 @@ def _record_review(request: HttpRequest) -> HttpResponse:
     context = {
         "seqs": review_input.seqs,
         "note": request.POST.get("note", ""),
-        "marks": list(ReviewAction),
+        "marks": review.REVIEW_ACTIONS,
         "here": return_url,
         "reason": reason,
     }
