@@ -89,6 +89,8 @@ class Period:
         if ends["first"] is None:
             raise SignOffRefused("There are no events in this period. Choose other days.")
         events = AuditEvent.objects.filter(seq__gte=ends["first"], seq__lte=ends["last"])
+        columns = ("at", "ok", "head_seq", "first_bad_seq", "reason")
+        latest = Verification.objects.values(*columns).first()
         return cls(
             from_at=from_at,
             to_at=to_at,
@@ -98,7 +100,7 @@ class Period:
             kinds=_counts(events, "kind"),
             outcomes=_counts(events.filter(kind=Kind.FINISHED), "status"),
             review=_review_counts(events, first=ends["first"], last=ends["last"]),
-            verification=_verification(),
+            verification={**latest, "at": utc_text(latest["at"])} if latest else None,
             follows=_last_signed_off(before=ends["last"]),
         )
 
@@ -150,11 +152,6 @@ def _review_counts(events: QuerySet[AuditEvent], *, first: int, last: int) -> Re
         queried=states.get(Kind.QUERIED, 0),
         closed=states.get(Kind.CLOSED, 0),
     )
-
-
-def _verification() -> dict[str, Any] | None:
-    latest = Verification.objects.values("at", "ok", "head_seq", "first_bad_seq", "reason").first()
-    return {**latest, "at": utc_text(latest["at"])} if latest else None
 
 
 def _last_signed_off(*, before: int) -> int | None:
