@@ -121,7 +121,7 @@ def suggested_review(log_entries: Sequence[LogEntry]) -> SuggestedReview | None:
             seqs_by_state.setdefault(state, []).append(entry.event.seq)
     for state in ("", Kind.QUERIED, Kind.REVIEWED, Kind.CLOSED):
         if seqs := seqs_by_state.get(state):
-            return SuggestedReview(seqs=seqs, marks=FOLLOWING[state])
+            return SuggestedReview(seqs=seqs, marks=list(FOLLOWING[state]))
     return None
 
 
