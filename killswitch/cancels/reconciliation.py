@@ -6,7 +6,7 @@ Rows must still contain what their events contain. A request in flight may lack 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.db.models import Min, Q
@@ -23,7 +23,7 @@ from killswitch.audit.reconciliation.comparison import (
 )
 from killswitch.audit.verification.findings import Finding, Progress
 from killswitch.cancels import event_data
-from killswitch.cancels.models import Batch, CancelRequest
+from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import FINAL, Status
 from killswitch.exchanges.models import Exchange
 
@@ -32,9 +32,11 @@ BATCH_SIZE = 100  # the attempts of a request may hold 64 KiB each
 
 @dataclass(frozen=True, kw_only=True)
 class RequestRecord:
-    """One request with its batch, attempts and remaining orders, and its events."""
+    """The rows of one request and its events."""
 
     request: CancelRequest
+    attempts: list[Attempt] = field(default_factory=list)
+    orders: list[ResidualOrder] = field(default_factory=list)
     is_unique: bool  # its uuid finds this row and no other
     has_unique_batch: bool  # no other batch has the number or the uuid of its batch
     shown_under: str | None  # the exchange under which the pages show it
@@ -89,8 +91,7 @@ def _compare(pks: Sequence[int]) -> list[Finding]:
 
 def _records(pks: Sequence[int]) -> dict[int, RequestRecord]:
     """Read the records of these requests; the number of queries does not depend on their number."""
-    rows = CancelRequest.objects.filter(pk__in=pks).select_related("batch")
-    requests = list(rows.prefetch_related("attempts", "residual_orders"))
+    requests = list(CancelRequest.objects.filter(pk__in=pks).select_related("batch"))
     pks_by_uuid: dict[UUID, list[int]] = defaultdict(list)
     same_uuids = CancelRequest.objects.filter(uuid__in=[request.uuid for request in requests])
     for uuid, pk in same_uuids.values_list("uuid", "id"):
@@ -107,7 +108,7 @@ def _records(pks: Sequence[int]) -> dict[int, RequestRecord]:
     # Without a condition on their kinds, for which SQLite would go through the whole log.
     for event in AuditEvent.objects.filter(request_id__in=request_ids).order_by("seq"):
         events[event.request_id][event.kind].append(event)
-    return {
+    records = {
         request.pk: RequestRecord(
             request=request,
             is_unique=pks_by_uuid[request.uuid] == [request.pk],
@@ -117,6 +118,11 @@ def _records(pks: Sequence[int]) -> dict[int, RequestRecord]:
         )
         for request in requests
     }
+    for attempt in Attempt.objects.filter(request__in=list(records)):
+        records[attempt.request_id].attempts.append(attempt)
+    for order in ResidualOrder.objects.filter(request__in=list(records)):
+        records[order.request_id].orders.append(order)
+    return records
 
 
 def _of_deleted(ids: Sequence[str]) -> Iterator[Finding]:
@@ -176,9 +182,8 @@ def _discrepancies(pk: int, record: RequestRecord | None) -> Iterator[Finding]:
 
 
 def _in_attempts(name: str, record: RequestRecord) -> Iterator[Finding]:
-    attempts = record.request.attempts.all()
-    rows = {attempt.number: attempt for attempt in attempts}
-    for number, count in Counter(attempt.number for attempt in attempts).items():
+    rows = {attempt.number: attempt for attempt in record.attempts}
+    for number, count in Counter(attempt.number for attempt in record.attempts).items():
         if count > 1:
             yield discrepancy(f"{name} has two attempts with the number {number}")
     for event in record.events[Kind.ATTEMPT]:
@@ -189,7 +194,7 @@ def _in_attempts(name: str, record: RequestRecord) -> Iterator[Finding]:
             yield discrepancy(reason, seq=event.seq)
     for number in rows:
         yield discrepancy(f"{name}: its attempt {number} has no event")
-    count, row_count = record.request.attempt_count, len(attempts)
+    count, row_count = record.request.attempt_count, len(record.attempts)
     if count != row_count:
         yield discrepancy(f"{name}: the count says {count} attempts, but {row_count} are stored")
 
@@ -201,14 +206,14 @@ def _in_outcome(name: str, record: RequestRecord) -> Iterator[Finding]:
     # A holder that slept records its attempt even after another one has finished.
     late = [attempt for attempt in record.events[Kind.ATTEMPT] if attempt.seq > first.seq]
     outcome = {
-        "attempts": len(request.attempts.all()) - len(late),
+        "attempts": len(record.attempts) - len(late),
         "status": request.status,
         "reject_reason": request.reject_reason,
     }
     yield from compare_columns(
         name,
         first,
-        {**event_data.of_end(request, request.residual_orders.all()), **outcome},
+        {**event_data.of_end(request, record.orders), **outcome},
         event_columns={"status": "status", "reject_reason": "reject_reason"},
     )
 
@@ -224,7 +229,7 @@ def _in_flight(name: str, record: RequestRecord) -> Iterator[Finding]:
         reason = f"{name} is {request.status}, and event {seq} shows that it was claimed"
         yield discrepancy(reason, seq=seq)
     early = [column for column in ("conclusion", "open_after") if getattr(request, column)]
-    if request.residual_orders.all():
+    if record.orders:
         early.append("remaining orders")
     if early:
         yield discrepancy(f"{name} has not finished, and already contains {early[0]}")
