@@ -3,7 +3,6 @@ from django.apps import AppConfig, apps
 
 class AccountsConfig(AppConfig):
     name = "killswitch.accounts"
-    label = "accounts"
 
     def ready(self) -> None:
         from killswitch.accounts.descriptions import DESCRIPTIONS

@@ -3,7 +3,6 @@ from django.apps import AppConfig
 
 class AlarmsConfig(AppConfig):
     name = "killswitch.alarms"
-    label = "alarms"
 
     def ready(self) -> None:
         from killswitch.alarms.descriptions import DESCRIPTIONS

@@ -4,7 +4,6 @@ from django.db.models.signals import post_migrate
 
 class AuditConfig(AppConfig):
     name = "killswitch.audit"
-    label = "audit"
 
     def ready(self) -> None:
         from killswitch.audit.reconciliation import reviews

@@ -3,7 +3,6 @@ from django.apps import AppConfig
 
 class CancelsConfig(AppConfig):
     name = "killswitch.cancels"
-    label = "cancels"
 
     def ready(self) -> None:
         from killswitch.audit import descriptions

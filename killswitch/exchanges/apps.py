@@ -6,7 +6,6 @@ from django.db.models.signals import post_migrate
 
 class ExchangesConfig(AppConfig):
     name = "killswitch.exchanges"
-    label = "exchanges"
 
     def ready(self) -> None:
         from killswitch.audit import descriptions

@@ -3,7 +3,6 @@ from django.apps import AppConfig
 
 class SupervisionConfig(AppConfig):
     name = "killswitch.supervision"
-    label = "supervision"
 
     def ready(self) -> None:
         # Every process that loads Django may publish: `shared_task` must know our broker by now.
