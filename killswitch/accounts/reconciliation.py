@@ -7,6 +7,7 @@ from killswitch.accounts.changes import WATCHED
 from killswitch.accounts.models import User
 from killswitch.audit.event_data import read
 from killswitch.audit.models import Kind
+from killswitch.audit.reconciliation.comparison import reconcilers
 from killswitch.audit.reconciliation.replayed_table import ReplayedTable
 
 REGISTER = ReplayedTable(
@@ -17,3 +18,4 @@ REGISTER = ReplayedTable(
     columns=WATCHED,
     rows=lambda: User.objects.order_by("id").values(*WATCHED),
 )
+reconcilers.append(REGISTER.discrepancies)

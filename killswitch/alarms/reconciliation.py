@@ -17,6 +17,7 @@ from killswitch.audit.reconciliation.comparison import (
     compare_columns,
     confirmed,
     discrepancy,
+    reconcilers,
 )
 from killswitch.audit.verification.findings import Finding, Progress
 
@@ -102,3 +103,6 @@ def _miscounted() -> Iterator[Finding]:
             yield discrepancy(
                 f"{row_count} {table.noun}, but {event_count} events of the kind {kind}"
             )
+
+
+reconcilers.append(discrepancies)

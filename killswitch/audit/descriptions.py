@@ -1,10 +1,10 @@
 """Describes an event in one short sentence, from its data alone.
 
-Each package registers the descriptions of the kinds that it records. An event whose kind is unknown
-here has no description, and one whose data is unusual still gets a sentence.
+The module `descriptions` of each package, imported at start, adds those of the kinds that it records.
+An event of an unknown kind has no description; one with unusual data still gets a sentence.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from killswitch.audit.event_data import EventData, read
@@ -29,12 +29,6 @@ def describe(event: AuditEvent) -> str:
         return ""
     sentence = descriptions[event.kind](read(event))
     return truncate(" ".join(sentence.split()), MAX_CHARS)
-
-
-def register(new_descriptions: Mapping[Kind, Describe]) -> None:
-    """Add the descriptions of a package; called when Django has loaded it."""
-    for kind, description in new_descriptions.items():
-        descriptions[kind] = description
 
 
 def describe_changes(data: EventData) -> str:
@@ -108,6 +102,8 @@ def _period_signed_off(data: EventData) -> str:
 
 
 descriptions: dict[str, Describe] = {
+    Kind.EXCHANGE_ADDED: describe_changes,
+    Kind.EXCHANGE_CHANGED: describe_changes,
     Kind.GUARDS_PUT_BACK: (lambda data: f"Problems: {_join(data.items('found'), separator='; ')}."),
     Kind.EXPORTED: _export_started,
     Kind.EXPORT_COMPLETED: _export_completed,

@@ -19,6 +19,7 @@ from killswitch.audit.reconciliation.comparison import (
     compare_columns,
     confirmed,
     discrepancy,
+    reconcilers,
     value_text,
 )
 from killswitch.audit.verification.findings import Finding, Progress
@@ -233,3 +234,6 @@ def _in_flight(name: str, record: RequestRecord) -> Iterator[Finding]:
         early.append("remaining orders")
     if early:
         yield discrepancy(f"{name} has not finished, and already contains {early[0]}")
+
+
+reconcilers.append(discrepancies)

@@ -1,6 +1,7 @@
 """Compares the working tables with the events of the log.
 
-The log imports no other package, so each package adds the reconciler of its own tables at start.
+The log imports no other package, so the module `reconciliation` of each package, which is imported
+at start, adds the reconciler of its own tables.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

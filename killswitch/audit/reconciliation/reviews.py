@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from django.db.models import Count
 
 from killswitch.audit.models import AuditEvent, Review
-from killswitch.audit.reconciliation.comparison import batches, discrepancy
+from killswitch.audit.reconciliation.comparison import batches, discrepancy, reconcilers
 from killswitch.audit.review import REVIEW_ACTIONS, REVIEW_COLUMNS, review_rows
 from killswitch.audit.verification.findings import Finding, Progress
 
@@ -60,3 +60,6 @@ def _events_without_row(events: Sequence[AuditEvent]) -> Iterator[Finding]:
             problem = "differs" if row else "is missing"
             reason = f"the review of event {event_row.event_seq} {problem}: event {seq} records it"
             yield discrepancy(reason, seq=seq)
+
+
+reconcilers.append(discrepancies)
