@@ -1,7 +1,7 @@
 """Describes an event in one short sentence, from its data alone.
 
-The module `descriptions` of each package, imported at start, adds those of the kinds that it records.
-An event of an unknown kind has no description; one with unusual data still gets a sentence.
+The module `descriptions` of each package, imported at start, adds those of its own kinds. An event
+of an unknown kind has no description, and one whose data is unusual still gets a sentence.
 """
 
 from collections.abc import Callable, Sequence
