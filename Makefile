@@ -63,7 +63,7 @@ clean: ## delete the environment and all caches; var/, with the audit log, stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-development:
+development: ## install what the tests and checks need
 	@$(PYTHON) tools/install.py requirements-dev.lock
 
 chromium:

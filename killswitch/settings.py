@@ -25,8 +25,8 @@ EMS_BASE_URL = env.url("EMS_BASE_URL", schemes=("http", "https"))
 DEMO = not DATABASE_URL and not EMS_BASE_URL
 if DATABASE_URL and not EMS_BASE_URL:
     raise ImproperlyConfigured(
-        "DATABASE_URL is set, but EMS_BASE_URL is not: a real log must never contain cancels of a"
-        " simulated EMS. Set EMS_BASE_URL to the EMS, or unset DATABASE_URL for the demo."
+        "DATABASE_URL is set, but EMS_BASE_URL is not: a real log must never contain cancels"
+        " sent to a simulator. Set EMS_BASE_URL to the EMS, or unset DATABASE_URL for the demo."
     )
 
 # A real EMS is never labelled as a demo: on no page, in no export and in no alarm.

@@ -133,12 +133,13 @@ def simulator(settings: Any) -> Iterator[Simulator]:
 @pytest.fixture
 def executor() -> Iterator[None]:
     """Allow kills in this process; all of them end with the test."""
-    from killswitch.cancels import leases, thread_slots
+    from killswitch.cancels import thread_slots
+    from killswitch.runtime import shutdown
 
     yield
-    leases.STOP.set()
+    shutdown.STOP.set()
     wait_for(thread_slots.idle, seconds=30)
-    leases.STOP.clear()
+    shutdown.STOP.clear()
 
 
 class RedisProcess:

@@ -20,7 +20,7 @@ from killswitch.cancels.services import PressContext
 from killswitch.cancels.states import FINAL, Status
 from killswitch.ems import answers
 from killswitch.ems.answers import CancelAnswer, TimedCancelAnswer
-from killswitch.ems.open_orders import OpenOrder, OpenOrders
+from killswitch.ems.open_orders import OpenOrder, TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.runtime.revisions import next_revision
 
@@ -166,7 +166,7 @@ def _finish(request: CancelRequest, status: Status, *, before: Status, orders: i
     is_read = status not in {Status.UNVERIFIED, Status.UNKNOWN}
     count = 0 if status is Status.CONFIRMED else orders
     now = datetime.now(UTC)
-    open_orders = OpenOrders(
+    open_orders = TimedOpenOrders(
         readable=is_read,
         error="" if is_read else "HTTP 500",
         http_status=200 if is_read else 500,
@@ -176,7 +176,7 @@ def _finish(request: CancelRequest, status: Status, *, before: Status, orders: i
         finished_at=now,
         duration_ms=1.0,
     )
-    after = OpenOrdersAfter(orders=open_orders, count=count if is_read else None)
+    after = OpenOrdersAfter(answer=open_orders, count=count if is_read else None)
     last_list = None if status is Status.NOT_DELIVERED else after
     conclusion = conclude(AttemptSummary.of(request.attempts.all()), last_list)
     assert conclusion.status is status

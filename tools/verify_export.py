@@ -7,7 +7,7 @@ program needs only Python 3.8 or later and its standard library. It checks the r
 docs/auditors.md and shares no code with the program that made the export. Signatures need the
 Python package `cryptography` or the program `openssl` (3.0 or later).
 
-Exit: 0 all requested checks were made and passed, 1 the export is not genuine, 2 something could
+Exit: 0 all requested checks were made and passed, 1 the export failed a check, 2 something could
 not be checked.
 """
 
@@ -110,7 +110,7 @@ class Lines:
                 raise Wrong("is longer than any line of an export")
             if not line.endswith(b"\n"):
                 raise Wrong(
-                    "has no line end: the file was cut off here, or its last line was changed"
+                    "has no line ending: the file was cut off here, or its last line was changed"
                 )
             yield line
 
@@ -123,7 +123,7 @@ def records_of_json_lines(lines: Lines) -> Iterator[Record]:
     """Yield the record of each line."""
     for line in lines:
         if line.endswith(b"\r\n"):
-            raise Wrong("ends with CR LF: something rewrote the line ends; copy files as binary")
+            raise Wrong("ends with CR LF: something changed the line endings; copy files as binary")
         yield canonical_record(line[:-1])
 
 
@@ -142,7 +142,7 @@ def records_of_csv(lines: Lines) -> Iterator[Record]:
             elif cells[:1] == ["# manifest"]:
                 # No hash covers this line, so its exact form is checked.
                 if not lines.last.startswith(b'"# manifest","') or lines.last[-3:] != b'"\r\n':
-                    raise Wrong("is not written as an export writes its manifest")
+                    raise Wrong("is a manifest, but not in the form that an export writes")
                 yield marked(cells, "# manifest")
             else:
                 yield event_of(cells)
@@ -247,7 +247,7 @@ class Walk:
     def __init__(self, header: Record, kept: Kept) -> None:
         check_shape(header, HEADER, "header")
         if header["columns"] != COLUMNS:
-            raise Wrong("the header names other columns than those of an export")
+            raise Wrong("the header does not name the columns of an export")
         if header["whole"] != (not header["filter"]):
             raise Wrong("the header says both that the export is whole and that it is filtered")
         if not TIME.fullmatch(header["exported_at"]):
@@ -281,7 +281,7 @@ class Walk:
         if seq > self.head["seq"]:
             raise Wrong(f"event {seq} is newer than the export's head, event {self.head['seq']}")
         if seq == self.head["seq"] and event["hash"] != self.head["hash"]:
-            raise Wrong(f"event {seq} has another hash than the header gives its head")
+            raise Wrong(f"event {seq} is the head, but its hash is not the one in the header")
 
     def _check_filter(self, event: Record) -> None:
         filters = self.header["filter"]
@@ -290,7 +290,7 @@ class Walk:
             columns.append("at")
         if columns:
             names = ", ".join(columns)
-            raise Wrong(f"event {event['seq']} is not what the filter selects: {names}")
+            raise Wrong(f"event {event['seq']} does not match the filter: {names}")
 
     def close(self, manifest: Record, sha256: str) -> None:
         """Compare the manifest with the lines before it."""
@@ -299,14 +299,14 @@ class Walk:
             if manifest[name] != self.header[name]:
                 raise Wrong(f"the manifest and the header differ: {name}")
         if manifest["count"] != self.count:
-            raise Wrong(f"the manifest says {manifest['count']} events, there are {self.count}")
+            raise Wrong(f"the manifest counts {manifest['count']} events, the file {self.count}")
         if (manifest["first_seq"] or 0, manifest["last_seq"] or 0) != (
             self.first,
             self.last["seq"],
         ):
-            raise Wrong("the manifest names another first or last event")
+            raise Wrong("the manifest names a different first or last event")
         if manifest["sha256"] != sha256:
-            raise Wrong("the lines before have another SHA-256 than the manifest says")
+            raise Wrong("the SHA-256 of the lines before is not the one in the manifest")
         if self.header["whole"]:
             self._check_end()
         if manifest["completed"]["seq"] <= self.head["seq"]:
@@ -317,7 +317,7 @@ class Walk:
         """Check that a whole export ends with the event that records it."""
         last, header = self.last, self.header
         if last["seq"] != self.head["seq"]:
-            raise Wrong(f"the events end with {last['seq']}, and the head is {self.head['seq']}")
+            raise Wrong(f"the last event is {last['seq']}, but the head is {self.head['seq']}")
         exporter = (header["exported_at"], header["exported_by"], header["role"])
         is_export = last["kind"] == "EXPORTED" and filter_in(last["data"]) == {}
         if not is_export or (last["at"], last["actor"], last["role"]) != exporter:
@@ -339,7 +339,7 @@ def check_shape(record: Record, shape: dict[str, Any], name: str) -> None:
     if record.get("format") != EXPORT_FORMAT:
         raise CannotCheck(
             f"The file has export format {printable(record.get('format'))},"
-            f" and this program knows {EXPORT_FORMAT}."
+            f" but this program only knows {EXPORT_FORMAT}."
         )
     if set(record) != set(shape):
         keys = ", ".join(sorted(set(record) ^ set(shape)))
@@ -373,7 +373,7 @@ def check_event(event: Record) -> None:
     if event["format"] != EVENT_FORMAT:
         raise CannotCheck(
             f"Event {event['seq']} has format {event['format']},"
-            f" and this program knows {EVENT_FORMAT}."
+            f" but this program only knows {EVENT_FORMAT}."
         )
     if not TIME.fullmatch(event["at"]):
         raise Wrong("the event's at is not a time in UTC with microseconds")
@@ -410,7 +410,7 @@ class Kept:
         if checkpoint["hash"] != event["hash"]:
             raise Wrong(
                 f"event {event['seq']} is not the one that the checkpoint of"
-                f" {printable(checkpoint['at'])} kept: the log was rewritten"
+                f" {printable(checkpoint['at'])} recorded: the log was rewritten"
             )
         self.met_checkpoints += 1
         self.covered = event["seq"]
@@ -444,7 +444,7 @@ class Kept:
             check_newer(checkpoint, header, manifest)
         if not self.covered:
             raise CannotCheck(
-                f"The checkpoints: all {len(newer)} are newer than this export;"
+                f"All {len(newer)} checkpoints are newer than this export;"
                 " they prove nothing about it."
             )
         yield f"{self.met_checkpoints} checkpoints are in this export."
@@ -468,14 +468,15 @@ def check_newer(checkpoint: Record, header: Record, manifest: Record) -> None:
     end, end_event = header["head"]["seq"], manifest["completed"]
     if checkpoint["at"] <= header["exported_at"]:
         raise Wrong(
-            f"the checkpoint of {printable(checkpoint['at'])} kept event {checkpoint['seq']},"
-            f" and this export was made later and ends with {end}: the log's end was cut off"
-            " (or two clocks differ)"
+            f"the checkpoint of {printable(checkpoint['at'])} recorded event {checkpoint['seq']},"
+            f" but this export was made later and ends with event {end}: the end of the log was"
+            " cut off, or two clocks differ"
         )
     if checkpoint["seq"] == end_event["seq"] and checkpoint["hash"] != end_event["hash"]:
         raise Wrong(
-            f"this export was completed by another event {end_event['seq']} than the checkpoint of"
-            f" {printable(checkpoint['at'])} kept: the log was rewritten, or its end was cut off"
+            f"event {end_event['seq']}, which completed this export, is not the one that the"
+            f" checkpoint of {printable(checkpoint['at'])} recorded: the log was rewritten, or its"
+            " end was cut off"
         )
 
 
@@ -496,8 +497,8 @@ def checkpoints_in(path: str | None, known: list[bytes]) -> dict[int, Record]:
             earlier = checkpoints.setdefault(checkpoint["seq"], checkpoint)
             if earlier["hash"] != checkpoint["hash"]:
                 raise Wrong(
-                    f"line {number} of {path} kept another event {checkpoint['seq']} than a line"
-                    " before: the log was rewritten between the two"
+                    f"line {number} of {path} records a different event {checkpoint['seq']} from an"
+                    " earlier line: the log was rewritten between the two"
                 )
             earlier["at"] = min(earlier["at"], checkpoint["at"])
             # A signature covers its line, which contains the SHA-256 of the line before. So a line
@@ -535,14 +536,14 @@ def check_checkpoint(line: bytes, where: str, known: list[bytes]) -> None:
     signature = record.pop("signature", None)
     der = {key_id_of(der): der for der in known}.get(str(record.get("key_id")))
     if der is None or not isinstance(signature, str):
-        raise Wrong(f"{where} is not signed with a key that you gave: who wrote it?")
+        raise Wrong(f"{where} is not signed with a key that you gave")
     try:
         method = check_signature(canonical(record), signature, der)
     except Wrong as wrong:
         raise Wrong(f"{where}: {wrong}") from None
     if method is None:
         raise CannotCheck(
-            "The checkpoints' signatures: this needs Python's cryptography, or openssl 3."
+            "Checking the checkpoints' signatures needs Python's cryptography, or openssl 3."
         )
 
 
@@ -568,20 +569,20 @@ def conclude_signature(manifest: Record, known: list[bytes]) -> str:
     """Return a sentence about the signature. Raises `Wrong` and `CannotCheck`."""
     if not manifest["signature"]:
         if known:
-            raise Wrong("the export is not signed, and it should be, with the key that you gave")
+            raise Wrong("the export is not signed, although you gave a key to check it with")
         return "NOTE: the export is NOT SIGNED, so it says nothing about who made it."
     der = der_of(manifest["public_key"])
     if der is None or key_id_of(der) != manifest["key_id"]:
         raise Wrong("the manifest's public key is invalid, or key_id is not that of the key")
     if known and der not in known:
         names = ", ".join(map(key_id_of, known))
-        raise Wrong(f"the key is {key_id_of(der)}, and the one that you gave is {names}")
+        raise Wrong(f"the export names the key {key_id_of(der)}, but you gave {names}")
     content = {name: value for name, value in manifest.items() if name != "signature"}
     method = check_signature(canonical(content), manifest["signature"], der)
     if method is None and known:
-        raise CannotCheck("The signature: this needs Python's cryptography, or openssl 3 or later.")
+        raise CannotCheck("Checking the signature needs Python's cryptography, or openssl 3.")
     if method is None:
-        return "NOTE: the signature was NOT CHECKED: this needs cryptography or openssl 3."
+        return "NOTE: the signature was NOT CHECKED: checking needs cryptography or openssl 3."
     if known:
         return f"Signed with the key {key_id_of(der)} that you gave (checked with {method})."
     return (
@@ -666,7 +667,7 @@ def conclude(walk: Walk, known: list[bytes]) -> Iterator[str]:
     yield conclude_signature(walk.manifest, known)
     yield from walk.kept.conclude(header, walk.manifest)
     if header["whole"]:
-        yield f"The whole log: events 1 to {walk.count}, none missing, none changed, all chained."
+        yield f"The whole log: events 1 to {walk.count}, no gaps, every hash and link correct."
         if not walk.kept.heads and not walk.kept.checkpoints:
             yield (
                 "NOTE: a person who can rewrite the whole log can make such a file. Compare it with"
@@ -674,7 +675,7 @@ def conclude(walk: Walk, known: list[bytes]) -> Iterator[str]:
             )
     else:
         filters = ", ".join(f"{name} {value}" for name, value in sorted(header["filter"].items()))
-        yield f"A filtered export: {printable(filters)}; {walk.count} events, none changed."
+        yield f"A filtered export: {printable(filters)}; {walk.count} events, every hash correct."
         yield (
             "NOTE: continuity is NOT PROVEN. That no event is missing is only the signer's"
             " statement; a whole export proves it."
@@ -729,8 +730,10 @@ def main(arguments: list[str] | None = None) -> int:
         default=[],
         help="a trusted key (PEM): the export and each checkpoint must be signed with one of these",
     )
-    parser.add_argument("--head", metavar="HASH", action="append", default=[], help="a kept head")
-    parser.add_argument("--checkpoints", metavar="FILE", help="a kept checkpoints.jsonl")
+    parser.add_argument(
+        "--head", metavar="HASH", action="append", default=[], help="a head that you kept"
+    )
+    parser.add_argument("--checkpoints", metavar="FILE", help="a checkpoints.jsonl you kept")
     options = parser.parse_args(arguments)
     try:
         run(options)

@@ -24,7 +24,7 @@ from killswitch.accounts.services import change_own_password
 from killswitch.audit.models import Kind
 from killswitch.audit.recorder import recording
 
-WRONG_PASSWORD = "This is not your password. Try again."  # noqa: S105 - a sentence
+WRONG_PASSWORD = "The password is wrong. Try again."  # noqa: S105 - a sentence
 SHOWN_MESSAGES = {"account/messages/password_changed.txt"}
 
 

@@ -23,7 +23,7 @@ def _signed_in_or_out(data: EventData) -> str:
 def _sign_in_failed(data: EventData) -> str:
     username, why = data.text("username"), data.text("why")
     reason = FAILURE_REASONS.get(why, why.capitalize() or "Failed")
-    sentence = f"{reason}: {username}." if username else f"{reason}."
+    sentence = f"{reason}, user {username}." if username else f"{reason}."
     return f"{sentence}{_repetition(data)} {_signed_in_or_out(data)}"
 
 
@@ -34,7 +34,9 @@ def _denied(data: EventData) -> str:
 
 def _recovery_code_used(data: EventData) -> str:
     codes_left = data.number("left")
-    return f"{data.text('person')}{f': {codes_left} left' if codes_left is not None else ''}."
+    return (
+        f"{data.text('person')}{f'; codes left: {codes_left}' if codes_left is not None else ''}."
+    )
 
 
 def _repetition(data: EventData) -> str:

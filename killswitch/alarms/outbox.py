@@ -68,8 +68,8 @@ class Message:
             f"Exchange: {alarm.exchange_id}" if alarm.exchange_id else "",
             f"Request: {alarm.request_id}" if alarm.request_id else "",
             f"Raised at {utc_text(alarm.raised_at)}.",
-            "This alarm stays on the console until someone acknowledges it. Open the console to"
-            " see what to do.",
+            "This alarm stays on the console until someone acknowledges it. Open the console for"
+            " details.",
         ]
         return cls(title=alarm.title, body="\n".join(line for line in lines if line))
 

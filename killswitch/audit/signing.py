@@ -128,8 +128,8 @@ def _from_file(path: Path) -> Ed25519PrivateKey:
         return parse(read_or_create(path, _new_pem).decode("ascii"))
     except (InvalidSigningKey, UnicodeDecodeError):
         raise ImproperlyConfigured(
-            f"{path} is not an Ed25519 private key. Restore the file. Without a copy, move it and"
-            " checkpoints.jsonl away, and a new key is created."
+            f"{path} is not an Ed25519 private key. Restore the file. If you have no copy,"
+            " move it and checkpoints.jsonl away; a new key is then created."
         ) from None
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from killswitch.cancels.states import Status
 from killswitch.ems.answers import Outcome
-from killswitch.ems.open_orders import OpenOrders
+from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.runtime.text import pluralize_count
 
 
@@ -52,12 +52,12 @@ class AttemptSummary:
 class OpenOrdersAfter:
     """The newest list of open orders that was requested after the last POST had ended."""
 
-    orders: OpenOrders
+    answer: TimedOpenOrders
     count: int | None  # None: it could not be read
 
     @property
     def read_at(self) -> datetime:
-        return self.orders.finished_at
+        return self.answer.finished_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +96,6 @@ def _list_text(last_list: OpenOrdersAfter | None) -> str:
     if last_list is None:
         return "The open orders were not checked"
     if last_list.count is None:
-        return f"The open orders could not be read ({last_list.orders.error})"
+        return f"The open orders could not be read ({last_list.answer.error})"
     orders = pluralize_count(last_list.count, "open order") if last_list.count else "no open orders"
     return f"At {last_list.read_at:%H:%M:%S} UTC the EMS listed {orders}"

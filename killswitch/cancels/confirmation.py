@@ -151,7 +151,7 @@ class Confirmation:
         return [exchange for exchange in self.target.covered if exchange.caveat]
 
 
-def confirm(*, target: Target, user_id: int, reason: Reason) -> Confirmation:
+def build_confirmation(*, target: Target, user_id: int, reason: Reason) -> Confirmation:
     """Return the confirmation of a target, with a fresh key."""
     uncovered_exchanges = tuple(UncoveredExchange.objects.all()) if target.everywhere else ()
     in_flight = CancelRequest.objects.in_flight().filter(configured_exchange__in=target.covered)

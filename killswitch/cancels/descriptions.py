@@ -13,7 +13,7 @@ def _requested(data: EventData) -> str:
     orders = count_text(data.number("open_before"), "open order")
     reason = data.text("reason")
     return (
-        f"{scope}{f'; {orders} here before' if orders else ''}. "
+        f"{scope}{f'; {orders} before the request' if orders else ''}. "
         f"{f'Reason: “{reason}”' if reason else 'No reason given.'}"
     )
 

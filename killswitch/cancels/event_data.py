@@ -9,7 +9,7 @@ from typing import Any
 
 from killswitch.audit import canonical_json
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
-from killswitch.ems.open_orders import OpenOrders
+from killswitch.ems.open_orders import TimedOpenOrders
 
 ORDER_COLUMNS = (
     "symbol",
@@ -79,7 +79,7 @@ def of_end(request: CancelRequest, orders: Iterable[ResidualOrder]) -> dict[str,
     }
 
 
-def of_list(orders: OpenOrders) -> dict[str, Any]:
+def of_list(orders: TimedOpenOrders) -> dict[str, Any]:
     """Return the start, the size and the hash of the answer that the outcome is based on."""
     return {
         "http_status": orders.http_status,

@@ -11,10 +11,11 @@ from django.db import DatabaseError, Error
 
 from killswitch.cancels import leases
 from killswitch.cancels.kill import Kill, ShuttingDown
-from killswitch.cancels.leases import STOP, Lease, RequestSnapshot
+from killswitch.cancels.leases import Lease, RequestSnapshot
 from killswitch.cancels.recording import LeaseLost
 from killswitch.cancels.thread_slots import Latch, ThreadSlots
 from killswitch.runtime.deadlines import Deadline
+from killswitch.runtime.shutdown import STOP
 
 # The rest is taken over at the watchdog's next check; new requests go first.
 MAX_TAKEOVER_S = 0.5
@@ -31,7 +32,7 @@ def run(*, ids: Sequence[int]) -> None:
             _start(leases.claim(ids[: slots.count]), slots)
 
 
-def take_over_stale(snapshots: Sequence[RequestSnapshot]) -> None:
+def take_over_abandoned(snapshots: Sequence[RequestSnapshot]) -> None:
     """Take over requests that were released or abandoned, and carry them on."""
     deadline = Deadline(MAX_TAKEOVER_S)
     for snapshot in snapshots:
@@ -57,7 +58,7 @@ def _start(claimed: Sequence[Lease], slots: ThreadSlots) -> None:
             # the request over within seconds.
             log.exception("no_thread", request=lease.uuid, exchange=lease.exchange_id)
             leases.stop_renewing(lease)
-            latch.left(lease.id)
+            latch.mark_sent(lease.id)
 
 
 def _carry_out(lease: Lease, latch: Latch) -> None:
@@ -77,4 +78,4 @@ def _carry_out(lease: Lease, latch: Latch) -> None:
         log.exception("kill_failed", request=lease.uuid, exchange=lease.exchange_id)
     finally:
         leases.stop_renewing(lease)
-        latch.left(lease.id)
+        latch.mark_sent(lease.id)

@@ -16,7 +16,7 @@ from django.db import InterfaceError, InternalError, OperationalError
 
 from killswitch.audit.recorder import recording
 from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, conclude
-from killswitch.cancels.leases import STOP, Lease
+from killswitch.cancels.leases import Lease
 from killswitch.cancels.models import Attempt
 from killswitch.cancels.pacing import (
     FIRST_READ_PAUSE_S,
@@ -36,6 +36,7 @@ from killswitch.cancels.thread_slots import Latch
 from killswitch.ems.answers import Outcome, RetryAdvice
 from killswitch.ems.client import get_client
 from killswitch.runtime.deadlines import Deadline
+from killswitch.runtime.shutdown import STOP
 
 # POSTs in a row without a pause, each because a connection broke when it was used again.
 MAX_IMMEDIATE_RESENDS = 2
@@ -59,7 +60,7 @@ class Kill:
     def __init__(self, lease: Lease, latch: Latch) -> None:
         self.lease = lease
         self.latch = latch
-        self.schedule = RetrySchedule(ends_at=lease.ends_at)
+        self.schedule = RetrySchedule(ends_at=lease.request_ends_at)
         self.attempts = AttemptSummary()
         self.last_list: OpenOrdersAfter | None = None
         self.last_was_acknowledged = False  # the last attempt, also one of an earlier holder
@@ -82,7 +83,7 @@ class Kill:
             self._finish(Status.VERIFYING)
         else:
             if self.attempts.refused:
-                self._read()
+                self._read()  # the status stays; the conclusion says how many orders are open
             self._finish(Status.SENDING)
 
     def _load_earlier_attempts(self) -> None:
@@ -149,11 +150,11 @@ class Kill:
             if self.schedule.posts or time.monotonic() - self.lease.claimed_at >= FRESH_LEASE_S:
                 self._write(ensure_lease)
             if self.schedule.posts and not self.schedule.may_post_again:
-                return  # the database was gone, and the check took too long
+                return  # checking the lease took so long that no time is left for a POST
             answer = get_client().cancel_all(
                 self.lease.exchange_id,
                 timeout=self.schedule.post_timeout,
-                on_sent=partial(self.latch.left, self.lease.id),
+                on_sent=partial(self.latch.mark_sent, self.lease.id),
             )
             self.latch.wait()
             self.last_list = None  # only a list that is requested after the last POST ended counts
@@ -163,7 +164,7 @@ class Kill:
             will_retry = not self.last_was_acknowledged and self.schedule.may_post_again
             next_attempt_at = self._next_post_at() if will_retry else None
             self._write(record_attempt, answer=answer, next_attempt_at=next_attempt_at)
-            if answer.resend is not RetryAdvice.AT_ONCE or not self.schedule.may_post_again:
+            if answer.retry_advice is not RetryAdvice.AT_ONCE or not self.schedule.may_post_again:
                 return
 
     def _read(self) -> bool:
@@ -177,7 +178,7 @@ class Kill:
         count = orders.count(self.lease.exchange_id) if orders.readable else None
         # A list that could be read is kept when a later one cannot be: it proves more.
         if count is not None or self.last_list is None or self.last_list.count is None:
-            self.last_list = OpenOrdersAfter(orders=orders, count=count)
+            self.last_list = OpenOrdersAfter(answer=orders, count=count)
         if count == 0:
             return True
         next_attempt_at = self._next_post_at() if self.schedule.waits_for_retry_after else None
@@ -202,16 +203,16 @@ class Kill:
             raise ShuttingDown
 
     def _write(
-        self, record: Callable[Concatenate[int, str, P], T], *args: P.args, **kwargs: P.kwargs
+        self, operation: Callable[Concatenate[int, str, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Record under the lease, in one short transaction; wait for a database that is gone."""
-        seconds_left = max(self.lease.ends_at - time.monotonic(), 0.0)
+        seconds_left = max(self.lease.request_ends_at - time.monotonic(), 0.0)
         deadline = Deadline(seconds_left + MAX_RECORD_DELAY_S)
         pause = FIRST_READ_PAUSE_S
         while True:
             try:
                 with recording(then_close_connection=True):
-                    return record(self.lease.id, self.lease.token, *args, **kwargs)
+                    return operation(self.lease.id, self.lease.token, *args, **kwargs)
             except (OperationalError, InterfaceError, InternalError) as error:
                 if deadline.has_passed:
                     raise

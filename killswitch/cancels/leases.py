@@ -27,9 +27,6 @@ RENEW_INTERVAL_S = 1.0
 # How long after its request's deadline a thread that hangs still renews; then others take over.
 MAX_RENEWAL_OVERTIME_S = 5.0
 
-STOP = threading.Event()
-"""Set when this process is asked to end: every pause ends at once, and every lease is released."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -43,7 +40,7 @@ class Lease:
     status: Status
     token: str
     claimed_at: float
-    ends_at: float
+    request_ends_at: float
     taken_over: bool
     next_attempt_at: datetime | None  # as the last holder had planned it
 
@@ -56,7 +53,7 @@ class RequestSnapshot:
     status: Status
     lease_token: str
     lease_beats: int
-    ended: int  # attempts and reads on record
+    finished_calls: int  # attempts and reads on record
     dead_holders: int = 0  # attempts among them that were recorded for a dead holder
 
 
@@ -89,13 +86,13 @@ def take_over(snapshot: RequestSnapshot) -> Lease | None:
     with recording(then_close_connection=True):
         # Renewing leaves out a row that its holder is writing, so what was written counts as well.
         unchanged_rows = CancelRequest.objects.annotate(
-            ended=F("attempt_count") + F("reads")
+            finished_calls=F("attempt_count") + F("reads")
         ).filter(
             id=snapshot.id,
             status=snapshot.status,
             lease_token=snapshot.lease_token,
             lease_beats=snapshot.lease_beats,
-            ended=snapshot.ended,
+            finished_calls=snapshot.finished_calls,
         )
         if not unchanged_rows.update(lease_token=token, lease_beats=F("lease_beats") + 1):
             return None
@@ -138,7 +135,7 @@ def _lease(request: CancelRequest, *, taken_over: bool) -> Lease:
         status=Status(request.status),
         token=request.lease_token,
         claimed_at=now,
-        ends_at=now + max(settings.CANCEL_DEADLINE - spent_s, 0.0),
+        request_ends_at=now + max(settings.CANCEL_DEADLINE - spent_s, 0.0),
         taken_over=taken_over,
         next_attempt_at=request.next_attempt_at,
     )
@@ -149,7 +146,7 @@ def _keep_renewing(leases: Sequence[Lease]) -> None:
         for lease in leases:
             # A late request is still owed the whole time of one call and of one read.
             owed_until = time.monotonic() + 2 * settings.EMS_TIMEOUT
-            until = max(lease.ends_at, owed_until) + MAX_RENEWAL_OVERTIME_S
+            until = max(lease.request_ends_at, owed_until) + MAX_RENEWAL_OVERTIME_S
             _renewed_until[lease.token, lease.id] = until
         if _renewing_threads:
             return

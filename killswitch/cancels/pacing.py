@@ -12,7 +12,7 @@ from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
 # Pauses double. They stay below the 5 s after which a request without progress is an alarm.
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 3.0
 FIRST_READ_PAUSE_S, MAX_READ_PAUSE_S = 0.1, 2.0
-SETTLE_TIME_S = 2.0  # an acknowledged cancel is not sent again earlier
+SETTLE_TIME_S = 2.0  # about how long an acknowledged cancel is not sent again
 MIN_POST_S, MIN_READ_S = 0.3, 1.0
 # How long before the time reserved for reading the last POST begins: long enough for the read that
 # precedes it.
@@ -26,7 +26,7 @@ class RetrySchedule:
         self._ends_at = ends_at
         self._clock = clock
         self._may_post_at = 0.0
-        self._may_repeat = True
+        self._may_retry = True
         self._ems_wants_pause = False
         self._last_post_is_planned = False  # the EMS wants a longer pause than there is time
         self.posts = 0
@@ -43,7 +43,7 @@ class RetrySchedule:
     def may_post_again(self) -> bool:
         """Return True when the last answer allows it and time is left for it and a read."""
         post_s = self.seconds_left - self.until_next_post - self._reserved_for_reading
-        return self._may_repeat and post_s >= MIN_POST_S
+        return self._may_retry and post_s >= MIN_POST_S
 
     @property
     def may_post_now(self) -> bool:
@@ -85,13 +85,13 @@ class RetrySchedule:
         """Plan the next POST after the answer to the last one."""
         self.posts += 1
         is_acknowledgement = answer.outcome is Outcome.ACKNOWLEDGED
-        self._may_repeat = is_acknowledgement or answer.resend is not RetryAdvice.NEVER
+        self._may_retry = is_acknowledgement or answer.retry_advice is not RetryAdvice.NEVER
         pause = min(FIRST_PAUSE_S * 2.0 ** (self.posts - 1), MAX_PAUSE_S)
         pause = max(pause, SETTLE_TIME_S) if is_acknowledgement else pause
         pause *= random.uniform(0.8, 1.0)  # noqa: S311 - jitter, not a secret
         self._ems_wants_pause = answer.retry_after is not None
         if self._ems_wants_pause and self._last_post_is_planned:
-            self._may_repeat = False  # that was the last POST
+            self._may_retry = False  # that was the last POST
         pause = max(pause, self._bounded_pause(answer.retry_after or 0.0))
         self._may_post_at = self._clock() + pause
 

@@ -149,7 +149,7 @@ def finish(
             finished_at=datetime.now(UTC),
         ):
             return
-        orders = last_list.orders.orders[:MAX_STORED_ORDERS] if last_list and count else ()
+        orders = last_list.answer.orders[:MAX_STORED_ORDERS] if last_list and count else ()
         residual_orders = ResidualOrder.objects.bulk_create(
             ResidualOrder(request_id=request_id, **vars(order)) for order in orders
         )
@@ -159,14 +159,14 @@ def finish(
             record_open_orders(
                 request.configured_exchange_id,
                 open_orders=count,
-                read_at=last_list.orders.started_at,
+                read_at=last_list.answer.started_at,
                 revision=record.revision,
             )
         data = {
             "batch": str(request.batch.uuid),
             "attempts": request.attempt_count,
             **event_data.of_end(request, residual_orders),
-            "list": event_data.of_list(last_list.orders) if last_list else None,
+            "list": event_data.of_list(last_list.answer) if last_list else None,
         }
         _add_event(record, Kind.FINISHED, request, data=data)
         if conclusion.status is not Status.CONFIRMED:

@@ -5,7 +5,8 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
-from killswitch.cancels import execution, leases, publishing
+from killswitch.cancels import execution, publishing
+from killswitch.runtime.shutdown import STOP
 
 
 @shared_task(name=publishing.TASK, ignore_result=True)
@@ -15,6 +16,6 @@ def run(*, ids: list[int]) -> None:
 
 
 @worker_shutting_down.connect
-def release_all(**_: Any) -> None:
+def shut_down(**_: Any) -> None:
     """End every pause at once, so that all requests are released for other processes."""
-    leases.STOP.set()
+    STOP.set()

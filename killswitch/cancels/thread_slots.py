@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Self
 
 MAX_THREADS = 512
-# How long a result waits, at most, for the other POSTs of its batch to be sent.
+# How long a result waits, at most, for the other POSTs of its batch to be sent. Recording results
+# takes locks and processor time, which the POSTs need first.
 MAX_LATCH_WAIT_S = 0.1
 
 _free = threading.BoundedSemaphore(MAX_THREADS)
@@ -60,7 +61,7 @@ class Latch:
         self._lock = threading.Lock()
         self._open = threading.Event()
 
-    def left(self, request_id: int) -> None:
+    def mark_sent(self, request_id: int) -> None:
         with self._lock:
             self._pending.discard(request_id)
             if not self._pending:

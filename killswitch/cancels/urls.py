@@ -6,7 +6,7 @@ from killswitch.cancels import views
 
 urlpatterns = [
     path("exchanges/<int:pk>/cancel-all/", views.cancel_one, name="cancel_one"),
-    path("cancel-all/", views.cancel_all, name="cancel_all"),
+    path("cancel-all/", views.cancel_everywhere, name="cancel_all"),
     path("batches/<uuid:uuid>/", views.show_batch, name="batch"),
     path("batches/<uuid:uuid>/reason/", views.complete_reason, name="reason"),
     path("requests/", views.list_requests, name="requests"),

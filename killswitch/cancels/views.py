@@ -15,7 +15,7 @@ from killswitch.accounts.decorators import requires
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission
 from killswitch.cancels import press_keys, services
-from killswitch.cancels.confirmation import Reason, Target, confirm
+from killswitch.cancels.confirmation import Reason, Target, build_confirmation
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.services import CancelResult, PressContext
 from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
@@ -36,7 +36,7 @@ def cancel_one(request: HttpRequest, pk: int) -> HttpResponse:
 @requires(Permission.CANCEL)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-def cancel_all(request: HttpRequest) -> HttpResponse:
+def cancel_everywhere(request: HttpRequest) -> HttpResponse:
     """Cancel all on every exchange, or on those that the address names."""
     return _cancel(request, Target.from_query(request))
 
@@ -141,7 +141,9 @@ def _show_confirmation(
     if not target.covered:
         return _refuse(request, _nothing_to_cancel(target), status=409)
     data = request.POST if request.method == "POST" else request.GET
-    confirmation = confirm(target=target, user_id=_user(request).pk, reason=Reason.from_form(data))
+    confirmation = build_confirmation(
+        target=target, user_id=_user(request).pk, reason=Reason.from_form(data)
+    )
     template = "cancels/_confirm.html" if is_htmx(request) else "cancels/confirm.html"
     context = {"confirmation": confirmation, "notice": notice}
     return render(request, template, context, status=status)

@@ -27,7 +27,7 @@ from killswitch.runtime.periodic import PeriodicTask
 CHECK_INTERVAL_S = 0.25
 HEARTBEAT_INTERVAL_S = 1.0
 UNCLAIMED_AFTER_S = 1.0  # until then a new request is left to the workers
-STALE_AFTER_S = 3.0  # a holder renews its lease once a second
+ABANDONED_AFTER_S = 3.0  # a holder renews its lease once a second
 STALLED_AFTER_S = 5.0
 ALARM_OVERTIME_S = 10.0  # after which a request in flight is an alarm even if it makes progress
 MAX_CHECK_S = 20.0
@@ -47,7 +47,7 @@ class Findings:
     """What one check requires: requests to claim or to take over, and alarms to raise."""
 
     unclaimed: list[int] = field(default_factory=list)
-    stale: list[RequestSnapshot] = field(default_factory=list)
+    abandoned: list[RequestSnapshot] = field(default_factory=list)
     stalled: list[int] = field(default_factory=list)
     overtime: list[int] = field(default_factory=list)
 
@@ -73,7 +73,7 @@ class StallDetector:
         requests = {snapshot.id: snapshot for snapshot in snapshots}
         # A takeover is not progress: a request that kills every worker would never be an alarm.
         progress = {
-            request.id: (request.status, request.ended - request.dead_holders)
+            request.id: (request.status, request.finished_calls - request.dead_holders)
             for request in requests.values()
         }
         unchanged_s = self._unchanged.observe(requests, now=now)
@@ -85,8 +85,8 @@ class StallDetector:
             if request.status is Status.REQUESTED:
                 if unchanged_s[pk] >= UNCLAIMED_AFTER_S:
                     findings.unclaimed.append(pk)
-            elif not request.lease_token or unchanged_s[pk] >= STALE_AFTER_S:
-                findings.stale.append(request)
+            elif not request.lease_token or unchanged_s[pk] >= ABANDONED_AFTER_S:
+                findings.abandoned.append(request)
             if pk in self._alarmed:
                 continue
             if no_progress_s[pk] >= self.stalled_after_s:
@@ -126,14 +126,14 @@ def check_once(detector: StallDetector) -> None:
     findings = detector.inspect(_snapshots(), now=time.monotonic())
     if findings.unclaimed:
         execution.run(ids=findings.unclaimed)
-    execution.take_over_stale(findings.stale)
+    execution.take_over_abandoned(findings.abandoned)
     for request_id in findings.stalled:
         _raise_alarm(
             request_id,
             title=f"stuck for {detector.stalled_after_s:g} s",
             detail=(
-                "In that time no process claimed it, and no attempt or check finished. Open the"
-                " request; retry or cancel manually."
+                "In that time no process claimed the request, and no attempt or check finished."
+                " Open it; cancel all again, or cancel manually."
             ),
         )
         detector.alarm_raised(request_id)
@@ -152,7 +152,7 @@ def check_once(detector: StallDetector) -> None:
 def _snapshots() -> list[RequestSnapshot]:
     rows = CancelRequest.objects.in_flight().order_by("id")
     rows = rows.annotate(
-        ended=F("attempt_count") + F("reads"),
+        finished_calls=F("attempt_count") + F("reads"),
         dead_holders=Count("attempts", filter=Q(attempts__by_dead_holder=True)),
     )
     names = [column.name for column in fields(RequestSnapshot)]

@@ -13,7 +13,7 @@ from killswitch.audit.models import Verification
 STALE_AFTER = timedelta(minutes=5)
 FULL_CHECK_STALE_AFTER = timedelta(hours=3)
 USUAL_INTERVAL = (
-    "The log is normally verified every minute. If this stays, tell the system operator."
+    "The log is normally verified every minute. If this persists, tell the system operator."
 )
 
 

@@ -39,7 +39,7 @@ class CancelAnswer:
     """
 
     outcome: Outcome
-    resend: RetryAdvice
+    retry_advice: RetryAdvice
     http_status: int | None = None
     reject_reason: str = ""
     message: str = ""
@@ -83,10 +83,12 @@ def read_cancel(
     document = _json_object(body)
     outcome = _outcome(http_status, document=document if whole else {}, exchange_id=exchange_id)
     reason = as_text(document.get("reject_reason"))
-    late = _may_have_been_carried_out(outcome, http_status=http_status, reason=reason)
+    is_open = _may_have_been_carried_out(outcome, http_status=http_status, reason=reason)
     return CancelAnswer(
         outcome=outcome,
-        resend=_retry_advice(outcome, http_status=http_status, reason=reason, late=late),
+        retry_advice=RetryAdvice.AFTER_PAUSE
+        if is_open or _is_transient(outcome, http_status=http_status, reason=reason)
+        else RetryAdvice.NEVER,
         http_status=http_status,
         reject_reason=reason,
         message=_message(document, http_status=http_status),
@@ -95,7 +97,7 @@ def read_cancel(
         body=body,
         body_complete=whole,
         retry_after=parse_retry_after(headers) if http_status == 429 else None,
-        may_have_been_carried_out=late,
+        may_have_been_carried_out=is_open,
     )
 
 
@@ -103,7 +105,7 @@ def not_delivered(error: str) -> CancelAnswer:
     """Return the meaning of a call of which, for certain, not one byte left."""
     return CancelAnswer(
         outcome=Outcome.NOT_DELIVERED,
-        resend=RetryAdvice.AFTER_PAUSE,
+        retry_advice=RetryAdvice.AFTER_PAUSE,
         transport_error=bounded_text(error),
     )
 
@@ -116,7 +118,7 @@ def no_answer(error: str, *, at_once: bool, http_status: int | None = None) -> C
     """
     return CancelAnswer(
         outcome=Outcome.UNKNOWN,
-        resend=RetryAdvice.AT_ONCE if at_once else RetryAdvice.AFTER_PAUSE,
+        retry_advice=RetryAdvice.AT_ONCE if at_once else RetryAdvice.AFTER_PAUSE,
         http_status=http_status,
         body_complete=False,
         transport_error=bounded_text(error),
@@ -192,14 +194,12 @@ def _may_have_been_carried_out(outcome: Outcome, *, http_status: int, reason: st
     return outcome is Outcome.UNKNOWN
 
 
-def _retry_advice(outcome: Outcome, *, http_status: int, reason: str, late: bool) -> RetryAdvice:
-    """Return the advice; refusals of the request itself (other 4xx) are final with any reason."""
-    if late or http_status in (429, 490):
-        return RetryAdvice.AFTER_PAUSE
-    transient = http_status in (200, 504) and _symbol(reason) in _TRANSIENT_REASONS
-    if outcome is Outcome.REJECTED and transient:
-        return RetryAdvice.AFTER_PAUSE
-    return RetryAdvice.NEVER
+def _is_transient(outcome: Outcome, *, http_status: int, reason: str) -> bool:
+    """Return False for refusals of the request itself (other 4xx), which no reason makes pass."""
+    if http_status in (429, 490):
+        return True
+    is_refusal = outcome is Outcome.REJECTED and http_status in (200, 504)
+    return is_refusal and _symbol(reason) in _TRANSIENT_REASONS
 
 
 def _message(document: Mapping[str, object], *, http_status: int) -> str:

@@ -26,7 +26,7 @@ from killswitch.ems.answers import (
 )
 from killswitch.ems.open_orders import (
     OpenOrders,
-    OpenOrdersList,
+    TimedOpenOrders,
     read_open_orders,
     unreadable,
     why_incomplete,
@@ -124,7 +124,7 @@ class EmsClient:
 
     def open_orders(
         self, exchange_id: str | None = None, *, timeout: float | None = None
-    ) -> OpenOrders:
+    ) -> TimedOpenOrders:
         """Read the open orders of one exchange, or of all; never raises for a failing EMS."""
         started_at = datetime.now(UTC)
         call = self._new_call(timeout_s=timeout)
@@ -141,12 +141,12 @@ class EmsClient:
 
             def wait_for_slot() -> None:
                 if not LARGE_LIST_SLOTS.acquire(timeout=call.seconds_left()):
-                    raise TimeoutError("timed out waiting for other large answers to be read")
+                    raise TimeoutError("timed out waiting for other large responses to be read")
                 slot.callback(LARGE_LIST_SLOTS.release)
 
             reply = self._send(request, call=call, max_bytes=MAX_LIST_BYTES, on_large=wait_for_slot)
             orders = _open_orders(reply, call=call, exchange_id=exchange_id)
-        return OpenOrders(
+        return TimedOpenOrders(
             **vars(replace(orders, error=self._masked(orders.error))),
             started_at=started_at,
             finished_at=datetime.now(UTC),
@@ -260,9 +260,7 @@ def _cancel_answer(reply: HttpReply, *, call: CallDeadline, exchange_id: str) ->
     return replace(answer, transport_error=reply.error)
 
 
-def _open_orders(
-    reply: HttpReply, *, call: CallDeadline, exchange_id: str | None
-) -> OpenOrdersList:
+def _open_orders(reply: HttpReply, *, call: CallDeadline, exchange_id: str | None) -> OpenOrders:
     if reply.status is None:
         return unreadable(reply.error)
     orders = read_open_orders(

@@ -9,7 +9,7 @@ from typing import NoReturn
 from killswitch.runtime.text import sanitize, truncate
 
 MAX_TEXT_CHARS = 4_000
-CUT_MARK = "… (cut)"
+CUT_MARK = "… (truncated)"
 # 64 MiB of orders have some four million; ten times as many would stop all other threads for long.
 MAX_VALUES = 6_000_000
 # While one value of a list is decoded, no other thread runs. A group of some fifty thousand orders

@@ -43,8 +43,8 @@ class OpenOrder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenOrdersList:
-    """The meaning of the answer alone; `OpenOrders` adds when the list was requested.
+class OpenOrders:
+    """The meaning of the answer alone; `TimedOpenOrders` adds when the list was requested.
 
     `readable` False means that the absence of an order proves no emptiness; the rows that could
     be counted are counted all the same. If the list was requested for one exchange and has
@@ -63,7 +63,7 @@ class OpenOrdersList:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenOrders(OpenOrdersList):
+class TimedOpenOrders(OpenOrders):
     """One reading of the open orders of each exchange, made between these two moments (UTC)."""
 
     started_at: datetime
@@ -81,7 +81,7 @@ def read_open_orders(
     body: bytes,
     complete: bool,
     ends_at: float = float("inf"),
-) -> OpenOrdersList:
+) -> OpenOrders:
     """Count the open orders in an answer to GET /v1/orders, for one exchange or (None) for all.
 
     `ends_at`, in monotonic seconds, is when to give up.
@@ -93,7 +93,7 @@ def read_open_orders(
     try:
         return _count(parse_rows(body), exchange_id=exchange_id, ends_at=ends_at)
     except InvalidJson as error:
-        reason = f"the answer is not a JSON list of orders: {error}"
+        reason = f"the response is not a JSON list of orders: {error}"
         return unreadable(reason, http_status=http_status)
     except TimeoutError as error:
         return unreadable(str(error), http_status=http_status)
@@ -104,17 +104,17 @@ def why_incomplete(headers: Mapping[str, str]) -> str:
     fields = {name.lower(): value.lower() for name, value in headers.items()}
     link, age, warning = (fields.get(name, "") for name in ("link", "age", "warning"))
     if re.search(r"""rel\s*=\s*("[^"]*\bnext\b|'[^']*\bnext\b|next\b)""", link):
-        return "the answer is only one page of the list"
+        return "the response is only one page of the list"
     if "content-range" in fields:
-        return "the answer is only part of the list"
+        return "the response is only part of the list"
     if age.strip().strip("0") or re.match(r"\s*11[0-3]\b", warning):
-        return "the answer came from a cache"
+        return "the response came from a cache"
     return ""
 
 
-def unreadable(error: str, *, http_status: int | None = None) -> OpenOrdersList:
+def unreadable(error: str, *, http_status: int | None = None) -> OpenOrders:
     """Return a list from which no conclusion may be drawn, and why."""
-    return OpenOrdersList(readable=False, error=bounded_text(error), http_status=http_status)
+    return OpenOrders(readable=False, error=bounded_text(error), http_status=http_status)
 
 
 def _refusal(http_status: int, *, body: bytes) -> str:
@@ -128,9 +128,7 @@ def _refusal(http_status: int, *, body: bytes) -> str:
     return f"HTTP {http_status}" + (f" ({': '.join(texts)})" if texts else "")
 
 
-def _count(
-    document: Iterable[object], *, exchange_id: str | None, ends_at: float
-) -> OpenOrdersList:
+def _count(document: Iterable[object], *, exchange_id: str | None, ends_at: float) -> OpenOrders:
     counts: Counter[str] = Counter()
     orders: list[OpenOrder] = []
     unattributable = 0
@@ -144,9 +142,9 @@ def _count(
             unattributable += _may_be_another_spelling(owner, of=exchange_id)
             if owner == exchange_id and len(orders) < MAX_ORDERS_KEPT:
                 orders.append(_open_order(row))
-    return OpenOrdersList(
+    return OpenOrders(
         readable=unattributable == 0 or bool(orders),
-        error=f"{unattributable} rows could not be matched to an exchange"
+        error=f"rows that could not be matched to an exchange: {unattributable}"
         if unattributable
         else "",
         http_status=200,

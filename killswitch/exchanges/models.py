@@ -30,7 +30,7 @@ class Exchange(Revisioned):
         "limitations",
         max_length=500,
         blank=True,
-        help_text="What a cancel does not do here. Shown when a cancel is confirmed.",
+        help_text="What a cancel does not do on this exchange. Shown before a cancel is confirmed.",
     )
     open_orders = models.PositiveIntegerField(null=True, editable=False)
     seen_at = models.DateTimeField(null=True, editable=False)

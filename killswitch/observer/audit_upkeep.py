@@ -148,7 +148,7 @@ def write_checkpoint(occasion: str) -> Checkpoint | None:
 def send_head(checkpoint: Checkpoint) -> None:
     """Send a head to the alert channels: what they have received cannot be taken back."""
     body = (
-        "Keep this message. It can prove later that the log up to this event was not changed"
+        "Keep this message. It can prove later whether the log up to this event was changed"
         f" (`verify_audit --checkpoint FILE`).\n{checkpoint.line}"
     )
     _notify(Message(title=f"Audit log checkpoint: event {checkpoint.seq}", body=body, urgent=False))

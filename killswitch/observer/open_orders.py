@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from killswitch.audit.recorder import Recording, recording
 from killswitch.ems.client import EmsClient
-from killswitch.ems.open_orders import OpenOrders
+from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.readiness.models import EMS_PROBE, Probe
 from killswitch.runtime.leases import StillnessTracker, new_lease_token
@@ -80,7 +80,7 @@ class Observer:
         self.is_active = False
         self._lease.release()
 
-    def read(self) -> OpenOrders | None:
+    def read(self) -> TimedOpenOrders | None:
         """Read the EMS's list and write it; None when another observer is the active one."""
         if not self.is_active:
             return None
@@ -89,7 +89,7 @@ class Observer:
         orders = self._client.open_orders()
         return orders if self.write(orders, seen_before=seen_before) else None
 
-    def write(self, orders: OpenOrders, *, seen_before: Mapping[int, datetime | None]) -> bool:
+    def write(self, orders: TimedOpenOrders, *, seen_before: Mapping[int, datetime | None]) -> bool:
         """Write what a call has read; False when the lease was lost during the call.
 
         `seen_before` is each exchange's `seen_at` from before the call.
@@ -108,7 +108,7 @@ class Observer:
         return True
 
 
-def record_probe(orders: OpenOrders) -> None:
+def record_probe(orders: TimedOpenOrders) -> None:
     """Record whether an EMS answers at our address and accepts our key, as this read shows.
 
     A list that merely cannot be read passes the probe: a cancel would still go out.
@@ -118,7 +118,7 @@ def record_probe(orders: OpenOrders) -> None:
     if status in {401, 403}:
         problem = "the API key was rejected: "
     elif status in {404, 405} or (status is not None and 300 <= status < 400):
-        problem = "EMS_BASE_URL is not the address of an EMS: "
+        problem = "EMS_BASE_URL does not seem to be the address of an EMS: "
     Probe.objects.update_or_create(
         name=EMS_PROBE,
         defaults={
@@ -139,7 +139,7 @@ def _current_lease() -> tuple[str, int]:
 
 
 def _write_figures(
-    record: Recording, orders: OpenOrders, *, seen_before: Mapping[int, datetime | None]
+    record: Recording, orders: TimedOpenOrders, *, seen_before: Mapping[int, datetime | None]
 ) -> None:
     counts, seen_at = orders.counts, orders.started_at
     # Locked before the revision is taken, and in one order: no deadlock is possible.

@@ -188,7 +188,7 @@ def _figures(health: HealthSnapshot) -> Check:
     observation = health.observation
     read_age = age(at=observation.seen_at if observation else None, now=health.now)
     error = observation.error if observation else ""
-    detail = read_age.phrase("read", never="not read yet")
+    detail = read_age.phrase("last read", never="not read yet")
     return Check(
         name="figures",
         label="Open orders",

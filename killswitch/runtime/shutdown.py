@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+STOP = threading.Event()
+"""Set when this process is asked to end: every pause that waits on it ends at once."""
+
 
 def set_on_signals(stop: threading.Event) -> threading.Event:
     """Set the event at SIGINT or SIGTERM instead of ending the process, and return the event.

@@ -169,8 +169,8 @@ def check_alert_urls(**_: Any) -> list[CheckMessage]:
         logging.getLogger("apprise").disabled = False
     return [
         checks.Error(
-            f"ALERT_URLS: number {number} is not a URL of the apprise library, so alarms cannot be"
-            " sent there.",
+            f"ALERT_URLS: the apprise library does not support URL number {number}, so alarms"
+            " cannot be sent there.",
             id="killswitch.E004",
         )
         for number in unusable
@@ -192,8 +192,8 @@ def check_migrations(databases: Sequence[str] | None = None, **_: Any) -> list[C
     if not newer:
         return []
     text = (
-        f"the database {database_name()} is of a newer version ({newer[0]}): start that version, or"
-        " restore the backup from before it."
+        f"the database {database_name()} was prepared by a newer version ({newer[0]}): start that"
+        " version, or restore a backup that was made before it."
     )
     return [checks.Error(text, id="killswitch.E005")]
 
@@ -217,8 +217,8 @@ def check_history(databases: Sequence[str] | None = None, **_: Any) -> list[Chec
     had_real_ems = "False" in demo_values or (has_exchanges and not has_demo_users)
     if settings.DEMO and had_real_ems:
         text = (
-            f"EMS_BASE_URL is not set, and the database {database_name()} belongs to a real EMS."
-            " Set EMS_BASE_URL to it; for the demo set KILLSWITCH_HOME to a new directory."
+            f"EMS_BASE_URL is not set, but the database {database_name()} was used with a real EMS."
+            " Set EMS_BASE_URL to that EMS; for the demo set KILLSWITCH_HOME to a new directory."
         )
         return [checks.Error(text, id="killswitch.E006")]
     # The demo's users are added before its exchanges, and cannot be deleted.

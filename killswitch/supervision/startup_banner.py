@@ -34,7 +34,7 @@ def text(users: Sequence[DemoUser]) -> str:
             role = str(user.role).replace("_", " ").lower()
             lines.append(f"  {user.username:<8} {user.password}   ({role})")
         if not users:
-            lines.append("  (their passwords are in demo-people.txt in KILLSWITCH_HOME)")
+            lines.append("  a demo user (the passwords are in demo-people.txt in KILLSWITCH_HOME)")
     elif not get_user_model().objects.filter(is_active=True, is_demo=False).exists():
         lines += [
             "No user can sign in yet. Add one with",

@@ -154,7 +154,7 @@ function showSignedOut(url, form) {
 function showRefusal(text) {
   show("unreachable");
   body.querySelector("h2").textContent = "No cancel was sent";
-  body.querySelector("p").textContent = text.length < MAX_REFUSAL_CHARS ? text : "The console refused this. Reload the page and try again.";
+  body.querySelector("p").textContent = text.length < MAX_REFUSAL_CHARS ? text : "The console refused this action. Reload the page and try again.";
 }
 
 for (const type of ["htmx:sendError", "htmx:timeout", "htmx:sendAbort"])

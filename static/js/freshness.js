@@ -89,8 +89,8 @@ function bannerState(now) {
   if (silence > LOST_AFTER_MS && Date.now() - wokeAt < LOST_AFTER_MS)
     return ["warn", `This page has been asleep since ${last} UTC.`, "Figures are at least that old. Updating now.", true];
   if (silence > LOST_AFTER_MS)
-    return ["bad", `No answer from the console since ${last} UTC.`, "Figures are at least that old. Retrying every second.", true];
-  if (failure) return ["bad", "Your last action did not go through.", failure, false];
+    return ["bad", `No response from the console since ${last} UTC.`, "Figures are at least that old. Retrying every second.", true];
+  if (failure) return ["bad", "Your last action may not have gone through.", failure, false];
   if (byId("ready-word").dataset.word === "NOT_READY")
     return ["bad", NOT_READY, `${byId("ready-note").textContent.replace(NOT_READY, "").trim()} A cancel will probably fail. You can still try; if it is not confirmed, cancel manually.`, false];
   if (sessionEndsAt && sessionEndsAt - now < SESSION_WARNING_MS)
@@ -217,7 +217,7 @@ const isSmallButton = (event) => !isPoll(event) && !event.detail.elt.closest("di
 function refusalText(xhr) {
   if (!xhr?.status) return "The console did not respond. Try again.";
   const isSentence = header(xhr, "Content-Type").startsWith("text/plain") && xhr.responseText.length < MAX_REFUSAL_CHARS;
-  return isSentence ? xhr.responseText : `The console refused it (error ${xhr.status}). Reload the page and try again.`;
+  return isSentence ? xhr.responseText : `The console refused this action (error ${xhr.status}). Reload the page and try again.`;
 }
 for (const type of ["htmx:responseError", "htmx:sendError", "htmx:timeout"])
   on(type, (event) => {

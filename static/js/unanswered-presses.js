@@ -65,7 +65,7 @@ function fill(press) {
   const block = form.querySelector("[data-no-answer]");
   const at = new Date(press.at).toISOString().slice(11, 19);
   block.querySelector("b").textContent =
-    `No response to your request of ${at} UTC had arrived when its page was closed. It is not known whether it was recorded.`;
+    `The page was closed before a response to your request of ${at} UTC arrived. It is not known whether the request was recorded.`;
   block.hidden = false;
   block.querySelector("button").focus();
 }

@@ -190,7 +190,7 @@ def test_changing_ones_password_ends_the_other_sessions_and_is_recorded() -> Non
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (WRONG, "a much better one 7", b"not your password"),
+        (WRONG, "a much better one 7", b"The password is wrong"),
         (PASSWORD, "short", b"too short"),
         (PASSWORD, "password1234", b"too common"),
     ],

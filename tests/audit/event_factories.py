@@ -18,7 +18,7 @@ from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.services import PressContext
 from killswitch.cancels.states import Status
 from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
-from killswitch.ems.open_orders import OpenOrder, OpenOrders
+from killswitch.ems.open_orders import OpenOrder, TimedOpenOrders
 from killswitch.exchanges.models import Exchange
 from killswitch.exchanges.registry import ExchangeConfig, add_missing
 from tests.audit.log import record
@@ -70,7 +70,7 @@ def answer(outcome: Outcome, **fields: Any) -> TimedCancelAnswer:
     """Return an answer of the EMS."""
     at = datetime.now(UTC)
     return TimedCancelAnswer(
-        **{"outcome": outcome, "resend": RetryAdvice.NEVER, "http_status": 200, **fields},
+        **{"outcome": outcome, "retry_advice": RetryAdvice.NEVER, "http_status": 200, **fields},
         started_at=at,
         finished_at=at + timedelta(milliseconds=12),
         duration_ms=12.345,
@@ -80,7 +80,7 @@ def answer(outcome: Outcome, **fields: Any) -> TimedCancelAnswer:
 def reading(exchange_id: str, orders: Sequence[OpenOrder]) -> OpenOrdersAfter:
     """Return a readable list of open orders."""
     at = datetime.now(UTC)
-    listed = OpenOrders(
+    listed = TimedOpenOrders(
         readable=True,
         http_status=200,
         counts={exchange_id: len(orders)},
@@ -89,7 +89,7 @@ def reading(exchange_id: str, orders: Sequence[OpenOrder]) -> OpenOrdersAfter:
         finished_at=at,
         duration_ms=1.0,
     )
-    return OpenOrdersAfter(orders=listed, count=len(orders))
+    return OpenOrdersAfter(answer=listed, count=len(orders))
 
 
 def _press(officer: User) -> list[CancelRequest]:

@@ -24,7 +24,7 @@ def test_every_kind_has_a_description() -> None:
         (
             Kind.REQUESTED,
             {"everywhere": True, "open_before": 1, "reason": "Limit breach"},
-            "Part of a cancel on all enabled exchanges; 1 open order here before."
+            "Part of a cancel on all enabled exchanges; 1 open order before the request."
             " Reason: “Limit breach”",
         ),
         (Kind.REQUESTED, {"everywhere": False}, "Cancel on this exchange. No reason given."),
@@ -64,7 +64,7 @@ def test_every_kind_has_a_description() -> None:
         (
             Kind.SIGN_IN_FAILED,
             {"username": "olga", "why": "wrong password", "count": 10, "address": "10.0.0.1"},
-            "Wrong password: olga. Attempt 10 within an hour. From address 10.0.0.1.",
+            "Wrong password, user olga. Attempt 10 within an hour. From address 10.0.0.1.",
         ),
         (
             Kind.DENIED,
@@ -91,7 +91,7 @@ def test_every_kind_has_a_description() -> None:
         (
             Kind.RECOVERY_CODE_USED,
             {"person": "Olga Ray (olga)", "left": 9},
-            "Olga Ray (olga): 9 left.",
+            "Olga Ray (olga); codes left: 9.",
         ),
         (
             Kind.GUARDS_PUT_BACK,

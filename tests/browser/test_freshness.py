@@ -21,7 +21,7 @@ from tests.browser import scenes
 from tests.browser.conftest import Complaints
 from tests.browser.test_gesture import open_question
 
-LOST = re.compile("No answer from the console since")
+LOST = re.compile("No response from the console since")
 
 
 def ready(page: Page) -> None:

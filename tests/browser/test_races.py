@@ -224,7 +224,7 @@ def test_the_reason_why_an_alarm_may_not_be_acknowledged_is_shown(
     # It comes to concern her own account while the page still offers the button.
     Alarm.objects.update(kind=AlarmKind.PEOPLE, subject=f"{olga.pk} 1")
     page.locator("#alarms button").click()
-    expect(page.locator("#banner")).to_contain_text("Your last action did not go through.")
+    expect(page.locator("#banner")).to_contain_text("Your last action may not have gone through.")
     expect(page.locator("#banner")).to_contain_text("it concerns your account")
     assert Alarm.objects.unacknowledged().count() == 1
     complaints.forgive()

@@ -40,5 +40,5 @@ def snapshot(request: CancelRequest) -> RequestSnapshot:
         status=Status(row.status),
         lease_token=row.lease_token,
         lease_beats=row.lease_beats,
-        ended=row.attempt_count + row.reads,
+        finished_calls=row.attempt_count + row.reads,
     )

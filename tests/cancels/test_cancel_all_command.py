@@ -9,9 +9,10 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError
 
-from killswitch.cancels import leases, services
+from killswitch.cancels import services
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.exchanges.models import Exchange
+from killswitch.runtime import shutdown
 from killswitch.simulator.server import Simulator
 from tests import failures
 
@@ -121,4 +122,4 @@ def test_an_interruption_prints_the_batch_and_releases_the_requests(
     assert "will be carried out" in output.err
     assert (exit_info.value.code, output.out) == (1, "")
     assert signal.getsignal(number) == handler
-    assert leases.STOP.is_set()
+    assert shutdown.STOP.is_set()

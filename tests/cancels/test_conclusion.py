@@ -9,7 +9,7 @@ import pytest
 from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, conclude
 from killswitch.cancels.states import Status
 from killswitch.ems.answers import Outcome
-from killswitch.ems.open_orders import OpenOrders
+from killswitch.ems.open_orders import TimedOpenOrders
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ ATTEMPTS = [ACKNOWLEDGED, REFUSED, REFUSED_LATE, UNKNOWN, NOT_DELIVERED]
 
 def list_of(count: int | None) -> OpenOrdersAfter:
     now = datetime.now(UTC)
-    orders = OpenOrders(
+    orders = TimedOpenOrders(
         readable=count is not None,
         error="" if count is not None else "it did not answer in time",
         http_status=200,
@@ -38,7 +38,7 @@ def list_of(count: int | None) -> OpenOrdersAfter:
         finished_at=now,
         duration_ms=1.0,
     )
-    return OpenOrdersAfter(orders=orders, count=count)
+    return OpenOrdersAfter(answer=orders, count=count)
 
 
 @pytest.mark.parametrize("count", [0, 3, None])

@@ -9,6 +9,7 @@ from killswitch.cancels import execution, leases, watchdog
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.recording import record_attempt
 from killswitch.ems.client import get_client
+from killswitch.runtime import shutdown
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
 from tests.cancels.kills import LIST_GONE, always, snapshot
@@ -111,7 +112,7 @@ def test_an_acknowledged_cancel_is_not_sent_again_by_the_next_holder(
     assert answer.outcome == "ACKNOWLEDGED"
     record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=None)
     leases.release(lease)
-    execution.take_over_stale([snapshot(request)])
+    execution.take_over_abandoned([snapshot(request)])
     rows = CancelRequest.objects.filter(pk=request.pk)
     wait_for(lambda: rows.get().is_final, seconds=10)
     assert (rows.get().status, len(simulator.calls("KRAKEN"))) == ("UNVERIFIED", 1)
@@ -145,7 +146,7 @@ def test_a_request_that_kills_every_holder_is_not_sent_for_ever(
         lease = leases.take_over(snapshot(request))
         assert lease is not None
         leases.stop_renewing(lease)  # it dies as well
-    execution.take_over_stale([snapshot(request)])
+    execution.take_over_abandoned([snapshot(request)])
     rows = CancelRequest.objects.filter(pk=request.pk)
     wait_for(lambda: rows.get().is_final, seconds=5)
     assert (rows.get().status, rows.get().open_after) == ("RESIDUAL", 5)
@@ -164,7 +165,7 @@ def die_in_a_pause_that_the_ems_wants(request: CancelRequest) -> None:
 
     def take_over() -> bool:
         # Like the watchdog, more than once: a renewal that was under way changes the row once more.
-        execution.take_over_stale([snapshot(request)])
+        execution.take_over_abandoned([snapshot(request)])
         return not rows.exists()
 
     wait_for(take_over, seconds=5)
@@ -172,9 +173,9 @@ def die_in_a_pause_that_the_ems_wants(request: CancelRequest) -> None:
 
 def hand_over(request: CancelRequest) -> None:
     """Stop the process that carries the request out, and let a watchdog find the request."""
-    leases.STOP.set()
+    shutdown.STOP.set()
     wait_for(
         lambda: CancelRequest.objects.filter(id=request.pk, lease_token="").exists(), seconds=2
     )
-    leases.STOP.clear()
+    shutdown.STOP.clear()
     watchdog.check_once(watchdog.StallDetector())

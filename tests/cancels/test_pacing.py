@@ -13,6 +13,7 @@ from killswitch.cancels.pacing import (
     RetrySchedule,
     rest_of_pause,
 )
+from killswitch.cancels.watchdog import STALLED_AFTER_S
 from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
 from tests.clock import Clock
 
@@ -26,13 +27,13 @@ def schedule(clock: Clock, settings: Any) -> RetrySchedule:
 
 def answer(
     outcome: Outcome,
-    resend: RetryAdvice = RetryAdvice.AFTER_PAUSE,
+    retry_advice: RetryAdvice = RetryAdvice.AFTER_PAUSE,
     retry_after: float | None = None,
 ) -> TimedCancelAnswer:
     now = datetime.now(UTC)
     return TimedCancelAnswer(
         outcome=outcome,
-        resend=resend,
+        retry_advice=retry_advice,
         retry_after=retry_after,
         started_at=now,
         finished_at=now,
@@ -47,7 +48,8 @@ def test_pauses_double_and_stay_shorter_than_the_time_of_an_alarm(schedule: Retr
         pauses.append(schedule.until_next_post)
     assert 0.4 <= pauses[0] <= 0.5
     assert 0.8 <= pauses[1] <= 1.0
-    assert max(pauses) <= MAX_PAUSE_S
+    assert max(pauses) <= MAX_PAUSE_S < STALLED_AFTER_S
+    assert MAX_READ_PAUSE_S < STALLED_AFTER_S
 
 
 def test_an_acknowledged_cancel_gets_time_to_settle(schedule: RetrySchedule) -> None:

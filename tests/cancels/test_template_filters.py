@@ -10,7 +10,7 @@ from killswitch.cancels.templatetags.cancels import gesture_text
     [
         ("held 1003 ms, mouse", "held for 1 s (mouse)"),
         ("held 1240 ms, touch", "held for 1.2 s (touch)"),
-        ("second button", "confirmed with the second button"),
+        ("second button", "confirmed with the “Yes” button"),
         ("command", "cancel_all command"),
         ("of an earlier version", "of an earlier version"),
         ("held \x1b[2K ms, mouse", "held ␛[2K ms, mouse"),

@@ -43,10 +43,10 @@ def test_a_slot_in_use_is_freed_when_the_work_ends() -> None:
 
 def test_the_latch_opens_when_all_have_left_and_counts_each_request_once() -> None:
     latch = Latch([1, 2])
-    latch.left(1)
-    latch.left(1)
+    latch.mark_sent(1)
+    latch.mark_sent(1)
     assert not latch._open.is_set()
-    latch.left(2)
+    latch.mark_sent(2)
     assert latch._open.is_set()
 
 

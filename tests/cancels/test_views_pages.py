@@ -79,7 +79,7 @@ def test_hostile_bytes_of_an_answer_are_shown_harmlessly(
     Attempt.objects.filter(request=request).update(body=body, body_cut=True)
     page = page_of(officer, request)
     assert shown in page
-    assert "Raw EMS response (cut)" in page
+    assert "Raw EMS response (truncated)" in page
 
 
 def test_a_dead_holders_attempt_says_so(officer: Client, olga: User) -> None:

@@ -23,7 +23,7 @@ def snapshot(
     *,
     lease_token: str = "p:1",
     lease_beats: int = 1,
-    ended: int = 1,
+    finished_calls: int = 1,
     dead_holders: int = 0,
 ) -> RequestSnapshot:
     return RequestSnapshot(
@@ -31,7 +31,7 @@ def snapshot(
         status=status,
         lease_token=lease_token,
         lease_beats=lease_beats,
-        ended=ended,
+        finished_calls=finished_calls,
         dead_holders=dead_holders,
     )
 
@@ -46,36 +46,36 @@ def test_a_new_request_is_left_to_the_workers_for_a_second() -> None:
 
 def test_a_released_request_is_stale_at_once() -> None:
     released = snapshot(lease_token="")
-    assert StallDetector().inspect([released], now=5.0).stale == [released]
+    assert StallDetector().inspect([released], now=5.0).abandoned == [released]
 
 
 def test_a_lease_that_is_renewed_is_never_stale() -> None:
     detector = StallDetector()
     for second in range(60):
         findings = detector.inspect([snapshot(lease_beats=second)], now=float(second))
-        assert findings.stale == []
+        assert findings.abandoned == []
 
 
 def test_a_lease_that_is_not_renewed_is_stale_after_three_seconds() -> None:
     detector = StallDetector()
-    assert detector.inspect([snapshot()], now=10.0).stale == []
-    assert detector.inspect([snapshot()], now=12.9).stale == []
-    assert detector.inspect([snapshot()], now=13.0).stale == [snapshot()]
+    assert detector.inspect([snapshot()], now=10.0).abandoned == []
+    assert detector.inspect([snapshot()], now=12.9).abandoned == []
+    assert detector.inspect([snapshot()], now=13.0).abandoned == [snapshot()]
 
 
 def test_a_new_holder_gets_three_seconds_of_its_own() -> None:
     detector = StallDetector()
     detector.inspect([snapshot()], now=0.0)
     taken_over = snapshot(lease_token="q:2")
-    assert detector.inspect([taken_over], now=2.9).stale == []
-    assert detector.inspect([taken_over], now=5.8).stale == []
-    assert detector.inspect([taken_over], now=5.9).stale == [taken_over]
+    assert detector.inspect([taken_over], now=2.9).abandoned == []
+    assert detector.inspect([taken_over], now=5.8).abandoned == []
+    assert detector.inspect([taken_over], now=5.9).abandoned == [taken_over]
 
 
 def test_an_attempt_that_was_recorded_shows_that_the_holder_is_alive() -> None:
     detector = StallDetector()
     detector.inspect([snapshot()], now=0.0)
-    assert detector.inspect([snapshot(ended=2)], now=3.0).stale == []
+    assert detector.inspect([snapshot(finished_calls=2)], now=3.0).abandoned == []
 
 
 def test_five_seconds_without_progress_need_an_alarm_until_it_is_raised() -> None:
@@ -92,7 +92,7 @@ def test_five_seconds_without_progress_need_an_alarm_until_it_is_raised() -> Non
 def test_a_takeover_is_not_progress() -> None:
     detector = StallDetector()
     detector.inspect([snapshot()], now=0.0)
-    taken_over = snapshot(lease_token="q:2", ended=2, dead_holders=1)
+    taken_over = snapshot(lease_token="q:2", finished_calls=2, dead_holders=1)
     assert detector.inspect([taken_over], now=3.0).stalled == []
     assert detector.inspect([taken_over], now=5.0).stalled == [7]
 
@@ -100,7 +100,7 @@ def test_a_takeover_is_not_progress() -> None:
 def test_progress_postpones_the_alarm() -> None:
     detector = StallDetector()
     for second in range(60):
-        request = snapshot(lease_beats=second, ended=second // 4)
+        request = snapshot(lease_beats=second, finished_calls=second // 4)
         assert detector.inspect([request], now=float(second)).stalled == []
 
 
@@ -110,7 +110,7 @@ def test_a_request_that_never_ends_is_an_alarm_even_if_it_makes_progress() -> No
         second
         for second in range(100)
         if detector.inspect(
-            [snapshot(lease_beats=second, ended=second)], now=float(second)
+            [snapshot(lease_beats=second, finished_calls=second)], now=float(second)
         ).overtime
     ]
     assert overtime[0] == 90
@@ -120,7 +120,7 @@ def test_a_finished_request_is_forgotten() -> None:
     detector = StallDetector()
     detector.inspect([snapshot()], now=0.0)
     detector.inspect([], now=1.0)
-    assert detector.inspect([snapshot()], now=9.0).stale == []
+    assert detector.inspect([snapshot()], now=9.0).abandoned == []
 
 
 @pytest.mark.both_databases

@@ -44,7 +44,7 @@ def test_an_event_is_shown_in_words_with_its_number_time_person_and_status(reade
     assert "2026-03-02 09:30:00.400000" in text
     for words in (
         "Cancel requested",
-        "Cancel on this exchange; 14 open orders here before. Reason: “Runaway algorithm”",
+        "Cancel on this exchange; 14 open orders before the request. Reason: “Runaway algorithm”",
         "Rita Moss (rita) <small>Risk officer</small>",
         "KRAKEN",
         "3 orders still open",

@@ -61,7 +61,7 @@ def test_a_verified_log_shows_the_last_event_and_the_age_of_the_verification(
         (
             {"ago": -STALE_AFTER * 2, "whole_ago": -STALE_AFTER * 2},
             "Verification overdue",
-        ),  # the clock was set back
+        ),  # the clock went back
     ],
 )
 def test_an_old_verification_is_shown_as_old(ages: dict[str, timedelta], words: str) -> None:

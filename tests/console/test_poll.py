@@ -189,7 +189,7 @@ def test_a_batch_on_all_exchanges_names_what_it_does_not_include(
     UncoveredExchange.objects.create(exchange_id="OKEX", open_orders=12)
     everywhere = factories.press(olga, *exchanges, everywhere=True)
     some = factories.press(olga, *exchanges)
-    sentence = "Not enabled here at the moment, so not included if sent now: OKEX (12 open orders)."
+    sentence = "Not enabled here, so a new cancel would not include: OKEX (12 open orders)."
     assert sentence in html(officer.get(f"/batches/{everywhere.uuid}/"))
     assert sentence not in html(officer.get(f"/batches/{some.uuid}/"))
 

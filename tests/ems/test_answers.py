@@ -128,7 +128,7 @@ def test_a_200_is_read_by_its_body(document: object, outcome: Outcome) -> None:
 )
 def test_a_200_that_is_not_json_all_readers_understand_alike_is_unknown(body: bytes) -> None:
     answer = read(200, body=body)
-    assert (answer.outcome, answer.resend) == (UNK, PAUSE)
+    assert (answer.outcome, answer.retry_advice) == (UNK, PAUSE)
     assert answer.may_have_been_carried_out
     assert answer.body == body
 
@@ -160,19 +160,19 @@ def test_a_refusal_keeps_its_reason_which_decides_whether_it_is_retried(
     answer = read(status, {**document, "rejected_message": "r"})
     assert answer.outcome is REJ
     assert (answer.reject_reason, answer.message, answer.rejected_message) == (reason, "m", "r")
-    assert answer.resend is (PAUSE if reason in TRANSIENT_REASONS else NEVER)
+    assert answer.retry_advice is (PAUSE if reason in TRANSIENT_REASONS else NEVER)
     assert answer.may_have_been_carried_out is (reason == "EXCHANGE_RESPONSE_TIMEOUT")
 
 
 def test_a_refusal_without_a_reason_is_final() -> None:
     answer = read(200, {"type": "MESSAGE_REJECT"})
-    assert (answer.outcome, answer.resend, answer.reject_reason) == (REJ, NEVER, "")
+    assert (answer.outcome, answer.retry_advice, answer.reject_reason) == (REJ, NEVER, "")
     assert not answer.may_have_been_carried_out
 
 
 def test_a_504_with_a_reject_message_without_reason_may_have_been_carried_out() -> None:
     answer = read(504, {"type": "MESSAGE_REJECT"})
-    assert (answer.outcome, answer.resend) == (REJ, PAUSE)
+    assert (answer.outcome, answer.retry_advice) == (REJ, PAUSE)
     assert answer.may_have_been_carried_out
 
 
@@ -192,14 +192,14 @@ def test_a_504_cut_short_is_unknown() -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"type":"message"}', b"\xff\x00", b"null"])
 def test_a_490_is_refused_and_retried_with_any_body(body: bytes, complete: bool) -> None:
     answer = read(490, body=body, complete=complete)
-    assert (answer.outcome, answer.resend, answer.reject_reason) == (REJ, PAUSE, "")
+    assert (answer.outcome, answer.retry_advice, answer.reject_reason) == (REJ, PAUSE, "")
     assert not answer.may_have_been_carried_out
 
 
 @pytest.mark.parametrize("reason", sorted(ALL_REASONS))
 def test_a_490_keeps_the_reason_of_its_body(reason: str) -> None:
     answer = read(490, {"reject_reason": reason})
-    assert (answer.outcome, answer.resend, answer.reject_reason) == (REJ, PAUSE, reason)
+    assert (answer.outcome, answer.retry_advice, answer.reject_reason) == (REJ, PAUSE, reason)
     assert answer.may_have_been_carried_out is (reason == "EXCHANGE_RESPONSE_TIMEOUT")
 
 
@@ -213,7 +213,7 @@ def test_a_490_keeps_the_reason_of_its_body(reason: str) -> None:
 )
 def test_a_400_keeps_title_errors_and_trace_id(errors: object, message: str) -> None:
     answer = read(400, {"title": "One or more errors", "errors": errors, "traceId": "00-ab-1"})
-    assert (answer.outcome, answer.resend) == (REJ, NEVER)
+    assert (answer.outcome, answer.retry_advice) == (REJ, NEVER)
     assert (answer.message, answer.trace_id) == (message, "00-ab-1")
 
 
@@ -221,14 +221,14 @@ def test_a_400_keeps_title_errors_and_trace_id(errors: object, message: str) -> 
 @pytest.mark.parametrize("field", ["error", "message"])
 def test_a_wrong_key_is_refused_in_the_emss_words(status: int, field: str) -> None:
     answer = read(status, {field: "Invalid API key"})
-    assert (answer.outcome, answer.resend) == (REJ, NEVER)
+    assert (answer.outcome, answer.retry_advice) == (REJ, NEVER)
     assert answer.message == "Invalid API key"
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 408, 413, 418, 451, 499])
 def test_any_other_4xx_is_a_final_refusal_also_when_cut_short(status: int) -> None:
     answer = read(status, body=b'{"mess', complete=False)
-    assert (answer.outcome, answer.resend, answer.message) == (REJ, NEVER, "")
+    assert (answer.outcome, answer.retry_advice, answer.message) == (REJ, NEVER, "")
     assert (answer.body, answer.body_complete) == (b'{"mess', False)
 
 
@@ -236,12 +236,12 @@ def test_a_late_exchange_named_in_a_4xx_may_still_have_carried_it_out() -> None:
     answer = read(400, {"reject_reason": "exchange_response_timeout"})
     assert answer.outcome is REJ
     assert answer.may_have_been_carried_out
-    assert answer.resend is PAUSE
+    assert answer.retry_advice is PAUSE
 
 
 def test_a_429_is_retried_after_the_pause_it_requests() -> None:
     answer = read(429, {"error": "slow down"}, headers={"retry-after": "7"})
-    assert (answer.outcome, answer.resend, answer.retry_after) == (REJ, PAUSE, 7.0)
+    assert (answer.outcome, answer.retry_advice, answer.retry_after) == (REJ, PAUSE, 7.0)
     assert answer.message == "slow down"
 
 
@@ -255,7 +255,7 @@ def test_only_a_429_has_a_pause() -> None:
 @pytest.mark.parametrize("document", [ack(), {"type": "MESSAGE_REJECT", "reject_reason": "OTHER"}])
 def test_every_other_status_is_unknown_with_any_body(status: int, document: object) -> None:
     answer = read(status, document)
-    assert (answer.outcome, answer.resend) == (UNK, PAUSE)
+    assert (answer.outcome, answer.retry_advice) == (UNK, PAUSE)
     assert answer.may_have_been_carried_out
 
 
@@ -271,7 +271,7 @@ def test_texts_are_storable_and_bounded() -> None:
     answer = read(200, body=body)
     assert answer.reject_reason == "a\\u0000b\\ud800"
     assert len(answer.message) == 4000
-    assert answer.message.endswith("(cut)")
+    assert answer.message.endswith("(truncated)")
     assert sanitize(answer.reject_reason) == answer.reject_reason
 
 
@@ -283,15 +283,15 @@ def test_texts_nested_nearly_too_deep_are_marked_and_raise_no_error() -> None:
 
 def test_a_call_that_was_not_delivered_is_retried_and_was_not_carried_out() -> None:
     answer = not_delivered("refused\x00")
-    assert (answer.outcome, answer.resend) == (Outcome.NOT_DELIVERED, PAUSE)
+    assert (answer.outcome, answer.retry_advice) == (Outcome.NOT_DELIVERED, PAUSE)
     assert not answer.may_have_been_carried_out
     assert answer.transport_error == "refused\\u0000"
 
 
-@pytest.mark.parametrize(("at_once", "resend"), [(True, RetryAdvice.AT_ONCE), (False, PAUSE)])
-def test_a_lost_answer_is_unknown(at_once: bool, resend: RetryAdvice) -> None:
+@pytest.mark.parametrize(("at_once", "retry_advice"), [(True, RetryAdvice.AT_ONCE), (False, PAUSE)])
+def test_a_lost_answer_is_unknown(at_once: bool, retry_advice: RetryAdvice) -> None:
     answer = no_answer("reset", at_once=at_once)
-    assert (answer.outcome, answer.resend) == (UNK, resend)
+    assert (answer.outcome, answer.retry_advice) == (UNK, retry_advice)
     assert answer.may_have_been_carried_out
     assert (answer.transport_error, answer.message) == ("reset", "")
 

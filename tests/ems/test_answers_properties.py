@@ -97,7 +97,7 @@ def test_only_a_documented_acknowledgement_acknowledges(
         assert "\x00" not in text
         text.encode()  # raises on a lone surrogate
     assert answer.may_have_been_carried_out or answer.outcome is not Outcome.UNKNOWN
-    assert answer.resend is not RetryAdvice.AT_ONCE
+    assert answer.retry_advice is not RetryAdvice.AT_ONCE
 
 
 @settings(max_examples=300, deadline=None)

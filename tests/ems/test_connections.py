@@ -82,7 +82,7 @@ def test_a_reused_connection_that_breaks_before_a_byte_is_sent_again_at_once(
         client = client_for(server.url, ca_bundle=str(certificates.ca))
         client.cancel_all("KRAKEN")
         answer = client.cancel_all("KRAKEN")
-    assert (answer.outcome, answer.resend) == (Outcome.UNKNOWN, RetryAdvice.AT_ONCE)
+    assert (answer.outcome, answer.retry_advice) == (Outcome.UNKNOWN, RetryAdvice.AT_ONCE)
     assert answer.may_have_been_carried_out
     assert (server.accepted, len(server.requests)) == (1, 2)
 
@@ -101,7 +101,7 @@ def test_a_reused_connection_that_breaks_after_a_byte_is_not(
         client = client_for(server.url)
         client.cancel_all("KRAKEN")
         answer = client.cancel_all("KRAKEN")
-    assert (answer.outcome, answer.resend) == (Outcome.UNKNOWN, RetryAdvice.AFTER_PAUSE)
+    assert (answer.outcome, answer.retry_advice) == (Outcome.UNKNOWN, RetryAdvice.AFTER_PAUSE)
 
 
 def test_a_reused_connection_that_is_silent_is_not_sent_again_at_once(
@@ -117,7 +117,7 @@ def test_a_reused_connection_that_is_silent_is_not_sent_again_at_once(
         client = client_for(server.url, timeout=0.3)
         client.cancel_all("KRAKEN")
         answer = client.cancel_all("KRAKEN")
-    assert (answer.outcome, answer.resend) == (Outcome.UNKNOWN, RetryAdvice.AFTER_PAUSE)
+    assert (answer.outcome, answer.retry_advice) == (Outcome.UNKNOWN, RetryAdvice.AFTER_PAUSE)
 
 
 def test_a_late_answer_is_not_taken_by_the_next_call(

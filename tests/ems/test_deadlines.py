@@ -54,7 +54,7 @@ def test_a_dripping_server_costs_the_total_time_and_is_unknown(
     with serving(script, tls=certificates.server_context() if tls else None) as server:
         client = client_for(server.url, ca_bundle=str(certificates.ca), timeout=TIMEOUT)
         answer = client.cancel_all("KRAKEN")
-    assert (answer.outcome, answer.resend) == (Outcome.UNKNOWN, RetryAdvice.AFTER_PAUSE)
+    assert (answer.outcome, answer.retry_advice) == (Outcome.UNKNOWN, RetryAdvice.AFTER_PAUSE)
     assert TIMEOUT * 0.9 <= answer.duration_ms / 1000 <= TIMEOUT + SLACK_S
     assert "0.4 s" in answer.transport_error
 
@@ -179,7 +179,7 @@ def test_a_large_list_waits_for_a_slot_and_small_ones_do_not(client_for: ClientF
         with serving(answering_once(response(200, large))) as server:
             late = client_for(server.url).open_orders("KRAKEN", timeout=TIMEOUT)
     assert not late.readable
-    assert "other large answers" in late.error
+    assert "other large responses" in late.error
     assert late.duration_ms / 1000 <= TIMEOUT + SLACK_S
     with serving(answering_once(response(200, large))) as server:
         assert client_for(server.url, timeout=5).open_orders("KRAKEN").count("KRAKEN") == 5_001

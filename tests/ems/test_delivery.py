@@ -48,7 +48,7 @@ def black_hole() -> Iterator[int]:
 
 def assert_not_delivered(answer: TimedCancelAnswer) -> None:
     assert answer.outcome is Outcome.NOT_DELIVERED
-    assert answer.resend is RetryAdvice.AFTER_PAUSE
+    assert answer.retry_advice is RetryAdvice.AFTER_PAUSE
     assert not answer.may_have_been_carried_out
     assert answer.http_status is None
     assert answer.transport_error
@@ -56,7 +56,7 @@ def assert_not_delivered(answer: TimedCancelAnswer) -> None:
 
 def assert_unknown(answer: TimedCancelAnswer) -> None:
     assert answer.outcome is Outcome.UNKNOWN
-    assert answer.resend is RetryAdvice.AFTER_PAUSE
+    assert answer.retry_advice is RetryAdvice.AFTER_PAUSE
     assert answer.may_have_been_carried_out
     assert answer.transport_error
 
@@ -234,7 +234,7 @@ def test_a_new_connection_that_breaks_after_the_request_is_unknown(
         assert (answer.outcome, answer.http_status) == (Outcome.UNKNOWN, 200)
     else:
         assert answer.outcome is Outcome.UNKNOWN
-    assert answer.resend is RetryAdvice.AFTER_PAUSE
+    assert answer.retry_advice is RetryAdvice.AFTER_PAUSE
     assert len(server.requests) == 1
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from killswitch.ems.foreign_json import MAX_VALUES
-from killswitch.ems.open_orders import OpenOrdersList, read_open_orders, why_incomplete
+from killswitch.ems.open_orders import OpenOrders, read_open_orders, why_incomplete
 
 OPEN = ["RECEIVED", "ROUTING", "ROUTED", "NEW", "PENDING_CANCEL", "PARTIALLY_FILLED"]
 
@@ -22,7 +22,7 @@ def read(
     http_status: int = 200,
     body: bytes | None = None,
     complete: bool = True,
-) -> OpenOrdersList:
+) -> OpenOrders:
     return read_open_orders(
         exchange_id=exchange_id,
         http_status=http_status,

@@ -97,7 +97,11 @@ def _watchdog(arguments: Sequence[str]) -> Callable[[], None]:
     from killswitch.cancels.states import Status
 
     unclaimed = RequestSnapshot(
-        id=int(arguments[0]), status=Status.REQUESTED, lease_token="", lease_beats=0, ended=0
+        id=int(arguments[0]),
+        status=Status.REQUESTED,
+        lease_token="",
+        lease_beats=0,
+        finished_calls=0,
     )
     detector = watchdog.StallDetector()
     detector.inspect([unclaimed], now=time.monotonic() - watchdog.UNCLAIMED_AFTER_S)
@@ -116,9 +120,9 @@ def _rescuer(arguments: Sequence[str]) -> Callable[[], None]:
         status=Status(status),
         lease_token=lease_token,
         lease_beats=int(lease_beats),
-        ended=int(ended),
+        finished_calls=int(ended),
     )
-    return lambda: execution.take_over_stale([abandoned])
+    return lambda: execution.take_over_abandoned([abandoned])
 
 
 if __name__ == "__main__":

@@ -4,16 +4,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from killswitch.ems.open_orders import OpenOrders
+from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.observer.open_orders import record_probe
 from killswitch.readiness import health_checks
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
 
 
-def answered(status: int | None) -> OpenOrders:
+def answered(status: int | None) -> TimedOpenOrders:
     now = datetime.now(UTC)
-    return OpenOrders(
+    return TimedOpenOrders(
         readable=status == 200,
         error="" if status == 200 else f"HTTP {status}",
         http_status=status,
@@ -27,9 +27,9 @@ def answered(status: int | None) -> OpenOrders:
     ("status", "ok", "words"),
     [
         (200, True, "reachable, API key accepted"),
-        (302, False, "EMS_BASE_URL is not the address of an EMS: HTTP 302"),
-        (404, False, "EMS_BASE_URL is not the address of an EMS: HTTP 404"),
-        (405, False, "EMS_BASE_URL is not the address of an EMS: HTTP 405"),
+        (302, False, "EMS_BASE_URL does not seem to be the address of an EMS: HTTP 302"),
+        (404, False, "EMS_BASE_URL does not seem to be the address of an EMS: HTTP 404"),
+        (405, False, "EMS_BASE_URL does not seem to be the address of an EMS: HTTP 405"),
         (401, False, "the API key was rejected: HTTP 401"),
         (503, True, "reachable; its list of open orders cannot be read"),
         (490, True, "reachable; its list of open orders cannot be read"),

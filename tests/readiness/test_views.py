@@ -26,14 +26,13 @@ from tests.stack import ROOT, Stack
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
 ASK = """
-import sys, time, django
+import django
 django.setup()
 from django.test import Client
 client = Client()
 for path in ("/healthz", "/readyz", "/metrics"):
-    began = time.monotonic()
     response = client.get(path, headers={"host": "127.0.0.1"})
-    print(path, response.status_code, round(time.monotonic() - began, 1), response.content[:200])
+    print(path, response.status_code, response.content[:200])
 """
 
 
@@ -148,7 +147,7 @@ def test_a_locked_database_is_answered_for_within_two_seconds(path: str) -> None
 
 def test_a_database_that_is_not_there_is_answered_for_without_a_traceback(stack: Stack) -> None:
     stack.set(DATABASE_URL="postgresql://me:hunter2@127.0.0.1:9/x")
-    asked = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", ASK],
         cwd=ROOT,
         env=stack.environment,
@@ -157,13 +156,10 @@ def test_a_database_that_is_not_there_is_answered_for_without_a_traceback(stack:
         timeout=60,
         check=True,
     )
-    said = {line.split()[0]: line.split()[1:] for line in asked.stdout.splitlines()}
-    assert said["/healthz"][0] == "200"
-    assert said["/readyz"][0] == "503"
-    assert said["/metrics"][0] == "200"
-    assert all(float(words[1]) < 2.5 for words in said.values())
-    assert "hunter2" not in asked.stdout + asked.stderr
-    assert "Traceback" not in asked.stderr
+    statuses = [line.split()[:2] for line in process.stdout.splitlines()]
+    assert statuses == [["/healthz", "200"], ["/readyz", "503"], ["/metrics", "200"]]
+    assert "hunter2" not in process.stdout + process.stderr
+    assert "Traceback" not in process.stderr
 
 
 @pytest.mark.usefixtures("all_is_well")

@@ -16,7 +16,7 @@ from tests.console.test_compression import MAX_CONSOLE_BYTES
 from tests.supervision.system_process import System
 from tests.system.test_end_to_end import TIMES, request_of, sign_in
 
-LOST = re.compile("No answer from the console since")
+LOST = re.compile("No response from the console since")
 # Records layout shifts outside of the dialog, and collects the statuses that the grid has shown.
 # The text of a button may change, which moves its centred words but not the button.
 WATCH = """() => {

@@ -37,7 +37,7 @@ def consume_attempt(request: HttpRequest, user: User) -> list[RateLimitUsage]:
             raise_alarm(
                 kind=AlarmKind.PEOPLE,
                 subject=f"{user.pk} codes {datetime.now(UTC):%Y-%m-%d %H}",  # once an hour
-                title=f"Too many wrong codes for {user.full_text}: their password may be stolen.",
+                title=f"Too many wrong codes for {user.full_text}: their password may have leaked.",
                 detail=(
                     "No codes are accepted for up to an hour. Setting a new password lifts this at"
                     " once."

@@ -76,7 +76,7 @@ def problems(cursor: Any) -> list[str]:
                 if name in current
             ),
         ),
-        *(f"the trigger {name} is not ours" for name in sorted(current.keys() - our_triggers)),
+        *(f"the trigger {name} is unexpected" for name in sorted(current.keys() - our_triggers)),
         *_table_problems(cursor),
     ]
 
@@ -98,7 +98,9 @@ def foreign_triggers(cursor: Any, *, tables: Collection[str]) -> list[str]:
         " ORDER BY relname, name",
         [[*tables], TABLE, TABLE],
     )
-    return [f"the {kind} {name} on {table} is not ours" for kind, name, table in cursor.fetchall()]
+    return [
+        f"the {kind} {name} on {table} is unexpected" for kind, name, table in cursor.fetchall()
+    ]
 
 
 def install(cursor: Any) -> None:

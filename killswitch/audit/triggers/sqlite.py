@@ -49,7 +49,7 @@ def problems(cursor: Any) -> list[str]:
         for name, text in TRIGGERS.items()
         if name in current and current[name] != text
     ]
-    foreign = [f"the trigger {name} is not ours" for name in sorted(current.keys() - TRIGGERS)]
+    foreign = [f"the trigger {name} is unexpected" for name in sorted(current.keys() - TRIGGERS)]
     return gaps + changes + foreign + _table_problems(cursor)
 
 
@@ -65,7 +65,7 @@ def foreign_triggers(cursor: Any, *, tables: Collection[str]) -> list[str]:
         [TABLE],
     )
     foreign = [
-        f"the {kind} {name} on {table} is not ours"
+        f"the {kind} {name} on {table} is unexpected"
         for kind, name, table in cursor.fetchall()
         if kind == "trigger" or table in tables
     ]

@@ -108,7 +108,7 @@ def _check_event(row: tuple[Any, ...], *, before: Head) -> Mapping[str, Any]:
         raise BrokenChain(seq, f"event {seq} was changed: its hash does not match its columns")
     if columns["previous"] != before.hash:
         raise BrokenChain(
-            seq, f"event {seq} does not continue event {before.seq}: one of them was replaced"
+            seq, f"event {seq} is not chained to event {before.seq}: one of them was replaced"
         )
     return columns
 

@@ -70,7 +70,7 @@ def _result(
     warnings: Sequence[str] = (),
 ) -> VerificationResult:
     if walk.backwards is not None:
-        clock = f"the clock was set back: event {walk.backwards} is earlier than the one before it"
+        clock = f"the clock went back: event {walk.backwards} is earlier than the one before it"
         warnings = (clock, *warnings)
     return VerificationResult(
         head_seq=walk.head.seq,

@@ -19,7 +19,7 @@ register.filter("ends_at", status_display.ends_at)
 GESTURE_TEXTS = {
     "dialog": "confirmed in the dialog",
     "page": "confirmed on the page",
-    "second button": "confirmed with the second button",
+    "second button": "confirmed with the “Yes” button",
     "sent again with the same key": "sent again, recorded only once",
     "send again": "sent again",
     "retry": "retry",

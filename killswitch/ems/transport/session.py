@@ -72,7 +72,7 @@ class Transport:
                 if response.status_code < 200:
                     # The final answer may follow. The body is left unread, which closes the
                     # connection, so that the next call cannot take that answer for its own.
-                    return dataclasses.replace(reply, error="no final answer")
+                    return dataclasses.replace(reply, error="no final response")
                 body, error = _read(response.raw, max_bytes=max_bytes, on_large=on_large)
                 return dataclasses.replace(reply, body=body, complete=not error, error=error)
         except Exception as error:  # noqa: BLE001 - any failure of a call must be on record
@@ -96,7 +96,7 @@ def _read(
                 on_large()
             body += chunk
             if len(body) > max_bytes:
-                return bytes(body[:max_bytes]), f"the answer is larger than {max_bytes} bytes"
+                return bytes(body[:max_bytes]), f"the response is larger than {max_bytes} bytes"
     except Exception as error:  # noqa: BLE001 - the part that was read is evidence
         return bytes(body), error_text(error)
     return bytes(body), ""

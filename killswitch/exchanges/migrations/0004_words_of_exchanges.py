@@ -13,7 +13,10 @@ class Migration(migrations.Migration):
             models.CharField(
                 "limitations",
                 blank=True,
-                help_text="What a cancel does not do here. Shown when a cancel is confirmed.",
+                help_text=(
+                    "What a cancel does not do on this exchange. Shown before a cancel is"
+                    " confirmed."
+                ),
                 max_length=500,
             ),
         ),

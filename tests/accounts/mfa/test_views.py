@@ -130,7 +130,7 @@ class TestSettingUp:
         browser = signed_in(Role.RISK_OFFICER)
         for _ in range(10):
             page = browser.post(CONFIRM_PASSWORD, {"password": "wrong"})
-            assert b"not your password" in page.content
+            assert b"The password is wrong" in page.content
         refused = browser.post(CONFIRM_PASSWORD, {"password": PASSWORD})
         assert (refused.status_code, refused["Retry-After"]) == (429, "60")
         failures = [

@@ -98,7 +98,7 @@ class TestHonest:
         fill(7)
         code, output = verify(exported(layout).content)
         assert code == 0, output
-        assert "The whole log: events 1 to 22, none missing, none changed, all chained." in output
+        assert "The whole log: events 1 to 22, no gaps, every hash and link correct." in output
         assert "WHICH CAME WITH THE FILE" in output
         assert "a person who can rewrite the whole log" in output
         assert output.endswith("PASSED: every check that you requested.\n")
@@ -249,11 +249,11 @@ class TestForged:
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            (lambda it: it.manifest.update(count=1), "the manifest says 1 events"),
-            (lambda it: it.manifest.update(first_seq=2), "another first or last"),
-            (lambda it: it.manifest.update(last_seq=2), "another first or last"),
-            (lambda it: it.manifest.update(first_seq=None), "another first or last"),
-            (lambda it: it.manifest.update(sha256="0" * 64), "another SHA-256"),
+            (lambda it: it.manifest.update(count=1), "the manifest counts 1 events"),
+            (lambda it: it.manifest.update(first_seq=2), "a different first or last"),
+            (lambda it: it.manifest.update(last_seq=2), "a different first or last"),
+            (lambda it: it.manifest.update(first_seq=None), "a different first or last"),
+            (lambda it: it.manifest.update(sha256="0" * 64), "is not the one in the manifest"),
             (lambda it: it.manifest.update(filter={"kind": "DENIED"}), "differ: filter"),
             (lambda it: it.manifest.update(head=it.manifest["completed"]), "differ: head"),
             (
@@ -295,7 +295,10 @@ class TestForged:
         ("change", "words"),
         [
             (lambda header: header.update(record="head"), "is not a header"),
-            (lambda header: header.update(columns=header["columns"][:-1]), "other columns"),
+            (
+                lambda header: header.update(columns=header["columns"][:-1]),
+                "does not name the columns",
+            ),
             (lambda header: header.update(whole=False), "both that the export is whole"),
             (lambda header: header.update(whole=1), "whole has the wrong type"),
             (lambda header: header.update(filter={"kind": "DENIED"}), "both that the export"),
@@ -308,7 +311,10 @@ class TestForged:
                 "not the one that records",
             ),
             (lambda header: header["head"].update(seq=14), "the head is 14"),
-            (lambda header: header["head"].update(hash="0" * 64), "has another hash than the head"),
+            (
+                lambda header: header["head"].update(hash="0" * 64),
+                "is the head, but its hash is not",
+            ),
             (lambda header: header["head"].update(hash="x"), "not the number and the hash"),
             (lambda header: header["head"].update(seq=True), "not the number and the hash"),
             (lambda header: header["head"].update(x=1), "not the number and the hash"),
@@ -369,7 +375,7 @@ class TestForged:
     ) -> None:
         forged = Forgery.of(part)
         forged.header["filter"] = wanted
-        assert_result(verify(forged.seal(OURS)), 1, f"not what the filter selects: {column}")
+        assert_result(verify(forged.seal(OURS)), 1, f"does not match the filter: {column}")
 
     @pytest.mark.parametrize("data", ['{"filter":{"kind":"DENIED"}}', "{}", "[]", "1", "", "{"])
     def test_a_whole_export_made_of_the_event_of_a_filtered_one_is_found(
@@ -448,7 +454,7 @@ class TestDamaged:
     def test_changed_line_ends_are_called_by_their_name(
         self, verify: Callable[..., Said], whole: Exported
     ) -> None:
-        assert_result(verify(whole.content.replace(b"\n", b"\r\n")), 1, "rewrote the line ends")
+        assert_result(verify(whole.content.replace(b"\n", b"\r\n")), 1, "changed the line endings")
         assert verify(exported(ExportFormat.CSV).content.replace(b"\r\n", b"\n"))[0] == 1
 
     @pytest.mark.parametrize("layout", ExportFormat)
@@ -512,7 +518,7 @@ class TestDamaged:
             (b'\r\n"1","', b'\r\n"01","', "seq is not a number"),
             (b'\r\n"1","', b'\r\n"1","","', "has 15 cells"),
             (b'\r\n"1","', b'\r\n"1"x,"', "cannot be read as CSV"),
-            (b'\r\n"# manifest"', b"\r\n# manifest", "as an export writes its manifest"),
+            (b'\r\n"# manifest"', b"\r\n# manifest", "not in the form that an export writes"),
         ],
     )
     def test_a_table_that_is_not_as_it_was_written_is_refused(
@@ -575,7 +581,7 @@ class TestRewritten:
         assert_result(
             verify(rewritten.seal(ANOTHER), "--public-key", known),
             1,
-            "and the one that you gave is",
+            "but you gave",
         )
 
     @pytest.mark.parametrize("layout", ExportFormat)
@@ -610,7 +616,7 @@ class TestRewritten:
         kept = _kept(tmp_path, whole.events[10])
         assert verify(content)[0] == 0
         assert verify(content, "--head", whole.events[10]["hash"])[0] == 1
-        assert_result(verify(content, "--checkpoints", kept), 1, "the log's end was cut off")
+        assert_result(verify(content, "--checkpoints", kept), 1, "the end of the log was cut off")
 
     def test_checkpoints_newer_than_the_export_are_counted_and_no_fault(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
@@ -633,7 +639,7 @@ class TestRewritten:
         assert_result(
             verify(whole.content, "--checkpoints", _kept(tmp_path, newer)),
             2,
-            "all 1 are newer than this export",
+            "All 1 checkpoints are newer than this export",
         )
 
     def test_an_export_completed_by_another_event_than_a_checkpoint_kept_is_found(
@@ -646,7 +652,7 @@ class TestRewritten:
         assert_result(
             verify(whole.content, "--checkpoints", kept),
             1,
-            "this export was completed by another event 14 than",
+            "event 14, which completed this export, is not the one that",
         )
 
     def test_the_time_that_counts_is_the_first_at_which_an_event_was_kept(
@@ -654,7 +660,9 @@ class TestRewritten:
     ) -> None:
         late = {"seq": 99, "hash": "0" * 64, "at": "2100-01-01T00:00:00.000000Z"}
         kept = _kept(tmp_path, whole.events[1], late, late | {"at": "2020-01-01T00:00:00.000000Z"})
-        assert_result(verify(whole.content, "--checkpoints", kept), 1, "the log's end was cut off")
+        assert_result(
+            verify(whole.content, "--checkpoints", kept), 1, "the end of the log was cut off"
+        )
 
 
 def _kept(directory: Path, *events: dict[str, Any]) -> str:

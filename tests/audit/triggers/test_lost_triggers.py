@@ -40,12 +40,12 @@ DOWN = {
         ),
         (
             f"CREATE TRIGGER late AFTER INSERT ON {TABLE} BEGIN DELETE FROM django_session; END",
-            "the trigger late is not ours",
+            "the trigger late is unexpected",
         ),
         (
             "CREATE TRIGGER late BEFORE INSERT ON AUDIT_AuditEvent WHEN NEW.kind = 'DENIED'"
             " BEGIN SELECT RAISE(IGNORE); END",
-            "the trigger late is not ours",
+            "the trigger late is unexpected",
         ),
         (
             f"CREATE TABLE moved (seq, UNIQUE (seq) ON/**/CONFLICT IGNORE); DROP TABLE {TABLE};"
@@ -58,27 +58,27 @@ DOWN = {
         ),
         (
             "CREATE TRIGGER deaf BEFORE INSERT ON Alarms_Alarm BEGIN SELECT RAISE(IGNORE); END",
-            "the trigger deaf on alarms_alarm is not ours",
+            "the trigger deaf on alarms_alarm is unexpected",
         ),
         (
             "ALTER TABLE exchanges_exchange RENAME TO moved;"
             "CREATE VIEW exchanges_exchange AS SELECT * FROM moved",
-            "the view exchanges_exchange on exchanges_exchange is not ours",
+            "the view exchanges_exchange on exchanges_exchange is unexpected",
         ),
         (
             "CREATE TRIGGER deaf AFTER UPDATE ON django_migrations"
             " BEGIN DELETE FROM alarms_telling; END",
-            "the trigger deaf on django_migrations is not ours",
+            "the trigger deaf on django_migrations is unexpected",
         ),
         (
             "CREATE TABLE Foreigner (x);CREATE TRIGGER deaf AFTER INSERT ON foreigner"
             " BEGIN DELETE FROM alarms_telling; END",
-            "the trigger deaf on foreigner is not ours",
+            "the trigger deaf on foreigner is unexpected",
         ),
         (
             "CREATE VIEW seen AS SELECT 1 AS x;CREATE TRIGGER deaf INSTEAD OF INSERT ON seen"
             " BEGIN DELETE FROM alarms_telling; END",
-            "the trigger deaf on seen is not ours",
+            "the trigger deaf on seen is unexpected",
         ),
         (
             "CREATE TABLE moved (id integer PRIMARY KEY, CHECK (id < 40) On/**/Conflict IGNORE);"
@@ -135,7 +135,7 @@ DOWN = {
         ),
         (
             f"CREATE TRIGGER late AFTER INSERT ON {TABLE} EXECUTE FUNCTION audit_events_stay()",
-            "the trigger late is not ours",
+            "the trigger late is unexpected",
         ),
         (f"CREATE RULE hide AS ON DELETE TO {TABLE} DO INSTEAD NOTHING", "rewrite rules"),
         (f"ALTER TABLE {TABLE} ENABLE ROW LEVEL SECURITY", "row security"),
@@ -145,27 +145,27 @@ DOWN = {
         (f"GRANT UPDATE (actor) ON {TABLE} TO PUBLIC", "may change events: PUBLIC"),
         (
             "CREATE RULE deaf AS ON INSERT TO alarms_alarm DO INSTEAD NOTHING",
-            "the rule deaf on alarms_alarm is not ours",
+            "the rule deaf on alarms_alarm is unexpected",
         ),
         (
             "CREATE TRIGGER deaf BEFORE UPDATE ON cancels_cancelrequest"
             " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
-            "the trigger deaf on cancels_cancelrequest is not ours",
+            "the trigger deaf on cancels_cancelrequest is unexpected",
         ),
         (
             "CREATE TABLE foreigner (x int);CREATE TRIGGER deaf BEFORE UPDATE ON foreigner"
             " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
-            "the trigger deaf on foreigner is not ours",
+            "the trigger deaf on foreigner is unexpected",
         ),
         (
             "CREATE TABLE foreigner (x int);CREATE RULE deaf AS ON INSERT TO foreigner"
             " DO ALSO DELETE FROM alarms_telling",
-            "the rule deaf on foreigner is not ours",
+            "the rule deaf on foreigner is unexpected",
         ),
         (
             "ALTER TABLE exchanges_exchange RENAME TO moved;"
             "CREATE VIEW exchanges_exchange AS SELECT * FROM moved",
-            "the rule _RETURN on exchanges_exchange is not ours",
+            "the rule _RETURN on exchanges_exchange is unexpected",
         ),
         (
             f"ALTER TABLE {TABLE} DROP CONSTRAINT audit_auditevent_pkey",

@@ -174,7 +174,7 @@ def test_a_fork_that_is_continued_on_one_side_is_found(requests: Requests) -> No
         f"UPDATE {TABLE} SET actor = %s, hash = %s WHERE seq = 4",
         [replaced["actor"], replaced["hash"]],
     )
-    assert_broken(verify(), 5, "does not continue")
+    assert_broken(verify(), 5, "is not chained to")
 
 
 def test_a_chain_recomputed_after_an_edit_is_found_by_the_checkpoint(requests: Requests) -> None:

@@ -14,12 +14,11 @@ from django.db import Error, connection
 from killswitch.audit.chain import command_line_actor
 from killswitch.cancels import execution, services, thread_slots
 from killswitch.cancels.confirmation import Target
-from killswitch.cancels.leases import STOP
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.deadlines import wait_until
-from killswitch.runtime.shutdown import shutdown_signals
+from killswitch.runtime.shutdown import STOP, shutdown_signals
 from killswitch.runtime.text import error_line
 
 log = structlog.get_logger(__name__)
@@ -68,7 +67,8 @@ class Command(BaseCommand):
         except services.CommitOutcomeUnknown:
             self.stderr.write(
                 "The connection to the database was lost while the request was being recorded. If"
-                " it was recorded, it will be carried out. Run the command again to be sure."
+                " it was recorded, it will be carried out. If you run the command again, the second"
+                " cancel also cancels orders placed since the first."
             )
             return NOT_ALL
         includes_all = len(result.ids) == len(target.exchanges)

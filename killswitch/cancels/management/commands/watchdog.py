@@ -1,4 +1,4 @@
-"""`manage.py watchdog`: takes over requests that no process is handling, and raises alarms."""
+"""`manage.py watchdog`: takes over requests that no process handles, and sends notifications."""
 
 import threading
 from functools import partial
@@ -8,16 +8,18 @@ from django.core.management.base import BaseCommand
 
 from killswitch.alarms import outbox
 from killswitch.cancels import watchdog
-from killswitch.cancels.leases import STOP
 from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Process
-from killswitch.runtime.shutdown import set_on_signals
+from killswitch.runtime.shutdown import STOP, set_on_signals
 
 
 class Command(BaseCommand):
     """Runs until SIGTERM or SIGINT."""
 
-    help = "Take over requests that no process is handling. Needs no queue; any number may run."
+    help = (
+        "Take over requests that no process is handling, and send the notifications of alarms."
+        " Needs no queue; any number may run."
+    )
 
     # An error in a page must not keep this process from starting.
     requires_system_checks = []

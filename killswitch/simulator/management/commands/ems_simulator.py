@@ -23,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--demo",
             action="store_true",
-            help="open the exchanges of the demonstration, which trade and fail",
+            help="serve the demo exchanges, whose orders change and whose faults are scripted",
         )
         parser.add_argument(
             "--key",

@@ -9,7 +9,10 @@ from killswitch.supervision.prepare import prepare
 
 
 class Command(BaseCommand):
-    help = "Bring the database to this version and add KILLSWITCH_EXCHANGES; `up` does this itself."
+    help = (
+        "Bring the database to this version and add the exchanges in KILLSWITCH_EXCHANGES;"
+        " `up` does this itself."
+    )
     requires_system_checks: list[str] = []
 
     def handle(self, **_options: Any) -> None:
