@@ -102,8 +102,6 @@ def _period_signed_off(data: EventData) -> str:
 
 
 descriptions: dict[str, Describe] = {
-    Kind.EXCHANGE_ADDED: describe_changes,
-    Kind.EXCHANGE_CHANGED: describe_changes,
     Kind.GUARDS_PUT_BACK: (lambda data: f"Problems: {_join(data.items('found'), separator='; ')}."),
     Kind.EXPORTED: _export_started,
     Kind.EXPORT_COMPLETED: _export_completed,
