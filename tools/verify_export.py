@@ -203,9 +203,9 @@ def canonical_record(line: bytes) -> Record:
 
 def canonical(value: Record) -> bytes:
     """Return the form of RFC 8785 for strings, integers, true, false, null and ASCII keys."""
-    encoded = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     try:
-        return encoded.encode("utf-8")
+        return text.encode("utf-8")
     except UnicodeEncodeError:
         raise Wrong("contains half a surrogate pair, which is not a character") from None
 
@@ -234,8 +234,8 @@ def refused_number(digits: str) -> None:
 
 def printable(value: object) -> str:
     """Return foreign text for a terminal: printable ASCII only, and not too long."""
-    escaped = str(value)[:100].encode("unicode_escape").decode("ascii")
-    return escaped if len(escaped) <= 100 else f"{escaped[:100]}..."
+    ascii_text = str(value)[:100].encode("unicode_escape").decode("ascii")
+    return ascii_text if len(ascii_text) <= 100 else f"{ascii_text[:100]}..."
 
 
 # --- walking ------------------------------------------------------------------------------------
@@ -284,9 +284,9 @@ class Walk:
             raise Wrong(f"event {seq} is the head, but its hash is not the one in the header")
 
     def _check_filter(self, event: Record) -> None:
-        selected = self.header["filter"]
-        columns = [name for name in FILTERED if event[name] != selected.get(name, event[name])]
-        if event["at"] < selected.get("from", "") or event["at"] >= selected.get("to", "~"):
+        filters = self.header["filter"]
+        columns = [name for name in FILTERED if event[name] != filters.get(name, event[name])]
+        if event["at"] < filters.get("from", "") or event["at"] >= filters.get("to", "~"):
             columns.append("at")
         if columns:
             names = ", ".join(columns)
@@ -377,8 +377,8 @@ def check_event(event: Record) -> None:
         )
     if not TIME.fullmatch(event["at"]):
         raise Wrong("the event's at is not a time in UTC with microseconds")
-    hashed = {name: event[name] for name in COLUMNS if name != "hash"}
-    if hashlib.sha256(canonical(hashed)).hexdigest() != event["hash"]:
+    columns = {name: event[name] for name in COLUMNS if name != "hash"}
+    if hashlib.sha256(canonical(columns)).hexdigest() != event["hash"]:
         raise Wrong(f"event {event['seq']} was changed: its hash does not match its columns")
 
 
@@ -465,16 +465,16 @@ class Kept:
 
 def check_newer(checkpoint: Record, header: Record, manifest: Record) -> None:
     """Check that a checkpoint of an event after the export's last one was made after the export."""
-    end, completed = header["head"]["seq"], manifest["completed"]
+    end, end_event = header["head"]["seq"], manifest["completed"]
     if checkpoint["at"] <= header["exported_at"]:
         raise Wrong(
             f"the checkpoint of {printable(checkpoint['at'])} recorded event {checkpoint['seq']},"
             f" but this export was made later and ends with event {end}: the end of the log was"
             " cut off, or two clocks differ"
         )
-    if checkpoint["seq"] == completed["seq"] and checkpoint["hash"] != completed["hash"]:
+    if checkpoint["seq"] == end_event["seq"] and checkpoint["hash"] != end_event["hash"]:
         raise Wrong(
-            f"event {completed['seq']}, which completed this export, is not the one that the"
+            f"event {end_event['seq']}, which completed this export, is not the one that the"
             f" checkpoint of {printable(checkpoint['at'])} recorded: the log was rewritten, or its"
             " end was cut off"
         )
@@ -483,14 +483,13 @@ def check_newer(checkpoint: Record, header: Record, manifest: Record) -> None:
 def checkpoints_in(path: str | None, known: list[bytes]) -> dict[int, Record]:
     """Return the kept checkpoints by the number of their event."""
     checkpoints: dict[int, Record] = {}
-    unreadable = 0
+    unreadable = last_number = 0
+    last_line = b""
     if path is None:
         return checkpoints
-    signatures = CheckpointSignatures(known, path)
     with open(path, "rb") as file:
-        for number, line in enumerate(
-            iter(lambda: file.readline(MAX_CHECKPOINT_BYTES), b""), start=1
-        ):
+        lines = iter(lambda: file.readline(MAX_CHECKPOINT_BYTES), b"")
+        for number, line in enumerate(lines, start=1):
             checkpoint = parse_checkpoint(line)
             if checkpoint is None:
                 unreadable += 1  # a crash leaves half a line
@@ -502,10 +501,16 @@ def checkpoints_in(path: str | None, known: list[bytes]) -> dict[int, Record]:
                     " earlier line: the log was rewritten between the two"
                 )
             earlier["at"] = min(earlier["at"], checkpoint["at"])
-            signatures.take(line, number)
+            # A signature covers its line, which contains the SHA-256 of the line before. So a line
+            # to which the next one refers needs no check of its own.
+            if last_line and checkpoint["previous"] != hashlib.sha256(last_line).hexdigest():
+                check_checkpoint(last_line, f"line {last_number} of {path}", known)
+            last_line, last_number = line.rstrip(b"\r\n"), number
     if not checkpoints:
         raise CannotCheck(f"{path} contains no checkpoint.")
-    signatures.end()
+    check_checkpoint(last_line, f"line {last_number} of {path}", known)
+    if not known:
+        print("NOTE: the checkpoints' signatures were not checked: no key was given.")
     if unreadable:
         print(f"NOTE: {unreadable} lines of {path} are not checkpoints and were not used.")
     return checkpoints
@@ -515,60 +520,31 @@ def parse_checkpoint(line: bytes) -> Record | None:
     """Return the checkpoint on a line, or None if it is not one."""
     try:
         record = json.loads(line)
-        kept = {"seq": record["seq"], "hash": record["hash"], "at": record["at"]}
-        is_head = type(kept["seq"]) is int and is_hash(kept["hash"])
-        return kept if is_head and TIME.fullmatch(kept["at"]) else None
+        checkpoint = {name: record[name] for name in ("seq", "hash", "at")}
+        checkpoint["previous"] = record.get("previous")
+        is_head = type(checkpoint["seq"]) is int and is_hash(checkpoint["hash"])
+        return checkpoint if is_head and TIME.fullmatch(checkpoint["at"]) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-class CheckpointSignatures:
-    """Checks that checkpoints are signed with a known key.
-
-    A signature covers its line, which contains the SHA-256 of the line before. So a line to
-    which the next one refers needs no check of its own.
-    """
-
-    def __init__(self, known: list[bytes], path: str) -> None:
-        self._known = {key_id_of(der): der for der in known}
-        self._path = path
-        self._last = b""
-        self._number = 0
-
-    def take(self, line: bytes, number: int) -> None:
-        """Take the next line; check the line before unless this one refers to it."""
-        line = line.rstrip(b"\r\n")
-        if (
-            self._last
-            and json.loads(line).get("previous") != hashlib.sha256(self._last).hexdigest()
-        ):
-            self._check()
-        self._last, self._number = line, number
-
-    def end(self) -> None:
-        """Check the last line."""
-        if self._known:
-            self._check()
-        else:
-            print("NOTE: the checkpoints' signatures were not checked: no key was given.")
-
-    def _check(self) -> None:
-        if not self._known:
-            return
-        record = json.loads(self._last)
-        der = self._known.get(str(record.get("key_id")))
-        signature = record.pop("signature", None)
-        where = f"line {self._number} of {self._path}"
-        if der is None or not isinstance(signature, str):
-            raise Wrong(f"{where} is not signed with a key that you gave")
-        try:
-            method = check_signature(canonical(record), signature, der)
-        except Wrong as wrong:
-            raise Wrong(f"{where}: {wrong}") from None
-        if method is None:
-            raise CannotCheck(
-                "Checking the checkpoints' signatures needs Python's cryptography, or openssl 3."
-            )
+def check_checkpoint(line: bytes, where: str, known: list[bytes]) -> None:
+    """Check that the checkpoint on a line is signed with one of the known keys, if any."""
+    if not known:
+        return
+    record = json.loads(line)
+    signature = record.pop("signature", None)
+    der = {key_id_of(der): der for der in known}.get(str(record.get("key_id")))
+    if der is None or not isinstance(signature, str):
+        raise Wrong(f"{where} is not signed with a key that you gave")
+    try:
+        method = check_signature(canonical(record), signature, der)
+    except Wrong as wrong:
+        raise Wrong(f"{where}: {wrong}") from None
+    if method is None:
+        raise CannotCheck(
+            "Checking the checkpoints' signatures needs Python's cryptography, or openssl 3."
+        )
 
 
 # --- signatures ---------------------------------------------------------------------------------
@@ -601,8 +577,8 @@ def conclude_signature(manifest: Record, known: list[bytes]) -> str:
     if known and der not in known:
         names = ", ".join(map(key_id_of, known))
         raise Wrong(f"the export names the key {key_id_of(der)}, but you gave {names}")
-    unsigned = {name: value for name, value in manifest.items() if name != "signature"}
-    method = check_signature(canonical(unsigned), manifest["signature"], der)
+    content = {name: value for name, value in manifest.items() if name != "signature"}
+    method = check_signature(canonical(content), manifest["signature"], der)
     if method is None and known:
         raise CannotCheck("Checking the signature needs Python's cryptography, or openssl 3.")
     if method is None:

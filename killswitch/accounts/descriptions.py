@@ -1,6 +1,6 @@
 """Describes the events of accounts: sign-ins, denied access and changes."""
 
-from killswitch.audit.descriptions import Describe, describe_changes
+from killswitch.audit.descriptions import describe_changes, descriptions
 from killswitch.audit.event_data import EventData
 from killswitch.audit.models import Kind
 
@@ -44,7 +44,7 @@ def _repetition(data: EventData) -> str:
     return f" Attempt {count:,} within an hour." if count > 1 else ""
 
 
-DESCRIPTIONS: dict[Kind, Describe] = {
+descriptions |= {
     Kind.SIGNED_IN: _signed_in_or_out,
     Kind.SIGN_IN_FAILED: _sign_in_failed,
     Kind.SIGNED_OUT: _signed_in_or_out,

@@ -1,6 +1,6 @@
 """Describes the events of alarms."""
 
-from killswitch.audit.descriptions import Describe
+from killswitch.audit.descriptions import descriptions
 from killswitch.audit.event_data import EventData
 from killswitch.audit.models import Kind
 
@@ -11,7 +11,7 @@ def _raised(data: EventData) -> str:
     return f"{title}{'' if is_sentence or not detail else '.'} {detail}"
 
 
-DESCRIPTIONS: dict[Kind, Describe] = {
+descriptions |= {
     Kind.ALARM_RAISED: _raised,
     Kind.ALARM_TOLD: lambda data: (
         f"Alarm {data.text('alarm')} was sent to channel {data.text('place')}."

@@ -4,101 +4,105 @@ An event is committed together with its row, and read here before it. So the row
 the event, even while others are written. A row without an event shows in the counts.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from django.db.models import QuerySet
 
 from killswitch.alarms.models import Alarm, Delivery
-from killswitch.audit.canonical_json import utc_text
+from killswitch.audit.event_data import read
 from killswitch.audit.models import AuditEvent, Kind
-from killswitch.audit.reconciliation.comparison import LoggedEvent, compare_columns, pages, snapshot
-from killswitch.audit.reconciliation.registry import Discrepancy
-from killswitch.audit.verification.findings import Progress
+from killswitch.audit.reconciliation.comparison import (
+    batches,
+    compare_columns,
+    confirmed,
+    discrepancy,
+    reconcilers,
+)
+from killswitch.audit.verification.findings import Finding, Progress
 
 
-def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Discrepancy]:
-    """Compare every alarm. Only a full verification does: it reads all events about alarms."""
-    if ids is not None:
-        return
-    for kind, compare in COMPARISONS.items():
-        count = 0
-        for events in pages(kind):
-            yield from compare(events)
-            count += len(events)
-            progress(Kind(kind).label.lower(), count, 0)
-    if next(_miscounted(), None):
-        # Rows may have been written between the two counts.
-        with snapshot():
-            differences = list(_miscounted())
-        yield from differences
+@dataclass(frozen=True, kw_only=True)
+class LoggedRows:
+    """The rows that have an event of one kind each, and what this event records of them."""
+
+    noun: str
+    rows: QuerySet[Alarm] | QuerySet[Delivery]
+    columns: Mapping[str, str]  # of the row, by their names in the event's data
+    event_columns: Mapping[str, str] = field(default_factory=dict)  # instead of in the data
+    deleted: str = ""  # the finding about an event without a row; another kind has it if empty
 
 
-def _compare_alarms(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
-    alarms = Alarm.objects.in_bulk([_alarm_id(event) for event in events])
-    for event in events:
-        if not (alarm := alarms.get(_alarm_id(event))):
-            reason = f"alarm {_alarm_id(event)} was deleted: it is only in the log"
-            yield Discrepancy(seq=event.seq, reason=reason)
-            continue
-        columns = {"exchange_id": event.exchange_id, "request_id": event.request_id}
-        if event.kind == Kind.ALARM_ACKNOWLEDGED:
-            columns["acknowledged_by"] = event.actor
-        row = {
-            "alarm_kind": alarm.kind,
-            "subject": alarm.subject,
-            "title": alarm.title,
-            "detail": alarm.detail,
-            "exchange_id": alarm.exchange_id,
-            "request_id": alarm.request_id,
-            "raised_at": utc_text(alarm.raised_at),
-            "acknowledged_by": alarm.acknowledged_by,
-            "acknowledged_at": _utc_text_or_none(alarm.acknowledged_at),
-        }
-        yield from compare_columns(f"alarm {alarm.pk}", event, columns, found=row)
-
-
-def _compare_deliveries(events: Sequence[LoggedEvent]) -> Iterator[Discrepancy]:
-    rows = Delivery.objects.filter(alarm__in=[_alarm_id(event) for event in events])
-    deliveries = {(row.alarm_id, row.channel): row for row in rows}
-    for event in events:
-        channel = event.facts.get("place")
-        name = f"alarm {_alarm_id(event)}, delivered to {channel}"
-        if delivery := deliveries.get((_alarm_id(event), str(channel))):
-            row = {"told_at": _utc_text_or_none(delivery.delivered_at)}
-            yield from compare_columns(name, event, {}, found=row)
-        else:
-            yield Discrepancy(seq=event.seq, reason=f"{name}: the row of this delivery was deleted")
-
-
-COMPARISONS: dict[Kind, Callable[[Sequence[LoggedEvent]], Iterator[Discrepancy]]] = {
-    Kind.ALARM_RAISED: _compare_alarms,
-    Kind.ALARM_ACKNOWLEDGED: _compare_alarms,
-    Kind.ALARM_TOLD: _compare_deliveries,
+LOGGED_ROWS = {
+    Kind.ALARM_RAISED: LoggedRows(
+        noun="alarms in the table",
+        rows=Alarm.objects.all(),
+        columns={
+            "alarm_kind": "kind",
+            "subject": "subject",
+            "title": "title",
+            "detail": "detail",
+            "exchange_id": "exchange_id",
+            "request_id": "request_id",
+            "raised_at": "raised_at",
+        },
+        event_columns={"exchange_id": "exchange_id", "request_id": "request_id"},
+        deleted=" was deleted: it is only in the log",
+    ),
+    Kind.ALARM_ACKNOWLEDGED: LoggedRows(
+        noun="acknowledged alarms",
+        rows=Alarm.objects.exclude(acknowledged_at=None, acknowledged_by=""),
+        columns={"acknowledged_by": "acknowledged_by", "acknowledged_at": "acknowledged_at"},
+        event_columns={"acknowledged_by": "actor"},
+    ),
+    Kind.ALARM_TOLD: LoggedRows(
+        noun="deliveries",
+        rows=Delivery.objects.exclude(delivered_at=None),
+        columns={"told_at": "delivered_at"},
+        deleted=": the row of this delivery was deleted",
+    ),
 }
 
 
-def _miscounted() -> Iterator[Discrepancy]:
-    rows_by_kind: dict[Kind, tuple[str, QuerySet[Alarm] | QuerySet[Delivery]]] = {
-        Kind.ALARM_RAISED: ("alarms in the table", Alarm.objects.all()),
-        Kind.ALARM_ACKNOWLEDGED: (
-            "acknowledged alarms",
-            Alarm.objects.exclude(acknowledged_at=None, acknowledged_by=""),
-        ),
-        Kind.ALARM_TOLD: ("deliveries", Delivery.objects.exclude(delivered_at=None)),
-    }
-    for kind, (noun, rows) in rows_by_kind.items():
-        row_count, event_count = rows.count(), AuditEvent.objects.filter(kind=kind).count()
+def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Finding]:
+    """Compare every alarm. Only a full verification does: it reads all events about alarms."""
+    if ids is not None:
+        return
+    for kind, table in LOGGED_ROWS.items():
+        events_of_kind = AuditEvent.objects.filter(kind=kind)
+        subject = kind.label.lower()
+        for events in batches(events_of_kind, by="seq", subject=subject, progress=progress):
+            yield from _compare(table, events)
+    yield from confirmed(_miscounted)
+
+
+def _compare(table: LoggedRows, events: Sequence[AuditEvent]) -> Iterator[Finding]:
+    # An event that names no alarm has the number 0, which no row has.
+    numbers = [read(event).number("alarm") or 0 for event in events]
+    rows: dict[tuple[int, str], Alarm | Delivery]
+    if table.rows.model is Delivery:
+        deliveries = Delivery.objects.filter(alarm__in=numbers)
+        rows = {(delivery.alarm_id, delivery.channel): delivery for delivery in deliveries}
+    else:
+        rows = {(pk, ""): alarm for pk, alarm in Alarm.objects.in_bulk(numbers).items()}
+    for number, event in zip(numbers, events, strict=True):
+        channel = read(event).text("place")
+        name = f"alarm {number}, delivered to {channel}" if channel else f"alarm {number}"
+        if row := rows.get((number, channel)):
+            values = {key: getattr(row, column) for key, column in table.columns.items()}
+            yield from compare_columns(name, event, values, event_columns=table.event_columns)
+        elif table.deleted:
+            yield discrepancy(f"{name}{table.deleted}", seq=event.seq)
+
+
+def _miscounted() -> Iterator[Finding]:
+    for kind, table in LOGGED_ROWS.items():
+        row_count = table.rows.count()
+        event_count = AuditEvent.objects.filter(kind=kind).count()
         if row_count != event_count:
-            reason = f"{row_count} {noun}, but {event_count} events of the kind {kind}"
-            yield Discrepancy(seq=None, reason=reason)
+            yield discrepancy(
+                f"{row_count} {table.noun}, but {event_count} events of the kind {kind}"
+            )
 
 
-def _alarm_id(event: LoggedEvent) -> int:
-    """Return the number of the alarm's row; 0, which no row has, when the event has none."""
-    number = event.facts.get("alarm")
-    return number if isinstance(number, int) else 0
-
-
-def _utc_text_or_none(at: datetime | None) -> str | None:
-    return utc_text(at) if at else None
+reconcilers.append(discrepancies)

@@ -1,6 +1,8 @@
 """The chain of events: numbered without gaps, each hashed together with the one before it."""
 
 import hashlib
+import os
+import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +38,18 @@ class Actor:
 
 
 SYSTEM = Actor(name="system")
+
+
+def command_line_actor() -> Actor:
+    """Return the user of the operating system that runs a command.
+
+    By user id: the environment could be set to any name.
+    """
+    try:
+        login = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        login = str(os.getuid())  # a user of a container may have no name
+    return Actor(name=f"os:{login}", role="OPERATING_SYSTEM")
 
 
 @dataclass(frozen=True, kw_only=True)

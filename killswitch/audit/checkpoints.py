@@ -8,10 +8,9 @@ line before it, so that a line missing from the middle shows as well.
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import structlog
 from django.conf import settings
@@ -48,9 +47,9 @@ class Checkpoint:
     @property
     def signed_text(self) -> bytes:
         """Return the canonical JSON of all fields except the signature, which covers it."""
-        signed = asdict(self)
-        del signed["signature"]
-        return canonical_json.encode(signed).encode()
+        values = asdict(self)
+        del values["signature"]
+        return canonical_json.encode(values).encode()
 
     @property
     def line(self) -> str:
@@ -68,12 +67,24 @@ def write(occasion: str) -> Checkpoint | None:
     The line is on the disk when this returns. Raises `OSError` or `django.db.Error`.
     """
     with open_locked(default_path(), timeout_s=LOCK_TIMEOUT_S) as file:
-        last_line = _last_line(file)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - MAX_LINE_BYTES))
+        last_line = file.read().removesuffix(b"\n").rpartition(b"\n")[2]
         head = chain.head()
         if _is_for(last_line, head):
             return None
-        previous = digest(last_line) if last_line else GENESIS
-        checkpoint = _sign(head, occasion=occasion, previous=previous)
+        draft = Checkpoint(
+            seq=head.seq,
+            hash=head.hash,
+            count=head.seq,
+            at=canonical_json.utc_text(datetime.now(UTC)),
+            occasion=occasion,
+            software=settings.VERSION,
+            previous=digest(last_line) if last_line else GENESIS,
+            key_id=signing.key_id(),
+            signature="",
+        )
+        checkpoint = replace(draft, signature=signing.sign(draft.signed_text))
         append_line(file, checkpoint.line.encode())
     log.info("audit_checkpoint", **asdict(checkpoint))
     return checkpoint
@@ -99,30 +110,9 @@ def digest(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()
 
 
-def _sign(head: Head, *, occasion: str, previous: str) -> Checkpoint:
-    values: dict[str, Any] = {
-        "seq": head.seq,
-        "hash": head.hash,
-        "count": head.seq,
-        "at": canonical_json.utc_text(datetime.now(UTC)),
-        "occasion": occasion,
-        "software": settings.VERSION,
-        "previous": previous,
-        "key_id": signing.key_id(),
-    }
-    unsigned = Checkpoint(**values, signature="")
-    return Checkpoint(**values, signature=signing.sign(unsigned.signed_text))
-
-
 def _is_for(line: bytes, head: Head) -> bool:
     try:
         checkpoint = parse(line)
     except InvalidCheckpoint:
         return head.seq == 0  # an empty log needs no checkpoint
     return (checkpoint.seq, checkpoint.hash) == (head.seq, head.hash)
-
-
-def _last_line(file: BinaryIO) -> bytes:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - MAX_LINE_BYTES))
-    return file.read().removesuffix(b"\n").rpartition(b"\n")[2]

@@ -1,10 +1,10 @@
 """Describes an event in one short sentence, from its data alone.
 
-Each package registers the descriptions of the kinds that it records. An event whose kind is unknown
-here has no description, and one whose data is unusual still gets a sentence.
+The module `descriptions` of each package, imported at start, adds those of its own kinds. An event
+of an unknown kind has no description, and one whose data is unusual still gets a sentence.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from killswitch.audit.event_data import EventData, read
@@ -29,12 +29,6 @@ def describe(event: AuditEvent) -> str:
         return ""
     sentence = descriptions[event.kind](read(event))
     return truncate(" ".join(sentence.split()), MAX_CHARS)
-
-
-def register(new_descriptions: Mapping[Kind, Describe]) -> None:
-    """Add the descriptions of a package; called when Django has loaded it."""
-    for kind, description in new_descriptions.items():
-        descriptions[kind] = description
 
 
 def describe_changes(data: EventData) -> str:
@@ -76,10 +70,9 @@ def _join(items: Sequence[object], *, separator: str) -> str:
 
 def _export_started(data: EventData) -> str:
     columns = data.inner("filter").facts
-    names = {"exchange_id": "exchange", "request_id": "request"}
     try:
         selection = EventFilter.from_words(
-            {names.get(column, column): str(value) for column, value in columns.items()}
+            {column.removesuffix("_id"): str(value) for column, value in columns.items()}
         ).describe()
     except InvalidFilter:
         selection = ", ".join(f"{column} {value}" for column, value in columns.items())
@@ -101,11 +94,11 @@ def _reviewed(data: EventData) -> str:
 
 
 def _period_signed_off(data: EventData) -> str:
-    unreviewed = data.inner("review").number("unreviewed")
-    if unreviewed is None:
+    count = data.inner("review").number("unreviewed")
+    if count is None:
         return ""
     first, last = data.text("first_seq"), data.text("last_seq")
-    return f"Events {first} to {last}; {unreviewed:,} not reviewed."
+    return f"Events {first} to {last}; {count:,} not reviewed."
 
 
 descriptions: dict[str, Describe] = {

@@ -29,7 +29,10 @@ def count(kind: Kind, subject: str) -> int | None:
             kind=kind, subject=subject, defaults={"since": now, "count": 1}
         )
         if is_new:
-            _delete_expired_rows(before=now - WINDOW)
+            # Some of the expired rows, except those that another process has locked.
+            old_rows = ThrottledEvent.objects.filter(since__lte=now - WINDOW).order_by("since")
+            keys = old_rows.select_for_update(skip_locked=True).values_list("pk", flat=True)
+            ThrottledEvent.objects.filter(pk__in=list(keys[:MAX_DELETED_ROWS])).delete()
         else:
             # In both directions: while this process waited for the row, another one may have
             # written a later time, and a clock that was set back must not keep the window open.
@@ -47,10 +50,3 @@ def record_counted(event: NewEvent, *, subject: str) -> None:
         number = count(event.kind, subject)
         if number is not None:
             record.add(replace(event, data={**event.data, "count": number}))
-
-
-def _delete_expired_rows(*, before: datetime) -> None:
-    """Delete some rows, except those that another process has locked."""
-    expired = ThrottledEvent.objects.filter(since__lte=before).order_by("since")
-    keys = expired.select_for_update(skip_locked=True).values_list("pk", flat=True)
-    ThrottledEvent.objects.filter(pk__in=list(keys[:MAX_DELETED_ROWS])).delete()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from typing import Any, ClassVar, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
@@ -37,38 +37,16 @@ STATUSES: Final = (
     "NOT_DELIVERED",
     "UNKNOWN",
 )
-# The fields as the page of the log labels them.
-LABELS: Final = {
-    "from": "From",
-    "to": "To",
-    "exchange": "Exchange",
-    "actor": "User",
-    "kind": "Event type",
-    "status": "Status",
-    "reject_reason": "Reject reason",
-    "request": "Request",
-    "text": "Search text",
-    "unreviewed": "Unreviewed only",
-}
 # The columns that must equal the filter's value.
 EQUAL_COLUMNS: Final = ("exchange_id", "actor", "kind", "status", "reject_reason", "request_id")
 
 
 class InvalidFilter(ValueError):
-    """A filter that cannot be applied: a sentence for each wrong field, and all given values."""
+    """A filter that cannot be applied, with a sentence for each wrong field."""
 
-    def __init__(self, *, errors: Mapping[str, str], given: Mapping[str, str]) -> None:
+    def __init__(self, errors: Mapping[str, str]) -> None:
         super().__init__(" ".join(errors.values()))
         self.errors = errors
-        self.given = given
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cursor:
-    """The event after which a page of the log begins."""
-
-    seq: int
-    at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,56 +64,42 @@ class EventFilter:
     text: str = ""
     unreviewed: bool = False
 
-    # The fields by their names in a query string and on the command line, in reading order.
-    NAMES: ClassVar[Mapping[str, str]] = {
-        "from": "from_at",
-        "to": "to_at",
-        "exchange": "exchange_id",
-        "actor": "actor",
-        "kind": "kind",
-        "status": "status",
-        "reject_reason": "reject_reason",
-        "request": "request_id",
-        "text": "text",
-        "unreviewed": "unreviewed",
-    }
-
     @classmethod
     def from_query(cls, query: QueryDict) -> Self:
         """Return the filter of a query string. Raises `InvalidFilter`.
 
         Unknown names are refused, because a mistyped filter must not select everything.
         """
-        errors = {
-            name: f"{LABELS.get(name, _shown(name))} is given more than once. Give it once."
-            for name in query
-            if len(query.getlist(name)) > 1
-        }
+        errors = {}
+        for name in query:
+            if len(query.getlist(name)) > 1:
+                label = FIELDS[name].label if name in FIELDS else _shown(name)
+                errors[name] = f"{label} is given more than once. Give it once."
         values = {name: str(value) for name, value in query.items() if name not in PAGE_PARAMETERS}
-        return cls._parse(values, errors=errors)
+        return cls.from_words(values, errors=errors)
 
     @classmethod
-    def from_words(cls, values: Mapping[str, str]) -> Self:
+    def from_words(
+        cls, values: Mapping[str, str], *, errors: Mapping[str, str] | None = None
+    ) -> Self:
         """Return the filter of the command line's options. Raises `InvalidFilter`."""
-        return cls._parse(values, errors={})
-
-    @classmethod
-    def _parse(cls, values: Mapping[str, str], *, errors: dict[str, str]) -> Self:
-        fields: dict[str, Any] = {}
+        columns: dict[str, Any] = {}
+        errors = {**(errors or {})}
         for name, value in values.items():
-            try:
-                if text := value.strip():
-                    fields[cls.NAMES[name]] = PARSERS[name](text)
-            except KeyError:
+            text = value.strip()
+            if text and name not in FIELDS:
                 errors[name] = f"There is no filter named {_shown(name)}."
-            except ValueError as error:
-                errors[name] = f"{LABELS[name]}: {error}"
-        start, end = fields.get("from_at"), fields.get("to_at")
+            elif text:
+                try:
+                    columns[FIELDS[name].attribute] = FIELDS[name].parse(text)
+                except ValueError as error:
+                    errors[name] = f"{FIELDS[name].label}: {error}"
+        start, end = columns.get("from_at"), columns.get("to_at")
         if start and end and start >= end:
             errors["to"] = "To must be later than From."
         if errors:
-            raise InvalidFilter(errors=errors, given=values)
-        return cls(**fields)
+            raise InvalidFilter(errors)
+        return cls(**columns)
 
     def to_query(self) -> str:
         """Return the query string of this filter, empty for the whole log."""
@@ -145,13 +109,19 @@ class EventFilter:
 
     def as_text(self) -> dict[str, str]:
         """Return the given values by their names in a query string."""
-        values = {name: getattr(self, field) for name, field in self.NAMES.items()}
-        return {name: _as_text(value) for name, value in values.items() if value}
+        values = {name: getattr(self, field.attribute) for name, field in FIELDS.items()}
+        texts = {}
+        for name, value in values.items():
+            if isinstance(value, datetime):
+                texts[name] = utc_text(value)
+            elif value:
+                texts[name] = "1" if value is True else value
+        return texts
 
     def as_data(self) -> dict[str, str]:
         """Return the given values by column, as exports record them."""
-        columns = {"exchange": "exchange_id", "request": "request_id"}
-        return {columns.get(name, name): value for name, value in self.as_text().items()}
+        texts = self.as_text().items()
+        return {FIELDS[name].attribute.removesuffix("_at"): text for name, text in texts}
 
     def describe(self) -> str:
         """Return the filter in words, e.g. "20 to 27 Nov 2026, Request finished"."""
@@ -177,7 +147,8 @@ class EventFilter:
         """Return whether pages are sorted by time: by number, a range of time is slow to find."""
         return bool(self.from_at or self.to_at)
 
-    def filter(self, events: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+    def events(self) -> QuerySet[AuditEvent]:
+        """Return the selected events."""
         condition = Q(**{name: value for name in EQUAL_COLUMNS if (value := getattr(self, name))})
         if self.from_at:
             condition &= Q(at__gte=self.from_at)
@@ -191,27 +162,24 @@ class EventFilter:
             condition &= in_text
         if self.unreviewed:
             condition &= unreviewed()
-        return events.filter(condition)
+        return AuditEvent.objects.filter(condition)
 
-    def newest_first(
-        self, events: QuerySet[AuditEvent], *, before: Cursor | None = None
+    def beyond(
+        self, edge: AuditEvent | None = None, *, newest_first: bool = True
     ) -> QuerySet[AuditEvent]:
-        """Return the selected events before a cursor; new events do not move this page."""
-        selected = self.filter(events)
+        """Return the selected events before or after the edge of a page, nearest first.
+
+        Without an edge, they begin with the newest. New events do not move such a page.
+        """
+        side, order = ("lt", "-") if newest_first else ("gt", "")
+        is_beyond = Q(**{f"seq__{side}": edge.seq}) if edge else Q()
         if not self.is_by_time:
-            older = selected.filter(seq__lt=before.seq) if before else selected
-            return older.order_by("-seq")
-        if before:
-            # The second half decides alone; the first half lets the index start at the cursor.
-            is_before = Q(at__lt=before.at) | Q(at=before.at, seq__lt=before.seq)
-            selected = selected.filter(Q(at__lte=before.at) & is_before)
-        return selected.order_by("-at", "-seq")
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, datetime):
-        return utc_text(value)
-    return "1" if value is True else str(value)
+            return self.events().filter(is_beyond).order_by(f"{order}seq")
+        if edge:
+            is_beyond = Q(**{f"at__{side}": edge.at}) | (Q(at=edge.at) & is_beyond)
+            # This condition is part of the other one, and lets the index start at the edge.
+            is_beyond &= Q(**{f"at__{side}e": edge.at})
+        return self.events().filter(is_beyond).order_by(f"{order}at", f"{order}seq")
 
 
 def _shown(text: str) -> str:
@@ -294,15 +262,24 @@ def _parse_flag(text: str) -> bool:
     return True
 
 
-PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "from": _parse_time,
-    "to": partial(_parse_time, is_end=True),
-    "exchange": _parse_text,
-    "actor": _parse_text,
-    "kind": _parse_kind,
-    "status": _parse_status,
-    "reject_reason": _parse_text,
-    "request": _parse_request,
-    "text": _parse_text,
-    "unreviewed": _parse_flag,
+class Field(NamedTuple):
+    """A field of the filter: its attribute, its label on the page of the log, and its parser."""
+
+    attribute: str
+    label: str
+    parse: Callable[[str], Any]
+
+
+# By their names in a query string and on the command line, in reading order.
+FIELDS: Final[Mapping[str, Field]] = {
+    "from": Field("from_at", "From", _parse_time),
+    "to": Field("to_at", "To", partial(_parse_time, is_end=True)),
+    "exchange": Field("exchange_id", "Exchange", _parse_text),
+    "actor": Field("actor", "User", _parse_text),
+    "kind": Field("kind", "Event type", _parse_kind),
+    "status": Field("status", "Status", _parse_status),
+    "reject_reason": Field("reject_reason", "Reject reason", _parse_text),
+    "request": Field("request_id", "Request", _parse_request),
+    "text": Field("text", "Search text", _parse_text),
+    "unreviewed": Field("unreviewed", "Unreviewed only", _parse_flag),
 }

@@ -120,10 +120,10 @@ class Recording:
                 rows.revision = self.revision
                 rows.save(update_fields=["revision"])
         self._changed.clear()
-        written = appending.append(*self._new_events) if self._new_events else []
+        events = appending.append(*self._new_events) if self._new_events else []
         self._new_events.clear()
-        self._events.extend(written)
-        return written
+        self._events.extend(events)
+        return events
 
     def _check_is_open(self) -> None:
         if _this_thread.recording is not self:

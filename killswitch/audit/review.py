@@ -6,7 +6,6 @@ so an event that is added to it later needs a review of its own.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 import structlog
@@ -42,25 +41,18 @@ NEEDING: Final = frozenset(
     }
 )
 
-log = structlog.get_logger(__name__)
-
-
-class ReviewAction(StrEnum):
-    """What a reviewer does with an event; each action is also a kind of event."""
-
-    REVIEWED = "REVIEWED"
-    QUERIED = "QUERIED"
-    CLOSED = "CLOSED"
-
-
-REVIEW_ACTIONS: Final = tuple(str(action) for action in ReviewAction)
+REVIEW_COLUMNS: Final = ("state", "note", "by", "at", "review_seq")
+# What a reviewer does with an event; each action is a kind of event.
+REVIEW_ACTIONS: Final = (Kind.REVIEWED, Kind.QUERIED, Kind.CLOSED)
 # Which actions may follow the current state of an event, which is empty before the first one.
-FOLLOWING: Final[Mapping[str, frozenset[ReviewAction]]] = {
-    "": frozenset({ReviewAction.REVIEWED, ReviewAction.QUERIED}),
-    ReviewAction.REVIEWED: frozenset({ReviewAction.QUERIED}),
-    ReviewAction.QUERIED: frozenset({ReviewAction.QUERIED, ReviewAction.CLOSED}),
-    ReviewAction.CLOSED: frozenset({ReviewAction.QUERIED}),
+FOLLOWING: Final[Mapping[str, Sequence[Kind]]] = {
+    "": (Kind.REVIEWED, Kind.QUERIED),
+    Kind.REVIEWED: (Kind.QUERIED,),
+    Kind.QUERIED: (Kind.QUERIED, Kind.CLOSED),
+    Kind.CLOSED: (Kind.QUERIED,),
 }
+
+log = structlog.get_logger(__name__)
 
 
 class ReviewRefused(Exception):
@@ -144,7 +136,7 @@ def _check_input(review: ReviewInput) -> None:
         raise ReviewRefused("Select at least one event.")
     if len(review.seqs) > MAX_EVENTS:
         raise ReviewRefused(f"Select at most {MAX_EVENTS} events at once.")
-    if review.mark != ReviewAction.REVIEWED and not review.note:
+    if review.mark != Kind.REVIEWED and not review.note:
         raise ReviewRefused("A note is required to raise or close a query.")
     if len(review.note) > MAX_NOTE_CHARS:
         raise ReviewRefused(f"The note is longer than {MAX_NOTE_CHARS} characters.")
@@ -155,12 +147,10 @@ def _check_states(review: ReviewInput, rows: Mapping[int, Review]) -> None:
         row = rows.get(seq)
         if review.mark in FOLLOWING[row.state if row else ""]:
             continue
-        if row is None or (
-            row.state == ReviewAction.REVIEWED and review.mark == ReviewAction.CLOSED
-        ):
+        if row is None or (row.state == Kind.REVIEWED and review.mark == Kind.CLOSED):
             raise ReviewConflict(f"Event {seq} has no open query to close.")
         by_at = f"by {row.by} at {row.at:%Y-%m-%d %H:%M:%S} UTC"
-        if row.state == ReviewAction.QUERIED:
+        if row.state == Kind.QUERIED:
             raise ReviewConflict(
                 f"Event {seq} has an open query, raised {by_at}. Close the query first."
             )
@@ -170,8 +160,8 @@ def _check_states(review: ReviewInput, rows: Mapping[int, Review]) -> None:
 
 def _record(review: ReviewInput) -> AuditEvent:
     with recording() as record:
-        locked = Review.objects.select_for_update().filter(event_seq__in=review.seqs)
-        before = {row.event_seq: row for row in locked.order_by("event_seq")}
+        rows_before = Review.objects.select_for_update().filter(event_seq__in=review.seqs)
+        before = {row.event_seq: row for row in rows_before.order_by("event_seq")}
         _check_states(review, before)
         record.add(*(_new_event(review, group, before) for group in _groups(review.seqs)))
         # Their numbers go into the rows, which are new or locked, so writing them waits for none.
@@ -180,7 +170,7 @@ def _record(review: ReviewInput) -> AuditEvent:
         Review.objects.bulk_create(row for row in rows if row.event_seq not in before)
         Review.objects.bulk_update(
             (row for row in rows if row.event_seq in before),
-            ["state", "note", "by", "at", "review_seq"],
+            REVIEW_COLUMNS,
         )
     return events[-1]
 
@@ -188,9 +178,9 @@ def _record(review: ReviewInput) -> AuditEvent:
 def _groups(seqs: Sequence[int]) -> list[list[AuditEvent]]:
     """Return the events, those of one request together and every other one by itself."""
     events = list(AuditEvent.objects.filter(needing(), seq__in=seqs).order_by("seq"))
-    if missing := sorted(set(seqs) - {event.seq for event in events}):
+    if other_seqs := sorted(set(seqs) - {event.seq for event in events}):
         raise ReviewRefused(
-            f"Event {missing[0]} does not need a review. Deselect it and try again."
+            f"Event {other_seqs[0]} does not need a review. Deselect it and try again."
         )
     groups: dict[str, list[AuditEvent]] = {}
     for event in events:

@@ -12,10 +12,9 @@ from django.db.models import Count, Max, Min, QuerySet
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import Actor
 from killswitch.audit.event_data import read
-from killswitch.audit.models import AuditEvent, Kind, Review
+from killswitch.audit.models import AuditEvent, Kind, Review, Verification
 from killswitch.audit.recorder import recording
-from killswitch.audit.review import MAX_NOTE_CHARS, ReviewAction, ReviewNotRecorded, needing
-from killswitch.audit.verification import last_result
+from killswitch.audit.review import MAX_NOTE_CHARS, ReviewNotRecorded, needing
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +89,8 @@ class Period:
         if ends["first"] is None:
             raise SignOffRefused("There are no events in this period. Choose other days.")
         events = AuditEvent.objects.filter(seq__gte=ends["first"], seq__lte=ends["last"])
+        columns = ("at", "ok", "head_seq", "first_bad_seq", "reason")
+        latest = Verification.objects.values(*columns).first()
         return cls(
             from_at=from_at,
             to_at=to_at,
@@ -99,7 +100,7 @@ class Period:
             kinds=_counts(events, "kind"),
             outcomes=_counts(events.filter(kind=Kind.FINISHED), "status"),
             review=_review_counts(events, first=ends["first"], last=ends["last"]),
-            verification=_verification(),
+            verification={**latest, "at": utc_text(latest["at"])} if latest else None,
             follows=_last_signed_off(before=ends["last"]),
         )
 
@@ -147,23 +148,10 @@ def _review_counts(events: QuerySet[AuditEvent], *, first: int, last: int) -> Re
     states = dict(rows.values_list("state").annotate(Count("event_seq")))
     return ReviewCounts(
         needing=events.filter(needing()).count(),
-        reviewed=states.get(ReviewAction.REVIEWED, 0),
-        queried=states.get(ReviewAction.QUERIED, 0),
-        closed=states.get(ReviewAction.CLOSED, 0),
+        reviewed=states.get(Kind.REVIEWED, 0),
+        queried=states.get(Kind.QUERIED, 0),
+        closed=states.get(Kind.CLOSED, 0),
     )
-
-
-def _verification() -> dict[str, Any] | None:
-    latest = last_result.get()
-    if latest is None:
-        return None
-    return {
-        "at": utc_text(latest.at),
-        "ok": latest.ok,
-        "head_seq": latest.head_seq,
-        "first_bad_seq": latest.first_bad_seq,
-        "reason": latest.reason,
-    }
 
 
 def _last_signed_off(*, before: int) -> int | None:

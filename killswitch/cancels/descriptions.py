@@ -1,6 +1,6 @@
 """Describes the events of cancel requests."""
 
-from killswitch.audit.descriptions import Describe, count_text
+from killswitch.audit.descriptions import count_text, descriptions
 from killswitch.audit.event_data import EventData
 from killswitch.audit.models import Kind
 from killswitch.cancels.status_display import OUTCOME_TEXTS
@@ -50,7 +50,7 @@ def _finished(data: EventData) -> str:
     return f"{data.text('conclusion')} {', '.join(filter(None, counts)).capitalize()}."
 
 
-DESCRIPTIONS: dict[Kind, Describe] = {
+descriptions |= {
     Kind.REQUESTED: _requested,
     Kind.PUBLISH_FAILED: _publish_failed,
     Kind.TAKEN_OVER: _taken_over,

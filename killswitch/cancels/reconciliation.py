@@ -1,131 +1,141 @@
 """Compares requests, presses, attempts and remaining orders with their events in the log.
 
-Rows must still contain what their events contain. A request in flight may lack its outcome. Writers
-go on meanwhile, so what looks wrong is compared again in one snapshot.
+Rows must still contain what their events contain. A request in flight may lack its outcome.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Min, Q
 
-from killswitch.audit.models import AuditEvent
-from killswitch.audit.reconciliation.comparison import LoggedEvent, snapshot
-from killswitch.audit.reconciliation.registry import Discrepancy
-from killswitch.audit.verification.findings import Progress
+from killswitch.audit.event_data import read
+from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.reconciliation.comparison import (
+    MAX_VALUE_CHARS,
+    batches,
+    compare_columns,
+    confirmed,
+    discrepancy,
+    reconcilers,
+    value_text,
+)
+from killswitch.audit.verification.findings import Finding, Progress
+from killswitch.cancels import event_data
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
-from killswitch.cancels.reconcile_request import KINDS, RequestRecord, compare
+from killswitch.cancels.states import FINAL, Status
 from killswitch.exchanges.models import Exchange
 
 BATCH_SIZE = 100  # the attempts of a request may hold 64 KiB each
 
 
-def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Discrepancy]:
+@dataclass(frozen=True, kw_only=True)
+class RequestRecord:
+    """The rows of one request and its events."""
+
+    request: CancelRequest
+    attempts: list[Attempt] = field(default_factory=list)
+    orders: list[ResidualOrder] = field(default_factory=list)
+    is_unique: bool  # its uuid finds this row and no other
+    has_unique_batch: bool  # no other batch has the number or the uuid of its batch
+    shown_under: str | None  # the exchange under which the pages show it
+    events: Mapping[str, list[AuditEvent]]  # of each kind, oldest first
+
+
+def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Finding]:
     """Yield the first discrepancy of each of these requests, or of all."""
     if ids is not None:
         for start in range(0, len(ids), BATCH_SIZE):
-            some = ids[start : start + BATCH_SIZE]
-            rows = CancelRequest.objects.filter(uuid__in=_uuids(some)).order_by("id")
-            yield from _of_rows(list(rows.values_list("id", flat=True)))
-            yield from _of_deleted(some)
+            batch = ids[start : start + BATCH_SIZE]
+            requests = CancelRequest.objects.filter(uuid__in=_uuids(batch)).order_by("id")
+            yield from _of_rows(list(requests.values_list("id", flat=True)))
+            yield from _of_deleted(batch)
         return
-    done, total = 0, CancelRequest.objects.count()
-    for pks in _batches_of_pks():
-        yield from _of_rows(pks)
-        done += len(pks)
-        progress("requests", done, total)
-    done = 0
-    for some in _batches_of_logged_ids():
-        yield from _of_deleted(some)
-        done += len(some)
-        progress("requests in the log", done, 0)
-    for batch in Batch.objects.filter(requests=None).order_by("id")[:1]:
-        yield Discrepancy(seq=None, reason=f"cancel {batch.uuid} has no request and no event")
+    for rows in batches(
+        CancelRequest.objects.values_list("id", named=True),
+        by="id",
+        size=BATCH_SIZE,
+        subject="requests",
+        progress=progress,
+        total=CancelRequest.objects.count(),
+    ):
+        yield from _of_rows([row.id for row in rows])
+    for rows in batches(  # each id once, straight from the index
+        AuditEvent.objects.values_list("request_id", named=True).distinct(),
+        by="request_id",
+        size=10 * BATCH_SIZE,
+        after="",
+        subject="requests in the log",
+        progress=progress,
+    ):
+        yield from _of_deleted([row.request_id for row in rows])
+    for empty_batch in Batch.objects.filter(requests=None).order_by("id")[:1]:
+        yield discrepancy(f"cancel {empty_batch.uuid} has no request and no event")
 
 
-def _of_rows(pks: Sequence[int]) -> Iterator[Discrepancy]:
+def _of_rows(pks: Sequence[int]) -> list[Finding]:
+    return confirmed(lambda: _compare(pks))
+
+
+def _compare(pks: Sequence[int]) -> list[Finding]:
     try:
         records = _records(pks)
-        suspects = [pk for pk in pks if _first_discrepancy(pk, records)]
-    except (ValueError, TypeError, OverflowError):  # a row holds what cannot be read
-        suspects = list(pks)
-    for pk in suspects:
-        try:
-            with snapshot():
-                discrepancy = _first_discrepancy(pk, _records([pk]))
-        except (ValueError, TypeError, OverflowError) as error:
-            reason = f"request number {pk}: a row cannot be read ({error})"
-            discrepancy = Discrepancy(seq=None, reason=reason)
-        if discrepancy:
-            yield discrepancy
-
-
-def _first_discrepancy(pk: int, records: Mapping[int, RequestRecord]) -> Discrepancy | None:
-    if pk in records:
-        return compare(records[pk])
-    return Discrepancy(seq=None, reason=f"request number {pk}: it or its cancel was deleted")
+        first_ones = [next(_discrepancies(pk, records.get(pk)), None) for pk in pks]
+    except (ValueError, TypeError, OverflowError) as error:  # a row holds what cannot be read
+        if len(pks) > 1:
+            return [finding for pk in pks for finding in _compare([pk])]
+        return [discrepancy(f"request number {pks[0]}: a row cannot be read ({error})")]
+    return list(filter(None, first_ones))
 
 
 def _records(pks: Sequence[int]) -> dict[int, RequestRecord]:
     """Read the records of these requests; the number of queries does not depend on their number."""
-    requests = list(CancelRequest.objects.filter(pk__in=pks).select_related("batch").order_by("id"))
+    requests = list(CancelRequest.objects.filter(pk__in=pks).select_related("batch"))
     pks_by_uuid: dict[UUID, list[int]] = defaultdict(list)
     same_uuids = CancelRequest.objects.filter(uuid__in=[request.uuid for request in requests])
     for uuid, pk in same_uuids.values_list("uuid", "id"):
         pks_by_uuid[uuid].append(pk)
-    batches = Batch.objects.filter(
+    same_batches = Batch.objects.filter(
         Q(id__in={request.batch_id for request in requests})
         | Q(uuid__in={request.batch.uuid for request in requests})
     )
     # How many batches have each number and each uuid: one, unless a row was forged.
-    counts = Counter(value for row in batches.values_list("id", "uuid") for value in row)
+    counts = Counter(value for row in same_batches.values_list("id", "uuid") for value in row)
     exchanges = dict(Exchange.objects.values_list("id", "exchange_id"))
+    events: dict[str, dict[str, list[AuditEvent]]] = defaultdict(lambda: defaultdict(list))
+    request_ids = [str(request.uuid) for request in requests]
+    # Without a condition on their kinds, for which SQLite would go through the whole log.
+    for event in AuditEvent.objects.filter(request_id__in=request_ids).order_by("seq"):
+        events[event.request_id][event.kind].append(event)
     records = {
         request.pk: RequestRecord(
             request=request,
             is_unique=pks_by_uuid[request.uuid] == [request.pk],
             has_unique_batch=max(counts[request.batch_id], counts[request.batch.uuid]) == 1,
             shown_under=exchanges.get(request.configured_exchange_id),
+            events=events[str(request.uuid)],
         )
         for request in requests
     }
-    for attempt in Attempt.objects.filter(request__in=list(records)).order_by("request", "number"):
+    for attempt in Attempt.objects.filter(request__in=list(records)):
         records[attempt.request_id].attempts.append(attempt)
-    for order in ResidualOrder.objects.filter(request__in=list(records)).order_by("id"):
+    for order in ResidualOrder.objects.filter(request__in=list(records)):
         records[order.request_id].orders.append(order)
-    events = _events([record.request_id for record in records.values()])
-    for record in records.values():
-        record.events += events.get(record.request_id, ())
     return records
 
 
-def _events(ids: Sequence[str]) -> Mapping[str, list[LoggedEvent]]:
-    """Return the events of each request, oldest first.
-
-    Their kinds are filtered here, because SQLite would use the index of the kinds and go through
-    the whole log.
-    """
-    events: dict[str, list[LoggedEvent]] = defaultdict(list)
-    rows = AuditEvent.objects.filter(request_id__in=ids).order_by("seq")
-    for row in rows.values_list(*LoggedEvent._fields):
-        event = LoggedEvent._make(row)
-        if event.kind in KINDS:
-            events[event.request_id].append(event)
-    return events
-
-
-def _of_deleted(ids: Sequence[str]) -> Iterator[Discrepancy]:
+def _of_deleted(ids: Sequence[str]) -> Iterator[Finding]:
     """Yield the requests that exist only in the log. Rows and events are written together."""
     rows = CancelRequest.objects.filter(uuid__in=_uuids(ids))
-    existing = {str(uuid) for uuid in rows.values_list("uuid", flat=True)}
-    missing = [request_id for request_id in ids if request_id not in existing]
-    events = _events(missing)
-    for request_id in missing:
-        seq = events[request_id][0].seq if request_id in events else None
+    existing_ids = {str(uuid) for uuid in rows.values_list("uuid", flat=True)}
+    deleted_ids = [request_id for request_id in ids if request_id not in existing_ids]
+    events = AuditEvent.objects.filter(request_id__in=deleted_ids).order_by()
+    first_seqs = dict(events.values_list("request_id").annotate(Min("seq")))
+    for request_id in deleted_ids:
         reason = f"request {request_id:.50} was deleted: it exists only in the log"
-        yield Discrepancy(seq=seq, reason=reason)
+        yield discrepancy(reason, seq=first_seqs.get(request_id))
 
 
 def _uuids(texts: Sequence[str]) -> list[UUID]:
@@ -136,19 +146,94 @@ def _uuids(texts: Sequence[str]) -> list[UUID]:
     return uuids
 
 
-def _batches_of_pks() -> Iterator[list[int]]:
-    # The first has no lower bound: a forged row may have a number below one.
-    rows = CancelRequest.objects.order_by("id").values_list("id", flat=True)
-    pks = list(rows[:BATCH_SIZE])
-    while pks:
-        yield pks
-        pks = list(rows.filter(id__gt=pks[-1])[:BATCH_SIZE])
+def _discrepancies(pk: int, record: RequestRecord | None) -> Iterator[Finding]:
+    """Yield the discrepancies of one request; only the first is used, others may follow from it."""
+    if record is None:
+        yield discrepancy(f"request number {pk}: it or its cancel was deleted")
+        return
+    request, batch, events = record.request, record.request.batch, record.events
+    name = f"request {request.uuid}"
+    if not record.is_unique:
+        yield discrepancy(f"{name}: another row has the same ID")
+    presses = events[Kind.REQUESTED]
+    if len(presses) != 1:
+        seq = presses[1].seq if presses else None
+        yield discrepancy(f"{name} has {len(presses)} REQUESTED events instead of one", seq=seq)
+        return
+    name, seq = f"{name} ({request.exchange_id:.{MAX_VALUE_CHARS}})", presses[0].seq
+    press = {"exchange": request.exchange_id, "by": batch.by_name, "role": batch.by_role}
+    yield from compare_columns(
+        name,
+        presses[0],
+        {**press, **event_data.of_press(request, batch)},
+        event_columns={"exchange": "exchange_id", "by": "actor", "role": "role"},
+    )
+    if record.shown_under != request.exchange_id:
+        exchange = value_text(record.shown_under)
+        yield discrepancy(f"{name} is listed under exchange {exchange}", seq=seq)
+    if not record.has_unique_batch:
+        yield discrepancy(f"{name}: its cancel shares an ID with another one", seq=seq)
+    completion = {"reason": batch.completed_reason, "completed_at": batch.completed_at}
+    for event in events[Kind.REASON_COMPLETED]:
+        yield from compare_columns(name, event, completion)
+    if any(completion.values()) and not events[Kind.REASON_COMPLETED]:
+        yield discrepancy(f"{name}: its added reason has no event")
+    yield from _in_attempts(name, record)
+    yield from _in_outcome(name, record) if events[Kind.FINISHED] else _in_flight(name, record)
 
 
-def _batches_of_logged_ids() -> Iterator[list[str]]:
-    """Yield each id once, straight from the index."""
-    last = ""
-    ids = AuditEvent.objects.order_by("request_id").values_list("request_id", flat=True).distinct()
-    while some := list(ids.filter(request_id__gt=last)[: 10 * BATCH_SIZE]):
-        yield some
-        last = some[-1]
+def _in_attempts(name: str, record: RequestRecord) -> Iterator[Finding]:
+    rows = {attempt.number: attempt for attempt in record.attempts}
+    for number, count in Counter(attempt.number for attempt in record.attempts).items():
+        if count > 1:
+            yield discrepancy(f"{name} has two attempts with the number {number}")
+    for event in record.events[Kind.ATTEMPT]:
+        if attempt := rows.pop(read(event).number("number") or 0, None):
+            yield from compare_columns(f"{name}, attempt", event, event_data.of_attempt(attempt))
+        else:
+            reason = f"{name}: the attempt of event {event.seq} was deleted or renumbered"
+            yield discrepancy(reason, seq=event.seq)
+    for number in rows:
+        yield discrepancy(f"{name}: its attempt {number} has no event")
+    count, row_count = record.request.attempt_count, len(record.attempts)
+    if count != row_count:
+        yield discrepancy(f"{name}: the count says {count} attempts, but {row_count} are stored")
+
+
+def _in_outcome(name: str, record: RequestRecord) -> Iterator[Finding]:
+    request, (first, *others) = record.request, record.events[Kind.FINISHED]
+    for event in others:
+        yield discrepancy(f"{name} finished more than once", seq=event.seq)
+    # A holder that slept records its attempt even after another one has finished.
+    late = [attempt for attempt in record.events[Kind.ATTEMPT] if attempt.seq > first.seq]
+    outcome = {
+        "attempts": len(record.attempts) - len(late),
+        "status": request.status,
+        "reject_reason": request.reject_reason,
+    }
+    yield from compare_columns(
+        name,
+        first,
+        {**event_data.of_end(request, record.orders), **outcome},
+        event_columns={"status": "status", "reject_reason": "reject_reason"},
+    )
+
+
+def _in_flight(name: str, record: RequestRecord) -> Iterator[Finding]:
+    """Yield what a request that has not finished must not contain."""
+    request, events = record.request, record.events
+    if request.status in FINAL:
+        yield discrepancy(f"{name} is {request.status}, and no event records that it finished")
+    claims = [*events[Kind.ATTEMPT], *events[Kind.TAKEN_OVER]]
+    if request.status == Status.REQUESTED and claims:
+        seq = max(event.seq for event in claims)
+        reason = f"{name} is {request.status}, and event {seq} shows that it was claimed"
+        yield discrepancy(reason, seq=seq)
+    early = [column for column in ("conclusion", "open_after") if getattr(request, column)]
+    if record.orders:
+        early.append("remaining orders")
+    if early:
+        yield discrepancy(f"{name} has not finished, and already contains {early[0]}")
+
+
+reconcilers.append(discrepancies)

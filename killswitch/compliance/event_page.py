@@ -31,14 +31,14 @@ class EventPage:
     def of(cls, event: AuditEvent) -> Self:
         before = AuditEvent.objects.filter(seq=event.seq - 1).first()
         (entry,) = log_page.entries([event], whole=True)
-        computed = error = ""
+        digest = error = ""
         try:
-            computed = chain.digest(event)
+            digest = chain.digest(event)
         except canonical_json.NotCanonical as exception:
             error = str(exception)
         return cls(
             entry=entry,
-            computed=computed,
+            computed=digest,
             error=error,
             linked=event.previous == (before.hash if before else chain.GENESIS),
             newer=event.seq + 1 if event.seq < chain.head().seq else None,

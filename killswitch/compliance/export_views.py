@@ -27,20 +27,8 @@ OTHER_SITE = (
 @requires(Permission.EXPORT)
 @never_cache
 @require_GET  # not HEAD: every answer is recorded
-def export_csv(request: HttpRequest) -> HttpResponseBase:
-    """Stream the export for a spreadsheet."""
-    return _export(request, layout=ExportFormat.CSV)
-
-
-@requires(Permission.EXPORT)
-@never_cache
-@require_GET
-def export_jsonl(request: HttpRequest) -> HttpResponseBase:
-    """Stream the export for programs and for later verification."""
-    return _export(request, layout=ExportFormat.JSONL)
-
-
-def _export(request: HttpRequest, *, layout: ExportFormat) -> HttpResponseBase:
+def export_log(request: HttpRequest, layout: ExportFormat) -> HttpResponseBase:
+    """Stream the export for a spreadsheet, or for programs and later verification."""
     if request.headers.get("Sec-Fetch-Site", "none") not in OWN_SITES:
         return _refuse(request, [OTHER_SITE], status=403)
     try:

@@ -3,24 +3,27 @@
 A page is identified by the event at its edge, so that it stays the same while new events arrive.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from django.db.models import Q, QuerySet
+from django.db import connection
 from django.http import QueryDict
 
 from killswitch.audit import chain, event_data
 from killswitch.audit.descriptions import describe
-from killswitch.audit.filters import Cursor, EventFilter, InvalidFilter
-from killswitch.audit.models import AuditEvent, Review
-from killswitch.audit.review import FOLLOWING, ReviewAction, needs_review
+from killswitch.audit.filters import FIELDS, EventFilter, InvalidFilter
+from killswitch.audit.models import AuditEvent, Kind, Review
+from killswitch.audit.review import FOLLOWING, needs_review
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count, truncate
 
 PAGE_SIZE: Final = 50
 MAX_COUNTED: Final = 10_000
 MAX_DATA_CHARS: Final = 4000  # on a page of many events
+MAX_SUGGESTIONS: Final = 200  # of one column
+SUGGESTED_COLUMNS: Final = ("actor", "exchange_id", "reject_reason", "status")
+TABLE: Final = AuditEvent._meta.db_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +54,13 @@ class LogPage:
     @classmethod
     def of(cls, selection: EventFilter, *, query: QueryDict) -> Self:
         """Return the page that a query string names. Raises `InvalidFilter`."""
-        before, after = (_cursor(query, name, selection=selection) for name in ("before", "after"))
+        before, after = (_edge(query, name) for name in ("before", "after"))
         if after and not before:
-            rows = list(_oldest_first(selection, after=after)[: PAGE_SIZE + 1])
+            rows = list(selection.beyond(after, newest_first=False)[: PAGE_SIZE + 1])
             has_newer, has_older = len(rows) > PAGE_SIZE, True
             events = rows[:PAGE_SIZE][::-1]
         else:
-            newest_first = selection.newest_first(AuditEvent.objects.all(), before=before)
-            rows = list(newest_first[: PAGE_SIZE + 1])
+            rows = list(selection.beyond(before)[: PAGE_SIZE + 1])
             has_newer, has_older = before is not None, len(rows) > PAGE_SIZE
             events = rows[:PAGE_SIZE]
         is_only_page = not before and not after and not has_older
@@ -75,7 +77,7 @@ class SuggestedReview:
     """Those events of a request that the same review actions apply to."""
 
     seqs: Sequence[int]
-    marks: Sequence[str]
+    marks: Sequence[Kind]
 
     @property
     def title(self) -> str:
@@ -117,10 +119,9 @@ def suggested_review(log_entries: Sequence[LogEntry]) -> SuggestedReview | None:
         if entry.needs_review:
             state = entry.review.state if entry.review else ""
             seqs_by_state.setdefault(state, []).append(entry.event.seq)
-    for state in ("", ReviewAction.QUERIED, ReviewAction.REVIEWED, ReviewAction.CLOSED):
+    for state in ("", Kind.QUERIED, Kind.REVIEWED, Kind.CLOSED):
         if seqs := seqs_by_state.get(state):
-            marks = [str(action) for action in ReviewAction if action in FOLLOWING[state]]
-            return SuggestedReview(seqs=seqs, marks=marks)
+            return SuggestedReview(seqs=seqs, marks=list(FOLLOWING[state]))
     return None
 
 
@@ -129,37 +130,41 @@ def tally(selection: EventFilter, *, max_counted: int = MAX_COUNTED) -> str:
     if selection.is_everything:
         count = chain.head().seq  # numbered without gaps
     else:
-        selected = selection.filter(AuditEvent.objects.all()).order_by()
-        count = selected[: max_counted + 1].count()
+        count = selection.events().order_by()[: max_counted + 1].count()
     return f"{max_counted:,}+ events" if count > max_counted else pluralize_count(count, "event")
 
 
 def form_values(query: Mapping[str, str]) -> dict[str, str]:
     """Return what a form shows again as it was typed."""
-    return {name: query[name] for name in EventFilter.NAMES if query.get(name)}
+    return {name: query[name] for name in FIELDS if query.get(name)}
 
 
-def parse_seqs(texts: Iterable[str]) -> list[int]:
-    """Return the events that a form names, once each; anything else is ignored."""
-    return sorted({seq for text in texts if (seq := parse_id(text))})
+def suggestions() -> dict[str, list[str]]:
+    """Return the values of each of these columns, for the filter, without unprintable ones.
+
+    Each value is looked up in the column's index from the one before. So the cost grows with the
+    number of values, not of events.
+    """
+    values = {}
+    with connection.cursor() as cursor:
+        for column in SUGGESTED_COLUMNS:
+            cursor.execute(
+                f"WITH RECURSIVE suggestion(value) AS ("  # noqa: S608 - the names are constants
+                f"SELECT min({column}) FROM {TABLE}"
+                f" UNION ALL"
+                f" SELECT (SELECT min({column}) FROM {TABLE} WHERE {column} > suggestion.value)"
+                f" FROM suggestion WHERE suggestion.value IS NOT NULL)"
+                f" SELECT value FROM suggestion WHERE value <> '' LIMIT {MAX_SUGGESTIONS}"
+            )
+            values[column] = [value for (value,) in cursor.fetchall() if value.isprintable()]
+    return values
 
 
-def _cursor(query: QueryDict, name: str, *, selection: EventFilter) -> Cursor | None:
+def _edge(query: QueryDict, name: str) -> AuditEvent | None:
+    """Return the event that a page begins after."""
     text = query.get(name, "")
-    if not text:
-        return None
     seq = parse_id(text)
     event = AuditEvent.objects.filter(seq=seq).only("seq", "at").first() if seq else None
-    if event is None:
-        error = f"{name}: there is no event “{truncate(text, 60)}”."
-        raise InvalidFilter(errors={name: error}, given=selection.as_text())
-    return Cursor(seq=event.seq, at=event.at)
-
-
-def _oldest_first(selection: EventFilter, *, after: Cursor) -> QuerySet[AuditEvent]:
-    """Return the events after the cursor, nearest first: the page above it, upside down."""
-    selected = selection.filter(AuditEvent.objects.all())
-    if not selection.is_by_time:
-        return selected.filter(seq__gt=after.seq).order_by("seq")
-    is_later = Q(at__gt=after.at) | Q(at=after.at, seq__gt=after.seq)
-    return selected.filter(Q(at__gte=after.at) & is_later).order_by("at", "seq")
+    if text and event is None:
+        raise InvalidFilter({name: f"{name}: there is no event “{truncate(text, 60)}”."})
+    return event

@@ -10,8 +10,7 @@ from django.http import QueryDict
 
 from killswitch.audit import chain
 from killswitch.audit.filters import EventFilter, InvalidFilter
-from killswitch.audit.models import AuditEvent
-from killswitch.audit.verification import last_result
+from killswitch.audit.models import Verification
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count
 
@@ -47,8 +46,8 @@ class NewEvents:
 
     def now(self) -> "NewEvents":
         """Return the state of the same page at this moment."""
-        newer = AuditEvent.objects.filter(seq__gt=self.since)
-        count = self.selection.filter(newer).order_by()[: MAX_COUNTED + 1].count()
+        newer = self.selection.events().filter(seq__gt=self.since).order_by()
+        count = newer[: MAX_COUNTED + 1].count()
         return replace(self, count=count, verified_at=_newest_verification())
 
     @property
@@ -65,5 +64,5 @@ class NewEvents:
 
 
 def _newest_verification() -> int:
-    last = last_result.get()
+    last = Verification.objects.first()
     return round(last.at.timestamp() * 1_000_000) if last else 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Self
 
-from killswitch.audit.filters import EventFilter
+from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, Kind
 
 DEFAULT_DAYS: Final = 30
@@ -32,10 +32,6 @@ STATUSES: Final = (
 OPEN: Final = "OPEN"  # no outcome in the log yet
 
 
-class RangeRefused(Exception):
-    """The range cannot be shown; the message is the reason."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class DateRange:
     """Whole days in UTC, both included."""
@@ -47,18 +43,18 @@ class DateRange:
     def of(cls, selection: EventFilter, *, today: date) -> Self:
         """Return the days of a filter's time range, by default the last month.
 
-        Raises `RangeRefused`.
+        Raises `InvalidFilter`.
         """
         end = selection.to_at - timedelta(microseconds=1) if selection.to_at else None
         last = min(end.date(), today) if end else today
         default = date.fromordinal(max(last.toordinal() - DEFAULT_DAYS + 1, date.min.toordinal()))
         first = selection.from_at.date() if selection.from_at else default
         if first > last:
-            raise RangeRefused("First day must not be after the last day or after today.")
+            reason = "First day must not be after the last day or after today."
+            raise InvalidFilter({"range": reason})
         if (last - first).days >= MAX_DAYS:
-            raise RangeRefused(
-                f"At most {MAX_DAYS} days can be shown at once. Choose a shorter range."
-            )
+            reason = f"At most {MAX_DAYS} days can be shown at once. Choose a shorter range."
+            raise InvalidFilter({"range": reason})
         return cls(first=first, last=last)
 
     @property
@@ -84,9 +80,10 @@ class Times:
 
     @classmethod
     def of(cls, durations: Sequence[float]) -> Self:
-        if not durations:
-            return cls(median=None, maximum=None)
-        return cls(median=statistics.median(durations), maximum=max(durations))
+        return cls(
+            median=statistics.median(durations) if durations else None,
+            maximum=max(durations, default=None),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,17 +114,9 @@ class RequestTimes:
     finished_at: datetime | None = None
     status: str = OPEN
 
-    def add(self, *, kind: str, status: str, at: datetime) -> None:
-        """Take over what a later event of the request records."""
-        if kind == Kind.FINISHED:
-            self.status = status if status in STATUSES else "UNKNOWN"
-            self.finished_at = at
-        elif kind == Kind.ATTEMPT and self.answered_at is None:
-            self.answered_at = at
-
 
 def by_day(date_range: DateRange, *, max_events: int = MAX_EVENTS) -> list[Day]:
-    """Return every day of the range, also those without requests. Raises `RangeRefused`."""
+    """Return every day of the range, also those without requests. Raises `InvalidFilter`."""
     days: dict[date, list[RequestTimes]] = {day: [] for day in date_range.days}
     for request in _requests(date_range, max_events=max_events):
         days[request.requested_at.date()].append(request)
@@ -142,11 +131,6 @@ def by_day(date_range: DateRange, *, max_events: int = MAX_EVENTS) -> list[Day]:
     ]
 
 
-def total_counts(days: Iterable[Day]) -> Counter[str]:
-    """Return the counts of all days together."""
-    return sum((day.counts for day in days), Counter())
-
-
 def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTimes]:
     # Not filtered by kind: with one more condition SQLite does not use the index of the times.
     events = AuditEvent.objects.filter(
@@ -154,13 +138,19 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
     ).order_by("at", "seq")
     rows = list(events.values_list("kind", "request_id", "status", "at")[: max_events + 1])
     if len(rows) > max_events:
-        raise RangeRefused("There are too many events in this range. Choose a shorter one.")
+        reason = "There are too many events in this range. Choose a shorter one."
+        raise InvalidFilter({"range": reason})
     requests: dict[str, RequestTimes] = {}
     for kind, request_id, status, at in rows:
         if kind == Kind.REQUESTED and at < date_range.end:
             requests.setdefault(request_id, RequestTimes(requested_at=at))
-        elif request := requests.get(request_id):
-            request.add(kind=kind, status=status, at=at)
+        elif not (request := requests.get(request_id)):
+            continue
+        elif kind == Kind.FINISHED:
+            request.status = status if status in STATUSES else "UNKNOWN"
+            request.finished_at = at
+        elif kind == Kind.ATTEMPT and request.answered_at is None:
+            request.answered_at = at
     return requests.values()
 
 

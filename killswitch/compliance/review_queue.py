@@ -6,8 +6,8 @@ from typing import Final, Self
 
 from django.db.models import Count
 
-from killswitch.audit.models import AuditEvent, Review
-from killswitch.audit.review import ReviewAction, unreviewed
+from killswitch.audit.models import AuditEvent, Kind, Review
+from killswitch.audit.review import unreviewed
 from killswitch.compliance import log_page
 from killswitch.compliance.log_page import LogEntry
 
@@ -25,15 +25,15 @@ class ReviewQueue:
     @classmethod
     def now(cls) -> Self:
         events_left = AuditEvent.objects.filter(unreviewed()).order_by()
-        queried = Review.objects.filter(state=ReviewAction.QUERIED).order_by(
+        open_queries = Review.objects.filter(state=Kind.QUERIED).order_by(
             "-review_seq", "event_seq"
         )
-        seqs = list(queried.values_list("event_seq", flat=True)[:MAX_QUERIES])
+        seqs = list(open_queries.values_list("event_seq", flat=True)[:MAX_QUERIES])
         events = AuditEvent.objects.in_bulk(seqs)
         return cls(
             unreviewed=dict(sorted(events_left.values_list("kind").annotate(Count("seq")))),
             queries=log_page.entries([events[seq] for seq in seqs if seq in events]),
-            more_queries=max(queried.count() - MAX_QUERIES, 0),
+            more_queries=max(open_queries.count() - MAX_QUERIES, 0),
         )
 
     @property

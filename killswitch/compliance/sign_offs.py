@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from django.db.models import QuerySet
-
 from killswitch.audit.event_data import EventData, read
 from killswitch.audit.models import AuditEvent, Kind
 
@@ -85,12 +83,8 @@ class SignOff:
 
 def latest_sign_offs() -> list[SignOff]:
     """Return the signed-off periods, newest first."""
-    return [SignOff.of(event) for event in newest()[:MAX_LISTED]]
-
-
-def newest() -> QuerySet[AuditEvent]:
-    """Return the events of the sign-offs, newest first."""
-    return AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF).order_by("-seq")
+    events = AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF).order_by("-seq")
+    return [SignOff.of(event) for event in events[:MAX_LISTED]]
 
 
 def _time_text(utc_text: str) -> str:

@@ -2,7 +2,9 @@
 
 from django.urls import path
 
-from killswitch.compliance import export_views, views
+from killswitch.audit.export.formats import ExportFormat
+from killswitch.compliance import views
+from killswitch.compliance.export_views import export_log
 
 urlpatterns = [
     path("", views.log, name="audit"),
@@ -11,6 +13,6 @@ urlpatterns = [
     path("review/", views.reviews, name="audit_review"),
     path("sign-offs/", views.sign_offs, name="audit_sign_offs"),
     path("sign-offs/<int:seq>/", views.sign_off, name="audit_sign_off"),
-    path("export.csv", export_views.export_csv, name="export_csv"),
-    path("export.jsonl", export_views.export_jsonl, name="export_jsonl"),
+    path("export.csv", export_log, {"layout": ExportFormat.CSV}, name="export_csv"),
+    path("export.jsonl", export_log, {"layout": ExportFormat.JSONL}, name="export_jsonl"),
 ]

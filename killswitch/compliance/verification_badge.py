@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
+from django.db.models.functions import Now
+
 from killswitch.audit import chain
 from killswitch.audit.models import Verification
-from killswitch.audit.verification import last_result
 
 # The observer verifies the newest events every minute, and the whole log every hour.
 STALE_AFTER = timedelta(minutes=5)
@@ -28,7 +29,9 @@ class Badge:
 
     @classmethod
     def now(cls) -> Self:
-        last, age = last_result.get_with_age()
+        last = Verification.objects.annotate(now=Now()).first()
+        # By the database's clock, which also set the time of the verification.
+        age = last.now - last.at if last else timedelta()
         tone, icon, words, detail = _judge(last, age=age)
         return cls(tone=tone, icon=icon, words=words, detail=detail, last=last)
 

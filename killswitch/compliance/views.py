@@ -1,5 +1,6 @@
 """The audit log for compliance: read it, review it, sign it off. Events are never changed."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,17 +17,16 @@ from killswitch.accounts.permissions import Permission
 from killswitch.audit import review, sign_off_period
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, Kind
-from killswitch.audit.review import ReviewAction, ReviewInput
+from killswitch.audit.review import ReviewInput
 from killswitch.audit.sign_off_period import Period, SignOffRefused
 from killswitch.compliance import chart, log_page, outcomes
 from killswitch.compliance.event_page import EventPage
-from killswitch.compliance.filter_suggestions import suggestions
 from killswitch.compliance.log_page import LogPage
 from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.review_queue import ReviewQueue
 from killswitch.compliance.sign_offs import SignOff, latest_sign_offs
 from killswitch.compliance.verification_badge import Badge
-from killswitch.runtime.http import MAX_ID, see_other
+from killswitch.runtime.http import MAX_ID, parse_id, see_other
 from killswitch.runtime.text import clean_line
 
 # The pages on which a review can be made, and to which it leads back.
@@ -42,7 +42,7 @@ def log(request: HttpRequest) -> HttpResponse:
         "badge": Badge.now(),
         "values": log_page.form_values(request.GET.dict()),
         "kinds": Kind.choices,
-        "suggestions": suggestions(),
+        "suggestions": log_page.suggestions(),
     }
     try:
         selection = EventFilter.from_query(request.GET)
@@ -84,10 +84,7 @@ def outcomes_by_day(request: HttpRequest) -> HttpResponse:
     except InvalidFilter as error:
         context["errors"] = error.errors
         return render(request, "compliance/outcomes.html", context, status=400)
-    except outcomes.RangeRefused as error:
-        context["errors"] = {"range": str(error)}
-        return render(request, "compliance/outcomes.html", context, status=400)
-    counts = outcomes.total_counts(days)
+    counts = sum((day.counts for day in days), Counter())
     context |= {
         "range": date_range,
         "days": days[::-1],
@@ -150,7 +147,7 @@ def _record_review(request: HttpRequest) -> HttpResponse:
     return_url = _return_url(request.POST.get("back", ""))
     review_input = ReviewInput(
         mark=request.POST.get("mark", ""),
-        seqs=log_page.parse_seqs(request.POST.getlist("event")),
+        seqs=sorted(set(filter(None, map(parse_id, request.POST.getlist("event"))))),
         note=_note(request),
         by=current_user(request).actor,
         origin=client_info(request),
@@ -169,7 +166,7 @@ def _record_review(request: HttpRequest) -> HttpResponse:
     context = {
         "seqs": review_input.seqs,
         "note": request.POST.get("note", ""),
-        "marks": list(ReviewAction),
+        "marks": review.REVIEW_ACTIONS,
         "here": return_url,
         "reason": reason,
     }

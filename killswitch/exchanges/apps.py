@@ -8,17 +8,6 @@ class ExchangesConfig(AppConfig):
     name = "killswitch.exchanges"
 
     def ready(self) -> None:
-        from killswitch.audit import descriptions
-        from killswitch.audit.models import Kind
-        from killswitch.audit.reconciliation.registry import add_reconciler
-        from killswitch.exchanges.reconciliation import REGISTER
-
-        add_reconciler(REGISTER.disagreements)
-        descriptions.register(
-            dict.fromkeys(
-                (Kind.EXCHANGE_ADDED, Kind.EXCHANGE_CHANGED), descriptions.describe_changes
-            )
-        )
         post_migrate.connect(_create_observation, sender=self)
 
 

@@ -1,7 +1,8 @@
 """Compares the exchanges with the events that added and changed them; figures have no events."""
 
 from killswitch.audit.models import Kind
-from killswitch.audit.reconciliation.replay import ReplayedTable
+from killswitch.audit.reconciliation.comparison import reconcilers
+from killswitch.audit.reconciliation.replayed_table import ReplayedTable
 from killswitch.exchanges.models import WATCHED, Exchange
 
 REGISTER = ReplayedTable(
@@ -12,3 +13,4 @@ REGISTER = ReplayedTable(
     columns=WATCHED,
     rows=lambda: Exchange.objects.order_by("id").values(*WATCHED),
 )
+reconcilers.append(REGISTER.discrepancies)

@@ -18,7 +18,6 @@ from killswitch.audit import checkpoints
 from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint
 from killswitch.audit.recorder import recording
-from killswitch.audit.verification import last_result
 from killswitch.audit.verification.findings import (
     VerificationImpossible,
     VerificationResult,
@@ -63,6 +62,7 @@ class AuditUpkeep:
         self._result: VerificationResult | None = None
         self._failures = 0
         self._has_alarmed = False
+        self._resumed_at = 0.0
 
     def write_checkpoint(self) -> None:
         """Write a checkpoint if there are new events; every observer keeps its own file."""
@@ -90,18 +90,19 @@ class AuditUpkeep:
                 self._failures, self._has_alarmed = 0, False
 
     def _verify_now(self) -> None:
+        self._resumed_at = time.monotonic()
         last = self._result
         interval_s = FULL_VERIFY_INTERVAL_S if last and last.ok else FULL_VERIFY_RETRY_S
         is_full = last is None or self._clock() >= self._verified_fully_at + interval_s
         if is_full or last is None:
-            self._result = verify(progress=YieldingProgress(self._stop))
+            self._result = verify(progress=self._pause)
             self._verified_fully_at = self._clock()
         elif last.ok:
             head = Head(seq=last.head_seq, hash=last.head_hash)
-            self._result = verify_newest(head, progress=YieldingProgress(self._stop))
+            self._result = verify_newest(head, progress=self._pause)
         else:
             return  # later events cannot repair a failed verification
-        last_result.store(self._result, whole=is_full)
+        self._result.store(whole=is_full)
         for finding in self._result.findings:
             log.error("audit_log_does_not_verify", **vars(finding))
             subject = finding.reason if finding.seq is None else finding.seq
@@ -111,6 +112,13 @@ class AuditUpkeep:
                 detail=f"{finding.reason.removesuffix('.')}{INSTRUCTION}",
                 notify=True,
             )
+
+    def _pause(self, *_progress: object) -> None:
+        """Interrupt a long verification half of the time, so that other work goes first."""
+        work_s = time.monotonic() - self._resumed_at
+        if self._stop.wait(min(work_s, MAX_YIELD_S)):
+            raise ShuttingDown
+        self._resumed_at = time.monotonic()
 
     def _alarm_if_repeated(self, reason: str) -> None:
         """Call a person: the worst attack on the log would look like this."""
@@ -125,20 +133,6 @@ class AuditUpkeep:
             detail=f"{reason.removesuffix('.')}{INSTRUCTION}",
             notify=self._failures == FAILURES_BEFORE_ALARM,
         )
-
-
-class YieldingProgress:
-    """Pauses a long verification half of the time, so that other work goes first."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-        self._since = time.monotonic()
-
-    def __call__(self, _what: str, _done: int, _of: int) -> None:
-        worked_s = time.monotonic() - self._since
-        if self._stop.wait(min(worked_s, MAX_YIELD_S)):
-            raise ShuttingDown
-        self._since = time.monotonic()
 
 
 def write_checkpoint(occasion: str) -> Checkpoint | None:

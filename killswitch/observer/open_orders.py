@@ -1,26 +1,19 @@
 """Keeps the open orders that the EMS last listed: one active observer, one call for all."""
 
 import heapq
-import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from django.db import Error, connection
-from django.db.models import (
-    BigIntegerField,
-    Case,
-    F,
-    PositiveIntegerField,
-    QuerySet,
-    Value,
-    When,
-)
+from django.db.models import BigIntegerField, Case, F, PositiveIntegerField, QuerySet, Value, When
+from django.db.models.functions import Now
 
 from killswitch.audit.recorder import Recording, recording
 from killswitch.ems.client import EmsClient
 from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
+from killswitch.readiness.models import EMS_PROBE, Probe
 from killswitch.runtime.leases import StillnessTracker, new_lease_token
 
 STALE_AFTER_S = 5.0  # for which a lease may stay unchanged before another observer takes it
@@ -51,8 +44,8 @@ class ObserverLease:
         unchanged_s = self._unchanged.observe({token: beats}, now=self._clock())[token]
         if token and unchanged_s < self._stale_after_s:
             return False
-        unchanged = Observation.objects.filter(lease_token=token, lease_beats=beats)
-        return unchanged.update(lease_token=self.token, lease_beats=beats + 1) == 1
+        lease_row = Observation.objects.filter(lease_token=token, lease_beats=beats)
+        return lease_row.update(lease_token=self.token, lease_beats=beats + 1) == 1
 
     def release(self) -> None:
         """Let the next observer begin at once."""
@@ -72,27 +65,19 @@ class Observer:
     def __init__(self, *, client: EmsClient, lease: ObserverLease | None = None) -> None:
         self._client = client
         self._lease = lease or ObserverLease()
-        self._active = threading.Event()
-
-    @property
-    def is_active(self) -> bool:
-        return self._active.is_set()
+        self.is_active = False
 
     def keep_lease(self) -> bool:
         """Keep or take the lease; has its own thread, because a read may outlast the lease."""
         try:
-            is_held = self._lease.hold()
+            self.is_active = self._lease.hold()
         except Error:
-            self._active.clear()  # unknown while the database cannot be reached
+            self.is_active = False  # unknown while the database cannot be reached
             raise
-        if is_held:
-            self._active.set()
-        else:
-            self._active.clear()
-        return is_held
+        return self.is_active
 
     def release_lease(self) -> None:
-        self._active.clear()
+        self.is_active = False
         self._lease.release()
 
     def read(self) -> TimedOpenOrders | None:
@@ -123,6 +108,28 @@ class Observer:
         return True
 
 
+def record_probe(orders: TimedOpenOrders) -> None:
+    """Record whether an EMS answers at our address and accepts our key, as this read shows.
+
+    A list that merely cannot be read passes the probe: a cancel would still go out.
+    """
+    status = orders.http_status
+    problem = ""
+    if status in {401, 403}:
+        problem = "the API key was rejected: "
+    elif status in {404, 405} or (status is not None and 300 <= status < 400):
+        problem = "EMS_BASE_URL does not seem to be the address of an EMS: "
+    Probe.objects.update_or_create(
+        name=EMS_PROBE,
+        defaults={
+            "ok": status is not None and not problem,
+            "detail": f"{problem}{orders.error}"[:MAX_ERROR_CHARS],
+            "milliseconds": orders.duration_ms,
+            "at": Now(),
+        },
+    )
+
+
 def _current_lease() -> tuple[str, int]:
     rows = Observation.objects.values_list("lease_token", "lease_beats")
     if not (row := rows.first()):
@@ -146,9 +153,10 @@ def _write_figures(
         if exchange.open_orders != counts.get(exchange.exchange_id, 0)
         or exchange.seen_at != last_seen_at  # its age becomes that of the observation again
     }
-    enabled = {exchange.exchange_id for exchange in exchanges if exchange.enabled}
+    enabled_ids = {exchange.exchange_id for exchange in exchanges if exchange.enabled}
     is_observation_changed = (
-        _replace_uncovered(counts, enabled=enabled) | Observation.objects.exclude(error="").exists()
+        _replace_uncovered(counts, enabled=enabled_ids)
+        | Observation.objects.exclude(error="").exists()
     )
     rows = Exchange.objects.filter(pk__in=[exchange.pk for exchange in older])
     if changed_counts:
@@ -170,11 +178,11 @@ def _write_figures(
 
 def _replace_uncovered(counts: Mapping[str, int], *, enabled: set[str]) -> bool:
     """Make the table of uncovered ids match, touching only rows that differ; True if any did."""
-    uncovered = [(key, count) for key, count in counts.items() if count and key not in enabled]
-    largest = dict(heapq.nlargest(MAX_UNCOVERED, uncovered, key=lambda item: item[1]))
-    stored = dict(UncoveredExchange.objects.values_list("exchange_id", "open_orders"))
-    obsolete = stored.keys() - largest.keys()
-    different = {key: count for key, count in largest.items() if stored.get(key) != count}
+    candidates = [(key, count) for key, count in counts.items() if count and key not in enabled]
+    largest = dict(heapq.nlargest(MAX_UNCOVERED, candidates, key=lambda item: item[1]))
+    rows = dict(UncoveredExchange.objects.values_list("exchange_id", "open_orders"))
+    obsolete = rows.keys() - largest.keys()
+    different = {key: count for key, count in largest.items() if rows.get(key) != count}
     if obsolete:
         UncoveredExchange.objects.filter(exchange_id__in=obsolete).delete()
     if different:

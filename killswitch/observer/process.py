@@ -8,9 +8,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connection
 
 from killswitch.ems.client import EmsClient
-from killswitch.observer import audit_upkeep, canary, probes
+from killswitch.observer import audit_upkeep, canary
 from killswitch.observer.audit_upkeep import AuditUpkeep
-from killswitch.observer.open_orders import Observer
+from killswitch.observer.open_orders import Observer, record_probe
 from killswitch.readiness.models import CANARY_INTERVAL_S
 from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Process
@@ -40,7 +40,7 @@ def observe(stop: threading.Event) -> None:
 
     def read_open_orders() -> None:
         if orders := observer.read():
-            probes.record_ems(orders)
+            record_probe(orders)
 
     def send_canary() -> None:
         if observer.is_active:
@@ -56,23 +56,14 @@ def observe(stop: threading.Event) -> None:
         finally:
             connection.close()
 
-    tasks = (
-        PeriodicTask(name="lease", work=keep_lease, interval_s=LEASE_INTERVAL_S),
-        PeriodicTask(
-            name="open_orders", work=read_open_orders, interval_s=settings.OBSERVE_INTERVAL
-        ),
-        PeriodicTask(name="canary", work=send_canary, interval_s=CANARY_INTERVAL_S),
-        PeriodicTask(
-            name="checkpoint",
-            work=upkeep.write_checkpoint,
-            interval_s=audit_upkeep.CHECKPOINT_INTERVAL_S,
-        ),
-        PeriodicTask(
-            name="verification", work=upkeep.verify, interval_s=audit_upkeep.CHECK_INTERVAL_S
-        ),
-    )
-    for task in tasks:
-        task.start_thread(stop)
+    for name, work, interval_s in (
+        ("lease", keep_lease, LEASE_INTERVAL_S),
+        ("open_orders", read_open_orders, settings.OBSERVE_INTERVAL),
+        ("canary", send_canary, CANARY_INTERVAL_S),
+        ("checkpoint", upkeep.write_checkpoint, audit_upkeep.CHECKPOINT_INTERVAL_S),
+        ("verification", upkeep.verify, audit_upkeep.CHECK_INTERVAL_S),
+    ):
+        PeriodicTask(name=name, work=work, interval_s=interval_s).start_thread(stop)
     stop.wait()
     release = threading.Thread(target=release_lease, daemon=True)
     release.start()

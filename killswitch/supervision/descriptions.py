@@ -1,6 +1,6 @@
 """Describes the start and the stop of the system."""
 
-from killswitch.audit.descriptions import Describe
+from killswitch.audit.descriptions import descriptions
 from killswitch.audit.event_data import EventData
 from killswitch.audit.models import Kind
 from killswitch.runtime.text import pluralize_count
@@ -11,7 +11,7 @@ def _started_or_stopped(data: EventData) -> str:
     return f"{programs} on {data.text('host')}."
 
 
-DESCRIPTIONS: dict[Kind, Describe] = {
+descriptions |= {
     Kind.STARTED: _started_or_stopped,
     Kind.STOPPED: _started_or_stopped,
 }

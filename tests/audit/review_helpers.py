@@ -15,7 +15,7 @@ def marked(mark: str, *seqs: int, note: str = "", **more: Any) -> AuditEvent:
 
 
 def left() -> list[int]:
-    events = EventFilter(unreviewed=True).filter(AuditEvent.objects.all())
+    events = EventFilter(unreviewed=True).events()
     return list(events.order_by("seq").values_list("seq", flat=True))
 
 

@@ -12,7 +12,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.audit import chain
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind, Verification
-from killswitch.audit.review import ReviewAction, ReviewInput, record_review
+from killswitch.audit.review import ReviewInput, record_review
 from tests import factories
 from tests.audit import event_factories, request_factories
 from tests.audit.log import record
@@ -61,7 +61,7 @@ def filled() -> None:
     record_review(remark)
     record_review(
         ReviewInput(
-            mark=ReviewAction.QUERIED,
+            mark=Kind.QUERIED,
             seqs=[4],
             note="Which desk?",
             by=request_factories.CAROL,

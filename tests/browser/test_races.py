@@ -157,7 +157,9 @@ def test_a_press_whose_page_was_closed_is_asked_about_on_the_next_one(
     page.evaluate(AN_HOUR_AGO)
     page.goto("/")
     block = page.locator("#dialog [data-no-answer]")
-    expect(block).to_contain_text(re.compile(r"before a response to your request of [\d:]+ UTC arrived"))
+    expect(block).to_contain_text(
+        re.compile(r"before a response to your request of [\d:]+ UTC arrived")
+    )
     expect(page.locator("#dialog-title")).to_contain_text("on KRAKEN?")
     expect(page.locator("#press-words")).to_have_value("typed before")
     assert not Batch.objects.exists(), "opening the confirmation sends no cancel"

@@ -13,7 +13,6 @@ from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind
 from killswitch.audit.review import ReviewInput
 from killswitch.audit.sign_off_period import Period
-from killswitch.audit.verification import last_result
 from killswitch.audit.verification.verify import verify
 from killswitch.compliance import sign_offs
 from tests.audit import request_factories
@@ -71,7 +70,7 @@ def test_a_period_is_counted_from_its_first_event_to_its_last() -> None:
 
 def test_the_event_carries_what_was_counted_and_the_head() -> None:
     fill_log()
-    last_result.store(verify(with_tables=False), whole=True)
+    verify(with_tables=False).store(whole=True)
     event = sign_off_period.sign_off(
         period=day(), note="Two open.", by=CAROL, origin={"address": "10.0.0.7"}
     )
@@ -99,7 +98,7 @@ def test_a_period_that_is_complete_and_verified_needs_no_note() -> None:
         sign_off_period.sign_off(period=day(), note="", by=CAROL, origin={})
     record_reviews(1, 3, 4, 6, 7)
     assert day().needs_note  # not verified yet
-    last_result.store(verify(with_tables=False), whole=True)
+    verify(with_tables=False).store(whole=True)
     assert not day().needs_note
     sign_off_period.sign_off(period=day(), note="", by=CAROL, origin={})
 
@@ -109,7 +108,7 @@ def test_a_log_that_fails_verification_is_signed_off_only_with_a_note() -> None:
     record_reviews(1, 3, 4, 6, 7)
     with guards_off() as cursor:
         cursor.execute("UPDATE audit_auditevent SET actor = 'other' WHERE seq = 2")
-    last_result.store(verify(with_tables=False), whole=True)
+    verify(with_tables=False).store(whole=True)
     period = day()
     assert period.needs_note
     assert not period.is_sound

@@ -8,7 +8,6 @@ from django.test import Client
 
 from killswitch.audit import chain
 from killswitch.audit.models import Verification
-from killswitch.audit.verification import last_result
 from killswitch.audit.verification.verify import verify
 from killswitch.compliance.verification_badge import FULL_CHECK_STALE_AFTER, STALE_AFTER, Badge
 from tests.audit import request_factories
@@ -76,7 +75,7 @@ def test_a_failure_is_an_alert_that_names_the_event(reader: Client) -> None:
         request_factories.denied(request_factories.START)
     with guards_off() as cursor:
         cursor.execute("UPDATE audit_auditevent SET actor = '<b>other</b>' WHERE seq = 2")
-    last_result.store(verify(with_tables=False), whole=True)
+    verify(with_tables=False).store(whole=True)
     text = html(reader.get("/audit/"))
     assert 'class="verified badline failed" role="alert"' in text
     assert "Verification failed" in text

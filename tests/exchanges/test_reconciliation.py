@@ -113,5 +113,5 @@ def test_a_change_between_reading_events_and_rows_is_not_reported() -> None:
         return list(REGISTER.rows())
 
     late = replace(REGISTER, rows=rows)
-    assert list(late.disagreements(None, no_progress)) == []
+    assert list(late.discrepancies(None, no_progress)) == []
     assert next(changes, None) is None, "it was changed meanwhile"

@@ -13,7 +13,6 @@ from killswitch.alarms.models import Alarm, Delivery
 from killswitch.audit import checkpoints
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, Kind, Verification
-from killswitch.audit.verification import last_result
 from killswitch.audit.verification.findings import VerificationImpossible
 from killswitch.cancels.models import CancelRequest
 from killswitch.exchanges.models import Exchange
@@ -57,13 +56,13 @@ def lines() -> list[dict[str, Any]]:
 
 
 def found() -> Verification:
-    last = last_result.get()
+    last = Verification.objects.first()
     assert last is not None
     return last
 
 
 def test_the_first_verification_is_of_everything_and_is_remembered(keeper: AuditUpkeep) -> None:
-    assert last_result.get() is None
+    assert Verification.objects.first() is None
     happen(3)
     keeper.verify()
     last = found()
@@ -236,7 +235,7 @@ def test_only_the_active_observer_verifies_and_it_begins_with_everything(
     happen(3)
     active[0] = False
     keeper.verify()
-    assert last_result.get() is None
+    assert Verification.objects.first() is None
     active[0] = True
     keeper.verify()
     assert found().whole_seq == 3
@@ -253,7 +252,7 @@ def test_a_stop_ends_a_verification_and_stores_nothing(keeper: AuditUpkeep) -> N
     happen(3)
     keeper._stop.set()
     keeper.verify()
-    assert last_result.get() is None
+    assert Verification.objects.first() is None
 
 
 def test_a_checkpoint_is_written_when_something_happened(keeper: AuditUpkeep) -> None:
@@ -401,7 +400,7 @@ def test_the_observer_process_verifies_and_keeps_the_last_head(
 ) -> None:
     happen(3)
     process = stack.manage("observe")
-    wait_for(lambda: last_result.get() is not None, seconds=30)
+    wait_for(lambda: Verification.objects.first() is not None, seconds=30)
     assert (found().ok, found().head_seq) == (True, 3)
     path = tmp_path / checkpoints.FILE
     wait_for(lambda: path.exists() and bool(path.read_text()), seconds=5)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from killswitch.ems.open_orders import TimedOpenOrders
-from killswitch.observer import probes
+from killswitch.observer.open_orders import record_probe
 from killswitch.readiness import health_checks
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
@@ -37,6 +37,6 @@ def answered(status: int | None) -> TimedOpenOrders:
     ],
 )
 def test_what_a_cancel_would_meet_as_well_is_told(status: int | None, ok: bool, words: str) -> None:
-    probes.record_ems(answered(status))
+    record_probe(answered(status))
     (found,) = [check for check in health_checks.evaluate().checks if check.name == "ems"]
     assert (found.ok, found.detail) == (ok, words)

@@ -13,9 +13,7 @@ from collections.abc import Iterable
 LINE_END = "\r\n"
 # The last four are the full-width forms, which some spreadsheets read like the first four.
 _FORMULA_START = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"
-_CELL_START = '(^|[,;|\t\r\n])([ "]*)'
-_UNSAFE = re.compile(f"{_CELL_START}(?=['{_FORMULA_START}])")
-_ESCAPED = re.compile(f"{_CELL_START}'(?=['{_FORMULA_START}])")
+_UNSAFE = re.compile(f"(^|[,;|\t\r\n])([ \"]*)(?=['{_FORMULA_START}])")
 
 
 def escape(text: str) -> str:
@@ -23,12 +21,7 @@ def escape(text: str) -> str:
     return _UNSAFE.sub(r"\1\2'", text)
 
 
-def unescape(cell: str) -> str:
-    """Return the text that `escape` was given."""
-    return _ESCAPED.sub(r"\1\2", cell)
-
-
 def row(cells: Iterable[str]) -> str:
     """Return one line of the file, with every cell escaped and quoted."""
-    quoted = (escape(cell).replace('"', '""') for cell in cells)
-    return ",".join(f'"{cell}"' for cell in quoted) + LINE_END
+    texts = (escape(cell).replace('"', '""') for cell in cells)
+    return ",".join(f'"{cell}"' for cell in texts) + LINE_END

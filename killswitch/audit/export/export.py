@@ -118,13 +118,13 @@ class Export:
     def _record_end(self, **facts: Any) -> dict[str, Any]:
         """Record the end and return the manifest: every complete export is in the log."""
         data = {"export": self.head.seq, "format": str(self.layout), **facts}
-        completed = _record(Kind.EXPORT_COMPLETED, actor=self.who, data=data)
+        end = _record(Kind.EXPORT_COMPLETED, actor=self.who, data=data)
         manifest = {
             "record": "manifest",
             "format": EXPORT_FORMAT,
             "filter": self.selection.as_data(),
             "head": {"seq": self.head.seq, "hash": self.head.hash},
-            "completed": {"seq": completed.seq, "hash": completed.hash},
+            "completed": {"seq": end.seq, "hash": end.hash},
             "key_id": signing.key_id(),
             "public_key": signing.public_key_pem(),
             **facts,
@@ -160,14 +160,14 @@ def _batches(selection: EventFilter, *, head: int) -> Iterator[list[tuple[Any, .
     key, regardless of the filter: its cost is bounded, and no plan sorts the same rows twice. The
     range grows while few events are selected, and batches shrink while events are large.
     """
-    selected = selection.filter(AuditEvent.objects.filter(seq__lte=head))
-    bounds = selected.aggregate(first=Min("seq"), last=Max("seq"))
+    events = selection.events().filter(seq__lte=head)
+    bounds = events.aggregate(first=Min("seq"), last=Max("seq"))
     if bounds["first"] is None:
         return
     after, width, max_rows = bounds["first"] - 1, MAX_BATCH_ROWS, FIRST_BATCH_ROWS
     while after < bounds["last"]:
         end = min(after + width, bounds["last"])
-        in_range = selected.filter(seq__gt=after, seq__lte=end).order_by("seq")
+        in_range = events.filter(seq__gt=after, seq__lte=end).order_by("seq")
         rows = list(in_range.values_list(*COLUMNS)[:max_rows])
         is_full = len(rows) == max_rows
         after = rows[-1][0] if is_full else end

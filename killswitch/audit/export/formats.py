@@ -4,8 +4,6 @@ Both begin with a header and end with a manifest. `docs/auditors.md` describes t
 without this program; a change here needs a new `EXPORT_FORMAT`.
 """
 
-import json
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -17,11 +15,6 @@ from killswitch.audit.export import csv_safe
 
 EXPORT_FORMAT: Final = 1
 COLUMNS: Final = (*HASHED, "hash")
-HEADER_MARK: Final = "# header"
-MANIFEST_MARK: Final = "# manifest"
-# Like `canonical_json.encode` without its check, which takes most of the time: the values were
-# checked when the event was appended.
-_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class ExportFormat(StrEnum):
@@ -31,60 +24,49 @@ class ExportFormat(StrEnum):
     CSV = "csv"
 
 
-class LineWriter(ABC):
-    """Encodes the lines of an export."""
-
-    content_type: str
-
-    @abstractmethod
-    def header(self, header: Mapping[str, Any]) -> bytes:
-        """Return everything before the events."""
-
-    @abstractmethod
-    def event(self, row: Sequence[Any]) -> bytes:
-        """Return one event, from the values of `COLUMNS`."""
-
-    @abstractmethod
-    def manifest(self, manifest: Mapping[str, Any]) -> bytes:
-        """Return the last line."""
-
-
-class JsonLinesWriter(LineWriter):
+class JsonLinesWriter:
     """Writes each line as canonical JSON. An event has every column; its data is the exact text."""
 
     content_type = "application/x-ndjson"
 
     def header(self, header: Mapping[str, Any]) -> bytes:
+        """Return everything before the events."""
         return canonical_json.encode(header).encode() + b"\n"
 
     def event(self, row: Sequence[Any]) -> bytes:
+        """Return one event, from the values of `COLUMNS`."""
         columns = dict(zip(COLUMNS, row, strict=True))
         columns["at"] = canonical_json.utc_text(columns["at"])
-        return _ENCODER.encode(columns).encode() + b"\n"
+        return canonical_json.encode_unchecked(columns).encode() + b"\n"
 
     def manifest(self, manifest: Mapping[str, Any]) -> bytes:
+        """Return the last line."""
         return canonical_json.encode(manifest).encode() + b"\n"
 
 
-class CsvWriter(LineWriter):
+class CsvWriter:
     """Quotes and escapes every cell. The file begins with the byte order mark of UTF-8."""
 
     content_type = "text/csv; charset=utf-8; header=present"
 
     def header(self, header: Mapping[str, Any]) -> bytes:
-        first = csv_safe.row([HEADER_MARK, canonical_json.encode(header)])
+        """Return everything before the events."""
+        first = csv_safe.row(["# header", canonical_json.encode(header)])
         return f"\ufeff{first}{csv_safe.row(COLUMNS)}".encode()
 
     def event(self, row: Sequence[Any]) -> bytes:
+        """Return one event, from the values of `COLUMNS`."""
         return csv_safe.row(
             canonical_json.utc_text(value) if isinstance(value, datetime) else str(value)
             for value in row
         ).encode()
 
     def manifest(self, manifest: Mapping[str, Any]) -> bytes:
-        return csv_safe.row([MANIFEST_MARK, canonical_json.encode(manifest)]).encode()
+        """Return the last line."""
+        return csv_safe.row(["# manifest", canonical_json.encode(manifest)]).encode()
 
 
+LineWriter = JsonLinesWriter | CsvWriter
 WRITERS: Final[Mapping[ExportFormat, LineWriter]] = {
     ExportFormat.JSONL: JsonLinesWriter(),
     ExportFormat.CSV: CsvWriter(),

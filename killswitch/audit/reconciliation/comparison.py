@@ -1,72 +1,102 @@
-"""Compares rows with the events of the log, for the reconcilers of all packages."""
+"""Compares the working tables with the events of the log.
 
-from collections.abc import Iterator, Mapping
+The log imports no other package, so the module `reconciliation` of each package, which is imported
+at start, adds the reconciler of its own tables.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
-from killswitch.audit import event_data
-from killswitch.audit.models import AuditEvent, Kind
-from killswitch.audit.reconciliation.registry import Discrepancy
+from killswitch.audit.canonical_json import utc_text
+from killswitch.audit.event_data import read
+from killswitch.audit.models import AuditEvent
+from killswitch.audit.verification.findings import Finding, Progress, Proof, no_progress
 from killswitch.runtime.text import truncate
 
 BATCH_SIZE = 500
 MAX_VALUE_CHARS = 60
 
+Reconciler = Callable[[Sequence[str] | None, Progress], Iterator[Finding]]
+"""Compares the requests with these ids, or everything when they are None."""
 
-class LoggedEvent(NamedTuple):
-    """The columns of an event that reconcilers compare."""
-
-    seq: int
-    kind: str
-    actor: str
-    role: str
-    exchange_id: str
-    request_id: str
-    status: str
-    reject_reason: str
-    data: str
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Return the data, empty if it cannot be read: then our software did not write it."""
-        return event_data.parse(self.data)
+reconcilers: list[Reconciler] = []
 
 
-def pages(kind: Kind) -> Iterator[list[LoggedEvent]]:
-    """Yield the events of one kind, oldest first. There is an index for one kind at a time."""
-    last = 0
-    events = AuditEvent.objects.filter(kind=kind).order_by("seq").values_list(*LoggedEvent._fields)
-    while page := [LoggedEvent._make(row) for row in events.filter(seq__gt=last)[:BATCH_SIZE]]:
-        yield page
-        last = page[-1].seq
+def discrepancy(reason: str, *, seq: int | None = None) -> Finding:
+    """Return a difference between a table and the log; `seq` is the event that differs, if any."""
+    return Finding(proof=Proof.TABLES, seq=seq, reason=reason)
 
 
 def compare_columns(
-    name: str, event: LoggedEvent, columns: Mapping[str, Any], *, found: Mapping[str, Any]
-) -> Iterator[Discrepancy]:
-    """Compare a row with its event's data and columns.
+    name: str,
+    event: AuditEvent,
+    row: Mapping[str, Any],
+    *,
+    event_columns: Mapping[str, str] | None = None,
+) -> Iterator[Finding]:
+    """Compare the values of a row with its event's data, or with these columns of the event.
 
-    Columns that are not in the event are left out: older software recorded fewer.
+    A value that is not in the event is left out: older software recorded fewer.
     """
-    logged = {**event.facts, **columns}
-    for column, value in found.items():
-        if column in logged and logged[column] != value:
-            yield differing(name, column, value, logged=logged[column], seq=event.seq)
+    columns = (event_columns or {}).items()
+    event_values = {**read(event).facts, **{key: getattr(event, column) for key, column in columns}}
+    for key, value in row.items():
+        text = utc_text(value) if isinstance(value, datetime) else value
+        if key in event_values and event_values[key] != text:
+            yield differing(name, key, text, logged=event_values[key], seq=event.seq)
 
 
-def differing(name: str, column: str, value: Any, *, logged: Any, seq: int) -> Discrepancy:
+def differing(name: str, column: str, value: Any, *, logged: Any, seq: int) -> Finding:
     """Return the discrepancy of one column."""
-    reason = (
-        f"{name}: {column} is {value_text(value)}, but event {seq} records {value_text(logged)}"
-    )
-    return Discrepancy(seq=seq, reason=reason)
+    values = f"{value_text(value)}, but event {seq} records {value_text(logged)}"
+    return discrepancy(f"{name}: {column} is {values}", seq=seq)
 
 
 def value_text(value: Any) -> str:
     """Return a value for a message, cut to a length at which it can be recognised."""
     return truncate(repr(value), MAX_VALUE_CHARS)
+
+
+def batches(  # noqa: PLR0913 - three describe the query, three its progress
+    *querysets: QuerySet[Any, Any],
+    by: str,
+    size: int | None = None,
+    after: object = None,
+    subject: str = "",
+    progress: Progress = no_progress,
+    total: int = 0,
+) -> Iterator[list[Any]]:
+    """Yield the rows of one query after the other, in the order of a column that all rows have.
+
+    Each batch is a short query of its own. Only `after` bounds the first one: a forged row may have
+    a number below one.
+    """
+    count = 0
+    for queryset in querysets:
+        rows, last = queryset.order_by(by), after
+        while batch := list(
+            (rows if last is None else rows.filter(**{f"{by}__gt": last}))[: size or BATCH_SIZE]
+        ):
+            yield batch
+            count += len(batch)
+            progress(subject, count, total)
+            last = getattr(batch[-1], by)
+
+
+def confirmed(compare: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """Return the discrepancies that a second comparison finds as well, in one snapshot.
+
+    A change may have been committed between two reads of the first one.
+    """
+    if not any(compare()):
+        return []
+    with snapshot():
+        return list(compare())
 
 
 @contextmanager

@@ -5,16 +5,14 @@ from collections.abc import Iterator, Sequence
 from django.db.models import Count
 
 from killswitch.audit.models import AuditEvent, Review
-from killswitch.audit.reconciliation.registry import Discrepancy
-from killswitch.audit.review import REVIEW_ACTIONS, review_rows
-from killswitch.audit.verification.findings import Progress
+from killswitch.audit.reconciliation.comparison import batches, discrepancy, reconcilers
+from killswitch.audit.review import REVIEW_ACTIONS, REVIEW_COLUMNS, review_rows
+from killswitch.audit.verification.findings import Finding, Progress
 
-ROWS_BATCH_SIZE = 500
 EVENTS_BATCH_SIZE = 100  # each may name 200 other events
-COLUMNS = ("state", "note", "by", "at", "review_seq")
 
 
-def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Discrepancy]:
+def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Finding]:
     """Compare all reviews; an incremental verification compares none.
 
     A row is committed together with its event. So a row agrees with an event that is read after
@@ -24,61 +22,44 @@ def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Dis
         return
     counts = Review.objects.values_list("event_seq").annotate(rows=Count("*"))
     for seq, count in counts.filter(rows__gt=1).order_by("event_seq")[:1]:
-        yield Discrepancy(seq=seq, reason=f"event {seq} has {count} review rows")
-    done = 0
-    for rows in _rows():
+        yield discrepancy(f"event {seq} has {count} review rows", seq=seq)
+    for rows in batches(Review.objects.all(), by="event_seq", subject="reviews", progress=progress):
         yield from _rows_without_event(rows)
-        done += len(rows)
-        progress("reviews", done, 0)
-    done = 0
-    for events in _events():
+    # There is an index for one kind at a time.
+    of_kinds = (AuditEvent.objects.filter(kind=kind) for kind in REVIEW_ACTIONS)
+    for events in batches(
+        *of_kinds,
+        by="seq",
+        size=EVENTS_BATCH_SIZE,
+        subject="reviews in the log",
+        progress=progress,
+    ):
         yield from _events_without_row(events)
-        done += len(events)
-        progress("reviews in the log", done, 0)
 
 
-def _rows_without_event(rows: Sequence[Review]) -> Iterator[Discrepancy]:
+def _rows_without_event(rows: Sequence[Review]) -> Iterator[Finding]:
     events = AuditEvent.objects.in_bulk([row.review_seq for row in rows])
     for row in rows:
         event = events.get(row.review_seq)
-        logged = review_rows(event) if event and event.kind in REVIEW_ACTIONS else []
-        if row.event_seq not in {logged_row.event_seq for logged_row in logged}:
+        logged_rows = review_rows(event) if event and event.kind in REVIEW_ACTIONS else []
+        if row.event_seq not in {event_row.event_seq for event_row in logged_rows}:
             reason = f"event {row.event_seq} has a review row, but no event records that review"
-            yield Discrepancy(seq=row.event_seq, reason=reason)
+            yield discrepancy(reason, seq=row.event_seq)
 
 
-def _events_without_row(events: Sequence[AuditEvent]) -> Iterator[Discrepancy]:
+def _events_without_row(events: Sequence[AuditEvent]) -> Iterator[Finding]:
     """Yield the reviews with a row that is missing, different or older."""
     logged_rows = [row for event in events for row in review_rows(event)]
-    rows = Review.objects.in_bulk([logged.event_seq for logged in logged_rows])
-    for logged in logged_rows:
-        row = rows.get(logged.event_seq)
-        if row is None:
-            problem = "is missing"
-        elif row.review_seq > logged.review_seq or all(
-            getattr(row, name) == getattr(logged, name) for name in COLUMNS
+    rows = Review.objects.in_bulk([event_row.event_seq for event_row in logged_rows])
+    for event_row in logged_rows:
+        row, seq = rows.get(event_row.event_seq), event_row.review_seq
+        is_newer = row is not None and row.review_seq > seq
+        if not is_newer and any(
+            getattr(row, name, None) != getattr(event_row, name) for name in REVIEW_COLUMNS
         ):
-            continue
-        else:
-            problem = "differs"
-        seq = logged.review_seq
-        reason = f"the review of event {logged.event_seq} {problem}: event {seq} records it"
-        yield Discrepancy(seq=seq, reason=reason)
+            problem = "differs" if row else "is missing"
+            reason = f"the review of event {event_row.event_seq} {problem}: event {seq} records it"
+            yield discrepancy(reason, seq=seq)
 
 
-def _rows() -> Iterator[list[Review]]:
-    rows = Review.objects.order_by("event_seq")
-    page = list(rows[:ROWS_BATCH_SIZE])
-    while page:
-        yield page
-        page = list(rows.filter(event_seq__gt=page[-1].event_seq)[:ROWS_BATCH_SIZE])
-
-
-def _events() -> Iterator[list[AuditEvent]]:
-    """Yield the events kind by kind, for which there is an index."""
-    for kind in REVIEW_ACTIONS:
-        last = 0
-        events = AuditEvent.objects.filter(kind=kind).order_by("seq")
-        while page := list(events.filter(seq__gt=last)[:EVENTS_BATCH_SIZE]):
-            yield page
-            last = page[-1].seq
+reconcilers.append(discrepancies)

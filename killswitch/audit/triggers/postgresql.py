@@ -62,27 +62,21 @@ END""",
     )
 
 
-def exists(cursor: Any) -> bool:
-    """Return whether the table exists."""
-    cursor.execute("SELECT to_regclass(%s)", [TABLE])
-    return cursor.fetchone()[0] is not None
-
-
 def problems(cursor: Any) -> list[str]:
     """Return what is wrong with the triggers, the table and its rights, as phrases."""
     current = _current_triggers(cursor)
-    expected = {trigger.name: trigger for trigger in triggers(_schema(cursor))}
+    our_triggers = {trigger.name: trigger for trigger in triggers(_schema(cursor))}
     return [
-        *(f"the trigger {name} is missing" for name in expected if name not in current),
+        *(f"the trigger {name} is missing" for name in our_triggers if name not in current),
         *filter(
             None,
             (
                 _trigger_problem(trigger, current[name])
-                for name, trigger in expected.items()
+                for name, trigger in our_triggers.items()
                 if name in current
             ),
         ),
-        *(f"the trigger {name} is unexpected" for name in sorted(current.keys() - expected)),
+        *(f"the trigger {name} is unexpected" for name in sorted(current.keys() - our_triggers)),
         *_table_problems(cursor),
     ]
 
@@ -107,11 +101,6 @@ def foreign_triggers(cursor: Any, *, tables: Collection[str]) -> list[str]:
     return [
         f"the {kind} {name} on {table} is unexpected" for kind, name, table in cursor.fetchall()
     ]
-
-
-def index_corruption(_cursor: Any) -> str:
-    """Return an empty text: only a superuser could cause it, and can check with `amcheck`."""
-    return ""
 
 
 def install(cursor: Any) -> None:
@@ -171,8 +160,8 @@ def _current_triggers(cursor: Any) -> dict[str, tuple[Any, ...]]:
 
 
 def _trigger_problem(trigger: Trigger, current: tuple[Any, ...]) -> str:
-    enabled, *rest = current
-    if enabled != "A":
+    firing, *rest = current
+    if firing != "A":
         return f"the trigger {trigger.name} does not always fire: it was disabled or weakened"
     if rest != [trigger.type_bits, True, "", trigger.name, trigger.body, [PATH], False, "plpgsql"]:
         return f"the trigger {trigger.name} was changed"

@@ -35,12 +35,6 @@ TRIGGERS = {
 }
 
 
-def exists(cursor: Any) -> bool:
-    """Return whether the table exists."""
-    cursor.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = %s", [TABLE])
-    return cursor.fetchone() is not None
-
-
 def problems(cursor: Any) -> list[str]:
     """Return what is wrong with the triggers and the table, as phrases."""
     # SQLite stores the table's name as it was written, and ignores its case.
@@ -49,14 +43,14 @@ def problems(cursor: Any) -> list[str]:
         [TABLE],
     )
     current = dict(cursor.fetchall())
-    missing = [f"the trigger {name} is missing" for name in TRIGGERS if name not in current]
-    changed = [
+    gaps = [f"the trigger {name} is missing" for name in TRIGGERS if name not in current]
+    changes = [
         f"the trigger {name} was changed"
         for name, text in TRIGGERS.items()
         if name in current and current[name] != text
     ]
     foreign = [f"the trigger {name} is unexpected" for name in sorted(current.keys() - TRIGGERS)]
-    return missing + changed + foreign + _table_problems(cursor)
+    return gaps + changes + foreign + _table_problems(cursor)
 
 
 def foreign_triggers(cursor: Any, *, tables: Collection[str]) -> list[str]:
@@ -104,11 +98,6 @@ def install(cursor: Any) -> None:
     for name, text in TRIGGERS.items():
         cursor.execute(f"DROP TRIGGER IF EXISTS {name}")
         cursor.execute(text)
-
-
-def warnings(_cursor: Any) -> list[str]:
-    """Return no warnings: every installation with SQLite is equally strong."""
-    return []
 
 
 def _table_problems(cursor: Any) -> list[str]:

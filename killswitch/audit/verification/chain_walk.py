@@ -25,6 +25,10 @@ TEXTS = tuple(name for name in COLUMNS if name not in NUMBERS)
 PG_TIME = """to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 
+class BrokenChain(Exception):
+    """An event is missing, changed or in the wrong order; the arguments are its number and why."""
+
+
 class CorruptColumn(ValueError):
     """A column has a value of another type or format than the product stores."""
 
@@ -39,37 +43,35 @@ class ChainResult:
     backwards: int | None = None  # the first event with an earlier time than the event before it
 
 
-def walk(
-    *, after: Head | None = None, progress: Progress = no_progress, page_size: int | None = None
-) -> ChainResult:
+def walk(*, after: Head | None = None, progress: Progress = no_progress) -> ChainResult:
     """Verify from the first event, or after a verified one, to the end or the first break."""
-    page_size = page_size or PAGE_SIZE
-    start = after or Head()
-    head, events, backwards, at = start, 0, None, ""
+    start = head = after or Head()
+    events, backwards, at, finding = 0, None, "", None
     total = _newest_seq() - start.seq
-    for row in _rows(after.seq if after else None, page_size=page_size):
-        finding, columns = _check_event(row, before=head)
-        if finding:
-            return ChainResult(head=head, events=events, finding=finding, backwards=backwards)
-        head = Head(seq=columns["seq"], hash=columns["hash"])
-        events += 1
-        if columns["at"] < at and backwards is None:
-            backwards = head.seq
-        at = columns["at"]
-        if events % page_size == 0:
-            progress("events", events, total)
-    return ChainResult(head=head, events=events, finding=_duplicate(head), backwards=backwards)
+    try:
+        _check_head(start)
+        for row in _rows(after.seq if after else None):
+            columns = _check_event(row, before=head)
+            head = Head(seq=columns["seq"], hash=columns["hash"])
+            events += 1
+            if columns["at"] < at and backwards is None:
+                backwards = head.seq
+            at = columns["at"]
+            if events % PAGE_SIZE == 0:
+                progress("events", events, total)
+        _check_duplicates(head)
+    except BrokenChain as broken:
+        seq, reason = broken.args
+        finding = Finding(proof=Proof.CHAIN, seq=seq, reason=reason)
+    return ChainResult(head=head, events=events, finding=finding, backwards=backwards)
 
 
-def check_head(head: Head) -> Finding | None:
-    """Return a finding if an event that was verified before is no longer the same."""
-    if head.seq == 0:
-        return None
-    current = hashes([head.seq]).get(head.seq)
-    if current == head.hash:
-        return None
-    problem = "is gone" if current is None else "was replaced"
-    return _break(head.seq, f"event {head.seq}, verified before, {problem}")
+def _check_head(head: Head) -> None:
+    """Raise `BrokenChain` if an event that was verified before is no longer the same."""
+    current = hashes([head.seq]).get(head.seq) if head.seq else head.hash
+    if current != head.hash:
+        problem = "is gone" if current is None else "was replaced"
+        raise BrokenChain(head.seq, f"event {head.seq}, verified before, {problem}")
 
 
 def hashes(numbers: Collection[int]) -> dict[int, str]:
@@ -87,45 +89,41 @@ def hashes(numbers: Collection[int]) -> dict[int, str]:
     }
 
 
-def _check_event(row: tuple[Any, ...], *, before: Head) -> tuple[Finding | None, Mapping[str, Any]]:
-    seq, expected = row[0], before.seq + 1
-    if seq != expected:
-        next_one = (
+def _check_event(row: tuple[Any, ...], *, before: Head) -> Mapping[str, Any]:
+    """Return the columns of the next event. Raises `BrokenChain`."""
+    seq, next_seq = row[0], before.seq + 1
+    if seq != next_seq:
+        event_instead = (
             f"the next event is {seq}"
-            if isinstance(seq, int) and seq > expected
+            if isinstance(seq, int) and seq > next_seq
             else f"there is one with the number {seq!r:.40} instead"
         )
-        return _break(expected, f"event {expected} is missing: {next_one}"), {}
+        raise BrokenChain(next_seq, f"event {next_seq} is missing: {event_instead}")
     try:
         columns = _columns(row)
         digest = digest_of({name: columns[name] for name in HASHED})
     except (CorruptColumn, NotCanonical) as error:
-        return _break(seq, f"event {seq} was changed: {error}"), {}
+        raise BrokenChain(seq, f"event {seq} was changed: {error}") from None
     if digest != columns["hash"]:
-        return _break(seq, f"event {seq} was changed: its hash does not match its columns"), {}
+        raise BrokenChain(seq, f"event {seq} was changed: its hash does not match its columns")
     if columns["previous"] != before.hash:
-        reason = f"event {seq} is not chained to event {before.seq}: one of them was replaced"
-        return _break(seq, reason), {}
-    return None, columns
+        raise BrokenChain(
+            seq, f"event {seq} is not chained to event {before.seq}: one of them was replaced"
+        )
+    return columns
 
 
-def _break(seq: int, reason: str) -> Finding:
-    return Finding(proof=Proof.CHAIN, seq=seq, reason=reason)
-
-
-def _duplicate(head: Head) -> Finding | None:
-    """Find a number that two rows have: the walk from number to number may see only one of them."""
+def _check_duplicates(head: Head) -> None:
+    """Raise `BrokenChain` for a number of two rows: the walk may have seen only one of them."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT count(*) FROM {TABLE} WHERE seq <= %s", [head.seq])
-        (count,) = cursor.fetchone()
-        if count == head.seq:
-            return None
+        if cursor.fetchone() == (head.seq,):
+            return
         cursor.execute(
             f"SELECT seq FROM {TABLE} GROUP BY seq HAVING count(*) > 1 ORDER BY seq LIMIT 1"
         )
-        row = cursor.fetchone()
-    seq = row[0] if row else head.seq
-    return _break(seq, f"more than one event has the number {seq}")
+        (seq,) = cursor.fetchone() or (head.seq,)
+    raise BrokenChain(seq, f"more than one event has the number {seq}")
 
 
 def _newest_seq() -> int:
@@ -135,19 +133,19 @@ def _newest_seq() -> int:
     return newest if isinstance(newest, int) else 0
 
 
-def _rows(after: int | None, *, page_size: int) -> Iterator[tuple[Any, ...]]:
+def _rows(after: int | None) -> Iterator[tuple[Any, ...]]:
     if connection.vendor == "postgresql":
-        selected = [PG_TIME if name == "at" else name for name in COLUMNS]
+        columns = [PG_TIME if name == "at" else name for name in COLUMNS]
     else:
         # As bytes: a column of SQLite can contain any type, and reading must not fail.
-        selected = [f"CAST({name} AS BLOB)" if name in TEXTS else name for name in COLUMNS]
-        selected.append(f"CASE {' '.join(map(_type_problem, COLUMNS))} END")
-    statement = f"SELECT {', '.join(selected)} FROM {TABLE}"
+        columns = [f"CAST({name} AS BLOB)" if name in TEXTS else name for name in COLUMNS]
+        columns.append(f"CASE {' '.join(map(_type_problem, COLUMNS))} END")
+    statement = f"SELECT {', '.join(columns)} FROM {TABLE}"
     # The first page has no lower bound, so that it also contains numbers below one.
     where, parameters = ("WHERE seq > %s", [after]) if after is not None else ("", [])
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(f"{statement} {where} ORDER BY seq LIMIT {page_size}", parameters)
+            cursor.execute(f"{statement} {where} ORDER BY seq LIMIT {PAGE_SIZE}", parameters)
             page = list(cursor.fetchall())
         if not page:
             return
@@ -157,8 +155,8 @@ def _rows(after: int | None, *, page_size: int) -> Iterator[tuple[Any, ...]]:
 
 def _type_problem(name: str) -> str:
     """Return SQL for a column of another type; it reads the same, but no filter finds it."""
-    expected = "integer" if name in NUMBERS else "text"
-    return f"WHEN typeof({name}) <> '{expected}' THEN '{name} is stored as ' || typeof({name})"
+    storage_class = "integer" if name in NUMBERS else "text"
+    return f"WHEN typeof({name}) <> '{storage_class}' THEN '{name} is stored as ' || typeof({name})"
 
 
 def _columns(row: tuple[Any, ...]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Compares checkpoints with the chain: is each head still in the log, and did we sign it?"""
 
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from killswitch.audit import checkpoints, signing
@@ -47,7 +49,7 @@ class _Reader:
         pems = (signing.public_key_pem_if_made(), *public_pems)
         self._keys = {signing.key_id(pem): pem for pem in pems if pem}
         self._finding: Finding | None = None
-        self._warnings: dict[str, int] = {}
+        self._warnings: Counter[str] = Counter()
         self._reach = 0
         self._previous = GENESIS
         # The number of an unreadable line, until the next line shows that a crash left it.
@@ -56,23 +58,28 @@ class _Reader:
     def read(self, path: Path, progress: Progress) -> CheckpointResult:
         batch: list[Checkpoint] = []
         count = 0
-        for number, text, is_complete in _lines(path):
-            # A copy may have been sent by mail, or saved by an editor.
-            line = text if self._is_our_own else text.removeprefix(BOM_UTF8).strip()
-            if not line and not self._is_our_own:
-                continue
-            if checkpoint := self._read_line(line, number=number, is_complete=is_complete):
-                batch.append(checkpoint)
-                count += 1
-            if len(batch) == BATCH_SIZE:
-                self._compare(batch)
-                batch.clear()
-                progress("checkpoints", number, 0)
-            if self._finding:
-                break
+        with path.open("rb") as file:
+            # An endless line comes in pieces. Half a checkpoint is shorter, and a whole one too.
+            pieces = iter(partial(file.readline, MAX_LINE_BYTES), b"")
+            for number, piece in enumerate(pieces, start=1):
+                is_complete = piece.endswith(b"\n") or len(piece) == MAX_LINE_BYTES
+                line = piece.removesuffix(b"\n")
+                if not self._is_our_own:  # a copy may have been sent by mail, or saved by an editor
+                    line = line.removeprefix(BOM_UTF8).strip()
+                    if not line:
+                        continue
+                if checkpoint := self._read_line(line, number=number, is_complete=is_complete):
+                    batch.append(checkpoint)
+                    count += 1
+                if len(batch) == BATCH_SIZE:
+                    self._compare(batch)
+                    batch.clear()
+                    progress("checkpoints", number, 0)
+                if self._finding:
+                    break
         self._compare(batch)
         if not count and not self._finding:
-            self._warn("there are no checkpoints: a truncated log would go unnoticed")
+            self._warnings["there are no checkpoints: a truncated log would go unnoticed"] += 1
         self._report_unreadable()
         if count and not self._finding:
             self._check_uncovered()
@@ -92,7 +99,7 @@ class _Reader:
             self._report_unreadable()
             self._unreadable, self._previous = number, checkpoints.digest(line)
             if not is_complete:
-                self._warn("the last line of the checkpoints is cut short")
+                self._warnings["the last line of the checkpoints is cut short"] += 1
                 self._unreadable = 0
             return None
         self._check_link(checkpoint, number=number)
@@ -107,7 +114,7 @@ class _Reader:
     def _check_link(self, checkpoint: Checkpoint, *, number: int) -> None:
         if checkpoint.previous == self._previous:
             if self._unreadable:
-                self._warn("a line of the checkpoints is cut short, as by a crash")
+                self._warnings["a line of the checkpoints is cut short, as by a crash"] += 1
                 self._unreadable = 0
         elif self._is_our_own or self._unreadable:
             before = "the start of the file" if number == 1 else f"line {number - 1}"
@@ -117,16 +124,16 @@ class _Reader:
                 " a line was removed, added or changed",
             )
         else:
-            self._warn("this file does not contain every checkpoint that was written")
+            self._warnings["this file does not contain every checkpoint that was written"] += 1
 
     def _check_signature(self, checkpoint: Checkpoint, *, number: int) -> None:
         line = f"line {number} of the checkpoints (event {checkpoint.seq})"
         key = self._keys.get(checkpoint.key_id, "")
         if not self._keys:
-            self._warn(
+            self._warnings[
                 "the signatures of the checkpoints were not checked: no key is available; give the"
                 " public key with --public-key"
-            )
+            ] += 1
         elif not checkpoint.signature:
             self._find(checkpoint.seq, f"{line} is not signed")
         elif not key:
@@ -156,25 +163,11 @@ class _Reader:
         """Warn about older events after the last checkpoint: the file may have been cut off."""
         older = AuditEvent.objects.filter(at__lt=datetime.now(UTC) - MAX_UNCOVERED_AGE)
         if older.filter(seq__gt=self._reach).exists():
-            self._warn(
+            self._warnings[
                 f"events from {self._reach + 1} on have no checkpoint, and some are older than two"
                 " minutes: they could have been rewritten unnoticed"
-            )
+            ] += 1
 
     def _find(self, seq: int | None, reason: str) -> None:
         if self._finding is None:
             self._finding = Finding(proof=Proof.CHECKPOINT, seq=seq, reason=reason)
-
-    def _warn(self, text: str) -> None:
-        self._warnings[text] = self._warnings.get(text, 0) + 1
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield number, text and whether the line is complete; an endless line comes in pieces."""
-    with path.open("rb") as file:
-        number = 0
-        while line := file.readline(MAX_LINE_BYTES):
-            number += 1
-            # Half a checkpoint is shorter than this, and a whole one too.
-            is_complete = line.endswith(b"\n") or len(line) == MAX_LINE_BYTES
-            yield number, line.removesuffix(b"\n"), is_complete

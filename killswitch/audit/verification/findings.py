@@ -1,8 +1,13 @@
-"""The result of a verification, as all its parts report it."""
+"""The result of a verification, as all its parts report it, and as it is stored for the pages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from django.db.models.functions import Now
+
+from killswitch.audit.models import Verification
 
 Progress = Callable[[str, int, int], None]
 """Called now and then with what is checked, how many are done, and of how many (0: unknown)."""
@@ -59,6 +64,23 @@ class VerificationResult:
     @property
     def reason(self) -> str:
         return self.first.reason if self.first else ""
+
+    def store(self, *, whole: bool) -> None:
+        """Replace the stored result; one of the newest events only keeps the last warnings."""
+        values: dict[str, Any] = {
+            "at": Now(),
+            "ok": self.ok,
+            "head_seq": self.head_seq,
+            "head_hash": self.head_hash,
+            "first_bad_seq": self.first_bad_seq,
+            "reason": self.reason,
+        }
+        if whole:
+            warnings = "\n".join(self.warnings)
+            values |= {"warnings": warnings, "whole_at": Now(), "whole_seq": self.head_seq}
+            Verification.objects.update_or_create(id=1, defaults=values)
+        else:
+            Verification.objects.filter(id=1).update(**values)
 
 
 def no_progress(_subject: str, _done: int, _total: int) -> None:

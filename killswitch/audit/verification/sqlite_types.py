@@ -45,13 +45,13 @@ def first_wrongly_typed_value() -> str:
 
 def _case(field: "Field[object, object]") -> str:
     """Return the WHEN clause that describes a wrongly typed value of this field."""
-    column, declared = f'"{field.column}"', field.db_type(connection) or ""
-    is_text = declared.startswith(("varchar", "char"))
-    expected = "text" if is_text else STORAGE_CLASSES.get(declared)
-    if expected is None:
+    column, column_type = f'"{field.column}"', field.db_type(connection) or ""
+    is_text = column_type.startswith(("varchar", "char"))
+    storage_class = "text" if is_text else STORAGE_CLASSES.get(column_type)
+    if storage_class is None:
         return ""
-    is_wrong = f"typeof({column}) <> '{expected}'"
-    if declared == "bool":
+    is_wrong = f"typeof({column}) <> '{storage_class}'"
+    if column_type == "bool":
         is_wrong = f"({is_wrong} OR {column} NOT IN (0, 1))"
     if field.null:
         is_wrong = f"({column} IS NOT NULL AND {is_wrong})"

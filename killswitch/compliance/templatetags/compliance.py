@@ -49,10 +49,9 @@ def review_badge(row: Review | None) -> StatusBadge:
 
 
 @register.filter
-def next_marks(row: Review | None) -> list[str]:
+def next_marks(row: Review | None) -> list[Kind]:
     """Return the review actions that an event's review allows next."""
-    state = row.state if row else ""
-    return [str(mark) for mark in review.ReviewAction if mark in review.FOLLOWING.get(state, ())]
+    return list(review.FOLLOWING.get(row.state if row else "", ()))
 
 
 @register.filter

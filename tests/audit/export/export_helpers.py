@@ -14,6 +14,7 @@ from killswitch.audit.export.formats import ExportFormat
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, Kind
 from tests.audit.log import record
+from tools import verify_export
 
 CAROL = Actor(name="Carol Dean (carol)", role="COMPLIANCE")
 RITA = Actor(name="Rita Moss (rita)", role="RISK_OFFICER")
@@ -106,3 +107,8 @@ def nothing_can_be_written() -> Iterator[None]:
             yield
         finally:
             cursor.execute("PRAGMA query_only = OFF")
+
+
+def unescape(cell: str) -> str:
+    """Return the exact text of a cell, as the auditor's verifier restores it."""
+    return verify_export.ESCAPE.sub(r"\1\2", cell)

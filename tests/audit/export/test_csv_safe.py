@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from killswitch.audit.export.csv_safe import escape, row, unescape
+from killswitch.audit.export.csv_safe import escape, row
+from tests.audit.export.export_helpers import unescape
 
 STARTS = ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
 SIGNS = st.text(st.sampled_from([*STARTS, "'", '"', ",", ";", "|", " ", "a", "é", "\u2028"]))

@@ -19,7 +19,6 @@ from django.db import connection, connections
 from killswitch.audit import canonical_json, chain, signing
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.export import export
-from killswitch.audit.export.csv_safe import unescape
 from killswitch.audit.export.formats import COLUMNS, ExportFormat
 from killswitch.audit.models import AuditEvent, Kind
 from tests.audit.export.export_helpers import (
@@ -32,6 +31,7 @@ from tests.audit.export.export_helpers import (
     fill,
     nothing_can_be_written,
     rows,
+    unescape,
 )
 from tests.audit.log import record
 

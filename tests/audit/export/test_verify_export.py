@@ -78,6 +78,12 @@ def verify(tmp_path: Path) -> Callable[..., Said]:
     return run
 
 
+def assert_result(result: Said, code: int, *words: str) -> None:
+    assert result[0] == code, result[1]
+    for text in words:
+        assert text in result[1]
+
+
 def _in_memory(content: bytes) -> None:
     kept = verify_export.Kept([], {})
     with contextlib.redirect_stdout(io.StringIO()):
@@ -141,9 +147,7 @@ class TestHonest:
         fill(3)
         events = rows()
         selected = {"from_at": events[2].at, "to_at": events[5].at}
-        code, output = verify(exported(layout, **selected).content)
-        assert code == 0, output
-        assert "; 3 events" in output
+        assert_result(verify(exported(layout, **selected).content), 0, "; 3 events")
 
     def test_the_head_of_an_earlier_export_is_found_in_a_later_one(
         self, verify: Callable[..., Said], whole: Exported
@@ -159,9 +163,7 @@ class TestHonest:
         forged = Forgery.of(whole)
         forged.events[4]["at"] = "2020-01-01T00:00:00.000000Z"
         forged.rechain()
-        code, output = verify(forged.seal(OURS))
-        assert code == 0
-        assert "NOTE: the clock went back 1 times" in output
+        assert_result(verify(forged.seal(OURS)), 0, "NOTE: the clock went back 1 times")
 
     def test_what_a_hostile_export_says_cannot_play_with_the_terminal(
         self, verify: Callable[..., Said], whole: Exported
@@ -272,9 +274,7 @@ class TestForged:
         change(forged)
         if "key_id" in forged.manifest:
             forged.sign(OURS)
-        code, output = verify(forged.written())
-        assert code == 1
-        assert words in output
+        assert_result(verify(forged.written()), 1, words)
 
     @pytest.mark.parametrize("name", ["completed", "sha256", "count", "key_id", "signature"])
     def test_a_manifest_that_was_edited_is_found_by_its_signature(
@@ -331,9 +331,7 @@ class TestForged:
     ) -> None:
         forged = Forgery.of(whole)
         change(forged.header)
-        code, output = verify(forged.seal(OURS))
-        assert code == 1, output
-        assert words in output
+        assert_result(verify(forged.seal(OURS)), 1, words)
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -357,9 +355,7 @@ class TestForged:
         forged = Forgery.of(whole)
         change(forged.events[4])
         forged.rechain()
-        code, output = verify(forged.seal(OURS))
-        assert code == 1
-        assert words in output
+        assert_result(verify(forged.seal(OURS)), 1, words)
 
     @pytest.mark.parametrize(
         ("wanted", "column"),
@@ -379,9 +375,7 @@ class TestForged:
     ) -> None:
         forged = Forgery.of(part)
         forged.header["filter"] = wanted
-        code, output = verify(forged.seal(OURS))
-        assert code == 1
-        assert f"does not match the filter: {column}" in output
+        assert_result(verify(forged.seal(OURS)), 1, f"does not match the filter: {column}")
 
     @pytest.mark.parametrize("data", ['{"filter":{"kind":"DENIED"}}', "{}", "[]", "1", "", "{"])
     def test_a_whole_export_made_of_the_event_of_a_filtered_one_is_found(
@@ -391,18 +385,18 @@ class TestForged:
         forged = Forgery.of(whole)
         forged.events[-1]["data"] = data
         forged.rechain()
-        code, output = verify(forged.seal(OURS))
-        assert code == 1
-        assert "the last event is not the one that records this export" in output
+        assert_result(
+            verify(forged.seal(OURS)), 1, "the last event is not the one that records this export"
+        )
 
     def test_events_newer_than_the_head_are_found(
         self, verify: Callable[..., Said], whole: Exported
     ) -> None:
         forged = Forgery.of(whole)
         forged.header["head"] = {name: forged.events[-2][name] for name in ("seq", "hash")}
-        code, output = verify(forged.seal(OURS))
-        assert code == 1
-        assert "event 13 is newer than the export's head, event 12" in output
+        assert_result(
+            verify(forged.seal(OURS)), 1, "event 13 is newer than the export's head, event 12"
+        )
 
     def test_a_filtered_export_shows_swaps_duplicates_and_edits(
         self, verify: Callable[..., Said], part: Exported
@@ -425,9 +419,7 @@ class TestForged:
         assert second["seq"] == first["seq"] + 1
         first["role"] = "forged"
         first["hash"] = rehashed(first)
-        code, output = verify(forged.seal(OURS))
-        assert code == 1
-        assert "event 2 is not chained to event 1" in output
+        assert_result(verify(forged.seal(OURS)), 1, "event 2 is not chained to event 1")
 
     def test_an_event_left_out_of_a_filtered_export_shows_only_by_its_signature(
         self, verify: Callable[..., Said], part: Exported, known: str
@@ -445,9 +437,11 @@ class TestDamaged:
     ) -> None:
         fill(3)
         stream = begin(layout).stream()
-        code, output = verify(next(stream) + next(stream))
-        assert code == 1
-        assert "no manifest follows: the export was interrupted" in output
+        assert_result(
+            verify(next(stream) + next(stream)),
+            1,
+            "no manifest follows: the export was interrupted",
+        )
 
     @pytest.mark.parametrize("layout", ExportFormat)
     def test_a_file_cut_off_at_any_byte_is_never_good(self, layout: ExportFormat) -> None:
@@ -460,9 +454,7 @@ class TestDamaged:
     def test_changed_line_ends_are_called_by_their_name(
         self, verify: Callable[..., Said], whole: Exported
     ) -> None:
-        code, output = verify(whole.content.replace(b"\n", b"\r\n"))
-        assert code == 1
-        assert "changed the line endings" in output
+        assert_result(verify(whole.content.replace(b"\n", b"\r\n")), 1, "changed the line endings")
         assert verify(exported(ExportFormat.CSV).content.replace(b"\r\n", b"\n"))[0] == 1
 
     @pytest.mark.parametrize("layout", ExportFormat)
@@ -501,9 +493,7 @@ class TestDamaged:
         lines = whole.lines
         assert old in lines[2]
         lines[2] = lines[2].replace(old, new, 1)
-        code, output = verify(b"".join(lines))
-        assert code == 1
-        assert words in output
+        assert_result(verify(b"".join(lines)), 1, words)
 
     @pytest.mark.parametrize("text", [b"", b"\n", b"[]\n", b"1\n", b"{}\n", b'"a"\n', b"\xff\n"])
     def test_what_is_no_export_at_all_is_refused(
@@ -517,9 +507,7 @@ class TestDamaged:
         monkeypatch.setattr(verify_export, "MAX_LINE_BYTES", 10_000)
         lines = whole.lines
         lines.insert(3, b"x" * 20_000 + b"\n")
-        code, output = verify(b"".join(lines))
-        assert code == 1
-        assert "line 4: is longer than any line of an export" in output
+        assert_result(verify(b"".join(lines)), 1, "line 4: is longer than any line of an export")
 
     @pytest.mark.parametrize(
         ("old", "new", "words"),
@@ -539,9 +527,7 @@ class TestDamaged:
         fill(1)
         content = exported(ExportFormat.CSV).content
         assert old in content
-        code, output = verify(content.replace(old, new, 1))
-        assert code == 1
-        assert words in output
+        assert_result(verify(content.replace(old, new, 1)), 1, words)
 
     @pytest.mark.parametrize("layout", ExportFormat)
     @given(data=st.data())
@@ -582,26 +568,30 @@ class TestRewritten:
     def test_alone_it_looks_good_and_the_verifier_says_how_little_that_is(
         self, verify: Callable[..., Said], rewritten: Forgery
     ) -> None:
-        code, output = verify(rewritten.seal(ANOTHER))
-        assert code == 0
-        assert "WHICH CAME WITH THE FILE" in output
-        assert "a person who can rewrite the whole log can make such a file" in output
+        assert_result(
+            verify(rewritten.seal(ANOTHER)),
+            0,
+            "WHICH CAME WITH THE FILE",
+            "a person who can rewrite the whole log can make such a file",
+        )
 
     def test_a_key_known_from_elsewhere_finds_a_forger_who_does_not_have_it(
         self, verify: Callable[..., Said], rewritten: Forgery, known: str
     ) -> None:
-        code, output = verify(rewritten.seal(ANOTHER), "--public-key", known)
-        assert code == 1
-        assert "but you gave" in output
+        assert_result(
+            verify(rewritten.seal(ANOTHER), "--public-key", known),
+            1,
+            "but you gave",
+        )
 
     @pytest.mark.parametrize("layout", ExportFormat)
     def test_a_kept_head_finds_even_one_who_has_the_key(
         self, verify: Callable[..., Said], whole: Exported, rewritten: Forgery, layout: ExportFormat
     ) -> None:
         content = rewritten.seal(OURS) if layout is ExportFormat.JSONL else rewritten.as_csv(OURS)
-        code, output = verify(content, "--head", whole.events[7]["hash"])
-        assert code == 1
-        assert "is not in this export" in output
+        assert_result(
+            verify(content, "--head", whole.events[7]["hash"]), 1, "is not in this export"
+        )
         # What was kept before the place of the edit cannot tell.
         assert verify(content, "--head", whole.events[3]["hash"])[0] == 0
 
@@ -610,9 +600,11 @@ class TestRewritten:
     ) -> None:
         kept = _kept(tmp_path, whole.events[3], whole.events[7])
         assert verify(whole.content, "--checkpoints", kept)[0] == 0
-        code, output = verify(rewritten.seal(OURS), "--checkpoints", kept)
-        assert code == 1
-        assert "event 8 is not the one that the checkpoint of" in output
+        assert_result(
+            verify(rewritten.seal(OURS), "--checkpoints", kept),
+            1,
+            "event 8 is not the one that the checkpoint of",
+        )
 
     def test_a_log_whose_end_was_cut_off_and_made_anew_is_found_by_both(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
@@ -624,9 +616,7 @@ class TestRewritten:
         kept = _kept(tmp_path, whole.events[10])
         assert verify(content)[0] == 0
         assert verify(content, "--head", whole.events[10]["hash"])[0] == 1
-        code, output = verify(content, "--checkpoints", kept)
-        assert code == 1
-        assert "the end of the log was cut off" in output
+        assert_result(verify(content, "--checkpoints", kept), 1, "the end of the log was cut off")
 
     def test_checkpoints_newer_than_the_export_are_counted_and_no_fault(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
@@ -634,11 +624,11 @@ class TestRewritten:
         fill(1)
         newest = {"seq": rows()[-1].seq, "hash": rows()[-1].hash}
         kept = _kept(tmp_path, newest | {"at": "2100-01-01T00:00:00.000000Z"}, whole.events[1])
-        code, output = verify(whole.content, "--checkpoints", kept)
-        assert code == 0
-        assert "1 checkpoints are in this export." in output
-        assert (
-            "NOTE: 1 checkpoints are newer than this export; they prove nothing about it." in output
+        assert_result(
+            verify(whole.content, "--checkpoints", kept),
+            0,
+            "1 checkpoints are in this export.",
+            "NOTE: 1 checkpoints are newer than this export; they prove nothing about it.",
         )
 
     def test_checkpoints_that_are_all_newer_have_checked_nothing(
@@ -646,9 +636,11 @@ class TestRewritten:
     ) -> None:
         """A person with the key could cut off the log and backdate an export."""
         newer = {"seq": 99, "hash": "0" * 64, "at": "2100-01-01T00:00:00.000000Z"}
-        code, output = verify(whole.content, "--checkpoints", _kept(tmp_path, newer))
-        assert code == 2
-        assert "All 1 checkpoints are newer than this export" in output
+        assert_result(
+            verify(whole.content, "--checkpoints", _kept(tmp_path, newer)),
+            2,
+            "All 1 checkpoints are newer than this export",
+        )
 
     def test_an_export_completed_by_another_event_than_a_checkpoint_kept_is_found(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
@@ -657,18 +649,20 @@ class TestRewritten:
         kept = _kept(tmp_path, whole.events[1], completed)
         assert verify(whole.content, "--checkpoints", kept)[0] == 0
         kept = _kept(tmp_path, whole.events[1], completed | {"hash": "0" * 64})
-        code, output = verify(whole.content, "--checkpoints", kept)
-        assert code == 1
-        assert "event 14, which completed this export, is not the one that" in output
+        assert_result(
+            verify(whole.content, "--checkpoints", kept),
+            1,
+            "event 14, which completed this export, is not the one that",
+        )
 
     def test_the_time_that_counts_is_the_first_at_which_an_event_was_kept(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
     ) -> None:
         late = {"seq": 99, "hash": "0" * 64, "at": "2100-01-01T00:00:00.000000Z"}
         kept = _kept(tmp_path, whole.events[1], late, late | {"at": "2020-01-01T00:00:00.000000Z"})
-        code, output = verify(whole.content, "--checkpoints", kept)
-        assert code == 1
-        assert "the end of the log was cut off" in output
+        assert_result(
+            verify(whole.content, "--checkpoints", kept), 1, "the end of the log was cut off"
+        )
 
 
 def _kept(directory: Path, *events: dict[str, Any]) -> str:
@@ -686,9 +680,11 @@ class TestKept:
             fill(1)
             checkpoints.write("test")
         path = str(checkpoints.default_path())
-        code, output = verify(exported().content, "--checkpoints", path)
-        assert code == 0, output
-        assert "3 checkpoints are in this export." in output
+        assert_result(
+            verify(exported().content, "--checkpoints", path),
+            0,
+            "3 checkpoints are in this export.",
+        )
 
     def test_with_a_known_key_checkpoints_must_be_signed_with_it(
         self, verify: Callable[..., Said], five: list[bytes], file: Path, settings: Any
@@ -728,9 +724,7 @@ class TestKept:
         kept = _kept(tmp_path, whole.events[1])
         with open(kept, "ab") as file:
             file.write(b"[" * (3 * verify_export.MAX_CHECKPOINT_BYTES))
-        code, output = verify(whole.content, "--checkpoints", kept)
-        assert code == 0
-        assert "NOTE: 3 lines of" in output
+        assert_result(verify(whole.content, "--checkpoints", kept), 0, "NOTE: 3 lines of")
 
     def test_half_a_line_that_a_crash_left_is_noted(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
@@ -738,18 +732,14 @@ class TestKept:
         kept = _kept(tmp_path, whole.events[1])
         with open(kept, "ab") as file:
             file.write(b'{"seq":3,"ha\n{"seq":3,"hash":1,"at":2}\n{"seq":true}\n[]\n\xff\n')
-        code, output = verify(whole.content, "--checkpoints", kept)
-        assert code == 0
-        assert "NOTE: 5 lines of" in output
+        assert_result(verify(whole.content, "--checkpoints", kept), 0, "NOTE: 5 lines of")
 
     def test_checkpoints_that_contradict_each_other_show_a_rewritten_log(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
     ) -> None:
         event = whole.events[1]
         kept = _kept(tmp_path, event, event | {"hash": "0" * 64})
-        code, output = verify(whole.content, "--checkpoints", kept)
-        assert code == 1
-        assert "rewritten between the two" in output
+        assert_result(verify(whole.content, "--checkpoints", kept), 1, "rewritten between the two")
 
     @pytest.mark.parametrize("option", ["--head", "--checkpoints"])
     def test_a_filtered_export_cannot_be_compared(
@@ -757,9 +747,7 @@ class TestKept:
     ) -> None:
         event = part.events[0]
         given = event["hash"] if option == "--head" else _kept(tmp_path, event)
-        code, output = verify(part.content, option, given)
-        assert code == 2
-        assert "only a whole one can be compared" in output
+        assert_result(verify(part.content, option, given), 2, "only a whole one can be compared")
 
     def test_what_cannot_be_read_leaves_the_question_open(
         self, verify: Callable[..., Said], whole: Exported, tmp_path: Path
@@ -785,9 +773,7 @@ class TestKept:
     ) -> None:
         lines = whole.lines
         lines[record] = encoded(json.loads(lines[record]) | {"format": 2}) + b"\n"
-        code, output = verify(b"".join(lines))
-        assert code == 2
-        assert "export format 2" in output
+        assert_result(verify(b"".join(lines)), 2, "export format 2")
 
 
 def _edit() -> None:
@@ -868,9 +854,7 @@ class TestSignature:
         settings.AUDIT_SIGNING_KEY = ""
         settings.DATABASE_URL = "postgresql://somewhere"
         content = exported().content
-        code, output = verify(content)
-        assert code == 0
-        assert "NOT SIGNED" in output
+        assert_result(verify(content), 0, "NOT SIGNED")
         assert verify(content, "--public-key", known)[0] == 1
 
     @pytest.mark.parametrize("name", ["public_key", "key_id"])
@@ -880,9 +864,7 @@ class TestSignature:
         for wrong in ("", "x", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"):
             forged = Forgery.of(whole)
             forged.manifest[name] = wrong
-            code, output = verify(forged.written())
-            assert code == 1
-            assert "public key is invalid, or key_id is not" in output
+            assert_result(verify(forged.written()), 1, "public key is invalid, or key_id is not")
 
     @pytest.mark.parametrize("signature", ["x", "AAAA=AAA", "é"])
     def test_a_signature_that_is_none_is_found(
@@ -890,9 +872,7 @@ class TestSignature:
     ) -> None:
         forged = Forgery.of(whole)
         forged.manifest["signature"] = signature
-        code, output = verify(forged.written())
-        assert code == 1
-        assert "not base64" in output
+        assert_result(verify(forged.written()), 1, "not base64")
 
     def test_a_signature_of_something_else_is_false(
         self, verify: Callable[..., Said], whole: Exported, known: str
@@ -900,9 +880,7 @@ class TestSignature:
         forged = Forgery.of(whole)
         forged.manifest["signature"] = base64.b64encode(OURS.sign(b"something else")).decode()
         for options in ([], ["--public-key", known]):
-            code, output = verify(forged.written(), *options)
-            assert code == 1
-            assert "the signature is invalid" in output
+            assert_result(verify(forged.written(), *options), 1, "the signature is invalid")
 
 
 class TestAlone:
@@ -918,21 +896,19 @@ class TestAlone:
     def test_openssl_checks_the_signature_where_no_package_does(
         self, whole: Exported, known: str
     ) -> None:
-        code, output = self._run(whole.content, "--public-key", known)
-        assert code == 0, output
-        assert "checked with openssl" in output
+        assert_result(self._run(whole.content, "--public-key", known), 0, "checked with openssl")
         forged = Forgery.of(whole)
         forged.manifest["signature"] = base64.b64encode(OURS.sign(b"something else")).decode()
-        code, output = self._run(forged.written(), "--public-key", known)
-        assert code == 1
-        assert "the signature is invalid" in output
+        assert_result(
+            self._run(forged.written(), "--public-key", known), 1, "the signature is invalid"
+        )
 
     def test_where_nothing_can_check_it_that_is_said_and_not_called_good(
         self, whole: Exported, known: str, tmp_path: Path
     ) -> None:
-        code, output = self._run(whole.content, path=str(tmp_path))
-        assert code == 0
-        assert "the signature was NOT CHECKED" in output
+        assert_result(
+            self._run(whole.content, path=str(tmp_path)), 0, "the signature was NOT CHECKED"
+        )
         code, output = self._run(whole.content, "--public-key", known, path=str(tmp_path))
         assert code == 2
         assert "GOOD" not in output
@@ -947,9 +923,11 @@ class TestAlone:
 
     def test_a_table_is_checked_the_same_way(self, known: str) -> None:
         fill(6)
-        code, output = self._run(exported(ExportFormat.CSV).content, "--public-key", known)
-        assert code == 0, output
-        assert "The whole log: events 1 to 19" in output
+        assert_result(
+            self._run(exported(ExportFormat.CSV).content, "--public-key", known),
+            0,
+            "The whole log: events 1 to 19",
+        )
 
     def test_it_imports_the_standard_library_only(self) -> None:
         imported = set(re.findall(r"^ *(?:from|import) (\w+)", TOOL.read_text(), re.MULTILINE))

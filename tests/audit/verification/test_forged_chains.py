@@ -1,5 +1,6 @@
 """Chains that were forged without the triggers are found."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -154,11 +155,14 @@ def test_a_fork_is_found(requests: Requests) -> None:
         assert_broken(verify(), newest + 1, str(newest))
 
 
-def test_a_fork_at_the_edge_of_a_page_is_found(requests: Requests) -> None:
+def test_a_fork_at_the_edge_of_a_page_is_found(
+    requests: Requests, set_batch_sizes: Callable[[int], None]
+) -> None:
+    set_batch_sizes(1)
     twin = forging.rehash(forging.row(4) | {"actor": "twin"})
     with forging.constraints_off():
         forging.insert(twin)
-        finding = chain_walk.walk(page_size=1).finding
+        finding = chain_walk.walk().finding
     assert finding is not None
     assert finding.proof is Proof.CHAIN
 

@@ -9,11 +9,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
+from killswitch.audit.chain import command_line_actor
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
-from killswitch.audit.filters import EventFilter, InvalidFilter
+from killswitch.audit.filters import FIELDS, EventFilter, InvalidFilter
 from killswitch.audit.models import Kind
-from killswitch.audit.os_user import command_line_actor
 
 FILTERS = {
     "from": "from this time on: 2026-11-22, or 2026-11-22T08:30:00 (UTC)",
@@ -55,10 +55,8 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         try:
-            recorded = export.begin(
-                selection=EventFilter.from_words(
-                    {name: options[name] for name in EventFilter.NAMES}
-                ),
+            new_export = export.begin(
+                selection=EventFilter.from_words({name: options[name] for name in FIELDS}),
                 layout=ExportFormat(options["format"]),
                 who=command_line_actor(),
                 origin={},
@@ -72,7 +70,7 @@ class Command(BaseCommand):
         ) as error:
             _refuse(f"Nothing was exported. {error}")
         try:
-            for chunk in recorded.stream():
+            for chunk in new_export.stream():
                 sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
         except BrokenPipeError:

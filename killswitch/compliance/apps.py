@@ -1,6 +1,0 @@
-from django.apps import AppConfig
-
-
-class ComplianceConfig(AppConfig):
-    name = "killswitch.compliance"
-    label = "compliance"

@@ -1,6 +1,0 @@
-from django.apps import AppConfig
-
-
-class ObserverConfig(AppConfig):
-    name = "killswitch.observer"
-    label = "observer"
