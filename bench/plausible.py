@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from killswitch.audit import canonical_json, chain
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 
 COLUMNS = (*chain.HASHED, "hash")
 BEGIN = datetime(2023, 1, 2, tzinfo=UTC)
@@ -86,7 +86,7 @@ def _chained(
 def _exchanges() -> Iterator[Row]:
     """Added once; nothing is said of them but that they are there."""
     for exchange_id in EXCHANGES:
-        yield {"kind": str(Kind.EXCHANGE_ADDED), "exchange_id": exchange_id, "data": {}}
+        yield {"kind": str(EventKind.EXCHANGE_ADDED), "exchange_id": exchange_id, "data": {}}
 
 
 def _facts(dice: random.Random) -> Iterator[Row]:
@@ -104,7 +104,7 @@ def _press(dice: random.Random) -> Iterator[Row]:
     status = dice.choice(STATUSES)
     reason = dice.choice(REASONS) if status == "REJECTED" else ""
     yield {
-        "kind": str(Kind.REQUESTED),
+        "kind": str(EventKind.REQUESTED),
         "actor": dice.choice(OFFICERS),
         "role": "RISK_OFFICER",
         "status": "REQUESTED",
@@ -121,14 +121,14 @@ def _press(dice: random.Random) -> Iterator[Row]:
     }
     for number in range(1, dice.choice([1, 1, 1, 2, 3]) + 1):
         yield {
-            "kind": str(Kind.ATTEMPT),
+            "kind": str(EventKind.ATTEMPT),
             "status": "SENDING",
             "reject_reason": reason,
             "data": _attempt(number, dice=dice, reason=reason),
             **of_request,
         }
     yield {
-        "kind": str(Kind.FINISHED),
+        "kind": str(EventKind.FINISHED),
         "status": status,
         "reject_reason": reason,
         "data": {
@@ -164,6 +164,6 @@ def _attempt(number: int, *, dice: random.Random, reason: str) -> Row:
 def _visit(dice: random.Random) -> Iterator[Row]:
     who = {"actor": dice.choice(OFFICERS), "role": "RISK_OFFICER"}
     data = {"address": f"10.0.0.{dice.randrange(256)}", "user_agent": AGENT}
-    yield {"kind": str(Kind.SIGNED_IN), "data": data, **who}
+    yield {"kind": str(EventKind.SIGNED_IN), "data": data, **who}
     if dice.random() < 0.02:
-        yield {"kind": str(Kind.DENIED), "data": data | {"path": "/audit/", "count": 1}, **who}
+        yield {"kind": str(EventKind.DENIED), "data": data | {"path": "/audit/", "count": 1}, **who}

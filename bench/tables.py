@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 
 from bench.plausible import BEGIN
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.cancels.models import Attempt, Batch, CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange
@@ -54,7 +54,7 @@ def _insert(some: list[list[Told]]) -> None:
         _attempt(data, request=request)
         for told, request in zip(some, requests, strict=True)
         for event, data in told
-        if event.kind == Kind.ATTEMPT
+        if event.kind == EventKind.ATTEMPT
     )
 
 
@@ -79,11 +79,11 @@ def _request(told: list[Told], *, batch: Batch, exchange: Exchange) -> CancelReq
         exchange_id=asked.exchange_id,
         open_before=said["open_before"],
         status=Status.SENDING,
-        attempt_count=sum(event.kind == Kind.ATTEMPT for event, _ in told),
+        attempt_count=sum(event.kind == EventKind.ATTEMPT for event, _ in told),
         first_claimed_at=BEGIN,
         revision=0,
     )
-    if last.kind == Kind.FINISHED:
+    if last.kind == EventKind.FINISHED:
         request.status, request.reject_reason = last.status, last.reject_reason
         request.finished_at = request.open_after_read_at = BEGIN
         request.open_after, request.conclusion = ending["open_after"], ending["conclusion"]

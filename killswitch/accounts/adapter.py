@@ -21,7 +21,7 @@ from killswitch.accounts.client_info import address, client_info
 from killswitch.accounts.decorators import current_user
 from killswitch.accounts.models import User
 from killswitch.accounts.services import change_own_password
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 
 WRONG_PASSWORD = "The password is wrong. Try again."  # noqa: S105 - a sentence
@@ -92,14 +92,16 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             super().login(request, user)
             set_fixed_expiry(request)
             record.event(
-                Kind.SIGNED_IN, actor=user.actor, data={**client_info(request), **second_factor}
+                EventKind.SIGNED_IN,
+                actor=user.actor,
+                data={**client_info(request), **second_factor},
             )
 
     def logout(self, request: HttpRequest) -> None:
         actor = current_user(request).actor
         with recording() as record:
             super().logout(request)
-            record.event(Kind.SIGNED_OUT, actor=actor, data=client_info(request))
+            record.event(EventKind.SIGNED_OUT, actor=actor, data=client_info(request))
 
     def set_password(self, user: User, password: str) -> None:
         change_own_password(user=user, password=password, origin=client_info(self.request))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from killswitch.accounts.models import User, role_label
 from killswitch.audit.chain import Actor, NewEvent
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 
 WATCHED = ("username", "full_name", "is_active", "role")
 
@@ -39,17 +39,17 @@ class Change:
         """Return one event for each kind of change, none without a change."""
         fields = self.fields
         if self.before is None:
-            changes = [(Kind.PERSON_ADDED, fields)]
+            changes = [(EventKind.PERSON_ADDED, fields)]
         else:
             profile = [name for name in fields if name != "role"]
-            changes = [(Kind.PERSON_CHANGED, profile)] if profile else []
+            changes = [(EventKind.PERSON_CHANGED, profile)] if profile else []
             if "role" in fields:
-                changes.append((Kind.ROLE_CHANGED, ["role"]))
+                changes.append((EventKind.ROLE_CHANGED, ["role"]))
             # No event carries a password or a second factor.
             if self.new_password:
-                changes.append((Kind.PASSWORD_CHANGED, []))
+                changes.append((EventKind.PASSWORD_CHANGED, []))
             if self.second_factor_reset:
-                changes.append((Kind.SECOND_FACTOR_RESET, []))
+                changes.append((EventKind.SECOND_FACTOR_RESET, []))
         identity = {"person": self.after.full_text, "username": self.after.username}
         return [
             NewEvent(

@@ -15,7 +15,7 @@ from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.accounts.redirects import NEXT_URL_KEY, sign_in_url, url_after_sign_in
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.event_throttle import record_counted
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.runtime.http import is_htmx
 
 MAX_PATH_CHARS = 500
@@ -107,7 +107,7 @@ def _unauthorised(request: HttpRequest, text: str, permission: Permission) -> Ht
 def _record_denial(request: HttpRequest, user: User, permission: Permission) -> None:
     match = request.resolver_match
     event = NewEvent(
-        kind=Kind.DENIED,
+        kind=EventKind.DENIED,
         actor=user.actor,
         data={
             "path": clean(request.path, MAX_PATH_CHARS),

@@ -2,7 +2,7 @@
 
 from killswitch.audit.descriptions import describe_changes, descriptions
 from killswitch.audit.event_data import EventData
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 
 # By the reason that the event stores.
 FAILURE_REASONS = {
@@ -45,17 +45,17 @@ def _repetition(data: EventData) -> str:
 
 
 descriptions |= {
-    Kind.SIGNED_IN: _signed_in_or_out,
-    Kind.SIGN_IN_FAILED: _sign_in_failed,
-    Kind.SIGNED_OUT: _signed_in_or_out,
-    Kind.DENIED: _denied,
-    Kind.PERSON_ADDED: describe_changes,
-    Kind.PERSON_CHANGED: describe_changes,
-    Kind.ROLE_CHANGED: describe_changes,
-    Kind.PASSWORD_CHANGED: describe_changes,
-    Kind.SECOND_FACTOR_ADDED: describe_changes,
-    Kind.SECOND_FACTOR_REMOVED: describe_changes,
-    Kind.SECOND_FACTOR_RESET: describe_changes,
-    Kind.RECOVERY_CODES_RENEWED: describe_changes,
-    Kind.RECOVERY_CODE_USED: _recovery_code_used,
+    EventKind.SIGNED_IN: _signed_in_or_out,
+    EventKind.SIGN_IN_FAILED: _sign_in_failed,
+    EventKind.SIGNED_OUT: _signed_in_or_out,
+    EventKind.DENIED: _denied,
+    EventKind.PERSON_ADDED: describe_changes,
+    EventKind.PERSON_CHANGED: describe_changes,
+    EventKind.ROLE_CHANGED: describe_changes,
+    EventKind.PASSWORD_CHANGED: describe_changes,
+    EventKind.SECOND_FACTOR_ADDED: describe_changes,
+    EventKind.SECOND_FACTOR_REMOVED: describe_changes,
+    EventKind.SECOND_FACTOR_RESET: describe_changes,
+    EventKind.RECOVERY_CODES_RENEWED: describe_changes,
+    EventKind.RECOVERY_CODE_USED: _recovery_code_used,
 }

@@ -7,7 +7,7 @@ from killswitch.accounts.client_info import client_info, neighbourhood
 from killswitch.accounts.models import User
 from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.event_throttle import record_counted
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 
 ANONYMOUS = Actor(name="anonymous")
 TOO_MANY = "too many tries"
@@ -47,7 +47,7 @@ def record_failed_attempt(request: HttpRequest, *, reason: str, user: User | Non
     client = client_info(request)
     username = user.username if user else ""
     event = NewEvent(
-        kind=Kind.SIGN_IN_FAILED,
+        kind=EventKind.SIGN_IN_FAILED,
         actor=ANONYMOUS,
         data={"username": username, "why": reason, **client},
     )

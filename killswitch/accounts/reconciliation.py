@@ -6,13 +6,13 @@ Passwords, sign-ins and second factors are not compared: events do not carry the
 from killswitch.accounts.changes import WATCHED
 from killswitch.accounts.models import User
 from killswitch.audit.event_data import read
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.audit.reconciliation.comparison import reconcilers
 from killswitch.audit.reconciliation.replayed_table import ReplayedTable
 
 REGISTER = ReplayedTable(
     noun="user",
-    kinds=(Kind.PERSON_ADDED, Kind.PERSON_CHANGED, Kind.ROLE_CHANGED),
+    kinds=(EventKind.PERSON_ADDED, EventKind.PERSON_CHANGED, EventKind.ROLE_CHANGED),
     named_by="username",
     name_in=lambda event: read(event).text("username"),
     columns=WATCHED,

@@ -10,7 +10,7 @@ from django.db.models import Q
 from killswitch.accounts.changes import Change, actor_text
 from killswitch.accounts.mfa import services as mfa
 from killswitch.accounts.models import Role, User
-from killswitch.alarms.models import Kind as AlarmKind
+from killswitch.alarms.models import AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.chain import Actor
 from killswitch.audit.recorder import recording

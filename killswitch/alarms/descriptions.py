@@ -2,7 +2,7 @@
 
 from killswitch.audit.descriptions import descriptions
 from killswitch.audit.event_data import EventData
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 
 
 def _raised(data: EventData) -> str:
@@ -12,9 +12,9 @@ def _raised(data: EventData) -> str:
 
 
 descriptions |= {
-    Kind.ALARM_RAISED: _raised,
-    Kind.ALARM_TOLD: lambda data: (
+    EventKind.ALARM_RAISED: _raised,
+    EventKind.ALARM_TOLD: lambda data: (
         f"Alarm {data.text('alarm')} was sent to channel {data.text('place')}."
     ),
-    Kind.ALARM_ACKNOWLEDGED: lambda data: f"Alarm {data.text('alarm')} was acknowledged.",
+    EventKind.ALARM_ACKNOWLEDGED: lambda data: f"Alarm {data.text('alarm')} was acknowledged.",
 }

@@ -5,7 +5,7 @@ from django.db import models
 from killswitch.runtime.revisions import Revisioned
 
 
-class Kind(models.TextChoices):
+class AlarmKind(models.TextChoices):
     """Why an alarm was raised."""
 
     OUTCOME = "OUTCOME", "Cancel not confirmed"
@@ -24,7 +24,7 @@ class AlarmQuerySet(models.QuerySet["Alarm"]):
 class Alarm(Revisioned):
     """An alarm stays on every screen until a user acknowledges it."""
 
-    kind = models.CharField(max_length=20, choices=Kind.choices)
+    kind = models.CharField(max_length=20, choices=AlarmKind.choices)
     # The request's uuid as text, or another key that makes the alarm unique within its kind.
     subject = models.CharField(max_length=200)
     request_id = models.CharField(max_length=36, blank=True, db_index=True)

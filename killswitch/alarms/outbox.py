@@ -21,7 +21,7 @@ from django.db.models import F
 from killswitch.alarms.models import Alarm, Delivery
 from killswitch.alarms.services import channels
 from killswitch.audit.canonical_json import utc_text
-from killswitch.audit.models import Kind as Event
+from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 from killswitch.runtime.leases import StillnessTracker
 from killswitch.runtime.periodic import PeriodicTask
@@ -152,7 +152,7 @@ def _record_delivery(row: Delivery, *, alarm: Alarm) -> None:
             return
         record.changed(Alarm.objects.select_for_update(no_key=True).get(pk=alarm.pk))
         record.event(
-            Event.ALARM_TOLD,
+            EventKind.ALARM_TOLD,
             exchange_id=alarm.exchange_id,
             request_id=alarm.request_id,
             data={

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from killswitch.alarms.models import Alarm, Delivery
 from killswitch.audit.event_data import read
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.reconciliation.comparison import (
     batches,
     compare_columns,
@@ -34,7 +34,7 @@ class LoggedRows:
 
 
 LOGGED_ROWS = {
-    Kind.ALARM_RAISED: LoggedRows(
+    EventKind.ALARM_RAISED: LoggedRows(
         noun="alarms in the table",
         rows=Alarm.objects.all(),
         columns={
@@ -49,13 +49,13 @@ LOGGED_ROWS = {
         event_columns={"exchange_id": "exchange_id", "request_id": "request_id"},
         deleted=" was deleted: it is only in the log",
     ),
-    Kind.ALARM_ACKNOWLEDGED: LoggedRows(
+    EventKind.ALARM_ACKNOWLEDGED: LoggedRows(
         noun="acknowledged alarms",
         rows=Alarm.objects.exclude(acknowledged_at=None, acknowledged_by=""),
         columns={"acknowledged_by": "acknowledged_by", "acknowledged_at": "acknowledged_at"},
         event_columns={"acknowledged_by": "actor"},
     ),
-    Kind.ALARM_TOLD: LoggedRows(
+    EventKind.ALARM_TOLD: LoggedRows(
         noun="deliveries",
         rows=Delivery.objects.exclude(delivered_at=None),
         columns={"told_at": "delivered_at"},

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from killswitch.alarms.models import Alarm, Delivery, Kind
+from killswitch.alarms.models import Alarm, AlarmKind, Delivery
 from killswitch.audit import canonical_json
 from killswitch.audit.chain import Actor
-from killswitch.audit.models import Kind as Event
+from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import current_recording, recording
 from killswitch.runtime.text import sanitize
 
@@ -36,7 +36,7 @@ def channels() -> dict[str, str]:
 
 def raise_alarm(  # noqa: PLR0913 - each is one column
     *,
-    kind: Kind,
+    kind: AlarmKind,
     subject: str,
     title: str,
     detail: str = "",
@@ -71,7 +71,7 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
         return  # another process raised it while this one waited for the revision
     Delivery.objects.bulk_create(Delivery(alarm=alarm, channel=label) for label in channels())
     record.event(
-        Event.ALARM_RAISED,
+        EventKind.ALARM_RAISED,
         exchange_id=alarm.exchange_id,
         request_id=alarm.request_id,
         data={
@@ -90,7 +90,7 @@ def is_about(alarm: Alarm, user_pk: int | None) -> bool:
 
     The subject of such an alarm begins with the account's row number.
     """
-    return alarm.kind == Kind.PEOPLE and alarm.subject.partition(" ")[0] == str(user_pk)
+    return alarm.kind == AlarmKind.PEOPLE and alarm.subject.partition(" ")[0] == str(user_pk)
 
 
 def acknowledge(*, alarm_id: int, actor: Actor, user_pk: int | None = None) -> Alarm:
@@ -108,7 +108,7 @@ def acknowledge(*, alarm_id: int, actor: Actor, user_pk: int | None = None) -> A
             alarm.save(update_fields=["acknowledged_at", "acknowledged_by"])
             record.changed(alarm)
             record.event(
-                Event.ALARM_ACKNOWLEDGED,
+                EventKind.ALARM_ACKNOWLEDGED,
                 actor=actor,
                 exchange_id=alarm.exchange_id,
                 request_id=alarm.request_id,

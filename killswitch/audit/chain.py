@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from killswitch.audit import canonical_json
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 
 FORMAT = 1
 GENESIS = "0" * 64
@@ -64,7 +64,7 @@ class Head:
 class NewEvent:
     """An event that is not in the log yet: it has no number, time or hash."""
 
-    kind: Kind
+    kind: EventKind
     actor: Actor = SYSTEM
     exchange_id: str = ""
     request_id: str = ""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from killswitch.audit.event_data import EventData, read
 from killswitch.audit.filters import EventFilter, InvalidFilter
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.runtime.text import pluralize_count, truncate
 
 MAX_CHARS: Final = 300
@@ -102,11 +102,13 @@ def _period_signed_off(data: EventData) -> str:
 
 
 descriptions: dict[str, Describe] = {
-    Kind.GUARDS_PUT_BACK: (lambda data: f"Problems: {_join(data.items('found'), separator='; ')}."),
-    Kind.EXPORTED: _export_started,
-    Kind.EXPORT_COMPLETED: _export_completed,
-    Kind.REVIEWED: _reviewed,
-    Kind.QUERIED: _reviewed,
-    Kind.CLOSED: _reviewed,
-    Kind.PERIOD_SIGNED_OFF: _period_signed_off,
+    EventKind.GUARDS_PUT_BACK: (
+        lambda data: f"Problems: {_join(data.items('found'), separator='; ')}."
+    ),
+    EventKind.EXPORTED: _export_started,
+    EventKind.EXPORT_COMPLETED: _export_completed,
+    EventKind.REVIEWED: _reviewed,
+    EventKind.QUERIED: _reviewed,
+    EventKind.CLOSED: _reviewed,
+    EventKind.PERIOD_SIGNED_OFF: _period_signed_off,
 }

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import transaction
 
 from killswitch.audit.chain import NewEvent
-from killswitch.audit.models import Kind, ThrottledEvent
+from killswitch.audit.models import EventKind, ThrottledEvent
 from killswitch.audit.recorder import recording
 
 WINDOW = timedelta(hours=1)
@@ -16,7 +16,7 @@ MAX_SUBJECT_CHARS = 300  # as the column
 MAX_DELETED_ROWS = 100
 
 
-def count(kind: Kind, subject: str) -> int | None:
+def count(kind: EventKind, subject: str) -> int | None:
     """Count this repetition; return its number within the hour if it is 1, 10, 100 …, else None.
 
     The row is locked while it is counted, so no two processes get the same number.

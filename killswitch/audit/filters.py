@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from killswitch.audit.canonical_json import utc_text
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.review import unreviewed
 from killswitch.runtime.text import truncate
 
@@ -129,7 +129,7 @@ class EventFilter:
             _time_range(self.from_at, self.to_at),
             self.exchange_id and f"exchange {self.exchange_id}",
             self.actor and f"by {self.actor}",
-            self.kind and Kind(self.kind).label,
+            self.kind and EventKind(self.kind).label,
             self.status and f"status {self.status}",
             self.reject_reason and f"reject reason {self.reject_reason}",
             self.request_id and f"request {self.request_id}",
@@ -236,7 +236,7 @@ def _parse_text(text: str) -> str:
 
 
 def _parse_kind(text: str) -> str:
-    if text.upper() not in Kind.values:
+    if text.upper() not in EventKind.values:
         raise ValueError("choose an event type from the list.")
     return text.upper()
 

@@ -3,8 +3,12 @@
 from django.db import models
 
 
-class Kind(models.TextChoices):
-    """The kinds of events, each with its label on the pages."""
+class EventKind(models.TextChoices):
+    """The kinds of events, each with its label on the pages.
+
+    They are part of hashed data, so none may be renamed or removed. A new one needs a description
+    in the package that records it, and a decision on whether it must be reviewed (`audit.review`).
+    """
 
     STARTED = "STARTED", "System started"
     STOPPED = "STOPPED", "System stopped"

@@ -3,7 +3,7 @@
     with recording() as record:
         request = …                      # rows
         record.changed(request)          # gets the new revision
-        record.event(Kind.FINISHED, …)   # chained at the end
+        record.event(EventKind.FINISHED, …)   # chained at the end
 
 Every recording takes its locks in the same order, so that no two of them can deadlock:
 
@@ -31,7 +31,7 @@ from django.db.models import QuerySet
 
 from killswitch.audit import appending
 from killswitch.audit.chain import SYSTEM, Actor, NewEvent
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.runtime.revisions import Revisioned, next_revision
 
 
@@ -78,7 +78,7 @@ class Recording:
 
     def event(  # noqa: PLR0913 - each is one column
         self,
-        kind: Kind,
+        kind: EventKind,
         *,
         actor: Actor = SYSTEM,
         exchange_id: str = "",

@@ -14,42 +14,42 @@ from django.db.models import Exists, OuterRef, Q
 
 from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.event_data import read
-from killswitch.audit.models import AuditEvent, Kind, Review
+from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.recorder import recording
 
 MAX_EVENTS: Final = 200
 MAX_NOTE_CHARS: Final = 1000  # as the column
 NEEDING: Final = frozenset(
     {
-        Kind.REQUESTED,
-        Kind.FINISHED,
-        Kind.REASON_COMPLETED,
-        Kind.DENIED,
-        Kind.EXCHANGE_ADDED,
-        Kind.EXCHANGE_CHANGED,
-        Kind.PERSON_ADDED,
-        Kind.PERSON_CHANGED,
-        Kind.ROLE_CHANGED,
-        Kind.PASSWORD_CHANGED,
-        Kind.SECOND_FACTOR_ADDED,
-        Kind.SECOND_FACTOR_REMOVED,
-        Kind.SECOND_FACTOR_RESET,
-        Kind.RECOVERY_CODES_RENEWED,
-        Kind.RECOVERY_CODE_USED,
-        Kind.GUARDS_PUT_BACK,
-        Kind.EXPORTED,
+        EventKind.REQUESTED,
+        EventKind.FINISHED,
+        EventKind.REASON_COMPLETED,
+        EventKind.DENIED,
+        EventKind.EXCHANGE_ADDED,
+        EventKind.EXCHANGE_CHANGED,
+        EventKind.PERSON_ADDED,
+        EventKind.PERSON_CHANGED,
+        EventKind.ROLE_CHANGED,
+        EventKind.PASSWORD_CHANGED,
+        EventKind.SECOND_FACTOR_ADDED,
+        EventKind.SECOND_FACTOR_REMOVED,
+        EventKind.SECOND_FACTOR_RESET,
+        EventKind.RECOVERY_CODES_RENEWED,
+        EventKind.RECOVERY_CODE_USED,
+        EventKind.GUARDS_PUT_BACK,
+        EventKind.EXPORTED,
     }
 )
 
 REVIEW_COLUMNS: Final = ("state", "note", "by", "at", "review_seq")
 # What a reviewer does with an event; each action is a kind of event.
-REVIEW_ACTIONS: Final = (Kind.REVIEWED, Kind.QUERIED, Kind.CLOSED)
+REVIEW_ACTIONS: Final = (EventKind.REVIEWED, EventKind.QUERIED, EventKind.CLOSED)
 # Which actions may follow the current state of an event, which is empty before the first one.
-FOLLOWING: Final[Mapping[str, Sequence[Kind]]] = {
-    "": (Kind.REVIEWED, Kind.QUERIED),
-    Kind.REVIEWED: (Kind.QUERIED,),
-    Kind.QUERIED: (Kind.QUERIED, Kind.CLOSED),
-    Kind.CLOSED: (Kind.QUERIED,),
+FOLLOWING: Final[Mapping[str, Sequence[EventKind]]] = {
+    "": (EventKind.REVIEWED, EventKind.QUERIED),
+    EventKind.REVIEWED: (EventKind.QUERIED,),
+    EventKind.QUERIED: (EventKind.QUERIED, EventKind.CLOSED),
+    EventKind.CLOSED: (EventKind.QUERIED,),
 }
 
 log = structlog.get_logger(__name__)
@@ -83,7 +83,7 @@ def needing() -> Q:
 
     An alarm about a request needs none of its own: the request's events are reviewed.
     """
-    return Q(kind__in=sorted(NEEDING)) | Q(kind=Kind.ALARM_RAISED, request_id="")
+    return Q(kind__in=sorted(NEEDING)) | Q(kind=EventKind.ALARM_RAISED, request_id="")
 
 
 def unreviewed() -> Q:
@@ -93,7 +93,7 @@ def unreviewed() -> Q:
 
 def needs_review(event: AuditEvent) -> bool:
     """Return whether this event fulfils `needing`."""
-    return event.kind in NEEDING or (event.kind == Kind.ALARM_RAISED and not event.request_id)
+    return event.kind in NEEDING or (event.kind == EventKind.ALARM_RAISED and not event.request_id)
 
 
 def record_review(review: ReviewInput) -> AuditEvent:
@@ -136,7 +136,7 @@ def _check_input(review: ReviewInput) -> None:
         raise ReviewRefused("Select at least one event.")
     if len(review.seqs) > MAX_EVENTS:
         raise ReviewRefused(f"Select at most {MAX_EVENTS} events at once.")
-    if review.mark != Kind.REVIEWED and not review.note:
+    if review.mark != EventKind.REVIEWED and not review.note:
         raise ReviewRefused("A note is required to raise or close a query.")
     if len(review.note) > MAX_NOTE_CHARS:
         raise ReviewRefused(f"The note is longer than {MAX_NOTE_CHARS} characters.")
@@ -147,14 +147,14 @@ def _check_states(review: ReviewInput, rows: Mapping[int, Review]) -> None:
         row = rows.get(seq)
         if review.mark in FOLLOWING[row.state if row else ""]:
             continue
-        if row is None or (row.state == Kind.REVIEWED and review.mark == Kind.CLOSED):
+        if row is None or (row.state == EventKind.REVIEWED and review.mark == EventKind.CLOSED):
             raise ReviewConflict(f"Event {seq} has no open query to close.")
         by_at = f"by {row.by} at {row.at:%Y-%m-%d %H:%M:%S} UTC"
-        if row.state == Kind.QUERIED:
+        if row.state == EventKind.QUERIED:
             raise ReviewConflict(
                 f"Event {seq} has an open query, raised {by_at}. Close the query first."
             )
-        state = Kind(row.state).label.lower()
+        state = EventKind(row.state).label.lower()
         raise ReviewConflict(f"Event {seq} is already {state} ({by_at}).")
 
 
@@ -202,7 +202,7 @@ def _new_event(
     if own := [event.seq for event in group if event.actor == review.by.name]:
         data["own"] = own
     return NewEvent(
-        kind=Kind(review.mark),
+        kind=EventKind(review.mark),
         actor=review.by,
         exchange_id=group[0].exchange_id,
         request_id=group[0].request_id,

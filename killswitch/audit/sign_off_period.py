@@ -12,7 +12,7 @@ from django.db.models import Count, Max, Min, QuerySet
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import Actor
 from killswitch.audit.event_data import read
-from killswitch.audit.models import AuditEvent, Kind, Review, Verification
+from killswitch.audit.models import AuditEvent, EventKind, Review, Verification
 from killswitch.audit.recorder import recording
 from killswitch.audit.review import MAX_NOTE_CHARS, ReviewNotRecorded, needing
 
@@ -98,7 +98,7 @@ class Period:
             last_seq=ends["last"],
             head=AuditEvent.objects.values_list("hash", flat=True).get(seq=ends["last"]),
             kinds=_counts(events, "kind"),
-            outcomes=_counts(events.filter(kind=Kind.FINISHED), "status"),
+            outcomes=_counts(events.filter(kind=EventKind.FINISHED), "status"),
             review=_review_counts(events, first=ends["first"], last=ends["last"]),
             verification={**latest, "at": utc_text(latest["at"])} if latest else None,
             follows=_last_signed_off(before=ends["last"]),
@@ -131,7 +131,7 @@ def sign_off(*, period: Period, note: str, by: Actor, origin: Mapping[str, str])
     }
     try:
         with recording() as record:
-            record.event(Kind.PERIOD_SIGNED_OFF, actor=by, data=data)
+            record.event(EventKind.PERIOD_SIGNED_OFF, actor=by, data=data)
     except DatabaseError as error:
         log.warning("sign_off_not_recorded", error=str(error))
         raise ReviewNotRecorded from error
@@ -148,14 +148,14 @@ def _review_counts(events: QuerySet[AuditEvent], *, first: int, last: int) -> Re
     states = dict(rows.values_list("state").annotate(Count("event_seq")))
     return ReviewCounts(
         needing=events.filter(needing()).count(),
-        reviewed=states.get(Kind.REVIEWED, 0),
-        queried=states.get(Kind.QUERIED, 0),
-        closed=states.get(Kind.CLOSED, 0),
+        reviewed=states.get(EventKind.REVIEWED, 0),
+        queried=states.get(EventKind.QUERIED, 0),
+        closed=states.get(EventKind.CLOSED, 0),
     )
 
 
 def _last_signed_off(*, before: int) -> int | None:
     """Return the last event of the latest period that ends before this number."""
-    sign_offs = AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF)
+    sign_offs = AuditEvent.objects.filter(kind=EventKind.PERIOD_SIGNED_OFF)
     ends = (read(event).number("last_seq") or 0 for event in sign_offs)
     return max((seq for seq in ends if 0 < seq < before), default=None)

@@ -2,7 +2,7 @@
 
 from killswitch.audit.descriptions import count_text, descriptions
 from killswitch.audit.event_data import EventData
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.cancels.status_display import OUTCOME_TEXTS
 from killswitch.runtime.text import duration_text
 
@@ -51,10 +51,10 @@ def _finished(data: EventData) -> str:
 
 
 descriptions |= {
-    Kind.REQUESTED: _requested,
-    Kind.PUBLISH_FAILED: _publish_failed,
-    Kind.TAKEN_OVER: _taken_over,
-    Kind.ATTEMPT: _attempt,
-    Kind.FINISHED: _finished,
-    Kind.REASON_COMPLETED: lambda data: f"Reason added afterwards: “{data.text('reason')}”",
+    EventKind.REQUESTED: _requested,
+    EventKind.PUBLISH_FAILED: _publish_failed,
+    EventKind.TAKEN_OVER: _taken_over,
+    EventKind.ATTEMPT: _attempt,
+    EventKind.FINISHED: _finished,
+    EventKind.REASON_COMPLETED: lambda data: f"Reason added afterwards: “{data.text('reason')}”",
 }

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import structlog
 from django.db import connection
 
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 from killswitch.cancels.models import CancelRequest
 from killswitch.celery import app
@@ -73,7 +73,7 @@ def _record_failure(ids: list[int], *, why: str) -> None:
         rows = CancelRequest.objects.filter(id__in=ids).order_by("id")
         requests = [str(uuid) for uuid in rows.values_list("uuid", flat=True)]
         with recording() as record:
-            record.event(Kind.PUBLISH_FAILED, data={"requests": requests, "why": why})
+            record.event(EventKind.PUBLISH_FAILED, data={"requests": requests, "why": why})
     except Exception:  # the thread must survive, and the watchdog needs no event
         log.exception("publish_failure_not_recorded", ids=ids)
     finally:

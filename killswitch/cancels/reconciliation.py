@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db.models import Min, Q
 
 from killswitch.audit.event_data import read
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.reconciliation.comparison import (
     MAX_VALUE_CHARS,
     batches,
@@ -155,7 +155,7 @@ def _discrepancies(pk: int, record: RequestRecord | None) -> Iterator[Finding]:
     name = f"request {request.uuid}"
     if not record.is_unique:
         yield discrepancy(f"{name}: another row has the same ID")
-    presses = events[Kind.REQUESTED]
+    presses = events[EventKind.REQUESTED]
     if len(presses) != 1:
         seq = presses[1].seq if presses else None
         yield discrepancy(f"{name} has {len(presses)} REQUESTED events instead of one", seq=seq)
@@ -174,12 +174,12 @@ def _discrepancies(pk: int, record: RequestRecord | None) -> Iterator[Finding]:
     if not record.has_unique_batch:
         yield discrepancy(f"{name}: its cancel shares an ID with another one", seq=seq)
     completion = {"reason": batch.completed_reason, "completed_at": batch.completed_at}
-    for event in events[Kind.REASON_COMPLETED]:
+    for event in events[EventKind.REASON_COMPLETED]:
         yield from compare_columns(name, event, completion)
-    if any(completion.values()) and not events[Kind.REASON_COMPLETED]:
+    if any(completion.values()) and not events[EventKind.REASON_COMPLETED]:
         yield discrepancy(f"{name}: its added reason has no event")
     yield from _in_attempts(name, record)
-    yield from _in_outcome(name, record) if events[Kind.FINISHED] else _in_flight(name, record)
+    yield from _in_outcome(name, record) if events[EventKind.FINISHED] else _in_flight(name, record)
 
 
 def _in_attempts(name: str, record: RequestRecord) -> Iterator[Finding]:
@@ -187,7 +187,7 @@ def _in_attempts(name: str, record: RequestRecord) -> Iterator[Finding]:
     for number, count in Counter(attempt.number for attempt in record.attempts).items():
         if count > 1:
             yield discrepancy(f"{name} has two attempts with the number {number}")
-    for event in record.events[Kind.ATTEMPT]:
+    for event in record.events[EventKind.ATTEMPT]:
         if attempt := rows.pop(read(event).number("number") or 0, None):
             yield from compare_columns(f"{name}, attempt", event, event_data.of_attempt(attempt))
         else:
@@ -201,11 +201,11 @@ def _in_attempts(name: str, record: RequestRecord) -> Iterator[Finding]:
 
 
 def _in_outcome(name: str, record: RequestRecord) -> Iterator[Finding]:
-    request, (first, *others) = record.request, record.events[Kind.FINISHED]
+    request, (first, *others) = record.request, record.events[EventKind.FINISHED]
     for event in others:
         yield discrepancy(f"{name} finished more than once", seq=event.seq)
     # A holder that slept records its attempt even after another one has finished.
-    late = [attempt for attempt in record.events[Kind.ATTEMPT] if attempt.seq > first.seq]
+    late = [attempt for attempt in record.events[EventKind.ATTEMPT] if attempt.seq > first.seq]
     outcome = {
         "attempts": len(record.attempts) - len(late),
         "status": request.status,
@@ -224,7 +224,7 @@ def _in_flight(name: str, record: RequestRecord) -> Iterator[Finding]:
     request, events = record.request, record.events
     if request.status in FINAL:
         yield discrepancy(f"{name} is {request.status}, and no event records that it finished")
-    claims = [*events[Kind.ATTEMPT], *events[Kind.TAKEN_OVER]]
+    claims = [*events[EventKind.ATTEMPT], *events[EventKind.TAKEN_OVER]]
     if request.status == Status.REQUESTED and claims:
         seq = max(event.seq for event in claims)
         reason = f"{name} is {request.status}, and event {seq} shows that it was claimed"

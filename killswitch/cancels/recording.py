@@ -13,9 +13,9 @@ from django.conf import settings
 from django.db.models import F
 
 from killswitch import structured_logs
-from killswitch.alarms.models import Kind as AlarmKind
+from killswitch.alarms.models import AlarmKind
 from killswitch.alarms.services import raise_alarm
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels import event_data
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
@@ -101,7 +101,7 @@ def record_takeover(request_id: int, *, dead_holder: str, lease_token: str) -> N
             record.changed(rows)
             request = rows.get()
         data = {"dead_holder": dead_holder, "holder": lease_token}
-        _add_event(record, Kind.TAKEN_OVER, request, data=data)
+        _add_event(record, EventKind.TAKEN_OVER, request, data=data)
 
 
 def start_verifying(request_id: int, lease_token: str) -> None:
@@ -168,7 +168,7 @@ def finish(
             **event_data.of_end(request, residual_orders),
             "list": event_data.of_list(last_list.answer) if last_list else None,
         }
-        _add_event(record, Kind.FINISHED, request, data=data)
+        _add_event(record, EventKind.FINISHED, request, data=data)
         if conclusion.status is not Status.CONFIRMED:
             raise_alarm(
                 kind=AlarmKind.OUTCOME,
@@ -227,13 +227,13 @@ def _add_attempt(record: Recording, attempt: Attempt, *, ems: str) -> CancelRequ
     attempt.save(force_insert=True)
     record.changed(row)
     data = {"ems": ems, **event_data.of_attempt(attempt)}
-    _add_event(record, Kind.ATTEMPT, request, data=data, reject_reason=attempt.reject_reason)
+    _add_event(record, EventKind.ATTEMPT, request, data=data, reject_reason=attempt.reject_reason)
     return request
 
 
 def _add_event(
     record: Recording,
-    kind: Kind,
+    kind: EventKind,
     request: CancelRequest,
     *,
     data: Mapping[str, Any],

@@ -11,7 +11,7 @@ from django.db import DatabaseError, connection, transaction
 from killswitch.accounts.models import User
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import Actor
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels import event_data, press_keys, publishing
 from killswitch.cancels.confirmation import Target
@@ -115,7 +115,7 @@ def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:
         requests = batch.requests.select_for_update().order_by("id")
         for request in requests:
             record.event(
-                Kind.REASON_COMPLETED,
+                EventKind.REASON_COMPLETED,
                 actor=user.actor,
                 exchange_id=request.exchange_id,
                 request_id=str(request.uuid),
@@ -180,7 +180,7 @@ def _record(record: Recording, batch: Batch, *, target: Target, by: Actor) -> li
     )
     for request in requests:
         record.event(
-            Kind.REQUESTED,
+            EventKind.REQUESTED,
             actor=by,
             exchange_id=request.exchange_id,
             request_id=str(request.uuid),

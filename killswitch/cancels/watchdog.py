@@ -14,7 +14,7 @@ import structlog
 from django.conf import settings
 from django.db.models import Count, F, Q
 
-from killswitch.alarms.models import Kind as AlarmKind
+from killswitch.alarms.models import AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.recorder import recording
 from killswitch.cancels import execution

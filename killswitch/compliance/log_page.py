@@ -13,7 +13,7 @@ from django.http import QueryDict
 from killswitch.audit import chain, event_data
 from killswitch.audit.descriptions import describe
 from killswitch.audit.filters import FIELDS, EventFilter, InvalidFilter
-from killswitch.audit.models import AuditEvent, Kind, Review
+from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.review import FOLLOWING, needs_review
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count, truncate
@@ -77,7 +77,7 @@ class SuggestedReview:
     """Those events of a request that the same review actions apply to."""
 
     seqs: Sequence[int]
-    marks: Sequence[Kind]
+    marks: Sequence[EventKind]
 
     @property
     def title(self) -> str:
@@ -119,7 +119,7 @@ def suggested_review(log_entries: Sequence[LogEntry]) -> SuggestedReview | None:
         if entry.needs_review:
             state = entry.review.state if entry.review else ""
             seqs_by_state.setdefault(state, []).append(entry.event.seq)
-    for state in ("", Kind.QUERIED, Kind.REVIEWED, Kind.CLOSED):
+    for state in ("", EventKind.QUERIED, EventKind.REVIEWED, EventKind.CLOSED):
         if seqs := seqs_by_state.get(state):
             return SuggestedReview(seqs=seqs, marks=list(FOLLOWING[state]))
     return None

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, Self
 
 from killswitch.audit.filters import EventFilter, InvalidFilter
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 366
@@ -142,14 +142,14 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
         raise InvalidFilter({"range": reason})
     requests: dict[str, RequestTimes] = {}
     for kind, request_id, status, at in rows:
-        if kind == Kind.REQUESTED and at < date_range.end:
+        if kind == EventKind.REQUESTED and at < date_range.end:
             requests.setdefault(request_id, RequestTimes(requested_at=at))
         elif not (request := requests.get(request_id)):
             continue
-        elif kind == Kind.FINISHED:
+        elif kind == EventKind.FINISHED:
             request.status = status if status in STATUSES else "UNKNOWN"
             request.finished_at = at
-        elif kind == Kind.ATTEMPT and request.answered_at is None:
+        elif kind == EventKind.ATTEMPT and request.answered_at is None:
             request.answered_at = at
     return requests.values()
 

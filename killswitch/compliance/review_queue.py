@@ -6,7 +6,7 @@ from typing import Final, Self
 
 from django.db.models import Count
 
-from killswitch.audit.models import AuditEvent, Kind, Review
+from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.review import unreviewed
 from killswitch.compliance import log_page
 from killswitch.compliance.log_page import LogEntry
@@ -25,7 +25,7 @@ class ReviewQueue:
     @classmethod
     def now(cls) -> Self:
         events_left = AuditEvent.objects.filter(unreviewed()).order_by()
-        open_queries = Review.objects.filter(state=Kind.QUERIED).order_by(
+        open_queries = Review.objects.filter(state=EventKind.QUERIED).order_by(
             "-review_seq", "event_seq"
         )
         seqs = list(open_queries.values_list("event_seq", flat=True)[:MAX_QUERIES])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from killswitch.audit.event_data import EventData, read
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 
 MAX_LISTED: Final = 50
 
@@ -83,7 +83,7 @@ class SignOff:
 
 def latest_sign_offs() -> list[SignOff]:
     """Return the signed-off periods, newest first."""
-    events = AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF).order_by("-seq")
+    events = AuditEvent.objects.filter(kind=EventKind.PERIOD_SIGNED_OFF).order_by("-seq")
     return [SignOff.of(event) for event in events[:MAX_LISTED]]
 
 

@@ -16,7 +16,7 @@ from killswitch.accounts.decorators import current_user, requires
 from killswitch.accounts.permissions import Permission
 from killswitch.audit import review, sign_off_period
 from killswitch.audit.filters import EventFilter, InvalidFilter
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.review import ReviewInput
 from killswitch.audit.sign_off_period import Period, SignOffRefused
 from killswitch.compliance import chart, log_page, outcomes
@@ -41,7 +41,7 @@ def log(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "badge": Badge.now(),
         "values": log_page.form_values(request.GET.dict()),
-        "kinds": Kind.choices,
+        "kinds": EventKind.choices,
         "suggestions": log_page.suggestions(),
     }
     try:
@@ -138,7 +138,7 @@ def sign_offs(request: HttpRequest) -> HttpResponse:
 def sign_off(request: HttpRequest, seq: int) -> HttpResponse:
     """Show the report of a signed-off period, for printing."""
     event = _get_event(seq)
-    if event.kind != Kind.PERIOD_SIGNED_OFF:
+    if event.kind != EventKind.PERIOD_SIGNED_OFF:
         raise Http404("This event is not a sign-off.")
     return render(request, "compliance/sign_off.html", {"sign_off": SignOff.of(event)})
 

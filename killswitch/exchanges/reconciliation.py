@@ -1,13 +1,13 @@
 """Compares the exchanges with the events that added and changed them; figures have no events."""
 
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.audit.reconciliation.comparison import reconcilers
 from killswitch.audit.reconciliation.replayed_table import ReplayedTable
 from killswitch.exchanges.models import WATCHED, Exchange
 
 REGISTER = ReplayedTable(
     noun="exchange",
-    kinds=(Kind.EXCHANGE_ADDED, Kind.EXCHANGE_CHANGED),
+    kinds=(EventKind.EXCHANGE_ADDED, EventKind.EXCHANGE_CHANGED),
     named_by="exchange_id",
     name_in=lambda event: event.exchange_id,
     columns=WATCHED,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.text import sanitize
@@ -67,7 +67,7 @@ def add_missing(configs: Iterable[ExchangeConfig]) -> tuple[str, ...]:
                 continue
             new_ids.append(exchange_id)
             record.event(
-                Kind.EXCHANGE_ADDED,
+                EventKind.EXCHANGE_ADDED,
                 exchange_id=exchange_id,
                 data={
                     "name": exchange.name,

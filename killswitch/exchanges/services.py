@@ -6,10 +6,10 @@ from datetime import datetime
 from django.db.models import Q
 
 from killswitch.accounts.changes import actor_text
-from killswitch.alarms.models import Kind as AlarmKind
+from killswitch.alarms.models import AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.chain import Actor
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 from killswitch.exchanges.models import WATCHED, Exchange
 
@@ -28,7 +28,7 @@ def save_exchange(exchange: Exchange, *, by: Actor, origin: Mapping[str, str]) -
         exchange.save(update_fields=list(changes) if before else None)
         record.changed(exchange)
         record.event(
-            Kind.EXCHANGE_CHANGED if before else Kind.EXCHANGE_ADDED,
+            EventKind.EXCHANGE_CHANGED if before else EventKind.EXCHANGE_ADDED,
             actor=by,
             exchange_id=exchange.exchange_id,
             data={"changes": changes, **origin},

@@ -12,7 +12,7 @@ import structlog
 from django.db import Error
 
 from killswitch.alarms import services as alarms
-from killswitch.alarms.models import Kind as AlarmKind
+from killswitch.alarms.models import AlarmKind
 from killswitch.alarms.outbox import Message, send_message
 from killswitch.audit import checkpoints
 from killswitch.audit.chain import Head

@@ -20,7 +20,7 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
 from killswitch.accounts.models import User
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.exchanges.models import Exchange
 
 CONFIGURATION = "killswitch"
@@ -194,7 +194,7 @@ def check_history(databases: Sequence[str] | None = None, **_: Any) -> Iterator[
     if not tables <= set(connection.introspection.table_names()):
         return  # rows are only added once all tables exist
     has_demo_users = User.objects.filter(is_demo=True).exists()
-    starts = AuditEvent.objects.filter(kind=Kind.STARTED).values_list("data", flat=True)
+    starts = AuditEvent.objects.filter(kind=EventKind.STARTED).values_list("data", flat=True)
     # The values of DEMO with which the system was started on this database.
     demo_values = {json.loads(data).get("settings", {}).get("DEMO", "") for data in starts}
     # `cancel_all` may have recorded cancels without any start.

@@ -2,7 +2,7 @@
 
 from killswitch.audit.descriptions import descriptions
 from killswitch.audit.event_data import EventData
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.runtime.text import pluralize_count
 
 
@@ -12,6 +12,6 @@ def _started_or_stopped(data: EventData) -> str:
 
 
 descriptions |= {
-    Kind.STARTED: _started_or_stopped,
-    Kind.STOPPED: _started_or_stopped,
+    EventKind.STARTED: _started_or_stopped,
+    EventKind.STOPPED: _started_or_stopped,
 }

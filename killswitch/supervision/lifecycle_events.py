@@ -12,7 +12,7 @@ from django.utils.crypto import salted_hmac
 
 from killswitch import structured_logs
 from killswitch.audit import canonical_json
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 from killswitch.observer import audit_upkeep
 from killswitch.runtime.deadlines import Deadline
@@ -53,7 +53,7 @@ SECRET_SETTINGS = (
 def record_start(programs: Sequence[str]) -> None:
     """Record the start; a log that cannot be written does not prevent it."""
     environment = {"python": platform.python_version(), "settings": plain_settings()}
-    _record(Kind.STARTED, data=_facts(programs) | environment)
+    _record(EventKind.STARTED, data=_facts(programs) | environment)
     audit_upkeep.write_checkpoint("STARTED")
 
 
@@ -64,7 +64,7 @@ def record_stop(programs: Sequence[str], *, timeout_s: float) -> None:
     end_of_record = threading.Event()
 
     def run() -> None:
-        _record(Kind.STOPPED, data=data)
+        _record(EventKind.STOPPED, data=data)
         checkpoint = audit_upkeep.write_checkpoint("STOPPED")
         connection.close()  # of this thread
         end_of_record.set()
@@ -106,7 +106,7 @@ def _facts(programs: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _record(kind: Kind, *, data: dict[str, Any]) -> None:
+def _record(kind: EventKind, *, data: dict[str, Any]) -> None:
     try:
         with recording() as record:
             record.event(kind, data=data)

@@ -13,7 +13,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.accounts.permissions import ROLES, Permission, has_permission
 from killswitch.alarms.models import Alarm
 from killswitch.audit.chain import NewEvent, head
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.cancels.confirmation import Target
 from killswitch.cancels.services import PressContext, request_cancel
 from killswitch.exchanges.models import Exchange
@@ -73,7 +73,7 @@ def _rows(person: User) -> dict[str, object]:
         target=target, key=target.key(user_id=officer.pk), press=PressContext(user=officer)
     ).batch
     alarm = Alarm.objects.create(kind="OUTCOME", subject="s", title="t", raised_at=batch.asked_at)
-    record(NewEvent(kind=Kind.PERIOD_SIGNED_OFF))
+    record(NewEvent(kind=EventKind.PERIOD_SIGNED_OFF))
     return {
         "exchanges/<int:pk>": exchange.pk,
         "batches/<uuid:uuid>": batch.uuid,

@@ -11,7 +11,7 @@ from typing import Any
 import apprise
 import pytest
 
-from killswitch.alarms.models import Alarm, Kind
+from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.alarms.outbox import send_pending
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.recorder import recording
@@ -78,7 +78,7 @@ def alarm() -> Callable[..., Alarm]:
     """Return a function that raises an alarm in a recording of its own."""
 
     def make(subject: str = "one", **changes: Any) -> Alarm:
-        fields = {"kind": Kind.OUTCOME, "title": f"{subject} is not confirmed", **changes}
+        fields = {"kind": AlarmKind.OUTCOME, "title": f"{subject} is not confirmed", **changes}
         with recording():
             raise_alarm(subject=subject, **fields)
         return Alarm.objects.get(kind=fields["kind"], subject=subject)

@@ -20,7 +20,7 @@ from killswitch.alarms.outbox import (
     send_message,
 )
 from killswitch.alarms.services import channels
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.runtime.revisions import current
 from tests.alarms.conftest import Sink, sending
 from tests.clock import Clock
@@ -37,7 +37,7 @@ def send_now(sender: OutboxSender) -> None:
 
 
 def delivery_events() -> list[dict[str, Any]]:
-    events = AuditEvent.objects.filter(kind=Kind.ALARM_TOLD).order_by("seq")
+    events = AuditEvent.objects.filter(kind=EventKind.ALARM_TOLD).order_by("seq")
     return [json.loads(event.data) for event in events]
 
 

@@ -8,12 +8,11 @@ import pytest
 from django.db import connection
 
 from killswitch.alarms import reconciliation
-from killswitch.alarms.models import Alarm, Delivery
-from killswitch.alarms.models import Kind as AlarmKind
+from killswitch.alarms.models import Alarm, AlarmKind, Delivery
 from killswitch.alarms.outbox import OutboxSender
 from killswitch.alarms.services import acknowledge
 from killswitch.audit.chain import Actor, Head
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.recorder import recording
 from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
@@ -118,13 +117,13 @@ def test_what_an_older_event_does_not_carry_is_not_compared() -> None:
             kind="PEOPLE", subject="s", title="t", raised_at=datetime.now(UTC)
         )
         data = {"alarm": old.pk, "alarm_kind": "PEOPLE", "subject": "s"}
-        record.event(Kind.ALARM_RAISED, data=data)
+        record.event(EventKind.ALARM_RAISED, data=data)
     assert_good(verify())
 
 
 def test_an_event_that_names_no_alarm_is_a_finding() -> None:
     with recording() as record:
-        record.event(Kind.ALARM_RAISED, data={"alarm": "1"})
+        record.event(EventKind.ALARM_RAISED, data={"alarm": "1"})
     assert_found(verify(), Proof.TABLES, "alarm 0 was deleted")
 
 
@@ -158,5 +157,5 @@ def test_an_alarm_raised_between_the_two_counts_is_not_called_wrong(
     monkeypatch.setattr(reconciliation, "_miscounted", count_late)
     assert list(reconciliation.discrepancies(None, no_progress)) == []
     assert len(calls) == 2
-    assert AuditEvent.objects.filter(kind=Kind.ALARM_RAISED).count() == 4
+    assert AuditEvent.objects.filter(kind=EventKind.ALARM_RAISED).count() == 4
     assert not connection.in_atomic_block

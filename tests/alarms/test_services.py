@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from killswitch.alarms.models import Alarm, Delivery, Kind
+from killswitch.alarms.models import Alarm, AlarmKind, Delivery
 from killswitch.alarms.services import acknowledge, raise_alarm
 from killswitch.audit import canonical_json
 from killswitch.audit.chain import Actor
-from killswitch.audit.models import Kind as Event
+from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.revisions import current
@@ -32,7 +32,7 @@ Raise = Callable[..., Alarm]
 def test_an_alarm_and_its_event_are_one_change(alarm: Raise) -> None:
     raised = alarm("r-1", request_id="r-1", exchange_id="KRAKEN/JOHN", detail="3 are left")
     assert raised.revision == current()
-    (event,) = events(Event.ALARM_RAISED)
+    (event,) = events(EventKind.ALARM_RAISED)
     assert (event.request_id, event.exchange_id) == ("r-1", "KRAKEN/JOHN")
     assert json.loads(event.data) == {
         "alarm": raised.pk,
@@ -49,12 +49,12 @@ def test_the_same_alarm_is_not_raised_again_even_when_it_was_acknowledged(alarm:
     acknowledge(alarm_id=first.pk, actor=OLGA)
     alarm("r-1", title="once more")
     assert Alarm.objects.get().title == first.title
-    assert len(events(Event.ALARM_RAISED)) == 1
+    assert len(events(EventKind.ALARM_RAISED)) == 1
 
 
 def test_another_kind_of_alarm_for_the_same_request_is_its_own(alarm: Raise) -> None:
     alarm("r-1")
-    alarm("r-1", kind=Kind.STALLED)
+    alarm("r-1", kind=AlarmKind.STALLED)
     assert Alarm.objects.unacknowledged().count() == 2
 
 
@@ -68,7 +68,7 @@ def test_every_channel_has_a_delivery_and_no_secret_is_stored(alarm: Raise, sett
 def test_the_transaction_goes_on_after_an_alarm_that_exists_already(alarm: Raise) -> None:
     alarm("r-1")
     with recording():
-        raise_alarm(kind=Kind.OUTCOME, subject="r-1", title="x")
+        raise_alarm(kind=AlarmKind.OUTCOME, subject="r-1", title="x")
         Exchange.objects.create(exchange_id="AFTER")
     assert Exchange.objects.filter(exchange_id="AFTER").exists()
 
@@ -79,25 +79,25 @@ def test_many_that_raise_the_same_alarm_at_once_raise_it_once(settings: Any) -> 
     def act(number: int) -> int:
         with recording() as record:
             Exchange.objects.create(exchange_id=f"X{number}")
-            raise_alarm(kind=Kind.STALLED, subject="s", title="t")
+            raise_alarm(kind=AlarmKind.STALLED, subject="s", title="t")
         return len(record.events)
 
     event_counts = run_at_once(*(partial(act, number) for number in range(6)))
     assert sorted(event_counts) == [0, 0, 0, 0, 0, 1]
     assert (Alarm.objects.count(), Delivery.objects.count()) == (1, 2)
-    assert len(events(Event.ALARM_RAISED)) == 1
+    assert len(events(EventKind.ALARM_RAISED)) == 1
     assert Exchange.objects.count() == 6
 
 
 def test_an_alarm_outside_a_recording_is_a_mistake() -> None:
     with pytest.raises(RuntimeError), transaction.atomic():
-        raise_alarm(kind=Kind.OUTCOME, subject="s", title="t")
+        raise_alarm(kind=AlarmKind.OUTCOME, subject="s", title="t")
 
 
 def test_an_alarm_is_rolled_back_with_the_change_that_caused_it() -> None:
     with transaction.atomic():
         with recording():
-            raise_alarm(kind=Kind.PEOPLE, subject="s", title="t")
+            raise_alarm(kind=AlarmKind.PEOPLE, subject="s", title="t")
         transaction.set_rollback(True)
     assert not Alarm.objects.exists()
 
@@ -109,7 +109,7 @@ def test_acknowledging_keeps_the_first_name_and_is_recorded_once(alarm: Raise) -
     assert again.acknowledged_by == first.acknowledged_by == OLGA.name
     assert again.acknowledged_at == first.acknowledged_at is not None
     assert again.revision == current() > raised.revision
-    (event,) = events(Event.ALARM_ACKNOWLEDGED)
+    (event,) = events(EventKind.ALARM_ACKNOWLEDGED)
     assert (event.actor, event.role, event.request_id) == (OLGA.name, OLGA.role, "r-1")
     assert not Alarm.objects.unacknowledged().exists()
 
@@ -120,7 +120,7 @@ def test_acknowledgements_at_the_same_time_leave_one_name_and_one_event(alarm: R
     names = [row.acknowledged_by for row in alarms]
     assert len(set(names)) == 1
     assert len(names) == 4
-    assert len(events(Event.ALARM_ACKNOWLEDGED)) == 1
+    assert len(events(EventKind.ALARM_ACKNOWLEDGED)) == 1
 
 
 def test_an_alarm_that_does_not_exist_cannot_be_acknowledged() -> None:
@@ -132,7 +132,7 @@ def test_an_alarm_that_does_not_exist_cannot_be_acknowledged() -> None:
 def test_long_subjects_that_differ_at_their_end_are_different_alarms() -> None:
     for end in "ab":
         with recording() as record:
-            raise_alarm(kind=Kind.PEOPLE, subject="s" * 400 + end, title="t")
+            raise_alarm(kind=AlarmKind.PEOPLE, subject="s" * 400 + end, title="t")
         assert len(record.events) == 1
     assert Alarm.objects.count() == 2
 
@@ -145,7 +145,7 @@ def test_an_alarm_is_raised_with_any_text(subject: str, text: str) -> None:
     with transaction.atomic():
         with recording() as record:
             raise_alarm(
-                kind=Kind.OUTCOME, subject=subject, title=text, detail=text, exchange_id=text
+                kind=AlarmKind.OUTCOME, subject=subject, title=text, detail=text, exchange_id=text
             )
         assert len(record.events) == 1
         transaction.set_rollback(True)

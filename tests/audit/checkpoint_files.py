@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from killswitch.audit import checkpoints, signing
 from killswitch.audit.chain import NewEvent
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.audit.verification import checkpoint_check
 from killswitch.audit.verification.checkpoint_check import CheckpointResult
 from killswitch.audit.verification.findings import Proof, no_progress
@@ -17,7 +17,7 @@ from tests.audit.log import record
 
 def happen(times: int = 1) -> None:
     """Record some events."""
-    record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(times)))
+    record(*(NewEvent(kind=EventKind.SIGNED_IN) for _ in range(times)))
 
 
 def check(file: Path | None = None, *pems: str) -> CheckpointResult:

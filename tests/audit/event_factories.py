@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_user
 from killswitch.audit.chain import SYSTEM, Actor, NewEvent
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.cancels import recording, services
 from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, conclude
 from killswitch.cancels.confirmation import Target
@@ -29,7 +29,7 @@ HOLDER = "host:1:aa:bb"
 
 def live() -> dict[str, CancelRequest]:
     """Make one request of each kind and return them by the name of their kind."""
-    record(NewEvent(kind=Kind.STARTED, data={"host": "test"}))
+    record(NewEvent(kind=EventKind.STARTED, data={"host": "test"}))
     officer = person("olga", role=Role.RISK_OFFICER)
     confirmed, residual, rejected, in_flight = _press(officer)
     with transaction.atomic():
@@ -39,7 +39,7 @@ def live() -> dict[str, CancelRequest]:
         _claim(in_flight)
         _attempt(in_flight, answer(Outcome.UNKNOWN, may_have_been_carried_out=True))
     services.complete_reason(batch=confirmed.batch, user=officer, reason="runaway algorithm")
-    record(NewEvent(kind=Kind.SIGNED_OUT, data={}))
+    record(NewEvent(kind=EventKind.SIGNED_OUT, data={}))
     named = {
         "confirmed": confirmed,
         "residual": residual,

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from killswitch.audit import canonical_json, chain
 from killswitch.audit.appending import ADVISORY_LOCK
 from killswitch.audit.chain import FORMAT, Actor, NewEvent
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 
 RITA = Actor(name="Rita Moss (rita)", role="RISK_OFFICER")
 ADAM = Actor(name="Adam West (adam)", role="ADMINISTRATOR")
@@ -82,7 +82,10 @@ def request(
     reject_reason = "EXCHANGE_UNREACHABLE" if status == "REJECTED" else ""
     requested = {"batch": uuid(10_000 + number), "reason": reason, "open_before": 14}
     log_at(
-        at, NewEvent(kind=Kind.REQUESTED, actor=RITA, status="REQUESTED", data=requested, **columns)
+        at,
+        NewEvent(
+            kind=EventKind.REQUESTED, actor=RITA, status="REQUESTED", data=requested, **columns
+        ),
     )
     details = {"number": 1, "outcome": "REJECTED" if reject_reason else "ACKNOWLEDGED"} | {
         "http_status": 490 if reject_reason else 200,
@@ -91,7 +94,7 @@ def request(
         "body": {"encoding": "utf-8", "text": '{"type":"message","message":"Ok"}'},
     }
     attempt = NewEvent(
-        kind=Kind.ATTEMPT,
+        kind=EventKind.ATTEMPT,
         status="SENDING",
         reject_reason=reject_reason,
         data=details,
@@ -107,7 +110,11 @@ def request(
             "remaining": [],
         }
         end = NewEvent(
-            kind=Kind.FINISHED, status=status, reject_reason=reject_reason, data=finished, **columns
+            kind=EventKind.FINISHED,
+            status=status,
+            reject_reason=reject_reason,
+            data=finished,
+            **columns,
         )
         log_at(at + timedelta(seconds=outcome), end)
     return uuid(number)
@@ -128,7 +135,9 @@ def weeks(days: int = 30, *, since: datetime = START) -> None:
 def denied(at: datetime, *, path: str = "/cancel-all/", count: int = 1) -> AuditEvent:
     """Record that a person was denied access."""
     data = {"path": path, "method": "POST", "permission": "CANCEL", "count": count}
-    return log_at(at, NewEvent(kind=Kind.DENIED, actor=ADAM, data=data | {"address": "10.0.0.9"}))
+    return log_at(
+        at, NewEvent(kind=EventKind.DENIED, actor=ADAM, data=data | {"address": "10.0.0.9"})
+    )
 
 
 def changed(at: datetime) -> list[AuditEvent]:
@@ -140,20 +149,22 @@ def changed(at: datetime) -> list[AuditEvent]:
         log_at(
             at,
             NewEvent(
-                kind=Kind.EXCHANGE_CHANGED,
+                kind=EventKind.EXCHANGE_CHANGED,
                 actor=ADAM,
                 exchange_id="BITMEX",
                 data={"changes": changes},
             ),
         ),
-        log_at(at, NewEvent(kind=Kind.ROLE_CHANGED, actor=ADAM, data=person | {"changes": roles})),
+        log_at(
+            at, NewEvent(kind=EventKind.ROLE_CHANGED, actor=ADAM, data=person | {"changes": roles})
+        ),
     ]
 
 
 def hostile(at: datetime = START, words: Iterable[str] = HOSTILE) -> None:
     """Record events with hostile text in every column and key that takes foreign text."""
     for word in words:
-        for kind in Kind:
+        for kind in EventKind:
             storable = word.replace("\x00", "␀")  # columns accept no NUL; data does, escaped
             names = (
                 "reason",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from killswitch.audit import canonical_json, chain
 from killswitch.audit.appending import append
 from killswitch.audit.chain import GENESIS, Actor, NewEvent, digest, digest_of, head
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from tests.audit.log import record
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -80,8 +80,8 @@ class TestAppending:
     """On the database."""
 
     def test_the_first_event_continues_nothing_and_the_next_one_continues_it(self) -> None:
-        record(NewEvent(kind=Kind.STARTED))
-        record(NewEvent(kind=Kind.SIGNED_IN, actor=Actor(name="Olga", role="Risk officer")))
+        record(NewEvent(kind=EventKind.STARTED))
+        record(NewEvent(kind=EventKind.SIGNED_IN, actor=Actor(name="Olga", role="Risk officer")))
         first, second = AuditEvent.objects.order_by("seq")
         assert (first.seq, first.previous) == (1, GENESIS)
         assert (second.seq, second.previous) == (2, first.hash)
@@ -91,7 +91,7 @@ class TestAppending:
         assert (head().seq, head().hash) == (0, GENESIS)
 
     def test_several_events_are_chained_in_their_order(self) -> None:
-        record(*(NewEvent(kind=Kind.DENIED, data={"n": n}) for n in range(5)))
+        record(*(NewEvent(kind=EventKind.DENIED, data={"n": n}) for n in range(5)))
         events = list(AuditEvent.objects.order_by("seq"))
         assert [json.loads(event.data)["n"] for event in events] == [0, 1, 2, 3, 4]
         assert [event.previous for event in events[1:]] == [event.hash for event in events[:-1]]
@@ -99,7 +99,9 @@ class TestAppending:
     def test_the_hash_can_be_computed_by_the_published_rules(self) -> None:
         hostile = '\x01\u2028é漢字🛑\\"</script>'
         record(
-            NewEvent(kind=Kind.DENIED, exchange_id="KRAKEN/JOHN", data={"text": hostile, "n": 1})
+            NewEvent(
+                kind=EventKind.DENIED, exchange_id="KRAKEN/JOHN", data={"text": hostile, "n": 1}
+            )
         )
         event = AuditEvent.objects.get()
         columns = {name: getattr(event, name) for name in chain.HASHED}
@@ -109,17 +111,17 @@ class TestAppending:
         assert json.loads(event.data) == {"text": hostile, "n": 1}
 
     def test_a_nul_in_the_data_survives(self) -> None:
-        record(NewEvent(kind=Kind.DENIED, data={"text": "a\x00b"}))
+        record(NewEvent(kind=EventKind.DENIED, data={"text": "a\x00b"}))
         event = AuditEvent.objects.get()
         assert json.loads(event.data) == {"text": "a\x00b"}
         assert digest(event) == event.hash
 
     def test_a_rollback_leaves_no_gap(self) -> None:
-        record(NewEvent(kind=Kind.STARTED))
+        record(NewEvent(kind=EventKind.STARTED))
         with transaction.atomic():
-            append(NewEvent(kind=Kind.DENIED))
+            append(NewEvent(kind=EventKind.DENIED))
             transaction.set_rollback(True)
-        record(NewEvent(kind=Kind.STOPPED))
+        record(NewEvent(kind=EventKind.STOPPED))
         assert list(AuditEvent.objects.values_list("seq", "kind")) == [
             (1, "STARTED"),
             (2, "STOPPED"),
@@ -127,11 +129,11 @@ class TestAppending:
 
     def test_data_without_a_canonical_text_is_refused_whole(self) -> None:
         with pytest.raises(canonical_json.NotCanonical):
-            record(NewEvent(kind=Kind.DENIED, data={"ratio": 0.5}))
+            record(NewEvent(kind=EventKind.DENIED, data={"ratio": 0.5}))
         assert not AuditEvent.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
 def test_an_event_outside_of_a_transaction_is_refused() -> None:
     with pytest.raises(RuntimeError, match="transaction"):
-        append(NewEvent(kind=Kind.STARTED))
+        append(NewEvent(kind=EventKind.STARTED))

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from killswitch.audit.chain import GENESIS, NewEvent
-from killswitch.audit.models import AuditEvent, Kind, ThrottledEvent
+from killswitch.audit.models import AuditEvent, EventKind, ThrottledEvent
 from killswitch.audit.recorder import recording
 from killswitch.audit.verification.verify import verify
 from tests.stack import database_url
@@ -24,13 +24,13 @@ ROOT = Path(settings.BASE_DIR)
 WRITER = """
 import sys, django
 django.setup()
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 name, count = sys.argv[1], int(sys.argv[2])
 sys.stdin.readline()
 for number in range(count):
     with recording() as record:
-        record.event(Kind.SIGNED_IN, data={"writer": name, "number": number})
+        record.event(EventKind.SIGNED_IN, data={"writer": name, "number": number})
 """
 
 
@@ -47,7 +47,7 @@ def _append_all(name: str, *, count: int, ready: threading.Barrier, errors: list
 
 
 def _append_one(name: str, number: int) -> None:
-    event = NewEvent(kind=Kind.SIGNED_IN, data={"writer": name, "number": number})
+    event = NewEvent(kind=EventKind.SIGNED_IN, data={"writer": name, "number": number})
     if number % 5 == 0:
         with transaction.atomic():
             with recording() as record:

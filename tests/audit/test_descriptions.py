@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from killswitch.audit.descriptions import MAX_CHARS, describe, descriptions
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 
 
 def sentence(kind: str, data: Any) -> str:
@@ -14,125 +14,152 @@ def sentence(kind: str, data: Any) -> str:
 
 
 def test_every_kind_has_a_description() -> None:
-    assert set(descriptions) == set(Kind)
+    assert set(descriptions) == set(EventKind)
+
+
+def test_every_kind_fits_its_column() -> None:
+    """SQLite would store a longer one, and PostgreSQL would refuse the event."""
+    max_length = AuditEvent._meta.get_field("kind").max_length
+    assert max_length
+    assert max(map(len, EventKind.values)) <= max_length
 
 
 @pytest.mark.parametrize(
     ("kind", "data", "expected"),
     [
-        (Kind.STARTED, {"host": "ks1", "programs": ["web", "watchdog"]}, "2 programs on ks1."),
+        (EventKind.STARTED, {"host": "ks1", "programs": ["web", "watchdog"]}, "2 programs on ks1."),
         (
-            Kind.REQUESTED,
+            EventKind.REQUESTED,
             {"everywhere": True, "open_before": 1, "reason": "Limit breach"},
             "Part of a cancel on all enabled exchanges; 1 open order before the request."
             " Reason: “Limit breach”",
         ),
-        (Kind.REQUESTED, {"everywhere": False}, "Cancel on this exchange. No reason given."),
+        (EventKind.REQUESTED, {"everywhere": False}, "Cancel on this exchange. No reason given."),
         (
-            Kind.PUBLISH_FAILED,
+            EventKind.PUBLISH_FAILED,
             {"why": "connection refused"},
             "The watchdog picks up these requests instead (connection refused).",
         ),
-        (Kind.TAKEN_OVER, {"dead_holder": "h:1"}, "Taken over from a process that did not finish."),
-        (Kind.TAKEN_OVER, {"dead_holder": ""}, "Taken over because no process was working on it."),
         (
-            Kind.ATTEMPT,
+            EventKind.TAKEN_OVER,
+            {"dead_holder": "h:1"},
+            "Taken over from a process that did not finish.",
+        ),
+        (
+            EventKind.TAKEN_OVER,
+            {"dead_holder": ""},
+            "Taken over because no process was working on it.",
+        ),
+        (
+            EventKind.ATTEMPT,
             {"number": 2, "outcome": "NOT_DELIVERED", "transport_error": "refused"},
             "Attempt 2: not delivered. “refused”",
         ),
         (
-            Kind.ATTEMPT,
+            EventKind.ATTEMPT,
             {"number": 1, "outcome": "UNKNOWN", "http_status": 504, "duration_us": 11_800_000},
             "Attempt 1: no usable response, HTTP 504, 11.8 s.",
         ),
         (
-            Kind.FINISHED,
+            EventKind.FINISHED,
             {"conclusion": "No open orders are left.", "attempts": 1, "reads": 2},
             "No open orders are left. 1 attempt, 2 checks.",
         ),
         (
-            Kind.REASON_COMPLETED,
+            EventKind.REASON_COMPLETED,
             {"reason": "Runaway algorithm"},
             "Reason added afterwards: “Runaway algorithm”",
         ),
-        (Kind.ALARM_RAISED, {"title": "BITMEX: unknown.", "detail": "x"}, "BITMEX: unknown. x"),
-        (Kind.ALARM_RAISED, {"title": "Stuck", "detail": "For 5 s."}, "Stuck. For 5 s."),
-        (Kind.ALARM_TOLD, {"alarm": 3, "place": "1: json"}, "Alarm 3 was sent to channel 1: json."),
-        (Kind.ALARM_ACKNOWLEDGED, {"alarm": 3}, "Alarm 3 was acknowledged."),
-        (Kind.SIGNED_IN, {"address": "10.0.0.1"}, "From address 10.0.0.1."),
-        (Kind.SIGNED_OUT, {}, ""),
         (
-            Kind.SIGN_IN_FAILED,
+            EventKind.ALARM_RAISED,
+            {"title": "BITMEX: unknown.", "detail": "x"},
+            "BITMEX: unknown. x",
+        ),
+        (EventKind.ALARM_RAISED, {"title": "Stuck", "detail": "For 5 s."}, "Stuck. For 5 s."),
+        (
+            EventKind.ALARM_TOLD,
+            {"alarm": 3, "place": "1: json"},
+            "Alarm 3 was sent to channel 1: json.",
+        ),
+        (EventKind.ALARM_ACKNOWLEDGED, {"alarm": 3}, "Alarm 3 was acknowledged."),
+        (EventKind.SIGNED_IN, {"address": "10.0.0.1"}, "From address 10.0.0.1."),
+        (EventKind.SIGNED_OUT, {}, ""),
+        (
+            EventKind.SIGN_IN_FAILED,
             {"username": "olga", "why": "wrong password", "count": 10, "address": "10.0.0.1"},
             "Wrong password, user olga. Attempt 10 within an hour. From address 10.0.0.1.",
         ),
         (
-            Kind.DENIED,
+            EventKind.DENIED,
             {"method": "GET", "path": "/audit/", "permission": "audit", "count": 1},
             "Tried GET /audit/ without the permission audit.",
         ),
         (
-            Kind.EXCHANGE_CHANGED,
+            EventKind.EXCHANGE_CHANGED,
             {"changes": {"caveat": ["old", ""], "enabled": [True, False]}},
             "limitations old → (empty); enabled yes → no.",
         ),
-        (Kind.EXCHANGE_ADDED, {"name": "Kraken"}, "Kraken."),
+        (EventKind.EXCHANGE_ADDED, {"name": "Kraken"}, "Kraken."),
         (
-            Kind.EXCHANGE_ADDED,
+            EventKind.EXCHANGE_ADDED,
             {"name": "", "origin": "configuration"},
             "Added from the configuration.",
         ),
         (
-            Kind.ROLE_CHANGED,
+            EventKind.ROLE_CHANGED,
             {"person": "Olga Ray (olga)", "changes": {"role": [None, "COMPLIANCE"]}},
             "Olga Ray (olga): role Compliance.",
         ),
-        (Kind.PASSWORD_CHANGED, {"person": "Olga Ray (olga)"}, "Olga Ray (olga)."),
+        (EventKind.PASSWORD_CHANGED, {"person": "Olga Ray (olga)"}, "Olga Ray (olga)."),
         (
-            Kind.RECOVERY_CODE_USED,
+            EventKind.RECOVERY_CODE_USED,
             {"person": "Olga Ray (olga)", "left": 9},
             "Olga Ray (olga); codes left: 9.",
         ),
         (
-            Kind.GUARDS_PUT_BACK,
+            EventKind.GUARDS_PUT_BACK,
             {"found": [f"trigger {number}" for number in range(7)]},
             "Problems: trigger 0; trigger 1; trigger 2; trigger 3; trigger 4 and 2 more.",
         ),
-        (Kind.EXPORTED, {"format": "csv", "filter": {"kind": "DENIED"}}, "CSV: Access denied."),
-        (Kind.EXPORTED, {"format": "jsonl", "filter": {}}, "JSONL: the whole log."),
         (
-            Kind.EXPORTED,
+            EventKind.EXPORTED,
+            {"format": "csv", "filter": {"kind": "DENIED"}},
+            "CSV: Access denied.",
+        ),
+        (EventKind.EXPORTED, {"format": "jsonl", "filter": {}}, "JSONL: the whole log."),
+        (
+            EventKind.EXPORTED,
             {"format": "jsonl", "filter": {"exchange_id": "KRAKEN", "colour": 7}},
             "JSONL: exchange_id KRAKEN, colour 7.",
         ),
         (
-            Kind.EXPORT_COMPLETED,
+            EventKind.EXPORT_COMPLETED,
             {"export": 7, "count": 1200},
             "1,200 events; the export started in event 7.",
         ),
         (
-            Kind.QUERIED,
+            EventKind.QUERIED,
             {"events": [3, 4], "own": [4], "note": "Why?"},
             "Events 3, 4. Includes the reviewer's own actions. “Why?”",
         ),
         (
-            Kind.PERIOD_SIGNED_OFF,
+            EventKind.PERIOD_SIGNED_OFF,
             {"first_seq": 1, "last_seq": 90, "review": {"unreviewed": 1200}},
             "Events 1 to 90; 1,200 not reviewed.",
         ),
     ],
 )
-def test_an_event_is_described_from_its_data(kind: Kind, data: Any, expected: str) -> None:
+def test_an_event_is_described_from_its_data(kind: EventKind, data: Any, expected: str) -> None:
     assert sentence(kind, data) == expected
 
 
 def test_a_long_description_is_cut_and_marked() -> None:
-    text = sentence(Kind.ALARM_RAISED, {"title": "x" * 400, "detail": ""})
+    text = sentence(EventKind.ALARM_RAISED, {"title": "x" * 400, "detail": ""})
     assert len(text) == MAX_CHARS
     assert text.endswith("x…")
 
 
-@pytest.mark.parametrize("kind", [*Kind, "OF_TOMORROW"])
+@pytest.mark.parametrize("kind", [*EventKind, "OF_TOMORROW"])
 @pytest.mark.parametrize(
     "data", [[], 17, "text", {"conclusion": ["x"], "changes": [1], "count": 0}]
 )

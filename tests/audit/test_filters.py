@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from killswitch.audit import chain
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.filters import FIELDS, STATUSES, EventFilter, InvalidFilter
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.cancels.states import Status
 from tests.audit.export.export_helpers import REQUEST, RITA, fill, rows
 from tests.audit.log import record
@@ -55,7 +55,7 @@ def test_a_selection_survives_its_own_query_string() -> None:
     assert _from(selection.to_query()) == selection
     assert EventFilter.from_words(selection.as_text()) == selection
     assert selection.exchange_id == "KRAKEN/JOHN"
-    assert selection.kind == Kind.FINISHED
+    assert selection.kind == EventKind.FINISHED
     assert selection.request_id == REQUEST
     assert selection.describe() == (
         "from 22 Nov 2026, 08:00:00.500000 UTC, up to and including 23 Nov 2026,"
@@ -177,14 +177,16 @@ class TestInTheLog:
     @pytest.mark.parametrize("text", ['say "no"', "back\\slash", "100%", "a_b", "Größe", "漢字"])
     def test_free_text_is_found_as_people_wrote_it(self, text: str) -> None:
         record(
-            NewEvent(kind=Kind.ATTEMPT, data={"message": f"they {text}!"}),
-            NewEvent(kind=Kind.ATTEMPT, data={"message": "another thing aXb 1000"}),
-            NewEvent(kind=Kind.DENIED, actor=chain.Actor(name=f"x {text}")),
+            NewEvent(kind=EventKind.ATTEMPT, data={"message": f"they {text}!"}),
+            NewEvent(kind=EventKind.ATTEMPT, data={"message": "another thing aXb 1000"}),
+            NewEvent(kind=EventKind.DENIED, actor=chain.Actor(name=f"x {text}")),
         )
         assert _seqs(EventFilter(text=text)) == [1, 3]
 
     def test_free_text_does_not_mind_the_case_of_plain_letters(self) -> None:
-        record(NewEvent(kind=Kind.ATTEMPT, exchange_id="KRAKEN"), NewEvent(kind=Kind.ATTEMPT))
+        record(
+            NewEvent(kind=EventKind.ATTEMPT, exchange_id="KRAKEN"), NewEvent(kind=EventKind.ATTEMPT)
+        )
         assert _seqs(EventFilter(text="kraken")) == [1]
 
     @pytest.mark.parametrize("by_time", [False, True])
@@ -198,7 +200,7 @@ class TestInTheLog:
         while page := list(selection.beyond(before)[:5]):
             seen += [event.seq for event in page]
             before = page[-1]
-            record(NewEvent(kind=Kind.SIGNED_IN, actor=RITA))
+            record(NewEvent(kind=EventKind.SIGNED_IN, actor=RITA))
         assert seen == list(range(12, 0, -1))
 
     def test_events_of_one_instant_do_not_get_lost_between_pages(self) -> None:

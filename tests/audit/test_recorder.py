@@ -12,7 +12,7 @@ from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 
 from killswitch.audit.chain import Actor, Head, NewEvent, head
-from killswitch.audit.models import AuditEvent, Kind, ThrottledEvent
+from killswitch.audit.models import AuditEvent, EventKind, ThrottledEvent
 from killswitch.audit.recorder import Recording, current_recording, recording
 from killswitch.audit.verification.verify import verify
 from killswitch.exchanges.models import Exchange
@@ -82,7 +82,7 @@ class TestOrder:
     def test_rows_come_first_then_the_revision_then_the_chain(self, kraken: Exchange) -> None:
         before = current()
         with statements() as names, recording() as record:
-            record.event(Kind.EXCHANGE_CHANGED, exchange_id="KRAKEN")
+            record.event(EventKind.EXCHANGE_CHANGED, exchange_id="KRAKEN")
             record.changed(kraken)
             Exchange.objects.filter(pk=kraken.pk).update(name="Kraken")
         assert names == ["BEGIN", "UPDATE", "revision", "UPDATE", *chained(), "COMMIT"]
@@ -95,7 +95,7 @@ class TestOrder:
         with statements() as names, recording() as record:
             Exchange.objects.create(exchange_id="A", revision=record.revision)
             Exchange.objects.create(exchange_id="B", revision=record.revision)
-            record.event(Kind.EXCHANGE_ADDED)
+            record.event(EventKind.EXCHANGE_ADDED)
         assert names == ["BEGIN", "revision", "INSERT", "INSERT", *chained(), "COMMIT"]
         assert set(Exchange.objects.values_list("revision", flat=True)) == {current()}
 
@@ -109,8 +109,8 @@ class TestOrder:
     def test_events_without_a_change_take_no_revision(self) -> None:
         before = current()
         with statements() as names, recording() as record:
-            record.event(Kind.SIGNED_IN)
-            record.add(NewEvent(kind=Kind.DENIED), NewEvent(kind=Kind.SIGNED_OUT))
+            record.event(EventKind.SIGNED_IN)
+            record.add(NewEvent(kind=EventKind.DENIED), NewEvent(kind=EventKind.SIGNED_OUT))
         assert names == ["BEGIN", *chained(), "COMMIT"]
         assert current() == before
         assert kinds() == ["SIGNED_IN", "DENIED", "SIGNED_OUT"]
@@ -129,7 +129,7 @@ class TestOrder:
     def test_events_written_early_can_be_referred_to_by_rows(self, kraken: Exchange) -> None:
         with statements() as names, recording() as record:
             record.changed(kraken)
-            record.event(Kind.REVIEWED)
+            record.event(EventKind.REVIEWED)
             [event] = record.write_events()
             ThrottledEvent.objects.create(kind="x", subject=str(event.seq), since=datetime.now(UTC))
         assert names == ["BEGIN", "revision", "UPDATE", *chained(), "INSERT", "COMMIT"]
@@ -138,7 +138,7 @@ class TestOrder:
     def test_the_revision_is_not_taken_after_the_chain(self, kraken: Exchange) -> None:
         def change_after_the_chain() -> None:
             with recording() as record:
-                record.event(Kind.REVIEWED)
+                record.event(EventKind.REVIEWED)
                 record.write_events()
                 record.changed(kraken)
 
@@ -147,10 +147,10 @@ class TestOrder:
         assert kinds() == []
         with recording() as record:
             revision = record.revision
-            record.event(Kind.REVIEWED)
+            record.event(EventKind.REVIEWED)
             record.write_events()
             record.changed(kraken)
-            record.event(Kind.CLOSED)
+            record.event(EventKind.CLOSED)
         assert Exchange.objects.get().revision == revision
         assert kinds() == ["REVIEWED", "CLOSED"]
 
@@ -161,7 +161,7 @@ class TestEvents:
     def test_they_equal_the_events_in_the_log(self) -> None:
         with recording() as record:
             record.event(
-                Kind.FINISHED,
+                EventKind.FINISHED,
                 actor=Actor(name="Olga", role="Risk officer"),
                 exchange_id="KRAKEN",
                 request_id="r-1",
@@ -169,7 +169,7 @@ class TestEvents:
                 reject_reason="MARKET_CLOSED",
                 data={"attempts": 3},
             )
-            record.event(Kind.ALARM_RAISED)
+            record.event(EventKind.ALARM_RAISED)
         first, second = record.events
         assert head() == Head(seq=second.seq, hash=second.hash)
         assert second.previous == first.hash
@@ -183,7 +183,7 @@ class TestEvents:
 
     def test_they_are_not_known_before_they_are_written(self) -> None:
         with recording() as record:
-            record.event(Kind.STARTED)
+            record.event(EventKind.STARTED)
             with pytest.raises(RuntimeError, match="not written"):
                 _ = record.events
         assert [event.kind for event in record.events] == ["STARTED"]
@@ -191,8 +191,8 @@ class TestEvents:
     @pytest.mark.parametrize(
         "use",
         [
-            lambda record: record.event(Kind.STARTED),
-            lambda record: record.add(NewEvent(kind=Kind.STARTED)),
+            lambda record: record.event(EventKind.STARTED),
+            lambda record: record.add(NewEvent(kind=EventKind.STARTED)),
             lambda record: record.changed(Exchange.objects.all()),
             lambda record: record.write_events(),
             lambda record: record.revision,
@@ -215,13 +215,13 @@ class TestNesting:
         self, kraken: Exchange
     ) -> None:
         with statements() as names, recording() as outer:
-            outer.event(Kind.FINISHED)
+            outer.event(EventKind.FINISHED)
             with recording() as inner:
-                inner.event(Kind.ALARM_RAISED)
+                inner.event(EventKind.ALARM_RAISED)
                 inner.changed(kraken)
             assert inner is outer is current_recording()
             Exchange.objects.create(exchange_id="B", revision=outer.revision)
-            outer.event(Kind.TAKEN_OVER)
+            outer.event(EventKind.TAKEN_OVER)
         assert names == ["BEGIN", "revision", "INSERT", "UPDATE", *chained(), "COMMIT"]
         assert kinds() == ["FINISHED", "ALARM_RAISED", "TAKEN_OVER"]
         assert set(Exchange.objects.values_list("revision", flat=True)) == {current()}
@@ -231,7 +231,7 @@ class TestNesting:
             with recording() as outer:
                 Exchange.objects.create(exchange_id="A")
                 if with_event:
-                    outer.event(Kind.EXCHANGE_ADDED)
+                    outer.event(EventKind.EXCHANGE_ADDED)
                 with pytest.raises(ValueError, match="no"), recording():
                     raise ValueError("no")
 
@@ -245,7 +245,7 @@ class TestNesting:
         def fail() -> None:
             with recording() as record:
                 Exchange.objects.create(exchange_id="B")
-                record.event(Kind.EXCHANGE_ADDED)
+                record.event(EventKind.EXCHANGE_ADDED)
                 raise ValueError("no")
 
         with transaction.atomic():
@@ -259,7 +259,7 @@ class TestNesting:
     def test_inside_a_plain_transaction_the_events_come_at_its_own_end(self) -> None:
         with statements() as names, transaction.atomic():
             with recording() as record:
-                record.event(Kind.EXCHANGE_ADDED)
+                record.event(EventKind.EXCHANGE_ADDED)
             assert record.events[0].seq == 1
         assert names == ["BEGIN", "SAVEPOINT", *chained(), "RELEASE", "COMMIT"]
 
@@ -268,14 +268,14 @@ class TestNesting:
         """Its rows could be rolled back alone, and the log would hold an event without them."""
         with recording() as record:
             with pytest.raises(RuntimeError, match="savepoint"), transaction.atomic():
-                record.event(Kind.STARTED)
+                record.event(EventKind.STARTED)
             with pytest.raises(RuntimeError, match="savepoint"), transaction.atomic():
                 _ = record.revision
             with pytest.raises(RuntimeError, match="savepoint"), transaction.atomic(), join():
                 pass
             with transaction.atomic():
                 Exchange.objects.create(exchange_id="A")
-            record.event(Kind.EXCHANGE_ADDED)
+            record.event(EventKind.EXCHANGE_ADDED)
         assert kinds() == ["EXCHANGE_ADDED"]
 
     def test_without_an_open_recording_there_is_no_current_one(self) -> None:
@@ -299,7 +299,7 @@ class TestFailing:
                 failed.append(record)
                 record.changed(kraken)
                 Exchange.objects.create(exchange_id="A", revision=record.revision)
-                record.event(Kind.EXCHANGE_ADDED)
+                record.event(EventKind.EXCHANGE_ADDED)
                 raise error
 
         with pytest.raises(error):
@@ -308,7 +308,7 @@ class TestFailing:
         with pytest.raises(RuntimeError, match="not written"):
             _ = failed[0].events
         with statements() as names, recording() as record:
-            record.event(Kind.STARTED)
+            record.event(EventKind.STARTED)
         assert names == ["BEGIN", *chained(), "COMMIT"]
         assert kinds() == ["STARTED"]
 
@@ -336,7 +336,7 @@ class TestConnection:
 
     def test_it_is_closed_after_the_commit_on_request(self) -> None:
         with recording(then_close_connection=True) as record:
-            record.event(Kind.STARTED)
+            record.event(EventKind.STARTED)
         assert connection.connection is None
         assert kinds() == ["STARTED"]
         with recording():
@@ -372,7 +372,7 @@ class TestManyAtOnce:
         errors: list[str] = []
 
         def use(record: Recording) -> None:
-            for attempt in (current_recording, lambda: record.event(Kind.STARTED)):
+            for attempt in (current_recording, lambda: record.event(EventKind.STARTED)):
                 try:
                     attempt()
                 except RuntimeError as error:
@@ -392,7 +392,7 @@ class TestManyAtOnce:
                 with recording() as record:
                     row = Exchange.objects.create(exchange_id=f"{name} {number}")
                     record.changed(row)
-                    record.event(Kind.EXCHANGE_ADDED, exchange_id=row.exchange_id)
+                    record.event(EventKind.EXCHANGE_ADDED, exchange_id=row.exchange_id)
 
         def poll() -> None:
             while not over.is_set():
@@ -419,7 +419,7 @@ class TestManyAtOnce:
         if connection.vendor != "postgresql":
             return
         with recording() as record:
-            record.event(Kind.FINISHED)
+            record.event(EventKind.FINISHED)
             _ = record.revision
             other = in_thread(_record_start)
             wait_for(lambda: kinds() == ["STARTED"], seconds=10)
@@ -429,10 +429,10 @@ class TestManyAtOnce:
 
 def _add(exchange_id: str) -> None:
     with recording() as record:
-        record.event(Kind.EXCHANGE_ADDED, exchange_id=exchange_id)
+        record.event(EventKind.EXCHANGE_ADDED, exchange_id=exchange_id)
         Exchange.objects.create(exchange_id=exchange_id)
 
 
 def _record_start() -> None:
     with recording() as record:
-        record.event(Kind.STARTED)
+        record.event(EventKind.STARTED)

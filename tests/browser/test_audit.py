@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from killswitch.accounts.models import Role, User
 from killswitch.audit import chain
 from killswitch.audit.chain import NewEvent
-from killswitch.audit.models import AuditEvent, Kind, Verification
+from killswitch.audit.models import AuditEvent, EventKind, Verification
 from killswitch.audit.review import ReviewInput, record_review
 from tests import factories
 from tests.audit import event_factories, request_factories
@@ -61,7 +61,7 @@ def filled() -> None:
     record_review(remark)
     record_review(
         ReviewInput(
-            mark=Kind.QUERIED,
+            mark=EventKind.QUERIED,
             seqs=[4],
             note="Which desk?",
             by=request_factories.CAROL,
@@ -176,13 +176,13 @@ def test_new_events_announce_themselves_and_move_nothing(page: Page) -> None:
     page.locator("#e50 summary").click()
     expect(page.locator("[hx-get]")).to_have_count(1)
     top = page.locator("#e51").bounding_box()
-    record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(3)))
+    record(*(NewEvent(kind=EventKind.SIGNED_IN) for _ in range(3)))
     expect(page.locator("#news")).to_have_text("3 new events")
     expect(page.locator("#announce")).to_have_text("3 new events")
     assert page.locator("tbody tr").first.get_attribute("id") == "e53"
     assert page.locator("#e51").bounding_box() == top
     assert page.locator("#e50 details").get_attribute("open") is not None
-    record(NewEvent(kind=Kind.SIGNED_IN))
+    record(NewEvent(kind=EventKind.SIGNED_IN))
     expect(page.locator("#news")).to_have_text("4 new events")
     page.locator("#news a").click()
     expect(page.locator("tbody tr").first).to_have_attribute("id", "e57")
@@ -210,7 +210,7 @@ def test_what_is_ticked_is_marked_and_the_page_says_where_it_stands(page: Page) 
     expect(page.locator("#just-marked")).to_contain_text("event 5: Reviewed")
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.locator("#e2")).to_contain_text("Needs review")
-    noted = AuditEvent.objects.filter(kind=Kind.REVIEWED, data__contains="Asked Adam")
+    noted = AuditEvent.objects.filter(kind=EventKind.REVIEWED, data__contains="Asked Adam")
     assert noted.count() == 2
 
 

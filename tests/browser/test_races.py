@@ -8,8 +8,7 @@ from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, Route, expect
 
 from killswitch.accounts.models import Role, User
-from killswitch.alarms.models import Alarm
-from killswitch.alarms.models import Kind as AlarmKind
+from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.runtime.revisions import next_revision

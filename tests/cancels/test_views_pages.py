@@ -8,7 +8,7 @@ from django.test import Client
 
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.cancels import status_display
 from killswitch.cancels.models import Attempt, Batch, CancelRequest
 from killswitch.cancels.states import Status
@@ -194,7 +194,7 @@ def test_other_people_cannot_add_the_reason(
     path = f"/batches/{batch.uuid}/reason/"
     assert other.post(path, {"reason": "Drill"}).status_code == 403
     assert compliance.post(path, {"reason": "Drill"}).status_code == 403
-    assert not AuditEvent.objects.filter(kind=Kind.REASON_COMPLETED).exists()
+    assert not AuditEvent.objects.filter(kind=EventKind.REASON_COMPLETED).exists()
 
 
 def test_an_officer_cannot_read_the_log(officer: Client) -> None:

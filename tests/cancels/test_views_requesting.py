@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from killswitch.accounts.models import Role, User
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.cancels import press_keys
 from killswitch.cancels.models import Batch, CancelRequest
 from tests import factories
@@ -31,7 +31,9 @@ def test_a_request_is_recorded_with_person_reason_address_and_gesture(officer: C
         "dialog",
         "127.0.0.1",
     )
-    assert AuditEvent.objects.filter(kind=Kind.REQUESTED, exchange_id="KRAKEN/JOHN").count() == 1
+    assert (
+        AuditEvent.objects.filter(kind=EventKind.REQUESTED, exchange_id="KRAKEN/JOHN").count() == 1
+    )
 
 
 def test_the_answer_shows_the_request_with_its_status_on_one_element(officer: Client) -> None:

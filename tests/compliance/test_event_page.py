@@ -5,7 +5,7 @@ from django.test import Client
 
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.descriptions import MAX_CHARS
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.compliance import log_page
 from tests.audit import request_factories
 from tests.audit.log import record
@@ -25,7 +25,7 @@ def test_names_and_messages_of_any_script_show_as_text(reader: Client) -> None:
     request_factories.hostile()
     for path in ["/audit/", "/audit/?kind=ATTEMPT", "/audit/?text=script", "/audit/review/"]:
         _check_harmless(html(reader.get(path)))
-    for event in AuditEvent.objects.filter(kind__in=[Kind.REQUESTED, Kind.QUERIED]):
+    for event in AuditEvent.objects.filter(kind__in=[EventKind.REQUESTED, EventKind.QUERIED]):
         _check_harmless(page(reader, f"events/{event.seq}/"))
     _check_harmless(page(reader, "?exchange=%E2%80%AE&text=%E2%80%AE%1B"))
     _check_harmless(page(reader, "?from=%E2%80%AE%1B", status=400))
@@ -44,7 +44,7 @@ def _check_harmless(text: str) -> None:
 
 
 def test_data_that_is_long_is_cut_in_the_list_and_whole_on_its_own_page(reader: Client) -> None:
-    record(NewEvent(kind=Kind.ATTEMPT, data={"body": "x" * 9000 + "END"}))
+    record(NewEvent(kind=EventKind.ATTEMPT, data={"body": "x" * 9000 + "END"}))
     text = page(reader)
     assert "END" not in text
     assert "Show all data on the event&#x27;s page" in text.replace("'", "&#x27;")
@@ -55,7 +55,7 @@ def test_an_event_of_an_unknown_kind_or_with_unknown_data_is_shown_as_it_is(
     db: None,
 ) -> None:
     event = request_factories.denied(START)
-    for kind in (*Kind, "OF_TOMORROW"):
+    for kind in (*EventKind, "OF_TOMORROW"):
         for data in ("[]", "17", '"text"', "{", "", '{"conclusion":["x"],"changes":[1]}'):
             event.kind, event.data = kind, data
             (entry,) = log_page.entries([event])

@@ -9,7 +9,7 @@ from django.test import Client
 
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.filters import EventFilter
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.compliance.log_page import PAGE_SIZE, tally
 from tests.audit import request_factories
 from tests.audit.log import record
@@ -89,11 +89,11 @@ def test_each_filter_shows_what_it_selects_and_how_many(
 
 
 def test_pages_stay_the_same_while_new_events_arrive(reader: Client) -> None:
-    record(*(NewEvent(kind=Kind.DENIED) for _ in range(2 * PAGE_SIZE + 5)))
+    record(*(NewEvent(kind=EventKind.DENIED) for _ in range(2 * PAGE_SIZE + 5)))
     first = page(reader)
     assert seqs(first) == list(range(105, 55, -1))
     older = link(first, "Older")
-    record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(7)))
+    record(*(NewEvent(kind=EventKind.SIGNED_IN) for _ in range(7)))
     second = page(reader, older)
     assert seqs(second) == list(range(55, 5, -1))
     third = page(reader, link(second, "Older"))
@@ -131,8 +131,8 @@ def test_links_to_the_filter_and_to_its_exports_keep_it(reader: Client) -> None:
 
 
 def test_large_numbers_are_counted_only_up_to_a_limit() -> None:
-    record(*(NewEvent(kind=Kind.DENIED, status="X") for _ in range(120)))
-    record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(30)))
+    record(*(NewEvent(kind=EventKind.DENIED, status="X") for _ in range(120)))
+    record(*(NewEvent(kind=EventKind.SIGNED_IN) for _ in range(30)))
     assert tally(EventFilter(kind="DENIED"), max_counted=100) == "100+ events"
     assert tally(EventFilter(kind="SIGNED_IN"), max_counted=100) == "30 events"
     assert tally(EventFilter(), max_counted=100) == "100+ events"

@@ -13,7 +13,7 @@ from killswitch.accounts.models import Role
 from killswitch.audit import chain
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.filters import EventFilter
-from killswitch.audit.models import Kind, Verification
+from killswitch.audit.models import EventKind, Verification
 from killswitch.compliance.new_events import NewEvents
 from tests.accounts.people import make
 from tests.audit import request_factories
@@ -41,23 +41,25 @@ def test_new_events_are_counted_and_a_quiet_log_answers_204(reader: Client) -> N
     request_factories.denied(START)
     values = poll_values(html(reader.get("/audit/")))
     assert poll(reader, values).status_code == 204
-    record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(3)))
+    record(*(NewEvent(kind=EventKind.SIGNED_IN) for _ in range(3)))
     answer = poll(reader, values)
     text = html(answer)
     assert answer.status_code == 200
     assert ">3 new events</a>" in text
     assert 'id="news"' in text
     assert poll(reader, poll_values(text)).status_code == 204
-    record(NewEvent(kind=Kind.SIGNED_IN))
+    record(NewEvent(kind=EventKind.SIGNED_IN))
     assert ">4 new events</a>" in html(poll(reader, poll_values(text)))
 
 
 def test_only_events_that_the_filter_selects_are_announced(reader: Client) -> None:
     request_factories.denied(START)
     values = poll_values(html(reader.get("/audit/?kind=DENIED&text=a%26b")))
-    record(NewEvent(kind=Kind.SIGNED_IN), NewEvent(kind=Kind.DENIED, data={"path": "/x/"}))
+    record(
+        NewEvent(kind=EventKind.SIGNED_IN), NewEvent(kind=EventKind.DENIED, data={"path": "/x/"})
+    )
     assert poll(reader, values).status_code == 204
-    record(NewEvent(kind=Kind.DENIED, data={"path": "/a&b/"}))
+    record(NewEvent(kind=EventKind.DENIED, data={"path": "/a&b/"}))
     text = html(poll(reader, values))
     assert ">1 new event</a>" in text
     assert 'href="/audit/?kind=DENIED&amp;text=a%26b"' in text
@@ -65,10 +67,10 @@ def test_only_events_that_the_filter_selects_are_announced(reader: Client) -> No
 
 def test_many_new_events_are_counted_only_up_to_a_limit(reader: Client) -> None:
     values = poll_values(html(reader.get("/audit/")))
-    record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(150)))
+    record(*(NewEvent(kind=EventKind.SIGNED_IN) for _ in range(150)))
     text = html(poll(reader, values))
     assert ">99+ new events</a>" in text
-    record(NewEvent(kind=Kind.SIGNED_IN))
+    record(NewEvent(kind=EventKind.SIGNED_IN))
     assert poll(reader, poll_values(text)).status_code == 204
 
 
@@ -93,13 +95,13 @@ def test_a_new_verification_renews_the_badge(reader: Client) -> None:
 
 def test_an_expired_session_is_answered_401(reader: Client) -> None:
     values = poll_values(html(reader.get("/audit/")))
-    record(NewEvent(kind=Kind.SIGNED_IN))
+    record(NewEvent(kind=EventKind.SIGNED_IN))
     assert poll(Client(), values).status_code == 401
 
 
 def test_new_events_are_not_announced_to_an_officer(reader: Client) -> None:
     values = poll_values(html(reader.get("/audit/")))
-    record(NewEvent(kind=Kind.SIGNED_IN))
+    record(NewEvent(kind=EventKind.SIGNED_IN))
     officer = Client()
     officer.force_login(make(Role.RISK_OFFICER))
     assert poll(officer, values).status_code == 204

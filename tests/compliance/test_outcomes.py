@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.filters import EventFilter, InvalidFilter
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.compliance import chart
 from killswitch.compliance.outcomes import STATUSES, DateRange, Day, Times, by_day
 from tests.audit import request_factories
@@ -57,7 +57,7 @@ class TestCounting:
 
     def test_only_the_first_of_several_responses_counts(self) -> None:
         request_id = request(0, at=START, status="", answer=0.1)
-        retry = NewEvent(kind=Kind.ATTEMPT, request_id=request_id, status="SENDING")
+        retry = NewEvent(kind=EventKind.ATTEMPT, request_id=request_id, status="SENDING")
         request_factories.log_at(START + timedelta(seconds=30), retry)
         assert days()[0].answer == Times(median=100.0, maximum=100.0)
 

@@ -10,7 +10,7 @@ from django.test import Client
 
 from killswitch.audit import review, sign_off_period
 from killswitch.audit.chain import NewEvent
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.review import ReviewInput
 from killswitch.audit.sign_off_period import Period
 from killswitch.audit.verification.verify import verify
@@ -75,7 +75,7 @@ def test_the_event_carries_what_was_counted_and_the_head() -> None:
         period=day(), note="Two open.", by=CAROL, origin={"address": "10.0.0.7"}
     )
     data = json.loads(event.data)
-    assert (event.kind, event.actor) == (Kind.PERIOD_SIGNED_OFF, CAROL.name)
+    assert (event.kind, event.actor) == (EventKind.PERIOD_SIGNED_OFF, CAROL.name)
     assert data["head"] == AuditEvent.objects.get(seq=7).hash
     assert (data["first_seq"], data["last_seq"], data["events"]) == (1, 7, 7)
     assert data["from"] == "2026-03-02T00:00:00.000000Z"
@@ -170,7 +170,7 @@ def test_an_invalid_period_is_explained_and_kept(
         assert reason in text
         for value in query.values():
             assert f'value="{value.replace("<b>", "&lt;b&gt;")}"' in text
-    assert not AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF).exists()
+    assert not AuditEvent.objects.filter(kind=EventKind.PERIOD_SIGNED_OFF).exists()
 
 
 def test_a_period_is_shown_signed_off_and_reported(reader: Client) -> None:
@@ -218,7 +218,7 @@ def test_a_period_that_has_changed_since_it_was_shown_is_not_signed_off(reader: 
     answer = sign(reader, note="n", head="0" * 64)
     assert answer.status_code == 400
     assert "are not the ones you were shown" in html(answer)
-    assert not AuditEvent.objects.filter(kind=Kind.PERIOD_SIGNED_OFF).exists()
+    assert not AuditEvent.objects.filter(kind=EventKind.PERIOD_SIGNED_OFF).exists()
 
 
 def test_it_is_refused_when_the_event_cannot_be_written(reader: Client) -> None:
@@ -250,7 +250,7 @@ def test_only_a_sign_off_has_a_report(reader: Client, seq: int) -> None:
 
 def test_a_sign_off_with_unusual_data_is_shown(reader: Client) -> None:
     for data in ({}, {"kinds": 3, "review": [1], "note": 5}, {"kinds": {"OF_TOMORROW": 2}}):
-        record(NewEvent(kind=Kind.PERIOD_SIGNED_OFF, data=data))
+        record(NewEvent(kind=EventKind.PERIOD_SIGNED_OFF, data=data))
     for seq in (1, 2, 3):
         assert reader.get(f"/audit/sign-offs/{seq}/").status_code == 200
     assert reader.get(ADDRESS).status_code == 200

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from killswitch.accounts.models import Role, User
-from killswitch.alarms.models import Alarm, Kind
+from killswitch.alarms.models import Alarm, AlarmKind
 from tests import factories
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -68,7 +68,7 @@ def test_a_person_cannot_acknowledge_an_alarm_about_their_own_account(
 ) -> None:
     browser = signed_in(Role.RISK_OFFICER)
     olga = User.objects.get()
-    raised = alarm(f"{olga.pk} 7", kind=Kind.PEOPLE)
+    raised = alarm(f"{olga.pk} 7", kind=AlarmKind.PEOPLE)
     refused = browser.post(f"/alarms/{raised.pk}/acknowledge/", headers=headers)
     assert refused.status_code == 409
     assert "concerns your account" in refused.content.decode()
@@ -79,9 +79,9 @@ def test_a_person_cannot_acknowledge_an_alarm_about_their_own_account(
     )
 
 
-@pytest.mark.parametrize(("kind", "about"), [(Kind.PEOPLE, 1), (Kind.OUTCOME, 0)])
+@pytest.mark.parametrize(("kind", "about"), [(AlarmKind.PEOPLE, 1), (AlarmKind.OUTCOME, 0)])
 def test_alarms_about_other_people_and_other_kinds_can_be_acknowledged(
-    alarm: Raise, kind: Kind, about: int
+    alarm: Raise, kind: AlarmKind, about: int
 ) -> None:
     browser = signed_in(Role.RISK_OFFICER)
     raised = alarm(f"{User.objects.get().pk + about} 7", kind=kind)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from killswitch.audit.chain import SYSTEM, Head, NewEvent
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
 from killswitch.exchanges.models import WATCHED, Exchange
@@ -91,7 +91,7 @@ def test_figures_are_not_compared() -> None:
 
 
 def test_a_column_that_its_event_does_not_carry_is_not_compared() -> None:
-    record(NewEvent(kind=Kind.EXCHANGE_ADDED, exchange_id="OLD", data={"name": "Old"}))
+    record(NewEvent(kind=EventKind.EXCHANGE_ADDED, exchange_id="OLD", data={"name": "Old"}))
     Exchange.objects.create(exchange_id="OLD", name="Old", caveat="of an older software")
     assert_good(verify())
     Exchange.objects.filter(exchange_id="OLD").update(name="New")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.exchanges.models import Exchange
 from killswitch.exchanges.registry import (
     ExchangeConfig,
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True
 
 
 def added_events() -> list[str]:
-    events = AuditEvent.objects.filter(kind=Kind.EXCHANGE_ADDED).order_by("seq")
+    events = AuditEvent.objects.filter(kind=EventKind.EXCHANGE_ADDED).order_by("seq")
     return list(events.values_list("exchange_id", flat=True))
 
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from killswitch.alarms.models import Alarm, Delivery
 from killswitch.audit import checkpoints
 from killswitch.audit.chain import NewEvent
-from killswitch.audit.models import AuditEvent, Kind, Verification
+from killswitch.audit.models import AuditEvent, EventKind, Verification
 from killswitch.audit.verification.findings import VerificationImpossible
 from killswitch.cancels.models import CancelRequest
 from killswitch.exchanges.models import Exchange
@@ -47,7 +47,7 @@ def keeper(clock: Clock, active: list[bool], settings: Any, tmp_path: Path) -> A
 
 
 def happen(times: int = 1) -> None:
-    record(*(NewEvent(kind=Kind.SIGNED_IN) for _ in range(times)))
+    record(*(NewEvent(kind=EventKind.SIGNED_IN) for _ in range(times)))
 
 
 def lines() -> list[dict[str, Any]]:
@@ -103,7 +103,7 @@ def test_an_edit_of_a_new_event_raises_one_alarm(keeper: AuditUpkeep, clock: Clo
     [alarm] = Alarm.objects.all()
     assert alarm.kind == "EVIDENCE"
     assert "event 5 was changed" in alarm.detail
-    assert AuditEvent.objects.filter(kind=Kind.ALARM_RAISED).count() == 1
+    assert AuditEvent.objects.filter(kind=EventKind.ALARM_RAISED).count() == 1
 
 
 def test_an_edit_of_an_old_event_is_found_by_the_next_whole_verification(

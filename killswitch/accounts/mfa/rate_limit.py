@@ -7,7 +7,7 @@ from allauth.core.internal.ratelimit import RateLimitUsage
 from django.http import HttpRequest
 
 from killswitch.accounts.models import User
-from killswitch.alarms.models import Kind as AlarmKind
+from killswitch.alarms.models import AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.recorder import recording
 

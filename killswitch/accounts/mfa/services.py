@@ -19,7 +19,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from killswitch.accounts.models import User
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
 
 LAST_STEP = "last_step"  # the time step of the newest code accepted; older codes are refused
@@ -59,7 +59,7 @@ def enable(*, user: User, secret: str, code: str, origin: Mapping[str, str]) -> 
         _end_sessions(user)
         _store_time_step(totp.TOTP.activate(user, secret).instance, time_step)
         RecoveryCodes.activate(user)
-        _record(record, Kind.SECOND_FACTOR_ADDED, user, origin)
+        _record(record, EventKind.SECOND_FACTOR_ADDED, user, origin)
     return True
 
 
@@ -69,7 +69,7 @@ def disable(*, user: User, origin: Mapping[str, str]) -> None:
         _lock(user)
         if delete(user):
             _end_sessions(user)
-            _record(record, Kind.SECOND_FACTOR_REMOVED, user, origin)
+            _record(record, EventKind.SECOND_FACTOR_REMOVED, user, origin)
 
 
 def delete(user: User) -> bool:
@@ -84,7 +84,7 @@ def renew_recovery_codes(*, user: User, origin: Mapping[str, str]) -> None:
         _lock(user)
         _rows(user).filter(type=Authenticator.Type.RECOVERY_CODES).delete()
         RecoveryCodes.activate(user)
-        _record(record, Kind.RECOVERY_CODES_RENEWED, user, origin)
+        _record(record, EventKind.RECOVERY_CODES_RENEWED, user, origin)
 
 
 def unused_recovery_codes(user: User) -> list[str]:
@@ -113,7 +113,7 @@ def use_code(*, user: User, code: str, origin: Mapping[str, str]) -> FactorUsed 
             recovery = rows.get(Authenticator.Type.RECOVERY_CODES)
             if recovery and RecoveryCodes(recovery).validate_code(code):
                 codes_left = {"left": len(unused_recovery_codes(user))}
-                _record(record, Kind.RECOVERY_CODE_USED, user, {**origin, **codes_left})
+                _record(record, EventKind.RECOVERY_CODE_USED, user, {**origin, **codes_left})
                 return FactorUsed.RECOVERY_CODE
         except InvalidToken:
             log.exception("second factor cannot be read", user=user.pk)
@@ -155,6 +155,6 @@ def _rows(user: User) -> Any:
     return Authenticator.objects.filter(user_id=user.pk)
 
 
-def _record(record: Recording, kind: Kind, user: User, data: Mapping[str, Any]) -> None:
+def _record(record: Recording, kind: EventKind, user: User, data: Mapping[str, Any]) -> None:
     identity = {"person": user.full_text, "username": user.username}
     record.event(kind, actor=user.actor, data={**identity, **data})

@@ -27,7 +27,7 @@ from killswitch.audit.export.formats import (
     LineWriter,
 )
 from killswitch.audit.filters import EventFilter
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.recorder import recording
 
 # A query reads so many rows, depending on how large they are.
@@ -53,7 +53,7 @@ def begin(
     """Record an export before any of it is read. Raises `ExportNotRecorded`."""
     signing.key_id()  # an unreadable key must fail here, not after the last line
     data = {"filter": selection.as_data(), "format": str(layout), **origin}
-    head = _record(Kind.EXPORTED, actor=who, data=data)
+    head = _record(EventKind.EXPORTED, actor=who, data=data)
     return Export(selection=selection, layout=layout, who=who, head=head)
 
 
@@ -118,7 +118,7 @@ class Export:
     def _record_end(self, **facts: Any) -> dict[str, Any]:
         """Record the end and return the manifest: every complete export is in the log."""
         data = {"export": self.head.seq, "format": str(self.layout), **facts}
-        end = _record(Kind.EXPORT_COMPLETED, actor=self.who, data=data)
+        end = _record(EventKind.EXPORT_COMPLETED, actor=self.who, data=data)
         manifest = {
             "record": "manifest",
             "format": EXPORT_FORMAT,
@@ -132,7 +132,7 @@ class Export:
         return manifest | {"signature": signing.sign(canonical_json.encode(manifest).encode())}
 
 
-def _record(kind: Kind, *, actor: Actor, data: Mapping[str, Any]) -> AuditEvent:
+def _record(kind: EventKind, *, actor: Actor, data: Mapping[str, Any]) -> AuditEvent:
     try:
         with recording() as record:
             record.event(kind, actor=actor, data=data)

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from killswitch.audit.event_data import read
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.reconciliation.comparison import (
     MAX_VALUE_CHARS,
     batches,
@@ -22,7 +22,7 @@ class ReplayedTable:
     """A table that is changed only with an event, and how these events name its rows."""
 
     noun: str
-    kinds: tuple[Kind, ...]
+    kinds: tuple[EventKind, ...]
     named_by: str  # the column
     name_in: Callable[[AuditEvent], str]
     columns: tuple[str, ...]

@@ -62,7 +62,7 @@ def install(connection: BaseDatabaseWrapper) -> list[str]:
 
 def reinstall(*, using: str, **_: Any) -> None:
     """Install the triggers again after a migration, and record it if they were missing."""
-    from killswitch.audit.models import Kind
+    from killswitch.audit.models import EventKind
     from killswitch.audit.recorder import recording
 
     try:
@@ -70,7 +70,7 @@ def reinstall(*, using: str, **_: Any) -> None:
         if before:
             log.warning("audit_guards_put_back", found=before)
             with recording() as record:
-                record.event(Kind.GUARDS_PUT_BACK, data={"found": before})
+                record.event(EventKind.GUARDS_PUT_BACK, data={"found": before})
     except DatabaseError:
         # Verification finds it and raises an alarm; cancels must be possible meanwhile.
         log.exception("audit_guards_not_put_back")

@@ -6,7 +6,7 @@ from django import template
 
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.audit import review
-from killswitch.audit.models import AuditEvent, Kind, Review
+from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import StatusBadge
 from killswitch.compliance import log_page
@@ -29,7 +29,7 @@ REVIEW_BADGES = {
 def event_badge(entry: LogEntry) -> StatusBadge | None:
     """Return the badge of an outcome, None for a status that only held at the time of the event."""
     event = entry.event
-    if event.kind != Kind.FINISHED or event.status not in list(Status):
+    if event.kind != EventKind.FINISHED or event.status not in list(Status):
         return None
     return StatusBadge.of(
         Status(event.status), reject_reason=event.reject_reason, open_after=entry.open_after
@@ -49,7 +49,7 @@ def review_badge(row: Review | None) -> StatusBadge:
 
 
 @register.filter
-def next_marks(row: Review | None) -> list[Kind]:
+def next_marks(row: Review | None) -> list[EventKind]:
     """Return the review actions that an event's review allows next."""
     return list(review.FOLLOWING.get(row.state if row else "", ()))
 
@@ -57,7 +57,7 @@ def next_marks(row: Review | None) -> list[Kind]:
 @register.filter
 def kind_label(kind: str) -> str:
     """Return the label of an event's kind, or the kind itself if it is unknown."""
-    return Kind(kind).label if kind in Kind.values else kind
+    return EventKind(kind).label if kind in EventKind.values else kind
 
 
 @register.simple_tag(takes_context=True)

@@ -12,7 +12,7 @@ from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
 from killswitch.audit.filters import EventFilter
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from tests.audit.log import record
 from tools import verify_export
 
@@ -72,16 +72,16 @@ def fill(presses: int = 3) -> None:
             "request_id": f"{REQUEST[:-1]}{number % 10}",
         }
         record(
-            NewEvent(kind=Kind.REQUESTED, actor=RITA, status="REQUESTED", **of_request),
+            NewEvent(kind=EventKind.REQUESTED, actor=RITA, status="REQUESTED", **of_request),
             NewEvent(
-                kind=Kind.ATTEMPT,
+                kind=EventKind.ATTEMPT,
                 status="SENDING",
                 reject_reason="OTHER" if number % 2 else "@SUM(1)",
                 data={"message": words, "number": number, "none": None, "true": True},
                 **of_request,
             ),
             NewEvent(
-                kind=Kind.FINISHED,
+                kind=EventKind.FINISHED,
                 status="REJECTED" if number % 2 else "CONFIRMED",
                 data={"remaining": [{"symbol": words}, {"symbol": "-1"}]},
                 **of_request,

@@ -20,7 +20,7 @@ from killswitch.audit import canonical_json, chain, signing
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import COLUMNS, ExportFormat
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from tests.audit.export.export_helpers import (
     CAROL,
     FORMULA,
@@ -85,7 +85,7 @@ class TestJsonLines:
 
     def test_the_header_says_who_when_what_and_where_the_log_stood(self) -> None:
         fill(1)
-        header = exported(kind=Kind.FINISHED).header
+        header = exported(kind=EventKind.FINISHED).header
         head = rows()[-2]
         assert header == {
             "record": "header",
@@ -138,7 +138,7 @@ class TestCsv:
 
     def test_it_has_the_same_content_as_json_lines(self) -> None:
         fill(6)
-        record(NewEvent(kind=Kind.DENIED, actor=chain.Actor(name="  'padded'\t"), status=" "))
+        record(NewEvent(kind=EventKind.DENIED, actor=chain.Actor(name="  'padded'\t"), status=" "))
         header, columns, *events, _manifest = self._read(exported(ExportFormat.CSV).content)
         expected = [[str(value) for value in _columns(event).values()] for event in rows()[:-1]]
         assert [[unescape(cell) for cell in row] for row in events] == expected
@@ -149,7 +149,9 @@ class TestCsv:
     def test_no_cell_begins_like_a_formula(self) -> None:
         fill(6)
         record(
-            NewEvent(kind=Kind.DENIED, actor=chain.Actor(name=FORMULA, role="+1"), exchange_id="@x")
+            NewEvent(
+                kind=EventKind.DENIED, actor=chain.Actor(name=FORMULA, role="+1"), exchange_id="@x"
+            )
         )
         table = self._read(exported(ExportFormat.CSV).content)
         cells = [cell for row in table for cell in row]
@@ -220,7 +222,7 @@ class TestInTheLog:
 
 SELECTIONS: list[dict[str, Any]] = [
     {},
-    {"kind": Kind.FINISHED},
+    {"kind": EventKind.FINISHED},
     {"status": "CONFIRMED"},
     {"request_id": f"{REQUEST[:-1]}3"},
     {"text": "漢字"},
@@ -246,7 +248,7 @@ class TestReading:
     def test_large_events_are_read_a_few_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(export, "LARGE_BATCH_CHARS", 200_000)
         large = [
-            NewEvent(kind=Kind.ATTEMPT, data={"body": {"text": f"{n}{'x' * 20_000}"}})
+            NewEvent(kind=EventKind.ATTEMPT, data={"body": {"text": f"{n}{'x' * 20_000}"}})
             for n in range(1_000)
         ]
         for start in range(0, 1000, 100):

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from killswitch.audit import checkpoints, signing
 from killswitch.audit.export.formats import COLUMNS, ExportFormat
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from tests.audit import forging
 from tests.audit.checkpoint_files import resigned, save
 from tests.audit.export.export_helpers import REQUEST, RITA, Exported, begin, exported, fill, rows
@@ -126,7 +126,7 @@ class TestHonest:
             {"exchange_id": "=cmd|' /C calc'!A0"},
             {"actor": RITA.name, "text": "漢字"},
             {"request_id": REQUEST},
-            {"kind": Kind.SIGNED_IN},
+            {"kind": EventKind.SIGNED_IN},
         ],
         ids=str,
     )

@@ -11,7 +11,7 @@ from django.db import DatabaseError, connection, models, transaction
 
 from killswitch.audit import chain
 from killswitch.audit.chain import NewEvent
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.triggers import protection, sqlite
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
@@ -24,7 +24,7 @@ TABLE = forging.TABLE
 
 @pytest.fixture(autouse=True)
 def _three_events() -> None:
-    record(*(NewEvent(kind=Kind.SIGNED_IN, data={"number": number}) for number in range(3)))
+    record(*(NewEvent(kind=EventKind.SIGNED_IN, data={"number": number}) for number in range(3)))
 
 
 DOWN = {
@@ -238,7 +238,7 @@ def test_a_rebuilt_table_has_its_guards_again_after_the_migration() -> None:
     assert bool(protection.problems(connection)) is was_down
     call_command("migrate", verbosity=0)
     assert protection.problems(connection) == []
-    told = AuditEvent.objects.filter(kind=Kind.GUARDS_PUT_BACK)
+    told = AuditEvent.objects.filter(kind=EventKind.GUARDS_PUT_BACK)
     assert told.count() == was_down
     assert verify().ok
 

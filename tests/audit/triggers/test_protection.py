@@ -6,7 +6,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from killswitch.audit.chain import NewEvent
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from tests.audit import forging
 from tests.audit.log import record
 
@@ -16,7 +16,7 @@ TABLE = forging.TABLE
 
 @pytest.fixture(autouse=True)
 def _three_events() -> None:
-    record(*(NewEvent(kind=Kind.SIGNED_IN, data={"number": number}) for number in range(3)))
+    record(*(NewEvent(kind=EventKind.SIGNED_IN, data={"number": number}) for number in range(3)))
 
 
 CHANGES = [

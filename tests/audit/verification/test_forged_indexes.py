@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from killswitch.audit.chain import Head, NewEvent
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
 from tests.audit import forging
@@ -19,7 +19,12 @@ pytestmark = [pytest.mark.django_db]
 @pytest.fixture(autouse=True)
 def _some_events() -> Iterator[None]:
     assert connection.vendor == "sqlite", "PostgreSQL does not allow such changes of its catalogue"
-    record(*(NewEvent(kind=kind) for kind in (Kind.SIGNED_IN, Kind.DENIED, Kind.SIGNED_OUT)))
+    record(
+        *(
+            NewEvent(kind=kind)
+            for kind in (EventKind.SIGNED_IN, EventKind.DENIED, EventKind.SIGNED_OUT)
+        )
+    )
     assert_good(verify())
     yield
     with connection.cursor() as cursor:
@@ -28,7 +33,7 @@ def _some_events() -> Iterator[None]:
 
 def test_an_index_that_hides_events_from_the_filters_is_found() -> None:
     with forging.index_that_leaves_out("audit_kind", "kind = 'DENIED'"):
-        assert not AuditEvent.objects.filter(kind=Kind.DENIED).exists()
+        assert not AuditEvent.objects.filter(kind=EventKind.DENIED).exists()
         result = verify()
     assert only(result) is Proof.GUARDS
     assert "missing from index audit_kind" in result.reason

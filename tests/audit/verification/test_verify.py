@@ -7,7 +7,7 @@ import pytest
 
 from killswitch.audit import chain, checkpoints
 from killswitch.audit.chain import Head, NewEvent
-from killswitch.audit.models import AuditEvent, Kind
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
 from killswitch.cancels.models import CancelRequest
@@ -53,7 +53,7 @@ def test_a_clock_that_was_put_back_is_a_warning(requests: Requests) -> None:
 
 def test_the_newest_events_are_verified_from_a_known_head_on(requests: Requests) -> None:
     known = chain.head()
-    record(NewEvent(kind=Kind.SIGNED_IN), NewEvent(kind=Kind.SIGNED_OUT))
+    record(NewEvent(kind=EventKind.SIGNED_IN), NewEvent(kind=EventKind.SIGNED_OUT))
     result = verify_newest(known)
     assert result.ok
     assert result.events == 2
@@ -66,7 +66,7 @@ def test_from_nothing_the_newest_events_are_all(requests: Requests) -> None:
 
 def test_an_edit_among_the_newest_events_is_found(requests: Requests) -> None:
     known = chain.head()
-    record(NewEvent(kind=Kind.SIGNED_IN), NewEvent(kind=Kind.SIGNED_OUT))
+    record(NewEvent(kind=EventKind.SIGNED_IN), NewEvent(kind=EventKind.SIGNED_OUT))
     forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = %s", [known.seq + 1])
     assert_broken(verify_newest(known), known.seq + 1, "changed")
 

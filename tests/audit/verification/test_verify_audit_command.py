@@ -15,7 +15,7 @@ from django.db import OperationalError, connection
 
 from killswitch.audit import chain, checkpoints, signing
 from killswitch.audit.management.commands import verify_audit
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 from killswitch.cancels.models import CancelRequest
 from tests.audit import event_factories
 from tests.audit.forging import TABLE, forge, recompute_from
@@ -127,7 +127,7 @@ def test_how_far_an_old_kept_head_reaches_is_said(tmp_path: Path) -> None:
     kept = tmp_path / "kept.jsonl"
     kept.write_bytes(checkpoints.default_path().read_bytes())
     reach = chain.head().seq
-    record(chain.NewEvent(kind=Kind.SIGNED_IN))
+    record(chain.NewEvent(kind=EventKind.SIGNED_IN))
     status, _, err = run("--checkpoint", kept)
     assert status == 0
     assert f"Checkpoints cover events up to {reach} of {reach + 1}." in err

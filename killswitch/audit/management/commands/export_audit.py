@@ -13,14 +13,14 @@ from killswitch.audit.chain import command_line_actor
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
 from killswitch.audit.filters import FIELDS, EventFilter, InvalidFilter
-from killswitch.audit.models import Kind
+from killswitch.audit.models import EventKind
 
 FILTERS = {
     "from": "from this time on: 2026-11-22, or 2026-11-22T08:30:00 (UTC)",
     "to": "before this time; a day includes all of that day",
     "exchange": "for this exchange ID",
     "actor": "by this user, as named in the log",
-    "kind": f"of this event type: {', '.join(Kind.values)}",
+    "kind": f"of this event type: {', '.join(EventKind.values)}",
     "status": "with this status, such as CONFIRMED",
     "reject_reason": "with this reject reason",
     "request": "of the request with this ID",
