@@ -83,15 +83,16 @@ def observe(*, ago_s: float = 0) -> datetime:
 
 
 def press(
-    user: User, *exchanges: Exchange, reason: str = "", everywhere: bool = False, ago_s: float = 12
+    user: User, *exchanges: Exchange, everywhere: bool = False, ago_s: float = 12, **context: str
 ) -> Batch:
     """Record a request for these exchanges, as if made some seconds ago. No worker gets it."""
     target = Target(exchanges=exchanges, everywhere=everywhere)
+    context = {"address": "127.0.0.1", "gesture": "dialog"} | context
     with transaction.atomic():
         result = services.request_cancel(
             target=target,
             key=target.key(user_id=user.pk),
-            press=PressContext(user=user, address="127.0.0.1", gesture="dialog", reason=reason),
+            press=PressContext(user=user, **context),
         )
         transaction.get_connection().run_on_commit.clear()
     batch = result.batch
@@ -112,14 +113,15 @@ def bring(
     with transaction.atomic():
         request.refresh_from_db()
         if request.status == Status.REQUESTED and status is not Status.REQUESTED:
-            # As `leases.claim` does, which closes the connection that a test still needs.
-            CancelRequest.objects.filter(pk=request.pk).update(
-                status=Status.SENDING, lease_token=LEASE_TOKEN, first_claimed_at=datetime.now(UTC)
-            )
-            request.status = Status.SENDING
+            claim(request)
         if request.status == Status.SENDING:
+            retry_at = datetime.now(UTC) + timedelta(seconds=9)
             for _ in range(attempts):
-                _attempt(request, status, rejection)
+                attempt(
+                    request,
+                    answer(request, status, rejection),
+                    next_attempt_at=retry_at if status is Status.SENDING else None,
+                )
         before = Status.SENDING
         if status not in {Status.SENDING, Status.REJECTED, Status.NOT_DELIVERED, Status.REQUESTED}:
             before = Status.VERIFYING
@@ -131,7 +133,36 @@ def bring(
     return request
 
 
-def answer(request: CancelRequest, status: Status, rejection: Mapping[str, object]) -> CancelAnswer:
+def claim(request: CancelRequest) -> None:
+    """Claim a request as `leases.claim` does, which closes the connection that a test needs."""
+    request.status, request.lease_token = Status.SENDING, LEASE_TOKEN
+    request.first_claimed_at = datetime.now(UTC)
+    request.save(update_fields=["status", "lease_token", "first_claimed_at"])
+
+
+def attempt(
+    request: CancelRequest,
+    cancel_answer: CancelAnswer,
+    *,
+    lease_token: str = LEASE_TOKEN,
+    next_attempt_at: datetime | None = None,
+) -> None:
+    """Record a call that was answered so."""
+    now = datetime.now(UTC)
+    timed = TimedCancelAnswer(
+        **vars(cancel_answer),
+        started_at=now,
+        finished_at=now + timedelta(milliseconds=212),
+        duration_ms=212.345,
+    )
+    recording.record_attempt(
+        request.pk, lease_token=lease_token, answer=timed, next_attempt_at=next_attempt_at
+    )
+
+
+def answer(
+    request: CancelRequest, status: Status, rejection: Mapping[str, object] = REJECTION
+) -> CancelAnswer:
     """Return the EMS's answer that leads to this status."""
     match status:
         case Status.NOT_DELIVERED:
@@ -148,20 +179,6 @@ def answer(request: CancelRequest, status: Status, rejection: Mapping[str, objec
         headers={},
         body=dumps(document).encode(),
         complete=True,
-    )
-
-
-def _attempt(request: CancelRequest, status: Status, rejection: Mapping[str, object]) -> None:
-    now = datetime.now(UTC)
-    timed = TimedCancelAnswer(
-        **vars(answer(request, status, rejection)),
-        started_at=now,
-        finished_at=now + timedelta(milliseconds=212),
-        duration_ms=212.345,
-    )
-    retry_at = now + timedelta(seconds=9) if status is Status.SENDING else None
-    recording.record_attempt(
-        request.pk, lease_token=LEASE_TOKEN, answer=timed, next_attempt_at=retry_at
     )
 
 

@@ -20,7 +20,7 @@ def limits(db: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def adam(limits: None) -> Client:
+def ada(limits: None) -> Client:
     """The browser in which an administrator has signed in."""
     return signed_in(Role.ADMINISTRATOR)
 

@@ -1,4 +1,4 @@
-"""The people of these tests, and their browsers."""
+"""How people sign in, and what the audit log then holds."""
 
 import json
 from typing import Any
@@ -6,27 +6,13 @@ from typing import Any
 from django.http import HttpResponseBase
 from django.test import Client
 
-from killswitch.accounts.models import Role, User
+from killswitch.accounts.models import Role
 from killswitch.audit.models import AuditEvent
 from tests import factories
 
-PASSWORD = factories.PASSWORD
-
-NAMES = {
-    Role.RISK_OFFICER: ("rita", "Rita Moss"),
-    Role.COMPLIANCE: ("carol", "Carol Dean"),
-    Role.ADMINISTRATOR: ("adam", "Adam West"),
-}
-
-
-def make(role: Role, **fields: Any) -> User:
-    """Create a person of this role, with the usual password."""
-    username, full_name = NAMES[role]
-    return factories.person(role, **{"username": username, "full_name": full_name} | fields)
-
 
 def sign_in(
-    client: Client, username: str, password: str = PASSWORD, **extra: Any
+    client: Client, username: str, password: str = factories.PASSWORD, **extra: Any
 ) -> HttpResponseBase:
     """Fill in the sign-in form."""
     return client.post("/accounts/login/", {"login": username, "password": password}, **extra)
@@ -34,7 +20,7 @@ def sign_in(
 
 def signed_in(role: Role, **fields: Any) -> Client:
     """Return a browser in which a new person of this role has signed in."""
-    user = make(role, **fields)
+    user = factories.person(role, **fields)
     client = Client()
     assert sign_in(client, user.username).status_code == 302
     return client

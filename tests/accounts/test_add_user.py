@@ -16,7 +16,8 @@ from killswitch.accounts.models import RESERVED_NAMES, Role, User
 from killswitch.alarms.models import Alarm
 from killswitch.audit.chain import SYSTEM
 from killswitch.audit.models import AuditEvent
-from tests.accounts.people import PASSWORD, events
+from tests.accounts.people import events
+from tests.factories import PASSWORD
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 

@@ -13,8 +13,9 @@ from killswitch.audit.chain import SYSTEM
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import Batch
 from killswitch.exchanges.models import Exchange
+from tests import factories
 from tests.accounts.mfa.codes import SECOND_FACTOR, Clock, set_up
-from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
+from tests.accounts.people import events, sign_in, signed_in
 from tests.accounts.test_decorators import VIEWS
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases, pytest.mark.usefixtures("limits")]
@@ -40,22 +41,22 @@ TURNED = "safe\u202egnp.exe"
         "is_active__exact__regex=(",
     ],
 )
-def test_the_list_of_people_cannot_be_filtered_by_hidden_columns(adam: Client, query: str) -> None:
+def test_the_list_of_people_cannot_be_filtered_by_hidden_columns(ada: Client, query: str) -> None:
     """A filter on the hash of a password would reveal it, letter by letter."""
-    make(Role.RISK_OFFICER)
-    assert adam.get(f"/admin/accounts/user/?{query}").status_code == 400
+    factories.person(Role.RISK_OFFICER)
+    assert ada.get(f"/admin/accounts/user/?{query}").status_code == 400
 
 
-@pytest.mark.parametrize("query", ["role__exact=COMPLIANCE", "is_active__exact=1", "q=rita", "o=1"])
-def test_the_filters_that_it_offers_work(adam: Client, query: str) -> None:
-    assert adam.get(f"/admin/accounts/user/?{query}").status_code == 200
+@pytest.mark.parametrize("query", ["role__exact=COMPLIANCE", "is_active__exact=1", "q=olga", "o=1"])
+def test_the_filters_that_it_offers_work(ada: Client, query: str) -> None:
+    assert ada.get(f"/admin/accounts/user/?{query}").status_code == 200
 
 
 def test_a_search_uses_only_the_first_words(
-    adam: Client, django_assert_max_num_queries: Any
+    ada: Client, django_assert_max_num_queries: Any
 ) -> None:
     with django_assert_max_num_queries(50) as queries:
-        assert adam.get("/admin/accounts/user/", {"q": "zx " * 2000}).status_code == 200
+        assert ada.get("/admin/accounts/user/", {"q": "zx " * 2000}).status_code == 200
     assert max(query["sql"].lower().count("%zx%") for query in queries.captured_queries) <= 80
 
 
@@ -73,9 +74,9 @@ def test_a_search_uses_only_the_first_words(
         "/admin/jsi18n/?language=%00",
     ],
 )
-def test_no_address_of_the_admin_pages_is_an_error(adam: Client, path: str) -> None:
-    adam.raise_request_exception = False
-    assert adam.get(path).status_code in {200, 302, 400, 404}
+def test_no_address_of_the_admin_pages_is_an_error(ada: Client, path: str) -> None:
+    ada.raise_request_exception = False
+    assert ada.get(path).status_code in {200, 302, 400, 404}
 
 
 @pytest.mark.parametrize(
@@ -88,26 +89,26 @@ def test_no_cookie_is_an_error(value: str) -> None:
         assert stranger.get("/accounts/login/").status_code == 200
 
 
-def test_foreign_text_acts_on_no_page_of_administrators(adam: Client) -> None:
+def test_foreign_text_acts_on_no_page_of_administrators(ada: Client) -> None:
     exchange = Exchange.objects.create(exchange_id=NASTY, name=NASTY, caveat=NASTY + TURNED)
-    rita = make(Role.RISK_OFFICER, full_name=NASTY[:110])
+    olga = factories.person(Role.RISK_OFFICER, full_name=NASTY[:110])
     for path in (
         "/admin/exchanges/exchange/",
         f"/admin/exchanges/exchange/{exchange.pk}/change/",
         "/admin/accounts/user/",
-        f"/admin/accounts/user/{rita.pk}/change/",
+        f"/admin/accounts/user/{olga.pk}/change/",
         f"/admin/accounts/user/?q={NASTY}",
         f"/admin/{NASTY}",
     ):
-        text = adam.get(path).content.decode()
+        text = ada.get(path).content.decode()
         assert "<script>alert" not in text, path
         assert "<img src=x" not in text, path
         assert "5332114" not in text, path
 
 
-def test_the_admin_pages_cannot_be_framed_or_cached(adam: Client) -> None:
+def test_the_admin_pages_cannot_be_framed_or_cached(ada: Client) -> None:
     for path in ("/admin/", "/admin/accounts/user/", "/admin/accounts/user/add/"):
-        headers = adam.get(path).headers
+        headers = ada.get(path).headers
         assert "no-store" in headers["Cache-Control"], path
         assert "unsafe" not in headers["Content-Security-Policy"], path
         assert headers["X-Frame-Options"] == "DENY", path
@@ -123,12 +124,14 @@ def test_signing_out_leads_nowhere_else(url: str) -> None:
 @pytest.mark.parametrize("url", ["//evil.example/", "https://evil.example/", "/\\evil.example"])
 def test_confirming_the_password_leads_nowhere_else(url: str) -> None:
     browser = signed_in(Role.RISK_OFFICER)
-    answer = browser.post("/accounts/password/again/", {"password": PASSWORD, "next": url})
+    answer = browser.post(
+        "/accounts/password/again/", {"password": factories.PASSWORD, "next": url}
+    )
     assert answer["Location"] == "/"
 
 
 def test_without_the_csrf_token_no_account_page_accepts_a_post(clock: Clock) -> None:
-    person = make(Role.RISK_OFFICER)
+    person = factories.person(Role.RISK_OFFICER)
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(person)
     for path in (
@@ -157,12 +160,12 @@ def test_no_other_method_changes_a_second_factor(method: str, clock: Clock) -> N
 
 
 def test_a_password_in_an_address_does_not_sign_in_and_is_not_shown_or_stored() -> None:
-    make(Role.RISK_OFFICER)
+    factories.person(Role.RISK_OFFICER)
     browser = Client()
-    page = browser.get("/accounts/login/", {"login": "rita", "password": PASSWORD})
-    assert PASSWORD not in page.content.decode()
+    page = browser.get("/accounts/login/", {"login": "olga", "password": factories.PASSWORD})
+    assert factories.PASSWORD not in page.content.decode()
     assert browser.get(SECOND_FACTOR).status_code == 302
-    assert not any(PASSWORD in event.data for event in AuditEvent.objects.all())
+    assert not any(factories.PASSWORD in event.data for event in AuditEvent.objects.all())
 
 
 @pytest.mark.parametrize(
@@ -170,8 +173,8 @@ def test_a_password_in_an_address_does_not_sign_in_and_is_not_shown_or_stored() 
 )
 def test_only_the_hop_of_our_own_proxy_is_believed(settings: Any, forwarded_for: str) -> None:
     settings.TRUSTED_PROXY_COUNT = 1
-    make(Role.RISK_OFFICER)
-    sign_in(Client(headers={"X-Forwarded-For": forwarded_for}), "rita", "wrong")
+    factories.person(Role.RISK_OFFICER)
+    sign_in(Client(headers={"X-Forwarded-For": forwarded_for}), "olga", "wrong")
     assert '"address":"10.0.0.1"' in events("SIGN_IN_FAILED")[0].data
 
 
@@ -182,20 +185,20 @@ def test_a_key_from_before_a_change_of_role_requests_no_cancel() -> None:
     path = f"/exchanges/{exchange.pk}/cancel-all/"
     key = re.search(r'name="key" value="([^"]+)"', browser.get(path).content.decode())
     assert key
-    rita = User.objects.get(username="rita")
-    rita.role = Role.COMPLIANCE
-    save_user(rita, by=SYSTEM)
+    olga = User.objects.get(username="olga")
+    olga.role = Role.COMPLIANCE
+    save_user(olga, by=SYSTEM)
     assert browser.post(path, {"key": key[1]}).status_code == 302
-    assert sign_in(browser, "rita").status_code == 302
+    assert sign_in(browser, "olga").status_code == 302
     assert browser.post(path, {"key": key[1]}).status_code == 403
     assert Batch.objects.count() == 0
 
 
 def test_every_session_of_a_switched_off_person_ends(clock: Clock) -> None:
     browser = signed_in(Role.RISK_OFFICER)
-    rita = User.objects.get(username="rita")
-    rita.is_active = False
-    save_user(rita, by=SYSTEM)
+    olga = User.objects.get(username="olga")
+    olga.is_active = False
+    save_user(olga, by=SYSTEM)
     for path in ("/", "/poll/", "/cancel-all/", SECOND_FACTOR, "/accounts/password/change/"):
         assert browser.get(path).status_code == 302, path
         assert browser.get(path, headers={"HX-Request": "true"}).status_code == 401, path
@@ -209,7 +212,7 @@ def test_a_guess_at_the_old_password_is_recorded_like_one_at_signing_in() -> Non
     assert [answer.status_code for answer in answers] == [200] * 5 + [429]
     assert answers[-1]["Retry-After"] == "60"
     first, *_, last = events("SIGN_IN_FAILED")
-    assert '"username":"rita"' in first.data
+    assert '"username":"olga"' in first.data
     assert '"why":"wrong password"' in first.data
     assert '"why":"too many tries"' in last.data
     assert "guess" not in first.data
@@ -218,33 +221,33 @@ def test_a_guess_at_the_old_password_is_recorded_like_one_at_signing_in() -> Non
 @pytest.mark.parametrize("role", Role)
 def test_no_page_is_kept_by_a_cache(role: Role) -> None:
     browser = Client()
-    browser.force_login(make(role))
+    browser.force_login(factories.person(role))
     for route, path, _ in VIEWS:
         answer = browser.get(path)
         if answer.status_code == 200 and route != "admin/jsi18n/":  # Django's words, no more
             assert "no-store" in answer.headers.get("Cache-Control", ""), route
 
 
-def test_a_form_of_a_person_takes_no_other_columns(adam: Client) -> None:
-    rita = make(Role.RISK_OFFICER)
-    before = User.objects.filter(pk=rita.pk).values().get()
-    form = {"full_name": rita.full_name, "role": rita.role, "is_active": "on"}
+def test_a_form_of_a_person_takes_no_other_columns(ada: Client) -> None:
+    olga = factories.person(Role.RISK_OFFICER)
+    before = User.objects.filter(pk=olga.pk).values().get()
+    form = {"full_name": olga.full_name, "role": olga.role, "is_active": "on"}
     more = {"password": "x", "is_demo": "on", "session_epoch": "7", "username": "root", "id": "1"}
-    adam.post(f"/admin/accounts/user/{rita.pk}/change/", form | more)
-    assert User.objects.filter(pk=rita.pk).values().get() == before
+    ada.post(f"/admin/accounts/user/{olga.pk}/change/", form | more)
+    assert User.objects.filter(pk=olga.pk).values().get() == before
 
 
 def test_attempts_from_many_addresses_do_not_reset_the_limit_of_one(settings: Any) -> None:
     # Over an hour and not a minute: so many sign-ins take that long on a busy machine.
     settings.ACCOUNT_RATE_LIMITS = settings.ACCOUNT_RATE_LIMITS | {"login": "30/h/ip"}
-    make(Role.RISK_OFFICER)
+    factories.person(Role.RISK_OFFICER)
     address = "192.0.2.66"
     for _ in range(30):
-        sign_in(Client(REMOTE_ADDR=address), "rita")
-    assert sign_in(Client(REMOTE_ADDR=address), "rita").status_code == 429
+        sign_in(Client(REMOTE_ADDR=address), "olga")
+    assert sign_in(Client(REMOTE_ADDR=address), "olga").status_code == 429
     for number in range(200):
         sign_in(Client(REMOTE_ADDR=f"198.51.{number // 100}.{number % 100}"), "unknown", "wrong")
-    assert sign_in(Client(REMOTE_ADDR=address), "rita").status_code == 429
+    assert sign_in(Client(REMOTE_ADDR=address), "olga").status_code == 429
 
 
 def test_only_a_short_name_is_normalised_however_long_the_typed_one_is(
@@ -266,7 +269,7 @@ def test_only_a_short_name_is_normalised_however_long_the_typed_one_is(
 
 
 def test_a_name_that_is_too_long_matches_no_one_even_where_it_begins_like_a_real_one() -> None:
-    make(Role.RISK_OFFICER, username="r" * 60)
+    factories.person(Role.RISK_OFFICER, username="r" * 60)
     for typed in ("r" * 61, "r" * 500, "r" * 60 + " " * 500):
         with pytest.raises(User.DoesNotExist):
             User.objects.get_by_natural_key(typed)
@@ -279,20 +282,20 @@ def test_too_many_attempts_with_a_name_that_no_database_stores_get_the_page() ->
 
 @pytest.mark.parametrize("back", ["//[", "http://[::1", "//\u2100", "http://a]b/audit/"])
 def test_an_invalid_address_leads_back_to_the_review(back: str) -> None:
-    carol = signed_in(Role.COMPLIANCE)
+    carl = signed_in(Role.COMPLIANCE)
     signed_in(Role.RISK_OFFICER).get("/audit/")
     (denied,) = events("DENIED")
-    carol.raise_request_exception = False
+    carl.raise_request_exception = False
     form = {"event": denied.seq, "mark": "REVIEWED", "note": "", "back": back}
-    answer = carol.post("/audit/review/", form)
+    answer = carl.post("/audit/review/", form)
     assert (answer.status_code, answer["Location"][:15]) == (303, "/audit/review/?")
 
 
 @pytest.mark.parametrize("path", ["/audit/export.csv", "/audit/export.jsonl"])
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "nonsense"])
 def test_a_page_of_another_site_cannot_export(path: str, site: str) -> None:
-    carol = signed_in(Role.COMPLIANCE)
-    answer = carol.get(path, headers={"Sec-Fetch-Site": site})
+    carl = signed_in(Role.COMPLIANCE)
+    answer = carl.get(path, headers={"Sec-Fetch-Site": site})
     assert answer.status_code == 403
     assert "A link on another website requested this export" in answer.content.decode()
     assert not events("EXPORTED")
@@ -302,6 +305,6 @@ def test_a_page_of_another_site_cannot_export(path: str, site: str) -> None:
     "headers", [{}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}]
 )
 def test_pages_of_ours_and_scripts_export(headers: dict[str, str]) -> None:
-    carol = signed_in(Role.COMPLIANCE)
-    assert carol.get("/audit/export.csv", headers=headers).status_code == 200
+    carl = signed_in(Role.COMPLIANCE)
+    assert carl.get("/audit/export.csv", headers=headers).status_code == 200
     assert len(events("EXPORTED")) == 1

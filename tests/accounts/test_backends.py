@@ -9,7 +9,8 @@ from django.test import Client
 
 from killswitch.accounts import backends
 from killswitch.accounts.models import Role, User
-from tests.accounts.people import PASSWORD, events, make, sign_in, signed_in
+from tests import factories
+from tests.accounts.people import events, sign_in, signed_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases, pytest.mark.usefixtures("limits")]
 
@@ -30,13 +31,13 @@ def busy(short_wait: None) -> Iterator[ExitStack]:
 def test_a_sign_in_while_another_password_is_checked_is_refused_for_a_moment(
     busy: ExitStack,
 ) -> None:
-    make(Role.RISK_OFFICER)
-    refused = sign_in(Client(), "rita")
+    factories.person(Role.RISK_OFFICER)
+    refused = sign_in(Client(), "olga")
     assert (refused.status_code, refused["Retry-After"]) == (429, "5")
     assert b"Try again in a moment" in getattr(refused, "content", b"")
     assert not events("SIGN_IN_FAILED")
     busy.close()
-    assert sign_in(Client(), "rita").status_code == 302
+    assert sign_in(Client(), "olga").status_code == 302
 
 
 def test_an_unknown_name_waits_for_its_turn_too(busy: ExitStack) -> None:
@@ -44,16 +45,16 @@ def test_an_unknown_name_waits_for_its_turn_too(busy: ExitStack) -> None:
 
 
 def test_a_sign_in_that_was_not_checked_does_not_count_as_failed(busy: ExitStack) -> None:
-    make(Role.RISK_OFFICER)
-    assert {sign_in(Client(), "rita").status_code for _ in range(20)} == {429}
+    factories.person(Role.RISK_OFFICER)
+    assert {sign_in(Client(), "olga").status_code for _ in range(20)} == {429}
     busy.close()
-    assert sign_in(Client(), "rita").status_code == 302
+    assert sign_in(Client(), "olga").status_code == 302
 
 
 def test_confirming_the_password_waits_for_its_turn_too(short_wait: None) -> None:
     browser = signed_in(Role.RISK_OFFICER)
     with backends.exclusive_hashing():
-        answer = browser.post("/accounts/password/again/", {"password": PASSWORD})
+        answer = browser.post("/accounts/password/again/", {"password": factories.PASSWORD})
     assert answer.status_code == 429
 
 
@@ -68,7 +69,7 @@ def test_only_a_few_wait_at_once() -> None:
 
 
 def test_no_two_passwords_are_checked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    make(Role.RISK_OFFICER)
+    factories.person(Role.RISK_OFFICER)
     was_locked = []
 
     def check(_user: User, password: str) -> bool:
@@ -76,5 +77,5 @@ def test_no_two_passwords_are_checked_at_once(monkeypatch: pytest.MonkeyPatch) -
         return bool(make_password(password))
 
     monkeypatch.setattr(User, "check_password", check)
-    backends.UserBackend().authenticate(None, username="rita", password=PASSWORD)
+    backends.UserBackend().authenticate(None, username="olga", password=factories.PASSWORD)
     assert was_locked == [True]

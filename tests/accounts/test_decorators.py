@@ -17,7 +17,8 @@ from killswitch.audit.models import EventKind
 from killswitch.cancels.confirmation import Target
 from killswitch.cancels.services import PressContext, request_cancel
 from killswitch.exchanges.models import Exchange
-from tests.accounts.people import events, make
+from tests import factories
+from tests.accounts.people import events
 from tests.audit.log import record
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -67,7 +68,7 @@ def _sample(entry: URLPattern) -> str:
 def _rows(person: User) -> dict[str, object]:
     """Create one row of each kind. A new address with a parameter needs its row here."""
     exchange = Exchange.objects.create(exchange_id="KRAKEN")
-    officer = person if person.role == Role.RISK_OFFICER else make(Role.RISK_OFFICER)
+    officer = person if person.role == Role.RISK_OFFICER else factories.person(Role.RISK_OFFICER)
     target = Target(exchanges=[exchange])
     batch = request_cancel(
         target=target, key=target.key(user_id=officer.pk), press=PressContext(user=officer)
@@ -134,7 +135,7 @@ def test_a_role_is_let_in_where_the_table_says_so(
 ) -> None:
     """With real rows: a 404 for a placeholder would not show whether the role may enter."""
     settings.KILLSWITCH_HOME = tmp_path
-    person = make(role)
+    person = factories.person(role)
     client = Client(raise_request_exception=False)
     client.force_login(person)
     rows = _rows(person)
@@ -152,7 +153,7 @@ def test_a_role_is_let_in_where_the_table_says_so(
 def test_a_role_is_refused_everywhere_else(path: str, permission: Permission, role: Role) -> None:
     if role in ROLES[permission]:
         return
-    person = make(role)
+    person = factories.person(role)
     client = Client(raise_request_exception=False)
     client.force_login(person)
     for answer in (client.get(path), client.post(path), client.delete(path)):
@@ -183,7 +184,7 @@ def test_a_part_of_a_page_gets_a_status_and_never_a_redirect(
         if role in ROLES[permission]:
             continue
         client = Client(headers={"HX-Request": "true"})
-        client.force_login(make(role))
+        client.force_login(factories.person(role))
         refused = client.get(path)
         assert refused.status_code == 403
         assert refused["Content-Type"].startswith("text/plain")
@@ -213,12 +214,12 @@ def test_a_person_is_named_in_the_log_by_both_names() -> None:
     assert longest.actor.name == f"{'f' * 120} ({'u' * 60})"
     assert len(longest.actor.name) <= 200
     assert longest.actor.role == "COMPLIANCE"
-    assert User(username="rita", role=Role.RISK_OFFICER).actor.name == "rita"
+    assert User(username="olga", role=Role.RISK_OFFICER).actor.name == "olga"
 
 
 def test_a_hundred_denials_are_three_events_that_say_how_many() -> None:
     client = Client()
-    client.force_login(make(Role.ADMINISTRATOR))
+    client.force_login(factories.person(Role.ADMINISTRATOR))
     for _ in range(100):
         assert client.get("/cancel-all/").status_code == 403
     assert [
@@ -229,7 +230,7 @@ def test_a_hundred_denials_are_three_events_that_say_how_many() -> None:
 
 def test_a_denial_at_another_page_is_an_event_of_its_own() -> None:
     client = Client()
-    client.force_login(make(Role.ADMINISTRATOR))
+    client.force_login(factories.person(Role.ADMINISTRATOR))
     client.get("/exchanges/1/cancel-all/")
     client.get("/exchanges/2/cancel-all/")
     client.get("/cancel-all/")

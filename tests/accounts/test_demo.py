@@ -9,7 +9,8 @@ from django.contrib.auth import authenticate
 from killswitch.accounts.demo import ensure_demo_users
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
-from tests.accounts.people import PASSWORD, events, make
+from tests import factories
+from tests.accounts.people import events
 
 pytestmark = [pytest.mark.django_db]
 
@@ -63,9 +64,9 @@ def test_a_lost_database_keeps_the_passwords() -> None:
 
 
 def test_a_real_person_of_that_name_is_left_alone() -> None:
-    make(Role.ADMINISTRATOR, username="olga")
+    factories.person(Role.ADMINISTRATOR, username="olga")
     assert [person.username for person in ensure_demo_users()] == ["carl", "ada"]
-    assert User.objects.get(username="olga").check_password(PASSWORD)
+    assert User.objects.get(username="olga").check_password(factories.PASSWORD)
 
 
 def test_outside_the_demo_there_are_none(settings: Any, home: Path) -> None:

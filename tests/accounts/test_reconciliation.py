@@ -12,7 +12,7 @@ from killswitch.accounts.services import add_user, change_own_password, save_use
 from killswitch.audit.chain import SYSTEM, Head
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
-from tests.accounts.people import PASSWORD, make
+from tests import factories
 from tests.audit.assertions import assert_found, assert_good, only
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -22,12 +22,12 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True
 def rita(settings: Any, tmp_path: Any) -> User:
     """A person with every kind of change: role, name, off and on, and two passwords."""
     settings.KILLSWITCH_HOME = tmp_path
-    person = add_user(username="rita", role=Role.COMPLIANCE, password=PASSWORD, by=SYSTEM)
+    person = add_user(username="rita", role=Role.COMPLIANCE, password=factories.PASSWORD, by=SYSTEM)
     person.role, person.full_name, person.is_active = Role.RISK_OFFICER, "Rita Moss", False
     save_user(person, by=SYSTEM)
     person.is_active = True
-    save_user(person, new_password=PASSWORD[::-1], by=SYSTEM)
-    change_own_password(user=person, password=PASSWORD, origin={})
+    save_user(person, new_password=factories.PASSWORD[::-1], by=SYSTEM)
+    change_own_password(user=person, password=factories.PASSWORD, origin={})
     assert_good(verify())
     return person
 
@@ -49,7 +49,7 @@ def test_a_column_changed_by_hand_is_detected(rita: User, column: str, value: ob
 
 
 def test_a_person_deleted_or_inserted_by_hand_is_detected(rita: User) -> None:
-    make(Role.RISK_OFFICER, username="mallory")
+    factories.person(Role.RISK_OFFICER, username="mallory")
     assert_found(verify(), Proof.TABLES, "user mallory", "no event says that it was added")
     User.objects.filter(username="mallory").delete()
     assert_good(verify())
@@ -67,7 +67,7 @@ def test_the_people_of_the_demo_and_of_the_command_line_are_in_the_log(
 ) -> None:
     settings.DEMO = True
     assert len(ensure_demo_users()) == 3
-    set_password(PASSWORD)
+    set_password(factories.PASSWORD)
     call_command("add_user", "ada.b", "--role", "administrator", "--full-name", "Ada B")
     assert User.objects.count() == 5
     assert_good(verify())

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from killswitch.accounts.models import Role
 from killswitch.accounts.redirects import MAX_URL_CHARS, confirmation_url
 from killswitch.cancels.models import CancelRequest
-from tests.accounts.people import NAMES, PASSWORD, make, signed_in
+from tests import factories
+from tests.accounts.people import signed_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("limits")]
 
@@ -22,7 +23,7 @@ def _next(response: Any) -> str:
 
 
 def test_a_cancel_after_the_session_ended_leads_to_the_filled_confirmation() -> None:
-    make(Role.RISK_OFFICER)
+    factories.person(Role.RISK_OFFICER)
     browser = Client()
     response = browser.post(
         "/cancel-all/?exchange=7", {"exchange": ["7", "9"], "reason": "runaway", "key": "k"}
@@ -30,7 +31,7 @@ def test_a_cancel_after_the_session_ended_leads_to_the_filled_confirmation() -> 
     back = _next(response)
     assert back == "/cancel-all/?exchange=7&exchange=9&reason=runaway"
     signed_in_response = browser.post(
-        response["Location"], {"login": "rita", "password": PASSWORD, "next": back}
+        response["Location"], {"login": "olga", "password": factories.PASSWORD, "next": back}
     )
     assert signed_in_response["Location"] == back
     assert not CancelRequest.objects.exists()
@@ -91,9 +92,9 @@ def test_all_exchanges_come_back_or_no_page_at_all(exchanges: list[str], reason:
     ["https://evil.example/", "//evil.example/", "http://testserver.evil/", "javascript:1"],
 )
 def test_sign_in_leads_nowhere_else(target: str) -> None:
-    make(Role.RISK_OFFICER)
+    factories.person(Role.RISK_OFFICER)
     response = Client().post(
-        "/accounts/login/", {"login": "rita", "password": PASSWORD, "next": target}
+        "/accounts/login/", {"login": "olga", "password": factories.PASSWORD, "next": target}
     )
     assert response["Location"] == "/"
 
@@ -104,11 +105,11 @@ def test_sign_in_leads_nowhere_else(target: str) -> None:
 def test_each_role_lands_on_its_page_also_when_sent_from_one_it_may_not_see(
     role: Role, page: str
 ) -> None:
-    make(role)
+    factories.person(role)
     for target in ("", "/cancel-all/", "/no/such/page/"):
         response = Client().post(
             "/accounts/login/",
-            {"login": NAMES[role][0], "password": PASSWORD, "next": target},
+            {"login": factories.NAMES[role][0], "password": factories.PASSWORD, "next": target},
         )
         assert response["Location"] == page
 

@@ -11,7 +11,8 @@ from django.utils import timezone
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent
-from tests.accounts.people import PASSWORD, data, events, make, sign_in, signed_in
+from tests import factories
+from tests.accounts.people import data, events, sign_in, signed_in
 from tests.failures import full_log
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases, pytest.mark.usefixtures("limits")]
@@ -19,31 +20,31 @@ WRONG = "not the password"
 
 
 def test_signing_in_and_out_is_recorded_with_address_and_browser() -> None:
-    make(Role.RISK_OFFICER)
+    factories.person(Role.RISK_OFFICER)
     browser = Client(REMOTE_ADDR="192.0.2.7", headers={"User-Agent": "Firefox\x00 on a desk"})
-    assert sign_in(browser, "rita").status_code == 302
+    assert sign_in(browser, "olga").status_code == 302
     browser.post("/accounts/logout/")
     signed_in_event, signed_out_event = events("SIGNED_IN", "SIGNED_OUT")
     for event in (signed_in_event, signed_out_event):
-        assert (event.actor, event.role) == ("Rita Moss (rita)", "RISK_OFFICER")
+        assert (event.actor, event.role) == ("Olga Ray (olga)", "RISK_OFFICER")
         assert data(event) == {"address": "192.0.2.7", "user_agent": "Firefox␀ on a desk"}
     assert browser.get("/poll/").status_code == 302
 
 
 def test_the_case_of_the_name_does_not_matter() -> None:
-    make(Role.RISK_OFFICER)
-    assert sign_in(Client(), " RITA ").status_code == 302
+    factories.person(Role.RISK_OFFICER)
+    assert sign_in(Client(), " OLGA ").status_code == 302
 
 
 def test_a_wrong_password_says_so_in_words_and_is_recorded_without_it() -> None:
-    make(Role.RISK_OFFICER)
-    page = sign_in(Client(), "rita", WRONG)
+    factories.person(Role.RISK_OFFICER)
+    page = sign_in(Client(), "olga", WRONG)
     assert page.status_code == 200
     assert b"username or password is wrong" in page.content  # type: ignore[attr-defined]
     (event,) = events("SIGN_IN_FAILED")
     assert event.actor == "anonymous"
     assert data(event) | {"user_agent": ""} == {
-        "username": "rita",
+        "username": "olga",
         "why": "wrong password",
         "address": "127.0.0.1",
         "user_agent": "",
@@ -52,28 +53,28 @@ def test_a_wrong_password_says_so_in_words_and_is_recorded_without_it() -> None:
 
 
 def test_a_password_typed_as_the_name_never_reaches_the_log() -> None:
-    make(Role.RISK_OFFICER)
-    sign_in(Client(), PASSWORD, "rita")
+    factories.person(Role.RISK_OFFICER)
+    sign_in(Client(), factories.PASSWORD, "olga")
     (event,) = events("SIGN_IN_FAILED")
     assert data(event)["why"] == "no such person"
-    assert not any(PASSWORD in event.data for event in AuditEvent.objects.all())
+    assert not any(factories.PASSWORD in event.data for event in AuditEvent.objects.all())
 
 
 def test_ten_failures_from_one_address_are_two_events_and_another_person_is_a_third() -> None:
-    make(Role.RISK_OFFICER)
-    make(Role.COMPLIANCE)
+    factories.person(Role.RISK_OFFICER)
+    factories.person(Role.COMPLIANCE)
     for _ in range(9):
-        sign_in(Client(), "rita", WRONG)
-    sign_in(Client(), "carol", WRONG)
+        sign_in(Client(), "olga", WRONG)
+    sign_in(Client(), "carl", WRONG)
     assert [(data(e)["username"], data(e)["count"]) for e in events("SIGN_IN_FAILED")] == [
-        ("rita", 1),
-        ("carol", 1),
+        ("olga", 1),
+        ("carl", 1),
     ]
 
 
 def test_signing_in_marks_the_browsers_of_officers_only() -> None:
     for role in Role:
-        answer: Any = sign_in(Client(), make(role).username)
+        answer: Any = sign_in(Client(), factories.person(role).username)
         assert (officer_cookie.COOKIE in answer.cookies) == (role == Role.RISK_OFFICER)
 
 
@@ -84,43 +85,43 @@ def test_signing_out_clears_an_unanswered_cancel_from_the_browser() -> None:
 
 
 def test_too_many_failures_get_a_clear_page_and_lock_the_address_but_not_the_name() -> None:
-    make(Role.RISK_OFFICER)
+    factories.person(Role.RISK_OFFICER)
     attacker = Client(REMOTE_ADDR="192.0.2.66")
     for _ in range(10):
-        assert sign_in(attacker, "rita", WRONG).status_code == 200
-    refused: Any = sign_in(attacker, "rita")
+        assert sign_in(attacker, "olga", WRONG).status_code == 200
+    refused: Any = sign_in(attacker, "olga")
     assert refused.status_code == 429
     assert refused["Retry-After"] == "60"
     assert b"Wait one minute" in refused.content
-    assert sign_in(Client(REMOTE_ADDR="192.0.2.1"), "rita").status_code == 302
+    assert sign_in(Client(REMOTE_ADDR="192.0.2.1"), "olga").status_code == 302
     assert "too many tries" in [data(event)["why"] for event in events("SIGN_IN_FAILED")]
 
 
 def test_too_many_sign_ins_of_any_kind_are_refused_and_recorded() -> None:
-    make(Role.RISK_OFFICER)
+    factories.person(Role.RISK_OFFICER)
     browser = Client()
-    answers = [sign_in(Client(), "rita").status_code for _ in range(31)]
+    answers = [sign_in(Client(), "olga").status_code for _ in range(31)]
     assert answers == [302] * 30 + [429]
     assert [data(event)["why"] for event in events("SIGN_IN_FAILED")] == ["too many tries"]
     assert browser.get("/accounts/login/").status_code == 200
 
 
 def test_a_person_who_is_switched_off_cannot_sign_in() -> None:
-    make(Role.RISK_OFFICER, is_active=False)
-    assert sign_in(Client(), "rita").status_code == 200
+    factories.person(Role.RISK_OFFICER, is_active=False)
+    assert sign_in(Client(), "olga").status_code == 200
     (event,) = events("SIGN_IN_FAILED")
     assert data(event)["why"] == "switched off"
 
 
 def test_demo_people_sign_in_in_the_demo_only(settings: Any) -> None:
-    make(Role.RISK_OFFICER, is_demo=True)
+    factories.person(Role.RISK_OFFICER, is_demo=True)
     settings.DEMO = True
     browser = Client()
-    assert sign_in(browser, "rita").status_code == 302
+    assert sign_in(browser, "olga").status_code == 302
     assert browser.get("/accounts/password/change/").status_code == 200
     settings.DEMO = False
     assert browser.get("/accounts/password/change/").status_code == 302
-    assert sign_in(Client(), "rita").status_code == 200
+    assert sign_in(Client(), "olga").status_code == 200
     assert data(events("SIGN_IN_FAILED")[0])["why"] == "demo person"
 
 
@@ -153,7 +154,7 @@ def test_a_session_that_has_ended_opens_no_page() -> None:
 def test_a_session_ends_when_the_persons_standing_changes(field: str) -> None:
     browser = signed_in(Role.RISK_OFFICER)
     values = {"role": Role.COMPLIANCE, "is_active": False, "session_epoch": 1, "password": "other"}
-    User.objects.filter(username="rita").update(**{field: values[field]})
+    User.objects.filter(username="olga").update(**{field: values[field]})
     answer = browser.get("/accounts/password/change/")
     assert answer.status_code == 302
     assert answer["Location"].startswith("/accounts/login/")
@@ -161,19 +162,19 @@ def test_a_session_ends_when_the_persons_standing_changes(field: str) -> None:
 
 def test_changing_ones_password_ends_the_other_sessions_and_is_recorded() -> None:
     here, elsewhere = signed_in(Role.RISK_OFFICER), Client()
-    sign_in(elsewhere, "rita")
+    sign_in(elsewhere, "olga")
     end = here.session.get_expiry_date()
     fresh = "a much better one 7"
-    form = {"oldpassword": PASSWORD, "password1": fresh, "password2": fresh}
+    form = {"oldpassword": factories.PASSWORD, "password1": fresh, "password2": fresh}
     page = here.post("/accounts/password/change/", form, follow=True)
     assert b"Your password has been changed" in page.content
     assert here.session.get_expiry_date() == end
     assert elsewhere.get("/accounts/password/change/").status_code == 302
     (event,) = events("PASSWORD_CHANGED")
-    assert event.actor == "Rita Moss (rita)"
+    assert event.actor == "Olga Ray (olga)"
     assert fresh not in event.data
-    assert PASSWORD not in event.data
-    assert sign_in(Client(), "rita", fresh).status_code == 302
+    assert factories.PASSWORD not in event.data
+    assert sign_in(Client(), "olga", fresh).status_code == 302
     assert events("ALARM_RAISED") == []
 
 
@@ -181,8 +182,8 @@ def test_changing_ones_password_ends_the_other_sessions_and_is_recorded() -> Non
     ("old", "new", "words"),
     [
         (WRONG, "a much better one 7", b"The password is wrong"),
-        (PASSWORD, "short", b"too short"),
-        (PASSWORD, "password1234", b"too common"),
+        (factories.PASSWORD, "short", b"too short"),
+        (factories.PASSWORD, "password1234", b"too common"),
     ],
 )
 def test_a_bad_new_password_is_refused_in_words(old: str, new: str, words: bytes) -> None:
@@ -215,10 +216,10 @@ def test_sign_out_asks_first_and_needs_a_post() -> None:
 
 
 def test_a_sign_in_that_cannot_be_recorded_does_not_happen() -> None:
-    make(Role.RISK_OFFICER)
+    factories.person(Role.RISK_OFFICER)
     browser = Client(raise_request_exception=False)
     with full_log(OSError):
-        assert sign_in(browser, "rita").status_code == 500
+        assert sign_in(browser, "olga").status_code == 500
     assert browser.get("/accounts/password/change/").status_code == 302
 
 

@@ -12,7 +12,7 @@ from killswitch.audit.verification.verify import verify
 from killswitch.console import context_processors
 from killswitch.readiness.background_cache import BackgroundCache
 from killswitch.readiness.health_checks import Check, Readiness, judge
-from tests.accounts.people import make
+from tests import factories
 from tests.audit import event_factories
 from tests.audit.assertions import Requests, assert_good
 from tests.audit.checkpoint_files import happen
@@ -52,13 +52,13 @@ def requests(own_home: Path, unpublished: None) -> Requests:
 
 @pytest.fixture
 def reader(db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """Return Carol of compliance's client. The readiness bar needs no database of its own."""
+    """Return Carl of compliance's client. The readiness bar needs no database of its own."""
     check = Check(name="ems", label="EMS", ok=True, detail="answers", milliseconds=84.2)
     monkeypatch.setattr(
         context_processors, "READINESS", BackgroundCache(lambda: judge((check,)), fallback=_never)
     )
     client = Client(headers={"User-Agent": "Firefox"}, raise_request_exception=False)
-    client.force_login(make(Role.COMPLIANCE))
+    client.force_login(factories.person(Role.COMPLIANCE))
     return client
 
 

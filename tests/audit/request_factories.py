@@ -12,9 +12,9 @@ from killswitch.audit.appending import ADVISORY_LOCK
 from killswitch.audit.chain import FORMAT, Actor, NewEvent
 from killswitch.audit.models import AuditEvent, EventKind
 
-RITA = Actor(name="Rita Moss (rita)", role="RISK_OFFICER")
-ADAM = Actor(name="Adam West (adam)", role="ADMINISTRATOR")
-CAROL = Actor(name="Carol Dean (carol)", role="COMPLIANCE")
+OLGA = Actor(name="Olga Ray (olga)", role="RISK_OFFICER")
+ADA = Actor(name="Ada Stone (ada)", role="ADMINISTRATOR")
+CARL = Actor(name="Carl Ito (carl)", role="COMPLIANCE")
 START = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 STATUSES = (
     "CONFIRMED",
@@ -84,7 +84,7 @@ def request(
     log_at(
         at,
         NewEvent(
-            kind=EventKind.REQUESTED, actor=RITA, status="REQUESTED", data=requested, **columns
+            kind=EventKind.REQUESTED, actor=OLGA, status="REQUESTED", data=requested, **columns
         ),
     )
     details = {"number": 1, "outcome": "REJECTED" if reject_reason else "ACKNOWLEDGED"} | {
@@ -136,7 +136,7 @@ def denied(at: datetime, *, path: str = "/cancel-all/", count: int = 1) -> Audit
     """Record that a person was denied access."""
     data = {"path": path, "method": "POST", "permission": "CANCEL", "count": count}
     return log_at(
-        at, NewEvent(kind=EventKind.DENIED, actor=ADAM, data=data | {"address": "10.0.0.9"})
+        at, NewEvent(kind=EventKind.DENIED, actor=ADA, data=data | {"address": "10.0.0.9"})
     )
 
 
@@ -150,13 +150,13 @@ def changed(at: datetime) -> list[AuditEvent]:
             at,
             NewEvent(
                 kind=EventKind.EXCHANGE_CHANGED,
-                actor=ADAM,
+                actor=ADA,
                 exchange_id="BITMEX",
                 data={"changes": changes},
             ),
         ),
         log_at(
-            at, NewEvent(kind=EventKind.ROLE_CHANGED, actor=ADAM, data=person | {"changes": roles})
+            at, NewEvent(kind=EventKind.ROLE_CHANGED, actor=ADA, data=person | {"changes": roles})
         ),
     ]
 

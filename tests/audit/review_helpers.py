@@ -6,11 +6,11 @@ from killswitch.audit import review
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.review import ReviewInput
-from tests.audit.request_factories import CAROL
+from tests.audit.request_factories import CARL
 
 
 def marked(mark: str, *seqs: int, note: str = "", **more: Any) -> AuditEvent:
-    facts: dict[str, Any] = {"by": CAROL, "origin": {"address": "10.0.0.7"}} | more
+    facts: dict[str, Any] = {"by": CARL, "origin": {"address": "10.0.0.7"}} | more
     return review.record_review(ReviewInput(mark=mark, seqs=seqs, note=note, **facts))
 
 

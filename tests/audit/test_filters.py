@@ -12,7 +12,7 @@ from killswitch.audit.chain import NewEvent
 from killswitch.audit.filters import FIELDS, STATUSES, EventFilter, InvalidFilter
 from killswitch.audit.models import EventKind
 from killswitch.cancels.states import Status
-from tests.audit.export.export_helpers import REQUEST, RITA, fill, rows
+from tests.audit.export.export_helpers import OLGA, REQUEST, fill, rows
 from tests.audit.log import record
 
 both = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -49,7 +49,7 @@ def test_nothing_given_selects_the_whole_log() -> None:
 
 def test_a_selection_survives_its_own_query_string() -> None:
     selection = _from(
-        "from=2026-11-22T08:00:00.5&to=2026-11-23&exchange=KRAKEN%2FJOHN&actor=Rita+Moss+(rita)"
+        "from=2026-11-22T08:00:00.5&to=2026-11-23&exchange=KRAKEN%2FJOHN&actor=Olga+Ray+(olga)"
         f"&kind=finished&status=confirmed&reject_reason=OTHER&request={REQUEST.upper()}&text=a%26b"
     )
     assert _from(selection.to_query()) == selection
@@ -59,7 +59,7 @@ def test_a_selection_survives_its_own_query_string() -> None:
     assert selection.request_id == REQUEST
     assert selection.describe() == (
         "from 22 Nov 2026, 08:00:00.500000 UTC, up to and including 23 Nov 2026,"
-        " exchange KRAKEN/JOHN, by Rita Moss (rita), Request finished, status CONFIRMED,"
+        " exchange KRAKEN/JOHN, by Olga Ray (olga), Request finished, status CONFIRMED,"
         f" reject reason OTHER, request {REQUEST}, with the text “a&b”"
     )
     assert selection.as_data()["exchange_id"] == "KRAKEN/JOHN"
@@ -147,7 +147,7 @@ class TestInTheLog:
             "kind=FINISHED",
             "status=CONFIRMED",
             "exchange=KRAKEN",
-            "actor=Rita+Moss+(rita)",
+            "actor=Olga+Ray+(olga)",
             "reject_reason=%40SUM(1)",
             f"request={REQUEST[:-1]}1",
             "exchange=KRAKEN/JOHN&kind=ATTEMPT",
@@ -200,7 +200,7 @@ class TestInTheLog:
         while page := list(selection.beyond(before)[:5]):
             seen += [event.seq for event in page]
             before = page[-1]
-            record(NewEvent(kind=EventKind.SIGNED_IN, actor=RITA))
+            record(NewEvent(kind=EventKind.SIGNED_IN, actor=OLGA))
         assert seen == list(range(12, 0, -1))
 
     def test_events_of_one_instant_do_not_get_lost_between_pages(self) -> None:

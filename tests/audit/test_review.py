@@ -17,7 +17,7 @@ from killswitch.compliance.log_page import of_request, suggested_review
 from tests.audit import request_factories
 from tests.audit.export.export_helpers import nothing_can_be_written
 from tests.audit.log import record
-from tests.audit.request_factories import ADAM, CAROL, START, request
+from tests.audit.request_factories import ADA, CARL, START, request
 from tests.audit.review_helpers import left, log_of, marked
 from tests.markup import html
 
@@ -33,7 +33,7 @@ class TestRecording:
         assert (event.seq, event.kind, event.actor, event.role) == (
             2,
             "QUERIED",
-            CAROL.name,
+            CARL.name,
             "COMPLIANCE",
         )
         assert json.loads(event.data) == {
@@ -46,7 +46,7 @@ class TestRecording:
         assert (row.event_seq, row.state, row.by, row.at, row.review_seq) == (
             1,
             "QUERIED",
-            CAROL.name,
+            CARL.name,
             event.at,
             2,
         )
@@ -108,7 +108,7 @@ class TestRecording:
             "mark": "REVIEWED",
             "seqs": [1],
             "note": "n",
-            "by": CAROL,
+            "by": CARL,
             "origin": {},
         }
         with pytest.raises(review.ReviewRefused, match=reason):
@@ -121,7 +121,7 @@ class TestRecording:
         request_factories.denied(START)
         marked("REVIEWED", 2)
         with pytest.raises(
-            review.ReviewConflict, match=r"Event 2 is already reviewed \(by Carol Dean"
+            review.ReviewConflict, match=r"Event 2 is already reviewed \(by Carl Ito"
         ):
             marked("REVIEWED", 1, 2)
         assert left() == [1]
@@ -133,7 +133,7 @@ class TestRecording:
 
     def test_a_review_of_ones_own_action_says_so(self) -> None:
         request_factories.denied(START)
-        event = marked("REVIEWED", 1, by=ADAM)
+        event = marked("REVIEWED", 1, by=ADA)
         assert json.loads(event.data)["own"] == [1]
 
 

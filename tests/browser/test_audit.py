@@ -56,7 +56,7 @@ def filled() -> None:
     request_factories.denied(since + timedelta(days=8), count=10)
     request_factories.changed(since + timedelta(days=8, minutes=1))
     remark = ReviewInput(
-        mark="REVIEWED", seqs=[1, 3], note="", by=request_factories.CAROL, origin={}
+        mark="REVIEWED", seqs=[1, 3], note="", by=request_factories.CARL, origin={}
     )
     record_review(remark)
     record_review(
@@ -64,7 +64,7 @@ def filled() -> None:
             mark=EventKind.QUERIED,
             seqs=[4],
             note="Which desk?",
-            by=request_factories.CAROL,
+            by=request_factories.CARL,
             origin={},
         )
     )
@@ -205,12 +205,12 @@ def test_what_is_ticked_is_marked_and_the_page_says_where_it_stands(page: Page) 
     expect(page.locator("[data-picked]")).to_have_text("3 selected")
     page.locator("#e2 input").uncheck()
     expect(page.locator("[data-picked]")).to_have_text("2 selected")
-    page.locator("#note").fill("Asked Adam on the phone.")
+    page.locator("#note").fill("Asked Ada on the phone.")
     page.get_by_role("button", name="Mark as reviewed").click()
     expect(page.locator("#just-marked")).to_contain_text("event 5: Reviewed")
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.locator("#e2")).to_contain_text("Needs review")
-    noted = AuditEvent.objects.filter(kind=EventKind.REVIEWED, data__contains="Asked Adam")
+    noted = AuditEvent.objects.filter(kind=EventKind.REVIEWED, data__contains="Asked Ada")
     assert noted.count() == 2
 
 

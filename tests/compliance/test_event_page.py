@@ -120,12 +120,12 @@ class TestOfARequest:
 
     def test_an_officer_does_not_see_it(self, reader: Client) -> None:
         from killswitch.accounts.models import Role
-        from tests.accounts.people import make
+        from tests import factories
         from tests.audit import event_factories
 
         residual = event_factories.live()["residual"]
         officer = Client()
-        officer.force_login(make(Role.RISK_OFFICER))
+        officer.force_login(factories.person(Role.RISK_OFFICER, username="nora"))
         text = html(officer.get(f"/requests/{residual.uuid}/?marked=1"))
         assert residual.conclusion in text
         for word in ("/audit/", "In the audit log", "Review events", "hash"):

@@ -8,7 +8,8 @@ from django.http import StreamingHttpResponse
 from django.test import Client
 
 from killswitch.accounts.models import Role
-from tests.accounts.people import events, make
+from tests import factories
+from tests.accounts.people import events
 from tests.audit.export.export_helpers import fill, nothing_can_be_written
 
 pytestmark = [
@@ -21,7 +22,7 @@ ADDRESSES = ["/audit/export.csv", "/audit/export.jsonl"]
 @pytest.fixture
 def compliance() -> Client:
     client = Client(headers={"User-Agent": "Firefox"}, raise_request_exception=False)
-    client.force_login(make(Role.COMPLIANCE))
+    client.force_login(factories.person(Role.COMPLIANCE))
     return client
 
 
@@ -44,7 +45,7 @@ def test_compliance_gets_the_whole_selection_as_a_file(compliance: Client, addre
     assert "no-store" in response["Cache-Control"]
     assert content.count(b"FINISHED") == 30 + 2  # and the filter in the first and last line
     (event,) = events("EXPORTED")
-    assert event.actor == "Carol Dean (carol)"
+    assert event.actor == "Carl Ito (carl)"
     assert json.loads(event.data) == {
         "address": "127.0.0.1",
         "filter": {"kind": "FINISHED"},
@@ -58,7 +59,7 @@ def test_compliance_gets_the_whole_selection_as_a_file(compliance: Client, addre
 @pytest.mark.parametrize("role", [Role.RISK_OFFICER, Role.ADMINISTRATOR])
 def test_other_roles_are_denied(address: str, role: Role) -> None:
     client = Client()
-    client.force_login(make(role))
+    client.force_login(factories.person(role))
     assert client.get(address).status_code == 403
     assert len(events("DENIED")) == 1
     assert events("EXPORTED") == []
@@ -68,12 +69,12 @@ def test_other_roles_are_denied(address: str, role: Role) -> None:
 def test_an_invalid_filter_is_explained_and_kept_without_an_export(
     compliance: Client, address: str
 ) -> None:
-    response = compliance.get(f"{address}?from=x%3Cb%3E&actor=Rita&exchnage=KRAKEN")
+    response = compliance.get(f"{address}?from=x%3Cb%3E&actor=Olga&exchnage=KRAKEN")
     page = response.content.decode()
     assert response.status_code == 400
     assert "From: “x&lt;b&gt;” is not a time." in page
     assert "There is no filter named exchnage." in page
-    assert "from=x%3Cb%3E&amp;actor=Rita&amp;exchnage=KRAKEN" in page
+    assert "from=x%3Cb%3E&amp;actor=Olga&amp;exchnage=KRAKEN" in page
     assert events("EXPORTED") == []
 
 

@@ -45,7 +45,7 @@ def test_an_event_is_shown_in_words_with_its_number_time_person_and_status(reade
     for words in (
         "Cancel requested",
         "Cancel on this exchange; 14 open orders before the request. Reason: “Runaway algorithm”",
-        "Rita Moss (rita) <small>Risk officer</small>",
+        "Olga Ray (olga) <small>Risk officer</small>",
         "KRAKEN",
         "3 orders still open",
         'class="i-left"',
@@ -62,7 +62,7 @@ def test_an_event_is_shown_in_words_with_its_number_time_person_and_status(reade
     [
         ("?kind=FINISHED", [6, 3]),
         ("?exchange=KRAKEN/JOHN", [6, 5, 4]),
-        ("?actor=Adam+West+(adam)", [9, 8, 7]),
+        ("?actor=Ada+Stone+(ada)", [9, 8, 7]),
         ("?status=REJECTED", [6]),
         ("?reject_reason=EXCHANGE_UNREACHABLE", [6, 5]),
         ("?text=runaway", [1]),
@@ -171,7 +171,7 @@ def test_an_invalid_filter_is_explained_and_kept(reader: Client, query: str, err
 def test_the_filter_suggests_the_values_in_the_log(reader: Client) -> None:
     request(0, at=START, status="REJECTED", exchange="BITSTAMP/2574")
     text = page(reader)
-    for value in ("BITSTAMP/2574", "EXCHANGE_UNREACHABLE", "Rita Moss (rita)", "REJECTED"):
+    for value in ("BITSTAMP/2574", "EXCHANGE_UNREACHABLE", "Olga Ray (olga)", "REJECTED"):
         assert f'<option value="{value}"></option>' in text
     assert '<option value=""></option>' not in text
 

@@ -15,7 +15,7 @@ from killswitch.audit.chain import NewEvent
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import EventKind, Verification
 from killswitch.compliance.new_events import NewEvents
-from tests.accounts.people import make
+from tests import factories
 from tests.audit import request_factories
 from tests.audit.log import record
 from tests.audit.request_factories import START
@@ -103,7 +103,7 @@ def test_new_events_are_not_announced_to_an_officer(reader: Client) -> None:
     values = poll_values(html(reader.get("/audit/")))
     record(NewEvent(kind=EventKind.SIGNED_IN))
     officer = Client()
-    officer.force_login(make(Role.RISK_OFFICER))
+    officer.force_login(factories.person(Role.RISK_OFFICER))
     assert poll(officer, values).status_code == 204
 
 

@@ -8,7 +8,7 @@ from django.test import Client
 
 from killswitch.accounts.models import Role
 from killswitch.audit.models import Review
-from tests.accounts.people import make
+from tests import factories
 from tests.audit import request_factories
 from tests.audit.export.export_helpers import nothing_can_be_written
 from tests.audit.request_factories import START
@@ -38,7 +38,7 @@ class TestTheForm:
         assert 'Recorded as <a href="/audit/events/4/">event 4</a>: Reviewed.' in text
         assert text.count("Reviewed <span") == 2
         event = log_of("REVIEWED")[0]
-        assert event.actor == "Carol Dean (carol)"
+        assert event.actor == "Carl Ito (carl)"
         assert json.loads(event.data)["user_agent"] == "Firefox"
         assert "marked=4" not in text.split("Recorded as")[1]
 
@@ -109,7 +109,7 @@ class TestTheForm:
     def test_other_roles_cannot_review_or_sign_off(self, role: Role) -> None:
         request_factories.denied(START)
         client = Client()
-        client.force_login(make(role))
+        client.force_login(factories.person(role))
         for path in ("/audit/review/", "/audit/sign-offs/"):
             for answer in (client.get(path), client.post(path, {"event": 1, "mark": "REVIEWED"})):
                 assert answer.status_code == 403

@@ -19,7 +19,7 @@ from tests.audit import request_factories
 from tests.audit.export.export_helpers import nothing_can_be_written
 from tests.audit.forging import guards_off
 from tests.audit.log import record
-from tests.audit.request_factories import CAROL, START, request
+from tests.audit.request_factories import CARL, START, request
 from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -43,7 +43,7 @@ def fill_log() -> None:
 
 
 def record_reviews(*seqs: int, mark: str = "REVIEWED") -> None:
-    review.record_review(ReviewInput(mark=mark, seqs=seqs, note="n", by=CAROL, origin={}))
+    review.record_review(ReviewInput(mark=mark, seqs=seqs, note="n", by=CARL, origin={}))
 
 
 def sign(reader: Client, **fields: str) -> Any:
@@ -72,10 +72,10 @@ def test_the_event_carries_what_was_counted_and_the_head() -> None:
     fill_log()
     verify(with_tables=False).store(whole=True)
     event = sign_off_period.sign_off(
-        period=day(), note="Two open.", by=CAROL, origin={"address": "10.0.0.7"}
+        period=day(), note="Two open.", by=CARL, origin={"address": "10.0.0.7"}
     )
     data = json.loads(event.data)
-    assert (event.kind, event.actor) == (EventKind.PERIOD_SIGNED_OFF, CAROL.name)
+    assert (event.kind, event.actor) == (EventKind.PERIOD_SIGNED_OFF, CARL.name)
     assert data["head"] == AuditEvent.objects.get(seq=7).hash
     assert (data["first_seq"], data["last_seq"], data["events"]) == (1, 7, 7)
     assert data["from"] == "2026-03-02T00:00:00.000000Z"
@@ -95,12 +95,12 @@ def test_the_event_carries_what_was_counted_and_the_head() -> None:
 def test_a_period_that_is_complete_and_verified_needs_no_note() -> None:
     fill_log()
     with pytest.raises(sign_off_period.SignOffRefused, match="This period has unreviewed events"):
-        sign_off_period.sign_off(period=day(), note="", by=CAROL, origin={})
+        sign_off_period.sign_off(period=day(), note="", by=CARL, origin={})
     record_reviews(1, 3, 4, 6, 7)
     assert day().needs_note  # not verified yet
     verify(with_tables=False).store(whole=True)
     assert not day().needs_note
-    sign_off_period.sign_off(period=day(), note="", by=CAROL, origin={})
+    sign_off_period.sign_off(period=day(), note="", by=CARL, origin={})
 
 
 def test_a_log_that_fails_verification_is_signed_off_only_with_a_note() -> None:
@@ -121,7 +121,7 @@ def test_the_events_between_two_periods_are_shown() -> None:
     request_factories.denied(START + timedelta(days=2))
     assert day().gap is None
     assert day(1).gap == (1, 7)
-    sign_off_period.sign_off(period=day(), note="n", by=CAROL, origin={})
+    sign_off_period.sign_off(period=day(), note="n", by=CARL, origin={})
     assert day(1).gap is None
     assert day(2).gap == (8, 8)
 
@@ -133,9 +133,9 @@ def test_a_gap_is_shown_also_when_many_later_periods_were_signed_off_before(
     fill_log()
     for number in (2, 4, 6):
         request_factories.denied(START + timedelta(days=number))
-    sign_off_period.sign_off(period=day(), note="n", by=CAROL, origin={})
+    sign_off_period.sign_off(period=day(), note="n", by=CARL, origin={})
     for number in (4, 6):
-        sign_off_period.sign_off(period=day(number), note="n", by=CAROL, origin={})
+        sign_off_period.sign_off(period=day(number), note="n", by=CARL, origin={})
     assert day(2).follows == 7
 
 
@@ -188,7 +188,7 @@ def test_a_period_is_shown_signed_off_and_reported(reader: Client) -> None:
     report = html(reader.get(answer["Location"]))
     for words in (
         "Period signed off",
-        "Carol Dean (carol)",
+        "Carl Ito (carl)",
         "2026-03-02 00:00:00",
         "1 to 7 (7)",
         "Zoë: &lt;b&gt;five&lt;/b&gt; are left.",

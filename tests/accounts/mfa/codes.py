@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.accounts.people import PASSWORD, sign_in
+from tests.accounts.people import sign_in
+from tests.factories import PASSWORD
 
 SECOND_FACTOR = "/accounts/second-factor/"
 SET_UP = f"{SECOND_FACTOR}set-up/"
@@ -51,7 +52,7 @@ def recovery_codes_in(page: Any) -> list[str]:
     return re.findall(r"<code>(\d{8})</code>", page.content.decode())
 
 
-def half_signed_in(username: str = "rita", password: str = PASSWORD, **extra: Any) -> Client:
+def half_signed_in(username: str = "olga", password: str = PASSWORD, **extra: Any) -> Client:
     """Return a browser in which only the password was entered."""
     browser = Client(**extra)
     assert sign_in(browser, username, password)["Location"] == CODE

@@ -10,7 +10,8 @@ from killswitch.accounts.services import save_user
 from killswitch.alarms.models import Alarm
 from killswitch.audit.chain import SYSTEM
 from tests.accounts.mfa.codes import CODE, SECOND_FACTOR, Clock, code_at, half_signed_in, set_up
-from tests.accounts.people import PASSWORD, events, signed_in
+from tests.accounts.people import events, signed_in
+from tests.factories import PASSWORD
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases, pytest.mark.usefixtures("limits")]
 
@@ -41,7 +42,7 @@ def test_after_twenty_wrong_codes_from_anywhere_no_more_are_accepted_and_one_ala
         _, refused = enter(code_at(secret, clock.now), number=number)
         assert (refused.status_code, refused["Retry-After"]) == (429, "3600")
         assert b"Too many wrong codes" in refused.content
-    assert Alarm.objects.get().title.startswith("Too many wrong codes for Rita Moss (rita)")
+    assert Alarm.objects.get().title.startswith("Too many wrong codes for Olga Ray (olga)")
     assert len(events("ALARM_RAISED")) == 1
 
 

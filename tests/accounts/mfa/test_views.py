@@ -13,6 +13,7 @@ from killswitch.accounts.mfa import services
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import Batch
+from tests import factories
 from tests.accounts.mfa.codes import (
     CODE,
     CONFIRM_PASSWORD,
@@ -27,7 +28,7 @@ from tests.accounts.mfa.codes import (
     secret_in,
     set_up,
 )
-from tests.accounts.people import PASSWORD, data, events, make, sign_in, signed_in
+from tests.accounts.people import data, events, sign_in, signed_in
 from tests.failures import full_log
 from tests.threads import run_at_once
 
@@ -43,7 +44,7 @@ HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture
-def rita(clock: Clock) -> Client:
+def olga(clock: Clock) -> Client:
     """The browser in which a risk officer has set up a second factor."""
     browser = signed_in(Role.RISK_OFFICER)
     browser.secret = set_up(browser, clock)  # type: ignore[attr-defined]
@@ -51,8 +52,8 @@ def rita(clock: Clock) -> Client:
 
 
 @pytest.fixture
-def secret(rita: Client) -> str:
-    secret: str = rita.secret  # type: ignore[attr-defined]
+def secret(olga: Client) -> str:
+    secret: str = olga.secret  # type: ignore[attr-defined]
     return secret
 
 
@@ -84,8 +85,8 @@ class TestSettingUp:
         assert file.content.decode().split() == codes
         assert file["Content-Disposition"].startswith("attachment")
         (event,) = events(*KINDS)
-        assert (event.kind, event.actor) == ("SECOND_FACTOR_ADDED", "Rita Moss (rita)")
-        assert data(event)["username"] == "rita"
+        assert (event.kind, event.actor) == ("SECOND_FACTOR_ADDED", "Olga Ray (olga)")
+        assert data(event)["username"] == "olga"
         assert data(event)["address"] == "127.0.0.1"
 
     def test_a_wrong_code_leaves_it_off_and_the_secret_as_it_is(self, clock: Clock) -> None:
@@ -105,44 +106,44 @@ class TestSettingUp:
             assert answer["Location"].startswith(CONFIRM_PASSWORD)
 
     @pytest.mark.parametrize("path", ["", "file/"])
-    def test_so_do_the_recovery_codes(self, rita: Client, path: str) -> None:
-        session = rita.session
+    def test_so_do_the_recovery_codes(self, olga: Client, path: str) -> None:
+        session = olga.session
         del session["account_authentication_methods"]
         session.save()
-        assert rita.get(RECOVERY + path)["Location"].startswith(CONFIRM_PASSWORD)
+        assert olga.get(RECOVERY + path)["Location"].startswith(CONFIRM_PASSWORD)
 
     def test_a_wrong_password_there_counts_as_a_failed_sign_in(self) -> None:
         browser = signed_in(Role.RISK_OFFICER)
         for _ in range(10):
             page = browser.post(CONFIRM_PASSWORD, {"password": "wrong"})
             assert b"The password is wrong" in page.content
-        refused = browser.post(CONFIRM_PASSWORD, {"password": PASSWORD})
+        refused = browser.post(CONFIRM_PASSWORD, {"password": factories.PASSWORD})
         assert (refused.status_code, refused["Retry-After"]) == (429, "60")
         failures = [
             (data(event)["username"], data(event)["why"]) for event in events("SIGN_IN_FAILED")
         ]
         assert failures == [
-            ("rita", "wrong password"),
-            ("rita", "wrong password"),
-            ("rita", "too many tries"),
+            ("olga", "wrong password"),
+            ("olga", "wrong password"),
+            ("olga", "too many tries"),
         ]
 
     def test_sessions_from_before_end_and_this_one_goes_on(self, clock: Clock) -> None:
         browser, elsewhere = signed_in(Role.RISK_OFFICER), Client()
-        sign_in(elsewhere, "rita")
+        sign_in(elsewhere, "olga")
         end = browser.session.get_expiry_date()
         set_up(browser, clock)
         assert _is_in(browser)
         assert browser.session.get_expiry_date() == end
         assert not _is_in(elsewhere)
 
-    def test_the_secret_is_encrypted_and_never_shown_again(self, rita: Client, secret: str) -> None:
+    def test_the_secret_is_encrypted_and_never_shown_again(self, olga: Client, secret: str) -> None:
         stored = json.dumps(list(Authenticator.objects.values_list("data", flat=True)))
         assert secret not in stored
-        assert secret not in json.dumps(dict(rita.session))
+        assert secret not in json.dumps(dict(olga.session))
         assert not any(secret in event.data for event in AuditEvent.objects.all())
         for path in (SECOND_FACTOR, SET_UP, RECOVERY, f"{SECOND_FACTOR}turn-off/"):
-            assert secret not in rita.get(path, follow=True).content.decode().replace(" ", "")
+            assert secret not in olga.get(path, follow=True).content.decode().replace(" ", "")
 
     def test_while_it_is_set_up_the_session_holds_it_encrypted(self) -> None:
         browser = signed_in(Role.RISK_OFFICER)
@@ -151,13 +152,13 @@ class TestSettingUp:
         assert secret not in json.dumps(dict(browser.session))
 
     def test_a_second_tab_does_not_replace_the_secret(
-        self, rita: Client, secret: str, clock: Clock
+        self, olga: Client, secret: str, clock: Clock
     ) -> None:
         before = Authenticator.objects.get(type="totp").data["secret"]
         other = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
         attempt = {"secret": other, "code": code_at(other, clock.now)}
         assert not services.enable(user=User.objects.get(), **attempt, origin={})
-        assert rita.post(SET_UP, {"code": "1"})["Location"] == SECOND_FACTOR
+        assert olga.post(SET_UP, {"code": "1"})["Location"] == SECOND_FACTOR
         assert Authenticator.objects.get(type="totp").data["secret"] == before
 
 
@@ -165,7 +166,7 @@ class TestSigningIn:
     """The code after the password."""
 
     def test_only_the_code_signs_in_and_only_then_it_is_recorded(
-        self, rita: Client, secret: str, clock: Clock
+        self, olga: Client, secret: str, clock: Clock
     ) -> None:
         before = len(events("SIGNED_IN"))
         browser = half_signed_in()
@@ -177,7 +178,7 @@ class TestSigningIn:
         assert not browser.session.get_expire_at_browser_close()
 
     def test_with_the_password_alone_no_page_opens_and_no_cancel_is_accepted(
-        self, rita: Client
+        self, olga: Client
     ) -> None:
         for path in ("/", "/poll/", "/requests/", "/cancel-all/", "/audit/", "/admin/", RECOVERY):
             browser = half_signed_in()
@@ -188,17 +189,17 @@ class TestSigningIn:
         assert not Batch.objects.exists()
 
     def test_it_leads_back_to_the_filled_confirmation(
-        self, rita: Client, secret: str, clock: Clock
+        self, olga: Client, secret: str, clock: Clock
     ) -> None:
         browser, back = Client(), "/cancel-all/?exchange=7&reason=runaway"
-        form = {"login": "rita", "password": PASSWORD, "next": back}
+        form = {"login": "olga", "password": factories.PASSWORD, "next": back}
         assert browser.post("/accounts/login/", form)["Location"] == CODE
         answer = browser.post(CODE, {"code": code_at(secret, clock.now)})
         assert answer["Location"] == back
 
     @pytest.mark.parametrize("steps", [-1, 0, 1])
     def test_a_clock_that_is_one_step_off_does_no_harm(
-        self, rita: Client, secret: str, clock: Clock, steps: int
+        self, olga: Client, secret: str, clock: Clock, steps: int
     ) -> None:
         clock.next_code()
         browser = half_signed_in()
@@ -207,20 +208,20 @@ class TestSigningIn:
 
     @pytest.mark.parametrize("steps", [-2, 2])
     def test_two_steps_off_is_too_far(
-        self, rita: Client, secret: str, clock: Clock, steps: int
+        self, olga: Client, secret: str, clock: Clock, steps: int
     ) -> None:
         clock.now += 300
         browser = half_signed_in()
         browser.post(CODE, {"code": code_at(secret, clock.now + 30 * steps)})
         assert not _is_in(browser)
 
-    def test_spaces_in_a_code_do_not_matter(self, rita: Client, secret: str, clock: Clock) -> None:
+    def test_spaces_in_a_code_do_not_matter(self, olga: Client, secret: str, clock: Clock) -> None:
         browser, code = half_signed_in(), code_at(secret, clock.now)
         browser.post(CODE, {"code": f" {code[:3]} {code[3:]} "})
         assert _is_in(browser)
 
     def test_a_used_code_is_refused_as_long_as_it_would_be_valid(
-        self, rita: Client, secret: str, clock: Clock
+        self, olga: Client, secret: str, clock: Clock
     ) -> None:
         code = code_at(secret, clock.now + 30)  # an app that is a little fast
         first, second, third = half_signed_in(), half_signed_in(), half_signed_in()
@@ -233,7 +234,7 @@ class TestSigningIn:
         assert not _is_in(third)
 
     def test_a_code_older_than_a_used_one_is_refused(
-        self, rita: Client, secret: str, clock: Clock
+        self, olga: Client, secret: str, clock: Clock
     ) -> None:
         older = code_at(secret, clock.now)
         first, second = half_signed_in(), half_signed_in()
@@ -242,29 +243,29 @@ class TestSigningIn:
         assert (_is_in(first), _is_in(second)) == (True, False)
 
     def test_the_code_that_set_it_up_is_used_up(
-        self, rita: Client, secret: str, clock: Clock
+        self, olga: Client, secret: str, clock: Clock
     ) -> None:
         browser = half_signed_in()
         browser.post(CODE, {"code": code_at(secret, clock.now - 30)})
         assert not _is_in(browser)
 
-    def test_a_recovery_code_works_once_and_is_recorded(self, rita: Client) -> None:
-        codes = recovery_codes_in(rita.get(RECOVERY))
+    def test_a_recovery_code_works_once_and_is_recorded(self, olga: Client) -> None:
+        codes = recovery_codes_in(olga.get(RECOVERY))
         first, second = half_signed_in(), half_signed_in()
         first.post(CODE, {"code": codes[3]})
         second.post(CODE, {"code": codes[3]})
         assert (_is_in(first), _is_in(second)) == (True, False)
         assert data(events("SIGNED_IN")[-1])["second_factor"] == "recovery code"
         event = events(*KINDS)[-1]
-        assert (event.kind, event.actor) == ("RECOVERY_CODE_USED", "Rita Moss (rita)")
+        assert (event.kind, event.actor) == ("RECOVERY_CODE_USED", "Olga Ray (olga)")
         assert data(event)["left"] == 9
         assert codes[3] not in event.data
-        assert codes[3] not in recovery_codes_in(rita.get(RECOVERY))
+        assert codes[3] not in recovery_codes_in(olga.get(RECOVERY))
 
     def test_a_recovery_code_is_refused_and_not_used_up_while_its_use_cannot_be_recorded(
-        self, rita: Client
+        self, olga: Client
     ) -> None:
-        code = recovery_codes_in(rita.get(RECOVERY))[0]
+        code = recovery_codes_in(olga.get(RECOVERY))[0]
         with full_log(OSError):
             browser = half_signed_in(raise_request_exception=False)
             assert browser.post(CODE, {"code": code}).status_code == 500
@@ -274,9 +275,9 @@ class TestSigningIn:
         assert _is_in(browser)
 
     def test_a_wrong_code_is_reported_and_counted_apart_from_wrong_passwords(
-        self, rita: Client
+        self, olga: Client
     ) -> None:
-        sign_in(Client(), "rita", "wrong")
+        sign_in(Client(), "olga", "wrong")
         browser = half_signed_in()
         for _ in range(9):
             page = browser.post(CODE, {"code": "000000"})
@@ -287,7 +288,7 @@ class TestSigningIn:
         assert not any("000000" in event.data for event in AuditEvent.objects.all())
 
     def test_ten_wrong_codes_lock_the_address_and_not_the_person(
-        self, rita: Client, secret: str, clock: Clock
+        self, olga: Client, secret: str, clock: Clock
     ) -> None:
         attacker = half_signed_in(REMOTE_ADDR="192.0.2.66")
         for _ in range(10):
@@ -302,17 +303,17 @@ class TestSigningIn:
         assert _is_in(browser)
 
     def test_signing_in_oneself_does_not_buy_more_attempts_on_another_person(
-        self, rita: Client
+        self, olga: Client
     ) -> None:
-        make(Role.COMPLIANCE)
+        factories.person(Role.COMPLIANCE)
         attacker = half_signed_in()
         for number in range(10):
             attacker.post(CODE, {"code": "000000"})
             if number % 4 == 3:
-                assert sign_in(Client(), "carol").status_code == 302
+                assert sign_in(Client(), "carl").status_code == 302
         assert attacker.post(CODE, {"code": "000000"}).status_code == 429
 
-    def test_right_codes_use_up_no_attempts(self, rita: Client, secret: str, clock: Clock) -> None:
+    def test_right_codes_use_up_no_attempts(self, olga: Client, secret: str, clock: Clock) -> None:
         for _ in range(12):
             browser = half_signed_in()
             browser.post(CODE, {"code": code_at(secret, clock.now)})
@@ -331,7 +332,7 @@ class TestSigningIn:
         ],
     )
     def test_no_form_without_a_code_breaks_the_page(
-        self, rita: Client, form: dict[str, str]
+        self, olga: Client, form: dict[str, str]
     ) -> None:
         browser = half_signed_in()
         assert browser.post(CODE, form).status_code == 200
@@ -342,7 +343,7 @@ class TestSigningIn:
         assert browser.get(CODE)["Location"] == "/accounts/login/"
         assert browser.post(CODE, {"code": "1"})["Location"] == "/accounts/login/"
 
-    def test_the_sign_in_page_starts_over(self, rita: Client, secret: str, clock: Clock) -> None:
+    def test_the_sign_in_page_starts_over(self, olga: Client, secret: str, clock: Clock) -> None:
         browser = half_signed_in()
         page = browser.get("/accounts/login/")
         assert b"Password" in page.content
@@ -360,22 +361,22 @@ class TestSigningIn:
         ids=str,
     )
     def test_a_sign_in_without_its_code_ends_when_the_person_is_changed(
-        self, rita: Client, secret: str, clock: Clock, change: dict[str, Any]
+        self, olga: Client, secret: str, clock: Clock, change: dict[str, Any]
     ) -> None:
         browser, before = half_signed_in(), len(events("SIGNED_IN"))
-        User.objects.filter(username="rita").update(**change)
+        User.objects.filter(username="olga").update(**change)
         answer = browser.post(CODE, {"code": code_at(secret, clock.now)})
         assert answer["Location"] == "/accounts/login/"
         assert not _is_in(browser)
         assert len(events("SIGNED_IN")) == before
 
-    def test_signing_out_before_the_code_is_no_error(self, rita: Client) -> None:
+    def test_signing_out_before_the_code_is_no_error(self, olga: Client) -> None:
         browser = half_signed_in()
         assert browser.post("/accounts/logout/")["Location"] == "/accounts/login/"
         assert browser.get(CODE)["Location"] == "/accounts/login/"
 
     def test_a_sign_in_without_its_code_times_out(
-        self, rita: Client, secret: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, olga: Client, secret: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         browser = half_signed_in()
         session = browser.session
@@ -385,7 +386,7 @@ class TestSigningIn:
         assert not _is_in(browser)
 
     def test_signing_in_changes_the_session_key(
-        self, rita: Client, secret: str, clock: Clock
+        self, olga: Client, secret: str, clock: Clock
     ) -> None:
         browser = half_signed_in()
         before = browser.session.session_key
@@ -393,7 +394,7 @@ class TestSigningIn:
         assert browser.session.session_key != before
 
     def test_with_another_secret_key_no_code_fits_and_no_page_breaks(
-        self, rita: Client, secret: str, clock: Clock, settings: Any
+        self, olga: Client, secret: str, clock: Clock, settings: Any
     ) -> None:
         settings.SECRET_KEY = "another one"
         browser = half_signed_in()
@@ -409,28 +410,28 @@ class TestTurningOffAndRenewing:
     """Both ask for confirmation first."""
 
     def test_turning_off_asks_first_and_ends_the_other_sessions(
-        self, rita: Client, secret: str, clock: Clock
+        self, olga: Client, secret: str, clock: Clock
     ) -> None:
         elsewhere = half_signed_in()
         elsewhere.post(CODE, {"code": code_at(secret, clock.now)})
-        assert rita.get(f"{SECOND_FACTOR}turn-off/").status_code == 200
+        assert olga.get(f"{SECOND_FACTOR}turn-off/").status_code == 200
         assert Authenticator.objects.count() == 2
-        page = rita.post(f"{SECOND_FACTOR}turn-off/", follow=True)
+        page = olga.post(f"{SECOND_FACTOR}turn-off/", follow=True)
         assert b"is off" in page.content
         assert not Authenticator.objects.exists()
         assert events(*KINDS)[-1].kind == "SECOND_FACTOR_REMOVED"
-        assert (_is_in(rita), _is_in(elsewhere)) == (True, False)
-        assert sign_in(Client(), "rita")["Location"] == "/"
-        rita.post(f"{SECOND_FACTOR}turn-off/")
+        assert (_is_in(olga), _is_in(elsewhere)) == (True, False)
+        assert sign_in(Client(), "olga")["Location"] == "/"
+        olga.post(f"{SECOND_FACTOR}turn-off/")
         assert len(events("SECOND_FACTOR_REMOVED")) == 1
 
     def test_renewed_recovery_codes_differ_and_the_old_ones_stop_working(
-        self, rita: Client
+        self, olga: Client
     ) -> None:
-        old = recovery_codes_in(rita.get(RECOVERY))
-        assert rita.get(f"{RECOVERY}renew/").status_code == 200
-        assert recovery_codes_in(rita.get(RECOVERY)) == old
-        fresh = recovery_codes_in(rita.post(f"{RECOVERY}renew/", follow=True))
+        old = recovery_codes_in(olga.get(RECOVERY))
+        assert olga.get(f"{RECOVERY}renew/").status_code == 200
+        assert recovery_codes_in(olga.get(RECOVERY)) == old
+        fresh = recovery_codes_in(olga.post(f"{RECOVERY}renew/", follow=True))
         assert len(fresh) == 10
         assert not set(old) & set(fresh)
         assert events(*KINDS)[-1].kind == "RECOVERY_CODES_RENEWED"
@@ -447,23 +448,25 @@ class TestTurningOffAndRenewing:
         assert browser.get(f"{RECOVERY}file/").status_code == 404
         assert not Authenticator.objects.exists()
 
-    def test_confirming_the_password_does_not_carry_out_an_earlier_post(self, rita: Client) -> None:
+    def test_confirming_the_password_does_not_carry_out_an_earlier_post(self, olga: Client) -> None:
         """An intruder at an unlocked screen sends it; hours later its owner enters the password."""
-        old = recovery_codes_in(rita.get(RECOVERY))
-        session = rita.session
+        old = recovery_codes_in(olga.get(RECOVERY))
+        session = olga.session
         del session["account_authentication_methods"]
         session.save()
-        location = rita.post(f"{RECOVERY}renew/")["Location"]
+        location = olga.post(f"{RECOVERY}renew/")["Location"]
         back = parse_qs(urlsplit(location).query)["next"][0]
-        page = rita.post(CONFIRM_PASSWORD, {"password": PASSWORD, "next": back}, follow=True)
+        page = olga.post(
+            CONFIRM_PASSWORD, {"password": factories.PASSWORD, "next": back}, follow=True
+        )
         assert b"Renew your recovery codes?" in page.content
-        assert recovery_codes_in(rita.get(RECOVERY)) == old
+        assert recovery_codes_in(olga.get(RECOVERY)) == old
         assert events("RECOVERY_CODES_RENEWED") == []
 
-    def test_no_page_of_it_is_kept_by_a_cache(self, rita: Client) -> None:
+    def test_no_page_of_it_is_kept_by_a_cache(self, olga: Client) -> None:
         paths = (SECOND_FACTOR, RECOVERY, f"{RECOVERY}file/", f"{RECOVERY}renew/", CONFIRM_PASSWORD)
         for path in (*paths, f"{SECOND_FACTOR}turn-off/"):
-            assert "no-store" in rita.get(path)["Cache-Control"], path
+            assert "no-store" in olga.get(path)["Cache-Control"], path
         assert "no-store" in half_signed_in().get(CODE)["Cache-Control"]
 
 
@@ -505,7 +508,9 @@ class TestRequired:
         location = browser.get(SET_UP)["Location"]
         assert location.startswith(CONFIRM_PASSWORD)
         back = parse_qs(urlsplit(location).query)["next"][0]
-        page = browser.post(CONFIRM_PASSWORD, {"password": PASSWORD, "next": back}, follow=True)
+        page = browser.post(
+            CONFIRM_PASSWORD, {"password": factories.PASSWORD, "next": back}, follow=True
+        )
         assert b"You must set up a second factor" in page.content
         codes_page = browser.post(
             SET_UP, {"code": code_at(secret_in(page), clock.now)}, follow=True
@@ -552,7 +557,7 @@ def test_an_unknown_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kind", ["app", "recovery code"])
 def test_of_many_sign_ins_with_the_same_code_at_once_one_succeeds(kind: str, clock: Clock) -> None:
-    person, secret = make(Role.RISK_OFFICER), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+    person, secret = factories.person(Role.RISK_OFFICER), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
     first = code_at(secret, clock.now)
     assert services.enable(user=person, secret=secret, code=first, origin={})
     clock.next_code()

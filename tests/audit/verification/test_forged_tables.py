@@ -13,12 +13,12 @@ from killswitch.audit.chain import Head
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
-from killswitch.cancels import reconciliation, recording
+from killswitch.cancels import reconciliation
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
-from tests.audit import event_factories, forging
+from tests import factories
+from tests.audit import forging
 from tests.audit.assertions import Requests, assert_found, assert_good, only
 from tests.audit.forging import TABLE
 
@@ -272,10 +272,9 @@ def test_an_end_that_counts_other_attempts_than_there_are_is_found(requests: Req
 
 def test_an_answer_after_the_end_is_no_discrepancy(requests: Requests) -> None:
     """A process that slept while another one finished the request still records its answer."""
-    late = event_factories.answer(Outcome.ACKNOWLEDGED, message="Ok")
-    recording.record_attempt(
-        requests["rejected"].pk, lease_token="asleep", answer=late, next_attempt_at=None
-    )
+    request = requests["rejected"]
+    late_answer = factories.answer(request, Status.CONFIRMED)
+    factories.attempt(request, late_answer, lease_token="asleep")
     assert AuditEvent.objects.latest("seq").kind == "ATTEMPT"
     assert_good(verify())
 
