@@ -1,7 +1,7 @@
 """Describes the events of accounts: sign-ins, denied access and changes."""
 
 from killswitch.audit.descriptions import describe_changes, descriptions
-from killswitch.audit.event_data import EventData
+from killswitch.audit.event_reader import EventData
 from killswitch.audit.models import EventKind
 
 # By the reason that the event stores.

@@ -22,6 +22,7 @@ def record_failure(request: HttpRequest, *, username: str) -> None:
     The name is recorded only if a user has it: a password is often typed there.
     """
     user = _find_user(username)
+    # These reasons are stored, so they keep their words.
     if user is None:
         reason = "no such person"
     elif not user.is_active:

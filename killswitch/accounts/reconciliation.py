@@ -5,12 +5,12 @@ Passwords, sign-ins and second factors are not compared: events do not carry the
 
 from killswitch.accounts.changes import WATCHED
 from killswitch.accounts.models import User
-from killswitch.audit.event_data import read
+from killswitch.audit.event_reader import read
 from killswitch.audit.models import EventKind
 from killswitch.audit.reconciliation.comparison import reconcilers
 from killswitch.audit.reconciliation.replayed_table import ReplayedTable
 
-REGISTER = ReplayedTable(
+REPLAYED_USERS = ReplayedTable(
     noun="user",
     kinds=(EventKind.PERSON_ADDED, EventKind.PERSON_CHANGED, EventKind.ROLE_CHANGED),
     named_by="username",
@@ -18,4 +18,4 @@ REGISTER = ReplayedTable(
     columns=WATCHED,
     rows=lambda: User.objects.order_by("id").values(*WATCHED),
 )
-reconcilers.append(REGISTER.discrepancies)
+reconcilers.append(REPLAYED_USERS.discrepancies)

@@ -155,7 +155,7 @@ def _record_delivery(row: Delivery, *, alarm: Alarm) -> None:
             EventKind.ALARM_TOLD,
             exchange_id=alarm.exchange_id,
             request_id=alarm.request_id,
-            data={
+            data={  # stored names, which stay: "place" is the channel, "tries" are the attempts
                 "alarm": alarm.pk,
                 "place": row.channel,
                 "tries": row.attempts + 1,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from django.db.models import QuerySet
 
 from killswitch.alarms.models import Alarm, Delivery
-from killswitch.audit.event_data import read
+from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.reconciliation.comparison import (
     batches,

@@ -7,7 +7,7 @@ of an unknown kind has no description, and one whose data is unusual still gets 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from killswitch.audit.event_data import EventData, read
+from killswitch.audit.event_reader import EventData, read
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.runtime.text import pluralize_count, truncate

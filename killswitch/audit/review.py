@@ -13,7 +13,7 @@ from django.db import DatabaseError, IntegrityError
 from django.db.models import Exists, OuterRef, Q
 
 from killswitch.audit.chain import Actor, NewEvent
-from killswitch.audit.event_data import read
+from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.recorder import recording
 

@@ -11,7 +11,7 @@ from django.db.models import Count, Max, Min, QuerySet
 
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import Actor
-from killswitch.audit.event_data import read
+from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind, Review, Verification
 from killswitch.audit.recorder import recording
 from killswitch.audit.review import MAX_NOTE_CHARS, ReviewNotRecorded, needing

@@ -1,7 +1,7 @@
 """Describes the events of cancel requests."""
 
 from killswitch.audit.descriptions import count_text, descriptions
-from killswitch.audit.event_data import EventData
+from killswitch.audit.event_reader import EventData
 from killswitch.audit.models import EventKind
 from killswitch.cancels.status_display import OUTCOME_TEXTS
 from killswitch.runtime.text import duration_text

@@ -65,7 +65,7 @@ def _carry_out(lease: Lease, latch: Latch) -> None:
     try:
         Kill(lease, latch).run()
     except LeaseLost:
-        log.warning("claim_lost", request=lease.uuid, exchange=lease.exchange_id)
+        log.warning("lease_lost", request=lease.uuid, exchange=lease.exchange_id)
     except ShuttingDown:
         try:
             leases.release(lease)

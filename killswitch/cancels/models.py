@@ -82,7 +82,7 @@ class CancelRequest(Revisioned):
     reads = models.PositiveIntegerField(default=0)
     attempt_count = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
-    # The claim of the process that carries it out, and a count that shows that it is alive.
+    # The lease of the process that carries it out, and a count that shows that it is alive.
     lease_token = models.CharField(max_length=100, blank=True, db_column="holder")
     lease_beats = models.BigIntegerField(default=0, db_column="counter")
     first_claimed_at = models.DateTimeField(null=True)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db.models import Min, Q
 
-from killswitch.audit.event_data import read
+from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.reconciliation.comparison import (
     MAX_VALUE_CHARS,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from killswitch.audit import canonical_json, chain, event_data
+from killswitch.audit import canonical_json, chain, event_reader
 from killswitch.audit.models import AuditEvent
 from killswitch.compliance import log_page
 from killswitch.compliance.log_page import LogEntry
@@ -65,5 +65,5 @@ def _reviews(entry: LogEntry) -> list[AuditEvent]:
         if event is None or event in reviews:
             break
         reviews.append(event)
-        seq = max(event_data.read(event).numbers("before"), default=None)
+        seq = max(event_reader.read(event).numbers("before"), default=None)
     return reviews

@@ -10,7 +10,7 @@ from typing import Final, Self
 from django.db import connection
 from django.http import QueryDict
 
-from killswitch.audit import chain, event_data
+from killswitch.audit import chain, event_reader
 from killswitch.audit.descriptions import describe
 from killswitch.audit.filters import FIELDS, EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, EventKind, Review
@@ -92,13 +92,13 @@ def entries(events: Sequence[AuditEvent], *, whole: bool = False) -> list[LogEnt
     reviews = Review.objects.in_bulk([event.seq for event in events if needs_review(event)])
     log_entries = []
     for event in events:
-        data = event_data.laid_out(event)
+        data = event_reader.laid_out(event)
         is_cut = not whole and len(data) > MAX_DATA_CHARS
         log_entries.append(
             LogEntry(
                 event=event,
                 review=reviews.get(event.seq),
-                open_after=event_data.read(event).number("open_after"),
+                open_after=event_reader.read(event).number("open_after"),
                 description=describe(event),
                 data=data[:MAX_DATA_CHARS] if is_cut else data,
                 is_cut=is_cut,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from killswitch.audit.event_data import EventData, read
+from killswitch.audit.event_reader import EventData, read
 from killswitch.audit.models import AuditEvent, EventKind
 
 MAX_LISTED: Final = 50

@@ -5,7 +5,7 @@ from killswitch.audit.reconciliation.comparison import reconcilers
 from killswitch.audit.reconciliation.replayed_table import ReplayedTable
 from killswitch.exchanges.models import WATCHED, Exchange
 
-REGISTER = ReplayedTable(
+REPLAYED_EXCHANGES = ReplayedTable(
     noun="exchange",
     kinds=(EventKind.EXCHANGE_ADDED, EventKind.EXCHANGE_CHANGED),
     named_by="exchange_id",
@@ -13,4 +13,4 @@ REGISTER = ReplayedTable(
     columns=WATCHED,
     rows=lambda: Exchange.objects.order_by("id").values(*WATCHED),
 )
-reconcilers.append(REGISTER.discrepancies)
+reconcilers.append(REPLAYED_EXCHANGES.discrepancies)

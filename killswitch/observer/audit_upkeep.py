@@ -93,16 +93,16 @@ class AuditUpkeep:
         self._resumed_at = time.monotonic()
         last = self._result
         interval_s = FULL_VERIFY_INTERVAL_S if last and last.ok else FULL_VERIFY_RETRY_S
-        is_full = last is None or self._clock() >= self._verified_fully_at + interval_s
-        if is_full or last is None:
+        if last is None or self._clock() >= self._verified_fully_at + interval_s:
             self._result = verify(progress=self._pause)
             self._verified_fully_at = self._clock()
+            self._result.store(whole=True)
         elif last.ok:
             head = Head(seq=last.head_seq, hash=last.head_hash)
             self._result = verify_newest(head, progress=self._pause)
+            self._result.store(whole=False)
         else:
             return  # later events cannot repair a failed verification
-        self._result.store(whole=is_full)
         for finding in self._result.findings:
             log.error("audit_log_does_not_verify", **vars(finding))
             subject = finding.reason if finding.seq is None else finding.seq
@@ -135,7 +135,7 @@ class AuditUpkeep:
         )
 
 
-def write_checkpoint(occasion: str) -> Checkpoint | None:
+def try_to_write_checkpoint(occasion: str) -> Checkpoint | None:
     """Write a checkpoint at a start or a stop, which a failure must not disturb."""
     try:
         return checkpoints.write(occasion)

@@ -52,7 +52,7 @@ def observe(stop: threading.Event) -> None:
         except Error:  # the next observer takes the lease all the same, only later
             log.warning("lease_not_released")
         else:
-            audit_upkeep.write_checkpoint("OBSERVER_STOPPED")
+            audit_upkeep.try_to_write_checkpoint("OBSERVER_STOPPED")
         finally:
             connection.close()
 

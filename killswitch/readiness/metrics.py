@@ -70,7 +70,7 @@ def _counts() -> Iterator[Metric]:
     gauges = {
         "requests_in_flight": ("Unfinished requests", CancelRequest.objects.in_flight().count()),
         "alarms_open": ("Unacknowledged alarms", Alarm.objects.unacknowledged().count()),
-        "tellings_pending": (
+        "notifications_pending": (
             "Notifications that are not delivered yet",
             Delivery.objects.filter(delivered_at=None).count(),
         ),

@@ -6,7 +6,7 @@ from django.db.models.signals import post_migrate
 
 class RuntimeConfig(AppConfig):
     name = "killswitch.runtime"
-    label = "live"
+    label = "live"  # as when its tables were created
 
     def ready(self) -> None:
         post_migrate.connect(_make_the_counter, sender=self)

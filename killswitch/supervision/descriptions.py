@@ -1,7 +1,7 @@
 """Describes the start and the stop of the system."""
 
 from killswitch.audit.descriptions import descriptions
-from killswitch.audit.event_data import EventData
+from killswitch.audit.event_reader import EventData
 from killswitch.audit.models import EventKind
 from killswitch.runtime.text import pluralize_count
 

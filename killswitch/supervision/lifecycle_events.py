@@ -54,7 +54,7 @@ def record_start(programs: Sequence[str]) -> None:
     """Record the start; a log that cannot be written does not prevent it."""
     environment = {"python": platform.python_version(), "settings": plain_settings()}
     _record(EventKind.STARTED, data=_facts(programs) | environment)
-    audit_upkeep.write_checkpoint("STARTED")
+    audit_upkeep.try_to_write_checkpoint("STARTED")
 
 
 def record_stop(programs: Sequence[str], *, timeout_s: float) -> None:
@@ -65,7 +65,7 @@ def record_stop(programs: Sequence[str], *, timeout_s: float) -> None:
 
     def run() -> None:
         _record(EventKind.STOPPED, data=data)
-        checkpoint = audit_upkeep.write_checkpoint("STOPPED")
+        checkpoint = audit_upkeep.try_to_write_checkpoint("STOPPED")
         connection.close()  # of this thread
         end_of_record.set()
         if checkpoint:

@@ -11,7 +11,7 @@ from killswitch.audit.models import EventKind
 from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
 from killswitch.exchanges.models import WATCHED, Exchange
-from killswitch.exchanges.reconciliation import REGISTER
+from killswitch.exchanges.reconciliation import REPLAYED_EXCHANGES
 from killswitch.exchanges.registry import ExchangeConfig, add_missing
 from killswitch.exchanges.services import save_exchange
 from tests.audit.assertions import assert_found, assert_good, only
@@ -110,8 +110,8 @@ def test_a_change_between_reading_events_and_rows_is_not_reported() -> None:
 
     def rows() -> list[Mapping[str, Any]]:
         next(changes, lambda: None)()  # after the events were read, before the rows are
-        return list(REGISTER.rows())
+        return list(REPLAYED_EXCHANGES.rows())
 
-    late = replace(REGISTER, rows=rows)
+    late = replace(REPLAYED_EXCHANGES, rows=rows)
     assert list(late.discrepancies(None, no_progress)) == []
     assert next(changes, None) is None, "it was changed meanwhile"

@@ -359,7 +359,7 @@ def test_a_worker_that_was_paused_does_not_cancel_later_orders(
     assert status_of(request) == "CONFIRMED"
     simulator.place("KRAKEN", 7)
     worker.send_signal(signal.SIGCONT)
-    wait_for(lambda: "claim_lost" in stack.log.read_text(), seconds=10)
+    wait_for(lambda: "lease_lost" in stack.log.read_text(), seconds=10)
     assert simulator.really_open("KRAKEN") == 7
 
 

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from killswitch.audit.canonical_json import utc_text
-from killswitch.audit.event_data import read
+from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.verification.findings import Finding, Progress, Proof, no_progress
 from killswitch.runtime.text import truncate

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from killswitch.audit.event_data import read
+from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.reconciliation.comparison import (
     MAX_VALUE_CHARS,
