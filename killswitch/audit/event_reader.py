@@ -3,9 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from killswitch.audit.models import AuditEvent
+
+class HasData(Protocol):
+    """An event, or some of its columns."""
+
+    @property
+    def data(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +44,7 @@ class EventData:
         return self.facts.get(name) is True
 
 
-def read(event: AuditEvent) -> EventData:
+def read(event: HasData) -> EventData:
     """Return the data of an event, empty if it cannot be read."""
     return EventData(facts=parse(event.data))
 
@@ -53,7 +58,7 @@ def parse(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def laid_out(event: AuditEvent) -> str:
+def laid_out(event: HasData) -> str:
     """Return the data as indented JSON, or as it is stored if it cannot be parsed."""
     try:
         text = json.dumps(json.loads(event.data), indent=2, ensure_ascii=False)

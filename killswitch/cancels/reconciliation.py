@@ -15,10 +15,12 @@ from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.reconciliation.comparison import (
     MAX_VALUE_CHARS,
+    LoggedEvent,
     batches,
     compare_columns,
     confirmed,
     discrepancy,
+    logged_events,
     reconcilers,
     value_text,
 )
@@ -41,7 +43,7 @@ class RequestRecord:
     is_unique: bool  # its uuid finds this row and no other
     has_unique_batch: bool  # no other batch has the number or the uuid of its batch
     shown_under: str | None  # the exchange under which the pages show it
-    events: Mapping[str, list[AuditEvent]]  # of each kind, oldest first
+    events: Mapping[str, list[LoggedEvent]]  # of each kind, oldest first
 
 
 def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Finding]:
@@ -104,10 +106,10 @@ def _records(pks: Sequence[int]) -> dict[int, RequestRecord]:
     # How many batches have each number and each uuid: one, unless a row was forged.
     counts = Counter(value for row in same_batches.values_list("id", "uuid") for value in row)
     exchanges = dict(Exchange.objects.values_list("id", "exchange_id"))
-    events: dict[str, dict[str, list[AuditEvent]]] = defaultdict(lambda: defaultdict(list))
+    events: dict[str, dict[str, list[LoggedEvent]]] = defaultdict(lambda: defaultdict(list))
     request_ids = [str(request.uuid) for request in requests]
     # Without a condition on their kinds, for which SQLite would go through the whole log.
-    for event in AuditEvent.objects.filter(request_id__in=request_ids).order_by("seq"):
+    for event in logged_events(AuditEvent.objects.filter(request_id__in=request_ids)):
         events[event.request_id][event.kind].append(event)
     records = {
         request.pk: RequestRecord(

@@ -7,7 +7,7 @@ at start, adds the reconciler of its own tables.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -21,6 +21,21 @@ from killswitch.runtime.text import truncate
 BATCH_SIZE = 500
 MAX_VALUE_CHARS = 60
 
+
+class LoggedEvent(NamedTuple):
+    """The columns of an event that are compared; to make a model of it takes much longer."""
+
+    seq: int
+    kind: str
+    actor: str
+    role: str
+    exchange_id: str
+    request_id: str
+    status: str
+    reject_reason: str
+    data: str
+
+
 Reconciler = Callable[[Sequence[str] | None, Progress], Iterator[Finding]]
 """Compares the requests with these ids, or everything when they are None."""
 
@@ -32,9 +47,15 @@ def discrepancy(reason: str, *, seq: int | None = None) -> Finding:
     return Finding(proof=Proof.TABLES, seq=seq, reason=reason)
 
 
+def logged_events(events: QuerySet[AuditEvent]) -> Iterator[LoggedEvent]:
+    """Return the events, oldest first."""
+    rows = events.order_by("seq").values_list(*LoggedEvent._fields)
+    return map(LoggedEvent._make, rows)
+
+
 def compare_columns(
     name: str,
-    event: AuditEvent,
+    event: AuditEvent | LoggedEvent,
     row: Mapping[str, Any],
     *,
     event_columns: Mapping[str, str] | None = None,
@@ -43,11 +64,14 @@ def compare_columns(
 
     A value that is not in the event is left out: older software recorded fewer.
     """
-    columns = (event_columns or {}).items()
-    event_values = {**read(event).facts, **{key: getattr(event, column) for key, column in columns}}
+    event_values = dict(read(event).facts)
+    for key, column in (event_columns or {}).items():
+        event_values[key] = getattr(event, column)
     for key, value in row.items():
+        if key not in event_values:
+            continue
         text = utc_text(value) if isinstance(value, datetime) else value
-        if key in event_values and event_values[key] != text:
+        if event_values[key] != text:
             yield differing(name, key, text, logged=event_values[key], seq=event.seq)
 
 
