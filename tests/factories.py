@@ -22,7 +22,7 @@ from killswitch.ems import answers
 from killswitch.ems.answers import CancelAnswer, TimedCancelAnswer
 from killswitch.ems.open_orders import OpenOrder, TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation
-from killswitch.runtime.revisions import next_revision
+from killswitch.runtime.revisions import Revisioned, next_revision
 
 PASSWORD = "correct horse battery"
 NAMES = {
@@ -54,14 +54,24 @@ def exchange(
     exchange_id: str, *, name: str = "", orders: int | None = 0, **fields: Any
 ) -> Exchange:
     """Create an exchange, observed a moment ago unless its orders are not known."""
-    return Exchange.objects.create(
-        exchange_id=exchange_id,
-        name=name,
-        open_orders=orders,
-        seen_at=None if orders is None else observe(),
-        revision=next_revision(),
-        **fields,
+    seen_at = None if orders is None else observe()
+    row = Exchange(
+        exchange_id=exchange_id, name=name, open_orders=orders, seen_at=seen_at, **fields
     )
+    change(row)
+    return row
+
+
+def change(row: Revisioned, **fields: Any) -> None:
+    """Change a row together with its revision, as the product does.
+
+    A page that polled between two transactions would miss the change for good.
+    """
+    for name, value in fields.items():
+        setattr(row, name, value)
+    with transaction.atomic():
+        row.revision = next_revision()
+        row.save()
 
 
 def exchanges(count: int) -> list[Exchange]:

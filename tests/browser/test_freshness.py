@@ -15,7 +15,6 @@ from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
-from killswitch.runtime.revisions import next_revision
 from tests import factories
 from tests.browser import scenes
 from tests.browser.conftest import Complaints
@@ -49,8 +48,7 @@ def test_changed_rows_come_by_themselves_and_nothing_else_moves(page: Page, olga
           row.querySelector("a.cut").focus({ preventScroll: true });
         }"""
     )
-    made[8].open_orders, made[8].revision = 4321, next_revision()
-    made[8].save()
+    factories.change(made[8], open_orders=4321)
     expect(page.locator('[data-exchange-id="VENUE09"] .fig b')).to_have_text("4,321")
     state = page.evaluate(
         """() => ({
@@ -120,9 +118,8 @@ def test_the_row_of_a_request_stays_still_when_its_time_is_up(page: Page, olga: 
     running, late = factories.exchanges(2)
     for exchange in (running, late):
         factories.bring(factories.press(olga, exchange).requests.get(), Status.SENDING)
-    CancelRequest.objects.filter(exchange_id=late.exchange_id).update(
-        first_claimed_at=datetime.now(UTC) - timedelta(minutes=5), revision=next_revision()
-    )
+    late_request = CancelRequest.objects.get(exchange_id=late.exchange_id)
+    factories.change(late_request, first_claimed_at=datetime.now(UTC) - timedelta(minutes=5))
     ready(page)
     texts = page.locator("td [data-left]")
     expect(texts).to_have_text([re.compile(r"\d\d s left"), "time is up"])
@@ -135,8 +132,7 @@ def test_an_exchange_comes_and_goes(page: Page, olga: User) -> None:
     ready(page)
     factories.exchange("NEW", orders=1)
     expect(page.locator('[data-exchange-id="NEW"]')).to_be_visible()
-    one.enabled, one.revision = False, next_revision()
-    one.save()
+    factories.change(one, enabled=False)
     expect(page.locator('[data-exchange-id="VENUE01"]')).to_have_count(0)
     expect(page.locator("#everywhere")).to_contain_text("on 2 exchanges")
 

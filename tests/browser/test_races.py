@@ -11,7 +11,6 @@ from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
-from killswitch.runtime.revisions import next_revision
 from tests import factories
 from tests.browser.conftest import Complaints, watch
 from tests.browser.test_freshness import ready
@@ -401,8 +400,7 @@ def test_a_new_tab_of_the_same_person_follows_too(
     other = page.context.new_page()
     watch(other, complaints)
     ready(other)
-    exchange.open_orders, exchange.revision = 99, next_revision()
-    exchange.save()
+    factories.change(exchange, open_orders=99)
     for tab in (page, other):
         expect(tab.locator('[data-exchange-id="KRAKEN"] .fig b')).to_have_text("99")
     other.close()

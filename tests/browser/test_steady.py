@@ -9,8 +9,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from killswitch.accounts.models import User
 from killswitch.cancels.states import Status
-from killswitch.exchanges.models import Exchange, Observation
-from killswitch.runtime.revisions import next_revision
+from killswitch.exchanges.models import Observation
 from tests import factories
 from tests.browser import scenes
 from tests.browser.conftest import Complaints, watch
@@ -67,9 +66,8 @@ def test_a_row_keeps_its_height_through_a_whole_kill(pages: list[Page], olga: Us
             shown = page.locator(f"#x{exchange.pk} [data-status]")
             expect(shown).to_have_attribute("data-status", status)
             assert page.evaluate(PLACES) == places_before, (page.viewport_size, status)
-    Exchange.objects.filter(pk=exchange.pk).update(
-        open_orders=5, seen_at=datetime.now(UTC), revision=next_revision()
-    )
+    exchange.refresh_from_db()
+    factories.change(exchange, open_orders=5, seen_at=datetime.now(UTC))
     for page, places_before in zip(pages, before, strict=True):
         shown = page.locator(f"#x{exchange.pk} [data-status]")
         expect(shown).to_have_text("Confirmed · orders open again")
@@ -80,7 +78,7 @@ def test_a_list_that_cannot_be_read_moves_no_row(pages: list[Page], olga: User) 
     factories.exchanges(3)
     before = [places(page) for page in pages]
     for error in ("the call was not finished within 10.0 s; " * 4, ""):
-        Observation.objects.update(error=error, revision=next_revision())
+        factories.change(Observation.objects.get(), error=error)
         for page, places_before in zip(pages, before, strict=True):
             expect(page.locator(".trouble")).to_contain_text("cannot be read" if error else "")
             expect(page.locator(".trouble [class^=i-]")).to_have_count(1 if error else 0)

@@ -62,8 +62,7 @@ def test_a_changed_row_comes_alone_with_the_panels_and_the_new_revision(
 ) -> None:
     _, two, _ = factories.exchanges(3)
     known = current()
-    two.open_orders, two.revision = 99, next_revision()
-    two.save()
+    factories.change(two, open_orders=99)
     answer = poll(officer, "console", known=known)
     assert ids(answer) == [f"x{two.pk}", "everywhere", "uncovered", "known"]
     assert f'value="{current()}"' in html(answer)
@@ -84,14 +83,12 @@ def test_an_exchange_that_is_disabled_leaves_and_one_that_is_enabled_comes(
 ) -> None:
     one, *_ = factories.exchanges(3)
     known = current()
-    one.enabled, one.revision = False, next_revision()
-    one.save()
+    factories.change(one, enabled=False)
     page = html(poll(officer, "console", known=known))
     assert f'<tr id="x{one.pk}" data-gone>' in page
     assert "on 2 exchanges" in page
     known = current()
-    one.enabled, one.revision = True, next_revision()
-    one.save()
+    factories.change(one, enabled=True)
     assert f'<tr id="x{one.pk}" data-into="rows"' in html(poll(officer, "console", known=known))
 
 
