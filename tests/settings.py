@@ -29,8 +29,12 @@ if POSTGRESQL:
 from killswitch.settings import *  # noqa: E402, F403
 from killswitch.settings import DATABASES  # noqa: E402
 
-# A file, not memory: processes and threads of the tests share it.
-if not POSTGRESQL:
+if POSTGRESQL:
+    # A test is one long transaction, which may idle on a busy machine. Processes that tests start
+    # have the product's settings.
+    DATABASES["default"]["OPTIONS"]["options"] = "-c lock_timeout=2s"
+else:
+    # A file, not memory: processes and threads of the tests share it.
     DATABASES["default"]["TEST"] = {"NAME": str(_home / "test.sqlite3")}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Without this, every test client would scan all static files, and serve none of them.

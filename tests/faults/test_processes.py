@@ -375,6 +375,9 @@ def test_a_process_that_stops_in_a_transaction_does_not_stop_the_kill(
         with contextlib.suppress(Error):
             try:
                 with transaction.atomic():
+                    if connection.vendor == "postgresql":
+                        with connection.cursor() as cursor:  # as in the product's settings
+                            cursor.execute("SET idle_in_transaction_session_timeout = '3s'")
                     next_revision()
                     is_locked.set()
                     may_end.wait(held_s)
