@@ -83,7 +83,7 @@ def exchanges(count: int) -> list[Exchange]:
 
 
 def observe(*, ago_s: float = 0) -> datetime:
-    """Return the time of the newest observation; make one now, or so long ago, when needed."""
+    """Return the time of the newest observation; make one now, or some seconds ago, when needed."""
     observation, _ = Observation.objects.get_or_create(id=1)
     if observation.seen_at is None or ago_s:
         observation.seen_at = datetime.now(UTC) - timedelta(seconds=ago_s)

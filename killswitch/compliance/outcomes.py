@@ -17,7 +17,7 @@ from killswitch.audit.models import AuditEvent, EventKind
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 366
 MAX_EVENTS: Final = 100_000
-# Outcomes are looked for until so long after the end of the range.
+# How long after the end of the range outcomes are still looked for.
 OUTCOME_WAIT: Final = timedelta(days=1)
 # Best first, as in a bar from the bottom up.
 STATUSES: Final = (

@@ -76,7 +76,7 @@ def page(*, title: str, status: int = 200) -> Outgoing:
 
 
 def padded(exchange_id: str, *, size: int) -> Outgoing:
-    """Return a valid acknowledgement of so many bytes."""
+    """Return a valid acknowledgement of this size in bytes."""
     short = message(exchange_id, text="").body
     return Outgoing(body=short[:-2] + b"x" * max(0, size - len(short)) + short[-2:])
 

@@ -26,7 +26,7 @@ class Book:
         self._lock = threading.Lock()
 
     def place(self, count: int) -> list[str]:
-        """Place so many random orders and return their client order ids."""
+        """Place this many random orders and return their client order ids."""
         history = placed_history()
         with self._lock:
             orders = [

@@ -37,7 +37,7 @@ class Control(ABC):
             open_demo(self._ems.books, script=self.script)
 
     def place(self, exchange_id: str, count: int) -> list[str]:
-        """Place so many orders and return their client order ids."""
+        """Place this many orders and return their client order ids."""
         return self._ems.books[exchange_id].place(count)
 
     def script(

@@ -22,7 +22,7 @@ class SimulatorRemote:
         self._open_url = build_opener(ProxyHandler({})).open
 
     def place(self, exchange_id: str, count: int) -> list[str]:
-        """Place so many orders and return their client order ids."""
+        """Place this many orders and return their client order ids."""
         ids: list[str] = self._post("orders", exchange_id=exchange_id, count=count)["ids"]
         return ids
 

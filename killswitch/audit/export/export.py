@@ -30,7 +30,7 @@ from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.recorder import recording
 
-# A query reads so many rows, depending on how large they are.
+# How many rows a query reads, depending on how large they are.
 FIRST_BATCH_ROWS: Final = 250
 MIN_BATCH_ROWS: Final = 50
 MAX_BATCH_ROWS: Final = 2000

@@ -6,6 +6,7 @@ from django import template
 
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.audit import review
+from killswitch.audit.filters import FIELDS
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import StatusBadge
@@ -58,6 +59,27 @@ def next_marks(row: Review | None) -> list[EventKind]:
 def kind_label(kind: str) -> str:
     """Return the label of an event's kind, or the kind itself if it is unknown."""
     return EventKind(kind).label if kind in EventKind.values else kind
+
+
+@register.inclusion_tag("compliance/_text_field.html", takes_context=True)
+def text_field(
+    context: dict[str, Any],
+    name: str,
+    label: str,
+    *,
+    placeholder: str = "",
+    type: str = "text",  # noqa: A002 - as in HTML
+) -> dict[str, Any]:
+    """Show a field of the log's filter, with its value, its error and the values in the log."""
+    return {
+        "name": name,
+        "label": label,
+        "type": type,
+        "placeholder": placeholder,
+        "value": context["values"].get(name, ""),
+        "is_invalid": name in context.get("errors", ()),
+        "suggestions": context.get("suggestions", {}).get(FIELDS[name].attribute, ()),
+    }
 
 
 @register.simple_tag(takes_context=True)
