@@ -13,7 +13,12 @@ from django.db import transaction
 
 from killswitch.accounts.models import Role, User
 from killswitch.cancels import recording, services
-from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, conclude
+from killswitch.cancels.conclusion import (
+    AttemptSummary,
+    ListHistory,
+    OpenOrdersAfter,
+    conclude,
+)
 from killswitch.cancels.confirmation import Target
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.services import PressContext
@@ -208,7 +213,12 @@ def _finish(request: CancelRequest, status: Status, *, before: Status, orders: i
     )
     after = OpenOrdersAfter(answer=open_orders, count=count if is_read else None)
     last_list = None if status is Status.NOT_DELIVERED else after
-    conclusion = conclude(AttemptSummary.of(request.attempts.all()), last_list)
+    conclusion = conclude(
+        AttemptSummary.of(request.attempts.all()),
+        last_list,
+        exchange_id=request.exchange_id,
+        history=ListHistory(open_before=request.open_before, ever_listed=True),
+    )
     assert conclusion.status is status
     recording.finish(
         request.pk,

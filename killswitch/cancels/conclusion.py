@@ -1,6 +1,6 @@
 """How several attempts and one list of open orders add up to what is known. Pure functions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -10,6 +10,8 @@ from killswitch.ems.answers import Outcome
 from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.runtime.text import pluralize_count
 
+MAX_ACCOUNTS_NAMED = 3
+
 
 class AttemptLike(Protocol):
     """An answer just received, or an `Attempt` on record."""
@@ -18,6 +20,8 @@ class AttemptLike(Protocol):
     def outcome(self) -> str: ...
     @property
     def may_have_been_carried_out(self) -> bool: ...
+    @property
+    def delivered(self) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,7 @@ class AttemptSummary:
     acknowledged: bool = False
     possible: bool = False
     refused: bool = False
+    delivered: bool = False
 
     @classmethod
     def of(cls, attempts: Iterable[AttemptLike]) -> "AttemptSummary":
@@ -40,12 +45,30 @@ class AttemptSummary:
             acknowledged=self.acknowledged or attempt.outcome == Outcome.ACKNOWLEDGED,
             possible=self.possible or attempt.may_have_been_carried_out,
             refused=self.refused or attempt.outcome == Outcome.REJECTED,
+            delivered=self.delivered or attempt.delivered,
         )
 
     @property
     def list_decides(self) -> bool:
         """Return True when orders may have been cancelled, so only the list can tell."""
         return self.acknowledged or self.possible
+
+    @property
+    def may_have_reached_the_ems(self) -> bool:
+        return self.delivered or self.possible
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListHistory:
+    """What the EMS has listed before: how much a list that is empty now says."""
+
+    open_before: int | None  # the observer's figure when the request was made
+    had_orders: bool = False  # in a list that was read since
+    ever_listed: bool  # at any time, as far as this console knows
+
+    @property
+    def was_empty(self) -> bool:
+        return self.open_before == 0 and not self.had_orders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +77,7 @@ class OpenOrdersAfter:
 
     answer: TimedOpenOrders
     count: int | None  # None: it could not be read
+    is_counted: bool = True  # among the reads of the request; the last one is not, as a rule
 
     @property
     def read_at(self) -> datetime:
@@ -68,34 +92,69 @@ class Conclusion:
     sentence: str
 
 
-def conclude(attempts: AttemptSummary, last_list: OpenOrdersAfter | None) -> Conclusion:
+def conclude(
+    attempts: AttemptSummary,
+    last_list: OpenOrdersAfter | None,
+    *,
+    exchange_id: str,
+    history: ListHistory,
+) -> Conclusion:
     """Return the status that the attempts and the list prove, and no better one."""
-    if attempts.list_decides:
-        match last_list.count if last_list else None:
-            case None:
-                status = Status.UNVERIFIED if attempts.acknowledged else Status.UNKNOWN
-            case 0:
-                status = Status.CONFIRMED
-            case _:
-                status = Status.RESIDUAL
-        if attempts.acknowledged:
-            outcome = "The EMS accepted the cancel"
-        else:
-            outcome = "The cancel may or may not have been carried out"
-    elif attempts.refused:
-        status, outcome = Status.REJECTED, "The EMS rejected the cancel"
-    else:
+    count = last_list.count if last_list else None
+    list_text = _list_text(last_list, exchange_id=exchange_id, history=history)
+    if not attempts.may_have_reached_the_ems:
         return Conclusion(
             status=Status.NOT_DELIVERED,
             sentence="No connection to the EMS could be made, so the cancel was not delivered.",
         )
-    return Conclusion(status=status, sentence=f"{outcome}. {_list_text(last_list)}.")
+    if not attempts.list_decides:
+        sentence = f"The EMS rejected the cancel. {list_text}"
+        if count == 0:
+            sentence = f"Refused by the EMS. No open orders. {list_text}"
+        return Conclusion(status=Status.REJECTED, sentence=sentence)
+    if attempts.acknowledged:
+        unread, outcome = Status.UNVERIFIED, "The EMS accepted the cancel."
+    elif not attempts.delivered:
+        unread, outcome = Status.UNKNOWN, "No cancel is known to have reached the EMS."
+    elif count == 0 and history.was_empty:
+        unread = Status.UNKNOWN
+        outcome = (
+            "No answer to the cancel says that it was accepted. The list was empty before and is"
+            " empty now."
+        )
+    else:
+        unread, outcome = Status.UNKNOWN, "The cancel may or may not have been carried out."
+    match count:
+        case None:
+            status = unread
+        case 0:
+            status = Status.CONFIRMED if attempts.delivered else Status.UNKNOWN
+        case _:
+            status = Status.RESIDUAL
+    return Conclusion(status=status, sentence=f"{outcome} {list_text}")
 
 
-def _list_text(last_list: OpenOrdersAfter | None) -> str:
+def _list_text(last_list: OpenOrdersAfter | None, *, exchange_id: str, history: ListHistory) -> str:
     if last_list is None:
-        return "The open orders were not checked"
-    if last_list.count is None:
-        return f"The open orders could not be read ({last_list.answer.error})"
-    orders = pluralize_count(last_list.count, "open order") if last_list.count else "no open orders"
-    return f"At {last_list.read_at:%H:%M:%S} UTC the EMS listed {orders}"
+        return "The open orders were not checked."
+    answer, count = last_list.answer, last_list.count
+    if count is None:
+        return f"The open orders could not be read ({answer.error})."
+    orders = pluralize_count(count, "open order") if count else "no open orders"
+    if count and answer.error:
+        orders = f"at least {orders} ({answer.error})"
+    text = f"At {last_list.read_at:%H:%M:%S} UTC the EMS listed {orders}."
+    if others := answer.other_accounts(exchange_id):
+        text += f" The same list has {_accounts_text(others)}."
+    if count == 0 and not history.ever_listed and not history.had_orders:
+        text += f" This console knows of no order that the EMS has ever listed for {exchange_id}."
+    return text
+
+
+def _accounts_text(counts: Mapping[str, int]) -> str:
+    """Return e.g. "3 open orders of KRAKEN/JOHN and 2 open orders of KRAKEN/ANN"."""
+    parts = [f"{pluralize_count(count, 'open order')} of {name}" for name, count in counts.items()]
+    if len(parts) > MAX_ACCOUNTS_NAMED:
+        rest = sum(list(counts.values())[MAX_ACCOUNTS_NAMED:])
+        parts[MAX_ACCOUNTS_NAMED:] = [f"{pluralize_count(rest, 'open order')} of other accounts"]
+    return ", ".join(parts[:-1]) + " and " * (len(parts) > 1) + parts[-1]

@@ -7,6 +7,7 @@ is known.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
@@ -15,12 +16,18 @@ import structlog
 from django.db import InterfaceError, InternalError, OperationalError
 
 from killswitch.audit.recorder import recording
-from killswitch.cancels.conclusion import AttemptSummary, OpenOrdersAfter, conclude
+from killswitch.cancels.conclusion import (
+    AttemptSummary,
+    ListHistory,
+    OpenOrdersAfter,
+    conclude,
+)
 from killswitch.cancels.leases import Lease
 from killswitch.cancels.models import Attempt
 from killswitch.cancels.pacing import (
     FIRST_READ_PAUSE_S,
     MAX_READ_PAUSE_S,
+    SETTLE_TIME_S,
     RetrySchedule,
     rest_of_pause,
 )
@@ -40,6 +47,8 @@ from killswitch.runtime.shutdown import STOP
 
 # POSTs in a row without a pause, each because a connection broke when it was used again.
 MAX_IMMEDIATE_RESENDS = 2
+# How often an accepted cancel is sent while the list of open orders cannot be read.
+MAX_UNVERIFIED_POSTS = 5
 # A watchdog needs longer than this to take over, so such a lease need not be checked.
 FRESH_LEASE_S = 1.0
 # How long after the request's deadline a result still waits for an unavailable database.
@@ -60,12 +69,15 @@ class Kill:
     def __init__(self, lease: Lease, latch: Latch) -> None:
         self.lease = lease
         self.latch = latch
+        self.status = lease.status
         self.schedule = RetrySchedule(ends_at=lease.request_ends_at)
         self.attempts = AttemptSummary()
+        self.list_history = ListHistory(
+            open_before=lease.open_before, ever_listed=lease.ever_listed
+        )
         self.last_list: OpenOrdersAfter | None = None
         self.last_was_acknowledged = False  # the last attempt, also one of an earlier holder
         self.dead_holders = 0
-        self.refused_for_good = False  # by an answer to an earlier holder
 
     def run(self) -> None:
         """Carry the request out.
@@ -75,30 +87,26 @@ class Kill:
         if self.lease.taken_over:
             self._load_earlier_attempts()
         if self._must_send_first():
-            self._send_until_answered()
-        if self.attempts.list_decides:
-            if self.lease.status is not Status.VERIFYING:
-                self._write(start_verifying)
+            self._send_until_delivered()
+        if self.attempts.may_have_reached_the_ems:
             self._read_until_empty()
-            self._finish(Status.VERIFYING)
-        else:
-            if self.attempts.refused:
-                self._read()  # the status stays; the conclusion says how many orders are open
-            self._finish(Status.SENDING)
+        self._finish()
 
     def _load_earlier_attempts(self) -> None:
         """Add the attempts of earlier holders, and keep to the pause that the last one planned."""
         rows = Attempt.objects.order_by("number").defer("body")
         attempts = self._write(lambda request_id, _: list(rows.filter(request_id=request_id)))
         self.attempts = AttemptSummary.of(attempts)
-        planned_at = self.lease.next_attempt_at
-        was_refused = self.attempts.refused and not self.attempts.list_decides
-        self.refused_for_good = was_refused and planned_at is None
         finished_attempts = [attempt for attempt in attempts if not attempt.by_dead_holder]
         self.dead_holders = len(attempts) - len(finished_attempts)
+        for attempt in finished_attempts:
+            self.schedule.count_answer(attempt.retry_advice)
         if finished_attempts:
             last = finished_attempts[-1]
             self.last_was_acknowledged = last.outcome == Outcome.ACKNOWLEDGED
+            planned_at = self.lease.next_attempt_at
+            if self.last_was_acknowledged:
+                planned_at = last.finished_at + timedelta(seconds=SETTLE_TIME_S)
             if planned_at:
                 now = datetime.now(UTC)
                 self.schedule.inherit_pause(
@@ -106,40 +114,54 @@ class Kill:
                 )
 
     def _must_send_first(self) -> bool:
-        """Return False when an earlier holder leaves only the list of open orders to be read."""
+        """Return False when the list of open orders is to be read before anything is sent.
+
+        An earlier holder may have died before it sent anything, so as a rule sending comes first.
+        """
         if (
-            self.lease.status is Status.VERIFYING
-            or self.refused_for_good
+            self.status is Status.VERIFYING
             or self.last_was_acknowledged
+            or self.schedule.is_refused_for_good
         ):
             return False
         # What may have been carried out is read before it is sent again while the EMS wants a
         # pause, and when the time is over and sending may be what the holders died of.
-        read_first = self.schedule.waits_for_retry_after or (
-            self.dead_holders > 1 and self.schedule.seconds_left <= 0
+        return not (
+            (self.attempts.delivered and self.schedule.waits_for_retry_after)
+            or (self.dead_holders > 1 and self.schedule.seconds_left <= 0)
         )
-        return not (self.attempts.list_decides and read_first)
 
-    def _send_until_answered(self) -> None:
-        """POST, and again after pauses, until it may have been carried out or it is pointless."""
+    def _send_until_delivered(self) -> None:
+        """POST, and again after pauses, until the EMS may have received it or time is up."""
         while True:
             self._pause(self.schedule.until_next_post)
             self._post()
-            if self.attempts.list_decides or not self.schedule.may_post_again:
+            if self.attempts.delivered or not self.schedule.may_post_again:
                 return
 
     def _read_until_empty(self) -> None:
-        """Read the open orders until none are left or time is up; cancel again while some are."""
+        """Read the open orders until none are left or time is up; cancel again while some are.
+
+        A request that was only refused ends as soon as it may not be sent again.
+        """
         pause = FIRST_READ_PAUSE_S
         while not self._read() and self.schedule.seconds_left > 0:
-            unread = self.last_list is None or self.last_list.count is None
-            # A cancel that was acknowledged is sent again only for orders that are listed.
-            if self.schedule.may_post_now and not (unread and self.last_was_acknowledged):
+            if self.schedule.may_post_now and not self._waits_for_a_list:
                 self._post()
                 pause = FIRST_READ_PAUSE_S
-            else:
+            elif self.attempts.list_decides or self.schedule.may_post_again:
                 self._pause(self.schedule.until_next_read(pause))
                 pause = min(pause * 2, MAX_READ_PAUSE_S)
+            else:
+                return
+
+    @property
+    def _waits_for_a_list(self) -> bool:
+        """Return True when an accepted cancel was sent often enough, without a list to show it."""
+        is_unread = self.last_list is None or self.last_list.count is None
+        return (
+            is_unread and self.last_was_acknowledged and self.schedule.posts >= MAX_UNVERIFIED_POSTS
+        )
 
     def _post(self) -> None:
         """Call the EMS and record the attempt; repeat it at once where that is safe."""
@@ -168,9 +190,16 @@ class Kill:
                 return
 
     def _read(self) -> bool:
-        """Read the open orders once; return True when the list is empty."""
+        """Read the open orders once; return True when an empty list ends the request.
+
+        Before a cancel has reached the EMS, an empty list does not: an EMS that has just started
+        may not have loaded the orders of its exchanges yet.
+        """
         if STOP.is_set():
             raise ShuttingDown
+        if self.attempts.list_decides and self.status is not Status.VERIFYING:
+            self._write(start_verifying)
+            self.status = Status.VERIFYING
         orders = get_client().open_orders(
             self.lease.exchange_id,
             timeout=self.schedule.read_timeout(owed=self.last_list is None),
@@ -179,18 +208,32 @@ class Kill:
         # A list that could be read is kept when a later one cannot be: it proves more.
         if count is not None or self.last_list is None or self.last_list.count is None:
             self.last_list = OpenOrdersAfter(answer=orders, count=count)
-        if count == 0:
+        if count:
+            self.list_history = replace(self.list_history, had_orders=True)
+        if count == 0 and (self.attempts.delivered or not self.schedule.may_post_again):
+            self.last_list = replace(self.last_list, is_counted=False)
             return True
-        next_attempt_at = self._next_post_at() if self.schedule.waits_for_retry_after else None
-        self._write(record_read, next_attempt_at=next_attempt_at)
+        waits = self.schedule.waits_for_retry_after or self.status is Status.SENDING
+        will_retry = waits and self.schedule.may_post_again
+        self._write(record_read, next_attempt_at=self._next_post_at() if will_retry else None)
         return False
 
     def _next_post_at(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=self.schedule.until_next_post)
 
-    def _finish(self, before: Status) -> None:
-        conclusion = conclude(self.attempts, self.last_list)
-        self._write(finish, before=before, conclusion=conclusion, last_list=self.last_list)
+    def _finish(self) -> None:
+        conclusion = conclude(
+            self.attempts,
+            self.last_list,
+            exchange_id=self.lease.exchange_id,
+            history=self.list_history,
+        )
+        self._write(
+            finish,
+            before=self.status,
+            conclusion=conclusion,
+            last_list=self.last_list,
+        )
         log.info(
             "finished",
             request=self.lease.uuid,

@@ -43,6 +43,8 @@ class Lease:
     request_ends_at: float
     taken_over: bool
     next_attempt_at: datetime | None  # as the last holder had planned it
+    open_before: int | None  # when the request was made, as the observer had listed it
+    ever_listed: bool  # whether the EMS has ever listed an order of this exchange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,8 @@ def claim(ids: Sequence[int]) -> list[Lease]:
             return []
         rows = CancelRequest.objects.filter(id__in=ids, lease_token=token)
         record.changed(rows)
-        leases = [_lease(request, taken_over=False) for request in rows.order_by("id")]
+        requests = rows.select_related("configured_exchange").order_by("id")
+        leases = [_lease(request, taken_over=False) for request in requests]
     _keep_renewing(leases)
     return leases
 
@@ -97,7 +100,8 @@ def take_over(snapshot: RequestSnapshot) -> Lease | None:
         if not unchanged_rows.update(lease_token=token, lease_beats=F("lease_beats") + 1):
             return None
         record_takeover(snapshot.id, dead_holder=snapshot.lease_token, lease_token=token)
-        lease = _lease(CancelRequest.objects.get(id=snapshot.id), taken_over=True)
+        requests = CancelRequest.objects.select_related("configured_exchange")
+        lease = _lease(requests.get(id=snapshot.id), taken_over=True)
     _keep_renewing([lease])
     return lease
 
@@ -138,6 +142,8 @@ def _lease(request: CancelRequest, *, taken_over: bool) -> Lease:
         request_ends_at=now + max(settings.CANCEL_DEADLINE - spent_s, 0.0),
         taken_over=taken_over,
         next_attempt_at=request.next_attempt_at,
+        open_before=request.open_before,
+        ever_listed=request.configured_exchange.first_listed_at is not None,
     )
 
 

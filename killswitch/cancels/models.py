@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 
 from killswitch.cancels.states import FINAL, IN_FLIGHT, Status
-from killswitch.ems.answers import Outcome
+from killswitch.ems.answers import Outcome, RetryAdvice, retry_advice
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.revisions import Revisioned
 
@@ -133,6 +133,17 @@ class CancelRequest(Revisioned):
     def is_final(self) -> bool:
         return Status(self.status) in FINAL
 
+    @property
+    def is_refused_while_flat(self) -> bool:
+        """Return True if the EMS refused and listed no open orders, as many do without orders."""
+        return self.status == Status.REJECTED and self.open_after == 0
+
+    @property
+    def needs_attention(self) -> bool:
+        """Return True if the request is over and orders may still be open."""
+        is_calm = self.status == Status.CONFIRMED or self.is_refused_while_flat
+        return self.is_final and not is_calm
+
 
 class Attempt(models.Model):
     """One call to the EMS, or the trace of a dead process that may have made one."""
@@ -165,6 +176,20 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number}: {self.outcome}"
+
+    @property
+    def delivered(self) -> bool:
+        """Return True when the call reached the EMS, or may have; False for a dead holder's."""
+        return self.outcome != Outcome.NOT_DELIVERED and not self.by_dead_holder
+
+    @property
+    def retry_advice(self) -> RetryAdvice:
+        return retry_advice(
+            Outcome(self.outcome),
+            http_status=self.http_status,
+            reject_reason=self.reject_reason,
+            may_have_been_carried_out=self.may_have_been_carried_out,
+        )
 
 
 class ResidualOrder(models.Model):

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
@@ -17,6 +18,10 @@ MIN_POST_S, MIN_READ_S = 0.3, 1.0
 # How long before the time reserved for reading the last POST begins: long enough for the read that
 # precedes it.
 MIN_LAST_POST_S, MAX_LAST_POST_S = 0.5, 3.0
+# When the EMS asks for a longer pause than there is time, one POST goes out after this long.
+EARLY_POST_S = 5.0
+# How many answers of a kind end the sending; all the others are repeated while time is left.
+MAX_ANSWERS = {RetryAdvice.A_FEW_TIMES: 5, RetryAdvice.ONCE_MORE: 2}
 
 
 class RetrySchedule:
@@ -26,9 +31,12 @@ class RetrySchedule:
         self._ends_at = ends_at
         self._clock = clock
         self._may_post_at = 0.0
-        self._may_retry = True
+        self._answers: Counter[RetryAdvice] = Counter()
         self._ems_wants_pause = False
-        self._last_post_is_planned = False  # the EMS wants a longer pause than there is time
+        # The EMS wants a longer pause than there is time: one early POST, and one at the end.
+        self._early_post_is_planned = False
+        self._last_post_is_planned = False
+        self._was_last_post = False
         self.posts = 0
 
     @property
@@ -41,9 +49,15 @@ class RetrySchedule:
 
     @property
     def may_post_again(self) -> bool:
-        """Return True when the last answer allows it and time is left for it and a read."""
+        """Return True when the answers so far allow it and time is left for it and a read."""
         post_s = self.seconds_left - self.until_next_post - self._reserved_for_reading
-        return self._may_retry and post_s >= MIN_POST_S
+        is_over = self._was_last_post or self.is_refused_for_good
+        return not is_over and post_s >= MIN_POST_S
+
+    @property
+    def is_refused_for_good(self) -> bool:
+        """Return True when the request was refused so often that sending it again is pointless."""
+        return any(self._answers[advice] >= limit for advice, limit in MAX_ANSWERS.items())
 
     @property
     def may_post_now(self) -> bool:
@@ -84,16 +98,20 @@ class RetrySchedule:
     def record_answer(self, answer: TimedCancelAnswer) -> None:
         """Plan the next POST after the answer to the last one."""
         self.posts += 1
+        self.count_answer(answer.retry_advice)
         is_acknowledgement = answer.outcome is Outcome.ACKNOWLEDGED
-        self._may_retry = is_acknowledgement or answer.retry_advice is not RetryAdvice.NEVER
         pause = min(FIRST_PAUSE_S * 2.0 ** (self.posts - 1), MAX_PAUSE_S)
         pause = max(pause, SETTLE_TIME_S) if is_acknowledgement else pause
         pause *= random.uniform(0.8, 1.0)  # noqa: S311 - jitter, not a secret
         self._ems_wants_pause = answer.retry_after is not None
-        if self._ems_wants_pause and self._last_post_is_planned:
-            self._may_retry = False  # that was the last POST
-        pause = max(pause, self._bounded_pause(answer.retry_after or 0.0))
+        if answer.retry_after is not None:
+            self._was_last_post = self._last_post_is_planned
+            pause = max(pause, self._bounded_pause(answer.retry_after))
         self._may_post_at = self._clock() + pause
+
+    def count_answer(self, retry_advice: RetryAdvice) -> None:
+        """Count an answer, which may have been given to an earlier holder."""
+        self._answers[retry_advice] += 1
 
     def inherit_pause(self, pause: float) -> None:
         """Keep to the rest of a pause that an earlier holder had begun.
@@ -104,12 +122,20 @@ class RetrySchedule:
         self._may_post_at = self._clock() + self._bounded_pause(pause)
 
     def _bounded_pause(self, pause: float) -> float:
-        """Cut a pause so that one last POST has its time, however long the EMS asks to wait."""
+        """Cut a pause for which there is not enough time, however long the EMS asks to wait.
+
+        The kill must not fall silent for it: one POST goes out early, and one last POST at the end.
+        """
         fifth = (settings.CANCEL_DEADLINE - self._reserved_for_reading) / 5
         last_post_s = float(min(max(fifth, MIN_LAST_POST_S), MAX_LAST_POST_S))
         longest = self.seconds_left - self._reserved_for_reading - last_post_s
-        self._last_post_is_planned = self._last_post_is_planned or pause > longest
-        return min(pause, longest)
+        if pause <= longest:
+            return pause
+        if not self._early_post_is_planned:
+            self._early_post_is_planned = True
+            return min(EARLY_POST_S, longest / 2)
+        self._last_post_is_planned = True
+        return longest
 
     @property
     def _reserved_for_reading(self) -> float:

@@ -130,7 +130,7 @@ def finish(
     conclusion: Conclusion,
     last_list: OpenOrdersAfter | None,
 ) -> None:
-    """Record the final status, the orders that remain, and an alarm unless it is CONFIRMED.
+    """Record the final status, the orders that remain, and an alarm if it needs attention.
 
     Raises `LeaseLost`.
     """
@@ -142,7 +142,7 @@ def finish(
             before=before,
             after=conclusion.status,
             conclusion=conclusion.sentence,
-            reads=F("reads") + int(count == 0),  # the other reads were counted as they ended
+            reads=F("reads") + int(last_list is not None and not last_list.is_counted),
             open_after=count,
             open_after_read_at=last_list.read_at if last_list and count is not None else None,
             next_attempt_at=None,
@@ -169,7 +169,7 @@ def finish(
             "list": event_data.of_list(last_list.answer) if last_list else None,
         }
         _add_event(record, EventKind.FINISHED, request, data=data)
-        if conclusion.status is not Status.CONFIRMED:
+        if request.needs_attention:
             raise_alarm(
                 kind=AlarmKind.OUTCOME,
                 subject=str(request.uuid),

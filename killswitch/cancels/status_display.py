@@ -26,6 +26,9 @@ class StatusBadge:
         match status:
             case Status.RESIDUAL if open_after is not None:
                 words = f"{pluralize_count(open_after, 'order')} still open"
+            case Status.REJECTED if open_after == 0:
+                reason = f" ({reject_reason})" if reject_reason else ""
+                return cls(icon="no", tone="calm", words=f"Refused{reason}, none open")
             case Status.REJECTED if reject_reason:
                 words = f"Rejected: {reject_reason}"
             case _:

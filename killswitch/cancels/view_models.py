@@ -68,7 +68,7 @@ class BatchPage:
         bad = tuple(
             row.configured_exchange
             for row in requests
-            if is_bad(row) and row.configured_exchange.enabled
+            if row.needs_attention and row.configured_exchange.enabled
         )
         retry = Target(exchanges=bad[:MAX_EXCHANGES]) if bad else None
         return cls(
@@ -116,10 +116,6 @@ class RequestPage:
             may_complete=may_complete(request.batch, user=user),
         )
 
-    @property
-    def is_bad(self) -> bool:
-        return is_bad(self.request)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ListPage:
@@ -141,11 +137,6 @@ class ListPage:
         return cls(begins=pk, requests=requests, older=requests[-1].pk if has_more else None)
 
 
-def is_bad(request: CancelRequest) -> bool:
-    """Return whether a request is over and not confirmed."""
-    return request.is_final and request.status != Status.CONFIRMED
-
-
 def may_complete(batch: Batch, *, user: User) -> bool:
     """Return whether this person may add the reason: the requester may, once."""
     return batch.by_id == user.pk and batch.completed_at is None
@@ -153,8 +144,13 @@ def may_complete(batch: Batch, *, user: User) -> bool:
 
 def summary(requests: Sequence[CancelRequest]) -> str:
     """Return e.g. "47 of 50 confirmed, 2 with orders still open, 1 rejected: JSON_ERROR"."""
-    counts = Counter(Status(request.status) for request in requests)
+    flat = sum(request.is_refused_while_flat for request in requests)
+    counts = Counter(
+        Status(request.status) for request in requests if not request.is_refused_while_flat
+    )
     parts = [f"{counts[Status.CONFIRMED]} of {len(requests)} confirmed"]
+    if flat:
+        parts.append(f"{flat} refused with no open orders")
     for status in SEVERITY[:-1]:
         if counts[status]:
             parts.append(f"{counts[status]} {SUMMARY_LABELS[status]}")
@@ -164,7 +160,11 @@ def summary(requests: Sequence[CancelRequest]) -> str:
 
 
 def _reject_reasons(requests: Sequence[CancelRequest]) -> str:
-    rejections = [request for request in requests if request.status == Status.REJECTED]
+    rejections = [
+        request
+        for request in requests
+        if request.status == Status.REJECTED and not request.is_refused_while_flat
+    ]
     counts = Counter(request.reject_reason for request in rejections if request.reject_reason)
     if len(counts) <= 1:
         return "".join(f": {reason}" for reason in counts)

@@ -9,7 +9,6 @@ from django.db.models import Exists, OuterRef, Q, Subquery
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import status_badge
-from killswitch.cancels.view_models import is_bad
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 
 MAX_LATEST = 8
@@ -26,7 +25,7 @@ class Row:
 
     @property
     def needs_attention(self) -> bool:
-        return self.last is not None and is_bad(self.last)
+        return self.last is not None and self.last.needs_attention
 
     @property
     def tone(self) -> str:

@@ -8,7 +8,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
-from killswitch.ems.foreign_json import InvalidJson, as_text, bounded_text, parse_json
+from killswitch.ems.foreign_json import (
+    AmbiguousObject,
+    InvalidJson,
+    as_text,
+    bounded_text,
+    parse_json,
+    parse_leniently,
+)
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -23,11 +30,16 @@ class Outcome(StrEnum):
 
 
 class RetryAdvice(StrEnum):
-    """When, if at all, the same call may be repeated without a new request by a person."""
+    """How often and when the same call may be repeated while orders may be open."""
 
-    NEVER = "NEVER"
-    AFTER_PAUSE = "AFTER_PAUSE"
     AT_ONCE = "AT_ONCE"
+    AFTER_PAUSE = "AFTER_PAUSE"
+    # The request itself was refused. Venues do so because one order was filled meanwhile, because
+    # their session is logging on again, or because another cancel is in progress; the next call
+    # succeeds. A refusal that does not pass must not be repeated without end.
+    A_FEW_TIMES = "A_FEW_TIMES"
+    # Our key was refused. More attempts could lock it.
+    ONCE_MORE = "ONCE_MORE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +63,11 @@ class CancelAnswer:
     retry_after: float | None = None
     may_have_been_carried_out: bool = False
 
+    @property
+    def delivered(self) -> bool:
+        """Return True when the call reached the EMS, or may have."""
+        return self.outcome is not Outcome.NOT_DELIVERED
+
 
 @dataclass(frozen=True, kw_only=True)
 class TimedCancelAnswer(CancelAnswer):
@@ -66,6 +83,9 @@ _TRANSIENT_REASONS = frozenset({"EXCHANGE_UNREACHABLE", "EXCHANGE_RESPONSE_TIMEO
 # The exchange did not answer in time, and may still carry the cancel out.
 _LATE_REASON = "EXCHANGE_RESPONSE_TIMEOUT"
 
+# An answer that contradicts itself in one of these is not an answer.
+_DECIDING_KEYS = frozenset({"type", "severity", "reject_reason", "exchange_id"})
+
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
@@ -80,15 +100,20 @@ def read_cancel(
     """Return what an answer means; never raises. `complete` is False for a body cut short."""
     whole = complete and len(body) <= MAX_BODY_BYTES
     body = body[:MAX_BODY_BYTES]
-    document = _json_object(body)
+    document, is_strict = _json_object(body)
     outcome = _outcome(http_status, document=document if whole else {}, exchange_id=exchange_id)
+    if outcome is Outcome.ACKNOWLEDGED and not is_strict:
+        outcome = Outcome.UNKNOWN
     reason = as_text(document.get("reject_reason"))
     is_open = _may_have_been_carried_out(outcome, http_status=http_status, reason=reason)
     return CancelAnswer(
         outcome=outcome,
-        retry_advice=RetryAdvice.AFTER_PAUSE
-        if is_open or _is_transient(outcome, http_status=http_status, reason=reason)
-        else RetryAdvice.NEVER,
+        retry_advice=retry_advice(
+            outcome,
+            http_status=http_status,
+            reject_reason=reason,
+            may_have_been_carried_out=is_open,
+        ),
         http_status=http_status,
         reject_reason=reason,
         message=_message(document, http_status=http_status),
@@ -99,6 +124,24 @@ def read_cancel(
         retry_after=parse_retry_after(headers) if http_status == 429 else None,
         may_have_been_carried_out=is_open,
     )
+
+
+def retry_advice(
+    outcome: Outcome,
+    *,
+    http_status: int | None,
+    reject_reason: str,
+    may_have_been_carried_out: bool,
+) -> RetryAdvice:
+    """Return how often and when a call with this answer may be repeated."""
+    if (
+        outcome is not Outcome.REJECTED
+        or may_have_been_carried_out
+        or http_status in (429, 490)
+        or (http_status in (200, 504) and _symbol(reject_reason) in _TRANSIENT_REASONS)
+    ):
+        return RetryAdvice.AFTER_PAUSE
+    return RetryAdvice.ONCE_MORE if http_status in (401, 403) else RetryAdvice.A_FEW_TIMES
 
 
 def not_delivered(error: str) -> CancelAnswer:
@@ -147,13 +190,20 @@ def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def _json_object(body: bytes) -> Mapping[str, object]:
-    """Return the JSON object in the body, whatever its Content-Type; {} when it holds no object."""
-    try:
-        document = parse_json(body)
-    except InvalidJson:
-        return {}
-    return document if isinstance(document, dict) else {}
+def _json_object(body: bytes) -> tuple[Mapping[str, object], bool]:
+    """Return the JSON object in the body, and whether all readers understand it alike.
+
+    The Content-Type does not matter. Without an object, the object returned is empty.
+    """
+    for parse, is_strict in ((parse_json, True), (parse_leniently, False)):
+        try:
+            document = parse(body)
+        except InvalidJson:
+            continue
+        if isinstance(document, AmbiguousObject) and document.repeated_keys & _DECIDING_KEYS:
+            break
+        return (document, is_strict) if isinstance(document, dict) else ({}, False)
+    return {}, False
 
 
 def _outcome(http_status: int, *, document: Mapping[str, object], exchange_id: str) -> Outcome:
@@ -194,17 +244,9 @@ def _may_have_been_carried_out(outcome: Outcome, *, http_status: int, reason: st
     return outcome is Outcome.UNKNOWN
 
 
-def _is_transient(outcome: Outcome, *, http_status: int, reason: str) -> bool:
-    """Return False for refusals of the request itself (other 4xx), which no reason makes pass."""
-    if http_status in (429, 490):
-        return True
-    is_refusal = outcome is Outcome.REJECTED and http_status in (200, 504)
-    return is_refusal and _symbol(reason) in _TRANSIENT_REASONS
-
-
 def _message(document: Mapping[str, object], *, http_status: int) -> str:
     """Return the EMS's sentence: problem details have it in other fields than its own messages."""
     own = as_text(document.get("message")) or as_text(document.get("error"))
-    details = (as_text(document.get("title")), as_text(document.get("errors")))
+    details = (as_text(document.get(name)) for name in ("title", "detail", "errors"))
     problem = ": ".join(filter(None, details))
     return bounded_text((problem or own) if http_status == 400 else (own or problem))

@@ -29,7 +29,6 @@ from killswitch.ems.open_orders import (
     TimedOpenOrders,
     read_open_orders,
     unreadable,
-    why_incomplete,
 )
 from killswitch.ems.transport.call_deadline import CallDeadline
 from killswitch.ems.transport.session import HttpReply, Transport, tls_context
@@ -135,7 +134,7 @@ class EmsClient:
             else ""
         )
         # A cached list may be older than the cancel.
-        headers = {"Cache-Control": "no-cache"}
+        headers = {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache"}
         request = requests.Request("GET", self._orders_url + query, headers=headers)
         with ExitStack() as slot:
 
@@ -266,16 +265,13 @@ def _open_orders(reply: HttpReply, *, call: CallDeadline, exchange_id: str | Non
     orders = read_open_orders(
         exchange_id=exchange_id,
         http_status=reply.status,
+        headers=reply.headers,
         body=reply.body,
         complete=reply.complete,
         # Parsing a long list takes time as well: as long again as the call itself may take.
         ends_at=call.started_at + 2 * call.timeout_s,
     )
-    if reply.error:
-        return replace(orders, error=f"{orders.error}: {reply.error}")
-    if orders.readable and not orders.orders and (reason := why_incomplete(reply.headers)):
-        return replace(orders, readable=False, error=reason)
-    return orders
+    return replace(orders, error=f"{orders.error}: {reply.error}") if reply.error else orders
 
 
 def _check_settings(*, base_url: str, api_key: str) -> None:

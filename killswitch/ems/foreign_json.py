@@ -1,4 +1,9 @@
-"""JSON from the EMS, read strictly and in bounded time, and its texts made safe to store."""
+"""JSON from the EMS, read in bounded time, and its texts made safe to store.
+
+`parse_json` is strict: only a document that all readers understand alike may acknowledge a cancel.
+`parse_leniently` and `parse_rows` keep what can be read of a document with small defects, so that
+a refusal keeps its reason and one damaged row of a list spoils only itself.
+"""
 
 import json
 import math
@@ -17,6 +22,7 @@ MAX_VALUES = 6_000_000
 MAX_ROW_CHARS = 16 * 1024 * 1024
 
 _ARRAY_START = re.compile(r"[ \t\n\r]*\[[ \t\n\r]*(\][ \t\n\r]*)?")
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 _SEPARATOR = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")
 
 
@@ -25,9 +31,24 @@ class InvalidJson(Exception):
 
 
 class NumberText(str):
-    """A JSON number as it was written, so that a price of 0.10 stays 0.10."""
+    """A JSON number as it was written, so that a price of 0.10 stays 0.10; also a bare NaN."""
 
     __slots__ = ()
+
+
+class AmbiguousObject(dict[str, object]):
+    """A JSON object that gives one key several values. These keys are left out."""
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        super().__init__(pairs)
+        for key, value in pairs:
+            if key in self and self[key] != value:
+                del self[key]
+        self.repeated_keys = {key for key, _ in pairs} - self.keys()
+
+
+class UnreadableRow:
+    """A row of a list that is not JSON, although its end can be found."""
 
 
 def bounded_text(text: str, *, max_chars: int = MAX_TEXT_CHARS) -> str:
@@ -60,19 +81,35 @@ def parse_json(body: bytes) -> object:
         raise InvalidJson(_reason(error)) from None
 
 
-def parse_rows(body: bytes, *, max_row_chars: int = MAX_ROW_CHARS) -> Iterator[object]:
-    """Yield the values of the array in `body` one by one, every number as `NumberText`.
+def parse_leniently(body: bytes) -> object:
+    """Return the document in `body`, also one with a bare NaN, a repeated key or a stray byte.
 
-    Raises InvalidJson as soon as the text is not such an array: the rows are a list only once all
-    of them were read. A list of many megabytes is never in memory as a whole, and other threads
-    run between rows.
+    Numbers are `NumberText`, objects with a repeated key `AmbiguousObject`. Raises InvalidJson.
+    """
+    try:
+        return _LENIENT.decode(_decode(body.rstrip(b"\0")))
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise InvalidJson(_reason(error)) from None
+
+
+def parse_rows(body: bytes, *, max_row_chars: int = MAX_ROW_CHARS) -> Iterator[object]:
+    """Yield the values of the array in `body` one by one, read as by `parse_leniently`.
+
+    An object that is not JSON becomes an `UnreadableRow`. Raises InvalidJson as soon as the text is
+    not such an array: the rows are a list only once all of them were read. A list of many megabytes
+    is never in memory as a whole, and other threads run between rows.
     """
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise InvalidJson("more values than a list of orders can have")
     try:
-        yield from _rows(body.decode("utf-8-sig"), max_row_chars=max_row_chars)
+        yield from _rows(_decode(body), max_row_chars=max_row_chars)
     except (ValueError, RecursionError, MemoryError) as error:
         raise InvalidJson(_reason(error)) from None
+
+
+def _decode(body: bytes) -> str:
+    """Decode, keeping a byte that is not UTF-8 as a lone surrogate, which no valid text holds."""
+    return body.decode("utf-8-sig", errors="surrogateescape")
 
 
 def _rows(text: str, *, max_row_chars: int) -> Iterator[object]:
@@ -85,12 +122,15 @@ def _rows(text: str, *, max_row_chars: int) -> Iterator[object]:
     while not at_end:
         if position - window_start > max_row_chars:
             window_start, window = position, text[position : position + 2 * max_row_chars]
+        row: object
         try:
-            row, row_end = _ROW.raw_decode(window, position - window_start)
-        except ValueError as error:
-            if window_start + len(window) < len(text):
+            row, row_end = _LENIENT.raw_decode(window, position - window_start)
+        except (ValueError, RecursionError) as error:
+            row, row_end = UnreadableRow(), _end_of_object(window, position - window_start)
+            if row_end < 0 and window_start + len(window) < len(text):
                 raise ValueError("not JSON, or a value too long for a list of orders") from error
-            raise
+            if row_end < 0:
+                raise
         yield row
         separator = _SEPARATOR.match(text, window_start + row_end)
         if not separator:
@@ -98,6 +138,18 @@ def _rows(text: str, *, max_row_chars: int) -> Iterator[object]:
         position, at_end = separator.end(), separator[1] == "]"
     if position != len(text):
         raise json.JSONDecodeError("Extra data", text, position)
+
+
+def _end_of_object(text: str, start: int) -> int:
+    """Return where an object ends that cannot be decoded; -1 if that cannot be told."""
+    if not text.startswith("{", start):
+        return -1
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(text, start):
+        depth += (token[0] in "{[") - (token[0] in "}]")
+        if depth == 0:
+            return token.end()
+    return -1
 
 
 def _reason(error: Exception) -> str:
@@ -137,9 +189,15 @@ def _number_text(digits: str) -> NumberText:
     return NumberText(digits)
 
 
-_ROW = json.JSONDecoder(
-    object_pairs_hook=_unique_keys,
-    parse_constant=_reject_constant,
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    document = dict(pairs)
+    return document if len(document) == len(pairs) else AmbiguousObject(pairs)
+
+
+_LENIENT = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_constant=_number_text,
     parse_float=_number_text,
     parse_int=_number_text,
+    strict=False,  # control characters within texts
 )

@@ -4,27 +4,44 @@ import re
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import unquote
 
-from killswitch.ems.foreign_json import InvalidJson, as_text, bounded_text, parse_json, parse_rows
+from killswitch.ems.foreign_json import (
+    AmbiguousObject,
+    InvalidJson,
+    UnreadableRow,
+    as_text,
+    bounded_text,
+    parse_leniently,
+    parse_rows,
+)
+from killswitch.ems.list_doubts import doubt_about_group, doubt_in_headers
 
 MAX_FIELD_CHARS = 200
 MAX_ORDERS_KEPT = 1_000
 
 CLOSED = frozenset({"FILLED", "CANCELED", "REJECTED"})
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 # An object with one of these keys is an order, even when it also has a list called "data".
 _ORDER_KEYS = frozenset({"status", "client_order_id", "exchange_order_id", "amount_order"})
+# An object with one of these may be an order, even when it does not name its exchange.
+_FIELDS_OF_AN_ORDER = _ORDER_KEYS | {
+    "symbol_id_exchange",
+    "symbol_id_coinapi",
+    "side",
+    "price",
+    "order_type",
+    "time_in_force",
+    "amount_open",
+    "amount_filled",
+    "avg_px",
+}
 # Keys with which the EMS reports that it could not read something.
 _FAILURE_KEYS = ("reject_reason", "error", "errors")
-# Keys with which a group announces more orders than its "data" holds.
-_MORE_KEYS = ("has_more", "next", "next_page", "cursor", "orders")
-
-# A row and the exchange it belongs to; None stands for what cannot be determined.
-Row = tuple[str | None, dict[str, object] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +64,9 @@ class OpenOrders:
     """The meaning of the answer alone; `TimedOpenOrders` adds when the list was requested.
 
     `readable` False means that the absence of an order proves no emptiness; the rows that could
-    be counted are counted all the same. If the list was requested for one exchange and has
-    definite open orders of it, it is readable whatever else is wrong with it.
+    be counted are counted all the same. If the list was requested for one exchange and has open
+    orders of it, it is readable whatever else is wrong with it. `error` says what is wrong: with
+    it, a count is a lower bound.
     """
 
     readable: bool
@@ -60,6 +78,14 @@ class OpenOrders:
     def count(self, exchange_id: str) -> int:
         """Return how many open orders are listed for exactly this exchange id."""
         return self.counts.get(_count_key(exchange_id), 0)
+
+    def other_accounts(self, exchange_id: str) -> dict[str, int]:
+        """Return the open orders listed for other accounts of the same exchange, by their ids."""
+        return {
+            other: count
+            for other, count in self.counts.items()
+            if count and other != _count_key(exchange_id) and _venue(other) == _venue(exchange_id)
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +100,11 @@ class TimedOpenOrders(OpenOrders):
     sha256: str = ""  # of that part
 
 
-def read_open_orders(
+def read_open_orders(  # noqa: PLR0913 - the parts of an answer, and the deadline
     *,
     exchange_id: str | None,
     http_status: int,
+    headers: Mapping[str, str],
     body: bytes,
     complete: bool,
     ends_at: float = float("inf"),
@@ -90,26 +117,16 @@ def read_open_orders(
         return unreadable(_refusal(http_status, body=body), http_status=http_status)
     if not complete:
         return unreadable("the list was cut short or is too large", http_status=http_status)
+    reading = _Reading(exchange_id, ends_at=ends_at)
     try:
-        return _count(parse_rows(body), exchange_id=exchange_id, ends_at=ends_at)
+        for item in parse_rows(body):
+            reading.add(item)
     except InvalidJson as error:
         reason = f"the response is not a JSON list of orders: {error}"
         return unreadable(reason, http_status=http_status)
     except TimeoutError as error:
         return unreadable(str(error), http_status=http_status)
-
-
-def why_incomplete(headers: Mapping[str, str]) -> str:
-    """Return why a well-formed list may not be complete and current; "" without a reason."""
-    fields = {name.lower(): value.lower() for name, value in headers.items()}
-    link, age, warning = (fields.get(name, "") for name in ("link", "age", "warning"))
-    if re.search(r"""rel\s*=\s*("[^"]*\bnext\b|'[^']*\bnext\b|next\b)""", link):
-        return "the response is only one page of the list"
-    if "content-range" in fields:
-        return "the response is only part of the list"
-    if age.strip().strip("0") or re.match(r"\s*11[0-3]\b", warning):
-        return "the response came from a cache"
-    return ""
+    return reading.result(headers)
 
 
 def unreadable(error: str, *, http_status: int | None = None) -> OpenOrders:
@@ -119,67 +136,108 @@ def unreadable(error: str, *, http_status: int | None = None) -> OpenOrders:
 
 def _refusal(http_status: int, *, body: bytes) -> str:
     try:
-        document = parse_json(body)
+        document = parse_leniently(body)
     except InvalidJson:
         document = None
     fields = document if isinstance(document, dict) else {}
-    keys = ("reject_reason", "message", "error", "title")
+    keys = ("reject_reason", "message", "error", "title", "detail")
     texts = [as_text(fields[key], max_chars=MAX_FIELD_CHARS) for key in keys if fields.get(key)]
     return f"HTTP {http_status}" + (f" ({': '.join(texts)})" if texts else "")
 
 
-def _count(document: Iterable[object], *, exchange_id: str | None, ends_at: float) -> OpenOrders:
-    counts: Counter[str] = Counter()
-    orders: list[OpenOrder] = []
-    unattributable = 0
-    for owner, row in _rows(document):
-        if time.monotonic() > ends_at:
-            raise TimeoutError("the list is too long to be read in time")
-        if owner is None or row is None:
-            unattributable += 1
-        elif not _is_closed(row):
-            counts[_count_key(owner)] += 1
-            unattributable += _may_be_another_spelling(owner, of=exchange_id)
-            if owner == exchange_id and len(orders) < MAX_ORDERS_KEPT:
-                orders.append(_open_order(row))
-    return OpenOrders(
-        readable=unattributable == 0 or bool(orders),
-        error=f"rows that could not be matched to an exchange: {unattributable}"
-        if unattributable
-        else "",
-        http_status=200,
-        counts=dict(counts),
-        orders=tuple(orders),
-    )
+class _Reading:
+    """Counts the rows of one list, flat or grouped, one by one."""
 
+    def __init__(self, exchange_id: str | None, *, ends_at: float) -> None:
+        self._exchange_id = exchange_id
+        self._ends_at = ends_at
+        self._counts: Counter[str] = Counter()
+        self._orders: list[OpenOrder] = []
+        self._items = 0
+        self._rows = 0
+        self._without_exchange = 0
+        self._doubt = ""  # the first reason why the list may hold more than could be counted
 
-def _rows(document: Iterable[object]) -> Iterator[Row]:
-    """Yield every row of a flat or of a grouped list."""
-    for item in document:
+    def add(self, item: object) -> None:
+        """Count one value of the list, an order or a group. Raises TimeoutError."""
+        self._items += 1
         if not isinstance(item, dict) or not _is_group(item):
-            yield _row(item, group_owner=None)
-            continue
-        rows = item["data"]
-        has_more = any(item.get(key) for key in _MORE_KEYS)
-        if _is_failure(item) or has_more or not isinstance(rows, list):
-            yield None, None
-            continue
+            self._add_row(item, group_owner=None)
+            return
+        rows = item.get("data")  # missing where it was given twice
+        if _is_failure(item) or not isinstance(rows, list):
+            self._have_doubt("the list contains an error in the place of orders")
+            return
+        self._have_doubt(doubt_about_group(item, rows=len(rows)))
         owners = {_identifier(item.get(key)) for key in ("exchange_id", "exchange_name")} - {None}
         owner = owners.pop() if len(owners) == 1 else None  # two names are a contradiction
         if owner is None and not rows:
-            yield None, None  # some exchange has no orders, but which?
-        yield from (_row(row, group_owner=owner) for row in rows)
+            self._have_doubt("a group in the list does not name its exchange")
+        for row in rows:
+            self._add_row(row, group_owner=owner)
 
+    def _add_row(self, item: object, *, group_owner: str | None) -> None:
+        if time.monotonic() > self._ends_at:
+            raise TimeoutError("the list is too long to be read in time")
+        self._rows += 1
+        if isinstance(item, UnreadableRow):
+            self._count_without_exchange(None)
+            return
+        if not isinstance(item, dict) or _is_group(item) or _is_failure(item):
+            self._have_doubt("the list contains an error, or something that is not an order")
+            return
+        owner = item.get("exchange_id")
+        owner = group_owner if owner is None else _identifier(owner)
+        if _is_closed(item):
+            return
+        if owner is not None:
+            self._count(owner, item)
+        elif item.keys() & _FIELDS_OF_AN_ORDER or isinstance(item, AmbiguousObject):
+            self._count_without_exchange(item)
+        else:
+            self._have_doubt("the list contains something that is not an order")
 
-def _row(item: object, *, group_owner: str | None) -> Row:
-    if not isinstance(item, dict) or _is_group(item) or _is_failure(item):
-        return None, None
-    owner = item.get("exchange_id")
-    return group_owner if owner is None else _identifier(owner), item
+    def _count(self, owner: str, row: dict[str, object] | None) -> None:
+        self._counts[_count_key(owner)] += 1
+        if _may_be_another_spelling(owner, of=self._exchange_id):
+            self._have_doubt(
+                f"the list has orders of {_count_key(owner)}, which may be the same exchange"
+            )
+        elif owner == self._exchange_id and row is not None and len(self._orders) < MAX_ORDERS_KEPT:
+            self._orders.append(_open_order(row))
+
+    def _count_without_exchange(self, row: dict[str, object] | None) -> None:
+        """Count a row for the exchange that was asked for: it may well be one of its orders."""
+        self._without_exchange += 1
+        if self._exchange_id is not None:
+            self._count(self._exchange_id, row)
+
+    def _have_doubt(self, reason: str) -> None:
+        self._doubt = self._doubt or reason
+
+    def result(self, headers: Mapping[str, str]) -> OpenOrders:
+        """Return what the rows and the headers of the answer mean together."""
+        self._have_doubt(doubt_in_headers(headers, rows=self._rows, items=self._items))
+        reasons = [self._doubt] if self._doubt else []
+        if self._without_exchange:
+            reasons.append(
+                f"rows that name no exchange or cannot be read: {self._without_exchange}"
+            )
+        is_listed = self._exchange_id is not None and self._counts[_count_key(self._exchange_id)]
+        return OpenOrders(
+            readable=bool(is_listed) or not reasons,
+            error=bounded_text("; ".join(reasons)),
+            http_status=200,
+            counts=dict(self._counts),
+            orders=tuple(self._orders),
+        )
 
 
 def _is_group(item: dict[str, object]) -> bool:
-    return "data" in item and not item.keys() & _ORDER_KEYS
+    has_data = "data" in item or (
+        isinstance(item, AmbiguousObject) and "data" in item.repeated_keys
+    )
+    return has_data and not item.keys() & _ORDER_KEYS
 
 
 def _is_failure(item: dict[str, object]) -> bool:
@@ -205,9 +263,19 @@ def _plain(exchange_id: str) -> str:
     )
 
 
+def _venue(exchange_id: str) -> str:
+    """Return the id without its account tag, which follows one of these characters."""
+    return re.split(r"[~/.,:;\\!@#$%^&*\-_+=]", exchange_id, maxsplit=1)[0].upper()
+
+
 def _identifier(value: object) -> str | None:
-    """Return an id that was sent as text; `NumberText` was sent as a number and is not an id."""
-    return value if type(value) is str and value else None
+    """Return an id that was sent as text, None for anything else.
+
+    A `NumberText` was sent as a number. A lone surrogate stands for a byte that is not UTF-8.
+    """
+    if type(value) is not str or not value:
+        return None
+    return value if value.isascii() or not _LONE_SURROGATE.search(value) else None
 
 
 def _is_closed(row: dict[str, object]) -> bool:

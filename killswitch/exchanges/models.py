@@ -34,6 +34,9 @@ class Exchange(Revisioned):
     )
     open_orders = models.PositiveIntegerField(null=True, editable=False)
     seen_at = models.DateTimeField(null=True, editable=False)
+    # When the EMS was first seen to list an open order of it. An ID that it never lists may be
+    # misspelled, or one that this EMS does not know.
+    first_listed_at = models.DateTimeField(null=True, editable=False)
 
     objects = ExchangeQuerySet.as_manager()
 

@@ -2,9 +2,11 @@
 
 import heapq
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
+from django.conf import settings
 from django.db import Error, connection
 from django.db.models import BigIntegerField, Case, F, PositiveIntegerField, QuerySet, Value, When
 from django.db.models.functions import Now
@@ -14,11 +16,13 @@ from killswitch.ems.client import EmsClient
 from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.readiness.models import EMS_PROBE, Probe
+from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.leases import StillnessTracker, new_lease_token
 
 STALE_AFTER_S = 5.0  # for which a lease may stay unchanged before another observer takes it
 MAX_ERROR_CHARS = 500
 MAX_UNCOVERED = 1_000  # an EMS that invents ids must not fill the page
+MAX_PARALLEL_READS = 8
 
 
 class ObserverLease:
@@ -60,7 +64,7 @@ class ObserverLease:
 
 
 class Observer:
-    """Reads all open orders in one call and writes what has changed."""
+    """Reads all open orders, in one call if possible, and writes what has changed."""
 
     def __init__(self, *, client: EmsClient, lease: ObserverLease | None = None) -> None:
         self._client = client
@@ -84,27 +88,81 @@ class Observer:
         """Read the EMS's list and write it; None when another observer is the active one."""
         if not self.is_active:
             return None
-        seen_before = dict(Exchange.objects.values_list("pk", "seen_at"))
+        columns = Exchange.objects.order_by("seen_at").values_list("pk", "seen_at", "exchange_id")
+        rows = list(columns)
         connection.close()  # none is kept while the EMS is being waited for
         orders = self._client.open_orders()
-        return orders if self.write(orders, seen_before=seen_before) else None
+        counts = {}
+        if not orders.readable and _may_be_readable_one_by_one(orders):
+            counts = self._read_one_by_one([exchange_id for _, _, exchange_id in rows])
+        seen_before = {pk: seen_at for pk, seen_at, _ in rows}
+        is_written = self.write(orders, seen_before=seen_before, single_counts=counts)
+        return orders if is_written else None
 
-    def write(self, orders: TimedOpenOrders, *, seen_before: Mapping[int, datetime | None]) -> bool:
-        """Write what a call has read; False when the lease was lost during the call.
+    def _read_one_by_one(self, exchange_ids: Iterable[str]) -> dict[str, int]:
+        """Return the counts of those exchanges whose own lists can be read, within one timeout.
 
-        `seen_before` is each exchange's `seen_at` from before the call.
+        A row that names no exchange, or one exchange that the EMS cannot reach, makes the list of
+        all exchanges prove nothing about the others.
+        """
+        deadline = Deadline(settings.EMS_TIMEOUT)
+
+        def read(exchange_id: str) -> tuple[str, int | None]:
+            if deadline.has_passed:
+                return exchange_id, None
+            orders = self._client.open_orders(exchange_id)
+            return exchange_id, orders.count(exchange_id) if orders.readable else None
+
+        with ThreadPoolExecutor(MAX_PARALLEL_READS) as pool:
+            results = list(pool.map(read, exchange_ids))
+        return {exchange_id: count for exchange_id, count in results if count is not None}
+
+    def write(
+        self,
+        orders: TimedOpenOrders,
+        *,
+        seen_before: Mapping[int, datetime | None],
+        single_counts: Mapping[str, int] | None = None,
+    ) -> bool:
+        """Write what was read; False when the lease was lost meanwhile.
+
+        `seen_before` is each exchange's `seen_at` from before the call. `single_counts` are of the
+        exchanges that were read one by one, because the list of all could not be used.
         """
         with recording() as record:
             # A process that was stopped during the call must not overwrite its successor's figures.
             if not self._lease.fence():
                 return False
+            # Locked before the revision is taken, and in one order: no deadlock is possible.
+            exchanges = list(Exchange.objects.select_for_update(no_key=True).order_by("id"))
+            counts = single_counts or {}
             if orders.readable:
-                _write_figures(record, orders, seen_before=seen_before)
+                counts = {row.exchange_id: orders.count(row.exchange_id) for row in exchanges}
+            # What a cancel has read while this call was under way is newer.
+            older = [
+                row
+                for row in exchanges
+                if row.exchange_id in counts and row.seen_at == seen_before.get(row.pk)
+            ]
+            if older:
+                _write_figures(record, older, counts=counts, seen_at=orders.started_at)
+            enabled_ids = {row.exchange_id for row in exchanges if row.enabled}
+            error, is_visible = "", False
+            if orders.readable:
+                is_visible = _replace_uncovered(orders.counts, enabled=enabled_ids)
             else:
-                error = orders.error[:MAX_ERROR_CHARS] or "the open orders could not be read"
-                # Figures keep their age: they are the last ones known, and become visibly stale.
-                if Observation.objects.exclude(error=error).exists():
-                    Observation.objects.update(error=error, revision=record.revision)
+                error = orders.error or "the open orders could not be read"
+                if counts:
+                    error = f"the list of all exchanges cannot be used ({error})"
+                error = error[:MAX_ERROR_CHARS]
+            fields: dict[str, object] = {}
+            # Other figures keep their age: they are the last ones known, and become visibly stale.
+            if orders.readable or (counts and enabled_ids <= counts.keys()):
+                fields["seen_at"] = orders.started_at
+            if is_visible or Observation.objects.exclude(error=error).exists():
+                fields |= {"error": error, "revision": record.revision}
+            if fields:
+                Observation.objects.update(**fields)
         return True
 
 
@@ -138,42 +196,39 @@ def _current_lease() -> tuple[str, int]:
     return row
 
 
+def _may_be_readable_one_by_one(orders: TimedOpenOrders) -> bool:
+    """Return True when an EMS answered, and neither our key nor our pace is what it refuses."""
+    status = orders.http_status
+    return status is not None and 200 <= status < 500 and status not in {401, 403, 429}
+
+
 def _write_figures(
-    record: Recording, orders: TimedOpenOrders, *, seen_before: Mapping[int, datetime | None]
+    record: Recording, exchanges: list[Exchange], *, counts: Mapping[str, int], seen_at: datetime
 ) -> None:
-    counts, seen_at = orders.counts, orders.started_at
-    # Locked before the revision is taken, and in one order: no deadlock is possible.
-    exchanges = list(Exchange.objects.select_for_update(no_key=True).order_by("id"))
-    # What a cancel has read while this call was under way is newer.
-    older = [exchange for exchange in exchanges if exchange.seen_at == seen_before.get(exchange.pk)]
     last_seen_at = Observation.objects.values_list("seen_at", flat=True).first()
     changed_counts = {
-        exchange.pk: counts.get(exchange.exchange_id, 0)
-        for exchange in older
-        if exchange.open_orders != counts.get(exchange.exchange_id, 0)
+        exchange.pk: counts[exchange.exchange_id]
+        for exchange in exchanges
+        if exchange.open_orders != counts[exchange.exchange_id]
         or exchange.seen_at != last_seen_at  # its age becomes that of the observation again
     }
-    enabled_ids = {exchange.exchange_id for exchange in exchanges if exchange.enabled}
-    is_observation_changed = (
-        _replace_uncovered(counts, enabled=enabled_ids)
-        | Observation.objects.exclude(error="").exists()
-    )
-    rows = Exchange.objects.filter(pk__in=[exchange.pk for exchange in older])
-    if changed_counts:
-        cases = [When(pk=pk, then=Value(count)) for pk, count in changed_counts.items()]
-        rows.update(  # one UPDATE: all of them were seen, and some have changed
-            seen_at=seen_at,
-            open_orders=Case(*cases, default=F("open_orders"), output_field=PositiveIntegerField()),
-            revision=Case(
-                When(pk__in=list(changed_counts), then=Value(record.revision)),
-                default=F("revision"),
-                output_field=BigIntegerField(),
-            ),
-        )
-    else:
+    rows = Exchange.objects.filter(pk__in=[exchange.pk for exchange in exchanges])
+    if not changed_counts:
         rows.update(seen_at=seen_at)
-    revision = {"revision": record.revision} if is_observation_changed else {}
-    Observation.objects.update(seen_at=seen_at, error="", **revision)
+        return
+    cases = [When(pk=pk, then=Value(count)) for pk, count in changed_counts.items()]
+    rows.update(  # one UPDATE: all of them were seen, and some have changed
+        seen_at=seen_at,
+        open_orders=Case(*cases, default=F("open_orders"), output_field=PositiveIntegerField()),
+        revision=Case(
+            When(pk__in=list(changed_counts), then=Value(record.revision)),
+            default=F("revision"),
+            output_field=BigIntegerField(),
+        ),
+    )
+    new = {e.pk for e in exchanges if e.first_listed_at is None and counts[e.exchange_id]}
+    if new:
+        Exchange.objects.filter(pk__in=new).update(first_listed_at=seen_at)
 
 
 def _replace_uncovered(counts: Mapping[str, int], *, enabled: set[str]) -> bool:

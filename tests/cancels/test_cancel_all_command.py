@@ -15,6 +15,7 @@ from killswitch.exchanges.models import Exchange
 from killswitch.runtime import shutdown
 from killswitch.simulator.server import Simulator
 from tests import failures
+from tests.cancels.kills import always
 
 pytestmark = [
     pytest.mark.both_databases,
@@ -28,8 +29,7 @@ def test_a_request_is_followed_when_the_answer_to_its_commit_was_lost(
 ) -> None:
     """Exit 0 without a line would look like "all confirmed"."""
     Exchange.objects.create(exchange_id="KRAKEN")
-    refusal = {"fault": "reject", "reason": "INVALID_TYPE"}
-    simulator.script("KRAKEN", cancel=[refusal], orders=2)
+    simulator.script("KRAKEN", cancel=always("unauthorised"), orders=2)
     commits_before: list[Any] = []
 
     def lose_the_first_answer(commit: Any) -> None:

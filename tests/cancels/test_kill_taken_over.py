@@ -8,11 +8,12 @@ import pytest
 from killswitch.cancels import execution, leases, watchdog
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.recording import record_attempt
+from killswitch.ems.answers import TimedCancelAnswer, not_delivered
 from killswitch.ems.client import get_client
 from killswitch.runtime import shutdown
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
-from tests.cancels.kills import LIST_GONE, always, snapshot
+from tests.cancels.kills import always, snapshot
 from tests.conftest import wait_for
 
 pytestmark = [
@@ -102,10 +103,10 @@ def test_reading_the_open_orders_does_not_delay_the_last_post(
     assert (rows.get().status, len(simulator.calls("KRAKEN"))) == ("CONFIRMED", 2)
 
 
-def test_an_acknowledged_cancel_is_not_sent_again_by_the_next_holder(
+def test_the_next_holder_reads_before_it_sends_an_acknowledged_cancel_again(
     simulator: Simulator, press: Press
 ) -> None:
-    simulator.script("KRAKEN", cancel=["ok"], list=LIST_GONE, orders=5)
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
     (request,) = press("KRAKEN")
     (lease,) = leases.claim([request.pk])
     answer = get_client().cancel_all("KRAKEN")
@@ -115,23 +116,91 @@ def test_an_acknowledged_cancel_is_not_sent_again_by_the_next_holder(
     execution.take_over_abandoned([snapshot(request)])
     rows = CancelRequest.objects.filter(pk=request.pk)
     wait_for(lambda: rows.get().is_final, seconds=10)
-    assert (rows.get().status, len(simulator.calls("KRAKEN"))) == ("UNVERIFIED", 1)
+    assert (rows.get().status, len(simulator.calls("KRAKEN"))) == ("CONFIRMED", 1)
 
 
-def test_a_permanent_refusal_is_not_sent_again_by_the_next_holder(
-    simulator: Simulator, press: Press
+@pytest.mark.parametrize(("fault", "posts"), [("unauthorised", 2), ("not_found", 5)])
+def test_all_holders_together_repeat_a_refused_request_a_few_times(
+    simulator: Simulator, press: Press, settings: Any, fault: str, posts: int
 ) -> None:
-    simulator.script("KRAKEN", cancel=always("unauthorised"), orders=5)
+    settings.CANCEL_DEADLINE = 30
+    simulator.script("KRAKEN", cancel=always(fault), orders=5)
     (request,) = press("KRAKEN")
     (lease,) = leases.claim([request.pk])
-    answer = get_client().cancel_all("KRAKEN")
-    record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=None)
+    for _ in range(posts - 1):
+        answer = get_client().cancel_all("KRAKEN")
+        record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=None)
     leases.release(lease)
     watchdog.check_once(watchdog.StallDetector())
     rows = CancelRequest.objects.filter(pk=request.pk)
     wait_for(lambda: rows.get().is_final, seconds=5)
     assert (rows.get().status, rows.get().open_after) == ("REJECTED", 5)
+    assert len(simulator.calls("KRAKEN")) == posts
+
+
+def test_a_request_refused_for_good_is_only_read_by_the_next_holder(
+    simulator: Simulator, press: Press
+) -> None:
+    simulator.script("KRAKEN", cancel=always("unauthorised"), orders=5)
+    (request,) = press("KRAKEN")
+    (lease,) = leases.claim([request.pk])
+    for _ in range(2):
+        answer = get_client().cancel_all("KRAKEN")
+        record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=None)
+    leases.release(lease)
+    watchdog.check_once(watchdog.StallDetector())
+    rows = CancelRequest.objects.filter(pk=request.pk)
+    wait_for(lambda: rows.get().is_final, seconds=5)
+    assert (rows.get().status, rows.get().open_after) == ("REJECTED", 5)
+    assert len(simulator.calls("KRAKEN")) == 2
+
+
+def test_an_empty_list_does_not_confirm_before_a_cancel_was_delivered(
+    simulator: Simulator, press: Press, settings: Any
+) -> None:
+    """An EMS that has just started may not have loaded the orders of its exchanges yet."""
+    settings.CANCEL_DEADLINE = 10
+    simulator.script("KRAKEN", list=always("raw", body="[]"), orders=5)
+    (request,) = press("KRAKEN")
+    (lease,) = leases.claim([request.pk])
+    now = datetime.now(UTC)
+    refused = not_delivered("Connection refused (error 111)")
+    for _ in range(3):
+        answer = TimedCancelAnswer(
+            **vars(refused), started_at=now, finished_at=now, duration_ms=1.0
+        )
+        record_attempt(
+            lease.id, lease.token, answer=answer, next_attempt_at=now + timedelta(seconds=2)
+        )
+        now += timedelta(milliseconds=1)
+    leases.stop_renewing(lease)  # it dies
+    CancelRequest.objects.filter(pk=request.pk).update(status="VERIFYING")
+    execution.take_over_abandoned([snapshot(request)])
+    rows = CancelRequest.objects.filter(pk=request.pk)
+    wait_for(lambda: rows.get().is_final, seconds=15)
+    assert rows.get().status == "CONFIRMED"
+    assert rows.get().reads > 1
     assert len(simulator.calls("KRAKEN")) == 1
+    wait_for(lambda: simulator.really_open("KRAKEN") == 0, seconds=5)
+
+
+def test_at_the_deadline_the_outcome_says_that_no_cancel_is_known_to_have_arrived(
+    simulator: Simulator, press: Press
+) -> None:
+    (request,) = press("KRAKEN")
+    CancelRequest.objects.filter(pk=request.pk).update(
+        status="SENDING", lease_token="a", first_claimed_at=datetime.now(UTC) - timedelta(hours=1)
+    )
+    for _ in range(2):
+        lease = leases.take_over(snapshot(request))
+        assert lease is not None
+        leases.stop_renewing(lease)  # it dies as well
+    execution.take_over_abandoned([snapshot(request)])
+    rows = CancelRequest.objects.filter(pk=request.pk)
+    wait_for(lambda: rows.get().is_final, seconds=5)
+    assert (rows.get().status, rows.get().open_after) == ("UNKNOWN", 0)
+    assert rows.get().conclusion.startswith("No cancel is known to have reached the EMS.")
+    assert simulator.calls("KRAKEN") == []
 
 
 def test_a_request_that_kills_every_holder_is_not_sent_for_ever(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from killswitch.cancels.pacing import (
+    EARLY_POST_S,
     FIRST_READ_PAUSE_S,
     MAX_PAUSE_S,
     MAX_READ_PAUSE_S,
@@ -53,7 +54,7 @@ def test_pauses_double_and_stay_shorter_than_the_time_of_an_alarm(schedule: Retr
 
 
 def test_an_acknowledged_cancel_gets_time_to_settle(schedule: RetrySchedule) -> None:
-    schedule.record_answer(answer(Outcome.ACKNOWLEDGED, RetryAdvice.NEVER))
+    schedule.record_answer(answer(Outcome.ACKNOWLEDGED))
     assert schedule.until_next_post >= 1.6
     assert schedule.may_post_again
     assert not schedule.may_post_now
@@ -67,6 +68,10 @@ def test_retry_after_is_honoured_and_capped_by_the_time_of_the_request(
     assert schedule.may_post_again
     clock.now += 10
     schedule.record_answer(answer(Outcome.REJECTED, retry_after=3600.0))
+    assert schedule.until_next_post <= EARLY_POST_S, "the kill must not fall silent"
+    clock.now += schedule.until_next_post
+    assert schedule.may_post_now
+    schedule.record_answer(answer(Outcome.REJECTED, retry_after=3600.0))
     assert schedule.may_post_again, "time for one last POST is left"
     clock.now += schedule.until_next_post
     assert schedule.may_post_now
@@ -74,9 +79,38 @@ def test_retry_after_is_honoured_and_capped_by_the_time_of_the_request(
     assert not schedule.may_post_again
 
 
-def test_a_permanent_refusal_is_not_retried(schedule: RetrySchedule) -> None:
-    schedule.record_answer(answer(Outcome.REJECTED, RetryAdvice.NEVER))
+@pytest.mark.parametrize(
+    ("advice", "posts"), [(RetryAdvice.A_FEW_TIMES, 5), (RetryAdvice.ONCE_MORE, 2)]
+)
+def test_a_refusal_of_the_request_is_repeated_a_few_times(
+    schedule: RetrySchedule, clock: Clock, advice: RetryAdvice, posts: int
+) -> None:
+    for number in range(1, posts + 1):
+        assert not schedule.is_refused_for_good
+        schedule.record_answer(answer(Outcome.REJECTED, advice))
+        assert schedule.may_post_again == (number < posts)
+        clock.now += schedule.until_next_post
+
+
+def test_refusals_that_an_earlier_holder_received_count(schedule: RetrySchedule) -> None:
+    for _ in range(4):
+        schedule.count_answer(RetryAdvice.A_FEW_TIMES)
+        schedule.count_answer(RetryAdvice.AFTER_PAUSE)
+    assert schedule.may_post_again
+    schedule.record_answer(answer(Outcome.REJECTED, RetryAdvice.A_FEW_TIMES))
     assert not schedule.may_post_again
+
+
+def test_other_refusals_are_repeated_while_time_is_left(
+    schedule: RetrySchedule, clock: Clock
+) -> None:
+    posts = 0
+    while schedule.may_post_again:
+        schedule.record_answer(answer(Outcome.REJECTED))
+        clock.now += schedule.until_next_post
+        posts += 1
+    assert posts > 10
+    assert schedule.seconds_left < 11
 
 
 def test_the_last_seconds_are_reserved_for_reading(schedule: RetrySchedule, clock: Clock) -> None:

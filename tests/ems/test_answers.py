@@ -22,7 +22,7 @@ from killswitch.ems.answers import (
 from killswitch.runtime.text import sanitize
 
 ACK, REJ, UNK = Outcome.ACKNOWLEDGED, Outcome.REJECTED, Outcome.UNKNOWN
-NEVER, PAUSE = RetryAdvice.NEVER, RetryAdvice.AFTER_PAUSE
+PAUSE, FEW, ONCE = RetryAdvice.AFTER_PAUSE, RetryAdvice.A_FEW_TIMES, RetryAdvice.ONCE_MORE
 
 TRANSIENT_REASONS = {"EXCHANGE_UNREACHABLE", "EXCHANGE_RESPONSE_TIMEOUT", "OTHER"}
 ALL_REASONS = TRANSIENT_REASONS | {
@@ -133,6 +133,39 @@ def test_a_200_that_is_not_json_all_readers_understand_alike_is_unknown(body: by
     assert answer.body == body
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"type":"MESSAGE_REJECT","reject_reason":"OTHER","message":"Konto gesperrt: M\xfcller"}',
+        b'{"type":"MESSAGE_REJECT","reject_reason":"OTHER","price":NaN}',
+        b'{"type":"MESSAGE_REJECT","reject_reason":"OTHER","price":-Infinity,"qty":1e999}',
+        b'{"type":"MESSAGE_REJECT","reject_reason":"OTHER","price":' + b"9" * 5000 + b"}",
+        b'{"type":"MESSAGE_REJECT","reject_reason":"OTHER","message":"a\x00b\tc"}',
+        b'{"type":"MESSAGE_REJECT","reject_reason":"OTHER","message":"a","message":"b"}',
+        b'{"type":"MESSAGE_REJECT","reject_reason":"OTHER"}\x00',
+        b'{"type":"message","severity":"ERROR","reject_reason":"OTHER","message":"\xff"}',
+    ],
+)
+def test_a_refusal_with_a_small_defect_is_a_refusal_with_its_reason(body: bytes) -> None:
+    answer = read(200, body=body)
+    assert (answer.outcome, answer.reject_reason) == (REJ, "OTHER")
+    assert answer.body == body
+    answer.message.encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"type":"MESSAGE_REJECT","reject_reason":"OTHER",'
+        b'"reject_reason":"EXCHANGE_RESPONSE_TIMEOUT"}',
+        b'{"type":"message","type":"MESSAGE_REJECT","reject_reason":"OTHER"}',
+        b'{"type":"message","severity":"INFO","severity":"ERROR"}',
+    ],
+)
+def test_a_200_that_contradicts_itself_is_unknown(body: bytes) -> None:
+    assert read(200, body=body).outcome is UNK
+
+
 def test_a_byte_order_mark_is_tolerated() -> None:
     assert read(200, body=b"\xef\xbb\xbf" + b'{"type":"message"}').outcome is ACK
 
@@ -160,13 +193,13 @@ def test_a_refusal_keeps_its_reason_which_decides_whether_it_is_retried(
     answer = read(status, {**document, "rejected_message": "r"})
     assert answer.outcome is REJ
     assert (answer.reject_reason, answer.message, answer.rejected_message) == (reason, "m", "r")
-    assert answer.retry_advice is (PAUSE if reason in TRANSIENT_REASONS else NEVER)
+    assert answer.retry_advice is (PAUSE if reason in TRANSIENT_REASONS else FEW)
     assert answer.may_have_been_carried_out is (reason == "EXCHANGE_RESPONSE_TIMEOUT")
 
 
-def test_a_refusal_without_a_reason_is_final() -> None:
+def test_a_refusal_without_a_reason_is_repeated_a_few_times() -> None:
     answer = read(200, {"type": "MESSAGE_REJECT"})
-    assert (answer.outcome, answer.retry_advice, answer.reject_reason) == (REJ, NEVER, "")
+    assert (answer.outcome, answer.retry_advice, answer.reject_reason) == (REJ, FEW, "")
     assert not answer.may_have_been_carried_out
 
 
@@ -213,22 +246,28 @@ def test_a_490_keeps_the_reason_of_its_body(reason: str) -> None:
 )
 def test_a_400_keeps_title_errors_and_trace_id(errors: object, message: str) -> None:
     answer = read(400, {"title": "One or more errors", "errors": errors, "traceId": "00-ab-1"})
-    assert (answer.outcome, answer.retry_advice) == (REJ, NEVER)
+    assert (answer.outcome, answer.retry_advice) == (REJ, FEW)
     assert (answer.message, answer.trace_id) == (message, "00-ab-1")
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 422, 500, 503])
+def test_the_detail_of_problem_details_is_kept_with_every_status(status: int) -> None:
+    document = {"title": "Conflict", "detail": "Session BFX-2 is logging on", "status": status}
+    assert read(status, document).message == "Conflict: Session BFX-2 is logging on"
 
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("field", ["error", "message"])
 def test_a_wrong_key_is_refused_in_the_emss_words(status: int, field: str) -> None:
     answer = read(status, {field: "Invalid API key"})
-    assert (answer.outcome, answer.retry_advice) == (REJ, NEVER)
+    assert (answer.outcome, answer.retry_advice) == (REJ, ONCE)
     assert answer.message == "Invalid API key"
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 408, 413, 418, 451, 499])
-def test_any_other_4xx_is_a_final_refusal_also_when_cut_short(status: int) -> None:
+@pytest.mark.parametrize("status", [400, 402, 404, 405, 408, 409, 413, 418, 421, 422, 425, 499])
+def test_any_other_4xx_is_a_refusal_of_the_request_also_when_cut_short(status: int) -> None:
     answer = read(status, body=b'{"mess', complete=False)
-    assert (answer.outcome, answer.retry_advice, answer.message) == (REJ, NEVER, "")
+    assert (answer.outcome, answer.retry_advice, answer.message) == (REJ, FEW, "")
     assert (answer.body, answer.body_complete) == (b'{"mess', False)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from killswitch.ems.foreign_json import MAX_VALUES
-from killswitch.ems.open_orders import OpenOrders, read_open_orders, why_incomplete
+from killswitch.ems.open_orders import OpenOrders, read_open_orders
 
 OPEN = ["RECEIVED", "ROUTING", "ROUTED", "NEW", "PENDING_CANCEL", "PARTIALLY_FILLED"]
 
@@ -20,12 +20,14 @@ def read(
     *,
     exchange_id: str | None = "KRAKEN",
     http_status: int = 200,
+    headers: dict[str, str] | None = None,
     body: bytes | None = None,
     complete: bool = True,
 ) -> OpenOrders:
     return read_open_orders(
         exchange_id=exchange_id,
         http_status=http_status,
+        headers=headers or {},
         body=json.dumps(document).encode() if body is None else body,
         complete=complete,
     )
@@ -119,14 +121,8 @@ def test_an_order_with_a_list_called_data_is_still_an_order() -> None:
         "KRAKEN",
         [],
         {},
-        {"status": "NEW"},
-        row(exchange_id=""),
-        row(exchange_id=5),
-        row(exchange_id=None),
         {"exchange_name": "KRAKEN", "data": None},
-        {"data": [{"status": "NEW"}]},
         {"exchange_id": "KRAKEN", "data": [5]},
-        {"exchange_id": "KRAKEN", "data": [row(exchange_id=7)]},
         [row()],
         [[]],
         {"type": "MESSAGE_REJECT", "exchange_id": "KRAKEN"},
@@ -142,9 +138,7 @@ def test_an_order_with_a_list_called_data_is_still_an_order() -> None:
         {"exchange_id": "KRAKEN", "data": [], "orders": [row()]},
     ],
 )
-def test_a_row_without_a_definite_exchange_makes_the_list_unreadable(
-    stray: object,
-) -> None:
+def test_what_is_not_an_order_makes_the_list_unreadable(stray: object) -> None:
     orders = read([stray, row(exchange_id="BINANCE")])
     assert not orders.readable
     assert orders.error
@@ -153,10 +147,62 @@ def test_a_row_without_a_definite_exchange_makes_the_list_unreadable(
     assert not read([stray, row()], exchange_id=None).readable
 
 
+ODD_ROWS = [
+    b'{"status":"NEW"}',
+    b'{"exchange_id":"","status":"NEW"}',
+    b'{"exchange_id":5,"status":"NEW"}',
+    b'{"exchange_id":null,"price":1}',
+    b'{"symbol_id_exchange":"XBT"}',
+    b'{"exchange_id":"KRA\xffKEN","status":"NEW"}',
+    b'{"exchange_id":"KRAKEN","exchange_id":"LMAX","status":"NEW"}',
+    b'{"a":1,"a":2}',
+    b'{"exchange_id":"KRAKEN","price":01}',
+    b'{"exchange_id":"KRAKEN","avg_px":nan}',
+    b'{"data":[{"status":"NEW"}]}',
+    b'{"exchange_id":"KRAKEN","data":[{"exchange_id":7,"status":"NEW"}]}',
+]
+
+
+@pytest.mark.parametrize("odd_row", ODD_ROWS)
+def test_a_row_without_a_definite_exchange_counts_for_the_exchange_that_was_asked_for(
+    odd_row: bytes,
+) -> None:
+    closed = b'{"exchange_id":"KRAKEN","status":"CANCELED"}'
+    one = read(body=b"[" + odd_row + b"," + closed + b"]")
+    assert (one.readable, one.count("KRAKEN")) == (True, 1)
+    assert one.error
+    other = json.dumps(row(exchange_id="BINANCE")).encode()
+    every = read(body=b"[" + odd_row + b"," + other + b"]", exchange_id=None)
+    assert (every.readable, every.count("BINANCE")) == (False, 1)
+    assert every.error
+
+
 @pytest.mark.parametrize(
-    "body",
-    [b"", b"null", b"{}", b"Ok", b"[", b'[{"a":1,"a":2}]', b"[NaN]", b'["\xff"]', b"[" * 9999],
+    "defect",
+    [b'"avg_px":NaN', b'"avg_px":-Infinity', b'"text":"M\xfcller"', b'"price":1,"price":2'],
 )
+@pytest.mark.parametrize(("status", "count"), [(b"NEW", 1), (b"CANCELED", 0)])
+def test_a_defect_in_another_field_changes_nothing(
+    defect: bytes, status: bytes, count: int
+) -> None:
+    body = b'[{"exchange_id":"KRAKEN","status":"' + status + b'",' + defect + b"}]"
+    for exchange_id in ("KRAKEN", None):
+        orders = read(body=body, exchange_id=exchange_id)
+        assert (orders.readable, orders.count("KRAKEN"), orders.error) == (True, count, "")
+
+
+def test_a_closed_row_is_closed_whatever_its_exchange() -> None:
+    rows = [{"status": "CANCELED"}, row(exchange_id=None, status="FILLED")]
+    assert read(rows).readable
+    assert read(rows, exchange_id=None).readable
+
+
+def test_a_row_with_two_statuses_is_open() -> None:
+    body = b'[{"exchange_id":"KRAKEN","status":"NEW","status":"CANCELED"}]'
+    assert read(body=body).count("KRAKEN") == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"{}", b"Ok", b"[", b"[x]", b"[" * 9999])
 def test_a_body_that_is_not_a_list_is_not_readable(body: bytes) -> None:
     orders = read(body=body)
     assert (orders.readable, orders.count("KRAKEN")) == (False, 0)
@@ -167,26 +213,140 @@ def test_a_refused_order_is_an_order_also_when_it_says_why() -> None:
     assert read([row(reject_reason="OTHER", type="MESSAGE_REJECT")]).count("KRAKEN") == 1
 
 
+GOOD_HEADERS = [
+    {},
+    {"Age": "0", "Link": '<https://ems/>; rel="self"'},
+    {"Link": '<x>; rel="prev"; title="next"'},
+    {"Warning": '299 - "Deprecated"'},
+    {"X-Total-Count": "0"},
+    {"X-Total-Count": "0", "X-Page": "1", "X-Per-Page": "100", "X-Total-Pages": "1"},
+    {"X-Has-More": "false", "X-Next-Page": "", "X-Next-Cursor": "null"},
+    {"X-Account-Id": "17", "Retry-After": "2", "X-RateLimit-Count": "99", "X-Total-Time": "12"},
+    {"X-Cache": "MISS from proxy.hitachi.example", "X-Cache-Hits": "0"},
+    {"X-Cache-Status": "BYPASS", "CF-Cache-Status": "DYNAMIC", "X-Varnish": "32770"},
+    {"X-Cache": "Miss from cloudfront", "X-Cache-Key": "/v1/orders", "Cache-Control": "no-store"},
+    {"Cache-Status": "edge; fwd=uri-miss", "X-Proxy-Cache": "EXPIRED"},
+    {"Content-Type": "application/json", "Server-Timing": "total;dur=12"},
+]
+DOUBTFUL_HEADERS = [
+    {"Age": "7"},
+    {"age": "nonsense"},
+    {"Link": '<https://ems/?page=2>; rel="next", <https://ems/>; rel="first"'},
+    {"LINK": "<x>; rel = next"},
+    {"Link": '<x>; rel="prev next"'},
+    {"Content-Range": "orders 0-0/7"},
+    {"Warning": '110 - "Response is Stale"'},
+    {"X-Total-Count": "120"},
+    {"total": "120"},
+    {"X-Total-Count": "many"},
+    {"X-Count": "1"},
+    {"X-Account-Orders-Count": "3"},
+    {"X-Total-Pages": "2"},
+    {"X-Page": "2"},
+    {"X-Page": "1 of 2"},
+    {"X-Per-Page": "0"},
+    {"X-Next-Page": "2"},
+    {"X-Has-More": "true"},
+    {"X-Next-Cursor": "eyJpZCI6MX0="},
+    {"Cursor": "17"},
+    {"X-After": "17"},
+    {"X-Truncated": "1"},
+    {"X-Partial-Result": "yes"},
+    {"X-Cache": "HIT"},
+    {"X-Cache": "HIT, MISS"},
+    {"X-Cache": "TCP_MEM_HIT from a1"},
+    {"X-Cache": "RefreshHit from cloudfront"},
+    {"X-Cache-Status": "STALE"},
+    {"X-Cache-Status": "UPDATING"},
+    {"X-Cache-Status": "REVALIDATED"},
+    {"CF-Cache-Status": "HIT"},
+    {"X-Proxy-Cache": "hit"},
+    {"X-Cache-Hits": "0, 3"},
+    {"X-Varnish": "32770 3"},
+    {"Cache-Status": "edge; hit"},
+    {"X-Cached": "yes"},
+    {"X-Symfony-Cache": "GET /v1/orders: fresh"},
+    {"X-Vercel-Cache": "PRERENDER"},
+]
+
+
+@pytest.mark.parametrize("headers", GOOD_HEADERS)
+@pytest.mark.parametrize("exchange_id", ["KRAKEN", None])
+def test_an_empty_list_that_nothing_contradicts_is_empty(
+    headers: dict[str, str], exchange_id: str | None
+) -> None:
+    orders = read([], headers=headers, exchange_id=exchange_id)
+    assert (orders.readable, orders.error) == (True, "")
+
+
+@pytest.mark.parametrize("headers", DOUBTFUL_HEADERS)
+def test_a_header_that_tells_of_more_rows_or_of_a_cache_proves_no_emptiness(
+    headers: dict[str, str],
+) -> None:
+    for exchange_id in ("KRAKEN", None):
+        orders = read([], headers=headers, exchange_id=exchange_id)
+        assert not orders.readable
+        assert orders.error
+    with_order = read([row()], headers={"Other": "x", **headers})
+    assert (with_order.readable, with_order.count("KRAKEN")) == (True, 1)
+
+
+def test_a_header_may_count_the_rows_or_the_groups() -> None:
+    groups = [{"exchange_id": name, "data": [row(status="FILLED")] * 2} for name in ("A", "B")]
+    for count, readable in (("2", True), ("4", True), ("3", False)):
+        assert read(groups, headers={"X-Total-Count": count}).readable is readable
+
+
 @pytest.mark.parametrize(
-    ("headers", "incomplete"),
+    "fields",
     [
-        ({}, False),
-        ({"Age": "0", "Link": '<https://ems/>; rel="self"'}, False),
-        ({"Age": "7"}, True),
-        ({"age": "nonsense"}, True),
-        ({"Link": '<https://ems/?page=2>; rel="next", <https://ems/>; rel="first"'}, True),
-        ({"LINK": "<x>; rel = next"}, True),
-        ({"Link": '<x>; rel="prev next"'}, True),
-        ({"Link": '<x>; rel="prev"; title="next"'}, False),
-        ({"Content-Range": "orders 0-0/7"}, True),
-        ({"Warning": '110 - "Response is Stale"'}, True),
-        ({"Warning": '299 - "Deprecated"'}, False),
+        {"total": 120, "truncated": True},
+        {"total": "120"},
+        {"count": 1},
+        {"totalCount": 120},
+        {"total_records": 120},
+        {"has_more": True},
+        {"hasMore": 1},
+        {"next": "https://ems/?page=2"},
+        {"nextPageToken": "x"},
+        {"next_cursor": "x"},
+        {"paging": {"cursors": {"after": "x"}}},
+        {"meta": {"pagination": {"total": 120}}},
+        {"links": {"next": {"href": "x", "more": True}}},
+        {"partial": True},
+        {"page": 2},
+        {"pages": 3},
+        {"items": [{"status": "NEW"}]},
+        {"orders": [{"status": "NEW"}]},
     ],
 )
-def test_a_page_of_a_list_or_a_cached_one_may_be_incomplete(
-    headers: dict[str, str], incomplete: bool
-) -> None:
-    assert bool(why_incomplete(headers)) == incomplete
+def test_a_group_that_announces_more_rows_proves_no_emptiness(fields: dict[str, object]) -> None:
+    orders = read([{"exchange_id": "KRAKEN", "data": [], **fields}])
+    assert not orders.readable
+    assert orders.error
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"total": 0, "truncated": False, "next": None, "cursor": "", "has_more": False},
+        {"count": 0, "page": 1, "pages": 1, "per_page": 100},
+        {"meta": {"total": "0", "next": []}},
+        {"account": 17, "time": "2026", "columns": ["a", "b"]},
+    ],
+)
+def test_a_group_whose_figures_agree_with_its_rows_is_empty(fields: dict[str, object]) -> None:
+    orders = read([{"exchange_id": "KRAKEN", "data": [], **fields}])
+    assert (orders.readable, orders.error) == (True, "")
+
+
+def test_other_accounts_of_the_same_exchange_are_named() -> None:
+    others = {"KRAKEN/JOHN": 3, "KRAKEN~2": 1, "kraken-a": 1, "KRAKENFTS": 9, "LMAX/JOHN": 9}
+    rows = [row(exchange_id=other) for other, count in others.items() for _ in range(count)]
+    orders = read(rows)
+    assert orders.count("KRAKEN") == 0
+    assert orders.other_accounts("KRAKEN") == {"KRAKEN/JOHN": 3, "KRAKEN~2": 1, "kraken-a": 1}
+    assert orders.other_accounts("LMAX/ANN") == {"LMAX/JOHN": 9}
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 401, 490, 500])
@@ -200,6 +360,8 @@ def test_a_refusal_keeps_its_texts() -> None:
     body = b'{"type":"MESSAGE_REJECT","reject_reason":"EXCHANGE_UNREACHABLE","message":"no"}'
     error = read(body=body, http_status=490).error
     assert error == "HTTP 490 (EXCHANGE_UNREACHABLE: no)"
+    body = b'{"title":"Conflict","detail":"logging on","price":NaN}'
+    assert read(body=body, http_status=409).error == "HTTP 409 (Conflict: logging on)"
 
 
 def test_a_list_cut_short_is_not_readable() -> None:
@@ -263,7 +425,12 @@ def test_a_list_that_takes_too_long_is_not_readable() -> None:
     body = json.dumps([row(status="FILLED")]).encode()
     late = time.monotonic() - 1
     orders = read_open_orders(
-        exchange_id="KRAKEN", http_status=200, body=body, complete=True, ends_at=late
+        exchange_id="KRAKEN",
+        http_status=200,
+        headers={},
+        body=body,
+        complete=True,
+        ends_at=late,
     )
     assert (orders.readable, orders.error) == (False, "the list is too long to be read in time")
 
@@ -305,8 +472,55 @@ def test_a_list_with_an_open_order_of_this_exchange_is_never_read_as_empty(
         assert orders.readable
 
 
+FIELDS: st.SearchStrategy[dict[str, object]] = st.dictionaries(
+    st.sampled_from(["total", "next", "has_more", "cursor", "page", "truncated", "note", "meta"]),
+    st.sampled_from([0, 1, 2, 120, "0", "2", "", None, False, True, "x", {"total": 9}, []]),
+    max_size=2,
+)
+GROUPS = st.builds(
+    lambda rows, fields: {"exchange_id": "KRAKEN", **fields, "data": rows},
+    st.lists(ROWS, max_size=2),
+    FIELDS,
+)
+DEFECTS = st.sampled_from(["", "", "", "NaN", '"x":1,"x":2', "\x00", "\udcff", "}", "[", '"'])
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    items=st.lists(ROWS | GROUPS, max_size=3),
+    headers=st.sampled_from([*GOOD_HEADERS, *DOUBTFUL_HEADERS]),
+    defect=DEFECTS,
+    at=st.integers(0, 300),
+)
+def test_no_list_with_an_open_order_a_doubt_or_a_next_page_is_empty(
+    items: list[Any], headers: dict[str, str], defect: str, at: int
+) -> None:
+    text = json.dumps(items)
+    body = (text[:at] + defect + text[at:]).encode("utf-8", "surrogateescape")
+    orders = read(body=body, headers=headers)
+    if not orders.readable or orders.count("KRAKEN"):
+        return
+    assert headers in GOOD_HEADERS
+    try:
+        document = json.loads(body.decode("utf-8", "replace"), strict=False)
+    except ValueError:
+        pytest.fail("a list that cannot be read was taken for an empty one")
+    for item in document:
+        assert isinstance(item, dict)
+        rows = item.get("data", [item])
+        assert item.get("total") in (None, "", len(rows), str(len(rows)))
+        assert item.get("meta") != {"total": 9}
+        for name in ("next", "has_more", "cursor", "truncated"):
+            assert item.get(name) in (0, "0", "", None, False, [])
+        assert item.get("page") in (0, 1, "0", "", None, False, [])
+        for order in rows:
+            owner = order.get("exchange_id") or item.get("exchange_id")
+            closed = order.get("status") in ("FILLED", "CANCELED", "REJECTED")
+            assert closed or owner not in ("KRAKEN", None, "", 5)
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 999))
 def test_no_bytes_raise(body: bytes, status: int) -> None:
     orders = read(body=body, http_status=status)
-    assert orders.readable is False or json.loads(body.decode("utf-8-sig")) is not None
+    assert orders.readable is False or body.lstrip().startswith((b"[", b"\xef\xbb\xbf"))

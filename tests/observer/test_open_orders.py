@@ -207,7 +207,8 @@ def test_an_unreadable_answer_leaves_the_figures_to_become_stale(
     observer.read()
     kraken.refresh_from_db()
     seen, revision = kraken.seen_at, kraken.revision
-    simulator.script("*", list=[{"fault": fault, "repeat": True}])
+    for name in ("*", "KRAKEN"):
+        simulator.script(name, list=[{"fault": fault, "repeat": True}])
     observer.read()
     failed = current()
     observer.read()
@@ -216,6 +217,81 @@ def test_an_unreadable_answer_leaves_the_figures_to_become_stale(
     assert observation().seen_at == seen
     assert said in observation().error
     assert observation().revision == failed == current()
+
+
+ODD_ROWS = '[{"status":"NEW"},{"status":"NEW","avg_px":NaN},{"exchange_id":"KRAKEN","price":01}]'
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"fault": "raw", "body": ODD_ROWS},
+        {"fault": "raw", "body": "[]", "headers": {"X-Total-Count": "905"}},
+        {"fault": "reject", "reason": "EXCHANGE_UNREACHABLE", "status": 490},
+        {"fault": "bad_request"},
+    ],
+)
+def test_when_the_list_of_all_proves_nothing_exchanges_are_read_one_by_one(
+    observer: Observer,
+    simulator: Simulator,
+    kraken: Exchange,
+    binance: Exchange,
+    fault: dict[str, object],
+) -> None:
+    simulator.place("KRAKEN", 900)
+    simulator.place("BINANCE", 5)
+    simulator.script("*", list=[{**fault, "repeat": True}])
+    assert observer.read()
+    kraken.refresh_from_db()
+    binance.refresh_from_db()
+    assert (kraken.open_orders, binance.open_orders) == (900, 5)
+    assert kraken.seen_at == binance.seen_at == observation().seen_at is not None
+    assert observation().error.startswith("the list of all exchanges cannot be used (")
+    simulator.script("*", list=[])
+    observer.read()
+    assert observation().error == ""
+
+
+def test_an_exchange_that_cannot_be_read_alone_keeps_its_figure_and_its_age(
+    observer: Observer, simulator: Simulator, kraken: Exchange, binance: Exchange
+) -> None:
+    simulator.place("KRAKEN", 3)
+    observer.read()
+    seen_at = observation().seen_at
+    simulator.place("BINANCE", 7)
+    simulator.script("*", list=[{"fault": "raw", "body": ODD_ROWS, "repeat": True}])
+    simulator.script("KRAKEN", list=[{"fault": "raw", "body": "[5]", "repeat": True}])
+    observer.read()
+    kraken.refresh_from_db()
+    binance.refresh_from_db()
+    assert (kraken.open_orders, kraken.seen_at) == (3, seen_at)
+    assert binance.open_orders == 7
+    assert binance.seen_at is not None
+    assert seen_at is not None
+    assert binance.seen_at > seen_at == observation().seen_at
+
+
+@pytest.mark.parametrize("fault", ["unauthorised", "forbidden", "too_many", "server_error"])
+def test_a_refused_key_or_a_failing_ems_is_not_asked_for_each_exchange(
+    observer: Observer, simulator: Simulator, kraken: Exchange, fault: str
+) -> None:
+    simulator.script("*", list=[{"fault": fault, "repeat": True}])
+    observer.read()
+    assert len(simulator.calls(method="GET")) == 1
+
+
+def test_the_first_time_that_an_exchange_is_listed_is_kept(
+    observer: Observer, simulator: Simulator, kraken: Exchange, binance: Exchange
+) -> None:
+    observer.read()
+    simulator.place("KRAKEN", 1)
+    observer.read()
+    first_seen_at = observation().seen_at
+    simulator.script("KRAKEN", orders=2)
+    observer.read()
+    kraken.refresh_from_db()
+    binance.refresh_from_db()
+    assert (kraken.first_listed_at, binance.first_listed_at) == (first_seen_at, None)
 
 
 def test_a_readable_answer_clears_the_error(observer: Observer, simulator: Simulator) -> None:
