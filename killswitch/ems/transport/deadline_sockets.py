@@ -4,6 +4,8 @@ import io
 import socket
 import ssl
 import time
+from http import HTTPStatus
+from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, cast
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -16,6 +18,7 @@ from killswitch.ems.transport.connecting import connect
 _DISCONNECTIONS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 _READ_AHEAD_BYTES = 64 * 1024
+_LINE_PIECE_BYTES = 64 * 1024
 
 
 class DeadlineSocket:
@@ -92,6 +95,28 @@ class _DeadlineReader(io.RawIOBase):
         super().close()
 
 
+class _FinalResponse(HTTPResponse):
+    """A response that skips interim answers (1xx) before it: http.client skips only 100.
+
+    101 is not interim: after it the connection no longer speaks HTTP.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status >= 200 or status == HTTPStatus.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            self._skip_headers()
+
+    def _skip_headers(self) -> None:
+        """Read to the empty line. Nothing is kept, so the call's deadline is limit enough."""
+        is_new_line = True
+        while piece := self.fp.readline(_LINE_PIECE_BYTES):
+            if is_new_line and piece in (b"\r\n", b"\n"):
+                return
+            is_new_line = piece.endswith(b"\n")  # False in the middle of a very long line
+
+
 if TYPE_CHECKING:
     _Connection = HTTPConnection
 else:
@@ -99,6 +124,7 @@ else:
 
 
 class _DeadlineConnection(_Connection):
+    response_class = _FinalResponse
     _requests = 0
 
     def _new_conn(self) -> socket.socket:
