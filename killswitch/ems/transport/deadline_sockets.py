@@ -13,6 +13,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from killswitch.ems.transport.call_deadline import CURRENT
 from killswitch.ems.transport.connecting import connect
+from killswitch.ems.transport.tls_alerts import certificate_rejection
 
 # The errors that show, over TCP and over TLS, that the other side is gone.
 _DISCONNECTIONS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -29,6 +30,8 @@ class DeadlineSocket:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        # To be read now: after an alert, OpenSSL no longer knows the version.
+        self._is_tls_1_3 = isinstance(sock, ssl.SSLSocket) and sock.version() == "TLSv1.3"
         self.last_used_at = time.monotonic()
 
     def sendall(self, data: bytes) -> None:
@@ -40,9 +43,10 @@ class DeadlineSocket:
             while view:
                 self._sock.settimeout(call.seconds_left())
                 view = view[self._sock.send(view) :]
-        except _DISCONNECTIONS:
+        except _DISCONNECTIONS as error:
             call.broken = True
-            raise
+            # urllib3 then reads what the server sent before it closed: an answer, or a TLS alert.
+            raise BrokenPipeError(*error.args) from error
 
     def makefile(self, _mode: str = "rb", *_: object) -> io.BufferedReader:
         return io.BufferedReader(_DeadlineReader(self), _READ_AHEAD_BYTES)
@@ -50,6 +54,18 @@ class DeadlineSocket:
     def raw_reader(self) -> socket.SocketIO:
         """Return an unbuffered reader, which keeps the socket open until it is closed itself."""
         return self._sock.makefile("rb", buffering=0)
+
+    def handshake_may_be_open(self) -> bool:
+        """Return True if the server may not have checked our certificate yet.
+
+        A TLS 1.3 client sends its first request before that. Afterwards, most servers issue a
+        session ticket. In other versions the handshake, with this check, is over before a request;
+        only a renegotiation, perhaps because of the request, checks a certificate later.
+        """
+        if not self._is_tls_1_3:
+            return False
+        session = cast("ssl.SSLSocket", self._sock).session
+        return session is not None and not session.has_ticket
 
     def set_read_timeout(self, seconds: float) -> None:
         self._sock.settimeout(seconds)
@@ -84,6 +100,12 @@ class _DeadlineReader(io.RawIOBase):
             raise call.timeout_error() from None
         except _DISCONNECTIONS:
             call.broken = True
+            raise
+        except ssl.SSLError as error:
+            is_first = not call.reused and not call.received
+            call.received = True
+            if is_first and certificate_rejection(error) and self._sock.handshake_may_be_open():
+                call.rejected = True
             raise
         call.received = call.received or count > 0
         call.broken = call.broken or count == 0
@@ -154,8 +176,10 @@ class _DeadlineConnection(_Connection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         CURRENT.get().reused = self.sock is not None and self._requests > 0
-        super().request(*args, **kwargs)
-        self._requests += 1  # afterwards: the first request connects, which resets the count
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._requests += 1  # afterwards: the first request connects, which resets the count
 
 
 class _PlainConnection(_DeadlineConnection, HTTPConnection):
