@@ -135,26 +135,6 @@ def test_a_late_answer_is_not_taken_by_the_next_call(
     assert server.accepted == 2
 
 
-@pytest.mark.parametrize("early", ["101 Switching Protocols", "103 Early Hints", "199 X"])
-def test_an_interim_answer_is_unknown_and_its_connection_is_closed(
-    early: str, client_for: ClientFactory
-) -> None:
-    def script(connection: Connection) -> None:
-        if b"EARLY" not in connection.read_request():
-            connection.send(OK)
-            return
-        connection.send(f"HTTP/1.1 {early}\r\n\r\n".encode())
-        connection.server.stop.wait(0.05)
-        connection.send(response(490))
-        connection.stay_silent()
-
-    with serving(script) as server:
-        client = client_for(server.url)
-        assert client.cancel_all("EARLY").outcome is Outcome.UNKNOWN
-        assert client.cancel_all("KRAKEN").outcome is Outcome.ACKNOWLEDGED
-    assert server.accepted == 2
-
-
 def test_more_calls_than_the_pool_holds_are_all_made(client_for: ClientFactory) -> None:
     together = threading.Barrier(8)
 

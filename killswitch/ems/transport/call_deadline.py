@@ -16,17 +16,25 @@ class CallDeadline:
     The client makes it, the connection that carries the call updates it. `sent` alone decides
     between "not delivered" and "unknown": the type of an exception proves neither (a silent TLS
     handshake, for one, surfaces as a read timeout).
+
+    `rejected` is True if the EMS rejected our certificate before it could read the request.
     """
 
     timeout_s: float
     connect_timeout_s: float
     max_idle_s: float
     on_sent: Callable[[], None] | None = None
-    sent: bool = False
+    sending: bool = False
+    rejected: bool = False
     received: bool = False
     reused: bool = False
     broken: bool = False
     started_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def sent(self) -> bool:
+        """Return True if the EMS may have received the request, or a part of it."""
+        return self.sending and not self.rejected
 
     @property
     def elapsed_ms(self) -> float:
@@ -45,7 +53,7 @@ class CallDeadline:
 
     def begin_sending(self) -> None:
         """Record that the first byte is about to leave; later calls change nothing more."""
-        self.sent = True
+        self.sending = True
         self.notify_sent_or_never()
 
     def notify_sent_or_never(self) -> None:

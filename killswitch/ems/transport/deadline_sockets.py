@@ -4,6 +4,8 @@ import io
 import socket
 import ssl
 import time
+from http import HTTPStatus
+from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, cast
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -11,11 +13,13 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from killswitch.ems.transport.call_deadline import CURRENT
 from killswitch.ems.transport.connecting import connect
+from killswitch.ems.transport.tls_alerts import certificate_rejection
 
 # The errors that show, over TCP and over TLS, that the other side is gone.
 _DISCONNECTIONS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 _READ_AHEAD_BYTES = 64 * 1024
+_LINE_PIECE_BYTES = 64 * 1024
 
 
 class DeadlineSocket:
@@ -26,6 +30,8 @@ class DeadlineSocket:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        # To be read now: after an alert, OpenSSL no longer knows the version.
+        self._is_tls_1_3 = isinstance(sock, ssl.SSLSocket) and sock.version() == "TLSv1.3"
         self.last_used_at = time.monotonic()
 
     def sendall(self, data: bytes) -> None:
@@ -37,9 +43,10 @@ class DeadlineSocket:
             while view:
                 self._sock.settimeout(call.seconds_left())
                 view = view[self._sock.send(view) :]
-        except _DISCONNECTIONS:
+        except _DISCONNECTIONS as error:
             call.broken = True
-            raise
+            # urllib3 then reads what the server sent before it closed: an answer, or a TLS alert.
+            raise BrokenPipeError(*error.args) from error
 
     def makefile(self, _mode: str = "rb", *_: object) -> io.BufferedReader:
         return io.BufferedReader(_DeadlineReader(self), _READ_AHEAD_BYTES)
@@ -47,6 +54,18 @@ class DeadlineSocket:
     def raw_reader(self) -> socket.SocketIO:
         """Return an unbuffered reader, which keeps the socket open until it is closed itself."""
         return self._sock.makefile("rb", buffering=0)
+
+    def handshake_may_be_open(self) -> bool:
+        """Return True if the server may not have checked our certificate yet.
+
+        A TLS 1.3 client sends its first request before that. Afterwards, most servers issue a
+        session ticket. In other versions the handshake, with this check, is over before a request;
+        only a renegotiation, perhaps because of the request, checks a certificate later.
+        """
+        if not self._is_tls_1_3:
+            return False
+        session = cast("ssl.SSLSocket", self._sock).session
+        return session is not None and not session.has_ticket
 
     def set_read_timeout(self, seconds: float) -> None:
         self._sock.settimeout(seconds)
@@ -82,6 +101,12 @@ class _DeadlineReader(io.RawIOBase):
         except _DISCONNECTIONS:
             call.broken = True
             raise
+        except ssl.SSLError as error:
+            is_first = not call.reused and not call.received
+            call.received = True
+            if is_first and certificate_rejection(error) and self._sock.handshake_may_be_open():
+                call.rejected = True
+            raise
         call.received = call.received or count > 0
         call.broken = call.broken or count == 0
         self._sock.last_used_at = time.monotonic()
@@ -92,6 +117,28 @@ class _DeadlineReader(io.RawIOBase):
         super().close()
 
 
+class _FinalResponse(HTTPResponse):
+    """A response that skips interim answers (1xx) before it: http.client skips only 100.
+
+    101 is not interim: after it the connection no longer speaks HTTP.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status >= 200 or status == HTTPStatus.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            self._skip_headers()
+
+    def _skip_headers(self) -> None:
+        """Read to the empty line. Nothing is kept, so the call's deadline is limit enough."""
+        is_new_line = True
+        while piece := self.fp.readline(_LINE_PIECE_BYTES):
+            if is_new_line and piece in (b"\r\n", b"\n"):
+                return
+            is_new_line = piece.endswith(b"\n")  # False in the middle of a very long line
+
+
 if TYPE_CHECKING:
     _Connection = HTTPConnection
 else:
@@ -99,6 +146,7 @@ else:
 
 
 class _DeadlineConnection(_Connection):
+    response_class = _FinalResponse
     _requests = 0
 
     def _new_conn(self) -> socket.socket:
@@ -128,8 +176,10 @@ class _DeadlineConnection(_Connection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         CURRENT.get().reused = self.sock is not None and self._requests > 0
-        super().request(*args, **kwargs)
-        self._requests += 1  # afterwards: the first request connects, which resets the count
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._requests += 1  # afterwards: the first request connects, which resets the count
 
 
 class _PlainConnection(_DeadlineConnection, HTTPConnection):

@@ -16,6 +16,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from killswitch.ems.foreign_json import bounded_text
 from killswitch.ems.transport.call_deadline import CURRENT, CallDeadline
 from killswitch.ems.transport.deadline_sockets import PlainPool, TlsPool
+from killswitch.ems.transport.tls_alerts import certificate_rejection
 
 _READ_BYTES = 64 * 1024
 _LARGE_BODY_BYTES = 4 * 1024 * 1024
@@ -114,7 +115,9 @@ def error_text(error: BaseException) -> str:
         if inner is None:
             break
         error = inner
-    if isinstance(error, OSError) and error.strerror:
+    if rejection := certificate_rejection(error):
+        text = rejection
+    elif isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror} (error {error.errno})"
     elif isinstance(error, TimeoutError) and str(error):
         text = str(error)  # a sentence of our own
