@@ -145,7 +145,7 @@ def retry_advice(
 
 
 def not_delivered(error: str) -> CancelAnswer:
-    """Return the meaning of a call of which, for certain, not one byte left."""
+    """Return the meaning of a call that, for certain, the EMS did not process."""
     return CancelAnswer(
         outcome=Outcome.NOT_DELIVERED,
         retry_advice=RetryAdvice.AFTER_PAUSE,

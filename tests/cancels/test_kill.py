@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import random
 from datetime import UTC, datetime
 from typing import Any
 
@@ -294,6 +295,63 @@ def test_a_page_or_a_copy_of_the_list_confirms_nothing(
     simulator.script("KRAKEN", cancel=always("acknowledged_only"), list=always("raw", **page))
     request = carry_out(press("KRAKEN"))
     assert (request.status, request.open_after) == ("UNVERIFIED", None)
+
+
+CANCELS: list[Fault] = [
+    {"fault": "ok"},
+    {"fault": "acknowledged_only"},
+    {"fault": "server_error", "status": 502},
+    {"fault": "reject", "reason": "ORDER_ID_NOT_FOUND"},
+    {"fault": "reject", "reason": "EXCHANGE_RESPONSE_TIMEOUT"},
+    {"fault": "bad_request"},
+    {"fault": "reset"},
+    {"fault": "empty"},
+]
+EMPTY_LIST: Fault = {"fault": "raw", "body": "[]"}
+LISTS: list[Fault] = [
+    EMPTY_LIST,
+    {"fault": "raw", "body": '[{"exchange_id":"NAME","status":"NEW"}]'},
+    {"fault": "raw", "body": '[{"status":"PENDING_CANCEL"}]'},
+    {"fault": "raw", "body": "[]", "headers": {"X-Next-Page": "2"}},
+    {"fault": "raw", "body": "[]", "headers": {"CF-Cache-Status": "HIT"}},
+    {"fault": "raw", "body": '[{"exchange_id":"NAME","data":[],"total":3}]'},
+    {"fault": "raw", "body": '[{"exchange_id":"NAME","price":01}]'},
+    {"fault": "raw", "body": "[]", "status": 206},
+    {"fault": "server_error", "status": 503},
+    {"fault": "half_body"},
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_order_of_answers_confirms_unless_the_last_list_is_empty_beyond_doubt(
+    simulator: Simulator, press: Press, timeouts_for_many: None, seed: int
+) -> None:
+    chance = random.Random(seed)
+    lists: dict[str, list[Fault]] = {}
+    for name in (f"VENUE{number}" for number in range(40)):
+        cancels = chance.choices(CANCELS, k=chance.randint(1, 3))
+        lists[name] = chance.choices(LISTS, k=chance.randint(1, 4))
+        named = [
+            {**fault, "body": fault["body"].replace("NAME", name)} if "body" in fault else fault
+            for fault in lists[name]
+        ]
+        simulator.script(
+            name,
+            cancel=[*cancels[:-1], {**cancels[-1], "repeat": True}],
+            list=[*named[:-1], {**named[-1], "repeat": True}],
+            orders=2,
+        )
+    carry_out(press(*lists))
+    for request in CancelRequest.objects.all():
+        calls = simulator.calls(request.exchange_id, method=None)
+        reads = sum(call.method == "GET" for call in calls)
+        answers = lists[request.exchange_id]
+        last_is_empty = calls[-1].method == "GET" and (
+            answers[min(reads, len(answers)) - 1] is EMPTY_LIST
+        )
+        assert last_is_empty or request.status != "CONFIRMED", (seed, request.exchange_id)
+        assert last_is_empty or not request.is_refused_while_flat, (seed, request.exchange_id)
+    assert CancelRequest.objects.filter(status="CONFIRMED").exists()
 
 
 def test_a_row_that_cannot_be_read_does_not_hide_the_others_and_does_not_end_the_repeats(
