@@ -251,7 +251,8 @@ def test_the_command_line_prints_what_happened_at_the_ems(
     for name in names:
         Exchange.objects.create(exchange_id=name)
         simulator.place(name, 2)
-    simulator.script("BITSTAMP/2574", cancel=[{"fault": "reject", "reason": "INVALID_TYPE"}])
+    refusal = {"fault": "reject", "reason": "INVALID_TYPE", "repeat": True}
+    simulator.script("BITSTAMP/2574", cancel=[refusal])
     stack.watchdog()
     process = subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), "cancel_all", "--all"],
