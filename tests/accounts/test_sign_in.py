@@ -8,7 +8,6 @@ from django.test import Client
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent
 from tests import factories
@@ -72,10 +71,35 @@ def test_ten_failures_from_one_address_are_two_events_and_another_person_is_a_th
     ]
 
 
-def test_signing_in_marks_the_browsers_of_officers_only() -> None:
+def test_signing_in_marks_the_browsers_of_officers_only(settings: Any) -> None:
     for role in Role:
         answer: Any = sign_in(Client(), factories.person(role).username)
-        assert (officer_cookie.COOKIE in answer.cookies) == (role == Role.RISK_OFFICER)
+        assert (settings.OFFICER_COOKIE_NAME in answer.cookies) == (role == Role.RISK_OFFICER)
+
+
+@pytest.mark.parametrize("prefix", ["", "__Host-"])
+def test_every_cookie_is_one_of_the_three_with_names_of_this_console(
+    settings: Any, prefix: str
+) -> None:
+    names = ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "OFFICER_COOKIE_NAME")
+    for name in names:
+        setattr(settings, name, f"{prefix}{getattr(settings, name)}")
+    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = bool(prefix)
+    factories.person(Role.RISK_OFFICER)
+    browser = Client()
+    answers: list[Any] = [
+        browser.get("/accounts/login/"),
+        sign_in(browser, "olga"),
+        browser.get("/"),
+        browser.get("/accounts/password/change/"),
+        browser.get("/accounts/second-factor/"),
+        browser.post("/accounts/logout/"),
+    ]
+    cookies = [cookie for answer in answers for cookie in answer.cookies.values()]
+    assert {cookie.key for cookie in cookies} == {getattr(settings, name) for name in names}
+    for cookie in cookies:
+        assert (cookie["path"], cookie["domain"]) == ("/", ""), cookie
+        assert bool(cookie["secure"]) == bool(prefix), cookie
 
 
 def test_signing_out_clears_an_unanswered_cancel_from_the_browser() -> None:
