@@ -11,6 +11,7 @@ from django.utils import timezone
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent
 from tests import factories
+from tests.accounts.mfa import codes
 from tests.accounts.people import data, events, sign_in, signed_in
 from tests.failures import full_log
 
@@ -119,6 +120,43 @@ def test_too_many_failures_get_a_clear_page_and_lock_the_address_but_not_the_nam
     assert b"Wait one minute" in refused.content
     assert sign_in(Client(REMOTE_ADDR="192.0.2.1"), "olga").status_code == 302
     assert "too many tries" in [data(event)["why"] for event in events("SIGN_IN_FAILED")]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "allowed"),
+    [
+        ("/accounts/login/", {"login": "olga", "password": WRONG}, 10),
+        (codes.CODE, {"code": "000000"}, 10),
+        (codes.CONFIRM_PASSWORD, {"password": WRONG}, 10),
+        (
+            "/accounts/password/change/",
+            {"oldpassword": WRONG, "password1": "x", "password2": "x"},
+            5,
+        ),
+    ],
+)
+def test_each_ipv4_address_has_limits_of_its_own_on_an_ipv6_socket(
+    clock: codes.Clock, path: str, fields: dict[str, str], allowed: int
+) -> None:
+    """Where HOST is ::, each IPv4 address arrives as one of ::ffff:0:0/96, all in one /64."""
+    secret = codes.set_up(signed_in(Role.RISK_OFFICER), clock)
+    factories.person(Role.COMPLIANCE)
+    attacker = Client(REMOTE_ADDR="::ffff:192.0.2.66")
+    if path == codes.CODE:
+        sign_in(attacker, "olga")
+    elif path != "/accounts/login/":
+        attacker.force_login(User.objects.get(username="olga"))
+    answers = [attacker.post(path, fields).status_code for _ in range(allowed + 1)]
+    assert answers == [200] * allowed + [429]
+    colleague = codes.half_signed_in(REMOTE_ADDR="::ffff:192.0.2.1")
+    code = {"code": codes.code_at(secret, clock.now)}
+    assert colleague.post(codes.CODE, code)["Location"] == "/"
+    other = Client(REMOTE_ADDR="::ffff:192.0.2.2")
+    assert sign_in(other, "carl").status_code == 302
+    form = {"password": factories.PASSWORD}
+    assert other.post(codes.CONFIRM_PASSWORD, form).status_code == 302
+    assert other.post("/accounts/password/change/", fields).status_code == 200
+    assert data(events("SIGN_IN_FAILED")[0])["address"] == "192.0.2.66"
 
 
 def test_too_many_sign_ins_of_any_kind_are_refused_and_recorded() -> None:

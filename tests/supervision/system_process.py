@@ -62,6 +62,16 @@ class System:
         )
         self.log = home / "up.txt"
 
+    def prepare(self) -> None:
+        """Create the database and the demo's users, which a start of all programs does itself."""
+        subprocess.run(
+            [sys.executable, MANAGE, "prepare"],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            check=True,
+            timeout=120,
+        )
+
     def __enter__(self) -> "System":
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

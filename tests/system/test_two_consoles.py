@@ -1,8 +1,6 @@
 """Two consoles on two ports of one host name, such as UAT and production, in one browser."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import wait_for
-from tests.supervision.system_process import MANAGE, System
+from tests.supervision.system_process import System
 
 
 @pytest.fixture
@@ -24,13 +22,7 @@ def consoles(tmp_path: Path) -> Iterator[list[System]]:
             home.mkdir()
             system = System(home, only="web")
             system.environment["KILLSWITCH_ENVIRONMENT"] = environment
-            subprocess.run(
-                [sys.executable, MANAGE, "prepare"],
-                env=system.environment,
-                stdout=subprocess.DEVNULL,
-                check=True,
-                timeout=120,
-            )
+            system.prepare()
             systems.append(stack.enter_context(system))
         for system in systems:
             wait_for(system.serves, seconds=120)
