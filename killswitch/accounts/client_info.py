@@ -29,26 +29,36 @@ def address(request: HttpRequest) -> str:
     outermost one is missing or is not an address, the address of the innermost one is returned: an
     address made of foreign text would start a new rate limit with each text.
     """
+    ip, problem = _locate(request)
+    if problem:
+        warn_once(
+            problem,
+            x_forwarded_for=clean(request.headers.get("X-Forwarded-For", ""), MAX_FORWARDED_CHARS),
+            trusted_proxy_count=settings.TRUSTED_PROXY_COUNT,
+            address_used=ip,
+        )
+    return ip
+
+
+def shares_address(request: HttpRequest) -> bool:
+    """Return whether the address is that of a proxy, which all of its users then share."""
+    return bool(_locate(request)[1])
+
+
+def _locate(request: HttpRequest) -> tuple[str, str]:
+    """Return the address, and why it is not the browser's if a proxy is misconfigured."""
     proxies = settings.TRUSTED_PROXY_COUNT
     forwarded = request.headers.get("X-Forwarded-For", "").strip()
     hops = forwarded.split(",") if forwarded else []
     peer = parse_ip(request.META.get("REMOTE_ADDR", ""))
     if not proxies:
         problem = "X-Forwarded-For arrived, but TRUSTED_PROXY_COUNT is 0." if hops else ""
-    elif len(hops) < proxies:
-        problem = "X-Forwarded-For has fewer addresses than TRUSTED_PROXY_COUNT."
-    elif client_ip := parse_ip(hops[-proxies]):
-        return client_ip
-    else:
-        problem = "X-Forwarded-For has something else where the browser's address must be."
-    if problem:
-        warn_once(
-            problem,
-            x_forwarded_for=clean(forwarded, MAX_FORWARDED_CHARS),
-            trusted_proxy_count=proxies,
-            address_used=peer,
-        )
-    return peer
+        return peer, problem
+    if len(hops) < proxies:
+        return peer, "X-Forwarded-For has fewer addresses than TRUSTED_PROXY_COUNT."
+    if client_ip := parse_ip(hops[-proxies]):
+        return client_ip, ""
+    return peer, "X-Forwarded-For has something else where the browser's address must be."
 
 
 def parse_ip(text: str) -> str:

@@ -123,6 +123,22 @@ def test_too_many_failures_get_a_clear_page_and_lock_the_address_but_not_the_nam
 
 
 @pytest.mark.parametrize(
+    ("proxies", "forwarded"), [(0, "203.0.113.7"), (1, ""), (1, "unknown"), (2, "203.0.113.7")]
+)
+def test_a_limit_that_all_users_of_a_proxy_share_is_not_called_that_of_one_address(
+    settings: Any, proxies: int, forwarded: str
+) -> None:
+    settings.TRUSTED_PROXY_COUNT = proxies
+    browser = Client(headers={"X-Forwarded-For": forwarded})
+    answers: list[Any] = [sign_in(browser, "olga", WRONG) for _ in range(11)]
+    page = " ".join(answers[-1].content.decode().split())
+    assert answers[-1].status_code == 429
+    assert "The proxy is misconfigured" in page
+    assert "No user is locked out" not in page
+    assert "your network address" not in page
+
+
+@pytest.mark.parametrize(
     ("path", "fields", "allowed"),
     [
         ("/accounts/login/", {"login": "olga", "password": WRONG}, 10),
