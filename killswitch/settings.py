@@ -252,6 +252,14 @@ SESSION_ENGINE = "killswitch.accounts.backends"
 SESSION_HOURS = env.seconds("SESSION_HOURS", 12, lowest=0.0005, highest=744, unit="hours")
 SESSION_COOKIE_AGE = int(timedelta(hours=SESSION_HOURS).total_seconds())
 SESSION_COOKIE_SAMESITE = "Lax"
+# Browsers send cookies to every port of a host name: the names differ between the consoles there,
+# but not between the web processes of one console. Browsers accept a name with __Host- by TLS only,
+# and not from another host name of the same domain.
+_console = KILLSWITCH_ENVIRONMENT if env.text("KILLSWITCH_ENVIRONMENT") else str(PORT)
+_cookie_prefix = f"{'__Host-' if TRUSTED_PROXY_COUNT else ''}killswitch_{_console}"
+SESSION_COOKIE_NAME = f"{_cookie_prefix}_session"
+CSRF_COOKIE_NAME = f"{_cookie_prefix}_csrf"
+OFFICER_COOKIE_NAME = f"{_cookie_prefix}_officer"
 CSRF_FAILURE_VIEW = "killswitch.console.error_views.csrf_failed"
 
 # --- security -------------------------------------------------------------------------------

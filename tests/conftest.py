@@ -23,6 +23,7 @@ from killswitch.audit.reconciliation import comparison, reviews
 from killswitch.audit.verification import chain_walk, checkpoint_check
 from killswitch.cancels import publishing, reconciliation
 from killswitch.runtime.deadlines import wait_until
+from killswitch.runtime.proxy_warnings import _logged_problems
 from killswitch.simulator.server import Simulator
 from tests.audit import forging
 from tests.clock import Clock
@@ -111,6 +112,13 @@ def small_batches(set_batch_sizes: Callable[[int], None]) -> None:
 
 def all_is_published() -> bool:
     return not any(waiting.unfinished_tasks for waiting in publishing._queues.values())
+
+
+@pytest.fixture
+def proxy_warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Return a function that returns the warnings about proxies that this test caused."""
+    _logged_problems.clear()
+    return lambda: [text for text in caplog.messages if "proxy_misconfigured" in text]
 
 
 @pytest.fixture

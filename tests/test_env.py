@@ -1,6 +1,7 @@
 """A variable of the environment is either usable, or refused by its name."""
 
 import os
+import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,53 @@ def test_a_data_directory_that_is_a_file_is_named(
     (tmp_path / "file").touch()
     with pytest.raises(ImproperlyConfigured, match=r"^KILLSWITCH_HOME: .* cannot be created"):
         env.home("KILLSWITCH_HOME", tmp_path)
+
+
+COOKIES = ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "OFFICER_COOKIE_NAME")
+
+
+def cookie_names(values: dict[str, Any]) -> set[str]:
+    names = {values[name] for name in COOKIES}
+    assert len(names) == len(COOKIES)
+    return names
+
+
+def test_consoles_of_two_environments_share_no_cookie_and_hosts_of_one_share_all(
+    settings_with: Callable[..., dict[str, Any]],
+) -> None:
+    real = {"EMS_BASE_URL": "http://127.0.0.1:9"}
+    uat = cookie_names(settings_with(KILLSWITCH_ENVIRONMENT="uat", PORT="8000", **real))
+    assert uat == cookie_names(settings_with(KILLSWITCH_ENVIRONMENT=" UAT ", PORT="8002", **real))
+    production = cookie_names(
+        settings_with(KILLSWITCH_ENVIRONMENT="production", PORT="8000", **real)
+    )
+    assert not uat & production
+
+
+@pytest.mark.parametrize("ems", ["", "http://127.0.0.1:9"])
+def test_without_a_named_environment_consoles_on_two_ports_share_no_cookie(
+    settings_with: Callable[..., dict[str, Any]], ems: str
+) -> None:
+    one, other = (
+        cookie_names(settings_with(PORT=port, EMS_BASE_URL=ems)) for port in ("8000", "8002")
+    )
+    assert not one & other
+
+
+@pytest.mark.parametrize(
+    "environment", ["", "uat", "Production", "UAT Zürich", "uat/2", 'u"at', "a;b=c", "é" * 300]
+)
+@pytest.mark.parametrize("proxies", ["0", "1"])
+def test_a_cookie_has_a_valid_name_whatever_the_environment_is_called(
+    settings_with: Callable[..., dict[str, Any]], environment: str, proxies: str
+) -> None:
+    try:
+        values = settings_with(KILLSWITCH_ENVIRONMENT=environment, TRUSTED_PROXY_COUNT=proxies)
+    except ImproperlyConfigured:
+        return  # no console has this name
+    for name in cookie_names(values):
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name)
+        assert name.startswith("__Host-") == (proxies == "1")
 
 
 @pytest.mark.parametrize("name", list(BOUNDS))

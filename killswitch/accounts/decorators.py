@@ -81,6 +81,7 @@ def _refusal(
                 "Your role does not allow this.",
                 status=403,
                 content_type="text/plain; charset=utf-8",
+                headers={"X-Recorded": "no"},
             )
         raise PermissionDenied
     if password_suffices or not mfa.must_set_up(user):

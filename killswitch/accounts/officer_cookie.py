@@ -6,7 +6,6 @@ from django.http import HttpRequest, HttpResponseBase
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, has_permission
 
-COOKIE = "officer"
 SALT = "killswitch.accounts.known_browser"
 
 
@@ -14,7 +13,7 @@ def remember_browser(request: HttpRequest, response: HttpResponseBase) -> None:
     """Set the cookie, for as long as a session lasts, if the user has the cancel permission."""
     if has_permission(request.user, Permission.CANCEL):
         response.set_signed_cookie(
-            COOKIE,
+            settings.OFFICER_COOKIE_NAME,
             "yes",
             salt=SALT,
             max_age=settings.SESSION_COOKIE_AGE,
@@ -26,7 +25,7 @@ def remember_browser(request: HttpRequest, response: HttpResponseBase) -> None:
 
 def forget(response: HttpResponseBase) -> None:
     """Delete the cookie at sign-out: the next user of this browser may not be an officer."""
-    response.delete_cookie(COOKIE, samesite="Strict")
+    response.delete_cookie(settings.OFFICER_COOKIE_NAME, samesite="Strict")
 
 
 def is_an_officers(request: HttpRequest) -> bool:
@@ -37,5 +36,10 @@ def is_an_officers(request: HttpRequest) -> bool:
     user = getattr(request, "_cached_user", None)  # where Django caches the session's user
     if isinstance(user, User):
         return has_permission(user, Permission.CANCEL)
-    max_age = settings.SESSION_COOKIE_AGE
-    return request.get_signed_cookie(COOKIE, default=None, salt=SALT, max_age=max_age) is not None
+    cookie = request.get_signed_cookie(
+        settings.OFFICER_COOKIE_NAME,
+        default=None,
+        salt=SALT,
+        max_age=settings.SESSION_COOKIE_AGE,
+    )
+    return cookie is not None

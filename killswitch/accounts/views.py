@@ -13,6 +13,7 @@ from django.views.decorators.cache import never_cache
 
 from killswitch.accounts import login_events, officer_cookie, redirects
 from killswitch.accounts.backends import HashingBusy
+from killswitch.accounts.client_info import shares_address
 from killswitch.accounts.decorators import public, requires
 from killswitch.accounts.forms import ConfirmPasswordForm, OwnPasswordForm, SignInForm
 from killswitch.accounts.models import User
@@ -32,9 +33,8 @@ def too_many_attempts(
     `of_user`: the limit of codes of this user is reached, not the limit of the address.
     """
     login_events.record_limited(request, username=username)
-    response = render(
-        request, "429.html", {"of_user": of_user}, status=HTTPStatus.TOO_MANY_REQUESTS
-    )
+    context = {"of_user": of_user, "shares_address": shares_address(request)}
+    response = render(request, "429.html", context, status=HTTPStatus.TOO_MANY_REQUESTS)
     response["Retry-After"] = str(CODES_LIMIT_S if of_user else ADDRESS_LIMIT_S)
     return response
 

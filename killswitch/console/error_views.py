@@ -4,6 +4,7 @@ import sys
 from http import HTTPStatus
 from typing import Any
 
+from django.core.exceptions import DisallowedHost
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
@@ -11,15 +12,22 @@ from django.urls import Resolver404, resolve
 from django.utils.cache import add_never_cache_headers
 
 from killswitch.accounts import officer_cookie
+from killswitch.accounts.decorators import requires
+from killswitch.accounts.permissions import Permission
 from killswitch.cancels import manual_cancel
 from killswitch.cancels.views import confirm_again
+from killswitch.console import refusals
+from killswitch.console.refusals import Refusal
 from killswitch.runtime.http import is_htmx
 
 CANCEL_VIEWS = {"cancel_one", "cancel_all"}
 
 
-def bad_request(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001
-    """Answer a request that cannot be parsed."""
+def bad_request(request: HttpRequest, exception: object = None) -> HttpResponse:
+    """Answer a request that cannot be parsed, or whose Host is unknown."""
+    if isinstance(exception, DisallowedHost):
+        refusal = refusals.of_unknown_host(request)
+        return refusal_page(request, HTTPStatus.BAD_REQUEST, refusal=refusal)
     return error_page(request, HTTPStatus.BAD_REQUEST)
 
 
@@ -40,22 +48,38 @@ def failed(request: HttpRequest) -> HttpResponse:
     """Answer an unexpected exception; one of the database means that it cannot be reached."""
     is_database = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
     status = HTTPStatus.SERVICE_UNAVAILABLE if is_database else HTTPStatus.INTERNAL_SERVER_ERROR
-    # Strangers learn neither the address of the EMS nor the exchanges.
-    lines = manual_cancel.lines() if officer_cookie.is_an_officers(request) else []
-    return error_page(request, status, by_hand=True, lines=lines)
+    return error_page(request, status, by_hand=True, lines=_manual_lines(request))
 
 
-def csrf_failed(request: HttpRequest, **_: object) -> HttpResponseBase:
-    """Answer a page that is out of date; a cancel gets its filled confirmation again."""
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+    """Answer a form that may not come from this console.
+
+    A cancel gets its filled confirmation again, unless that would be refused as well.
+    """
     try:
         match = resolve(request.path_info)
     except Resolver404:
         return not_found(request)
-    if match.url_name in CANCEL_VIEWS:
-        request.resolver_match = match
+    refusal = refusals.of_form(request, reason=reason)
+    if match.url_name not in CANCEL_VIEWS:
+        return refusal_page(request, HTTPStatus.FORBIDDEN, refusal=refusal)
+    request.resolver_match = match
+    if refusal.can_retry:
         return confirm_again(request, **match.kwargs)
-    sentence = "Your changes were not saved. Go back, reload the page and try again."
-    return error_page(request, HTTPStatus.FORBIDDEN, sentence=sentence)
+    return refuse_cancel(request, refusal=refusal)
+
+
+@requires(Permission.CANCEL)
+def refuse_cancel(request: HttpRequest, *, refusal: Refusal) -> HttpResponse:
+    """Explain to an officer why a cancel was refused; a wrong role is recorded as ever."""
+    return refusal_page(request, HTTPStatus.FORBIDDEN, refusal=refusal)
+
+
+def refusal_page(request: HttpRequest, status: HTTPStatus, *, refusal: Refusal) -> HttpResponse:
+    """Return the page of a refusal, with the manual commands if the console cannot be used."""
+    by_hand = bool(refusal.needs)
+    lines = _manual_lines(request) if by_hand else []
+    return error_page(request, status, refusal=refusal, by_hand=by_hand, lines=lines)
 
 
 def error_page(request: HttpRequest, status: HTTPStatus, **context: Any) -> HttpResponse:
@@ -65,3 +89,8 @@ def error_page(request: HttpRequest, status: HTTPStatus, **context: Any) -> Http
     response = render(request, template, context, status=status.value)
     add_never_cache_headers(response)
     return response
+
+
+def _manual_lines(request: HttpRequest) -> list[manual_cancel.Line]:
+    """Return the commands to officers only: strangers learn neither the EMS nor the exchanges."""
+    return manual_cancel.lines() if officer_cookie.is_an_officers(request) else []

@@ -138,8 +138,9 @@ onHtmx("htmx:beforeSwap", (event) => {
   event.detail.shouldSwap = false;
   const isRefusal = xhr.status >= 400 && xhr.status < 500;
   if (xhr.status === 401) showSignedOut(xhr.getResponseHeader("X-Sign-In"), form);
-  else if (isRefusal && form) whenFree(form, () => showRefusal(xhr.responseText));
-  else if (isRefusal) showRefusal(xhr.responseText);
+  // A proxy may refuse the answer to a request that was recorded.
+  else if (isRefusal && form && xhr.getResponseHeader("X-Recorded") === "no") whenFree(form, () => showRefusal(textOf(xhr)));
+  else if (isRefusal && !form) showRefusal(textOf(xhr));
   else if (form) whenFree(form, () => showBlock(form, "no-answer"));
   else show("unreachable");
 });
@@ -151,10 +152,15 @@ function showSignedOut(url, form) {
   if (link && url) link.href = url;
 }
 
+function textOf(xhr) {
+  const isSentence = (xhr.getResponseHeader("Content-Type") || "").startsWith("text/plain") && xhr.responseText.length < MAX_REFUSAL_CHARS;
+  return isSentence ? xhr.responseText : `The console or a proxy refused this (error ${xhr.status}). Reload the page and try again.`;
+}
+
 function showRefusal(text) {
   show("unreachable");
   body.querySelector("h2").textContent = "No cancel was sent";
-  body.querySelector("p").textContent = text.length < MAX_REFUSAL_CHARS ? text : "The console refused this action. Reload the page and try again.";
+  body.querySelector("p").textContent = text;
 }
 
 for (const type of ["htmx:sendError", "htmx:timeout", "htmx:sendAbort"])

@@ -24,6 +24,7 @@ let skewMs = 0; // the server's clock minus this machine's
 let observedAt = Number(root.dataset.seenAt); // of the newest list of open orders
 let sessionEndsAt = 0;
 let signInUrl = ""; // set while the session is over
+let pollRefusal = ""; // why the console or a proxy refuses the polls
 let failure = ""; // why a small button, such as Acknowledge, failed
 let tickedAt = Date.now();
 let wokeAt = 0; // when this page last continued after a sleep
@@ -88,6 +89,8 @@ function bannerState(now) {
     return ["bad", "Your session has ended.", `Figures are as of ${last} UTC. You cannot send a cancel until you sign in again. Cancels already requested continue.`, true];
   if (silence > LOST_AFTER_MS && Date.now() - wokeAt < LOST_AFTER_MS)
     return ["warn", `This page has been asleep since ${last} UTC.`, "Figures are at least that old. Updating now.", true];
+  if (silence > LOST_AFTER_MS && pollRefusal)
+    return ["bad", `This page has not been updated since ${last} UTC.`, `${pollRefusal} Figures are at least that old. Retrying every second.`, true];
   if (silence > LOST_AFTER_MS)
     return ["bad", `No response from the console since ${last} UTC.`, "Figures are at least that old. Retrying every second.", true];
   if (failure) return ["bad", "Your last action may not have gone through.", failure, false];
@@ -200,10 +203,11 @@ on("htmx:afterRequest", (event) => {
   const { xhr } = event.detail;
   if ([200, 204].includes(xhr.status) && header(xhr, "X-Now")) {
     answeredAt = Date.now();
-    signInUrl = "";
+    signInUrl = pollRefusal = "";
     readHeaders(xhr);
     if (xhr.status === 200) announceChanges();
   } else if (xhr.status === 401) signInUrl = header(xhr, "X-Sign-In") || bannerPart("banner-link").getAttribute("href");
+  else pollRefusal = xhr.status >= 400 && xhr.status < 500 ? refusalText(xhr) : "";
   tick();
 });
 
@@ -217,7 +221,12 @@ const isSmallButton = (event) => !isPoll(event) && !event.detail.elt.closest("di
 function refusalText(xhr) {
   if (!xhr?.status) return "The console did not respond. Try again.";
   const isSentence = header(xhr, "Content-Type").startsWith("text/plain") && xhr.responseText.length < MAX_REFUSAL_CHARS;
-  return isSentence ? xhr.responseText : `The console refused this action (error ${xhr.status}). Reload the page and try again.`;
+  if (isSentence) return xhr.responseText;
+  // A part of ours that is meant for the dialog has a title and a sentence.
+  const part = new DOMParser().parseFromString(xhr.responseText, "text/html");
+  const texts = [...part.querySelectorAll("#dialog-title, #dialog-title ~ [role=alert]")];
+  const words = texts.map((element) => element.textContent.replace(/\s+/g, " ").trim());
+  return words.join(". ") || `The console or a proxy refused this (error ${xhr.status}). Reload the page and try again.`;
 }
 for (const type of ["htmx:responseError", "htmx:sendError", "htmx:timeout"])
   on(type, (event) => {

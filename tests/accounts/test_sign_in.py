@@ -8,10 +8,10 @@ from django.test import Client
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent
 from tests import factories
+from tests.accounts.mfa import codes
 from tests.accounts.people import data, events, sign_in, signed_in
 from tests.failures import full_log
 
@@ -72,10 +72,35 @@ def test_ten_failures_from_one_address_are_two_events_and_another_person_is_a_th
     ]
 
 
-def test_signing_in_marks_the_browsers_of_officers_only() -> None:
+def test_signing_in_marks_the_browsers_of_officers_only(settings: Any) -> None:
     for role in Role:
         answer: Any = sign_in(Client(), factories.person(role).username)
-        assert (officer_cookie.COOKIE in answer.cookies) == (role == Role.RISK_OFFICER)
+        assert (settings.OFFICER_COOKIE_NAME in answer.cookies) == (role == Role.RISK_OFFICER)
+
+
+@pytest.mark.parametrize("prefix", ["", "__Host-"])
+def test_every_cookie_is_one_of_the_three_with_names_of_this_console(
+    settings: Any, prefix: str
+) -> None:
+    names = ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "OFFICER_COOKIE_NAME")
+    for name in names:
+        setattr(settings, name, f"{prefix}{getattr(settings, name)}")
+    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = bool(prefix)
+    factories.person(Role.RISK_OFFICER)
+    browser = Client()
+    answers: list[Any] = [
+        browser.get("/accounts/login/"),
+        sign_in(browser, "olga"),
+        browser.get("/"),
+        browser.get("/accounts/password/change/"),
+        browser.get("/accounts/second-factor/"),
+        browser.post("/accounts/logout/"),
+    ]
+    cookies = [cookie for answer in answers for cookie in answer.cookies.values()]
+    assert {cookie.key for cookie in cookies} == {getattr(settings, name) for name in names}
+    for cookie in cookies:
+        assert (cookie["path"], cookie["domain"]) == ("/", ""), cookie
+        assert bool(cookie["secure"]) == bool(prefix), cookie
 
 
 def test_signing_out_clears_an_unanswered_cancel_from_the_browser() -> None:
@@ -95,6 +120,59 @@ def test_too_many_failures_get_a_clear_page_and_lock_the_address_but_not_the_nam
     assert b"Wait one minute" in refused.content
     assert sign_in(Client(REMOTE_ADDR="192.0.2.1"), "olga").status_code == 302
     assert "too many tries" in [data(event)["why"] for event in events("SIGN_IN_FAILED")]
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded"), [(0, "203.0.113.7"), (1, ""), (1, "unknown"), (2, "203.0.113.7")]
+)
+def test_a_limit_that_all_users_of_a_proxy_share_is_not_called_that_of_one_address(
+    settings: Any, proxies: int, forwarded: str
+) -> None:
+    settings.TRUSTED_PROXY_COUNT = proxies
+    browser = Client(headers={"X-Forwarded-For": forwarded})
+    answers: list[Any] = [sign_in(browser, "olga", WRONG) for _ in range(11)]
+    page = " ".join(answers[-1].content.decode().split())
+    assert answers[-1].status_code == 429
+    assert "The proxy is misconfigured" in page
+    assert "No user is locked out" not in page
+    assert "your network address" not in page
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "allowed"),
+    [
+        ("/accounts/login/", {"login": "olga", "password": WRONG}, 10),
+        (codes.CODE, {"code": "000000"}, 10),
+        (codes.CONFIRM_PASSWORD, {"password": WRONG}, 10),
+        (
+            "/accounts/password/change/",
+            {"oldpassword": WRONG, "password1": "x", "password2": "x"},
+            5,
+        ),
+    ],
+)
+def test_each_ipv4_address_has_limits_of_its_own_on_an_ipv6_socket(
+    clock: codes.Clock, path: str, fields: dict[str, str], allowed: int
+) -> None:
+    """Where HOST is ::, each IPv4 address arrives as one of ::ffff:0:0/96, all in one /64."""
+    secret = codes.set_up(signed_in(Role.RISK_OFFICER), clock)
+    factories.person(Role.COMPLIANCE)
+    attacker = Client(REMOTE_ADDR="::ffff:192.0.2.66")
+    if path == codes.CODE:
+        sign_in(attacker, "olga")
+    elif path != "/accounts/login/":
+        attacker.force_login(User.objects.get(username="olga"))
+    answers = [attacker.post(path, fields).status_code for _ in range(allowed + 1)]
+    assert answers == [200] * allowed + [429]
+    colleague = codes.half_signed_in(REMOTE_ADDR="::ffff:192.0.2.1")
+    code = {"code": codes.code_at(secret, clock.now)}
+    assert colleague.post(codes.CODE, code)["Location"] == "/"
+    other = Client(REMOTE_ADDR="::ffff:192.0.2.2")
+    assert sign_in(other, "carl").status_code == 302
+    form = {"password": factories.PASSWORD}
+    assert other.post(codes.CONFIRM_PASSWORD, form).status_code == 302
+    assert other.post("/accounts/password/change/", fields).status_code == 200
+    assert data(events("SIGN_IN_FAILED")[0])["address"] == "192.0.2.66"
 
 
 def test_too_many_sign_ins_of_any_kind_are_refused_and_recorded() -> None:

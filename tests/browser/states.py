@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from django.conf import settings
 from playwright.sync_api import Page
 
 from killswitch.accounts.models import User
@@ -129,7 +130,7 @@ def asleep(page: Page, olga: User) -> None:
 
 def signed_out(page: Page, olga: User) -> None:
     question(page, olga)
-    page.context.clear_cookies(name="sessionid")
+    page.context.clear_cookies(name=settings.SESSION_COOKIE_NAME)
     page.locator("#dialog [data-go]").click()
     page.wait_for_selector("#dialog [data-signed-out]")
 

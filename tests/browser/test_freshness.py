@@ -187,6 +187,53 @@ def test_a_lost_connection_is_announced_within_five_seconds_and_ends_by_itself(
     complaints.forgive()  # the browser notes each failed call
 
 
+def test_polls_that_are_refused_say_why_and_figures_grow_old(
+    page: Page, olga: User, complaints: Complaints, settings: Any
+) -> None:
+    factories.exchanges(2)
+    ready(page)
+    banner = page.locator("#banner")
+    hosts = settings.ALLOWED_HOSTS
+    settings.ALLOWED_HOSTS = ["ks.example"]
+    expect(banner).to_contain_text("This page has not been updated since", timeout=8000)
+    expect(banner).to_contain_text("The console does not respond to this address.")
+    expect(banner).to_contain_text("Figures are at least that old.")
+    expect(page.locator("html")).to_have_class(re.compile("lost"))
+    settings.ALLOWED_HOSTS = hosts
+    expect(banner).to_be_hidden(timeout=8000)
+    page.route("**/poll/*", answered(403))
+    expect(banner).to_contain_text("The console or a proxy refused this (error 403)", timeout=8000)
+    assert "Bad gateway" not in page.content()
+    complaints.forgive()
+
+
+def test_a_cancel_that_a_proxy_has_changed_is_refused_with_what_is_needed(
+    page: Page, olga: User, complaints: Complaints, settings: Any
+) -> None:
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    exchange = factories.exchange("KRAKEN", orders=14)
+    factories.bring(factories.press(olga, exchange).requests.get(), Status.RESIDUAL)
+    ready(page)
+    open_question(page, "KRAKEN")
+    page.set_extra_http_headers({"X-Forwarded-Proto": "https"})
+    page.locator("#dialog .go").click()
+    dialog = page.locator("#dialog")
+    expect(page.locator("#dialog-title")).to_have_text(
+        "A proxy in front of the console is misconfigured"
+    )
+    expect(dialog).to_contain_text("No change was made and no cancel was sent.")
+    expect(dialog).to_contain_text("X-Forwarded-Proto: https")
+    expect(dialog).to_contain_text("curl -X POST")
+    assert Batch.objects.count() == 1
+    dialog.get_by_role("button", name="Back").click()
+    page.wait_for_timeout(700)  # a click right after a change is ignored
+    page.get_by_role("button", name="Acknowledge").first.click()
+    expect(page.locator("#banner")).to_contain_text(
+        "A proxy in front of the console is misconfigured. No change was made"
+    )
+    complaints.forgive()
+
+
 def test_a_session_that_ends_is_announced_and_never_swaps_in_the_sign_in_page(
     page: Page, olga: User, complaints: Complaints
 ) -> None:
@@ -207,7 +254,9 @@ def test_a_session_that_ends_is_announced_and_never_swaps_in_the_sign_in_page(
     complaints.forgive()
 
 
-@pytest.mark.parametrize("how", ["never reached", "answer lost", "own error", "502", "silent"])
+@pytest.mark.parametrize(
+    "how", ["never reached", "answer lost", "own error", "502", "403", "silent"]
+)
 def test_a_request_without_an_answer_is_unknown_and_the_same_key_settles_it(
     page: Page, olga: User, complaints: Complaints, how: str
 ) -> None:
@@ -224,8 +273,8 @@ def test_a_request_without_an_answer_is_unknown_and_the_same_key_settles_it(
         elif how == "own error":
             # Fits the dialog, but does not say that the request was not recorded.
             route.fulfill(status=500, body='<h2 id="dialog-title">Something went wrong</h2>')
-        elif how == "502":
-            answered(502)(route)
+        elif how in {"502", "403"}:  # pages of a proxy
+            answered(int(how))(route)
 
     page.route("**/cancel-all/", handle)
     page.locator("#dialog .go").click()

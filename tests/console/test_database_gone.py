@@ -7,7 +7,6 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
-from killswitch.accounts import officer_cookie
 from killswitch.cancels import manual_cancel
 from killswitch.cancels.models import Batch
 from tests import factories
@@ -82,8 +81,8 @@ def test_a_stranger_then_learns_neither_the_ems_nor_an_exchange(
     request.getfixturevalue("unreachable")
     stranger = Client(raise_request_exception=False)
     forged = Client(raise_request_exception=False)
-    forged.cookies["sessionid"] = "a" * 32
-    forged.cookies[officer_cookie.COOKIE] = "yes:1abcde:forged"
+    forged.cookies[settings.SESSION_COOKIE_NAME] = "a" * 32
+    forged.cookies[settings.OFFICER_COOKIE_NAME] = "yes:1abcde:forged"
     for path in ("/", "/accounts/login/"):
         for browser, headers in ((stranger, {}), (forged, HTMX), (forged, {})):
             answer = browser.get(path, headers=headers)
@@ -95,9 +94,9 @@ def test_a_stranger_then_learns_neither_the_ems_nor_an_exchange(
 
 
 def test_neither_does_a_browser_in_which_compliance_is_signed_in(
-    compliance: Client, request: pytest.FixtureRequest
+    compliance: Client, request: pytest.FixtureRequest, settings: Any
 ) -> None:
-    assert officer_cookie.COOKIE not in compliance.get("/").cookies
+    assert settings.OFFICER_COOKIE_NAME not in compliance.get("/").cookies
     request.getfixturevalue("unreachable")
     compliance.raise_request_exception = False
     assert "curl" not in html(compliance.get("/"))
@@ -106,12 +105,12 @@ def test_neither_does_a_browser_in_which_compliance_is_signed_in(
 def test_an_officers_browser_is_known_until_they_sign_out(
     officer: Client, settings: Any, request: pytest.FixtureRequest
 ) -> None:
-    cookie = officer.get("/").cookies[officer_cookie.COOKIE]
+    cookie = officer.get("/").cookies[settings.OFFICER_COOKIE_NAME]
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Strict")
     assert cookie["max-age"] == settings.SESSION_COOKIE_AGE
     officer.post("/accounts/logout/")
     request.getfixturevalue("unreachable")
-    officer.cookies["sessionid"] = "a" * 32
+    officer.cookies[settings.SESSION_COOKIE_NAME] = "a" * 32
     assert "curl" not in html(officer.get("/"))
 
 

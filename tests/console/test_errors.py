@@ -68,7 +68,7 @@ def test_an_address_that_is_not_there_is_not_found_in_words(officer: Client) -> 
 def test_a_host_that_is_not_ours_is_refused_in_words(officer: Client) -> None:
     answer = officer.get("/", headers={"Host": "evil.example"})
     assert answer.status_code == 400
-    assert b"Your browser sent an invalid request" in answer.content
+    assert "The console does not respond to this address" in html(answer)
 
 
 def test_a_defect_shows_no_trace_of_itself(officer: Client) -> None:

@@ -50,10 +50,11 @@ def free_ports(count: int) -> list[str]:
 
 
 class System:
-    """One run of `manage.py up` in demo mode."""
+    """One run of `manage.py up` in demo mode; `only` names its programs, instead of all."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, only: str = "") -> None:
         self.home = home
+        self.only = ["--only", only] if only else []
         self.port, simulator_port = free_ports(2)
         self.simulator_port = int(simulator_port)
         self.environment = environment(
@@ -61,10 +62,23 @@ class System:
         )
         self.log = home / "up.txt"
 
+    def prepare(self) -> None:
+        """Create the database and the demo's users, which a start of all programs does itself."""
+        subprocess.run(
+            [sys.executable, MANAGE, "prepare"],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            check=True,
+            timeout=120,
+        )
+
     def __enter__(self) -> "System":
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, MANAGE, "up"], env=self.environment, stdout=log, stderr=log
+                [sys.executable, MANAGE, "up", *self.only],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
             )
         self.root = psutil.Process(self.process.pid)
         return self
