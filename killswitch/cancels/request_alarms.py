@@ -61,7 +61,7 @@ def _raise_alarm(
         subject=str(request.uuid),
         request_id=str(request.uuid),
         exchange_id=request.exchange_id,
-        title=f"{request.exchange_id}: {title}.",
+        title=f"{request.exchange_id}: {title}{'' if title.endswith('…') else '.'}",
         detail="\n".join(detail),
         batch_id=str(request.batch.uuid),
         batch_size=request.batch.requests.count(),
