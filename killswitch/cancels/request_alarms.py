@@ -17,7 +17,7 @@ MAX_WORDS_CHARS = 500
 
 
 def raise_outcome_alarm(request: CancelRequest) -> None:
-    """Raise the alarm of a request that is over and not confirmed."""
+    """Raise the alarm of a request that is over, while orders may still be open."""
     status = Status(request.status)
     last_attempt = request.attempts.last()
     reason = _reason(request, status, last_attempt)
