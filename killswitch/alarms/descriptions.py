@@ -6,7 +6,8 @@ from killswitch.audit.models import EventKind
 
 
 def _raised(data: EventData) -> str:
-    title, detail = data.text("title"), data.text("detail")
+    # The detail of a request's alarm goes on with facts that other events of the request carry.
+    title, detail = data.text("title"), data.text("detail").partition("\n")[0]
     is_sentence = not title or title.endswith((".", "?", "!"))
     return f"{title}{'' if is_sentence or not detail else '.'} {detail}"
 

@@ -31,6 +31,11 @@ class Alarm(Revisioned):
     exchange_id = models.CharField(max_length=200, blank=True)
     title = models.CharField(max_length=300)
     detail = models.TextField(blank=True)
+    # Not in the log: these only decide which alarms one notification is about. The batch of the
+    # request, of how many requests, and the title without the exchange, the same for those alike.
+    batch_id = models.CharField(max_length=36, blank=True, default="", db_default="", db_index=True)
+    batch_size = models.PositiveIntegerField(default=0, db_default=0)
+    summary = models.CharField(max_length=300, blank=True, default="", db_default="")
     raised_at = models.DateTimeField()
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     acknowledged_by = models.CharField(max_length=200, blank=True)

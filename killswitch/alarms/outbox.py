@@ -1,23 +1,24 @@
 """Sends alarms to the configured channels, from the outbox, until every channel has accepted them.
 
-Each channel has a thread of its own, so that one that hangs does not delay the others. A row is
-claimed by compare-and-set. How long another sender may take, and when to retry, is measured by our
-own monotonic clock since we first saw the row in its present state.
+Each channel has a thread of its own, so that one that hangs does not delay the others. The alarms
+of one batch are gathered for a moment and sent as one message. Its rows are claimed together, by
+compare-and-set. How long another sender may take, how long alarms are gathered, and when to retry
+is measured by our own monotonic clock since we first saw the row in its present state.
 """
 
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import apprise
 import structlog
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error, connection, transaction
 from django.db.models import F
 
+from killswitch.alarms.messages import Message
 from killswitch.alarms.models import Alarm, Delivery
 from killswitch.alarms.services import channels
 from killswitch.audit.canonical_json import utc_text
@@ -25,36 +26,18 @@ from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 from killswitch.runtime.leases import StillnessTracker
 from killswitch.runtime.periodic import PeriodicTask
+from killswitch.runtime.text import escape_controls
 
 POLL_INTERVAL_S = 0.5
 CALL_TIMEOUT_S = 10.0
 STALE_AFTER_S = 15.0  # longer than a call: its sender has stopped responding
+QUIET_S = 1.5  # no new alarm of a batch for so long: its message is sent
+MAX_GATHER_S = 5.0
+MAX_GATHER_FACTOR = 4.0
 MAX_PAUSE_S = 60.0
 MAX_ATTEMPTS = 100  # with the pauses between them, a good hour and a half
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Message:
-    """What a channel is sent."""
-
-    title: str
-    body: str
-    urgent: bool = True
-
-    @classmethod
-    def about(cls, alarm: Alarm) -> "Message":
-        """Return the message that notifies of an alarm."""
-        lines = [
-            alarm.detail,
-            f"Exchange: {alarm.exchange_id}" if alarm.exchange_id else "",
-            f"Request: {alarm.request_id}" if alarm.request_id else "",
-            f"Raised at {utc_text(alarm.raised_at)}.",
-            "This alarm stays on the console until someone acknowledges it. Open the console for"
-            " details.",
-        ]
-        return cls(title=alarm.title, body="\n".join(line for line in lines if line))
 
 
 def pause_s(row: Delivery) -> float:
@@ -82,17 +65,25 @@ class OutboxSender:
         """Start to send what is due, channel by channel, without waiting for the result."""
         _add_missing_deliveries()
         pending = Delivery.objects.filter(delivered_at=None, attempts__lt=MAX_ATTEMPTS)
+        # Without the long texts: while a channel is down, these are read at every poll.
+        pending = pending.select_related("alarm").defer("alarm__detail", "error")
         rows = {row.pk: row for row in pending.order_by("id")}
         states = {pk: (row.attempts, row.sending) for pk, row in rows.items()}
-        rows_by_channel: dict[str, list[Delivery]] = defaultdict(list)
-        for pk, unchanged_s in self._unchanged.observe(states, now=self._clock()).items():
-            if unchanged_s >= pause_s(rows[pk]):
-                rows_by_channel[rows[pk].channel].append(rows[pk])
-        for channel, due_rows in rows_by_channel.items():
+        unchanged_s = self._unchanged.observe(states, now=self._clock())
+        messages: dict[tuple[object, ...], list[Delivery]] = defaultdict(list)
+        for pk, row in rows.items():
+            if unchanged_s[pk] >= pause_s(row):
+                topic = row.alarm.batch_id or row.alarm_id
+                messages[row.channel, topic, row.attempts, row.sending].append(row)
+        messages_by_channel: dict[str, list[list[Delivery]]] = defaultdict(list)
+        for message_rows in messages.values():
+            if _is_gathered(message_rows, seen_s=[unchanged_s[row.pk] for row in message_rows]):
+                messages_by_channel[message_rows[0].channel].append(message_rows)
+        for channel, due in messages_by_channel.items():
             thread = self._threads.get(channel)
             if thread is None or not thread.is_alive():
                 self._threads[channel] = threading.Thread(
-                    target=_send_to_channel, args=[due_rows], daemon=True
+                    target=_send_to_channel, args=[channel, due], daemon=True
                 )
                 self._threads[channel].start()
 
@@ -119,49 +110,87 @@ def _add_missing_deliveries() -> None:
     Delivery.objects.bulk_create(rows, ignore_conflicts=True)
 
 
-def _send_to_channel(rows: list[Delivery]) -> None:
+def _is_gathered(rows: Sequence[Delivery], *, seen_s: Sequence[float]) -> bool:
+    """Return whether to send the rows of one batch now, or to wait for more alarms of it.
+
+    `seen_s`: the seconds since each was first seen. The wait is longer after each message that this
+    channel has had about this batch, so that alarms that trickle in do not become as many messages.
+    """
+    row = rows[0]
+    size = row.alarm.batch_size
+    if row.attempts or row.sending or len({row.alarm.request_id for row in rows}) >= size:
+        return True  # a retry, a batch of one request, or all of its requests
+    earlier = Delivery.objects.filter(channel=row.channel, alarm__batch_id=row.alarm.batch_id)
+    times = earlier.exclude(delivered_at=None).order_by().values("delivered_at").distinct()
+    factor = min(MAX_GATHER_FACTOR, 2.0 ** times.count())
+    return min(seen_s) >= QUIET_S * factor or max(seen_s) >= MAX_GATHER_S * factor
+
+
+def _send_to_channel(channel: str, messages: Sequence[Sequence[Delivery]]) -> None:
     try:
-        for row in rows:
-            claim = Delivery.objects.filter(
-                pk=row.pk, attempts=row.attempts, sending=row.sending, delivered_at=None
-            )
-            if not claim.update(attempts=F("attempts") + 1, sending=True):
+        for rows in messages:
+            attempts = rows[0].attempts + 1
+            claimed = _claim(rows)
+            alarms = list(Alarm.objects.filter(deliveries__in=claimed).order_by("id"))
+            if not alarms:
                 continue  # another sender was faster
-            alarm = Alarm.objects.get(pk=row.alarm_id)
             connection.close()  # none is kept open while the channel is waited for
-            error = send_message(url=channels().get(row.channel), message=Message.about(alarm))
+            error = send_message(url=channels().get(channel), message=Message.about(*alarms))
             if not error:
-                _record_delivery(row, alarm=alarm)
+                _record_deliveries(claimed, attempts=attempts)
                 continue
-            log.warning("alarm_not_delivered", channel=row.channel, alarm=alarm.pk, error=error)
-            attempt = Delivery.objects.filter(pk=row.pk, attempts=row.attempts + 1)
+            numbers = [alarm.pk for alarm in alarms]
+            log.warning("alarm_not_delivered", channel=channel, alarms=numbers, error=error)
+            attempt = Delivery.objects.filter(pk__in=claimed, attempts=attempts)
             attempt.update(sending=False, error=error)
     except Error as database_error:
-        log.warning(
-            "alarm_not_delivered", channel=rows[0].channel, error=str(database_error).strip()
-        )
+        log.warning("alarm_not_delivered", channel=channel, error=str(database_error).strip())
     finally:
         connection.close()
 
 
-def _record_delivery(row: Delivery, *, alarm: Alarm) -> None:
+def _claim(rows: Sequence[Delivery]) -> list[int]:
+    """Claim the rows of a message, all as they were read; return those that were still so."""
+    unclaimed = Delivery.objects.filter(
+        pk__in=[row.pk for row in rows],
+        attempts=rows[0].attempts,
+        sending=rows[0].sending,
+        delivered_at=None,
+    )
+    with transaction.atomic():
+        # Locked in one order, so that of two senders one waits, and then finds none.
+        claimed = list(
+            unclaimed.select_for_update(no_key=True).order_by("id").values_list("id", flat=True)
+        )
+        Delivery.objects.filter(pk__in=claimed).update(attempts=F("attempts") + 1, sending=True)
+    return claimed
+
+
+def _record_deliveries(ids: Sequence[int], *, attempts: int) -> None:
     delivered_at = datetime.now(UTC)
     with recording() as record:
-        pending_row = Delivery.objects.filter(pk=row.pk, delivered_at=None)
-        if not pending_row.update(delivered_at=delivered_at, sending=False, error=""):
-            return
-        record.changed(Alarm.objects.select_for_update(no_key=True).get(pk=alarm.pk))
-        record.event(
-            EventKind.ALARM_TOLD,
-            exchange_id=alarm.exchange_id,
-            request_id=alarm.request_id,
-            data={  # stored names, which stay: "place" is the channel, "tries" are the attempts
-                "alarm": alarm.pk,
-                "place": row.channel,
-                "tries": row.attempts + 1,
-                "told_at": utc_text(delivered_at),
-            },
-        )
+        pending = Delivery.objects.filter(pk__in=ids, delivered_at=None)
+        rows = list(pending.select_for_update(no_key=True).order_by("id"))
+        pending.update(delivered_at=delivered_at, sending=False, error="")
+        alarms = Alarm.objects.filter(pk__in=[row.alarm_id for row in rows])
+        locked_alarms = {
+            alarm.pk: alarm for alarm in alarms.select_for_update(no_key=True).order_by("id")
+        }
+        if rows:
+            record.changed(alarms)
+        for row in rows:
+            alarm = locked_alarms[row.alarm_id]
+            record.event(
+                EventKind.ALARM_TOLD,
+                exchange_id=alarm.exchange_id,
+                request_id=alarm.request_id,
+                data={  # stored names, which stay: "place" is the channel, "tries" the attempts
+                    "alarm": alarm.pk,
+                    "place": row.channel,
+                    "tries": attempts,
+                    "told_at": utc_text(delivered_at),
+                },
+            )
 
 
 def send_message(*, url: str | None, message: Message, timeout_s: float = CALL_TIMEOUT_S) -> str:
@@ -184,9 +213,13 @@ def _notify(*, url: str, message: Message) -> str:
         notifier = apprise.Apprise(asset=asset)
         if not notifier.add(url):
             return "not a URL of a supported channel"
+        for service in notifier:
+            # Most channels refuse a message that is too long for them, again at every retry.
+            if service.overflow_mode == apprise.OverflowMode.UPSTREAM:
+                service.overflow_mode = apprise.OverflowMode.TRUNCATE
         is_accepted = notifier.notify(
-            title=f"[{settings.KILLSWITCH_ENVIRONMENT}] {message.title}",
-            body=message.body,
+            title=f"[{settings.KILLSWITCH_ENVIRONMENT}] {escape_controls(message.title)}",
+            body=escape_controls(message.body, keep="\n"),
             notify_type=apprise.NotifyType.FAILURE if message.urgent else apprise.NotifyType.INFO,
             body_format=apprise.NotifyFormat.TEXT,
         )

@@ -42,9 +42,13 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
     detail: str = "",
     request_id: str = "",
     exchange_id: str = "",
+    batch_id: str = "",
+    batch_size: int = 0,
+    summary: str = "",
 ) -> None:
     """Raise an alarm, with its event, in the recording that the caller has opened.
 
+    Alarms of one batch are notified together; those with the same summary are listed as alike.
     An alarm is raised once for its kind and subject; one that exists already, acknowledged or
     not, is left alone and records no event.
     """
@@ -59,6 +63,9 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
         exchange_id=sanitize(exchange_id)[:200],
         title=sanitize(title)[:MAX_TITLE_CHARS],
         detail=sanitize(detail)[:MAX_DETAIL_CHARS],
+        batch_id=batch_id,
+        batch_size=batch_size,
+        summary=sanitize(summary)[:MAX_TITLE_CHARS],
         raised_at=datetime.now(UTC),
         revision=record.revision,
     )

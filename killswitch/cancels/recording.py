@@ -13,14 +13,13 @@ from django.conf import settings
 from django.db.models import F
 
 from killswitch import structured_logs
-from killswitch.alarms.models import AlarmKind
-from killswitch.alarms.services import raise_alarm
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels import event_data
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
 from killswitch.cancels.models import Attempt, CancelRequest, ResidualOrder
-from killswitch.cancels.states import LABELS, Status, check_transition
+from killswitch.cancels.request_alarms import raise_outcome_alarm
+from killswitch.cancels.states import Status, check_transition
 from killswitch.ems.answers import Outcome, TimedCancelAnswer
 from killswitch.exchanges.services import record_open_orders
 
@@ -170,14 +169,7 @@ def finish(
         }
         _add_event(record, EventKind.FINISHED, request, data=data)
         if request.needs_attention:
-            raise_alarm(
-                kind=AlarmKind.OUTCOME,
-                subject=str(request.uuid),
-                request_id=str(request.uuid),
-                exchange_id=request.exchange_id,
-                title=alarm_title(request),
-                detail=conclusion.sentence,
-            )
+            raise_outcome_alarm(request)
 
 
 def ensure_lease(request_id: int, lease_token: str) -> None:
@@ -187,18 +179,6 @@ def ensure_lease(request_id: int, lease_token: str) -> None:
     """
     if not CancelRequest.objects.filter(id=request_id, lease_token=lease_token).exists():
         raise LeaseLost
-
-
-def alarm_title(request: CancelRequest) -> str:
-    """Return what a person reads first: the exchange, and what is known."""
-    match Status(request.status):
-        case Status.RESIDUAL:
-            orders = "order is" if request.open_after == 1 else "orders are"
-            return f"{request.exchange_id}: {request.open_after} {orders} still open."
-        case Status.REJECTED if request.reject_reason:
-            return f"{request.exchange_id}: rejected, {request.reject_reason}."
-        case status:
-            return f"{request.exchange_id}: {LABELS[status].lower()}."
 
 
 def _move(

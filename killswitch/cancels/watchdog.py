@@ -14,12 +14,11 @@ import structlog
 from django.conf import settings
 from django.db.models import Count, F, Q
 
-from killswitch.alarms.models import AlarmKind
-from killswitch.alarms.services import raise_alarm
 from killswitch.audit.recorder import recording
 from killswitch.cancels import execution
 from killswitch.cancels.leases import RequestSnapshot
 from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.request_alarms import raise_stalled_alarm
 from killswitch.cancels.states import Status
 from killswitch.runtime.leases import StillnessTracker
 from killswitch.runtime.periodic import PeriodicTask
@@ -131,7 +130,7 @@ def check_once(detector: StallDetector) -> None:
         _raise_alarm(
             request_id,
             title=f"stuck for {detector.stalled_after_s:g} s",
-            detail=(
+            instruction=(
                 "In that time no process claimed the request, and no attempt or check finished."
                 " Open it; cancel all again, or cancel manually."
             ),
@@ -141,7 +140,7 @@ def check_once(detector: StallDetector) -> None:
         _raise_alarm(
             request_id,
             title="still running after its deadline",
-            detail=(
+            instruction=(
                 "It has been running longer than allowed. Check the open orders and cancel manually"
                 " if necessary."
             ),
@@ -161,19 +160,12 @@ def _snapshots() -> list[RequestSnapshot]:
     ]
 
 
-def _raise_alarm(request_id: int, *, title: str, detail: str) -> None:
+def _raise_alarm(request_id: int, *, title: str, instruction: str) -> None:
     with recording(then_close_connection=True):
-        request = CancelRequest.objects.in_flight().filter(id=request_id).first()
-        if request:
+        rows = CancelRequest.objects.in_flight().select_related("batch")
+        if request := rows.filter(id=request_id).first():
             activity = ACTIVITIES[Status(request.status)]
-            raise_alarm(
-                kind=AlarmKind.STALLED,
-                subject=str(request.uuid),
-                request_id=str(request.uuid),
-                exchange_id=request.exchange_id,
-                title=f"{request.exchange_id}: {title} {activity}.",
-                detail=detail,
-            )
+            raise_stalled_alarm(request, title=f"{title} {activity}", instruction=instruction)
 
 
 class HangGuard:

@@ -12,8 +12,9 @@ import structlog
 from django.db import Error
 
 from killswitch.alarms import services as alarms
+from killswitch.alarms.messages import Message
 from killswitch.alarms.models import AlarmKind
-from killswitch.alarms.outbox import Message, send_message
+from killswitch.alarms.outbox import send_message
 from killswitch.audit import checkpoints
 from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint

@@ -2,29 +2,35 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
-from killswitch.alarms import outbox
+from killswitch.alarms import outbox, reconciliation
+from killswitch.alarms.messages import Message
 from killswitch.alarms.models import Alarm, Delivery
 from killswitch.alarms.outbox import (
     MAX_ATTEMPTS,
+    MAX_GATHER_S,
+    QUIET_S,
     STALE_AFTER_S,
-    Message,
     OutboxSender,
     pause_s,
     send_message,
 )
 from killswitch.alarms.services import channels
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.audit.verification.findings import no_progress
 from killswitch.runtime.revisions import current
 from tests.alarms.conftest import Sink, sending
 from tests.clock import Clock
 from tests.conftest import wait_for
+from tests.threads import run_at_once
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -34,6 +40,23 @@ Raise = Callable[..., Alarm]
 def send_now(sender: OutboxSender) -> None:
     sender.send_due()
     sender.wait(15)
+
+
+def raise_batch(
+    alarm: Raise, numbers: Iterable[int], *, size: int = 40, summary: str = "rejected, INVALID_TYPE"
+) -> None:
+    """Raise the alarms of these requests of one batch."""
+    for number in numbers:
+        alarm(
+            f"r-{number}",
+            request_id=f"r-{number}",
+            exchange_id=f"VENUE{number:02}",
+            title=f"VENUE{number:02}: {summary}.",
+            detail="The EMS rejected the cancel.",
+            batch_id="b-1",
+            batch_size=size,
+            summary=summary,
+        )
 
 
 def delivery_events() -> list[dict[str, Any]]:
@@ -231,6 +254,178 @@ def test_the_loop_sends_within_a_second_and_ends_at_once(
         stopped_at = time.monotonic()
     assert time.monotonic() - stopped_at < 5
     assert not thread.is_alive()
+
+
+def test_the_alarms_of_one_batch_are_one_message_to_each_channel(
+    alarm: Raise, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url("/a"), sink.url("/b"))
+    raise_batch(alarm, range(40))
+    send_now(OutboxSender())
+    for path in ("/a", "/b"):
+        (title,) = sink.titles(path)
+        assert title.startswith("[real] 40 of 40 exchanges: rejected, INVALID_TYPE: VENUE00, ")
+    assert not Delivery.objects.filter(delivered_at=None).exists()
+    told = [(event["alarm"], event["place"], event["tries"]) for event in delivery_events()]
+    pks = Alarm.objects.order_by("id").values_list("pk", flat=True)
+    assert sorted(told) == [(pk, place, 1) for pk in pks for place in ("1: json", "2: json")]
+    assert set(Alarm.objects.values_list("revision", flat=True)) == {current()}
+    assert list(reconciliation.discrepancies(None, no_progress)) == []
+
+
+def test_a_message_of_many_rows_takes_few_statements(
+    alarm: Raise, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    raise_batch(alarm, range(40))
+    rows = list(Delivery.objects.order_by("id"))
+    with CaptureQueriesContext(connection) as queries:
+        claimed = outbox._claim(rows)
+        outbox._record_deliveries(claimed, attempts=1)
+    # An event is an INSERT of its own: the chain is written in order.
+    others = [query for query in queries if "INSERT INTO" not in query["sql"]]
+    assert len(others) < 15
+    assert len(delivery_events()) == 40
+
+
+def test_the_alarm_of_a_single_request_does_not_wait_for_others(
+    alarm: Raise, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    raise_batch(alarm, [7], size=1)
+    alarm("of-no-batch")
+    send_now(OutboxSender(clock=Clock()))
+    assert sorted(sink.titles()) == [
+        "[real] VENUE07: rejected, INVALID_TYPE.",
+        "[real] of-no-batch is not confirmed",
+    ]
+
+
+def test_more_alarms_of_a_batch_are_waited_for_until_no_new_one_comes(
+    alarm: Raise, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    clock = Clock()
+    sender = OutboxSender(clock=clock)
+    for number in range(3):
+        raise_batch(alarm, [number])
+        send_now(sender)
+        clock.now += QUIET_S - 0.1
+    send_now(sender)
+    assert sink.received == []
+    clock.now += 0.2
+    send_now(sender)
+    assert [title[:22] for title in sink.titles()] == ["[real] 3 of 40 exchang"]
+
+
+def test_alarms_that_trickle_in_are_few_messages(alarm: Raise, sink: Sink, settings: Any) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    clock = Clock()
+    sender = OutboxSender(clock=clock)
+    seconds_without_message = 0
+    for number in range(39):
+        raise_batch(alarm, [number])
+        send_now(sender)
+        seconds_without_message += not sink.received
+        clock.now += 1
+    assert seconds_without_message == MAX_GATHER_S
+    assert len(sink.received) <= 3
+    clock.now += 4 * MAX_GATHER_S
+    send_now(sender)
+    assert len(sink.received) <= 4
+    assert len(delivery_events()) == 39
+
+
+def test_different_failures_of_one_batch_are_all_named_in_one_message(
+    alarm: Raise, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    raise_batch(alarm, range(30))
+    raise_batch(alarm, range(30, 38), summary="orders still open")
+    raise_batch(alarm, range(38, 40), summary="not delivered, connection refused")
+    send_now(OutboxSender())
+    ((_, body),) = sink.received
+    assert body["title"] == (
+        "[real] 40 of 40 exchanges: 30x rejected, INVALID_TYPE; 8x orders still open;"
+        " 2x not delivered, connection refused"
+    )
+    assert "8x orders still open: VENUE30, " in body["message"]
+    assert "2x not delivered, connection refused: VENUE38, VENUE39\n" in body["message"]
+
+
+def test_two_batches_are_two_messages(alarm: Raise, sink: Sink, settings: Any) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    raise_batch(alarm, range(2), size=2)
+    Alarm.objects.update(batch_id="b-0")
+    raise_batch(alarm, range(2, 4), size=2)
+    send_now(OutboxSender())
+    assert len(sink.received) == 2
+
+
+def test_a_combined_message_that_fails_is_sent_again_with_all_its_alarms(
+    alarm: Raise, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    sink.status["/ok"] = 500
+    raise_batch(alarm, range(40))
+    clock = Clock()
+    sender = OutboxSender(clock=clock)
+    send_now(sender)
+    states = set(Delivery.objects.values_list("attempts", "sending", "error", "delivered_at"))
+    assert states == {(1, False, "rejected or unreachable", None)}
+    sink.status["/ok"] = 200
+    send_now(sender)
+    clock.now += 1.1
+    send_now(sender)
+    assert [title[:23] for title in sink.titles()] == ["[real] 40 of 40 exchang"] * 2
+    assert [event["tries"] for event in delivery_events()] == [2] * 40
+
+
+def test_what_a_dead_sender_left_of_a_batch_is_one_message(
+    alarm: Raise, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    raise_batch(alarm, range(40))
+    Delivery.objects.update(attempts=1, sending=True)
+    clock = Clock()
+    sender = OutboxSender(clock=clock)
+    send_now(sender)
+    clock.now += STALE_AFTER_S + 0.1
+    send_now(sender)
+    assert len(sink.received) == 1
+    assert len(delivery_events()) == 40
+
+
+def test_many_senders_at_once_send_a_batch_once(alarm: Raise, sink: Sink, settings: Any) -> None:
+    settings.ALERT_URLS = (sink.url("/a"), sink.url("/b"))
+    sink.delay |= {"/a": 0.2, "/b": 0.2}
+    raise_batch(alarm, range(40))
+    senders = [OutboxSender() for _ in range(4)]
+    run_at_once(*(partial(send_now, sender) for sender in senders))
+    assert (len(sink.titles("/a")), len(sink.titles("/b"))) == (1, 1)
+    assert not Delivery.objects.filter(delivered_at=None).exists()
+    assert len(delivery_events()) == 80
+
+
+def test_a_hostile_text_is_harmless_in_a_message(alarm: Raise, sink: Sink, settings: Any) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    hostile = "\x1b[2J\u202e<script>&amp;\r"
+    alarm("r-1", title=f"{hostile}\nConfirmed", detail=f"{hostile}\nsecond line")
+    send_now(OutboxSender())
+    ((_, body),) = sink.received
+    assert body["title"] == "[real] ␛[2J\\u202e<script>&amp;␍␊Confirmed"
+    assert body["message"].startswith("␛[2J\\u202e<script>&amp;␍\nsecond line\n")
+
+
+def test_a_message_too_long_for_a_channel_is_cut_and_not_refused(
+    alarm: Raise, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url().replace("json://", "mmost://") + "/" + "a" * 24,)
+    alarm("r-1", detail="word " * 1900)
+    send_now(OutboxSender())
+    ((_, body),) = sink.received
+    assert len(body["text"]) <= 4000
+    assert "r-1 is not confirmed" in body["text"]
 
 
 @pytest.mark.parametrize("failure", [OperationalError("gone"), ValueError("a bug")])

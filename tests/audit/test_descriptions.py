@@ -77,6 +77,11 @@ def test_every_kind_fits_its_column() -> None:
         ),
         (EventKind.ALARM_RAISED, {"title": "Stuck", "detail": "For 5 s."}, "Stuck. For 5 s."),
         (
+            EventKind.ALARM_RAISED,
+            {"title": "BITMEX: rejected.", "detail": "The EMS rejected it.\nStatus: REJECTED"},
+            "BITMEX: rejected. The EMS rejected it.",
+        ),
+        (
             EventKind.ALARM_TOLD,
             {"alarm": 3, "place": "1: json"},
             "Alarm 3 was sent to channel 1: json.",

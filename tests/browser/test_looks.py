@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from killswitch.accounts.models import User
+from killswitch.cancels.states import Status
 from tests import factories
 from tests.browser import states
 from tests.browser.axe import violations
@@ -39,6 +40,23 @@ def test_a_page_is_legible_named_and_fits_every_screen(
     page.set_viewport_size({"width": 1280, "height": HEIGHT})
     assert violations(page) == []
     complaints.forgive()  # axe's own; and some scenes are of failures, which the browser notes
+
+
+def test_no_word_of_the_ems_is_too_long_for_a_page(page: Page, olga: User) -> None:
+    words = {"type": "MESSAGE_REJECT", "reject_reason": "R" * 190, "message": "W" * 900}
+    for exchange in factories.exchanges(3):
+        request = factories.press(olga, exchange).requests.get()
+        factories.bring(request, Status.REJECTED, rejection=words)
+    for path in ("", f"requests/{request.uuid}/", "requests/", f"batches/{request.batch.uuid}/"):
+        page.goto(f"/{path}")
+        for summary in page.locator("#alarms-more summary, .timeline summary").all():
+            summary.click()
+        for width in (360, 1280):
+            page.set_viewport_size({"width": width, "height": HEIGHT})
+            overflow = "document.documentElement.scrollWidth - innerWidth"
+            assert page.evaluate(overflow) <= 0, f"{path} {width} px"
+            if PICTURES:
+                picture(page, f"long-{path.partition('/')[0]}-{width}")
 
 
 def test_a_console_with_sixty_exchanges_is_light(page: Page, olga: User) -> None:

@@ -62,6 +62,11 @@ def test_messages_of_the_ems_change_no_direction_of_text(officer: Client, olga: 
         assert not {"\u202e", "\x1b"} & set(page), path
 
 
+def test_the_page_of_a_request_shows_what_its_alarm_said(officer: Client, olga: User) -> None:
+    answer = officer.get(f"/requests/{requested(olga, Status.REJECTED).uuid}/")
+    assert f"<pre>{Alarm.objects.get().detail}</pre>" in answer.content.decode()
+
+
 @pytest.mark.parametrize(
     ("body", "shown"),
     [

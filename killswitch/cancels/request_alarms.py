@@ -1,0 +1,107 @@
+"""Raises the alarms of requests, in the caller's recording, with all that is known of a request.
+
+They are read on a phone: a short title with the reason, then one fact on each line. Foreign words
+are bounded and escaped, so that none can look like a line of ours.
+"""
+
+from datetime import UTC
+
+from killswitch.alarms.models import AlarmKind
+from killswitch.alarms.services import raise_alarm
+from killswitch.cancels.models import Attempt, CancelRequest
+from killswitch.cancels.states import LABELS, Status
+from killswitch.runtime.text import escape_controls, truncate
+
+MAX_REASON_CHARS = 80  # in a title
+MAX_WORDS_CHARS = 500
+
+
+def raise_outcome_alarm(request: CancelRequest) -> None:
+    """Raise the alarm of a request that is over, while orders may still be open."""
+    status = Status(request.status)
+    last_attempt = request.attempts.last()
+    reason = _reason(request, status, last_attempt)
+    summary = ", ".join(filter(None, [LABELS[status].lower(), reason]))
+    title = summary
+    if status is Status.RESIDUAL:
+        title = f"{request.open_after} {'order is' if request.open_after == 1 else 'orders are'}"
+        title += " still open"
+    _raise_alarm(
+        AlarmKind.OUTCOME,
+        request,
+        title=title,
+        summary=summary,
+        detail=[
+            _escaped(request.conclusion),
+            f"Status: {status} ({LABELS[status].lower()})",
+            *_facts(request, last_attempt),
+        ],
+    )
+
+
+def raise_stalled_alarm(request: CancelRequest, *, title: str, instruction: str) -> None:
+    """Raise the alarm of a request in flight; the title says what it does not do."""
+    status = Status(request.status)
+    facts = _facts(request, request.attempts.last())
+    status_then = f"Status at that time: {status} ({LABELS[status].lower()})"
+    _raise_alarm(
+        AlarmKind.STALLED,
+        request,
+        title=title,
+        summary=title,
+        detail=[instruction, status_then, *facts],
+    )
+
+
+def _raise_alarm(
+    kind: AlarmKind, request: CancelRequest, *, title: str, summary: str, detail: list[str]
+) -> None:
+    raise_alarm(
+        kind=kind,
+        subject=str(request.uuid),
+        request_id=str(request.uuid),
+        exchange_id=request.exchange_id,
+        title=f"{request.exchange_id}: {title}{'' if title.endswith('…') else '.'}",
+        detail="\n".join(detail),
+        batch_id=str(request.batch.uuid),
+        batch_size=request.batch.requests.count(),
+        summary=summary,
+    )
+
+
+def _reason(request: CancelRequest, status: Status, last_attempt: Attempt | None) -> str:
+    """Return why it ended so, in a few words, where the status does not say it."""
+    error = last_attempt.transport_error if last_attempt else ""
+    match status:
+        case Status.REJECTED:
+            reason = request.reject_reason or (f"“{request.message}”" if request.message else "")
+        case Status.NOT_DELIVERED:
+            reason = error
+        case Status.UNKNOWN:
+            reason = request.reject_reason or error
+        case _:
+            reason = ""
+    return _escaped(reason, max_chars=MAX_REASON_CHARS).rstrip(". ")
+
+
+def _facts(request: CancelRequest, last_attempt: Attempt | None) -> list[str]:
+    """Return the EMS's words, what came of the last attempt, and who requested the cancel."""
+    lines = []
+    if request.reject_reason:
+        lines.append(f"Reject reason: {_escaped(request.reject_reason)}")
+    if request.message:
+        lines.append(f"EMS message: “{_escaped(request.message)}”")
+    if request.rejected_message:
+        lines.append(f"Rejected message: “{_escaped(request.rejected_message)}”")
+    attempts = f"Attempts: {request.attempt_count}"
+    if last_attempt:
+        http_status = f"HTTP {last_attempt.http_status}" if last_attempt.http_status else ""
+        error = _escaped(last_attempt.transport_error).rstrip(". ")
+        attempts += f"; the last one: {', '.join(filter(None, [http_status, error]))}"
+    batch = request.batch
+    by, at = _escaped(batch.by_name), batch.asked_at.astimezone(UTC)
+    return [*lines, attempts, f"Requested by {by} at {at:%Y-%m-%d %H:%M:%S} UTC"]
+
+
+def _escaped(text: str, *, max_chars: int = MAX_WORDS_CHARS) -> str:
+    return truncate(escape_controls(text), max_chars)
