@@ -13,6 +13,7 @@ from killswitch.audit.recorder import Recording, recording
 from killswitch.ems.client import EmsClient
 from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
+from killswitch.observer import ems_probe
 from killswitch.readiness.models import EMS_PROBE, Probe
 from killswitch.runtime.leases import StillnessTracker, new_lease_token
 
@@ -111,19 +112,14 @@ class Observer:
 def record_probe(orders: TimedOpenOrders) -> None:
     """Record whether an EMS answers at our address and accepts our key, as this read shows.
 
-    A list that merely cannot be read passes the probe: a cancel would still go out.
+    A list that the EMS has sent and that cannot be used passes the probe: a cancel would go out.
     """
-    status = orders.http_status
-    problem = ""
-    if status in {401, 403}:
-        problem = "the API key was rejected: "
-    elif status in {404, 405} or (status is not None and 300 <= status < 400):
-        problem = "EMS_BASE_URL does not seem to be the address of an EMS: "
+    problem = ems_probe.problem(orders)
     Probe.objects.update_or_create(
         name=EMS_PROBE,
         defaults={
-            "ok": status is not None and not problem,
-            "detail": f"{problem}{orders.error}"[:MAX_ERROR_CHARS],
+            "ok": not problem,
+            "detail": (problem or orders.error)[:MAX_ERROR_CHARS],
             "milliseconds": orders.duration_ms,
             "at": Now(),
         },
