@@ -10,11 +10,13 @@ from django.db.models import BigIntegerField, Case, F, PositiveIntegerField, Que
 from django.db.models.functions import Now
 
 from killswitch.audit.recorder import Recording, recording
+from killswitch.cancels.models import CancelRequest
 from killswitch.ems.client import EmsClient
 from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.observer import ems_probe
 from killswitch.readiness.models import EMS_PROBE, Probe
+from killswitch.runtime import revisions
 from killswitch.runtime.leases import StillnessTracker, new_lease_token
 
 STALE_AFTER_S = 5.0  # for which a lease may stay unchanged before another observer takes it
@@ -85,22 +87,29 @@ class Observer:
         """Read the EMS's list and write it; None when another observer is the active one."""
         if not self.is_active:
             return None
+        known = revisions.current()
         seen_before = dict(Exchange.objects.values_list("pk", "seen_at"))
         connection.close()  # none is kept while the EMS is being waited for
         orders = self._client.open_orders()
-        return orders if self.write(orders, seen_before=seen_before) else None
+        return orders if self.write(orders, seen_before=seen_before, known=known) else None
 
-    def write(self, orders: TimedOpenOrders, *, seen_before: Mapping[int, datetime | None]) -> bool:
+    def write(
+        self,
+        orders: TimedOpenOrders,
+        *,
+        seen_before: Mapping[int, datetime | None],
+        known: int | None = None,
+    ) -> bool:
         """Write what a call has read; False when the lease was lost during the call.
 
-        `seen_before` is each exchange's `seen_at` from before the call.
+        `seen_before` is each exchange's `seen_at` from before the call, `known` the revision.
         """
         with recording() as record:
             # A process that was stopped during the call must not overwrite its successor's figures.
             if not self._lease.fence():
                 return False
             if orders.readable:
-                _write_figures(record, orders, seen_before=seen_before)
+                _write_figures(record, orders, seen_before=seen_before, known=known)
             else:
                 error = orders.error[:MAX_ERROR_CHARS] or "the open orders could not be read"
                 # Figures keep their age: they are the last ones known, and become visibly stale.
@@ -135,7 +144,11 @@ def _current_lease() -> tuple[str, int]:
 
 
 def _write_figures(
-    record: Recording, orders: TimedOpenOrders, *, seen_before: Mapping[int, datetime | None]
+    record: Recording,
+    orders: TimedOpenOrders,
+    *,
+    seen_before: Mapping[int, datetime | None],
+    known: int | None,
 ) -> None:
     counts, seen_at = orders.counts, orders.started_at
     # Locked before the revision is taken, and in one order: no deadlock is possible.
@@ -155,6 +168,15 @@ def _write_figures(
         | Observation.objects.exclude(error="").exists()
     )
     rows = Exchange.objects.filter(pk__in=[exchange.pk for exchange in older])
+    if changed_counts and known is not None:
+        # A request that ended during the call has read a newer list, also where it could not write
+        # the figure. Once the revision is taken, no request can end before this is written.
+        ended = CancelRequest.objects.final().filter(
+            revision__gt=known, revision__lt=record.revision
+        )
+        keys = set(ended.values_list("configured_exchange_id", flat=True))
+        rows = rows.exclude(pk__in=keys)
+        changed_counts = {pk: count for pk, count in changed_counts.items() if pk not in keys}
     if changed_counts:
         cases = [When(pk=pk, then=Value(count)) for pk, count in changed_counts.items()]
         rows.update(  # one UPDATE: all of them were seen, and some have changed
