@@ -56,6 +56,9 @@ class Stack:
     def manage(self, *arguments: str) -> subprocess.Popen[bytes]:
         return self._start([sys.executable, str(ROOT / "manage.py"), *arguments])
 
+    def run(self, *command: str) -> subprocess.Popen[bytes]:
+        return self._start([*command])
+
     def stop(self) -> None:
         for process in self.running:
             process.send_signal(signal.SIGCONT)

@@ -27,7 +27,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator  # noqa: UP035 (Python 3.8)
 
-EXPORT_FORMAT = 1
+JSON_LINES_FORMATS = (1,)
+CSV_FORMATS = (1, 2)  # 2: a text that is too long for a spreadsheet is cut
 EVENT_FORMAT = 1
 GENESIS = "0" * 64  # the `previous` of the first event
 MAX_LINE_BYTES = 64 * 1024 * 1024  # far more than any event needs
@@ -72,6 +73,8 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 HASH = re.compile("[0-9a-f]{64}")
 # An apostrophe that the export added so that no spreadsheet runs the cell.
 ESCAPE = re.compile("(^|[,;|\t\r\n])([ \"]*)'(?=['=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
+# What ends such a text.
+CUT = re.compile(r"\u2026 \(cut; [0-9,]+ characters; the whole text is in the JSONL export\)\Z")
 PEM = re.compile(
     r"\s*-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END PUBLIC KEY-----\s*"
 )
@@ -244,8 +247,8 @@ def printable(value: object) -> str:
 class Walk:
     """Checks the records in their order: the header, the events, the manifest."""
 
-    def __init__(self, header: Record, kept: Kept) -> None:
-        check_shape(header, HEADER, "header")
+    def __init__(self, header: Record, kept: Kept, formats: tuple[int, ...]) -> None:
+        check_shape(header, HEADER, "header", formats)
         if header["columns"] != COLUMNS:
             raise Wrong("the header does not name the columns of an export")
         if header["whole"] != (not header["filter"]):
@@ -257,11 +260,13 @@ class Walk:
         self.kept = kept
         self.manifest: Record = {}
         self.count = self.first = self.backwards = 0
+        self.cut: list[int] = []  # events whose hash could not be checked
         self.last: Record = {"seq": 0, "hash": GENESIS, "at": ""}
 
     def take(self, event: Record) -> None:
         """Check an event's hash, its position after the one before, and that it is selected."""
-        check_event(event)
+        is_cut = check_event(event, may_be_cut=self.header["format"] > 1)
+        self.cut += [event["seq"]] if is_cut else []
         self._check_position(event)
         self._check_filter(event)
         self.kept.compare(event)
@@ -294,7 +299,7 @@ class Walk:
 
     def close(self, manifest: Record, sha256: str) -> None:
         """Compare the manifest with the lines before it."""
-        check_shape(manifest, MANIFEST, "manifest")
+        check_shape(manifest, MANIFEST, "manifest", (self.header["format"],))
         for name in ("filter", "head"):
             if manifest[name] != self.header[name]:
                 raise Wrong(f"the manifest and the header differ: {name}")
@@ -332,14 +337,14 @@ def filter_in(data: str) -> object:
         return None
 
 
-def check_shape(record: Record, shape: dict[str, Any], name: str) -> None:
+def check_shape(record: Record, shape: dict[str, Any], name: str, formats: tuple[int, ...]) -> None:
     """Check that the header or the manifest has exactly its keys, with values of their types."""
     if record.get("record") != name:
         raise Wrong(f"is not a {name}")
-    if record.get("format") != EXPORT_FORMAT:
+    if record.get("format") not in formats:
         raise CannotCheck(
             f"The file has export format {printable(record.get('format'))},"
-            f" but this program only knows {EXPORT_FORMAT}."
+            f" but this program only knows {', '.join(map(str, formats))} here."
         )
     if set(record) != set(shape):
         keys = ", ".join(sorted(set(record) ^ set(shape)))
@@ -362,8 +367,11 @@ def check_head(head: Record) -> None:
         raise Wrong("a head is not the number and the hash of an event")
 
 
-def check_event(event: Record) -> None:
-    """Check the event's columns, and the hash over all columns but itself."""
+def check_event(event: Record, may_be_cut: bool) -> bool:
+    """Check the event's columns, and the hash over all columns but itself.
+
+    Return True if the hash could not be checked, because a column was cut for spreadsheets.
+    """
     if set(event) != set(COLUMNS):
         names = ", ".join(sorted(set(event) ^ set(COLUMNS)))
         raise Wrong(f"is not an event; extra or missing columns: {printable(names)}")
@@ -379,7 +387,11 @@ def check_event(event: Record) -> None:
         raise Wrong("the event's at is not a time in UTC with microseconds")
     columns = {name: event[name] for name in COLUMNS if name != "hash"}
     if hashlib.sha256(canonical(columns)).hexdigest() != event["hash"]:
+        is_cut = any(CUT.search(value) for value in columns.values() if isinstance(value, str))
+        if may_be_cut and is_cut and is_hash(event["hash"]):
+            return True
         raise Wrong(f"event {event['seq']} was changed: its hash does not match its columns")
+    return False
 
 
 def is_hash(value: object) -> bool:
@@ -637,12 +649,12 @@ def check_with_openssl(message: bytes, raw: bytes, der: bytes) -> str | None:
 # --- the export as a whole ---------------------------------------------------------------------
 
 
-def verify(lines: Lines, records: Iterable[Record], kept: Kept) -> Walk:
+def verify(lines: Lines, records: Iterable[Record], kept: Kept, formats: tuple[int, ...]) -> Walk:
     """Read the file once. Raises `Wrong` at the first problem."""
     walk: Walk | None = None
     for record in records:
         if walk is None:
-            walk = Walk(record, kept)
+            walk = Walk(record, kept, formats)
         elif walk.manifest:
             raise Wrong("comes after the manifest: more than one export in the file?")
         elif record.get("record") == "manifest":
@@ -666,8 +678,10 @@ def conclude(walk: Walk, known: list[bytes]) -> Iterator[str]:
     )
     yield conclude_signature(walk.manifest, known)
     yield from walk.kept.conclude(header, walk.manifest)
+    hashes = f"every hash but {len(walk.cut)}" if walk.cut else "every hash"
     if header["whole"]:
-        yield f"The whole log: events 1 to {walk.count}, no gaps, every hash and link correct."
+        links = f"every link and {hashes}" if walk.cut else f"{hashes} and link"
+        yield f"The whole log: events 1 to {walk.count}, no gaps, {links} correct."
         if not walk.kept.heads and not walk.kept.checkpoints:
             yield (
                 "NOTE: a person who can rewrite the whole log can make such a file. Compare it with"
@@ -675,7 +689,7 @@ def conclude(walk: Walk, known: list[bytes]) -> Iterator[str]:
             )
     else:
         filters = ", ".join(f"{name} {value}" for name, value in sorted(header["filter"].items()))
-        yield f"A filtered export: {printable(filters)}; {walk.count} events, every hash correct."
+        yield f"A filtered export: {printable(filters)}; {walk.count} events, {hashes} correct."
         yield (
             "NOTE: continuity is NOT PROVEN. That no event is missing is only the signer's"
             " statement; a whole export proves it."
@@ -683,6 +697,11 @@ def conclude(walk: Walk, known: list[bytes]) -> Iterator[str]:
     if walk.backwards:
         yield f"NOTE: the clock went back {walk.backwards} times; the order is that of seq."
     yield f"Keep this head: {walk.head['hash']} (event {walk.head['seq']})."
+    if walk.cut:
+        raise CannotCheck(
+            f"The texts of {len(walk.cut)} events, the first of which is event {walk.cut[0]}, were"
+            " cut for spreadsheets, so their hashes do not prove them. Check the JSON Lines export."
+        )
 
 
 def check(file: io.BufferedReader, kept: Kept, known: list[bytes]) -> None:
@@ -691,8 +710,9 @@ def check(file: io.BufferedReader, kept: Kept, known: list[bytes]) -> None:
     # A CSV export begins with a byte order mark, or with a quote if another program removed that.
     is_csv = file.peek(4).startswith((b'\xef\xbb\xbf"', b'"'))
     records = records_of_csv(lines) if is_csv else records_of_json_lines(lines)
+    formats = CSV_FORMATS if is_csv else JSON_LINES_FORMATS
     try:
-        for sentence in conclude(verify(lines, records, kept), known):
+        for sentence in conclude(verify(lines, records, kept, formats), known):
             print(sentence)
     except Wrong as wrong:
         raise Wrong(f"line {lines.number}: {wrong}") from None

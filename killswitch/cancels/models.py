@@ -87,6 +87,8 @@ class CancelRequest(Revisioned):
     lease_beats = models.BigIntegerField(default=0, db_column="counter")
     first_claimed_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    # `revision` rises again when a reason is added; this one stays.
+    finished_revision = models.BigIntegerField(null=True, editable=False)
 
     objects = RequestQuerySet.as_manager()
 

@@ -152,7 +152,9 @@ def finish(
         residual_orders = ResidualOrder.objects.bulk_create(
             ResidualOrder(request_id=request_id, **vars(order)) for order in orders
         )
-        record.changed(CancelRequest.objects.filter(id=request_id))
+        CancelRequest.objects.filter(id=request_id).update(
+            revision=record.revision, finished_revision=record.revision
+        )
         request = CancelRequest.objects.select_related("batch").get(id=request_id)
         if last_list and count is not None:
             record_open_orders(

@@ -1,7 +1,7 @@
 """How a status looks: an icon with a shape of its own, a tone, and its words."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from django.conf import settings
@@ -9,6 +9,7 @@ from django.conf import settings
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import LABELS, Status
 from killswitch.ems.answers import Outcome
+from killswitch.runtime.age import MAX_CLOCK_SKEW_S
 from killswitch.runtime.text import pluralize_count
 
 
@@ -96,10 +97,24 @@ def progress_counts(request: CancelRequest) -> str:
 
 
 def ends_at(request: CancelRequest) -> datetime | None:
-    """Return when sending and checking end; the outcome is what is known by then."""
+    """Return when sending and checking end; the outcome is what is known by then.
+
+    None before the claim, and when clocks differ so much that the countdown would be wrong.
+    """
     if request.first_claimed_at is None:
         return None
-    return request.first_claimed_at + timedelta(seconds=settings.CANCEL_DEADLINE)
+    return _countdown_to(request.first_claimed_at + timedelta(seconds=settings.CANCEL_DEADLINE))
+
+
+def next_attempt_at(request: CancelRequest) -> datetime | None:
+    """Return when the cancel is sent again; None where `ends_at` is, and when it is not planned."""
+    return _countdown_to(request.next_attempt_at) if request.next_attempt_at else None
+
+
+def _countdown_to(at: datetime) -> datetime | None:
+    """Return a time of a worker's clock unless it is further away than a whole request takes."""
+    seconds_left = (at - datetime.now(UTC)).total_seconds()
+    return at if seconds_left <= settings.CANCEL_DEADLINE + MAX_CLOCK_SKEW_S else None
 
 
 def _attempts_and_checks(request: CancelRequest) -> str:

@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.runtime.age import elapsed_ms
 
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 366
@@ -136,12 +137,14 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
     events = AuditEvent.objects.filter(
         at__gte=date_range.begin, at__lt=date_range.end + OUTCOME_WAIT
     ).order_by("at", "seq")
-    rows = list(events.values_list("kind", "request_id", "status", "at")[: max_events + 1])
+    columns = ("seq", "kind", "request_id", "status", "at")
+    rows = list(events.values_list(*columns)[: max_events + 1])
     if len(rows) > max_events:
         reason = "There are too many events in this range. Choose a shorter one."
         raise InvalidFilter({"range": reason})
     requests: dict[str, RequestTimes] = {}
-    for kind, request_id, status, at in rows:
+    # In the order of the chain: after a clock was set back, an outcome has an earlier time.
+    for _, kind, request_id, status, at in sorted(rows):
         if kind == EventKind.REQUESTED and at < date_range.end:
             requests.setdefault(request_id, RequestTimes(requested_at=at))
         elif not (request := requests.get(request_id)):
@@ -155,7 +158,5 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
 
 
 def _times(spans: Iterable[tuple[datetime, datetime | None]]) -> Times:
-    # A clock that was set back in between gives no duration.
-    return Times.of(
-        [(end - start).total_seconds() * 1000 for start, end in spans if end and end >= start]
-    )
+    durations = (elapsed_ms(start=start, end=end) for start, end in spans)
+    return Times.of([duration for duration in durations if duration is not None])

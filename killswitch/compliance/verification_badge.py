@@ -1,13 +1,14 @@
 """When the log was last verified, and with what result; never more than is known."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.db.models.functions import Now
 
 from killswitch.audit import chain
 from killswitch.audit.models import Verification
+from killswitch.runtime.age import age
 
 # The observer verifies the newest events every minute, and the whole log every hour.
 STALE_AFTER = timedelta(minutes=5)
@@ -29,10 +30,9 @@ class Badge:
 
     @classmethod
     def now(cls) -> Self:
-        last = Verification.objects.annotate(now=Now()).first()
         # By the database's clock, which also set the time of the verification.
-        age = last.now - last.at if last else timedelta()
-        tone, icon, words, detail = _judge(last, age=age)
+        last = Verification.objects.annotate(now=Now()).first()
+        tone, icon, words, detail = _judge(last, now=last.now if last else None)
         return cls(tone=tone, icon=icon, words=words, detail=detail, last=last)
 
     @property
@@ -44,16 +44,16 @@ class Badge:
         return self.last.warnings.splitlines() if self.last else []
 
 
-def _judge(last: Verification | None, *, age: timedelta) -> tuple[str, str, str, str]:
-    if last is None:
+def _judge(last: Verification | None, *, now: datetime | None) -> tuple[str, str, str, str]:
+    if last is None or now is None:
         return "odd", "ask", "Not verified yet", USUAL_INTERVAL
     if not last.ok:
         return "bad", "no", "Verification failed", last.reason
     if (head := chain.head().seq) < last.head_seq:
         detail = f"The log was verified up to event {last.head_seq}, but now ends at event {head}."
         return "bad", "no", "Events are missing", detail
-    if not timedelta() <= age < STALE_AFTER:
+    if not age(at=last.at, now=now).within(STALE_AFTER.total_seconds()):
         return "warn", "half", "Verification overdue", USUAL_INTERVAL
-    if age + (last.at - last.whole_at) > FULL_CHECK_STALE_AFTER:
+    if not age(at=last.whole_at, now=now).within(FULL_CHECK_STALE_AFTER.total_seconds()):
         return "warn", "half", "Full verification overdue", "Only the newest events were verified."
     return "good", "ok", "Verified", ""

@@ -38,11 +38,15 @@ class Row:
 
     @property
     def has_new_orders(self) -> bool:
-        """Whether orders are open after a confirmed cancel: new, or restored by the venue."""
-        last, seen_at = self.last, self.exchange.seen_at
+        """Whether orders are open after a confirmed cancel: new, or restored by the venue.
+
+        By revisions, because the figure and the outcome are timed by the clocks of two hosts.
+        """
+        last = self.last
         if last is None or last.status != Status.CONFIRMED or not self.exchange.open_orders:
             return False
-        return bool(seen_at and last.open_after_read_at and seen_at > last.open_after_read_at)
+        ended_at_revision = last.finished_revision or last.revision
+        return self.exchange.revision > ended_at_revision
 
 
 class Totals:

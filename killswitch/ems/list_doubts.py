@@ -36,20 +36,25 @@ _MISS = re.compile(
 )
 
 
-def doubt_in_headers(headers: Mapping[str, str], *, rows: int, items: int) -> str:
-    """Return why a list with these headers may not be complete and current; "" without a reason.
+def sign_of_a_cache(headers: Mapping[str, str]) -> str:
+    """Return why an answer may be a copy from a cache; "" without a reason."""
+    for name, value in headers.items():
+        if _is_from_cache(name.lower(), value.strip().lower()):
+            return f"the response came from a cache ({name}: {value[:MAX_VALUE_CHARS]})"
+    return ""
 
-    `rows` is the number of orders in it, `items` that of its values, which may be groups.
+
+def doubt_in_headers(headers: Mapping[str, str], *, counts: set[int]) -> str:
+    """Return why a list with these headers may not be complete; "" without a reason.
+
+    `counts` are the numbers that may be announced: those of the orders and of the groups.
     """
     for name, value in headers.items():
-        lower_name, lower_value = name.lower(), value.strip().lower()
-        if lower_name == "link" and _NEXT_LINK.search(lower_value):
+        if name.lower() == "link" and _NEXT_LINK.search(value.lower()):
             return "the response is only one page of the list"
-        if lower_name == "content-range":
+        if name.lower() == "content-range":
             return "the response is only part of the list"
-        if _is_from_cache(lower_name, lower_value):
-            return f"the response came from a cache ({name}: {value[:MAX_VALUE_CHARS]})"
-        if reason := _contradiction(name, value, counts={rows, items}):
+        if reason := _contradiction(name, value, counts=counts):
             return reason
     return ""
 

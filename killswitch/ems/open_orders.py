@@ -5,7 +5,7 @@ import time
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import unquote
 
@@ -18,7 +18,7 @@ from killswitch.ems.foreign_json import (
     parse_leniently,
     parse_rows,
 )
-from killswitch.ems.list_doubts import doubt_about_group, doubt_in_headers
+from killswitch.ems.list_doubts import doubt_about_group, doubt_in_headers, sign_of_a_cache
 
 MAX_FIELD_CHARS = 200
 MAX_ORDERS_KEPT = 1_000
@@ -40,6 +40,8 @@ _FIELDS_OF_AN_ORDER = _ORDER_KEYS | {
     "amount_filled",
     "avg_px",
 }
+_FIELDS_OF_THE_EMS = _FIELDS_OF_AN_ORDER | {"exchange_id", "reject_reason"}
+_REJECT_KEYS = frozenset({"type", "reject_reason", "exchange_id", "message", "rejected_message"})
 # Keys with which the EMS reports that it could not read something.
 _FAILURE_KEYS = ("reject_reason", "error", "errors")
 
@@ -71,6 +73,8 @@ class OpenOrders:
 
     readable: bool
     error: str = ""
+    # An EMS has sent it, and not a cache, a proxy or a web server in its place.
+    is_from_ems: bool = False
     http_status: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     orders: tuple[OpenOrder, ...] = ()
@@ -114,7 +118,7 @@ def read_open_orders(  # noqa: PLR0913 - the parts of an answer, and the deadlin
     `ends_at`, in monotonic seconds, is when to give up.
     """
     if http_status != 200:
-        return unreadable(_refusal(http_status, body=body), http_status=http_status)
+        return _refusal(http_status, body=body)
     if not complete:
         return unreadable("the list was cut short or is too large", http_status=http_status)
     reading = _Reading(exchange_id, ends_at=ends_at)
@@ -125,7 +129,8 @@ def read_open_orders(  # noqa: PLR0913 - the parts of an answer, and the deadlin
         reason = f"the response is not a JSON list of orders: {error}"
         return unreadable(reason, http_status=http_status)
     except TimeoutError as error:
-        return unreadable(str(error), http_status=http_status)
+        late = unreadable(str(error), http_status=http_status)
+        return replace(late, is_from_ems=reading.has_orders)
     return reading.result(headers)
 
 
@@ -134,7 +139,7 @@ def unreadable(error: str, *, http_status: int | None = None) -> OpenOrders:
     return OpenOrders(readable=False, error=bounded_text(error), http_status=http_status)
 
 
-def _refusal(http_status: int, *, body: bytes) -> str:
+def _refusal(http_status: int, *, body: bytes) -> OpenOrders:
     try:
         document = parse_leniently(body)
     except InvalidJson:
@@ -142,7 +147,13 @@ def _refusal(http_status: int, *, body: bytes) -> str:
     fields = document if isinstance(document, dict) else {}
     keys = ("reject_reason", "message", "error", "title", "detail")
     texts = [as_text(fields[key], max_chars=MAX_FIELD_CHARS) for key in keys if fields.get(key)]
-    return f"HTTP {http_status}" + (f" ({': '.join(texts)})" if texts else "")
+    return OpenOrders(
+        readable=False,
+        error=bounded_text(f"HTTP {http_status}" + (f" ({': '.join(texts)})" if texts else "")),
+        # An EMS that cannot reach an exchange says so in this way, and can still be sent a cancel.
+        is_from_ems=http_status == 490 and bool(fields.keys() & _REJECT_KEYS),
+        http_status=http_status,
+    )
 
 
 class _Reading:
@@ -156,6 +167,7 @@ class _Reading:
         self._items = 0
         self._rows = 0
         self._without_exchange = 0
+        self.has_orders = False
         self._doubt = ""  # the first reason why the list may hold more than could be counted
 
     def add(self, item: object) -> None:
@@ -183,6 +195,8 @@ class _Reading:
         if isinstance(item, UnreadableRow):
             self._count_without_exchange(None)
             return
+        if isinstance(item, dict) and item.keys() & _FIELDS_OF_THE_EMS:
+            self.has_orders = True
         if not isinstance(item, dict) or _is_group(item) or _is_failure(item):
             self._have_doubt("the list contains an error, or something that is not an order")
             return
@@ -217,7 +231,8 @@ class _Reading:
 
     def result(self, headers: Mapping[str, str]) -> OpenOrders:
         """Return what the rows and the headers of the answer mean together."""
-        self._have_doubt(doubt_in_headers(headers, rows=self._rows, items=self._items))
+        cache_sign = sign_of_a_cache(headers)
+        self._have_doubt(cache_sign or doubt_in_headers(headers, counts={self._rows, self._items}))
         reasons = [self._doubt] if self._doubt else []
         if self._without_exchange:
             reasons.append(
@@ -227,6 +242,7 @@ class _Reading:
         return OpenOrders(
             readable=bool(is_listed) or not reasons,
             error=bounded_text("; ".join(reasons)),
+            is_from_ems=not cache_sign and (self.has_orders or self._rows == 0),
             http_status=200,
             counts=dict(self._counts),
             orders=tuple(self._orders),

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from killswitch.celery import app
 from killswitch.readiness.models import Canary
+from killswitch.runtime.age import elapsed_ms
 
 TASK = "readiness.canary"
 BROKER_OPTIONS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
@@ -47,9 +48,8 @@ def record_round_trip(nonce: str) -> None:
     canary = Canary.objects.filter(nonce=nonce).annotate(now=Now()).first()
     Canary.objects.update(answered=F("answered") + 1)
     if canary and canary.sent_at:
-        duration_ms = (canary.now - canary.sent_at).total_seconds() * 1000
         Canary.objects.filter(nonce=nonce).update(
-            answered_at=Now(), milliseconds=max(0.0, duration_ms)
+            answered_at=Now(), milliseconds=elapsed_ms(start=canary.sent_at, end=canary.now)
         )
 
 

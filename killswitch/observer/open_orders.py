@@ -12,10 +12,13 @@ from django.db.models import BigIntegerField, Case, F, PositiveIntegerField, Que
 from django.db.models.functions import Now
 
 from killswitch.audit.recorder import Recording, recording
+from killswitch.cancels.models import CancelRequest
 from killswitch.ems.client import EmsClient
 from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
+from killswitch.observer import ems_probe
 from killswitch.readiness.models import EMS_PROBE, Probe
+from killswitch.runtime import revisions
 from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.leases import StillnessTracker, new_lease_token
 
@@ -88,6 +91,7 @@ class Observer:
         """Read the EMS's list and write it; None when another observer is the active one."""
         if not self.is_active:
             return None
+        known = revisions.current()
         columns = Exchange.objects.order_by("seen_at").values_list("pk", "seen_at", "exchange_id")
         rows = list(columns)
         connection.close()  # none is kept while the EMS is being waited for
@@ -96,7 +100,7 @@ class Observer:
         if not orders.readable and _may_be_readable_one_by_one(orders):
             counts = self._read_one_by_one([exchange_id for _, _, exchange_id in rows])
         seen_before = {pk: seen_at for pk, seen_at, _ in rows}
-        is_written = self.write(orders, seen_before=seen_before, single_counts=counts)
+        is_written = self.write(orders, seen_before=seen_before, known=known, single_counts=counts)
         return orders if is_written else None
 
     def _read_one_by_one(self, exchange_ids: Iterable[str]) -> dict[str, int]:
@@ -122,12 +126,14 @@ class Observer:
         orders: TimedOpenOrders,
         *,
         seen_before: Mapping[int, datetime | None],
+        known: int | None = None,
         single_counts: Mapping[str, int] | None = None,
     ) -> bool:
         """Write what was read; False when the lease was lost meanwhile.
 
-        `seen_before` is each exchange's `seen_at` from before the call. `single_counts` are of the
-        exchanges that were read one by one, because the list of all could not be used.
+        `seen_before` is each exchange's `seen_at` from before the call, `known` the revision.
+        `single_counts` are of the exchanges that were read one by one, because the list of all
+        could not be used.
         """
         with recording() as record:
             # A process that was stopped during the call must not overwrite its successor's figures.
@@ -145,7 +151,10 @@ class Observer:
                 if row.exchange_id in counts and row.seen_at == seen_before.get(row.pk)
             ]
             if older:
-                _write_figures(record, older, counts=counts, seen_at=orders.started_at)
+                figures = {row.pk: counts[row.exchange_id] for row in older}
+                _write_figures(
+                    record, older, figures=figures, seen_at=orders.started_at, known=known
+                )
             enabled_ids = {row.exchange_id for row in exchanges if row.enabled}
             error, is_visible = "", False
             if orders.readable:
@@ -169,19 +178,14 @@ class Observer:
 def record_probe(orders: TimedOpenOrders) -> None:
     """Record whether an EMS answers at our address and accepts our key, as this read shows.
 
-    A list that merely cannot be read passes the probe: a cancel would still go out.
+    A list that the EMS has sent and that cannot be used passes the probe: a cancel would go out.
     """
-    status = orders.http_status
-    problem = ""
-    if status in {401, 403}:
-        problem = "the API key was rejected: "
-    elif status in {404, 405} or (status is not None and 300 <= status < 400):
-        problem = "EMS_BASE_URL does not seem to be the address of an EMS: "
+    problem = ems_probe.problem(orders)
     Probe.objects.update_or_create(
         name=EMS_PROBE,
         defaults={
-            "ok": status is not None and not problem,
-            "detail": f"{problem}{orders.error}"[:MAX_ERROR_CHARS],
+            "ok": not problem,
+            "detail": (problem or orders.error)[:MAX_ERROR_CHARS],
             "milliseconds": orders.duration_ms,
             "at": Now(),
         },
@@ -203,30 +207,44 @@ def _may_be_readable_one_by_one(orders: TimedOpenOrders) -> bool:
 
 
 def _write_figures(
-    record: Recording, exchanges: list[Exchange], *, counts: Mapping[str, int], seen_at: datetime
+    record: Recording,
+    exchanges: list[Exchange],
+    *,
+    figures: Mapping[int, int],
+    seen_at: datetime,
+    known: int | None,
 ) -> None:
     last_seen_at = Observation.objects.values_list("seen_at", flat=True).first()
-    changed_counts = {
-        exchange.pk: counts[exchange.exchange_id]
+    changed = {
+        exchange.pk
         for exchange in exchanges
-        if exchange.open_orders != counts[exchange.exchange_id]
+        if exchange.open_orders != figures[exchange.pk]
         or exchange.seen_at != last_seen_at  # its age becomes that of the observation again
     }
     rows = Exchange.objects.filter(pk__in=[exchange.pk for exchange in exchanges])
-    if not changed_counts:
+    if changed and known is not None:
+        # A request that ended during the call has read a newer list, also where it could not write
+        # the figure. Once the revision is taken, no request can end before this is written.
+        ended = CancelRequest.objects.final().filter(
+            revision__gt=known, revision__lt=record.revision
+        )
+        newer = set(ended.values_list("configured_exchange_id", flat=True))
+        rows = rows.exclude(pk__in=newer)
+        changed -= newer
+    if not changed:
         rows.update(seen_at=seen_at)
         return
-    cases = [When(pk=pk, then=Value(count)) for pk, count in changed_counts.items()]
+    cases = [When(pk=pk, then=Value(figures[pk])) for pk in sorted(changed)]
     rows.update(  # one UPDATE: all of them were seen, and some have changed
         seen_at=seen_at,
         open_orders=Case(*cases, default=F("open_orders"), output_field=PositiveIntegerField()),
         revision=Case(
-            When(pk__in=list(changed_counts), then=Value(record.revision)),
+            When(pk__in=sorted(changed), then=Value(record.revision)),
             default=F("revision"),
             output_field=BigIntegerField(),
         ),
     )
-    new = {e.pk for e in exchanges if e.first_listed_at is None and counts[e.exchange_id]}
+    new = [row.pk for row in exchanges if row.first_listed_at is None and figures[row.pk]]
     if new:
         Exchange.objects.filter(pk__in=new).update(first_listed_at=seen_at)
 

@@ -141,7 +141,9 @@ def _ems(health: HealthSnapshot) -> Check:
         ok=probe.ok,
         needed=True,
         detail=detail,
-        public="" if probe.ok else "unreachable, or it rejects our API key",
+        public=""
+        if probe.ok
+        else "unreachable, or it rejects our API key, or something else answers in its place",
         age_seconds=probe_age.seconds,
         milliseconds=probe.milliseconds,
     )

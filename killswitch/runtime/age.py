@@ -1,4 +1,4 @@
-"""How long ago a time in the database was, by the database's own clock."""
+"""How long ago a time in the database was, and how long it was between two times."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,3 +40,14 @@ def age(*, at: datetime | None, now: datetime) -> Age:
     if seconds < -MAX_CLOCK_SKEW_S:
         return Age(seconds=None, jumped=True)
     return Age(seconds=max(0.0, seconds))
+
+
+def elapsed_ms(*, start: datetime | None, end: datetime | None) -> float | None:
+    """Return the milliseconds between two times; None if one is missing.
+
+    Also None if the end lies before the start, because clocks differ or one was set back. Where one
+    process sees both ends, it measures with its monotonic clock instead.
+    """
+    if start is None or end is None or end < start:
+        return None
+    return (end - start).total_seconds() * 1000

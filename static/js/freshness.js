@@ -10,6 +10,7 @@ const header = (xhr, name) => xhr.getResponseHeader(name) || "";
 const LOST_AFTER_MS = 3500; // polls end after 3 s, so a lost connection shows within 5 s
 const SESSION_WARNING_MS = 5 * 60 * 1000;
 const TICK_MS = 500;
+const MAX_CLOCK_SKEW_MS = 5000; // with the time that an answer of the server may take
 const ASLEEP_AFTER_MS = 2000;
 const ALARM_GUARD_MS = 600;
 const MAX_REFUSAL_CHARS = 300;
@@ -55,6 +56,7 @@ function write(element, text) {
 }
 
 function ago(ms) {
+  if (ms < -MAX_CLOCK_SKEW_MS) return "age unknown"; // the time is in the future: clocks differ
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 60) return `${seconds} s ago`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
@@ -69,7 +71,7 @@ function countAges(now) {
     if (!at) continue;
     const age = now - at;
     write(time, ago(age));
-    time.closest(".fig")?.classList.toggle("stale", age > staleAfterMs);
+    time.closest(".fig")?.classList.toggle("stale", age > staleAfterMs || age < -MAX_CLOCK_SKEW_MS);
   }
   for (const due of all("[data-due]")) {
     const seconds = (Date.parse(due.dataset.due) - now) / 1000;

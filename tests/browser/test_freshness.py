@@ -114,6 +114,15 @@ def test_a_queued_request_shows_its_age_and_a_running_one_its_time_left(
     )
 
 
+def test_a_figure_with_a_time_in_the_future_has_no_age(page: Page, olga: User) -> None:
+    made = factories.exchanges(1)
+    factories.change(made[0], seen_at=datetime.now(UTC) + timedelta(hours=1))
+    ready(page)
+    figure = page.locator('[data-exchange-id="VENUE01"] .fig')
+    expect(figure.locator("time")).to_have_text("age unknown")
+    expect(figure).to_have_class(re.compile("stale"))
+
+
 def test_the_row_of_a_request_stays_still_when_its_time_is_up(page: Page, olga: User) -> None:
     running, late = factories.exchanges(2)
     for exchange in (running, late):

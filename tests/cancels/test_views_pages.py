@@ -1,6 +1,7 @@
 """The pages of a batch and its requests: outcomes, attempts, retries, the reason added later."""
 
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.cancels import status_display
 from killswitch.cancels.models import Attempt, Batch, CancelRequest
 from killswitch.cancels.states import Status
+from killswitch.cancels.templatetags.cancels import elapsed
 from killswitch.cancels.view_models import PAGE_SIZE, summary
 from tests import factories
 from tests.console.press_helpers import key_in
@@ -102,6 +104,43 @@ def test_a_late_start_is_shown(officer: Client, olga: User) -> None:
     request.batch.asked_at -= timedelta(minutes=60)
     request.batch.save()
     assert "60 min after the request" in page_of(officer, request)
+
+
+@pytest.mark.parametrize("host", ["the web host", "the worker's host"])
+def test_clocks_that_differ_give_no_duration_anywhere(
+    officer: Client, olga: User, host: str
+) -> None:
+    request = requested(olga, Status.CONFIRMED)
+    hour = timedelta(hours=1)
+    if host == "the web host":
+        Batch.objects.update(asked_at=datetime.now(UTC) + hour)
+    else:
+        CancelRequest.objects.update(first_claimed_at=datetime.now(UTC) + hour)
+    request = CancelRequest.objects.get()
+    assert elapsed(request) == ""
+    page = page_of(officer, request)
+    assert "after an unknown time: clocks differ or were changed" in page
+    assert "212 ms" in page, "attempts are measured by a monotonic clock"
+    pages = [page, *(html(officer.get(path)) for path in ("/", "/requests/"))]
+    pages.append(html(officer.get(f"/batches/{request.batch.uuid}/")))
+    for text in pages:
+        assert not re.search(r"-\s?\d[\d.]* (ms|s|min|h)\b", text)
+        assert "took" not in text
+        assert "after the request" not in text
+
+
+@pytest.mark.parametrize("status", [Status.SENDING, Status.VERIFYING])
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_countdown_is_never_longer_than_a_request(
+    officer: Client, olga: User, status: Status, ahead: bool
+) -> None:
+    request = requested(olga, status)
+    at = datetime.now(UTC) + timedelta(hours=1 if ahead else 0)
+    CancelRequest.objects.update(first_claimed_at=at, next_attempt_at=at)
+    for path in ("/", f"/requests/{request.uuid}/", f"/batches/{request.batch.uuid}/"):
+        page = html(officer.get(path))
+        assert ("data-left=" in page) == (not ahead), path
+        assert ("data-due=" in page) == (not ahead), path
 
 
 def test_the_summary_counts_and_names_the_reject_reasons(olga: User) -> None:

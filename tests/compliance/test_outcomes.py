@@ -69,6 +69,7 @@ class TestCounting:
         request(0, at=START, answer=0.1, outcome=-0.2)
         assert days()[0].answer == Times(median=100.0, maximum=100.0)
         assert days()[0].outcome == Times(median=None, maximum=None)
+        assert days()[0].counts == {"CONFIRMED": 1}, "the outcome itself is in the log"
 
     def test_any_number_of_events_is_one_query(self, django_assert_num_queries: Any) -> None:
         request_factories.weeks(6)

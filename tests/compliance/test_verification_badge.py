@@ -62,6 +62,7 @@ def test_a_verified_log_shows_the_last_event_and_the_age_of_the_verification(
             {"ago": -STALE_AFTER * 2, "whole_ago": -STALE_AFTER * 2},
             "Verification overdue",
         ),  # the clock went back
+        ({"whole_ago": -FULL_CHECK_STALE_AFTER * 2}, "Full verification overdue"),
     ],
 )
 def test_an_old_verification_is_shown_as_old(ages: dict[str, timedelta], words: str) -> None:

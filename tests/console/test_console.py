@@ -10,6 +10,8 @@ from django.test.utils import CaptureQueriesContext
 
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
+from killswitch.cancels import services
+from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import FINAL, Status
 from killswitch.console import grid
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
@@ -83,8 +85,29 @@ def test_orders_that_appear_after_a_confirmed_cancel_are_called_new(
     exchange = factories.exchange("KRAKEN", orders=0)
     factories.bring(factories.press(olga, exchange).requests.get(), Status.CONFIRMED)
     assert "orders open again" not in row(console(officer), exchange)
-    exchange.open_orders, exchange.seen_at = 4, datetime.now(UTC) + timedelta(seconds=1)
-    exchange.save()
+    factories.change(exchange, open_orders=4)
+    assert "orders open again" in row(console(officer), exchange)
+
+
+@pytest.mark.parametrize("skew", [timedelta(hours=-1), timedelta(), timedelta(hours=1)])
+def test_orders_that_are_open_again_are_told_by_revisions_and_not_by_clocks(
+    officer: Client, olga: User, skew: timedelta
+) -> None:
+    """The observer's host and the worker's may have different clocks."""
+    exchange = factories.exchange("KRAKEN", orders=0)
+    request = factories.press(olga, exchange).requests.get()
+    factories.bring(request, Status.CONFIRMED)
+    # A figure of before that the request could not replace.
+    Exchange.objects.update(open_orders=4, seen_at=datetime.now(UTC) + skew, revision=1)
+    assert "orders open again" not in row(console(officer), exchange)
+    exchange.refresh_from_db()
+    factories.change(exchange, open_orders=5)
+    assert "orders open again" in row(console(officer), exchange)
+    # A reason that is added later does not hide it.
+    services.complete_reason(batch=request.batch, user=olga, reason="Drill")
+    assert "orders open again" in row(console(officer), exchange)
+    # Nor does an outcome from before this column existed show less.
+    CancelRequest.objects.update(finished_revision=None, revision=1)
     assert "orders open again" in row(console(officer), exchange)
 
 

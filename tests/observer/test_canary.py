@@ -2,6 +2,7 @@
 
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ def test_an_answer_notes_how_long_it_took(broker: RedisProcess) -> None:
     assert answered.answered_at is not None
     assert answered.milliseconds is not None
     assert 0 <= answered.milliseconds < 60_000
+
+
+def test_a_clock_that_was_set_back_gives_an_answer_and_no_speed(broker: RedisProcess) -> None:
+    canary.send()
+    Canary.objects.update(sent_at=datetime.now(UTC) + timedelta(hours=1))
+    answer(nonce=Canary.objects.get().nonce)
+    found = Canary.objects.get()
+    assert (found.answered, found.milliseconds) == (1, None)
+    assert found.answered_at is not None
 
 
 def test_a_late_answer_proves_a_worker_but_no_speed(broker: RedisProcess) -> None:

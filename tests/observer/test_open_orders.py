@@ -2,11 +2,14 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import Error, connection, transaction
 
+from killswitch.accounts.models import Role, User
+from killswitch.cancels.states import Status
+from killswitch.console import grid
 from killswitch.ems.client import EmsClient
 from killswitch.exchanges import services
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
@@ -14,6 +17,7 @@ from killswitch.observer import open_orders as observer_module
 from killswitch.observer.open_orders import Observer, ObserverLease
 from killswitch.runtime.revisions import current, next_revision
 from killswitch.simulator.server import Simulator
+from tests import factories
 from tests.clock import Clock
 from tests.conftest import wait_for
 
@@ -42,6 +46,11 @@ def kraken() -> Exchange:
 @pytest.fixture
 def binance() -> Exchange:
     return Exchange.objects.create(exchange_id="BINANCE")
+
+
+@pytest.fixture
+def olga() -> User:
+    return factories.person(Role.RISK_OFFICER)
 
 
 def observation() -> Observation:
@@ -157,6 +166,53 @@ def test_what_a_kill_reads_during_a_look_is_newer_than_the_look(
     binance.refresh_from_db()
     assert (kraken.open_orders, kraken.seen_at) == (0, read_at)
     assert binance.open_orders == 2
+
+
+def locked(exchange: Exchange, release: threading.Event, is_locked: threading.Event) -> None:
+    """Hold the row, as another writer does, so that a request cannot write its figure."""
+    try:
+        with transaction.atomic():
+            Exchange.objects.select_for_update(no_key=True).get(pk=exchange.pk)
+            is_locked.set()
+            release.wait(20)
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("obstacle", ["a clock that is ahead", "a row that is locked"])
+def test_a_look_from_before_an_outcome_never_counts_as_orders_open_again(
+    observer: Observer, simulator: Simulator, kraken: Exchange, olga: User, obstacle: str
+) -> None:
+    Exchange.objects.create(exchange_id="BINANCE")
+    simulator.place("KRAKEN", 3)
+    observer.read()
+    if obstacle == "a clock that is ahead":
+        Exchange.objects.update(seen_at=datetime.now(UTC) + timedelta(hours=1))
+        Observation.objects.update(seen_at=datetime.now(UTC) + timedelta(hours=1))
+    request = factories.press(olga, Exchange.objects.get(pk=kraken.pk)).requests.get()
+    simulator.place("KRAKEN", 1)
+    simulator.place("BINANCE", 2)
+    before = dict(Exchange.objects.values_list("pk", "seen_at"))
+    known = current()
+    orders = observer._client.open_orders()
+    release, is_locked = threading.Event(), threading.Event()
+    thread = threading.Thread(target=locked, args=[kraken, release, is_locked])
+    if obstacle == "a row that is locked" and connection.vendor == "postgresql":
+        thread.start()
+        assert is_locked.wait(10)
+    factories.bring(request, Status.CONFIRMED)
+    release.set()
+    if thread.ident:
+        thread.join(20)
+    assert observer.write(orders, seen_before=before, known=known)
+    rows = {row.exchange.exchange_id: row for row in grid.rows(observed_at=None)}
+    assert not rows["KRAKEN"].has_new_orders
+    assert rows["BINANCE"].exchange.open_orders == 2
+    # A look that begins after the outcome counts.
+    assert observer.read()
+    rows = {row.exchange.exchange_id: row for row in grid.rows(observed_at=None)}
+    assert rows["KRAKEN"].exchange.open_orders == 4
+    assert rows["KRAKEN"].has_new_orders
 
 
 def test_an_older_reading_is_not_noted(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch.runtime.age import MAX_CLOCK_SKEW_S, age
+from killswitch.runtime.age import MAX_CLOCK_SKEW_S, age, elapsed_ms
 
 NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)
 
@@ -48,3 +48,16 @@ def test_fresh_means_between_now_and_the_limit(seconds: float, limit: float) -> 
     assert found.seconds is None or found.seconds >= 0
     if found.within(limit):
         assert -MAX_CLOCK_SKEW_S <= round(seconds, 5) <= limit + 1e-5
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
+def test_a_duration_is_never_negative(start: datetime, end: datetime) -> None:
+    elapsed = elapsed_ms(start=start, end=end)
+    assert (elapsed is None) == (end < start)
+    assert elapsed is None or elapsed >= 0
+
+
+def test_a_duration_needs_both_ends() -> None:
+    assert elapsed_ms(start=None, end=NOW) is None
+    assert elapsed_ms(start=NOW, end=None) is None
+    assert elapsed_ms(start=NOW, end=NOW + timedelta(milliseconds=212)) == 212

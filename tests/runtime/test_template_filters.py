@@ -42,6 +42,7 @@ def _now(monkeypatch: pytest.MonkeyPatch) -> None:
         ("duration", 11_800, "11.8 s"),
         ("duration", 0, "0 ms"),
         ("duration", None, ""),
+        ("duration", -3_578_233, ""),
         ("thousands", 2040, "2,040"),
         ('pluralize_count:"order"', 1, "1 order"),
         ('pluralize_count:"order"', 2040, "2,040 orders"),

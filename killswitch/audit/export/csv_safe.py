@@ -5,12 +5,17 @@ Injection"); one that splits at semicolons or tabs, or ignores quotes, also begi
 middle of ours. So an apostrophe is added before such a character at the start of a cell, and after
 any possible delimiter. It is also added before an apostrophe in that position, so that removing
 one there always restores the original.
+
+A spreadsheet cuts a cell after 32,767 characters, and some refuse the file. A longer text is cut
+here, where the cell can say so.
 """
 
 import re
 from collections.abc import Iterable
 
 LINE_END = "\r\n"
+# Every cell is shorter than this, in UTF-16 code units, which is how spreadsheets count.
+CELL_LIMIT = 32_000
 # The last four are the full-width forms, which some spreadsheets read like the first four.
 _FORMULA_START = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 _UNSAFE = re.compile(f"(^|[,;|\t\r\n])([ \"]*)(?=['{_FORMULA_START}])")
@@ -21,7 +26,20 @@ def escape(text: str) -> str:
     return _UNSAFE.sub(r"\1\2'", text)
 
 
+def cell(text: str) -> str:
+    """Return the escaped text; one that is too long for a cell is cut and ends with a mark."""
+    escaped = escape(text)
+    if 2 * len(escaped) < CELL_LIMIT:
+        return escaped
+    units = escaped.encode("utf-16-le")
+    if len(units) < 2 * CELL_LIMIT:
+        return escaped
+    mark = f"… (cut; {len(text):,} characters; the whole text is in the JSONL export)"
+    kept = units[: 2 * (CELL_LIMIT - 1 - len(mark))]
+    return kept.decode("utf-16-le", errors="ignore") + mark  # without half of the last character
+
+
 def row(cells: Iterable[str]) -> str:
-    """Return one line of the file, with every cell escaped and quoted."""
-    texts = (escape(cell).replace('"', '""') for cell in cells)
-    return ",".join(f'"{cell}"' for cell in texts) + LINE_END
+    """Return one line of the file, with every cell escaped, cut if it is too long, and quoted."""
+    texts = (cell(text).replace('"', '""') for text in cells)
+    return ",".join(f'"{text}"' for text in texts) + LINE_END

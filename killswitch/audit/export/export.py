@@ -19,13 +19,7 @@ from django.db.models import Max, Min
 
 from killswitch.audit import canonical_json, signing
 from killswitch.audit.chain import Actor
-from killswitch.audit.export.formats import (
-    COLUMNS,
-    EXPORT_FORMAT,
-    WRITERS,
-    ExportFormat,
-    LineWriter,
-)
+from killswitch.audit.export.formats import COLUMNS, WRITERS, ExportFormat, LineWriter
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.recorder import recording
@@ -103,7 +97,7 @@ class Export:
         return {
             "record": "header",
             "product": "killswitch",
-            "format": EXPORT_FORMAT,
+            "format": WRITERS[self.layout].export_format,
             "software": settings.VERSION,
             "environment": settings.KILLSWITCH_ENVIRONMENT,
             "exported_at": canonical_json.utc_text(self.head.at),
@@ -121,7 +115,7 @@ class Export:
         end = _record(EventKind.EXPORT_COMPLETED, actor=self.who, data=data)
         manifest = {
             "record": "manifest",
-            "format": EXPORT_FORMAT,
+            "format": WRITERS[self.layout].export_format,
             "filter": self.selection.as_data(),
             "head": {"seq": self.head.seq, "hash": self.head.hash},
             "completed": {"seq": end.seq, "hash": end.hash},

@@ -1,7 +1,7 @@
 """The formats of an export: JSON Lines for programs and proofs, CSV for spreadsheets.
 
 Both begin with a header and end with a manifest. `docs/auditors.md` describes them for readers
-without this program; a change here needs a new `EXPORT_FORMAT`.
+without this program; a change here needs a new `export_format` of its writer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,6 @@ from killswitch.audit import canonical_json
 from killswitch.audit.chain import HASHED
 from killswitch.audit.export import csv_safe
 
-EXPORT_FORMAT: Final = 1
 COLUMNS: Final = (*HASHED, "hash")
 
 
@@ -28,6 +27,7 @@ class JsonLinesWriter:
     """Writes each line as canonical JSON. An event has every column; its data is the exact text."""
 
     content_type = "application/x-ndjson"
+    export_format = 1
 
     def header(self, header: Mapping[str, Any]) -> bytes:
         """Return everything before the events."""
@@ -45,9 +45,13 @@ class JsonLinesWriter:
 
 
 class CsvWriter:
-    """Quotes and escapes every cell. The file begins with the byte order mark of UTF-8."""
+    """Quotes and escapes every cell, and cuts one that is too long for a spreadsheet.
+
+    The file begins with the byte order mark of UTF-8. In format 1 no cell was cut.
+    """
 
     content_type = "text/csv; charset=utf-8; header=present"
+    export_format = 2
 
     def header(self, header: Mapping[str, Any]) -> bytes:
         """Return everything before the events."""

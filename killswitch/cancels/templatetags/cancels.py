@@ -8,6 +8,7 @@ from django import template
 from killswitch.cancels import manual_cancel, status_display
 from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.exchanges.models import Exchange
+from killswitch.runtime.age import elapsed_ms
 from killswitch.runtime.text import duration_text, escape_controls
 
 register = template.Library()
@@ -15,6 +16,7 @@ register.filter("status_badge", status_display.status_badge)
 register.filter("progress_text", status_display.progress_text)
 register.filter("progress_counts", status_display.progress_counts)
 register.filter("ends_at", status_display.ends_at)
+register.filter("next_attempt_at", status_display.next_attempt_at)
 
 GESTURE_TEXTS = {
     "dialog": "confirmed in the dialog",
@@ -26,25 +28,31 @@ GESTURE_TEXTS = {
     "command": "cancel_all command",
 }
 HELD = re.compile(r"held (\d{1,6}) ms, (\w{1,20})")
-LATE_CLAIM_S = 3
+LATE_CLAIM_MS = 3000
 MAX_HEX_BYTES = 2048
 
 
 @register.filter
 def elapsed(request: CancelRequest) -> str:
-    """Return the time from the request to its outcome, e.g. "212 ms" or "11.8 s"."""
-    if not request.finished_at:
+    """Return the time from the request to its outcome, e.g. "212 ms" or "11.8 s".
+
+    Empty while it is in flight, and when the times show that clocks differ.
+    """
+    end = request.finished_at
+    took_ms = elapsed_ms(start=request.batch.asked_at, end=end)
+    if took_ms is None or elapsed_ms(start=request.first_claimed_at, end=end) is None:
         return ""
-    return duration_text((request.finished_at - request.batch.asked_at).total_seconds() * 1000)
+    return duration_text(took_ms)
 
 
 @register.filter
 def claim_delay(request: CancelRequest) -> str:
     """Return how long a request waited for a worker, when that was long."""
-    if not request.first_claimed_at:
-        return ""
-    waited_s = (request.first_claimed_at - request.batch.asked_at).total_seconds()
-    return duration_text(waited_s * 1000) if waited_s > LATE_CLAIM_S else ""
+    claimed_at, finished_at = request.first_claimed_at, request.finished_at
+    if claimed_at and finished_at and finished_at < claimed_at:
+        return ""  # the clock of the claim is wrong
+    waited_ms = elapsed_ms(start=request.batch.asked_at, end=claimed_at)
+    return duration_text(waited_ms) if waited_ms and waited_ms > LATE_CLAIM_MS else ""
 
 
 @register.filter

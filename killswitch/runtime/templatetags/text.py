@@ -50,8 +50,10 @@ def epoch_ms(at: datetime | None) -> int:
 
 @register.filter
 def duration(milliseconds: float | None) -> str:
-    """Return a duration to read at a glance; empty when it is not known."""
-    return "" if milliseconds is None else runtime_text.duration_text(milliseconds)
+    """Return a duration to read at a glance; empty when it is not known, as a negative one."""
+    if milliseconds is None or milliseconds < 0:
+        return ""
+    return runtime_text.duration_text(milliseconds)
 
 
 @register.filter

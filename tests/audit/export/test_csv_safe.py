@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from killswitch.audit.export.csv_safe import escape, row
+from killswitch.audit.export.csv_safe import CELL_LIMIT, cell, escape, row
 from tests.audit.export.export_helpers import unescape
+from tools import verify_export
 
 STARTS = ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
 SIGNS = st.text(st.sampled_from([*STARTS, "'", '"', ",", ";", "|", " ", "a", "é", "\u2028"]))
@@ -60,3 +61,45 @@ def test_a_row_is_read_back_by_any_reader_of_csv(cells: list[str]) -> None:
     assert line.endswith("\r\n")
     (read,) = csv.reader(io.StringIO(line, newline=""), strict=True)
     assert [unescape(cell) for cell in read] == cells
+
+
+def units(text: str) -> int:
+    """Return the length as a spreadsheet counts it."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+LONG_TEXTS = st.builds(
+    lambda unit, length, end: unit * (length // max(1, units(unit))) + end,
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4) | SIGNS,
+    st.integers(CELL_LIMIT - 100, CELL_LIMIT + 100) | st.integers(0, 100_000),
+    TEXTS,
+)
+
+
+@given(LONG_TEXTS)
+@example("a" * (CELL_LIMIT - 1))
+@example("a" * CELL_LIMIT)
+@example("🛑" * (CELL_LIMIT // 2 - 1))
+@example("a" + "🛑" * (CELL_LIMIT // 2))
+@example(";=" * (CELL_LIMIT // 3))
+@example("'" * 100_000)
+@example('"' * 50_000)
+def test_every_cell_is_short_enough_for_a_spreadsheet(text: str) -> None:
+    (cells,) = csv.reader(io.StringIO(row(["a", text]), newline=""), strict=True)
+    assert units(cells[1]) < CELL_LIMIT
+    if units(escape(text)) < CELL_LIMIT:
+        assert unescape(cells[1]) == text
+        return
+    kept, mark, end = cells[1].rpartition("…")
+    assert mark + end == f"… (cut; {len(text):,} characters; the whole text is in the JSONL export)"
+    assert verify_export.CUT.search(cells[1])
+    assert escape(text).startswith(kept)
+    assert units(kept) > CELL_LIMIT - 100, "no more is cut than must be"
+
+
+@given(LONG_TEXTS)
+def test_no_part_of_a_cut_text_starts_a_formula(text: str) -> None:
+    parts = [cell(text)]
+    for delimiter in DELIMITERS:
+        parts = [piece for part in parts for piece in part.split(delimiter)]
+    assert not any(part.lstrip(' "').startswith(tuple(STARTS)) for part in parts)

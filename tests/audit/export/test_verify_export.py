@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import csv
 import io
 import json
 import os
@@ -20,6 +21,7 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from killswitch.audit import checkpoints, signing
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.export.formats import COLUMNS, ExportFormat
 from killswitch.audit.models import EventKind
 from tests.audit import forging
@@ -27,6 +29,7 @@ from tests.audit.checkpoint_files import resigned, save
 from tests.audit.export.export_helpers import OLGA, REQUEST, Exported, begin, exported, fill, rows
 from tests.audit.export.forged_exports import Forgery, encoded, line, pem_of, rehashed
 from tests.audit.forging import TABLE, forge
+from tests.audit.log import record
 from tools import verify_export
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -543,6 +546,72 @@ class TestDamaged:
         if changed != content:
             with pytest.raises((verify_export.Wrong, verify_export.CannotCheck)):
                 _in_memory(changed)
+
+
+def long_event(text: str = "x" * 100_000) -> None:
+    """Record an event whose data no cell of a spreadsheet can hold, between two short ones."""
+    record(NewEvent(kind=EventKind.DENIED, actor=OLGA, data={"path": "/"}))
+    record(NewEvent(kind=EventKind.DENIED, actor=OLGA, data={"path": text}))
+    record(NewEvent(kind=EventKind.DENIED, actor=OLGA, data={"path": "/"}))
+
+
+class TestCut:
+    """Texts that are too long for a spreadsheet are whole in JSON Lines only."""
+
+    @pytest.mark.parametrize("text", ["x" * 100_000, "🛑" * 20_000, ";=" * 12_000, '"' * 20_000])
+    def test_all_else_of_the_table_is_checked_and_the_cut_text_never_passes(
+        self, verify: Callable[..., Said], text: str, known: str
+    ) -> None:
+        long_event(text)
+        content = exported(ExportFormat.CSV).content
+        code, output = verify(content, "--public-key", known)
+        assert code == 2, output
+        assert "no gaps, every link and every hash but 1 correct." in output
+        assert "Signed with the key" in output
+        assert "the first of which is event 2, were cut for spreadsheets" in output
+        assert "PASSED" not in output
+        assert_result(verify(exported().content, "--public-key", known), 0, "PASSED")
+        table = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        assert all(len(cell.encode("utf-16-le")) // 2 < 32_000 for row in table for cell in row)
+
+    def test_a_short_table_passes_as_before(self, verify: Callable[..., Said]) -> None:
+        fill(1)
+        assert_result(verify(exported(ExportFormat.CSV).content), 0, "every hash and link correct")
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            (b"JSONL export)", b"JSONL export!"),  # the mark
+            (b"xxxx", b"xxxy"),  # a cut text, which the SHA-256 of the file covers
+            (b'{""path"":""/""}', b'{""path"":""-""}'),
+            (b'"Olga Ray', b'"Olgb Ray'),
+        ],
+    )
+    def test_a_changed_table_fails_all_the_same(
+        self, verify: Callable[..., Said], old: bytes, new: bytes
+    ) -> None:
+        long_event()
+        content = exported(ExportFormat.CSV).content
+        assert old in content
+        assert verify(content.replace(old, new, 1))[0] == 1
+
+    @pytest.mark.parametrize("layout", ExportFormat)
+    def test_a_mark_excuses_no_change_where_nothing_is_cut(
+        self, verify: Callable[..., Said], whole: Exported, layout: ExportFormat
+    ) -> None:
+        """In JSON Lines and in tables of format 1, which older versions wrote."""
+        forgery = Forgery.of(whole)
+        mark = "… (cut; 9 characters; the whole text is in the JSONL export)"
+        forgery.events[1]["data"] = mark
+        content = forgery.seal(OURS) if layout is ExportFormat.JSONL else forgery.as_csv(OURS)
+        assert_result(verify(content), 1, "its hash does not match its columns")
+
+    def test_a_text_that_only_looks_cut_is_checked_like_any_other(
+        self, verify: Callable[..., Said]
+    ) -> None:
+        mark = "… (cut; 9 characters; the whole text is in the JSONL export)"
+        record(NewEvent(kind=EventKind.DENIED, actor=OLGA, exchange_id=mark))
+        assert_result(verify(exported(ExportFormat.CSV).content), 0, "every hash and link correct")
 
 
 _samples: dict[ExportFormat, bytes] = {}
