@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from django.conf import settings
 from django.db import connections
 
+from killswitch import inherited_environment
 from killswitch.accounts.demo import DemoUser
 from killswitch.runtime.deadlines import Deadline
 from killswitch.supervision import checks, lifecycle_events, locks, preflight, startup_banner
@@ -51,11 +52,10 @@ def _serve(programs: Sequence[Program], users: Sequence[DemoUser]) -> None:
     connections.close_all()  # before the children are forked
     stopping = threading.Event()
     # The children must find the same code and files from any directory.
-    paths = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {
+    environment = inherited_environment.kept(os.environ) | {
         "KILLSWITCH_HOME": str(settings.KILLSWITCH_HOME),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "PYTHONPATH": inherited_environment.PROJECT_DIRECTORY,
     }
     with _multiplexed_log() as output:
         if "web" in names:
