@@ -48,7 +48,11 @@ def run(*, only: Sequence[str] = ()) -> None:
 
 def _serve(programs: Sequence[Program], users: Sequence[DemoUser]) -> None:
     names = [program.name for program in programs]
-    banner = startup_banner.text(users) if "web" in names else f"Running: {', '.join(names)}."
+    banner = (
+        startup_banner.text(users)
+        if "web" in names
+        else "\n".join([f"Running: {', '.join(names)}.", *checks.warnings()])
+    )
     connections.close_all()  # before the children are forked
     stopping = threading.Event()
     # The children must find the same code and files from any directory.
