@@ -94,7 +94,9 @@ def test_a_pooler_that_refuses_our_time_limits_is_explained(tmp_path: Path) -> N
     with RefusingPooler() as pooler:
         url = f"postgresql://user:hunter22@127.0.0.1:{pooler.port}/log"
         variables = REAL | {"PORT": free_ports(1)[0], "DATABASE_URL": url}
-        message = start(KILLSWITCH_HOME=str(tmp_path), **variables)
+        message = "no response within 3 seconds"
+        while "no response within" in message:  # on a busy machine
+            message = start(KILLSWITCH_HOME=str(tmp_path), **variables)
     assert "-c lock_timeout=2s" in pooler.startup_parameters
     assert "ignore_startup_parameters = options" in message
     assert "ALTER ROLE CURRENT_USER SET lock_timeout = '2s'" in message
