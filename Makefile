@@ -3,8 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 SHELL := /bin/sh
-# Compile once, not at the start of each of the many processes.
-unexport PYTHONDONTWRITEBYTECODE
+# Variables that other programs set for their own Python. Without PYTHONDONTWRITEBYTECODE, modules are
+# compiled once, not at the start of each of the many processes.
+unexport $(filter-out PYTHON PYTHONUNBUFFERED,$(filter PYTHON%,$(.VARIABLES)))
 .DEFAULT_GOAL := help
 .PHONY: help run test test-faults check diagram screenshots lock clean development chromium
 

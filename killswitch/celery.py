@@ -1,12 +1,16 @@
 """The Celery application, configured by the settings that begin with `CELERY_`."""
 
-import os
 from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
+from django.conf import settings
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "killswitch.settings")
+from killswitch import inherited_environment
+
+if not settings.configured:  # started by Celery's own command
+    # Celery prefers CELERY_BROKER_URL in the environment to the setting of that name.
+    inherited_environment.use_own()
 
 app = Celery("killswitch")
 app.config_from_object("django.conf:settings", namespace="CELERY")

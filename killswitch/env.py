@@ -10,6 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from killswitch.runtime.files import read_or_create
 
+# A file or socket in a URL, below a home directory.
+HOME_IN_URL = re.compile(r"(^sqlite:///|^unix://|[?&](?:ssl\w*|passfile)=)/?(~[^?&]*)")
 HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
 
 
@@ -54,6 +56,21 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
+def path(name: str, default: str = "") -> str:
+    """Return a path; `~` and `~user` at its beginning are home directories, as in a shell."""
+    return _expanded(text(name, default), name=name)
+
+
+def _expanded(path: str, *, name: str) -> str:
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise ImproperlyConfigured(
+            f"{name}: this machine knows no home directory {path.split('/', 1)[0]}. Write the whole"
+            " path."
+        )
+    return expanded
+
+
 def url(name: str, *, schemes: tuple[str, ...]) -> str:
     """Return a URL with one of the schemes, or an empty text.
 
@@ -71,10 +88,10 @@ def url(name: str, *, schemes: tuple[str, ...]) -> str:
     if not is_valid:
         prefixes = " or ".join(f"{scheme}://" for scheme in schemes)
         raise ImproperlyConfigured(
-            f"{name} must be a URL that starts with {prefixes}; its port, if any, must be a number"
-            " up to 65535."
+            f"{name} must be a URL that starts with {prefixes}, without quotation marks; its port,"
+            " if any, must be a number up to 65535."
         )
-    return value
+    return HOME_IN_URL.sub(lambda match: match[1] + _expanded(match[2], name=name), value)
 
 
 def hosts(name: str, default: str) -> list[str]:
@@ -91,19 +108,19 @@ def hosts(name: str, default: str) -> list[str]:
 
 def home(name: str, default: Path) -> Path:
     """Return the data directory, which holds every file that is written; create it if missing."""
-    path = Path(text(name, str(default))).absolute()
+    directory = Path(path(name, str(default))).absolute()
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ImproperlyConfigured(
-            f"{name}: the directory {path} cannot be created ({error.strerror})."
+            f"{name}: the directory {directory} cannot be created ({error.strerror})."
             " Name one that this user may write to."
         ) from None
-    if not os.access(path, os.W_OK | os.X_OK):
+    if not os.access(directory, os.W_OK | os.X_OK):
         raise ImproperlyConfigured(
-            f"{name}: the directory {path} cannot be written to by this user."
+            f"{name}: the directory {directory} cannot be written to by this user."
         )
-    return path
+    return directory
 
 
 def kept_secret(path: Path) -> str:

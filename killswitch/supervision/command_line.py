@@ -114,11 +114,13 @@ def make_stdio_safe() -> None:
 
 
 def _lossy(stream: TextIO | None, *, descriptor: int) -> LossyTextIO:
+    # An exchange's name that the terminal's encoding lacks must not end a command in the middle.
+    errors = "backslashreplace"
     if not isinstance(stream, io.TextIOWrapper):  # it was closed
-        return LossyTextIO(open(descriptor, "wb"), errors="backslashreplace")
+        return LossyTextIO(open(descriptor, "wb"), errors=errors)
     return LossyTextIO(
         encoding=stream.encoding,
-        errors=stream.errors,
+        errors=errors,
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
         buffer=stream.detach(),  # after the attributes, which it makes unreadable

@@ -10,7 +10,7 @@ from django.db import connection
 
 from killswitch import structured_logs
 from killswitch.runtime.text import error_line
-from killswitch.supervision.checks import CannotStart, database_name
+from killswitch.supervision.checks import CannotStart, database_name, explained
 
 CONNECT_TIMEOUT_S = 3.0
 MAX_SOCKET_PATH_BYTES = 100  # other paths may be longer; the kernel's limit is slightly higher
@@ -78,6 +78,6 @@ def _reach(connect: Callable[[], None], *, target: str) -> None:
     thread.join(CONNECT_TIMEOUT_S)
     reason = f"no response within {CONNECT_TIMEOUT_S:.0f} seconds" if thread.is_alive() else ""
     if errors:
-        reason = structured_logs.masked(error_line(errors[0])).rstrip(".")
+        reason = explained(structured_logs.masked(error_line(errors[0])).rstrip("."))
     if reason:
         raise CannotStart(f"{target} cannot be reached ({reason}).")

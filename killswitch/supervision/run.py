@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from django.conf import settings
 from django.db import connections
 
+from killswitch import inherited_environment
 from killswitch.accounts.demo import DemoUser
 from killswitch.runtime.deadlines import Deadline
 from killswitch.supervision import checks, lifecycle_events, locks, preflight, startup_banner
@@ -47,15 +48,18 @@ def run(*, only: Sequence[str] = ()) -> None:
 
 def _serve(programs: Sequence[Program], users: Sequence[DemoUser]) -> None:
     names = [program.name for program in programs]
-    banner = startup_banner.text(users) if "web" in names else f"Running: {', '.join(names)}."
+    banner = (
+        startup_banner.text(users)
+        if "web" in names
+        else "\n".join([f"Running: {', '.join(names)}.", *checks.warnings()])
+    )
     connections.close_all()  # before the children are forked
     stopping = threading.Event()
     # The children must find the same code and files from any directory.
-    paths = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {
+    environment = inherited_environment.kept(os.environ) | {
         "KILLSWITCH_HOME": str(settings.KILLSWITCH_HOME),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "PYTHONPATH": inherited_environment.PROJECT_DIRECTORY,
     }
     with _multiplexed_log() as output:
         if "web" in names:

@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 
 from killswitch.accounts.demo import DemoUser
 from killswitch.supervision import checks
+from killswitch.supervision.notation_checks import why_never_matched
 
 POLL_INTERVAL_S = 0.1
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -59,14 +60,17 @@ def once_web_is_up(callback: Callable[[], None], *, stop: threading.Event) -> No
 
 
 def _web_responds() -> bool:
-    names = [name.lstrip(".") for name in settings.ALLOWED_HOSTS if name != "*"]
+    hosts = [host for host in settings.ALLOWED_HOSTS if not why_never_matched(host)]
+    names = [host.lstrip(".") for host in hosts if host != "*"]
     headers = {"Host": names[0] if names else "localhost"}
     connection = http.client.HTTPConnection(_local_host(), settings.PORT, timeout=2)
     try:
         connection.request("GET", "/healthz", headers=headers)
-        return connection.getresponse().status == http.HTTPStatus.OK
+        status = connection.getresponse().status
     except (OSError, http.client.HTTPException):
         return False
+    else:
+        return status == http.HTTPStatus.OK or not hosts  # then every request is refused
     finally:
         connection.close()
 

@@ -85,6 +85,19 @@ def test_a_reader_that_has_gone_does_not_change_the_exit_code() -> None:
     assert (process.returncode, process.stderr) == (1, "")
 
 
+def test_a_character_that_the_terminal_lacks_does_not_end_a_command(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-X", "utf8=0", MANAGE, "shell", "-c", r"print('\u2014')"],
+        env=environment(KILLSWITCH_HOME=str(tmp_path), LC_ALL="C"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.endswith("\\u2014\n")
+
+
 def test_an_opened_file_never_gets_the_descriptor_of_a_closed_output(tmp_path: Path) -> None:
     path = tmp_path / "database"
     code = f"file = open({str(path)!r}, 'w'); print('lost'); file.flush(); sys.exit(0)"

@@ -1,6 +1,7 @@
 """`manage.py prepare` and `up --only`, as several hosts with one database use them."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -89,3 +90,59 @@ def test_a_single_program_runs_without_redis_and_records_its_start_and_stop(
         assert system.wait(timeout=30) == 0, log.read_text()
     kinds = "SELECT kind FROM audit_auditevent WHERE kind IN ('STARTED', 'STOPPED') ORDER BY seq"
     assert select(empty_database, kinds) == [("STARTED",), ("STOPPED",)]
+
+
+def test_one_program_prints_the_warnings_of_its_host(host: dict[str, str], tmp_path: Path) -> None:
+    assert _prepare(host).returncode == 0
+    log = tmp_path / "up.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, MANAGE, "up", "--only", "watchdog"],
+            env=host | {"EMS_API_KEY": '"hunter22"'},
+            stdout=output,
+            stderr=output,
+        )
+    warning = "EMS_API_KEY begins or ends with a quotation mark"
+    try:
+        wait_for(lambda: warning in log.read_text(), seconds=60)
+    finally:
+        process.terminate()
+        process.wait()
+    assert "hunter22" not in log.read_text()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no such limits")
+def test_time_limits_that_are_not_in_force_are_warnings_until_the_role_has_them(
+    host: dict[str, str], empty_database: str
+) -> None:
+    """A pooler that ignores the options of a connection has the same effect as other options."""
+    assert _warnings(host) == []
+    host |= {"DATABASE_URL": f"{empty_database}&options=-c%20extra_float_digits%3D3"}
+    commands = re.findall("ALTER ROLE .*?;", "".join(_warnings(host)))
+    assert len(commands) == 2
+    with psycopg.connect(empty_database, autocommit=True) as administrator:
+        try:
+            for command in commands:
+                administrator.execute(command)
+            assert _warnings(host) == []
+            administrator.execute(commands[0].replace("2s", "60s"))
+            assert "lock_timeout is 60000 ms in the database" in "".join(_warnings(host))
+        finally:
+            administrator.execute("ALTER ROLE postgres RESET ALL")
+
+
+def _prepare(host: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, MANAGE, "prepare"],
+        env=host,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+
+
+def _warnings(host: dict[str, str]) -> list[str]:
+    process = _prepare(host)
+    assert process.returncode == 0, process.stderr
+    return [line for line in process.stderr.splitlines() if "configuration_warning" in line]

@@ -1,8 +1,11 @@
 """A system that cannot start prints one sentence with a hint, and starts no program."""
 
 import socket
+import struct
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -85,6 +88,52 @@ def test_an_unreachable_database_is_named_without_its_password(tmp_path: Path) -
         f"DATABASE_URL: the database log at 127.0.0.1:{database_port} cannot be reached" in message
     )
     assert "hunter22" not in message
+
+
+def test_a_pooler_that_refuses_our_time_limits_is_explained(tmp_path: Path) -> None:
+    with RefusingPooler() as pooler:
+        url = f"postgresql://user:hunter22@127.0.0.1:{pooler.port}/log"
+        variables = REAL | {"PORT": free_ports(1)[0], "DATABASE_URL": url}
+        message = "no response within 3 seconds"
+        while "no response within" in message:  # on a busy machine
+            message = start(KILLSWITCH_HOME=str(tmp_path), **variables)
+    assert "-c lock_timeout=2s" in pooler.startup_parameters
+    assert "ignore_startup_parameters = options" in message
+    assert "ALTER ROLE CURRENT_USER SET lock_timeout = '2s'" in message
+    assert "ALTER ROLE CURRENT_USER SET idle_in_transaction_session_timeout = '3s'" in message
+    assert "hunter22" not in message
+
+
+class RefusingPooler:
+    """Refuses every connection in the words of PgBouncer 1.18 (measured)."""
+
+    NEGOTIATIONS = (80877103, 80877104)  # TLS and GSSAPI, which come before the startup message
+
+    def __enter__(self) -> "RefusingPooler":
+        self.startup_parameters = ""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                with client:
+                    while self._code(client) in self.NEGOTIATIONS:
+                        client.sendall(b"N")
+                    fields = b"SFATAL\0C08P01\0Munsupported startup parameter: options\0\0"
+                    client.sendall(b"E" + struct.pack("!i", 4 + len(fields)) + fields)
+
+    def _code(self, client: socket.socket) -> int:
+        length, code = struct.unpack("!ii", client.recv(8, socket.MSG_WAITALL))
+        if length > 8:
+            self.startup_parameters = client.recv(length - 8, socket.MSG_WAITALL).decode()
+        return int(code)
 
 
 def test_a_real_database_without_a_real_ems_is_refused(tmp_path: Path) -> None:
