@@ -1,16 +1,18 @@
 """How several attempts and one list of open orders add up to what is known. Pure functions."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import Outcome
+from killswitch.ems.answers import Outcome, RetryAdvice
 from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.runtime.text import pluralize_count
 
 MAX_ACCOUNTS_NAMED = 3
+# The words of a refusal that needs nobody's attention.
+CALM_REFUSAL = "Refused by the EMS. No open orders."
 
 
 class AttemptLike(Protocol):
@@ -22,6 +24,8 @@ class AttemptLike(Protocol):
     def may_have_been_carried_out(self) -> bool: ...
     @property
     def delivered(self) -> bool: ...
+    @property
+    def retry_advice(self) -> RetryAdvice: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,7 @@ class AttemptSummary:
     possible: bool = False
     refused: bool = False
     delivered: bool = False
+    key_refused: bool = False
 
     @classmethod
     def of(cls, attempts: Iterable[AttemptLike]) -> "AttemptSummary":
@@ -46,6 +51,7 @@ class AttemptSummary:
             possible=self.possible or attempt.may_have_been_carried_out,
             refused=self.refused or attempt.outcome == Outcome.REJECTED,
             delivered=self.delivered or attempt.delivered,
+            key_refused=self.key_refused or attempt.retry_advice is RetryAdvice.ONCE_MORE,
         )
 
     @property
@@ -69,6 +75,10 @@ class ListHistory:
     @property
     def was_empty(self) -> bool:
         return self.open_before == 0 and not self.had_orders
+
+    def after_orders(self, *, are_named: bool) -> "ListHistory":
+        """Return the history after a list with orders; `are_named` if they name this exchange."""
+        return replace(self, had_orders=True, ever_listed=self.ever_listed or are_named)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +118,10 @@ def conclude(
             sentence="No connection to the EMS could be made, so the cancel was not delivered.",
         )
     if not attempts.list_decides:
-        sentence = f"The EMS rejected the cancel. {list_text}"
-        if count == 0:
-            sentence = f"Refused by the EMS. No open orders. {list_text}"
-        return Conclusion(status=Status.REJECTED, sentence=sentence)
+        # A key that may not cancel is an operator's problem even while no orders are open.
+        is_calm = count == 0 and not attempts.key_refused
+        outcome = CALM_REFUSAL if is_calm else "The EMS rejected the cancel."
+        return Conclusion(status=Status.REJECTED, sentence=f"{outcome} {list_text}")
     if attempts.acknowledged:
         unread, outcome = Status.UNVERIFIED, "The EMS accepted the cancel."
     elif not attempts.delivered:
@@ -124,6 +134,8 @@ def conclude(
         )
     else:
         unread, outcome = Status.UNKNOWN, "The cancel may or may not have been carried out."
+    if attempts.refused and not attempts.acknowledged:
+        outcome += " The EMS rejected at least one attempt."
     match count:
         case None:
             status = unread
@@ -146,7 +158,7 @@ def _list_text(last_list: OpenOrdersAfter | None, *, exchange_id: str, history: 
     text = f"At {last_list.read_at:%H:%M:%S} UTC the EMS listed {orders}."
     if others := answer.other_accounts(exchange_id):
         text += f" The same list has {_accounts_text(others)}."
-    if count == 0 and not history.ever_listed and not history.had_orders:
+    if count == 0 and not history.ever_listed:
         text += f" This console knows of no order that the EMS has ever listed for {exchange_id}."
     return text
 

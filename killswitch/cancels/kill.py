@@ -49,6 +49,12 @@ from killswitch.runtime.shutdown import STOP
 MAX_IMMEDIATE_RESENDS = 2
 # How often an accepted cancel is sent while the list of open orders cannot be read.
 MAX_UNVERIFIED_POSTS = 5
+# Without an accepted cancel, an empty list is read again after this long, unless the list was empty
+# before: lists lag, and flap between replicas.
+SECOND_LOOK_S = 2.0
+# How often the list is read after the last POST of a refused request, until it can be read.
+MAX_FINAL_READS = 5
+READ_PAUSE_AFTER_429_S = 4.0
 # A watchdog needs longer than this to take over, so such a lease need not be checked.
 FRESH_LEASE_S = 1.0
 # How long after the request's deadline a result still waits for an unavailable database.
@@ -76,6 +82,8 @@ class Kill:
             open_before=lease.open_before, ever_listed=lease.ever_listed
         )
         self.last_list: OpenOrdersAfter | None = None
+        self.empty_since: float | None = None  # the first empty list after the last POST
+        self.min_read_pause_s = 0.0
         self.last_was_acknowledged = False  # the last attempt, also one of an earlier holder
         self.dead_holders = 0
 
@@ -100,7 +108,7 @@ class Kill:
         finished_attempts = [attempt for attempt in attempts if not attempt.by_dead_holder]
         self.dead_holders = len(attempts) - len(finished_attempts)
         for attempt in finished_attempts:
-            self.schedule.count_answer(attempt.retry_advice)
+            self.schedule.count_answer(attempt)
         if finished_attempts:
             last = finished_attempts[-1]
             self.last_was_acknowledged = last.outcome == Outcome.ACKNOWLEDGED
@@ -142,26 +150,40 @@ class Kill:
     def _read_until_empty(self) -> None:
         """Read the open orders until none are left or time is up; cancel again while some are.
 
-        A request that was only refused ends as soon as it may not be sent again.
+        A request that was only refused ends soon after it may not be sent again.
         """
-        pause = FIRST_READ_PAUSE_S
+        pause, final_reads = FIRST_READ_PAUSE_S, 0
         while not self._read() and self.schedule.seconds_left > 0:
-            if self.schedule.may_post_now and not self._waits_for_a_list:
+            may_still_change = self.attempts.list_decides or self.schedule.may_post_again
+            if second_look_s := self._until_second_look:
+                self._pause(min(second_look_s, self.schedule.seconds_left))
+            elif self.schedule.may_post_now and not self._waits_for_a_list:
                 self._post()
                 pause = FIRST_READ_PAUSE_S
-            elif self.attempts.list_decides or self.schedule.may_post_again:
-                self._pause(self.schedule.until_next_read(pause))
+            elif may_still_change or (self._is_unread and final_reads < MAX_FINAL_READS):
+                final_reads += not may_still_change
+                self._pause(self.schedule.until_next_read(max(pause, self.min_read_pause_s)))
                 pause = min(pause * 2, MAX_READ_PAUSE_S)
             else:
                 return
 
     @property
+    def _until_second_look(self) -> float | None:
+        """Return the seconds until an empty list is read again; None if that is not needed."""
+        is_proof = self.attempts.acknowledged or self.list_history.was_empty
+        if self.empty_since is None or is_proof or not self.attempts.delivered:
+            return None
+        return max(self.empty_since + SECOND_LOOK_S - time.monotonic(), 0.0)
+
+    @property
+    def _is_unread(self) -> bool:
+        return self.last_list is None or self.last_list.count is None
+
+    @property
     def _waits_for_a_list(self) -> bool:
         """Return True when an accepted cancel was sent often enough, without a list to show it."""
-        is_unread = self.last_list is None or self.last_list.count is None
-        return (
-            is_unread and self.last_was_acknowledged and self.schedule.posts >= MAX_UNVERIFIED_POSTS
-        )
+        was_sent_often = self.schedule.answers_in_all >= MAX_UNVERIFIED_POSTS
+        return self._is_unread and self.last_was_acknowledged and was_sent_often
 
     def _post(self) -> None:
         """Call the EMS and record the attempt; repeat it at once where that is safe."""
@@ -179,7 +201,8 @@ class Kill:
                 on_sent=partial(self.latch.mark_sent, self.lease.id),
             )
             self.latch.wait()
-            self.last_list = None  # only a list that is requested after the last POST ended counts
+            # Only a list that is requested after the last POST ended counts.
+            self.last_list, self.empty_since = None, None
             self.last_was_acknowledged = answer.outcome is Outcome.ACKNOWLEDGED
             self.attempts = self.attempts.including(answer)
             self.schedule.record_answer(answer)
@@ -205,14 +228,24 @@ class Kill:
             timeout=self.schedule.read_timeout(owed=self.last_list is None),
         )
         count = orders.count(self.lease.exchange_id) if orders.readable else None
-        # A list that could be read is kept when a later one cannot be: it proves more.
-        if count is not None or self.last_list is None or self.last_list.count is None:
-            self.last_list = OpenOrdersAfter(answer=orders, count=count)
+        latest = OpenOrdersAfter(answer=orders, count=count)
+        # A list that could be read is kept when a later one cannot be: it proves more, unless it
+        # was an empty one of which this was the second look.
+        if count is not None or self._is_unread or self._until_second_look is not None:
+            self.last_list = latest
+        if count is None:
+            self.empty_since = None
+        self.min_read_pause_s = READ_PAUSE_AFTER_429_S if orders.http_status == 429 else 0.0
         if count:
-            self.list_history = replace(self.list_history, had_orders=True)
-        if count == 0 and (self.attempts.delivered or not self.schedule.may_post_again):
-            self.last_list = replace(self.last_list, is_counted=False)
-            return True
+            is_named = orders.named_count(self.lease.exchange_id) > 0
+            self.list_history = self.list_history.after_orders(are_named=is_named)
+            self.empty_since = None
+        if count == 0:
+            self.empty_since = self.empty_since or time.monotonic()
+            is_over = self.schedule.seconds_left <= 0 or not self._until_second_look
+            if is_over and (self.attempts.delivered or not self.schedule.may_post_again):
+                self.last_list = replace(latest, is_counted=False)
+                return True
         waits = self.schedule.waits_for_retry_after or self.status is Status.SENDING
         will_retry = waits and self.schedule.may_post_again
         self._write(record_read, next_attempt_at=self._next_post_at() if will_retry else None)

@@ -5,6 +5,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 
+from killswitch.cancels.conclusion import CALM_REFUSAL
 from killswitch.cancels.states import FINAL, IN_FLIGHT, Status
 from killswitch.ems.answers import Outcome, RetryAdvice, retry_advice
 from killswitch.exchanges.models import Exchange
@@ -137,8 +138,11 @@ class CancelRequest(Revisioned):
 
     @property
     def is_refused_while_flat(self) -> bool:
-        """Return True if the EMS refused and listed no open orders, as many do without orders."""
-        return self.status == Status.REJECTED and self.open_after == 0
+        """Return True if the EMS refused and listed no open orders, as many do without orders.
+
+        The conclusion, which is on record, says so. Other refusals with an empty list are alarms.
+        """
+        return self.status == Status.REJECTED and self.conclusion.startswith(CALM_REFUSAL)
 
     @property
     def needs_attention(self) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.conf import settings
 
+from killswitch.cancels.conclusion import AttemptLike
 from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
 
 # Pauses double. They stay below the 5 s after which a request without progress is an alarm.
@@ -38,6 +39,7 @@ class RetrySchedule:
         self._last_post_is_planned = False
         self._was_last_post = False
         self.posts = 0
+        self.answers_in_all = 0  # to all holders of the request
 
     @property
     def seconds_left(self) -> float:
@@ -98,9 +100,10 @@ class RetrySchedule:
     def record_answer(self, answer: TimedCancelAnswer) -> None:
         """Plan the next POST after the answer to the last one."""
         self.posts += 1
-        self.count_answer(answer.retry_advice)
+        self.count_answer(answer)
         is_acknowledgement = answer.outcome is Outcome.ACKNOWLEDGED
-        pause = min(FIRST_PAUSE_S * 2.0 ** (self.posts - 1), MAX_PAUSE_S)
+        doublings = min(self.posts - 1, 10)  # no number of posts may overflow
+        pause = min(FIRST_PAUSE_S * 2.0**doublings, MAX_PAUSE_S)
         pause = max(pause, SETTLE_TIME_S) if is_acknowledgement else pause
         pause *= random.uniform(0.8, 1.0)  # noqa: S311 - jitter, not a secret
         self._ems_wants_pause = answer.retry_after is not None
@@ -109,9 +112,12 @@ class RetrySchedule:
             pause = max(pause, self._bounded_pause(answer.retry_after))
         self._may_post_at = self._clock() + pause
 
-    def count_answer(self, retry_advice: RetryAdvice) -> None:
+    def count_answer(self, answer: AttemptLike) -> None:
         """Count an answer, which may have been given to an earlier holder."""
-        self._answers[retry_advice] += 1
+        self.answers_in_all += 1
+        if answer.outcome == Outcome.ACKNOWLEDGED:
+            self._answers.clear()  # the EMS takes the request, whatever it refused before
+        self._answers[answer.retry_advice] += 1
 
     def inherit_pause(self, pause: float) -> None:
         """Keep to the rest of a pause that an earlier holder had begun.

@@ -63,12 +63,12 @@ def record_attempt(
             transport_error=answer.transport_error,
             holder=lease_token,
         )
-        # The request keeps the EMS's last words; a call without an answer leaves them as they are.
-        columns = (
-            ("reject_reason", "message", "rejected_message")
-            if answer.http_status is not None
-            else ()
-        )
+        # The request keeps the EMS's last words; an answer without any leaves them as they are,
+        # unless it accepts what was refused before.
+        columns: tuple[str, ...] = ("reject_reason", "message", "rejected_message")
+        has_words = any(getattr(attempt, name) for name in columns)
+        if not has_words and answer.outcome is not Outcome.ACKNOWLEDGED:
+            columns = ()
         CancelRequest.objects.filter(id=request_id, lease_token=lease_token).update(
             next_attempt_at=next_attempt_at, **{name: getattr(attempt, name) for name in columns}
         )
@@ -156,7 +156,7 @@ def finish(
             revision=record.revision, finished_revision=record.revision
         )
         request = CancelRequest.objects.select_related("batch").get(id=request_id)
-        if last_list and count is not None:
+        if last_list and count is not None and not last_list.answer.may_have_more:
             record_open_orders(
                 request.configured_exchange_id,
                 open_orders=count,

@@ -27,9 +27,6 @@ class StatusBadge:
         match status:
             case Status.RESIDUAL if open_after is not None:
                 words = f"{pluralize_count(open_after, 'order')} still open"
-            case Status.REJECTED if open_after == 0:
-                reason = f" ({reject_reason})" if reject_reason else ""
-                return cls(icon="no", tone="calm", words=f"Refused{reason}, none open")
             case Status.REJECTED if reject_reason:
                 words = f"Rejected: {reject_reason}"
             case _:
@@ -61,6 +58,9 @@ OUTCOME_TEXTS: dict[str, str] = {
 
 def status_badge(request: CancelRequest) -> StatusBadge:
     """Return the badge of a request's status."""
+    if request.is_refused_while_flat:
+        reason = f" ({request.reject_reason})" if request.reject_reason else ""
+        return StatusBadge(icon="no", tone="calm", words=f"Refused{reason}, none open")
     return StatusBadge.of(
         Status(request.status), reject_reason=request.reject_reason, open_after=request.open_after
     )

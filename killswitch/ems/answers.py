@@ -18,6 +18,7 @@ from killswitch.ems.foreign_json import (
 )
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_PLAIN_TEXT_BYTES = 500
 
 
 class Outcome(StrEnum):
@@ -83,6 +84,8 @@ _TRANSIENT_REASONS = frozenset({"EXCHANGE_UNREACHABLE", "EXCHANGE_RESPONSE_TIMEO
 # The exchange did not answer in time, and may still carry the cancel out.
 _LATE_REASON = "EXCHANGE_RESPONSE_TIMEOUT"
 
+# What serializers write where there is no reason. In the message of a success it decides nothing.
+_NO_REASON = frozenset({"", "NONE", "NULL", "0", "FALSE", "{}", "[]"})
 # An answer that contradicts itself in one of these is not an answer.
 _DECIDING_KEYS = frozenset({"type", "severity", "reject_reason", "exchange_id"})
 
@@ -101,7 +104,14 @@ def read_cancel(
     whole = complete and len(body) <= MAX_BODY_BYTES
     body = body[:MAX_BODY_BYTES]
     document, is_strict = _json_object(body)
-    outcome = _outcome(http_status, document=document if whole else {}, exchange_id=exchange_id)
+    is_contradiction = isinstance(document, AmbiguousObject) and bool(
+        document.repeated_keys & _DECIDING_KEYS
+    )
+    outcome = _outcome(
+        http_status,
+        document={} if is_contradiction or not whole else document,
+        exchange_id=exchange_id,
+    )
     if outcome is Outcome.ACKNOWLEDGED and not is_strict:
         outcome = Outcome.UNKNOWN
     reason = as_text(document.get("reject_reason"))
@@ -116,7 +126,8 @@ def read_cancel(
         ),
         http_status=http_status,
         reject_reason=reason,
-        message=_message(document, http_status=http_status),
+        message=_message(document, http_status=http_status)
+        or ("" if outcome is Outcome.ACKNOWLEDGED else _plain_text(body)),
         rejected_message=as_text(document.get("rejected_message")),
         trace_id=as_text(document.get("traceId")),
         body=body,
@@ -200,8 +211,6 @@ def _json_object(body: bytes) -> tuple[Mapping[str, object], bool]:
             document = parse(body)
         except InvalidJson:
             continue
-        if isinstance(document, AmbiguousObject) and document.repeated_keys & _DECIDING_KEYS:
-            break
         return (document, is_strict) if isinstance(document, dict) else ({}, False)
     return {}, False
 
@@ -220,16 +229,23 @@ def _outcome_of_200(document: Mapping[str, object], *, exchange_id: str) -> Outc
         return Outcome.REJECTED
     if document.get("type") not in ("message", "MESSAGE"):
         return Outcome.UNKNOWN
+    has_odd_reason = document.get("reject_reason") is not None
     severity = document.get("severity")
     if severity is None or _symbol(severity) in ("INFO", "WARNING"):
         about_ours = document.get("exchange_id") in (None, exchange_id)
-        return Outcome.ACKNOWLEDGED if about_ours else Outcome.UNKNOWN
+        is_clear = about_ours and not has_odd_reason
+        return Outcome.ACKNOWLEDGED if is_clear else Outcome.UNKNOWN
     return Outcome.REJECTED if _symbol(severity) == "ERROR" else Outcome.UNKNOWN
 
 
 def _is_reject(document: Mapping[str, object]) -> bool:
     has_reject_type = _symbol(document.get("type")) == "MESSAGE_REJECT"
-    return has_reject_type or document.get("reject_reason") is not None
+    return has_reject_type or _has_reason(document)
+
+
+def _has_reason(document: Mapping[str, object]) -> bool:
+    reason = document.get("reject_reason")
+    return reason is not None and reason is not False and _symbol(as_text(reason)) not in _NO_REASON
 
 
 def _symbol(value: object) -> str:
@@ -245,8 +261,22 @@ def _may_have_been_carried_out(outcome: Outcome, *, http_status: int, reason: st
 
 
 def _message(document: Mapping[str, object], *, http_status: int) -> str:
-    """Return the EMS's sentence: problem details have it in other fields than its own messages."""
-    own = as_text(document.get("message")) or as_text(document.get("error"))
-    details = (as_text(document.get(name)) for name in ("title", "detail", "errors"))
+    """Return the EMS's sentence: problem details have it in other fields than its own messages.
+
+    Gateways in front of it write the names of these fields in several ways.
+    """
+    fields = {name.lower(): value for name, value in reversed(list(document.items()))}
+    if isinstance(fault := fields.get("fault"), dict):
+        fields |= fault
+    names = ("message", "error", "msg", "error_description", "faultstring")
+    own = next((text for name in names if (text := as_text(fields.get(name)))), "")
+    details = (as_text(fields.get(name)) for name in ("title", "detail", "errors"))
     problem = ": ".join(filter(None, details))
     return bounded_text((problem or own) if http_status == 400 else (own or problem))
+
+
+def _plain_text(body: bytes) -> str:
+    """Return a short answer that is text and neither JSON nor markup; "" for any other."""
+    text = body[: MAX_PLAIN_TEXT_BYTES + 1].decode(errors="replace").strip().strip('"').strip()
+    is_text = len(body) <= MAX_PLAIN_TEXT_BYTES and text.isprintable()
+    return "" if not is_text or text.startswith(("<", "{", "[")) else bounded_text(text)

@@ -17,12 +17,15 @@ MAX_TEXT_CHARS = 4_000
 CUT_MARK = "… (truncated)"
 # 64 MiB of orders have some four million; ten times as many would stop all other threads for long.
 MAX_VALUES = 6_000_000
+# A few odd rows are read over. Looking for the end of each takes time.
+MAX_UNREADABLE_ROWS = 200
 # While one value of a list is decoded, no other thread runs. A group of some fifty thousand orders
 # is one value.
 MAX_ROW_CHARS = 16 * 1024 * 1024
 
 _ARRAY_START = re.compile(r"[ \t\n\r]*\[[ \t\n\r]*(\][ \t\n\r]*)?")
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+# Possessive: without it, a text that never ends would take time that grows with its square.
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[{}\[\]]', re.DOTALL)
 _SEPARATOR = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")
 
 
@@ -117,7 +120,7 @@ def _rows(text: str, *, max_row_chars: int) -> Iterator[object]:
     start = _ARRAY_START.match(text)
     if not start:
         raise json.JSONDecodeError("Expecting [", text, 0)
-    position, at_end = start.end(), start[1] is not None
+    position, at_end, unreadable_rows = start.end(), start[1] is not None, 0
     window_start, window = 0, text[: 2 * max_row_chars]
     while not at_end:
         if position - window_start > max_row_chars:
@@ -129,7 +132,8 @@ def _rows(text: str, *, max_row_chars: int) -> Iterator[object]:
             row, row_end = UnreadableRow(), _end_of_object(window, position - window_start)
             if row_end < 0 and window_start + len(window) < len(text):
                 raise ValueError("not JSON, or a value too long for a list of orders") from error
-            if row_end < 0:
+            unreadable_rows += 1
+            if row_end < 0 or unreadable_rows > MAX_UNREADABLE_ROWS:
                 raise
         yield row
         separator = _SEPARATOR.match(text, window_start + row_end)

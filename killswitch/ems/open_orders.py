@@ -1,14 +1,12 @@
 """What an answer to GET /v1/orders means: how many orders each exchange has open, or unknown."""
 
-import re
 import time
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from urllib.parse import unquote
 
+from killswitch.ems import exchange_ids
 from killswitch.ems.foreign_json import (
     AmbiguousObject,
     InvalidJson,
@@ -22,14 +20,15 @@ from killswitch.ems.list_doubts import doubt_about_group, doubt_in_headers, sign
 
 MAX_FIELD_CHARS = 200
 MAX_ORDERS_KEPT = 1_000
+MAX_REFUSAL_BYTES = 64 * 1024
 
 CLOSED = frozenset({"FILLED", "CANCELED", "REJECTED"})
 
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 # An object with one of these keys is an order, even when it also has a list called "data".
-_ORDER_KEYS = frozenset({"status", "client_order_id", "exchange_order_id", "amount_order"})
+_ORDER_KEYS = frozenset({"client_order_id", "exchange_order_id", "amount_order"})
 # An object with one of these may be an order, even when it does not name its exchange.
 _FIELDS_OF_AN_ORDER = _ORDER_KEYS | {
+    "status",
     "symbol_id_exchange",
     "symbol_id_coinapi",
     "side",
@@ -73,22 +72,41 @@ class OpenOrders:
 
     readable: bool
     error: str = ""
+    # There may be more orders than were listed.
+    may_have_more: bool = False
     # An EMS has sent it, and not a cache, a proxy or a web server in its place.
     is_from_ems: bool = False
     http_status: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    # Among those counted for the exchange that was asked for: rows that do not name it.
+    unnamed: int = 0
     orders: tuple[OpenOrder, ...] = ()
 
     def count(self, exchange_id: str) -> int:
         """Return how many open orders are listed for exactly this exchange id."""
         return self.counts.get(_count_key(exchange_id), 0)
 
+    def named_count(self, exchange_id: str) -> int:
+        """Return how many open orders name exactly this exchange id."""
+        return self.count(exchange_id) - self.unnamed
+
+    def other_spellings(self, exchange_id: str) -> list[str]:
+        """Return the other ids in the list that may mean the same exchange."""
+        key = _count_key(exchange_id)
+        return [
+            other
+            for other in self.counts
+            if other != key and exchange_ids.plain(other) == exchange_ids.plain(key)
+        ]
+
     def other_accounts(self, exchange_id: str) -> dict[str, int]:
         """Return the open orders listed for other accounts of the same exchange, by their ids."""
         return {
             other: count
             for other, count in self.counts.items()
-            if count and other != _count_key(exchange_id) and _venue(other) == _venue(exchange_id)
+            if count
+            and other != _count_key(exchange_id)
+            and exchange_ids.venue(other) == exchange_ids.venue(exchange_id)
         }
 
 
@@ -141,7 +159,7 @@ def unreadable(error: str, *, http_status: int | None = None) -> OpenOrders:
 
 def _refusal(http_status: int, *, body: bytes) -> OpenOrders:
     try:
-        document = parse_leniently(body)
+        document = parse_leniently(body) if len(body) <= MAX_REFUSAL_BYTES else None
     except InvalidJson:
         document = None
     fields = document if isinstance(document, dict) else {}
@@ -164,7 +182,7 @@ class _Reading:
         self._ends_at = ends_at
         self._counts: Counter[str] = Counter()
         self._orders: list[OpenOrder] = []
-        self._items = 0
+        self._groups = 0
         self._rows = 0
         self._without_exchange = 0
         self.has_orders = False
@@ -172,17 +190,16 @@ class _Reading:
 
     def add(self, item: object) -> None:
         """Count one value of the list, an order or a group. Raises TimeoutError."""
-        self._items += 1
         if not isinstance(item, dict) or not _is_group(item):
             self._add_row(item, group_owner=None)
             return
+        self._groups += 1
         rows = item.get("data")  # missing where it was given twice
         if _is_failure(item) or not isinstance(rows, list):
             self._have_doubt("the list contains an error in the place of orders")
             return
         self._have_doubt(doubt_about_group(item, rows=len(rows)))
-        owners = {_identifier(item.get(key)) for key in ("exchange_id", "exchange_name")} - {None}
-        owner = owners.pop() if len(owners) == 1 else None  # two names are a contradiction
+        owner = _group_owner(item)
         if owner is None and not rows:
             self._have_doubt("a group in the list does not name its exchange")
         for row in rows:
@@ -201,7 +218,9 @@ class _Reading:
             self._have_doubt("the list contains an error, or something that is not an order")
             return
         owner = item.get("exchange_id")
-        owner = group_owner if owner is None else _identifier(owner)
+        owner = group_owner if owner is None else exchange_ids.as_id(owner)
+        if group_owner is not None and owner not in (group_owner, None):
+            self._have_doubt(f"a group of {group_owner} has rows of {owner}")
         if _is_closed(item):
             return
         if owner is not None:
@@ -213,7 +232,7 @@ class _Reading:
 
     def _count(self, owner: str, row: dict[str, object] | None) -> None:
         self._counts[_count_key(owner)] += 1
-        if _may_be_another_spelling(owner, of=self._exchange_id):
+        if exchange_ids.may_be_another_spelling(owner, of=self._exchange_id):
             self._have_doubt(
                 f"the list has orders of {_count_key(owner)}, which may be the same exchange"
             )
@@ -232,7 +251,9 @@ class _Reading:
     def result(self, headers: Mapping[str, str]) -> OpenOrders:
         """Return what the rows and the headers of the answer mean together."""
         cache_sign = sign_of_a_cache(headers)
-        self._have_doubt(cache_sign or doubt_in_headers(headers, counts={self._rows, self._items}))
+        self._have_doubt(
+            cache_sign or doubt_in_headers(headers, rows=self._rows, groups=self._groups)
+        )
         reasons = [self._doubt] if self._doubt else []
         if self._without_exchange:
             reasons.append(
@@ -242,9 +263,11 @@ class _Reading:
         return OpenOrders(
             readable=bool(is_listed) or not reasons,
             error=bounded_text("; ".join(reasons)),
+            may_have_more=bool(self._doubt),
             is_from_ems=not cache_sign and (self.has_orders or self._rows == 0),
             http_status=200,
             counts=dict(self._counts),
+            unnamed=self._without_exchange if self._exchange_id is not None else 0,
             orders=tuple(self._orders),
         )
 
@@ -256,6 +279,16 @@ def _is_group(item: dict[str, object]) -> bool:
     return has_data and not item.keys() & _ORDER_KEYS
 
 
+def _group_owner(group: dict[str, object]) -> str | None:
+    """Return the exchange that a group names; None if it names none, or two that differ."""
+    exchange_id, name = (
+        exchange_ids.as_id(group.get(key)) for key in ("exchange_id", "exchange_name")
+    )
+    if exchange_id is None or name is None:
+        return exchange_id or name
+    return exchange_id if exchange_ids.plain(exchange_id) == exchange_ids.plain(name) else None
+
+
 def _is_failure(item: dict[str, object]) -> bool:
     """Return True for a report that something could not be read: neither an order nor emptiness."""
     if item.keys() & _ORDER_KEYS:
@@ -263,35 +296,11 @@ def _is_failure(item: dict[str, object]) -> bool:
     kind, severity = item.get("type"), item.get("severity")
     is_reject = isinstance(kind, str) and kind.strip().upper() == "MESSAGE_REJECT"
     is_error = isinstance(severity, str) and severity.strip().upper() == "ERROR"
-    return is_reject or is_error or any(item.get(key) not in (None, []) for key in _FAILURE_KEYS)
+    return is_reject or is_error or any(_says_something(item.get(key)) for key in _FAILURE_KEYS)
 
 
-def _may_be_another_spelling(owner: str, *, of: str | None) -> bool:
-    """Compare loosely: ids are compared whole, but the EMS may not always spell them alike."""
-    return of is not None and owner != of and _plain(owner) == _plain(of)
-
-
-def _plain(exchange_id: str) -> str:
-    """Return the id without its variations: case, widths, invisible characters, %-codes."""
-    text = unicodedata.normalize("NFKC", unquote(exchange_id)).casefold()
-    return "".join(
-        character for character in text if character.isprintable() and not character.isspace()
-    )
-
-
-def _venue(exchange_id: str) -> str:
-    """Return the id without its account tag, which follows one of these characters."""
-    return re.split(r"[~/.,:;\\!@#$%^&*\-_+=]", exchange_id, maxsplit=1)[0].upper()
-
-
-def _identifier(value: object) -> str | None:
-    """Return an id that was sent as text, None for anything else.
-
-    A `NumberText` was sent as a number. A lone surrogate stands for a byte that is not UTF-8.
-    """
-    if type(value) is not str or not value:
-        return None
-    return value if value.isascii() or not _LONE_SURROGATE.search(value) else None
+def _says_something(value: object) -> bool:
+    return bool(value) and value != "0"
 
 
 def _is_closed(row: dict[str, object]) -> bool:

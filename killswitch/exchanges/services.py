@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from django.db.models import Q, Value
-from django.db.models.functions import Coalesce
+from django.db.models import Q
 
 from killswitch.accounts.changes import actor_text
 from killswitch.alarms.models import AlarmKind
@@ -55,10 +54,6 @@ def record_open_orders(pk: int, *, open_orders: int, read_at: datetime, revision
     """
     older = Exchange.objects.filter(Q(seen_at=None) | Q(seen_at__lt=read_at), pk=pk)
     free = older.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)
-    fields: dict[str, object] = {"first_listed_at": Coalesce("first_listed_at", Value(read_at))}
     Exchange.objects.filter(pk__in=list(free)).update(
-        open_orders=open_orders,
-        seen_at=read_at,
-        revision=revision,
-        **(fields if open_orders else {}),
+        open_orders=open_orders, seen_at=read_at, revision=revision
     )

@@ -1,6 +1,7 @@
 """Keeps the open orders that the EMS last listed: one active observer, one call for all."""
 
 import heapq
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from django.db.models.functions import Now
 from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels.models import CancelRequest
 from killswitch.ems.client import EmsClient
-from killswitch.ems.open_orders import TimedOpenOrders
+from killswitch.ems.open_orders import OpenOrders, TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.observer import ems_probe
 from killswitch.readiness.models import EMS_PROBE, Probe
@@ -26,6 +27,7 @@ STALE_AFTER_S = 5.0  # for which a lease may stay unchanged before another obser
 MAX_ERROR_CHARS = 500
 MAX_UNCOVERED = 1_000  # an EMS that invents ids must not fill the page
 MAX_PARALLEL_READS = 8
+SINGLE_READS_INTERVAL_S = 5.0  # between two rounds in which exchanges are read one by one
 
 
 class ObserverLease:
@@ -73,6 +75,7 @@ class Observer:
         self._client = client
         self._lease = lease or ObserverLease()
         self.is_active = False
+        self._next_single_reads = Deadline(0.0)
 
     def keep_lease(self) -> bool:
         """Keep or take the lease; has its own thread, because a read may outlast the lease."""
@@ -92,34 +95,46 @@ class Observer:
         if not self.is_active:
             return None
         known = revisions.current()
-        columns = Exchange.objects.order_by("seen_at").values_list("pk", "seen_at", "exchange_id")
-        rows = list(columns)
+        rows = list(Exchange.objects.values_list("pk", "seen_at", "exchange_id", "enabled"))
         connection.close()  # none is kept while the EMS is being waited for
         orders = self._client.open_orders()
-        counts = {}
-        if not orders.readable and _may_be_readable_one_by_one(orders):
-            counts = self._read_one_by_one([exchange_id for _, _, exchange_id in rows])
-        seen_before = {pk: seen_at for pk, seen_at, _ in rows}
-        is_written = self.write(orders, seen_before=seen_before, known=known, single_counts=counts)
+        single_lists = {}
+        if _may_be_readable_one_by_one(orders) and self._next_single_reads.has_passed:
+            # Those first whose figures are the oldest, and before them those that have none.
+            enabled_rows = [row for row in rows if row[3]]
+            enabled_rows.sort(key=lambda row: row[1].timestamp() if row[1] else 0.0)
+            single_lists = self._read_one_by_one([row[2] for row in enabled_rows])
+            self._next_single_reads = Deadline(SINGLE_READS_INTERVAL_S)
+        is_written = self.write(
+            orders,
+            seen_before={pk: seen_at for pk, seen_at, _, _ in rows},
+            known=known,
+            single_lists=single_lists,
+        )
         return orders if is_written else None
 
-    def _read_one_by_one(self, exchange_ids: Iterable[str]) -> dict[str, int]:
-        """Return the counts of those exchanges whose own lists can be read, within one timeout.
+    def _read_one_by_one(self, exchange_ids: Iterable[str]) -> dict[str, OpenOrders]:
+        """Return the lists of those exchanges whose own ones can be read, within one timeout.
 
         A row that names no exchange, or one exchange that the EMS cannot reach, makes the list of
-        all exchanges prove nothing about the others.
+        all exchanges prove nothing about the others. An EMS that refuses our key or our pace, or
+        fails, is left alone at once.
         """
         deadline = Deadline(settings.EMS_TIMEOUT)
+        is_refused = threading.Event()
 
-        def read(exchange_id: str) -> tuple[str, int | None]:
-            if deadline.has_passed:
+        def read(exchange_id: str) -> tuple[str, OpenOrders | None]:
+            if deadline.has_passed or is_refused.is_set():
                 return exchange_id, None
             orders = self._client.open_orders(exchange_id)
-            return exchange_id, orders.count(exchange_id) if orders.readable else None
+            if orders.http_status in {401, 403, 429} or (orders.http_status or 500) >= 500:
+                is_refused.set()
+            is_whole = orders.readable and not orders.may_have_more
+            return exchange_id, orders if is_whole else None
 
         with ThreadPoolExecutor(MAX_PARALLEL_READS) as pool:
             results = list(pool.map(read, exchange_ids))
-        return {exchange_id: count for exchange_id, count in results if count is not None}
+        return {exchange_id: orders for exchange_id, orders in results if orders is not None}
 
     def write(
         self,
@@ -127,12 +142,12 @@ class Observer:
         *,
         seen_before: Mapping[int, datetime | None],
         known: int | None = None,
-        single_counts: Mapping[str, int] | None = None,
+        single_lists: Mapping[str, OpenOrders] | None = None,
     ) -> bool:
         """Write what was read; False when the lease was lost meanwhile.
 
         `seen_before` is each exchange's `seen_at` from before the call, `known` the revision.
-        `single_counts` are of the exchanges that were read one by one, because the list of all
+        `single_lists` are those of the exchanges that were read one by one, because the list of all
         could not be used.
         """
         with recording() as record:
@@ -141,32 +156,46 @@ class Observer:
                 return False
             # Locked before the revision is taken, and in one order: no deadlock is possible.
             exchanges = list(Exchange.objects.select_for_update(no_key=True).order_by("id"))
-            counts = single_counts or {}
+            lists = single_lists or {}
             if orders.readable:
-                counts = {row.exchange_id: orders.count(row.exchange_id) for row in exchanges}
+                # An id that the EMS spells in another way may be meant: its figure is not 0.
+                lists = {
+                    row.exchange_id: orders
+                    for row in exchanges
+                    if not orders.other_spellings(row.exchange_id)
+                }
             # What a cancel has read while this call was under way is newer.
             older = [
                 row
                 for row in exchanges
-                if row.exchange_id in counts and row.seen_at == seen_before.get(row.pk)
+                if row.exchange_id in lists and row.seen_at == seen_before.get(row.pk)
             ]
             if older:
-                figures = {row.pk: counts[row.exchange_id] for row in older}
+                figures = {row.pk: lists[row.exchange_id].count(row.exchange_id) for row in older}
                 _write_figures(
                     record, older, figures=figures, seen_at=orders.started_at, known=known
                 )
+                new = [
+                    row.pk
+                    for row in older
+                    if row.first_listed_at is None
+                    and lists[row.exchange_id].named_count(row.exchange_id)
+                ]
+                if new:
+                    Exchange.objects.filter(pk__in=new).update(first_listed_at=orders.started_at)
             enabled_ids = {row.exchange_id for row in exchanges if row.enabled}
-            error, is_visible = "", False
-            if orders.readable:
-                is_visible = _replace_uncovered(orders.counts, enabled=enabled_ids)
-            else:
+            error = ""
+            is_visible = _replace_uncovered(
+                orders.counts, enabled=enabled_ids, is_whole=orders.readable
+            )
+            if not orders.readable:
                 error = orders.error or "the open orders could not be read"
-                if counts:
+                if _may_be_readable_one_by_one(orders):
                     error = f"the list of all exchanges cannot be used ({error})"
                 error = error[:MAX_ERROR_CHARS]
             fields: dict[str, object] = {}
             # Other figures keep their age: they are the last ones known, and become visibly stale.
-            if orders.readable or (counts and enabled_ids <= counts.keys()):
+            if orders.readable or (lists and enabled_ids <= lists.keys()):
                 fields["seen_at"] = orders.started_at
             if is_visible or Observation.objects.exclude(error=error).exists():
                 fields |= {"error": error, "revision": record.revision}
@@ -201,9 +230,11 @@ def _current_lease() -> tuple[str, int]:
 
 
 def _may_be_readable_one_by_one(orders: TimedOpenOrders) -> bool:
-    """Return True when an EMS answered, and neither our key nor our pace is what it refuses."""
-    status = orders.http_status
-    return status is not None and 200 <= status < 500 and status not in {401, 403, 429}
+    """Return True when an EMS answered that the list of all cannot be used.
+
+    Neither our key nor our pace is what it refuses then, and the answer is not from a cache.
+    """
+    return not orders.readable and (orders.is_from_ems or orders.http_status == 400)
 
 
 def _write_figures(
@@ -244,17 +275,17 @@ def _write_figures(
             output_field=BigIntegerField(),
         ),
     )
-    new = [row.pk for row in exchanges if row.first_listed_at is None and figures[row.pk]]
-    if new:
-        Exchange.objects.filter(pk__in=new).update(first_listed_at=seen_at)
 
 
-def _replace_uncovered(counts: Mapping[str, int], *, enabled: set[str]) -> bool:
-    """Make the table of uncovered ids match, touching only rows that differ; True if any did."""
+def _replace_uncovered(counts: Mapping[str, int], *, enabled: set[str], is_whole: bool) -> bool:
+    """Make the table of uncovered ids match, touching only rows that differ; True if any did.
+
+    A list that is not whole shows ids that are uncovered, and not which ones no longer are.
+    """
     candidates = [(key, count) for key, count in counts.items() if count and key not in enabled]
     largest = dict(heapq.nlargest(MAX_UNCOVERED, candidates, key=lambda item: item[1]))
     rows = dict(UncoveredExchange.objects.values_list("exchange_id", "open_orders"))
-    obsolete = rows.keys() - largest.keys()
+    obsolete = rows.keys() - largest.keys() if is_whole else rows.keys() & enabled
     different = {key: count for key, count in largest.items() if rows.get(key) != count}
     if obsolete:
         UncoveredExchange.objects.filter(exchange_id__in=obsolete).delete()

@@ -15,15 +15,16 @@ from killswitch.cancels.conclusion import (
     conclude,
 )
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import Outcome
+from killswitch.ems.answers import Outcome, RetryAdvice
 from killswitch.ems.open_orders import TimedOpenOrders
 
 
-@dataclass(frozen=True)
+@dataclass
 class Attempt:
     outcome: str
     may_have_been_carried_out: bool
     delivered: bool = True
+    retry_advice: RetryAdvice = RetryAdvice.A_FEW_TIMES
 
 
 ACKNOWLEDGED = Attempt(Outcome.ACKNOWLEDGED, False)
@@ -95,6 +96,18 @@ def test_a_refusal_without_open_orders_is_put_calmly() -> None:
     assert sentence.startswith("Refused by the EMS. No open orders.")
 
 
+def test_a_refused_key_is_not_put_calmly() -> None:
+    key_refused = Attempt(Outcome.REJECTED, False, retry_advice=RetryAdvice.ONCE_MORE)
+    sentence = conclusion(REFUSED, key_refused, last_list=list_of(0)).sentence
+    assert sentence.startswith("The EMS rejected the cancel.")
+
+
+def test_a_confirmation_does_not_hide_a_refusal() -> None:
+    sentence = conclusion(BY_DEAD_HOLDER, REFUSED, last_list=list_of(0)).sentence
+    assert "The EMS rejected at least one attempt." in sentence
+    assert "rejected" not in conclusion(ACKNOWLEDGED, REFUSED, last_list=list_of(0)).sentence
+
+
 @pytest.mark.parametrize("attempts", [(BY_DEAD_HOLDER,), (NOT_DELIVERED, BY_DEAD_HOLDER)])
 def test_no_cancel_is_known_to_have_reached_the_ems(attempts: tuple[Attempt, ...]) -> None:
     sentence = conclusion(*attempts, last_list=list_of(0)).sentence
@@ -132,8 +145,10 @@ def test_an_exchange_that_was_never_listed_is_not_simply_empty() -> None:
     assert words in conclusion(ACKNOWLEDGED, last_list=list_of(0), history=never).sentence
     assert words in conclusion(REFUSED, last_list=list_of(0), history=never).sentence
     assert words not in conclusion(ACKNOWLEDGED, last_list=list_of(0)).sentence
-    now = ListHistory(open_before=0, had_orders=True, ever_listed=False)
+    now = never.after_orders(are_named=True)
     assert words not in conclusion(ACKNOWLEDGED, last_list=list_of(0), history=now).sentence
+    unnamed = never.after_orders(are_named=False)
+    assert words in conclusion(ACKNOWLEDGED, last_list=list_of(0), history=unnamed).sentence
 
 
 def test_a_count_with_a_doubt_is_a_lower_bound() -> None:

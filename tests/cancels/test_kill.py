@@ -11,6 +11,7 @@ import pytest
 
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
+from killswitch.cancels.kill import SECOND_LOOK_S
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.recording import (
     MAX_STORED_BODY_BYTES,
@@ -279,6 +280,63 @@ def test_forty_flat_exchanges_that_refuse_are_one_post_each_and_no_alarm(
         assert json.loads(event.data)["list"]["body"]["text"] == "[]"
     assert len(simulator.calls()) == len(names)
     assert not Alarm.objects.exists()
+
+
+FLAPPING: list[Fault] = [{"fault": "raw", "body": "[]"}, {"fault": "ok", "repeat": True}]
+
+
+@pytest.mark.parametrize("cancel", [reject("OTHER"), always("server_error", status=503)])
+def test_one_empty_list_is_no_proof_when_orders_were_listed_before(
+    simulator: Simulator, press: Press, settings: Any, cancel: list[Fault]
+) -> None:
+    """A list may come from a replica that has not loaded the orders yet."""
+    settings.CANCEL_DEADLINE = 8
+    Exchange.objects.create(exchange_id="KRAKEN", open_orders=5, seen_at=datetime.now(UTC))
+    simulator.script("KRAKEN", cancel=cancel, list=FLAPPING, orders=5)
+    request = carry_out(press("KRAKEN"))
+    assert request.attempt_count > 1
+    assert request.open_after == 5
+    assert request.needs_attention
+
+
+def test_orders_that_are_gone_after_a_refusal_are_looked_for_twice(
+    simulator: Simulator, press: Press, settings: Any
+) -> None:
+    settings.CANCEL_DEADLINE = 8
+    Exchange.objects.create(exchange_id="KRAKEN", open_orders=5, seen_at=datetime.now(UTC))
+    simulator.script("KRAKEN", cancel=reject("OTHER", carried_out=True), orders=5)
+    request = carry_out(press("KRAKEN"))
+    assert (request.status, request.open_after, request.attempt_count) == ("REJECTED", 0, 1)
+    assert not request.needs_attention
+    reads = simulator.calls("KRAKEN", method="GET")
+    assert reads[-1].received_monotonic - reads[-2].received_monotonic >= SECOND_LOOK_S - 0.1
+
+
+def test_a_refused_key_is_an_alarm_even_without_orders(simulator: Simulator, press: Press) -> None:
+    simulator.script("KRAKEN", cancel=always("forbidden"))
+    request = carry_out(press("KRAKEN"))
+    assert (request.status, request.open_after) == ("REJECTED", 0)
+    assert Alarm.objects.filter(request_id=str(request.uuid)).exists()
+
+
+def test_an_ems_that_limits_reads_is_read_less_often(
+    simulator: Simulator, press: Press, settings: Any
+) -> None:
+    settings.CANCEL_DEADLINE = 12
+    limited = always("too_many")
+    simulator.script("KRAKEN", cancel=always("acknowledged_only"), list=limited, orders=1)
+    carry_out(press("KRAKEN"))
+    assert len(simulator.calls("KRAKEN", method="GET")) < 12
+
+
+def test_the_reason_of_a_refusal_survives_answers_without_words(
+    simulator: Simulator, press: Press, settings: Any
+) -> None:
+    settings.CANCEL_DEADLINE = 8
+    wordless = {"fault": "raw", "status": 409, "body": "", "repeat": True}
+    simulator.script("KRAKEN", cancel=["bad_request", wordless], orders=1)
+    request = carry_out(press("KRAKEN"))
+    assert "validation errors" in request.message
 
 
 @pytest.mark.parametrize(

@@ -94,11 +94,24 @@ def test_a_refusal_of_the_request_is_repeated_a_few_times(
 
 def test_refusals_that_an_earlier_holder_received_count(schedule: RetrySchedule) -> None:
     for _ in range(4):
-        schedule.count_answer(RetryAdvice.A_FEW_TIMES)
-        schedule.count_answer(RetryAdvice.AFTER_PAUSE)
+        schedule.count_answer(answer(Outcome.REJECTED, RetryAdvice.A_FEW_TIMES))
+        schedule.count_answer(answer(Outcome.REJECTED, RetryAdvice.AFTER_PAUSE))
     assert schedule.may_post_again
     schedule.record_answer(answer(Outcome.REJECTED, RetryAdvice.A_FEW_TIMES))
     assert not schedule.may_post_again
+
+
+def test_an_accepted_cancel_ends_the_count_of_refusals(schedule: RetrySchedule) -> None:
+    for outcome in (Outcome.REJECTED, Outcome.ACKNOWLEDGED) * 4:
+        schedule.record_answer(answer(outcome, RetryAdvice.A_FEW_TIMES))
+    assert not schedule.is_refused_for_good
+
+
+def test_no_number_of_posts_is_too_large(clock: Clock) -> None:
+    schedule = RetrySchedule(ends_at=clock.now + 1e6, clock=clock)
+    for _ in range(2000):
+        schedule.record_answer(answer(Outcome.UNKNOWN))
+    assert schedule.until_next_post <= MAX_PAUSE_S
 
 
 def test_other_refusals_are_repeated_while_time_is_left(

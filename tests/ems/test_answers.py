@@ -84,9 +84,13 @@ def ack(**fields: Any) -> dict[str, Any]:
         ({"type": "message_reject"}, REJ),
         ({"reject_reason": "OTHER"}, REJ),
         (ack(reject_reason="OTHER"), REJ),
-        (ack(reject_reason=""), REJ),
-        (ack(reject_reason=False), REJ),
-        (ack(reject_reason={}), REJ),
+        (ack(reject_reason=""), UNK),
+        (ack(reject_reason="none"), UNK),
+        (ack(reject_reason=False), UNK),
+        (ack(reject_reason=0), UNK),
+        (ack(reject_reason={}), UNK),
+        (ack(severity="ERROR", reject_reason=""), REJ),
+        ({"reject_reason": ""}, UNK),
         (ack(type="MESSAGE_REJECT", reject_reason=None), REJ),
         ({}, UNK),
         ([], UNK),
@@ -262,6 +266,26 @@ def test_a_wrong_key_is_refused_in_the_emss_words(status: int, field: str) -> No
     answer = read(status, {field: "Invalid API key"})
     assert (answer.outcome, answer.retry_advice) == (REJ, ONCE)
     assert answer.message == "Invalid API key"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"Invalid API key", "Invalid API key"),
+        (b'"Invalid API key"', "Invalid API key"),
+        (b'{"Message":"User is not authorized"}', "User is not authorized"),
+        (b'{"msg":"no"}', "no"),
+        (b'{"error":"invalid_token","error_description":"expired"}', "invalid_token"),
+        (b'{"fault":{"faultstring":"Invalid ApiKey"}}', "Invalid ApiKey"),
+        (b'{"type":"a","type":"b","title":"No","detail":"such id"}', "No: such id"),
+        (b"<html>403</html>", ""),
+        (b"x" * 501, ""),
+        (b"\x00\x01", ""),
+    ],
+)
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_keeps_the_words_of_gateways(status: int, body: bytes, message: str) -> None:
+    assert read(status, body=body).message == message
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 405, 408, 409, 413, 418, 421, 422, 425, 499])

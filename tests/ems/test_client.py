@@ -15,7 +15,14 @@ import pytest
 from killswitch.ems.answers import Outcome, RetryAdvice
 from killswitch.ems.client import EmsClient, forget_client, get_client
 from tests.ems.conftest import Certificates, ClientFactory
-from tests.ems.servers import ACKNOWLEDGED, Connection, answering, response, serving
+from tests.ems.servers import (
+    ACKNOWLEDGED,
+    Connection,
+    answering,
+    answering_once,
+    response,
+    serving,
+)
 
 KEY = "0123456789-secret-key"
 
@@ -121,6 +128,34 @@ def test_an_old_or_a_first_page_of_a_list_proves_no_emptiness(
     orders = b'[{"exchange_id":"KRAKEN","status":"NEW"}]'
     with serving(answering(response(200, orders, header))) as server:
         assert client_for(server.url).open_orders("KRAKEN").count("KRAKEN") == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"X-Gateway : edge-1",
+        b"no colon at all",
+        "X-Gr\u00f6\u00dfe: 5".encode(),
+        b"X-Total-Count : 120",
+        b"Content-Length: x",
+        b"Content-Length: -1",
+    ],
+)
+def test_an_answer_whose_headers_cannot_be_read_proves_nothing(
+    line: bytes, client_for: ClientFactory
+) -> None:
+    """The parser stops there: the length of the body, or the sign of a page, may be lost."""
+
+    def head(length: int) -> bytes:
+        known = b"" if line.startswith(b"Content-Length") else b"Content-Length: %d\r\n" % length
+        return b"HTTP/1.1 200 OK\r\n" + known + line + b"\r\nX-Total-Count: 120\r\n\r\n"
+
+    with serving(answering_once(head(2) + b"[]")) as server:
+        orders = client_for(server.url).open_orders("KRAKEN")
+        assert (orders.readable, orders.is_from_ems) == (False, False)
+        assert "cannot be read" in orders.error
+    with serving(answering_once(head(len(ACKNOWLEDGED)) + ACKNOWLEDGED)) as server:
+        assert client_for(server.url).cancel_all("KRAKEN").outcome is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize("path", ["", "/", "/ems", "/ems/", "/a/b//"])

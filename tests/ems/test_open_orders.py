@@ -227,6 +227,15 @@ GOOD_HEADERS = [
     {"X-Cache": "Miss from cloudfront", "X-Cache-Key": "/v1/orders", "Cache-Control": "no-store"},
     {"Cache-Status": "edge; fwd=uri-miss", "X-Proxy-Cache": "EXPIRED"},
     {"Content-Type": "application/json", "Server-Timing": "total;dur=12"},
+    {"X-Cache": "PRIVATE_NOSTORE", "X-Cache-Info": "L1_T2", "x-envoy-attempt-count": "1"},
+    {"X-Cache": "N/A", "X-No-Cache": "1", "X-Cache-TTL": "0.000", "X-Cache-Age": "0"},
+    {"Akamai-Cache-Status": "NotCacheable from child", "X-Check-Cacheable": "YES"},
+    {"X-Cache": "hit-for-miss", "X-Varnish": "1, 2", "X-ARR-Cache-Hit": "0"},
+    {"X-Cache": "LambdaGeneratedResponse from cloudfront", "X-Request-Count": "17"},
+    {"X-Cache": "SKIP", "X-Mod-Pagespeed": "1.13", "Content-Range": "*/0", "Via": "1.1 google"},
+    {"X-Pagination": '{"TotalCount":0,"PageSize":50,"CurrentPage":1,"HasNext":false}'},
+    {"Content-Length": "2", "Expires": "0", "Last-Modified": "Sun, 29 Nov 2026 10:00:00 GMT"},
+    {"X-Attempt-Count": "1", "X-Throttle-Count": "3", "X-Retry-Count": "0"},
 ]
 DOUBTFUL_HEADERS = [
     {"Age": "7"},
@@ -267,6 +276,30 @@ DOUBTFUL_HEADERS = [
     {"X-Cached": "yes"},
     {"X-Symfony-Cache": "GET /v1/orders: fresh"},
     {"X-Vercel-Cache": "PRERENDER"},
+    {"X-Pagination": '{"TotalCount":120,"PageSize":50,"HasNext":true}'},
+    {"Paging-Headers": '{"totalCount":120}'},
+    {"X-Paging": "total=120"},
+    {"X-Content-Range": "orders 0-0/120"},
+    {"Items-Range": "0-0/120"},
+    {"x-ms-continuation": "abc"},
+    {"X-Incomplete-Results": "true"},
+    {"X-Complete": "false"},
+    {"X-Is-Last": "false"},
+    {"X-Remaining": "119"},
+    {"X-Records": "120"},
+    {"X-Items": "120"},
+    {"X-Offset": "100"},
+    {"X-Next-Page-Time": "2"},
+    {"X-Total-Count-Ms": "120"},
+    {"Server-Timing": "cdn-cache; desc=HIT"},
+    {"Via": "http/1.1 proxy (ApacheTrafficServer [cHs f ])"},
+    {"X-Edge-Status": "HIT"},
+    {"X-Served-From": "cache"},
+    {"X-Stale": "true"},
+    {"Warning": '299 - "stale replica"'},
+    {"X-Total-Count": "1" * 5000},
+    {"X-Cache": "_" * 60_000},
+    {"page" * 15_000: "2"},
 ]
 
 
@@ -292,9 +325,13 @@ def test_a_header_that_tells_of_more_rows_or_of_a_cache_proves_no_emptiness(
 
 
 def test_a_header_may_count_the_rows_or_the_groups() -> None:
-    groups = [{"exchange_id": name, "data": [row(status="FILLED")] * 2} for name in ("A", "B")]
+    closed = {"client_order_id": "c1", "status": "FILLED"}
+    groups = [{"exchange_id": name, "data": [closed] * 2} for name in ("A", "B")]
     for count, readable in (("2", True), ("4", True), ("3", False)):
         assert read(groups, headers={"X-Total-Count": count}).readable is readable
+    empty: list[object] = [{"exchange_id": name, "data": []} for name in ("A", "B")]
+    for count, readable in (("0", True), ("2", False)):
+        assert read(empty, headers={"X-Total-Count": count}).readable is readable
 
 
 @pytest.mark.parametrize(
@@ -318,6 +355,21 @@ def test_a_header_may_count_the_rows_or_the_groups() -> None:
         {"pages": 3},
         {"items": [{"status": "NEW"}]},
         {"orders": [{"status": "NEW"}]},
+        {"orders": {"1": {"status": "NEW"}}},
+        {"complete": False},
+        {"is_last": False},
+        {"remaining": 119},
+        {"pagination": "1/12"},
+        {"continuation": "abc"},
+        {"error_message": "session logged out"},
+        {"warning": "not connected"},
+        {"message": "exchange not connected"},
+        {"severity": "CRITICAL"},
+        {"type": "ERROR"},
+        {"connected": False},
+        {"stale": True},
+        {"from_cache": True},
+        {"age": 300},
     ],
 )
 def test_a_group_that_announces_more_rows_proves_no_emptiness(fields: dict[str, object]) -> None:
@@ -332,7 +384,9 @@ def test_a_group_that_announces_more_rows_proves_no_emptiness(fields: dict[str, 
         {"total": 0, "truncated": False, "next": None, "cursor": "", "has_more": False},
         {"count": 0, "page": 1, "pages": 1, "per_page": 100},
         {"meta": {"total": "0", "next": []}},
-        {"account": 17, "time": "2026", "columns": ["a", "b"]},
+        {"account": 17, "time": "2026", "columns": ["a", "b"], "total": 0.0},
+        {"error": "", "errors": {}, "warning": None, "severity": "INFO", "connected": True},
+        {"exchange_name": "Kraken", "complete": True, "stale": False},
     ],
 )
 def test_a_group_whose_figures_agree_with_its_rows_is_empty(fields: dict[str, object]) -> None:
@@ -340,12 +394,62 @@ def test_a_group_whose_figures_agree_with_its_rows_is_empty(fields: dict[str, ob
     assert (orders.readable, orders.error) == (True, "")
 
 
+def test_a_group_with_a_field_of_several_values_proves_no_emptiness() -> None:
+    body = b'[{"exchange_id":"KRAKEN","total":0,"total":120,"data":[]}]'
+    assert not read(body=body).readable
+
+
+def test_rows_of_another_exchange_in_a_group_prove_no_emptiness() -> None:
+    orders = read([{"exchange_id": "KRAKEN", "data": [row(exchange_id="KRAKENSPOT")]}])
+    assert (orders.readable, orders.counts) == (False, {"KRAKENSPOT": 1})
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        {"type": "MESSAGE_REJECT", "reject_reason": "OTHER", "status": "REJECTED"},
+        {"error": "down", "status": "REJECTED"},
+        {"status": "REJECTED", "data": [{"exchange_id": "KRAKEN", "status": "NEW"}]},
+    ],
+)
+def test_a_failure_is_not_a_closed_order(failure: dict[str, object]) -> None:
+    orders = read([{"exchange_id": "KRAKEN", **failure}])
+    assert not orders.readable or orders.count("KRAKEN") == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"' + b'\\"' * 20_000,
+        b'[{"a" "' + b"x" * 4_000_000 + b'"}]',
+        b"[" + b'{"a":01},' * 100_000 + b"{}]",
+        b'[{"a":' + b"[" * 500_000,
+    ],
+)
+def test_a_broken_list_takes_no_long_time(body: bytes) -> None:
+    before = time.process_time()
+    orders = read(body=body)
+    assert time.process_time() - before < 5
+    assert not orders.readable or orders.count("KRAKEN")
+
+
+def test_a_long_refusal_is_not_read_whole() -> None:
+    body = b'{"a":[' + b"1," * 2_000_000 + b"1]}"
+    tracemalloc.start()
+    try:
+        assert not read(body=body, http_status=503).readable
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+
+
 def test_other_accounts_of_the_same_exchange_are_named() -> None:
-    others = {"KRAKEN/JOHN": 3, "KRAKEN~2": 1, "kraken-a": 1, "KRAKENFTS": 9, "LMAX/JOHN": 9}
+    others = {"KRAKEN/JOHN": 3, "KRAKEN 2": 1, "kraken(a)": 1, "KRAKENFTS": 9, "LMAX/JOHN": 9}
     rows = [row(exchange_id=other) for other, count in others.items() for _ in range(count)]
     orders = read(rows)
     assert orders.count("KRAKEN") == 0
-    assert orders.other_accounts("KRAKEN") == {"KRAKEN/JOHN": 3, "KRAKEN~2": 1, "kraken-a": 1}
+    assert orders.other_accounts("KRAKEN") == {"KRAKEN/JOHN": 3, "KRAKEN 2": 1, "kraken(a)": 1}
     assert orders.other_accounts("LMAX/ANN") == {"LMAX/JOHN": 9}
 
 
@@ -508,7 +612,7 @@ def test_no_list_with_an_open_order_a_doubt_or_a_next_page_is_empty(
     for item in document:
         assert isinstance(item, dict)
         rows = item.get("data", [item])
-        assert item.get("total") in (None, "", len(rows), str(len(rows)))
+        assert item.get("total") in (None, "", [], len(rows), str(len(rows)))
         assert item.get("meta") != {"total": 9}
         for name in ("next", "has_more", "cursor", "truncated"):
             assert item.get(name) in (0, "0", "", None, False, [])

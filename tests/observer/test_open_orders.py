@@ -336,6 +336,60 @@ def test_a_refused_key_or_a_failing_ems_is_not_asked_for_each_exchange(
     assert len(simulator.calls(method="GET")) == 1
 
 
+def test_one_page_of_an_exchanges_own_list_is_no_figure(
+    observer: Observer, simulator: Simulator, kraken: Exchange
+) -> None:
+    simulator.place("KRAKEN", 50)
+    page = {
+        "fault": "raw",
+        "body": '[{"exchange_id":"KRAKEN","status":"NEW"}]',
+        "headers": {"X-Total-Count": "50"},
+        "repeat": True,
+    }
+    for name in ("*", "KRAKEN"):
+        simulator.script(name, list=[page])
+    observer.read()
+    kraken.refresh_from_db()
+    assert (kraken.open_orders, kraken.seen_at) == (None, None)
+
+
+def test_orders_that_cannot_be_cancelled_here_are_shown_from_a_list_with_an_odd_row(
+    observer: Observer, simulator: Simulator, kraken: Exchange
+) -> None:
+    UncoveredExchange.objects.create(exchange_id="LMAX", open_orders=1)
+    rows = '[{"status":"NEW"},{"exchange_id":"DERIBIT","status":"NEW"}]'
+    simulator.script("*", list=[{"fault": "raw", "body": rows}])
+    observer.read()
+    uncovered = UncoveredExchange.objects.values_list("exchange_id", "open_orders")
+    assert set(uncovered) == {("DERIBIT", 1), ("LMAX", 1)}
+
+
+def test_another_spelling_of_the_id_is_not_zero_orders(
+    observer: Observer, simulator: Simulator, kraken: Exchange, binance: Exchange
+) -> None:
+    rows = '[{"exchange_id":"kraken","status":"NEW"}]'
+    simulator.script("*", list=[{"fault": "raw", "body": rows}])
+    observer.read()
+    kraken.refresh_from_db()
+    binance.refresh_from_db()
+    assert (kraken.open_orders, binance.open_orders) == (None, 0)
+    assert UncoveredExchange.objects.get().exchange_id == "kraken"
+
+
+def test_exchanges_are_not_read_one_by_one_at_every_look(
+    observer: Observer, simulator: Simulator, kraken: Exchange
+) -> None:
+    Exchange.objects.create(exchange_id="GONE", enabled=False)
+    simulator.script("*", list=[{"fault": "raw", "body": ODD_ROWS, "repeat": True}])
+    for _ in range(4):
+        observer.read()
+    exchanges = [call.exchange_id for call in simulator.calls(method="GET")]
+    assert exchanges == [None, "KRAKEN", None, None, None]
+    revision = current()
+    observer.read()
+    assert current() == revision, "the same trouble is no news"
+
+
 def test_the_first_time_that_an_exchange_is_listed_is_kept(
     observer: Observer, simulator: Simulator, kraken: Exchange, binance: Exchange
 ) -> None:

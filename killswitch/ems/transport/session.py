@@ -12,6 +12,8 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.exceptions import HeaderParsingError
+from urllib3.util.response import assert_header_parsing
 
 from killswitch.ems.foreign_json import bounded_text
 from killswitch.ems.transport.call_deadline import CURRENT, CallDeadline
@@ -75,6 +77,7 @@ class Transport:
                     # connection, so that the next call cannot take that answer for its own.
                     return dataclasses.replace(reply, error="no final response")
                 body, error = _read(response.raw, max_bytes=max_bytes, on_large=on_large)
+                error = error or _unreadable_headers(response)
                 return dataclasses.replace(reply, body=body, complete=not error, error=error)
         except Exception as error:  # noqa: BLE001 - any failure of a call must be on record
             return HttpReply(error=error_text(error))
@@ -84,6 +87,23 @@ class Transport:
 
     def close(self) -> None:
         self._session.close()
+
+
+def _unreadable_headers(response: requests.Response) -> str:
+    """Return why the headers cannot be relied on, "" if they can.
+
+    The parser stops at the first line that is not a header, and the ones after it are lost: among
+    them may be the length of the body, or a sign that it is a page or an old copy.
+    """
+    original: Any = response.raw._original_response
+    try:
+        assert_header_parsing(original.msg)
+    except HeaderParsingError:
+        return "the headers of the response cannot be read"
+    length = response.headers.get("Content-Length", "0")
+    if not (length.isascii() and length.isdigit()):
+        return "the length of the response cannot be read"
+    return ""
 
 
 def _read(

@@ -62,6 +62,7 @@ OF_REQUESTS = columns_of(
         "batch_id",
         "configured_exchange_id",
         "revision",
+        "finished_revision",
         "lease_beats",
         "next_attempt_at",
     ),
