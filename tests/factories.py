@@ -61,7 +61,11 @@ def exchange(
     """Create an exchange, observed a moment ago unless its orders are not known."""
     seen_at = None if orders is None else observe()
     row = Exchange(
-        exchange_id=exchange_id, name=name, open_orders=orders, seen_at=seen_at, **fields
+        exchange_id=exchange_id,
+        name=name,
+        open_orders=orders,
+        seen_at=seen_at,
+        **{"first_listed_at": seen_at if orders else None} | fields,
     )
     change(row)
     return row

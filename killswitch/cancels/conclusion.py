@@ -121,6 +121,9 @@ def conclude(
         # A key that may not cancel is an operator's problem even while no orders are open.
         is_calm = count == 0 and not attempts.key_refused
         outcome = CALM_REFUSAL if is_calm else "The EMS rejected the cancel."
+        if is_calm and last_list:
+            remarks = _remarks(last_list, exchange_id=exchange_id, history=history)
+            list_text = f"The list was read at {last_list.read_at:%H:%M:%S} UTC.{remarks}"
         return Conclusion(status=Status.REJECTED, sentence=f"{outcome} {list_text}")
     if attempts.acknowledged:
         unread, outcome = Status.UNVERIFIED, "The EMS accepted the cancel."
@@ -155,10 +158,16 @@ def _list_text(last_list: OpenOrdersAfter | None, *, exchange_id: str, history: 
     orders = pluralize_count(count, "open order") if count else "no open orders"
     if count and answer.error:
         orders = f"at least {orders} ({answer.error})"
-    text = f"At {last_list.read_at:%H:%M:%S} UTC the EMS listed {orders}."
-    if others := answer.other_accounts(exchange_id):
+    remarks = _remarks(last_list, exchange_id=exchange_id, history=history)
+    return f"At {last_list.read_at:%H:%M:%S} UTC the EMS listed {orders}.{remarks}"
+
+
+def _remarks(last_list: OpenOrdersAfter, *, exchange_id: str, history: ListHistory) -> str:
+    """Return what else has to be said of a list, so that it is not taken for more than it is."""
+    text = ""
+    if others := last_list.answer.other_accounts(exchange_id):
         text += f" The same list has {_accounts_text(others)}."
-    if count == 0 and not history.ever_listed:
+    if last_list.count == 0 and not history.ever_listed:
         text += f" This console knows of no order that the EMS has ever listed for {exchange_id}."
     return text
 

@@ -59,8 +59,7 @@ OUTCOME_TEXTS: dict[str, str] = {
 def status_badge(request: CancelRequest) -> StatusBadge:
     """Return the badge of a request's status."""
     if request.is_refused_while_flat:
-        reason = f" ({request.reject_reason})" if request.reject_reason else ""
-        return StatusBadge(icon="no", tone="calm", words=f"Refused{reason}, none open")
+        return StatusBadge(icon="no", tone="calm", words="Refused, none open")
     return StatusBadge.of(
         Status(request.status), reject_reason=request.reject_reason, open_after=request.open_after
     )

@@ -161,6 +161,17 @@ def test_the_summary_counts_and_names_the_reject_reasons(olga: User) -> None:
     assert "JSON_ERROR (1)" in summary(list(batch.requests.all()))
 
 
+def test_a_refusal_without_open_orders_needs_no_attention(officer: Client, olga: User) -> None:
+    request = requested(olga, Status.REJECTED, orders=0)
+    assert "1 refused with no open orders" in summary([request])
+    page = page_of(officer, request)
+    assert "Refused, none open" in page
+    assert "EXCHANGE_UNREACHABLE" in page
+    assert "Retry" not in page
+    assert not Alarm.objects.exists()
+    assert 'class="attn' not in html(officer.get("/"))
+
+
 def test_a_retry_requests_only_the_bad_ones_in_one_batch(officer: Client, olga: User) -> None:
     batch = factories.press(olga, *factories.exchanges(3))
     good, bad, worse = batch.requests.order_by("id")

@@ -79,6 +79,14 @@ def test_a_second_request_in_flight_is_seen_behind_a_newer_one(officer: Client, 
     assert 'class="busy"' in row(console(officer), exchange)
 
 
+def test_an_exchange_that_was_never_listed_is_not_zero_orders(officer: Client) -> None:
+    factories.exchange("KRAKNE", orders=0)
+    factories.exchange("KRAKEN", orders=0, first_listed_at=factories.observe())
+    page = html(officer.get("/"))
+    assert page.count("never listed") == 1
+    assert re.search(r'data-exchange-id="KRAKNE".*?never listed', page, re.DOTALL)
+
+
 def test_orders_that_appear_after_a_confirmed_cancel_are_called_new(
     officer: Client, olga: User
 ) -> None:

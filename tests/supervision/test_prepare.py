@@ -111,12 +111,13 @@ def test_one_program_prints_the_warnings_of_its_host(host: dict[str, str], tmp_p
     assert "hunter22" not in log.read_text()
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no such limits")
 def test_time_limits_that_are_not_in_force_are_warnings_until_the_role_has_them(
     host: dict[str, str], empty_database: str
 ) -> None:
     """A pooler that ignores the options of a connection has the same effect as other options."""
     assert _warnings(host) == []
+    if connection.vendor == "sqlite":
+        return  # it has no such limits
     host |= {"DATABASE_URL": f"{empty_database}&options=-c%20extra_float_digits%3D3"}
     commands = re.findall("ALTER ROLE .*?;", "".join(_warnings(host)))
     assert len(commands) == 2
