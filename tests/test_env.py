@@ -1,6 +1,7 @@
 """A variable of the environment is either usable, or refused by its name."""
 
 import os
+import pwd
 import re
 import runpy
 from collections.abc import Callable
@@ -241,12 +242,14 @@ def test_hosts_that_can_match_are_accepted(
 
 
 @pytest.mark.parametrize("name", ["EMS_CLIENT_CERT", "EMS_CA_BUNDLE", "KILLSWITCH_HOME"])
-@pytest.mark.parametrize("value", ["~/file", "~root/file"])
 def test_a_home_directory_in_a_path_is_expanded(
-    set_variables: Callable[..., None], tmp_path: Path, name: str, value: str
+    set_variables: Callable[..., None], tmp_path: Path, name: str
 ) -> None:
-    set_variables(HOME=str(tmp_path), **{name: value})
-    assert env.path(name) == (f"{tmp_path}/file" if value == "~/file" else "/root/file")
+    user = pwd.getpwuid(os.getuid())
+    homes = {"~/file": str(tmp_path), f"~{user.pw_name}/file": user.pw_dir.rstrip("/")}
+    for value, home in homes.items():
+        set_variables(HOME=str(tmp_path), **{name: value})
+        assert env.path(name) == f"{home}/file"
 
 
 def test_a_home_directory_in_the_data_directory_is_expanded(

@@ -11,7 +11,7 @@ from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.runtime.text import pluralize_count
 
 MAX_ACCOUNTS_NAMED = 3
-# The words of a refusal that needs nobody's attention.
+# How the conclusion of a refusal begins that needs no attention.
 CALM_REFUSAL = "Refused by the EMS. No open orders."
 
 
@@ -132,7 +132,7 @@ def conclude(
     elif count == 0 and history.was_empty:
         unread = Status.UNKNOWN
         outcome = (
-            "No answer to the cancel says that it was accepted. The list was empty before and is"
+            "The EMS did not say whether it accepted the cancel. The list was empty before and is"
             " empty now."
         )
     else:
@@ -168,7 +168,9 @@ def _remarks(last_list: OpenOrdersAfter, *, exchange_id: str, history: ListHisto
     if others := last_list.answer.other_accounts(exchange_id):
         text += f" The same list has {_accounts_text(others)}."
     if last_list.count == 0 and not history.ever_listed:
-        text += f" This console knows of no order that the EMS has ever listed for {exchange_id}."
+        text += (
+            f" As far as this console knows, the EMS has never listed an order of {exchange_id}."
+        )
     return text
 
 

@@ -27,6 +27,9 @@ RENEW_INTERVAL_S = 1.0
 # How long after its request's deadline a thread that hangs still renews; then others take over.
 MAX_RENEWAL_OVERTIME_S = 5.0
 
+# An older figure does not show what was open when a request was made.
+MAX_FIGURE_AGE_S = 30.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -43,7 +46,7 @@ class Lease:
     request_ends_at: float
     taken_over: bool
     next_attempt_at: datetime | None  # as the last holder had planned it
-    open_before: int | None  # when the request was made, as the observer had listed it
+    open_before: int | None  # when the request was made; None if the figure was old
     ever_listed: bool  # whether the EMS has ever listed an order of this exchange
 
 
@@ -142,9 +145,18 @@ def _lease(request: CancelRequest, *, taken_over: bool) -> Lease:
         request_ends_at=now + max(settings.CANCEL_DEADLINE - spent_s, 0.0),
         taken_over=taken_over,
         next_attempt_at=request.next_attempt_at,
-        open_before=request.open_before,
+        open_before=_fresh_open_before(request),
         ever_listed=request.configured_exchange.first_listed_at is not None,
     )
+
+
+def _fresh_open_before(request: CancelRequest) -> int | None:
+    """Return the open orders before the request, None if the figure was old or its age unknown."""
+    seen_at, claimed_at = request.open_before_seen_at, request.first_claimed_at
+    if seen_at is None or claimed_at is None:
+        return None
+    is_fresh = abs((claimed_at - seen_at).total_seconds()) <= MAX_FIGURE_AGE_S
+    return request.open_before if is_fresh else None
 
 
 def _keep_renewing(leases: Sequence[Lease]) -> None:

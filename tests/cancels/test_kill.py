@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -310,6 +310,18 @@ def test_orders_that_are_gone_after_a_refusal_are_looked_for_twice(
     assert not request.needs_attention
     reads = simulator.calls("KRAKEN", method="GET")
     assert reads[-1].received_monotonic - reads[-2].received_monotonic >= SECOND_LOOK_S - 0.1
+
+
+def test_an_old_figure_does_not_show_that_the_list_was_empty_before(
+    simulator: Simulator, press: Press, settings: Any
+) -> None:
+    settings.CANCEL_DEADLINE = 8
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    Exchange.objects.create(exchange_id="KRAKEN", open_orders=0, seen_at=an_hour_ago)
+    simulator.script("KRAKEN", cancel=reject("OTHER"), list=FLAPPING, orders=5)
+    request = carry_out(press("KRAKEN"))
+    assert (request.status, request.open_after) == ("REJECTED", 5)
+    assert request.needs_attention
 
 
 def test_a_refused_key_is_an_alarm_even_without_orders(simulator: Simulator, press: Press) -> None:

@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db.models import QuerySet
 
 from killswitch.cancels import execution, leases, watchdog
+from killswitch.cancels.kill import MAX_UNVERIFIED_POSTS
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.recording import record_attempt
 from killswitch.ems.answers import TimedCancelAnswer, not_delivered
@@ -13,7 +15,7 @@ from killswitch.ems.client import get_client
 from killswitch.runtime import shutdown
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
-from tests.cancels.kills import always, snapshot
+from tests.cancels.kills import LIST_GONE, always, snapshot
 from tests.conftest import wait_for
 
 pytestmark = [
@@ -138,10 +140,13 @@ def test_all_holders_together_repeat_a_refused_request_a_few_times(
     assert len(simulator.calls("KRAKEN")) == posts
 
 
-def test_a_request_refused_for_good_is_only_read_by_the_next_holder(
+def test_a_request_refused_for_good_is_only_read_by_the_next_holder_until_the_list_can_be_read(
     simulator: Simulator, press: Press
 ) -> None:
-    simulator.script("KRAKEN", cancel=always("unauthorised"), orders=5)
+    unreadable = {"fault": "server_error", "status": 503}
+    simulator.script(
+        "KRAKEN", cancel=always("unauthorised"), list=[unreadable, unreadable], orders=5
+    )
     (request,) = press("KRAKEN")
     (lease,) = leases.claim([request.pk])
     for _ in range(2):
@@ -184,20 +189,28 @@ def test_an_empty_list_does_not_confirm_before_a_cancel_was_delivered(
     wait_for(lambda: simulator.really_open("KRAKEN") == 0, seconds=5)
 
 
+def test_all_holders_together_repeat_an_accepted_cancel_without_a_list_a_few_times(
+    simulator: Simulator, press: Press, settings: Any
+) -> None:
+    settings.CANCEL_DEADLINE = 10
+    simulator.script("KRAKEN", cancel=always("acknowledged_only"), list=LIST_GONE, orders=1)
+    (request,) = press("KRAKEN")
+    (lease,) = leases.claim([request.pk])
+    for _ in range(4):
+        answer = get_client().cancel_all("KRAKEN")
+        record_attempt(lease.id, lease.token, answer=answer, next_attempt_at=None)
+    leases.release(lease)
+    execution.take_over_abandoned([snapshot(request)])
+    rows = CancelRequest.objects.filter(pk=request.pk)
+    wait_for(lambda: rows.get().is_final, seconds=15)
+    assert (rows.get().status, rows.get().attempt_count) == ("UNVERIFIED", MAX_UNVERIFIED_POSTS)
+
+
 def test_at_the_deadline_the_outcome_says_that_no_cancel_is_known_to_have_arrived(
     simulator: Simulator, press: Press
 ) -> None:
     (request,) = press("KRAKEN")
-    CancelRequest.objects.filter(pk=request.pk).update(
-        status="SENDING", lease_token="a", first_claimed_at=datetime.now(UTC) - timedelta(hours=1)
-    )
-    for _ in range(2):
-        lease = leases.take_over(snapshot(request))
-        assert lease is not None
-        leases.stop_renewing(lease)  # it dies as well
-    execution.take_over_abandoned([snapshot(request)])
-    rows = CancelRequest.objects.filter(pk=request.pk)
-    wait_for(lambda: rows.get().is_final, seconds=5)
+    rows = taken_over_late_after_three_deaths(request)
     assert (rows.get().status, rows.get().open_after) == ("UNKNOWN", 0)
     assert rows.get().conclusion.startswith("No cancel is known to have reached the EMS.")
     assert simulator.calls("KRAKEN") == []
@@ -208,7 +221,15 @@ def test_a_request_that_kills_every_holder_is_not_sent_for_ever(
 ) -> None:
     simulator.script("KRAKEN", orders=5)
     (request,) = press("KRAKEN")
-    CancelRequest.objects.filter(pk=request.pk).update(
+    rows = taken_over_late_after_three_deaths(request)
+    assert (rows.get().status, rows.get().open_after) == ("RESIDUAL", 5)
+    assert simulator.calls("KRAKEN") == []
+
+
+def taken_over_late_after_three_deaths(request: CancelRequest) -> QuerySet[CancelRequest]:
+    """Let holders die until an hour has passed, and carry the request out."""
+    rows = CancelRequest.objects.filter(pk=request.pk)
+    rows.update(
         status="SENDING", lease_token="a", first_claimed_at=datetime.now(UTC) - timedelta(hours=1)
     )
     for _ in range(2):
@@ -216,10 +237,8 @@ def test_a_request_that_kills_every_holder_is_not_sent_for_ever(
         assert lease is not None
         leases.stop_renewing(lease)  # it dies as well
     execution.take_over_abandoned([snapshot(request)])
-    rows = CancelRequest.objects.filter(pk=request.pk)
     wait_for(lambda: rows.get().is_final, seconds=5)
-    assert (rows.get().status, rows.get().open_after) == ("RESIDUAL", 5)
-    assert simulator.calls("KRAKEN") == []
+    return rows
 
 
 def die_in_a_pause_that_the_ems_wants(request: CancelRequest) -> None:
