@@ -62,7 +62,7 @@ def use_own() -> None:
 
 
 def restart_if_python_was_changed() -> None:
-    """Start this process anew if Python itself has obeyed a variable of another program.
+    """Start this process again if Python itself has obeyed a variable of another program.
 
     Modules are already replaced, assertions removed or warnings turned into errors by then, and
     only a new interpreter undoes all of it. The process keeps its number, parent and files.

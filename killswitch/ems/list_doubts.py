@@ -18,8 +18,7 @@ MAX_NAME_CHARS, MAX_VALUE_CHARS = 100, 400
 
 # Names, and parts of names, that only look as if they were about the number of rows.
 _UNRELATED_NAME = re.compile(
-    r"rate-?limit|quota|attempt|retry|throttle|request-?count|pagespeed|last-?modified"
-    r"|^content-(length|type|language|encoding)$|^accept-|^access-control-|^strict-|^expires$"
+    r"rate-?limit|quota|attempt|retry|throttle|request-?count|pagespeed|^content-length$"
 )
 _UNRELATED_PART = re.compile(r"account|discount|country|counter")
 _TIME = re.compile(r"(time|duration|latency|seconds|bytes|[-_]ms|[-_]at)$")
