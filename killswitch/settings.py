@@ -50,6 +50,8 @@ EMS_CONNECT_TIMEOUT = env.seconds("EMS_CONNECT_TIMEOUT", 2, lowest=0.05, highest
 EMS_TIMEOUT = env.seconds("EMS_TIMEOUT", 10, lowest=0.05, highest=300)
 CANCEL_DEADLINE = env.seconds("CANCEL_DEADLINE", 60, lowest=0.05, highest=3600)
 OBSERVE_INTERVAL = env.seconds("OBSERVE_INTERVAL", 2, lowest=0.05, highest=300)
+HOLD_INTERVAL = env.seconds("HOLD_INTERVAL", 1, lowest=0.05, highest=5)
+HOLD_RELEASE_PERSONS = env.integer("HOLD_RELEASE_PERSONS", 2, lowest=1, highest=2)
 KILLSWITCH_EXCHANGES = tuple(dict.fromkeys(env.text("KILLSWITCH_EXCHANGES").split()))
 
 # --- secrets --------------------------------------------------------------------------------
@@ -158,6 +160,7 @@ INSTALLED_APPS = [
     "killswitch.compliance",
     "killswitch.console",
     "killswitch.exchanges",
+    "killswitch.holds",
     "killswitch.runtime",
     "killswitch.observer",
     "killswitch.readiness",

@@ -102,7 +102,7 @@ def observe(*, ago_s: float = 0) -> datetime:
 
 
 def press(
-    user: User, *exchanges: Exchange, everywhere: bool = False, ago_s: float = 12, **context: str
+    user: User, *exchanges: Exchange, everywhere: bool = False, ago_s: float = 12, **context: Any
 ) -> Batch:
     """Record a request for these exchanges, as if made some seconds ago. No worker gets it."""
     target = Target(exchanges=exchanges, everywhere=everywhere)

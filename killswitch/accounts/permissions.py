@@ -13,6 +13,7 @@ class Permission(StrEnum):
     SIGNED_IN = "SIGNED_IN"
     CONSOLE = "CONSOLE"
     CANCEL = "CANCEL"
+    HOLD = "HOLD"  # start a Hold, and release one
     REQUESTS = "REQUESTS"
     ACKNOWLEDGE = "ACKNOWLEDGE"
     COMPLETE_REASON = "COMPLETE_REASON"
@@ -27,6 +28,7 @@ ROLES: Final[dict[Permission, frozenset[Role]]] = {
     Permission.SIGNED_IN: frozenset(Role),
     Permission.CONSOLE: frozenset({Role.RISK_OFFICER, Role.COMPLIANCE}),
     Permission.CANCEL: frozenset({Role.RISK_OFFICER}),
+    Permission.HOLD: frozenset({Role.RISK_OFFICER}),
     Permission.REQUESTS: frozenset({Role.RISK_OFFICER, Role.COMPLIANCE}),
     Permission.ACKNOWLEDGE: frozenset({Role.RISK_OFFICER}),
     Permission.COMPLETE_REASON: frozenset({Role.RISK_OFFICER}),

@@ -10,6 +10,10 @@ class AlarmKind(models.TextChoices):
 
     OUTCOME = "OUTCOME", "Cancel not confirmed"
     STALLED = "STALLED", "Cancel stuck"
+    REOPENED = "REOPENED", "Orders open again after a confirmed cancel"
+    HOLD_BLIND = "HOLD_BLIND", "Hold blind"
+    HOLD_TRADING = "HOLD_TRADING", "Trading goes on under Hold"
+    HOLD_REMINDER = "HOLD_REMINDER", "Exchanges are held"
     PEOPLE = "PEOPLE", "Account or configuration change"
     EVIDENCE = "EVIDENCE", "Audit log failed verification"
 

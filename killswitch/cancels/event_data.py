@@ -38,6 +38,7 @@ def of_press(request: CancelRequest, batch: Batch) -> dict[str, Any]:
         "gesture": batch.gesture,
         "open_before": request.open_before,
         "open_before_seen_at": utc_text_or_none(request.open_before_seen_at),
+        "hold": batch.hold,
     }
 
 

@@ -20,6 +20,7 @@ class Origin(models.TextChoices):
 
     BROWSER = "BROWSER", "Browser"
     COMMAND_LINE = "COMMAND_LINE", "Command line"
+    HOLD = "HOLD", "Hold"
 
 
 class Batch(models.Model):
@@ -42,6 +43,8 @@ class Batch(models.Model):
     user_agent = models.CharField(max_length=500, blank=True)
     gesture = models.CharField(max_length=100, blank=True)
     everywhere = models.BooleanField(default=False)
+    # "Cancel and hold": the exchanges are held from this press on.
+    hold = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering = ["-id"]
@@ -90,6 +93,9 @@ class CancelRequest(Revisioned):
     finished_at = models.DateTimeField(null=True)
     # `revision` rises again when a reason is added; this one stays.
     finished_revision = models.BigIntegerField(null=True, editable=False)
+    # When the EMS listed open orders again soon after CONFIRMED, and how many.
+    reopened_at = models.DateTimeField(null=True, editable=False)
+    reopened_orders = models.PositiveIntegerField(null=True, editable=False)
 
     objects = RequestQuerySet.as_manager()
 
@@ -146,8 +152,9 @@ class CancelRequest(Revisioned):
 
     @property
     def needs_attention(self) -> bool:
-        """Return True if the request is over and orders may still be open."""
-        is_calm = self.status == Status.CONFIRMED or self.is_refused_while_flat
+        """Return True if the request is over and orders may be open, still or again."""
+        is_confirmed = self.status == Status.CONFIRMED and self.reopened_at is None
+        is_calm = is_confirmed or self.is_refused_while_flat
         return self.is_final and not is_calm
 
 
@@ -219,3 +226,26 @@ class ResidualOrder(models.Model):
 
     def __str__(self) -> str:
         return self.client_order_id or self.exchange_order_id
+
+
+class SecondLook(models.Model):
+    """What the observer found some time after a request had ended CONFIRMED: lists lag."""
+
+    request = models.ForeignKey(
+        CancelRequest, on_delete=models.PROTECT, related_name="second_looks"
+    )
+    after_s = models.PositiveIntegerField()  # the plan; the list may be a few seconds later
+    read_at = models.DateTimeField()
+    open_orders = models.PositiveIntegerField(null=True)  # None: the list could not be read
+    error = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ["after_s"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["request", "after_s"], name="a_request_is_looked_at_once_for_each_delay"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"after {self.after_s} s: {self.open_orders}"

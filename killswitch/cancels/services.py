@@ -1,7 +1,7 @@
 """What a person can do: cancel all orders on one exchange or many, and add the reason later."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +20,10 @@ from killswitch.exchanges.models import Exchange
 from killswitch.runtime.text import clean_line
 
 MAX_REASON_CHARS = 500
+
+PressRecorder = Callable[[Recording, Batch, Sequence[CancelRequest], Actor], None]
+# What else a press records in its transaction, once the revision is taken: packages above add it.
+press_recorders: list[PressRecorder] = []
 
 
 class NothingToCancel(Exception):
@@ -55,6 +59,7 @@ class PressContext:
     user_agent: str = ""
     gesture: str = ""
     reason: str = ""
+    hold: bool = False  # keep the exchanges flat from now on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +85,14 @@ def request_cancel(*, target: Target, key: str, press: PressContext) -> CancelRe
         address=clean_line(press.address, max_chars=100),
         user_agent=clean_line(press.user_agent, max_chars=500),
         gesture=clean_line(press.gesture, max_chars=100),
+        hold=press.hold,
     )
     return _record_once(batch, target=target, by=press.user.actor, reason=press.reason)
 
 
-def request_cancel_from_command_line(*, target: Target, by: Actor, reason: str) -> CancelResult:
+def request_cancel_from_command_line(
+    *, target: Target, by: Actor, reason: str, hold: bool = False
+) -> CancelResult:
     """Record a press from the command line of this machine.
 
     Raises `NothingToCancel`, `NotRecorded` and `CommitOutcomeUnknown`.
@@ -93,6 +101,7 @@ def request_cancel_from_command_line(*, target: Target, by: Actor, reason: str) 
         key=secrets.token_urlsafe(16),
         origin=Origin.COMMAND_LINE,
         gesture="command",
+        hold=hold,
     )
     return _record_once(batch, target=target, by=by, reason=reason)
 
@@ -187,6 +196,8 @@ def _record(record: Recording, batch: Batch, *, target: Target, by: Actor) -> li
             status=request.status,
             data=event_data.of_press(request, batch),
         )
+    for record_also in press_recorders:
+        record_also(record, batch, requests, by)
     ids = [request.pk for request in requests]
     transaction.on_commit(partial(publishing.publish, ids))
     return ids
