@@ -193,6 +193,13 @@ def _record_deliveries(ids: Sequence[int], *, attempts: int) -> None:
             )
 
 
+def send_to_all_channels(message: Message) -> None:
+    """Send past the outbox, for what cannot be recorded or records itself; failures are logged."""
+    for channel, url in channels().items():
+        if error := send_message(url=url, message=message):
+            log.warning("not_notified", channel=channel, title=message.title, error=error)
+
+
 def send_message(*, url: str | None, message: Message, timeout_s: float = CALL_TIMEOUT_S) -> str:
     """Send a message to one channel. Return why that failed, or an empty text."""
     if url is None:

@@ -12,11 +12,14 @@ from django.db import DatabaseError, Error
 from killswitch.cancels import leases
 from killswitch.cancels.kill import Kill, ShuttingDown
 from killswitch.cancels.leases import Lease, RequestSnapshot
+from killswitch.cancels.models import Origin
 from killswitch.cancels.recording import LeaseLost
 from killswitch.cancels.thread_slots import Latch, ThreadSlots
 from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.shutdown import STOP
 
+# What carries a request out, where that is not a `Kill`: packages above add theirs.
+KILLS: dict[Origin, type[Kill]] = {}
 # The rest is taken over at the watchdog's next check; new requests go first.
 MAX_TAKEOVER_S = 0.5
 
@@ -63,7 +66,7 @@ def _start(claimed: Sequence[Lease], slots: ThreadSlots) -> None:
 
 def _carry_out(lease: Lease, latch: Latch) -> None:
     try:
-        Kill(lease, latch).run()
+        KILLS.get(lease.origin, Kill)(lease, latch).run()
     except LeaseLost:
         log.warning("lease_lost", request=lease.uuid, exchange=lease.exchange_id)
     except ShuttingDown:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import ClassVar, Concatenate, ParamSpec, TypeVar
 
 import structlog
 from django.db import InterfaceError, InternalError, OperationalError
@@ -71,6 +71,8 @@ class ShuttingDown(Exception):
 
 class Kill:
     """One request under the lease of this process."""
+
+    record_end: ClassVar[Callable[..., bool]] = staticmethod(finish)
 
     def __init__(self, lease: Lease, latch: Latch) -> None:
         self.lease = lease
@@ -192,7 +194,7 @@ class Kill:
                 raise ShuttingDown
             # A process that slept may have lost its lease, and would cancel orders placed later.
             if self.schedule.posts or time.monotonic() - self.lease.claimed_at >= FRESH_LEASE_S:
-                self._write(ensure_lease)
+                self._ensure_lease()
             if self.schedule.posts and not self.schedule.may_post_again:
                 return  # checking the lease took so long that no time is left for a POST
             answer = get_client().cancel_all(
@@ -218,30 +220,8 @@ class Kill:
         Before a cancel has reached the EMS, an empty list does not: an EMS that has just started
         may not have loaded the orders of its exchanges yet.
         """
-        if STOP.is_set():
-            raise ShuttingDown
-        if self.attempts.list_decides and self.status is not Status.VERIFYING:
-            self._write(start_verifying)
-            self.status = Status.VERIFYING
-        orders = get_client().open_orders(
-            self.lease.exchange_id,
-            timeout=self.schedule.read_timeout(owed=self.last_list is None),
-        )
-        count = orders.count(self.lease.exchange_id) if orders.readable else None
-        latest = OpenOrdersAfter(answer=orders, count=count)
-        # A list that could be read is kept when a later one cannot be: it proves more, unless it
-        # was an empty one of which this was the second look.
-        if count is not None or self._is_unread or self._until_second_look is not None:
-            self.last_list = latest
-        if count is None:
-            self.empty_since = None
-        self.min_read_pause_s = READ_PAUSE_AFTER_429_S if orders.http_status == 429 else 0.0
-        if count:
-            is_named = orders.named_count(self.lease.exchange_id) > 0
-            self.list_history = self.list_history.after_orders(are_named=is_named)
-            self.empty_since = None
-        if count == 0:
-            self.empty_since = self.empty_since or time.monotonic()
+        latest = self._read_list(timeout=self.schedule.read_timeout(owed=self.last_list is None))
+        if latest.count == 0:
             is_over = self.schedule.seconds_left <= 0 or not self._until_second_look
             if is_over and (self.attempts.delivered or not self.schedule.may_post_again):
                 self.last_list = replace(latest, is_counted=False)
@@ -250,6 +230,33 @@ class Kill:
         will_retry = waits and self.schedule.may_post_again
         self._write(record_read, next_attempt_at=self._next_post_at() if will_retry else None)
         return False
+
+    def _read_list(self, *, timeout: float) -> OpenOrdersAfter:
+        """Read the list, and keep what it proves; the caller records the read."""
+        if STOP.is_set():
+            raise ShuttingDown
+        if self.attempts.list_decides and self.status is not Status.VERIFYING:
+            self._write(start_verifying)
+            self.status = Status.VERIFYING
+        orders = get_client().open_orders(self.lease.exchange_id, timeout=timeout)
+        count = orders.count(self.lease.exchange_id) if orders.readable else None
+        latest = OpenOrdersAfter(answer=orders, count=count)
+        # A list that could be read is kept when a later one cannot be: it proves more, unless it
+        # was an empty one of which this was the second look.
+        if count is not None or self._is_unread or self._until_second_look is not None:
+            self.last_list = latest
+        self.min_read_pause_s = READ_PAUSE_AFTER_429_S if orders.http_status == 429 else 0.0
+        if count == 0:
+            self.empty_since = self.empty_since or time.monotonic()
+        else:
+            self.empty_since = None
+        if count:
+            is_named = orders.named_count(self.lease.exchange_id) > 0
+            self.list_history = self.list_history.after_orders(are_named=is_named)
+        return latest
+
+    def _ensure_lease(self) -> None:
+        self._write(ensure_lease)
 
     def _next_post_at(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=self.schedule.until_next_post)
@@ -262,7 +269,7 @@ class Kill:
             history=self.list_history,
         )
         self._write(
-            finish,
+            self.record_end,
             before=self.status,
             conclusion=conclusion,
             last_list=self.last_list,

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import F
 
 from killswitch.audit.recorder import recording
-from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.models import CancelRequest, Origin
 from killswitch.cancels.recording import record_takeover
 from killswitch.cancels.states import IN_FLIGHT, Status
 from killswitch.runtime.leases import new_lease_token
@@ -40,6 +40,7 @@ class Lease:
     id: int
     uuid: str
     exchange_id: str
+    origin: Origin  # of its press
     status: Status
     token: str
     claimed_at: float
@@ -76,7 +77,7 @@ def claim(ids: Sequence[int]) -> list[Lease]:
             return []
         rows = CancelRequest.objects.filter(id__in=ids, lease_token=token)
         record.changed(rows)
-        requests = rows.select_related("configured_exchange").order_by("id")
+        requests = rows.select_related("configured_exchange", "batch").order_by("id")
         leases = [_lease(request, taken_over=False) for request in requests]
     _keep_renewing(leases)
     return leases
@@ -103,7 +104,7 @@ def take_over(snapshot: RequestSnapshot) -> Lease | None:
         if not unchanged_rows.update(lease_token=token, lease_beats=F("lease_beats") + 1):
             return None
         record_takeover(snapshot.id, dead_holder=snapshot.lease_token, lease_token=token)
-        requests = CancelRequest.objects.select_related("configured_exchange")
+        requests = CancelRequest.objects.select_related("configured_exchange", "batch")
         lease = _lease(requests.get(id=snapshot.id), taken_over=True)
     _keep_renewing([lease])
     return lease
@@ -139,6 +140,7 @@ def _lease(request: CancelRequest, *, taken_over: bool) -> Lease:
         id=request.pk,
         uuid=str(request.uuid),
         exchange_id=request.exchange_id,
+        origin=Origin(request.batch.origin),
         status=Status(request.status),
         token=request.lease_token,
         claimed_at=now,

@@ -101,16 +101,20 @@ class RetrySchedule:
         """Plan the next POST after the answer to the last one."""
         self.posts += 1
         self.count_answer(answer)
-        is_acknowledgement = answer.outcome is Outcome.ACKNOWLEDGED
-        doublings = min(self.posts - 1, 10)  # no number of posts may overflow
-        pause = min(FIRST_PAUSE_S * 2.0**doublings, MAX_PAUSE_S)
-        pause = max(pause, SETTLE_TIME_S) if is_acknowledgement else pause
+        pause = self._pause_after(answer)
         pause *= random.uniform(0.8, 1.0)  # noqa: S311 - jitter, not a secret
         self._ems_wants_pause = answer.retry_after is not None
         if answer.retry_after is not None:
             self._was_last_post = self._last_post_is_planned
             pause = max(pause, self._bounded_pause(answer.retry_after))
         self._may_post_at = self._clock() + pause
+
+    def _pause_after(self, answer: TimedCancelAnswer) -> float:
+        """Return the pause that is kept unless the EMS asks for a longer one."""
+        doublings = min(self.posts - 1, 10)  # no number of posts may overflow
+        pause = min(FIRST_PAUSE_S * 2.0**doublings, MAX_PAUSE_S)
+        is_acknowledgement = answer.outcome is Outcome.ACKNOWLEDGED
+        return max(pause, SETTLE_TIME_S) if is_acknowledgement else pause
 
     def count_answer(self, answer: AttemptLike) -> None:
         """Count an answer, which may have been given to an earlier holder."""

@@ -121,17 +121,19 @@ def record_read(
         record.changed(CancelRequest.objects.filter(id=request_id))
 
 
-def finish(
+def finish(  # noqa: PLR0913 - whose request, and what came of it
     request_id: int,
     lease_token: str,
     *,
     before: Status,
     conclusion: Conclusion,
     last_list: OpenOrdersAfter | None,
-) -> None:
+    alarm_subject: str = "",
+) -> bool:
     """Record the final status, the orders that remain, and an alarm if it needs attention.
 
-    Raises `LeaseLost`.
+    `alarm_subject` makes one alarm of those of several requests. Return False when a first try has
+    recorded it after all. Raises `LeaseLost`.
     """
     count = last_list.count if last_list else None
     with recording() as record:
@@ -147,7 +149,7 @@ def finish(
             next_attempt_at=None,
             finished_at=datetime.now(UTC),
         ):
-            return
+            return False
         orders = last_list.answer.orders[:MAX_STORED_ORDERS] if last_list and count else ()
         residual_orders = ResidualOrder.objects.bulk_create(
             ResidualOrder(request_id=request_id, **vars(order)) for order in orders
@@ -171,7 +173,8 @@ def finish(
         }
         _add_event(record, EventKind.FINISHED, request, data=data)
         if request.needs_attention:
-            raise_outcome_alarm(request)
+            raise_outcome_alarm(request, subject=alarm_subject)
+    return True
 
 
 def ensure_lease(request_id: int, lease_token: str) -> None:

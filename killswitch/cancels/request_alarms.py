@@ -16,8 +16,11 @@ MAX_REASON_CHARS = 80  # in a title
 MAX_WORDS_CHARS = 500
 
 
-def raise_outcome_alarm(request: CancelRequest) -> None:
-    """Raise the alarm of a request that is over, while orders may still be open."""
+def raise_outcome_alarm(request: CancelRequest, *, subject: str = "") -> None:
+    """Raise the alarm of a request that is over, while orders may still be open.
+
+    Requests with the same `subject` share one alarm; the default is the request itself.
+    """
     status = Status(request.status)
     last_attempt = request.attempts.last()
     reason = _reason(request, status, last_attempt)
@@ -36,6 +39,7 @@ def raise_outcome_alarm(request: CancelRequest) -> None:
             f"Status: {status} ({LABELS[status].lower()})",
             *_facts(request, last_attempt),
         ],
+        subject=subject,
     )
 
 
@@ -53,12 +57,18 @@ def raise_stalled_alarm(request: CancelRequest, *, title: str, instruction: str)
     )
 
 
-def _raise_alarm(
-    kind: AlarmKind, request: CancelRequest, *, title: str, summary: str, detail: list[str]
+def _raise_alarm(  # noqa: PLR0913 - the texts of one alarm
+    kind: AlarmKind,
+    request: CancelRequest,
+    *,
+    title: str,
+    summary: str,
+    detail: list[str],
+    subject: str = "",
 ) -> None:
     raise_alarm(
         kind=kind,
-        subject=str(request.uuid),
+        subject=subject or str(request.uuid),
         request_id=str(request.uuid),
         exchange_id=request.exchange_id,
         title=f"{request.exchange_id}: {title}{'' if title.endswith('…') else '.'}",

@@ -14,7 +14,7 @@ from django.db import Error
 from killswitch.alarms import services as alarms
 from killswitch.alarms.messages import Message
 from killswitch.alarms.models import AlarmKind
-from killswitch.alarms.outbox import send_message
+from killswitch.alarms.outbox import send_to_all_channels
 from killswitch.audit import checkpoints
 from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint
@@ -151,16 +151,9 @@ def send_head(checkpoint: Checkpoint) -> None:
         "Keep this message. It can prove later whether the log up to this event was changed"
         f" (`verify_audit --checkpoint FILE`).\n{checkpoint.line}"
     )
-    _notify(Message(title=f"Audit log checkpoint: event {checkpoint.seq}", body=body, urgent=False))
-
-
-def _notify(message: Message) -> None:
-    """Send past the alarms' outbox, which writes to the log itself."""
-    for channel, url in alarms.channels().items():
-        if error := send_message(url=url, message=message):
-            log.warning(
-                "audit_notification_failed", channel=channel, title=message.title, error=error
-            )
+    send_to_all_channels(
+        Message(title=f"Audit log checkpoint: event {checkpoint.seq}", body=body, urgent=False)
+    )
 
 
 def _raise_or_notify(*, subject: str, title: str, detail: str, notify: bool) -> bool:
@@ -177,6 +170,8 @@ def _raise_or_notify(*, subject: str, title: str, detail: str, notify: bool) -> 
         reason = str(error).strip()
         log.error("audit_alarm_not_recorded", title=title, detail=detail, error=reason)  # noqa: TRY400
         if notify:
-            _notify(Message(title=title, body=f"{detail}\nThe alarm could not be recorded."))
+            send_to_all_channels(
+                Message(title=title, body=f"{detail}\nThe alarm could not be recorded.")
+            )
         return False
     return True

@@ -1,71 +1,38 @@
 """Keeps the open orders that the EMS last listed: one active observer, one call for all."""
 
 import heapq
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from django.conf import settings
 from django.db import Error, connection
-from django.db.models import BigIntegerField, Case, F, PositiveIntegerField, QuerySet, Value, When
+from django.db.models import BigIntegerField, Case, F, PositiveIntegerField, Value, When
 from django.db.models.functions import Now
 
 from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels.models import CancelRequest
 from killswitch.ems.client import EmsClient
+from killswitch.ems.one_by_one import read_one_by_one
 from killswitch.ems.open_orders import OpenOrders, TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.observer import ems_probe
 from killswitch.readiness.models import EMS_PROBE, Probe
 from killswitch.runtime import revisions
 from killswitch.runtime.deadlines import Deadline
-from killswitch.runtime.leases import StillnessTracker, new_lease_token
+from killswitch.runtime.leases import STALE_AFTER_S, RowLease
 
-STALE_AFTER_S = 5.0  # for which a lease may stay unchanged before another observer takes it
 MAX_ERROR_CHARS = 500
 MAX_UNCOVERED = 1_000  # an EMS that invents ids must not fill the page
-MAX_PARALLEL_READS = 8
 SINGLE_READS_INTERVAL_S = 5.0  # between two rounds in which exchanges are read one by one
 
 
-class ObserverLease:
-    """The right to observe, held by one process by compare-and-set on the one observation row.
-
-    The holder raises a counter. Other observers measure, by their own monotonic clocks, how long
-    it has not changed: no two clocks are ever compared.
-    """
+class ObserverLease(RowLease):
+    """The right to observe."""
 
     def __init__(
         self, *, stale_after_s: float = STALE_AFTER_S, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.token = new_lease_token()
-        self._stale_after_s = stale_after_s
-        self._clock = clock
-        self._unchanged = StillnessTracker[str]()
-
-    def hold(self) -> bool:
-        """Keep the lease, or take it when no process holds it. Called about once a second."""
-        if self.fence():
-            return True
-        token, beats = _current_lease()
-        unchanged_s = self._unchanged.observe({token: beats}, now=self._clock())[token]
-        if token and unchanged_s < self._stale_after_s:
-            return False
-        lease_row = Observation.objects.filter(lease_token=token, lease_beats=beats)
-        return lease_row.update(lease_token=self.token, lease_beats=beats + 1) == 1
-
-    def release(self) -> None:
-        """Let the next observer begin at once."""
-        self._mine().update(lease_token="", lease_beats=F("lease_beats") + 1)
-
-    def fence(self) -> bool:
-        """Return whether this process holds the lease; true until the end of the transaction."""
-        return bool(self._mine().update(lease_beats=F("lease_beats") + 1))
-
-    def _mine(self) -> QuerySet[Observation]:
-        return Observation.objects.filter(lease_token=self.token)
+        super().__init__(Observation.objects, stale_after_s=stale_after_s, clock=clock)
 
 
 class Observer:
@@ -98,12 +65,19 @@ class Observer:
         rows = list(Exchange.objects.values_list("pk", "seen_at", "exchange_id", "enabled"))
         connection.close()  # none is kept while the EMS is being waited for
         orders = self._client.open_orders()
-        single_lists = {}
+        single_lists: Mapping[str, OpenOrders] = {}
         if _may_be_readable_one_by_one(orders) and self._next_single_reads.has_passed:
             # Those first whose figures are the oldest, and before them those that have none.
             enabled_rows = [row for row in rows if row[3]]
             enabled_rows.sort(key=lambda row: row[1].timestamp() if row[1] else 0.0)
-            single_lists = self._read_one_by_one([row[2] for row in enabled_rows])
+            answers = read_one_by_one(self._client, [row[2] for row in enabled_rows])
+            # A row that names no exchange, or one exchange that the EMS cannot reach, makes the
+            # list of all exchanges prove nothing about the others.
+            single_lists = {
+                exchange_id: answer
+                for exchange_id, answer in answers.items()
+                if answer.readable and not answer.may_have_more
+            }
             self._next_single_reads = Deadline(SINGLE_READS_INTERVAL_S)
         is_written = self.write(
             orders,
@@ -112,29 +86,6 @@ class Observer:
             single_lists=single_lists,
         )
         return orders if is_written else None
-
-    def _read_one_by_one(self, exchange_ids: Iterable[str]) -> dict[str, OpenOrders]:
-        """Return the lists of those exchanges whose own ones can be read, within one timeout.
-
-        A row that names no exchange, or one exchange that the EMS cannot reach, makes the list of
-        all exchanges prove nothing about the others. An EMS that refuses our key or our pace, or
-        fails, is left alone at once.
-        """
-        deadline = Deadline(settings.EMS_TIMEOUT)
-        is_refused = threading.Event()
-
-        def read(exchange_id: str) -> tuple[str, OpenOrders | None]:
-            if deadline.has_passed or is_refused.is_set():
-                return exchange_id, None
-            orders = self._client.open_orders(exchange_id)
-            if orders.http_status in {401, 403, 429} or (orders.http_status or 500) >= 500:
-                is_refused.set()
-            is_whole = orders.readable and not orders.may_have_more
-            return exchange_id, orders if is_whole else None
-
-        with ThreadPoolExecutor(MAX_PARALLEL_READS) as pool:
-            results = list(pool.map(read, exchange_ids))
-        return {exchange_id: orders for exchange_id, orders in results if orders is not None}
 
     def write(
         self,
@@ -219,14 +170,6 @@ def record_probe(orders: TimedOpenOrders) -> None:
             "at": Now(),
         },
     )
-
-
-def _current_lease() -> tuple[str, int]:
-    rows = Observation.objects.values_list("lease_token", "lease_beats")
-    if not (row := rows.first()):
-        Observation.objects.bulk_create([Observation(id=1)], ignore_conflicts=True)
-        row = rows.get()
-    return row
 
 
 def _may_be_readable_one_by_one(orders: TimedOpenOrders) -> bool:

@@ -1,4 +1,4 @@
-"""The observer's process: open orders, canary, checkpoints and verification of the log."""
+"""The observer's process: open orders, Holds, canary, checkpoints and verification of the log."""
 
 import threading
 
@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connection
 
 from killswitch.ems.client import EmsClient
+from killswitch.holds import enforcement
 from killswitch.observer import audit_upkeep, canary
 from killswitch.observer.audit_upkeep import AuditUpkeep
 from killswitch.observer.open_orders import Observer, record_probe
@@ -49,6 +50,7 @@ def observe(stop: threading.Event) -> None:
     def release_lease() -> None:
         try:
             observer.release_lease()
+            enforcer.release_lease()
         except Error:  # the next observer takes the lease all the same, only later
             log.warning("lease_not_released")
         else:
@@ -64,6 +66,7 @@ def observe(stop: threading.Event) -> None:
         ("verification", upkeep.verify, audit_upkeep.CHECK_INTERVAL_S),
     ):
         PeriodicTask(name=name, work=work, interval_s=interval_s).start_thread(stop)
+    enforcer = enforcement.start_threads(stop)
     stop.wait()
     release = threading.Thread(target=release_lease, daemon=True)
     release.start()

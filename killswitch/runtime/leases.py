@@ -8,10 +8,14 @@ of two hosts are never compared, so a wrong clock does no harm.
 import os
 import secrets
 import socket
-from collections.abc import Hashable, Mapping
-from typing import Generic, TypeVar
+import time
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Generic, TypeVar
+
+from django.db.models import F, Manager, QuerySet
 
 MAX_HOST_CHARS = 40  # a token fits into 100 characters
+STALE_AFTER_S = 5.0  # for which a row may stay unchanged before another process takes its lease
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -41,3 +45,54 @@ class StillnessTracker(Generic[Key]):
             last_value, since = earlier_values.get(key, (None, now))
             self._since[key] = (value, since if last_value == value else now)
         return {key: now - since for key, (_, since) in self._since.items()}
+
+
+class RowLease:
+    """A right that one process has at a time, held by compare-and-set on the one row of a table.
+
+    The table has the columns `lease_token` and `lease_beats`. The holder raises the beats; other
+    processes measure, by their own monotonic clocks, how long they have not changed.
+    """
+
+    def __init__(
+        self,
+        rows: Manager[Any],
+        *,
+        stale_after_s: float = STALE_AFTER_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.token = new_lease_token()
+        self._rows = rows
+        self._stale_after_s = stale_after_s
+        self._clock = clock
+        self._unchanged = StillnessTracker[str]()
+
+    def hold(self) -> bool:
+        """Keep the lease, or take it when no process holds it. Called about once a second."""
+        if self.fence():
+            return True
+        token, beats = self._current()
+        unchanged_s = self._unchanged.observe({token: beats}, now=self._clock())[token]
+        if token and unchanged_s < self._stale_after_s:
+            return False
+        lease_row = self._rows.filter(lease_token=token, lease_beats=beats)
+        return lease_row.update(lease_token=self.token, lease_beats=beats + 1) == 1
+
+    def release(self) -> None:
+        """Let the next process begin at once."""
+        self._mine().update(lease_token="", lease_beats=F("lease_beats") + 1)
+
+    def fence(self) -> bool:
+        """Return whether this process holds the lease; true until the end of the transaction."""
+        return bool(self._mine().update(lease_beats=F("lease_beats") + 1))
+
+    def _mine(self) -> QuerySet[Any]:
+        return self._rows.filter(lease_token=self.token)
+
+    def _current(self) -> tuple[str, int]:
+        rows = self._rows.values_list("lease_token", "lease_beats")
+        if not (row := rows.first()):
+            self._rows.bulk_create([self._rows.model(id=1)], ignore_conflicts=True)
+            row = rows.get()
+        token, beats = row
+        return token, beats

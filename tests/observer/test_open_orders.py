@@ -13,7 +13,6 @@ from killswitch.console import grid
 from killswitch.ems.client import EmsClient
 from killswitch.exchanges import services
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
-from killswitch.observer import open_orders as observer_module
 from killswitch.observer.open_orders import Observer, ObserverLease
 from killswitch.runtime.revisions import current, next_revision
 from killswitch.simulator.server import Simulator
@@ -491,10 +490,10 @@ def test_an_observer_that_leaves_is_followed_at_once() -> None:
 def test_a_seat_that_was_taken_since_it_was_looked_at_is_not_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    as_it_was = observer_module._current_lease()
     first, second = ObserverLease(), ObserverLease()
+    as_it_was = second._current()
     assert first.hold()
-    monkeypatch.setattr(observer_module, "_current_lease", lambda: as_it_was)
+    monkeypatch.setattr(second, "_current", lambda: as_it_was)
     assert not second.hold()
     assert first.fence()
 

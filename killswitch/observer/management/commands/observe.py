@@ -1,12 +1,11 @@
 """`manage.py observe`: the observer's process."""
 
-import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from killswitch.observer.process import observe
-from killswitch.runtime.shutdown import set_on_signals
+from killswitch.runtime.shutdown import STOP, set_on_signals
 
 
 class Command(BaseCommand):
@@ -17,4 +16,4 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def handle(self, *_: Any, **__: Any) -> None:
-        observe(set_on_signals(threading.Event()))
+        observe(set_on_signals(STOP))

@@ -1,13 +1,16 @@
-"""`manage.py watchdog`: takes over requests that no process handles, and sends notifications."""
+"""`manage.py watchdog`: takes over requests, enforces Holds, and sends notifications."""
 
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand
+from django.db import Error
 
 from killswitch.alarms import outbox
 from killswitch.cancels import watchdog
+from killswitch.holds import enforcement
 from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Process
 from killswitch.runtime.shutdown import STOP, set_on_signals
@@ -17,8 +20,8 @@ class Command(BaseCommand):
     """Runs until SIGTERM or SIGINT."""
 
     help = (
-        "Take over requests that no process is handling, and send the notifications of alarms."
-        " Needs no queue; any number may run."
+        "Take over requests that no process is handling, enforce Holds, and send the notifications"
+        " of alarms. Needs no queue; any number may run."
     )
 
     # An error in a page must not keep this process from starting.
@@ -29,4 +32,7 @@ class Command(BaseCommand):
         threading.Thread(
             target=outbox.send_pending, args=[STOP], name="outbox", daemon=True
         ).start()
+        enforcer = enforcement.start_threads(STOP)
         watchdog.run(STOP, beat=partial(heartbeats.beat, Process.WATCHDOG))
+        with suppress(Error):  # another process takes the lease all the same, only later
+            enforcer.release_lease()

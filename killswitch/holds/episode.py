@@ -1,0 +1,134 @@
+"""One episode of a Hold: cancels what is listed until the exchange has been empty for a while.
+
+It is carried out like any other request, under a lease that another process takes over. It differs
+in when it sends and when it ends: it sends as long as orders are listed, whatever the EMS answered
+before; blindly every 5 s while the list cannot be read; and it ends after 10 s without an order, at
+its deadline, or when the Hold is released.
+"""
+
+import time
+from contextlib import suppress
+
+from django.conf import settings
+from django.db.models.functions import Now
+
+from killswitch.cancels.execution import KILLS
+from killswitch.cancels.kill import Kill
+from killswitch.cancels.leases import Lease
+from killswitch.cancels.models import Origin
+from killswitch.cancels.pacing import RetrySchedule
+from killswitch.cancels.recording import ensure_lease
+from killswitch.cancels.thread_slots import Latch
+from killswitch.ems.answers import Outcome, TimedCancelAnswer
+from killswitch.holds.models import Episode
+from killswitch.holds.order_lives import OrderLives
+from killswitch.holds.recording import QUIET_S, finish_episode, record_episode_read, still_held
+
+READ_INTERVAL_S = 0.5
+# No call is waited for longer: the next one may find the EMS well, and a cancel sent twice is
+# harmless. With both, a blind Hold still sends about every 5 s.
+MAX_CALL_S = 4.0
+RESEND_PAUSE_S = 0.8  # after an accepted cancel, while orders are listed
+BLIND_PAUSE_S = 5.0
+MAX_RETRY_AFTER_S = 30.0
+
+
+class HoldReleased(Exception):
+    """The Hold of the episode was released, so nothing more may be sent."""
+
+
+class EpisodeSchedule(RetrySchedule):
+    """Sends again while time is left, whatever the EMS has answered."""
+
+    @property
+    def may_post_again(self) -> bool:
+        return self.seconds_left > 0
+
+    @property
+    def is_refused_for_good(self) -> bool:
+        return False
+
+    @property
+    def post_timeout(self) -> float:
+        return min(MAX_CALL_S, float(settings.EMS_TIMEOUT))
+
+    def _pause_after(self, answer: TimedCancelAnswer) -> float:
+        if answer.outcome is Outcome.ACKNOWLEDGED:
+            return RESEND_PAUSE_S
+        return min(super()._pause_after(answer), BLIND_PAUSE_S)
+
+    def _bounded_pause(self, pause: float) -> float:
+        return min(pause, MAX_RETRY_AFTER_S)
+
+
+class HoldEpisode(Kill):
+    """The request of one episode, under the lease of this process."""
+
+    record_end = staticmethod(finish_episode)
+
+    def __init__(self, lease: Lease, latch: Latch) -> None:
+        super().__init__(lease, latch)
+        self.schedule = EpisodeSchedule(ends_at=lease.request_ends_at)
+        self.lives = OrderLives()
+        self.posted_at = 0.0
+
+    def run(self) -> None:
+        """Carry the episode out. Raises `ShuttingDown` and `LeaseLost`."""
+        if self.lease.taken_over:
+            self._load_earlier_attempts()
+        self._load_orders()
+        with suppress(HoldReleased):
+            self._hold_until_quiet()
+        self._finish()
+
+    def _load_orders(self) -> None:
+        """Go on from the orders that were seen before this process took part."""
+        rows = Episode.objects.annotate(now=Now())
+        episode = self._write(lambda request_id, _: rows.get(request=request_id))
+        oldest_at = episode.oldest_open_at
+        age_s = (vars(episode)["now"] - oldest_at).total_seconds() if oldest_at else 0.0
+        self.lives = OrderLives(
+            open_before=episode.orders_seen - episode.orders_cancelled,
+            oldest_before_at=time.monotonic() - age_s,
+            seen=episode.orders_seen,
+            gone=episode.orders_cancelled,
+            longest_s=episode.longest_life_ms / 1000,
+            symbols=list(episode.symbols),
+        )
+
+    def _hold_until_quiet(self) -> None:
+        # What was seen when the episode began is cancelled at once, unless that was done before.
+        is_due = not self.lease.taken_over
+        while True:
+            if is_due:
+                self._pause(self.schedule.until_next_post)
+                self._post()
+                self.posted_at = time.monotonic()
+            latest = self._read_list(timeout=min(MAX_CALL_S, float(settings.EMS_TIMEOUT)))
+            if latest.count is not None:
+                self.lives.observe(latest.answer.orders, count=latest.count, now=time.monotonic())
+            if not self._write(record_episode_read, lives=self.lives, latest=latest):
+                return
+            is_quiet = self.empty_since and time.monotonic() - self.empty_since >= QUIET_S
+            if is_quiet or self.schedule.seconds_left <= 0:
+                return
+            is_due = self._must_send(latest.count)
+            if not is_due:
+                interval_s = min(READ_INTERVAL_S, settings.HOLD_INTERVAL)
+                self._pause(max(interval_s, self.min_read_pause_s))
+
+    def _must_send(self, count: int | None) -> bool:
+        """Return True when a cancel is due: for listed orders, or blindly after a while."""
+        if count is None:
+            since_post_s = time.monotonic() - self.posted_at
+            return since_post_s >= BLIND_PAUSE_S and self.schedule.may_post_now
+        return count > 0 and self.schedule.may_post_now
+
+    def _ensure_lease(self) -> None:
+        """Check the lease and the Hold before sending again. Raises `HoldReleased` as well."""
+        self._write(ensure_lease)
+        if not self._write(lambda request_id, _: still_held(request_id)):
+            raise HoldReleased
+
+
+KILLS[Origin.HOLD] = HoldEpisode

@@ -1,0 +1,273 @@
+"""Records what happens under a Hold: lists that were read, episodes, and lists that were not.
+
+The row of a Hold is locked before the row of a request. All times are by the database's clock.
+"""
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from django.db.models import Max, QuerySet
+from django.db.models.functions import Now
+
+from killswitch.audit.canonical_json import utc_text
+from killswitch.audit.chain import SYSTEM
+from killswitch.audit.models import EventKind
+from killswitch.audit.recorder import recording
+from killswitch.cancels import event_data
+from killswitch.cancels import recording as requests
+from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
+from killswitch.cancels.models import Batch, CancelRequest, Origin
+from killswitch.cancels.states import Status
+from killswitch.holds.hold_alarms import raise_blind_alarm
+from killswitch.holds.models import Episode, Hold
+from killswitch.holds.order_lives import OrderLives
+
+QUIET_S = 10.0  # for which an exchange must be empty before an episode is over
+MAX_ERROR_CHARS = 500
+
+log = structlog.get_logger(__name__)
+
+
+def record_reads(hold_ids: Iterable[int], *, errors: Mapping[int, str]) -> None:
+    """Record which held exchanges could be read just now, and why the others could not.
+
+    No page is told of a read: what they show has the age of the last one.
+    """
+    Hold.objects.active().filter(pk__in=list(hold_ids)).update(last_read_at=Now(), read_error="")
+    for pk, error in errors.items():
+        text = error[:MAX_ERROR_CHARS]
+        Hold.objects.active().filter(pk=pk).exclude(read_error=text).update(read_error=text)
+
+
+def begin_episode(hold_id: int, *, orders: int, symbols: Iterable[str] = ()) -> int | None:
+    """Record a request that cancels what is listed; return its id, None if there is one already.
+
+    `orders` is how many were listed, 0 when the list cannot be read.
+    """
+    with recording(then_close_connection=True) as record:
+        hold = _locked(hold_id)
+        if hold is None or has_episode_in_flight(hold.configured_exchange_id):
+            return None
+        now = vars(hold)["now"]
+        exchange = hold.configured_exchange
+        newest = hold.episodes.aggregate(newest=Max("number"))["newest"] or 0
+        batch = Batch.objects.create(
+            key=secrets.token_urlsafe(16),
+            by_name=SYSTEM.name,
+            by_role=SYSTEM.role,
+            asked_at=datetime.now(UTC),
+            reason=f"Hold by {hold.started_by}"[:500],
+            origin=Origin.HOLD,
+        )
+        request = CancelRequest.objects.create(
+            batch=batch,
+            configured_exchange=exchange,
+            exchange_id=hold.exchange_id,
+            open_before=exchange.open_orders,
+            open_before_seen_at=exchange.seen_at,
+            revision=record.revision,
+        )
+        times = {"first_order_at": now, "last_order_at": now, "oldest_open_at": now}
+        episode = Episode.objects.create(
+            hold=hold,
+            request=request,
+            number=newest + 1,
+            began_blind=not orders,
+            orders_seen=orders,
+            symbols=list(symbols),
+            **(times if orders else {}),
+        )
+        hold.episode_count += 1
+        _add_orders(hold, seen=orders, gone=0, are_listed=orders > 0)
+        hold.revision = record.revision
+        hold.save()
+        record.event(
+            EventKind.REQUESTED,
+            exchange_id=request.exchange_id,
+            request_id=str(request.uuid),
+            status=request.status,
+            data={
+                **event_data.of_press(request, batch),
+                "held": str(hold.uuid),
+                "episode": episode.number,
+                "orders": orders,
+            },
+        )
+    return request.pk
+
+
+def has_episode_in_flight(exchange_pk: int) -> bool:
+    rows = CancelRequest.objects.in_flight().filter(batch__origin=Origin.HOLD)
+    return rows.filter(configured_exchange=exchange_pk).exists()
+
+
+def record_episode_read(
+    request_id: int,
+    lease_token: str,
+    *,
+    lives: OrderLives,
+    latest: OpenOrdersAfter,
+) -> bool:
+    """Record a list that an episode has read, and what it says of the orders.
+
+    Return whether the Hold is still active. Raises `LeaseLost`.
+    """
+    with recording() as record:
+        episode, hold = _locked_episode(request_id)
+        requests.record_read(request_id, lease_token)
+        now = vars(hold)["now"]
+        if latest.count is None:
+            hold.read_error = latest.answer.error[:MAX_ERROR_CHARS]
+        else:
+            hold.last_read_at, hold.read_error = now, ""
+            _write_lives(episode, hold, lives=lives, are_listed=latest.count > 0)
+            episode.save()
+        record.changed(hold)
+        hold.save()
+    return hold.is_active
+
+
+def finish_episode(
+    request_id: int,
+    lease_token: str,
+    *,
+    before: Status,
+    conclusion: Conclusion,
+    last_list: OpenOrdersAfter | None,
+) -> bool:
+    """Record the end of an episode and of its request. Raises `LeaseLost`.
+
+    Of the episodes that follow one another without a good end, one raises an alarm.
+    """
+    with recording() as record:
+        episode, hold = _locked_episode(request_id)
+        confirmed = hold.episodes.filter(request__status=Status.CONFIRMED)
+        last_good = confirmed.aggregate(last=Max("number"))["last"] or 0
+        if not requests.finish(
+            request_id,
+            lease_token,
+            before=before,
+            conclusion=conclusion,
+            last_list=last_list,
+            alarm_subject=f"hold {hold.uuid} from episode {last_good + 1}",
+        ):
+            return False
+        record.changed(Hold.objects.filter(pk=hold.pk))
+        record.event(
+            EventKind.HOLD_EPISODE,
+            exchange_id=hold.exchange_id,
+            request_id=str(episode.request.uuid),
+            data={"hold": str(hold.uuid), **data_of_episode(episode)},
+        )
+    return True
+
+
+def data_of_episode(episode: Episode) -> dict[str, Any]:
+    """Return the data of HOLD_EPISODE, as it is compared with the row."""
+    return {
+        "number": episode.number,
+        "began_blind": episode.began_blind,
+        "orders_seen": episode.orders_seen,
+        "orders_cancelled": episode.orders_cancelled,
+        "symbols": episode.symbols,
+        "longest_life_ms": episode.longest_life_ms,
+        "first_order_at": event_data.utc_text_or_none(episode.first_order_at),
+        "last_order_at": event_data.utc_text_or_none(episode.last_order_at),
+    }
+
+
+def still_held(request_id: int) -> bool:
+    """Return whether the Hold of an episode is active: a released one sends nothing more."""
+    return Hold.objects.active().filter(episodes__request=request_id).exists()
+
+
+def record_blind(hold_id: int) -> None:
+    """Record that the list cannot be read, with an alarm, unless that is on record."""
+    with recording() as record:
+        hold = _locked(hold_id)
+        if hold is None or hold.blind_since is not None:
+            return
+        hold.blind_since = vars(hold)["now"]
+        reason = hold.read_error or "no list has been read"
+        record.changed(hold)
+        hold.save()
+        record.event(
+            EventKind.HOLD_BLIND,
+            exchange_id=hold.exchange_id,
+            data={
+                "hold": str(hold.uuid),
+                "since": utc_text(hold.blind_since),
+                "last_read_at": event_data.utc_text_or_none(hold.last_read_at),
+                "error": reason,
+            },
+        )
+        raise_blind_alarm(hold, error=reason)
+    log.error("hold_is_blind", exchange=hold.exchange_id, error=reason)
+
+
+def record_sight(hold_id: int) -> None:
+    """Record that the list of a blind Hold can be read again."""
+    with recording() as record:
+        hold = _locked(hold_id)
+        if hold is None or hold.blind_since is None:
+            return
+        seconds = (vars(hold)["now"] - hold.blind_since).total_seconds()
+        data = {
+            "hold": str(hold.uuid),
+            "blind_since": utc_text(hold.blind_since),
+            "seconds": round(seconds),
+        }
+        hold.blind_since = None
+        record.changed(hold)
+        hold.save()
+        record.event(EventKind.HOLD_SEES_AGAIN, exchange_id=hold.exchange_id, data=data)
+
+
+def _locked(hold_id: int) -> Hold | None:
+    hold: Hold | None = _rows().active().filter(pk=hold_id).first()
+    return hold
+
+
+def _locked_episode(request_id: int) -> tuple[Episode, Hold]:
+    """Lock the Hold of an episode, released or not, and return both."""
+    hold = _rows().get(episodes__request=request_id)
+    return Episode.objects.select_related("request").get(request=request_id), hold
+
+
+def _rows() -> Any:
+    rows: QuerySet[Hold] = Hold.objects.select_for_update(no_key=True, of=("self",))
+    return rows.select_related("configured_exchange").annotate(now=Now())
+
+
+def _write_lives(episode: Episode, hold: Hold, *, lives: OrderLives, are_listed: bool) -> None:
+    _add_orders(
+        hold,
+        seen=lives.seen - episode.orders_seen,
+        gone=lives.gone - episode.orders_cancelled,
+        are_listed=are_listed,
+    )
+    episode.orders_seen, episode.orders_cancelled = lives.seen, lives.gone
+    episode.symbols = lives.symbols
+    episode.longest_life_ms = round(lives.longest_s * 1000)
+    oldest_s = lives.oldest_s(now=time.monotonic())
+    now = vars(hold)["now"]
+    episode.oldest_open_at = None if oldest_s is None else now - timedelta(seconds=oldest_s)
+    if are_listed:
+        episode.last_order_at = hold.last_order_at
+        episode.first_order_at = episode.first_order_at or hold.last_order_at
+
+
+def _add_orders(hold: Hold, *, seen: int, gone: int, are_listed: bool) -> None:
+    hold.orders_seen += seen
+    hold.orders_cancelled += gone
+    if not are_listed:
+        return
+    now = vars(hold)["now"]
+    last = hold.last_order_at
+    if last is None or hold.orders_since is None or now - last > timedelta(seconds=QUIET_S):
+        hold.orders_since = now
+    hold.last_order_at = now
