@@ -11,6 +11,7 @@ from killswitch.audit.chain import Actor
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import CancelRequest, Origin, RequestQuerySet
 from killswitch.exchanges.models import Exchange
+from killswitch.exchanges.registry import ExchangeConfig, add_missing
 from killswitch.holds.models import Enforcement, Hold, HoldState
 from killswitch.holds.services import Act, start_hold
 from killswitch.simulator.lives import Life
@@ -22,14 +23,11 @@ TAKEOVER_S = 6.0  # after a process was killed, for another one to enforce inste
 _OFFICER = Act(by=Actor(name="Olga Ray (olga)", role="Risk officer"), origin=Origin.COMMAND_LINE)
 
 
-def hold(*exchange_ids: str) -> list[Hold]:
-    """Hold the exchanges, which are created."""
-    return [
-        start_hold(
-            Exchange.objects.create(exchange_id=exchange_id), act=_OFFICER, reason="drill"
-        ).hold
-        for exchange_id in exchange_ids
-    ]
+def hold(*exchange_ids: str) -> None:
+    """Hold the exchanges, which are added."""
+    add_missing(ExchangeConfig(exchange_id=exchange_id) for exchange_id in exchange_ids)
+    for exchange in Exchange.objects.filter(exchange_id__in=exchange_ids):
+        start_hold(exchange, act=_OFFICER, reason="drill")
 
 
 def enforcing_pid() -> int | None:

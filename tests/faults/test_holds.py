@@ -10,7 +10,6 @@ from typing import Any
 
 import psutil
 import pytest
-from django.db import transaction
 
 from killswitch.alarms.models import Alarm
 from killswitch.holds.models import Episode, Hold
@@ -217,8 +216,7 @@ def test_an_ems_that_refuses_gets_one_request_a_deadline_and_obeys_in_the_end(
     stack.set(EMS_TIMEOUT=2, CANCEL_DEADLINE=deadline_s)
     for name, refusal in REFUSALS.items():
         simulator.script(name, cancel=[{**refusal, "repeat": True}], orders=3)
-    with transaction.atomic():
-        held.hold(*REFUSALS)
+    held.hold(*REFUSALS)
     stack.watchdog()
     wait_for(held.are_enforced(*REFUSALS), seconds=60)
     time.sleep(trading_s)
