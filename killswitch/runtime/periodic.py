@@ -19,7 +19,7 @@ class PeriodicTask:
     An exception ends neither the loop nor its thread. It is logged when the work begins to fail,
     when it fails with another kind of error, and when it succeeds again. The database connection is
     closed before each pause; `keep_connection` is for work that runs so often that connecting each
-    time would cost more than it does, and closes the connection only after a failure.
+    time would cost more than it does: it is closed only after a failure and at the end.
     """
 
     name: str
@@ -48,6 +48,9 @@ class PeriodicTask:
                 self._log_change(error)
             last_failure = error_name
             stop.wait(max(0.0, started_at + self.interval_s - self.clock()))
+        if self.keep_connection:
+            with suppress(Error):
+                connection.close()
 
     def start_thread(self, stop: threading.Event) -> threading.Thread:
         """Repeat the work in a daemon thread.
