@@ -1,5 +1,6 @@
 """A held exchange stays flat while an algorithm trades on it, processes die and the EMS fails."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -10,9 +11,11 @@ from typing import Any
 
 import psutil
 import pytest
+from django.db import connection
 
 from killswitch.alarms.models import Alarm
 from killswitch.holds.models import Episode, Hold
+from killswitch.runtime.heartbeats import Heartbeat
 from killswitch.simulator.server import Simulator
 from tests.conftest import wait_for
 from tests.faults import held
@@ -138,6 +141,35 @@ def assert_the_log_verifies(environment: dict[str, str]) -> None:
         timeout=120,
     )
     assert process.returncode == 0, process.stdout + process.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hangs"])
+@pytest.mark.parametrize(("first", "second"), [("watchdog", "observe"), ("observe", "watchdog")])
+@pytest.mark.faults
+def test_one_process_enforces_alone_when_the_other_is_gone_for_good(
+    stack: Stack, simulator: Simulator, first: str, second: str, number: signal.Signals
+) -> None:
+    if number == signal.SIGSTOP and connection.vendor == "sqlite":
+        pytest.skip("a process that stops while it writes locks all others out of SQLite")
+    stack.set(CANCEL_DEADLINE=NEW_REQUEST_S)
+    held.hold("KRAKEN")
+    enforcing = stack.manage(first)
+    wait_for(held.are_enforced("KRAKEN"), seconds=60)
+    standing_by = stack.manage(second)
+    wait_for(lambda: Heartbeat.objects.count() == 2, seconds=60)
+    simulator.start_algorithm(["KRAKEN"], duration_s=30)
+    time.sleep(5)
+    assert held.enforcing_pid() == enforcing.pid
+    kills = [time.monotonic()]
+    enforcing.send_signal(number)
+    wait_for(lambda: not simulator.algorithm_report().running, seconds=40)
+    wait_for(lambda: simulator.algorithm_report().alive == 0, seconds=MAX_LIFE_S + 2)
+    assert held.enforcing_pid() == standing_by.pid
+    assert_nothing_lived_too_long(simulator, ["KRAKEN"], kills=kills)
+    enforcing.send_signal(signal.SIGCONT)
+    wait_for(lambda: not held.requests().in_flight().exists(), seconds=NEW_REQUEST_S + 20)
+    assert held.requests().count() == len(held.events("HOLD_EPISODE")) == 1
+    assert_the_log_verifies(stack.environment)
 
 
 def test_a_hold_survives_a_stop_of_everything(system: System, simulator: Simulator) -> None:
