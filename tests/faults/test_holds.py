@@ -257,7 +257,6 @@ def test_an_ems_that_refuses_gets_one_request_a_deadline_and_obeys_in_the_end(
         assert min(held.seconds_between_requests(name)) > deadline_s - 0.5, name
         assert simulator.really_open(name) == 3, name
         simulator.script(name, cancel=[])
-    assert min(held.seconds_between_posts(simulator, "429")) > 2.9
     assert_one_alarm_of_each_kind(*REFUSALS)
     assert {name for kind, name in held.alarms() if kind == "HOLD_TRADING"} == set(REFUSALS)
     # A request that was refused for good has ended, and the next one begins at its deadline.
@@ -268,6 +267,20 @@ def test_an_ems_that_refuses_gets_one_request_a_deadline_and_obeys_in_the_end(
     assert_one_alarm_of_each_kind(*REFUSALS)
     wait_for(lambda: not held.requests().in_flight().exists(), seconds=60)
     assert_the_log_verifies(stack.environment)
+
+
+@pytest.mark.faults
+def test_the_pause_that_the_ems_asks_for_is_kept_from_one_episode_to_the_next(
+    stack: Stack, simulator: Simulator
+) -> None:
+    stack.set(EMS_TIMEOUT=2, CANCEL_DEADLINE=8)
+    refusal = {"fault": "too_many", "retry_after": "3", "repeat": True}
+    simulator.script("KRAKEN", cancel=[refusal], orders=3)
+    held.hold("KRAKEN")
+    stack.watchdog()
+    wait_for(lambda: held.requests().count() == 3, seconds=90)
+    wait_for(lambda: held.requests()[2].attempt_count > 1, seconds=20)
+    assert min(held.seconds_between_posts(simulator, "KRAKEN")) > 2.5
 
 
 @pytest.mark.faults
