@@ -65,6 +65,7 @@ class HoldEpisode(Kill):
     """The request of one episode, under the lease of this process."""
 
     record_end = staticmethod(finish_episode)
+    quiet_s = QUIET_S
 
     def __init__(self, lease: Lease, latch: Latch) -> None:
         super().__init__(lease, latch)
@@ -109,7 +110,7 @@ class HoldEpisode(Kill):
                 self.lives.observe(latest.answer.orders, count=latest.count, now=time.monotonic())
             if not self._write(record_episode_read, lives=self.lives, latest=latest):
                 return
-            is_quiet = self.empty_since and time.monotonic() - self.empty_since >= QUIET_S
+            is_quiet = self.empty_since and time.monotonic() - self.empty_since >= self.quiet_s
             if is_quiet or self.schedule.seconds_left <= 0:
                 return
             is_due = self._must_send(latest.count)
