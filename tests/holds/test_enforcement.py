@@ -364,7 +364,7 @@ def test_a_release_that_is_not_confirmed_lapses(
 
 
 def test_without_a_database_people_are_told_that_the_hold_is_not_enforced(
-    hold: HoldExchange, sink: Any, settings: Any
+    simulator: Simulator, hold: HoldExchange, sink: Any, settings: Any, executor: None
 ) -> None:
     settings.ALERT_URLS = (sink.url(),)
     hold("KRAKEN")
