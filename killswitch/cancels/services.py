@@ -17,6 +17,7 @@ from killswitch.cancels import event_data, press_keys, publishing
 from killswitch.cancels.confirmation import Target
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
+from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
 from killswitch.runtime.text import clean_line
 
 MAX_REASON_CHARS = 500
@@ -166,11 +167,7 @@ def _record_once(batch: Batch, *, target: Target, by: Actor, reason: str) -> Can
 
 def _record(record: Recording, batch: Batch, *, target: Target, by: Actor) -> list[int]:
     """Record the batch, a request for each enabled exchange, and their events."""
-    if connection.vendor == "postgresql":
-        # Otherwise the foreign keys are checked at the commit, which locks the person's row while
-        # the log is locked. A change of that person locks them in the other order: a deadlock.
-        with connection.cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    check_foreign_keys_at_once()
     pks = [exchange.pk for exchange in target.exchanges]
     exchanges = list(Exchange.objects.enabled().filter(pk__in=pks))
     if not exchanges:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -122,7 +123,7 @@ def run(stop: threading.Event, *, beat: Callable[[], None]) -> None:
 
 def check_once(detector: StallDetector) -> None:
     """Read the requests in flight once, and do what they require."""
-    findings = detector.inspect(_snapshots(), now=time.monotonic())
+    findings = detector.inspect(snapshots(), now=time.monotonic())
     if findings.unclaimed:
         execution.run(ids=findings.unclaimed)
     execution.take_over_abandoned(findings.abandoned)
@@ -148,8 +149,9 @@ def check_once(detector: StallDetector) -> None:
         detector.alarm_raised(request_id)
 
 
-def _snapshots() -> list[RequestSnapshot]:
-    rows = CancelRequest.objects.in_flight().order_by("id")
+def snapshots(**condition: Any) -> list[RequestSnapshot]:
+    """Return the requests in flight, or those of them that fulfil the condition."""
+    rows = CancelRequest.objects.in_flight().filter(**condition).order_by("id")
     rows = rows.annotate(
         finished_calls=F("attempt_count") + F("reads"),
         dead_holders=Count("attempts", filter=Q(attempts__by_dead_holder=True)),

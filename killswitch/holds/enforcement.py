@@ -20,8 +20,9 @@ from django.db.models.functions import Now
 from killswitch.alarms.messages import Message
 from killswitch.alarms.outbox import send_to_all_channels
 from killswitch.audit.recorder import recording
-from killswitch.cancels import execution
+from killswitch.cancels import execution, watchdog
 from killswitch.cancels.models import CancelRequest, Origin
+from killswitch.cancels.watchdog import StallDetector
 from killswitch.ems.client import EmsClient, get_client
 from killswitch.ems.one_by_one import read_one_by_one
 from killswitch.ems.open_orders import OpenOrders
@@ -38,6 +39,7 @@ LEASE_INTERVAL_S = 0.5
 LEASE_STALE_AFTER_S = 2.5
 CHECK_INTERVAL_S = 0.25
 BLIND_AFTER_S = 5.0
+SEES_AGAIN_AFTER_S = 5.0  # of lists that could be read
 # For which the press that started a Hold is left to cancel what was open before.
 PRESS_GRACE_S = 3.0
 TRADING_AFTER_S = 30.0
@@ -50,6 +52,7 @@ MAX_ROUND_S = 4 * MAX_CALL_S
 # With more held exchanges, one list of all is read instead of one for each.
 MAX_SINGLE_LISTS = 4
 SINGLE_LISTS_FOR_S = 30.0  # after a list of all that could not be used
+READ_PAUSE_AFTER_429_S = 4.0
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +79,8 @@ class Enforcer:
         *,
         client: Callable[[], EmsClient] = get_client,
         lease: RowLease | None = None,
+        blind_after_s: float = BLIND_AFTER_S,
+        trading_after_s: float = TRADING_AFTER_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -83,10 +88,15 @@ class Enforcer:
             Enforcement.objects, stale_after_s=LEASE_STALE_AFTER_S, clock=clock
         )
         self._clock = clock
+        self._blind_after_s = blind_after_s
+        self._trading_after_s = trading_after_s
         self._unread = StillnessTracker[int]()
         self._held = StillnessTracker[int]()
+        self._sight = StillnessTracker[int]()
+        self._episodes = StallDetector()
         self._round_began_at: float | None = None
         self._single_lists = Deadline(0.0)
+        self._next_read = Deadline(0.0)
         self._next_upkeep = Deadline(0.0)
         self._next_reminder = Deadline(0.0)
         # For the day on which the database is gone: what was being enforced, and since when.
@@ -121,7 +131,7 @@ class Enforcer:
 
         One with an episode in flight reads its own list.
         """
-        if not self.is_active:
+        if not self.is_active or not self._next_read.has_passed:
             return
         self._round_began_at = self._clock()
         try:
@@ -140,6 +150,8 @@ class Enforcer:
         if not self._lease.fence():
             self.is_active = False
             return
+        if any(orders.http_status == 429 for orders in lists.values()):
+            self._next_read = Deadline(READ_PAUSE_AFTER_429_S)
         readable, errors = [], {}
         for hold in idle:
             orders = lists.get(hold.exchange_id)
@@ -184,24 +196,30 @@ class Enforcer:
             return
         holds = snapshots()
         self._enforced = [hold.exchange_id for hold in holds]
-        unread_s = self._unread.observe(
-            {hold.id: hold.last_read_at for hold in holds}, now=self._clock()
-        )
+        now = self._clock()
+        unread_s = self._unread.observe({hold.id: hold.last_read_at for hold in holds}, now=now)
+        is_unread = {hold.id: unread_s[hold.id] >= self._blind_after_s for hold in holds}
+        unchanged_s = self._sight.observe(is_unread, now=now)
         for hold in holds:
-            if unread_s[hold.id] >= BLIND_AFTER_S:
+            if is_unread[hold.id]:
                 if not hold.is_blind:
                     record_blind(hold.id)
                 if not hold.has_episode:
                     self._begin_episode(hold, orders=0)
-            elif hold.is_blind and unread_s[hold.id] < CHECK_INTERVAL_S * 2:
+            elif hold.is_blind and unchanged_s[hold.id] >= SEES_AGAIN_AFTER_S:
                 record_sight(hold.id)
             run = (hold.id, hold.orders_since)
-            if hold.orders_s >= TRADING_AFTER_S and run not in self._alarmed:
+            if hold.orders_s >= self._trading_after_s and run not in self._alarmed:
                 with recording():
                     hold_alarms.raise_trading_alarm(
                         Hold.objects.get(pk=hold.id), seconds=hold.orders_s
                     )
                 self._alarmed.add(run)
+        # As a watchdog does, so that the observer alone is enough.
+        findings = self._episodes.inspect(watchdog.snapshots(batch__origin=Origin.HOLD), now=now)
+        if findings.unclaimed:
+            execution.run(ids=findings.unclaimed)
+        execution.take_over_abandoned(findings.abandoned)
         if self._next_upkeep.has_passed:
             self._next_upkeep = Deadline(UPKEEP_INTERVAL_S)
             lapse_overdue_releases()
@@ -278,9 +296,9 @@ def remind_if_due(*, interval: timedelta = REMINDER_INTERVAL) -> None:
         hold_alarms.raise_reminder(holds, now=now)
 
 
-def start_threads(stop: threading.Event) -> Enforcer:
+def start_threads(stop: threading.Event, *, enforcer: Enforcer | None = None) -> Enforcer:
     """Enforce Holds in this process until `stop` is set."""
-    enforcer = Enforcer()
+    enforcer = enforcer or Enforcer()
     tasks = [
         PeriodicTask(
             name="hold_lease",

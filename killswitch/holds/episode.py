@@ -12,11 +12,12 @@ from contextlib import suppress
 from django.conf import settings
 from django.db.models.functions import Now
 
+from killswitch.cancels.conclusion import OpenOrdersAfter
 from killswitch.cancels.execution import KILLS
 from killswitch.cancels.kill import Kill
 from killswitch.cancels.leases import Lease
 from killswitch.cancels.models import Origin
-from killswitch.cancels.pacing import RetrySchedule
+from killswitch.cancels.pacing import MAX_READ_PAUSE_S, RetrySchedule
 from killswitch.cancels.recording import ensure_lease
 from killswitch.cancels.thread_slots import Latch
 from killswitch.ems.answers import Outcome, TimedCancelAnswer
@@ -25,6 +26,7 @@ from killswitch.holds.order_lives import OrderLives
 from killswitch.holds.recording import QUIET_S, finish_episode, record_episode_read, still_held
 
 READ_INTERVAL_S = 0.5
+RECORD_INTERVAL_S = 0.9
 # No call is waited for longer: the next one may find the EMS well, and a cancel sent twice is
 # harmless. With both, a blind Hold still sends about every 5 s.
 MAX_CALL_S = 4.0
@@ -65,12 +67,13 @@ class HoldEpisode(Kill):
     """The request of one episode, under the lease of this process."""
 
     record_end = staticmethod(finish_episode)
+    quiet_s = QUIET_S
 
     def __init__(self, lease: Lease, latch: Latch) -> None:
         super().__init__(lease, latch)
         self.schedule = EpisodeSchedule(ends_at=lease.request_ends_at)
         self.lives = OrderLives()
-        self.posted_at = 0.0
+        self.posted_at = self.recorded_at = 0.0
 
     def run(self) -> None:
         """Carry the episode out. Raises `ShuttingDown` and `LeaseLost`."""
@@ -105,17 +108,28 @@ class HoldEpisode(Kill):
                 self._post()
                 self.posted_at = time.monotonic()
             latest = self._read_list(timeout=min(MAX_CALL_S, float(settings.EMS_TIMEOUT)))
-            if latest.count is not None:
-                self.lives.observe(latest.answer.orders, count=latest.count, now=time.monotonic())
-            if not self._write(record_episode_read, lives=self.lives, latest=latest):
+            if not self._record(latest):
                 return
-            is_quiet = self.empty_since and time.monotonic() - self.empty_since >= QUIET_S
+            is_quiet = self.empty_since and time.monotonic() - self.empty_since >= self.quiet_s
             if is_quiet or self.schedule.seconds_left <= 0:
                 return
             is_due = self._must_send(latest.count)
             if not is_due:
                 interval_s = min(READ_INTERVAL_S, settings.HOLD_INTERVAL)
-                self._pause(max(interval_s, self.min_read_pause_s))
+                blind_s = MAX_READ_PAUSE_S if latest.count is None else 0.0
+                self._pause(max(interval_s, blind_s, self.min_read_pause_s))
+
+    def _record(self, latest: OpenOrdersAfter) -> bool:
+        """Record a list unless it says nothing new; return False when the Hold was released."""
+        now = time.monotonic()
+        orders = (self.lives.seen, self.lives.gone)
+        if latest.count is not None:
+            self.lives.observe(latest.answer.orders, count=latest.count, now=now)
+        is_new = orders != (self.lives.seen, self.lives.gone)
+        if not is_new and now - self.recorded_at < RECORD_INTERVAL_S:
+            return True
+        self.recorded_at = now
+        return self._write(record_episode_read, lives=self.lives, latest=latest)
 
     def _must_send(self, count: int | None) -> bool:
         """Return True when a cancel is due: for listed orders, or blindly after a while."""

@@ -1,9 +1,13 @@
-"""Raises the alarms of Holds, in the caller's recording."""
+"""Raises the alarms of Holds, in the caller's recording.
+
+A Hold has one unacknowledged alarm of a kind at a time: a list that comes and goes, or an algorithm
+that pauses, must not bury the others. Their subjects begin with the ID of the Hold.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from killswitch.alarms.models import AlarmKind
+from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.canonical_json import utc_text
 from killswitch.holds.models import Hold
@@ -16,8 +20,16 @@ LIMITS = (
 MAX_NAMED = 20
 
 
+def unacknowledged_subject(kind: AlarmKind, hold: Hold) -> str:
+    """Return the subject of the alarm of this kind that nobody has acknowledged; "" if none."""
+    alarms = Alarm.objects.unacknowledged().filter(kind=kind, subject__startswith=str(hold.uuid))
+    return alarms.values_list("subject", flat=True).first() or ""
+
+
 def raise_blind_alarm(hold: Hold, *, error: str) -> None:
-    """Raise the alarm of a Hold whose list cannot be read; one for each time that this begins."""
+    """Raise the alarm of a Hold whose list cannot be read."""
+    if unacknowledged_subject(AlarmKind.HOLD_BLIND, hold):
+        return
     raise_alarm(
         kind=AlarmKind.HOLD_BLIND,
         subject=f"{hold.uuid} {_text(hold.blind_since)}",
@@ -32,6 +44,8 @@ def raise_blind_alarm(hold: Hold, *, error: str) -> None:
 
 def raise_trading_alarm(hold: Hold, *, seconds: float) -> None:
     """Raise the alarm of orders that keep coming; one for each time that this begins."""
+    if unacknowledged_subject(AlarmKind.HOLD_TRADING, hold):
+        return
     raise_alarm(
         kind=AlarmKind.HOLD_TRADING,
         subject=f"{hold.uuid} {_text(hold.orders_since)}",

@@ -13,6 +13,7 @@ import structlog
 from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 
+from killswitch.alarms.models import AlarmKind
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import SYSTEM
 from killswitch.audit.models import EventKind
@@ -22,7 +23,7 @@ from killswitch.cancels import recording as requests
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.cancels.states import Status
-from killswitch.holds.hold_alarms import raise_blind_alarm
+from killswitch.holds.hold_alarms import raise_blind_alarm, unacknowledged_subject
 from killswitch.holds.models import Episode, Hold
 from killswitch.holds.order_lives import OrderLives
 
@@ -141,7 +142,8 @@ def finish_episode(
 ) -> bool:
     """Record the end of an episode and of its request. Raises `LeaseLost`.
 
-    Of the episodes that follow one another without a good end, one raises an alarm.
+    Of the episodes that follow one another without a good end, one raises an alarm; none does while
+    an earlier one is unacknowledged.
     """
     with recording() as record:
         episode, hold = _locked_episode(request_id)
@@ -153,7 +155,8 @@ def finish_episode(
             before=before,
             conclusion=conclusion,
             last_list=last_list,
-            alarm_subject=f"hold {hold.uuid} from episode {last_good + 1}",
+            alarm_subject=unacknowledged_subject(AlarmKind.OUTCOME, hold)
+            or f"{hold.uuid} from episode {last_good + 1}",
         ):
             return False
         record.changed(Hold.objects.filter(pk=hold.pk))

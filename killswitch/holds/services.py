@@ -17,6 +17,7 @@ from killswitch.cancels import services as cancels
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
 from killswitch.holds.models import Hold, HoldState
+from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
 from killswitch.runtime.text import clean_line
 
 MAX_REASON_CHARS = 500
@@ -103,6 +104,7 @@ def request_release(hold: Hold, *, act: Act, reason: str) -> Hold:
     if not text:
         raise ReasonMissing
     with recording() as record:
+        check_foreign_keys_at_once()
         hold, now = _locked(hold)
         _lapse_if_due(record, hold, now=now)
         if hold.state == HoldState.RELEASE_REQUESTED:

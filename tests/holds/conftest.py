@@ -9,19 +9,31 @@ from django.db import connection
 
 from killswitch.audit.chain import Actor
 from killswitch.cancels import thread_slots
+from killswitch.cancels.execution import KILLS
 from killswitch.cancels.models import Origin
 from killswitch.exchanges import registry
 from killswitch.exchanges.models import Exchange
 from killswitch.holds import enforcement, services
+from killswitch.holds.enforcement import Enforcer
+from killswitch.holds.episode import HoldEpisode
 from killswitch.holds.models import Hold
 from killswitch.holds.services import Act
 from killswitch.runtime.shutdown import STOP
+from tests.alarms.conftest import _plugins_are_loaded, sink
 from tests.conftest import wait_for
+
+__all__ = ["_plugins_are_loaded", "sink"]
 
 OLGA = Act(by=Actor(name="os:olga", role="OPERATING_SYSTEM"), origin=Origin.COMMAND_LINE)
 PETER = Act(by=Actor(name="os:peter", role="OPERATING_SYSTEM"), origin=Origin.COMMAND_LINE)
 
 HoldExchange = Callable[..., Hold]
+
+
+class QuickEpisode(HoldEpisode):
+    """An episode that is over after a second and a half without orders, not after ten."""
+
+    quiet_s = 1.5
 
 
 @pytest.fixture
@@ -37,12 +49,16 @@ def hold(transactional_db: None) -> HoldExchange:
 
 
 @pytest.fixture
-def enforced(settings: Any, simulator: Any) -> Iterator[enforcement.Enforcer]:
+def enforced(
+    settings: Any, simulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[enforcement.Enforcer]:
     """Enforce Holds in threads of this process, as a watchdog does."""
     settings.HOLD_INTERVAL = 0.2
     settings.CANCEL_DEADLINE = 30
+    monkeypatch.setitem(KILLS, Origin.HOLD, QuickEpisode)
     stop = threading.Event()
-    yield enforcement.start_threads(stop)
+    enforcer = Enforcer(blind_after_s=1.5, trading_after_s=4.0)
+    yield enforcement.start_threads(stop, enforcer=enforcer)
     stop.set()
     STOP.set()
     try:

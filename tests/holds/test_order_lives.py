@@ -1,0 +1,72 @@
+"""How many orders an episode has seen, how many are gone, and how long one lived."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from killswitch.ems.open_orders import OpenOrder
+from killswitch.holds.order_lives import MAX_SYMBOLS, OrderLives
+
+
+def order(number: int | None, *, symbol: str = "BTC") -> OpenOrder:
+    fields = dict.fromkeys(OpenOrder.__annotations__, "")
+    ids = {"client_order_id": f"c{number}"} if number is not None else {}
+    return OpenOrder(**{**fields, "symbol": symbol, **ids})
+
+
+def orders(*numbers: int) -> list[OpenOrder]:
+    return [order(number) for number in numbers]
+
+
+def test_an_order_lives_from_the_first_list_that_has_it_to_the_first_that_has_not() -> None:
+    lives = OrderLives()
+    lives.observe(orders(1, 2), count=2, now=10.0)
+    lives.observe(orders(2, 3), count=2, now=11.5)
+    assert (lives.seen, lives.gone, lives.longest_s) == (3, 1, 1.5)
+    assert lives.oldest_s(now=12.0) == 2.0
+    lives.observe([], count=0, now=13.0)
+    assert (lives.seen, lives.gone, lives.longest_s) == (3, 3, 3.0)
+    assert lives.oldest_s(now=14.0) is None
+
+
+def test_orders_without_ids_are_told_apart_by_their_number() -> None:
+    lives = OrderLives()
+    lives.observe([order(None)] * 3, count=3, now=1.0)
+    lives.observe([order(None)] * 2, count=2, now=2.0)
+    assert (lives.seen, lives.gone) == (3, 1)
+
+
+def test_orders_beyond_those_that_are_kept_are_counted() -> None:
+    lives = OrderLives()
+    lives.observe(orders(1), count=5001, now=1.0)
+    lives.observe(orders(1), count=4001, now=2.0)
+    lives.observe([], count=0, now=3.0)
+    assert (lives.seen, lives.gone) == (5001, 5001)
+
+
+def test_another_process_takes_what_it_finds_for_what_was_open() -> None:
+    lives = OrderLives(open_before=3, oldest_before_at=4.0, seen=10, gone=7, longest_s=1.0)
+    lives.observe(orders(8, 9), count=2, now=10.0)
+    assert (lives.seen, lives.gone, lives.longest_s) == (10, 8, 6.0)
+    lives.observe(orders(8, 9, 10, 11), count=4, now=11.0)
+    assert (lives.seen, lives.gone, lives.longest_s) == (12, 8, 7.0)
+
+
+def test_more_orders_than_were_open_before_are_new() -> None:
+    lives = OrderLives(open_before=1, oldest_before_at=4.0, seen=1)
+    lives.observe(orders(1, 2, 3), count=3, now=5.0)
+    assert (lives.seen, lives.gone) == (3, 0)
+
+
+def test_symbols_are_kept_once_each_and_not_without_end() -> None:
+    lives = OrderLives()
+    many = [order(number, symbol=f"S{number % 90}") for number in range(200)]
+    lives.observe(many, count=200, now=1.0)
+    assert lives.symbols == [f"S{number}" for number in range(MAX_SYMBOLS)]
+
+
+@given(st.lists(st.tuples(st.sets(st.integers(0, 6)), st.integers(0, 3)), min_size=1, max_size=8))
+def test_every_order_seen_is_listed_or_gone(lists: list[tuple[set[int], int]]) -> None:
+    lives = OrderLives()
+    for second, (numbers, more) in enumerate(lists):
+        lives.observe(orders(*sorted(numbers)), count=len(numbers) + more, now=float(second))
+        assert lives.seen - lives.gone == len(numbers) + more
