@@ -192,11 +192,13 @@ class Enforcer:
         self._enforced_at, self._has_notified = self._clock(), False
 
     def _check(self) -> None:
+        now = self._clock()
+        # Also while another process enforces, whose episodes may die with it.
+        findings = self._episodes.inspect(watchdog.snapshots(batch__origin=Origin.HOLD), now=now)
         if not self.is_active:
             return
         holds = snapshots()
         self._enforced = [hold.exchange_id for hold in holds]
-        now = self._clock()
         unread_s = self._unread.observe({hold.id: hold.last_read_at for hold in holds}, now=now)
         is_unread = {hold.id: unread_s[hold.id] >= self._blind_after_s for hold in holds}
         unchanged_s = self._sight.observe(is_unread, now=now)
@@ -216,7 +218,6 @@ class Enforcer:
                     )
                 self._alarmed.add(run)
         # As a watchdog does, so that the observer alone is enough.
-        findings = self._episodes.inspect(watchdog.snapshots(batch__origin=Origin.HOLD), now=now)
         if findings.unclaimed:
             execution.run(ids=findings.unclaimed)
         execution.take_over_abandoned(findings.abandoned)
