@@ -17,8 +17,10 @@ from killswitch.holds.services import Act, start_hold
 from killswitch.simulator.lives import Life
 from killswitch.simulator.server import Simulator
 
+# What is promised, and measured by the long tests, which run alone.
 MAX_LIFE_S = 3.0  # of an order on a held exchange, after the EMS first listed it
 TAKEOVER_S = 6.0  # after a process was killed, for another one to enforce instead
+BUSY = 2  # times as long on a machine where other tests run at the same time
 
 _OFFICER = Act(by=Actor(name="Olga Ray (olga)", role="Risk officer"), origin=Origin.COMMAND_LINE)
 
@@ -74,21 +76,23 @@ def seconds_between_posts(simulator: Simulator, exchange_id: str) -> list[float]
 
 
 def longest_life_s(
-    simulator: Simulator, *exchange_ids: str, kills: Sequence[float] = ()
+    simulator: Simulator,
+    *exchange_ids: str,
+    kills: Sequence[float] = (),
+    takeover_s: float = TAKEOVER_S,
 ) -> tuple[float, Life | None]:
     """Return the longest life after a first list, without the seconds after each kill, and whose.
 
-    `kills` are monotonic times at least `TAKEOVER_S` apart.
+    `kills` are monotonic times more than `takeover_s` apart.
     """
     now = time.monotonic()
-    lives: Iterable[Life] = [life for name in exchange_ids for life in simulator.lives(name)]
-    longest = max(lives, key=lambda life: _undisturbed_s(life, kills=kills, now=now), default=None)
-    return (_undisturbed_s(longest, kills=kills, now=now) if longest else 0.0), longest
 
+    def undisturbed_s(life: Life) -> float:
+        begin = life.first_listed_monotonic or now
+        end = begin + life.listed_s(now=now)
+        disturbed = (min(end, kill + takeover_s) - max(begin, kill) for kill in kills)
+        return end - begin - sum(max(0.0, seconds) for seconds in disturbed)
 
-def _undisturbed_s(life: Life, *, kills: Sequence[float], now: float) -> float:
-    if life.first_listed_monotonic is None:
-        return 0.0
-    begin, end = life.first_listed_monotonic, life.first_listed_monotonic + life.listed_s(now=now)
-    disturbed = sum(max(0.0, min(end, kill + TAKEOVER_S) - max(begin, kill)) for kill in kills)
-    return end - begin - disturbed
+    lives: Iterable[Life] = (life for name in exchange_ids for life in simulator.lives(name))
+    longest = max(lives, key=undisturbed_s, default=None)
+    return (undisturbed_s(longest) if longest else 0.0), longest
