@@ -290,7 +290,7 @@ def test_an_episode_that_ended_without_an_event_or_twice_is_found(holds: Holds) 
 
 
 def test_what_the_press_says_about_the_hold_is_compared(holds: Holds) -> None:
-    Batch.objects.filter(pk=holds["active"].batch_id).update(hold=False)
+    Batch.objects.filter(holds=holds["active"]).update(hold=False)
     for verdict in all_verdicts():
         assert_found(verdict, Proof.TABLES, "hold is False, but event")
 
