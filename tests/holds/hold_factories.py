@@ -4,7 +4,10 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from killswitch.accounts.models import Role, User
+from killswitch.accounts.services import save_user
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import SYSTEM, Actor
 from killswitch.audit.models import EventKind
@@ -17,6 +20,7 @@ from killswitch.holds import services
 from killswitch.holds.models import Episode, Hold
 from killswitch.holds.services import Act
 from tests import factories
+from tests.audit.event_factories import add_exchanges
 
 SYMBOLS = ["BTC-USD", "ETH-USD"]
 
@@ -41,12 +45,51 @@ def start(exchange: Exchange, *, act: Act, reason: str = "runaway algorithm") ->
     return services.start_hold(exchange, act=act, reason=reason).hold
 
 
-def age_release(hold: Hold, *, minutes: float) -> None:
-    """Let the release of a Hold have been requested so long ago, in its row only."""
-    hold.refresh_from_db()
-    assert hold.release_requested_at
-    requested_at = hold.release_requested_at - timedelta(minutes=minutes)
-    Hold.objects.filter(pk=hold.pk).update(release_requested_at=requested_at)
+def every_state() -> dict[str, Hold]:
+    """Return a Hold in each state, after every transition that there is, all with their events."""
+    olga, ben = officers_with_events()
+    kraken, bitmex, deribit, lmax = add_exchanges("KRAKEN", "BITMEX", "DERIBIT", "LMAX")
+    factories.press(olga, kraken, bitmex, hold=True, reason="runaway algorithm", ago_s=0)
+    active = Hold.objects.get(configured_exchange=kraken)
+    requested = Hold.objects.get(configured_exchange=bitmex)
+    blind = start(deribit, act=shell("risk"))
+    released = start(lmax, act=browser(olga), reason="")
+
+    services.request_release(active, act=browser(olga), reason="flat")
+    services.withdraw_release(active, act=browser(ben))
+    go_blind(active)
+    see_again(active)
+    episode(active, orders=3)
+    episode(active, orders=0, status=Status.UNVERIFIED, began_blind=True)
+    episode(active, orders=8, status=Status.SENDING)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(services, "RELEASE_VALID_FOR", -services.RELEASE_VALID_FOR)
+        services.request_release(requested, act=shell("risk"), reason="too early")
+        services.lapse_overdue_releases()
+    services.request_release(requested, act=browser(olga), reason="over")
+
+    go_blind(blind)
+    go_blind(released)
+    episode(released)
+    services.request_release(released, act=browser(olga), reason="over")
+    services.confirm_release(released, act=browser(ben), note="agreed")
+    start(lmax, act=shell("risk"))  # held once more
+    holds = {"active": active, "requested": requested, "blind": blind, "released": released}
+    for hold in holds.values():
+        hold.refresh_from_db()
+    return holds
+
+
+def officers_with_events() -> tuple[User, User]:
+    """Add Olga and Ben as an administrator does."""
+    users = [
+        User(username=name, full_name=full_name, role=Role.RISK_OFFICER)
+        for name, full_name in (("olga", "Olga Ray"), ("ben", "Ben Ray"))
+    ]
+    for user in users:
+        save_user(user, new_password="x", by=SYSTEM, alarm=False)
+    return users[0], users[1]
 
 
 def go_blind(hold: Hold, *, error: str = "HTTP 500") -> None:

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from killswitch.accounts.models import Role, User
-from killswitch.accounts.services import save_user
-from killswitch.audit.chain import SYSTEM, Actor, Head, NewEvent
+from killswitch.accounts.models import User
+from killswitch.audit.chain import Actor, Head, NewEvent
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.verification.findings import Proof, VerificationResult, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
@@ -22,11 +21,10 @@ from killswitch.holds import reconciliation, services
 from killswitch.holds.models import Episode, Hold
 from tests import factories
 from tests.audit.assertions import assert_found, assert_good
-from tests.audit.event_factories import add_exchanges
 from tests.audit.forging import constraints_off, uniqueness_off
 from tests.audit.log import record
 from tests.holds import hold_factories
-from tests.holds.hold_factories import browser, shell
+from tests.holds.hold_factories import shell
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
 
@@ -38,51 +36,10 @@ Holds = dict[str, Hold]
 def holds(settings: Any, tmp_path: Any, unpublished: None) -> Holds:
     """Return a Hold in each state, after every transition that there is."""
     settings.KILLSWITCH_HOME = tmp_path
-    olga, ben = people()
-    kraken, bitmex, deribit, lmax = add_exchanges("KRAKEN", "BITMEX", "DERIBIT", "LMAX")
-    factories.press(olga, kraken, bitmex, hold=True, reason="runaway algorithm", ago_s=0)
-    active = Hold.objects.get(configured_exchange=kraken)
-    requested = Hold.objects.get(configured_exchange=bitmex)
-    blind = hold_factories.start(deribit, act=shell("risk"))
-    released = hold_factories.start(lmax, act=browser(olga), reason="")
-
-    services.request_release(active, act=browser(olga), reason="flat")
-    services.withdraw_release(active, act=browser(ben))
-    hold_factories.go_blind(active)
-    hold_factories.see_again(active)
-    hold_factories.episode(active, orders=3)
-    hold_factories.episode(active, orders=0, status=Status.UNVERIFIED, began_blind=True)
-    hold_factories.episode(active, orders=8, status=Status.SENDING)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(services, "RELEASE_VALID_FOR", -services.RELEASE_VALID_FOR)
-        services.request_release(requested, act=shell("risk"), reason="too early")
-        services.lapse_overdue_releases()
-    services.request_release(requested, act=browser(olga), reason="over")
-
-    hold_factories.go_blind(blind)
-    hold_factories.go_blind(released)
-    hold_factories.episode(released)
-    services.request_release(released, act=browser(olga), reason="over")
-    services.confirm_release(released, act=browser(ben), note="agreed")
-    hold_factories.start(lmax, act=shell("risk"))  # held once more
+    holds = hold_factories.every_state()
     assert_good(verify())
     assert_good(verify_newest(Head()))
-    rows = {"active": active, "requested": requested, "blind": blind, "released": released}
-    for row in rows.values():
-        row.refresh_from_db()
-    return rows
-
-
-def people() -> tuple[User, User]:
-    """Add two risk officers as an administrator does, with their events."""
-    users = [
-        User(username=name, full_name=full_name, role=Role.RISK_OFFICER)
-        for name, full_name in (("olga", "Olga Ray"), ("ben", "Ben Ray"))
-    ]
-    for user in users:
-        save_user(user, new_password="x", by=SYSTEM, alarm=False)
-    return users[0], users[1]
+    return holds
 
 
 def all_verdicts() -> list[VerificationResult]:
