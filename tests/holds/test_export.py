@@ -10,6 +10,7 @@ from killswitch.audit.models import EventKind
 from killswitch.holds.models import Episode, Hold
 from tests.audit.export.export_helpers import Exported, exported
 from tests.holds import hold_factories
+from tests.stack import ROOT
 from tools import verify_export
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db]
@@ -28,6 +29,12 @@ def test_an_export_has_every_kind_and_passes_its_check(export: Exported, tmp_pat
     path = tmp_path / "export.jsonl"
     path.write_bytes(export.content)
     assert verify_export.main([str(path)]) in {0, 2}  # 2: no key of another source was given
+
+
+def test_the_auditors_page_explains_every_kind() -> None:
+    page = (ROOT / "docs" / "auditors.md").read_text()
+    kinds = [kind for kind in EventKind if kind.startswith("HOLD_")]
+    assert [kind for kind in kinds if f"`{kind}`" not in page] == []
 
 
 def test_the_states_follow_from_the_events(export: Exported) -> None:
