@@ -1,15 +1,19 @@
 """The simulator's own interface under `/_simulator/`: set faults, and read what happened."""
 
+import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from killswitch.simulator import answers
+from killswitch.simulator import algorithm, answers, lives
+from killswitch.simulator.algorithm import Algorithm, AlgorithmReport
 from killswitch.simulator.calls import ReceivedCall
 from killswitch.simulator.demo import ALL_BOOKS, NOT_CONFIGURED, open_demo
 from killswitch.simulator.ems import Ems
 from killswitch.simulator.faults import Fault, read_sequence
 from killswitch.simulator.http import Outgoing, Request
+from killswitch.simulator.lives import Life
 from killswitch.simulator.parameters import InvalidFault, Parameters
 from killswitch.simulator.scenarios import Call
 
@@ -23,6 +27,8 @@ class Control(ABC):
     def __init__(self, ems: Ems, *, demo: bool) -> None:
         self._ems = ems
         self._is_demo = demo
+        self._algorithm: Algorithm | None = None
+        self._algorithm_lock = threading.Lock()
         if demo:
             self.reset()
 
@@ -31,7 +37,8 @@ class Control(ABC):
         """Drop every connection as a lost route does: no close, no reset, no answer."""
 
     def reset(self) -> None:
-        """Remove all orders, scripts and calls; a demonstration starts over."""
+        """Stop the algorithm, remove all orders, scripts and calls; a demo starts over."""
+        self.stop_algorithm()
         self._ems.reset()
         if self._is_demo:
             open_demo(self._ems.books, script=self.script)
@@ -76,6 +83,59 @@ class Control(ABC):
         """Return how many orders are really open, apart from what was answered."""
         return len(self.open_ids(exchange_id))
 
+    def lives(self, exchange_id: str) -> list[Life]:
+        """Return when each order of an exchange was placed, first listed and ended."""
+        return self._ems.books[exchange_id].lives()
+
+    def start_algorithm(
+        self,
+        exchange_ids: Sequence[str],
+        *,
+        orders: int = algorithm.ORDERS,
+        interval_s: float = algorithm.INTERVAL_S,
+        duration_s: float = algorithm.DURATION_S,
+    ) -> None:
+        """Let an algorithm trade on these exchanges, instead of the one that trades now.
+
+        Raises InvalidFault for an interval of 0.
+        """
+        if interval_s <= 0:
+            raise InvalidFault(f"interval_s: {interval_s:g} is not a pace")
+        with self._algorithm_lock:
+            if self._algorithm:
+                self._algorithm.stop()
+            self._algorithm = Algorithm(
+                books=self._ems.books,
+                exchange_ids=list(exchange_ids),
+                orders=orders,
+                interval_s=interval_s,
+                duration_s=duration_s,
+            )
+            self._algorithm.start()
+
+    def stop_algorithm(self) -> None:
+        """Let it place no more orders; those that are open stay open."""
+        with self._algorithm_lock:
+            if self._algorithm:
+                self._algorithm.stop()
+
+    def algorithm_report(self) -> AlgorithmReport:
+        """Return what has become of the orders on the exchanges of the latest algorithm."""
+        latest = self._algorithm
+        if latest is None:
+            return AlgorithmReport()
+        orders = [life for name in latest.exchange_ids for life in self.lives(name)]
+        now = time.monotonic()
+        life = lives.longest(orders, now=now)
+        return AlgorithmReport(
+            running=latest.is_running,
+            exchange_ids=latest.exchange_ids,
+            placed=latest.placed,
+            alive=sum(life.ended_monotonic is None for life in orders),
+            longest_listed_s=life.listed_s(now=now) if life else 0.0,
+            longest_life=life,
+        )
+
     def answer(self, request: Request) -> Outgoing:
         """Carry out one call of the interface."""
         try:
@@ -88,38 +148,62 @@ class Control(ABC):
 
     def _carry_out(self, request: Request) -> object:
         """Return the result, None for an unknown call. Raises InvalidFault."""
+        name = request.path.removeprefix(PREFIX)
+        match request.method:
+            case "GET":
+                return self._read(name, request)
+            case "POST":
+                return self._change(name, Parameters(request.json_object()))
+        return None
+
+    def _read(self, name: str, request: Request) -> object:
         books = list(self._ems.books.values())
-        match request.method, request.path.removeprefix(PREFIX):
-            case "GET", "health":
+        exchange_id = request.parameter("exchange_id")
+        match name:
+            case "health":
                 return {
                     "ready": True,
                     "exchanges": len(books),
                     "open_orders": sum(book.count() for book in books),
                     "calls": self._ems.calls.count(),
                 }
-            case "GET", "calls":
-                exchange_id, method = request.parameter("exchange_id"), request.parameter("method")
-                return [asdict(call) for call in self.calls(exchange_id, method)]
-            case "GET", "open":
-                if (exchange_id := request.parameter("exchange_id")) is None:
+            case "calls":
+                calls = self.calls(exchange_id, request.parameter("method"))
+                return [asdict(call) for call in calls]
+            case "open":
+                if exchange_id is None:
                     return {"counts": {book.exchange_id: book.count() for book in books}}
                 ids = self.open_ids(exchange_id)
                 return {"exchange_id": exchange_id, "count": len(ids), "ids": ids}
-            case "GET", "demo":
+            case "lives":
+                if not exchange_id:
+                    raise InvalidFault("exchange_id is missing")
+                return [asdict(life) for life in self.lives(exchange_id)]
+            case "algorithm":
+                return asdict(self.algorithm_report())
+            case "demo":
                 return [
                     asdict(exchange) | {"configured": exchange is not NOT_CONFIGURED}
                     for exchange in ALL_BOOKS
                 ]
-            case "POST", "script":
-                return self._script(Parameters(request.json_object()))
-            case "POST", "orders":
-                parameters = Parameters(request.json_object())
+        return None
+
+    def _change(self, name: str, parameters: Parameters) -> object:
+        match name:
+            case "script":
+                return self._script(parameters)
+            case "orders":
                 count = parameters.whole("count", default=1, highest=_MAX_ORDERS)
                 return {"ids": self.place(_exchange_id(parameters), count)}
-            case "POST", "reset":
+            case "algorithm":
+                return self._start_algorithm(parameters)
+            case "algorithm/stop":
+                self.stop_algorithm()
+                return {}
+            case "reset":
                 self.reset()
                 return {}
-            case "POST", "forget_connections":
+            case "forget_connections":
                 return {"forgotten": self.forget_connections()}
         return None
 
@@ -131,6 +215,17 @@ class Control(ABC):
         parameters.reject_unknown("script")
         self.script(exchange_id, cancel=cancel, list=listing, orders=count, tag=tag)
         return {"placed": count}
+
+    def _start_algorithm(self, parameters: Parameters) -> object:
+        exchange_ids = parameters.texts("exchange_ids")
+        orders = parameters.whole("orders", default=algorithm.ORDERS, highest=_MAX_ORDERS)
+        interval_s = parameters.seconds("interval_s", default=algorithm.INTERVAL_S)
+        duration_s = parameters.seconds("duration_s", default=algorithm.DURATION_S)
+        parameters.reject_unknown("algorithm")
+        self.start_algorithm(
+            exchange_ids, orders=orders, interval_s=interval_s, duration_s=duration_s
+        )
+        return {}
 
 
 def _exchange_id(parameters: Parameters) -> str:

@@ -100,12 +100,21 @@ class Ems:
         if scenario.reply:
             answer = scenario.reply(exchange_id or "")
         else:
-            answer = Outgoing(body=self._listing(exchange_id, grouped_by=scenario.grouped_by))
+            answer = Outgoing(body=self._listing(exchange_id, scenario))
         return replace(answer, delivery=scenario.delivery)
 
-    def _listing(self, exchange_id: str | None, *, grouped_by: str) -> bytes:
+    def _listing(self, exchange_id: str | None, scenario: Scenario) -> bytes:
         books = [self.books[exchange_id]] if exchange_id else list(self.books.values())
-        orders_of = [(book.exchange_id, book.open_orders()) for book in books]
+        delivery, grouped_by = scenario.delivery, scenario.grouped_by
+        orders_of = [
+            (
+                book.exchange_id,
+                book.listed_orders(sent_in_s=delivery.delay_s)
+                if delivery.is_complete
+                else book.open_orders(),
+            )
+            for book in books
+        ]
         if not grouped_by:
             return _rows(order for _, orders in orders_of for order in orders)
         groups = []

@@ -72,6 +72,11 @@ class Delivery:
     dripped_part: str = "body"
     interval_s: float = 1.0
 
+    @property
+    def is_complete(self) -> bool:
+        """Return whether all of the answer is sent, at once or byte by byte."""
+        return self.mode in {DeliveryMode.WHOLE, DeliveryMode.DRIP}
+
 
 ORDINARY = Delivery()
 

@@ -36,6 +36,14 @@ class Parameters:
         value = self.value(name, default=default)
         return None if value is None else self.text(name, default=value)
 
+    def texts(self, name: str) -> list[str]:
+        value = self.value(name)
+        if not isinstance(value, list) or not value:
+            raise InvalidFault(f"{name}: {value!r:.100} is not a list of texts")
+        if wrong := [item for item in value if not isinstance(item, str) or not item]:
+            raise InvalidFault(f"{name}: {wrong[0]!r:.100} is not a text")
+        return value
+
     def one_of(self, name: str, *, allowed: Sequence[str], default: str) -> str:
         value = self.text(name, default=default)
         if value not in allowed:

@@ -54,6 +54,7 @@ class Simulator(Control):
     def stop(self) -> None:
         """Close every connection, silent ones too, and end every thread."""
         self._stopping.set()
+        self.stop_algorithm()
         if self._listener:
             # Wakes the listening thread on Linux; elsewhere it soon wakes by itself.
             with contextlib.suppress(OSError):

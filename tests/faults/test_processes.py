@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from django.db import Error, connection, transaction
 
+from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import CancelRequest
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.revisions import next_revision
@@ -58,6 +60,44 @@ def test_a_worker_carries_out_what_is_published(
     wait_for(final(request), seconds=5)
     assert status_of(request) == "CONFIRMED"
     assert simulator.really_open("KRAKEN") == 0
+
+
+NOTHING_TO_CANCEL: list[dict[str, Any]] = [
+    {"fault": "reject", "reason": "OTHER", "message": "No open orders to cancel"},
+    {"fault": "reject", "reason": "ORDER_ID_NOT_FOUND", "message": "Nothing to cancel"},
+    {"fault": "raw", "status": 400, "body": '{"error": "no open orders"}'},
+    {"fault": "raw", "status": 409, "body": '{"error": "nothing to cancel"}'},
+]
+
+
+def test_forty_of_fifty_exchanges_that_are_flat_and_refuse_are_done_at_once_without_an_alarm(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press
+) -> None:
+    worker_consumes(stack, simulator, press)
+    flat = [f"FLAT{number}" for number in range(40)]
+    trading = [f"TRADING{number}" for number in range(10)]
+    for number, name in enumerate(flat):
+        refusal = NOTHING_TO_CANCEL[number % len(NOTHING_TO_CANCEL)]
+        simulator.script(name, cancel=[{**refusal, "repeat": True}])
+    for name in trading:
+        simulator.place(name, 5)
+    seen_at = datetime.now(UTC)  # by the observer, which does not run here
+    Exchange.objects.bulk_create(
+        Exchange(exchange_id=name, open_orders=5 * (name in trading), seen_at=seen_at)
+        for name in (*flat, *trading)
+    )
+    requests = press(*flat, *trading)
+    wait_for(final(*requests), seconds=30)
+    rows = CancelRequest.objects.filter(pk__in=[request.pk for request in requests])
+    assert {row.exchange_id: row.status for row in rows} == (
+        dict.fromkeys(flat, "REJECTED") | dict.fromkeys(trading, "CONFIRMED")
+    )
+    posts = Counter(call.exchange_id for call in simulator.calls())
+    assert {name: posts[name] for name in (*flat, *trading)} == dict.fromkeys((*flat, *trading), 1)
+    assert not Alarm.objects.exists()
+    # 2 s on a machine of its own (measured); other tests run at the same time.
+    finished_at = max(row.finished_at for row in rows if row.finished_at)
+    assert finished_at - requests[0].batch.asked_at < timedelta(seconds=12)
 
 
 def test_without_workers_the_watchdog_sends_within_five_seconds(

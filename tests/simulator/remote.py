@@ -7,8 +7,10 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
+from killswitch.simulator.algorithm import AlgorithmReport
 from killswitch.simulator.calls import ReceivedCall
 from killswitch.simulator.faults import Fault
+from killswitch.simulator.lives import Life
 from killswitch.simulator.parameters import InvalidFault
 
 _TIMEOUT_S = 30.0
@@ -56,6 +58,24 @@ class SimulatorRemote:
     def really_open(self, exchange_id: str) -> int:
         """Return how many orders are really open, apart from what was answered."""
         return len(self.open_ids(exchange_id))
+
+    def lives(self, exchange_id: str) -> list[Life]:
+        """Return when each order of an exchange was placed, first listed and ended."""
+        return [Life(**life) for life in self._get("lives", {"exchange_id": exchange_id})]
+
+    def start_algorithm(self, exchange_ids: Sequence[str], **parameters: float) -> None:
+        """Let an algorithm trade on these exchanges. Raises InvalidFault."""
+        self._post("algorithm", exchange_ids=list(exchange_ids), **parameters)
+
+    def stop_algorithm(self) -> None:
+        """Let it place no more orders."""
+        self._post("algorithm/stop")
+
+    def algorithm_report(self) -> AlgorithmReport:
+        """Return what has become of the orders of the latest algorithm."""
+        report = self._get("algorithm", {})
+        life = report.pop("longest_life")
+        return AlgorithmReport(**report, longest_life=Life(**life) if life else None)
 
     def reset(self) -> None:
         """Remove all orders, scripts and calls."""

@@ -62,6 +62,11 @@ class System:
         )
         self.log = home / "up.txt"
 
+    @property
+    def roles(self) -> set[str]:
+        """Return the programs that it runs: with an EMS of its own, no simulator."""
+        return set(ROLES) - ({"simulator"} if "EMS_BASE_URL" in self.environment else set())
+
     def prepare(self) -> None:
         """Create the database and the demo's users, which a start of all programs does itself."""
         subprocess.run(
@@ -94,7 +99,7 @@ class System:
     def wait_until_it_serves(self) -> None:
         wait_for(lambda: self.process.poll() is not None or self.serves(), seconds=180)
         assert self.process.poll() is None, self.output()
-        wait_for(lambda: set(ROLES) == set(self.main_processes()), seconds=30)
+        wait_for(lambda: self.roles == set(self.main_processes()), seconds=30)
 
     def descendants(self) -> list[psutil.Process]:
         try:
