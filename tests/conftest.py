@@ -22,6 +22,7 @@ from killswitch.audit.export import export
 from killswitch.audit.reconciliation import comparison, reviews
 from killswitch.audit.verification import chain_walk, checkpoint_check
 from killswitch.cancels import publishing, reconciliation
+from killswitch.holds import reconciliation as holds_reconciliation
 from killswitch.runtime.deadlines import wait_until
 from killswitch.runtime.proxy_warnings import _logged_problems
 from killswitch.simulator.server import Simulator
@@ -92,7 +93,10 @@ def unpublished(monkeypatch: pytest.MonkeyPatch) -> None:
 def set_batch_sizes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return a function that sets how much the log's readers take at once."""
     names = re.compile(r"PAGE_SIZE|[A-Z_]*BATCH_SIZE|[A-Z]+_BATCH_ROWS|MIN_CHUNK_BYTES")
-    modules = (comparison, reconciliation, reviews, chain_walk, checkpoint_check, export)
+    modules = (
+        *(comparison, reconciliation, holds_reconciliation, reviews),
+        *(chain_walk, checkpoint_check, export),
+    )
 
     def change(size: int) -> None:
         for module in modules:

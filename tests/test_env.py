@@ -21,6 +21,7 @@ BOUNDS = {
     "EMS_TIMEOUT": (0.05, 300),
     "CANCEL_DEADLINE": (0.05, 3600),
     "OBSERVE_INTERVAL": (0.05, 300),
+    "HOLD_INTERVAL": (0.05, 5),
     "SESSION_HOURS": (0.0005, 744),
 }
 

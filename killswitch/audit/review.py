@@ -6,6 +6,8 @@ so an event that is added to it later needs a review of its own.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, Final
 
 import structlog
@@ -24,6 +26,12 @@ NEEDING: Final = frozenset(
         EventKind.REQUESTED,
         EventKind.FINISHED,
         EventKind.REASON_COMPLETED,
+        EventKind.HOLD_STARTED,
+        EventKind.HOLD_BLIND,
+        EventKind.HOLD_RELEASE_REQUESTED,
+        EventKind.HOLD_RELEASE_WITHDRAWN,
+        EventKind.HOLD_RELEASE_LAPSED,
+        EventKind.HOLD_RELEASED,
         EventKind.DENIED,
         EventKind.EXCHANGE_ADDED,
         EventKind.EXCHANGE_CHANGED,
@@ -40,6 +48,15 @@ NEEDING: Final = frozenset(
         EventKind.EXPORTED,
     }
 )
+# Parts of the canonical text of an event's data, in which every quote inside a value is escaped.
+# The request was made by a Hold and not by a person.
+OF_HOLD: Final = '"origin":"HOLD"'
+# The end of a request that was refused and found no open orders (`cancels.models.CALM_REFUSAL`).
+CALM_REFUSAL: Final = '"conclusion":"Refused by the EMS. No open orders.'
+# Another event that needs a review says the same as these alarms.
+REPEATED_ALARMS: Final = ('"alarm_kind":"HOLD_BLIND"', '"alarm_kind":"HOLD_REMINDER"')
+# No other event of their request that needs a review says the same.
+LATER_ALARMS: Final = ('"alarm_kind":"HOLD_TRADING"', '"alarm_kind":"REOPENED"')
 
 REVIEW_COLUMNS: Final = ("state", "note", "by", "at", "review_seq")
 # What a reviewer does with an event; each action is a kind of event.
@@ -81,9 +98,16 @@ class ReviewInput:
 def needing() -> Q:
     """Return the condition for events that need a review.
 
-    An alarm about a request needs none of its own: the request's events are reviewed.
+    A Hold cancels by itself, perhaps thousands of times: its own events are reviewed, and the ends
+    of its requests that left orders open, or perhaps open. An alarm about a request needs no review
+    of its own, unless it says what the request's events do not.
     """
-    return Q(kind__in=sorted(NEEDING)) | Q(kind=EventKind.ALARM_RAISED, request_id="")
+    calm = Q(status="CONFIRMED") | Q(status="REJECTED", data__contains=CALM_REFUSAL)
+    routine = Q(kind=EventKind.REQUESTED) | (Q(kind=EventKind.FINISHED) & calm)
+    alarms = Q(kind=EventKind.ALARM_RAISED) & (
+        (Q(request_id="") & ~_contains_one_of(REPEATED_ALARMS)) | _contains_one_of(LATER_ALARMS)
+    )
+    return (Q(kind__in=sorted(NEEDING)) & ~(routine & Q(data__contains=OF_HOLD))) | alarms
 
 
 def unreviewed() -> Q:
@@ -93,7 +117,15 @@ def unreviewed() -> Q:
 
 def needs_review(event: AuditEvent) -> bool:
     """Return whether this event fulfils `needing`."""
-    return event.kind in NEEDING or (event.kind == EventKind.ALARM_RAISED and not event.request_id)
+    if event.kind == EventKind.ALARM_RAISED:
+        is_repeated = any(text in event.data for text in REPEATED_ALARMS)
+        is_later = any(text in event.data for text in LATER_ALARMS)
+        return is_later or not (event.request_id or is_repeated)
+    is_calm = event.status == "CONFIRMED" or (
+        event.status == "REJECTED" and CALM_REFUSAL in event.data
+    )
+    is_routine = event.kind == EventKind.REQUESTED or (event.kind == EventKind.FINISHED and is_calm)
+    return event.kind in NEEDING and not (is_routine and OF_HOLD in event.data)
 
 
 def record_review(review: ReviewInput) -> AuditEvent:
@@ -127,6 +159,10 @@ def review_rows(event: AuditEvent) -> list[Review]:
         )
         for seq in data.numbers("events")
     ]
+
+
+def _contains_one_of(texts: Sequence[str]) -> Q:
+    return reduce(or_, (Q(data__contains=text) for text in texts))
 
 
 def _check_input(review: ReviewInput) -> None:

@@ -7,14 +7,14 @@ from typing import Any, Self
 
 import structlog
 from django.db import DatabaseError
-from django.db.models import Count, Max, Min, QuerySet
+from django.db.models import Count, Max, Min, Q, QuerySet
 
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import Actor
 from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind, Review, Verification
 from killswitch.audit.recorder import recording
-from killswitch.audit.review import MAX_NOTE_CHARS, ReviewNotRecorded, needing
+from killswitch.audit.review import MAX_NOTE_CHARS, OF_HOLD, ReviewNotRecorded, needing
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,8 @@ class Period:
     last_seq: int
     head: str  # the hash of the last event, which covers all events before it
     kinds: Mapping[str, int]
-    outcomes: Mapping[str, int]
+    outcomes: Mapping[str, int]  # of people's requests
+    hold_outcomes: Mapping[str, int]  # of the requests of Holds
     review: ReviewCounts
     verification: Mapping[str, Any] | None
     follows: int | None  # the last event of the latest period that was signed off before this one
@@ -90,6 +91,8 @@ class Period:
             raise SignOffRefused("There are no events in this period. Choose other days.")
         events = AuditEvent.objects.filter(seq__gte=ends["first"], seq__lte=ends["last"])
         columns = ("at", "ok", "head_seq", "first_bad_seq", "reason")
+        finished = events.filter(kind=EventKind.FINISHED)
+        of_hold = Q(data__contains=OF_HOLD)
         latest = Verification.objects.values(*columns).first()
         return cls(
             from_at=from_at,
@@ -98,7 +101,8 @@ class Period:
             last_seq=ends["last"],
             head=AuditEvent.objects.values_list("hash", flat=True).get(seq=ends["last"]),
             kinds=_counts(events, "kind"),
-            outcomes=_counts(events.filter(kind=EventKind.FINISHED), "status"),
+            outcomes=_counts(finished.exclude(of_hold), "status"),
+            hold_outcomes=_counts(finished.filter(of_hold), "status"),
             review=_review_counts(events, first=ends["first"], last=ends["last"]),
             verification={**latest, "at": utc_text(latest["at"])} if latest else None,
             follows=_last_signed_off(before=ends["last"]),
@@ -123,6 +127,7 @@ def sign_off(*, period: Period, note: str, by: Actor, origin: Mapping[str, str])
         "events": period.events,
         "kinds": dict(period.kinds),
         "outcomes": dict(period.outcomes),
+        "hold_outcomes": dict(period.hold_outcomes),
         "review": asdict(period.review) | {"unreviewed": period.review.unreviewed},
         "verification": period.verification,
         "follows": period.follows,

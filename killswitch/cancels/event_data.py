@@ -67,6 +67,7 @@ def of_attempt(attempt: Attempt) -> dict[str, Any]:
 def of_end(request: CancelRequest, orders: Iterable[ResidualOrder]) -> dict[str, Any]:
     """Return the data of FINISHED: the outcome, and the orders that remain."""
     return {
+        "origin": request.batch.origin,
         "conclusion": request.conclusion,
         "message": request.message,
         "rejected_message": request.rejected_message,

@@ -51,7 +51,7 @@ def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Fin
     if ids is not None:
         for start in range(0, len(ids), BATCH_SIZE):
             batch = ids[start : start + BATCH_SIZE]
-            requests = CancelRequest.objects.filter(uuid__in=_uuids(batch)).order_by("id")
+            requests = CancelRequest.objects.filter(uuid__in=parse_uuids(batch)).order_by("id")
             yield from _of_rows(list(requests.values_list("id", flat=True)))
             yield from _of_deleted(batch)
         return
@@ -130,7 +130,7 @@ def _records(pks: Sequence[int]) -> dict[int, RequestRecord]:
 
 def _of_deleted(ids: Sequence[str]) -> Iterator[Finding]:
     """Yield the requests that exist only in the log. Rows and events are written together."""
-    rows = CancelRequest.objects.filter(uuid__in=_uuids(ids))
+    rows = CancelRequest.objects.filter(uuid__in=parse_uuids(ids))
     existing_ids = {str(uuid) for uuid in rows.values_list("uuid", flat=True)}
     deleted_ids = [request_id for request_id in ids if request_id not in existing_ids]
     events = AuditEvent.objects.filter(request_id__in=deleted_ids).order_by()
@@ -140,7 +140,8 @@ def _of_deleted(ids: Sequence[str]) -> Iterator[Finding]:
         yield discrepancy(reason, seq=first_seqs.get(request_id))
 
 
-def _uuids(texts: Sequence[str]) -> list[UUID]:
+def parse_uuids(texts: Sequence[str]) -> list[UUID]:
+    """Return the ids of requests in these texts, without those that are none."""
     uuids = []
     for text in texts:
         with suppress(ValueError):

@@ -1,18 +1,21 @@
 """The outcomes of the requests of each day, and their durations, read from the log alone.
 
-A request counts on the day on which it was made. Durations are those between the log's own events:
-requested, first attempt recorded, outcome recorded.
+A request counts on the day on which it was made; those of Holds are counted apart. Durations are
+those between the log's own events: requested, first attempt recorded, outcome recorded.
 """
 
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Self
 
+from django.db.models import Q
+
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.audit.review import OF_HOLD
 from killswitch.runtime.age import elapsed_ms
 
 DEFAULT_DAYS: Final = 30
@@ -92,9 +95,10 @@ class Day:
     """The requests of one day."""
 
     day: date
-    counts: Counter[str]
+    counts: Counter[str]  # of people's requests
     answer: Times
     outcome: Times
+    hold_counts: Counter[str] = field(default_factory=Counter)  # of the requests of Holds
 
     @property
     def total(self) -> int:
@@ -102,8 +106,17 @@ class Day:
 
     @property
     def cells(self) -> list[int]:
-        """Return the numbers of requests in the order of `STATUSES`."""
+        """Return the numbers of people's requests in the order of `STATUSES`."""
         return [self.counts[status] for status in STATUSES]
+
+    @property
+    def hold_total(self) -> int:
+        return self.hold_counts.total()
+
+    @property
+    def hold_cells(self) -> list[int]:
+        """Return the numbers of the requests of Holds in the order of `STATUSES`."""
+        return [self.hold_counts[status] for status in STATUSES]
 
 
 @dataclass(kw_only=True)
@@ -111,6 +124,7 @@ class RequestTimes:
     """The times of one request; of several attempts, the first one counts."""
 
     requested_at: datetime
+    is_of_hold: bool = False
     answered_at: datetime | None = None
     finished_at: datetime | None = None
     status: str = OPEN
@@ -121,15 +135,19 @@ def by_day(date_range: DateRange, *, max_events: int = MAX_EVENTS) -> list[Day]:
     days: dict[date, list[RequestTimes]] = {day: [] for day in date_range.days}
     for request in _requests(date_range, max_events=max_events):
         days[request.requested_at.date()].append(request)
-    return [
-        Day(
-            day=day,
-            counts=Counter(request.status for request in requests),
-            answer=_times((request.requested_at, request.answered_at) for request in requests),
-            outcome=_times((request.requested_at, request.finished_at) for request in requests),
-        )
-        for day, requests in days.items()
-    ]
+    return [_day(day, requests) for day, requests in days.items()]
+
+
+def _day(day: date, requests: Sequence[RequestTimes]) -> Day:
+    """Return the figures of one day. A Hold cancels often and small: people's are theirs alone."""
+    by_people = [request for request in requests if not request.is_of_hold]
+    return Day(
+        day=day,
+        counts=Counter(request.status for request in by_people),
+        answer=_times((request.requested_at, request.answered_at) for request in by_people),
+        outcome=_times((request.requested_at, request.finished_at) for request in by_people),
+        hold_counts=Counter(request.status for request in requests if request.is_of_hold),
+    )
 
 
 def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTimes]:
@@ -137,16 +155,18 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
     events = AuditEvent.objects.filter(
         at__gte=date_range.begin, at__lt=date_range.end + OUTCOME_WAIT
     ).order_by("at", "seq")
-    columns = ("seq", "kind", "request_id", "status", "at")
-    rows = list(events.values_list(*columns)[: max_events + 1])
+    of_hold = Q(kind=EventKind.REQUESTED, data__contains=OF_HOLD)
+    columns = ("seq", "kind", "request_id", "status", "at", "is_of_hold")
+    rows = list(events.annotate(is_of_hold=of_hold).values_list(*columns)[: max_events + 1])
     if len(rows) > max_events:
         reason = "There are too many events in this range. Choose a shorter one."
         raise InvalidFilter({"range": reason})
     requests: dict[str, RequestTimes] = {}
     # In the order of the chain: after a clock was set back, an outcome has an earlier time.
-    for _, kind, request_id, status, at in sorted(rows):
+    for _, kind, request_id, status, at, is_of_hold in sorted(rows):
         if kind == EventKind.REQUESTED and at < date_range.end:
-            requests.setdefault(request_id, RequestTimes(requested_at=at))
+            times = RequestTimes(requested_at=at, is_of_hold=is_of_hold)
+            requests.setdefault(request_id, times)
         elif not (request := requests.get(request_id)):
             continue
         elif kind == EventKind.FINISHED:

@@ -66,9 +66,9 @@ class SignOff:
 
     @property
     def counts(self) -> Mapping[str, Mapping[str, int]]:
-        """Return the numbers of events by `kinds`, `outcomes` and `review`."""
+        """Return the numbers of events by `kinds`, `outcomes`, `hold_outcomes` and `review`."""
         counts = {}
-        for name in ("kinds", "outcomes", "review"):
+        for name in ("kinds", "outcomes", "hold_outcomes", "review"):
             data = self.data.inner(name)
             numbers = {key: data.number(key) for key in data.facts}
             counts[name] = {key: count for key, count in numbers.items() if count is not None}

@@ -85,11 +85,14 @@ def outcomes_by_day(request: HttpRequest) -> HttpResponse:
         context["errors"] = error.errors
         return render(request, "compliance/outcomes.html", context, status=400)
     counts = sum((day.counts for day in days), Counter())
+    hold_counts = sum((day.hold_counts for day in days), Counter())
     context |= {
         "range": date_range,
         "days": days[::-1],
         "totals": [counts[status] for status in outcomes.STATUSES],
         "total": counts.total(),
+        "hold_totals": [hold_counts[status] for status in outcomes.STATUSES],
+        "hold_total": hold_counts.total(),
         "chart": chart.draw(days),
     }
     return render(request, "compliance/outcomes.html", context)

@@ -1,6 +1,6 @@
 """What a person can do about a Hold: start it, and with another person release it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -122,11 +122,13 @@ def request_release(hold: Hold, *, act: Act, reason: str) -> Hold:
     return hold
 
 
-def confirm_release(hold: Hold, *, act: Act, requested_at: datetime | None = None) -> Hold:
+def confirm_release(
+    hold: Hold, *, act: Act, requested_at: datetime | None = None, note: str = ""
+) -> Hold:
     """Release a Hold at the request of another person; nothing else starts by it.
 
-    `requested_at` is the request that the page showed. Raises `NotHeld`, `ReleaseNotRequested`,
-    `ReleaseLapsed` and `SamePerson`.
+    `requested_at` is the request that the page showed; the note is kept in the event. Raises
+    `NotHeld`, `ReleaseNotRequested`, `ReleaseLapsed` and `SamePerson`.
     """
     with recording() as record:
         hold, now = _locked(hold)
@@ -135,7 +137,7 @@ def confirm_release(hold: Hold, *, act: Act, requested_at: datetime | None = Non
             _check_request(hold, requested_at=requested_at)
             if is_same_person(hold, act=act):
                 raise SamePerson
-            _release(record, hold, act=act, now=now)
+            _release(record, hold, act=act, now=now, note=note)
         record.changed(hold)
         hold.save()
     if has_lapsed:
@@ -285,11 +287,15 @@ def _forget_request(hold: Hold) -> None:
     hold.release_requested_by = hold.release_requested_role = hold.release_reason = ""
 
 
-def _release(record: Recording, hold: Hold, *, act: Act, now: datetime) -> None:
+def _release(record: Recording, hold: Hold, *, act: Act, now: datetime, note: str = "") -> None:
     hold.state = HoldState.RELEASED
     hold.released_at, hold.released_by, hold.released_role = now, act.by.name, act.by.role
     hold.blind_since = hold.orders_since = None
-    _record_release(record, EventKind.HOLD_RELEASED, hold, act=act, released_at=now)
+    ending = {
+        "released_at": utc_text(now),
+        "note": clean_line(note, max_chars=MAX_REASON_CHARS),
+    }
+    _record_release(record, EventKind.HOLD_RELEASED, hold, act=act, ending=ending)
 
 
 def _record_release(
@@ -298,12 +304,13 @@ def _record_release(
     hold: Hold,
     *,
     act: Act,
-    released_at: datetime | None = None,
+    ending: Mapping[str, str] | None = None,
 ) -> None:
     data = {
         "hold": str(hold.uuid),
         "requested_at": utc_text(hold.release_requested_at) if hold.release_requested_at else None,
         "requested_by": hold.release_requested_by,
+        "requested_user": hold.release_requested_user_id,
         "reason": hold.release_reason,
         "persons_required": settings.HOLD_RELEASE_PERSONS,
         "open_orders": hold.configured_exchange.open_orders,
@@ -311,7 +318,6 @@ def _record_release(
         "orders_seen": hold.orders_seen,
         "orders_cancelled": hold.orders_cancelled,
         **act.data,
+        **(ending or {}),
     }
-    if released_at:
-        data["released_at"] = utc_text(released_at)
     record.event(kind, actor=act.by, exchange_id=hold.exchange_id, data=data)

@@ -2,23 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 from django.conf import settings
 from django.db import Error
 
 from killswitch.exchanges.models import Exchange
+from killswitch.holds.models import Hold
 from killswitch.readiness import snapshot
 from killswitch.readiness.models import CANARY_INTERVAL_S
 from killswitch.readiness.snapshot import HealthSnapshot
 from killswitch.runtime import heartbeats
 from killswitch.runtime.age import age, ago
 from killswitch.runtime.heartbeats import Process
-from killswitch.runtime.text import escape_controls, truncate
+from killswitch.runtime.text import escape_controls, pluralize_count, truncate
 
 CANARY_FRESH_S = 3 * CANARY_INTERVAL_S + 1.0
 LOG_FRESH_S = 600.0  # the newest events are verified about once a minute
 MISSED_READS = 3
+MAX_HOLD_READ_DELAY_S = 5.0  # in addition to the interval, after which a Hold is not enforced
+MAX_LISTED_HOLDS = 3
 MAX_DETAIL_CHARS = 200
 
 
@@ -212,6 +216,43 @@ def _exchanges(_: HealthSnapshot) -> Check:
     )
 
 
+def _holds(health: HealthSnapshot) -> Check:
+    """Fail while a Hold is not enforced, or is blind; other cancels work all the same."""
+    problems = list(filter(None, (_hold_problem(hold, now=health.now) for hold in health.holds)))
+    ages = [age(at=hold.last_read_at, now=health.now).seconds for hold in health.holds]
+    count = len(health.holds)
+    more = len(problems) - MAX_LISTED_HOLDS
+    detail = (
+        f"{pluralize_count(count, 'exchange')} held, lists read" if count else "no exchange is held"
+    )
+    public = ""
+    if problems:
+        listed = [*problems[:MAX_LISTED_HOLDS], *([f"and {more} more"] if more > 0 else [])]
+        detail = "; ".join(listed)
+        public = f"{len(problems)} of {pluralize_count(count, 'Hold')} not enforced, or blind"
+    return Check(
+        name="holds",
+        label="Holds",
+        ok=not problems,
+        detail=detail,
+        public=public,
+        age_seconds=max((seconds for seconds in ages if seconds is not None), default=None),
+    )
+
+
+def _hold_problem(hold: Hold, *, now: datetime) -> str:
+    """Return why a Hold may not cancel what the EMS lists, empty if it does."""
+    name = f"Hold on {_foreign(hold.exchange_id)}"
+    read_age = age(at=hold.last_read_at or hold.started_at, now=now)
+    event = "last list read" if hold.last_read_at else "no list read yet, started"
+    last_read = read_age.phrase(event, never="")
+    if hold.blind_since:
+        return f"{name} is blind: {last_read} ({_foreign(hold.read_error)})"
+    if read_age.within(MAX_HOLD_READ_DELAY_S + settings.HOLD_INTERVAL):
+        return ""
+    return f"{name} is not being enforced: {last_read}"
+
+
 def _alarms(health: HealthSnapshot) -> Check:
     """Always pass: a cancel works whether or not alarms are open."""
     count = health.open_alarms
@@ -250,6 +291,7 @@ CHECKS: tuple[Callable[[HealthSnapshot], Check], ...] = (
     lambda health: _alive(health, Process.OBSERVER),
     _figures,
     _exchanges,
+    _holds,
     _log,
     _alarms,
 )

@@ -4,10 +4,12 @@ Counters kept in a process would be wrong: there are several web processes, and 
 out in others. No metric names an exchange, a user or an address.
 """
 
+import math
 from collections.abc import Iterator
 
 from django.db import Error
 from django.db.models import Count, Sum
+from django.db.models.functions import Now
 from prometheus_client import Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -17,7 +19,9 @@ from killswitch.audit import chain
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange, UncoveredExchange
+from killswitch.holds.models import Hold, HoldState
 from killswitch.readiness.health_checks import Level, Readiness, evaluate
+from killswitch.runtime.age import age
 
 
 def exposition(readiness: Readiness | None = None) -> bytes:
@@ -67,7 +71,7 @@ def _counts() -> Iterator[Metric]:
         requests.add_metric([status.value], by_status.get(status.value, 0))
     yield requests
     open_orders = Exchange.objects.aggregate(total=Sum("open_orders"))["total"]
-    gauges = {
+    gauges: dict[str, tuple[str, float]] = {
         "requests_in_flight": ("Unfinished requests", CancelRequest.objects.in_flight().count()),
         "alarms_open": ("Unacknowledged alarms", Alarm.objects.unacknowledged().count()),
         "notifications_pending": (
@@ -81,5 +85,36 @@ def _counts() -> Iterator[Metric]:
         ),
         "audit_events": ("Number of the newest audit event", chain.head().seq),
     }
-    for name, (text, value) in gauges.items():
+    for name, (text, value) in (gauges | _of_holds()).items():
         yield GaugeMetricFamily(f"killswitch_{name}", text, value=value)
+
+
+def _of_holds() -> dict[str, tuple[str, float]]:
+    active = list(Hold.objects.active().annotate(now=Now()))
+    sums = Hold.objects.aggregate(episodes=Sum("episode_count"), orders=Sum("orders_cancelled"))
+    gauges: dict[str, tuple[str, float]] = {
+        "holds_active": ("Held exchanges", len(active)),
+        "holds_blind": (
+            "Held exchanges whose open orders cannot be read",
+            sum(hold.blind_since is not None for hold in active),
+        ),
+        "hold_releases_pending": (
+            "Requests to release a Hold that wait to be confirmed",
+            sum(hold.state == HoldState.RELEASE_REQUESTED for hold in active),
+        ),
+        "hold_episodes": ("Episodes of all Holds", sums["episodes"] or 0),
+        "hold_orders_cancelled": (
+            "Orders under all Holds that were no longer listed after a cancel",
+            sums["orders"] or 0,
+        ),
+    }
+    # A time in the future proves no freshness, and infinity exceeds every limit of an alert.
+    ages = (
+        age(at=hold.last_read_at or hold.started_at, now=vars(hold)["now"]).seconds
+        for hold in active
+    )
+    oldest = max((math.inf if seconds is None else seconds for seconds in ages), default=None)
+    if oldest is not None:
+        text = "Age of the oldest list of a held exchange; of its Hold if no list was read yet"
+        gauges["hold_last_read_seconds"] = (text, oldest)
+    return gauges

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from killswitch.alarms.models import Alarm
 from killswitch.audit import chain
 from killswitch.audit.models import Verification
 from killswitch.exchanges.models import Observation
+from killswitch.holds.models import Hold
 from killswitch.readiness.models import EMS_PROBE, Canary, Probe
 from killswitch.runtime.heartbeats import HOST, Heartbeat, Process, beat
 
@@ -38,6 +40,7 @@ class HealthSnapshot:
     canary: Canary | None
     observation: Observation | None
     open_alarms: int
+    holds: Sequence[Hold]  # the active ones
     verification: Verification | None
 
 
@@ -62,6 +65,7 @@ def take() -> HealthSnapshot:
         canary=Canary.objects.first(),
         observation=Observation.objects.first(),
         open_alarms=Alarm.objects.unacknowledged().count(),
+        holds=list(Hold.objects.active().order_by("id")),
         verification=Verification.objects.first(),
         # Read last, so that no time above appears to lie in the future.
         now=Heartbeat.objects.annotate(now=Now()).get(kind=Process.WEB, host=HOST).now,

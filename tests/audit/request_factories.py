@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 from killswitch.audit import canonical_json, chain
 from killswitch.audit.appending import ADVISORY_LOCK
-from killswitch.audit.chain import FORMAT, Actor, NewEvent
+from killswitch.audit.chain import FORMAT, SYSTEM, Actor, NewEvent
 from killswitch.audit.models import AuditEvent, EventKind
 
 OLGA = Actor(name="Olga Ray (olga)", role="RISK_OFFICER")
@@ -73,6 +73,7 @@ def request(
     outcome: float = 0.4,
     exchange: str = "KRAKEN",
     reason: str = "Runaway algorithm",
+    by_hold: bool = False,
 ) -> str:
     """Record a request with an attempt after `answer` seconds and its end after `outcome` seconds.
 
@@ -80,11 +81,16 @@ def request(
     """
     columns: dict[str, Any] = {"exchange_id": exchange, "request_id": uuid(number)}
     reject_reason = "EXCHANGE_UNREACHABLE" if status == "REJECTED" else ""
-    requested = {"batch": uuid(10_000 + number), "reason": reason, "open_before": 14}
+    origin = {"origin": "HOLD" if by_hold else "BROWSER"}
+    requested = {"batch": uuid(10_000 + number), "reason": reason, "open_before": 14} | origin
     log_at(
         at,
         NewEvent(
-            kind=EventKind.REQUESTED, actor=OLGA, status="REQUESTED", data=requested, **columns
+            kind=EventKind.REQUESTED,
+            actor=SYSTEM if by_hold else OLGA,
+            status="REQUESTED",
+            data=requested,
+            **columns,
         ),
     )
     details = {"number": 1, "outcome": "REJECTED" if reject_reason else "ACKNOWLEDGED"} | {
@@ -102,12 +108,13 @@ def request(
     )
     log_at(at + timedelta(seconds=answer), attempt)
     if status:
-        finished = {
+        finished: dict[str, Any] = {
             "conclusion": f"Concluded that it is {status}.",
             "attempts": 1,
             "reads": 2,
             "open_after": 3 if status == "RESIDUAL" else 0,
             "remaining": [],
+            **origin,
         }
         end = NewEvent(
             kind=EventKind.FINISHED,

@@ -71,6 +71,78 @@ def test_every_kind_fits_its_column() -> None:
             "Reason added afterwards: “Runaway algorithm”",
         ),
         (
+            EventKind.HOLD_STARTED,
+            {"batch": "b", "open_orders": 3, "reason": "Runaway algorithm"},
+            "Held with a cancel; 3 open orders at the start. Reason: “Runaway algorithm”",
+        ),
+        (
+            EventKind.HOLD_STARTED,
+            {"batch": None, "open_orders": None, "reason": ""},
+            "Held without a cancel request. No reason given.",
+        ),
+        (
+            EventKind.HOLD_EPISODE,
+            {
+                "number": 3,
+                "orders_seen": 17,
+                "orders_cancelled": 1500,
+                "longest_life_ms": 1204,
+                "symbols": ["BTC-USD", "ETH-USD", "C", "D", "E", "F"],
+            },
+            "Episode 3: 17 orders seen, 1,500 no longer listed after a cancel, longest life 1.2 s."
+            " BTC-USD, ETH-USD, C, D, E and 1 more.",
+        ),
+        (
+            EventKind.HOLD_EPISODE,
+            {"number": 1, "orders_seen": 0, "orders_cancelled": 0, "began_blind": True},
+            "Episode 1: 0 orders seen, 0 no longer listed after a cancel,"
+            " began with a list that could not be read.",
+        ),
+        (
+            EventKind.HOLD_BLIND,
+            {"error": "HTTP 500"},
+            "The open orders cannot be read (HTTP 500). Cancels are sent without reading them.",
+        ),
+        (
+            EventKind.HOLD_SEES_AGAIN,
+            {"seconds": 31},
+            "The open orders can be read again after 31 s.",
+        ),
+        (
+            EventKind.HOLD_RELEASE_REQUESTED,
+            {"reason": "Flat", "open_orders": 1, "persons_required": 2},
+            "Reason: “Flat”; 1 open order. Another person must confirm it.",
+        ),
+        (
+            EventKind.HOLD_RELEASE_WITHDRAWN,
+            {"requested_by": "Olga Ray (olga)"},
+            "The release requested by Olga Ray (olga) was withdrawn; the Hold goes on.",
+        ),
+        (
+            EventKind.HOLD_RELEASE_LAPSED,
+            {"requested_by": "os:risk"},
+            "The release requested by os:risk was not confirmed in time; the Hold goes on.",
+        ),
+        (
+            EventKind.HOLD_RELEASED,
+            {
+                "requested_by": "Olga Ray (olga)",
+                "reason": "Flat",
+                "note": "Agreed",
+                "persons_required": 2,
+                "episodes": 3,
+                "orders_seen": 17,
+                "orders_cancelled": 15,
+            },
+            "Requested by Olga Ray (olga): “Flat” Note: “Agreed” 3 episodes, 17 orders seen,"
+            " 15 no longer listed after a cancel.",
+        ),
+        (
+            EventKind.HOLD_RELEASED,
+            {"requested_by": "os:risk", "reason": "Flat", "persons_required": 1},
+            "Requested by os:risk: “Flat” One person was enough.",
+        ),
+        (
             EventKind.ALARM_RAISED,
             {"title": "BITMEX: unknown.", "detail": "x"},
             "BITMEX: unknown. x",

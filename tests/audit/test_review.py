@@ -8,11 +8,13 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from killswitch.alarms.models import AlarmKind
 from killswitch.audit import review
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, EventKind, Review
-from killswitch.audit.review import FOLLOWING, REVIEW_ACTIONS, ReviewInput
+from killswitch.audit.review import FOLLOWING, REVIEW_ACTIONS, ReviewInput, needs_review
 from killswitch.audit.verification.verify import verify
+from killswitch.cancels.conclusion import CALM_REFUSAL
 from killswitch.compliance.log_page import of_request, suggested_review
 from tests.audit import request_factories
 from tests.audit.export.export_helpers import nothing_can_be_written
@@ -145,6 +147,9 @@ def test_for_every_kind_it_was_decided_whether_it_needs_a_review() -> None:
         EventKind.PUBLISH_FAILED,
         EventKind.TAKEN_OVER,
         EventKind.ATTEMPT,
+        EventKind.SECOND_LOOK,
+        EventKind.HOLD_EPISODE,
+        EventKind.HOLD_SEES_AGAIN,
         EventKind.ALARM_RAISED,  # unless it belongs to no request
         EventKind.ALARM_TOLD,
         EventKind.ALARM_ACKNOWLEDGED,
@@ -159,6 +164,12 @@ def test_for_every_kind_it_was_decided_whether_it_needs_a_review() -> None:
     }
     assert review.NEEDING | needing_none == set(EventKind)
     assert not review.NEEDING & needing_none
+
+
+def check_each_event() -> None:
+    """The condition on one event is the condition of the query."""
+    needing = {event.seq for event in AuditEvent.objects.filter(review.needing())}
+    assert needing == {event.seq for event in AuditEvent.objects.all() if needs_review(event)}
 
 
 class TestUnreviewed:
@@ -181,6 +192,41 @@ class TestUnreviewed:
     def test_an_alarm_of_a_request_belongs_to_the_request(self) -> None:
         record(NewEvent(kind=EventKind.ALARM_RAISED, request_id=request_factories.uuid(1)))
         assert left() == []
+
+    @pytest.mark.parametrize(
+        ("status", "conclusion", "is_left"),
+        [
+            ("CONFIRMED", "No open orders are left.", False),
+            ("REJECTED", CALM_REFUSAL, False),
+            ("REJECTED", "The EMS rejected the cancel.", True),
+            ("RESIDUAL", CALM_REFUSAL, True),
+            ("UNKNOWN", "x", True),
+        ],
+    )
+    def test_of_the_requests_of_a_hold_only_ends_with_orders_open_are_left(
+        self, status: str, conclusion: str, is_left: bool
+    ) -> None:
+        """A Hold may make thousands of them; a person's request is always reviewed."""
+        for origin in ("HOLD", "BROWSER"):
+            data = {"origin": origin, "conclusion": conclusion, "reason": 'x "origin":"HOLD"'}
+            record(
+                NewEvent(kind=EventKind.REQUESTED, status="REQUESTED", data=data),
+                NewEvent(kind=EventKind.FINISHED, status=status, data=data),
+            )
+        assert left() == ([2, 3, 4] if is_left else [3, 4])
+        check_each_event()
+
+    @pytest.mark.parametrize("kind", AlarmKind)
+    @pytest.mark.parametrize("request_id", ["", request_factories.uuid(1)])
+    def test_alarms_of_holds_are_left_where_no_other_event_says_the_same(
+        self, kind: AlarmKind, request_id: str
+    ) -> None:
+        data = {"alarm_kind": str(kind), "title": '"alarm_kind":"HOLD_BLIND"'}
+        record(NewEvent(kind=EventKind.ALARM_RAISED, request_id=request_id, data=data))
+        repeated = {AlarmKind.HOLD_BLIND, AlarmKind.HOLD_REMINDER}
+        later = {AlarmKind.HOLD_TRADING, AlarmKind.REOPENED}
+        assert bool(left()) is (kind in later or not (request_id or kind in repeated))
+        check_each_event()
 
     def test_an_event_added_to_a_reviewed_request_needs_its_own_review(self) -> None:
         request(0, at=START, status="")

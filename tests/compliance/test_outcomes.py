@@ -65,6 +65,19 @@ class TestCounting:
         request(0, at=START, status="OF_TOMORROW")
         assert days()[0].counts == {"UNKNOWN": 1}
 
+    def test_requests_of_holds_are_counted_apart_and_have_no_durations(self) -> None:
+        """Hundreds of quick cancels of a Hold must not hide one bad cancel of a person."""
+        request(0, at=START, status="UNKNOWN", answer=4, outcome=8, reason='"origin":"HOLD"')
+        for number in range(1, 4):
+            request(number, at=START, by_hold=True)
+        request(4, at=START, status="RESIDUAL", by_hold=True)
+        first, second, _ = days()
+        assert first.counts == {"UNKNOWN": 1}
+        assert first.hold_counts == {"CONFIRMED": 3, "RESIDUAL": 1}
+        assert first.outcome == Times(median=8000.0, maximum=8000.0)
+        assert first.answer == Times(median=4000.0, maximum=4000.0)
+        assert (first.total, first.hold_total, second.hold_total) == (1, 4, 0)
+
     def test_a_clock_that_was_set_back_gives_no_duration(self) -> None:
         request(0, at=START, answer=0.1, outcome=-0.2)
         assert days()[0].answer == Times(median=100.0, maximum=100.0)
@@ -166,6 +179,19 @@ class TestThePage:
         assert re.findall(r">(\d+)</td>", row) == ["1", "0", "0", "1", "0", "0", "0"]
         assert re.findall(r">(\d+ ms)</td>", row) == ["20 ms", "20 ms", "400 ms", "400 ms"]
         assert "2026-03-04</a>" not in text  # no request on that day
+
+    def test_requests_of_holds_have_a_table_of_their_own(self, reader: Client) -> None:
+        request(0, at=START)
+        assert "Requests of Holds" not in html(reader.get(ADDRESS, MARCH))
+        request(1, at=START, status="UNVERIFIED", by_hold=True)
+        request(2, at=START, status="", by_hold=True)
+        text = html(reader.get(ADDRESS, MARCH))
+        assert re.findall(r'<rect [^>]*class="k-([A-Z_]+)"/>', text.split('class="plot"')[1]) == [
+            "CONFIRMED"
+        ]
+        table = text.split("Requests of Holds by day")[1]
+        row = table.split('kind=HOLD_EPISODE">2026-03-02')[1].split("</tr>")[0]
+        assert re.findall(r">(\d+)</td>", row) == ["0", "0", "1", "0", "0", "0", "1"]
 
     def test_it_has_neither_style_nor_script_inline(self, reader: Client) -> None:
         request_factories.weeks(5)

@@ -68,6 +68,20 @@ def test_a_period_is_counted_from_its_first_event_to_its_last() -> None:
     assert period.needs_note
 
 
+def test_outcomes_of_holds_are_counted_and_shown_apart(reader: Client) -> None:
+    fill_log()
+    for number, status in enumerate(("CONFIRMED", "CONFIRMED", "UNKNOWN"), 2):
+        request(number, at=START + timedelta(minutes=5), status=status, by_hold=True)
+    period = day()
+    assert period.outcomes == {"CONFIRMED": 1, "REJECTED": 1}
+    assert period.hold_outcomes == {"CONFIRMED": 2, "UNKNOWN": 1}
+    assert period.review.needing == 5 + 1 + 1, "of the Hold's only the end that leaves orders open"
+    assert "Outcomes of the requests of Holds" in html(reader.get(ADDRESS, DAY))
+    event = sign_off_period.sign_off(period=period, note="n", by=CARL, origin={})
+    assert json.loads(event.data)["hold_outcomes"] == {"CONFIRMED": 2, "UNKNOWN": 1}
+    assert "Outcomes of the requests of Holds" in html(reader.get(f"{ADDRESS}{event.seq}/"))
+
+
 def test_the_event_carries_what_was_counted_and_the_head() -> None:
     fill_log()
     verify(with_tables=False).store(whole=True)

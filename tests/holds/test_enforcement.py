@@ -244,7 +244,7 @@ def test_the_press_that_starts_a_hold_cancels_what_was_open_before(
     simulator: Simulator, enforced: Enforcer, executor: None
 ) -> None:
     registry.add_missing([registry.ExchangeConfig(exchange_id="KRAKEN")])
-    simulator.place("KRAKEN", 5)
+    simulator.script("KRAKEN", cancel=["acknowledged_only", "ok"], orders=5)
     result = cancels.request_cancel_from_command_line(
         target=Target(exchanges=tuple(Exchange.objects.all())),
         by=Actor(name="os:olga"),

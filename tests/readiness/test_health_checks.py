@@ -1,6 +1,7 @@
 """The word and the sentence: would a click work right now?"""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection
@@ -9,7 +10,15 @@ from django.test.utils import CaptureQueriesContext
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import Verification
 from killswitch.exchanges.models import Exchange, Observation
-from killswitch.readiness.health_checks import Check, Level, Readiness, evaluate, judge
+from killswitch.holds.models import Hold
+from killswitch.readiness.health_checks import (
+    Check,
+    Level,
+    Readiness,
+    evaluate,
+    judge,
+    redacted_for_public,
+)
 from killswitch.readiness.models import Canary, Probe
 from killswitch.runtime.heartbeats import Heartbeat, Process
 from tests.audit import forging
@@ -178,7 +187,111 @@ def test_nothing_that_ever_happened_is_not_ready() -> None:
     readiness = evaluate()
     assert readiness.word is Level.NOT_READY
     ok = [c.name for c in readiness.checks if c.ok]
-    assert ok == ["database", "exchanges", "log", "alarms"]
+    assert ok == ["database", "exchanges", "holds", "log", "alarms"]
+
+
+def held(exchange_id: str = "KRAKEN", **columns: Any) -> Hold:
+    """Hold an exchange, whose list was read just now unless the columns say otherwise."""
+    exchange, _ = Exchange.objects.get_or_create(exchange_id=exchange_id)
+    values = {"started_at": ago(60), "last_read_at": ago(0), "origin": "COMMAND_LINE"} | columns
+    return Hold.objects.create(configured_exchange=exchange, exchange_id=exchange_id, **values)
+
+
+def test_a_hold_that_is_enforced_is_ready() -> None:
+    held()
+    assert evaluate().word is Level.READY
+    assert check(evaluate(), "holds").detail == "1 exchange held, lists read"
+    assert (check(evaluate(), "holds").age_seconds or 9) < 5
+
+
+@pytest.mark.parametrize(
+    ("columns", "seconds", "problem"),
+    [
+        ({"last_read_at": 12}, 12, "is not being enforced: last list read 12 s ago"),
+        ({"last_read_at": 7}, 7, "is not being enforced: last list read 7 s ago"),
+        ({"last_read_at": 5}, 5, ""),
+        (
+            {"last_read_at": None, "started_at": 8},
+            None,
+            "is not being enforced: no list read yet, started 8 s ago",
+        ),
+        ({"last_read_at": None, "started_at": 3}, None, ""),
+        (
+            {"last_read_at": -HOUR},
+            None,
+            "is not being enforced: time is in the future: check the clocks",
+        ),
+        (
+            {"last_read_at": 31, "blind_since": 30, "read_error": "HTTP 500"},
+            31,
+            "is blind: last list read 31 s ago (HTTP 500)",
+        ),
+        (
+            {"last_read_at": 1, "blind_since": 1},
+            1,
+            "is blind: last list read 1 s ago (reason unknown)",
+        ),
+    ],
+)
+def test_a_hold_whose_list_is_not_read_is_told(
+    columns: dict[str, Any], seconds: float | None, problem: str
+) -> None:
+    times = {key: ago(value) for key, value in columns.items() if isinstance(value, float | int)}
+    held("KRAKEN", **columns | times)
+    readiness = evaluate()
+    found = check(readiness, "holds")
+    assert readiness.word is (Level.DEGRADED if problem else Level.READY)
+    assert found.ok is not bool(problem)
+    if problem:
+        assert found.detail == f"Hold on KRAKEN {problem}"
+        assert found.detail in readiness.sentence
+    assert found.age_seconds == pytest.approx(seconds, abs=1.5) if seconds else True
+
+
+def test_the_interval_of_the_reads_is_allowed_for(settings: Any) -> None:
+    held(last_read_at=ago(8))
+    assert evaluate().word is Level.DEGRADED
+    settings.HOLD_INTERVAL = 5
+    assert evaluate().word is Level.READY
+
+
+def test_of_many_holds_some_are_named_and_all_are_counted() -> None:
+    for number in range(5):
+        held(f"V{number}", last_read_at=ago(40))
+    held("FINE")
+    detail = check(evaluate(), "holds").detail
+    assert [f"V{number}" in detail for number in range(5)] == [True, True, True, False, False]
+    assert detail.endswith("; and 2 more")
+
+
+def test_strangers_see_neither_exchange_nor_words_of_the_ems() -> None:
+    held("KRAKEN/JOHN", blind_since=ago(9), read_error="token hunter2")
+    public = redacted_for_public(evaluate()).sentence
+    assert "Holds: 1 of 1 Hold not enforced, or blind" in public
+    assert "JOHN" not in public
+    assert "hunter2" not in public
+    assert "hunter2" in evaluate().sentence
+
+
+def test_a_released_hold_is_no_longer_judged() -> None:
+    held(
+        state="RELEASED",
+        released_at=ago(1),
+        release_requested_at=ago(2),
+        release_requested_by="x",
+        last_read_at=ago(HOUR),
+        blind_since=ago(HOUR),
+    )
+    assert check(evaluate(), "holds").detail == "no exchange is held"
+
+
+@pytest.mark.parametrize("count", [0, 30])
+def test_any_number_of_holds_is_one_query(count: int) -> None:
+    for number in range(count):
+        held(f"V{number}")
+    with CaptureQueriesContext(connection) as asked:
+        evaluate()
+    assert len([query for query in asked.captured_queries if "holds_" in query["sql"]]) == 1
 
 
 def verified(*, ok: bool, seconds_ago: float) -> None:

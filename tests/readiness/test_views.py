@@ -1,12 +1,14 @@
 """What machines ask: is this process there, would a click work, how much is going on."""
 
 import json
+import math
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from django.db import connection, connections
@@ -16,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from killswitch.audit.models import Verification
 from killswitch.console.context_processors import ReadinessBar
 from killswitch.exchanges.models import Exchange, Observation
+from killswitch.holds.models import Hold
 from killswitch.readiness import views
 from killswitch.readiness.models import Probe
 from killswitch.runtime.heartbeats import Heartbeat, Process, beat
@@ -160,6 +163,56 @@ def test_a_database_that_is_not_there_is_answered_for_without_a_traceback(stack:
     assert statuses == [["/healthz", "200"], ["/readyz", "503"], ["/metrics", "200"]]
     assert "hunter2" not in process.stdout + process.stderr
     assert "Traceback" not in process.stderr
+
+
+def held(number: int, **columns: Any) -> None:
+    name = f"SECRET-DESK{number}"
+    Hold.objects.create(
+        configured_exchange=Exchange.objects.create(exchange_id=name),
+        exchange_id=name,
+        **{"started_at": ago(60), "last_read_at": ago(1), "origin": "COMMAND_LINE"} | columns,
+    )
+
+
+@pytest.mark.usefixtures("all_is_well")
+def test_metrics_of_holds() -> None:
+    names = ("holds_active", "holds_blind", "hold_releases_pending", "hold_episodes")
+    keys = [(f"killswitch_{name}",) for name in (*names, "hold_orders_cancelled")]
+    oldest = ("killswitch_hold_last_read_seconds",)
+    found = values(Client().get("/metrics").content.decode())
+    assert [found[key] for key in keys] == [0, 0, 0, 0, 0]
+    assert oldest not in found, "no Hold, no list"
+
+    requested = {"release_requested_at": ago(1), "release_requested_by": "x"}
+    held(1, episode_count=2, orders_cancelled=15)
+    held(2, last_read_at=ago(31), blind_since=ago(30))
+    held(3, state="RELEASE_REQUESTED", **requested)
+    held(
+        4,
+        **{"state": "RELEASED", "released_at": ago(1), "last_read_at": ago(3600)} | requested,
+        episode_count=3,
+        orders_cancelled=4,
+    )
+    views.METRICS.forget()
+    text = Client().get("/metrics").content.decode()
+    found = values(text)
+    assert [found[key] for key in keys] == [3, 1, 1, 5, 19]
+    assert found[oldest] == pytest.approx(31, abs=1.5)
+    assert "SECRET" not in text
+
+
+@pytest.mark.usefixtures("all_is_well")
+@pytest.mark.parametrize(
+    ("columns", "seconds"),
+    [({"last_read_at": None}, 60.0), ({"last_read_at": ago(-3600)}, math.inf)],
+)
+def test_a_hold_that_was_never_read_or_read_in_the_future_is_not_fresh(
+    columns: dict[str, Any], seconds: float
+) -> None:
+    held(1)
+    held(2, **columns)
+    found = values(Client().get("/metrics").content.decode())
+    assert found["killswitch_hold_last_read_seconds",] == pytest.approx(seconds, abs=1.5)
 
 
 @pytest.mark.usefixtures("all_is_well")

@@ -29,6 +29,10 @@ POLL_INTERVAL_S = 0.1
 DATABASE_RETRY_S = 2.0
 MAX_RELEASE_S = 1.0
 ALL_CONFIRMED, NOT_ALL, REFUSED = 0, 1, 2
+HOLD_LIMITS = (
+    "Hold cancels what it sees on the EMS's list. It does not block new orders, and cannot stop one"
+    " that fills at once."
+)
 
 
 class Command(BaseCommand):
@@ -46,6 +50,11 @@ class Command(BaseCommand):
         parser.add_argument("exchange_id", nargs="*", metavar="EXCHANGE_ID")
         parser.add_argument("--all", action="store_true", help="on every enabled exchange")
         parser.add_argument("--reason", default="", help="reason, stored with the request")
+        parser.add_argument(
+            "--hold",
+            action="store_true",
+            help=f"also keep them flat until the Hold is released. {HOLD_LIMITS}",
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         with shutdown_signals() as self._interrupted:
@@ -55,7 +64,10 @@ class Command(BaseCommand):
         try:
             target = _target(options["exchange_id"], everywhere=options["all"])
             result = services.request_cancel_from_command_line(
-                target=target, by=command_line_actor(), reason=options["reason"]
+                target=target,
+                by=command_line_actor(),
+                reason=options["reason"],
+                hold=options["hold"],
             )
         except UsageError as error:
             return self._refuse(str(error))
@@ -70,12 +82,35 @@ class Command(BaseCommand):
                 " it was recorded, it will be carried out. If you run the command again, the second"
                 " cancel also cancels orders placed since the first."
             )
+            if options["hold"]:
+                self.stderr.write("`manage.py holds` lists the exchanges that are held.")
             return NOT_ALL
+        if options["hold"]:
+            self._report_holds(result)
         includes_all = len(result.ids) == len(target.exchanges)
         if not includes_all:
             self.stderr.write("An exchange has just been disabled; nothing was sent there.")
         all_confirmed = self._follow(result)
         return ALL_CONFIRMED if all_confirmed and includes_all else NOT_ALL
+
+    def _report_holds(self, result: services.CancelResult) -> None:
+        """Say which exchanges are held since this press, and which were held before it."""
+        try:
+            requests = CancelRequest.objects.filter(id__in=result.ids).order_by("id")
+            names = list(requests.values_list("exchange_id", flat=True))
+            new = set(result.batch.holds.values_list("exchange_id", flat=True))
+        except Error as error:
+            self.stderr.write(
+                f"Which exchanges are held cannot be read ({error_line(error)}); `manage.py holds`"
+                " lists them. The cancel and its Holds are recorded."
+            )
+            connection.close()
+            return
+        if new:
+            held = ", ".join(name for name in names if name in new)
+            self.stderr.write(f"Held from now on, until released: {held}. {HOLD_LIMITS}")
+        if earlier := [name for name in names if name not in new]:
+            self.stderr.write(f"Held already, by the same Hold as before: {', '.join(earlier)}.")
 
     def _refuse(self, reason: str) -> int:
         self.stderr.write(reason)
