@@ -121,7 +121,7 @@ class SecondLooks:
                 reopened[request.pk] = delay
         held = _held(requests) if reopened else set()
         reopened = {pk: delay for pk, delay in reopened.items() if pk not in held}
-        _write(record, read, due=due, reopened=reopened)
+        write(record, read, due=due, reopened=reopened)
 
     def _followed(self, read: ListRead) -> list[CancelRequest]:
         """Return the requests that ended CONFIRMED before the list was requested.
@@ -188,13 +188,17 @@ def _held(requests: Sequence[CancelRequest]) -> set[int]:
     return {exchanges[pk] for pk in holds.values_list("configured_exchange", flat=True)}
 
 
-def _write(
+def write(
     record: Recording,
     read: ListRead,
     *,
     due: Mapping[int, Sequence[int]],
     reopened: Mapping[int, timedelta],
 ) -> None:
+    """Write the looks that are due, and the requests that were reopened so long after their end.
+
+    Both are by the number of the request.
+    """
     pks = [pk for pk, delays in due.items() if delays or pk in reopened]
     if not pks:
         return

@@ -72,6 +72,11 @@ def test_a_row_keeps_its_height_through_a_whole_kill(pages: list[Page], olga: Us
         shown = page.locator(f"#x{exchange.pk} [data-status]")
         expect(shown).to_have_text("Confirmed · orders open again")
         assert page.evaluate(PLACES) == places_before, page.viewport_size
+    factories.look_again(request, after_s=119, orders=2040)
+    for page, places_before in zip(pages, before, strict=True):
+        shown = page.locator(f"#x{exchange.pk} [data-status]")
+        expect(shown).to_have_text("Orders open again: 2,040 orders, 119 s after")
+        assert page.evaluate(PLACES) == places_before, page.viewport_size
 
 
 def test_a_list_that_cannot_be_read_moves_no_row(pages: list[Page], olga: User) -> None:
