@@ -12,6 +12,7 @@ from typing import Any
 from django.db import transaction
 
 from killswitch.accounts.models import Role, User
+from killswitch.audit.recorder import recording as recording_of_events
 from killswitch.cancels import recording, services
 from killswitch.cancels.conclusion import (
     AttemptSummary,
@@ -27,6 +28,8 @@ from killswitch.ems import answers
 from killswitch.ems.answers import CancelAnswer, TimedCancelAnswer
 from killswitch.ems.open_orders import OpenOrder, TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation
+from killswitch.observer import second_looks
+from killswitch.observer.second_looks import ListRead
 from killswitch.runtime.revisions import Revisioned, next_revision
 
 PASSWORD = "correct horse battery"
@@ -231,6 +234,28 @@ def _finish(request: CancelRequest, status: Status, *, before: Status, orders: i
         conclusion=conclusion,
         last_list=last_list,
     )
+
+
+def look_again(request: CancelRequest, *, after_s: int, orders: int = 0, error: str = "") -> None:
+    """Record a second look as the observer does; orders that are listed reopen the request."""
+    now = datetime.now(UTC)
+    open_orders = TimedOpenOrders(
+        readable=not error,
+        error=error,
+        is_from_ems=True,
+        counts={request.exchange_id: orders},
+        started_at=now,
+        finished_at=now,
+        duration_ms=1.0,
+    )
+    read = ListRead(orders=open_orders, single_lists={}, known=0, requested_at=0.0)
+    request.refresh_from_db()
+    reopened = (
+        {request.pk: timedelta(seconds=after_s)} if orders and not request.reopened_at else {}
+    )
+    with recording_of_events() as record:
+        second_looks.write(record, read, due={request.pk: [after_s]}, reopened=reopened)
+    request.refresh_from_db()
 
 
 def open_order(number: int) -> OpenOrder:

@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -45,12 +47,14 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
     batch_id: str = "",
     batch_size: int = 0,
     summary: str = "",
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Raise an alarm, with its event, in the recording that the caller has opened.
 
     Alarms of one batch are notified together; those with the same summary are listed as alike.
-    An alarm is raised once for its kind and subject; one that exists already, acknowledged or
-    not, is left alone and records no event.
+    `facts` are further data of the event, with which other tables are compared. An alarm is raised
+    once for its kind and subject; one that exists already, acknowledged or not, is left alone and
+    records no event.
     """
     record = current_recording()
     same = Alarm.objects.filter(kind=kind, subject=_bounded_subject(subject))
@@ -88,6 +92,7 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
             "title": alarm.title,
             "detail": alarm.detail,
             "raised_at": canonical_json.utc_text(alarm.raised_at),
+            **(facts or {}),
         },
     )
 

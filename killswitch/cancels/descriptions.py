@@ -50,11 +50,26 @@ def _finished(data: EventData) -> str:
     return f"{data.text('conclusion')} {', '.join(filter(None, counts)).capitalize()}."
 
 
+def _second_look(data: EventData) -> str:
+    after, count, error = (
+        f"After {data.text('after_s')} s",
+        data.number("open_orders"),
+        data.text("error"),
+    )
+    if count is None:
+        return f"{after}: the list could not be read ({error})."
+    if count == 0:
+        return f"{after}: still none open."
+    orders = count_text(count, "order")
+    return f"{after}: at least {orders} open ({error})." if error else f"{after}: {orders} open."
+
+
 descriptions |= {
     EventKind.REQUESTED: _requested,
     EventKind.PUBLISH_FAILED: _publish_failed,
     EventKind.TAKEN_OVER: _taken_over,
     EventKind.ATTEMPT: _attempt,
     EventKind.FINISHED: _finished,
+    EventKind.SECOND_LOOK: _second_look,
     EventKind.REASON_COMPLETED: lambda data: f"Reason added afterwards: “{data.text('reason')}”",
 }

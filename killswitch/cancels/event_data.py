@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from killswitch.audit import canonical_json
-from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
+from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder, SecondLook
 from killswitch.ems.open_orders import TimedOpenOrders
 
 ORDER_COLUMNS = (
@@ -78,6 +78,24 @@ def of_end(request: CancelRequest, orders: Iterable[ResidualOrder]) -> dict[str,
         "holder": request.lease_token,
         "first_claimed_at": utc_text_or_none(request.first_claimed_at),
         "finished_at": utc_text_or_none(request.finished_at),
+    }
+
+
+def of_look(look: SecondLook) -> dict[str, Any]:
+    """Return the data of SECOND_LOOK: what was open some time after the end."""
+    return {
+        "after_s": look.after_s,
+        "read_at": utc_text_or_none(look.read_at),
+        "open_orders": look.open_orders,
+        "error": look.error,
+    }
+
+
+def of_reopening(request: CancelRequest) -> dict[str, Any]:
+    """Return what the alarm REOPENED records of the request: orders were open again."""
+    return {
+        "reopened_at": utc_text_or_none(request.reopened_at),
+        "reopened_orders": request.reopened_orders,
     }
 
 

@@ -13,6 +13,7 @@ from killswitch.runtime.revisions import Revisioned
 
 STATUSES = [(str(status), str(status)) for status in Status]
 FINAL_VALUES = sorted(str(status) for status in FINAL)
+SECOND_LOOKS_AFTER_S = (5, 60)  # after a request has ended CONFIRMED
 
 
 class Origin(models.TextChoices):

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db.models import Min, Q
 
+from killswitch.alarms.models import AlarmKind
 from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.reconciliation.comparison import (
@@ -26,7 +27,7 @@ from killswitch.audit.reconciliation.comparison import (
 )
 from killswitch.audit.verification.findings import Finding, Progress
 from killswitch.cancels import event_data
-from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
+from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder, SecondLook
 from killswitch.cancels.states import FINAL, Status
 from killswitch.exchanges.models import Exchange
 
@@ -40,6 +41,7 @@ class RequestRecord:
     request: CancelRequest
     attempts: list[Attempt] = field(default_factory=list)
     orders: list[ResidualOrder] = field(default_factory=list)
+    looks: list[SecondLook] = field(default_factory=list)
     is_unique: bool  # its uuid finds this row and no other
     has_unique_batch: bool  # no other batch has the number or the uuid of its batch
     shown_under: str | None  # the exchange under which the pages show it
@@ -125,6 +127,8 @@ def _records(pks: Sequence[int]) -> dict[int, RequestRecord]:
         records[attempt.request_id].attempts.append(attempt)
     for order in ResidualOrder.objects.filter(request__in=list(records)):
         records[order.request_id].orders.append(order)
+    for look in SecondLook.objects.filter(request__in=list(records)):
+        records[look.request_id].looks.append(look)
     return records
 
 
@@ -182,6 +186,7 @@ def _discrepancies(pk: int, record: RequestRecord | None) -> Iterator[Finding]:
     if any(completion.values()) and not events[EventKind.REASON_COMPLETED]:
         yield discrepancy(f"{name}: its added reason has no event")
     yield from _in_attempts(name, record)
+    yield from _in_second_looks(name, record)
     yield from _in_outcome(name, record) if events[EventKind.FINISHED] else _in_flight(name, record)
 
 
@@ -220,6 +225,29 @@ def _in_outcome(name: str, record: RequestRecord) -> Iterator[Finding]:
         {**event_data.of_end(request, record.orders), **outcome},
         event_columns={"status": "status", "reject_reason": "reject_reason"},
     )
+
+
+def _in_second_looks(name: str, record: RequestRecord) -> Iterator[Finding]:
+    """Yield what differs in what was seen after the end: second looks, and orders open again."""
+    looks = {look.after_s: look for look in record.looks}
+    for event in record.events[EventKind.SECOND_LOOK]:
+        if look := looks.pop(read(event).number("after_s") or 0, None):
+            yield from compare_columns(f"{name}, second look", event, event_data.of_look(look))
+        else:
+            reason = f"{name}: the second look of event {event.seq} was deleted or changed"
+            yield discrepancy(reason, seq=event.seq)
+    for after_s in looks:
+        yield discrepancy(f"{name}: its second look after {after_s} s has no event")
+    reopening = event_data.of_reopening(record.request)
+    alarms = [
+        event
+        for event in record.events[EventKind.ALARM_RAISED]
+        if read(event).text("alarm_kind") == AlarmKind.REOPENED
+    ]
+    for event in alarms:
+        yield from compare_columns(name, event, reopening)
+    if not alarms and any(value is not None for value in reopening.values()):
+        yield discrepancy(f"{name}: that orders were open again has no event")
 
 
 def _in_flight(name: str, record: RequestRecord) -> Iterator[Finding]:

@@ -4,16 +4,24 @@ They are read on a phone: a short title with the reason, then one fact on each l
 are bounded and escaped, so that none can look like a line of ours.
 """
 
-from datetime import UTC
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 from killswitch.alarms.models import AlarmKind
 from killswitch.alarms.services import raise_alarm
+from killswitch.cancels import event_data
 from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.cancels.states import LABELS, Status
+from killswitch.cancels.status_display import reopened_after
 from killswitch.runtime.text import escape_controls, truncate
 
 MAX_REASON_CHARS = 80  # in a title
 MAX_WORDS_CHARS = 500
+HOLD_LIMITS = (
+    "Hold cancels what it sees on the EMS's list. It does not block new orders, and cannot stop one"
+    " that fills at once."
+)
 
 
 def raise_outcome_alarm(request: CancelRequest, *, subject: str = "") -> None:
@@ -57,7 +65,31 @@ def raise_stalled_alarm(request: CancelRequest, *, title: str, instruction: str)
     )
 
 
-def _raise_alarm(  # noqa: PLR0913 - the texts of one alarm
+def raise_reopened_alarm(request: CancelRequest, *, listed_at: datetime, doubt: str) -> None:
+    """Raise the alarm of a request after whose confirmation the EMS lists open orders again.
+
+    `doubt` is why there may be more orders than were counted, empty if the list was whole.
+    """
+    count, after = request.reopened_orders, reopened_after(request)
+    orders = f"{'at least ' * bool(doubt)}{count} {'order is' if count == 1 else 'orders are'}"
+    at = f"{listed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    _raise_alarm(
+        AlarmKind.REOPENED,
+        request,
+        title=f"{orders} open again {after} after the cancel was confirmed",
+        summary="orders are open again after the cancel was confirmed",
+        detail=[
+            "They may be new, or restored by the exchange. Cancel again, or cancel and hold."
+            f" {HOLD_LIMITS}",
+            f"Listed by the EMS at {at}, {after} after its list had confirmed that none was open",
+            *([f"There may be more: {_escaped(doubt)}"] if doubt else []),
+            *_facts(request, request.attempts.last()),
+        ],
+        facts=event_data.of_reopening(request),
+    )
+
+
+def _raise_alarm(  # noqa: PLR0913 - the parts of an alarm
     kind: AlarmKind,
     request: CancelRequest,
     *,
@@ -65,6 +97,7 @@ def _raise_alarm(  # noqa: PLR0913 - the texts of one alarm
     summary: str,
     detail: list[str],
     subject: str = "",
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     raise_alarm(
         kind=kind,
@@ -76,6 +109,7 @@ def _raise_alarm(  # noqa: PLR0913 - the texts of one alarm
         batch_id=str(request.batch.uuid),
         batch_size=request.batch.requests.count(),
         summary=summary,
+        facts=facts,
     )
 
 

@@ -1,16 +1,22 @@
 """How a status looks: an icon with a shape of its own, a tone, and its words."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from django.conf import settings
 
-from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.models import (
+    SECOND_LOOKS_AFTER_S,
+    CancelRequest,
+    Origin,
+    SecondLook,
+)
 from killswitch.cancels.states import LABELS, Status
 from killswitch.ems.answers import Outcome
 from killswitch.runtime.age import MAX_CLOCK_SKEW_S
-from killswitch.runtime.text import pluralize_count
+from killswitch.runtime.text import MS_PER_S, duration_text, pluralize_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +54,8 @@ BADGES = {
     Status.UNKNOWN: ("ask", "odd"),
 }
 
+REOPENED_BADGE = BADGES[Status.RESIDUAL]
+
 OUTCOME_TEXTS: dict[str, str] = {
     Outcome.ACKNOWLEDGED: "accepted by the EMS",
     Outcome.REJECTED: "rejected by the EMS",
@@ -57,12 +65,57 @@ OUTCOME_TEXTS: dict[str, str] = {
 
 
 def status_badge(request: CancelRequest) -> StatusBadge:
-    """Return the badge of a request's status."""
+    """Return the badge of a request's status, or that orders are open again after it."""
+    if request.reopened_at:
+        orders = pluralize_count(request.reopened_orders or 0, "order")
+        icon, tone = REOPENED_BADGE
+        words = f"Orders open again: {orders}, {reopened_after(request)} after"
+        return StatusBadge(icon=icon, tone=tone, words=words)
+    return final_badge(request)
+
+
+def final_badge(request: CancelRequest) -> StatusBadge:
+    """Return the badge of a request's status, whatever was seen later."""
     if request.is_refused_while_flat:
         return StatusBadge(icon="no", tone="calm", words="Refused, none open")
     return StatusBadge.of(
         Status(request.status), reject_reason=request.reject_reason, open_after=request.open_after
     )
+
+
+def reopened_after(request: CancelRequest) -> str:
+    """Return how long after its confirmation orders were open again, e.g. "12 s"."""
+    if request.reopened_at is None or request.finished_at is None:
+        return ""
+    delay_s = (request.reopened_at - request.finished_at).total_seconds()
+    return duration_text(max(1, round(delay_s)) * MS_PER_S)
+
+
+def second_look_text(request: CancelRequest, looks: Iterable[SecondLook]) -> str:
+    """Return what was open some time after the end, e.g. "still none open after 5 s and 60 s".
+
+    Empty for a request that gets no second look.
+    """
+    if request.status != Status.CONFIRMED or request.batch.origin == Origin.HOLD:
+        return ""
+    looks_by_delay = {look.after_s: look for look in looks}
+    missing = [f"{after_s} s" for after_s in SECOND_LOOKS_AFTER_S if after_s not in looks_by_delay]
+    empty, parts = [], []
+    for after_s, look in sorted(looks_by_delay.items()):
+        if look.open_orders is None:
+            reason = f"the list could not be read ({look.error})"
+            parts.append(f"no second look after {after_s} s: {reason}")
+        elif look.open_orders:
+            orders = f"{'at least ' * bool(look.error)}{pluralize_count(look.open_orders, 'order')}"
+            parts.append(f"after {after_s} s: {orders} open")
+        else:
+            empty.append(f"{after_s} s")
+    if empty:
+        parts.insert(0, f"still none open after {' and '.join(empty)}")
+    if missing:
+        # A page that stays open is not told that a look was missed, so this is worded for both.
+        parts.append(f"none recorded so far after {' and '.join(missing)}")
+    return "; ".join(parts)
 
 
 def progress_text(request: CancelRequest) -> str:

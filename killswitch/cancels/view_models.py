@@ -11,13 +11,16 @@ from killswitch.alarms.models import Alarm
 from killswitch.cancels.confirmation import MAX_EXCHANGES, REASONS, Target
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import Status
+from killswitch.cancels.status_display import second_look_text
 from killswitch.exchanges.models import UncoveredExchange
 
 PAGE_SIZE = 50
+REOPENED = "REOPENED"  # not a status: CONFIRMED, and orders were open again soon after
 
 # What needs a person most comes first.
 SEVERITY = (
     Status.RESIDUAL,
+    REOPENED,
     Status.REJECTED,
     Status.NOT_DELIVERED,
     Status.UNKNOWN,
@@ -27,7 +30,8 @@ SEVERITY = (
     Status.VERIFYING,
     Status.CONFIRMED,
 )
-SUMMARY_LABELS = {
+SUMMARY_LABELS: dict[str, str] = {
+    REOPENED: "reopened (orders open again)",
     Status.RESIDUAL: "with orders still open",
     Status.REJECTED: "rejected",
     Status.NOT_DELIVERED: "not delivered",
@@ -58,7 +62,7 @@ class BatchPage:
         requests = sorted(
             batch.requests.select_related("configured_exchange"),
             key=lambda row: (
-                SEVERITY.index(Status(row.status)),
+                SEVERITY.index(_outcome(row)),
                 row.configured_exchange.position,
                 row.pk,
             ),
@@ -97,6 +101,7 @@ class RequestPage:
     timeline: Sequence[Attempt | Alarm]
     orders: Sequence[ResidualOrder]
     later_alarms: Sequence[Alarm]
+    second_look: str
     may_complete: bool
 
     reasons = REASONS
@@ -113,6 +118,7 @@ class RequestPage:
             timeline=sorted([*request.attempts.all(), *earlier_alarms], key=_timeline_at),
             orders=list(request.residual_orders.all()),
             later_alarms=later_alarms,
+            second_look=second_look_text(request, request.second_looks.all()),
             may_complete=may_complete(request.batch, user=user),
         )
 
@@ -145,18 +151,20 @@ def may_complete(batch: Batch, *, user: User) -> bool:
 def summary(requests: Sequence[CancelRequest]) -> str:
     """Return e.g. "47 of 50 confirmed, 2 with orders still open, 1 rejected: JSON_ERROR"."""
     flat = sum(request.is_refused_while_flat for request in requests)
-    counts = Counter(
-        Status(request.status) for request in requests if not request.is_refused_while_flat
-    )
+    counts = Counter(_outcome(request) for request in requests if not request.is_refused_while_flat)
     parts = [f"{counts[Status.CONFIRMED]} of {len(requests)} confirmed"]
     if flat:
         parts.append(f"{flat} refused with no open orders")
-    for status in SEVERITY[:-1]:
-        if counts[status]:
-            parts.append(f"{counts[status]} {SUMMARY_LABELS[status]}")
-            if status is Status.REJECTED:
+    for outcome in SEVERITY[:-1]:
+        if counts[outcome]:
+            parts.append(f"{counts[outcome]} {SUMMARY_LABELS[outcome]}")
+            if outcome == Status.REJECTED:
                 parts[-1] += _reject_reasons(requests)
     return ", ".join(parts)
+
+
+def _outcome(request: CancelRequest) -> str:
+    return REOPENED if request.reopened_at else request.status
 
 
 def _reject_reasons(requests: Sequence[CancelRequest]) -> str:

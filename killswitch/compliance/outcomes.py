@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Self
 
-from django.db.models import Q
+from django.db.models import Case, Q, TextField, Value, When
 
+from killswitch.audit.event_reader import parse
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.review import OF_HOLD
@@ -26,6 +27,7 @@ OUTCOME_WAIT: Final = timedelta(days=1)
 # Best first, as in a bar from the bottom up.
 STATUSES: Final = (
     "CONFIRMED",
+    "REOPENED",
     "RESIDUAL",
     "UNVERIFIED",
     "REJECTED",
@@ -34,6 +36,7 @@ STATUSES: Final = (
     "OPEN",
 )
 OPEN: Final = "OPEN"  # no outcome in the log yet
+REOPENED: Final = "REOPENED"  # CONFIRMED, and the alarm of this kind was raised for the request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,14 +159,19 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
         at__gte=date_range.begin, at__lt=date_range.end + OUTCOME_WAIT
     ).order_by("at", "seq")
     of_hold = Q(kind=EventKind.REQUESTED, data__contains=OF_HOLD)
+    # The data of alarms alone, because that of attempts may be long.
+    alarm = Case(
+        When(kind=EventKind.ALARM_RAISED, then="data"), default=Value(""), output_field=TextField()
+    )
     columns = ("seq", "kind", "request_id", "status", "at", "is_of_hold")
-    rows = list(events.annotate(is_of_hold=of_hold).values_list(*columns)[: max_events + 1])
+    events = events.annotate(is_of_hold=of_hold)
+    rows = list(events.values_list(*columns, alarm)[: max_events + 1])
     if len(rows) > max_events:
         reason = "There are too many events in this range. Choose a shorter one."
         raise InvalidFilter({"range": reason})
     requests: dict[str, RequestTimes] = {}
     # In the order of the chain: after a clock was set back, an outcome has an earlier time.
-    for _, kind, request_id, status, at, is_of_hold in sorted(rows):
+    for _, kind, request_id, status, at, is_of_hold, alarm_data in sorted(rows):
         if kind == EventKind.REQUESTED and at < date_range.end:
             times = RequestTimes(requested_at=at, is_of_hold=is_of_hold)
             requests.setdefault(request_id, times)
@@ -172,6 +180,9 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
         elif kind == EventKind.FINISHED:
             request.status = status if status in STATUSES else "UNKNOWN"
             request.finished_at = at
+        elif kind == EventKind.ALARM_RAISED and request.status == "CONFIRMED":
+            if parse(alarm_data).get("alarm_kind") == REOPENED:
+                request.status = REOPENED
         elif kind == EventKind.ATTEMPT and request.answered_at is None:
             request.answered_at = at
     return requests.values()

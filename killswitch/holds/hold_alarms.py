@@ -10,13 +10,10 @@ from datetime import UTC, datetime
 from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.canonical_json import utc_text
+from killswitch.cancels.request_alarms import HOLD_LIMITS
 from killswitch.holds.models import Hold
 from killswitch.runtime.text import pluralize_count
 
-LIMITS = (
-    "Hold cancels what it sees on the EMS's list. It does not block new orders, and cannot stop one"
-    " that fills at once."
-)
 MAX_NAMED = 20
 
 
@@ -55,7 +52,7 @@ def raise_trading_alarm(hold: Hold, *, seconds: float) -> None:
             f"For {seconds:.0f} s, orders have been listed again and again in spite of the cancels."
             f" Since the Hold began: {pluralize_count(hold.orders_seen, 'order')} seen, of which"
             f" {hold.orders_cancelled} no longer listed. Some may have filled.\nStop the source of"
-            f" the orders, or ask the exchange to block the account. {LIMITS}"
+            f" the orders, or ask the exchange to block the account. {HOLD_LIMITS}"
         ),
     )
 

@@ -16,6 +16,7 @@ from killswitch.ems.one_by_one import read_one_by_one
 from killswitch.ems.open_orders import OpenOrders, TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.observer import ems_probe
+from killswitch.observer.second_looks import ListRead, SecondLooks
 from killswitch.readiness.models import EMS_PROBE, Probe
 from killswitch.runtime import revisions
 from killswitch.runtime.deadlines import Deadline
@@ -38,9 +39,16 @@ class ObserverLease(RowLease):
 class Observer:
     """Reads all open orders, in one call if possible, and writes what has changed."""
 
-    def __init__(self, *, client: EmsClient, lease: ObserverLease | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        client: EmsClient,
+        lease: ObserverLease | None = None,
+        second_looks: SecondLooks | None = None,
+    ) -> None:
         self._client = client
         self._lease = lease or ObserverLease()
+        self._second_looks = second_looks or SecondLooks()
         self.is_active = False
         self._next_single_reads = Deadline(0.0)
 
@@ -62,27 +70,24 @@ class Observer:
         if not self.is_active:
             return None
         known = revisions.current()
+        requested_at = self._second_looks.clock()
         rows = list(Exchange.objects.values_list("pk", "seen_at", "exchange_id", "enabled"))
         connection.close()  # none is kept while the EMS is being waited for
         orders = self._client.open_orders()
-        single_lists: Mapping[str, OpenOrders] = {}
+        single_lists = None
         if _may_be_readable_one_by_one(orders) and self._next_single_reads.has_passed:
             # Those first whose figures are the oldest, and before them those that have none.
             enabled_rows = [row for row in rows if row[3]]
             enabled_rows.sort(key=lambda row: row[1].timestamp() if row[1] else 0.0)
-            answers = read_one_by_one(self._client, [row[2] for row in enabled_rows])
             # A row that names no exchange, or one exchange that the EMS cannot reach, makes the
             # list of all exchanges prove nothing about the others.
-            single_lists = {
-                exchange_id: answer
-                for exchange_id, answer in answers.items()
-                if answer.readable and not answer.may_have_more
-            }
+            single_lists = read_one_by_one(self._client, [row[2] for row in enabled_rows])
             self._next_single_reads = Deadline(SINGLE_READS_INTERVAL_S)
         is_written = self.write(
             orders,
             seen_before={pk: seen_at for pk, seen_at, _, _ in rows},
             known=known,
+            requested_at=requested_at,
             single_lists=single_lists,
         )
         return orders if is_written else None
@@ -93,13 +98,14 @@ class Observer:
         *,
         seen_before: Mapping[int, datetime | None],
         known: int | None = None,
+        requested_at: float | None = None,
         single_lists: Mapping[str, OpenOrders] | None = None,
     ) -> bool:
         """Write what was read; False when the lease was lost meanwhile.
 
-        `seen_before` is each exchange's `seen_at` from before the call, `known` the revision.
-        `single_lists` are those of the exchanges that were read one by one, because the list of all
-        could not be used.
+        `seen_before` is each exchange's `seen_at` from before the call, `known` the revision, and
+        `requested_at` the monotonic time. `single_lists` are those of the exchanges that were read
+        one by one, because the list of all could not be used.
         """
         with recording() as record:
             # A process that was stopped during the call must not overwrite its successor's figures.
@@ -107,7 +113,21 @@ class Observer:
                 return False
             # Locked before the revision is taken, and in one order: no deadlock is possible.
             exchanges = list(Exchange.objects.select_for_update(no_key=True).order_by("id"))
-            lists = single_lists or {}
+            if known is not None and requested_at is not None:
+                read = ListRead(
+                    orders=orders,
+                    single_lists=single_lists or {},
+                    awaits_single_lists=single_lists is None
+                    and _may_be_readable_one_by_one(orders),
+                    known=known,
+                    requested_at=requested_at,
+                )
+                self._second_looks.record(record, read)
+            lists = {
+                exchange_id: single_list
+                for exchange_id, single_list in (single_lists or {}).items()
+                if single_list.readable and not single_list.may_have_more
+            }
             if orders.readable:
                 # An id that the EMS spells in another way may be meant: its figure is not 0.
                 lists = {

@@ -73,6 +73,10 @@ def _counts() -> Iterator[Metric]:
     open_orders = Exchange.objects.aggregate(total=Sum("open_orders"))["total"]
     gauges: dict[str, tuple[str, float]] = {
         "requests_in_flight": ("Unfinished requests", CancelRequest.objects.in_flight().count()),
+        "requests_reopened": (
+            "Requests after whose confirmation orders were open again (CONFIRMED in requests)",
+            CancelRequest.objects.exclude(reopened_at=None).count(),
+        ),
         "alarms_open": ("Unacknowledged alarms", Alarm.objects.unacknowledged().count()),
         "notifications_pending": (
             "Notifications that are not delivered yet",

@@ -19,6 +19,7 @@ LONG = "the algorithm of the third desk sends orders that were not requested " *
 # Where each row and its button begin, in pixels.
 PLACES = """() => [...document.querySelectorAll("#rows tr")].map(
   (row) => [row, row.querySelector("a.cut")].map((each) => each.getBoundingClientRect().y))"""
+HEIGHTS = """() => [...document.querySelectorAll("#rows tr")].map((row) => row.offsetHeight)"""
 # What is written of an outcome, and where its row's button begins.
 OVERLAPS = """() => [...document.querySelectorAll("#rows tr")].flatMap((row) => {
   const range = document.createRange();
@@ -72,6 +73,25 @@ def test_a_row_keeps_its_height_through_a_whole_kill(pages: list[Page], olga: Us
         shown = page.locator(f"#x{exchange.pk} [data-status]")
         expect(shown).to_have_text("Confirmed · orders open again")
         assert page.evaluate(PLACES) == places_before, page.viewport_size
+    factories.look_again(request, after_s=119, orders=2040)
+    for page, places_before in zip(pages, before, strict=True):
+        shown = page.locator(f"#x{exchange.pk} [data-status]")
+        expect(shown).to_have_text("Orders open again: 2,040 orders, 119 s after")
+        assert page.evaluate(PLACES) == places_before, page.viewport_size
+
+
+@pytest.mark.parametrize("width", [390, 1000, 1280, 1500])
+def test_orders_that_are_open_again_make_no_row_of_a_long_list_higher(
+    page: Page, olga: User, width: int
+) -> None:
+    first, *_ = factories.exchanges(25)
+    request = factories.bring(factories.press(olga, first).requests.get(), Status.CONFIRMED)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto("/")
+    before = page.evaluate(HEIGHTS)
+    factories.look_again(request, after_s=119, orders=2040)
+    expect(page.locator(f"#x{first.pk} .st")).to_contain_text("Orders open again: 2,040 orders")
+    assert page.evaluate(HEIGHTS) == before
 
 
 def test_a_list_that_cannot_be_read_moves_no_row(pages: list[Page], olga: User) -> None:

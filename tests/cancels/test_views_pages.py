@@ -9,12 +9,13 @@ from django.test import Client
 
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
+from killswitch.audit.descriptions import describe
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.cancels import status_display
-from killswitch.cancels.models import Attempt, Batch, CancelRequest
+from killswitch.cancels.models import Attempt, Batch, CancelRequest, Origin
 from killswitch.cancels.states import Status
 from killswitch.cancels.templatetags.cancels import elapsed
-from killswitch.cancels.view_models import PAGE_SIZE, summary
+from killswitch.cancels.view_models import PAGE_SIZE, BatchPage, summary
 from tests import factories
 from tests.console.press_helpers import key_in
 from tests.markup import html
@@ -159,6 +160,108 @@ def test_the_summary_counts_and_names_the_reject_reasons(olga: User) -> None:
     )
     assert "2 rejected: " in summary(list(batch.requests.all()))
     assert "JSON_ERROR (1)" in summary(list(batch.requests.all()))
+
+
+def test_a_request_that_was_reopened_is_not_confirmed_in_the_summary(olga: User) -> None:
+    batch = factories.press(olga, *factories.exchanges(3))
+    first, second, third = batch.requests.order_by("id")
+    for request in (first, second, third):
+        factories.bring(request, Status.CONFIRMED)
+    factories.look_again(second, after_s=12, orders=3)
+    page = BatchPage.of(batch, user=olga)
+    assert page.summary == "2 of 3 confirmed, 1 reopened (orders open again)"
+    assert list(page.requests) == [second, first, third]
+    assert page.retry
+    assert page.retry.exchanges == (second.configured_exchange,)
+
+
+def test_orders_that_remain_come_before_those_that_are_open_again_and_before_refusals(
+    olga: User,
+) -> None:
+    batch = factories.press(olga, *factories.exchanges(3))
+    first, second, third = batch.requests.order_by("id")
+    factories.bring(first, Status.REJECTED)
+    factories.look_again(factories.bring(second, Status.CONFIRMED), after_s=12, orders=1)
+    factories.bring(third, Status.RESIDUAL)
+    assert list(BatchPage.of(batch, user=olga).requests) == [third, second, first]
+
+
+def test_a_request_that_was_reopened_says_so_on_every_page(officer: Client, olga: User) -> None:
+    request = requested(olga, Status.CONFIRMED)
+    revision = request.revision
+    factories.look_again(request, after_s=12, orders=1)
+    says = "Orders open again: 1 order, 12 s after"
+    paths = [f"/requests/{request.uuid}/", f"/batches/{request.batch.uuid}/", "/requests/", "/"]
+    for path in paths:
+        assert says in html(officer.get(path)), path
+    page = page_of(officer, request)
+    assert "The cancel was confirmed. 12 s later the EMS listed open orders again" in page
+    assert f"When it was confirmed: {request.conclusion}" in page
+    assert "Retry" in page
+    shown = (f"request:{request.uuid}", f"batch:{request.batch.uuid}", "requests:newest")
+    for part in (*shown, "console"):
+        assert says in html(officer.get(f"/poll/?known={revision}&show={part}")), part
+
+
+@pytest.mark.parametrize(
+    ("looks", "text"),
+    [
+        ([], "none recorded so far after 5 s and 60 s"),
+        ([(5, 0, "")], "still none open after 5 s; none recorded so far after 60 s"),
+        ([(60, 0, "")], "still none open after 60 s; none recorded so far after 5 s"),
+        ([(5, 0, ""), (60, 0, "")], "still none open after 5 s and 60 s"),
+        ([(5, 3, ""), (60, 0, "")], "still none open after 60 s; after 5 s: 3 orders open"),
+        ([(5, 0, ""), (60, 1, "")], "still none open after 5 s; after 60 s: 1 order open"),
+        (
+            [(5, 0, ""), (60, 0, "HTTP 503")],
+            "still none open after 5 s; no second look after 60 s:"
+            " the list could not be read (HTTP 503)",
+        ),
+        (
+            [(5, 2, "a page of a list"), (60, 0, "")],
+            "still none open after 60 s; after 5 s: at least 2 orders open",
+        ),
+    ],
+)
+def test_the_second_looks_are_shown_in_words_and_while_the_page_is_open(
+    officer: Client, olga: User, looks: list[tuple[int, int, str]], text: str
+) -> None:
+    request = requested(olga, Status.CONFIRMED)
+    revision = request.revision
+    for after_s, orders, error in looks:
+        factories.look_again(request, after_s=after_s, orders=orders, error=error)
+    assert f"Second look: {text}." in page_of(officer, request)
+    if looks:
+        poll = officer.get(f"/poll/?known={revision}&show=request:{request.uuid}")
+        assert f"Second look: {text}." in html(poll)
+
+
+@pytest.mark.parametrize("status", sorted(set(Status) - {Status.CONFIRMED}))
+def test_only_a_confirmed_request_promises_a_second_look(
+    officer: Client, olga: User, status: Status
+) -> None:
+    assert "Second look" not in page_of(officer, requested(olga, status))
+
+
+def test_an_episode_of_a_hold_promises_no_second_look(officer: Client, olga: User) -> None:
+    request = requested(olga, Status.CONFIRMED)
+    Batch.objects.update(origin=Origin.HOLD)
+    assert "Second look" not in page_of(officer, request)
+
+
+@pytest.mark.parametrize(
+    ("orders", "error", "text"),
+    [
+        (0, "", "After 5 s: still none open."),
+        (3, "", "After 5 s: 3 orders open."),
+        (0, "HTTP 503", "After 5 s: the list could not be read (HTTP 503)."),
+        (1, "a page of a list", "After 5 s: at least 1 order open (a page of a list)."),
+    ],
+)
+def test_the_log_describes_a_second_look(olga: User, orders: int, error: str, text: str) -> None:
+    request = requested(olga, Status.CONFIRMED)
+    factories.look_again(request, after_s=5, orders=orders, error=error)
+    assert describe(AuditEvent.objects.get(kind=EventKind.SECOND_LOOK)) == text
 
 
 def test_a_refusal_without_open_orders_needs_no_attention(officer: Client, olga: User) -> None:

@@ -78,6 +78,24 @@ class TestCounting:
         assert first.answer == Times(median=4000.0, maximum=4000.0)
         assert (first.total, first.hold_total, second.hold_total) == (1, 4, 0)
 
+    @pytest.mark.parametrize("status", ["CONFIRMED", "RESIDUAL"])
+    @pytest.mark.parametrize("alarm_kind", ["REOPENED", "OUTCOME"])
+    def test_a_confirmed_request_that_was_reopened_is_counted_apart(
+        self, status: str, alarm_kind: str
+    ) -> None:
+        request(0, at=START)
+        request_id = request(1, at=START, status=status)
+        request_factories.log_at(
+            START + timedelta(seconds=12),
+            NewEvent(
+                kind=EventKind.ALARM_RAISED,
+                request_id=request_id,
+                data={"alarm_kind": alarm_kind, "title": "KRAKEN: 3 orders are open again."},
+            ),
+        )
+        is_reopened = status == "CONFIRMED" and alarm_kind == "REOPENED"
+        assert days()[0].counts == Counter(["CONFIRMED", "REOPENED" if is_reopened else status])
+
     def test_a_clock_that_was_set_back_gives_no_duration(self) -> None:
         request(0, at=START, answer=0.1, outcome=-0.2)
         assert days()[0].answer == Times(median=100.0, maximum=100.0)
@@ -176,7 +194,7 @@ class TestThePage:
         statuses = re.findall(r'<rect [^>]*class="k-([A-Z_]+)"/>', text.split('class="plot"')[1])
         assert statuses == ["CONFIRMED", "REJECTED", "OPEN"]
         row = text.split('kind=REQUESTED">2026-03-02')[1].split("</tr>")[0]
-        assert re.findall(r">(\d+)</td>", row) == ["1", "0", "0", "1", "0", "0", "0"]
+        assert re.findall(r">(\d+)</td>", row) == ["1", "0", "0", "0", "1", "0", "0", "0"]
         assert re.findall(r">(\d+ ms)</td>", row) == ["20 ms", "20 ms", "400 ms", "400 ms"]
         assert "2026-03-04</a>" not in text  # no request on that day
 

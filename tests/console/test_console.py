@@ -72,6 +72,27 @@ def test_rows_that_need_attention_come_first_then_what_is_in_flight(
     assert shown == ["VENUE05", "VENUE03", "VENUE01", "VENUE02", "VENUE04"]
 
 
+def test_a_request_after_which_orders_were_open_again_comes_first_and_says_so(
+    officer: Client, olga: User
+) -> None:
+    made = factories.exchanges(4)
+    requests = [factories.press(olga, exchange).requests.get() for exchange in made]
+    for request in requests:
+        factories.bring(request, Status.CONFIRMED)
+    factories.look_again(requests[0], after_s=5)
+    factories.look_again(requests[2], after_s=12, orders=3)
+    factories.change(made[2], open_orders=4)
+    page = console(officer)
+    assert re.findall(r'data-exchange-id="(\w+)"', page)[0] == "VENUE03"
+    shown = row(page, made[2])
+    assert 'class="attn warn"' in shown
+    assert "Orders open again: 3 orders, 12 s after" in shown
+    assert 'data-status="CONFIRMED"' in shown
+    assert "1 needs attention" in page
+    poll = html(officer.get(f"/poll/?known={requests[2].revision - 1}&show=console"))
+    assert "Orders open again: 3 orders, 12 s after" in poll
+
+
 def test_a_second_request_in_flight_is_seen_behind_a_newer_one(officer: Client, olga: User) -> None:
     exchange = factories.exchange("KRAKEN")
     factories.bring(factories.press(olga, exchange).requests.get(), Status.SENDING)

@@ -15,13 +15,16 @@ from django.db import connection, connections
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
+from killswitch.accounts.models import Role
 from killswitch.audit.models import Verification
+from killswitch.cancels.states import Status
 from killswitch.console.context_processors import ReadinessBar
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.holds.models import Hold
 from killswitch.readiness import views
 from killswitch.readiness.models import Probe
 from killswitch.runtime.heartbeats import Heartbeat, Process, beat
+from tests import factories
 from tests.failures import locked_sqlite
 from tests.readiness.conftest import ago
 from tests.stack import ROOT, Stack
@@ -228,7 +231,20 @@ def test_metrics_tell_what_the_database_holds() -> None:
     assert found["killswitch_open_orders",] == 7
     assert found["killswitch_alarms_open",] == 0
     assert found["killswitch_requests_in_flight",] == 0
+    assert found["killswitch_requests_reopened",] == 0
     assert "SECRET-DESK" not in text
+
+
+@pytest.mark.usefixtures("all_is_well")
+def test_metrics_count_the_requests_after_which_orders_were_open_again() -> None:
+    olga = factories.person(Role.RISK_OFFICER)
+    for orders in (0, 3):
+        exchange = factories.exchange(f"EXCHANGE{orders}")
+        request = factories.press(olga, exchange).requests.get()
+        factories.look_again(factories.bring(request, Status.CONFIRMED), after_s=5, orders=orders)
+    found = values(Client().get("/metrics").content.decode())
+    assert found["killswitch_requests_reopened",] == 1
+    assert found["killswitch_requests", "CONFIRMED"] == 2
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])

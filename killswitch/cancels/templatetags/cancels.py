@@ -13,6 +13,8 @@ from killswitch.runtime.text import duration_text, escape_controls
 
 register = template.Library()
 register.filter("status_badge", status_display.status_badge)
+register.filter("final_badge", status_display.final_badge)
+register.filter("reopened_after", status_display.reopened_after)
 register.filter("progress_text", status_display.progress_text)
 register.filter("progress_counts", status_display.progress_counts)
 register.filter("ends_at", status_display.ends_at)

@@ -9,9 +9,10 @@ from killswitch.audit import review
 from killswitch.audit.filters import FIELDS
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.cancels.states import Status
-from killswitch.cancels.status_display import StatusBadge
+from killswitch.cancels.status_display import REOPENED_BADGE, StatusBadge
 from killswitch.compliance import log_page
 from killswitch.compliance.log_page import LogEntry
+from killswitch.compliance.outcomes import REOPENED
 from killswitch.runtime.http import parse_id
 
 register = template.Library()
@@ -40,6 +41,9 @@ def event_badge(entry: LogEntry) -> StatusBadge | None:
 @register.filter
 def outcome_badge(status: str) -> StatusBadge:
     """Return the badge of an outcome in a summary."""
+    if status == REOPENED:
+        icon, tone = REOPENED_BADGE
+        return StatusBadge(icon=icon, tone=tone, words="Confirmed, then open again")
     return StatusBadge.of(Status(status)) if status in list(Status) else NO_OUTCOME_BADGE
 
 

@@ -14,7 +14,7 @@ from killswitch.audit.models import AuditEvent
 from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest
 from killswitch.cancels import reconciliation
-from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
+from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder, SecondLook
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange
 from tests import factories
@@ -70,6 +70,7 @@ OF_REQUESTS = columns_of(
 OF_BATCHES = columns_of(Batch, "id", "key", "by_id")
 OF_ATTEMPTS = columns_of(Attempt, "id", "request_id")
 OF_ORDERS = columns_of(ResidualOrder, "id", "request_id")
+OF_LOOKS = columns_of(SecondLook, "id", "request_id")
 
 
 def assert_noticed(model: Any, pk: int, column: str) -> None:
@@ -100,6 +101,50 @@ def test_a_changed_column_of_an_attempt_is_found(requests: Requests, column: str
 @pytest.mark.parametrize("column", OF_ORDERS)
 def test_a_changed_column_of_a_remaining_order_is_found(requests: Requests, column: str) -> None:
     assert_noticed(ResidualOrder, ResidualOrder.objects.latest("id").pk, column)
+
+
+@pytest.fixture
+def reopened(requests: Requests) -> CancelRequest:
+    """A confirmed request with two second looks, of which the later one found orders."""
+    request = requests["confirmed"]
+    factories.look_again(request, after_s=5)
+    factories.look_again(request, after_s=60, orders=3)
+    assert_good(verify())
+    return request
+
+
+@pytest.mark.parametrize("column", OF_LOOKS)
+def test_a_changed_column_of_a_second_look_is_found(reopened: CancelRequest, column: str) -> None:
+    assert_noticed(SecondLook, reopened.second_looks.latest("after_s").pk, column)
+
+
+@pytest.mark.parametrize("column", ["reopened_at", "reopened_orders"])
+@pytest.mark.parametrize("is_cleared", [True, False])
+def test_a_request_that_was_reopened_otherwise_than_the_log_says_is_found(
+    reopened: CancelRequest, column: str, is_cleared: bool
+) -> None:
+    if is_cleared:
+        CancelRequest.objects.filter(pk=reopened.pk).update(**{column: None})
+        assert only(verify()) is Proof.TABLES
+    else:
+        assert_noticed(CancelRequest, reopened.pk, column)
+
+
+@pytest.mark.parametrize("name", ["confirmed", "in_flight"])
+def test_a_second_look_without_an_event_is_found(requests: Requests, name: str) -> None:
+    now = requests["confirmed"].batch.asked_at
+    SecondLook.objects.create(request=requests[name], after_s=5, read_at=now, open_orders=0)
+    result = verify()
+    assert only(result) is Proof.TABLES
+    assert "its second look after 5 s has no event" in result.reason
+
+
+@pytest.mark.parametrize("after_s", [5, 60])
+def test_a_second_look_that_was_deleted_is_found(reopened: CancelRequest, after_s: int) -> None:
+    reopened.second_looks.filter(after_s=after_s).delete()
+    result = verify()
+    assert only(result) is Proof.TABLES
+    assert "the second look of event" in result.reason
 
 
 def test_an_attempt_moved_to_another_request_is_found(requests: Requests) -> None:

@@ -15,6 +15,7 @@ from killswitch.audit.chain import command_line_actor
 from killswitch.cancels import execution, services, thread_slots
 from killswitch.cancels.confirmation import Target
 from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.request_alarms import HOLD_LIMITS
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.deadlines import wait_until
@@ -29,10 +30,6 @@ POLL_INTERVAL_S = 0.1
 DATABASE_RETRY_S = 2.0
 MAX_RELEASE_S = 1.0
 ALL_CONFIRMED, NOT_ALL, REFUSED = 0, 1, 2
-HOLD_LIMITS = (
-    "Hold cancels what it sees on the EMS's list. It does not block new orders, and cannot stop one"
-    " that fills at once."
-)
 
 
 class Command(BaseCommand):
