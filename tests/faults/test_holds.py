@@ -174,6 +174,22 @@ def test_one_process_enforces_alone_when_the_other_is_gone_for_good(
     assert_the_log_verifies(stack.environment)
 
 
+@pytest.mark.faults
+def test_an_order_does_not_live_longer_where_one_episode_ends_and_the_next_begins(
+    stack: Stack, simulator: Simulator
+) -> None:
+    names = ["KRAKEN", "KRAKEN/JOHN", "BINANCE"]
+    stack.set(CANCEL_DEADLINE=8)
+    held.hold(*names)
+    stack.watchdog()
+    wait_for(held.are_enforced(*names), seconds=60)
+    simulator.start_algorithm(names, duration_s=30)
+    wait_for(lambda: not simulator.algorithm_report().running, seconds=40)
+    wait_for(lambda: simulator.algorithm_report().alive == 0, seconds=BUSY * MAX_LIFE_S + 2)
+    assert held.requests().count() >= 3 * len(names)
+    assert_nothing_lived_too_long(simulator, names, kills=[])
+
+
 def test_a_hold_survives_a_stop_of_everything(system: System, simulator: Simulator) -> None:
     with system:
         system.wait_until_it_serves()
