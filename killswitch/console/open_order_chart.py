@@ -30,9 +30,10 @@ class Span:
     highest: int | None
     x: int
     width: int
-    top: str
+    top: str  # of the range between both
     height: str
-    floor: str  # the height below the lowest count
+    floor_top: str  # of the area below the lowest count
+    floor: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +134,7 @@ def _spans(
                 width=number - first,
                 top=coordinate(max(HEIGHT - floor - height, 0)),
                 height=coordinate(height),
+                floor_top=coordinate(HEIGHT - floor),
                 floor=coordinate(floor),
             )
         )

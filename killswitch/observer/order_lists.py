@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 from django.db import transaction
 
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.recorder import recording
-from killswitch.ems.open_orders import MAX_ORDERS_KEPT_EACH, OpenOrders
+from killswitch.ems.open_orders import MAX_ORDERS_KEPT_EACH, OpenOrder, OpenOrders
 from killswitch.exchanges.models import Exchange, OpenOrderList, OpenOrderSample
 
 SAMPLES_KEPT_FOR = timedelta(hours=24)
@@ -22,6 +23,8 @@ ORDER_FIELDS = (
     "client_order_id",
     "exchange_order_id",
 )
+_values = itemgetter(*ORDER_FIELDS)
+_by_age = itemgetter("first_seen_at", *ORDER_FIELDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,23 +34,6 @@ class KeptOrders:
     orders: list[dict[str, str]]
     total: int
     unnamed: int
-
-    @classmethod
-    def of(
-        cls, orders: OpenOrders, *, exchange_id: str, before: "KeptOrders", at: datetime
-    ) -> "KeptOrders":
-        """Return the orders of an exchange, the oldest first; those of `before` keep their ages."""
-        first_seen = {key: row["first_seen_at"] for key, row in _identified(before.orders)}
-        now = utc_text(at)
-        rows = [
-            {name: getattr(order, name) for name in ORDER_FIELDS}
-            for order in orders.first_orders(exchange_id)[:MAX_ORDERS_KEPT_EACH]
-        ]
-        for key, row in _identified(rows):
-            row["first_seen_at"] = first_seen.get(key, now)
-        # In one order, whatever the order in which the EMS lists them this time.
-        rows.sort(key=lambda row: (row["first_seen_at"], *(row[name] for name in ORDER_FIELDS)))
-        return cls(orders=rows, total=orders.count(exchange_id), unnamed=orders.unnamed)
 
 
 NO_ORDERS = KeptOrders(orders=[], total=0, unnamed=0)
@@ -64,6 +50,8 @@ class OrderLists:
         self._fence = fence
         self._claim = 0
         self._stored: dict[int, KeptOrders] = {}
+        # The orders of the last list, as the EMS sent them and as they are stored.
+        self._last: dict[int, tuple[tuple[OpenOrder, ...], KeptOrders]] = {}
         self._changed: dict[int, KeptOrders] = {}
         self._read_at: datetime | None = None
         self._minute: datetime | None = None
@@ -78,7 +66,7 @@ class OrderLists:
             row.pk: KeptOrders(orders=row.orders, total=row.total, unnamed=row.unnamed)
             for row in OpenOrderList.objects.all()
         }
-        self._changed, self._ranges, self._finished = {}, {}, []
+        self._last, self._changed, self._ranges, self._finished = {}, {}, {}, []
         self._minute = None
         self._claim = claim
 
@@ -86,10 +74,16 @@ class OrderLists:
         self, lists: Mapping[int, tuple[str, OpenOrders]], *, at: datetime
     ) -> dict[int, KeptOrders]:
         """Return the orders of each exchange, given by its pk as its ID and the list."""
-        return {
-            pk: KeptOrders.of(orders, exchange_id=exchange_id, before=self._newest(pk), at=at)
-            for pk, (exchange_id, orders) in lists.items()
-        }
+        kept = {}
+        for pk, (exchange_id, orders) in lists.items():
+            first_orders = orders.first_orders(exchange_id)[:MAX_ORDERS_KEPT_EACH]
+            last_orders, last = self._last.get(pk, (None, self._stored.get(pk, NO_ORDERS)))
+            rows = last.orders if first_orders == last_orders else _rows(first_orders, last, at=at)
+            kept[pk] = KeptOrders(
+                orders=rows, total=orders.count(exchange_id), unnamed=orders.unnamed
+            )
+            self._last[pk] = first_orders, kept[pk]
+        return kept
 
     def is_stored(self, pk: int, orders: KeptOrders) -> bool:
         return self._stored.get(pk, NO_ORDERS) == orders
@@ -111,9 +105,6 @@ class OrderLists:
         self._end_minute_before(now)
         if self._finished:
             self._write_samples()
-
-    def _newest(self, pk: int) -> KeptOrders:
-        return self._changed.get(pk) or self._stored.get(pk, NO_ORDERS)
 
     def _write_changed(self, read_at: datetime) -> None:
         with recording() as record:
@@ -156,6 +147,18 @@ class OrderLists:
             # A clock that was set back brings a minute twice. Its first counts stay.
             OpenOrderSample.objects.bulk_create(samples, ignore_conflicts=True)
             OpenOrderSample.objects.filter(minute__lt=oldest).delete()
+
+
+def _rows(orders: Iterable[OpenOrder], before: KeptOrders, *, at: datetime) -> list[dict[str, str]]:
+    """Return the orders as they are stored, the oldest first; those of `before` keep their ages."""
+    first_seen = {key: row["first_seen_at"] for key, row in _identified(before.orders)}
+    now = utc_text(at)
+    rows = [dict(zip(ORDER_FIELDS, _values(vars(order)), strict=True)) for order in orders]
+    for key, row in _identified(rows):
+        row["first_seen_at"] = first_seen.get(key, now)
+    # In one order, whatever the order in which the EMS lists them this time.
+    rows.sort(key=_by_age)
+    return rows
 
 
 def _identified(
