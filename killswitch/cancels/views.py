@@ -19,6 +19,7 @@ from killswitch.cancels.confirmation import Reason, Target, build_confirmation
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.services import CancelResult, PressContext
 from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
+from killswitch.exchanges.models import Exchange
 from killswitch.runtime.http import is_htmx, parse_id, see_other
 from killswitch.runtime.revisions import current
 
@@ -75,9 +76,15 @@ def complete_reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @never_cache
 @require_safe
 def list_requests(request: HttpRequest) -> HttpResponse:
-    """List the requests, newest first."""
+    """List the requests, or those of one exchange, newest first."""
     revision = current()
-    page = ListPage.before(parse_id(request.GET.get("before", "")))
+    exchange = None
+    if "exchange" in request.GET:
+        pk = parse_id(request.GET["exchange"]) or 0
+        exchange = Exchange.objects.filter(pk=pk).first()
+        if exchange is None:
+            raise Http404("There is no exchange with this ID. Check the link.")
+    page = ListPage.before(parse_id(request.GET.get("before", "")), exchange=exchange)
     return render(request, "cancels/requests.html", {"page": page, "known": revision})
 
 

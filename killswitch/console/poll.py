@@ -7,6 +7,7 @@ than fits into one answer is reloaded.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from time import time
 from typing import Any
 from urllib.parse import quote
@@ -23,8 +24,10 @@ from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
 from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.verification_badge import Badge
-from killswitch.console import grid
+from killswitch.console import exchange_page, grid
 from killswitch.console.context_processors import ReadinessBar
+from killswitch.console.exchange_page import ExchangePage
+from killswitch.console.open_order_chart import HOURS, OpenOrderChart, is_outdated
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.revisions import current
@@ -91,6 +94,9 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
     if "ready" in names:
         yield poll.render("console/_ready.html", {})
     yield from _log(poll, [name for name in names if name.startswith("log:")])
+    for name in names:
+        if name.startswith("chart:"):
+            yield from _chart(poll, name.removeprefix("chart:"))
     if not has_changes:
         return
     if Alarm.objects.filter(revision__gt=poll.since).exists():
@@ -106,6 +112,8 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
                 yield from _request(poll, _uuid(identity))
             case "requests":
                 yield from _requests(poll, identity)
+            case "exchange":
+                yield from _exchange(poll, parse_id(identity) or 0)
 
 
 def _log(poll: PollRequest, names: list[str]) -> Iterator[str]:
@@ -118,6 +126,26 @@ def _log(poll: PollRequest, names: list[str]) -> Iterator[str]:
     yield poll.render("compliance/_new_events.html", {"news": newest})
     if newest.verified_at != on_page.verified_at:
         yield poll.render("compliance/_badge.html", {"badge": Badge.now()})
+
+
+def _chart(poll: PollRequest, identity: str) -> Iterator[str]:
+    """The counts of the last hours, which raise no revision, once a minute."""
+    pk, hours, end = (parse_id(part) or 0 for part in f"{identity}::".split(":")[:3])
+    if hours not in HOURS or not is_outdated(pk, end=datetime.fromtimestamp(min(end, 2**32), UTC)):
+        return
+    if exchange := Exchange.objects.filter(pk=pk).first():
+        chart = OpenOrderChart.of(exchange, hours=hours)
+        yield poll.render("console/_exchange_chart.html", {"chart": chart})
+
+
+def _exchange(poll: PollRequest, pk: int) -> Iterator[str]:
+    observation = poll.observation
+    is_other_error = observation is not None and observation.revision > poll.since
+    if not (is_other_error or exchange_page.has_changed(pk, since=poll.since)):
+        return
+    if exchange := exchange_page.find(pk):
+        page = ExchangePage.of(exchange, observation=observation)
+        yield poll.render("console/_exchange.html", {"page": page})
 
 
 def _console(poll: PollRequest) -> Iterator[str]:
@@ -154,16 +182,23 @@ def _request(poll: PollRequest, uuid: UUID) -> Iterator[str]:
         yield poll.render("cancels/_request.html", {"page": page})
 
 
-def _requests(poll: PollRequest, begins: str) -> Iterator[str]:
-    """Changed rows of the list, oldest first; only its newest page takes new ones."""
+def _requests(poll: PollRequest, identity: str) -> Iterator[str]:
+    """Changed rows of the list, oldest first; only its newest page takes new ones.
+
+    The list may be that of one exchange.
+    """
+    begins, _, pk = identity.partition(":")
+    exchange = Exchange(pk=parse_id(pk) or 0) if pk else None
     is_newest = begins == "newest"
     if is_newest:
         rows = CancelRequest.objects.select_related("batch", "configured_exchange").order_by("-id")
+        if exchange:
+            rows = rows.filter(configured_exchange=exchange)
         requests = list(rows.filter(revision__gt=poll.since)[: poll.max_rows + 1])
         if len(requests) > poll.max_rows:
             raise TooManyChanges
     else:
-        page = ListPage.before(parse_id(begins))
+        page = ListPage.before(parse_id(begins), exchange=exchange)
         requests = [row for row in page.requests if row.revision > poll.since]
     for request in reversed(requests):
         context = {"cancel_request": request, "into": is_newest}

@@ -247,6 +247,16 @@ def strip(page: Page, olga: User) -> None:
     page.locator("[data-strip] summary").click()
 
 
+def exchange(page: Page, olga: User) -> None:
+    page.goto(f"/exchanges/{scenes.held(olga).pk}/")
+    page.locator(".history summary").click()
+
+
+def exchange_never_listed(page: Page, olga: User) -> None:
+    one = factories.exchange("KRAKNE", enabled=False)
+    page.goto(f"/exchanges/{one.pk}/")
+
+
 SCENES: dict[str, Scene] = {
     "few": few,
     "sixty": sixty,
@@ -265,6 +275,8 @@ SCENES: dict[str, Scene] = {
     "requests": requests,
     "batch": batch,
     "confirm": confirm,
+    "exchange": exchange,
+    "exchange-never-listed": exchange_never_listed,
     "missing": missing,
     "strip": strip,
     "alarms": alarms,
