@@ -165,7 +165,8 @@ class Enforcer:
             count = orders.count(hold.exchange_id) if orders else 0
             is_left_to_press = hold.has_press and held_s[hold.id] < PRESS_GRACE_S
             if orders and count and not is_left_to_press:
-                symbols = dict.fromkeys(order.symbol for order in orders.orders if order.symbol)
+                listed = orders.first_orders(hold.exchange_id)
+                symbols = dict.fromkeys(order.symbol for order in listed if order.symbol)
                 self._begin_episode(hold, orders=count, symbols=list(symbols))
 
     def _lists(self, exchange_ids: Sequence[str]) -> Mapping[str, OpenOrders]:
