@@ -15,7 +15,7 @@ from killswitch.cancels.models import Batch
 from killswitch.exchanges.models import Exchange
 from killswitch.holds.models import Episode, Hold, HoldQuerySet, HoldState
 from killswitch.holds.services import RELEASE_VALID_FOR, Act, is_same_person
-from killswitch.runtime.age import ago
+from killswitch.runtime.age import Age, age, ago
 
 # By how much a list may be later than planned before a page asks whether the Hold is enforced.
 LATE_READ = timedelta(seconds=5)
@@ -42,21 +42,24 @@ class HoldView:
     now: datetime  # by the database's clock
 
     @property
-    def last_read_age_ms(self) -> int:
+    def read_age(self) -> Age:
         """Return the age of the last list, or of the Hold if there has been none."""
-        at = self.hold.last_read_at or self.hold.started_at
-        return max(0, round((self.now - at).total_seconds() * 1000))
+        return age(at=self.hold.last_read_at or self.hold.started_at, now=self.now)
 
     @property
     def is_unread(self) -> bool:
         """Return True if it is not certain that the Hold is enforced."""
-        return self.last_read_age_ms > unread_after_ms()
+        return not self.read_age.within(unread_after_ms() / 1000)
 
     @property
     def unread_text(self) -> str:
         """Return e.g. "not enforced? last read 25 s ago"; static/js/holds.js says the same."""
-        never = self.hold.last_read_at is None
-        read = "never read" if never else f"last read {ago(self.last_read_age_ms / 1000)}"
+        if self.read_age.seconds is None:  # a clock was set back
+            read = "read at an unknown time"
+        elif self.hold.last_read_at is None:
+            read = "never read"
+        else:
+            read = f"last read {ago(self.read_age.seconds)}"
         # A list that cannot be read is old even while the Hold is enforced.
         return read if self.hold.blind_since else f"not enforced? {read}"
 
@@ -116,13 +119,11 @@ class HeldSummary:
         """Return when each list was last read, for the page's scripts.
 
         Of each exchange its key and milliseconds since 1970 by this host's clock, which the page
-        knows. A minus in front of them: it was never read, and the Hold began then.
+        knows; "unknown" if a clock was set back. A minus in front of them: it was never read, and
+        the Hold began then.
         """
-        now_ms = round(time() * 1000)
         return " ".join(
-            f"{view.hold.configured_exchange_id}:"
-            f"{'-' if view.hold.last_read_at is None else ''}{now_ms - view.last_read_age_ms}"
-            for view in self.holds
+            f"{view.hold.configured_exchange_id}:{_read_at(view)}" for view in self.holds
         )
 
 
@@ -186,6 +187,14 @@ class ReleasePage:
     @property
     def more_episodes(self) -> int:
         return max(0, self.hold.episode_count - len(self.episodes)) if self.hold else 0
+
+
+def _read_at(view: HoldView) -> str:
+    seconds = view.read_age.seconds
+    if seconds is None:
+        return "unknown"
+    at_ms = round((time() - seconds) * 1000)
+    return f"-{at_ms}" if view.hold.last_read_at is None else str(at_ms)
 
 
 def _views(holds: HoldQuerySet) -> list[HoldView]:

@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
+from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
@@ -236,6 +237,8 @@ def _not_recorded(
     if not is_certain:
         title = f"It is not known whether the {noun} was recorded"
         sentence = "The connection to the database was lost. Look again before you rely on it."
+    if reason := str(Reason.from_form(request.POST).carried()):
+        path = f"{path}?{urlencode({'reason': reason})}"
     context = {"title": title, "sentence": sentence, "path": path}
     template = "holds/_refused.html" if is_htmx(request) else "holds/refused.html"
     response = render(request, template, context, status=503)

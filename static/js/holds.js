@@ -10,7 +10,7 @@ function clock(ms) {
   return days ? `${days} d ${time}` : time;
 }
 
-// The poller brings the times of the last lists; a minus stands for "never", since the Hold began.
+// The poller brings the times of the last lists, or "unknown"; a minus: never, and the Hold began then.
 function lastReads(held) {
   const entries = held.dataset.reads.split(" ").filter(Boolean);
   return new Map(entries.map((entry) => entry.split(":")));
@@ -23,8 +23,10 @@ export function countHolds(now, { ago, write }) {
   const reads = lastReads(held);
   const limitMs = Number(held.dataset.unreadAfter);
   const ageOf = (read) => now - Math.abs(read);
-  const isUnread = (read) => ageOf(read) > limitMs || ageOf(read) < -MAX_CLOCK_SKEW_MS;
-  const textOf = (read) => (Number(read) < 0 ? "never read" : `last read ${ago(ageOf(read))}`);
+  // Also a time that is unknown, which compares with nothing.
+  const isUnread = (read) => !(ageOf(read) <= limitMs && ageOf(read) >= -MAX_CLOCK_SKEW_MS);
+  const ageText = (read) => (Number(read) < 0 ? "never" : Number(read) ? ago(ageOf(read)) : "at an unknown time");
+  const textOf = (read) => (Number(read) < 0 ? "never read" : `${Number(read) ? "last read" : "read"} ${ageText(read)}`);
   for (const line of all("[data-hold-line]")) {
     const read = reads.get(line.dataset.holdLine);
     if (!read) continue;
@@ -37,7 +39,7 @@ export function countHolds(now, { ago, write }) {
   for (const cell of all("[data-hold-read]")) {
     const read = reads.get(cell.dataset.holdRead);
     if (!read) continue;
-    write(cell, `${Number(read) < 0 ? "never" : ago(ageOf(read))}${isUnread(read) ? ": not enforced?" : ""}`);
+    write(cell, `${ageText(read)}${isUnread(read) ? ": not enforced?" : ""}`);
     cell.classList.toggle("badc", isUnread(read));
   }
   const note = held.querySelector("[data-held-unread]");

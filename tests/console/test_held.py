@@ -77,6 +77,8 @@ def test_a_held_row_says_since_when_and_what_was_seen(
         ({"episode_count": 1, "orders_seen": 1}, {}, r"· 1 episode · 1 order"),
         ({}, {"last_read_at": 4}, r"· no orders seen"),
         ({}, {"last_read_at": 25}, r"· not enforced\? last read 2\d s ago"),
+        # A clock was set back: a time in the future proves nothing.
+        ({}, {"last_read_at": -300}, r"· not enforced\? read at an unknown time"),
         ({}, {"last_read_at": 300}, r"· not enforced\? last read 5 min ago"),
         ({"last_read_at": None}, {}, r"· no orders seen"),
         ({"last_read_at": None}, {"started_at": 20}, r"· not enforced\? never read"),
@@ -185,7 +187,7 @@ def test_an_idle_page_polls_for_holds_only_while_there_are_any(
     officer: Client, olga: User, kraken: Exchange
 ) -> None:
     assert poll(officer, "console").status_code == 204
-    hold = holding.start(olga, kraken)
+    holding.start(olga, kraken)
     before = html(poll(officer, "console", "holds"))
     # The enforcement writes this every second, and raises no revision.
     Hold.objects.update(last_read_at=seconds_ago(20))
@@ -203,7 +205,8 @@ def test_an_idle_page_polls_for_holds_only_while_there_are_any(
     Hold.objects.update(last_read_at=None)
     page = html(poll(officer, "holds"))
     assert re.search(rf'data-reads="{kraken.pk}:-\d+"', page), "never read"
-    assert hold.pk
+    Hold.objects.update(last_read_at=seconds_ago(-300))
+    assert f'data-reads="{kraken.pk}:unknown"' in html(poll(officer, "holds"))
 
 
 def test_a_hold_that_starts_changes_and_ends_reaches_every_page(

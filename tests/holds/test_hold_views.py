@@ -160,8 +160,9 @@ def test_a_hold_that_cannot_be_recorded_says_that_nothing_is_held(
     officer: Client, kraken: Exchange, headers: dict[str, str]
 ) -> None:
     with full_log():
-        answer = officer.post(path(kraken), headers=headers)
+        answer = officer.post(path(kraken), {"reason": ["Drill", "x"]}, headers=headers)
     assert (answer.status_code, answer["X-Recorded"]) == (503, "no")
+    assert f'href="{path(kraken)}?reason=Drill%3A+x"' in html(answer)
     assert "The Hold could not be recorded, so nothing was held." in html(answer)
     assert not Hold.objects.exists()
 
