@@ -19,6 +19,7 @@ from killswitch.console.exchange_page import ExchangePage
 from killswitch.console.open_order_chart import HOURS, OpenOrderChart
 from killswitch.console.poll import answer
 from killswitch.exchanges.models import Observation
+from killswitch.holds.view_models import HeldSummary
 from killswitch.runtime.http import is_htmx, parse_id
 from killswitch.runtime.revisions import current
 
@@ -42,15 +43,20 @@ def console(request: HttpRequest) -> HttpResponse:
     observation = Observation.objects.first()
     observed_at = observation.seen_at if observation else None
     rows = grid.rows(observed_at=observed_at)
-    exchanges = [row.exchange for row in rows]
+    exchanges = [row.exchange for row in rows if row.exchange.enabled]
     manual_cancel.remember(exchanges)
     context = {
         "known": revision,
         "observed_at": observed_at,
         "rows": rows,
         "attention": sum(row.needs_attention for row in rows),
-        "totals": grid.Totals(exchanges, observation=observation),
+        "totals": grid.Totals(
+            exchanges,
+            observation=observation,
+            held={row.exchange.exchange_id for row in rows if row.hold},
+        ),
         "latest": grid.latest(),
+        "held": HeldSummary(holds=[row.hold for row in rows if row.hold]),
     }
     response = render(request, "console/console.html", context)
     officer_cookie.remember_browser(request, response)
