@@ -204,6 +204,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "killswitch.compliance.context_processors.request_sections",
+                "killswitch.holds.context_processors.sections",
                 "killswitch.console.context_processors.page",
             ],
         },

@@ -6,6 +6,7 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("killswitch.console.urls")),
     path("", include("killswitch.cancels.urls")),
+    path("", include("killswitch.holds.urls")),
     path("audit/", include("killswitch.compliance.urls")),
     path("", include("killswitch.readiness.urls")),
     path("accounts/", include("killswitch.accounts.urls")),

@@ -29,6 +29,8 @@ def confirmation_url(request: HttpRequest) -> str:
     """
     pks = dict.fromkeys(request.GET.getlist("exchange") + request.POST.getlist("exchange"))
     exchanges = [("exchange", pk) for pk in pks]
+    if (request.POST.getlist("hold") or request.GET.getlist("hold")) == ["hold"]:
+        exchanges.append(("hold", "hold"))
     # The form sends two reasons: one from the list, and one typed by the user.
     reasons = [
         ("reason", clean_line(reason, max_chars=MAX_REASON_CHARS))
@@ -46,7 +48,7 @@ def url_after_sign_in(request: HttpRequest, *, permission: Permission) -> str:
     """Return the path to which a refused request leads back, empty for the home page."""
     if request.method in {"GET", "HEAD"}:
         url = _page_url(request)
-    elif permission == Permission.CANCEL:
+    elif permission in {Permission.CANCEL, Permission.HOLD}:
         url = confirmation_url(request)
     elif permission == Permission.ADMINISTER:
         url = request.get_full_path()

@@ -16,7 +16,8 @@ from killswitch.runtime.http import MAX_ID, parse_id
 
 REASONS = ("Runaway algorithm", "Venue incident", "Limit breach", "Drill", "Other")
 MAX_CARRIED_CHARS = 500
-QUERY_NAMES = {"exchange", "reason"}
+QUERY_NAMES = {"exchange", "reason", "hold"}
+HOLD = "hold"  # the value of the field `hold` that asks for more than "once"
 MAX_EXCHANGES = 500
 
 
@@ -48,6 +49,14 @@ class Reason:
     def carried(self) -> Self:
         """Return the reason, short enough for a page or an address."""
         return type(self)(picked=self.picked, words=self.words[:MAX_CARRIED_CHARS])
+
+
+def wants_hold(data: QueryDict) -> bool:
+    """Return True if a form or an address asks for "Cancel and hold", once and in so many letters.
+
+    Anything else is "Cancel once": a field that cannot be understood never refuses a kill.
+    """
+    return data.getlist("hold") == [HOLD]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +132,7 @@ class Confirmation:
     target: Target
     key: str
     reason: Reason
+    hold: bool = False
     in_flight: int = 0  # exchanges with a request in flight
     uncovered: Sequence[UncoveredExchange] = ()
 
@@ -151,7 +161,9 @@ class Confirmation:
         return [exchange for exchange in self.target.covered if exchange.caveat]
 
 
-def build_confirmation(*, target: Target, user_id: int, reason: Reason) -> Confirmation:
+def build_confirmation(
+    *, target: Target, user_id: int, reason: Reason, hold: bool = False
+) -> Confirmation:
     """Return the confirmation of a target, with a fresh key."""
     uncovered_exchanges = tuple(UncoveredExchange.objects.all()) if target.everywhere else ()
     in_flight = CancelRequest.objects.in_flight().filter(configured_exchange__in=target.covered)
@@ -159,6 +171,7 @@ def build_confirmation(*, target: Target, user_id: int, reason: Reason) -> Confi
         target=target,
         key=target.key(user_id=user_id),
         reason=reason.carried(),
+        hold=hold,
         in_flight=in_flight.values("configured_exchange").distinct().count(),
         uncovered=uncovered_exchanges,
     )

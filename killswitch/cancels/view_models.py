@@ -12,7 +12,7 @@ from killswitch.cancels.confirmation import MAX_EXCHANGES, REASONS, Target
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import second_look_text
-from killswitch.exchanges.models import UncoveredExchange
+from killswitch.exchanges.models import Exchange, UncoveredExchange
 
 PAGE_SIZE = 50
 REOPENED = "REOPENED"  # not a status: CONFIRMED, and orders were open again soon after
@@ -130,17 +130,30 @@ class ListPage:
     begins: int | None
     requests: Sequence[CancelRequest]
     older: int | None
+    exchange: Exchange | None = None
 
     @classmethod
-    def before(cls, pk: int | None) -> Self:
-        """Read the page of the requests older than this one, or the newest page."""
+    def before(cls, pk: int | None, *, exchange: Exchange | None = None) -> Self:
+        """Read the page of the requests older than this one, or the newest page.
+
+        With an exchange, only its requests are listed.
+        """
         rows = CancelRequest.objects.select_related("batch", "configured_exchange").order_by("-id")
+        if exchange is not None:
+            rows = rows.filter(configured_exchange=exchange)
         if pk is not None:
             rows = rows.filter(pk__lt=pk)
         requests = list(rows[: PAGE_SIZE + 1])
         has_more = len(requests) > PAGE_SIZE
         requests = requests[:PAGE_SIZE]
-        return cls(begins=pk, requests=requests, older=requests[-1].pk if has_more else None)
+        older = requests[-1].pk if has_more else None
+        return cls(begins=pk, requests=requests, older=older, exchange=exchange)
+
+    @property
+    def name(self) -> str:
+        """Return under which name the poller asks for the changes of this page."""
+        begins = "newest" if self.begins is None else str(self.begins)
+        return f"{begins}:{self.exchange.pk}" if self.exchange else begins
 
 
 def may_complete(batch: Batch, *, user: User) -> bool:

@@ -15,10 +15,11 @@ from killswitch.accounts.decorators import requires
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission
 from killswitch.cancels import press_keys, services
-from killswitch.cancels.confirmation import Reason, Target, build_confirmation
+from killswitch.cancels.confirmation import Reason, Target, build_confirmation, wants_hold
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.services import CancelResult, PressContext
 from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
+from killswitch.exchanges.models import Exchange
 from killswitch.runtime.http import is_htmx, parse_id, see_other
 from killswitch.runtime.revisions import current
 
@@ -75,9 +76,15 @@ def complete_reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @never_cache
 @require_safe
 def list_requests(request: HttpRequest) -> HttpResponse:
-    """List the requests, newest first."""
+    """List the requests, or those of one exchange, newest first."""
     revision = current()
-    page = ListPage.before(parse_id(request.GET.get("before", "")))
+    exchange = None
+    if "exchange" in request.GET:
+        pk = parse_id(request.GET["exchange"]) or 0
+        exchange = Exchange.objects.filter(pk=pk).first()
+        if exchange is None:
+            raise Http404("There is no exchange with this ID. Check the link.")
+    page = ListPage.before(parse_id(request.GET.get("before", "")), exchange=exchange)
     return render(request, "cancels/requests.html", {"page": page, "known": revision})
 
 
@@ -111,6 +118,7 @@ def _cancel(request: HttpRequest, target: Target) -> HttpResponse:
         user_agent=request.headers.get("User-Agent", ""),
         gesture=request.POST.get("gesture", ""),
         reason=str(Reason.from_form(request.POST)),
+        hold=wants_hold(request.POST),
     )
     try:
         result = services.request_cancel(
@@ -142,7 +150,10 @@ def _show_confirmation(
         return _refuse(request, _nothing_to_cancel(target), status=409)
     data = request.POST if request.method == "POST" else request.GET
     confirmation = build_confirmation(
-        target=target, user_id=_user(request).pk, reason=Reason.from_form(data)
+        target=target,
+        user_id=_user(request).pk,
+        reason=Reason.from_form(data),
+        hold=wants_hold(data),
     )
     template = "cancels/_confirm.html" if is_htmx(request) else "cancels/confirm.html"
     context = {"confirmation": confirmation, "notice": notice}
@@ -163,6 +174,7 @@ def _show_result(request: HttpRequest, target: Target, result: CancelResult) -> 
         "target": target,
         "repeated": result.repeated,
         "fresh_key": target.key(user_id=user.pk) if result.repeated else "",
+        "hold_chosen": wants_hold(request.POST),
     }
     template = "cancels/_request_result.html" if in_dialog else "cancels/batch.html"
     return render(request, template, context, status=202)
@@ -175,6 +187,7 @@ def _not_recorded(request: HttpRequest, target: Target, *, certain: bool) -> Htt
         "target": target,
         "key": request.POST.get("key", ""),
         "reason": Reason.from_form(request.POST).carried(),
+        "hold_chosen": wants_hold(request.POST),
     }
     template = "cancels/_not_recorded.html" if is_htmx(request) else "cancels/not_recorded.html"
     answer = render(request, template, context, status=503)

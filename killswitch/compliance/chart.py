@@ -93,7 +93,7 @@ def draw(days: Sequence[Day]) -> Chart:
     """Return the chart of these days, left to right."""
     slot = (WIDTH - LEFT - RIGHT) / len(days)
     middles = [LEFT + slot * (number + 0.5) for number in range(len(days))]
-    counts = _steps(max((day.total for day in days), default=0))
+    counts = axis_steps(max((day.total for day in days), default=0))
     count_y = _linear(counts[-1])
     powers = _powers(
         duration
@@ -107,7 +107,7 @@ def draw(days: Sequence[Day]) -> Chart:
     label_step = math.ceil(len(days) / MAX_LABELS)
     return Chart(
         days=[
-            Label(at=_number(middle), text=f"{day.day.day} {day.day:%b}")
+            Label(at=coordinate(middle), text=f"{day.day.day} {day.day:%b}")
             for day, middle in list(zip(days, middles, strict=True))[::label_step]
         ],
         bars=[
@@ -115,13 +115,13 @@ def draw(days: Sequence[Day]) -> Chart:
             for day, middle in zip(days, middles, strict=True)
             if day.total
         ],
-        counts=[Label(at=_number(count_y(count)), text=f"{count:,}") for count in counts],
+        counts=[Label(at=coordinate(count_y(count)), text=f"{count:,}") for count in counts],
         marks=[
             *_marks(days, [x - offset for x in middles], "answer", y_of=duration_y),
             *_marks(days, [x + offset for x in middles], "outcome", y_of=duration_y),
         ],
         durations=[
-            Label(at=_number(duration_y(power)), text=duration_text(power)) for power in powers
+            Label(at=coordinate(duration_y(power)), text=duration_text(power)) for power in powers
         ],
     )
 
@@ -133,10 +133,10 @@ def _bar(day: Day, middle: float, *, width: float, y_of: Callable[[float], float
             top, bottom = y_of(below + count), y_of(below)
             segments.append(
                 BarSegment(
-                    x=_number(middle - width / 2),
-                    y=_number(top),
-                    width=_number(width),
-                    height=_number(bottom - top),
+                    x=coordinate(middle - width / 2),
+                    y=coordinate(top),
+                    width=coordinate(width),
+                    height=coordinate(bottom - top),
                     status=status,
                 )
             )
@@ -158,14 +158,14 @@ def _marks(
             day=day,
             name=name,
             times=times,
-            x=_number(x),
-            median=_number(y),
-            maximum=_number(y_of(times.maximum)),
-            points=" ".join(f"{_number(a)},{_number(b)}" for a, b in corners),
+            x=coordinate(x),
+            median=coordinate(y),
+            maximum=coordinate(y_of(times.maximum)),
+            points=" ".join(f"{coordinate(a)},{coordinate(b)}" for a, b in corners),
         )
 
 
-def _steps(top: int) -> list[int]:
+def axis_steps(top: int) -> list[int]:
     """Return round numbers from 0 to at least `top`."""
     min_step = max(top, MIN_STEPS) / MIN_STEPS
     power = 10 ** math.floor(math.log10(min_step))
@@ -190,6 +190,6 @@ def _logarithmic(low: float, high: float) -> Callable[[float], float]:
     return lambda value: HEIGHT - BOTTOM - math.log10(max(value, low) / low) * scale
 
 
-def _number(value: float) -> str:
+def coordinate(value: float) -> str:
     """Return a coordinate, which no locale may format in its own way."""
     return f"{value:.1f}"

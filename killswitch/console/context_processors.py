@@ -10,6 +10,7 @@ from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.alarms.models import Alarm
 from killswitch.cancels import manual_cancel
 from killswitch.exchanges.models import Observation
+from killswitch.holds.view_models import HeldSummary, unread_after_ms
 from killswitch.readiness.health_checks import Level
 from killswitch.readiness.views import READINESS
 from killswitch.runtime.revisions import current
@@ -88,6 +89,9 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "observed_at": SimpleLazyObject(seen_at.first),
         "readiness": SimpleLazyObject(ReadinessBar),
         "may_cancel": may(Permission.CANCEL),
+        "held": SimpleLazyObject(HeldSummary.now),
+        "unread_after_ms": unread_after_ms(),
+        "may_hold": may(Permission.HOLD),
         "may_acknowledge": may(Permission.ACKNOWLEDGE),
         "may_audit": may(Permission.AUDIT),
         "stale_after": max(10, round(settings.OBSERVE_INTERVAL * 4)),

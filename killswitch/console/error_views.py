@@ -1,6 +1,7 @@
 """A page for every error, in the design of the others, which says what to do next."""
 
 import sys
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -13,14 +14,20 @@ from django.utils.cache import add_never_cache_headers
 
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.decorators import requires
-from killswitch.accounts.permissions import Permission
 from killswitch.cancels import manual_cancel
 from killswitch.cancels.views import confirm_again
 from killswitch.console import refusals
 from killswitch.console.refusals import Refusal
+from killswitch.holds.views import hold_again, release_again
 from killswitch.runtime.http import is_htmx
 
-CANCEL_VIEWS = {"cancel_one", "cancel_all"}
+# These show their filled form again when its token was out of date.
+FORMS: dict[str, Callable[..., HttpResponseBase]] = {
+    "cancel_one": confirm_again,
+    "cancel_all": confirm_again,
+    "hold": hold_again,
+    "release": release_again,
+}
 
 
 def bad_request(request: HttpRequest, exception: object = None) -> HttpResponse:
@@ -54,24 +61,25 @@ def failed(request: HttpRequest) -> HttpResponse:
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     """Answer a form that may not come from this console.
 
-    A cancel gets its filled confirmation again, unless that would be refused as well.
+    A cancel and a Hold get their filled form again, unless that would be refused as well.
     """
     try:
         match = resolve(request.path_info)
     except Resolver404:
         return not_found(request)
     refusal = refusals.of_form(request, reason=reason)
-    if match.url_name not in CANCEL_VIEWS:
+    show_again = FORMS.get(match.url_name or "")
+    if show_again is None:
         return refusal_page(request, HTTPStatus.FORBIDDEN, refusal=refusal)
     request.resolver_match = match
     if refusal.can_retry:
-        return confirm_again(request, **match.kwargs)
-    return refuse_cancel(request, refusal=refusal)
+        return show_again(request, **match.kwargs)
+    refuse = requires(vars(match.func)["permission"])(explain_refusal)
+    return refuse(request, refusal=refusal)
 
 
-@requires(Permission.CANCEL)
-def refuse_cancel(request: HttpRequest, *, refusal: Refusal) -> HttpResponse:
-    """Explain to an officer why a cancel was refused; a wrong role is recorded as ever."""
+def explain_refusal(request: HttpRequest, *, refusal: Refusal) -> HttpResponse:
+    """Explain to an officer why a form was refused; a wrong role is recorded as ever."""
     return refusal_page(request, HTTPStatus.FORBIDDEN, refusal=refusal)
 
 

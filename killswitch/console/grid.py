@@ -1,6 +1,6 @@
 """The rows of the console: each exchange with its open orders and its newest request."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +10,8 @@ from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import status_badge
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
+from killswitch.holds.models import Hold
+from killswitch.holds.view_models import HoldView, active_holds
 
 MAX_LATEST = 8
 
@@ -22,13 +24,21 @@ class Row:
     last: CancelRequest | None
     in_flight: bool
     observed_at: datetime | None
+    hold: HoldView | None = None
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the list of a held exchange cannot be read."""
+        return self.hold is not None and self.hold.hold.blind_since is not None
 
     @property
     def needs_attention(self) -> bool:
-        return self.last is not None and self.last.needs_attention
+        return self.is_blind or (self.last is not None and self.last.needs_attention)
 
     @property
     def tone(self) -> str:
+        if self.is_blind:
+            return "bad"
         return status_badge(self.last).tone if self.last else ""
 
     @property
@@ -52,7 +62,13 @@ class Row:
 class Totals:
     """The panel with the button for all exchanges: one figure, its age, and what it excludes."""
 
-    def __init__(self, exchanges: Sequence[Exchange], *, observation: Observation | None) -> None:
+    def __init__(
+        self,
+        exchanges: Sequence[Exchange],
+        *,
+        observation: Observation | None,
+        held: Container[str] = (),
+    ) -> None:
         counts = [row.open_orders for row in exchanges if row.open_orders is not None]
         self.exchanges = len(exchanges)
         self.open_orders = sum(counts) if counts else None
@@ -60,25 +76,31 @@ class Totals:
         self.seen_at = min((row.seen_at for row in exchanges if row.seen_at), default=None)
         self.error = observation.error if observation else ""
         self.uncovered = list(UncoveredExchange.objects.all())
+        # A disabled exchange that is held has a row of its own: the Hold cancels there.
+        self.without_row = [row for row in self.uncovered if row.exchange_id not in held]
         self.observed_at = observation.seen_at if observation else None
         # Every figure in the sum is of the newest observation.
         self.is_newest = self.seen_at is not None and self.seen_at == self.observed_at
 
 
 def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> list[Row]:
-    """Return every enabled exchange, or only those with a change, in two queries.
+    """Return every exchange that is enabled or held, or those with a change, in three queries.
 
     Rows that need attention come first, then those in flight, then the rest as configured.
     """
     requests = CancelRequest.objects.filter(configured_exchange=OuterRef("pk"))
-    exchanges = Exchange.objects.enabled().annotate(
+    holds = active_holds()
+    exchanges = Exchange.objects.filter(Q(enabled=True) | Q(pk__in=list(holds))).annotate(
         newest_id=Subquery(requests.order_by("-id").values("id")[:1]),
         in_flight=Exists(requests.in_flight()),
     )
     if changed_since is not None:
         new_requests = CancelRequest.objects.filter(revision__gt=changed_since)
         has_new_request = Q(pk__in=new_requests.values("configured_exchange"))
-        exchanges = exchanges.filter(Q(revision__gt=changed_since) | has_new_request)
+        # A Hold that was released is among them as well.
+        new_holds = Hold.objects.filter(revision__gt=changed_since)
+        has_new_hold = Q(pk__in=new_holds.values("configured_exchange"))
+        exchanges = exchanges.filter(Q(revision__gt=changed_since) | has_new_request | has_new_hold)
     # `vars`, because the type of a model does not know its annotations.
     pairs = [(exchange, vars(exchange)) for exchange in exchanges]
     newest_ids = [values["newest_id"] for _, values in pairs if values["newest_id"]]
@@ -89,6 +111,7 @@ def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> l
             last=newest.get(values["newest_id"]),
             in_flight=values["in_flight"],
             observed_at=observed_at,
+            hold=holds.get(exchange.pk),
         )
         for exchange, values in pairs
     ]

@@ -7,11 +7,13 @@ than fits into one answer is reloaded.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from time import time
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django_htmx.http import HttpResponseClientRefresh
@@ -23,9 +25,13 @@ from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
 from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.verification_badge import Badge
-from killswitch.console import grid
+from killswitch.console import exchange_page, grid
 from killswitch.console.context_processors import ReadinessBar
+from killswitch.console.exchange_page import ExchangePage
+from killswitch.console.open_order_chart import HOURS, OpenOrderChart, is_outdated
 from killswitch.exchanges.models import Exchange, Observation
+from killswitch.holds.models import Hold
+from killswitch.holds.view_models import HeldSummary, ReleasePage
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.revisions import current
 
@@ -90,7 +96,7 @@ def answer(request: HttpRequest, *, user: User, max_rows: int = MAX_ROWS) -> Htt
 def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterator[str]:
     if "ready" in names:
         yield poll.render("console/_ready.html", {})
-    yield from _log(poll, [name for name in names if name.startswith("log:")])
+    yield from _parts_without_revision(poll, names, has_changes=has_changes)
     if not has_changes:
         return
     if Alarm.objects.filter(revision__gt=poll.since).exists():
@@ -106,6 +112,23 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
                 yield from _request(poll, _uuid(identity))
             case "requests":
                 yield from _requests(poll, identity)
+            case "exchange":
+                yield from _exchange(poll, parse_id(identity) or 0)
+            case "release":
+                yield from _release(poll, parse_id(identity))
+
+
+def _parts_without_revision(
+    poll: PollRequest, names: list[str], *, has_changes: bool
+) -> Iterator[str]:
+    """What raises no revision: reads under Holds, events, counts by the minute."""
+    has_new_hold = has_changes and Hold.objects.filter(revision__gt=poll.since).exists()
+    if "holds" in names or has_new_hold:
+        yield poll.render("console/_held.html", {"held": HeldSummary.now()})
+    yield from _log(poll, [name for name in names if name.startswith("log:")])
+    for name in names:
+        if name.startswith("chart:"):
+            yield from _chart(poll, name.removeprefix("chart:"))
 
 
 def _log(poll: PollRequest, names: list[str]) -> Iterator[str]:
@@ -120,6 +143,26 @@ def _log(poll: PollRequest, names: list[str]) -> Iterator[str]:
         yield poll.render("compliance/_badge.html", {"badge": Badge.now()})
 
 
+def _chart(poll: PollRequest, identity: str) -> Iterator[str]:
+    """The counts of the last hours, which raise no revision, once a minute."""
+    pk, hours, end = (parse_id(part) or 0 for part in f"{identity}::".split(":")[:3])
+    if hours not in HOURS or not is_outdated(pk, end=datetime.fromtimestamp(min(end, 2**32), UTC)):
+        return
+    if exchange := Exchange.objects.filter(pk=pk).first():
+        chart = OpenOrderChart.of(exchange, hours=hours)
+        yield poll.render("console/_exchange_chart.html", {"chart": chart})
+
+
+def _exchange(poll: PollRequest, pk: int) -> Iterator[str]:
+    observation = poll.observation
+    is_other_error = observation is not None and observation.revision > poll.since
+    if not (is_other_error or exchange_page.has_changed(pk, since=poll.since)):
+        return
+    if exchange := exchange_page.find(pk):
+        page = ExchangePage.of(exchange, observation=observation)
+        yield poll.render("console/_exchange.html", {"page": page})
+
+
 def _console(poll: PollRequest) -> Iterator[str]:
     """Changed rows, the rows to remove, and the panels around them."""
     observation = poll.observation
@@ -127,11 +170,17 @@ def _console(poll: PollRequest) -> Iterator[str]:
     rows = grid.rows(changed_since=poll.since, observed_at=observed_at)
     for row in rows:
         yield poll.render("console/_row.html", {"row": row, "into": True})
-    exchanges = Exchange.objects.filter(revision__gt=poll.since)
-    for exchange in exchanges.filter(enabled=False):
+    new_holds = Hold.objects.filter(revision__gt=poll.since).values("configured_exchange")
+    disabled = Exchange.objects.filter(
+        Q(revision__gt=poll.since) | Q(pk__in=new_holds), enabled=False
+    )
+    gone = list(disabled.exclude(pk__in=[row.exchange.pk for row in rows]))
+    for exchange in gone:
         yield poll.render("console/_gone.html", {"exchange": exchange})
-    if rows or exchanges.exists() or (observation and observation.revision > poll.since):
-        totals = grid.Totals(list(Exchange.objects.enabled()), observation=observation)
+    if rows or gone or (observation and observation.revision > poll.since):
+        held = set(Hold.objects.active().values_list("exchange_id", flat=True))
+        enabled = list(Exchange.objects.enabled())
+        totals = grid.Totals(enabled, observation=observation, held=held)
         yield poll.render("console/_everywhere.html", {"totals": totals})
         yield poll.render("console/_uncovered.html", {"totals": totals})
     if CancelRequest.objects.filter(revision__gt=poll.since).exists():
@@ -140,7 +189,14 @@ def _console(poll: PollRequest) -> Iterator[str]:
 
 def _batch(poll: PollRequest, uuid: UUID, *, in_dialog: bool) -> Iterator[str]:
     batch = Batch.objects.filter(uuid=uuid).first()
-    if batch and batch.requests.filter(revision__gt=poll.since).exists():
+    if batch is None:
+        return
+    new_holds = Hold.objects.filter(
+        revision__gt=poll.since, configured_exchange__requests__batch=batch
+    )
+    if batch.requests.filter(revision__gt=poll.since).exists() or (
+        batch.hold and new_holds.exists()
+    ):
         page = BatchPage.of(batch, user=poll.user)
         yield poll.render("cancels/_batch.html", {"page": page, "in_dialog": in_dialog})
 
@@ -154,20 +210,38 @@ def _request(poll: PollRequest, uuid: UUID) -> Iterator[str]:
         yield poll.render("cancels/_request.html", {"page": page})
 
 
-def _requests(poll: PollRequest, begins: str) -> Iterator[str]:
-    """Changed rows of the list, oldest first; only its newest page takes new ones."""
+def _requests(poll: PollRequest, identity: str) -> Iterator[str]:
+    """Changed rows of the list, oldest first; only its newest page takes new ones.
+
+    The list may be that of one exchange.
+    """
+    begins, _, pk = identity.partition(":")
+    exchange = Exchange(pk=parse_id(pk) or 0) if pk else None
     is_newest = begins == "newest"
     if is_newest:
         rows = CancelRequest.objects.select_related("batch", "configured_exchange").order_by("-id")
+        if exchange:
+            rows = rows.filter(configured_exchange=exchange)
         requests = list(rows.filter(revision__gt=poll.since)[: poll.max_rows + 1])
         if len(requests) > poll.max_rows:
             raise TooManyChanges
     else:
-        page = ListPage.before(parse_id(begins))
+        page = ListPage.before(parse_id(begins), exchange=exchange)
         requests = [row for row in page.requests if row.revision > poll.since]
     for request in reversed(requests):
         context = {"cancel_request": request, "into": is_newest}
         yield poll.render("cancels/_request_row.html", context)
+
+
+def _release(poll: PollRequest, pk: int | None) -> Iterator[str]:
+    """The Hold of one exchange and its open orders, on the pages that start and release it."""
+    exchange = Exchange.objects.filter(pk=pk).first() if pk is not None else None
+    if exchange is None or not has_permission(poll.user, Permission.HOLD):
+        return
+    holds = Hold.objects.filter(configured_exchange=exchange, revision__gt=poll.since)
+    if exchange.revision > poll.since or holds.exists():
+        page = ReleasePage.of(exchange, user=poll.user)
+        yield poll.render("holds/_live.html", {"page": page, "exchange": exchange})
 
 
 def _uuid(text: str) -> UUID:

@@ -1,4 +1,4 @@
-"""The console, its poller, and acknowledging alarms."""
+"""The console, the pages of exchanges, the poller, and acknowledging alarms."""
 
 from django.urls import include, path
 
@@ -8,6 +8,7 @@ alarms = [path("<int:alarm_id>/acknowledge/", views.acknowledge, name="acknowled
 
 urlpatterns = [
     path("", views.home, name="console"),
+    path("exchanges/<int:pk>/", views.exchange, name="exchange"),
     path("poll/", views.poll, name="poll"),
     path("alarms/", include((alarms, "alarms"))),
 ]

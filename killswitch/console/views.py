@@ -1,4 +1,4 @@
-"""The console, the one poller of every page, and acknowledging alarms."""
+"""The console, the page of an exchange, the one poller of every page, and acknowledging alarms."""
 
 from http import HTTPStatus
 
@@ -14,10 +14,13 @@ from killswitch.accounts.permissions import Permission
 from killswitch.alarms import services as alarms
 from killswitch.alarms.models import Alarm
 from killswitch.cancels import manual_cancel
-from killswitch.console import grid
+from killswitch.console import exchange_page, grid
+from killswitch.console.exchange_page import ExchangePage
+from killswitch.console.open_order_chart import HOURS, OpenOrderChart
 from killswitch.console.poll import answer
 from killswitch.exchanges.models import Observation
-from killswitch.runtime.http import is_htmx
+from killswitch.holds.view_models import HeldSummary
+from killswitch.runtime.http import is_htmx, parse_id
 from killswitch.runtime.revisions import current
 
 CONCERNS_YOU = "Another person must acknowledge this alarm: it concerns your account."
@@ -40,19 +43,45 @@ def console(request: HttpRequest) -> HttpResponse:
     observation = Observation.objects.first()
     observed_at = observation.seen_at if observation else None
     rows = grid.rows(observed_at=observed_at)
-    exchanges = [row.exchange for row in rows]
+    exchanges = [row.exchange for row in rows if row.exchange.enabled]
     manual_cancel.remember(exchanges)
     context = {
         "known": revision,
         "observed_at": observed_at,
         "rows": rows,
         "attention": sum(row.needs_attention for row in rows),
-        "totals": grid.Totals(exchanges, observation=observation),
+        "totals": grid.Totals(
+            exchanges,
+            observation=observation,
+            held={row.exchange.exchange_id for row in rows if row.hold},
+        ),
         "latest": grid.latest(),
+        "held": HeldSummary(holds=[row.hold for row in rows if row.hold]),
     }
     response = render(request, "console/console.html", context)
     officer_cookie.remember_browser(request, response)
     return response
+
+
+@requires(Permission.REQUESTS)
+@never_cache
+@require_safe
+def exchange(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show one exchange: its open orders, its Hold, its requests and the last hours."""
+    revision = current()
+    observation = Observation.objects.first()
+    row = exchange_page.find(pk)
+    if row is None:
+        sentence = "There is no exchange with this ID. Check the link, or find it on the console."
+        raise Http404(sentence)
+    hours = parse_id(request.GET.get("hours", ""))
+    context = {
+        "known": revision,
+        "observed_at": observation.seen_at if observation else None,
+        "page": ExchangePage.of(row, observation=observation),
+        "chart": OpenOrderChart.of(row, hours=hours if hours in HOURS else HOURS[0]),
+    }
+    return render(request, "console/exchange.html", context)
 
 
 @requires(Permission.REQUESTS)

@@ -56,6 +56,8 @@ class UnreadableRow:
 
 def bounded_text(text: str, *, max_chars: int = MAX_TEXT_CHARS) -> str:
     """Return foreign text as it can be stored, in at most `max_chars`, marked when cut."""
+    if len(text) <= max_chars and text.isprintable():
+        return text[:max_chars]  # as almost all are; a slice of a `NumberText` is a plain text
     return truncate(sanitize(text[: max_chars + 1]), max_chars, mark=CUT_MARK)
 
 

@@ -1,7 +1,7 @@
 """What an answer to GET /v1/orders means: how many orders each exchange has open, or unknown."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -20,6 +20,9 @@ from killswitch.ems.list_doubts import doubt_about_group, doubt_in_headers, sign
 
 MAX_FIELD_CHARS = 200
 MAX_ORDERS_KEPT = 1_000
+# Of a list of all exchanges: for each of them, and together, as an EMS may invent exchanges.
+MAX_ORDERS_KEPT_EACH = 100
+MAX_ORDERS_KEPT_OF_ALL = 10_000
 MAX_REFUSAL_BYTES = 64 * 1024
 
 CLOSED = frozenset({"FILLED", "CANCELED", "REJECTED"})
@@ -80,7 +83,10 @@ class OpenOrders:
     counts: Mapping[str, int] = field(default_factory=dict)
     # Among those counted for the exchange that was asked for: rows that do not name it.
     unnamed: int = 0
+    # The first ones of the exchange that was asked for.
     orders: tuple[OpenOrder, ...] = ()
+    # Without one that was asked for: the first ones of each exchange.
+    orders_by_exchange: Mapping[str, tuple[OpenOrder, ...]] = field(default_factory=dict)
 
     def count(self, exchange_id: str) -> int:
         """Return how many open orders are listed for exactly this exchange id."""
@@ -89,6 +95,13 @@ class OpenOrders:
     def named_count(self, exchange_id: str) -> int:
         """Return how many open orders name exactly this exchange id."""
         return self.count(exchange_id) - self.unnamed
+
+    def first_orders(self, exchange_id: str) -> tuple[OpenOrder, ...]:
+        """Return the first orders of an exchange; there may be more, as `count` says.
+
+        Of a list for one exchange, all orders are its own.
+        """
+        return self.orders or self.orders_by_exchange.get(_count_key(exchange_id), ())
 
     def other_spellings(self, exchange_id: str) -> list[str]:
         """Return the other ids in the list that may mean the same exchange."""
@@ -182,6 +195,8 @@ class _Reading:
         self._ends_at = ends_at
         self._counts: Counter[str] = Counter()
         self._orders: list[OpenOrder] = []
+        self._orders_by_exchange: defaultdict[str, list[OpenOrder]] = defaultdict(list)
+        self._kept_of_all = 0
         self._groups = 0
         self._rows = 0
         self._without_exchange = 0
@@ -231,13 +246,23 @@ class _Reading:
             self._have_doubt("the list contains something that is not an order")
 
     def _count(self, owner: str, row: dict[str, object] | None) -> None:
-        self._counts[_count_key(owner)] += 1
-        if exchange_ids.may_be_another_spelling(owner, of=self._exchange_id):
+        key = _count_key(owner)
+        self._counts[key] += 1
+        if self._exchange_id is None:
+            # Compared with a number alone: a list may have a hundred thousand rows.
+            if self._counts[key] <= MAX_ORDERS_KEPT_EACH:
+                self._keep(key, row)
+        elif exchange_ids.may_be_another_spelling(owner, of=self._exchange_id):
             self._have_doubt(
                 f"the list has orders of {_count_key(owner)}, which may be the same exchange"
             )
         elif owner == self._exchange_id and row is not None and len(self._orders) < MAX_ORDERS_KEPT:
             self._orders.append(_open_order(row))
+
+    def _keep(self, key: str, row: dict[str, object] | None) -> None:
+        if row is not None and self._kept_of_all < MAX_ORDERS_KEPT_OF_ALL:
+            self._kept_of_all += 1
+            self._orders_by_exchange[key].append(_open_order(row))
 
     def _count_without_exchange(self, row: dict[str, object] | None) -> None:
         """Count a row for the exchange that was asked for: it may well be one of its orders."""
@@ -269,6 +294,9 @@ class _Reading:
             counts=dict(self._counts),
             unnamed=self._without_exchange if self._exchange_id is not None else 0,
             orders=tuple(self._orders),
+            orders_by_exchange={
+                key: tuple(orders) for key, orders in self._orders_by_exchange.items()
+            },
         )
 
 

@@ -11,7 +11,7 @@ from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import current_user
 from killswitch.exchanges.models import WATCHED, Exchange
 from killswitch.exchanges.registry import InvalidExchangeId, check_exchange_id
-from killswitch.exchanges.services import save_exchange
+from killswitch.exchanges.services import save_exchange, what_goes_on
 
 
 class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
@@ -43,6 +43,15 @@ class ExchangeAdmin(AuditedModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
         return () if obj is None else ("exchange_id",)
+
+    def get_form(
+        self, request: HttpRequest, obj: Exchange | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Return the form, which says what goes on although the exchange is disabled."""
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        if obj is not None and (note := what_goes_on(obj)):
+            form.base_fields["enabled"].help_text = f"If it is disabled: {note}"
+        return form
 
     def save_model(self, request: HttpRequest, obj: Exchange, form: Any, change: bool) -> None:  # noqa: ARG002
         save_exchange(obj, by=current_user(request).actor, origin=client_info(request))

@@ -37,6 +37,8 @@ class Exchange(Revisioned):
     # When the EMS was first seen to list an open order of it. An ID that it never lists may be
     # misspelled, or one that this EMS does not know.
     first_listed_at = models.DateTimeField(null=True, editable=False)
+    # When the observer last found its orders as `OpenOrderList` has them. Written with `seen_at`.
+    orders_read_at = models.DateTimeField(null=True, editable=False)
 
     objects = ExchangeQuerySet.as_manager()
 
@@ -49,6 +51,48 @@ class Exchange(Revisioned):
     @property
     def label(self) -> str:
         return self.name or self.exchange_id
+
+
+class OpenOrderList(Revisioned):
+    """The open orders of one exchange that the EMS last listed; written when they change.
+
+    An exchange without open orders may have no row. `orders` holds the first ones, each with
+    `first_seen_at`, when the observer first saw it; `total` counts all of them.
+    """
+
+    configured_exchange = models.OneToOneField(
+        Exchange, on_delete=models.CASCADE, primary_key=True, related_name="order_list"
+    )
+    orders = models.JSONField(default=list)
+    total = models.PositiveIntegerField(default=0)
+    # Among the total: rows that do not name an exchange, of a list for this one.
+    unnamed = models.PositiveIntegerField(default=0)
+    read_at = models.DateTimeField()  # the list that is stored; later ones were the same
+
+    def __str__(self) -> str:
+        return f"{self.configured_exchange_id}: {self.total}"
+
+
+class OpenOrderSample(models.Model):
+    """The lowest and the highest number of open orders that were read in one minute."""
+
+    configured_exchange = models.ForeignKey(
+        Exchange, on_delete=models.CASCADE, related_name="samples", db_index=False
+    )
+    minute = models.DateTimeField(db_index=True)  # its first second, by the observer's clock
+    lowest = models.PositiveIntegerField()
+    highest = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["minute"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["configured_exchange", "minute"], name="an_exchange_has_one_sample_a_minute"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.configured_exchange_id} {self.minute:%H:%M}: {self.lowest}-{self.highest}"
 
 
 class UncoveredExchange(models.Model):

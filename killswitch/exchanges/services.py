@@ -1,6 +1,6 @@
 """Changes exchanges: what an administrator decides, and the figure that a cancel has read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from django.db.models import Q
@@ -12,6 +12,15 @@ from killswitch.audit.chain import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 from killswitch.exchanges.models import WATCHED, Exchange
+
+# What goes on at an exchange that is disabled, in a sentence, or "": packages above add it.
+disabling_notes: list[Callable[[Exchange], str]] = []
+NO_CANCEL = "Orders there can no longer be cancelled from here. Cancel at the exchange itself."
+
+
+def what_goes_on(exchange: Exchange) -> str:
+    """Return what cancels orders on an exchange although it is disabled; "" for nothing."""
+    return " ".join(filter(None, (note(exchange) for note in disabling_notes)))
 
 
 def save_exchange(exchange: Exchange, *, by: Actor, origin: Mapping[str, str]) -> None:
@@ -38,10 +47,7 @@ def save_exchange(exchange: Exchange, *, by: Actor, origin: Mapping[str, str]) -
                 kind=AlarmKind.PEOPLE,  # an act of an administrator, like a change of a role
                 subject=f"exchange {exchange.pk} {record.revision}",
                 title=f"{exchange.exchange_id} was disabled by {actor_text(by)}.",
-                detail=(
-                    "Orders there can no longer be cancelled from here. Cancel at the exchange"
-                    " itself."
-                ),
+                detail=what_goes_on(exchange) or NO_CANCEL,
                 exchange_id=exchange.exchange_id,
             )
 

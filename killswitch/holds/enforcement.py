@@ -29,7 +29,14 @@ from killswitch.ems.open_orders import OpenOrders
 from killswitch.holds import hold_alarms
 from killswitch.holds.episode import MAX_CALL_S
 from killswitch.holds.models import Enforcement, Hold
-from killswitch.holds.recording import begin_episode, record_blind, record_reads, record_sight
+from killswitch.holds.recording import (
+    QUIET_S,
+    begin_episode,
+    record_blind,
+    record_quiet,
+    record_reads,
+    record_sight,
+)
 from killswitch.holds.services import lapse_overdue_releases
 from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.leases import RowLease, StillnessTracker
@@ -69,6 +76,7 @@ class HoldSnapshot:
     has_press: bool  # the press that started it is in flight
     orders_since: datetime | None  # since when orders have kept coming
     orders_s: float  # until the last one that was seen
+    is_quiet: bool  # orders kept coming, and none was seen for a while
 
 
 class Enforcer:
@@ -165,7 +173,8 @@ class Enforcer:
             count = orders.count(hold.exchange_id) if orders else 0
             is_left_to_press = hold.has_press and held_s[hold.id] < PRESS_GRACE_S
             if orders and count and not is_left_to_press:
-                symbols = dict.fromkeys(order.symbol for order in orders.orders if order.symbol)
+                listed = orders.first_orders(hold.exchange_id)
+                symbols = dict.fromkeys(order.symbol for order in listed if order.symbol)
                 self._begin_episode(hold, orders=count, symbols=list(symbols))
 
     def _lists(self, exchange_ids: Sequence[str]) -> Mapping[str, OpenOrders]:
@@ -210,6 +219,8 @@ class Enforcer:
                     self._begin_episode(hold, orders=0)
             elif hold.is_blind and unchanged_s[hold.id] >= SEES_AGAIN_AFTER_S:
                 record_sight(hold.id)
+            if hold.is_quiet:
+                record_quiet(hold.id)
             run = (hold.id, hold.orders_since)
             if hold.orders_s >= self._trading_after_s and run not in self._alarmed:
                 with recording():
@@ -263,6 +274,7 @@ def snapshots() -> list[HoldSnapshot]:
     rows = Hold.objects.active().annotate(
         has_episode=Exists(in_flight.filter(batch__origin=Origin.HOLD)),
         has_press=Exists(in_flight.filter(batch=OuterRef("batch"))),
+        now=Now(),
     )
     return [
         HoldSnapshot(
@@ -277,6 +289,11 @@ def snapshots() -> list[HoldSnapshot]:
                 (hold.last_order_at - hold.orders_since).total_seconds()
                 if hold.last_order_at and hold.orders_since
                 else 0.0
+            ),
+            is_quiet=bool(
+                hold.last_order_at
+                and hold.orders_since
+                and vars(hold)["now"] - hold.last_order_at >= timedelta(seconds=QUIET_S)
             ),
         )
         for hold in rows.order_by("id")

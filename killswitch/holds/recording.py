@@ -212,6 +212,18 @@ def record_blind(hold_id: int) -> None:
     log.error("hold_is_blind", exchange=hold.exchange_id, error=reason)
 
 
+def record_quiet(hold_id: int) -> None:
+    """Record that orders no longer keep coming; those that come later are counted anew."""
+    with recording() as record:
+        hold = _locked(hold_id)
+        if hold is None or hold.last_order_at is None:
+            return
+        if vars(hold)["now"] - hold.last_order_at >= timedelta(seconds=QUIET_S):
+            hold.orders_since = None
+            record.changed(hold)
+            hold.save()
+
+
 def record_sight(hold_id: int) -> None:
     """Record that the list of a blind Hold can be read again."""
     with recording() as record:

@@ -16,6 +16,7 @@ from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels import services as cancels
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
+from killswitch.exchanges.services import disabling_notes
 from killswitch.holds.models import Hold, HoldState
 from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
 from killswitch.runtime.text import clean_line
@@ -135,7 +136,7 @@ def confirm_release(
         has_lapsed = _lapse_if_due(record, hold, now=now)
         if not has_lapsed:
             _check_request(hold, requested_at=requested_at)
-            if is_same_person(hold, act=act):
+            if settings.HOLD_RELEASE_PERSONS > 1 and is_same_person(hold, act=act):
                 raise SamePerson
             _release(record, hold, act=act, now=now, note=note)
         record.changed(hold)
@@ -204,6 +205,19 @@ def start_with_press(
 
 
 cancels.press_recorders.append(start_with_press)
+
+
+def note_on_disabled(exchange: Exchange) -> str:
+    """Return that the exchange stays held although it is disabled; "" if it is not held."""
+    if not Hold.objects.active().filter(configured_exchange=exchange).exists():
+        return ""
+    return (
+        f"{exchange.exchange_id} stays held: the Hold goes on cancelling what the EMS lists there."
+        " No other cancel can be requested from here."
+    )
+
+
+disabling_notes.append(note_on_disabled)
 
 
 def _start(

@@ -2,11 +2,19 @@
 
 import heapq
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
 from django.db import Error, connection
-from django.db.models import BigIntegerField, Case, F, PositiveIntegerField, Value, When
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    DateTimeField,
+    F,
+    PositiveIntegerField,
+    Value,
+    When,
+)
 from django.db.models.functions import Now
 
 from killswitch.audit.recorder import Recording, recording
@@ -16,6 +24,7 @@ from killswitch.ems.one_by_one import read_one_by_one
 from killswitch.ems.open_orders import OpenOrders, TimedOpenOrders
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.observer import ems_probe
+from killswitch.observer.order_lists import KeptOrders, OrderLists
 from killswitch.observer.second_looks import ListRead, SecondLooks
 from killswitch.readiness.models import EMS_PROBE, Probe
 from killswitch.runtime import revisions
@@ -49,6 +58,7 @@ class Observer:
         self._client = client
         self._lease = lease or ObserverLease()
         self._second_looks = second_looks or SecondLooks()
+        self.order_lists = OrderLists(fence=self._lease.fence)
         self.is_active = False
         self._next_single_reads = Deadline(0.0)
 
@@ -111,10 +121,11 @@ class Observer:
             # A process that was stopped during the call must not overwrite its successor's figures.
             if not self._lease.fence():
                 return False
+            self.order_lists.start(self._lease.claims)
             # Locked before the revision is taken, and in one order: no deadlock is possible.
             exchanges = list(Exchange.objects.select_for_update(no_key=True).order_by("id"))
             if known is not None and requested_at is not None:
-                read = ListRead(
+                list_read = ListRead(
                     orders=orders,
                     single_lists=single_lists or {},
                     awaits_single_lists=single_lists is None
@@ -122,7 +133,7 @@ class Observer:
                     known=known,
                     requested_at=requested_at,
                 )
-                self._second_looks.record(record, read)
+                self._second_looks.record(record, list_read)
             lists = {
                 exchange_id: single_list
                 for exchange_id, single_list in (single_lists or {}).items()
@@ -141,11 +152,21 @@ class Observer:
                 for row in exchanges
                 if row.exchange_id in lists and row.seen_at == seen_before.get(row.pk)
             ]
+            read: dict[int, KeptOrders] = {}
             if older:
-                figures = {row.pk: lists[row.exchange_id].count(row.exchange_id) for row in older}
-                _write_figures(
-                    record, older, figures=figures, seen_at=orders.started_at, known=known
+                read = self.order_lists.prepare(
+                    {row.pk: (row.exchange_id, lists[row.exchange_id]) for row in older},
+                    at=orders.started_at,
                 )
+                written = _write_figures(
+                    record,
+                    older,
+                    figures={pk: kept.total for pk, kept in read.items()},
+                    same_orders=[pk for pk in read if self.order_lists.is_stored(pk, read[pk])],
+                    seen_at=orders.started_at,
+                    known=known,
+                )
+                read = {pk: read[pk] for pk in written}
                 new = [
                     row.pk
                     for row in older
@@ -172,6 +193,8 @@ class Observer:
                 fields |= {"error": error, "revision": record.revision}
             if fields:
                 Observation.objects.update(**fields)
+        if read:
+            self.order_lists.take(read, at=orders.started_at)
         return True
 
 
@@ -200,14 +223,19 @@ def _may_be_readable_one_by_one(orders: TimedOpenOrders) -> bool:
     return not orders.readable and (orders.is_from_ems or orders.http_status == 400)
 
 
-def _write_figures(
+def _write_figures(  # noqa: PLR0913 - what was read, and since when it may be out of date
     record: Recording,
     exchanges: list[Exchange],
     *,
     figures: Mapping[int, int],
+    same_orders: Collection[int],
     seen_at: datetime,
     known: int | None,
-) -> None:
+) -> Collection[int]:
+    """Write the figures, and which lists of orders are still as stored; return whose were written.
+
+    `same_orders` are the exchanges whose orders are those that are stored.
+    """
     last_seen_at = Observation.objects.values_list("seen_at", flat=True).first()
     changed = {
         exchange.pk
@@ -215,7 +243,7 @@ def _write_figures(
         if exchange.open_orders != figures[exchange.pk]
         or exchange.seen_at != last_seen_at  # its age becomes that of the observation again
     }
-    rows = Exchange.objects.filter(pk__in=[exchange.pk for exchange in exchanges])
+    newer: set[int] = set()
     if changed and known is not None:
         # A request that ended during the call has read a newer list, also where it could not write
         # the figure. Once the revision is taken, no request can end before this is written.
@@ -223,14 +251,21 @@ def _write_figures(
             revision__gt=known, revision__lt=record.revision
         )
         newer = set(ended.values_list("configured_exchange_id", flat=True))
-        rows = rows.exclude(pk__in=newer)
         changed -= newer
+    written = figures.keys() - newer
+    rows = Exchange.objects.filter(pk__in=written)
+    orders_read_at = Case(
+        When(pk__in=same_orders, then=Value(seen_at)),
+        default=F("orders_read_at"),
+        output_field=DateTimeField(),
+    )
     if not changed:
-        rows.update(seen_at=seen_at)
-        return
+        rows.update(seen_at=seen_at, orders_read_at=orders_read_at)
+        return written
     cases = [When(pk=pk, then=Value(figures[pk])) for pk in sorted(changed)]
     rows.update(  # one UPDATE: all of them were seen, and some have changed
         seen_at=seen_at,
+        orders_read_at=orders_read_at,
         open_orders=Case(*cases, default=F("open_orders"), output_field=PositiveIntegerField()),
         revision=Case(
             When(pk__in=sorted(changed), then=Value(record.revision)),
@@ -238,6 +273,7 @@ def _write_figures(
             output_field=BigIntegerField(),
         ),
     )
+    return written
 
 
 def _replace_uncovered(counts: Mapping[str, int], *, enabled: set[str], is_whole: bool) -> bool:

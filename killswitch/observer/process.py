@@ -1,6 +1,7 @@
 """The observer's process: open orders, Holds, canary, checkpoints and verification of the log."""
 
 import threading
+from datetime import UTC, datetime
 
 import structlog
 from django.conf import settings
@@ -42,6 +43,7 @@ def observe(stop: threading.Event) -> None:
     def read_open_orders() -> None:
         if orders := observer.read():
             record_probe(orders)
+            observer.order_lists.write(now=datetime.now(UTC))
 
     def send_canary() -> None:
         if observer.is_active:

@@ -182,10 +182,18 @@ def _delay(
 
 
 def _held(requests: Sequence[CancelRequest]) -> set[int]:
-    """Return the requests on whose exchanges a Hold cancels the orders that come back."""
-    exchanges = {request.configured_exchange_id: request.pk for request in requests}
-    holds = Hold.objects.active().filter(configured_exchange__in=list(exchanges))
-    return {exchanges[pk] for pk in holds.values_list("configured_exchange", flat=True)}
+    """Return the requests after which a Hold cancels what comes back, or was released.
+
+    People who release a Hold let trading go on.
+    """
+    by_exchange = {request.configured_exchange_id: request for request in requests}
+    held = set()
+    for hold in Hold.objects.filter(configured_exchange__in=list(by_exchange)):
+        request = by_exchange[hold.configured_exchange_id]
+        ended_at = request.finished_at
+        if hold.released_at is None or (ended_at and hold.released_at >= ended_at):
+            held.add(request.pk)
+    return held
 
 
 def write(

@@ -66,6 +66,7 @@ class RowLease:
         self._stale_after_s = stale_after_s
         self._clock = clock
         self._unchanged = StillnessTracker[str]()
+        self.claims = 0  # how often this process has tried to take it from another one
 
     def hold(self) -> bool:
         """Keep the lease, or take it when no process holds it. Called about once a second."""
@@ -75,6 +76,7 @@ class RowLease:
         unchanged_s = self._unchanged.observe({token: beats}, now=self._clock())[token]
         if token and unchanged_s < self._stale_after_s:
             return False
+        self.claims += 1
         lease_row = self._rows.filter(lease_token=token, lease_beats=beats)
         return lease_row.update(lease_token=self.token, lease_beats=beats + 1) == 1
 

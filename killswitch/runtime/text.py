@@ -76,6 +76,14 @@ def pluralize_count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def clock_text(seconds: float) -> str:
+    """Return a duration that a page counts up: "02:14:07", or "2 d 02:14:07" from one day on."""
+    minutes, second = divmod(max(0, int(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return f"{f'{days} d ' if days else ''}{hour:02}:{minute:02}:{second:02}"
+
+
 def duration_text(milliseconds: float) -> str:
     """Return a duration to read at a glance: "212 ms", "11.8 s", "3 min", "2 h 4 min"."""
     if round(milliseconds) < MS_PER_S:

@@ -1,4 +1,6 @@
 // Keeps the page honest about its age: ages of figures, readiness, lost connections, ended sessions.
+import { countHolds } from "./holds.js";
+
 const byId = (id) => document.getElementById(id);
 const all = (selector) => document.querySelectorAll(selector);
 const on = (type, listener) => document.body.addEventListener(type, listener);
@@ -182,6 +184,7 @@ function tick() {
   tickedAt = Date.now();
   const now = tickedAt + skewMs;
   countAges(now);
+  countHolds(now, { ago, write });
   showBanner(now);
 }
 

@@ -4,7 +4,8 @@
 // Attributes that belong to the person or to the scripts of the page, not to the server.
 const LOCAL_ATTRIBUTES = new Set(["open", "hidden", "disabled"]);
 // Elements with a text that the page counts up or down itself.
-const COUNTED = "time[data-age], .fig time, [data-due], [data-left]";
+const COUNTED =
+  "time[data-age], .fig time, [data-due], [data-left], [data-elapsed], [data-hold-unread], [data-hold-read], [data-held-unread]";
 
 function morphAttributes(old, fresh) {
   const address = old.getAttribute("hx-post");

@@ -33,12 +33,12 @@ function reveal(button) {
   buttonsChanged();
   const second = button.form.querySelector("[data-second]");
   second.hidden = false;
-  const label = second.textContent.trim().replace(/\s+/g, " ");
-  button.form.querySelector("[data-hold-says]").textContent =
+  const label = second.innerText.trim().replace(/\s+/g, " ");
+  button.form.querySelector("[data-press-and-hold-says]").textContent =
     `No cancel has been sent yet. Hold for one second, or click “${label}”.`;
 }
 
-const holdButton = (event) => event.target.closest?.("[data-hold]");
+const holdButton = (event) => event.target.closest?.("[data-press-and-hold]");
 const isKey = (event) => event.key === "Enter" || event.key === " ";
 
 on("pointerdown", (event) => {
@@ -61,7 +61,8 @@ on("click", (event) => {
     else reveal(button);
   } else if (event.target.closest("[data-second], [data-again]")) {
     const { form, dataset } = event.target.closest("button");
-    form.elements.gesture.value = "again" in dataset ? "sent again with the same key" : "second button";
+    const { gesture } = form.elements; // starting a Hold records none
+    if (gesture) gesture.value = "again" in dataset ? "sent again with the same key" : "second button";
   }
 });
 on("keydown", (event) => {

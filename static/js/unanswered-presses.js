@@ -15,6 +15,7 @@ const isPress = (element) => element?.matches?.("form[data-press]");
 function remember(form) {
   const address = new URL(form.action);
   for (const { value } of form.querySelectorAll("[name=reason]")) if (value) address.searchParams.append("reason", value);
+  if (form.elements.hold?.value === "hold") address.searchParams.append("hold", "hold");
   ours.add(nameOf(form));
   awaited.add(nameOf(form));
   const press = { at: Date.now(), person, address: address.pathname + address.search };

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 from django.conf import settings
+from django.utils import timezone
 from playwright.sync_api import Page
 
 from killswitch.accounts.models import User
@@ -12,6 +14,7 @@ from killswitch.cancels.states import Status
 from tests import factories
 from tests.accounts.mfa import codes
 from tests.browser import scenes
+from tests.holds import holding
 
 Scene = Callable[[Page, User], None]
 
@@ -58,13 +61,13 @@ def question(page: Page, olga: User) -> None:
 def everywhere(page: Page, olga: User) -> None:
     few(page, olga)
     page.locator("#cut-all").click()
-    page.locator("#dialog [data-hold]").click()
+    page.locator("#dialog [data-press-and-hold]").click()
 
 
 def everywhere_asked(page: Page, olga: User) -> None:
     few(page, olga)
     page.locator("#cut-all").click()
-    page.wait_for_selector("#dialog [data-hold]")
+    page.wait_for_selector("#dialog [data-press-and-hold]")
 
 
 def pressed(page: Page, olga: User) -> None:
@@ -247,7 +250,81 @@ def strip(page: Page, olga: User) -> None:
     page.locator("[data-strip] summary").click()
 
 
+def exchange(page: Page, olga: User) -> None:
+    page.goto(f"/exchanges/{scenes.held(olga).pk}/")
+    page.locator(".history summary").click()
+
+
+def exchange_never_listed(page: Page, olga: User) -> None:
+    one = factories.exchange("KRAKNE", enabled=False)
+    page.goto(f"/exchanges/{one.pk}/")
+
+
+def held(page: Page, olga: User) -> None:
+    made = scenes.console(olga)
+    now = timezone.now()
+    started_at = now - holding.HOUR
+    holds = [holding.start(olga, exchange, started_at=started_at) for exchange in made[:6]]
+    for hold in holds[:4]:
+        holding.with_orders(hold)
+    factories.change(holds[1], last_read_at=now - timedelta(seconds=25))
+    factories.change(holds[2], blind_since=now - timedelta(seconds=20), read_error="HTTP 500")
+    holding.request_release(holds[3], olga)
+    factories.change(made[5], enabled=False)
+    page.goto("/")
+    page.wait_for_selector("[data-hold-unread]:visible")
+
+
+def hold_asked(page: Page, olga: User) -> None:
+    few(page, olga)
+    page.locator('[data-exchange-id="BITSTAMP/2574"] .holdlink').click()
+    page.wait_for_selector("#dialog [name=key]", state="attached")
+
+
+def hold_started(page: Page, olga: User) -> None:
+    hold_asked(page, olga)
+    page.wait_for_timeout(800)  # sooner, it would be half of a double click
+    page.locator("#dialog [data-go]").click()
+    page.wait_for_selector("#dialog .holdblock")
+
+
+def everywhere_hold(page: Page, olga: User) -> None:
+    everywhere_asked(page, olga)
+    page.locator("#dialog [name=hold][value=hold]").check()
+
+
+def release(page: Page, olga: User) -> None:
+    one = factories.exchange("KRAKEN/JOHN", orders=14)
+    hold = holding.with_orders(holding.start(olga, one, reason="Runaway algorithm: strategy 7"))
+    episode = factories.bring(factories.press(olga, one).requests.get(), Status.CONFIRMED)
+    hold.episodes.create(number=3, request=episode, orders_seen=4, last_order_at=timezone.now())
+    page.goto(f"/exchanges/{one.pk}/release/")
+
+
+def release_requested(page: Page, olga: User) -> None:
+    one = factories.exchange("KRAKEN/JOHN", orders=14)
+    hold = holding.with_orders(holding.start(olga, one))
+    holding.request_release(hold, holding.ivan())
+    page.goto(f"/exchanges/{one.pk}/release/")
+
+
+def release_refused(page: Page, olga: User) -> None:
+    one = factories.exchange("KRAKEN/JOHN", orders=14)
+    holding.request_release(holding.start(olga, one), olga)
+    page.goto(f"/exchanges/{one.pk}/release/")
+    page.locator("[name=act]").evaluate("act => (act.value = 'confirm')")
+    page.get_by_role("button", name="Withdraw the request").click()
+    page.wait_for_selector("main .notice")
+
+
 SCENES: dict[str, Scene] = {
+    "held": held,
+    "hold-asked": hold_asked,
+    "hold-started": hold_started,
+    "everywhere-hold": everywhere_hold,
+    "release": release,
+    "release-requested": release_requested,
+    "release-refused": release_refused,
     "few": few,
     "sixty": sixty,
     "calm": calm,
@@ -265,6 +342,8 @@ SCENES: dict[str, Scene] = {
     "requests": requests,
     "batch": batch,
     "confirm": confirm,
+    "exchange": exchange,
+    "exchange-never-listed": exchange_never_listed,
     "missing": missing,
     "strip": strip,
     "alarms": alarms,

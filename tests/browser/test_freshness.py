@@ -330,7 +330,7 @@ def test_the_manual_commands_are_in_the_confirmation_and_name_its_exchanges(
     page.unroute("**/cancel-all/")
     page.keyboard.press("Escape")
     page.locator("#cut-all").click()
-    page.wait_for_selector("#dialog [data-hold]")
+    page.wait_for_selector("#dialog [data-press-and-hold]")
     page.route("**/poll/*", answered(500))
     expect(page.locator("[data-dialog-banner]")).to_contain_text(LOST, timeout=5000)
     assert bodies(way) == [{"exchange_id": name} for name in sorted(names)]

@@ -24,11 +24,11 @@ def open_question(page: Page, exchange_id: str) -> None:
 def open_everywhere(page: Page) -> None:
     page.goto("/")
     page.locator("#cut-all").click()
-    expect(page.locator("#dialog [data-hold]")).to_be_visible()
+    expect(page.locator("#dialog [data-press-and-hold]")).to_be_visible()
 
 
 def hold_point(page: Page) -> tuple[float, float]:
-    box = page.locator("#dialog [data-hold]").bounding_box()
+    box = page.locator("#dialog [data-press-and-hold]").bounding_box()
     assert box
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
@@ -140,7 +140,7 @@ def test_everywhere_is_held_with_the_pointer(page: Page, olga: User) -> None:
 def test_everywhere_is_held_with_a_key(page: Page, olga: User, key: str) -> None:
     factories.exchanges(3)
     open_everywhere(page)
-    page.locator("#dialog [data-hold]").focus()
+    page.locator("#dialog [data-press-and-hold]").focus()
     for _ in range(25):
         page.keyboard.down(key)
         page.wait_for_timeout(50)
@@ -153,7 +153,7 @@ def test_everywhere_is_held_with_a_key(page: Page, olga: User, key: str) -> None
 def test_an_incomplete_hold_sends_no_cancel(page: Page, olga: User, way: str) -> None:
     factories.exchanges(3)
     open_everywhere(page)
-    button = page.locator("#dialog [data-hold]")
+    button = page.locator("#dialog [data-press-and-hold]")
     if way == "short key":
         button.press("Space", delay=200)
     else:
@@ -173,7 +173,7 @@ def test_an_incomplete_hold_sends_no_cancel(page: Page, olga: User, way: str) ->
     revealed = page.locator("#dialog [data-second]")
     if way in {"tap", "short key"}:
         expect(revealed).to_be_visible()
-        expect(page.locator("#dialog [data-hold-says]")).to_contain_text(
+        expect(page.locator("#dialog [data-press-and-hold-says]")).to_contain_text(
             "No cancel has been sent yet"
         )
 
@@ -181,7 +181,7 @@ def test_an_incomplete_hold_sends_no_cancel(page: Page, olga: User, way: str) ->
 def test_a_synthetic_click_reveals_a_plain_button_that_works(page: Page, olga: User) -> None:
     factories.exchanges(3)
     open_everywhere(page)
-    page.locator("#dialog [data-hold]").evaluate("button => button.click()")
+    page.locator("#dialog [data-press-and-hold]").evaluate("button => button.click()")
     page.wait_for_timeout(200)
     assert Batch.objects.count() == 0
     page.get_by_role("button", name=re.compile("Yes, cancel on all")).click()
@@ -205,7 +205,7 @@ def test_a_held_touch_works_and_opens_no_menu(page: Page, olga: User) -> None:
 def test_the_confirmation_page_has_the_same_gesture(page: Page, olga: User) -> None:
     factories.exchanges(2)
     page.goto("/cancel-all/")
-    page.locator("[data-hold]").click()
+    page.locator("[data-press-and-hold]").click()
     page.wait_for_timeout(DOUBLE)
     assert Batch.objects.count() == 0
     page.get_by_role("button", name=re.compile("Yes, cancel on all")).click()
@@ -216,7 +216,7 @@ def test_the_confirmation_page_has_the_same_gesture(page: Page, olga: User) -> N
 def test_the_batch_is_followed_live_and_retried_at_once(page: Page, olga: User) -> None:
     made = factories.exchanges(3)
     open_everywhere(page)
-    page.locator("#dialog [data-hold]").evaluate("button => button.click()")
+    page.locator("#dialog [data-press-and-hold]").evaluate("button => button.click()")
     page.locator("#dialog [data-second]").click()
     expect(page.locator("#dialog .summary")).to_contain_text("3 not sent yet")
     batch = Batch.objects.get()

@@ -74,7 +74,7 @@ def test_a_double_tap_on_the_button_for_all_exchanges_sends_no_cancel(
     page.set_viewport_size(size)
     factories.exchanges(3)
     open_everywhere(page)
-    x, y = middle(page, "#dialog [data-hold]")
+    x, y = middle(page, "#dialog [data-press-and-hold]")
     for _ in range(3):
         page.mouse.click(x, y)
         page.wait_for_timeout(150)
@@ -350,7 +350,7 @@ def test_a_role_that_changes_ends_what_an_open_page_may_do(
 def test_text_that_is_selected_in_the_dialog_survives_polling(page: Page, olga: User) -> None:
     factories.exchanges(2)
     open_everywhere(page)
-    page.locator("#dialog [data-hold]").evaluate("button => button.click()")
+    page.locator("#dialog [data-press-and-hold]").evaluate("button => button.click()")
     page.locator("#dialog [data-second]").click()
     expect(page.locator("#dialog .outcomes li")).to_have_count(2)
     requests = list(Batch.objects.get().requests.order_by("id"))

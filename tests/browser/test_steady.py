@@ -1,7 +1,7 @@
 """The page stays steady: rows and buttons do not move or overlap when a status changes."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,10 +9,11 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from killswitch.accounts.models import User
 from killswitch.cancels.states import Status
-from killswitch.exchanges.models import Observation
+from killswitch.exchanges.models import Exchange, Observation
 from tests import factories
 from tests.browser import scenes
 from tests.browser.conftest import Complaints, watch
+from tests.holds import holding
 
 WIDTHS = (360, 390, 768, 960, 1280)
 LONG = "the algorithm of the third desk sends orders that were not requested " * 6
@@ -94,6 +95,37 @@ def test_orders_that_are_open_again_make_no_row_of_a_long_list_higher(
     assert page.evaluate(HEIGHTS) == before
 
 
+def test_a_row_keeps_its_height_through_a_whole_hold(pages: list[Page], olga: User) -> None:
+    exchange = factories.exchange(
+        "BITFINEX/LIST-UNREADABLE", name="Bitfinex, the desk of John", orders=31
+    )
+    factories.exchanges(2)
+    factories.bring(factories.press(olga, exchange).requests.get(), Status.REJECTED)
+    # The header gets its note with the first Hold, which the other exchange has already.
+    holding.start(olga, Exchange.objects.get(exchange_id="VENUE02"))
+    before = [places(page) for page in pages]
+    hold = holding.start(olga, exchange)
+    now = datetime.now(UTC)
+    states: list[dict[str, Any]] = [
+        {},
+        {"episode_count": 1234, "orders_seen": 56_789, "last_order_at": now},
+        {"last_read_at": now - timedelta(minutes=2)},
+        {"blind_since": now},
+    ]
+    for fields in states:
+        factories.change(hold, **fields)
+        for page, places_before in zip(pages, before, strict=True):
+            line = page.locator(f"#x{exchange.pk} .holdline")
+            words = {"blind_since": "blind since", "last_read_at": "not enforced?"}
+            wanted = next((words[name] for name in words if name in fields), "Held")
+            expect(line).to_contain_text(wanted)
+            assert page.evaluate(PLACES) == places_before, (page.viewport_size, fields)
+    holding.release(hold, requested_by=olga, confirmed_by=holding.ivan())
+    for page, places_before in zip(pages, before, strict=True):
+        expect(page.locator(f"#x{exchange.pk} .holdline")).to_have_count(0)
+        assert page.evaluate(PLACES) == places_before, page.viewport_size
+
+
 def test_a_list_that_cannot_be_read_moves_no_row(pages: list[Page], olga: User) -> None:
     factories.exchanges(3)
     before = [places(page) for page in pages]
@@ -154,7 +186,7 @@ def test_in_a_low_window_the_question_and_its_buttons_are_in_sight(
     page.goto("/")
     page.locator("#cut-all").click()
     expect(page.locator("#dialog [data-back]")).to_be_focused()
-    expect(page.locator("#dialog [data-hold]")).to_be_in_viewport(ratio=1)
+    expect(page.locator("#dialog [data-press-and-hold]")).to_be_in_viewport(ratio=1)
     expect(page.locator("#dialog-title")).to_be_in_viewport(ratio=1)
     for name in ("pick", "words"):
         field = page.locator(f"#press-{name}")

@@ -209,7 +209,7 @@ class TestThePage:
         ]
         table = text.split("Requests of Holds by day")[1]
         row = table.split('kind=HOLD_EPISODE">2026-03-02')[1].split("</tr>")[0]
-        assert re.findall(r">(\d+)</td>", row) == ["0", "0", "1", "0", "0", "0", "1"]
+        assert re.findall(r">(\d+)</td>", row) == ["0", "0", "0", "1", "0", "0", "0", "1"]
 
     def test_it_has_neither_style_nor_script_inline(self, reader: Client) -> None:
         request_factories.weeks(5)

@@ -491,10 +491,29 @@ def test_the_fields_of_an_order_are_bounded() -> None:
     assert len(order.client_order_id) == 200
 
 
-def test_a_list_of_all_exchanges_is_counted_and_keeps_no_orders() -> None:
-    orders = read([row(), row(exchange_id="A/\x00")], exchange_id=None)
+def test_a_list_of_all_exchanges_keeps_the_first_orders_of_each() -> None:
+    rows = [row(client_order_id=f"c{n}") for n in range(150)]
+    group = {"exchange_id": "B", "data": [{"client_order_id": "c1", "status": "NEW"}]}
+    orders = read([*rows, row(exchange_id="A/\x00"), row(status="FILLED"), group], exchange_id=None)
     assert (orders.readable, orders.orders) == (True, ())
-    assert (orders.count("KRAKEN"), orders.count("A/\x00"), orders.count("B")) == (1, 1, 0)
+    counts = [orders.count(exchange_id) for exchange_id in ("KRAKEN", "A/\x00", "B", "C")]
+    assert counts == [150, 1, 1, 0]
+    kept = [len(orders.first_orders(name)) for name in ("KRAKEN", "A/\x00", "B", "C")]
+    assert kept == [100, 1, 1, 0]
+    assert orders.first_orders("KRAKEN")[99].client_order_id == "c99"
+
+
+def test_an_ems_that_invents_exchanges_does_not_fill_the_memory() -> None:
+    rows = [row(exchange_id=f"X{n}") for n in range(10_500)]
+    orders = read(rows, exchange_id=None)
+    assert (orders.count("X0"), orders.count("X10499")) == (1, 1)
+    assert sum(map(len, orders.orders_by_exchange.values())) == 10_000
+
+
+def test_the_orders_of_a_list_for_one_exchange_are_its_own() -> None:
+    orders = read([row(), row(exchange_id=None)])
+    assert orders.first_orders("KRAKEN") == orders.orders
+    assert len(orders.orders) == 2
 
 
 def test_twenty_thousand_orders_are_counted_exactly_and_a_thousand_kept() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.db.models import ProtectedError
 from django.test import Client
 
 from killswitch.accounts.models import Role
@@ -12,6 +13,8 @@ from killswitch.exchanges.services import save_exchange
 from killswitch.runtime.revisions import current
 from tests import factories
 from tests.accounts.people import data, events
+from tests.holds import holding
+from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 EXCHANGES = "/admin/exchanges/exchange/"
@@ -120,3 +123,28 @@ def test_an_exchange_is_never_deleted(ada: Client) -> None:
         {"action": "delete_selected", "_selected_action": [str(exchange.pk)], "post": "yes"},
     )
     assert Exchange.objects.filter(pk=exchange.pk).exists()
+
+
+def test_a_held_one_can_be_disabled_and_everything_says_that_it_stays_held(ada: Client) -> None:
+    _add(ada)
+    exchange = Exchange.objects.get()
+    path = f"{EXCHANGES}{exchange.pk}/change/"
+    assert "stays held" not in html(ada.get(path))
+    hold = holding.start(factories.person(Role.RISK_OFFICER), exchange)
+    stays = (
+        "KRAKEN/JOHN stays held: the Hold goes on cancelling what the EMS lists there. No other"
+        " cancel can be requested from here."
+    )
+    assert f"If it is disabled: {stays}" in html(ada.get(path))
+    assert ada.post(path, {"name": "Kraken", "position": "3"}).status_code == 302
+    assert Alarm.objects.get().detail == stays
+    hold.refresh_from_db()
+    assert hold.is_active
+    assert "stays held" not in html(ada.get(f"{EXCHANGES}add/"))
+
+
+def test_an_exchange_with_a_hold_cannot_be_removed(ada: Client) -> None:
+    exchange = factories.exchange("KRAKEN")
+    holding.start(factories.person(Role.RISK_OFFICER), exchange)
+    with pytest.raises(ProtectedError):
+        exchange.delete()

@@ -66,7 +66,7 @@ def test_a_column_changed_by_hand_is_detected(column: str, value: object) -> Non
 
 
 def test_every_column_is_either_recorded_or_a_figure() -> None:
-    figures = {"id", "revision", "open_orders", "seen_at", "first_listed_at"}
+    figures = {"id", "revision", "open_orders", "seen_at", "first_listed_at", "orders_read_at"}
     assert {field.name for field in Exchange._meta.concrete_fields} == {*WATCHED, *figures}
 
 

@@ -1,4 +1,4 @@
-"""Held exchanges, and an enforcement that runs in this process against the simulated EMS."""
+"""Held exchanges, people who are signed in, and an enforcement that runs in this process."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 
+from killswitch.accounts.models import User
 from killswitch.audit.chain import Actor
 from killswitch.cancels import thread_slots
 from killswitch.cancels.execution import KILLS
@@ -19,10 +21,20 @@ from killswitch.holds.episode import HoldEpisode
 from killswitch.holds.models import Hold
 from killswitch.holds.services import Act
 from killswitch.runtime.shutdown import STOP
+from tests import factories
 from tests.alarms.conftest import _plugins_are_loaded, sink
 from tests.conftest import wait_for
+from tests.console.conftest import _readiness_without_a_database, compliance, officer, olga
+from tests.holds import holding
 
-__all__ = ["_plugins_are_loaded", "sink"]
+__all__ = [
+    "_plugins_are_loaded",
+    "_readiness_without_a_database",
+    "compliance",
+    "officer",
+    "olga",
+    "sink",
+]
 
 OLGA = Act(by=Actor(name="os:olga", role="OPERATING_SYSTEM"), origin=Origin.COMMAND_LINE)
 PETER = Act(by=Actor(name="os:peter", role="OPERATING_SYSTEM"), origin=Origin.COMMAND_LINE)
@@ -70,3 +82,22 @@ def enforced(
     finally:
         STOP.clear()
         connection.close()
+
+
+@pytest.fixture
+def kraken(db: None) -> Exchange:
+    return factories.exchange("KRAKEN", orders=14)
+
+
+@pytest.fixture
+def ivan(db: None) -> User:
+    """A second risk officer."""
+    return holding.ivan()
+
+
+@pytest.fixture
+def second_officer(ivan: User) -> Client:
+    """His browser."""
+    client = Client()
+    client.force_login(ivan)
+    return client

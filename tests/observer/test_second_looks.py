@@ -354,7 +354,7 @@ def _fail(*_: Any, **__: Any) -> bool:
     raise RuntimeError
 
 
-def test_a_hold_raises_no_such_alarm_until_it_is_released(
+def test_under_a_hold_and_after_its_release_there_is_no_such_alarm(
     read_after: ReadAfter,
     confirmed: CancelRequest,
     kraken: Exchange,
@@ -367,13 +367,19 @@ def test_a_hold_raises_no_such_alarm_until_it_is_released(
     confirmed.refresh_from_db()
     assert confirmed.reopened_at is None
     assert looks(confirmed) == [(5, 3)]
-    now = confirmed.finished_at
-    Hold.objects.filter(pk=hold.pk).update(
+    ended_at = confirmed.finished_at
+    assert ended_at
+    rows = Hold.objects.filter(pk=hold.pk)
+    rows.update(
         state=HoldState.RELEASED,
-        released_at=now,
-        release_requested_at=now,
+        released_at=ended_at + timedelta(seconds=1),
+        release_requested_at=ended_at,
         release_requested_by="Olga",
     )
+    read_after(2)
+    confirmed.refresh_from_db()
+    assert confirmed.reopened_at is None  # people have let trading go on
+    rows.update(released_at=ended_at - timedelta(seconds=1))
     read_after(2)
     confirmed.refresh_from_db()
     assert confirmed.reopened_orders == 3

@@ -129,7 +129,7 @@ def test_sixty_exchanges_at_once_by_keyboard_with_live_progress_and_a_stable_lay
     expect(page.locator("#dialog-title")).to_contain_text("on 60 exchanges?")
     expect(page.locator("#dialog [data-back]")).to_be_focused()
     page.keyboard.press("Tab")
-    expect(page.locator("#dialog [data-hold]")).to_be_focused()
+    expect(page.locator("#dialog [data-press-and-hold]")).to_be_focused()
     for _ in range(25):
         page.keyboard.down("Space")
         page.wait_for_timeout(50)

@@ -47,7 +47,7 @@ def page(system: System, browser: Browser) -> Iterator[Page]:
     sign_in(page, system, "olga")
     page.locator("#cut-all").click()
     page.select_option("#press-pick", "Runaway algorithm")
-    page.locator("#dialog [data-hold]").evaluate("button => button.click()")
+    page.locator("#dialog [data-press-and-hold]").evaluate("button => button.click()")
     page.locator("#dialog [data-second]").click()
     expect(page.locator("#dialog .batch")).to_be_visible()
     page.keyboard.press("Escape")
@@ -70,7 +70,7 @@ def test_a_picture_of_the_documentation_can_be_taken(
     expect(page.locator("#ready-word")).to_have_text("READY", timeout=60_000)
     if name == "dialog":
         page.locator("#cut-all").click()
-        expect(page.locator("#dialog [data-hold]")).to_be_visible()
+        expect(page.locator("#dialog [data-press-and-hold]")).to_be_visible()
     elif name == "request":
         page.locator("#rows [data-status=RESIDUAL]").click()
         expect(page.get_by_role("heading", name=re.compile("still open"))).to_be_visible()

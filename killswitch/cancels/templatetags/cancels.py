@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from django import template
 
+from killswitch.accounts.templatetags.accounts import person_name
 from killswitch.cancels import manual_cancel, status_display
-from killswitch.cancels.models import Attempt, CancelRequest
+from killswitch.cancels.models import Attempt, Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.age import elapsed_ms
 from killswitch.runtime.text import duration_text, escape_controls
@@ -32,6 +33,12 @@ GESTURE_TEXTS = {
 HELD = re.compile(r"held (\d{1,6}) ms, (\w{1,20})")
 LATE_CLAIM_MS = 3000
 MAX_HEX_BYTES = 2048
+
+
+@register.filter
+def requester(batch: Batch) -> str:
+    """Return who requested a cancel, in words: a person, or "Hold" for what the Hold cancels."""
+    return "Hold" if batch.origin == Origin.HOLD else person_name(batch.by_name)
 
 
 @register.filter

@@ -25,6 +25,18 @@ def time_short(at: datetime | None) -> str:
 
 
 @register.filter
+def time_minutes(at: datetime | None) -> str:
+    """Return the time in UTC without its seconds, with its day unless that is today."""
+    return time_short(at)[:-3]
+
+
+@register.filter
+def clock_since(at: datetime) -> str:
+    """Return how long ago a time was as a clock that counts up, e.g. "02:14:07"."""
+    return runtime_text.clock_text((timezone.now() - at).total_seconds())
+
+
+@register.filter
 def time_ms(at: datetime | None) -> str:
     """Return day and time in UTC to the millisecond, for evidence."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] if at else ""
