@@ -112,11 +112,13 @@ class Enforcer:
         self._enforced_at = clock()
         self._has_notified = False
         self._alarmed: set[tuple[int, datetime | None]] = set()
+        self._has_holds = False
         self.is_active = False
 
     def keep_lease(self) -> bool:
         """Keep or take the lease while there is a Hold, and leave it to others when stuck."""
-        if not Hold.objects.active().exists():
+        self._has_holds = Hold.objects.active().exists()
+        if not self._has_holds:
             self.release_lease()
             self._enforced = []
             return False
@@ -201,6 +203,8 @@ class Enforcer:
         self._enforced_at, self._has_notified = self._clock(), False
 
     def _check(self) -> None:
+        if not self._has_holds:
+            return
         now = self._clock()
         # Also while another process enforces, whose episodes may die with it.
         findings = self._episodes.inspect(watchdog.snapshots(batch__origin=Origin.HOLD), now=now)
