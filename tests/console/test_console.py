@@ -278,7 +278,11 @@ def test_no_page_carries_inline_style_or_script(officer: Client, olga: User) -> 
         f"/requests/{request.uuid}/",
         f"/batches/{batch.uuid}/",
         "/cancel-all/",
+        f"/exchanges/{made[1].pk}/hold/",
+        f"/exchanges/{made[0].pk}/hold/",
+        f"/exchanges/{made[0].pk}/release/",
     ]
+    holding.start(olga, made[0])
     for path in paths:
         page = html(officer.get(path))
         assert not re.search(

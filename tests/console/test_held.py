@@ -85,7 +85,7 @@ def test_a_held_row_says_since_when_and_what_was_seen(
         (
             {},
             {"last_read_at": 25, "blind_since": 20},
-            r"· last read 2\d s ago · blind since \d\d:\d\d:\d\d",
+            r"· blind since \d\d:\d\d:\d\d · last read 2\d s ago",
         ),
     ],
 )

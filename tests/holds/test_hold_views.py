@@ -9,6 +9,7 @@ from django.test import Client
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.services import complete_reason
 from killswitch.exchanges.models import Exchange
 from killswitch.holds.models import Hold
 from tests import factories
@@ -86,6 +87,17 @@ def test_a_plain_browser_is_led_to_a_page_that_can_be_reloaded(
     assert "KRAKEN is held" in page
     assert f'href="/exchanges/{kraken.pk}/release/"' in page
     assert "Hold KRAKEN?" not in page
+
+
+def test_a_reason_that_is_added_to_the_press_is_the_reason_of_its_hold(
+    officer: Client, olga: User, kraken: Exchange
+) -> None:
+    batch = factories.press(olga, kraken, hold=True)
+    assert "no reason given" in html(officer.get(path(kraken)))
+    complete_reason(batch=batch, user=olga, reason="strategy 7 ran away")
+    page = html(officer.get(path(kraken)))
+    assert "strategy 7 ran away" in page
+    assert f'href="/batches/{batch.uuid}/"' in page
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])

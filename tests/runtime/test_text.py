@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from killswitch.runtime.text import (
     clean_line,
+    clock_text,
     duration_text,
     error_line,
     escape_controls,
@@ -183,3 +184,19 @@ def test_a_duration_never_shows_a_unit_that_is_full(milliseconds: float) -> None
         case units:
             assert units == ["h", "min"]
             assert numbers[1] < 60
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-3, "00:00:00"),
+        (0, "00:00:00"),
+        (59.9, "00:00:59"),
+        (8047, "02:14:07"),
+        (86_399, "23:59:59"),
+        (86_400, "1 d 00:00:00"),
+        (180_847, "2 d 02:14:07"),
+    ],
+)
+def test_a_clock_that_counts_up_has_days(seconds: float, text: str) -> None:
+    assert clock_text(seconds) == text
