@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import ClassVar, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
 from django.db import InterfaceError, InternalError, OperationalError
@@ -71,8 +71,6 @@ class ShuttingDown(Exception):
 
 class Kill:
     """One request under the lease of this process."""
-
-    record_end: ClassVar[Callable[..., bool]] = staticmethod(finish)
 
     def __init__(self, lease: Lease, latch: Latch) -> None:
         self.lease = lease
@@ -269,7 +267,7 @@ class Kill:
             history=self.list_history,
         )
         self._write(
-            self.record_end,
+            self._record_end,
             before=self.status,
             conclusion=conclusion,
             last_list=self.last_list,
@@ -280,6 +278,9 @@ class Kill:
             exchange=self.lease.exchange_id,
             status=str(conclusion.status),
         )
+
+    def _record_end(self, request_id: int, lease_token: str, /, **end: Any) -> bool:
+        return finish(request_id, lease_token, **end)
 
     def _pause(self, seconds: float) -> None:
         if STOP.wait(max(seconds, 0.0)):

@@ -51,6 +51,7 @@ class BatchPage:
     requests: Sequence[CancelRequest]
     retry: Target | None
     retry_key: str
+    retry_reason: str  # never another person's
     may_complete: bool
     uncovered: Sequence[UncoveredExchange]
 
@@ -80,6 +81,7 @@ class BatchPage:
             requests=requests,
             retry=retry,
             retry_key=retry.key(user_id=user.pk) if retry else "",
+            retry_reason=batch.reason if batch.by_id == user.pk else "",
             may_complete=may_complete(batch, user=user),
             uncovered=list(UncoveredExchange.objects.all()) if batch.everywhere else (),
         )

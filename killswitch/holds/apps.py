@@ -5,5 +5,5 @@ class HoldsConfig(AppConfig):
     name = "killswitch.holds"
 
     def ready(self) -> None:
-        # A press that asks for a Hold starts it: this registers how.
-        from killswitch.holds import services  # noqa: F401
+        # These register how an episode is carried out, and that a press may start a Hold.
+        from killswitch.holds import episode, services  # noqa: F401

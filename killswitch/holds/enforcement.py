@@ -76,6 +76,7 @@ class HoldSnapshot:
     has_press: bool  # the press that started it is in flight
     orders_since: datetime | None  # since when orders have kept coming
     orders_s: float  # until the last one that was seen
+    is_paused: bool  # by the EMS
     is_quiet: bool  # orders kept coming, and none was seen for a while
 
 
@@ -174,7 +175,7 @@ class Enforcer:
             orders = lists.get(hold.exchange_id)
             count = orders.count(hold.exchange_id) if orders else 0
             is_left_to_press = hold.has_press and held_s[hold.id] < PRESS_GRACE_S
-            if orders and count and not is_left_to_press:
+            if orders and count and not (is_left_to_press or hold.is_paused):
                 listed = orders.first_orders(hold.exchange_id)
                 symbols = dict.fromkeys(order.symbol for order in listed if order.symbol)
                 self._begin_episode(hold, orders=count, symbols=list(symbols))
@@ -209,6 +210,7 @@ class Enforcer:
         # Also while another process enforces, whose episodes may die with it.
         findings = self._episodes.inspect(watchdog.snapshots(batch__origin=Origin.HOLD), now=now)
         if not self.is_active:
+            self._enforced = []
             return
         holds = snapshots()
         self._enforced = [hold.exchange_id for hold in holds]
@@ -219,7 +221,7 @@ class Enforcer:
             if is_unread[hold.id]:
                 if not hold.is_blind:
                     record_blind(hold.id)
-                if not hold.has_episode:
+                if not (hold.has_episode or hold.is_paused):
                     self._begin_episode(hold, orders=0)
             elif hold.is_blind and unchanged_s[hold.id] >= SEES_AGAIN_AFTER_S:
                 record_sight(hold.id)
@@ -294,6 +296,7 @@ def snapshots() -> list[HoldSnapshot]:
                 if hold.last_order_at and hold.orders_since
                 else 0.0
             ),
+            is_paused=bool(hold.paused_until and hold.paused_until > vars(hold)["now"]),
             is_quiet=bool(
                 hold.last_order_at
                 and hold.orders_since

@@ -8,12 +8,13 @@ its deadline, or when the Hold is released.
 
 import time
 from contextlib import suppress
+from typing import Any
 
 from django.conf import settings
 from django.db.models.functions import Now
 
+from killswitch.cancels import execution
 from killswitch.cancels.conclusion import OpenOrdersAfter
-from killswitch.cancels.execution import KILLS
 from killswitch.cancels.kill import Kill
 from killswitch.cancels.leases import Lease
 from killswitch.cancels.models import Origin
@@ -23,13 +24,20 @@ from killswitch.cancels.thread_slots import Latch
 from killswitch.ems.answers import Outcome, TimedCancelAnswer
 from killswitch.holds.models import Episode
 from killswitch.holds.order_lives import OrderLives
-from killswitch.holds.recording import QUIET_S, finish_episode, record_episode_read, still_held
+from killswitch.holds.recording import (
+    QUIET_S,
+    begin_episode,
+    finish_episode,
+    record_episode_read,
+    still_held,
+)
 
 READ_INTERVAL_S = 0.5
 RECORD_INTERVAL_S = 0.9
 # No call is waited for longer: the next one may find the EMS well, and a cancel sent twice is
 # harmless. With both, a blind Hold still sends about every 5 s.
 MAX_CALL_S = 4.0
+MIN_READ_S = 1.0
 RESEND_PAUSE_S = 0.8  # after an accepted cancel, while orders are listed
 BLIND_PAUSE_S = 5.0
 MAX_RETRY_AFTER_S = 30.0
@@ -41,6 +49,11 @@ class HoldReleased(Exception):
 
 class EpisodeSchedule(RetrySchedule):
     """Sends again while time is left, whatever the EMS has answered."""
+
+    @property
+    def ems_pause_s(self) -> float:
+        """Return what is left of a pause that the EMS asked for."""
+        return self.until_next_post if self._ems_wants_pause else 0.0
 
     @property
     def may_post_again(self) -> bool:
@@ -66,14 +79,14 @@ class EpisodeSchedule(RetrySchedule):
 class HoldEpisode(Kill):
     """The request of one episode, under the lease of this process."""
 
-    record_end = staticmethod(finish_episode)
     quiet_s = QUIET_S
 
     def __init__(self, lease: Lease, latch: Latch) -> None:
         super().__init__(lease, latch)
-        self.schedule = EpisodeSchedule(ends_at=lease.request_ends_at)
+        self.schedule: EpisodeSchedule = EpisodeSchedule(ends_at=lease.request_ends_at)
         self.lives = OrderLives()
         self.posted_at = self.recorded_at = 0.0
+        self.hold_id = 0
 
     def run(self) -> None:
         """Carry the episode out. Raises `ShuttingDown` and `LeaseLost`."""
@@ -83,11 +96,18 @@ class HoldEpisode(Kill):
         with suppress(HoldReleased):
             self._hold_until_quiet()
         self._finish()
+        if self.last_list and self.last_list.count and not self.schedule.ems_pause_s:
+            # At the deadline, the next episode follows without waiting for the next read.
+            orders = self.last_list.count
+            next_id = begin_episode(self.hold_id, orders=orders, symbols=self.lives.symbols)
+            if next_id is not None:
+                execution.run(ids=[next_id])
 
     def _load_orders(self) -> None:
         """Go on from the orders that were seen before this process took part."""
         rows = Episode.objects.annotate(now=Now())
         episode = self._write(lambda request_id, _: rows.get(request=request_id))
+        self.hold_id = episode.hold_id
         oldest_at = episode.oldest_open_at
         age_s = (vars(episode)["now"] - oldest_at).total_seconds() if oldest_at else 0.0
         self.lives = OrderLives(
@@ -101,22 +121,25 @@ class HoldEpisode(Kill):
 
     def _hold_until_quiet(self) -> None:
         # What was seen when the episode began is cancelled at once, unless that was done before.
-        is_due = not self.lease.taken_over
+        is_due, is_blind = not self.lease.taken_over, False
         while True:
             if is_due:
                 self._pause(self.schedule.until_next_post)
                 self._post()
                 self.posted_at = time.monotonic()
-            latest = self._read_list(timeout=min(MAX_CALL_S, float(settings.EMS_TIMEOUT)))
+            timeout_s = min(MAX_CALL_S, float(settings.EMS_TIMEOUT))
+            if is_blind:  # a list that hangs must not delay the next blind cancel for long
+                timeout_s = min(timeout_s, max(self._until_blind_post_s, MIN_READ_S))
+            latest = self._read_list(timeout=timeout_s)
             if not self._record(latest):
                 return
             is_quiet = self.empty_since and time.monotonic() - self.empty_since >= self.quiet_s
             if is_quiet or self.schedule.seconds_left <= 0:
                 return
-            is_due = self._must_send(latest.count)
+            is_due, is_blind = self._must_send(latest.count), latest.count is None
             if not is_due:
                 interval_s = min(READ_INTERVAL_S, settings.HOLD_INTERVAL)
-                blind_s = MAX_READ_PAUSE_S if latest.count is None else 0.0
+                blind_s = min(MAX_READ_PAUSE_S, self._until_blind_post_s) if is_blind else 0.0
                 self._pause(max(interval_s, blind_s, self.min_read_pause_s))
 
     def _record(self, latest: OpenOrdersAfter) -> bool:
@@ -131,11 +154,17 @@ class HoldEpisode(Kill):
         self.recorded_at = now
         return self._write(record_episode_read, lives=self.lives, latest=latest)
 
+    @property
+    def _until_blind_post_s(self) -> float:
+        return self.posted_at + BLIND_PAUSE_S - time.monotonic()
+
+    def _record_end(self, request_id: int, lease_token: str, /, **end: Any) -> bool:
+        return finish_episode(request_id, lease_token, pause_s=self.schedule.ems_pause_s, **end)
+
     def _must_send(self, count: int | None) -> bool:
         """Return True when a cancel is due: for listed orders, or blindly after a while."""
         if count is None:
-            since_post_s = time.monotonic() - self.posted_at
-            return since_post_s >= BLIND_PAUSE_S and self.schedule.may_post_now
+            return self._until_blind_post_s <= 0 and self.schedule.may_post_now
         return count > 0 and self.schedule.may_post_now
 
     def _ensure_lease(self) -> None:
@@ -145,4 +174,4 @@ class HoldEpisode(Kill):
             raise HoldReleased
 
 
-KILLS[Origin.HOLD] = HoldEpisode
+execution.KILLS[Origin.HOLD] = HoldEpisode

@@ -61,6 +61,8 @@ class Hold(Revisioned):
     last_read_at = models.DateTimeField(null=True)
     read_error = models.CharField(max_length=500, blank=True)
     blind_since = models.DateTimeField(null=True)
+    # Until when the EMS wants no cancel, as it said to the last episode.
+    paused_until = models.DateTimeField(null=True)
     # Sums over its episodes.
     episode_count = models.PositiveIntegerField(default=0)
     orders_seen = models.PositiveIntegerField(default=0)

@@ -132,15 +132,18 @@ def record_episode_read(
     return hold.is_active
 
 
-def finish_episode(
+def finish_episode(  # noqa: PLR0913 - whose episode, and what came of it
     request_id: int,
     lease_token: str,
     *,
     before: Status,
     conclusion: Conclusion,
     last_list: OpenOrdersAfter | None,
+    pause_s: float,
 ) -> bool:
     """Record the end of an episode and of its request. Raises `LeaseLost`.
+
+    `pause_s` is left of a pause that the EMS asked for: no episode begins before it is over.
 
     Of the episodes that follow one another without a good end, one raises an alarm; none does while
     an earlier one is unacknowledged.
@@ -159,6 +162,8 @@ def finish_episode(
             or f"{hold.uuid} from episode {last_good + 1}",
         ):
             return False
+        end_of_pause = vars(hold)["now"] + timedelta(seconds=pause_s) if pause_s else None
+        Hold.objects.filter(pk=hold.pk).update(paused_until=end_of_pause)
         record.changed(Hold.objects.filter(pk=hold.pk))
         record.event(
             EventKind.HOLD_EPISODE,

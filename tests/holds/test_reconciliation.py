@@ -80,6 +80,7 @@ HOLD_COLUMNS = {
 # What every list changes has no event.
 UNRECORDED = {
     *("id", "revision", "last_read_at", "read_error", "last_order_at", "orders_since"),
+    "paused_until",
     "configured_exchange",
 }
 
