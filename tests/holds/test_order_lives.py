@@ -1,5 +1,7 @@
 """How many orders an episode has seen, how many are gone, and how long one lived."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +46,9 @@ def test_orders_beyond_those_that_are_kept_are_counted() -> None:
 
 
 def test_another_process_takes_what_it_finds_for_what_was_open() -> None:
-    lives = OrderLives(open_before=3, oldest_before_at=4.0, seen=10, gone=7, longest_s=1.0)
+    lives = OrderLives(
+        open_before=3, oldest_before_at=4.0, seen_before=10, gone_before=7, longest_s=1.0
+    )
     lives.observe(orders(8, 9), count=2, now=10.0)
     assert (lives.seen, lives.gone, lives.longest_s) == (10, 8, 6.0)
     lives.observe(orders(8, 9, 10, 11), count=4, now=11.0)
@@ -52,7 +56,7 @@ def test_another_process_takes_what_it_finds_for_what_was_open() -> None:
 
 
 def test_more_orders_than_were_open_before_are_new() -> None:
-    lives = OrderLives(open_before=1, oldest_before_at=4.0, seen=1)
+    lives = OrderLives(open_before=1, oldest_before_at=4.0, seen_before=1)
     lives.observe(orders(1, 2, 3), count=3, now=5.0)
     assert (lives.seen, lives.gone) == (3, 0)
 
@@ -64,9 +68,36 @@ def test_symbols_are_kept_once_each_and_not_without_end() -> None:
     assert lives.symbols == [f"S{number}" for number in range(MAX_SYMBOLS)]
 
 
+def test_an_order_of_a_list_that_flaps_is_one_order() -> None:
+    lives = OrderLives()
+    for second in range(10):
+        listed = orders(1) if second % 2 == 0 else []
+        lives.observe(listed, count=len(listed), now=float(second))
+    lives.observe(orders(1), count=1, now=10.0)
+    assert (lives.seen, lives.gone, lives.longest_s) == (1, 0, 10.0)
+
+
+def test_an_order_that_gets_the_id_of_its_exchange_later_is_one_order() -> None:
+    lives = OrderLives()
+    first = order(1)
+    lives.observe([first], count=1, now=0.0)
+    lives.observe([replace(first, exchange_order_id="77")], count=1, now=9.0)
+    assert (lives.seen, lives.gone, lives.longest_s) == (1, 0, 9.0)
+
+
+def test_nothing_is_gone_from_a_list_that_may_not_be_whole() -> None:
+    lives = OrderLives()
+    for number in range(5):
+        lives.observe(orders(number), count=1, now=float(number), is_whole=False)
+    assert (lives.seen, lives.gone) == (5, 0)
+    lives.observe([], count=0, now=9.0)
+    assert (lives.seen, lives.gone) == (5, 5)
+
+
 @given(st.lists(st.tuples(st.sets(st.integers(0, 6)), st.integers(0, 3)), min_size=1, max_size=8))
 def test_every_order_seen_is_listed_or_gone(lists: list[tuple[set[int], int]]) -> None:
     lives = OrderLives()
     for second, (numbers, more) in enumerate(lists):
         lives.observe(orders(*sorted(numbers)), count=len(numbers) + more, now=float(second))
         assert lives.seen - lives.gone == len(numbers) + more
+    assert lives.seen >= len(set().union(*(numbers for numbers, _ in lists)))
