@@ -18,6 +18,7 @@ from django.db import InterfaceError, InternalError, OperationalError
 from killswitch.audit.recorder import recording
 from killswitch.cancels.conclusion import (
     AttemptSummary,
+    Conclusion,
     ListHistory,
     OpenOrdersAfter,
     conclude,
@@ -260,12 +261,7 @@ class Kill:
         return datetime.now(UTC) + timedelta(seconds=self.schedule.until_next_post)
 
     def _finish(self) -> None:
-        conclusion = conclude(
-            self.attempts,
-            self.last_list,
-            exchange_id=self.lease.exchange_id,
-            history=self.list_history,
-        )
+        conclusion = self._conclude()
         self._write(
             self._record_end,
             before=self.status,
@@ -277,6 +273,14 @@ class Kill:
             request=self.lease.uuid,
             exchange=self.lease.exchange_id,
             status=str(conclusion.status),
+        )
+
+    def _conclude(self) -> Conclusion:
+        return conclude(
+            self.attempts,
+            self.last_list,
+            exchange_id=self.lease.exchange_id,
+            history=self.list_history,
         )
 
     def _record_end(self, request_id: int, lease_token: str, /, **end: Any) -> bool:

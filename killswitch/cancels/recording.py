@@ -128,12 +128,13 @@ def finish(  # noqa: PLR0913 - whose request, and what came of it
     before: Status,
     conclusion: Conclusion,
     last_list: OpenOrdersAfter | None,
+    is_alarm: bool = True,
     alarm_subject: str = "",
 ) -> bool:
     """Record the final status, the orders that remain, and an alarm if it needs attention.
 
-    `alarm_subject` makes one alarm of those of several requests. Return False when a first try has
-    recorded it after all. Raises `LeaseLost`.
+    With `is_alarm` False there is no alarm; `alarm_subject` makes one alarm of those of several
+    requests. Return False when a first try has recorded it after all. Raises `LeaseLost`.
     """
     count = last_list.count if last_list else None
     with recording() as record:
@@ -172,7 +173,7 @@ def finish(  # noqa: PLR0913 - whose request, and what came of it
             "list": event_data.of_list(last_list.answer) if last_list else None,
         }
         _add_event(record, EventKind.FINISHED, request, data=data)
-        if request.needs_attention:
+        if request.needs_attention and is_alarm:
             raise_outcome_alarm(request, subject=alarm_subject)
     return True
 

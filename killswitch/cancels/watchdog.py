@@ -18,7 +18,7 @@ from django.db.models import Count, F, Q
 from killswitch.audit.recorder import recording
 from killswitch.cancels import execution
 from killswitch.cancels.leases import RequestSnapshot
-from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.models import CancelRequest, Origin
 from killswitch.cancels.request_alarms import raise_stalled_alarm
 from killswitch.cancels.states import Status
 from killswitch.runtime.leases import StillnessTracker
@@ -130,6 +130,8 @@ def check_once(detector: StallDetector) -> None:
     for request_id in findings.stalled:
         _raise_alarm(
             request_id,
+            # A Hold that is blind has an alarm of its own, and its calls may take this long.
+            of_holds=False,
             title=f"stuck for {detector.stalled_after_s:g} s",
             instruction=(
                 "In that time no process claimed the request, and no attempt or check finished."
@@ -162,9 +164,11 @@ def snapshots(**condition: Any) -> list[RequestSnapshot]:
     ]
 
 
-def _raise_alarm(request_id: int, *, title: str, instruction: str) -> None:
+def _raise_alarm(request_id: int, *, title: str, instruction: str, of_holds: bool = True) -> None:
     with recording(then_close_connection=True):
         rows = CancelRequest.objects.in_flight().select_related("batch")
+        if not of_holds:
+            rows = rows.exclude(batch__origin=Origin.HOLD)
         if request := rows.filter(id=request_id).first():
             activity = ACTIVITIES[Status(request.status)]
             raise_stalled_alarm(request, title=f"{title} {activity}", instruction=instruction)

@@ -8,8 +8,11 @@ enforcement: another process takes the lease within seconds. No broker is needed
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
+from queue import Empty, Queue
 
 import structlog
 from django.conf import settings
@@ -24,14 +27,14 @@ from killswitch.cancels import execution, watchdog
 from killswitch.cancels.models import CancelRequest, Origin
 from killswitch.cancels.watchdog import StallDetector
 from killswitch.ems.client import EmsClient, get_client
-from killswitch.ems.one_by_one import read_one_by_one
-from killswitch.ems.open_orders import OpenOrders
+from killswitch.ems.open_orders import OpenOrders, unreadable
 from killswitch.holds import hold_alarms
 from killswitch.holds.episode import MAX_CALL_S
 from killswitch.holds.models import Enforcement, Hold
 from killswitch.holds.recording import (
     QUIET_S,
-    begin_episode,
+    Sighting,
+    begin_episodes,
     record_blind,
     record_quiet,
     record_reads,
@@ -41,6 +44,7 @@ from killswitch.holds.services import lapse_overdue_releases
 from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.leases import RowLease, StillnessTracker
 from killswitch.runtime.periodic import PeriodicTask
+from killswitch.runtime.text import error_line
 
 LEASE_INTERVAL_S = 0.5
 LEASE_STALE_AFTER_S = 2.5
@@ -60,6 +64,8 @@ MAX_ROUND_S = 4 * MAX_CALL_S
 MAX_SINGLE_LISTS = 4
 SINGLE_LISTS_FOR_S = 30.0  # after a list of all that could not be used
 READ_PAUSE_AFTER_429_S = 4.0
+MAX_CALLS = 32  # at a time
+RETRY_AFTER_ERROR_S = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +84,15 @@ class HoldSnapshot:
     orders_s: float  # until the last one that was seen
     is_paused: bool  # by the EMS
     is_quiet: bool  # orders kept coming, and none was seen for a while
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One list, and the Holds for which it was requested."""
+
+    holds: Sequence[HoldSnapshot]
+    orders: OpenOrders
+    is_of_all: bool
 
 
 class Enforcer:
@@ -105,7 +120,11 @@ class Enforcer:
         self._episodes = StallDetector()
         self._round_began_at: float | None = None
         self._single_lists = Deadline(0.0)
-        self._next_read = Deadline(0.0)
+        self._pauses: dict[int, Deadline] = {}
+        self._failures: dict[int, tuple[float, str]] = {}  # to begin an episode: when, and why
+        self._in_progress: set[int] = set()  # whose list is being read
+        self._answers: Queue[Answer] = Queue()
+        self._held_s: Mapping[int, float] = {}
         self._next_upkeep = Deadline(0.0)
         self._next_reminder = Deadline(0.0)
         # For the day on which the database is gone: what was being enforced, and since when.
@@ -130,6 +149,7 @@ class Enforcer:
                 self.release_lease()
             return False
         self.is_active = self._lease.hold()
+        self._enforced_at, self._has_notified = self._clock(), False
         return self.is_active
 
     def release_lease(self) -> None:
@@ -140,59 +160,138 @@ class Enforcer:
     def read(self) -> None:
         """Read the lists of the held exchanges, and begin an episode where orders are listed.
 
-        One with an episode in flight reads its own list.
+        One with an episode in flight reads its own list. Each answer is dealt with when it comes: a
+        list that hangs delays no other one. Returns after `HOLD_INTERVAL` at the latest.
         """
-        if not self.is_active or not self._next_read.has_passed:
+        if not self.is_active:
+            self._received()  # what comes while another process enforces is out of date later
             return
         self._round_began_at = self._clock()
         try:
-            self._read()
+            holds = snapshots()
+            now = self._clock()
+            self._held_s = self._held.observe(dict.fromkeys(hold.id for hold in holds), now=now)
+            connection.close()  # none is kept while the EMS is being waited for
+            self._request_lists([hold for hold in holds if not hold.has_episode])
+            deadline = Deadline(settings.HOLD_INTERVAL)
+            while self._in_progress and not deadline.has_passed:
+                with suppress(Empty):
+                    self._take_lists(self._answers.get(timeout=deadline.seconds_left))
         finally:
             self._round_began_at = None
 
-    def _read(self) -> None:
-        holds = snapshots()
-        held_s = self._held.observe(dict.fromkeys(hold.id for hold in holds), now=self._clock())
-        idle = [hold for hold in holds if not hold.has_episode]
-        if not idle:
+    def _request_lists(self, holds: Sequence[HoldSnapshot]) -> None:
+        """Start a call for each exchange whose last one is over, or one for all of many."""
+        idle = [
+            hold
+            for hold in holds
+            if hold.id not in self._in_progress
+            and (hold.id not in self._pauses or self._pauses[hold.id].has_passed)
+        ]
+        if len(idle) > MAX_SINGLE_LISTS and self._single_lists.has_passed:
+            self._start_call(idle, exchange_id=None)
             return
-        connection.close()  # none is kept while the EMS is being waited for
-        lists = self._lists([hold.exchange_id for hold in idle])
+        for hold in idle[: max(MAX_CALLS - len(self._in_progress), 0)]:
+            self._start_call([hold], exchange_id=hold.exchange_id)
+
+    def _start_call(self, holds: Sequence[HoldSnapshot], *, exchange_id: str | None) -> None:
+        timeout_s = min(MAX_CALL_S, float(settings.EMS_TIMEOUT))
+
+        def call() -> None:
+            try:
+                orders = self._client().open_orders(exchange_id, timeout=timeout_s)
+            except Exception as error:
+                log.exception("hold_list_failed", exchange=exchange_id)
+                failed = unreadable(f"the call failed: {type(error).__name__}")
+                self._answers.put(Answer(holds=holds, orders=failed, is_of_all=exchange_id is None))
+            else:
+                self._answers.put(Answer(holds=holds, orders=orders, is_of_all=exchange_id is None))
+
+        thread = threading.Thread(target=call, name="hold_list", daemon=True)
+        thread.start()  # may raise: then nothing is in progress
+        self._in_progress.update(hold.id for hold in holds)
+
+    def _take_lists(self, first: Answer) -> None:
+        """Deal with an answer, and with those that have come at the same time."""
+        answers = [first, *self._received()]
+        self._in_progress.difference_update(hold.id for hold in first.holds)
         if not self._lease.fence():
             self.is_active = False
             return
-        if any(orders.http_status == 429 for orders in lists.values()):
-            self._next_read = Deadline(READ_PAUSE_AFTER_429_S)
-        readable, errors = [], {}
-        for hold in idle:
-            orders = lists.get(hold.exchange_id)
-            if orders is not None and orders.readable:
-                readable.append(hold.id)
-            else:
-                errors[hold.id] = orders.error if orders else "the EMS refused the reads before it"
-        record_reads(readable, errors=errors)
-        for hold in idle:
-            orders = lists.get(hold.exchange_id)
-            count = orders.count(hold.exchange_id) if orders else 0
-            is_left_to_press = hold.has_press and held_s[hold.id] < PRESS_GRACE_S
-            if orders and count and not (is_left_to_press or hold.is_paused):
+        lists: dict[int, tuple[HoldSnapshot, OpenOrders]] = {}
+        for answer in answers:
+            is_limited = answer.orders.http_status == 429
+            if is_limited:
+                pause = Deadline(READ_PAUSE_AFTER_429_S)
+                self._pauses |= {hold.id: pause for hold in answer.holds}
+            is_usable = answer.orders.readable and not any(
+                answer.orders.other_spellings(hold.exchange_id) for hold in answer.holds
+            )
+            if answer.is_of_all and not is_usable:
+                self._single_lists = Deadline(SINGLE_LISTS_FOR_S)
+                if not is_limited:  # the next round reads them one by one
+                    continue
+            lists |= {hold.id: (hold, answer.orders) for hold in answer.holds}
+        self._record_lists(lists)
+        connection.close()
+
+    def _received(self) -> list[Answer]:
+        """Take the answers that have come."""
+        answers = []
+        with suppress(Empty):
+            while True:
+                answers.append(self._answers.get_nowait())
+                self._in_progress.difference_update(hold.id for hold in answers[-1].holds)
+        return answers
+
+    def _record_lists(self, lists: Mapping[int, tuple[HoldSnapshot, OpenOrders]]) -> None:
+        sightings = []
+        for hold, orders in lists.values():
+            count = orders.count(hold.exchange_id)
+            is_left_to_press = hold.has_press and self._held_s.get(hold.id, 0.0) < PRESS_GRACE_S
+            if count and not (is_left_to_press or hold.is_paused):
                 listed = orders.first_orders(hold.exchange_id)
                 symbols = dict.fromkeys(order.symbol for order in listed if order.symbol)
-                self._begin_episode(hold, orders=count, symbols=list(symbols))
+                sightings.append(Sighting(hold_id=hold.id, orders=count, symbols=list(symbols)))
+        failed = self._begin_episodes(sightings)
+        # One that has orders and no episode must become blind, which is an alarm.
+        record_reads(
+            [pk for pk, (_, orders) in lists.items() if orders.readable and pk not in failed],
+            errors={
+                pk: failed.get(pk) or orders.error
+                for pk, (_, orders) in lists.items()
+                if pk in failed or not orders.readable
+            },
+        )
 
-    def _lists(self, exchange_ids: Sequence[str]) -> Mapping[str, OpenOrders]:
-        timeout_s = min(MAX_CALL_S, float(settings.EMS_TIMEOUT))
-        if len(exchange_ids) > MAX_SINGLE_LISTS and self._single_lists.has_passed:
-            orders = self._client().open_orders(timeout=timeout_s)
-            usable = {
-                exchange_id: orders
-                for exchange_id in exchange_ids
-                if orders.readable and not orders.other_spellings(exchange_id)
-            }
-            if len(usable) == len(exchange_ids):
-                return usable
-            self._single_lists = Deadline(SINGLE_LISTS_FOR_S)
-        return read_one_by_one(self._client(), exchange_ids, timeout_s=timeout_s)
+    def _begin_episodes(self, sightings: Sequence[Sighting]) -> dict[int, str]:
+        """Begin episodes, all at once if possible; return why which of them could not be begun."""
+        failures: dict[int, str] = {}
+        due = []
+        for sighting in sightings:
+            failed_at, reason = self._failures.get(sighting.hold_id, (-inf, ""))
+            if self._clock() - failed_at < RETRY_AFTER_ERROR_S:
+                failures[sighting.hold_id] = reason
+            else:
+                due.append(sighting)
+        if not due:
+            return failures
+        try:
+            ids = begin_episodes(due)
+        except Error as error:
+            if len(due) > 1:
+                for sighting in due:
+                    failures |= self._begin_episodes([sighting])
+                return failures
+            pk, reason = due[0].hold_id, f"no cancel could be recorded: {error_line(error)}"
+            log.exception("hold_episode_not_begun", hold=pk)
+            self._failures[pk] = (self._clock(), reason)
+            return {**failures, pk: reason}
+        if ids:
+            log.warning("hold_episodes", requests=ids)
+            # Without a free thread here, a watchdog claims them.
+            execution.run(ids=ids)
+        return failures
 
     def check(self) -> None:
         """Find blind Holds and trading that goes on; end releases that nobody confirmed."""
@@ -201,7 +300,6 @@ class Enforcer:
         except Error:
             self._notify_if_not_enforced()
             raise
-        self._enforced_at, self._has_notified = self._clock(), False
 
     def _check(self) -> None:
         if not self._has_holds:
@@ -212,47 +310,60 @@ class Enforcer:
         if not self.is_active:
             self._enforced = []
             return
-        holds = snapshots()
-        self._enforced = [hold.exchange_id for hold in holds]
-        unread_s = self._unread.observe({hold.id: hold.last_read_at for hold in holds}, now=now)
-        is_unread = {hold.id: unread_s[hold.id] >= self._blind_after_s for hold in holds}
-        unchanged_s = self._sight.observe(is_unread, now=now)
-        for hold in holds:
-            if is_unread[hold.id]:
-                if not hold.is_blind:
-                    record_blind(hold.id)
-                if not (hold.has_episode or hold.is_paused):
-                    self._begin_episode(hold, orders=0)
-            elif hold.is_blind and unchanged_s[hold.id] >= SEES_AGAIN_AFTER_S:
-                record_sight(hold.id)
-            if hold.is_quiet:
-                record_quiet(hold.id)
-            run = (hold.id, hold.orders_since)
-            if hold.orders_s >= self._trading_after_s and run not in self._alarmed:
-                with recording():
-                    hold_alarms.raise_trading_alarm(
-                        Hold.objects.get(pk=hold.id), seconds=hold.orders_s
-                    )
-                self._alarmed.add(run)
         # As a watchdog does, so that the observer alone is enough.
         if findings.unclaimed:
             execution.run(ids=findings.unclaimed)
         execution.take_over_abandoned(findings.abandoned)
+        holds = snapshots()
+        self._enforced = [hold.exchange_id for hold in holds]
+        failure = self._check_holds(holds, now=now)
         if self._next_upkeep.has_passed:
             self._next_upkeep = Deadline(UPKEEP_INTERVAL_S)
             lapse_overdue_releases()
+            for hold in holds:
+                if hold.is_blind:  # once the last alarm is acknowledged, if it still is
+                    with recording():
+                        hold_alarms.raise_blind_alarm(Hold.objects.get(pk=hold.id))
         if self._next_reminder.has_passed:
             self._next_reminder = Deadline(REMINDER_CHECK_S)
             remind_if_due()
+        if failure is not None:
+            raise failure
 
-    def _begin_episode(
-        self, hold: HoldSnapshot, *, orders: int, symbols: Sequence[str] = ()
-    ) -> None:
-        request_id = begin_episode(hold.id, orders=orders, symbols=symbols)
-        if request_id is not None:
-            log.warning("hold_episode", exchange=hold.exchange_id, orders=orders)
-            # Without a free thread here, a watchdog claims it.
-            execution.run(ids=[request_id])
+    def _check_holds(self, holds: Sequence[HoldSnapshot], *, now: float) -> Error | None:
+        """Find what is due for each Hold; return the last error, after all of them."""
+        unread_s = self._unread.observe({hold.id: hold.last_read_at for hold in holds}, now=now)
+        is_unread = {hold.id: unread_s[hold.id] >= self._blind_after_s for hold in holds}
+        unchanged_s = self._sight.observe(is_unread, now=now)
+        blind: list[Sighting] = []
+        failure: Error | None = None
+        for hold in holds:
+            try:
+                if is_unread[hold.id]:
+                    if not (hold.has_episode or hold.is_paused):
+                        blind.append(Sighting(hold_id=hold.id))
+                    if not hold.is_blind:
+                        record_blind(hold.id)
+                elif hold.is_blind and unchanged_s[hold.id] >= SEES_AGAIN_AFTER_S:
+                    record_sight(hold.id)
+                self._check_orders(hold)
+            except Error as error:  # the other Holds must not wait for this one
+                log.warning("hold_not_checked", hold=hold.id, error=error_line(error))
+                failure = error
+        self._begin_episodes(blind)
+        return failure
+
+    def _check_orders(self, hold: HoldSnapshot) -> None:
+        """Raise the alarm of orders that stay or keep coming, once it is allowed to be raised."""
+        if hold.is_quiet:
+            record_quiet(hold.id)
+        run = (hold.id, hold.orders_since)
+        if hold.orders_s >= self._trading_after_s and run not in self._alarmed:
+            with recording():
+                row = Hold.objects.get(pk=hold.id)
+                is_raised = hold_alarms.raise_trading_alarm(row, seconds=hold.orders_s)
+            if is_raised:
+                self._alarmed.add(run)
 
     def _notify_if_not_enforced(self) -> None:
         """Tell people directly: without the database, no alarm can be raised."""

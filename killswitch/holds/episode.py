@@ -7,19 +7,21 @@ its deadline, or when the Hold is released.
 """
 
 import time
-from contextlib import suppress
 from typing import Any
 
+import structlog
 from django.conf import settings
+from django.db import Error, connection
 from django.db.models.functions import Now
 
 from killswitch.cancels import execution
-from killswitch.cancels.conclusion import OpenOrdersAfter
+from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
 from killswitch.cancels.kill import Kill
 from killswitch.cancels.leases import Lease
 from killswitch.cancels.models import Origin
 from killswitch.cancels.pacing import MAX_READ_PAUSE_S, RetrySchedule
 from killswitch.cancels.recording import ensure_lease
+from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
 from killswitch.ems.answers import Outcome, TimedCancelAnswer
 from killswitch.holds.models import Episode
@@ -39,8 +41,11 @@ RECORD_INTERVAL_S = 0.9
 MAX_CALL_S = 4.0
 MIN_READ_S = 1.0
 RESEND_PAUSE_S = 0.8  # after an accepted cancel, while orders are listed
+IDLE_RESEND_PAUSE_S = 2.0  # after one that did not change the list
 BLIND_PAUSE_S = 5.0
 MAX_RETRY_AFTER_S = 30.0
+
+log = structlog.get_logger(__name__)
 
 
 class HoldReleased(Exception):
@@ -49,6 +54,8 @@ class HoldReleased(Exception):
 
 class EpisodeSchedule(RetrySchedule):
     """Sends again while time is left, whatever the EMS has answered."""
+
+    has_effect = True  # the cancels make orders disappear
 
     @property
     def ems_pause_s(self) -> float:
@@ -69,7 +76,7 @@ class EpisodeSchedule(RetrySchedule):
 
     def _pause_after(self, answer: TimedCancelAnswer) -> float:
         if answer.outcome is Outcome.ACKNOWLEDGED:
-            return RESEND_PAUSE_S
+            return RESEND_PAUSE_S if self.has_effect else IDLE_RESEND_PAUSE_S
         return min(super()._pause_after(answer), BLIND_PAUSE_S)
 
     def _bounded_pause(self, pause: float) -> float:
@@ -87,14 +94,18 @@ class HoldEpisode(Kill):
         self.lives = OrderLives()
         self.posted_at = self.recorded_at = 0.0
         self.hold_id = 0
+        self.gone_at_post = 0
+        self.is_released = False
 
     def run(self) -> None:
         """Carry the episode out. Raises `ShuttingDown` and `LeaseLost`."""
         if self.lease.taken_over:
             self._load_earlier_attempts()
-        self._load_orders()
-        with suppress(HoldReleased):
+        try:
+            self._check_hold()
             self._hold_until_quiet()
+        except HoldReleased:
+            self.is_released = True
         self._finish()
         if self.last_list and self.last_list.count and not self.schedule.ems_pause_s:
             # At the deadline, the next episode follows without waiting for the next read.
@@ -103,6 +114,18 @@ class HoldEpisode(Kill):
             if next_id is not None:
                 execution.run(ids=[next_id])
 
+    def _check_hold(self) -> None:
+        """Raise `HoldReleased` unless the exchange is still held. Locks nothing."""
+        try:
+            is_held = still_held(self.lease.id)
+        except Error:  # recording what is sent waits for the database
+            log.warning("hold_not_checked", request=self.lease.uuid)
+            is_held = True
+        finally:
+            connection.close()
+        if not is_held:
+            raise HoldReleased
+
     def _load_orders(self) -> None:
         """Go on from the orders that were seen before this process took part."""
         rows = Episode.objects.annotate(now=Now())
@@ -110,11 +133,12 @@ class HoldEpisode(Kill):
         self.hold_id = episode.hold_id
         oldest_at = episode.oldest_open_at
         age_s = (vars(episode)["now"] - oldest_at).total_seconds() if oldest_at else 0.0
+        open_before = episode.orders_seen - episode.orders_cancelled
         self.lives = OrderLives(
-            open_before=episode.orders_seen - episode.orders_cancelled,
+            open_before=open_before,
             oldest_before_at=time.monotonic() - age_s,
-            seen=episode.orders_seen,
-            gone=episode.orders_cancelled,
+            seen_before=episode.orders_seen,
+            gone_before=episode.orders_cancelled,
             longest_s=episode.longest_life_ms / 1000,
             symbols=list(episode.symbols),
         )
@@ -125,14 +149,21 @@ class HoldEpisode(Kill):
         while True:
             if is_due:
                 self._pause(self.schedule.until_next_post)
+                # A cancel that has no effect is not sent as often.
+                gone = self.lives.gone
+                self.schedule.has_effect = not self.schedule.posts or gone > self.gone_at_post
+                self.gone_at_post = gone
                 self._post()
                 self.posted_at = time.monotonic()
+            if not self.hold_id:  # not before the first POST, which is waited for
+                self._load_orders()
+                self.gone_at_post = self.lives.gone
             timeout_s = min(MAX_CALL_S, float(settings.EMS_TIMEOUT))
             if is_blind:  # a list that hangs must not delay the next blind cancel for long
                 timeout_s = min(timeout_s, max(self._until_blind_post_s, MIN_READ_S))
             latest = self._read_list(timeout=timeout_s)
             if not self._record(latest):
-                return
+                raise HoldReleased
             is_quiet = self.empty_since and time.monotonic() - self.empty_since >= self.quiet_s
             if is_quiet or self.schedule.seconds_left <= 0:
                 return
@@ -147,16 +178,32 @@ class HoldEpisode(Kill):
         now = time.monotonic()
         orders = (self.lives.seen, self.lives.gone)
         if latest.count is not None:
-            self.lives.observe(latest.answer.orders, count=latest.count, now=now)
+            is_whole = not latest.answer.error and not latest.answer.may_have_more
+            self.lives.observe(latest.answer.orders, count=latest.count, now=now, is_whole=is_whole)
         is_new = orders != (self.lives.seen, self.lives.gone)
         if not is_new and now - self.recorded_at < RECORD_INTERVAL_S:
             return True
         self.recorded_at = now
-        return self._write(record_episode_read, lives=self.lives, latest=latest)
+        waits = self.schedule.ems_pause_s > 0
+        return self._write(
+            record_episode_read,
+            lives=self.lives,
+            latest=latest,
+            next_attempt_at=self._next_post_at() if waits else None,
+        )
 
     @property
     def _until_blind_post_s(self) -> float:
         return self.posted_at + BLIND_PAUSE_S - time.monotonic()
+
+    def _conclude(self) -> Conclusion:
+        conclusion = super()._conclude()
+        if not self.is_released:
+            return conclusion
+        sentence = f"{conclusion.sentence} The Hold was released."
+        if conclusion.status is Status.NOT_DELIVERED and not self.schedule.answers_in_all:
+            sentence = "The Hold was released before a cancel was sent."
+        return Conclusion(status=conclusion.status, sentence=sentence)
 
     def _record_end(self, request_id: int, lease_token: str, /, **end: Any) -> bool:
         return finish_episode(request_id, lease_token, pause_s=self.schedule.ems_pause_s, **end)
@@ -170,8 +217,7 @@ class HoldEpisode(Kill):
     def _ensure_lease(self) -> None:
         """Check the lease and the Hold before sending again. Raises `HoldReleased` as well."""
         self._write(ensure_lease)
-        if not self._write(lambda request_id, _: still_held(request_id)):
-            raise HoldReleased
+        self._check_hold()
 
 
 execution.KILLS[Origin.HOLD] = HoldEpisode

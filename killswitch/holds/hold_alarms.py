@@ -11,10 +11,12 @@ from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.canonical_json import utc_text
 from killswitch.cancels.request_alarms import HOLD_LIMITS
+from killswitch.ems.answers import Outcome
 from killswitch.holds.models import Hold
-from killswitch.runtime.text import pluralize_count
+from killswitch.runtime.text import escape_controls, pluralize_count, truncate
 
 MAX_NAMED = 20
+MAX_ANSWER_CHARS = 200
 
 
 def unacknowledged_subject(kind: AlarmKind, hold: Hold) -> str:
@@ -23,8 +25,8 @@ def unacknowledged_subject(kind: AlarmKind, hold: Hold) -> str:
     return alarms.values_list("subject", flat=True).first() or ""
 
 
-def raise_blind_alarm(hold: Hold, *, error: str) -> None:
-    """Raise the alarm of a Hold whose list cannot be read."""
+def raise_blind_alarm(hold: Hold) -> None:
+    """Raise the alarm of a Hold whose list cannot be read; one for each time that this begins."""
     if unacknowledged_subject(AlarmKind.HOLD_BLIND, hold):
         return
     raise_alarm(
@@ -33,28 +35,46 @@ def raise_blind_alarm(hold: Hold, *, error: str) -> None:
         exchange_id=hold.exchange_id,
         title=f"{hold.exchange_id}: the Hold is blind. Its open orders cannot be read.",
         detail=(
-            f"Reason: {error}\nA cancel goes out every 5 s without reading. Orders may be open in"
-            " between, and some may fill. Check the exchange itself."
+            f"Reason: {(hold.read_error or 'no list has been read').rstrip('. ')}."
+            f" Last read: {_second(hold.last_read_at)}.\n"
+            "Cancels should go out every 5 s without it. Orders may be open, and may fill, between"
+            " cancels. Check the exchange itself."
         ),
     )
 
 
-def raise_trading_alarm(hold: Hold, *, seconds: float) -> None:
-    """Raise the alarm of orders that keep coming; one for each time that this begins."""
-    if unacknowledged_subject(AlarmKind.HOLD_TRADING, hold):
-        return
+def raise_trading_alarm(hold: Hold, *, seconds: float) -> bool:
+    """Raise the alarm of orders that stay or keep coming; one for each time that this begins.
+
+    Return False if it was left out because an earlier one is unacknowledged.
+    """
+    subject = f"{hold.uuid} {_text(hold.orders_since)}"
+    if earlier := unacknowledged_subject(AlarmKind.HOLD_TRADING, hold):
+        return earlier == subject
+    episode = hold.episodes.first()
+    attempt = episode.request.attempts.last() if episode else None
+    answer = ""
+    if attempt and attempt.outcome != Outcome.ACKNOWLEDGED:
+        words = attempt.reject_reason or attempt.message or attempt.transport_error
+        status = f"HTTP {attempt.http_status}" if attempt.http_status else ""
+        text = escape_controls(" ".join(filter(None, (status, words))))
+        answer = f" Last answer to a cancel: {truncate(text, MAX_ANSWER_CHARS)}." if text else ""
+    is_trading = episode is not None and episode.orders_cancelled > 0
+    title = "trading goes on under Hold" if is_trading else "orders are still open under Hold"
+    advice = "Stop the source of the orders, or ask the exchange to block the account."
     raise_alarm(
         kind=AlarmKind.HOLD_TRADING,
-        subject=f"{hold.uuid} {_text(hold.orders_since)}",
+        subject=subject,
         exchange_id=hold.exchange_id,
-        title=f"{hold.exchange_id}: trading goes on under Hold.",
+        title=f"{hold.exchange_id}: {title}.",
         detail=(
-            f"For {seconds:.0f} s, orders have been listed again and again in spite of the cancels."
-            f" Since the Hold began: {pluralize_count(hold.orders_seen, 'order')} seen, of which"
-            f" {hold.orders_cancelled} no longer listed. Some may have filled.\nStop the source of"
-            f" the orders, or ask the exchange to block the account. {HOLD_LIMITS}"
+            f"Orders have been listed for {seconds:.0f} s despite the cancels."
+            f" Since the Hold began: {pluralize_count(hold.orders_seen, 'order')} seen,"
+            f" {hold.orders_cancelled} of them gone (cancelled or filled).{answer}\n"
+            f"{advice if is_trading else 'Cancel at the exchange itself.'} {HOLD_LIMITS}"
         ),
     )
+    return True
 
 
 def raise_reminder(holds: Sequence[Hold], *, now: datetime) -> None:
@@ -73,8 +93,14 @@ def raise_reminder(holds: Sequence[Hold], *, now: datetime) -> None:
             f"{pluralize_count(len(holds), 'exchange')} still held,"
             f" the first since {_minute(oldest)}."
         ),
-        detail="\n".join([*lines, "A Hold never ends by itself. Release it when it is over."]),
+        detail="\n".join(
+            [*lines, "A Hold never ends by itself. Release those that are no longer needed."]
+        ),
     )
+
+
+def _second(at: datetime | None) -> str:
+    return f"{at.astimezone(UTC):%H:%M:%S} UTC" if at else "never"
 
 
 def _text(at: datetime | None) -> str:

@@ -122,6 +122,8 @@ class Episode(models.Model):
     # Begun because the list could not be read, not because of an order.
     began_blind = models.BooleanField(default=False)
     orders_seen = models.PositiveIntegerField(default=0)
+    # Of those seen: still listed when the episode before ended, and counted in that one as well.
+    orders_carried = models.PositiveIntegerField(default=0)
     # Of those seen: no longer listed after a cancel. The EMS does not say whether one was filled.
     orders_cancelled = models.PositiveIntegerField(default=0)
     symbols = models.JSONField(default=list)

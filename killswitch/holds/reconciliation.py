@@ -128,7 +128,7 @@ def _rows() -> Iterator[dict[str, Any]]:
         numbers=Count("episodes__number", distinct=True),
         first=Min("episodes__number"),
         last=Max("episodes__number"),
-        seen=Sum("episodes__orders_seen"),
+        seen=Sum(F("episodes__orders_seen") - F("episodes__orders_carried")),
         cancelled=Sum("episodes__orders_cancelled"),
     )
     sums = ("episode_count", "orders_seen", "orders_cancelled")
@@ -258,6 +258,7 @@ def _in_episode(episode: Episode, events: Mapping[str, list[LoggedEvent]]) -> It
         "number": episode.number,
         "began_blind": episode.began_blind,
         "orders_seen": episode.orders_seen,
+        "orders_carried": episode.orders_carried,
         "orders_cancelled": episode.orders_cancelled,
         "symbols": episode.symbols,
         "longest_life_ms": episode.longest_life_ms,

@@ -5,11 +5,13 @@ The row of a Hold is locked before the row of a request. All times are by the da
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
+from django.db import transaction
 from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 
@@ -17,7 +19,7 @@ from killswitch.alarms.models import AlarmKind
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import SYSTEM
 from killswitch.audit.models import EventKind
-from killswitch.audit.recorder import recording
+from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels import event_data
 from killswitch.cancels import recording as requests
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
@@ -25,85 +27,126 @@ from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.cancels.states import Status
 from killswitch.holds.hold_alarms import raise_blind_alarm, unacknowledged_subject
 from killswitch.holds.models import Episode, Hold
-from killswitch.holds.order_lives import OrderLives
+from killswitch.holds.order_lives import MAX_SYMBOLS, OrderLives
 
 QUIET_S = 10.0  # for which an exchange must be empty before an episode is over
 MAX_ERROR_CHARS = 500
+MAX_COUNT = 2**31 - 1  # of the columns
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """What the list of a held exchange showed; no orders means that it could not be read."""
+
+    hold_id: int
+    orders: int = 0
+    symbols: Sequence[str] = ()
 
 
 def record_reads(hold_ids: Iterable[int], *, errors: Mapping[int, str]) -> None:
     """Record which held exchanges could be read just now, and why the others could not.
 
-    No page is told of a read: what they show has the age of the last one.
+    No page is told of a read: what they show has the age of the last one. A row that is locked
+    elsewhere is left out: it would make the others wait.
     """
-    Hold.objects.active().filter(pk__in=list(hold_ids)).update(last_read_at=Now(), read_error="")
-    for pk, error in errors.items():
-        text = error[:MAX_ERROR_CHARS]
-        Hold.objects.active().filter(pk=pk).exclude(read_error=text).update(read_error=text)
+    active = Hold.objects.active()
+    texts = {pk: error[:MAX_ERROR_CHARS] for pk, error in errors.items()}
+    with transaction.atomic():
+        rows = active.filter(pk__in=[*hold_ids, *texts]).order_by("pk")
+        free = rows.select_for_update(skip_locked=True, no_key=True)
+        known = dict(free.values_list("pk", "read_error"))
+        read = [pk for pk in hold_ids if pk in known]
+        Hold.objects.filter(pk__in=read).update(last_read_at=Now(), read_error="")
+        for pk, text in texts.items():
+            if pk in known and known[pk] != text:
+                Hold.objects.filter(pk=pk).update(read_error=text)
 
 
-def begin_episode(hold_id: int, *, orders: int, symbols: Iterable[str] = ()) -> int | None:
-    """Record a request that cancels what is listed; return its id, None if there is one already.
+def begin_episodes(sightings: Iterable[Sighting]) -> list[int]:
+    """Record requests that cancel what is listed, in one transaction, and return their ids.
 
-    `orders` is how many were listed, 0 when the list cannot be read.
+    An exchange that has an episode in flight, is not held any more, or is being written by another
+    process gets none.
     """
+    by_hold = {sighting.hold_id: sighting for sighting in sightings}
     with recording(then_close_connection=True) as record:
-        hold = _locked(hold_id)
-        if hold is None or has_episode_in_flight(hold.configured_exchange_id):
-            return None
-        now = vars(hold)["now"]
-        exchange = hold.configured_exchange
-        newest = hold.episodes.aggregate(newest=Max("number"))["newest"] or 0
-        batch = Batch.objects.create(
-            key=secrets.token_urlsafe(16),
-            by_name=SYSTEM.name,
-            by_role=SYSTEM.role,
-            asked_at=datetime.now(UTC),
-            reason=f"Hold by {hold.started_by}"[:500],
-            origin=Origin.HOLD,
-        )
-        request = CancelRequest.objects.create(
-            batch=batch,
-            configured_exchange=exchange,
-            exchange_id=hold.exchange_id,
-            open_before=exchange.open_orders,
-            open_before_seen_at=exchange.seen_at,
-            revision=record.revision,
-        )
-        times = {"first_order_at": now, "last_order_at": now, "oldest_open_at": now}
-        episode = Episode.objects.create(
-            hold=hold,
-            request=request,
-            number=newest + 1,
-            began_blind=not orders,
-            orders_seen=orders,
-            symbols=list(symbols),
-            **(times if orders else {}),
-        )
-        hold.episode_count += 1
-        _add_orders(hold, seen=orders, gone=0, are_listed=orders > 0)
-        hold.revision = record.revision
-        hold.save()
-        record.event(
-            EventKind.REQUESTED,
-            exchange_id=request.exchange_id,
-            request_id=str(request.uuid),
-            status=request.status,
-            data={
-                **event_data.of_press(request, batch),
-                "held": str(hold.uuid),
-                "episode": episode.number,
-                "orders": orders,
-            },
-        )
+        rows = _rows(skip_locked=True).active().filter(pk__in=list(by_hold)).order_by("pk")
+        locked = list(rows)  # before the next query: another process may just have begun one
+        in_flight = CancelRequest.objects.in_flight().filter(batch__origin=Origin.HOLD)
+        busy = set(in_flight.values_list("configured_exchange", flat=True))
+        holds = [hold for hold in locked if hold.configured_exchange_id not in busy]
+        newest = Episode.objects.filter(hold__in=holds).order_by("hold", "-number")
+        last_episodes: dict[int, Episode] = {}
+        for episode in newest.select_related("request"):
+            last_episodes.setdefault(episode.hold_id, episode)
+        return [
+            _begin_episode(record, hold, by_hold[hold.pk], last=last_episodes.get(hold.pk))
+            for hold in holds
+        ]
+
+
+def begin_episode(hold_id: int, *, orders: int, symbols: Sequence[str] = ()) -> int | None:
+    """Record a request for one exchange and return its id; None if it gets none."""
+    ids = begin_episodes([Sighting(hold_id=hold_id, orders=orders, symbols=symbols)])
+    return ids[0] if ids else None
+
+
+def _begin_episode(
+    record: Recording, hold: Hold, sighting: Sighting, *, last: Episode | None
+) -> int:
+    now, exchange, orders = vars(hold)["now"], hold.configured_exchange, sighting.orders
+    # What was listed when the last episode ended is taken for what is listed now.
+    is_continued = last is not None and last.request.status != Status.CONFIRMED
+    left = last.orders_seen - last.orders_cancelled if last and is_continued else 0
+    carried = min(left, orders)
+    oldest_at = (last.oldest_open_at if last and carried else None) or now
+    batch = Batch.objects.create(
+        key=secrets.token_urlsafe(16),
+        by_name=SYSTEM.name,
+        by_role=SYSTEM.role,
+        asked_at=datetime.now(UTC),
+        reason=f"Hold by {hold.started_by}"[:500],
+        origin=Origin.HOLD,
+    )
+    request = CancelRequest.objects.create(
+        batch=batch,
+        configured_exchange=exchange,
+        exchange_id=hold.exchange_id,
+        open_before=exchange.open_orders,
+        open_before_seen_at=exchange.seen_at,
+        revision=record.revision,
+    )
+    times = {"first_order_at": now, "last_order_at": now, "oldest_open_at": oldest_at}
+    episode = Episode.objects.create(
+        hold=hold,
+        request=request,
+        number=last.number + 1 if last else 1,
+        began_blind=not orders,
+        orders_seen=orders,
+        orders_carried=carried,
+        symbols=list(sighting.symbols[:MAX_SYMBOLS]),
+        **(times if orders else {}),
+    )
+    hold.episode_count += 1
+    _add_orders(hold, seen=orders - carried, gone=0, are_listed=orders > 0)
+    hold.revision = record.revision
+    hold.save()
+    record.event(
+        EventKind.REQUESTED,
+        exchange_id=request.exchange_id,
+        request_id=str(request.uuid),
+        status=request.status,
+        data={
+            **event_data.of_press(request, batch),
+            "held": str(hold.uuid),
+            "episode": episode.number,
+            "orders": orders,
+            "carried": carried,
+        },
+    )
     return request.pk
-
-
-def has_episode_in_flight(exchange_pk: int) -> bool:
-    rows = CancelRequest.objects.in_flight().filter(batch__origin=Origin.HOLD)
-    return rows.filter(configured_exchange=exchange_pk).exists()
 
 
 def record_episode_read(
@@ -112,6 +155,7 @@ def record_episode_read(
     *,
     lives: OrderLives,
     latest: OpenOrdersAfter,
+    next_attempt_at: datetime | None,
 ) -> bool:
     """Record a list that an episode has read, and what it says of the orders.
 
@@ -119,7 +163,7 @@ def record_episode_read(
     """
     with recording() as record:
         episode, hold = _locked_episode(request_id)
-        requests.record_read(request_id, lease_token)
+        requests.record_read(request_id, lease_token, next_attempt_at=next_attempt_at)
         now = vars(hold)["now"]
         if latest.count is None:
             hold.read_error = latest.answer.error[:MAX_ERROR_CHARS]
@@ -158,6 +202,7 @@ def finish_episode(  # noqa: PLR0913 - whose episode, and what came of it
             before=before,
             conclusion=conclusion,
             last_list=last_list,
+            is_alarm=hold.is_active,
             alarm_subject=unacknowledged_subject(AlarmKind.OUTCOME, hold)
             or f"{hold.uuid} from episode {last_good + 1}",
         ):
@@ -180,6 +225,7 @@ def data_of_episode(episode: Episode) -> dict[str, Any]:
         "number": episode.number,
         "began_blind": episode.began_blind,
         "orders_seen": episode.orders_seen,
+        "orders_carried": episode.orders_carried,
         "orders_cancelled": episode.orders_cancelled,
         "symbols": episode.symbols,
         "longest_life_ms": episode.longest_life_ms,
@@ -194,7 +240,7 @@ def still_held(request_id: int) -> bool:
 
 
 def record_blind(hold_id: int) -> None:
-    """Record that the list cannot be read, with an alarm, unless that is on record."""
+    """Record that the list cannot be read, unless that is on record."""
     with recording() as record:
         hold = _locked(hold_id)
         if hold is None or hold.blind_since is not None:
@@ -213,7 +259,7 @@ def record_blind(hold_id: int) -> None:
                 "error": reason,
             },
         )
-        raise_blind_alarm(hold, error=reason)
+        raise_blind_alarm(hold)
     log.error("hold_is_blind", exchange=hold.exchange_id, error=reason)
 
 
@@ -258,8 +304,10 @@ def _locked_episode(request_id: int) -> tuple[Episode, Hold]:
     return Episode.objects.select_related("request").get(request=request_id), hold
 
 
-def _rows() -> Any:
-    rows: QuerySet[Hold] = Hold.objects.select_for_update(no_key=True, of=("self",))
+def _rows(*, skip_locked: bool = False) -> Any:
+    rows: QuerySet[Hold] = Hold.objects.select_for_update(
+        no_key=True, of=("self",), skip_locked=skip_locked
+    )
     return rows.select_related("configured_exchange").annotate(now=Now())
 
 
@@ -282,8 +330,8 @@ def _write_lives(episode: Episode, hold: Hold, *, lives: OrderLives, are_listed:
 
 
 def _add_orders(hold: Hold, *, seen: int, gone: int, are_listed: bool) -> None:
-    hold.orders_seen += seen
-    hold.orders_cancelled += gone
+    hold.orders_seen = min(hold.orders_seen + seen, MAX_COUNT)
+    hold.orders_cancelled = min(hold.orders_cancelled + gone, MAX_COUNT)
     if not are_listed:
         return
     now = vars(hold)["now"]

@@ -190,8 +190,8 @@ def _held(requests: Sequence[CancelRequest]) -> set[int]:
     held = set()
     for hold in Hold.objects.filter(configured_exchange__in=list(by_exchange)):
         request = by_exchange[hold.configured_exchange_id]
-        ended_at = request.finished_at
-        if hold.released_at is None or (ended_at and hold.released_at >= ended_at):
+        # By revisions, because the two times are by the clocks of two hosts.
+        if hold.is_active or hold.revision > (request.finished_revision or 0):
             held.add(request.pk)
     return held
 

@@ -175,6 +175,7 @@ def _of_episode(hold: Hold, row: Episode) -> dict[str, Any]:
         "number": row.number,
         "began_blind": row.began_blind,
         "orders_seen": row.orders_seen,
+        "orders_carried": row.orders_carried,
         "orders_cancelled": row.orders_cancelled,
         "symbols": row.symbols,
         "longest_life_ms": row.longest_life_ms,

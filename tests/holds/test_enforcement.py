@@ -11,6 +11,7 @@ import pytest
 from django.db import OperationalError, connection
 
 from killswitch.alarms.models import Alarm, AlarmKind
+from killswitch.alarms.services import acknowledge
 from killswitch.audit.chain import Actor
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.cancels import execution, watchdog
@@ -23,8 +24,9 @@ from killswitch.exchanges.models import Exchange
 from killswitch.holds import services
 from killswitch.holds.enforcement import Enforcer, remind_if_due
 from killswitch.holds.models import Enforcement, Episode, Hold, HoldState
-from killswitch.holds.recording import begin_episode
+from killswitch.holds.recording import Sighting, begin_episode, begin_episodes
 from killswitch.runtime.leases import RowLease
+from killswitch.runtime.revisions import current
 from killswitch.runtime.shutdown import STOP
 from killswitch.simulator.server import Simulator
 from tests.cancels.kills import LIST_GONE, always
@@ -383,7 +385,7 @@ def test_without_a_database_people_are_told_that_the_hold_is_not_enforced(
                 enforcer.check()
     (title,) = sink.titles()
     assert "Hold is not being enforced: KRAKEN" in title
-    enforcer.check()  # back again: the next time it is gone is another message
+    enforcer.keep_lease()  # back again: the next time it is gone is another message
     with connection.execute_wrapper(gone):
         clock.now += 6
         with pytest.raises(OperationalError):
@@ -421,3 +423,137 @@ def test_a_process_that_is_stopping_leaves_its_episode_to_another(
     services.request_release(row, act=OLGA, reason="over")
     services.confirm_release(row, act=PETER)
     wait_for(lambda: CancelRequest.objects.get().is_final, seconds=8)
+
+
+@contextmanager
+def no_episode_of(hold_id: int) -> Iterator[None]:
+    """Let the database refuse each episode of this Hold."""
+    if connection.vendor == "sqlite":
+        create = [
+            "CREATE TRIGGER no_episode BEFORE INSERT ON holds_episode"
+            f" WHEN NEW.hold_id = {hold_id} BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        ]
+        drop = ["DROP TRIGGER no_episode"]
+    else:
+        create = [
+            "CREATE FUNCTION no_episode() RETURNS trigger AS $$ BEGIN"
+            f" IF NEW.hold_id = {hold_id} THEN RAISE EXCEPTION 'refused'; END IF;"
+            " RETURN NEW; END $$ LANGUAGE plpgsql",
+            "CREATE TRIGGER no_episode BEFORE INSERT ON holds_episode"
+            " FOR EACH ROW EXECUTE FUNCTION no_episode()",
+        ]
+        drop = ["DROP TRIGGER no_episode ON holds_episode", "DROP FUNCTION no_episode"]
+    with connection.cursor() as cursor:
+        for statement in create:
+            cursor.execute(statement)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            for statement in drop:
+                cursor.execute(statement)
+
+
+def test_a_hold_whose_episode_cannot_be_recorded_keeps_no_other_one_waiting(
+    simulator: Simulator, hold: HoldExchange, enforced: Enforcer
+) -> None:
+    broken, _ = hold("AAA"), hold("BBB")
+    wait_for(lambda: not Hold.objects.filter(last_read_at=None).exists(), seconds=5)
+    blind = Alarm.objects.filter(kind=AlarmKind.HOLD_BLIND, exchange_id="AAA")
+    with no_episode_of(broken.pk):
+        simulator.place("AAA", 2)
+        simulator.place("BBB", 2)
+        wait_for(lambda: simulator.really_open("BBB") == 0, seconds=8)
+        wait_for(blind.exists, seconds=10)
+        assert "no cancel could be recorded" in blind.get().detail
+        assert simulator.really_open("AAA") == 2
+    wait_for(lambda: simulator.really_open("AAA") == 0, seconds=8)
+
+
+@pytest.mark.parametrize("fault", [{"fault": "slow", "seconds": 3.7}, {"fault": "too_many"}])
+def test_a_list_that_is_slow_or_limited_delays_no_other_one(
+    simulator: Simulator, hold: HoldExchange, enforced: Enforcer, fault: dict[str, Any]
+) -> None:
+    simulator.script("SLOW", list=[{**fault, "repeat": True}])
+    hold("SLOW")
+    hold("KRAKEN")
+    wait_for(lambda: bool(simulator.calls("SLOW", "GET")), seconds=5)
+    lives = []
+    for _ in range(4):
+        time.sleep(0.7)
+        simulator.place("KRAKEN", 1)
+        placed_at = time.monotonic()
+        wait_for(lambda: simulator.really_open("KRAKEN") == 0, seconds=10)
+        lives.append(time.monotonic() - placed_at)
+        wait_for(
+            lambda: all(row.is_final for row in requests() if row.exchange_id == "KRAKEN"),
+            seconds=10,
+        )
+    assert max(lives) < 3
+    assert not Alarm.objects.filter(exchange_id="KRAKEN", kind=AlarmKind.HOLD_BLIND).exists()
+
+
+def test_a_hold_that_was_released_before_its_episode_was_claimed_sends_nothing(
+    simulator: Simulator, hold: HoldExchange, executor: None
+) -> None:
+    row = hold("KRAKEN")
+    request_id = begin_episode(row.pk, orders=5)  # and then its process dies
+    assert request_id
+    services.request_release(row, act=OLGA, reason="over")
+    services.confirm_release(row, act=PETER)
+    simulator.place("KRAKEN", 5)
+    execution.run(ids=[request_id])
+    wait_for(lambda: requests()[0].is_final, seconds=8)
+    (request,) = requests()
+    assert (request.status, request.conclusion) == (
+        "NOT_DELIVERED",
+        "The Hold was released before a cancel was sent.",
+    )
+    assert simulator.calls("KRAKEN") == []
+    assert not Alarm.objects.exists()
+
+
+def test_an_alarm_that_still_holds_is_raised_again_once_it_is_acknowledged(
+    simulator: Simulator, hold: HoldExchange, enforced: Enforcer
+) -> None:
+    simulator.script("KRAKEN", list=LIST_GONE)
+    hold("KRAKEN")
+    blind = Alarm.objects.filter(kind=AlarmKind.HOLD_BLIND)
+    wait_for(blind.exists, seconds=8)
+    simulator.script("KRAKEN", list=[])
+    wait_for(lambda: kinds(EventKind.HOLD_SEES_AGAIN) != [], seconds=15)
+    simulator.script("KRAKEN", list=LIST_GONE)
+    wait_for(lambda: len(kinds(EventKind.HOLD_BLIND)) == 2, seconds=15)
+    assert blind.count() == 1
+    acknowledge(alarm_id=blind.get().pk, actor=PETER.by)
+    wait_for(lambda: blind.count() == 2, seconds=5)
+    simulator.script("KRAKEN", list=[])
+    wait_for(lambda: requests()[-1].is_final, seconds=15)
+
+
+def test_episodes_of_many_exchanges_begin_in_one_transaction(
+    hold: HoldExchange, django_assert_max_num_queries: Any
+) -> None:
+    rows = [hold(f"X{number}") for number in range(20)]
+    before = current()
+    with django_assert_max_num_queries(12 + 7 * len(rows)):
+        ids = begin_episodes([Sighting(hold_id=row.pk, orders=1) for row in rows])
+    assert len(ids) == len(rows)
+    assert current() == before + 1
+
+
+def test_orders_that_stay_from_one_episode_to_the_next_are_counted_once(
+    simulator: Simulator, hold: HoldExchange, enforced: Enforcer, settings: Any
+) -> None:
+    settings.CANCEL_DEADLINE = 2
+    simulator.script("KRAKEN", cancel=always("unauthorised"), orders=3)
+    row = hold("KRAKEN")
+    wait_for(lambda: sum(request.is_final for request in requests()) >= 3, seconds=20)
+    row.refresh_from_db()
+    assert (row.orders_seen, row.orders_cancelled) == (3, 0)
+    lives_ms = Episode.objects.order_by("number").values_list("longest_life_ms", flat=True)
+    assert lives_ms[2] > 4000
+    simulator.script("KRAKEN", cancel=[])
+    wait_for(lambda: requests()[-1].status == Status.CONFIRMED, seconds=15)
+    row.refresh_from_db()
+    assert (row.orders_seen, row.orders_cancelled) == (3, 3)

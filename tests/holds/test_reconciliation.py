@@ -167,6 +167,7 @@ EPISODE_COLUMNS = {
     "number": 9,
     "began_blind": True,
     "orders_seen": 4,
+    "orders_carried": 1,
     "orders_cancelled": 77,
     "symbols": ["XRP-USD"],
     "longest_life_ms": 1,
@@ -187,9 +188,13 @@ def test_a_column_of_an_episode_changed_by_hand_is_found(holds: Holds, column: s
     row = hold.episodes.get(number=1)
     assert getattr(row, column) != value
     by_hand(row, **{column: value})
-    if column in {"orders_seen", "orders_cancelled"}:
-        total = sum(hold.episodes.values_list(column, flat=True))
-        by_hand(hold, **{column: total})
+    if column in {"orders_seen", "orders_carried", "orders_cancelled"}:
+        rows = hold.episodes.all()
+        by_hand(
+            hold,
+            orders_seen=sum(row.orders_seen - row.orders_carried for row in rows),
+            orders_cancelled=sum(row.orders_cancelled for row in rows),
+        )
     for verdict in all_verdicts():
         assert_found(verdict, Proof.TABLES, str(hold.uuid))
 

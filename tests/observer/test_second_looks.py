@@ -369,17 +369,19 @@ def test_under_a_hold_and_after_its_release_there_is_no_such_alarm(
     assert looks(confirmed) == [(5, 3)]
     ended_at = confirmed.finished_at
     assert ended_at
+    assert confirmed.finished_revision
     rows = Hold.objects.filter(pk=hold.pk)
     rows.update(
         state=HoldState.RELEASED,
         released_at=ended_at + timedelta(seconds=1),
         release_requested_at=ended_at,
         release_requested_by="Olga",
+        revision=confirmed.finished_revision + 1,
     )
     read_after(2)
     confirmed.refresh_from_db()
     assert confirmed.reopened_at is None  # people have let trading go on
-    rows.update(released_at=ended_at - timedelta(seconds=1))
+    rows.update(revision=confirmed.finished_revision - 1)  # it was released before the press
     read_after(2)
     confirmed.refresh_from_db()
     assert confirmed.reopened_orders == 3
