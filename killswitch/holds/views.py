@@ -23,11 +23,13 @@ from killswitch.holds.services import Act, ReleaseRefused
 from killswitch.holds.view_models import ReleasePage, newest_hold
 from killswitch.runtime.http import MAX_ID, is_htmx, see_other
 
+ACTS = ("request", "confirm", "withdraw")
+SHOWN = ("act", "hold", "requested_at")  # what the form says that its page showed
 OUT_OF_DATE = "This page was out of date, so nothing was {}. Please confirm again."
 
 
-class UnknownAct(ReleaseRefused):
-    """The form names nothing that can be done about a Hold."""
+class InvalidForm(ReleaseRefused):
+    """The form lacks a field, has one twice, or names nothing that can be done about a Hold."""
 
 
 class StalePage(ReleaseRefused):
@@ -56,7 +58,10 @@ REFUSALS: dict[type[ReleaseRefused], tuple[int, str]] = {
         "You requested this release, or a login with your name did: another risk officer must"
         " confirm it. Nothing was changed: {} is still held.",
     ),
-    UnknownAct: (400, "The form was incomplete. Nothing was changed: {} is still held."),
+    InvalidForm: (
+        400,
+        "The form was incomplete or invalid. Nothing was changed: {} is still held.",
+    ),
     StalePage: (
         409,
         "Your page showed an earlier Hold. Nothing was changed: {} is still held.",
@@ -131,10 +136,13 @@ def _carry_out(request: HttpRequest, exchange: Exchange) -> None:
     active = Hold.objects.active().filter(configured_exchange=exchange).first()
     if active is None:
         raise services.NotHeld
-    if request.POST.get("hold", str(active.uuid)) != str(active.uuid):
+    is_repeated = any(len(request.POST.getlist(name)) > 1 for name in SHOWN)
+    if is_repeated or request.POST.get("act") not in ACTS or not request.POST.get("hold"):
+        raise InvalidForm
+    if request.POST["hold"] != str(active.uuid):
         raise StalePage
     act, requested_at = _act(request), _time(request.POST.get("requested_at", ""))
-    match request.POST.get("act"):
+    match request.POST["act"]:
         case "request":
             reason = str(Reason.from_form(request.POST))
             services.request_release(active, act=act, reason=reason)
@@ -144,8 +152,6 @@ def _carry_out(request: HttpRequest, exchange: Exchange) -> None:
             services.confirm_release(active, act=act, requested_at=requested_at)
         case "withdraw":
             services.withdraw_release(active, act=act, requested_at=requested_at)
-        case _:
-            raise UnknownAct
 
 
 def _show_hold(

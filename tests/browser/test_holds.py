@@ -194,7 +194,9 @@ def test_without_scripts_it_works_as_pages(
     first.get_by_role("link", name="Hold KRAKEN").click()
     first.get_by_role("button", name="Hold KRAKEN").click()
     expect(first.locator("main h1")).to_have_text(re.compile(r"KRAKEN\s+is held"))
+    Hold.objects.update(last_read_at=timezone.now() - timedelta(seconds=25))
     first.get_by_role("link", name="Release…").click()
+    expect(first.locator("[data-hold-read]")).to_have_text("not enforced? last read 25 s ago")
     first.get_by_label("Reason").fill("strategy 7 was stopped")
     first.get_by_role("button", name="Request release").click()
     second.goto("/")
@@ -242,6 +244,26 @@ def test_a_list_that_is_old_says_less_and_ticks_without_a_new_revision(
     expect(line).to_have_text(doubt, use_inner_text=True, timeout=12_000)
     factories.change(hold)
     page.unroute_all()
+
+
+def test_a_list_that_was_old_before_the_hold_went_blind_leaves_that_visible(
+    page: Page, olga: User
+) -> None:
+    exchange = factories.exchange("KRAKEN", orders=3)
+    hold = holding.with_orders(holding.start(olga, exchange))
+    page.goto("/")
+    line = row(page, "KRAKEN").locator(".holdline")
+    old = timezone.now() - timedelta(seconds=25)
+    factories.change(hold, last_read_at=old)
+    expect(line).to_contain_text("not enforced?", use_inner_text=True)
+    factories.change(hold, blind_since=timezone.now())
+    blind = r"^Held 00:00:\d\d · blind since \d\d:\d\d:\d\d · last read \d\d s ago$"
+    expect(line).to_have_text(re.compile(blind), use_inner_text=True)
+    factories.change(hold, blind_since=None)
+    expect(line).to_contain_text("not enforced? last read", use_inner_text=True)
+    factories.change(hold, last_read_at=timezone.now())
+    expect(line).to_contain_text("3 episodes · 17 orders", use_inner_text=True)
+    expect(line).not_to_contain_text("enforced", use_inner_text=True)
 
 
 def test_the_hold_question_is_answered_although_the_first_answer_was_lost(

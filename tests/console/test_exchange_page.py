@@ -325,12 +325,13 @@ def test_foreign_words_do_not_become_markup(officer: Client, olga: User) -> None
     names = ("symbol", "side", "price", "amount_open", "status", "client_order_id")
     store(exchange, [order() | dict.fromkeys(names, nasty)])
     episodes(hold(exchange, olga, read_error=nasty, blind_since=datetime.now(UTC)), olga, 1)
-    Episode.objects.update(symbols=[nasty])
+    Episode.objects.update(symbols=[nasty, "A&B"])
     Observation.objects.update(error=nasty)
     text = page(officer, exchange)
     assert "<script>alert" not in text
     assert "\x1b" not in text
     assert "&lt;script&gt;" in text
+    assert "alert(1)&lt;/script&gt;␛, A&amp;B" in text
 
 
 def test_the_page_carries_no_inline_style_or_script(officer: Client, kraken: Exchange) -> None:

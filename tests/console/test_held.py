@@ -81,7 +81,7 @@ def test_a_held_row_says_since_when_and_what_was_seen(
         ({}, {"last_read_at": -300}, r"· not enforced\? read at an unknown time"),
         ({}, {"last_read_at": 300}, r"· not enforced\? last read 5 min ago"),
         ({"last_read_at": None}, {}, r"· no orders seen"),
-        ({"last_read_at": None}, {"started_at": 20}, r"· not enforced\? never read"),
+        ({"last_read_at": None}, {"started_at": 20}, r"· not enforced\? never read by the Hold"),
         (
             {},
             {"last_read_at": 25, "blind_since": 20},

@@ -109,7 +109,7 @@ class TestHolds:
             == {
                 *("exchange_id", "state", "started_at", "started_by", "reason", "episodes"),
                 *("orders_cancelled", "last_read_at", "blind_since"),
-                *("release_requested_by", "release_requested_at"),
+                *("release_requested_by", "release_requested_at", "release_reason"),
             }
         )
         assert (first["exchange_id"], first["state"], first["started_by"], first["reason"]) == (
@@ -122,6 +122,7 @@ class TestHolds:
         assert (second["exchange_id"], second["state"]) == ("BITMEX", "RELEASE_REQUESTED")
         assert (second["episodes"], second["orders_cancelled"]) == (1, 2)
         assert second["release_requested_by"] == "Olga Ray (olga)"
+        assert (first["release_reason"], second["release_reason"]) == (None, "over")
         assert second["blind_since"].endswith("Z")
 
     def test_a_database_that_fails_is_a_sentence(self, run: Command, hold: Hold) -> None:
@@ -146,6 +147,7 @@ class TestReleaseHold:
         exit_code, (line,), errors = run("release_hold", "KRAKEN", login=SECOND)
         assert (exit_code, line["state"]) == (0, "RELEASED")
         assert f"released, requested by os:{FIRST} and confirmed by os:{SECOND}." in errors
+        assert "Reason: “flat again”. The Hold no longer cancels its orders." in errors
         hold.refresh_from_db()
         assert (hold.released_by, hold.release_reason) == (f"os:{SECOND}", "flat again")
         assert run("holds").lines == []
@@ -195,6 +197,7 @@ class TestReleaseHold:
         [
             (("KRAKEN",), "KRAKEN: a release needs a reason: add --reason TEXT."),
             (("KRAKEN", "--reason", " \t "), "a release needs a reason"),
+            (("KRAKEN", "--reason", "\u200b"), "a release needs a reason"),
             (("BITMEX", "--reason", "x"), "BITMEX: it is not held."),
             (("OFF", "kraken", "KRAKEN"), "Unknown exchange ID: OFF, kraken. Nothing was changed."),
         ],

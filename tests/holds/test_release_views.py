@@ -1,10 +1,12 @@
 """Releasing a Hold: what each of two people sees, and every refusal, which changes nothing."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from killswitch.accounts.models import User
 from killswitch.audit.models import AuditEvent, EventKind
@@ -113,13 +115,14 @@ def test_the_same_person_is_refused_with_the_form_of_the_other(
     assert state_of(hold) == before
 
 
-@pytest.mark.parametrize("reason", ["", "   ", "\x00\x07"])
+@pytest.mark.parametrize("reason", ["", "   ", "\x00\x07", "\u200b", "\u00a0\u2060\ufe0f"])
 def test_a_release_without_a_reason_is_refused(
     officer: Client, olga: User, kraken: Exchange, reason: str
 ) -> None:
     hold = holding.start(olga, kraken)
     before = state_of(hold)
-    answer = officer.post(path(kraken), {"act": "request", "reason": reason})
+    fields = form(shown(officer, kraken), "request")
+    answer = officer.post(path(kraken), fields | {"reason": reason})
     assert answer.status_code == 400
     assert "Enter a reason. Nothing was changed: KRAKEN is still held." in html(answer)
     assert state_of(hold) == before
@@ -218,10 +221,50 @@ def test_a_form_that_names_no_act_changes_nothing(
 ) -> None:
     hold = holding.start(olga, kraken)
     before = state_of(hold)
-    answer = officer.post(path(kraken), {"act": act, "reason": "x"})
+    answer = officer.post(path(kraken), {"act": act, "hold": str(hold.uuid), "reason": "x"})
     assert answer.status_code == 400
-    assert "The form was incomplete. Nothing was changed: KRAKEN is still held." in html(answer)
+    assert "The form was incomplete or invalid. Nothing was changed: KRAKEN is still held." in html(answer)
     assert state_of(hold) == before
+
+
+@pytest.mark.parametrize("act", ["request", "confirm", "withdraw"])
+@pytest.mark.parametrize("name", ["act", "hold", "requested_at"])
+def test_a_form_with_a_field_twice_or_without_its_hold_changes_nothing(
+    second_officer: Client, olga: User, kraken: Exchange, act: str, name: str
+) -> None:
+    hold = holding.start(olga, kraken)
+    if act != "request":
+        holding.request_release(hold, olga)
+    fields = form(shown(second_officer, kraken), act) | {"reason": "stopped"}
+    before = state_of(hold)
+    lacking = {key: value for key, value in fields.items() if key != "hold"}
+    for data in (fields | {name: [fields[name], fields[name]]}, lacking, lacking | {"hold": ""}):
+        answer = second_officer.post(path(kraken), data)
+        assert answer.status_code == 400
+        assert "The form was incomplete or invalid. Nothing was changed" in html(answer)
+        assert state_of(hold) == before
+    assert second_officer.post(path(kraken), fields).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, r"last read \d+ (s|ms) ago"),
+        ({"last_read_at": None, "started_at": "old"}, r"not enforced\? never read by the Hold"),
+        ({"last_read_at": "old"}, r"not enforced\? last read 2\d s ago"),
+        ({"last_read_at": "old", "blind_since": "old"}, r"last read 2\d s ago"),
+    ],
+)
+def test_without_scripts_it_says_how_old_the_list_is(
+    officer: Client, olga: User, kraken: Exchange, fields: dict[str, Any], words: str
+) -> None:
+    old = timezone.now() - timedelta(seconds=25)
+    times = {name: old if value else None for name, value in fields.items()}
+    holding.start(olga, kraken, **times)
+    for page in (shown(officer, kraken), html(officer.get(f"/exchanges/{kraken.pk}/"))):
+        text = re.search(r"<span data-hold-read[^>]*>(.*?)</span>", page)
+        assert text
+        assert re.fullmatch(words, text[1].strip()), text[1]
 
 
 def test_at_a_desk_of_one_a_reason_releases_at_once(

@@ -20,7 +20,7 @@ from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.deadlines import wait_until
 from killswitch.runtime.shutdown import STOP, shutdown_signals
-from killswitch.runtime.text import error_line
+from killswitch.runtime.text import error_line, escape_controls
 
 log = structlog.get_logger(__name__)
 
@@ -160,8 +160,9 @@ def _target(exchange_ids: Sequence[str], *, everywhere: bool) -> Target:
     ]
     if missing_ids:
         raise UsageError(
-            f"Not enabled here: {', '.join(missing_ids)}."
-            f" Enabled: {', '.join(enabled_exchanges) or 'none'}. Nothing was recorded or sent."
+            f"Not enabled here: {escape_controls(', '.join(missing_ids))}. Enabled:"
+            f" {escape_controls(', '.join(enabled_exchanges)) or 'none'}."
+            " Nothing was recorded or sent."
         )
     return Target(exchanges=tuple(enabled_exchanges[name] for name in dict.fromkeys(exchange_ids)))
 

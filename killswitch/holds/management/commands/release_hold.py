@@ -133,10 +133,11 @@ def _done_text(hold: Hold) -> str:
             " login."
         )
     by = escape_controls(hold.release_requested_by)
+    reason = f"Reason: “{escape_controls(hold.release_reason)}”."
     how = f"requested by {by} and confirmed by {escape_controls(hold.released_by)}"
     if hold.released_by == hold.release_requested_by:
         how = f"by {by} alone, as HOLD_RELEASE_PERSONS=1 allows"
-    return f"released, {how}. Its orders are not cancelled by the Hold any more."
+    return f"released, {how}. {reason} The Hold no longer cancels its orders."
 
 
 def _figures_text(hold: Hold, exchange: Exchange) -> str:
