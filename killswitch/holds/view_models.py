@@ -197,6 +197,14 @@ class ReleasePage:
         return self.view.hold if self.view else None
 
     @property
+    def state(self) -> str:
+        """Return what can be done now: request a release, confirm it, or nothing ("RELEASED")."""
+        if not self.view or not self.view.hold.is_active:
+            return HoldState.RELEASED
+        is_requested = self.view.is_release_requested
+        return HoldState.RELEASE_REQUESTED if is_requested else HoldState.ACTIVE
+
+    @property
     def more_episodes(self) -> int:
         return max(0, self.hold.episode_count - len(self.episodes)) if self.hold else 0
 
