@@ -25,7 +25,6 @@ from killswitch.runtime.http import MAX_ID, is_htmx, see_other
 
 ACTS = ("request", "confirm", "withdraw")
 SHOWN = ("act", "hold", "requested_at")  # what the form says that its page showed
-OUT_OF_DATE = "This page was out of date, so nothing was {}. Please confirm again."
 
 
 class InvalidForm(ReleaseRefused):
@@ -37,7 +36,7 @@ class StalePage(ReleaseRefused):
 
 
 REFUSALS: dict[type[ReleaseRefused], tuple[int, str]] = {
-    services.NotHeld: (409, "{} is not held, so there is nothing to release."),
+    services.NotHeld: (409, "{} is not held, or no longer. Nothing was changed."),
     services.ReasonMissing: (400, "Enter a reason. Nothing was changed: {} is still held."),
     services.ReleaseAlreadyRequested: (
         409,
@@ -45,8 +44,8 @@ REFUSALS: dict[type[ReleaseRefused], tuple[int, str]] = {
     ),
     services.ReleaseNotRequested: (
         409,
-        "The request to release that your page showed no longer exists. Nothing was changed: {} is"
-        " still held.",
+        "That release request was withdrawn, lapsed or replaced. Nothing was changed: {} is still"
+        " held.",
     ),
     services.ReleaseLapsed: (
         409,
@@ -55,8 +54,8 @@ REFUSALS: dict[type[ReleaseRefused], tuple[int, str]] = {
     ),
     services.SamePerson: (
         403,
-        "You requested this release, or a login with your name did: another risk officer must"
-        " confirm it. Nothing was changed: {} is still held.",
+        "You, or a login with your name, requested this release. Another risk officer must confirm"
+        " it. Nothing was changed: {} is still held.",
     ),
     InvalidForm: (
         400,
@@ -119,7 +118,7 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
 @never_cache
 def hold_again(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Show the filled confirmation again to a POST that failed the CSRF check."""
-    notice = OUT_OF_DATE.format("held")
+    notice = "This page was out of date, so nothing was held. Please confirm again."
     return _show_hold(request, _exchange(pk), status=403, notice=notice)
 
 
@@ -127,7 +126,7 @@ def hold_again(request: HttpRequest, *, pk: int) -> HttpResponse:
 @never_cache
 def release_again(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Show the page of the release again to a POST that failed the CSRF check."""
-    notice = OUT_OF_DATE.format("changed")
+    notice = "This page was out of date, so nothing was changed. Read it again before you decide."
     return _show_release(request, _exchange(pk), status=403, notice=notice)
 
 

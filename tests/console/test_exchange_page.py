@@ -299,7 +299,7 @@ def test_holds_and_episodes_are_never_silently_cut(
     numbers = [int(number) for number in re.findall(r"Episode (\d+)", shown)]
     assert numbers == list(range(MAX_EPISODES + 3, 3, -1))
     assert "and 3 more episodes" in shown
-    assert "and 3 more Holds" in shown
+    assert "3 earlier Holds are in the audit log" in shown
     assert shown.count("released by Carl Ito") == MAX_HOLDS - 1
 
 

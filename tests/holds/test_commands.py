@@ -133,6 +133,13 @@ class TestHolds:
         assert errors == "The Holds cannot be read from the database: the disk is on fire\n"
 
 
+def test_control_characters_of_an_unknown_id_are_escaped(run: Command, hold: Hold) -> None:
+    for command in ("cancel_all", "release_hold"):
+        exit_code, _, errors = run(command, "OFF\x1b[2J\u202e")
+        assert exit_code == 2
+        assert "OFF␛[2J\\u202e" in errors
+
+
 class TestReleaseHold:
     """`manage.py release_hold`."""
 
@@ -219,7 +226,7 @@ class TestReleaseHold:
         before = newest_seq()
         exit_code, (line,), errors = run("release_hold", "KRAKEN", "--reason", "over")
         assert (exit_code, line["state"]) == (2, "RELEASE_REQUESTED")
-        assert f"was requested by os:{FIRST}, and you are, or may be, the same person" in errors
+        assert f"was requested by os:{FIRST}, and you may be the same person" in errors
         assert "Another person must confirm it by" in errors
         assert kinds_since(before) == []
 
@@ -237,7 +244,7 @@ class TestReleaseHold:
         ("refusal", "sentence"),
         [
             (services.NotHeld, "it is not held any more"),
-            (services.ReleaseAlreadyRequested, "just been requested by another person"),
+            (services.ReleaseAlreadyRequested, "just been requested. Still held"),
             (services.ReleaseNotRequested, "was withdrawn or replaced just now"),
         ],
     )
@@ -312,7 +319,7 @@ class TestCancelAndHold:
         assert (exit_code, len(lines)) == (0, 2)
         assert "Held from now on, until released: BITMEX. Hold cancels what it sees" in errors
         assert "cannot stop one that fills at once." in errors
-        assert "Held already, by the same Hold as before: KRAKEN." in errors
+        assert "Already held, unchanged: KRAKEN." in errors
         new = Hold.objects.get(exchange_id="BITMEX")
         assert (new.reason, new.started_by, new.batch) == (
             "runaway",

@@ -50,7 +50,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--hold",
             action="store_true",
-            help=f"also keep them flat until the Hold is released. {HOLD_LIMITS}",
+            help=f"also keep cancelling there until the Hold is released. {HOLD_LIMITS}",
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -107,7 +107,7 @@ class Command(BaseCommand):
             held = ", ".join(name for name in names if name in new)
             self.stderr.write(f"Held from now on, until released: {held}. {HOLD_LIMITS}")
         if earlier := [name for name in names if name not in new]:
-            self.stderr.write(f"Held already, by the same Hold as before: {', '.join(earlier)}.")
+            self.stderr.write(f"Already held, unchanged: {', '.join(earlier)}.")
 
     def _refuse(self, reason: str) -> int:
         self.stderr.write(reason)

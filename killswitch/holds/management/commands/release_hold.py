@@ -160,7 +160,7 @@ def _refusal_text(refusal: ReleaseRefused, hold: Hold) -> str:
             return "a release needs a reason: add --reason TEXT. Nothing was changed."
         case services.SamePerson():
             return (
-                f"the release was requested by {by}, and you are, or may be, the same person."
+                f"the release was requested by {by}, and you may be the same person."
                 f" Another person must confirm it by {_end_text(hold)}. Still held."
             )
         case services.ReleaseLapsed():
@@ -169,7 +169,7 @@ def _refusal_text(refusal: ReleaseRefused, hold: Hold) -> str:
                 " Still held. Run the command again with --reason to request it again."
             )
         case services.ReleaseAlreadyRequested():
-            return "its release has just been requested by another person. Still held."
+            return "its release has just been requested. Still held."
         case _:
             return f"the release requested by {by} was withdrawn or replaced just now. Still held."
 
