@@ -223,10 +223,13 @@ def test_what_starts_and_releases_a_hold_is_easy_to_hit(page: Page, olga: User, 
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_the_header_cuts_off_no_warning_of_a_hold(page: Page, olga: User, width: int) -> None:
+def test_the_header_cuts_off_no_warning_of_a_hold(
+    page: Page, olga: User, settings: Any, width: int
+) -> None:
+    settings.HOLD_RELEASE_PERSONS = 1
     now = datetime.now(UTC)
     blind, unread = factories.exchanges(2)
-    holding.start(olga, blind, blind_since=now)
+    holding.start(olga, blind, blind_since=now, started_at=now - timedelta(days=2))
     holding.start(olga, unread, last_read_at=now - timedelta(minutes=2))
     page.set_viewport_size({"width": width, "height": 900})
     page.goto("/")
