@@ -1,4 +1,4 @@
-"""The three users of the demo, with random passwords that stay the same over restarts."""
+"""The users of the demo, with random passwords that stay the same over restarts."""
 
 import secrets
 from pathlib import Path
@@ -14,6 +14,7 @@ from killswitch.runtime.files import replace_file
 
 DEMO_USERS = (
     ("olga", "Olga Ray", Role.RISK_OFFICER),
+    ("ivan", "Ivan Petrov", Role.RISK_OFFICER),  # a Hold is released by two people
     ("carl", "Carl Ito", Role.COMPLIANCE),
     ("ada", "Ada Stone", Role.ADMINISTRATOR),
 )

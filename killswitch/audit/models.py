@@ -22,7 +22,7 @@ class EventKind(models.TextChoices):
     HOLD_STARTED = "HOLD_STARTED", "Hold started"
     HOLD_EPISODE = "HOLD_EPISODE", "Hold episode ended"
     HOLD_BLIND = "HOLD_BLIND", "Hold blind"
-    HOLD_SEES_AGAIN = "HOLD_SEES_AGAIN", "Hold sees again"
+    HOLD_SEES_AGAIN = "HOLD_SEES_AGAIN", "Hold: list readable again"
     HOLD_RELEASE_REQUESTED = "HOLD_RELEASE_REQUESTED", "Hold release requested"
     HOLD_RELEASE_WITHDRAWN = "HOLD_RELEASE_WITHDRAWN", "Hold release withdrawn"
     HOLD_RELEASE_LAPSED = "HOLD_RELEASE_LAPSED", "Hold release lapsed"

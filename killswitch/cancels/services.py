@@ -60,7 +60,7 @@ class PressContext:
     user_agent: str = ""
     gesture: str = ""
     reason: str = ""
-    hold: bool = False  # keep the exchanges flat from now on
+    hold: bool = False  # keep cancelling there from now on
 
 
 @dataclass(frozen=True, kw_only=True)

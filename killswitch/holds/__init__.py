@@ -1,1 +1,1 @@
-"""Keeps an exchange flat until two people release it: cancels every order that the EMS lists."""
+"""Keeps cancelling every order that the EMS lists on an exchange, until two people release it."""

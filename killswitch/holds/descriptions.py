@@ -7,11 +7,11 @@ from killswitch.runtime.text import duration_text
 
 
 def _started(data: EventData) -> str:
-    start = "Held with a cancel" if data.text("batch") else "Held without a cancel request"
+    start = "Held with a cancel" if data.text("batch") else "Held without a separate cancel"
     orders = count_text(data.number("open_orders"), "open order")
     reason = data.text("reason")
     return (
-        f"{start}{f'; {orders} at the start' if orders else ''}. "
+        f"{start}{f'; {orders} at the time' if orders else ''}. "
         f"{f'Reason: “{reason}”' if reason else 'No reason given.'}"
     )
 
@@ -22,8 +22,8 @@ def _episode(data: EventData) -> str:
     more = len(symbols) - MAX_LISTED
     parts = [
         _counts_text(data),
-        f"longest life {duration_text(life_ms)}" if life_ms else "",
-        "began with a list that could not be read" if data.is_true("began_blind") else "",
+        f"longest open {duration_text(life_ms)}" if life_ms else "",
+        "began blind" if data.is_true("began_blind") else "",
     ]
     listed = f"{', '.join(symbols[:MAX_LISTED])}{f' and {more} more' if more > 0 else ''}"
     return (

@@ -1,5 +1,6 @@
 """What a person can do about a Hold: start it, and with another person release it."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -102,8 +103,8 @@ def request_release(hold: Hold, *, act: Act, reason: str) -> Hold:
     Raises `NotHeld`, `ReasonMissing` and `ReleaseAlreadyRequested`.
     """
     text = clean_line(reason, max_chars=MAX_REASON_CHARS)
-    if not text:
-        raise ReasonMissing
+    if not any(unicodedata.category(character)[0] in "LNPS" for character in text):
+        raise ReasonMissing  # nothing in it can be read
     with recording() as record:
         check_foreign_keys_at_once()
         hold, now = _locked(hold)

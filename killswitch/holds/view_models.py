@@ -54,14 +54,21 @@ class HoldView:
     @property
     def unread_text(self) -> str:
         """Return e.g. "not enforced? last read 25 s ago"; static/js/holds.js says the same."""
-        if self.read_age.seconds is None:  # a clock was set back
-            read = "read at an unknown time"
-        elif self.hold.last_read_at is None:
-            read = "never read"
-        else:
-            read = f"last read {ago(self.read_age.seconds)}"
         # A list that cannot be read is old even while the Hold is enforced.
-        return read if self.hold.blind_since else f"not enforced? {read}"
+        return self._age_text if self.hold.blind_since else f"not enforced? {self._age_text}"
+
+    @property
+    def read_text(self) -> str:
+        """Return how old the last list is, with a doubt if there is one."""
+        return self.unread_text if self.is_unread else self._age_text
+
+    @property
+    def _age_text(self) -> str:
+        if self.read_age.seconds is None:  # a clock was set back
+            return "read at an unknown time"
+        if self.hold.last_read_at is None:
+            return "never read by the Hold"
+        return f"last read {ago(self.read_age.seconds)}"
 
     @property
     def is_release_requested(self) -> bool:
@@ -77,6 +84,11 @@ class HoldView:
 def active_holds() -> dict[int, HoldView]:
     """Return the active Holds by the primary keys of their exchanges, in one query."""
     return {view.hold.configured_exchange_id: view for view in _views(Hold.objects.active())}
+
+
+def view_of(hold: Hold) -> HoldView:
+    """Return the Hold as it is now, with the time of the database's clock."""
+    return _views(Hold.objects.filter(pk=hold.pk))[0]
 
 
 def newest_hold(exchange: Exchange) -> HoldView | None:
@@ -183,6 +195,14 @@ class ReleasePage:
     @property
     def hold(self) -> Hold | None:
         return self.view.hold if self.view else None
+
+    @property
+    def state(self) -> str:
+        """Return what can be done now: request a release, confirm it, or nothing ("RELEASED")."""
+        if not self.view or not self.view.hold.is_active:
+            return HoldState.RELEASED
+        is_requested = self.view.is_release_requested
+        return HoldState.RELEASE_REQUESTED if is_requested else HoldState.ACTIVE
 
     @property
     def more_episodes(self) -> int:

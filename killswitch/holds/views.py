@@ -23,11 +23,12 @@ from killswitch.holds.services import Act, ReleaseRefused
 from killswitch.holds.view_models import ReleasePage, newest_hold
 from killswitch.runtime.http import MAX_ID, is_htmx, see_other
 
-OUT_OF_DATE = "This page was out of date, so nothing was {}. Please confirm again."
+ACTS = ("request", "confirm", "withdraw")
+SHOWN = ("act", "hold", "requested_at")  # what the form says that its page showed
 
 
-class UnknownAct(ReleaseRefused):
-    """The form names nothing that can be done about a Hold."""
+class InvalidForm(ReleaseRefused):
+    """The form lacks a field, has one twice, or names nothing that can be done about a Hold."""
 
 
 class StalePage(ReleaseRefused):
@@ -35,7 +36,7 @@ class StalePage(ReleaseRefused):
 
 
 REFUSALS: dict[type[ReleaseRefused], tuple[int, str]] = {
-    services.NotHeld: (409, "{} is not held, so there is nothing to release."),
+    services.NotHeld: (409, "{} is not held, or no longer. Nothing was changed."),
     services.ReasonMissing: (400, "Enter a reason. Nothing was changed: {} is still held."),
     services.ReleaseAlreadyRequested: (
         409,
@@ -43,8 +44,8 @@ REFUSALS: dict[type[ReleaseRefused], tuple[int, str]] = {
     ),
     services.ReleaseNotRequested: (
         409,
-        "The request to release that your page showed no longer exists. Nothing was changed: {} is"
-        " still held.",
+        "That release request was withdrawn, lapsed or replaced. Nothing was changed: {} is still"
+        " held.",
     ),
     services.ReleaseLapsed: (
         409,
@@ -53,10 +54,13 @@ REFUSALS: dict[type[ReleaseRefused], tuple[int, str]] = {
     ),
     services.SamePerson: (
         403,
-        "You requested this release, or a login with your name did: another risk officer must"
-        " confirm it. Nothing was changed: {} is still held.",
+        "You, or a login with your name, requested this release. Another risk officer must confirm"
+        " it. Nothing was changed: {} is still held.",
     ),
-    UnknownAct: (400, "The form was incomplete. Nothing was changed: {} is still held."),
+    InvalidForm: (
+        400,
+        "The form was incomplete or invalid. Nothing was changed: {} is still held.",
+    ),
     StalePage: (
         409,
         "Your page showed an earlier Hold. Nothing was changed: {} is still held.",
@@ -114,7 +118,7 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
 @never_cache
 def hold_again(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Show the filled confirmation again to a POST that failed the CSRF check."""
-    notice = OUT_OF_DATE.format("held")
+    notice = "This page was out of date, so nothing was held. Please confirm again."
     return _show_hold(request, _exchange(pk), status=403, notice=notice)
 
 
@@ -122,7 +126,7 @@ def hold_again(request: HttpRequest, *, pk: int) -> HttpResponse:
 @never_cache
 def release_again(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Show the page of the release again to a POST that failed the CSRF check."""
-    notice = OUT_OF_DATE.format("changed")
+    notice = "This page was out of date, so nothing was changed. Read it again before you decide."
     return _show_release(request, _exchange(pk), status=403, notice=notice)
 
 
@@ -131,10 +135,13 @@ def _carry_out(request: HttpRequest, exchange: Exchange) -> None:
     active = Hold.objects.active().filter(configured_exchange=exchange).first()
     if active is None:
         raise services.NotHeld
-    if request.POST.get("hold", str(active.uuid)) != str(active.uuid):
+    is_repeated = any(len(request.POST.getlist(name)) > 1 for name in SHOWN)
+    if is_repeated or request.POST.get("act") not in ACTS or not request.POST.get("hold"):
+        raise InvalidForm
+    if request.POST["hold"] != str(active.uuid):
         raise StalePage
     act, requested_at = _act(request), _time(request.POST.get("requested_at", ""))
-    match request.POST.get("act"):
+    match request.POST["act"]:
         case "request":
             reason = str(Reason.from_form(request.POST))
             services.request_release(active, act=act, reason=reason)
@@ -144,8 +151,6 @@ def _carry_out(request: HttpRequest, exchange: Exchange) -> None:
             services.confirm_release(active, act=act, requested_at=requested_at)
         case "withdraw":
             services.withdraw_release(active, act=act, requested_at=requested_at)
-        case _:
-            raise UnknownAct
 
 
 def _show_hold(

@@ -229,7 +229,9 @@ def _holds(health: HealthSnapshot) -> Check:
     if problems:
         listed = [*problems[:MAX_LISTED_HOLDS], *([f"and {more} more"] if more > 0 else [])]
         detail = "; ".join(listed)
-        public = f"{len(problems)} of {pluralize_count(count, 'Hold')} not enforced, or blind"
+        verb = "is" if len(problems) == 1 else "are"
+        of_all = f"{len(problems)} of {pluralize_count(count, 'Hold')}"
+        public = f"{of_all} {verb} blind or not enforced"
     return Check(
         name="holds",
         label="Holds",

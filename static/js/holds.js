@@ -25,8 +25,11 @@ export function countHolds(now, { ago, write }) {
   const ageOf = (read) => now - Math.abs(read);
   // Also a time that is unknown, which compares with nothing.
   const isUnread = (read) => !(ageOf(read) <= limitMs && ageOf(read) >= -MAX_CLOCK_SKEW_MS);
-  const ageText = (read) => (Number(read) < 0 ? "never" : Number(read) ? ago(ageOf(read)) : "at an unknown time");
-  const textOf = (read) => (Number(read) < 0 ? "never read" : `${Number(read) ? "last read" : "read"} ${ageText(read)}`);
+  const blind = held.dataset.blind.split(" ");
+  const textOf = (read) => {
+    if (Number(read) < 0) return "never read by the Hold";
+    return Number(read) ? `last read ${ago(ageOf(read))}` : "read at an unknown time";
+  };
   for (const line of all("[data-hold-line]")) {
     const read = reads.get(line.dataset.holdLine);
     if (!read) continue;
@@ -39,12 +42,12 @@ export function countHolds(now, { ago, write }) {
   for (const cell of all("[data-hold-read]")) {
     const read = reads.get(cell.dataset.holdRead);
     if (!read) continue;
-    write(cell, `${ageText(read)}${isUnread(read) ? ": not enforced?" : ""}`);
+    const doubt = isUnread(read) && !blind.includes(cell.dataset.holdRead) ? "not enforced? " : "";
+    write(cell, `${doubt}${textOf(read)}`);
     cell.classList.toggle("badc", isUnread(read));
   }
   const note = held.querySelector("[data-held-unread]");
   if (!note) return;
-  const blind = held.dataset.blind.split(" ");
   const unread = [...reads].filter(([key, read]) => !blind.includes(key) && isUnread(read)).length;
   write(note, unread ? `· ${unread} not enforced?` : "");
 }

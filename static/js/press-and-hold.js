@@ -1,4 +1,4 @@
-// The button that is held for one second, by pointer, touch or key. A tap, a synthetic click or a
+// The button that is kept pressed for one second, by pointer, touch or key. A tap, a synthetic click or a
 // screen reader sends no request; it reveals a second, plain button.
 import { buttonsChanged } from "./confirm-dialog.js";
 
@@ -35,7 +35,7 @@ function reveal(button) {
   second.hidden = false;
   const label = second.innerText.trim().replace(/\s+/g, " ");
   button.form.querySelector("[data-press-and-hold-says]").textContent =
-    `No cancel has been sent yet. Hold for one second, or click “${label}”.`;
+    `No cancel has been sent yet. Keep it pressed for one second, or click “${label}”.`;
 }
 
 const holdButton = (event) => event.target.closest?.("[data-press-and-hold]");

@@ -22,18 +22,19 @@ def home(settings: Any, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_there_is_one_of_each_role_and_their_passwords_work() -> None:
+def test_there_is_each_role_with_two_risk_officers_and_their_passwords_work() -> None:
     people = ensure_demo_users()
     assert [(name, role) for name, role, _ in people] == [
         ("olga", Role.RISK_OFFICER),
+        ("ivan", Role.RISK_OFFICER),
         ("carl", Role.COMPLIANCE),
         ("ada", Role.ADMINISTRATOR),
     ]
     for name, _, password in people:
         assert authenticate(username=name, password=password) is not None
-    assert len({password for _, _, password in people}) == 3
+    assert len({password for _, _, password in people}) == 4
     assert not Alarm.objects.exists()
-    assert len(events("PERSON_ADDED")) == 3
+    assert len(events("PERSON_ADDED")) == 4
 
 
 def test_only_its_owner_can_read_the_file(home: Path) -> None:
@@ -45,7 +46,7 @@ def test_only_its_owner_can_read_the_file(home: Path) -> None:
 def test_a_restart_changes_nothing() -> None:
     first = ensure_demo_users()
     assert ensure_demo_users() == first
-    assert len(events("PERSON_ADDED", "PASSWORD_CHANGED")) == 3
+    assert len(events("PERSON_ADDED", "PASSWORD_CHANGED")) == 4
 
 
 def test_a_lost_file_gives_new_passwords_that_work(home: Path) -> None:
@@ -54,7 +55,7 @@ def test_a_lost_file_gives_new_passwords_that_work(home: Path) -> None:
     second = ensure_demo_users()
     assert second != first
     assert authenticate(username="olga", password=second[0].password) is not None
-    assert len(events("PASSWORD_CHANGED")) == 3
+    assert len(events("PASSWORD_CHANGED")) == 4
 
 
 def test_a_lost_database_keeps_the_passwords() -> None:
@@ -65,7 +66,7 @@ def test_a_lost_database_keeps_the_passwords() -> None:
 
 def test_a_real_person_of_that_name_is_left_alone() -> None:
     factories.person(Role.ADMINISTRATOR, username="olga")
-    assert [person.username for person in ensure_demo_users()] == ["carl", "ada"]
+    assert [person.username for person in ensure_demo_users()] == ["ivan", "carl", "ada"]
     assert User.objects.get(username="olga").check_password(factories.PASSWORD)
 
 

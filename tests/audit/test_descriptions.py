@@ -73,12 +73,12 @@ def test_every_kind_fits_its_column() -> None:
         (
             EventKind.HOLD_STARTED,
             {"batch": "b", "open_orders": 3, "reason": "Runaway algorithm"},
-            "Held with a cancel; 3 open orders at the start. Reason: “Runaway algorithm”",
+            "Held with a cancel; 3 open orders at the time. Reason: “Runaway algorithm”",
         ),
         (
             EventKind.HOLD_STARTED,
             {"batch": None, "open_orders": None, "reason": ""},
-            "Held without a cancel request. No reason given.",
+            "Held without a separate cancel. No reason given.",
         ),
         (
             EventKind.HOLD_EPISODE,
@@ -89,14 +89,13 @@ def test_every_kind_fits_its_column() -> None:
                 "longest_life_ms": 1204,
                 "symbols": ["BTC-USD", "ETH-USD", "C", "D", "E", "F"],
             },
-            "Episode 3: 17 orders seen, 1,500 no longer listed after a cancel, longest life 1.2 s."
+            "Episode 3: 17 orders seen, 1,500 no longer listed after a cancel, longest open 1.2 s."
             " BTC-USD, ETH-USD, C, D, E and 1 more.",
         ),
         (
             EventKind.HOLD_EPISODE,
             {"number": 1, "orders_seen": 0, "orders_cancelled": 0, "began_blind": True},
-            "Episode 1: 0 orders seen, 0 no longer listed after a cancel,"
-            " began with a list that could not be read.",
+            "Episode 1: 0 orders seen, 0 no longer listed after a cancel, began blind.",
         ),
         (
             EventKind.HOLD_BLIND,

@@ -63,7 +63,7 @@ def test_cancel_and_hold_by_mouse(page: Page, olga: User) -> None:
     page.keyboard.press("Escape")
     expect(row(page, "KRAKEN")).to_have_attribute("data-hold", "ACTIVE")
     expect(row(page, "KRAKEN")).to_contain_text("no orders seen")
-    since = f"1 exchange held, since {hold.started_at:%H:%M}"
+    since = f"1 exchange held · since {hold.started_at:%H:%M}"
     expect(page.locator("#held")).to_have_text(since, use_inner_text=True)
 
 
@@ -127,19 +127,25 @@ def test_a_hold_from_the_row_and_its_release_by_two_people_by_keyboard_alone(
     expect(page.locator("#release-title")).to_have_text(
         "Another risk officer must confirm this release"
     )
+    expect(page.locator("[data-now]")).to_be_hidden()
     expect(page.get_by_role("button", name="Release KRAKEN")).to_have_count(0)
     other.goto("/")
-    expect(row(other, "KRAKEN")).to_contain_text("needs another person until")
+    expect(row(other, "KRAKEN")).to_contain_text("requested by Olga Ray")
     other.goto(f"/exchanges/{exchange.pk}/release/")
     expect(other.locator("#release-title")).to_contain_text("Olga Ray has requested this release")
-    other.get_by_role("button", name="Keep holding").focus()
+    other.get_by_role("button", name="Reject the request").focus()
     other.keyboard.press("Tab")
     expect(other.get_by_role("button", name="Release KRAKEN")).to_be_focused()
     other.keyboard.press("Enter")
     expect(other.locator("h1")).to_have_text(re.compile(r"KRAKEN\s+is not held"))
-    # Her page follows, without being loaded again.
+    # Her page follows, without being loaded again, except for its heading and forms.
+    note = page.get_by_text("The Hold has changed since this page was loaded.")
+    expect(note).to_be_visible()
     expect(page.locator(f"#hold-{hold.pk}")).to_contain_text("Not held: released")
     expect(page.locator("#held")).to_have_text("")
+    page.get_by_role("link", name="Reload this page").click()
+    expect(page.locator("h1")).to_have_text(re.compile(r"KRAKEN\s+is not held"))
+    expect(note).to_be_hidden()
     hold.refresh_from_db()
     assert (hold.state, hold.released_by) == (HoldState.RELEASED, "Ivan Petrov (ivan)")
 
@@ -154,11 +160,13 @@ def test_a_stale_page_and_the_same_person_are_refused(
     page.goto(f"/exchanges/{exchange.pk}/release/")
     page.locator("[name=act]").evaluate("act => (act.value = 'confirm')")
     page.get_by_role("button", name="Withdraw the request").click()
-    expect(page.get_by_role("alert").first).to_contain_text("another risk officer must confirm it")
+    expect(page.get_by_role("alert").first).to_contain_text("Another risk officer must confirm it")
     page.get_by_role("button", name="Withdraw the request").click()
     expect(page.get_by_label("Reason")).to_be_visible()
     other.get_by_role("button", name="Release KRAKEN").click()
-    expect(other.locator("main .notice")).to_contain_text("your page showed no longer exists")
+    expect(other.locator("main .notice[role=alert]")).to_contain_text(
+        "withdrawn, lapsed or replaced"
+    )
     hold.refresh_from_db()
     assert hold.state == HoldState.ACTIVE
 
@@ -174,7 +182,7 @@ def test_a_lapse_is_shown(page: Page, olga: User, ivan: User, complaints: Compla
         "(field, at) => (field.value = at)", hold.release_requested_at.isoformat()
     )
     page.get_by_role("button", name="Release KRAKEN").click()
-    expect(page.locator("main .notice")).to_contain_text(
+    expect(page.locator("main .notice[role=alert]")).to_contain_text(
         "was not confirmed within 15 minutes, so it has lapsed. KRAKEN is still held."
     )
     expect(page.get_by_label("Reason")).to_be_visible()
@@ -194,7 +202,9 @@ def test_without_scripts_it_works_as_pages(
     first.get_by_role("link", name="Hold KRAKEN").click()
     first.get_by_role("button", name="Hold KRAKEN").click()
     expect(first.locator("main h1")).to_have_text(re.compile(r"KRAKEN\s+is held"))
+    Hold.objects.update(last_read_at=timezone.now() - timedelta(seconds=25))
     first.get_by_role("link", name="Release…").click()
+    expect(first.locator("[data-hold-read]")).to_have_text("not enforced? last read 25 s ago")
     first.get_by_label("Reason").fill("strategy 7 was stopped")
     first.get_by_role("button", name="Request release").click()
     second.goto("/")
@@ -242,6 +252,26 @@ def test_a_list_that_is_old_says_less_and_ticks_without_a_new_revision(
     expect(line).to_have_text(doubt, use_inner_text=True, timeout=12_000)
     factories.change(hold)
     page.unroute_all()
+
+
+def test_a_list_that_was_old_before_the_hold_went_blind_leaves_that_visible(
+    page: Page, olga: User
+) -> None:
+    exchange = factories.exchange("KRAKEN", orders=3)
+    hold = holding.with_orders(holding.start(olga, exchange))
+    page.goto("/")
+    line = row(page, "KRAKEN").locator(".holdline")
+    old = timezone.now() - timedelta(seconds=25)
+    factories.change(hold, last_read_at=old)
+    expect(line).to_contain_text("not enforced?", use_inner_text=True)
+    factories.change(hold, blind_since=timezone.now())
+    blind = r"^Held 00:00:\d\d · blind since \d\d:\d\d:\d\d · last read \d\d s ago$"
+    expect(line).to_have_text(re.compile(blind), use_inner_text=True)
+    factories.change(hold, blind_since=None)
+    expect(line).to_contain_text("not enforced? last read", use_inner_text=True)
+    factories.change(hold, last_read_at=timezone.now())
+    expect(line).to_contain_text("3 episodes · 17 orders", use_inner_text=True)
+    expect(line).not_to_contain_text("enforced", use_inner_text=True)
 
 
 def test_the_hold_question_is_answered_although_the_first_answer_was_lost(

@@ -206,3 +206,37 @@ def test_a_reason_without_spaces_cuts_nothing_off(page: Page, olga: User, width:
     for path in (f"/batches/{batch.uuid}/", "/requests/"):
         page.goto(path)
         assert page.evaluate(CUT_OFF) == [], path
+
+
+@pytest.mark.parametrize("width", [360, 390, 768])
+def test_what_starts_and_releases_a_hold_is_easy_to_hit(page: Page, olga: User, width: int) -> None:
+    held, _ = factories.exchanges(2)
+    holding.start(olga, held)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto("/")
+    for row in page.locator("#rows tr").all():
+        link, cut = (row.locator(f"a.{name}").bounding_box() for name in ("holdlink", "cut"))
+        assert link
+        assert cut
+        assert link["height"] >= 24
+        assert link["y"] + link["height"] + 6 <= cut["y"]
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_the_header_cuts_off_no_warning_of_a_hold(
+    page: Page, olga: User, settings: Any, width: int
+) -> None:
+    settings.HOLD_RELEASE_PERSONS = 1
+    now = datetime.now(UTC)
+    blind, unread = factories.exchanges(2)
+    holding.start(olga, blind, blind_since=now, started_at=now - timedelta(days=2))
+    holding.start(olga, unread, last_read_at=now - timedelta(minutes=2))
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto("/")
+    note = page.locator("#held a").bounding_box()
+    assert note
+    for name in ("blind", "unread"):
+        expect(page.locator(f"#held-{name}")).to_contain_text("1")
+        box = page.locator(f"#held-{name}").bounding_box()
+        assert box
+        assert box["x"] + box["width"] <= note["x"] + note["width"]

@@ -8,8 +8,8 @@ from killswitch.cancels.templatetags.cancels import gesture_text
 @pytest.mark.parametrize(
     ("gesture", "text"),
     [
-        ("held 1003 ms, mouse", "held for 1 s (mouse)"),
-        ("held 1240 ms, touch", "held for 1.2 s (touch)"),
+        ("held 1003 ms, mouse", "kept pressed for 1 s (mouse)"),
+        ("held 1240 ms, touch", "kept pressed for 1.2 s (touch)"),
         ("second button", "confirmed with the “Yes” button"),
         ("command", "cancel_all command"),
         ("of an earlier version", "of an earlier version"),

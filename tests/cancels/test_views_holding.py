@@ -90,11 +90,21 @@ def test_some_exchanges_and_all_of_them_are_held_by_one_press(officer: Client) -
     page = html(press(officer, path, hold="hold"))
     assert "2 exchanges are held now: VENUE01, VENUE02." in words(page)
     page = html(press(officer, EVERYWHERE, hold="hold", reason="Drill"))
-    assert "Held already, so the same Hold goes on:" in page
+    assert "Already held, unchanged:" in page
     assert page.count("by Olga Ray)") == 2
     assert Hold.objects.count() == 3
     assert Hold.objects.get(configured_exchange=three).batch == Batch.objects.get(everywhere=True)
     assert LIMITS in page.replace("&#x27;", "'")
+
+
+def test_many_that_were_held_already_are_folded(officer: Client) -> None:
+    factories.exchanges(9)
+    press(officer, EVERYWHERE, hold="hold")
+    page = html(press(officer, EVERYWHERE, hold="hold"))
+    assert re.search(
+        r"<summary>\s*<b>Already held, unchanged:</b>\s*9 exchanges\s*</summary>", page
+    )
+    assert page.count("by Olga Ray)") == 9
 
 
 def test_a_press_once_says_nothing_of_holds(officer: Client, olga: User) -> None:
@@ -110,7 +120,7 @@ def test_the_page_of_a_press_says_what_has_been_released_since(officer: Client, 
     holding.release(hold, requested_by=olga, confirmed_by=holding.ivan())
     page = html(officer.get(f"/batches/{batch.uuid}/"))
     assert "1 exchange is held now:" in page
-    assert re.search(r"Held by this cancel, and released since:</b> ?<code>VENUE01</code>", page)
+    assert re.search(r"Held with this cancel, released since:</b> ?<code>VENUE01</code>", page)
 
 
 def test_it_says_what_is_held_already(officer: Client, olga: User) -> None:
@@ -196,5 +206,9 @@ def test_what_a_hold_cancels_names_the_hold_as_the_requester(officer: Client, ol
     assert under in html(officer.get(f"/batches/{batch.uuid}/"))
     page = html(officer.get(f"/requests/{request.uuid}/"))
     assert page.count(under) == 2  # among the facts, and in the timeline
-    assert re.search(r"<td>Hold</td>", html(officer.get("/requests/")))
-    assert "Hold · no reason given" in words(html(officer.get("/")))
+    assert re.search(r"<td>System</td>", html(officer.get("/requests/")))
+    assert "System · under a Hold" in words(html(officer.get("/")))
+    Batch.objects.update(reason="Hold by Olga Ray (olga)")
+    assert "System · under the Hold of Olga Ray" in words(html(officer.get("/")))
+    page = words(html(officer.get(f"/batches/{batch.uuid}/")))
+    assert page.count("under the Hold of Olga Ray") == 1

@@ -299,7 +299,7 @@ def test_holds_and_episodes_are_never_silently_cut(
     numbers = [int(number) for number in re.findall(r"Episode (\d+)", shown)]
     assert numbers == list(range(MAX_EPISODES + 3, 3, -1))
     assert "and 3 more episodes" in shown
-    assert "and 3 more Holds" in shown
+    assert "3 earlier Holds are in the audit log" in shown
     assert shown.count("released by Carl Ito") == MAX_HOLDS - 1
 
 
@@ -325,12 +325,13 @@ def test_foreign_words_do_not_become_markup(officer: Client, olga: User) -> None
     names = ("symbol", "side", "price", "amount_open", "status", "client_order_id")
     store(exchange, [order() | dict.fromkeys(names, nasty)])
     episodes(hold(exchange, olga, read_error=nasty, blind_since=datetime.now(UTC)), olga, 1)
-    Episode.objects.update(symbols=[nasty])
+    Episode.objects.update(symbols=[nasty, "A&B"])
     Observation.objects.update(error=nasty)
     text = page(officer, exchange)
     assert "<script>alert" not in text
     assert "\x1b" not in text
     assert "&lt;script&gt;" in text
+    assert "alert(1)&lt;/script&gt;␛, A&amp;B" in text
 
 
 def test_the_page_carries_no_inline_style_or_script(officer: Client, kraken: Exchange) -> None:

@@ -109,7 +109,7 @@ class TestHolds:
             == {
                 *("exchange_id", "state", "started_at", "started_by", "reason", "episodes"),
                 *("orders_cancelled", "last_read_at", "blind_since"),
-                *("release_requested_by", "release_requested_at"),
+                *("release_requested_by", "release_requested_at", "release_reason"),
             }
         )
         assert (first["exchange_id"], first["state"], first["started_by"], first["reason"]) == (
@@ -122,6 +122,7 @@ class TestHolds:
         assert (second["exchange_id"], second["state"]) == ("BITMEX", "RELEASE_REQUESTED")
         assert (second["episodes"], second["orders_cancelled"]) == (1, 2)
         assert second["release_requested_by"] == "Olga Ray (olga)"
+        assert (first["release_reason"], second["release_reason"]) == (None, "over")
         assert second["blind_since"].endswith("Z")
 
     def test_a_database_that_fails_is_a_sentence(self, run: Command, hold: Hold) -> None:
@@ -130,6 +131,13 @@ class TestHolds:
             exit_code, lines, errors = run("holds")
         assert (exit_code, lines) == (2, [])
         assert errors == "The Holds cannot be read from the database: the disk is on fire\n"
+
+
+def test_control_characters_of_an_unknown_id_are_escaped(run: Command, hold: Hold) -> None:
+    for command in ("cancel_all", "release_hold"):
+        exit_code, _, errors = run(command, "OFF\x1b[2J\u202e")
+        assert exit_code == 2
+        assert "OFF␛[2J\\u202e" in errors
 
 
 class TestReleaseHold:
@@ -146,6 +154,7 @@ class TestReleaseHold:
         exit_code, (line,), errors = run("release_hold", "KRAKEN", login=SECOND)
         assert (exit_code, line["state"]) == (0, "RELEASED")
         assert f"released, requested by os:{FIRST} and confirmed by os:{SECOND}." in errors
+        assert "Reason: “flat again”. The Hold no longer cancels its orders." in errors
         hold.refresh_from_db()
         assert (hold.released_by, hold.release_reason) == (f"os:{SECOND}", "flat again")
         assert run("holds").lines == []
@@ -195,6 +204,7 @@ class TestReleaseHold:
         [
             (("KRAKEN",), "KRAKEN: a release needs a reason: add --reason TEXT."),
             (("KRAKEN", "--reason", " \t "), "a release needs a reason"),
+            (("KRAKEN", "--reason", "\u200b"), "a release needs a reason"),
             (("BITMEX", "--reason", "x"), "BITMEX: it is not held."),
             (("OFF", "kraken", "KRAKEN"), "Unknown exchange ID: OFF, kraken. Nothing was changed."),
         ],
@@ -216,7 +226,7 @@ class TestReleaseHold:
         before = newest_seq()
         exit_code, (line,), errors = run("release_hold", "KRAKEN", "--reason", "over")
         assert (exit_code, line["state"]) == (2, "RELEASE_REQUESTED")
-        assert f"was requested by os:{FIRST}, and you are, or may be, the same person" in errors
+        assert f"was requested by os:{FIRST}, and you may be the same person" in errors
         assert "Another person must confirm it by" in errors
         assert kinds_since(before) == []
 
@@ -234,7 +244,7 @@ class TestReleaseHold:
         ("refusal", "sentence"),
         [
             (services.NotHeld, "it is not held any more"),
-            (services.ReleaseAlreadyRequested, "just been requested by another person"),
+            (services.ReleaseAlreadyRequested, "just been requested. Still held"),
             (services.ReleaseNotRequested, "was withdrawn or replaced just now"),
         ],
     )
@@ -309,7 +319,7 @@ class TestCancelAndHold:
         assert (exit_code, len(lines)) == (0, 2)
         assert "Held from now on, until released: BITMEX. Hold cancels what it sees" in errors
         assert "cannot stop one that fills at once." in errors
-        assert "Held already, by the same Hold as before: KRAKEN." in errors
+        assert "Already held, unchanged: KRAKEN." in errors
         new = Hold.objects.get(exchange_id="BITMEX")
         assert (new.reason, new.started_by, new.batch) == (
             "runaway",

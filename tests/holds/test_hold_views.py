@@ -38,7 +38,7 @@ def test_the_question_says_what_is_cancelled_at_once_and_what_a_hold_is(
     page = html(answer).replace("&#x27;", "'")
     assert "Hold KRAKEN?" in page
     assert "14 open orders</b> on KRAKEN, as of" in page
-    assert "They are cancelled as soon as the Hold starts" in page
+    assert "A cancel for them is sent as soon as the Hold starts" in page
     assert "two risk officers release it" in page
     assert LIMITS in page
     assert ("<html" in page) == (not headers)
@@ -58,7 +58,7 @@ def test_it_never_claims_that_nothing_is_open(
 ) -> None:
     page = html(officer.get(path(factories.exchange("VENUE", **fields))))
     assert sentence in page
-    assert "Whatever is open is cancelled as soon as the Hold starts" in page
+    assert "A cancel is sent whenever the EMS lists an order." in page
 
 
 def test_a_hold_starts_with_its_reason_and_no_cancel_of_its_own(
@@ -110,7 +110,7 @@ def test_holding_a_held_exchange_is_the_same_hold(
     page = html(answer)
     assert answer.status_code == 200
     assert "KRAKEN is held already" in page
-    assert "This one goes on; nothing was changed." in page
+    assert "It was already held. Nothing was changed." in page
     assert "Ivan Petrov (ivan)" in page
     assert Hold.objects.get().reason == "Drill"
     assert AuditEvent.objects.count() == count
@@ -118,7 +118,7 @@ def test_holding_a_held_exchange_is_the_same_hold(
 
 def test_a_disabled_exchange_can_be_held(officer: Client) -> None:
     off = factories.exchange("OFF", enabled=False)
-    assert "The Hold cancels there all the same." in html(officer.get(path(off)))
+    assert "A Hold still cancels there." in html(officer.get(path(off)))
     assert officer.post(path(off), headers=HTMX).status_code == 201
 
 

@@ -1,10 +1,12 @@
 """Releasing a Hold: what each of two people sees, and every refusal, which changes nothing."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from killswitch.accounts.models import User
 from killswitch.audit.models import AuditEvent, EventKind
@@ -51,7 +53,7 @@ def test_it_shows_what_is_open_the_episodes_and_who_holds_it_and_why(
     assert "14 open orders</b> on KRAKEN" in page
     assert "Olga Ray (olga)" in page
     assert "Runaway algorithm: strategy 7" in page
-    assert "16 no longer listed after a cancel; some may have been filled" in page
+    assert "16 gone after a cancel: cancelled or filled" in page
     assert "order last seen" in page
     assert "Another risk officer must confirm it within 15 minutes" in page
     assert "It does not block new orders" in page
@@ -75,7 +77,7 @@ def test_one_requests_and_another_releases(
     other = shown(second_officer, kraken)
     assert "Olga Ray has requested this release" in other
     assert "“strategy 7 was stopped”" in other
-    assert "Keep holding" in other
+    assert "Reject the request" in other
     assert second_officer.post(path(kraken), form(other, "confirm")).status_code == 303
     hold.refresh_from_db()
     assert (hold.state, hold.released_by) == (HoldState.RELEASED, "Ivan Petrov (ivan)")
@@ -107,19 +109,20 @@ def test_the_same_person_is_refused_with_the_form_of_the_other(
     before = state_of(hold)
     answer = officer.post(path(kraken), fields)
     assert answer.status_code == 403
-    assert "another risk officer must confirm it. Nothing was changed: KRAKEN is still held." in (
+    assert "Another risk officer must confirm it. Nothing was changed: KRAKEN is still held." in (
         html(answer)
     )
     assert state_of(hold) == before
 
 
-@pytest.mark.parametrize("reason", ["", "   ", "\x00\x07"])
+@pytest.mark.parametrize("reason", ["", "   ", "\x00\x07", "\u200b", "\u00a0\u2060\ufe0f"])
 def test_a_release_without_a_reason_is_refused(
     officer: Client, olga: User, kraken: Exchange, reason: str
 ) -> None:
     hold = holding.start(olga, kraken)
     before = state_of(hold)
-    answer = officer.post(path(kraken), {"act": "request", "reason": reason})
+    fields = form(shown(officer, kraken), "request")
+    answer = officer.post(path(kraken), fields | {"reason": reason})
     assert answer.status_code == 400
     assert "Enter a reason. Nothing was changed: KRAKEN is still held." in html(answer)
     assert state_of(hold) == before
@@ -131,7 +134,7 @@ def test_what_is_not_held_cannot_be_released(
 ) -> None:
     never = officer.post(path(kraken), {"act": act, "reason": "x"})
     assert never.status_code == 409
-    assert "KRAKEN is not held, so there is nothing to release." in html(never)
+    assert "KRAKEN is not held, or no longer. Nothing was changed." in html(never)
     assert "<code>KRAKEN</code> is not held" in shown(officer, kraken)
     holding.request_release(holding.start(olga, kraken), olga)
     page = shown(second_officer, kraken)
@@ -173,7 +176,7 @@ def test_only_the_request_that_the_page_showed_is_confirmed_or_withdrawn(
     before = state_of(hold)
     answer = second_officer.post(path(kraken), stale)
     assert answer.status_code == 409
-    assert "The request to release that your page showed no longer exists." in html(answer)
+    assert "That release request was withdrawn, lapsed or replaced." in html(answer)
     assert state_of(hold) == before
 
 
@@ -218,10 +221,52 @@ def test_a_form_that_names_no_act_changes_nothing(
 ) -> None:
     hold = holding.start(olga, kraken)
     before = state_of(hold)
-    answer = officer.post(path(kraken), {"act": act, "reason": "x"})
+    answer = officer.post(path(kraken), {"act": act, "hold": str(hold.uuid), "reason": "x"})
     assert answer.status_code == 400
-    assert "The form was incomplete. Nothing was changed: KRAKEN is still held." in html(answer)
+    assert "The form was incomplete or invalid. Nothing was changed: KRAKEN is still held." in html(
+        answer
+    )
     assert state_of(hold) == before
+
+
+@pytest.mark.parametrize("act", ["request", "confirm", "withdraw"])
+@pytest.mark.parametrize("name", ["act", "hold", "requested_at"])
+def test_a_form_with_a_field_twice_or_without_its_hold_changes_nothing(
+    second_officer: Client, olga: User, kraken: Exchange, act: str, name: str
+) -> None:
+    hold = holding.start(olga, kraken)
+    if act != "request":
+        holding.request_release(hold, olga)
+    fields = form(shown(second_officer, kraken), act) | {"reason": "stopped"}
+    before = state_of(hold)
+    lacking = {key: value for key, value in fields.items() if key != "hold"}
+    for data in (fields | {name: [fields[name], fields[name]]}, lacking, lacking | {"hold": ""}):
+        answer = second_officer.post(path(kraken), data)
+        assert answer.status_code == 400
+        assert "The form was incomplete or invalid. Nothing was changed" in html(answer)
+        assert state_of(hold) == before
+    assert second_officer.post(path(kraken), fields).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, r"last read \d+ (s|ms) ago"),
+        ({"last_read_at": None, "started_at": "old"}, r"not enforced\? never read by the Hold"),
+        ({"last_read_at": "old"}, r"not enforced\? last read 2\d s ago"),
+        ({"last_read_at": "old", "blind_since": "old"}, r"last read 2\d s ago"),
+    ],
+)
+def test_without_scripts_it_says_how_old_the_list_is(
+    officer: Client, olga: User, kraken: Exchange, fields: dict[str, Any], words: str
+) -> None:
+    old = timezone.now() - timedelta(seconds=25)
+    times: dict[str, Any] = {name: old if value else None for name, value in fields.items()}
+    holding.start(olga, kraken, **times)
+    for page in (shown(officer, kraken), html(officer.get(f"/exchanges/{kraken.pk}/"))):
+        text = re.search(r"<span data-hold-read[^>]*>(.*?)</span>", page)
+        assert text
+        assert re.fullmatch(words, text[1].strip()), text[1]
 
 
 def test_at_a_desk_of_one_a_reason_releases_at_once(
@@ -271,7 +316,7 @@ def test_an_old_token_changes_nothing_and_keeps_the_reason(olga: User, kraken: E
     before = state_of(hold)
     answer = strict.post(path(kraken), {"act": "request", "reason": "strategy 7 was stopped"})
     assert answer.status_code == 403
-    assert "This page was out of date, so nothing was changed." in html(answer)
+    assert "so nothing was changed. Read it again before you decide." in html(answer)
     assert 'value="strategy 7 was stopped"' in html(answer)
     assert state_of(hold) == before
 

@@ -44,7 +44,7 @@ def test_it_prints_its_address_and_the_demo_users_as_soon_as_it_answers(system: 
     wait_for(lambda: "(administrator)" in system.output(), seconds=30)
     passwords = (system.home / "demo-people.txt").read_text()
     rows = [line.split() for line in system.output().splitlines() if line.startswith("  ")]
-    assert [name for name, *_ in rows] == ["olga", "carl", "ada"]
+    assert [name for name, *_ in rows] == ["olga", "ivan", "carl", "ada"]
     assert all(password in passwords for _, password, *_ in rows)
 
 

@@ -37,8 +37,15 @@ MAX_HEX_BYTES = 2048
 
 @register.filter
 def requester(batch: Batch) -> str:
-    """Return who requested a cancel, in words: a person, or "Hold" for what the Hold cancels."""
-    return "Hold" if batch.origin == Origin.HOLD else person_name(batch.by_name)
+    """Return who requested a cancel, in words: a person, or "System" for what a Hold cancels."""
+    return "System" if batch.origin == Origin.HOLD else person_name(batch.by_name)
+
+
+@register.filter
+def hold_name(batch: Batch) -> str:
+    """Return under which Hold the system cancels, by the reason that it gave."""
+    name = batch.reason.removeprefix("Hold by ")
+    return f"the Hold of {escape_controls(person_name(name))}" if name else "a Hold"
 
 
 @register.filter
@@ -96,9 +103,9 @@ def body_hex(attempt: Attempt) -> str:
 
 @register.filter
 def gesture_text(gesture: str) -> str:
-    """Return how a request was confirmed, in words, e.g. "held for 1.0 s (mouse)"."""
+    """Return how a request was confirmed, in words, e.g. "kept pressed for 1.0 s (mouse)"."""
     if hold := HELD.fullmatch(gesture):
-        return f"held for {duration_text(float(hold[1]))} ({hold[2]})"
+        return f"kept pressed for {duration_text(float(hold[1]))} ({hold[2]})"
     return GESTURE_TEXTS.get(gesture, escape_controls(gesture))
 
 

@@ -21,5 +21,6 @@ def json_line(hold: Hold) -> str:
             "blind_since": utc_text_or_none(hold.blind_since),
             "release_requested_by": hold.release_requested_by or None,
             "release_requested_at": utc_text_or_none(hold.release_requested_at),
+            "release_reason": hold.release_reason or None,
         }
     )

@@ -9,9 +9,19 @@ from killswitch.exchanges.models import Exchange
 from killswitch.holds import view_models
 from killswitch.holds.models import Hold
 from killswitch.holds.view_models import BatchHolds
+from killswitch.runtime.text import escape_controls, truncate
 
 register = template.Library()
 register.filter("release_ends_at", view_models.release_ends_at)
+register.simple_tag(view_models.view_of)
+
+MAX_SYMBOLS_CHARS = 200
+
+
+@register.filter
+def symbols_text(symbols: Iterable[str]) -> str:
+    """Return foreign words as a list on one line; each is escaped before they are joined."""
+    return truncate(", ".join(map(escape_controls, symbols)), MAX_SYMBOLS_CHARS)
 
 
 @register.simple_tag

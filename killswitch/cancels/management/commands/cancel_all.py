@@ -20,7 +20,7 @@ from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.deadlines import wait_until
 from killswitch.runtime.shutdown import STOP, shutdown_signals
-from killswitch.runtime.text import error_line
+from killswitch.runtime.text import error_line, escape_controls
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +50,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--hold",
             action="store_true",
-            help=f"also keep them flat until the Hold is released. {HOLD_LIMITS}",
+            help=f"also keep cancelling there until the Hold is released. {HOLD_LIMITS}",
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -107,7 +107,7 @@ class Command(BaseCommand):
             held = ", ".join(name for name in names if name in new)
             self.stderr.write(f"Held from now on, until released: {held}. {HOLD_LIMITS}")
         if earlier := [name for name in names if name not in new]:
-            self.stderr.write(f"Held already, by the same Hold as before: {', '.join(earlier)}.")
+            self.stderr.write(f"Already held, unchanged: {', '.join(earlier)}.")
 
     def _refuse(self, reason: str) -> int:
         self.stderr.write(reason)
@@ -160,8 +160,9 @@ def _target(exchange_ids: Sequence[str], *, everywhere: bool) -> Target:
     ]
     if missing_ids:
         raise UsageError(
-            f"Not enabled here: {', '.join(missing_ids)}."
-            f" Enabled: {', '.join(enabled_exchanges) or 'none'}. Nothing was recorded or sent."
+            f"Not enabled here: {escape_controls(', '.join(missing_ids))}. Enabled:"
+            f" {escape_controls(', '.join(enabled_exchanges)) or 'none'}."
+            " Nothing was recorded or sent."
         )
     return Target(exchanges=tuple(enabled_exchanges[name] for name in dict.fromkeys(exchange_ids)))
 

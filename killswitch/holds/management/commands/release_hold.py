@@ -133,10 +133,11 @@ def _done_text(hold: Hold) -> str:
             " login."
         )
     by = escape_controls(hold.release_requested_by)
+    reason = f"Reason: “{escape_controls(hold.release_reason)}”."
     how = f"requested by {by} and confirmed by {escape_controls(hold.released_by)}"
     if hold.released_by == hold.release_requested_by:
         how = f"by {by} alone, as HOLD_RELEASE_PERSONS=1 allows"
-    return f"released, {how}. Its orders are not cancelled by the Hold any more."
+    return f"released, {how}. {reason} The Hold no longer cancels its orders."
 
 
 def _figures_text(hold: Hold, exchange: Exchange) -> str:
@@ -159,7 +160,7 @@ def _refusal_text(refusal: ReleaseRefused, hold: Hold) -> str:
             return "a release needs a reason: add --reason TEXT. Nothing was changed."
         case services.SamePerson():
             return (
-                f"the release was requested by {by}, and you are, or may be, the same person."
+                f"the release was requested by {by}, and you may be the same person."
                 f" Another person must confirm it by {_end_text(hold)}. Still held."
             )
         case services.ReleaseLapsed():
@@ -168,7 +169,7 @@ def _refusal_text(refusal: ReleaseRefused, hold: Hold) -> str:
                 " Still held. Run the command again with --reason to request it again."
             )
         case services.ReleaseAlreadyRequested():
-            return "its release has just been requested by another person. Still held."
+            return "its release has just been requested. Still held."
         case _:
             return f"the release requested by {by} was withdrawn or replaced just now. Still held."
 
