@@ -35,7 +35,7 @@ def _episode(data: EventData) -> str:
 def _blind(data: EventData) -> str:
     error = data.text("error")
     reason = f" ({error})" if error else ""
-    return f"The open orders cannot be read{reason}. Cancels are sent without reading them."
+    return f"The open orders cannot be read{reason}. Cancels should go out all the same."
 
 
 def _sees_again(data: EventData) -> str:

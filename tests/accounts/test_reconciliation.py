@@ -66,8 +66,8 @@ def test_the_people_of_the_demo_and_of_the_command_line_are_in_the_log(
     settings: Any, set_password: Callable[[str], None]
 ) -> None:
     settings.DEMO = True
-    assert len(ensure_demo_users()) == 3
+    assert len(ensure_demo_users()) == 4
     set_password(factories.PASSWORD)
     call_command("add_user", "ada.b", "--role", "administrator", "--full-name", "Ada B")
-    assert User.objects.count() == 5
+    assert User.objects.count() == 6
     assert_good(verify())

@@ -100,7 +100,7 @@ def test_every_kind_fits_its_column() -> None:
         (
             EventKind.HOLD_BLIND,
             {"error": "HTTP 500"},
-            "The open orders cannot be read (HTTP 500). Cancels are sent without reading them.",
+            "The open orders cannot be read (HTTP 500). Cancels should go out all the same.",
         ),
         (
             EventKind.HOLD_SEES_AGAIN,
