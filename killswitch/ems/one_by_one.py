@@ -13,30 +13,24 @@ from killswitch.runtime.deadlines import Deadline
 MAX_PARALLEL_READS = 8
 
 
-def read_one_by_one(
-    client: EmsClient, exchange_ids: Sequence[str], *, timeout_s: float | None = None
-) -> dict[str, TimedOpenOrders]:
-    """Return the answers about these exchanges that came within the time, by exchange ID.
+def read_one_by_one(client: EmsClient, exchange_ids: Sequence[str]) -> dict[str, TimedOpenOrders]:
+    """Return the answers about those exchanges for which there is time, by exchange ID.
 
-    `timeout_s` is for each call and for beginning the last one; the default is `EMS_TIMEOUT`. An
-    EMS that refuses our key or our pace, or fails, is left alone at once.
+    No call begins later than one timeout. An EMS that refuses our key or our pace, or fails, is
+    left alone at once.
     """
-    timeout_s = settings.EMS_TIMEOUT if timeout_s is None else timeout_s
-    deadline = Deadline(timeout_s)
+    deadline = Deadline(settings.EMS_TIMEOUT)
     is_refused = threading.Event()
 
     def read(exchange_id: str) -> TimedOpenOrders | None:
         if deadline.has_passed or is_refused.is_set():
             return None
-        orders = client.open_orders(exchange_id, timeout=timeout_s)
+        orders = client.open_orders(exchange_id)
         if orders.http_status in {401, 403, 429} or (orders.http_status or 500) >= 500:
             is_refused.set()
         return orders
 
-    if len(exchange_ids) == 1:  # without a thread
-        answers = [read(exchange_ids[0])]
-    else:
-        with ThreadPoolExecutor(MAX_PARALLEL_READS) as pool:
-            answers = list(pool.map(read, exchange_ids))
+    with ThreadPoolExecutor(MAX_PARALLEL_READS) as pool:
+        answers = list(pool.map(read, exchange_ids))
     pairs = zip(exchange_ids, answers, strict=True)
     return {exchange_id: answer for exchange_id, answer in pairs if answer is not None}

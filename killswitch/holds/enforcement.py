@@ -8,31 +8,25 @@ enforcement: another process takes the lease within seconds. No broker is needed
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import inf
-from queue import Empty, Queue
 
 import structlog
 from django.conf import settings
 from django.db import Error, connection
-from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from killswitch.alarms.messages import Message
 from killswitch.alarms.outbox import send_to_all_channels
 from killswitch.audit.recorder import recording
 from killswitch.cancels import execution, watchdog
-from killswitch.cancels.models import CancelRequest, Origin
+from killswitch.cancels.models import Origin
 from killswitch.cancels.watchdog import StallDetector
-from killswitch.ems.client import EmsClient, get_client
-from killswitch.ems.open_orders import OpenOrders, unreadable
 from killswitch.holds import hold_alarms
 from killswitch.holds.episode import MAX_CALL_S
+from killswitch.holds.list_reader import ListReader, Lists
 from killswitch.holds.models import Enforcement, Hold
 from killswitch.holds.recording import (
-    QUIET_S,
     Sighting,
     begin_episodes,
     record_blind,
@@ -41,6 +35,7 @@ from killswitch.holds.recording import (
     record_sight,
 )
 from killswitch.holds.services import lapse_overdue_releases
+from killswitch.holds.snapshots import HoldSnapshot, snapshots
 from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.leases import RowLease, StillnessTracker
 from killswitch.runtime.periodic import PeriodicTask
@@ -60,39 +55,9 @@ UPKEEP_INTERVAL_S = 1.0
 NOT_ENFORCED_AFTER_S = 5.0
 # A process whose reads take longer than this is stuck, and must not keep the lease.
 MAX_ROUND_S = 4 * MAX_CALL_S
-# With more held exchanges, one list of all is read instead of one for each.
-MAX_SINGLE_LISTS = 4
-SINGLE_LISTS_FOR_S = 30.0  # after a list of all that could not be used
-READ_PAUSE_AFTER_429_S = 4.0
-MAX_CALLS = 32  # at a time
 RETRY_AFTER_ERROR_S = 2.0
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class HoldSnapshot:
-    """An active Hold as one check saw it."""
-
-    id: int
-    exchange_id: str
-    last_read_at: datetime | None
-    is_blind: bool
-    has_episode: bool  # one is in flight
-    has_press: bool  # the press that started it is in flight
-    orders_since: datetime | None  # since when orders have kept coming
-    orders_s: float  # until the last one that was seen
-    is_paused: bool  # by the EMS
-    is_quiet: bool  # orders kept coming, and none was seen for a while
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One list, and the Holds for which it was requested."""
-
-    holds: Sequence[HoldSnapshot]
-    orders: OpenOrders
-    is_of_all: bool
 
 
 class Enforcer:
@@ -101,13 +66,11 @@ class Enforcer:
     def __init__(
         self,
         *,
-        client: Callable[[], EmsClient] = get_client,
         lease: RowLease | None = None,
         blind_after_s: float = BLIND_AFTER_S,
         trading_after_s: float = TRADING_AFTER_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
         self._lease = lease or RowLease(
             Enforcement.objects, stale_after_s=LEASE_STALE_AFTER_S, clock=clock
         )
@@ -119,11 +82,8 @@ class Enforcer:
         self._sight = StillnessTracker[int]()
         self._episodes = StallDetector()
         self._round_began_at: float | None = None
-        self._single_lists = Deadline(0.0)
-        self._pauses: dict[int, Deadline] = {}
+        self._lists = ListReader()
         self._failures: dict[int, tuple[float, str]] = {}  # to begin an episode: when, and why
-        self._in_progress: set[int] = set()  # whose list is being read
-        self._answers: Queue[Answer] = Queue()
         self._held_s: Mapping[int, float] = {}
         self._next_upkeep = Deadline(0.0)
         self._next_reminder = Deadline(0.0)
@@ -164,87 +124,28 @@ class Enforcer:
         list that hangs delays no other one. Returns after `HOLD_INTERVAL` at the latest.
         """
         if not self.is_active:
-            self._received()  # what comes while another process enforces is out of date later
+            # What comes while another process enforces is out of date later.
+            self._lists.take(timeout_s=0)
             return
         self._round_began_at = self._clock()
         try:
             holds = snapshots()
             now = self._clock()
             self._held_s = self._held.observe(dict.fromkeys(hold.id for hold in holds), now=now)
-            connection.close()  # none is kept while the EMS is being waited for
-            self._request_lists([hold for hold in holds if not hold.has_episode])
+            connection.close()
+            self._lists.request([hold for hold in holds if not hold.has_episode])
             deadline = Deadline(settings.HOLD_INTERVAL)
-            while self._in_progress and not deadline.has_passed:
-                with suppress(Empty):
-                    self._take_lists(self._answers.get(timeout=deadline.seconds_left))
+            while self.is_active and self._lists.is_waiting and not deadline.has_passed:
+                connection.close()  # none is kept while the EMS is being waited for
+                lists = self._lists.take(timeout_s=deadline.seconds_left)
+                if lists and not self._lease.fence():
+                    self.is_active = False
+                elif lists:
+                    self._record_lists(lists)
         finally:
             self._round_began_at = None
 
-    def _request_lists(self, holds: Sequence[HoldSnapshot]) -> None:
-        """Start a call for each exchange whose last one is over, or one for all of many."""
-        idle = [
-            hold
-            for hold in holds
-            if hold.id not in self._in_progress
-            and (hold.id not in self._pauses or self._pauses[hold.id].has_passed)
-        ]
-        if len(idle) > MAX_SINGLE_LISTS and self._single_lists.has_passed:
-            self._start_call(idle, exchange_id=None)
-            return
-        for hold in idle[: max(MAX_CALLS - len(self._in_progress), 0)]:
-            self._start_call([hold], exchange_id=hold.exchange_id)
-
-    def _start_call(self, holds: Sequence[HoldSnapshot], *, exchange_id: str | None) -> None:
-        timeout_s = min(MAX_CALL_S, float(settings.EMS_TIMEOUT))
-
-        def call() -> None:
-            try:
-                orders = self._client().open_orders(exchange_id, timeout=timeout_s)
-            except Exception as error:
-                log.exception("hold_list_failed", exchange=exchange_id)
-                failed = unreadable(f"the call failed: {type(error).__name__}")
-                self._answers.put(Answer(holds=holds, orders=failed, is_of_all=exchange_id is None))
-            else:
-                self._answers.put(Answer(holds=holds, orders=orders, is_of_all=exchange_id is None))
-
-        thread = threading.Thread(target=call, name="hold_list", daemon=True)
-        thread.start()  # may raise: then nothing is in progress
-        self._in_progress.update(hold.id for hold in holds)
-
-    def _take_lists(self, first: Answer) -> None:
-        """Deal with an answer, and with those that have come at the same time."""
-        answers = [first, *self._received()]
-        self._in_progress.difference_update(hold.id for hold in first.holds)
-        if not self._lease.fence():
-            self.is_active = False
-            return
-        lists: dict[int, tuple[HoldSnapshot, OpenOrders]] = {}
-        for answer in answers:
-            is_limited = answer.orders.http_status == 429
-            if is_limited:
-                pause = Deadline(READ_PAUSE_AFTER_429_S)
-                self._pauses |= {hold.id: pause for hold in answer.holds}
-            is_usable = answer.orders.readable and not any(
-                answer.orders.other_spellings(hold.exchange_id) for hold in answer.holds
-            )
-            if answer.is_of_all and not is_usable:
-                self._single_lists = Deadline(SINGLE_LISTS_FOR_S)
-                if not is_limited:  # the next round reads them one by one
-                    continue
-            lists |= {hold.id: (hold, answer.orders) for hold in answer.holds}
-        self._record_lists(lists)
-        connection.close()
-
-    def _received(self) -> list[Answer]:
-        """Take the answers that have come."""
-        answers = []
-        with suppress(Empty):
-            while True:
-                answers.append(self._answers.get_nowait())
-                self._in_progress.difference_update(hold.id for hold in answers[-1].holds)
-        return answers
-
-    def _record_lists(self, lists: Mapping[int, tuple[HoldSnapshot, OpenOrders]]) -> None:
+    def _record_lists(self, lists: Lists) -> None:
         sightings = []
         for hold, orders in lists.values():
             count = orders.count(hold.exchange_id)
@@ -294,7 +195,7 @@ class Enforcer:
         return failures
 
     def check(self) -> None:
-        """Find blind Holds and trading that goes on; end releases that nobody confirmed."""
+        """Find blind Holds and trading that goes on; end requests to release that have lapsed."""
         try:
             self._check()
         except Error:
@@ -381,41 +282,6 @@ class Enforcer:
                 ),
             )
         )
-
-
-def snapshots() -> list[HoldSnapshot]:
-    """Read the active Holds, in one query."""
-    in_flight = CancelRequest.objects.in_flight().filter(
-        configured_exchange=OuterRef("configured_exchange")
-    )
-    rows = Hold.objects.active().annotate(
-        has_episode=Exists(in_flight.filter(batch__origin=Origin.HOLD)),
-        has_press=Exists(in_flight.filter(batch=OuterRef("batch"))),
-        now=Now(),
-    )
-    return [
-        HoldSnapshot(
-            id=hold.pk,
-            exchange_id=hold.exchange_id,
-            last_read_at=hold.last_read_at,
-            is_blind=hold.blind_since is not None,
-            has_episode=vars(hold)["has_episode"],
-            has_press=vars(hold)["has_press"],
-            orders_since=hold.orders_since,
-            orders_s=(
-                (hold.last_order_at - hold.orders_since).total_seconds()
-                if hold.last_order_at and hold.orders_since
-                else 0.0
-            ),
-            is_paused=bool(hold.paused_until and hold.paused_until > vars(hold)["now"]),
-            is_quiet=bool(
-                hold.last_order_at
-                and hold.orders_since
-                and vars(hold)["now"] - hold.last_order_at >= timedelta(seconds=QUIET_S)
-            ),
-        )
-        for hold in rows.order_by("id")
-    ]
 
 
 def remind_if_due(*, interval: timedelta = REMINDER_INTERVAL) -> None:

@@ -20,7 +20,7 @@ MAX_ANSWER_CHARS = 200
 
 
 def unacknowledged_subject(kind: AlarmKind, hold: Hold) -> str:
-    """Return the subject of the alarm of this kind that nobody has acknowledged; "" if none."""
+    """Return the subject of the unacknowledged alarm of this kind; "" if there is none."""
     alarms = Alarm.objects.unacknowledged().filter(kind=kind, subject__startswith=str(hold.uuid))
     return alarms.values_list("subject", flat=True).first() or ""
 

@@ -4,6 +4,7 @@ import uuid
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Now
 
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
@@ -25,9 +26,14 @@ class HoldQuerySet(models.QuerySet["Hold"]):
         """Return those that are enforced, also while their release is requested."""
         return self.exclude(state=HoldState.RELEASED)
 
+    def locked(self, *, skip_locked: bool = False) -> "HoldQuerySet":
+        """Lock them, with the database's time as `now`. The row of a Hold is locked first."""
+        rows = self.select_for_update(no_key=True, of=("self",), skip_locked=skip_locked)
+        return rows.select_related("configured_exchange").annotate(now=Now())
+
 
 class Hold(Revisioned):
-    """Cancel whatever the EMS lists on one exchange, until the Hold is released.
+    """Cancel the orders that the EMS lists on one exchange, until the Hold is released.
 
     It never ends by itself. The times of its release and the columns below `last_read_at` are by
     the database's own clock, because several hosts write them.

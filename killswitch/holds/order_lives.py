@@ -30,13 +30,14 @@ class OrderLives:
     symbols: list[str] = field(default_factory=list)
     _first_seen: dict[tuple[str, ...], float] = field(default_factory=dict)
     _listed: set[tuple[str, ...]] = field(default_factory=set)
-    # Orders beyond those that are kept of a list, which are only counted.
+    # Orders beyond those that are kept of a list, which are only counted: in the last list, and
+    # seen at any time without having been kept since.
     _more: int = 0
-    _most_more: int = 0
+    _seen_more: int = 0
 
     @property
     def seen(self) -> int:
-        return self.seen_before + len(self._first_seen) + self._most_more
+        return self.seen_before + len(self._first_seen) + self._seen_more
 
     @property
     def gone(self) -> int:
@@ -59,14 +60,17 @@ class OrderLives:
             self._first_seen.update(dict.fromkeys(carried, since))
             self.seen_before -= min(self.open_before, len(carried) + more)
             self.open_before = 0
+        known = len(self._first_seen)
         for key in keys:
             self._first_seen.setdefault(key, now)
+        # An order that is kept now may be one that was only counted before.
+        new = len(self._first_seen) - known
+        self._seen_more = max(self._seen_more - new, more)
         ended = self._listed - set(keys) if is_whole else set()
         for key in (*keys, *ended):
             self.longest_s = max(self.longest_s, now - self._first_seen[key])
         self._listed = set(keys) | (set() if is_whole else self._listed)
         self._more = more if is_whole else max(more, self._more)
-        self._most_more = max(self._most_more, more)
         for symbol in dict.fromkeys(order.symbol for order in orders if order.symbol):
             if symbol not in self.symbols and len(self.symbols) < MAX_SYMBOLS:
                 self.symbols.append(symbol)

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Max
 from django.db.models.functions import Now
 
 from killswitch.alarms.models import AlarmKind
@@ -72,15 +72,18 @@ def begin_episodes(sightings: Iterable[Sighting]) -> list[int]:
     """
     by_hold = {sighting.hold_id: sighting for sighting in sightings}
     with recording(then_close_connection=True) as record:
-        rows = _rows(skip_locked=True).active().filter(pk__in=list(by_hold)).order_by("pk")
-        locked = list(rows)  # before the next query: another process may just have begun one
+        rows = Hold.objects.active().filter(pk__in=list(by_hold)).order_by("pk")
+        locked = list(
+            rows.locked(skip_locked=True)
+        )  # before the next query: another process may just have begun one
         in_flight = CancelRequest.objects.in_flight().filter(batch__origin=Origin.HOLD)
         busy = set(in_flight.values_list("configured_exchange", flat=True))
         holds = [hold for hold in locked if hold.configured_exchange_id not in busy]
-        newest = Episode.objects.filter(hold__in=holds).order_by("hold", "-number")
-        last_episodes: dict[int, Episode] = {}
-        for episode in newest.select_related("request"):
-            last_episodes.setdefault(episode.hold_id, episode)
+        newest = Episode.objects.filter(hold__in=holds).values("hold").annotate(newest=Max("id"))
+        rows_of_newest = Episode.objects.filter(pk__in=newest.values("newest"))
+        last_episodes = {
+            episode.hold_id: episode for episode in rows_of_newest.select_related("request")
+        }
         return [
             _begin_episode(record, hold, by_hold[hold.pk], last=last_episodes.get(hold.pk))
             for hold in holds
@@ -264,7 +267,7 @@ def record_blind(hold_id: int) -> None:
 
 
 def record_quiet(hold_id: int) -> None:
-    """Record that orders no longer keep coming; those that come later are counted anew."""
+    """Record that orders no longer keep coming; later ones are a new run."""
     with recording() as record:
         hold = _locked(hold_id)
         if hold is None or hold.last_order_at is None:
@@ -294,21 +297,13 @@ def record_sight(hold_id: int) -> None:
 
 
 def _locked(hold_id: int) -> Hold | None:
-    hold: Hold | None = _rows().active().filter(pk=hold_id).first()
-    return hold
+    return Hold.objects.active().locked().filter(pk=hold_id).first()
 
 
 def _locked_episode(request_id: int) -> tuple[Episode, Hold]:
     """Lock the Hold of an episode, released or not, and return both."""
-    hold = _rows().get(episodes__request=request_id)
+    hold = Hold.objects.locked().get(episodes__request=request_id)
     return Episode.objects.select_related("request").get(request=request_id), hold
-
-
-def _rows(*, skip_locked: bool = False) -> Any:
-    rows: QuerySet[Hold] = Hold.objects.select_for_update(
-        no_key=True, of=("self",), skip_locked=skip_locked
-    )
-    return rows.select_related("configured_exchange").annotate(now=Now())
 
 
 def _write_lives(episode: Episode, hold: Hold, *, lives: OrderLives, are_listed: bool) -> None:

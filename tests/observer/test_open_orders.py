@@ -31,23 +31,6 @@ def ems(simulator: Simulator) -> Iterator[EmsClient]:
 
 
 @pytest.fixture
-def observer(ems: EmsClient) -> Observer:
-    observer = Observer(client=ems)
-    assert observer.keep_lease()
-    return observer
-
-
-@pytest.fixture
-def kraken() -> Exchange:
-    return Exchange.objects.create(exchange_id="KRAKEN")
-
-
-@pytest.fixture
-def binance() -> Exchange:
-    return Exchange.objects.create(exchange_id="BINANCE")
-
-
-@pytest.fixture
 def olga() -> User:
     return factories.person(Role.RISK_OFFICER)
 

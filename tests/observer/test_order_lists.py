@@ -35,23 +35,6 @@ def ems(simulator: Simulator) -> Iterator[EmsClient]:
     client.close()
 
 
-@pytest.fixture
-def observer(ems: EmsClient) -> Observer:
-    observer = Observer(client=ems)
-    assert observer.keep_lease()
-    return observer
-
-
-@pytest.fixture
-def kraken() -> Exchange:
-    return Exchange.objects.create(exchange_id="KRAKEN")
-
-
-@pytest.fixture
-def binance() -> Exchange:
-    return Exchange.objects.create(exchange_id="BINANCE")
-
-
 def look(observer: Observer, *, now: datetime | None = None) -> None:
     """Read and write once, as the observer's thread does."""
     assert observer.read()
