@@ -25,7 +25,7 @@ from killswitch.cancels.watchdog import StallDetector
 from killswitch.holds import hold_alarms
 from killswitch.holds.episode import MAX_CALL_S
 from killswitch.holds.list_reader import ListReader, Lists
-from killswitch.holds.models import Enforcement, Hold
+from killswitch.holds.models import LASTING_AFTER, Enforcement, Hold
 from killswitch.holds.recording import (
     Sighting,
     begin_episodes,
@@ -48,7 +48,6 @@ BLIND_AFTER_S = 5.0
 SEES_AGAIN_AFTER_S = 5.0  # of lists that could be read
 # For which the press that started a Hold is left to cancel what was open before.
 PRESS_GRACE_S = 3.0
-TRADING_AFTER_S = 30.0
 REMINDER_INTERVAL = timedelta(hours=4)
 REMINDER_CHECK_S = 10.0
 UPKEEP_INTERVAL_S = 1.0
@@ -68,7 +67,7 @@ class Enforcer:
         *,
         lease: RowLease | None = None,
         blind_after_s: float = BLIND_AFTER_S,
-        trading_after_s: float = TRADING_AFTER_S,
+        trading_after_s: float = LASTING_AFTER.total_seconds(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lease = lease or RowLease(

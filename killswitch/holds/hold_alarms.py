@@ -68,7 +68,7 @@ def raise_trading_alarm(hold: Hold, *, seconds: float) -> bool:
         exchange_id=hold.exchange_id,
         title=f"{hold.exchange_id}: {title}.",
         detail=(
-            f"Orders have been listed for {seconds:.0f} s despite the cancels."
+            f"For {seconds:.0f} s, the EMS has kept listing open orders despite the cancels."
             f" Since the Hold began: {pluralize_count(hold.orders_seen, 'order')} seen,"
             f" {hold.orders_cancelled} of them gone (cancelled or filled).{answer}\n"
             f"{advice if is_trading else 'Cancel at the exchange itself.'} {HOLD_LIMITS}"

@@ -1,6 +1,7 @@
 """A Hold on an exchange, its episodes, and the lease of the process that enforces all Holds."""
 
 import uuid
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import models
@@ -9,6 +10,8 @@ from django.db.models.functions import Now
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.revisions import Revisioned
+
+LASTING_AFTER = timedelta(seconds=30)  # orders that keep appearing for so long are an alarm
 
 
 class HoldState(models.TextChoices):
@@ -108,6 +111,17 @@ class Hold(Revisioned):
 
     def __str__(self) -> str:
         return f"{self.exchange_id} {self.state}"
+
+    @property
+    def orders_lasted(self) -> timedelta:
+        """Return for how long orders have kept appearing, up to the last one that was seen."""
+        if self.last_order_at is None or self.orders_since is None:
+            return timedelta(0)
+        return self.last_order_at - self.orders_since
+
+    @property
+    def has_lasting_orders(self) -> bool:
+        return self.orders_lasted >= LASTING_AFTER
 
     @property
     def is_active(self) -> bool:

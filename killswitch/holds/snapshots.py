@@ -46,11 +46,7 @@ def snapshots() -> list[HoldSnapshot]:
             has_episode=vars(hold)["has_episode"],
             has_press=vars(hold)["has_press"],
             orders_since=hold.orders_since,
-            orders_s=(
-                (hold.last_order_at - hold.orders_since).total_seconds()
-                if hold.last_order_at and hold.orders_since
-                else 0.0
-            ),
+            orders_s=hold.orders_lasted.total_seconds(),
             is_paused=bool(hold.paused_until and hold.paused_until > vars(hold)["now"]),
             is_quiet=bool(
                 hold.last_order_at

@@ -1,10 +1,12 @@
 """Holding an exchange from its row: the question, what starts, and what cannot be recorded."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import OperationalError
 from django.test import Client
+from django.utils import timezone
 
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent, EventKind
@@ -220,3 +222,16 @@ def test_where_it_cannot_be_looked_up_it_is_not_known(
 def test_no_other_method_does_anything(officer: Client, kraken: Exchange, method: str) -> None:
     for page in ("hold", "release"):
         assert getattr(officer, method)(f"/exchanges/{kraken.pk}/{page}/").status_code == 405
+
+
+def test_a_hold_says_that_orders_last_only_when_they_do(
+    officer: Client, olga: User, kraken: Exchange
+) -> None:
+    """Orders that were seen once and are gone have not been listed "since" then."""
+    now = timezone.now()
+    row = holding.start(olga, kraken, orders_since=now, last_order_at=now)
+    page = officer.get(f"/exchanges/{kraken.pk}/release/").content.decode()
+    assert "has kept listing" not in page
+    factories.change(row, orders_since=now - timedelta(seconds=31))
+    page = officer.get(f"/exchanges/{kraken.pk}/release/").content.decode()
+    assert "The EMS has kept listing open orders since" in page
