@@ -46,6 +46,15 @@ class Batch(models.Model):
     everywhere = models.BooleanField(default=False)
     # "Cancel and hold": the exchanges are held from this press on.
     hold = models.BooleanField(default=False, db_default=False)
+    # The group whose button was used, as it was named then; "" for any other target.
+    group_name = models.CharField(max_length=100, blank=True, default="", db_default="")
+    # The batch whose failed requests this one repeats.
+    retry_of = models.ForeignKey(
+        "self", null=True, on_delete=models.PROTECT, related_name="retries", db_index=True
+    )
+    # What the press did not reach, as it was then: `{"exchange_id", "open_orders", "why"}` each,
+    # `why` being "not_enabled" or "disabled". None for a press of a version that did not keep it.
+    not_included = models.JSONField(null=True)
 
     class Meta:
         ordering = ["-id"]

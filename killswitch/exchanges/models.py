@@ -32,6 +32,14 @@ class Exchange(Revisioned):
         blank=True,
         help_text="What a cancel does not do on this exchange. Shown before a cancel is confirmed.",
     )
+    contact = models.CharField(
+        "whom to call",
+        max_length=300,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The venue's desk and telephone number. Shown with a cancel that failed there.",
+    )
     open_orders = models.PositiveIntegerField(null=True, editable=False)
     seen_at = models.DateTimeField(null=True, editable=False)
     # When the EMS was first seen to list an open order of it. An ID that it never lists may be
@@ -51,6 +59,34 @@ class Exchange(Revisioned):
     @property
     def label(self) -> str:
         return self.name or self.exchange_id
+
+
+class ExchangeGroup(Revisioned):
+    """Exchanges that are cancelled together, named by administrators, e.g. "Desk A"."""
+
+    name = models.CharField(max_length=100, unique=True)
+    position = models.IntegerField(default=0, help_text="Lower numbers come first.")
+    exchanges = models.ManyToManyField(Exchange, related_name="groups", blank=True)
+
+    class Meta:
+        ordering = ["position", "name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Runbook(Revisioned):
+    """What people do and whom they call when a cancel fails: one text, kept by administrators."""
+
+    text = models.TextField(max_length=5000, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="there_is_one_runbook")
+        ]
+
+    def __str__(self) -> str:
+        return self.text[:50]
 
 
 class OpenOrderList(Revisioned):
