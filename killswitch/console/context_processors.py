@@ -94,6 +94,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "may_hold": may(Permission.HOLD),
         "may_acknowledge": may(Permission.ACKNOWLEDGE),
         "may_audit": may(Permission.AUDIT),
+        "may_administer": may(Permission.ADMINISTER),
         "stale_after": max(10, round(settings.OBSERVE_INTERVAL * 4)),
         "manual_cancel_command": lambda: manual_cancel.lines()[0].command,
     }
