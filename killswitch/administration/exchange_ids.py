@@ -44,10 +44,12 @@ def listed_ids() -> dict[str, int | None]:
     return listed
 
 
-def check(exchange_id: str) -> IdCheck:
-    """Compare an ID that is to be added with all others."""
+def check(exchange_id: str, *, of: int | None = None) -> IdCheck:
+    """Compare an ID that is to be added with all others, or the new ID of this row."""
     folded, listed = fold(exchange_id), listed_ids()
     others = Exchange.objects.exclude(exchange_id=exchange_id)
+    if of is not None:
+        others = others.exclude(pk=of)
     ids = list(others.order_by("exchange_id").values_list("exchange_id", flat=True))
     twins = tuple(other for other in ids if fold(other) == folded)
     if exchange_id in listed:

@@ -135,7 +135,7 @@ def disable(request: HttpRequest, pk: int) -> HttpResponse:
         f"It has {_orders(exchange)}. Risk officers can no longer cancel there from this console,"
         " and “Cancel ALL” does not include it.",
         what_goes_on(exchange) or NO_CANCEL,
-        "A cancel that is already running continues. An alarm tells everybody.",
+        "A cancel that is already running continues. An alarm is raised.",
     ]
     return _switch(request, exchange, enabled=False, text=text)
 

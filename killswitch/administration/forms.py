@@ -1,5 +1,6 @@
 """The forms of administrators. Errors are shown next to their fields, and the input is kept."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -16,6 +17,7 @@ from killswitch.administration import exchange_ids
 from killswitch.exchanges.models import Exchange, ExchangeGroup
 from killswitch.exchanges.registry import InvalidExchangeId, check_exchange_id
 from killswitch.exchanges.runbook import MAX_TEXT_CHARS, clean_text
+from killswitch.runtime.text import escape_controls
 
 MAX_COMMENT_CHARS = 500
 CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
@@ -65,7 +67,7 @@ class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptab
         fields: tuple[str, ...] = ("name", "caveat", "contact", "position")
         labels = {"caveat": "Known limits", "contact": "Whom to call"}
         help_texts = {
-            "name": "How people here call it. The ID is always shown as well.",
+            "name": "What people here call it. The ID is always shown as well.",
             "caveat": "What a cancel does not reach there, e.g. conditional orders held at the"
             " venue. Shown before a cancel is confirmed.",
             "contact": "The venue's desk and telephone number. Shown when a cancel failed there.",
@@ -82,9 +84,10 @@ class ExchangeIdForm(ExchangeForm):
     """An exchange with its ID, which is compared with those that the EMS lists."""
 
     anyway = forms.BooleanField(
-        label="The ID is right as it is typed", required=False, widget=forms.HiddenInput
+        label="The ID is correct as typed", required=False, widget=forms.HiddenInput
     )
     id_check: exchange_ids.IdCheck | None = None
+    field_order = ("exchange_id", "anyway")
 
     class Meta(ExchangeForm.Meta):
         fields = ("exchange_id", *ExchangeForm.Meta.fields)
@@ -114,7 +117,7 @@ class ExchangeIdForm(ExchangeForm):
         exchange_id = cleaned_data.get("exchange_id")
         if not exchange_id or exchange_id == self.initial.get("exchange_id"):
             return cleaned_data
-        self.id_check = exchange_ids.check(exchange_id)
+        self.id_check = exchange_ids.check(exchange_id, of=self.instance.pk)
         if self.id_check.is_doubtful:
             # From now on the page shows the box that says so.
             self.fields["anyway"].widget = forms.CheckboxInput()
@@ -127,13 +130,17 @@ def _doubt(exchange_id: str, id_check: exchange_ids.IdCheck) -> str:
     sentences = []
     if id_check.twins:
         sentences.append(
-            f"{' and '.join(id_check.twins)} {'is' if len(id_check.twins) == 1 else 'are'} set up"
-            " already and differs only in letter case, accents or separators."
+            f"{_join(id_check.twins)} is set up already and differs only in letter case, accents or"
+            " separators."
         )
     if not id_check.listed:
-        lists = f" It lists {', '.join(id_check.nearest)}." if id_check.nearest else ""
+        lists = f" It lists {_join(id_check.nearest)}." if id_check.nearest else ""
         sentences.append(f"The EMS has never listed {exchange_id}.{lists}")
     return f"{' '.join(sentences)} Check the ID, or tick the box below."
+
+
+def _join(ids: Sequence[str]) -> str:
+    return ", ".join(map(escape_controls, ids))
 
 
 class CommentForm(forms.Form):

@@ -30,7 +30,7 @@ from killswitch.administration.forms import (
 from killswitch.administration.guards import administration, administration_with_password
 from killswitch.audit.recorder import recording
 
-SIGNED_OUT = "They are signed out everywhere at once, and an alarm tells everybody."
+SIGNED_OUT = "They are signed out everywhere at once, and an alarm is raised."
 
 
 @administration
@@ -197,7 +197,7 @@ def enable(request: HttpRequest, pk: int) -> HttpResponse:
         title=f"Enable {user} again?",
         text=[
             f"They can sign in with their password again, as {user.get_role_display()}.",
-            "An alarm tells everybody.",
+            "An alarm is raised.",
         ],
         button="Enable account",
     )

@@ -279,6 +279,19 @@ class TestIds:
         assert data(event)["changes"]["exchange_id"] == ["BITMEXX", "BITMEX"]
         assert event.exchange_id == "BITMEX"
 
+    def test_a_correction_of_letter_case_is_not_compared_with_itself(self, ada: Client) -> None:
+        exchange = Exchange.objects.create(exchange_id="bitmex", enabled=False)
+        UncoveredExchange.objects.create(exchange_id="BITMEX", open_orders=1)
+        form = {"exchange_id": "BITMEX", "name": "", "position": "0"}
+        assert ada.post(f"{EXCHANGES}{exchange.pk}/", form).status_code == 302
+        assert Exchange.objects.get(pk=exchange.pk).exchange_id == "BITMEX"
+
+    def test_ids_of_the_ems_in_an_error_act_on_no_screen(self, ada: Client) -> None:
+        UncoveredExchange.objects.create(exchange_id="POLONIEX\u202e", open_orders=1)
+        page = html(_add(ada, exchange_id="POLONIE"))
+        assert "It lists POLONIEX\\u202e." in page
+        assert "\u202e" not in page
+
     @pytest.mark.parametrize("use", ["listed", "requested", "held", "grouped"])
     def test_an_id_that_was_used_stays(self, ada: Client, use: str) -> None:
         listed = datetime.now(UTC) if use == "listed" else None
