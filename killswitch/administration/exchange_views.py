@@ -19,6 +19,8 @@ from killswitch.audit.recorder import recording
 from killswitch.exchanges.models import Exchange, ExchangeGroup, Observation, UncoveredExchange
 from killswitch.exchanges.registry import InvalidExchangeId, check_exchange_id
 from killswitch.exchanges.services import NO_CANCEL, save_exchange, what_goes_on
+from killswitch.runtime.age import age
+from killswitch.runtime.templatetags.text import time_short
 
 MAX_OFFERED = 100
 
@@ -132,8 +134,8 @@ def disable(request: HttpRequest, pk: int) -> HttpResponse:
     """Disable an exchange, after a question that says what this means."""
     exchange = _find(pk)
     text = [
-        f"It has {_orders(exchange)}. Risk officers can no longer cancel there from this console,"
-        " and “Cancel ALL” does not include it.",
+        f"It has {_orders(exchange)}. It leaves the console, and “Cancel ALL” no longer includes"
+        " it.",
         what_goes_on(exchange) or NO_CANCEL,
         "A cancel that is already running continues. An alarm is raised.",
     ]
@@ -185,7 +187,8 @@ def _orders(exchange: Exchange) -> str:
     if exchange.first_listed_at is None:
         return "no open orders that the EMS has ever listed"
     noun = "open order" if exchange.open_orders == 1 else "open orders"
-    return f"{exchange.open_orders:,} {noun}, as of {exchange.seen_at:%H:%M:%S} UTC"
+    seen_ago = age(at=exchange.seen_at, now=datetime.now(UTC)).phrase("", never="").strip()
+    return f"{exchange.open_orders:,} {noun}, as of {time_short(exchange.seen_at)} UTC ({seen_ago})"
 
 
 def _find(pk: int, *, lock: bool = False) -> Exchange:
