@@ -154,6 +154,7 @@ if HOST not in {"0.0.0.0", "::"} and _host not in ALLOWED_HOSTS:  # noqa: S104
 ROOT_URLCONF = "killswitch.urls"
 INSTALLED_APPS = [
     "killswitch.accounts",
+    "killswitch.administration",
     "killswitch.alarms",
     "killswitch.audit",
     "killswitch.cancels",
@@ -166,7 +167,6 @@ INSTALLED_APPS = [
     "killswitch.readiness",
     "killswitch.simulator",
     "killswitch.supervision",
-    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

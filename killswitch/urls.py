@@ -1,6 +1,5 @@
 """Every address of the system."""
 
-from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
@@ -10,7 +9,7 @@ urlpatterns = [
     path("audit/", include("killswitch.compliance.urls")),
     path("", include("killswitch.readiness.urls")),
     path("accounts/", include("killswitch.accounts.urls")),
-    path("admin/", admin.site.urls),
+    path("", include("killswitch.administration.urls")),
 ]
 
 handler400 = "killswitch.console.error_views.bad_request"

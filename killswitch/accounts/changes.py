@@ -7,7 +7,7 @@ from killswitch.accounts.models import User, role_label
 from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.models import EventKind
 
-WATCHED = ("username", "full_name", "is_active", "role")
+WATCHED = ("username", "full_name", "is_active", "role", "must_change_password")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +41,16 @@ class Change:
         if self.before is None:
             changes = [(EventKind.PERSON_ADDED, fields)]
         else:
-            profile = [name for name in fields if name != "role"]
+            # Whether the password must be changed belongs to the event of a new password.
+            apart = {"role", "must_change_password"} if self.new_password else {"role"}
+            profile = [name for name in fields if name not in apart]
             changes = [(EventKind.PERSON_CHANGED, profile)] if profile else []
             if "role" in fields:
                 changes.append((EventKind.ROLE_CHANGED, ["role"]))
             # No event carries a password or a second factor.
             if self.new_password:
-                changes.append((EventKind.PASSWORD_CHANGED, []))
+                forced = [name for name in fields if name == "must_change_password"]
+                changes.append((EventKind.PASSWORD_CHANGED, forced))
             if self.second_factor_reset:
                 changes.append((EventKind.SECOND_FACTOR_RESET, []))
         identity = {"person": self.after.full_text, "username": self.after.username}

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
+from allauth.account.internal.flows.reauthentication import is_reauthentication_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import resolve_url
+from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
 
 from killswitch.accounts.client_info import clean, client_info
 from killswitch.accounts.mfa import services as mfa
@@ -34,18 +37,24 @@ def current_user(request: HttpRequest) -> User:
 
 
 def requires(
-    permission: Permission, *, password_suffices: bool = False
+    permission: Permission, *, password_suffices: bool = False, changes_password: bool = False
 ) -> Callable[[View[P]], View[P]]:
     """Open a view to the roles with this permission, and mark it as requiring it.
 
     With `password_suffices` even without a required second factor, for the pages on which it is
-    set up.
+    set up. With `changes_password` even before a password that an administrator chose has been
+    changed, for the page on which that is done.
     """
 
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
         def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-            refusal = _refusal(request, permission=permission, password_suffices=password_suffices)
+            refusal = _refusal(
+                request,
+                permission=permission,
+                password_suffices=password_suffices,
+                changes_password=changes_password,
+            )
             return view(request, *args, **kwargs) if refusal is None else refusal
 
         vars(guarded)["permission"] = permission
@@ -60,8 +69,25 @@ def public(view: AnyView) -> AnyView:
     return view
 
 
+def recent_password(view: View[P]) -> View[P]:
+    """Ask for the password first, unless it was given a moment ago; no cache keeps the page.
+
+    allauth would keep a POST and carry it out after the password, perhaps hours later and sent by
+    someone else. Here giving the password only leads back to the page.
+    """
+
+    @wraps(view)
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        if not is_reauthentication_required(request, app="allauth.mfa"):
+            return view(request, *args, **kwargs)
+        query = urlencode({"next": request.path})
+        return HttpResponseRedirect(f"{resolve_url('account_reauthenticate')}?{query}")
+
+    return never_cache(guarded)
+
+
 def _refusal(
-    request: HttpRequest, *, permission: Permission, password_suffices: bool
+    request: HttpRequest, *, permission: Permission, password_suffices: bool, changes_password: bool
 ) -> HttpResponse | None:
     """Return the answer to a request that is refused, None for one that may pass.
 
@@ -84,12 +110,19 @@ def _refusal(
                 headers={"X-Recorded": "no"},
             )
         raise PermissionDenied
-    if password_suffices or not mfa.must_set_up(user):
+    # The password comes first: whoever chose it could set up the second factor as well.
+    if user.must_change_password:
+        if changes_password:
+            return None
+        sentence, page = "Change your password first.", "account_change_password"
+    elif password_suffices or not mfa.must_set_up(user):
         return None
+    else:
+        sentence, page = "Set up your second factor first.", "mfa_activate_totp"
     if is_htmx(request):
-        return _unauthorised(request, "Set up your second factor first.", permission)
+        return _unauthorised(request, sentence, permission)
     request.session[NEXT_URL_KEY] = url_after_sign_in(request, permission=permission)
-    return HttpResponseRedirect(resolve_url("mfa_activate_totp"))
+    return HttpResponseRedirect(resolve_url(page))
 
 
 def _unauthorised(request: HttpRequest, text: str, permission: Permission) -> HttpResponse:

@@ -46,6 +46,7 @@ def ensure_demo_users() -> list[DemoUser]:
             if not user.is_demo:
                 continue
             if user.pk is None or not user.check_password(password):
+                user.must_change_password = False
                 save_user(user, new_password=password, by=SYSTEM, alarm=False)
         users.append(DemoUser(username, Role(user.role), password))
     return users

@@ -29,6 +29,13 @@ class OwnPasswordForm(WithoutPlaceholders, ChangePasswordForm):  # type: ignore[
         self.fields["password1"].label = "New password"
         self.fields["password2"].label = "Repeat new password"
 
+    def clean_password1(self) -> str:
+        """Return the new password. Raises `ValidationError` if it is the current one."""
+        password: str = self.cleaned_data["password1"]
+        if password == self.cleaned_data.get("oldpassword"):
+            raise forms.ValidationError("Choose a password that is not your current one.")
+        return password
+
     def clean_password2(self) -> str:
         """Return the repeated password. Raises `ValidationError` if it differs from the new one."""
         password: str = self.cleaned_data["password2"]

@@ -69,6 +69,8 @@ class User(AbstractBaseUser):
         default=True,
         help_text="Users cannot be deleted. Clear this box to disable the account.",
     )
+    # An administrator chose the password, so that two people know it.
+    must_change_password = models.BooleanField(default=False, db_default=False, editable=False)
     is_demo = models.BooleanField(default=False, editable=False)
     date_joined = models.DateTimeField(auto_now_add=True)
     # Raised by each change that ends this user's sessions: a role that is given back must not
@@ -132,19 +134,6 @@ class User(AbstractBaseUser):
     @property
     def is_administrator(self) -> bool:
         return self.role == Role.ADMINISTRATOR
-
-    @property
-    def is_staff(self) -> bool:
-        """Return whether this user may open Django's admin pages."""
-        return self.is_active and self.is_administrator
-
-    def has_module_perms(self, app_label: str) -> bool:
-        return self.is_staff and app_label in {"accounts", "exchanges"}
-
-    def has_perm(self, perm: str, obj: object = None) -> bool:  # noqa: ARG002
-        """Allow the admin pages to add and change users and exchanges, not to delete them."""
-        app, _, name = perm.partition(".")
-        return self.has_module_perms(app) and not name.startswith("delete")
 
     def get_session_auth_hash(self) -> str:
         """Return a hash that every session carries; a session with another one has ended."""

@@ -12,7 +12,12 @@ from killswitch.audit.reconciliation.replayed_table import ReplayedTable
 
 REPLAYED_USERS = ReplayedTable(
     noun="user",
-    kinds=(EventKind.PERSON_ADDED, EventKind.PERSON_CHANGED, EventKind.ROLE_CHANGED),
+    kinds=(
+        EventKind.PERSON_ADDED,
+        EventKind.PERSON_CHANGED,
+        EventKind.ROLE_CHANGED,
+        EventKind.PASSWORD_CHANGED,  # whether it must be changed at the next sign-in
+    ),
     named_by="username",
     name_in=lambda event: read(event).text("username"),
     columns=WATCHED,

@@ -18,7 +18,7 @@ NEXT_URL_KEY = "way_back"  # in the session, while a second factor is set up
 
 def home_url(user: User) -> str:
     """Return the page that a user starts on."""
-    return "/admin/" if user.is_administrator else "/"
+    return "/administration/" if user.is_administrator else "/"
 
 
 def confirmation_url(request: HttpRequest) -> str:

@@ -1,6 +1,7 @@
 """Adds and changes users, each change with its events and its alarm."""
 
 from collections.abc import Mapping
+from copy import copy
 
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
@@ -67,11 +68,37 @@ def save_user(  # noqa: PLR0913 - each is a thing that can be changed, or who ch
 def change_own_password(*, user: User, password: str, origin: Mapping[str, str]) -> None:
     """Change the password of the user who asks for it; this raises no alarm."""
     with recording() as record:
-        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        before = copy(user)
+        before.must_change_password = row.must_change_password
         user.set_password(password)
-        user.save(update_fields=["password"])
-        change = Change(before=user, after=user, new_password=True)
+        user.must_change_password = False
+        user.save(update_fields=["password", "must_change_password"])
+        change = Change(before=before, after=user, new_password=True)
         record.add(*change.new_events(by=user.actor, origin=origin))
+
+
+def change_account(
+    pk: int,
+    *,
+    role: Role | None = None,
+    is_active: bool | None = None,
+    by: Actor,
+    origin: Mapping[str, str],
+) -> User:
+    """Give a user another role, or disable or enable them, and return them as they are now.
+
+    Raises `ValidationError` if no administrator would remain, and `User.DoesNotExist`.
+    """
+    with recording():
+        user = User.objects.get(pk=pk)
+        lock_administrators(user)
+        user.refresh_from_db()
+        user.role = user.role if role is None else role
+        user.is_active = user.is_active if is_active is None else is_active
+        keep_an_administrator(user)
+        save_user(user, by=by, origin=origin)
+    return user
 
 
 def lock_administrators(user: User) -> None:

@@ -18,6 +18,7 @@ from killswitch.accounts.decorators import public, requires
 from killswitch.accounts.forms import ConfirmPasswordForm, OwnPasswordForm, SignInForm
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission
+from killswitch.accounts.redirects import NEXT_URL_KEY
 
 # The windows of the rate limits in the settings.
 ADDRESS_LIMIT_S = 60
@@ -106,6 +107,20 @@ class OwnPasswordView(RateLimitedMixin, PasswordChangeView):  # type: ignore[mis
 
     form_class = OwnPasswordForm
 
+    def get_default_success_url(self) -> str:
+        """Return the page that a password chosen by an administrator has kept closed, if any."""
+        user = self.request.user
+        if self.was_forced and isinstance(user, User):
+            url = self.request.session.pop(NEXT_URL_KEY, "")
+            return url if url and redirects.can_open(user, url) else redirects.home_url(user)
+        default: str = super().get_default_success_url()
+        return default
+
+    def form_valid(self, form: forms.Form) -> HttpResponseBase:
+        self.was_forced = getattr(self.request.user, "must_change_password", False)
+        response: HttpResponseBase = super().form_valid(form)
+        return response
+
     def form_invalid(self, form: forms.Form) -> HttpResponseBase:
         if form.has_error("oldpassword", code="enter_current_password"):
             login_events.record_failure(self.request, username=self.attempted_username())
@@ -120,7 +135,9 @@ class ConfirmPasswordView(RateLimitedMixin, ReauthenticateView):  # type: ignore
 
 sign_in = public(SignInView.as_view())
 sign_out = public(never_cache(SignOutView.as_view()))
-change_password = requires(Permission.SIGNED_IN)(never_cache(OwnPasswordView.as_view()))
+change_password = requires(Permission.SIGNED_IN, changes_password=True)(
+    never_cache(OwnPasswordView.as_view())
+)
 confirm_password = requires(Permission.SIGNED_IN, password_suffices=True)(
     never_cache(ConfirmPasswordView.as_view())
 )

@@ -10,6 +10,7 @@ from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.alarms.models import Alarm
 from killswitch.cancels import manual_cancel
 from killswitch.exchanges.models import Observation
+from killswitch.exchanges.runbook import runbook_text
 from killswitch.holds.view_models import HeldSummary, unread_after_ms
 from killswitch.readiness.health_checks import Level
 from killswitch.readiness.views import READINESS
@@ -85,6 +86,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "environment": environment,
         # Read before the rest of the page; a page with live rows brings its own, read before them.
         "known": SimpleLazyObject(current),
+        "runbook_text": SimpleLazyObject(runbook_text),
         "alarms": SimpleLazyObject(AlarmSummary),
         "observed_at": SimpleLazyObject(seen_at.first),
         "readiness": SimpleLazyObject(ReadinessBar),
@@ -94,6 +96,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "may_hold": may(Permission.HOLD),
         "may_acknowledge": may(Permission.ACKNOWLEDGE),
         "may_audit": may(Permission.AUDIT),
+        "may_administer": may(Permission.ADMINISTER),
         "stale_after": max(10, round(settings.OBSERVE_INTERVAL * 4)),
         "manual_cancel_command": lambda: manual_cancel.lines()[0].command,
     }

@@ -18,7 +18,7 @@ STATUSES_WITH_PAGE = {
     HTTPStatus.TOO_MANY_REQUESTS,
 }
 # Small pages, some of which show secrets: there is little to gain, and compression leaks lengths.
-UNCOMPRESSED_PATHS = ("/accounts/", "/admin/")
+UNCOMPRESSED_PATHS = ("/accounts/", "/administration/")
 
 
 class ErrorPageMiddleware:

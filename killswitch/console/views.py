@@ -31,7 +31,7 @@ CONCERNS_YOU = "Another person must acknowledge this alarm: it concerns your acc
 def home(request: HttpRequest) -> HttpResponseBase:
     """Show the console, which asks for a sign-in; lead administrators to their own pages."""
     if isinstance(request.user, User) and request.user.is_administrator:
-        return redirect("admin:index")
+        return redirect("administration")
     return console(request)
 
 

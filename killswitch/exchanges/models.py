@@ -1,11 +1,12 @@
 """The exchanges, and the EMS's last list of their open orders."""
 
 from django.db import models
+from django.db.models.functions import Lower
 
 from killswitch.runtime.revisions import Revisioned
 
 # The columns that administrators set; each change of them is an event.
-WATCHED = ("exchange_id", "name", "enabled", "position", "caveat")
+WATCHED = ("exchange_id", "name", "enabled", "position", "caveat", "contact")
 
 
 class ExchangeQuerySet(models.QuerySet["Exchange"]):
@@ -70,6 +71,9 @@ class ExchangeGroup(Revisioned):
 
     class Meta:
         ordering = ["position", "name"]
+        constraints = [
+            models.UniqueConstraint(Lower("name"), name="groups_differ_by_more_than_letter_case")
+        ]
 
     def __str__(self) -> str:
         return self.name

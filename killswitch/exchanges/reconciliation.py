@@ -1,9 +1,11 @@
-"""Compares the exchanges with the events that added and changed them; figures have no events."""
+"""Compares exchanges, groups and the runbook with their events; figures have no events."""
 
+from killswitch.audit.event_reader import read
 from killswitch.audit.models import EventKind
 from killswitch.audit.reconciliation.comparison import reconcilers
 from killswitch.audit.reconciliation.replayed_table import ReplayedTable
-from killswitch.exchanges.models import WATCHED, Exchange
+from killswitch.exchanges.groups import GROUP_COLUMNS, group_values
+from killswitch.exchanges.models import WATCHED, Exchange, ExchangeGroup, Runbook
 
 REPLAYED_EXCHANGES = ReplayedTable(
     noun="exchange",
@@ -13,4 +15,30 @@ REPLAYED_EXCHANGES = ReplayedTable(
     columns=WATCHED,
     rows=lambda: Exchange.objects.order_by("id").values(*WATCHED),
 )
-reconcilers.append(REPLAYED_EXCHANGES.discrepancies)
+REPLAYED_GROUPS = ReplayedTable(
+    noun="group",
+    kinds=(EventKind.GROUP_ADDED, EventKind.GROUP_CHANGED),
+    removal=EventKind.GROUP_REMOVED,
+    named_by="name",
+    name_in=lambda event: read(event).text("name"),
+    columns=GROUP_COLUMNS,
+    rows=lambda: [
+        group_values(group)
+        for group in ExchangeGroup.objects.order_by("id").prefetch_related("exchanges")
+    ],
+)
+REPLAYED_RUNBOOK = ReplayedTable(
+    noun="runbook",
+    kinds=(EventKind.RUNBOOK_CHANGED,),
+    named_by="id",
+    name_in=lambda _event: "1",
+    columns=("text",),
+    rows=lambda: [
+        {"id": str(pk), "text": text} for pk, text in Runbook.objects.values_list("id", "text")
+    ],
+)
+reconcilers += [
+    REPLAYED_EXCHANGES.discrepancies,
+    REPLAYED_GROUPS.discrepancies,
+    REPLAYED_RUNBOOK.discrepancies,
+]

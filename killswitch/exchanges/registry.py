@@ -74,6 +74,7 @@ def add_missing(configs: Iterable[ExchangeConfig]) -> tuple[str, ...]:
                     "caveat": exchange.caveat,
                     "enabled": exchange.enabled,
                     "position": exchange.position,
+                    "contact": exchange.contact,
                     "origin": "configuration",
                 },
             )

@@ -11,7 +11,7 @@ from killswitch.alarms.services import raise_alarm
 from killswitch.audit.chain import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
-from killswitch.exchanges.models import WATCHED, Exchange
+from killswitch.exchanges.models import WATCHED, Exchange, OpenOrderList, OpenOrderSample
 
 # What goes on at an exchange that is disabled, in a sentence, or "": packages above add it.
 disabling_notes: list[Callable[[Exchange], str]] = []
@@ -23,8 +23,14 @@ def what_goes_on(exchange: Exchange) -> str:
     return " ".join(filter(None, (note(exchange) for note in disabling_notes)))
 
 
-def save_exchange(exchange: Exchange, *, by: Actor, origin: Mapping[str, str]) -> None:
-    """Write an exchange, new or changed, with its event, and an alarm if it was disabled."""
+def save_exchange(
+    exchange: Exchange, *, by: Actor, origin: Mapping[str, str], comment: str = ""
+) -> None:
+    """Write an exchange, new or changed, with its event, and an alarm if it was disabled.
+
+    The comment says why, in the event and in the alarm. An exchange whose ID was corrected loses
+    the figures of the other ID.
+    """
     with recording() as record:
         before = Exchange.objects.select_for_update(no_key=True).filter(pk=exchange.pk).first()
         values = {name: [getattr(before, name, None), getattr(exchange, name)] for name in WATCHED}
@@ -34,20 +40,31 @@ def save_exchange(exchange: Exchange, *, by: Actor, origin: Mapping[str, str]) -
         if not changes:
             return
         # Only what changed: the observer writes the figures of the same row all the time.
-        exchange.save(update_fields=list(changes) if before else None)
+        columns = list(changes)
+        if before and "exchange_id" in changes:
+            exchange.open_orders = exchange.seen_at = exchange.orders_read_at = None
+            columns += ["open_orders", "seen_at", "orders_read_at"]
+            OpenOrderList.objects.filter(configured_exchange=exchange).delete()
+            OpenOrderSample.objects.filter(configured_exchange=exchange).delete()
+        exchange.save(update_fields=columns if before else None)
         record.changed(exchange)
         record.event(
             EventKind.EXCHANGE_CHANGED if before else EventKind.EXCHANGE_ADDED,
             actor=by,
             exchange_id=exchange.exchange_id,
-            data={"changes": changes, **origin},
+            data={"changes": changes, **({"comment": comment} if comment else {}), **origin},
         )
         if before is not None and before.enabled and not exchange.enabled:
             raise_alarm(
                 kind=AlarmKind.PEOPLE,  # an act of an administrator, like a change of a role
                 subject=f"exchange {exchange.pk} {record.revision}",
                 title=f"{exchange.exchange_id} was disabled by {actor_text(by)}.",
-                detail=what_goes_on(exchange) or NO_CANCEL,
+                detail=" ".join(
+                    [
+                        what_goes_on(exchange) or NO_CANCEL,
+                        *([f"Comment: {comment}"] * bool(comment)),
+                    ]
+                ),
                 exchange_id=exchange.exchange_id,
             )
 

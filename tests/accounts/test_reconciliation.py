@@ -39,6 +39,7 @@ def rita(settings: Any, tmp_path: Any) -> User:
         ("full_name", "Rita Mess"),
         ("is_active", False),
         ("role", Role.ADMINISTRATOR),
+        ("must_change_password", True),
     ],
 )
 def test_a_column_changed_by_hand_is_detected(rita: User, column: str, value: object) -> None:

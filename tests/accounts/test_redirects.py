@@ -100,7 +100,7 @@ def test_sign_in_leads_nowhere_else(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "page"), [(Role.ADMINISTRATOR, "/admin/"), (Role.COMPLIANCE, "/")]
+    ("role", "page"), [(Role.ADMINISTRATOR, "/administration/"), (Role.COMPLIANCE, "/")]
 )
 def test_each_role_lands_on_its_page_also_when_sent_from_one_it_may_not_see(
     role: Role, page: str
@@ -116,7 +116,7 @@ def test_each_role_lands_on_its_page_also_when_sent_from_one_it_may_not_see(
 
 def test_a_person_who_is_signed_in_already_is_led_on() -> None:
     browser = signed_in(Role.ADMINISTRATOR)
-    assert browser.get("/accounts/login/?next=/cancel-all/")["Location"] == "/admin/"
-    assert browser.get("/accounts/login/?next=/admin/accounts/user/")["Location"] == (
-        "/admin/accounts/user/"
+    assert browser.get("/accounts/login/?next=/cancel-all/")["Location"] == "/administration/"
+    assert browser.get("/accounts/login/?next=/administration/people/")["Location"] == (
+        "/administration/people/"
     )

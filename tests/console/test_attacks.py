@@ -297,7 +297,9 @@ def test_a_missing_request_has_a_sentence_of_ours(officer: Client) -> None:
         assert "matches the given query" not in html(answer)
 
 
-@pytest.mark.parametrize("path", ["/", "/requests/", EVERYWHERE, "/audit/", "/admin/", "/poll/"])
+@pytest.mark.parametrize(
+    "path", ["/", "/requests/", EVERYWHERE, "/audit/", "/administration/people/", "/poll/"]
+)
 def test_a_visitor_who_has_not_signed_in_sees_no_data(olga: User, path: str) -> None:
     """The same answer whether or not there is something: a way to sign-in."""
     request = factories.press(olga, factories.exchange("SECRET-VENUE")).requests.get()

@@ -56,6 +56,7 @@ def by_hand(**columns: Any) -> None:
         ("enabled", True),
         ("position", 0),
         ("caveat", ""),
+        ("contact", "Call nobody."),
     ],
 )
 def test_a_column_changed_by_hand_is_detected(column: str, value: object) -> None:

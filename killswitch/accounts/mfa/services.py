@@ -39,6 +39,12 @@ def is_enabled(user: User) -> bool:
     return bool(_rows(user).filter(type=Authenticator.Type.TOTP).exists())
 
 
+def users_with_one() -> set[int]:
+    """Return the row numbers of all users who need a code to sign in."""
+    rows = Authenticator.objects.filter(type=Authenticator.Type.TOTP)
+    return set(rows.values_list("user_id", flat=True))
+
+
 def must_set_up(user: User) -> bool:
     """Return whether this user must set up a second factor before anything else."""
     return settings.SECOND_FACTOR == "required" and not is_enabled(user)

@@ -5,7 +5,6 @@ from functools import wraps
 
 from allauth.account.internal.decorators import login_stage_required
 from allauth.account.internal.flows.login import record_authentication
-from allauth.account.internal.flows.reauthentication import is_reauthentication_required
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.totp.internal.auth import generate_totp_secret
 from django.contrib import messages
@@ -18,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from killswitch.accounts import login_events, redirects
 from killswitch.accounts.client_info import client_info
-from killswitch.accounts.decorators import current_user, public, requires
+from killswitch.accounts.decorators import current_user, public, recent_password, requires
 from killswitch.accounts.forms import CodeForm, SetUpForm
 from killswitch.accounts.mfa import services as mfa
 from killswitch.accounts.mfa.adapter import TotpStage
@@ -30,23 +29,6 @@ SECRET_KEY = "second_factor.secret"  # noqa: S105 - of the session, which holds 
 
 View = Callable[[HttpRequest], HttpResponse]
 page_with_form = require_http_methods(["GET", "HEAD", "POST"])
-
-
-def recent_password(view: View) -> View:
-    """Ask for the password first, unless it was given a moment ago; no cache keeps the page.
-
-    allauth would keep a POST and carry it out after the password, perhaps hours later and sent by
-    someone else. Here giving the password only leads back to the page.
-    """
-
-    @wraps(view)
-    def guarded(request: HttpRequest) -> HttpResponse:
-        if not is_reauthentication_required(request, app="allauth.mfa"):
-            return view(request)
-        query = urlencode({"next": request.path})
-        return HttpResponseRedirect(f"{resolve_url('account_reauthenticate')}?{query}")
-
-    return never_cache(guarded)
 
 
 def with_second_factor(view: View) -> View:

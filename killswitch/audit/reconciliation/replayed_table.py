@@ -22,11 +22,12 @@ class ReplayedTable:
     """A table that is changed only with an event, and how these events name its rows."""
 
     noun: str
-    kinds: tuple[EventKind, ...]
+    kinds: tuple[EventKind, ...]  # the first one adds a row, the others change it
     named_by: str  # the column
     name_in: Callable[[AuditEvent], str]
     columns: tuple[str, ...]
     rows: Callable[[], Iterable[Mapping[str, Any]]]
+    removal: EventKind | None = None  # of a row that was deleted as it should be
 
     def discrepancies(self, _ids: Sequence[str] | None, _progress: Progress) -> Iterator[Finding]:
         """Compare all rows, in every verification: they are few, and so are their events."""
@@ -49,14 +50,20 @@ class ReplayedTable:
 
     def _replay(self) -> dict[str, dict[str, tuple[Any, int]]]:
         """Return the logged value of each column of each row, and the event that set it."""
-        of_kinds = (AuditEvent.objects.filter(kind=kind) for kind in self.kinds)
+        kinds = (*self.kinds, self.removal) if self.removal else self.kinds
+        of_kinds = (AuditEvent.objects.filter(kind=kind) for kind in kinds)
         events = chain.from_iterable(batches(*of_kinds, by="seq"))
         rows: dict[str, dict[str, tuple[Any, int]]] = {}
         for event in sorted(events, key=lambda event: event.seq):
             name, values = self.name_in(event), read(event).facts
+            if event.kind == self.removal:
+                rows.pop(name, None)
+                continue
             if "changes" in values:  # otherwise the configuration added the row
                 changes = values["changes"]
                 old_name, _ = changes.get(self.named_by, (None, None))
+                if event.kind != self.kinds[0] and (old_name or name) not in rows:
+                    continue  # a change does not prove that the row was added
                 rows[name] = rows.pop(old_name or name, {})
                 values = {column: new for column, (_, new) in changes.items()}
             row = rows.setdefault(name, {})

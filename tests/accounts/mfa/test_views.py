@@ -180,7 +180,15 @@ class TestSigningIn:
     def test_with_the_password_alone_no_page_opens_and_no_cancel_is_accepted(
         self, olga: Client
     ) -> None:
-        for path in ("/", "/poll/", "/requests/", "/cancel-all/", "/audit/", "/admin/", RECOVERY):
+        for path in (
+            "/",
+            "/poll/",
+            "/requests/",
+            "/cancel-all/",
+            "/audit/",
+            "/administration/people/",
+            RECOVERY,
+        ):
             browser = half_signed_in()
             assert browser.get(path)["Location"].startswith("/accounts/login/")
             assert browser.get(path, headers=HTMX).status_code == 401
@@ -520,7 +528,8 @@ class TestRequired:
         assert browser.get("/accounts/password/change/").status_code == 200
 
     @pytest.mark.parametrize(
-        "target", ["https://evil.example/", "//evil.example", "javascript:1", "/admin/", "/x/"]
+        "target",
+        ["https://evil.example/", "//evil.example", "javascript:1", "/administration/", "/x/"],
     )
     def test_continuing_leads_nowhere_else(self, target: str, clock: Clock) -> None:
         browser = signed_in(Role.RISK_OFFICER)

@@ -15,8 +15,9 @@ from killswitch.audit.chain import command_line_actor
 
 class Command(BaseCommand):
     help = (
-        "Give a user a new password. This is recorded and raises an alarm, as on the admin"
-        f" pages. The password is read from {user_commands.VARIABLE} or from one line of standard"
+        "Give a user a new password. This is recorded and raises an alarm, as on the pages of"
+        " administrators, but the user need not change it."
+        f" The password is read from {user_commands.VARIABLE} or from one line of standard"
         " input."
     )
 

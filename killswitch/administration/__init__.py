@@ -1,0 +1,1 @@
+"""The pages on which administrators set up exchanges, groups, people and the runbook."""

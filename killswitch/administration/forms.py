@@ -1,0 +1,282 @@
+"""The forms of administrators. Errors are shown next to their fields, and the input is kept."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib.auth.password_validation import (
+    password_validators_help_text_html,
+    validate_password,
+)
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.utils.html import format_html
+
+from killswitch.accounts.models import Role, User
+from killswitch.administration import exchange_ids
+from killswitch.exchanges.models import Exchange, ExchangeGroup
+from killswitch.exchanges.registry import InvalidExchangeId, check_exchange_id
+from killswitch.exchanges.runbook import MAX_TEXT_CHARS, clean_text
+from killswitch.runtime.text import escape_controls
+
+MAX_COMMENT_CHARS = 500
+CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+ROLE_TEXTS = {
+    Role.RISK_OFFICER: (
+        "Cancels orders, holds exchanges and acknowledges alarms. Cannot read the audit log."
+    ),
+    Role.COMPLIANCE: (
+        "Sees the console and all requests. Reads, reviews, signs off and exports the audit log."
+        " Cannot cancel."
+    ),
+    Role.ADMINISTRATOR: (
+        "Sets up exchanges, groups, people and the runbook. Cannot cancel, and sees neither the"
+        " console nor the audit log."
+    ),
+}
+
+
+NO_CONTROLS = RegexValidator(
+    regex=f"[{CONTROLS}]", message="Remove the control characters.", inverse_match=True
+)
+
+
+class LineField(forms.CharField):
+    """Text on one line: every run of spaces and line breaks is one space."""
+
+    default_validators = [NO_CONTROLS]
+
+    def to_python(self, value: Any) -> str:
+        return " ".join(str(super().to_python(value)).split())
+
+
+class TextField(forms.CharField):
+    """Text on several lines. The line breaks of browsers (CR LF) count as one character."""
+
+    default_validators = [NO_CONTROLS]
+
+    def to_python(self, value: Any) -> str:
+        return clean_text(str(super().to_python(value)))
+
+
+class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
+    """An exchange that is set up already. Whether it is enabled is changed on a page of its own."""
+
+    class Meta:
+        model = Exchange
+        fields: tuple[str, ...] = ("name", "caveat", "contact", "position")
+        labels = {"caveat": "Known limits", "contact": "Whom to call"}
+        help_texts = {
+            "name": "What people here call it. The ID is always shown as well.",
+            "caveat": "What a cancel does not reach there, e.g. conditional orders held at the"
+            " venue. Shown before a cancel is confirmed.",
+            "contact": "The venue's desk and telephone number. Shown when a cancel failed there.",
+            "position": "Lower numbers come first on the console; equal ones are in order of ID.",
+        }
+        field_classes = dict.fromkeys(("name", "caveat", "contact"), LineField)
+        widgets: dict[str, forms.Widget] = {
+            "caveat": forms.Textarea(attrs={"rows": 3}),
+            "contact": forms.Textarea(attrs={"rows": 2}),
+        }
+
+
+class ExchangeIdForm(ExchangeForm):
+    """An exchange with its ID, which is compared with those that the EMS lists."""
+
+    anyway = forms.BooleanField(
+        label="The ID is correct as typed", required=False, widget=forms.HiddenInput
+    )
+    id_check: exchange_ids.IdCheck | None = None
+    field_order = ("exchange_id", "anyway")
+
+    class Meta(ExchangeForm.Meta):
+        fields = ("exchange_id", *ExchangeForm.Meta.fields)
+        help_texts = {
+            **ExchangeForm.Meta.help_texts,
+            "exchange_id": "Exactly as the EMS writes it: letter case counts. An account follows"
+            " after a slash, e.g. KRAKEN/JOHN, and is cancelled apart from KRAKEN.",
+        }
+        widgets = {
+            **ExchangeForm.Meta.widgets,
+            "exchange_id": forms.TextInput(
+                attrs={"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
+            ),
+        }
+
+    def clean_exchange_id(self) -> str:
+        exchange_id: str = self.cleaned_data["exchange_id"]
+        try:
+            check_exchange_id(exchange_id)
+        except InvalidExchangeId:
+            message = "Remove spaces and control characters."
+            raise forms.ValidationError(message) from None
+        return exchange_id
+
+    def clean(self) -> dict[str, Any]:
+        cleaned_data = super().clean() or self.cleaned_data
+        exchange_id = cleaned_data.get("exchange_id")
+        if not exchange_id or exchange_id == self.initial.get("exchange_id"):
+            return cleaned_data
+        self.id_check = exchange_ids.check(exchange_id, of=self.instance.pk)
+        if self.id_check.is_doubtful:
+            # From now on the page shows the box that says so.
+            self.fields["anyway"].widget = forms.CheckboxInput()
+            if not cleaned_data.get("anyway"):
+                self.add_error("exchange_id", _doubt(exchange_id, self.id_check))
+        return cleaned_data
+
+
+def _doubt(exchange_id: str, id_check: exchange_ids.IdCheck) -> str:
+    sentences = []
+    if id_check.twins:
+        sentences.append(
+            f"{_join(id_check.twins)} is set up already and differs only in letter case, accents or"
+            " separators."
+        )
+    if not id_check.listed:
+        lists = f" It lists {_join(id_check.nearest)}." if id_check.nearest else ""
+        sentences.append(f"The EMS has never listed {exchange_id}.{lists}")
+    return f"{' '.join(sentences)} Check the ID, or tick the box below."
+
+
+def _join(ids: Sequence[str]) -> str:
+    return ", ".join(map(escape_controls, ids))
+
+
+class CommentForm(forms.Form):
+    """Why an exchange is disabled or enabled."""
+
+    comment = LineField(
+        label="Comment (optional)",
+        help_text="Recorded in the audit log and shown with the alarm.",
+        required=False,
+        max_length=MAX_COMMENT_CHARS,
+    )
+
+
+class GroupForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
+    """A group of exchanges; names differ by more than letter case."""
+
+    class Meta:
+        model = ExchangeGroup
+        fields = ("name", "position", "exchanges")
+        help_texts = {
+            "name": "E.g. a desk, an account or a venue. The cancel button of the group shows it.",
+            "position": "Lower numbers come first.",
+            "exchanges": "An exchange may be in several groups. Disabled ones are not cancelled.",
+        }
+        field_classes = {"name": LineField}
+        widgets = {"exchanges": forms.CheckboxSelectMultiple}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        exchanges: Any = self.fields["exchanges"]
+        exchanges.label_from_instance = _exchange_label
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        others = ExchangeGroup.objects.exclude(pk=self.instance.pk)
+        if name.casefold() in {other.casefold() for other in others.values_list("name", flat=True)}:
+            raise forms.ValidationError("A group with this name exists already.")
+        return name
+
+
+def _exchange_label(exchange: Exchange) -> str:
+    name = f"{exchange.exchange_id} · {exchange.name}" if exchange.name else exchange.exchange_id
+    return name if exchange.enabled else f"{name} (disabled)"
+
+
+class RunbookForm(forms.Form):
+    """The runbook, as plain text."""
+
+    text = TextField(
+        label="Text",
+        help_text=f"Plain text, at most {MAX_TEXT_CHARS:,} characters. Line breaks are kept.",
+        required=False,
+        strip=False,
+        max_length=MAX_TEXT_CHARS,
+        widget=forms.Textarea(attrs={"rows": 18}),
+    )
+
+
+def _password_field(label: str, *, help_text: str = "") -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        strip=False,
+        help_text=help_text,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+
+def _role_field() -> forms.ChoiceField:
+    choices = [
+        (role.value, format_html("<b>{}</b> <span>{}</span>", role.label, ROLE_TEXTS[role]))
+        for role in Role
+    ]
+    return forms.ChoiceField(choices=choices, widget=forms.RadioSelect)
+
+
+class NameForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
+    """The full name of a user."""
+
+    class Meta:
+        model = User
+        fields: tuple[str, ...] = ("full_name",)
+        help_texts = {"full_name": "Shown on pages and in the audit log, before the username."}
+
+
+class PasswordForm(forms.Form):
+    """A new password for a user, who must change it at the next sign-in."""
+
+    password1 = _password_field("New password", help_text=password_validators_help_text_html())
+    password2 = _password_field("Repeat new password")
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        self.user = user
+        super().__init__(*args, **kwargs)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned_data = super().clean() or self.cleaned_data
+        check_password(self, user=self.user)
+        return cleaned_data
+
+
+def check_password(form: forms.BaseForm, *, user: User) -> None:
+    """Add the errors of a new password: it differs from its repetition, or is too easy to guess."""
+    password = form.cleaned_data.get("password1", "")
+    if password != form.cleaned_data.get("password2", password):
+        form.add_error("password2", "The two passwords do not match.")
+    elif password:
+        try:
+            validate_password(password, user)
+        except ValidationError as error:
+            form.add_error("password1", error)
+
+
+class NewUserForm(NameForm):
+    """A new user: names, a role, and a password for the first sign-in."""
+
+    role = _role_field()
+    password1 = _password_field("First password", help_text=password_validators_help_text_html())
+    password2 = _password_field("Repeat first password")
+
+    class Meta(NameForm.Meta):
+        fields = ("username", "full_name", "role")
+
+    def clean_username(self) -> str:
+        return User.normalize_username(self.cleaned_data["username"])
+
+    def clean(self) -> dict[str, Any]:
+        cleaned_data = super().clean() or self.cleaned_data
+        # With the names as they are being typed: a password similar to them is refused.
+        user = User(
+            username=cleaned_data.get("username", ""), full_name=cleaned_data.get("full_name", "")
+        )
+        check_password(self, user=user)
+        return cleaned_data
+
+
+class RoleForm(forms.Form):
+    """Another role for a user."""
+
+    role = _role_field()

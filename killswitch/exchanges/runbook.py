@@ -1,0 +1,54 @@
+"""The runbook: what people do and whom they call when a cancel fails."""
+
+import re
+from collections.abc import Mapping
+
+from django.db import Error
+
+from killswitch.audit.chain import Actor
+from killswitch.audit.models import EventKind
+from killswitch.audit.recorder import recording
+from killswitch.exchanges.models import Runbook
+
+MAX_TEXT_CHARS = 5000
+RUNBOOK_ID = 1
+
+
+class _Newest:
+    """The text that this process has read last, for pages shown while the database is gone."""
+
+    text = ""
+
+
+def clean_text(text: str) -> str:
+    """Return the text with line feeds only, without white space at the ends of its lines."""
+    lines = re.split(r"\r\n|\r|\n", text)
+    return "\n".join(line.rstrip() for line in lines).strip("\n")
+
+
+def runbook_text() -> str:
+    """Return the runbook; the text last read by this process if the database cannot be read."""
+    try:
+        text = Runbook.objects.filter(pk=RUNBOOK_ID).values_list("text", flat=True).first()
+    except Error:
+        return _Newest.text
+    _Newest.text = text or ""
+    return _Newest.text
+
+
+def save_runbook(text: str, *, by: Actor, origin: Mapping[str, str]) -> None:
+    """Replace the runbook, with an event that holds the text before and after."""
+    with recording() as record:
+        row = Runbook.objects.select_for_update(no_key=True).filter(pk=RUNBOOK_ID).first()
+        before = row.text if row else ""
+        if text == before:
+            return
+        row = row or Runbook(pk=RUNBOOK_ID)
+        row.text = text
+        row.save()
+        record.changed(row)
+        record.event(
+            EventKind.RUNBOOK_CHANGED,
+            actor=by,
+            data={"changes": {"text": [before, text]}, **origin},
+        )
