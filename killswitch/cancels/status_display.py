@@ -56,6 +56,7 @@ BADGES = {
 }
 
 REOPENED_BADGE = BADGES[Status.RESIDUAL]
+NEVER_LISTED_BADGE = BADGES[Status.UNVERIFIED]
 
 OUTCOME_TEXTS: dict[str, str] = {
     Outcome.ACKNOWLEDGED: "accepted by the EMS",
@@ -79,6 +80,9 @@ def final_badge(request: CancelRequest) -> StatusBadge:
     """Return the badge of a request's status, whatever was seen later."""
     if request.is_refused_while_flat:
         return StatusBadge(icon="no", tone="calm", words="Refused, none open")
+    if request.is_never_listed:
+        icon, tone = NEVER_LISTED_BADGE
+        return StatusBadge(icon=icon, tone=tone, words="None open, but never listed by the EMS")
     return StatusBadge.of(
         Status(request.status), reject_reason=request.reject_reason, open_after=request.open_after
     )
