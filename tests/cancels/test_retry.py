@@ -205,7 +205,7 @@ def test_a_wrong_retry_of_refuses_no_kill_and_is_not_recorded(
     if named == "of another exchange":
         values = [str(batch.uuid)]
     path = "/cancel-all/"
-    data = {"exchange": exchange.pk, "retry_of": values}
+    data: dict[str, Any] = {"exchange": exchange.pk, "retry_of": values}
     asked = officer.get(path, data)
     assert asked.status_code == 200
     assert NO_RETRY in html(asked)
