@@ -29,6 +29,10 @@ def confirmation_url(request: HttpRequest) -> str:
     """
     pks = dict.fromkeys(request.GET.getlist("exchange") + request.POST.getlist("exchange"))
     exchanges = [("exchange", pk) for pk in pks]
+    # Without its group the address would mean all exchanges.
+    exchanges += [
+        (name, value) for name in ("group", "retry_of") for value in request.GET.getlist(name)
+    ]
     if (request.POST.getlist("hold") or request.GET.getlist("hold")) == ["hold"]:
         exchanges.append(("hold", "hold"))
     # The form sends two reasons: one from the list, and one typed by the user.

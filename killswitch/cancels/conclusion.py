@@ -11,6 +11,10 @@ from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.runtime.text import pluralize_count
 
 MAX_ACCOUNTS_NAMED = 3
+# What the conclusion says of an exchange ID that the EMS has never listed; earlier versions wrote
+# the second one.
+NEVER_LISTED = "never listed by the EMS"
+NEVER_LISTED_TEXTS = (NEVER_LISTED, "the EMS has never listed an order of")
 # How the conclusion of a refusal begins that needs no attention.
 CALM_REFUSAL = "Refused by the EMS. No open orders."
 
@@ -169,7 +173,8 @@ def _remarks(last_list: OpenOrdersAfter, *, exchange_id: str, history: ListHisto
         text += f" The same list has {_accounts_text(others)}."
     if last_list.count == 0 and not history.ever_listed:
         text += (
-            f" As far as this console knows, the EMS has never listed an order of {exchange_id}."
+            f" As far as this console knows, {exchange_id} was {NEVER_LISTED}: check how the EMS"
+            " spells this ID."
         )
     return text
 

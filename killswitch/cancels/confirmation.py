@@ -1,22 +1,24 @@
 """What a confirmation shows and what its form sends back. No reason ever refuses a kill."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
+from uuid import UUID
 
 from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils.http import urlencode
 
 from killswitch.cancels import press_keys
-from killswitch.cancels.models import CancelRequest
-from killswitch.exchanges.models import Exchange, UncoveredExchange
+from killswitch.cancels.exclusions import Exclusions, find_exclusions
+from killswitch.cancels.models import Batch, CancelRequest
+from killswitch.exchanges.models import Exchange, ExchangeGroup
 from killswitch.runtime.http import MAX_ID, parse_id
 
 REASONS = ("Runaway algorithm", "Venue incident", "Limit breach", "Drill", "Other")
 MAX_CARRIED_CHARS = 500
-QUERY_NAMES = {"exchange", "reason", "hold"}
+QUERY_NAMES = {"exchange", "group", "reason", "hold", "retry_of"}
 HOLD = "hold"  # the value of the field `hold` that asks for more than "once"
 MAX_EXCHANGES = 500
 
@@ -65,6 +67,9 @@ class Target:
 
     exchanges: Sequence[Exchange]
     everywhere: bool = False
+    group: ExchangeGroup | None = None  # the group that they are, if it was asked for by name
+    retry_of: Batch | None = None  # the cancel that this one repeats
+    is_unknown_retry: bool = False  # the address names a cancel that this one does not repeat
 
     @classmethod
     def one(cls, pk: int) -> Self:
@@ -72,23 +77,60 @@ class Target:
         return cls(exchanges=_exchanges([pk]))
 
     @classmethod
+    def everything(cls) -> Self:
+        """Return the target of all enabled exchanges."""
+        return cls(exchanges=tuple(Exchange.objects.enabled()), everywhere=True)
+
+    @classmethod
+    def of_group(cls, group: ExchangeGroup) -> Self:
+        """Return the target of a group: its exchanges as they are now."""
+        return cls(exchanges=tuple(group.exchanges.all()), group=group)
+
+    @classmethod
     def from_query(cls, request: HttpRequest) -> Self:
-        """Return the exchanges that the address names, or all enabled ones. Raises `Http404`."""
+        """Return the exchanges that the address names, those of a group, or all enabled ones.
+
+        Raises `Http404`.
+        """
         if unknown := sorted(request.GET.keys() - QUERY_NAMES):
             # A mistyped name must not turn "some" into "everywhere".
             raise Http404(
                 f"This address contains an unknown part, {unknown[0]!r:.50}. No cancel was sent."
                 " Go to the console and start again."
             )
-        numbers = request.GET.getlist("exchange")
+        numbers, groups = request.GET.getlist("exchange"), request.GET.getlist("group")
         if len(numbers) > MAX_EXCHANGES:
             # Cancelling on the first of them only would be less than the address names.
             raise Http404(
                 f"An address can name at most {MAX_EXCHANGES} exchanges. No cancel was sent."
             )
-        if not numbers:
-            return cls(exchanges=tuple(Exchange.objects.enabled()), everywhere=True)
-        return cls(exchanges=_exchanges([parse_id(number) for number in numbers]))
+        if len(groups) > 1 or (groups and numbers):
+            raise Http404(
+                "An address names either exchanges or one group. No cancel was sent. Go to the"
+                " console and start again."
+            )
+        if groups:
+            target = cls.of_group(_group(parse_id(groups[0])))
+        elif numbers:
+            target = cls(exchanges=_exchanges([parse_id(number) for number in numbers]))
+        else:
+            target = cls.everything()
+        return target._as_retry(request.GET.getlist("retry_of"))
+
+    def _as_retry(self, uuids: Sequence[str]) -> Self:
+        """Return the target as a retry of the cancel with this uuid.
+
+        A wrong uuid never refuses a kill. A cancel is only a retry of one that had requests on all
+        of its exchanges; otherwise it is recorded as an ordinary one, and the question says so.
+        """
+        if not uuids:
+            return self
+        if len(uuids) == 1 and (uuid := _parse_uuid(uuids[0])):
+            requests = CancelRequest.objects.filter(batch__uuid=uuid)
+            earlier = set(requests.values_list("configured_exchange", flat=True))
+            if earlier and earlier.issuperset(exchange.pk for exchange in self.exchanges):
+                return replace(self, retry_of=Batch.objects.get(uuid=uuid))
+        return replace(self, is_unknown_retry=True)
 
     @property
     def covered(self) -> list[Exchange]:
@@ -101,17 +143,31 @@ class Target:
     @property
     def only(self) -> Exchange | None:
         """The exchange, when the target is a single one."""
-        return self.exchanges[0] if len(self.exchanges) == 1 and not self.everywhere else None
+        is_named = not self.everywhere and self.group is None
+        return self.exchanges[0] if len(self.exchanges) == 1 and is_named else None
+
+    @property
+    def needs_press_and_hold(self) -> bool:
+        """Whether its button is kept pressed: one click on the console has chosen many exchanges.
+
+        Exchanges that were chosen one by one, or that failed before, take a plain click.
+        """
+        return self.everywhere or (self.group is not None and len(self.covered) > 1)
 
     @property
     def path(self) -> str:
         """The address of its confirmation."""
-        if self.everywhere:
-            return reverse("cancel_all")
-        if self.only:
+        if self.only and not self.retry_of:
             return reverse("cancel_one", args=[self.only.pk])
-        pks = [exchange.pk for exchange in self.exchanges]
-        return f"{reverse('cancel_all')}?{urlencode({'exchange': pks}, doseq=True)}"
+        query: dict[str, Any] = {}
+        if self.group:
+            query["group"] = self.group.pk
+        elif not self.everywhere:
+            query["exchange"] = [exchange.pk for exchange in self.exchanges]
+        if self.retry_of:
+            query["retry_of"] = str(self.retry_of.uuid)
+        path = reverse("cancel_all")
+        return f"{path}?{urlencode(query, doseq=True)}" if query else path
 
     @property
     def signed_text(self) -> str:
@@ -134,7 +190,7 @@ class Confirmation:
     reason: Reason
     hold: bool = False
     in_flight: int = 0  # exchanges with a request in flight
-    uncovered: Sequence[UncoveredExchange] = ()
+    exclusions: Exclusions | None = None
 
     reasons = REASONS
 
@@ -157,6 +213,11 @@ class Confirmation:
         return min(times) if times else None
 
     @property
+    def never_listed(self) -> list[Exchange]:
+        """The exchanges on which a cancel may reach nothing."""
+        return [exchange for exchange in self.target.covered if exchange.is_never_listed]
+
+    @property
     def caveats(self) -> list[Exchange]:
         return [exchange for exchange in self.target.covered if exchange.caveat]
 
@@ -165,7 +226,8 @@ def build_confirmation(
     *, target: Target, user_id: int, reason: Reason, hold: bool = False
 ) -> Confirmation:
     """Return the confirmation of a target, with a fresh key."""
-    uncovered_exchanges = tuple(UncoveredExchange.objects.all()) if target.everywhere else ()
+    everywhere = target.everywhere
+    disabled = Exchange.objects.filter(enabled=False) if everywhere else target.disabled
     in_flight = CancelRequest.objects.in_flight().filter(configured_exchange__in=target.covered)
     return Confirmation(
         target=target,
@@ -173,7 +235,9 @@ def build_confirmation(
         reason=reason.carried(),
         hold=hold,
         in_flight=in_flight.values("configured_exchange").distinct().count(),
-        uncovered=uncovered_exchanges,
+        exclusions=Exclusions.of(
+            find_exclusions(included=target.covered, disabled=disabled, everywhere=everywhere)
+        ),
     )
 
 
@@ -187,3 +251,21 @@ def _exchanges(pks: Sequence[int | None]) -> tuple[Exchange, ...]:
             " there."
         )
     return exchanges
+
+
+def _group(pk: int | None) -> ExchangeGroup:
+    """Return the group with this key. Raises `Http404`."""
+    group = ExchangeGroup.objects.filter(pk=pk).first() if pk is not None and pk <= MAX_ID else None
+    if group is None:
+        raise Http404(
+            "This group does not exist, or was removed. Opening or sending this address has sent no"
+            " cancel; an earlier one is under Requests. Go to the console and start again."
+        )
+    return group
+
+
+def _parse_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

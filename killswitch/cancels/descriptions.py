@@ -8,14 +8,29 @@ from killswitch.runtime.text import duration_text
 
 
 def _requested(data: EventData) -> str:
-    everywhere = data.is_true("everywhere")
-    scope = "Part of a cancel on all enabled exchanges" if everywhere else "Cancel on this exchange"
+    scope = "Cancel on this exchange"
+    if data.is_true("everywhere"):
+        scope = "Part of a cancel on all enabled exchanges"
+    elif group := data.text("group"):
+        scope = f"Part of a cancel on the group “{group}”"
+    retried = data.text("retry_of")
     orders = count_text(data.number("open_before"), "open order")
     reason = data.text("reason")
     return (
         f"{scope}{f'; {orders} before the request' if orders else ''}. "
+        f"{f'Retry of the cancel {retried}. ' if retried else ''}"
+        f"{_not_included(data)}"
         f"{f'Reason: “{reason}”' if reason else 'No reason given.'}"
     )
+
+
+def _not_included(data: EventData) -> str:
+    total = data.inner("not_included_total")
+    exchanges, orders = total.number("exchanges"), total.number("open_orders")
+    if not exchanges:
+        return ""
+    open_orders = f" with {count_text(orders, 'open order')}" if orders else ""
+    return f"Not included: {count_text(exchanges, 'exchange')}{open_orders}. "
 
 
 def _publish_failed(data: EventData) -> str:

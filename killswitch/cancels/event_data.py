@@ -8,9 +8,17 @@ from datetime import datetime
 from typing import Any
 
 from killswitch.audit import canonical_json
+from killswitch.cancels.exclusions import sum_exclusions
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder, SecondLook
 from killswitch.ems.open_orders import TimedOpenOrders
 
+# What events of earlier versions do not have, and what their rows therefore still contain.
+PRESS_DEFAULTS: dict[str, Any] = {
+    "hold": False,
+    "group": "",
+    "retry_of": None,
+    "not_included_total": None,
+}
 ORDER_COLUMNS = (
     "symbol",
     "side",
@@ -25,7 +33,10 @@ ORDER_COLUMNS = (
 
 
 def of_press(request: CancelRequest, batch: Batch) -> dict[str, Any]:
-    """Return the data of REQUESTED: the press, and what was known of the exchange."""
+    """Return the data of REQUESTED: the press, and what was known of the exchange.
+
+    Only the first request of a press records all of `not_included`; each has its total.
+    """
     return {
         "batch": str(batch.uuid),
         "asked_at": utc_text_or_none(batch.asked_at),
@@ -39,7 +50,20 @@ def of_press(request: CancelRequest, batch: Batch) -> dict[str, Any]:
         "open_before": request.open_before,
         "open_before_seen_at": utc_text_or_none(request.open_before_seen_at),
         "hold": batch.hold,
+        "group": batch.group_name,
+        "retry_of": _uuid_of_retried(batch),
+        "not_included": batch.not_included,
+        "not_included_total": (
+            None if batch.not_included is None else sum_exclusions(batch.not_included)
+        ),
     }
+
+
+def _uuid_of_retried(batch: Batch) -> str | None:
+    if batch.retry_of_id is None:
+        return None
+    # A forged row may name a batch that does not exist.
+    return str(batch.retry_of.uuid) if batch.retry_of else f"number {batch.retry_of_id}"
 
 
 def of_attempt(attempt: Attempt) -> dict[str, Any]:

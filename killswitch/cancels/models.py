@@ -5,7 +5,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 
-from killswitch.cancels.conclusion import CALM_REFUSAL
+from killswitch.cancels.conclusion import CALM_REFUSAL, NEVER_LISTED_TEXTS
 from killswitch.cancels.states import FINAL, IN_FLIGHT, Status
 from killswitch.ems.answers import Outcome, RetryAdvice, retry_advice
 from killswitch.exchanges.models import Exchange
@@ -159,6 +159,15 @@ class CancelRequest(Revisioned):
         The conclusion, which is on record, says so. Other refusals with an empty list are alarms.
         """
         return self.status == Status.REJECTED and self.conclusion.startswith(CALM_REFUSAL)
+
+    @property
+    def is_never_listed(self) -> bool:
+        """Return True if it ended CONFIRMED on an ID that the EMS had never listed.
+
+        Its empty list proves little: the ID may be misspelled. The conclusion is on record.
+        """
+        is_said = any(text in self.conclusion for text in NEVER_LISTED_TEXTS)
+        return self.status == Status.CONFIRMED and is_said
 
     @property
     def needs_attention(self) -> bool:

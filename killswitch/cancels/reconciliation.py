@@ -96,7 +96,8 @@ def _compare(pks: Sequence[int]) -> list[Finding]:
 
 def _records(pks: Sequence[int]) -> dict[int, RequestRecord]:
     """Read the records of these requests; the number of queries does not depend on their number."""
-    requests = list(CancelRequest.objects.filter(pk__in=pks).select_related("batch"))
+    rows = CancelRequest.objects.filter(pk__in=pks).select_related("batch__retry_of")
+    requests = list(rows)
     pks_by_uuid: dict[UUID, list[int]] = defaultdict(list)
     same_uuids = CancelRequest.objects.filter(uuid__in=[request.uuid for request in requests])
     for uuid, pk in same_uuids.values_list("uuid", "id"):
@@ -168,13 +169,7 @@ def _discrepancies(pk: int, record: RequestRecord | None) -> Iterator[Finding]:
         yield discrepancy(f"{name} has {len(presses)} REQUESTED events instead of one", seq=seq)
         return
     name, seq = f"{name} ({request.exchange_id:.{MAX_VALUE_CHARS}})", presses[0].seq
-    press = {"exchange": request.exchange_id, "by": batch.by_name, "role": batch.by_role}
-    yield from compare_columns(
-        name,
-        presses[0],
-        {**press, **event_data.of_press(request, batch)},
-        event_columns={"exchange": "exchange_id", "by": "actor", "role": "role"},
-    )
+    yield from _in_press(name, request, presses[0])
     if record.shown_under != request.exchange_id:
         exchange = value_text(record.shown_under)
         yield discrepancy(f"{name} is listed under exchange {exchange}", seq=seq)
@@ -188,6 +183,21 @@ def _discrepancies(pk: int, record: RequestRecord | None) -> Iterator[Finding]:
     yield from _in_attempts(name, record)
     yield from _in_second_looks(name, record)
     yield from _in_outcome(name, record) if events[EventKind.FINISHED] else _in_flight(name, record)
+
+
+def _in_press(name: str, request: CancelRequest, event: LoggedEvent) -> Iterator[Finding]:
+    batch, press = request.batch, event_data.of_press(request, request.batch)
+    yield from compare_columns(
+        name,
+        event,
+        {"exchange": request.exchange_id, "by": batch.by_name, "role": batch.by_role, **press},
+        event_columns={"exchange": "exchange_id", "by": "actor", "role": "role"},
+    )
+    recorded = read(event).facts
+    for key, default in event_data.PRESS_DEFAULTS.items():
+        if key not in recorded and press[key] != default:
+            value = value_text(press[key])
+            yield discrepancy(f"{name}: {key} is {value}, which no event records", seq=event.seq)
 
 
 def _in_attempts(name: str, record: RequestRecord) -> Iterator[Finding]:

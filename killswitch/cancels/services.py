@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from django.db import DatabaseError, connection, transaction
+from django.db.models import Q
 
 from killswitch.accounts.models import User
 from killswitch.audit.canonical_json import utc_text
@@ -15,6 +16,7 @@ from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels import event_data, press_keys, publishing
 from killswitch.cancels.confirmation import Target
+from killswitch.cancels.exclusions import find_exclusions
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
@@ -76,11 +78,18 @@ def request_cancel(*, target: Target, key: str, press: PressContext) -> CancelRe
     """Record a press and hand it to the workers.
 
     The same key returns the batch that it made the first time. Raises `press_keys.InvalidKey`,
-    `press_keys.KeyForAnotherTarget`, `NothingToCancel` and, when the database fails,
-    `NotRecorded` or `CommitOutcomeUnknown`.
+    `press_keys.UnusableKey`, `NothingToCancel` and, when the database fails, `NotRecorded` or
+    `CommitOutcomeUnknown`.
     """
+    try:
+        nonce = press_keys.read(key, user_id=press.user.pk, target=target.signed_text)
+    except press_keys.UnusableKey as error:
+        # Its group may have changed, or its time have passed, since it recorded a press.
+        if earlier := _earlier_result_or_not_recorded(error.nonce):
+            return earlier
+        raise
     batch = Batch(
-        key=press_keys.read(key, user_id=press.user.pk, target=target.signed_text),
+        key=nonce,
         by=press.user,
         origin=Origin.BROWSER,
         address=clean_line(press.address, max_chars=100),
@@ -144,15 +153,14 @@ def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:
 def _record_once(batch: Batch, *, target: Target, by: Actor, reason: str) -> CancelResult:
     """Record the press, or return the batch that an earlier press with this key has made."""
     batch.everywhere = target.everywhere
+    batch.group_name = target.group.name if target.group else ""
+    batch.retry_of = target.retry_of
     batch.by_name, batch.by_role = by.name, by.role
     batch.reason = clean_line(reason, max_chars=MAX_REASON_CHARS)
     batch.reason_altered = batch.reason != reason.strip()
     batch.asked_at = datetime.now(UTC)
-    try:
-        if earlier := _earlier_result(batch.key):
-            return earlier
-    except DatabaseError as error:
-        raise NotRecorded from error
+    if earlier := _earlier_result_or_not_recorded(batch.key):
+        return earlier
     is_written = False
     try:
         with recording() as record:
@@ -168,10 +176,16 @@ def _record_once(batch: Batch, *, target: Target, by: Actor, reason: str) -> Can
 def _record(record: Recording, batch: Batch, *, target: Target, by: Actor) -> list[int]:
     """Record the batch, a request for each enabled exchange, and their events."""
     check_foreign_keys_at_once()
-    pks = [exchange.pk for exchange in target.exchanges]
-    exchanges = list(Exchange.objects.enabled().filter(pk__in=pks))
+    pks = {exchange.pk for exchange in target.exchanges}
+    disabled_ones = Q(enabled=False) if target.everywhere else Q()
+    rows = list(Exchange.objects.filter(Q(pk__in=pks) | disabled_ones))
+    exchanges = [exchange for exchange in rows if exchange.enabled]
     if not exchanges:
         raise NothingToCancel
+    disabled = [exchange for exchange in rows if not exchange.enabled]
+    batch.not_included = find_exclusions(
+        included=exchanges, disabled=disabled, everywhere=target.everywhere
+    )
     batch.save(force_insert=True)
     requests = CancelRequest.objects.bulk_create(
         CancelRequest(
@@ -184,14 +198,17 @@ def _record(record: Recording, batch: Batch, *, target: Target, by: Actor) -> li
         )
         for exchange in exchanges
     )
-    for request in requests:
+    for number, request in enumerate(requests):
+        data = event_data.of_press(request, batch)
+        if number:  # the list may be long, and the others have its total
+            del data["not_included"]
         record.event(
             EventKind.REQUESTED,
             actor=by,
             exchange_id=request.exchange_id,
             request_id=str(request.uuid),
             status=request.status,
-            data=event_data.of_press(request, batch),
+            data=data,
         )
     for record_also in press_recorders:
         record_also(record, batch, requests, by)
@@ -219,8 +236,15 @@ def _result_after_failure(key: str, failure: DatabaseError, *, at_commit: bool) 
     raise NotRecorded from failure
 
 
+def _earlier_result_or_not_recorded(key: str) -> CancelResult | None:
+    try:
+        return _earlier_result(key)
+    except DatabaseError as error:
+        raise NotRecorded from error
+
+
 def _earlier_result(key: str) -> CancelResult | None:
-    batch = Batch.objects.filter(key=key).first()
+    batch = Batch.objects.filter(key=key).first() if key else None
     if batch is None:
         return None
     ids = list(batch.requests.order_by("id").values_list("id", flat=True))

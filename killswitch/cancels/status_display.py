@@ -15,6 +15,7 @@ from killswitch.cancels.models import (
 )
 from killswitch.cancels.states import LABELS, Status
 from killswitch.ems.answers import Outcome
+from killswitch.exchanges.models import Exchange
 from killswitch.runtime.age import MAX_CLOCK_SKEW_S
 from killswitch.runtime.text import MS_PER_S, duration_text, pluralize_count
 
@@ -55,6 +56,7 @@ BADGES = {
 }
 
 REOPENED_BADGE = BADGES[Status.RESIDUAL]
+NEVER_LISTED_BADGE = BADGES[Status.UNVERIFIED]
 
 OUTCOME_TEXTS: dict[str, str] = {
     Outcome.ACKNOWLEDGED: "accepted by the EMS",
@@ -78,9 +80,27 @@ def final_badge(request: CancelRequest) -> StatusBadge:
     """Return the badge of a request's status, whatever was seen later."""
     if request.is_refused_while_flat:
         return StatusBadge(icon="no", tone="calm", words="Refused, none open")
+    if request.is_never_listed:
+        icon, tone = NEVER_LISTED_BADGE
+        return StatusBadge(icon=icon, tone=tone, words="None open, but never listed by the EMS")
     return StatusBadge.of(
         Status(request.status), reject_reason=request.reject_reason, open_after=request.open_after
     )
+
+
+def orders_since(request: CancelRequest, exchange: Exchange) -> int:
+    """Return how many orders at least are open now that the final status does not account for.
+
+    They are new, or restored by the venue; 0 while the request is in flight. What it left is the
+    count after it, or before it if the EMS's list could not be read then. Revisions are compared,
+    because the figure and the outcome are timed by the clocks of two hosts.
+    """
+    if not request.is_final or not exchange.open_orders:
+        return 0
+    if exchange.revision <= (request.finished_revision or request.revision):
+        return 0
+    left = request.open_before if request.open_after is None else request.open_after
+    return 0 if left is None else max(exchange.open_orders - left, 0)
 
 
 def reopened_after(request: CancelRequest) -> str:

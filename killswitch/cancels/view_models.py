@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
+from django.db.models import QuerySet
+
 from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
-from killswitch.cancels.confirmation import MAX_EXCHANGES, REASONS, Target
+from killswitch.cancels.confirmation import REASONS, Target
+from killswitch.cancels.exclusions import Exclusions
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
+from killswitch.cancels.retry import RetryOffer
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import second_look_text
-from killswitch.exchanges.models import Exchange, UncoveredExchange
+from killswitch.exchanges.models import Exchange
 
 PAGE_SIZE = 50
-REOPENED = "REOPENED"  # not a status: CONFIRMED, and orders were open again soon after
+# Not statuses: CONFIRMED, and orders were open again soon after; CONFIRMED, and never listed.
+REOPENED, NEVER_LISTED = "REOPENED", "NEVER_LISTED"
 
 # What needs a person most comes first.
 SEVERITY = (
@@ -25,6 +30,7 @@ SEVERITY = (
     Status.NOT_DELIVERED,
     Status.UNKNOWN,
     Status.UNVERIFIED,
+    NEVER_LISTED,
     Status.REQUESTED,
     Status.SENDING,
     Status.VERIFYING,
@@ -37,6 +43,7 @@ SUMMARY_LABELS: dict[str, str] = {
     Status.NOT_DELIVERED: "not delivered",
     Status.UNKNOWN: "with unknown outcome",
     Status.UNVERIFIED: "accepted but not verified",
+    NEVER_LISTED: "never listed by the EMS",
     Status.REQUESTED: "not sent yet",
     Status.SENDING: "sending",
     Status.VERIFYING: "checking",
@@ -49,11 +56,9 @@ class BatchPage:
 
     batch: Batch
     requests: Sequence[CancelRequest]
-    retry: Target | None
-    retry_key: str
-    retry_reason: str  # never another person's
+    offer: RetryOffer
+    exclusions: Exclusions | None  # None if they were not recorded
     may_complete: bool
-    uncovered: Sequence[UncoveredExchange]
 
     reasons = REASONS
 
@@ -70,21 +75,21 @@ class BatchPage:
         )
         for request in requests:
             request.batch = batch
-        bad = tuple(
-            row.configured_exchange
-            for row in requests
-            if row.needs_attention and row.configured_exchange.enabled
-        )
-        retry = Target(exchanges=bad[:MAX_EXCHANGES]) if bad else None
         return cls(
             batch=batch,
             requests=requests,
-            retry=retry,
-            retry_key=retry.key(user_id=user.pk) if retry else "",
-            retry_reason=batch.reason if batch.by_id == user.pk else "",
+            offer=RetryOffer.of(batch, requests, user=user),
+            exclusions=Exclusions.of(batch.not_included),
             may_complete=may_complete(batch, user=user),
-            uncovered=list(UncoveredExchange.objects.all()) if batch.everywhere else (),
         )
+
+    @property
+    def retry(self) -> Target | None:
+        return self.offer.target
+
+    @property
+    def has_failed(self) -> bool:
+        return any(request.needs_attention for request in self.requests)
 
     @property
     def in_flight(self) -> bool:
@@ -104,6 +109,7 @@ class RequestPage:
     orders: Sequence[ResidualOrder]
     later_alarms: Sequence[Alarm]
     second_look: str
+    offer: RetryOffer
     may_complete: bool
 
     reasons = REASONS
@@ -121,8 +127,13 @@ class RequestPage:
             orders=list(request.residual_orders.all()),
             later_alarms=later_alarms,
             second_look=second_look_text(request, request.second_looks.all()),
+            offer=RetryOffer.of(request.batch, [request], user=user),
             may_complete=may_complete(request.batch, user=user),
         )
+
+    @property
+    def batch(self) -> Batch:
+        return self.request.batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +169,16 @@ class ListPage:
         return f"{begins}:{self.exchange.pk}" if self.exchange else begins
 
 
+def has_followers(requests: QuerySet[CancelRequest], *, since: int) -> bool:
+    """Return whether anything has changed on the exchanges of these requests since a revision.
+
+    A later cancel ends what can be retried, and a newer figure may show new orders.
+    """
+    pks = requests.values("configured_exchange")
+    later = CancelRequest.objects.filter(configured_exchange__in=pks, revision__gt=since)
+    return later.exists() or Exchange.objects.filter(pk__in=pks, revision__gt=since).exists()
+
+
 def may_complete(batch: Batch, *, user: User) -> bool:
     """Return whether this person may add the reason: the requester may, once."""
     return batch.by_id == user.pk and batch.completed_at is None
@@ -179,7 +200,9 @@ def summary(requests: Sequence[CancelRequest]) -> str:
 
 
 def _outcome(request: CancelRequest) -> str:
-    return REOPENED if request.reopened_at else request.status
+    if request.reopened_at:
+        return REOPENED
+    return NEVER_LISTED if request.is_never_listed else request.status
 
 
 def _reject_reasons(requests: Sequence[CancelRequest]) -> str:

@@ -127,7 +127,16 @@ def _cancel(request: HttpRequest, target: Target) -> HttpResponse:
     except press_keys.InvalidKey:
         notice = "This confirmation was not valid, so no cancel was sent. Please confirm again."
         return _show_confirmation(request, target, status=400, notice=notice)
+    except press_keys.KeyExpired:
+        notice = "This retry was not sent: the cancel it repeats is too old to be repeated at once."
+        return _show_confirmation(request, target, status=409, notice=f"{notice} Please confirm.")
     except press_keys.KeyForAnotherTarget:
+        if target.group:
+            notice = (
+                f"The exchanges of {target.group} have changed, or this confirmation belongs to"
+                " another user. No cancel was sent. Please confirm again."
+            )
+            return _show_confirmation(request, target, status=409, notice=notice)
         sentence = (
             "This confirmation belongs to another user or to other exchanges. No cancel was sent."
             " Start again."
@@ -205,9 +214,11 @@ def _refuse(
 
 
 def _nothing_to_cancel(target: Target) -> str:
-    if not target.exchanges:
+    if target.everywhere and not target.exchanges:
         return "No exchange is enabled here. No cancel was recorded or sent."
     names = ", ".join(exchange.exchange_id for exchange in target.exchanges)
+    if target.group and not names:
+        return f"The group {target.group} has no exchanges. No cancel was recorded or sent."
     return (
         f"Disabled here: {names}. No cancel was recorded or sent. Cancel at the exchange itself, or"
         " ask an administrator to enable it here."

@@ -22,7 +22,12 @@ from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import Batch, CancelRequest
-from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
+from killswitch.cancels.view_models import (
+    BatchPage,
+    ListPage,
+    RequestPage,
+    has_followers,
+)
 from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.verification_badge import Badge
 from killswitch.console import exchange_page, grid
@@ -194,9 +199,7 @@ def _batch(poll: PollRequest, uuid: UUID, *, in_dialog: bool) -> Iterator[str]:
     new_holds = Hold.objects.filter(
         revision__gt=poll.since, configured_exchange__requests__batch=batch
     )
-    if batch.requests.filter(revision__gt=poll.since).exists() or (
-        batch.hold and new_holds.exists()
-    ):
+    if has_followers(batch.requests.all(), since=poll.since) or (batch.hold and new_holds.exists()):
         page = BatchPage.of(batch, user=poll.user)
         yield poll.render("cancels/_batch.html", {"page": page, "in_dialog": in_dialog})
 
@@ -205,7 +208,8 @@ def _request(poll: PollRequest, uuid: UUID) -> Iterator[str]:
     new_alarms = Alarm.objects.filter(revision__gt=poll.since, request_id=str(uuid))
     requests = CancelRequest.objects.select_related("batch", "configured_exchange")
     request = requests.filter(uuid=uuid).first()
-    if request and (request.revision > poll.since or new_alarms.exists()):
+    is_new = new_alarms.exists() or has_followers(requests.filter(uuid=uuid), since=poll.since)
+    if request and is_new:
         page = RequestPage.of(request, user=poll.user)
         yield poll.render("cancels/_request.html", {"page": page})
 

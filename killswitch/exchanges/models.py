@@ -61,6 +61,14 @@ class Exchange(Revisioned):
     def label(self) -> str:
         return self.name or self.exchange_id
 
+    @property
+    def is_never_listed(self) -> bool:
+        """Return True if the EMS has never listed an order of this ID, as far as is known here.
+
+        It may be misspelled, and then a cancel on it reaches nothing.
+        """
+        return self.first_listed_at is None and not self.open_orders
+
 
 class ExchangeGroup(Revisioned):
     """Exchanges that are cancelled together, named by administrators, e.g. "Desk A"."""

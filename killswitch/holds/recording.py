@@ -112,6 +112,7 @@ def _begin_episode(
         asked_at=datetime.now(UTC),
         reason=f"Hold by {hold.started_by}"[:500],
         origin=Origin.HOLD,
+        not_included=[],
     )
     request = CancelRequest.objects.create(
         batch=batch,

@@ -93,11 +93,20 @@ on("keydown", (event) => {
 
 // --- the answer ---
 
+// A form that was on the page, or parked, comes into the dialog; a button alone gets a heading there.
+function bring(form) {
+  if (form.querySelector("h1, h2")) return body.replaceChildren(form);
+  show("sent-again");
+  const title = body.querySelector("h2");
+  title.textContent = form.querySelector("[data-go]").textContent.trim();
+  title.after(form);
+}
+
 function showBlock(form, name) {
   for (const block of form.querySelectorAll("[data-no-answer], [data-signed-out]")) block.hidden = true;
   const block = form.querySelector(`[data-${name}]`);
   if (!block) return;
-  if (!body.contains(form)) body.replaceChildren(form);
+  if (!body.contains(form)) bring(form);
   if (!dialog.open && dialog.contains(form)) dialog.showModal();
   buttonsChanged();
   block.hidden = false;
@@ -110,7 +119,7 @@ function isPress(element) {
 
 // The result of an earlier request waits until the confirmation that is open now is closed.
 function whenFree(form, action) {
-  if (dialog.open && parked.contains(form)) postponed.push(action);
+  if (dialog.open && !body.contains(form)) postponed.push(action);
   else action();
 }
 
@@ -125,7 +134,7 @@ onHtmx("htmx:beforeSwap", (event) => {
   const { xhr, target, requestConfig } = event.detail;
   if (target !== body) return;
   const form = isPress(requestConfig.elt) ? requestConfig.elt : null;
-  if (form && dialog.open && parked.contains(form) && xhr.status < 400) {
+  if (form && dialog.open && !body.contains(form) && xhr.status < 400) {
     event.detail.shouldSwap = false; // recorded: its row and the latest requests show it
     form.remove();
     return;
@@ -175,6 +184,8 @@ onHtmx("htmx:afterRequest", (event) => {
   if (!form || !isPress(form)) return;
   form.removeAttribute("aria-busy");
   if (sending === form) sending = null;
+  // It was sent from the page; what can still be retried comes with the next change.
+  if (event.detail.successful && !body.contains(form)) form.remove();
 });
 
 body.addEventListener("htmx:afterSwap", (event) => {
@@ -186,4 +197,6 @@ body.addEventListener("htmx:afterSwap", (event) => {
   htmx.trigger(document.body, "refresh");
 });
 
-if (Object.keys(localStorage).some((name) => name.startsWith("press:"))) rememberUnanswered();
+const hasPress = Object.keys(localStorage).some((name) => name.startsWith("press:"));
+// Pages with outcomes can have a button that retries without a question.
+if (hasPress || document.querySelector(".batch, article[data-request-id]")) rememberUnanswered();

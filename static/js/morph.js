@@ -32,7 +32,7 @@ function move(parent, node, before) {
 // In lists of items with ids, an item stays the same element when others come and go.
 function morphKeyed(old, fresh) {
   const ids = new Set([...fresh.children].map((item) => item.id));
-  for (const item of [...old.children]) if (!ids.has(item.id)) item.remove();
+  for (const item of [...old.children]) if (!ids.has(item.id)) remove(item);
   const find = (id) => [...old.children].find((item) => item.id === id);
   let at = old.firstElementChild;
   for (const item of fresh.children) {
@@ -63,13 +63,17 @@ function morphInOrder(old, fresh) {
     else if (existing.nodeName === node.nodeName && (existing.id || "") === (node.id || "")) morph(existing, node);
     else {
       insert(old, node, existing);
-      existing.remove();
+      remove(existing);
     }
   });
-  oldNodes.slice(freshNodes.length).forEach((node) => node.remove());
+  oldNodes.slice(freshNodes.length).forEach(remove);
 }
 
+// A form that waits for its answer must stay where its events are heard.
+const remove = (node) => node.ariaBusy === "true" || node.remove();
+
 function morph(old, fresh) {
+  if (old.ariaBusy === "true") return;
   if (old.nodeType !== Node.ELEMENT_NODE) {
     if (old.data !== fresh.data) old.data = fresh.data;
     return;

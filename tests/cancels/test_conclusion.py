@@ -141,7 +141,7 @@ def test_orders_of_other_accounts_in_the_same_list_are_mentioned() -> None:
 
 def test_an_exchange_that_was_never_listed_is_not_simply_empty() -> None:
     never = ListHistory(open_before=0, ever_listed=False)
-    words = "the EMS has never listed an order of KRAKEN"
+    words = "KRAKEN was never listed by the EMS"
     assert words in conclusion(ACKNOWLEDGED, last_list=list_of(0), history=never).sentence
     assert words in conclusion(REFUSED, last_list=list_of(0), history=never).sentence
     assert words not in conclusion(ACKNOWLEDGED, last_list=list_of(0)).sentence

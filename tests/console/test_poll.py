@@ -153,14 +153,16 @@ def test_a_list_with_more_changes_than_an_answer_holds_is_reloaded(
     assert answer(request, user=olga, max_rows=2)["HX-Refresh"] == "true"
 
 
-def test_a_batch_in_a_dialog_is_retried_in_the_dialog(officer: Client, olga: User) -> None:
+def test_a_batch_is_retried_in_the_dialog_from_its_page_as_well(
+    officer: Client, olga: User
+) -> None:
     batch = factories.press(olga, *factories.exchanges(1))
     known = current()
     factories.bring(batch.requests.get(), Status.REJECTED)
     in_dialog = html(poll(officer, f"dialog:{batch.uuid}", known=known))
     on_page = html(poll(officer, f"batch:{batch.uuid}", known=known))
     assert 'hx-target="#dialog-body"' in in_dialog
-    assert 'hx-target="#dialog-body"' not in on_page
+    assert 'hx-target="#dialog-body"' in on_page
 
 
 def test_a_reason_that_is_completed_shows_everywhere(officer: Client, olga: User) -> None:
@@ -186,7 +188,7 @@ def test_a_batch_on_all_exchanges_names_what_it_does_not_include(
     UncoveredExchange.objects.create(exchange_id="OKEX", open_orders=12)
     everywhere = factories.press(olga, *exchanges, everywhere=True)
     some = factories.press(olga, *exchanges)
-    sentence = "Not enabled here, so a new cancel would not include: OKEX (12 open orders)."
+    sentence = "Not included then:</b> <code>OKEX</code> (12 open). Not enabled here at that time."
     assert sentence in html(officer.get(f"/batches/{everywhere.uuid}/"))
     assert sentence not in html(officer.get(f"/batches/{some.uuid}/"))
 

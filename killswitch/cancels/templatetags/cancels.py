@@ -111,10 +111,20 @@ def gesture_text(gesture: str) -> str:
 
 @register.filter
 def retry_label(exchanges: Sequence[Exchange]) -> str:
-    """Return the label of the button that retries what was not confirmed."""
+    """Return the label of the button that retries at once what was not confirmed."""
+    return f"Retry now on {_named(exchanges)}"
+
+
+@register.filter
+def retry_link_label(exchanges: Sequence[Exchange]) -> str:
+    """Return the label of the link to the question that comes before a retry."""
+    return f"Retry on {_named(exchanges)}…"
+
+
+def _named(exchanges: Sequence[Exchange]) -> str:
     if len(exchanges) == 1:
-        return f"Retry now on {exchanges[0].exchange_id}"
-    return f"Retry now on these {len(exchanges)} exchanges"
+        return exchanges[0].exchange_id
+    return f"these {len(exchanges)} exchanges"
 
 
 @register.simple_tag

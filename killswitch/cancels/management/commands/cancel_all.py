@@ -14,10 +14,11 @@ from django.db import Error, connection
 from killswitch.audit.chain import command_line_actor
 from killswitch.cancels import execution, services, thread_slots
 from killswitch.cancels.confirmation import Target
+from killswitch.cancels.exclusions import Exclusions, exclusion_text
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.request_alarms import HOLD_LIMITS
 from killswitch.cancels.states import Status
-from killswitch.exchanges.models import Exchange
+from killswitch.exchanges.models import Exchange, ExchangeGroup
 from killswitch.runtime.deadlines import wait_until
 from killswitch.runtime.shutdown import STOP, shutdown_signals
 from killswitch.runtime.text import error_line, escape_controls
@@ -46,6 +47,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("exchange_id", nargs="*", metavar="EXCHANGE_ID")
         parser.add_argument("--all", action="store_true", help="on every enabled exchange")
+        parser.add_argument(
+            "--group", metavar="NAME", help="on the exchanges of this group, e.g. “Desk A”"
+        )
         parser.add_argument("--reason", default="", help="reason, stored with the request")
         parser.add_argument(
             "--hold",
@@ -59,7 +63,9 @@ class Command(BaseCommand):
 
     def _cancel(self, options: dict[str, Any]) -> int:
         try:
-            target = _target(options["exchange_id"], everywhere=options["all"])
+            target = _target(
+                options["exchange_id"], everywhere=options["all"], group_name=options["group"]
+            )
             result = services.request_cancel_from_command_line(
                 target=target,
                 by=command_line_actor(),
@@ -69,7 +75,10 @@ class Command(BaseCommand):
         except UsageError as error:
             return self._refuse(str(error))
         except services.NothingToCancel:
-            return self._refuse("None of these exchanges is enabled. Nothing was recorded or sent.")
+            named = f"of the group {options['group']} " if options["group"] else ""
+            return self._refuse(
+                f"None of the exchanges {named}is enabled. Nothing was recorded or sent."
+            )
         except (services.NotRecorded, Error) as error:
             cause = error_line(error.__cause__ or error)
             return self._refuse(f"The request could not be recorded, so nothing was sent: {cause}")
@@ -84,8 +93,9 @@ class Command(BaseCommand):
             return NOT_ALL
         if options["hold"]:
             self._report_holds(result)
+        self._report_exclusions(result)
         includes_all = len(result.ids) == len(target.exchanges)
-        if not includes_all:
+        if len(result.ids) < len(target.covered):
             self.stderr.write("An exchange has just been disabled; nothing was sent there.")
         all_confirmed = self._follow(result)
         return ALL_CONFIRMED if all_confirmed and includes_all else NOT_ALL
@@ -108,6 +118,17 @@ class Command(BaseCommand):
             self.stderr.write(f"Held from now on, until released: {held}. {HOLD_LIMITS}")
         if earlier := [name for name in names if name not in new]:
             self.stderr.write(f"Already held, unchanged: {', '.join(earlier)}.")
+
+    def _report_exclusions(self, result: services.CancelResult) -> None:
+        """Say on which exchanges nothing was sent, although orders may be open there."""
+        exclusions = Exclusions.of(result.batch.not_included) or Exclusions()
+        for entries, why in (
+            (exclusions.not_enabled, "not enabled here"),
+            (exclusions.disabled, "disabled here"),
+        ):
+            if entries:
+                names = ", ".join(map(exclusion_text, entries))
+                self.stderr.write(f"Not included, {why}: {escape_controls(names)}.")
 
     def _refuse(self, reason: str) -> int:
         self.stderr.write(reason)
@@ -138,6 +159,8 @@ class Command(BaseCommand):
                 all_confirmed = all_confirmed and request.status == Status.CONFIRMED
                 self.stdout.write(_line(request))
                 self.stdout.flush()
+                if request.is_never_listed:
+                    self.stderr.write(f"{request.exchange_id}: {request.conclusion}")
             if pending:
                 self._interrupted.wait(POLL_INTERVAL_S)
         return all_confirmed
@@ -147,11 +170,14 @@ class UsageError(Exception):
     """The command line names no valid target; nothing is recorded."""
 
 
-def _target(exchange_ids: Sequence[str], *, everywhere: bool) -> Target:
-    if everywhere == bool(exchange_ids):
+def _target(exchange_ids: Sequence[str], *, everywhere: bool, group_name: str | None) -> Target:
+    if sum((everywhere, bool(exchange_ids), group_name is not None)) != 1:
         raise UsageError(
-            "Name the exchanges or give --all, but not both. Nothing was recorded or sent."
+            "Name the exchanges or give --all or --group, but only one of them. Nothing was"
+            " recorded or sent."
         )
+    if group_name is not None:
+        return Target.of_group(_group(group_name))
     enabled_exchanges = {exchange.exchange_id: exchange for exchange in Exchange.objects.enabled()}
     if everywhere:
         return Target(exchanges=tuple(enabled_exchanges.values()), everywhere=True)
@@ -165,6 +191,16 @@ def _target(exchange_ids: Sequence[str], *, everywhere: bool) -> Target:
             " Nothing was recorded or sent."
         )
     return Target(exchanges=tuple(enabled_exchanges[name] for name in dict.fromkeys(exchange_ids)))
+
+
+def _group(name: str) -> ExchangeGroup:
+    groups = {group.name: group for group in ExchangeGroup.objects.all()}
+    if name not in groups:
+        raise UsageError(
+            f"There is no group {escape_controls(name)}. Groups:"
+            f" {escape_controls(', '.join(groups)) or 'none'}. Nothing was recorded or sent."
+        )
+    return groups[name]
 
 
 def _finished(pending: set[int]) -> list[CancelRequest]:

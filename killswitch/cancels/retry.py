@@ -1,0 +1,122 @@
+"""What can still be retried of a cancel, and which cancels have followed it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.utils.crypto import salted_hmac
+from django.utils.http import urlencode
+
+from killswitch.accounts.models import User
+from killswitch.cancels import press_keys
+from killswitch.cancels.confirmation import HOLD, MAX_EXCHANGES, Target
+from killswitch.cancels.models import Batch, CancelRequest
+from killswitch.cancels.status_display import orders_since
+from killswitch.exchanges.models import Exchange
+
+# So long after one's own cancel a single click retries it; later, the question is asked first.
+ONE_CLICK_FOR = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewOrders:
+    """Open orders on an exchange that the newest cancel there does not account for."""
+
+    exchange: Exchange
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryOffer:
+    """The exchanges to retry, how that is sent, and which cancels have followed."""
+
+    target: Target | None  # failed, enabled, and without a later request by anyone
+    key: str  # of the button that sends it at once; "" if the question is asked first
+    reason: str  # never another person's
+    hold: bool  # as the reason
+    retries: Sequence[Batch]
+    later: Sequence[Batch]  # other cancels that followed on exchanges that had failed
+    new_orders: Sequence[NewOrders]
+
+    @classmethod
+    def of(cls, batch: Batch, requests: Sequence[CancelRequest], *, user: User) -> Self:
+        """Return what this person can retry of these requests of a batch, in two queries.
+
+        The requests need their `configured_exchange`.
+        """
+        newest = _newest_requests(requests)
+        latest = {row.pk for row in newest.values()}
+        failed = [request for request in requests if request.needs_attention]
+        exchanges = tuple(
+            request.configured_exchange
+            for request in failed
+            if request.pk in latest and request.configured_exchange.enabled
+        )
+        target = Target(exchanges=exchanges[:MAX_EXCHANGES], retry_of=batch) if exchanges else None
+        retries = list(_retries(batch, requests))
+        followers = {
+            newest[request.configured_exchange_id].batch
+            for request in failed
+            if request.pk not in latest
+        }
+        is_own = batch.by_id == user.pk
+        return cls(
+            target=target,
+            key=_one_click_key(batch, target, user=user) if target and is_own else "",
+            reason=batch.reason if is_own else "",
+            hold=batch.hold and is_own,
+            retries=retries,
+            later=sorted(followers - set(retries), key=lambda follower: follower.pk),
+            new_orders=[
+                NewOrders(exchange=request.configured_exchange, count=count)
+                for request in requests
+                if request.pk in latest
+                if (count := orders_since(request, request.configured_exchange))
+            ],
+        )
+
+    @property
+    def address(self) -> str:
+        """The address of the question, filled with what is carried."""
+        if self.target is None:
+            return ""
+        carried = {"reason": self.reason, HOLD: HOLD if self.hold else ""}
+        fields = urlencode({name: value for name, value in carried.items() if value})
+        return "&".join(filter(None, (self.target.path, fields)))
+
+
+def _newest_requests(requests: Sequence[CancelRequest]) -> dict[int, CancelRequest]:
+    """Return the newest request of each of these requests' exchanges, by the exchange's key."""
+    of_exchange = CancelRequest.objects.filter(configured_exchange=OuterRef("pk")).order_by("-id")
+    newest_ids = (
+        Exchange.objects.filter(pk__in=[request.configured_exchange_id for request in requests])
+        .annotate(newest_id=Subquery(of_exchange.values("id")[:1]))
+        .values("newest_id")
+    )
+    rows = CancelRequest.objects.filter(pk__in=newest_ids).select_related("batch")
+    return {row.configured_exchange_id: row for row in rows}
+
+
+def _retries(batch: Batch, requests: Sequence[CancelRequest]) -> QuerySet[Batch]:
+    """Return the retries of a batch that were sent to exchanges of these requests, oldest first."""
+    pks = [request.configured_exchange_id for request in requests]
+    on_these = CancelRequest.objects.filter(batch=OuterRef("pk"), configured_exchange__in=pks)
+    return batch.retries.filter(Exists(on_these)).order_by("id")
+
+
+def _one_click_key(batch: Batch, target: Target, *, user: User) -> str:
+    """Return the key of the button that retries at once; "" when the batch is too old for it.
+
+    Each page with this button makes the same press of it: in two windows as well, it counts once.
+    """
+    if not timedelta(0) <= datetime.now(UTC) - batch.asked_at <= ONE_CLICK_FOR:
+        return ""
+    press = f"{batch.uuid} {user.pk} {target.signed_text}"
+    return press_keys.make(
+        user_id=user.pk,
+        target=target.signed_text,
+        nonce=salted_hmac("killswitch.cancels.retry", press, algorithm="sha256").hexdigest(),
+        valid_until=batch.asked_at + ONE_CLICK_FOR,
+    )
