@@ -1,17 +1,14 @@
-"""What the pages of a batch, of a request and of the list show, read from the rows."""
+"""What the pages of a batch and of the list of requests show, read from the rows."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Self
 
 from killswitch.accounts.models import User
-from killswitch.alarms.models import Alarm
 from killswitch.cancels.confirmation import MAX_EXCHANGES, REASONS, Target
-from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
+from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
-from killswitch.cancels.status_display import second_look_text
 from killswitch.exchanges.models import Exchange, UncoveredExchange
 
 PAGE_SIZE = 50
@@ -60,14 +57,7 @@ class BatchPage:
     @classmethod
     def of(cls, batch: Batch, *, user: User) -> Self:
         """Read the page of a batch as this person sees it."""
-        requests = sorted(
-            batch.requests.select_related("configured_exchange"),
-            key=lambda row: (
-                SEVERITY.index(_outcome(row)),
-                row.configured_exchange.position,
-                row.pk,
-            ),
-        )
+        requests = sorted_requests(batch.requests.select_related("configured_exchange"))
         for request in requests:
             request.batch = batch
         bad = tuple(
@@ -94,35 +84,15 @@ class BatchPage:
     def summary(self) -> str:
         return summary(self.requests)
 
-
-@dataclass(frozen=True, kw_only=True)
-class RequestPage:
-    """One request with everything that is known of it."""
-
-    request: CancelRequest
-    timeline: Sequence[Attempt | Alarm]
-    orders: Sequence[ResidualOrder]
-    later_alarms: Sequence[Alarm]
-    second_look: str
-    may_complete: bool
-
-    reasons = REASONS
-
-    @classmethod
-    def of(cls, request: CancelRequest, *, user: User) -> Self:
-        """Read the page of a request as this person sees it."""
-        alarms = list(Alarm.objects.filter(request_id=str(request.uuid)).order_by("raised_at"))
-        ended_at = request.finished_at
-        later_alarms = [alarm for alarm in alarms if ended_at and alarm.raised_at >= ended_at]
-        earlier_alarms = [alarm for alarm in alarms if alarm not in later_alarms]
-        return cls(
-            request=request,
-            timeline=sorted([*request.attempts.all(), *earlier_alarms], key=_timeline_at),
-            orders=list(request.residual_orders.all()),
-            later_alarms=later_alarms,
-            second_look=second_look_text(request, request.second_looks.all()),
-            may_complete=may_complete(request.batch, user=user),
-        )
+    @property
+    def bad_count(self) -> str:
+        """Return e.g. "8 of 60 not confirmed so far, 3 still running"; empty while none is bad."""
+        bad = sum(request.needs_attention for request in self.requests)
+        running = sum(not request.is_final for request in self.requests)
+        if not bad:
+            return ""
+        count = f"{bad} of {len(self.requests)} not confirmed"
+        return f"{count} so far, {running} still running" if running else count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +126,14 @@ class ListPage:
         """Return under which name the poller asks for the changes of this page."""
         begins = "newest" if self.begins is None else str(self.begins)
         return f"{begins}:{self.exchange.pk}" if self.exchange else begins
+
+
+def sorted_requests(requests: Iterable[CancelRequest]) -> list[CancelRequest]:
+    """Return the requests of a batch, the worst outcomes first, then as on the console."""
+    return sorted(
+        requests,
+        key=lambda row: (SEVERITY.index(_outcome(row)), row.configured_exchange.position, row.pk),
+    )
 
 
 def may_complete(batch: Batch, *, user: User) -> bool:
@@ -192,10 +170,3 @@ def _reject_reasons(requests: Sequence[CancelRequest]) -> str:
     if len(counts) <= 1:
         return "".join(f": {reason}" for reason in counts)
     return ": " + " and ".join(f"{reason} ({count})" for reason, count in counts.most_common())
-
-
-def _timeline_at(row: Attempt | Alarm) -> datetime:
-    """Return where a row belongs in the timeline; a dead process's start is not known."""
-    if isinstance(row, Alarm):
-        return row.raised_at
-    return row.started_at or row.finished_at
