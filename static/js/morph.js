@@ -54,19 +54,21 @@ function morphKeyed(old, fresh) {
   }
 }
 
+// Elements with ids stay the same when others without one come and go before them.
 function morphInOrder(old, fresh) {
-  const oldNodes = [...old.childNodes];
-  const freshNodes = [...fresh.childNodes];
-  freshNodes.forEach((node, index) => {
-    const existing = oldNodes[index];
-    if (!existing) insert(old, node, null);
-    else if (existing.nodeName === node.nodeName && (existing.id || "") === (node.id || "")) morph(existing, node);
-    else {
-      insert(old, node, existing);
-      existing.remove();
+  const left = [...old.childNodes];
+  const ids = new Set([...fresh.children].map((item) => item.id).filter(Boolean));
+  for (const node of [...fresh.childNodes]) {
+    const existing = left[0];
+    if (existing && existing.nodeName === node.nodeName && (existing.id || "") === (node.id || "")) {
+      morph(existing, node);
+      left.shift();
+      continue;
     }
-  });
-  oldNodes.slice(freshNodes.length).forEach((node) => node.remove());
+    insert(old, node, existing || null);
+    if (existing && !ids.has(existing.id)) left.shift().remove();
+  }
+  left.forEach((node) => node.remove());
 }
 
 function morph(old, fresh) {
