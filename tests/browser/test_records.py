@@ -150,7 +150,7 @@ def test_the_result_dialog_shows_failures_first_and_scrolls_as_a_whole(
     assert set(statuses[8:]) == {"CONFIRMED"}
     box = page.locator("#dialog").bounding_box()
     assert box is not None
-    assert box["width"] > (360 if width == 390 else 880)
+    assert box["width"] > (340 if width == 390 else 880)
     columns = {round(item.bounding_box()["x"]) for item in items.all()}  # type: ignore[index]
     assert len(columns) == (1 if width == 390 else 2)
     assert shadow(page.locator("#dialog .acts")) != "none"
