@@ -2,9 +2,12 @@
 
 from django.urls import include, path
 
+from killswitch.compliance.evidence_views import evidence
+
 urlpatterns = [
     path("", include("killswitch.console.urls")),
     path("", include("killswitch.cancels.urls")),
+    path("batches/<uuid:uuid>/evidence/", evidence, name="evidence"),
     path("", include("killswitch.holds.urls")),
     path("audit/", include("killswitch.compliance.urls")),
     path("", include("killswitch.readiness.urls")),

@@ -16,7 +16,8 @@ from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.exchanges.models import Exchange, ExchangeGroup
 from killswitch.runtime.http import MAX_ID, parse_id
 
-REASONS = ("Runaway algorithm", "Venue incident", "Limit breach", "Drill", "Other")
+OTHER = "Other"
+REASONS = ("Runaway algorithm", "Venue incident", "Limit breach", "Drill", OTHER)
 MAX_CARRIED_CHARS = 500
 QUERY_NAMES = {"exchange", "group", "reason", "hold", "retry_of"}
 HOLD = "hold"  # the value of the field `hold` that asks for more than "once"
@@ -47,6 +48,12 @@ class Reason:
 
     def __str__(self) -> str:
         return ": ".join(filter(None, (self.picked, self.words)))
+
+    @property
+    def is_bare_other(self) -> bool:
+        """Return True for "Other" without a letter or a digit of details."""
+        letters = "".join(filter(str.isalnum, str(self)))
+        return letters.casefold() == OTHER.casefold()
 
     def carried(self) -> Self:
         """Return the reason, short enough for a page or an address."""

@@ -15,7 +15,7 @@ from killswitch.audit.chain import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels import event_data, press_keys, publishing
-from killswitch.cancels.confirmation import Target
+from killswitch.cancels.confirmation import Reason, Target
 from killswitch.cancels.exclusions import find_exclusions
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
@@ -46,7 +46,15 @@ class NotTheRequester(Exception):
 
 
 class EmptyReason(Exception):
-    """The reason contains no readable text."""
+    """The reason contains no letter and no digit."""
+
+
+class DetailsMissing(Exception):
+    """The reason is "Other" without details, which explains nothing."""
+
+
+class ReasonTooLong(Exception):
+    """The reason has more than `MAX_REASON_CHARS` characters; it is not saved shortened."""
 
 
 class AlreadyCompleted(Exception):
@@ -119,13 +127,21 @@ def request_cancel_from_command_line(
 def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:
     """Add a reason to a press, once. What was written at the press stays.
 
-    Raises `NotTheRequester`, `EmptyReason` and `AlreadyCompleted`.
+    Raises `NotTheRequester`, `AlreadyCompleted`, `EmptyReason`, `DetailsMissing` and
+    `ReasonTooLong`.
     """
     if batch.by_id != user.pk:
         raise NotTheRequester
-    text = clean_line(reason, max_chars=MAX_REASON_CHARS)
-    if not text:
+    if batch.completed_at is not None:
+        raise AlreadyCompleted
+    # One character more, so that a reason that is too long is refused and not cut.
+    text = clean_line(reason, max_chars=MAX_REASON_CHARS + 1)
+    if not any(map(str.isalnum, text)):
         raise EmptyReason
+    if Reason.parse(text).is_bare_other:
+        raise DetailsMissing
+    if len(text) > MAX_REASON_CHARS:
+        raise ReasonTooLong
     now = datetime.now(UTC)
     with recording() as record:
         incomplete = Batch.objects.filter(pk=batch.pk, completed_at=None)

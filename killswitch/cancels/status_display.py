@@ -9,6 +9,7 @@ from django.conf import settings
 
 from killswitch.cancels.models import (
     SECOND_LOOKS_AFTER_S,
+    Attempt,
     CancelRequest,
     Origin,
     SecondLook,
@@ -64,6 +65,24 @@ OUTCOME_TEXTS: dict[str, str] = {
     Outcome.UNKNOWN: "no usable response",
     Outcome.NOT_DELIVERED: "not delivered",
 }
+
+# What the EMS answered to one call. None of them moves, and "accepted" is no outcome, so not green.
+ATTEMPT_BADGES: dict[str, tuple[str, str]] = {
+    Outcome.ACKNOWLEDGED: ("half", "calm"),
+    Outcome.REJECTED: ("no", "bad"),
+    Outcome.UNKNOWN: ("ask", "odd"),
+    Outcome.NOT_DELIVERED: ("cut", "bad"),
+}
+
+
+def attempt_badge(attempt: Attempt) -> StatusBadge:
+    """Return the badge of one call to the EMS, a fact of the past."""
+    if attempt.by_dead_holder:
+        words = "outcome unknown: the process handling it did not finish"
+        return StatusBadge(icon="ask", tone="odd", words=words)
+    icon, tone = ATTEMPT_BADGES.get(attempt.outcome, ("ask", "odd"))
+    words = OUTCOME_TEXTS.get(attempt.outcome, attempt.outcome)
+    return StatusBadge(icon=icon, tone=tone, words=words)
 
 
 def status_badge(request: CancelRequest) -> StatusBadge:

@@ -1,24 +1,20 @@
-"""What the pages of a batch, of a request and of the list show, read from the rows."""
+"""What the page of a batch shows, read from the rows."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Self
 
 from django.db.models import QuerySet
 
 from killswitch.accounts.models import User
-from killswitch.alarms.models import Alarm
-from killswitch.cancels.confirmation import REASONS, Target
+from killswitch.cancels.confirmation import REASONS
 from killswitch.cancels.exclusions import Exclusions
-from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
+from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.retry import RetryOffer
 from killswitch.cancels.states import Status
-from killswitch.cancels.status_display import second_look_text
 from killswitch.exchanges.models import Exchange
 
-PAGE_SIZE = 50
 # Not statuses: CONFIRMED, and orders were open again soon after; CONFIRMED, and never listed.
 REOPENED, NEVER_LISTED = "REOPENED", "NEVER_LISTED"
 
@@ -65,14 +61,7 @@ class BatchPage:
     @classmethod
     def of(cls, batch: Batch, *, user: User) -> Self:
         """Read the page of a batch as this person sees it."""
-        requests = sorted(
-            batch.requests.select_related("configured_exchange"),
-            key=lambda row: (
-                SEVERITY.index(_outcome(row)),
-                row.configured_exchange.position,
-                row.pk,
-            ),
-        )
+        requests = sorted_requests(batch.requests.select_related("configured_exchange"))
         for request in requests:
             request.batch = batch
         return cls(
@@ -88,10 +77,6 @@ class BatchPage:
         return self.offer.target
 
     @property
-    def has_failed(self) -> bool:
-        return any(request.needs_attention for request in self.requests)
-
-    @property
     def in_flight(self) -> bool:
         return any(not request.is_final for request in self.requests)
 
@@ -99,74 +84,15 @@ class BatchPage:
     def summary(self) -> str:
         return summary(self.requests)
 
-
-@dataclass(frozen=True, kw_only=True)
-class RequestPage:
-    """One request with everything that is known of it."""
-
-    request: CancelRequest
-    timeline: Sequence[Attempt | Alarm]
-    orders: Sequence[ResidualOrder]
-    later_alarms: Sequence[Alarm]
-    second_look: str
-    offer: RetryOffer
-    may_complete: bool
-
-    reasons = REASONS
-
-    @classmethod
-    def of(cls, request: CancelRequest, *, user: User) -> Self:
-        """Read the page of a request as this person sees it."""
-        alarms = list(Alarm.objects.filter(request_id=str(request.uuid)).order_by("raised_at"))
-        ended_at = request.finished_at
-        later_alarms = [alarm for alarm in alarms if ended_at and alarm.raised_at >= ended_at]
-        earlier_alarms = [alarm for alarm in alarms if alarm not in later_alarms]
-        return cls(
-            request=request,
-            timeline=sorted([*request.attempts.all(), *earlier_alarms], key=_timeline_at),
-            orders=list(request.residual_orders.all()),
-            later_alarms=later_alarms,
-            second_look=second_look_text(request, request.second_looks.all()),
-            offer=RetryOffer.of(request.batch, [request], user=user),
-            may_complete=may_complete(request.batch, user=user),
-        )
-
     @property
-    def batch(self) -> Batch:
-        return self.request.batch
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListPage:
-    """Some requests, newest first, and where this page and the next one begin."""
-
-    begins: int | None
-    requests: Sequence[CancelRequest]
-    older: int | None
-    exchange: Exchange | None = None
-
-    @classmethod
-    def before(cls, pk: int | None, *, exchange: Exchange | None = None) -> Self:
-        """Read the page of the requests older than this one, or the newest page.
-
-        With an exchange, only its requests are listed.
-        """
-        rows = CancelRequest.objects.select_related("batch", "configured_exchange").order_by("-id")
-        if exchange is not None:
-            rows = rows.filter(configured_exchange=exchange)
-        if pk is not None:
-            rows = rows.filter(pk__lt=pk)
-        requests = list(rows[: PAGE_SIZE + 1])
-        has_more = len(requests) > PAGE_SIZE
-        requests = requests[:PAGE_SIZE]
-        older = requests[-1].pk if has_more else None
-        return cls(begins=pk, requests=requests, older=older, exchange=exchange)
-
-    @property
-    def name(self) -> str:
-        """Return under which name the poller asks for the changes of this page."""
-        begins = "newest" if self.begins is None else str(self.begins)
-        return f"{begins}:{self.exchange.pk}" if self.exchange else begins
+    def bad_count(self) -> str:
+        """Return e.g. "8 of 60 not confirmed so far, 3 still running"; empty while none is bad."""
+        bad = sum(request.needs_attention for request in self.requests)
+        running = sum(not request.is_final for request in self.requests)
+        if not bad:
+            return ""
+        count = f"{bad} of {len(self.requests)} not confirmed"
+        return f"{count} so far, {running} still running" if running else count
 
 
 def has_followers(requests: QuerySet[CancelRequest], *, since: int) -> bool:
@@ -177,6 +103,14 @@ def has_followers(requests: QuerySet[CancelRequest], *, since: int) -> bool:
     pks = requests.values("configured_exchange")
     later = CancelRequest.objects.filter(configured_exchange__in=pks, revision__gt=since)
     return later.exists() or Exchange.objects.filter(pk__in=pks, revision__gt=since).exists()
+
+
+def sorted_requests(requests: Iterable[CancelRequest]) -> list[CancelRequest]:
+    """Return the requests of a batch, the worst outcomes first, then as on the console."""
+    return sorted(
+        requests,
+        key=lambda row: (SEVERITY.index(_outcome(row)), row.configured_exchange.position, row.pk),
+    )
 
 
 def may_complete(batch: Batch, *, user: User) -> bool:
@@ -215,10 +149,3 @@ def _reject_reasons(requests: Sequence[CancelRequest]) -> str:
     if len(counts) <= 1:
         return "".join(f": {reason}" for reason in counts)
     return ": " + " and ".join(f"{reason} ({count})" for reason, count in counts.most_common())
-
-
-def _timeline_at(row: Attempt | Alarm) -> datetime:
-    """Return where a row belongs in the timeline; a dead process's start is not known."""
-    if isinstance(row, Alarm):
-        return row.raised_at
-    return row.started_at or row.finished_at

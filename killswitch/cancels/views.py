@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from killswitch.accounts import client_info
 from killswitch.accounts.decorators import requires
@@ -17,8 +17,9 @@ from killswitch.accounts.permissions import Permission
 from killswitch.cancels import press_keys, services
 from killswitch.cancels.confirmation import Reason, Target, build_confirmation, wants_hold
 from killswitch.cancels.models import Batch, CancelRequest
+from killswitch.cancels.request_page import RequestPage
 from killswitch.cancels.services import CancelResult, PressContext
-from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
+from killswitch.cancels.view_models import BatchPage, ListPage
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.http import is_htmx, parse_id, see_other
 from killswitch.runtime.revisions import current
@@ -48,28 +49,8 @@ def cancel_everywhere(request: HttpRequest) -> HttpResponse:
 def show_batch(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Show all requests of one batch."""
     revision = current()
-    page = BatchPage.of(_get_or_404(Batch.objects.filter(uuid=uuid)), user=_user(request))
+    page = BatchPage.of(get_or_404(Batch.objects.filter(uuid=uuid)), user=_user(request))
     return render(request, "cancels/batch.html", {"page": page, "known": revision})
-
-
-@requires(Permission.COMPLETE_REASON)
-@require_POST
-def complete_reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    """Add the reason afterwards."""
-    batch = _get_or_404(Batch.objects.filter(uuid=uuid))
-    text = str(Reason.from_form(request.POST))
-    try:
-        services.complete_reason(batch=batch, user=_user(request), reason=text)
-    except services.EmptyReason:
-        sentence = "The reason was empty, so it was not saved. Select or enter a reason."
-        return _refuse(request, sentence, status=400)
-    except services.NotTheRequester:
-        sentence = "Only the user who requested this cancel can add a reason."
-        return _refuse(request, sentence, status=403)
-    except services.AlreadyCompleted:
-        sentence = "A reason has already been added. It cannot be changed."
-        return _refuse(request, sentence, status=409)
-    return see_other(reverse("batch", args=[batch.uuid]))
 
 
 @requires(Permission.REQUESTS)
@@ -95,7 +76,7 @@ def show_request(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Show one request with all its attempts."""
     revision = current()
     rows = CancelRequest.objects.select_related("batch", "configured_exchange").filter(uuid=uuid)
-    page = RequestPage.of(_get_or_404(rows), user=_user(request))
+    page = RequestPage.of(get_or_404(rows), user=_user(request))
     return render(request, "cancels/request.html", {"page": page, "known": revision})
 
 
@@ -225,7 +206,7 @@ def _nothing_to_cancel(target: Target) -> str:
     )
 
 
-def _get_or_404(rows: QuerySet[Row]) -> Row:
+def get_or_404(rows: QuerySet[Row]) -> Row:
     """Return the only row, or raise `Http404` with a sentence for the error page."""
     row = rows.first()
     if row is None:

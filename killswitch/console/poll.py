@@ -22,12 +22,8 @@ from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import Batch, CancelRequest
-from killswitch.cancels.view_models import (
-    BatchPage,
-    ListPage,
-    RequestPage,
-    has_followers,
-)
+from killswitch.cancels.request_page import RequestPage
+from killswitch.cancels.view_models import BatchPage, ListPage, has_followers
 from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.verification_badge import Badge
 from killswitch.console import exchange_page, grid

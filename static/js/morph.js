@@ -54,19 +54,21 @@ function morphKeyed(old, fresh) {
   }
 }
 
+// Elements with ids stay the same when others without one come and go before them.
 function morphInOrder(old, fresh) {
-  const oldNodes = [...old.childNodes];
-  const freshNodes = [...fresh.childNodes];
-  freshNodes.forEach((node, index) => {
-    const existing = oldNodes[index];
-    if (!existing) insert(old, node, null);
-    else if (existing.nodeName === node.nodeName && (existing.id || "") === (node.id || "")) morph(existing, node);
-    else {
-      insert(old, node, existing);
-      remove(existing);
+  const left = [...old.childNodes];
+  const ids = new Set([...fresh.children].map((item) => item.id).filter(Boolean));
+  for (const node of [...fresh.childNodes]) {
+    const existing = left[0];
+    if (existing && existing.nodeName === node.nodeName && (existing.id || "") === (node.id || "")) {
+      morph(existing, node);
+      left.shift();
+      continue;
     }
-  });
-  oldNodes.slice(freshNodes.length).forEach(remove);
+    insert(old, node, existing || null);
+    if (existing && !ids.has(existing.id)) remove(left.shift());
+  }
+  left.forEach(remove);
 }
 
 // A form that waits for its answer must stay where its events are heard.
@@ -78,6 +80,7 @@ function morph(old, fresh) {
     if (old.data !== fresh.data) old.data = fresh.data;
     return;
   }
+  if (old.matches("form[data-reason]")) return; // what is typed there, and what is wrong with it, stays
   morphAttributes(old, fresh);
   if (old.matches(COUNTED) || old.matches("select, textarea")) return;
   const items = [...fresh.children];

@@ -114,6 +114,12 @@ def batch(page: Page, olga: User) -> None:
     page.goto(f"/batches/{batch.uuid}/")
 
 
+def evidence(page: Page, olga: User) -> None:
+    batch(page, olga)
+    page.get_by_role("link", name="Evidence pack").click()
+    page.wait_for_selector(".pack")
+
+
 def confirm(page: Page, olga: User) -> None:
     scenes.console(olga, alarms=False)
     page.goto("/cancel-all/")
@@ -341,6 +347,7 @@ SCENES: dict[str, Scene] = {
     "request-unknown": unknown,
     "requests": requests,
     "batch": batch,
+    "evidence": evidence,
     "confirm": confirm,
     "exchange": exchange,
     "exchange-never-listed": exchange_never_listed,

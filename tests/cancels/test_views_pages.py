@@ -1,5 +1,6 @@
 """The pages of a batch and its requests: outcomes, attempts, retries, the reason added later."""
 
+import csv
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,11 +14,13 @@ from killswitch.audit.descriptions import describe
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.cancels import status_display
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, Origin
-from killswitch.cancels.states import Status
+from killswitch.cancels.request_page import AttemptRun
+from killswitch.cancels.states import FINAL, Status
 from killswitch.cancels.templatetags.cancels import elapsed
 from killswitch.cancels.view_models import PAGE_SIZE, BatchPage, summary
+from killswitch.ems import answers
 from tests import factories
-from tests.console.press_helpers import key_in
+from tests.console.press_helpers import HTMX, key_in
 from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -47,6 +50,87 @@ def test_orders_that_remain_are_listed(officer: Client, olga: User) -> None:
     assert "2,040 orders still open" in page
     assert "the first 1000 are listed" in page
     assert "6ab36bc1-344d-432e-ac6d-0bf44ee60002" in page
+
+
+def test_a_file_has_the_orders_that_remain_and_says_when_it_has_not_all(
+    officer: Client, compliance: Client, olga: User
+) -> None:
+    request = requested(olga, Status.RESIDUAL, orders=3)
+    request.residual_orders.filter(client_order_id__endswith="1").update(
+        symbol='=cmd|" /C calc"!A0'
+    )
+    for client in (officer, compliance):
+        answer = client.get(f"/requests/{request.uuid}/orders.csv")
+        rows = list(csv.reader(answer.content.decode("utf-8-sig").splitlines()))
+        assert rows[0][0] == "Symbol"
+        assert rows[0][-1] == "Exchange order ID"
+        assert [row[0][:4] for row in rows[1:]] == ["BTC-", "'=cm", "BTC-"]
+        name = f"open-orders-EXCHANGE0-{str(request.uuid)[:8]}.csv"
+        assert answer["Content-Disposition"] == f'attachment; filename="{name}"'
+    CancelRequest.objects.update(open_after=2040)
+    cut = officer.get(f"/requests/{request.uuid}/orders.csv")["Content-Disposition"]
+    assert cut.endswith('-first-3-of-2040.csv"')
+    assert f"/requests/{request.uuid}/orders.csv" in page_of(officer, request)
+
+
+def test_orders_that_were_only_counted_are_not_hidden(officer: Client, olga: User) -> None:
+    request = requested(olga, Status.RESIDUAL, orders=3)
+    request.residual_orders.all().delete()
+    page = page_of(officer, request)
+    assert "the EMS did not list them one by one" in page
+    assert "orders.csv" not in page
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status in FINAL])
+def test_nothing_of_the_past_is_marked_as_going_on(
+    officer: Client, compliance: Client, olga: User, status: Status
+) -> None:
+    request = requested(olga, status)
+    for client in (officer, compliance):
+        article = page_of(client, request).partition("<article")[2].partition("</article>")[0]
+        assert not re.search(r'class="st [^"]*busy', article)
+
+
+def test_attempts_are_folded_only_while_they_end_alike(olga: User) -> None:
+    request = requested(olga, Status.SENDING, attempts=0)
+    accepted = factories.answer(request, Status.RESIDUAL)
+    rejected = factories.answer(request, Status.REJECTED)
+    lost = answers.not_delivered("Connection refused (error 111)")
+    for given in (lost, accepted, accepted, rejected, accepted):
+        factories.attempt(request, given)
+        request.refresh_from_db()
+    runs = AttemptRun.of(list(request.attempts.all()))
+    assert [len(run.attempts) for run in runs] == [1, 2, 1, 1]
+    assert runs[1].badge.words == "2 attempts, all accepted by the EMS"
+    # A message may hold a number that differs every time; whether it was carried out may not.
+    request.attempts.filter(number=2).update(message="request 4711 accepted")
+    assert len(AttemptRun.of(list(request.attempts.all()))) == 4
+    request.attempts.filter(number=2).update(may_have_been_carried_out=True)
+    assert len(AttemptRun.of(list(request.attempts.all()))) == 5
+    request.attempts.filter(number=2).update(may_have_been_carried_out=False)
+    for given in (rejected, accepted) * 6:
+        factories.attempt(request, given)
+        request.refresh_from_db()
+    (run,) = AttemptRun.of(list(request.attempts.all()))
+    assert run.badge.words == (
+        "17 attempts: 9 accepted by the EMS, 7 rejected by the EMS, 1 not delivered"
+    )
+    assert run.badge.tone == "odd"
+    assert run.reject_reason == ""
+
+
+def test_the_batch_counts_what_is_not_confirmed(olga: User) -> None:
+    batch = factories.press(olga, *factories.exchanges(4))
+    first, second, third, fourth = batch.requests.order_by("id")
+    assert BatchPage.of(batch, user=olga).bad_count == ""
+    factories.bring(first, Status.REJECTED)
+    factories.bring(second, Status.CONFIRMED)
+    expected = "1 of 4 not confirmed so far, 2 still running"
+    assert BatchPage.of(batch, user=olga).bad_count == expected
+    factories.look_again(second, after_s=12, orders=1)
+    factories.bring(third, Status.UNKNOWN)
+    factories.bring(fourth, Status.CONFIRMED)
+    assert BatchPage.of(batch, user=olga).bad_count == "3 of 4 not confirmed"
 
 
 def test_messages_of_the_ems_change_no_direction_of_text(officer: Client, olga: User) -> None:
@@ -341,6 +425,50 @@ def test_the_reason_is_added_once_by_the_requester(officer: Client, olga: User) 
     assert again.status_code == 409
     assert "has already been added" in html(again)
     assert "Add reason" not in html(officer.get(f"/batches/{batch.uuid}/"))
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        (["", "  "], "Select or enter a reason."),
+        (["", "\u200b \x1b"], "Select or enter a reason."),
+        (["Other", ""], "Enter details for “Other”."),
+        (["Other", " . "], "Enter details for “Other”."),
+        (["", "other"], "Enter details for “Other”."),
+        (["", "x" * 501], "Use at most 500 characters."),
+    ],
+)
+def test_a_reason_that_explains_nothing_is_refused_next_to_what_was_typed(
+    officer: Client, olga: User, reason: list[str], error: str
+) -> None:
+    request = factories.press(olga, *factories.exchanges(1)).requests.get()
+    path = f"/batches/{request.batch.uuid}/reason/"
+    back = f"/requests/{request.uuid}/"
+    plain = officer.post(path, {"reason": reason, "back": back})
+    htmx = officer.post(path, {"reason": reason}, headers=HTMX)
+    assert (plain.status_code, htmx.status_code) == (400, 200)
+    for answer in (plain, htmx):
+        page = html(answer)
+        assert error in page
+        assert 'aria-invalid="true"' in page
+        assert ("<option selected>Other" in page) == (reason[0] == "Other")
+        assert reason[1] != "other" or 'value="other"' in page
+    assert f'href="{back}"' in html(plain)
+    assert "<html" not in html(htmx)
+    request.batch.refresh_from_db()
+    assert request.batch.completed_at is None
+
+
+def test_a_good_reason_leads_back_to_where_it_was_added(officer: Client, olga: User) -> None:
+    requests = [factories.press(olga, row).requests.get() for row in factories.exchanges(5)]
+    ours = [f"/requests/{requests[0].uuid}/", "/", f"/batches/{requests[1].batch.uuid}/"]
+    for request, back in zip(requests, [*ours, "https://evil.example/", "/admin/"], strict=True):
+        batch = f"/batches/{request.batch.uuid}/"
+        answer = officer.post(f"{batch}reason/", {"reason": ["Drill", ""], "back": back})
+        assert answer.status_code == 303
+        assert answer["Location"] == f"{back if back in ours else batch}#reason"
+        assert "Reason saved" in html(officer.get(batch))
+        assert "Reason saved" in page_of(officer, request)
 
 
 def test_other_people_cannot_add_the_reason(

@@ -15,6 +15,7 @@ from killswitch.runtime.text import duration_text, escape_controls
 register = template.Library()
 register.filter("status_badge", status_display.status_badge)
 register.filter("final_badge", status_display.final_badge)
+register.filter("attempt_badge", status_display.attempt_badge)
 register.filter("reopened_after", status_display.reopened_after)
 register.filter("progress_text", status_display.progress_text)
 register.filter("progress_counts", status_display.progress_counts)
@@ -75,12 +76,6 @@ def claim_delay(request: CancelRequest) -> str:
 def call_duration(attempt: Attempt) -> str:
     """Return how long a call to the EMS took."""
     return "" if attempt.duration_us is None else duration_text(attempt.duration_us / 1000)
-
-
-@register.filter
-def outcome_text(outcome: str) -> str:
-    """Return the outcome of an attempt in words."""
-    return status_display.OUTCOME_TEXTS.get(outcome, outcome)
 
 
 @register.filter
