@@ -12,9 +12,8 @@ from killswitch.cancels.confirmation import MAX_EXCHANGES, REASONS, Target
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import second_look_text
-from killswitch.exchanges.models import Exchange, UncoveredExchange
+from killswitch.exchanges.models import UncoveredExchange
 
-PAGE_SIZE = 50
 REOPENED = "REOPENED"  # not a status: CONFIRMED, and orders were open again soon after
 
 # What needs a person most comes first.
@@ -123,39 +122,6 @@ class RequestPage:
             second_look=second_look_text(request, request.second_looks.all()),
             may_complete=may_complete(request.batch, user=user),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListPage:
-    """Some requests, newest first, and where this page and the next one begin."""
-
-    begins: int | None
-    requests: Sequence[CancelRequest]
-    older: int | None
-    exchange: Exchange | None = None
-
-    @classmethod
-    def before(cls, pk: int | None, *, exchange: Exchange | None = None) -> Self:
-        """Read the page of the requests older than this one, or the newest page.
-
-        With an exchange, only its requests are listed.
-        """
-        rows = CancelRequest.objects.select_related("batch", "configured_exchange").order_by("-id")
-        if exchange is not None:
-            rows = rows.filter(configured_exchange=exchange)
-        if pk is not None:
-            rows = rows.filter(pk__lt=pk)
-        requests = list(rows[: PAGE_SIZE + 1])
-        has_more = len(requests) > PAGE_SIZE
-        requests = requests[:PAGE_SIZE]
-        older = requests[-1].pk if has_more else None
-        return cls(begins=pk, requests=requests, older=older, exchange=exchange)
-
-    @property
-    def name(self) -> str:
-        """Return under which name the poller asks for the changes of this page."""
-        begins = "newest" if self.begins is None else str(self.begins)
-        return f"{begins}:{self.exchange.pk}" if self.exchange else begins
 
 
 def may_complete(batch: Batch, *, user: User) -> bool:

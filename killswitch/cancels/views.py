@@ -18,9 +18,8 @@ from killswitch.cancels import press_keys, services
 from killswitch.cancels.confirmation import Reason, Target, build_confirmation, wants_hold
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.services import CancelResult, PressContext
-from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
-from killswitch.exchanges.models import Exchange
-from killswitch.runtime.http import is_htmx, parse_id, see_other
+from killswitch.cancels.view_models import BatchPage, RequestPage
+from killswitch.runtime.http import is_htmx, see_other
 from killswitch.runtime.revisions import current
 
 Row = TypeVar("Row", bound=Model)
@@ -70,22 +69,6 @@ def complete_reason(request: HttpRequest, uuid: UUID) -> HttpResponse:
         sentence = "A reason has already been added. It cannot be changed."
         return _refuse(request, sentence, status=409)
     return see_other(reverse("batch", args=[batch.uuid]))
-
-
-@requires(Permission.REQUESTS)
-@never_cache
-@require_safe
-def list_requests(request: HttpRequest) -> HttpResponse:
-    """List the requests, or those of one exchange, newest first."""
-    revision = current()
-    exchange = None
-    if "exchange" in request.GET:
-        pk = parse_id(request.GET["exchange"]) or 0
-        exchange = Exchange.objects.filter(pk=pk).first()
-        if exchange is None:
-            raise Http404("There is no exchange with this ID. Check the link.")
-    page = ListPage.before(parse_id(request.GET.get("before", "")), exchange=exchange)
-    return render(request, "cancels/requests.html", {"page": page, "known": revision})
 
 
 @requires(Permission.REQUESTS)
