@@ -50,6 +50,7 @@ NEEDING: Final = frozenset(
         EventKind.RECOVERY_CODE_USED,
         EventKind.GUARDS_PUT_BACK,
         EventKind.EXPORTED,
+        EventKind.REQUESTS_EXPORTED,
     }
 )
 # Parts of the canonical text of an event's data, in which every quote inside a value is escaped.

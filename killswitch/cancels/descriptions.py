@@ -79,6 +79,13 @@ def _second_look(data: EventData) -> str:
     return f"{after}: at least {orders} open ({error})." if error else f"{after}: {orders} open."
 
 
+def _requests_exported(data: EventData) -> str:
+    count = count_text(data.number("count"), "request") or "Some requests"
+    facts = data.inner("filter").facts.items()
+    selection = ", ".join(f"{name} {value}" for name, value in facts)
+    return f"{count} as CSV: {selection or 'no filter'}."
+
+
 descriptions |= {
     EventKind.REQUESTED: _requested,
     EventKind.PUBLISH_FAILED: _publish_failed,
@@ -86,5 +93,6 @@ descriptions |= {
     EventKind.ATTEMPT: _attempt,
     EventKind.FINISHED: _finished,
     EventKind.SECOND_LOOK: _second_look,
+    EventKind.REQUESTS_EXPORTED: _requests_exported,
     EventKind.REASON_COMPLETED: lambda data: f"Reason added afterwards: “{data.text('reason')}”",
 }

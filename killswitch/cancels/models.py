@@ -58,6 +58,10 @@ class Batch(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["asked_at"], name="batches_by_time"),
+            models.Index(fields=["origin", "by_name", "-id"], name="batches_by_person"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.by_name} at {self.asked_at:%H:%M:%S}"
@@ -115,6 +119,11 @@ class CancelRequest(Revisioned):
             # Not a partial index: neither database uses one for statuses that are parameters.
             models.Index(fields=["status", "id"], name="requests_by_status"),
             models.Index(fields=["configured_exchange", "-id"], name="requests_of_an_exchange"),
+            models.Index(
+                fields=["id"],
+                condition=models.Q(reopened_at__isnull=False),
+                name="requests_reopened",
+            ),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -242,6 +251,10 @@ class ResidualOrder(models.Model):
 
     class Meta:
         ordering = ["id"]
+        indexes = [
+            models.Index(fields=["client_order_id"], name="orders_by_client_id"),
+            models.Index(fields=["exchange_order_id"], name="orders_by_exchange_id"),
+        ]
 
     def __str__(self) -> str:
         return self.client_order_id or self.exchange_order_id

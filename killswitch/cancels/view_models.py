@@ -8,7 +8,7 @@ from typing import Self
 from django.db.models import QuerySet
 
 from killswitch.accounts.models import User
-from killswitch.cancels.confirmation import REASONS
+from killswitch.cancels.confirmation import REASONS, Target
 from killswitch.cancels.exclusions import Exclusions
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.retry import RetryOffer

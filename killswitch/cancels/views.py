@@ -19,9 +19,8 @@ from killswitch.cancels.confirmation import Reason, Target, build_confirmation, 
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.request_page import RequestPage
 from killswitch.cancels.services import CancelResult, PressContext
-from killswitch.cancels.view_models import BatchPage, ListPage
-from killswitch.exchanges.models import Exchange
-from killswitch.runtime.http import is_htmx, parse_id, see_other
+from killswitch.cancels.view_models import BatchPage
+from killswitch.runtime.http import is_htmx, see_other
 from killswitch.runtime.revisions import current
 
 Row = TypeVar("Row", bound=Model)
@@ -51,22 +50,6 @@ def show_batch(request: HttpRequest, uuid: UUID) -> HttpResponse:
     revision = current()
     page = BatchPage.of(get_or_404(Batch.objects.filter(uuid=uuid)), user=_user(request))
     return render(request, "cancels/batch.html", {"page": page, "known": revision})
-
-
-@requires(Permission.REQUESTS)
-@never_cache
-@require_safe
-def list_requests(request: HttpRequest) -> HttpResponse:
-    """List the requests, or those of one exchange, newest first."""
-    revision = current()
-    exchange = None
-    if "exchange" in request.GET:
-        pk = parse_id(request.GET["exchange"]) or 0
-        exchange = Exchange.objects.filter(pk=pk).first()
-        if exchange is None:
-            raise Http404("There is no exchange with this ID. Check the link.")
-    page = ListPage.before(parse_id(request.GET.get("before", "")), exchange=exchange)
-    return render(request, "cancels/requests.html", {"page": page, "known": revision})
 
 
 @requires(Permission.REQUESTS)

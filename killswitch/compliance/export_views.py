@@ -1,8 +1,5 @@
 """The log as a file to keep: all events that the filter of the page selects, in two formats."""
 
-import time
-from collections.abc import Iterator
-
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -14,10 +11,8 @@ from killswitch.accounts.permissions import Permission
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
 from killswitch.audit.filters import EventFilter, InvalidFilter
+from killswitch.runtime.http import is_of_other_site, with_pauses
 
-MAX_PAUSE_S = 0.1
-# What a browser sends when the person, or one of our pages, has requested the file.
-OWN_SITES = {"none", "same-origin"}
 OTHER_SITE = (
     "A link on another website requested this export. Exports are recorded under your name, so it"
     " was not started."
@@ -29,7 +24,7 @@ OTHER_SITE = (
 @require_GET  # not HEAD: every answer is recorded
 def export_log(request: HttpRequest, layout: ExportFormat) -> HttpResponseBase:
     """Stream the export for a spreadsheet, or for programs and later verification."""
-    if request.headers.get("Sec-Fetch-Site", "none") not in OWN_SITES:
+    if is_of_other_site(request):
         return _refuse(request, [OTHER_SITE], status=403)
     try:
         new_export = export.begin(
@@ -43,7 +38,7 @@ def export_log(request: HttpRequest, layout: ExportFormat) -> HttpResponseBase:
     except export.ExportNotRecorded as error:
         return _refuse(request, [str(error)], status=503)
     return StreamingHttpResponse(
-        _throttled(new_export.stream()),
+        with_pauses(new_export.stream()),
         content_type=new_export.content_type,
         headers={"Content-Disposition": f'attachment; filename="{new_export.file_name}"'},
     )
@@ -52,13 +47,3 @@ def export_log(request: HttpRequest, layout: ExportFormat) -> HttpResponseBase:
 def _refuse(request: HttpRequest, reasons: list[str], *, status: int) -> HttpResponse:
     context = {"reasons": reasons, "status": status}
     return render(request, "compliance/export_refused.html", context, status=status)
-
-
-def _throttled(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Pause for as long as each chunk took: the same process answers clicks."""
-    started_at = time.monotonic()
-    for chunk in chunks:
-        work_s = time.monotonic() - started_at
-        yield chunk
-        time.sleep(min(work_s, MAX_PAUSE_S))
-        started_at = time.monotonic()

@@ -21,9 +21,11 @@ from django_htmx.http import HttpResponseClientRefresh
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.alarms.models import Alarm
+from killswitch.audit.filters import InvalidFilter
 from killswitch.cancels.models import Batch, CancelRequest
+from killswitch.cancels.request_list import PageName, changed_rows
 from killswitch.cancels.request_page import RequestPage
-from killswitch.cancels.view_models import BatchPage, ListPage, has_followers
+from killswitch.cancels.view_models import BatchPage, has_followers
 from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.verification_badge import Badge
 from killswitch.console import exchange_page, grid
@@ -42,7 +44,7 @@ MAX_NOTE_CHARS = 200
 
 
 class TooManyChanges(Exception):
-    """More has changed than fits into one answer."""
+    """More has changed than fits into one answer, so the page is loaded again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,26 +213,18 @@ def _request(poll: PollRequest, uuid: UUID) -> Iterator[str]:
 
 
 def _requests(poll: PollRequest, identity: str) -> Iterator[str]:
-    """Changed rows of the list, oldest first; only its newest page takes new ones.
-
-    The list may be that of one exchange.
-    """
-    begins, _, pk = identity.partition(":")
-    exchange = Exchange(pk=parse_id(pk) or 0) if pk else None
-    is_newest = begins == "newest"
-    if is_newest:
-        rows = CancelRequest.objects.select_related("batch", "configured_exchange").order_by("-id")
-        if exchange:
-            rows = rows.filter(configured_exchange=exchange)
-        requests = list(rows.filter(revision__gt=poll.since)[: poll.max_rows + 1])
-        if len(requests) > poll.max_rows:
-            raise TooManyChanges
-    else:
-        page = ListPage.before(parse_id(begins), exchange=exchange)
-        requests = [row for row in page.requests if row.revision > poll.since]
-    for request in reversed(requests):
-        context = {"cancel_request": request, "into": is_newest}
-        yield poll.render("cancels/_request_row.html", context)
+    """Changed rows of the list, oldest first; only its newest page takes new ones."""
+    name = PageName.parse(identity)
+    if name is None or name.is_outdated:  # None: of an earlier version
+        raise TooManyChanges
+    try:
+        rows = changed_rows(name, since=poll.since, max_rows=poll.max_rows)
+    except InvalidFilter as error:  # the exchange or person has gone: the page says so
+        raise TooManyChanges from error
+    if len(rows) > poll.max_rows:
+        raise TooManyChanges
+    for row, into in rows:
+        yield poll.render("cancels/_request_row.html", {"row": row, "into": into})
 
 
 def _release(poll: PollRequest, pk: int | None) -> Iterator[str]:

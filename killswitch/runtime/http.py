@@ -1,7 +1,13 @@
-"""Answers to htmx and to plain browsers, and row numbers in addresses."""
+"""Answers to htmx and to plain browsers, row numbers in addresses, and files that are streamed."""
+
+import time
+from collections.abc import Iterator
 
 from django.http import HttpRequest, HttpResponse
 
+MAX_PAUSE_S = 0.1
+# What a browser sends when the person, or one of our pages, has requested the address.
+OWN_SITES = {"none", "same-origin"}
 MAX_ID = 2**63 - 1  # the largest key that both databases store
 
 
@@ -21,3 +27,18 @@ def parse_id(text: str) -> int | None:
         return None
     number = int(text)
     return number if number <= MAX_ID else None
+
+
+def is_of_other_site(request: HttpRequest) -> bool:
+    """Return True if a page of another website has made the browser request this address."""
+    return request.headers.get("Sec-Fetch-Site", "none") not in OWN_SITES
+
+
+def with_pauses(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Pause for as long as each chunk took: the same process answers clicks."""
+    started_at = time.monotonic()
+    for chunk in chunks:
+        work_s = time.monotonic() - started_at
+        yield chunk
+        time.sleep(min(work_s, MAX_PAUSE_S))
+        started_at = time.monotonic()

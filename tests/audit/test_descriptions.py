@@ -209,6 +209,12 @@ def test_every_kind_fits_its_column() -> None:
             "JSONL: exchange_id KRAKEN, colour 7.",
         ),
         (
+            EventKind.REQUESTS_EXPORTED,
+            {"count": 1200, "filter": {"outcome": "not_confirmed", "from": "2026-11-22"}},
+            "1,200 requests as CSV: outcome not_confirmed, from 2026-11-22.",
+        ),
+        (EventKind.REQUESTS_EXPORTED, {"count": 0, "filter": {}}, "0 requests as CSV: no filter."),
+        (
             EventKind.EXPORT_COMPLETED,
             {"export": 7, "count": 1200},
             "1,200 events; the export started in event 7.",

@@ -17,7 +17,7 @@ from killswitch.cancels.models import Attempt, Batch, CancelRequest, Origin
 from killswitch.cancels.request_page import AttemptRun
 from killswitch.cancels.states import FINAL, Status
 from killswitch.cancels.templatetags.cancels import elapsed
-from killswitch.cancels.view_models import PAGE_SIZE, BatchPage, summary
+from killswitch.cancels.view_models import BatchPage, summary
 from killswitch.ems import answers
 from tests import factories
 from tests.console.press_helpers import HTMX, key_in
@@ -386,23 +386,6 @@ def test_compliance_cannot_retry(compliance: Client, olga: User) -> None:
     page = html(compliance.get(f"/batches/{batch.uuid}/"))
     assert "Retry" not in page
     assert "Add reason" not in page
-
-
-def test_the_list_is_read_page_by_page_without_gaps(officer: Client, olga: User) -> None:
-    exchange = factories.exchange("KRAKEN")
-    for _ in range(PAGE_SIZE + 5):
-        factories.press(olga, exchange)
-    first = html(officer.get("/requests/"))
-    older = first.split("?before=")[1].split('"')[0]
-    second = html(officer.get(f"/requests/?before={older}"))
-    counts = (first.count("data-request-id"), second.count("data-request-id"))
-    assert counts == (PAGE_SIZE, 5)
-    assert "?before=" not in second
-
-
-@pytest.mark.parametrize("before", ["x", "-1", "²", "9" * 5000, ""])
-def test_an_invalid_page_of_the_list_is_the_newest(officer: Client, before: str) -> None:
-    assert officer.get("/requests/", {"before": before}).status_code == 200
 
 
 def test_an_unknown_request_is_not_found(officer: Client) -> None:

@@ -12,9 +12,9 @@ from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.request_filter_fields import SIZES
 from killswitch.cancels.services import complete_reason
 from killswitch.cancels.states import Status
-from killswitch.cancels.view_models import PAGE_SIZE
 from killswitch.console.poll import answer
 from killswitch.exchanges.models import Observation, UncoveredExchange
 from killswitch.runtime.revisions import current, next_revision
@@ -124,19 +124,20 @@ def test_a_batch_and_a_request_are_shown_as_they_change(officer: Client, olga: U
     answer = poll(officer, *shown, known=known)
     assert f"batch-{batch.uuid}" in ids(answer)
     assert f"request-{first.uuid}" in ids(answer)
-    assert f"r{first.pk}" in ids(answer)
+    assert f"c{batch.pk}" in ids(answer)
+    assert f'id="r{first.pk}"' in html(answer)
     assert "1 rejected: EXCHANGE_UNREACHABLE, 2 not sent yet" in html(answer)
 
 
 def test_an_older_page_of_the_list_misses_no_changed_row(officer: Client, olga: User) -> None:
     one, *_ = factories.exchanges(1)
-    requests = [factories.press(olga, one).requests.get() for _ in range(PAGE_SIZE + 2)]
-    page = html(officer.get(f"/requests/?before={requests[1].pk}"))
-    assert f'name="show" value="requests:{requests[1].pk}"' in page
+    batches = [factories.press(olga, one) for _ in range(SIZES[0] + 2)]
+    page = html(officer.get(f"/requests/?before={batches[1].pk}"))
+    assert f'name="show" value="requests:{batches[1].pk}:' in page
     known = current()
     CancelRequest.objects.update(revision=next_revision())
-    answer = poll(officer, f"requests:{requests[1].pk}", known=known)
-    assert ids(answer) == [f"r{requests[0].pk}", "known"]
+    answer = poll(officer, f"requests:{batches[1].pk}", known=known)
+    assert ids(answer) == [f"c{batches[0].pk}", "known"]
 
 
 def test_a_list_with_more_changes_than_an_answer_holds_is_reloaded(

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django import template
+from django.template.context import Context
 
 from killswitch.accounts.templatetags.accounts import person_name
 from killswitch.cancels import manual_cancel, status_display
@@ -126,3 +128,24 @@ def _named(exchanges: Sequence[Exchange]) -> str:
 def manual_cancel_lines(exchanges: Iterable[Exchange]) -> list[manual_cancel.Line]:
     """Return the commands for cancelling without this console."""
     return manual_cancel.lines(exchange.exchange_id for exchange in exchanges)
+
+
+@register.inclusion_tag("cancels/_filter_field.html", takes_context=True)
+def filter_field(
+    context: Context,
+    name: str,
+    label: str,
+    *,
+    kind: str = "text",
+    hint: str = "",
+) -> dict[str, Any]:
+    """Show a field of the filter of requests, as it was typed, with its error next to it."""
+    errors, values = context.get("errors") or {}, context.get("values") or {}
+    return {
+        "name": name,
+        "label": label,
+        "kind": kind,
+        "hint": hint,
+        "value": values.get(name, ""),
+        "error": errors.get(name, ""),
+    }

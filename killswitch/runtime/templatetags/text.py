@@ -1,6 +1,6 @@
 """Template filters that are independent of the product: times, counts and foreign text."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django import template
 from django.utils import timezone
@@ -22,6 +22,13 @@ def time_short(at: datetime | None) -> str:
         return f"{at:%H:%M:%S}"
     year = f" {at:%Y}" if at.year != now.year else ""
     return f"{at.day} {at:%b}{year} {at:%H:%M:%S}"
+
+
+@register.filter
+def time_relative(at: datetime) -> str:
+    """Return the time in UTC as `time_short`, and of the day before today "yesterday 14:03:22"."""
+    is_yesterday = at.astimezone(UTC).date() == timezone.now().date() - timedelta(days=1)
+    return f"yesterday {at.astimezone(UTC):%H:%M:%S}" if is_yesterday else time_short(at)
 
 
 @register.filter

@@ -1,0 +1,245 @@
+"""The filter of the list of requests: read from an address, described and applied.
+
+The page, its poller and the export use the same filter, so that what was seen can be exported.
+Days are UTC days. A value that cannot be applied is refused: an unfiltered list would look as if it
+matched.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from re import escape
+from typing import Any, Self
+
+from django.db.models import Q, QuerySet
+from django.http import QueryDict
+
+from killswitch.accounts.templatetags.accounts import actor_name
+from killswitch.audit.filters import InvalidFilter
+from killswitch.cancels.models import Batch, CancelRequest, Origin, ResidualOrder
+from killswitch.cancels.request_filter_fields import (
+    CODES,
+    FIELDS,
+    MAX_SUGGESTIONS,
+    PARSERS,
+    SIZES,
+    By,
+    Choices,
+    Period,
+    read_days,
+    shown,
+)
+from killswitch.cancels.request_outcomes import NOT_CONFIRMED, OUTCOMES
+from killswitch.exchanges.models import Exchange
+from killswitch.runtime.text import escape_controls
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestFilter:
+    """Selects the requests that match all given fields."""
+
+    texts: Mapping[str, str]  # what was given, by its name in an address
+    first: date | None = None  # both days are included
+    last: date | None = None
+    people: Sequence[str] | None = None  # None: anybody
+    exchanges: Sequence[Exchange] | None = None  # None: any exchange
+    outcome: str = ""
+    reason: str = ""
+    q: str = ""
+    by: By = By.PEOPLE
+    size: int = SIZES[0]
+    # What the search text means among the choices.
+    q_people: Sequence[str] = ()
+    q_exchanges: Sequence[Exchange] = ()
+
+    @classmethod
+    def from_query(cls, query: QueryDict, *, choices: Choices) -> Self:
+        """Return the filter of an address. Raises `InvalidFilter`.
+
+        Unknown names are refused, because a mistyped filter must not select everything.
+        """
+        errors = {
+            name: f"There is no filter “{shown(name)}”. Check the link."
+            for name in query
+            if name not in FIELDS and name != "before"
+        }
+        for name in FIELDS:
+            if len(query.getlist(name)) > 1:
+                errors[name] = f"{FIELDS[name]} is given more than once. Give it once."
+        texts = {name: str(query.get(name, "")).strip() for name in FIELDS}
+        texts = {name: text for name, text in texts.items() if text}
+        texts |= {name: text.lower() for name, text in texts.items() if name in CODES}
+        values: dict[str, Any] = {"texts": texts}
+        for name, parse in PARSERS.items():
+            try:
+                if name in texts and name not in errors:
+                    values |= parse(texts[name], choices)
+            except ValueError as error:
+                errors[name] = str(error)
+        if not errors.keys() & {"period", "from", "to"}:
+            values |= read_days(texts, errors)
+        if texts.keys() & {"from", "to"}:
+            texts["period"] = Period.CUSTOM  # days that are given count more than a period
+        if errors:
+            raise InvalidFilter(errors)
+        return cls(**values)
+
+    def to_query(self, **changes: str) -> str:
+        """Return the query string of this filter with some fields changed; "" removes a field."""
+        values = {**self.texts, **changes}
+        query = QueryDict(mutable=True)
+        query.update({name: values[name] for name in FIELDS if values.get(name)})
+        return query.urlencode()
+
+    def form_values(self) -> dict[str, str]:
+        """Return what the form shows: as it was given, and names where numbers were given."""
+        values = dict(self.texts)
+        if self.exchanges is not None and len(self.exchanges) == 1:
+            values["exchange"] = self.exchanges[0].exchange_id
+        if self.people is not None and len(self.people) == 1:
+            values["person"] = self.people[0]
+        return values
+
+    def as_data(self) -> dict[str, str]:
+        """Return the filter as the log records it, with the days that a period stood for."""
+        days = {"from": self.first, "to": self.last}
+        values = {name: text for name, text in self.form_values().items() if name != "size"}
+        return values | {name: day.isoformat() for name, day in days.items() if day}
+
+    @property
+    def is_everything(self) -> bool:
+        """Return True if nothing was selected but the size of the page."""
+        return not self.texts.keys() - {"size"}
+
+    @property
+    def is_of_requests(self) -> bool:
+        """Return True if only some requests of a batch may match."""
+        return bool(self.exchanges is not None or self.outcome or self.q)
+
+    @property
+    def is_of_failures(self) -> bool:
+        """Return True if every matching request is one that is not confirmed."""
+        return bool(self.outcome) and OUTCOMES[self.outcome].is_failure
+
+    def describe(self) -> str:
+        """Return the filter in words, e.g. "22 to 28 Nov 2026 (UTC), not confirmed"."""
+        exchanges = self.exchanges or ()
+        parts = [
+            days_text(self.first, self.last),
+            OUTCOMES[self.outcome].label.lower() if self.outcome else "",
+            _list_text("on", [row.exchange_id for row in exchanges], noun="exchanges"),
+            _list_text("by", [actor_name(name) for name in self.people or ()], noun="people"),
+            self.reason and f"reason contains “{self.reason}”",
+            self.q and f"with “{self.q}”",
+            {By.HOLDS: "by Holds", By.ALL: "by people and Holds"}.get(self.by, ""),
+        ]
+        return escape_controls(", ".join(filter(None, parts)))
+
+    def batches(self) -> QuerySet[Batch]:
+        """Return the batches with a matching request, newest first."""
+        rows = Batch.objects.filter(self._of_batch("")).order_by("-id")
+        if self.is_of_requests:
+            return rows.filter(pk__in=self.requests().order_by().values("batch"))
+        if self.by is By.PEOPLE:
+            # Of people as well, whose are listed anyway: an index finds all of them at once.
+            failed = CancelRequest.objects.filter(NOT_CONFIRMED).order_by()
+            return rows.filter(~Q(origin=Origin.HOLD) | Q(pk__in=failed.values("batch")))
+        return rows
+
+    def requests(self) -> QuerySet[CancelRequest]:
+        """Return the matching requests, newest first."""
+        condition = self._of_batch("batch__")
+        if self.by is By.PEOPLE and not self.outcome:
+            condition &= ~Q(batch__origin=Origin.HOLD) | NOT_CONFIRMED
+        elif self.by is By.PEOPLE and not self.is_of_failures:
+            condition &= ~Q(batch__origin=Origin.HOLD)
+        if self.exchanges is not None:
+            condition &= Q(configured_exchange__in=self.exchanges)
+        if self.outcome:
+            condition &= OUTCOMES[self.outcome].condition
+        if self.q:
+            condition &= self._has_text()
+        return CancelRequest.objects.filter(condition).order_by("-id")
+
+    def left_out(self) -> QuerySet[CancelRequest]:
+        """Return the requests of Holds that match and are not listed because they did not fail."""
+        holds = replace(self, by=By.HOLDS).requests()
+        if self.by is not By.PEOPLE or self.is_of_failures:
+            return holds.none()
+        return holds if self.outcome else holds.exclude(NOT_CONFIRMED)
+
+    def with_outcome(self, outcome: str) -> "RequestFilter":
+        """Return this filter with another outcome."""
+        return replace(self, outcome=outcome)
+
+    def _of_batch(self, prefix: str) -> Q:
+        """Return the conditions on the batch, whose columns have this prefix."""
+        condition = Q()
+        if self.first:
+            condition &= Q(**{f"{prefix}asked_at__gte": _midnight(self.first)})
+        if self.last and self.last < date.max:
+            end = _midnight(self.last + timedelta(days=1))
+            condition &= Q(**{f"{prefix}asked_at__lt": end})
+        if self.people is not None:
+            condition &= Q(**{f"{prefix}by_name__in": self.people})
+        if self.reason:
+            condition &= _contains(self.reason, f"{prefix}reason", f"{prefix}completed_reason")
+        if self.by is By.HOLDS:
+            condition &= Q(**{f"{prefix}origin": Origin.HOLD})
+        return condition
+
+    def _has_text(self) -> Q:
+        """Return the condition that a request or its batch has the search text.
+
+        The IDs of orders must be whole, because there may be very many of them.
+        """
+        ids = {self.q, self.q.lower(), self.q.upper()}
+        of_ids = Q(client_order_id__in=ids) | Q(exchange_order_id__in=ids)
+        texts = _contains(self.q, "reason", "completed_reason", "group_name")
+        batches = Batch.objects.filter(texts | Q(by_name__in=self.q_people)).order_by()
+        rejected = CancelRequest.objects.filter(_contains(self.q, "reject_reason")).order_by()
+        orders = ResidualOrder.objects.filter(of_ids).order_by()
+        # Subqueries of their own, because one condition on joined rows would use no index.
+        return (
+            Q(configured_exchange__in=self.q_exchanges)
+            | Q(batch__in=batches.values("pk"))
+            | Q(pk__in=rejected.values("pk"))
+            | Q(pk__in=orders.values("request"))
+        )
+
+
+def days_text(first: date | None, last: date | None) -> str:
+    """Return a range of UTC days in words; empty without any."""
+    if first and last:
+        same_month = (first.year, first.month) == (last.year, last.month)
+        begin = f"{first.day}" if same_month else _day(first)
+        return f"{_day(last) if first == last else f'{begin} to {_day(last)}'} (UTC)"
+    if first:
+        return f"from {_day(first)} (UTC)"
+    return f"up to {_day(last)} (UTC)" if last else ""
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {day:%b} {day.year}"
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)
+
+
+def _contains(text: str, *columns: str) -> Q:
+    """Return the condition that one of the columns contains the text, in any case.
+
+    SQLite ignores the case of ASCII letters only, unless a regular expression compares them.
+    """
+    lookup, value = ("icontains", text) if text.isascii() else ("iregex", escape(text))
+    condition = Q()
+    for column in columns:
+        condition |= Q(**{f"{column}__{lookup}": value})
+    return condition
+
+
+def _list_text(word: str, names: Sequence[str], *, noun: str) -> str:
+    if len(names) > MAX_SUGGESTIONS:
+        return f"{word} {len(names)} {noun}"
+    return f"{word} {' or '.join(names)}" if names else ""

@@ -1,0 +1,254 @@
+"""The filter of the list of requests: what each field selects, and what it refuses."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.http import QueryDict
+
+from killswitch.accounts.models import Role, User
+from killswitch.audit.filters import InvalidFilter
+from killswitch.cancels.models import Batch, CancelRequest, Origin
+from killswitch.cancels.request_filter_fields import Choices
+from killswitch.cancels.request_filters import RequestFilter, days_text
+from killswitch.cancels.request_outcomes import NOT_CONFIRMED, OUTCOMES, outcome_name
+from killswitch.cancels.states import Status
+from tests import factories
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+
+def selected(query: str) -> RequestFilter:
+    return RequestFilter.from_query(QueryDict(query), choices=Choices.now())
+
+
+def found(query: str) -> list[str]:
+    """Return the exchanges of the matching requests; the batches must be those of them."""
+    selection = selected(query)
+    requests = list(selection.requests().order_by("id"))
+    assert {row.batch_id for row in requests} == {row.pk for row in selection.batches()}, query
+    return [row.exchange_id for row in requests]
+
+
+def errors(query: str) -> dict[str, str]:
+    with pytest.raises(InvalidFilter) as refused:
+        selected(query)
+    return dict(refused.value.errors)
+
+
+def every_outcome(olga: User) -> list[CancelRequest]:
+    """Make a request of each status, one that was reopened, and one refused while flat."""
+    made = []
+    for number, status in enumerate(Status):
+        request = factories.press(olga, factories.exchange(f"S{number}")).requests.get()
+        made.append(factories.bring(request, status))
+    request = factories.press(olga, factories.exchange("REOPENED")).requests.get()
+    factories.look_again(factories.bring(request, Status.CONFIRMED), after_s=12, orders=1)
+    made.append(request)
+    request = factories.press(olga, factories.exchange("FLAT")).requests.get()
+    made.append(factories.bring(request, Status.REJECTED, orders=0))
+    request = factories.press(olga, factories.exchange("NEVER")).requests.get()
+    made.append(factories.bring(request, Status.CONFIRMED))
+    CancelRequest.objects.filter(pk=request.pk).update(
+        conclusion="As far as this console knows, the EMS has never listed an order of NEVER."
+    )
+    return list(CancelRequest.objects.order_by("id"))
+
+
+def of_hold(request: CancelRequest) -> None:
+    Batch.objects.filter(pk=request.batch_id).update(origin=Origin.HOLD, by_name="system")
+
+
+def test_each_request_has_one_outcome_and_not_confirmed_is_what_needs_attention(
+    olga: User,
+) -> None:
+    made = every_outcome(olga)
+    for request in made:
+        names = [
+            name
+            for name, choice in OUTCOMES.items()
+            if CancelRequest.objects.filter(choice.condition, pk=request.pk).exists()
+        ]
+        assert names[-1] == outcome_name(request)
+        group = {True: "not_confirmed", False: "in_progress"}
+        in_group = request.needs_attention or not request.is_final
+        assert names[:-1] == [group[request.needs_attention]] * in_group
+        is_bad = CancelRequest.objects.filter(NOT_CONFIRMED, pk=request.pk).exists()
+        assert is_bad == request.needs_attention
+        assert not OUTCOMES[names[-1]].is_failure or request.needs_attention
+    assert {outcome_name(request) for request in made} == OUTCOMES.keys() - {
+        "not_confirmed",
+        "in_progress",
+    }
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_requests_of_holds_are_left_out_only_if_they_did_not_fail(olga: User, outcome: str) -> None:
+    for request in every_outcome(olga):
+        of_hold(request)
+    failed = {row.exchange_id for row in CancelRequest.objects.filter(NOT_CONFIRMED)}
+    for query in ("", f"outcome={outcome}", f"outcome={outcome}&exchange=S"):
+        shown = set(found(query))
+        everything = set(found(f"{query}&by=all"))
+        assert shown == everything & failed
+        assert selected(query).left_out().count() == len(everything - shown)
+        assert set(found(f"{query}&by=holds")) == everything
+
+
+@pytest.mark.parametrize(
+    ("query", "days"),
+    [
+        ("", [0, 1, 6, 7, 40]),
+        ("period=today", [0]),
+        ("period=Yesterday", [1]),
+        ("period=week", [0, 1, 6]),
+        ("period=custom&from={6}&to={1}", [1, 6]),
+        ("from={6}", [0, 1, 6]),
+        ("to={6}", [6, 7, 40]),
+        ("period=today&from={7}&to={6}", [6, 7]),
+        ("from=0001-01-01&to=9999-12-31", [0, 1, 6, 7, 40]),
+    ],
+)
+def test_days_are_whole_and_in_utc(olga: User, query: str, days: list[int]) -> None:
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    for ago in (0, 1, 6, 7, 40):
+        for name, at in (("FIRST", timedelta(0)), ("LAST", timedelta(days=1, microseconds=-1))):
+            batch = factories.press(olga, factories.exchange(f"{name}{ago}"))
+            Batch.objects.filter(pk=batch.pk).update(asked_at=midnight - timedelta(days=ago) + at)
+    for ago in range(41):
+        query = query.replace(f"{{{ago}}}", str((midnight - timedelta(days=ago)).date()))
+    assert sorted(found(query)) == sorted(
+        f"{name}{ago}" for ago in days for name in ("FIRST", "LAST")
+    )
+
+
+def test_this_month_begins_on_its_first_day() -> None:
+    selection = selected("period=month")
+    today = datetime.now(UTC).date()
+    assert (selection.first, selection.last) == (today.replace(day=1), today)
+
+
+def test_people_exchanges_and_reasons_are_found_in_any_case_by_a_part(olga: User) -> None:
+    ivan = factories.person(Role.RISK_OFFICER, username="ivan", full_name="Iván Petrov")
+    factories.press(olga, factories.exchange("KRAKEN/JOHN", name="Kraken Jöhn"), reason="Köln 50%")
+    factories.press(ivan, factories.exchange("BITMEX"), reason="Runaway algorithm")
+    batch = factories.press(olga, factories.exchange("GEMINI"))
+    Batch.objects.filter(pk=batch.pk).update(completed_reason="Limit_breach")
+    Batch.objects.filter(pk=batch.pk).update(by_name="os:root", origin=Origin.COMMAND_LINE)
+    pk = CancelRequest.objects.get(exchange_id="BITMEX").configured_exchange_id
+    for query, exchanges in {
+        "person=olga": ["KRAKEN/JOHN"],
+        "person=Olga Ray (olga)": ["KRAKEN/JOHN"],
+        "person=IVÁN": ["BITMEX"],
+        "person=os:root": ["GEMINI"],
+        "person=command line": ["GEMINI"],
+        "exchange=kraken": ["KRAKEN/JOHN"],
+        "exchange=jÖHN": ["KRAKEN/JOHN"],
+        "exchange=BITMEX": ["BITMEX"],
+        f"exchange={pk}": ["BITMEX"],
+        "reason=KÖLN": ["KRAKEN/JOHN"],
+        "reason=limit_": ["GEMINI"],
+        "reason=50%25": ["KRAKEN/JOHN"],
+        "reason=%25": ["KRAKEN/JOHN"],
+        "reason=r.n": [],
+        "reason=RUNAWAY&person=olga": [],
+        "q=runaway": ["BITMEX"],
+        "q=petrov": ["BITMEX"],
+        "q=john": ["KRAKEN/JOHN"],
+        "q=köln": ["KRAKEN/JOHN"],
+        "q=breach": ["GEMINI"],
+        "q=command": ["GEMINI"],
+        "q=nothing of this": [],
+    }.items():
+        assert found(query) == exchanges, query
+
+
+def test_the_search_finds_reject_reasons_and_whole_ids_of_orders_left_open(olga: User) -> None:
+    first = factories.press(olga, *factories.exchanges(2)).requests.order_by("id")
+    factories.bring(first[0], Status.REJECTED)
+    factories.bring(first[1], Status.RESIDUAL)
+    assert found("q=unreachable") == ["VENUE01"]
+    assert found("q=3456456755") == ["VENUE01", "VENUE02"]
+    assert found("q=345645675") == []
+    assert found("q=6AB36BC1-344d-432e-ac6d-0bf44ee60001") == ["VENUE01", "VENUE02"]
+
+
+def test_fields_are_combined_on_the_same_request(olga: User) -> None:
+    rows = factories.press(olga, *factories.exchanges(2)).requests.order_by("id")
+    factories.bring(rows[0], Status.REJECTED)
+    factories.bring(rows[1], Status.CONFIRMED)
+    assert found("exchange=VENUE01&outcome=not_confirmed") == ["VENUE01"]
+    assert found("exchange=VENUE02&outcome=not_confirmed") == []
+    assert found("outcome=NOT_CONFIRMED") == ["VENUE01"]
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "words"),
+    [
+        ("outcome=confirmd", "outcome", "Choose one from the list. Did you mean Confirmed"),
+        ("outcome=failed", "outcome", "“failed” is not an outcome."),
+        ("period=lastweek", "period", "The periods are today, yesterday, week, month, custom."),
+        ("period=custom", "from", "Enter the first day, the last day, or both."),
+        ("from=28.11.2026", "from", "“28.11.2026” is not a day. Write it as 2026-11-28."),
+        ("to=2026-02-30", "to", "“2026-02-30” is not a day."),
+        ("from=2026-11-28&to=2026-11-27", "to", "To must not be before From."),
+        ("person=olgb", "person", "Nobody called “olgb” has requested a cancel. Did you mean Olga"),
+        ("exchange=KRAKN", "exchange", "“KRAKN”. Did you mean KRAKEN?"),
+        ("exchange=999999", "exchange", "There is no exchange with this ID or name"),
+        ("by=robots", "by", "“robots” is not one of: people, holds, all."),
+        ("size=5000", "size", "A page has 50, 100 or 200 cancels."),
+        ("q=a%00b", "q", "This contains a character that cannot be searched for."),
+        ("reason=a%00b", "reason", "This contains a character that cannot be searched for."),
+        (f"q={'x' * 201}", "q", "Enter at most 200 characters."),
+        ("exchnage=KRAKEN", "exchnage", "There is no filter “exchnage”. Check the link."),
+        ("outcome=unknown&outcome=rejected", "outcome", "Outcome is given more than once."),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_to_do(
+    olga: User, query: str, field: str, words: str
+) -> None:
+    factories.press(olga, factories.exchange("KRAKEN"))
+    assert words in errors(query)[field]
+
+
+def test_a_filter_survives_as_an_address_and_as_data(olga: User) -> None:
+    factories.press(olga, factories.exchange("KRAKEN"))
+    query = "period=week&person=olga&exchange=krak&outcome=not_confirmed&reason=x+%26+y&by=all"
+    selection = selected(f"{query}&size=100&before=7")
+    assert selection.to_query() == f"{query}&size=100"
+    assert selected(selection.to_query()).to_query() == selection.to_query()
+    assert selection.to_query(period="today", person="") == (
+        "period=today&exchange=krak&outcome=not_confirmed&reason=x+%26+y&by=all&size=100"
+    )
+    today = datetime.now(UTC).date()
+    assert selection.as_data() == {
+        "period": "week",
+        "from": str(today - timedelta(days=6)),
+        "to": str(today),
+        "person": "Olga Ray (olga)",
+        "exchange": "KRAKEN",
+        "outcome": "not_confirmed",
+        "reason": "x & y",
+        "by": "all",
+    }
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "words"),
+    [
+        (date(2026, 11, 22), date(2026, 11, 28), "22 to 28 Nov 2026 (UTC)"),
+        (date(2026, 10, 30), date(2026, 11, 5), "30 Oct 2026 to 5 Nov 2026 (UTC)"),
+        (date(2026, 11, 5), date(2026, 11, 5), "5 Nov 2026 (UTC)"),
+        (date(2026, 11, 5), None, "from 5 Nov 2026 (UTC)"),
+        (None, date(2026, 11, 5), "up to 5 Nov 2026 (UTC)"),
+        (None, None, ""),
+    ],
+)
+def test_days_in_words(first: Any, last: Any, words: str) -> None:
+    assert days_text(first, last) == words
+
+
+def test_the_filter_in_words_shows_no_character_that_acts_on_a_screen(olga: User) -> None:
+    factories.press(olga, factories.exchange("KRAKEN"))
+    selection = selected("outcome=not_confirmed&exchange=KRAKEN&person=olga&q=%E2%80%AEx")
+    assert selection.describe() == ("not confirmed, on KRAKEN, by Olga Ray (olga), with “\\u202ex”")
