@@ -41,7 +41,7 @@ def desk(
 def choose(page: Page, label: str, *, checked: bool = True) -> None:
     page.locator(".who summary").click()
     with page.expect_response("**/display/"):
-        page.get_by_label(label).set_checked(checked)
+        page.get_by_role("checkbox", name=label).set_checked(checked)
     page.keyboard.press("Escape")
 
 

@@ -9,38 +9,40 @@ from playwright.sync_api import Browser, Page
 from killswitch.accounts.models import Role, User
 from tests import factories
 from tests.browser import states
-from tests.browser.conftest import sign_in
+from tests.browser.conftest import Complaints, sign_in
 
 WIDTHS = (390, 1280, 1920, 2560)
 EDGES = """() => {
   const box = (element) => element.getBoundingClientRect();
-  const main = document.querySelector("main");
-  const style = getComputedStyle(main);
-  const top = document.querySelector(".top");
-  const header = getComputedStyle(top);
-  const px = (value) => Math.round(parseFloat(value));
-  return {
-    left: Math.round(box(main).left) + px(style.paddingLeft),
-    right: Math.round(box(main).right) - px(style.paddingRight),
-    brand: Math.round(box(document.querySelector(".brand")).left),
-    end: Math.round(box(top).right) - px(header.paddingRight),
-    first: Math.min(...[...main.children].filter((each) => each.offsetWidth > 1 && each.checkVisibility())
-      .map((each) => Math.round(box(each).left))),
-    widest: Math.max(...[...main.children].map((each) => Math.round(box(each).right))),
+  const px = (value) => parseFloat(value);
+  const [main, top] = ["main", ".top"].map((selector) => document.querySelector(selector));
+  const [inner, header] = [main, top].map((element) => getComputedStyle(element));
+  const parts = [...main.children].filter((each) => each.offsetWidth > 1 && each.checkVisibility());
+  const edges = {
+    left: box(main).left + px(inner.paddingLeft),
+    right: box(main).right - px(inner.paddingRight),
+    brand: box(document.querySelector(".brand")).left,
+    end: box(top).right - px(header.paddingRight),
+    first: Math.min(...parts.map((each) => box(each).left)),
+    widest: Math.max(...parts.map((each) => box(each).right)),
   };
+  return Object.fromEntries(Object.entries(edges).map(([name, x]) => [name, Math.round(x)]));
 }"""
 # Links inside a sentence are exempt (WCAG 2.5.8), and what only a screen reader meets.
-SMALL = """([selector, least]) => [...document.querySelectorAll(selector)]
-  .filter((each) => each.checkVisibility({ visibilityProperty: true }) && !each.closest(".vh, .skip, dialog:not([open])"))
-  .filter((each) => Math.round(each.getBoundingClientRect().height) < least)
-  .map((each) => `${Math.round(each.getBoundingClientRect().height)}: ${each.outerHTML.slice(0, 90)}`)"""
+SMALL = """([selector, least]) => {
+  const height = (each) => Math.round(each.getBoundingClientRect().height);
+  return [...document.querySelectorAll(selector)]
+    .filter((each) => each.checkVisibility({ visibilityProperty: true }))
+    .filter((each) => !each.closest(".vh, .skip, dialog:not([open])") && height(each) < least)
+    .map((each) => `${height(each)}: ${each.outerHTML.slice(0, 90)}`);
+}"""
 EMERGENCY = "a.cut, .go, .big, .acts .go"
 IN_LISTS = "nav a, td > a, th > a, li > a, .links a, a.hit, .button, summary, select"
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_all_pages_have_the_edges_of_the_header(
-    page: Page, olga: User, live_server: Any, width: int
+    page: Page, olga: User, live_server: Any, complaints: Complaints, width: int
 ) -> None:
     exchange = factories.exchanges(3)[0]
     batch = factories.press(olga, exchange)
@@ -71,7 +73,8 @@ def test_all_pages_have_the_edges_of_the_header(
         assert edge["brand"] == edge["first"] == edge["left"], (path, edge)
         assert edge["end"] == edge["right"] >= edge["widest"], (path, edge)
     [(left, right)] = sides
-    assert right - left >= min(width - 48, 2000), "wide screens are used"
+    assert right - left >= min(width - 48, 1600), "wide screens are used"
+    complaints.forgive()  # of the page that was not found
 
 
 @pytest.fixture
@@ -93,7 +96,7 @@ def phone(browser: Browser, live_server: Any, olga: User) -> Iterator[Page]:
 def test_a_finger_hits_what_it_aims_at(phone: Page, olga: User, scene: str) -> None:
     states.SCENES[scene](phone, olga)
     assert phone.evaluate(SMALL, [EMERGENCY, 44]) == []
-    assert phone.evaluate(SMALL, [".main .button, main .acts .button", 44]) == []
+    assert phone.evaluate(SMALL, ["main .button", 44]) == []
     assert phone.evaluate(SMALL, [IN_LISTS, 24]) == []
 
 
