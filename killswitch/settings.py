@@ -180,7 +180,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "killswitch.console.middleware.StaticFiles",
     "killswitch.console.middleware.PageCompression",
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -266,6 +266,7 @@ _cookie_prefix = f"{'__Host-' if TRUSTED_PROXY_COUNT else ''}killswitch_{_consol
 SESSION_COOKIE_NAME = f"{_cookie_prefix}_session"
 CSRF_COOKIE_NAME = f"{_cookie_prefix}_csrf"
 OFFICER_COOKIE_NAME = f"{_cookie_prefix}_officer"
+DISPLAY_COOKIE_NAME = f"{_cookie_prefix}_display"
 CSRF_FAILURE_VIEW = "killswitch.console.error_views.csrf_failed"
 
 # --- security -------------------------------------------------------------------------------

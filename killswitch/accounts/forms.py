@@ -9,9 +9,32 @@ from django.http import HttpRequest, HttpResponse
 from killswitch.accounts.adapter import set_fixed_expiry
 
 
+class FieldWithFocus(forms.BoundField):
+    """A field that has the focus if it is the one to type in next."""
+
+    def build_widget_attrs(
+        self, attrs: dict[str, Any], widget: forms.Widget | None = None
+    ) -> dict[str, Any]:
+        attrs = super().build_widget_attrs(attrs, widget)
+        if self.name == next_field(self.form):
+            attrs["autofocus"] = True
+        return attrs
+
+
+def next_field(form: forms.BaseForm) -> str:
+    """Return the name of the field to type in next: the first, or the one to correct."""
+    names = list(form.fields)
+    wrong = [name for name in names if form.has_error(name)]
+    if wrong:
+        return wrong[0]
+    # A wrong name or password: the password is the one to type again.
+    return names[-1] if form.non_field_errors() else names[0]
+
+
 class WithoutPlaceholders:
     """Removes allauth's placeholders: they repeat the labels."""
 
+    bound_field_class = FieldWithFocus
     fields: dict[str, forms.Field]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -60,6 +83,7 @@ class ConfirmPasswordForm(WithoutPlaceholders, ReauthenticateForm):  # type: ign
 class CodeForm(forms.Form):
     """A code of the app, or a recovery code; spaces in it are ignored."""
 
+    bound_field_class: type[forms.BoundField] = FieldWithFocus
     code = forms.CharField(
         label="Code",
         max_length=40,
@@ -79,6 +103,7 @@ class CodeForm(forms.Form):
 class SetUpForm(CodeForm):
     """The first code of an app, which proves that it has the secret."""
 
+    bound_field_class = forms.BoundField  # the focus would scroll past the code to scan
     rejection = "This code is wrong. Enter the next code from the app."
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -9,7 +9,8 @@ from django.utils.functional import SimpleLazyObject
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.alarms.models import Alarm
 from killswitch.cancels import manual_cancel
-from killswitch.exchanges.models import Observation
+from killswitch.console.display import Display
+from killswitch.exchanges.models import Exchange, Observation
 from killswitch.exchanges.runbook import runbook_text
 from killswitch.holds.view_models import HeldSummary, unread_after_ms
 from killswitch.readiness.health_checks import Level
@@ -84,6 +85,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
 
     return {
         "environment": environment,
+        "display": Display.of(request),
         # Read before the rest of the page; a page with live rows brings its own, read before them.
         "known": SimpleLazyObject(current),
         "runbook_text": SimpleLazyObject(runbook_text),
@@ -98,5 +100,11 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "may_audit": may(Permission.AUDIT),
         "may_administer": may(Permission.ADMINISTER),
         "stale_after": max(10, round(settings.OBSERVE_INTERVAL * 4)),
-        "manual_cancel_command": lambda: manual_cancel.lines()[0].command,
+        "manual_cancel_lines": SimpleLazyObject(_manual_cancel_lines),
     }
+
+
+def _manual_cancel_lines() -> list[manual_cancel.Line]:
+    """Return the command for each enabled exchange, and remember the exchanges for error pages."""
+    manual_cancel.remember(Exchange.objects.enabled())
+    return manual_cancel.lines()

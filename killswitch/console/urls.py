@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from killswitch.console import views
+from killswitch.console import display, help_pages, views
 
 alarms = [path("<int:alarm_id>/acknowledge/", views.acknowledge, name="acknowledge")]
 
@@ -10,5 +10,8 @@ urlpatterns = [
     path("", views.home, name="console"),
     path("exchanges/<int:pk>/", views.exchange, name="exchange"),
     path("poll/", views.poll, name="poll"),
+    path("display/", display.change, name="display"),
+    path("help/", help_pages.reference, name="help"),
+    path("help/first-day/", help_pages.first_day, name="first_day"),
     path("alarms/", include((alarms, "alarms"))),
 ]

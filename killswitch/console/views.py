@@ -56,6 +56,7 @@ def console(request: HttpRequest) -> HttpResponse:
             held={row.exchange.exchange_id for row in rows if row.hold},
         ),
         "latest": grid.latest(),
+        "manual_cancel_lines": manual_cancel.lines(),
         "held": HeldSummary(holds=[row.hold for row in rows if row.hold]),
     }
     response = render(request, "console/console.html", context)

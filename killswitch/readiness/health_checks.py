@@ -53,7 +53,7 @@ class Check:
     @property
     def age_text(self) -> str:
         """Return the age of the result, empty if there is none or the detail states it."""
-        if self.age_seconds is None or self.detail.endswith(" ago"):
+        if self.age_seconds is None or " ago" in self.detail:
             return ""
         return ago(self.age_seconds)
 
@@ -94,7 +94,7 @@ def judge(checks: tuple[Check, ...]) -> Readiness:
     if failures:
         sentence = f"Degraded. A cancel can be recorded, but: {reasons}."
         return Readiness(word=Level.DEGRADED, sentence=sentence, checks=checks)
-    sentence = "Ready: a cancel can be recorded and sent to the EMS."
+    sentence = "Ready: a cancel would go through."
     return Readiness(word=Level.READY, sentence=sentence, checks=checks)
 
 

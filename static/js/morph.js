@@ -2,7 +2,7 @@
 // focus, selection, open details, typed text and scroll positions survive.
 
 // Attributes that belong to the person or to the scripts of the page, not to the server.
-const LOCAL_ATTRIBUTES = new Set(["open", "hidden", "disabled"]);
+const LOCAL_ATTRIBUTES = new Set(["open", "hidden", "disabled", "data-local"]);
 // Elements with a text that the page counts up or down itself.
 const COUNTED =
   "time[data-age], .fig time, [data-due], [data-left], [data-elapsed], [data-hold-unread], [data-hold-read], [data-held-unread]";

@@ -323,6 +323,30 @@ def release_refused(page: Page, olga: User) -> None:
     page.wait_for_selector("main .notice")
 
 
+def help_page(page: Page, olga: User) -> None:
+    page.goto("/help/#status-UNKNOWN")
+
+
+def first_day(page: Page, olga: User) -> None:
+    page.goto("/help/first-day/")
+
+
+def menu(page: Page, olga: User) -> None:
+    calm(page, olga)
+    page.locator(".who summary").click()
+
+
+def shortcuts(page: Page, olga: User) -> None:
+    calm(page, olga)
+    page.keyboard.press("?")
+    page.wait_for_selector("#shortcuts[open]")
+
+
+def lost_by_hand(page: Page, olga: User) -> None:
+    lost(page, olga)
+    page.locator("#banner details summary").click()
+
+
 SCENES: dict[str, Scene] = {
     "held": held,
     "hold-asked": hold_asked,
@@ -372,4 +396,9 @@ SCENES: dict[str, Scene] = {
     "code": code,
     "forbidden": forbidden,
     "empty": empty,
+    "help": help_page,
+    "first-day": first_day,
+    "menu": menu,
+    "shortcuts": shortcuts,
+    "lost-by-hand": lost_by_hand,
 }

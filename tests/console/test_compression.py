@@ -62,3 +62,25 @@ def test_the_bytes_of_an_export_stay_what_is_hashed(compliance: Client, path: st
 @pytest.mark.parametrize("path", ["/accounts/login/", "/accounts/password/change/"])
 def test_pages_of_accounts_are_not_compressed(officer: Client, path: str) -> None:
     assert "Content-Encoding" not in officer.get(path, headers=GZIP)
+
+
+@pytest.mark.parametrize("path", ["/static/css/page.css", "/static/js/freshness.js"])
+def test_static_files_arrive_compressed_and_only_as_a_whole(path: str) -> None:
+    browser = Client()
+    plain = b"".join(browser.get(path))
+    answer = browser.get(path, headers=GZIP)
+    assert answer["Content-Encoding"] == "gzip"
+    assert gzip.decompress(answer.content) == plain
+    assert int(answer["Content-Length"]) == len(answer.content) < len(plain) / 2
+    assert "Accept-Encoding" in answer["Vary"]
+    etag = {"If-None-Match": answer["ETag"]}
+    assert browser.get(path, headers=GZIP | etag).status_code == 304
+    part = browser.get(path, headers=GZIP | {"Range": "bytes=0-9"})
+    assert (part.status_code, b"".join(part)) == (206, plain[:10])
+    assert "Content-Encoding" not in browser.head(path, headers=GZIP)
+
+
+def test_files_of_other_kinds_are_sent_as_they_are() -> None:
+    answer = Client().get("/static/admin/css/vendor/select2/LICENSE-SELECT2.md", headers=GZIP)
+    assert "Content-Encoding" not in answer
+    assert b"".join(answer)

@@ -13,7 +13,7 @@ from tests.failures import failing
 from tests.markup import html
 
 pytestmark = pytest.mark.django_db
-PAGES = (400, 403, 404, 405, 429, 500, 503)
+PAGES = (400, 403, 404, 405, 413, 429, 500, 503)
 
 
 def through_middleware(answer: HttpResponse, **extra: Any) -> Any:
@@ -29,7 +29,7 @@ def test_every_error_has_a_page_that_leads_on_and_needs_no_database(
     with django_assert_num_queries(0):
         page = render_to_string(f"{status}.html", {}, request=request)
     assert "<h1>" in page
-    assert "<a " in page or "curl" in page
+    assert '<a class="button" href="/' in page
 
 
 def test_a_simulated_ems_is_named_in_every_environment(settings: Any) -> None:

@@ -51,7 +51,7 @@ def test_all_is_well() -> None:
     readiness = evaluate()
     assert (readiness.word, readiness.sentence) == (
         Level.READY,
-        "Ready: a cancel can be recorded and sent to the EMS.",
+        "Ready: a cancel would go through.",
     )
     assert all(check.ok for check in readiness.checks)
     assert check(readiness, "database").milliseconds is not None
@@ -353,3 +353,9 @@ def test_reading_the_head_waits_for_nobody_who_appends() -> None:
 def test_a_further_check_counts_like_the_others() -> None:
     weak = Check(name="chain", label="Log", ok=False, detail="not verified today")
     assert judge((*evaluate().checks, weak)).word is Level.DEGRADED
+
+
+@pytest.mark.parametrize("detail", ["last read 332 s ago", "last read 332 s ago (HTTP 500)"])
+def test_an_age_that_the_detail_states_is_not_repeated(detail: str) -> None:
+    check = Check(name="figures", label="Open orders", ok=False, detail=detail, age_seconds=332.0)
+    assert check.age_text == ""

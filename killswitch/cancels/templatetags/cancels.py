@@ -8,7 +8,7 @@ from django import template
 from django.template.context import Context
 
 from killswitch.accounts.templatetags.accounts import person_name
-from killswitch.cancels import manual_cancel, status_display
+from killswitch.cancels import manual_cancel, status_display, status_help
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.age import elapsed_ms
@@ -23,6 +23,7 @@ register.filter("progress_text", status_display.progress_text)
 register.filter("progress_counts", status_display.progress_counts)
 register.filter("ends_at", status_display.ends_at)
 register.filter("next_attempt_at", status_display.next_attempt_at)
+register.filter("status_help", status_help.status_help)
 
 GESTURE_TEXTS = {
     "dialog": "confirmed in the dialog",
@@ -122,6 +123,12 @@ def _named(exchanges: Sequence[Exchange]) -> str:
     if len(exchanges) == 1:
         return exchanges[0].exchange_id
     return f"these {len(exchanges)} exchanges"
+
+
+@register.filter
+def advised(requests: CancelRequest | Sequence[CancelRequest]) -> set[int]:
+    """Return the keys of those requests, or of the one, that say what to do now."""
+    return status_help.advised([requests] if isinstance(requests, CancelRequest) else requests)
 
 
 @register.simple_tag
