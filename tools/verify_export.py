@@ -291,6 +291,17 @@ class Walk:
     def _check_filter(self, event: Record) -> None:
         filters = self.header["filter"]
         columns = [name for name in FILTERED if event[name] != filters.get(name, event[name])]
+        columns += [
+            name
+            for name in ("exchange_id", "reject_reason")
+            if filters.get(f"{name.removesuffix('_id')}_contains", "").casefold()
+            not in event[name].casefold()
+        ]
+        columns += [
+            name
+            for name in ("kind", "status")
+            if event[name] not in filters.get(f"{name}_in", event[name]).split()
+        ]
         if event["at"] < filters.get("from", "") or event["at"] >= filters.get("to", "~"):
             columns.append("at")
         if columns:
