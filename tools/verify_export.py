@@ -300,7 +300,7 @@ class Walk:
         columns += [
             name
             for name in ("kind", "status")
-            if event[name] not in filters.get(f"{name}_in", event[name]).split()
+            if f"{name}_in" in filters and event[name] not in filters[f"{name}_in"].split()
         ]
         if event["at"] < filters.get("from", "") or event["at"] >= filters.get("to", "~"):
             columns.append("at")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.db.models.functions import Now
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, PdfMargins, expect
 
 from killswitch.accounts.models import Role, User
 from killswitch.audit import chain
@@ -237,7 +237,8 @@ def test_it_all_works_without_javascript(browser: Browser, live_server: Any, olg
 
 def printed(page: Page) -> int:
     """Return how many sheets of A4 the page takes."""
-    margins = dict.fromkeys(("top", "bottom", "left", "right"), "12mm")
+    edge = "12mm"
+    margins: PdfMargins = {"top": edge, "bottom": edge, "left": edge, "right": edge}
     document = page.pdf(format="A4", margin=margins)
     return len(re.findall(rb"/Type\s*/Page\b", document))
 

@@ -193,7 +193,7 @@ class TestQueries:
     def test_the_poller_tells_an_open_page(self, olga: Client) -> None:
         user = User.objects.get(username="olga")
         seq = request_factories.log_at(START, NewEvent(kind=EventKind.DENIED, actor=user.actor)).seq
-        shown = {"show": "asked:0:0", "person": user.pk, "known": 0}
+        shown: dict[str, str | int] = {"show": "asked:0:0", "person": user.pk, "known": 0}
         assert "Compliance asks you" not in olga.get("/poll/", shown).content.decode()
         query = marked("QUERIED", seq, note="Why?")
         assert "Compliance asks you" in olga.get("/poll/", shown).content.decode()
