@@ -291,6 +291,17 @@ class Walk:
     def _check_filter(self, event: Record) -> None:
         filters = self.header["filter"]
         columns = [name for name in FILTERED if event[name] != filters.get(name, event[name])]
+        columns += [
+            name
+            for name in ("exchange_id", "reject_reason")
+            if filters.get(f"{name.removesuffix('_id')}_contains", "").casefold()
+            not in event[name].casefold()
+        ]
+        columns += [
+            name
+            for name in ("kind", "status")
+            if f"{name}_in" in filters and event[name] not in filters[f"{name}_in"].split()
+        ]
         if event["at"] < filters.get("from", "") or event["at"] >= filters.get("to", "~"):
             columns.append("at")
         if columns:

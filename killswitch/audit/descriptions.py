@@ -72,12 +72,11 @@ def _join(items: Sequence[object], *, separator: str) -> str:
 def _export_started(data: EventData) -> str:
     columns = data.inner("filter").facts
     try:
-        selection = EventFilter.from_words(
-            {column.removesuffix("_id"): str(value) for column, value in columns.items()}
-        ).describe()
+        selection = EventFilter.from_data(columns).describe()
     except InvalidFilter:
         selection = ", ".join(f"{column} {value}" for column, value in columns.items())
-    return f"{data.text('format').upper()}: {selection}."
+    layout = data.text("format")
+    return f"{'CSV for reading' if layout == 'readable.csv' else layout.upper()}: {selection}."
 
 
 def _export_completed(data: EventData) -> str:
@@ -110,6 +109,7 @@ descriptions: dict[str, Describe] = {
     EventKind.EXPORT_COMPLETED: _export_completed,
     EventKind.REVIEWED: _reviewed,
     EventKind.QUERIED: _reviewed,
+    EventKind.QUERY_ANSWERED: _reviewed,
     EventKind.CLOSED: _reviewed,
     EventKind.PERIOD_SIGNED_OFF: _period_signed_off,
 }

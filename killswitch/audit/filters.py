@@ -4,41 +4,35 @@ Pages and exports use the same filters, so that what was seen can be exported.
 """
 
 import json
-import re
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from functools import partial
-from typing import Any, Final, NamedTuple, Self
+from datetime import date, datetime, time, timedelta
+from typing import Any, Final, Self
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
 from killswitch.audit.canonical_json import utc_text
+from killswitch.audit.chain import SYSTEM
+from killswitch.audit.distinct_values import contains, matching, suggestion
+from killswitch.audit.filter_fields import (
+    CHANGES,
+    CHANGES_LABEL,
+    FIELDS,
+    GROUPS,
+    NOT_CONFIRMED,
+    shown,
+    status_labels,
+)
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.review import unreviewed
-from killswitch.runtime.text import truncate
 
-MAX_CHARS: Final = 200
-MAX_SHOWN_CHARS: Final = 60  # of a wrong value in an error message
 # Parameters of a page's address that belong to no filter.
-PAGE_PARAMETERS: Final = frozenset({"before", "after", "marked"})
+PAGE_PARAMETERS: Final = frozenset({"before", "after", "marked", "size"})
 # The columns that are searched for free text, in addition to the data.
 SEARCHED_COLUMNS: Final = ("actor", "exchange_id", "reject_reason")
-STATUSES: Final = (
-    "REQUESTED",
-    "SENDING",
-    "VERIFYING",
-    "CONFIRMED",
-    "RESIDUAL",
-    "UNVERIFIED",
-    "REJECTED",
-    "NOT_DELIVERED",
-    "UNKNOWN",
-)
 # The columns that must equal the filter's value.
-EQUAL_COLUMNS: Final = ("exchange_id", "actor", "kind", "status", "reject_reason", "request_id")
+EQUAL_COLUMNS: Final = ("kind", "status", "request_id")
 
 
 class InvalidFilter(ValueError):
@@ -51,12 +45,16 @@ class InvalidFilter(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class EventFilter:
-    """Selects the events that match all given fields. `from_at` is included, `to_at` is not."""
+    """Selects the events that match all given fields. `from_at` is included, `to_at` is not.
+
+    `exchange`, `person` and `reject_reason` are parts of names, in any case. A person's events are
+    their own and the outcomes of their requests, which the system records.
+    """
 
     from_at: datetime | None = None
     to_at: datetime | None = None
-    exchange_id: str = ""
-    actor: str = ""
+    exchange: str = ""
+    person: str = ""
     kind: str = ""
     status: str = ""
     reject_reason: str = ""
@@ -73,7 +71,7 @@ class EventFilter:
         errors = {}
         for name in query:
             if len(query.getlist(name)) > 1:
-                label = FIELDS[name].label if name in FIELDS else _shown(name)
+                label = FIELDS[name].label if name in FIELDS else shown(name)
                 errors[name] = f"{label} is given more than once. Give it once."
         values = {name: str(value) for name, value in query.items() if name not in PAGE_PARAMETERS}
         return cls.from_words(values, errors=errors)
@@ -88,7 +86,7 @@ class EventFilter:
         for name, value in values.items():
             text = value.strip()
             if text and name not in FIELDS:
-                errors[name] = f"There is no filter named {_shown(name)}."
+                errors[name] = f"There is no filter named {shown(name)}."
             elif text:
                 try:
                     columns[FIELDS[name].attribute] = FIELDS[name].parse(text)
@@ -108,30 +106,57 @@ class EventFilter:
         return query.urlencode()
 
     def as_text(self) -> dict[str, str]:
-        """Return the given values by their names in a query string."""
-        values = {name: getattr(self, field.attribute) for name, field in FIELDS.items()}
-        texts = {}
-        for name, value in values.items():
-            if isinstance(value, datetime):
-                texts[name] = utc_text(value)
-            elif value:
-                texts[name] = "1" if value is True else value
+        """Return the given values by their names in a query string; whole days as days."""
+        texts = self._texts()
+        for name, at in (("from", self.from_at), ("to", self.to_at)):
+            if at and at.time() == time.min and at.date() > date.min:
+                day = at.date() - timedelta(days=1 if name == "to" else 0)
+                texts[name] = day.isoformat()
         return texts
 
     def as_data(self) -> dict[str, str]:
-        """Return the given values by column, as exports record them."""
-        texts = self.as_text().items()
-        return {FIELDS[name].attribute.removesuffix("_at"): text for name, text in texts}
+        """Return the given values by name, as exports record them."""
+        data = {FIELDS[name].recorded_as: text for name, text in self._texts().items()}
+        for column, (group, values) in GROUPS.items():
+            if data.get(column) == group:
+                del data[column]
+                data[f"{column}_in"] = " ".join(values)
+        return data
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return the filter that an export has recorded. Raises `InvalidFilter`."""
+        names = {field.recorded_as: name for name, field in FIELDS.items()}
+        groups = {f"{column}_in": column for column in GROUPS}
+        words = {
+            groups.get(key) or names.get(key, key.removesuffix("_id")): GROUPS[groups[key]][0]
+            if key in groups
+            else str(value)
+            for key, value in data.items()
+        }
+        return cls.from_words(words)
+
+    def _texts(self) -> dict[str, str]:
+        values = {name: getattr(self, field.attribute) for name, field in FIELDS.items()}
+        return {
+            name: utc_text(value)
+            if isinstance(value, datetime)
+            else "1"
+            if value is True
+            else str(value)
+            for name, value in values.items()
+            if value
+        }
 
     def describe(self) -> str:
         """Return the filter in words, e.g. "20 to 27 Nov 2026, Request finished"."""
         parts = [
             _time_range(self.from_at, self.to_at),
-            self.exchange_id and f"exchange {self.exchange_id}",
-            self.actor and f"by {self.actor}",
-            self.kind and EventKind(self.kind).label,
-            self.status and f"status {self.status}",
-            self.reject_reason and f"reject reason {self.reject_reason}",
+            CHANGES_LABEL if self.kind == CHANGES else self.kind and EventKind(self.kind).label,
+            self._status_words(),
+            self.person and f"by or requested by “{self.person}”",
+            self.exchange and f"exchange “{self.exchange}”",
+            self.reject_reason and f"reject reason “{self.reject_reason}”",
             self.request_id and f"request {self.request_id}",
             self.text and f"with the text “{self.text}”",
             "unreviewed only" if self.unreviewed else "",
@@ -147,13 +172,49 @@ class EventFilter:
         """Return whether pages are sorted by time: by number, a range of time is slow to find."""
         return bool(self.from_at or self.to_at)
 
-    def events(self) -> QuerySet[AuditEvent]:
-        """Return the selected events."""
-        condition = Q(**{name: value for name in EQUAL_COLUMNS if (value := getattr(self, name))})
+    def _status_words(self) -> str:
+        if self.status == NOT_CONFIRMED:
+            return "not confirmed"
+        return f"status “{status_labels.get(self.status, self.status)}”" if self.status else ""
+
+    def check_names(self) -> None:
+        """Raise `InvalidFilter` for a part of a name that no event contains.
+
+        Such a filter selects nothing, and is probably mistyped.
+        """
+        errors = {}
+        for name, column in (
+            ("exchange", "exchange_id"),
+            ("actor", "actor"),
+            ("reject_reason", "reject_reason"),
+        ):
+            text = getattr(self, FIELDS[name].attribute)
+            if text and (meant := suggestion(column, text)) is not None:
+                hint = f" Did you mean {meant}?" if meant else ""
+                errors[name] = f"{FIELDS[name].label}: no event has “{shown(text)}”.{hint}"
+        if errors:
+            raise InvalidFilter(errors)
+
+    def events(self, *, after: int = 0) -> QuerySet[AuditEvent]:
+        """Return the selected events with a higher number than this."""
+        condition = Q()
+        for name in EQUAL_COLUMNS:
+            value = getattr(self, name)
+            group, values = GROUPS.get(name, ("", ()))
+            if value:
+                condition &= Q(**({f"{name}__in": values} if value == group else {name: value}))
+        if after:
+            condition &= Q(seq__gt=after)
         if self.from_at:
             condition &= Q(at__gte=self.from_at)
         if self.to_at:
             condition &= Q(at__lt=self.to_at)
+        if self.exchange:
+            condition &= contains("exchange_id", self.exchange)
+        if self.reject_reason:
+            condition &= contains("reject_reason", self.reject_reason)
+        if self.person:
+            condition &= _of_person(self.person, after=after)
         if self.text:
             # Data is stored as JSON, in which quotes and backslashes of the text are escaped.
             in_text = Q(data__icontains=json.dumps(self.text, ensure_ascii=False)[1:-1])
@@ -182,8 +243,29 @@ class EventFilter:
         return self.events().filter(is_beyond).order_by(f"{order}at", f"{order}seq")
 
 
-def _shown(text: str) -> str:
-    return truncate(text, MAX_SHOWN_CHARS)
+def _of_person(name: str, *, after: int) -> Q:
+    """Return the condition for a person's events and the outcomes of their requests.
+
+    Both are found by indexes: as numbers of events, so that no plan goes through the whole log.
+    """
+    by_name = contains("actor", name)
+    if SYSTEM.name in (matching("actor", name) or ()):
+        return by_name  # the system records every outcome
+    own = AuditEvent.objects.filter(by_name).order_by()
+    # Compared by their beginnings, because SQLite would use the index of the kinds otherwise and go
+    # through all requests and outcomes.
+    requests = own.filter(kind__startswith=EventKind.REQUESTED)
+    outcomes = AuditEvent.objects.filter(seq__gt=after).order_by()
+    if after:  # only a few are newer; each looks for its own request
+        outcomes = outcomes.filter(
+            Exists(requests.filter(request_id=OuterRef("request_id"))), kind=EventKind.FINISHED
+        )
+    else:
+        outcomes = outcomes.filter(
+            request_id__in=requests.values("request_id"), kind__startswith=EventKind.FINISHED
+        )
+    own = own.filter(seq__gt=after)
+    return Q(seq__in=own.values("seq").union(outcomes.values("seq"), all=True))
 
 
 def _time_range(start: datetime | None, end: datetime | None) -> str:
@@ -210,76 +292,3 @@ def _moment(at: datetime) -> str:
     if at.time() == time.min:
         return _day(at.date())
     return f"{_day(at.date())}, {at.time().isoformat()} UTC"
-
-
-def _parse_time(text: str, *, is_end: bool = False) -> datetime:
-    """Return a day or a time, in UTC unless it has an offset. A day as the end is included."""
-    try:
-        if len(text) == len("2026-11-22"):
-            day = date.fromisoformat(text) + timedelta(days=1 if is_end else 0)
-            return datetime.combine(day, time.min, tzinfo=UTC)
-        at = datetime.fromisoformat(text)
-        # An unescaped plus sign in an address arrives as a space, and is refused here.
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError(
-            f"“{_shown(text)}” is not a time. Write 2026-11-22 or 2026-11-22T08:30:00.5 (UTC)."
-        ) from None
-
-
-def _parse_text(text: str) -> str:
-    if len(text) > MAX_CHARS:
-        raise ValueError(f"is longer than {MAX_CHARS} characters.")
-    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("contains a character that no event can contain.")
-    return text
-
-
-def _parse_kind(text: str) -> str:
-    if text.upper() not in EventKind.values:
-        raise ValueError("choose an event type from the list.")
-    return text.upper()
-
-
-def _parse_status(text: str) -> str:
-    if not re.fullmatch("[A-Z_]{1,20}", text.upper()):
-        raise ValueError(
-            f"“{_shown(text)}” is not a status. The statuses are {', '.join(STATUSES)}."
-        )
-    return text.upper()
-
-
-def _parse_request(text: str) -> str:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise ValueError(f"“{_shown(text)}” is not the ID of a request.") from None
-
-
-def _parse_flag(text: str) -> bool:
-    if text != "1":
-        raise ValueError("must be 1, or left out.")
-    return True
-
-
-class Field(NamedTuple):
-    """A field of the filter: its attribute, its label on the page of the log, and its parser."""
-
-    attribute: str
-    label: str
-    parse: Callable[[str], Any]
-
-
-# By their names in a query string and on the command line, in reading order.
-FIELDS: Final[Mapping[str, Field]] = {
-    "from": Field("from_at", "From", _parse_time),
-    "to": Field("to_at", "To", partial(_parse_time, is_end=True)),
-    "exchange": Field("exchange_id", "Exchange", _parse_text),
-    "actor": Field("actor", "User", _parse_text),
-    "kind": Field("kind", "Event type", _parse_kind),
-    "status": Field("status", "Status", _parse_status),
-    "reject_reason": Field("reject_reason", "Reject reason", _parse_text),
-    "request": Field("request_id", "Request", _parse_request),
-    "text": Field("text", "Search text", _parse_text),
-    "unreviewed": Field("unreviewed", "Unreviewed only", _parse_flag),
-}

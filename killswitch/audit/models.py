@@ -153,7 +153,7 @@ class Verification(models.Model):
 
 
 class Review(models.Model):
-    """The current review state of one event, derived from REVIEWED, QUERIED and CLOSED events.
+    """The current review state of one event, derived from the events of `REVIEW_STATES`.
 
     This table makes unreviewed events quick to find. Every complete verification compares it with
     those events.

@@ -19,7 +19,7 @@ from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.recorder import recording
 
-MAX_EVENTS: Final = 200
+MAX_EVENTS: Final = 500
 MAX_NOTE_CHARS: Final = 1000  # as the column
 NEEDING: Final = frozenset(
     {
@@ -66,11 +66,16 @@ LATER_ALARMS: Final = ('"alarm_kind":"HOLD_TRADING"', '"alarm_kind":"REOPENED"')
 REVIEW_COLUMNS: Final = ("state", "note", "by", "at", "review_seq")
 # What a reviewer does with an event; each action is a kind of event.
 REVIEW_ACTIONS: Final = (EventKind.REVIEWED, EventKind.QUERIED, EventKind.CLOSED)
+# The kinds of events that set the state of a review; the person whom a query asks answers it.
+REVIEW_STATES: Final = (*REVIEW_ACTIONS, EventKind.QUERY_ANSWERED)
+# A query is open until compliance closes it, also when it has been answered.
+OPEN_QUERY: Final = (EventKind.QUERIED, EventKind.QUERY_ANSWERED)
 # Which actions may follow the current state of an event, which is empty before the first one.
 FOLLOWING: Final[Mapping[str, Sequence[EventKind]]] = {
     "": (EventKind.REVIEWED, EventKind.QUERIED),
     EventKind.REVIEWED: (EventKind.QUERIED,),
     EventKind.QUERIED: (EventKind.QUERIED, EventKind.CLOSED),
+    EventKind.QUERY_ANSWERED: (EventKind.QUERIED, EventKind.CLOSED),
     EventKind.CLOSED: (EventKind.QUERIED,),
 }
 
@@ -151,7 +156,7 @@ def record_review(review: ReviewInput) -> AuditEvent:
 
 
 def review_rows(event: AuditEvent) -> list[Review]:
-    """Return the row of each event that a REVIEWED, QUERIED or CLOSED event names."""
+    """Return the row of each event that an event of `REVIEW_STATES` names."""
     data = read(event)
     return [
         Review(
@@ -174,7 +179,7 @@ def _check_input(review: ReviewInput) -> None:
     if review.mark not in REVIEW_ACTIONS:
         raise ReviewRefused("Choose Mark as reviewed, Raise query or Close query.")
     if not review.seqs:
-        raise ReviewRefused("Select at least one event.")
+        raise ReviewRefused("Nothing is selected. Select at least one event.")
     if len(review.seqs) > MAX_EVENTS:
         raise ReviewRefused(f"Select at most {MAX_EVENTS} events at once.")
     if review.mark != EventKind.REVIEWED and not review.note:
@@ -191,9 +196,10 @@ def _check_states(review: ReviewInput, rows: Mapping[int, Review]) -> None:
         if row is None or (row.state == EventKind.REVIEWED and review.mark == EventKind.CLOSED):
             raise ReviewConflict(f"Event {seq} has no open query to close.")
         by_at = f"by {row.by} at {row.at:%Y-%m-%d %H:%M:%S} UTC"
-        if row.state == EventKind.QUERIED:
+        if row.state in OPEN_QUERY:
+            act = "raised" if row.state == EventKind.QUERIED else "answered"
             raise ReviewConflict(
-                f"Event {seq} has an open query, raised {by_at}. Close the query first."
+                f"Event {seq} has an open query, {act} {by_at}. Close the query first."
             )
         state = EventKind(row.state).label.lower()
         raise ReviewConflict(f"Event {seq} is already {state} ({by_at}).")

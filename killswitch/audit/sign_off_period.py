@@ -14,7 +14,13 @@ from killswitch.audit.chain import Actor
 from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind, Review, Verification
 from killswitch.audit.recorder import recording
-from killswitch.audit.review import MAX_NOTE_CHARS, OF_HOLD, ReviewNotRecorded, needing
+from killswitch.audit.review import (
+    MAX_NOTE_CHARS,
+    OF_HOLD,
+    OPEN_QUERY,
+    ReviewNotRecorded,
+    needing,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -154,7 +160,7 @@ def _review_counts(events: QuerySet[AuditEvent], *, first: int, last: int) -> Re
     return ReviewCounts(
         needing=events.filter(needing()).count(),
         reviewed=states.get(EventKind.REVIEWED, 0),
-        queried=states.get(EventKind.QUERIED, 0),
+        queried=sum(states.get(state, 0) for state in OPEN_QUERY),
         closed=states.get(EventKind.CLOSED, 0),
     )
 

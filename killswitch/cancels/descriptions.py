@@ -2,7 +2,9 @@
 
 from killswitch.audit.descriptions import count_text, descriptions
 from killswitch.audit.event_reader import EventData
+from killswitch.audit.filter_fields import status_labels
 from killswitch.audit.models import EventKind
+from killswitch.cancels.states import LABELS
 from killswitch.cancels.status_display import OUTCOME_TEXTS
 from killswitch.runtime.text import duration_text
 
@@ -86,6 +88,7 @@ def _requests_exported(data: EventData) -> str:
     return f"{count} as CSV: {selection or 'no filter'}."
 
 
+status_labels |= {str(status): label for status, label in LABELS.items()}
 descriptions |= {
     EventKind.REQUESTED: _requested,
     EventKind.PUBLISH_FAILED: _publish_failed,

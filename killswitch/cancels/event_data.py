@@ -89,9 +89,11 @@ def of_attempt(attempt: Attempt) -> dict[str, Any]:
 
 
 def of_end(request: CancelRequest, orders: Iterable[ResidualOrder]) -> dict[str, Any]:
-    """Return the data of FINISHED: the outcome, and the orders that remain."""
+    """Return the data of FINISHED: whose request it was, the outcome, the orders that remain."""
     return {
         "origin": request.batch.origin,
+        "requested_by": request.batch.by_name,
+        "reason": request.batch.reason,
         "conclusion": request.conclusion,
         "message": request.message,
         "rejected_message": request.rejected_message,

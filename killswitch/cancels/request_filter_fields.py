@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from killswitch.accounts.templatetags.accounts import actor_name
+from killswitch.audit.actor_names import actor_name
 from killswitch.cancels.models import Batch, Origin
 from killswitch.cancels.request_outcomes import OUTCOMES
 from killswitch.exchanges.models import Exchange

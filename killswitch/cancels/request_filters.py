@@ -14,7 +14,7 @@ from typing import Any, Self
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
-from killswitch.accounts.templatetags.accounts import actor_name
+from killswitch.audit.actor_names import actor_name
 from killswitch.audit.filters import InvalidFilter
 from killswitch.cancels.models import Batch, CancelRequest, Origin, ResidualOrder
 from killswitch.cancels.request_filter_fields import (

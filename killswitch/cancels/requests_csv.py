@@ -14,7 +14,7 @@ from django.db import DatabaseError
 from django.db.models import Min
 
 from killswitch.accounts.models import role_label
-from killswitch.accounts.templatetags.accounts import actor_name
+from killswitch.audit.actor_names import actor_name
 from killswitch.audit.chain import Actor
 from killswitch.audit.export import csv_safe
 from killswitch.audit.models import AuditEvent, EventKind

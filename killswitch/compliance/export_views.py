@@ -1,4 +1,4 @@
-"""The log as a file to keep: all events that the filter of the page selects, in two formats."""
+"""The log as a file to keep: all events that the filter of the page selects."""
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
@@ -23,12 +23,14 @@ OTHER_SITE = (
 @never_cache
 @require_GET  # not HEAD: every answer is recorded
 def export_log(request: HttpRequest, layout: ExportFormat) -> HttpResponseBase:
-    """Stream the export for a spreadsheet, or for programs and later verification."""
+    """Stream the export for reading, for a spreadsheet, or for programs and verification."""
     if is_of_other_site(request):
         return _refuse(request, [OTHER_SITE], status=403)
     try:
+        selection = EventFilter.from_query(request.GET)
+        selection.check_names()
         new_export = export.begin(
-            selection=EventFilter.from_query(request.GET),
+            selection=selection,
             layout=layout,
             who=current_user(request).actor,
             origin=client_info(request),

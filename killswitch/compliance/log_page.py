@@ -3,27 +3,25 @@
 A page is identified by the event at its edge, so that it stays the same while new events arrive.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from django.db import connection
 from django.http import QueryDict
 
-from killswitch.audit import chain, event_reader
+from killswitch.audit import chain, event_reader, requesters
 from killswitch.audit.descriptions import describe
-from killswitch.audit.filters import FIELDS, EventFilter, InvalidFilter
+from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, EventKind, Review
-from killswitch.audit.review import FOLLOWING, needs_review
+from killswitch.audit.requesters import Requester
+from killswitch.audit.review import CALM_REFUSAL, FOLLOWING, OPEN_QUERY, needs_review
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count, truncate
 
-PAGE_SIZE: Final = 50
+PAGE_SIZES: Final = (50, 100, 200)
+PAGE_SIZE: Final = PAGE_SIZES[0]
 MAX_COUNTED: Final = 10_000
 MAX_DATA_CHARS: Final = 4000  # on a page of many events
-MAX_SUGGESTIONS: Final = 200  # of one column
-SUGGESTED_COLUMNS: Final = ("actor", "exchange_id", "reject_reason", "status")
-TABLE: Final = AuditEvent._meta.db_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +30,9 @@ class LogEntry:
 
     event: AuditEvent
     review: Review | None
+    requester: Requester | None  # of the request whose outcome this is
     open_after: int | None
+    is_calm: bool  # the EMS refused, and no orders were open
     description: str
     data: str
     is_cut: bool
@@ -50,25 +50,29 @@ class LogPage:
     newer: int | None
     older: int | None
     count: str
+    size: int
 
     @classmethod
     def of(cls, selection: EventFilter, *, query: QueryDict) -> Self:
         """Return the page that a query string names. Raises `InvalidFilter`."""
         before, after = (_edge(query, name) for name in ("before", "after"))
+        size = _size(query)
         if after and not before:
-            rows = list(selection.beyond(after, newest_first=False)[: PAGE_SIZE + 1])
-            has_newer, has_older = len(rows) > PAGE_SIZE, True
-            events = rows[:PAGE_SIZE][::-1]
+            rows = list(selection.beyond(after, newest_first=False)[: size + 1])
+            has_newer, has_older = len(rows) > size, True
+            events = rows[:size][::-1]
         else:
-            rows = list(selection.beyond(before)[: PAGE_SIZE + 1])
-            has_newer, has_older = before is not None, len(rows) > PAGE_SIZE
-            events = rows[:PAGE_SIZE]
+            rows = list(selection.beyond(before)[: size + 1])
+            has_newer, has_older = before is not None, len(rows) > size
+            events = rows[:size]
         is_only_page = not before and not after and not has_older
+        count = pluralize_count(len(events), "event")
         return cls(
             entries=entries(events),
             newer=events[0].seq if events and has_newer else None,
             older=events[-1].seq if events and has_older else None,
-            count=pluralize_count(len(events), "event") if is_only_page else tally(selection),
+            count=count if is_only_page else f"{len(events)} of {tally(selection)}",
+            size=size,
         )
 
 
@@ -85,20 +89,26 @@ class SuggestedReview:
 
 
 def entries(events: Sequence[AuditEvent], *, whole: bool = False) -> list[LogEntry]:
-    """Return the events in words, with their reviews, in one query more.
+    """Return the events in words, with their reviews and requesters, in two queries more.
 
     Long data is cut unless `whole` is set.
     """
     reviews = Review.objects.in_bulk([event.seq for event in events if needs_review(event)])
+    outcomes = [event for event in events if event.kind == EventKind.FINISHED]
+    by_request = requesters.of_requests(event.request_id for event in outcomes)
     log_entries = []
     for event in events:
-        data = event_reader.laid_out(event)
+        data, facts = event_reader.laid_out(event), event_reader.read(event)
         is_cut = not whole and len(data) > MAX_DATA_CHARS
         log_entries.append(
             LogEntry(
                 event=event,
                 review=reviews.get(event.seq),
-                open_after=event_reader.read(event).number("open_after"),
+                requester=by_request.get(event.request_id) or requesters.of_outcome(facts)
+                if event.kind == EventKind.FINISHED
+                else None,
+                is_calm=CALM_REFUSAL in event.data,
+                open_after=facts.number("open_after"),
                 description=describe(event),
                 data=data[:MAX_DATA_CHARS] if is_cut else data,
                 is_cut=is_cut,
@@ -119,7 +129,7 @@ def suggested_review(log_entries: Sequence[LogEntry]) -> SuggestedReview | None:
         if entry.needs_review:
             state = entry.review.state if entry.review else ""
             seqs_by_state.setdefault(state, []).append(entry.event.seq)
-    for state in ("", EventKind.QUERIED, EventKind.REVIEWED, EventKind.CLOSED):
+    for state in ("", *OPEN_QUERY, EventKind.REVIEWED, EventKind.CLOSED):
         if seqs := seqs_by_state.get(state):
             return SuggestedReview(seqs=seqs, marks=list(FOLLOWING[state]))
     return None
@@ -134,30 +144,12 @@ def tally(selection: EventFilter, *, max_counted: int = MAX_COUNTED) -> str:
     return f"{max_counted:,}+ events" if count > max_counted else pluralize_count(count, "event")
 
 
-def form_values(query: Mapping[str, str]) -> dict[str, str]:
-    """Return what a form shows again as it was typed."""
-    return {name: query[name] for name in FIELDS if query.get(name)}
-
-
-def suggestions() -> dict[str, list[str]]:
-    """Return the values of each of these columns, for the filter, without unprintable ones.
-
-    Each value is looked up in the column's index from the one before. So the cost grows with the
-    number of values, not of events.
-    """
-    values = {}
-    with connection.cursor() as cursor:
-        for column in SUGGESTED_COLUMNS:
-            cursor.execute(
-                f"WITH RECURSIVE suggestion(value) AS ("  # noqa: S608 - the names are constants
-                f"SELECT min({column}) FROM {TABLE}"
-                f" UNION ALL"
-                f" SELECT (SELECT min({column}) FROM {TABLE} WHERE {column} > suggestion.value)"
-                f" FROM suggestion WHERE suggestion.value IS NOT NULL)"
-                f" SELECT value FROM suggestion WHERE value <> '' LIMIT {MAX_SUGGESTIONS}"
-            )
-            values[column] = [value for (value,) in cursor.fetchall() if value.isprintable()]
-    return values
+def _size(query: QueryDict) -> int:
+    """Return the number of events on a page. Raises `InvalidFilter`."""
+    text = query.get("size", "")
+    if text and parse_id(text) not in PAGE_SIZES:
+        raise InvalidFilter({"size": f"Page size: choose {', '.join(map(str, PAGE_SIZES))}."})
+    return parse_id(text) or PAGE_SIZE
 
 
 def _edge(query: QueryDict, name: str) -> AuditEvent | None:

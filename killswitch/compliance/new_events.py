@@ -46,7 +46,7 @@ class NewEvents:
 
     def now(self) -> "NewEvents":
         """Return the state of the same page at this moment."""
-        newer = self.selection.events().filter(seq__gt=self.since).order_by()
+        newer = self.selection.events(after=self.since).order_by()
         count = newer[: MAX_COUNTED + 1].count()
         return replace(self, count=count, verified_at=_newest_verification())
 

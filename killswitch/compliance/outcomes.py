@@ -37,6 +37,49 @@ STATUSES: Final = (
 )
 OPEN: Final = "OPEN"  # no outcome in the log yet
 REOPENED: Final = "REOPENED"  # CONFIRMED, and the alarm of this kind was raised for the request
+# The outcomes as the list of requests names them in its address.
+OUTCOME_NAMES: Final = {
+    status: "in_progress" if status == OPEN else status.lower() for status in STATUSES
+}
+MAX_ROWS: Final = 100  # of a breakdown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One number of a table, with the outcome that it counts."""
+
+    status: str
+    count: int
+
+    @property
+    def outcome(self) -> str:
+        """Return the outcome as the list of requests names it."""
+        return OUTCOME_NAMES[self.status]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breakdown:
+    """The outcomes of people's requests for one exchange or one person."""
+
+    name: str
+    counts: Counter[str]
+
+    @property
+    def total(self) -> int:
+        return self.counts.total()
+
+    @property
+    def cells(self) -> list[Cell]:
+        return cells_of(self.counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """The requests of a range of days: by day, and people's by exchange and by person."""
+
+    days: "Sequence[Day]"
+    by_exchange: Sequence[Breakdown]
+    by_person: Sequence[Breakdown]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,18 +151,18 @@ class Day:
         return self.counts.total()
 
     @property
-    def cells(self) -> list[int]:
+    def cells(self) -> list[Cell]:
         """Return the numbers of people's requests in the order of `STATUSES`."""
-        return [self.counts[status] for status in STATUSES]
+        return cells_of(self.counts)
 
     @property
     def hold_total(self) -> int:
         return self.hold_counts.total()
 
     @property
-    def hold_cells(self) -> list[int]:
+    def hold_cells(self) -> list[Cell]:
         """Return the numbers of the requests of Holds in the order of `STATUSES`."""
-        return [self.hold_counts[status] for status in STATUSES]
+        return cells_of(self.hold_counts)
 
 
 @dataclass(kw_only=True)
@@ -127,18 +170,40 @@ class RequestTimes:
     """The times of one request; of several attempts, the first one counts."""
 
     requested_at: datetime
+    exchange_id: str = ""
+    person: str = ""
     is_of_hold: bool = False
     answered_at: datetime | None = None
     finished_at: datetime | None = None
     status: str = OPEN
 
 
-def by_day(date_range: DateRange, *, max_events: int = MAX_EVENTS) -> list[Day]:
+def of_range(date_range: DateRange, *, max_events: int = MAX_EVENTS) -> Outcomes:
     """Return every day of the range, also those without requests. Raises `InvalidFilter`."""
     days: dict[date, list[RequestTimes]] = {day: [] for day in date_range.days}
-    for request in _requests(date_range, max_events=max_events):
+    requests = list(_requests(date_range, max_events=max_events))
+    for request in requests:
         days[request.requested_at.date()].append(request)
-    return [_day(day, requests) for day, requests in days.items()]
+    by_people = [request for request in requests if not request.is_of_hold]
+    return Outcomes(
+        days=[_day(day, of_day) for day, of_day in days.items()],
+        by_exchange=_breakdown((request.exchange_id, request.status) for request in by_people),
+        by_person=_breakdown((request.person, request.status) for request in by_people),
+    )
+
+
+def cells_of(counts: Counter[str]) -> list[Cell]:
+    """Return the numbers in the order of `STATUSES`."""
+    return [Cell(status=status, count=counts[status]) for status in STATUSES]
+
+
+def _breakdown(pairs: Iterable[tuple[str, str]]) -> list[Breakdown]:
+    """Return the outcomes by name, those with most failures first."""
+    counts: dict[str, Counter[str]] = {}
+    for name, status in pairs:
+        counts.setdefault(name, Counter())[status] += 1
+    rows = [Breakdown(name=name, counts=by_status) for name, by_status in counts.items()]
+    return sorted(rows, key=lambda row: (row.counts["CONFIRMED"] - row.total, row.name))[:MAX_ROWS]
 
 
 def _day(day: date, requests: Sequence[RequestTimes]) -> Day:
@@ -163,7 +228,7 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
     alarm = Case(
         When(kind=EventKind.ALARM_RAISED, then="data"), default=Value(""), output_field=TextField()
     )
-    columns = ("seq", "kind", "request_id", "status", "at", "is_of_hold")
+    columns = ("seq", "kind", "request_id", "status", "at", "exchange_id", "actor", "is_of_hold")
     events = events.annotate(is_of_hold=of_hold)
     rows = list(events.values_list(*columns, alarm)[: max_events + 1])
     if len(rows) > max_events:
@@ -171,9 +236,11 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
         raise InvalidFilter({"range": reason})
     requests: dict[str, RequestTimes] = {}
     # In the order of the chain: after a clock was set back, an outcome has an earlier time.
-    for _, kind, request_id, status, at, is_of_hold, alarm_data in sorted(rows):
+    for _, kind, request_id, status, at, exchange_id, actor, is_of_hold, alarm_data in sorted(rows):
         if kind == EventKind.REQUESTED and at < date_range.end:
-            times = RequestTimes(requested_at=at, is_of_hold=is_of_hold)
+            times = RequestTimes(
+                requested_at=at, exchange_id=exchange_id, person=actor, is_of_hold=is_of_hold
+            )
             requests.setdefault(request_id, times)
         elif not (request := requests.get(request_id)):
             continue

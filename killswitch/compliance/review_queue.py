@@ -1,41 +1,170 @@
-"""What is left to review: the number of events of each kind, and the open queries."""
+"""What is left to review: cancels with all their events, other events by kind, open queries."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Self
 
-from django.db.models import Count
+from django.db.models import BooleanField, Count, ExpressionWrapper, Q
 
+from killswitch.audit import requesters
+from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind, Review
-from killswitch.audit.review import unreviewed
+from killswitch.audit.requesters import Requester
+from killswitch.audit.review import MAX_EVENTS, OPEN_QUERY, unreviewed
 from killswitch.compliance import log_page
 from killswitch.compliance.log_page import LogEntry
+from killswitch.runtime.text import pluralize_count
 
 MAX_QUERIES: Final = 50
+MAX_CANCEL_EVENTS: Final = 1000
+MAX_CANCELS: Final = 100
+
+
+@dataclass(kw_only=True)
+class CancelToReview:
+    """The unreviewed events of one cancel, with their number, targets and outcomes."""
+
+    requester: Requester | None
+    at: datetime
+    request_id: str
+    seqs: list[int] = field(default_factory=list)
+    exchanges: dict[str, None] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, event: AuditEvent) -> None:
+        """Add an event, of which one review takes only so many."""
+        if len(self.seqs) < MAX_EVENTS:
+            self.seqs.append(event.seq)
+            self.exchanges[event.exchange_id] = None
+            self.at = min(self.at, event.at)
+            if event.kind == EventKind.FINISHED:
+                self.outcomes[event.status] += 1
+
+    @property
+    def value(self) -> str:
+        """Return the numbers of the events, as the form sends them."""
+        return " ".join(map(str, sorted(self.seqs)))
+
+    @property
+    def target(self) -> str:
+        if len(self.exchanges) == 1:
+            return next(iter(self.exchanges))
+        return pluralize_count(len(self.exchanges), "exchange")
+
+    @property
+    def only_exchange(self) -> str:
+        return next(iter(self.exchanges)) if len(self.exchanges) == 1 else ""
+
+    @property
+    def failures(self) -> Sequence[tuple[str, int]]:
+        """Return the outcomes that are not CONFIRMED, with their numbers."""
+        return sorted(
+            (status, count) for status, count in self.outcomes.items() if status != "CONFIRMED"
+        )
+
+    @property
+    def confirmed(self) -> int:
+        return self.outcomes["CONFIRMED"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenQuery:
+    """An event with an open query: the question's event, and the answer if there is one yet."""
+
+    entry: LogEntry
+    question: AuditEvent | None
+    answer: Review | None
+
+    @property
+    def text(self) -> str:
+        return read(self.question).text("note") if self.question else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewQueue:
-    """Unreviewed events by kind, and the events with an open query, newest query first."""
+    """Unreviewed cancels and other events by kind, and the events with an open query."""
 
     unreviewed: Mapping[str, int]
-    queries: Sequence[LogEntry]
+    cancels: Sequence[CancelToReview]
+    has_more_cancels: bool
+    queries: Sequence[OpenQuery]
     more_queries: int
 
     @classmethod
     def now(cls) -> Self:
         events_left = AuditEvent.objects.filter(unreviewed()).order_by()
-        open_queries = Review.objects.filter(state=EventKind.QUERIED).order_by(
+        is_of_request = ExpressionWrapper(~Q(request_id=""), output_field=BooleanField())
+        counts = events_left.values_list("kind", is_of_request).annotate(Count("seq"))
+        left: Counter[str] = Counter()
+        of_requests = 0
+        for kind, is_of_cancel, count in sorted(counts):
+            left[kind] += count
+            of_requests += count * bool(is_of_cancel)
+        cancels, has_more = _cancels() if of_requests else ([], False)
+        open_queries = Review.objects.filter(state__in=OPEN_QUERY).order_by(
             "-review_seq", "event_seq"
         )
-        seqs = list(open_queries.values_list("event_seq", flat=True)[:MAX_QUERIES])
-        events = AuditEvent.objects.in_bulk(seqs)
+        rows = list(open_queries[:MAX_QUERIES])
         return cls(
-            unreviewed=dict(sorted(events_left.values_list("kind").annotate(Count("seq")))),
-            queries=log_page.entries([events[seq] for seq in seqs if seq in events]),
+            unreviewed=dict(left),
+            cancels=cancels,
+            has_more_cancels=has_more,
+            queries=_with_questions(rows),
             more_queries=max(open_queries.count() - MAX_QUERIES, 0),
         )
 
     @property
     def left(self) -> int:
         return sum(self.unreviewed.values())
+
+    @property
+    def failed(self) -> Sequence[CancelToReview]:
+        return [cancel for cancel in self.cancels if cancel.failures]
+
+
+def _cancels() -> tuple[list[CancelToReview], bool]:
+    """Return the cancels with unreviewed events, newest first, and whether there are more."""
+    events = AuditEvent.objects.filter(unreviewed()).exclude(request_id="").order_by("-seq")
+    newest = list(events.defer("data")[: MAX_CANCEL_EVENTS + 1])
+    by_request = requesters.of_requests(event.request_id for event in newest)
+    cancels: dict[str, CancelToReview] = {}
+    for event in newest[:MAX_CANCEL_EVENTS]:
+        requester = by_request.get(event.request_id)
+        key = (requester.batch if requester else "") or event.request_id
+        cancel = cancels.setdefault(
+            key, CancelToReview(requester=requester, at=event.at, request_id=event.request_id)
+        )
+        cancel.add(event)
+    shown = list(cancels.values())[:MAX_CANCELS]
+    return shown, len(newest) > MAX_CANCEL_EVENTS or len(cancels) > MAX_CANCELS
+
+
+def _with_questions(rows: Sequence[Review]) -> list[OpenQuery]:
+    events = AuditEvent.objects.in_bulk([row.event_seq for row in rows])
+    entries = {
+        entry.event.seq: entry
+        for entry in log_page.entries(
+            [events[row.event_seq] for row in rows if row.event_seq in events]
+        )
+    }
+    said_in = AuditEvent.objects.in_bulk({row.review_seq for row in rows})
+    before = {seq: _first_before(event) for seq, event in said_in.items()}
+    questions = AuditEvent.objects.in_bulk({*before.values(), *said_in})
+    return [
+        OpenQuery(
+            entry=entries[row.event_seq],
+            question=questions.get(
+                row.review_seq if row.state == EventKind.QUERIED else before.get(row.review_seq, 0)
+            ),
+            answer=row if row.state == EventKind.QUERY_ANSWERED else None,
+        )
+        for row in rows
+        if row.event_seq in entries
+    ]
+
+
+def _first_before(event: AuditEvent) -> int:
+    """Return the number of the event that an answer names as its query, 0 if there is none."""
+    return max(read(event).numbers("before"), default=0)

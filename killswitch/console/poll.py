@@ -27,6 +27,7 @@ from killswitch.cancels.request_list import PageName, changed_rows
 from killswitch.cancels.request_page import RequestPage
 from killswitch.cancels.view_models import BatchPage, has_followers
 from killswitch.compliance.new_events import NewEvents
+from killswitch.compliance.queries import QueriesToUser
 from killswitch.compliance.verification_badge import Badge
 from killswitch.console import exchange_page, grid
 from killswitch.console.context_processors import ReadinessBar
@@ -129,6 +130,7 @@ def _parts_without_revision(
     if "holds" in names or has_new_hold:
         yield poll.render("console/_held.html", {"held": HeldSummary.now()})
     yield from _log(poll, [name for name in names if name.startswith("log:")])
+    yield from _queries(poll, [name for name in names if name.startswith("asked:")])
     for name in names:
         if name.startswith("chart:"):
             yield from _chart(poll, name.removeprefix("chart:"))
@@ -144,6 +146,12 @@ def _log(poll: PollRequest, names: list[str]) -> Iterator[str]:
     yield poll.render("compliance/_new_events.html", {"news": newest})
     if newest.verified_at != on_page.verified_at:
         yield poll.render("compliance/_badge.html", {"badge": Badge.now()})
+
+
+def _queries(poll: PollRequest, names: list[str]) -> Iterator[str]:
+    """The queries of compliance to this user, which raise no revision."""
+    if names and (asked := QueriesToUser.of(poll.user)).text != names[0].removeprefix("asked:"):
+        yield poll.render("compliance/_asked.html", {"asked": asked})
 
 
 def _chart(poll: PollRequest, identity: str) -> Iterator[str]:

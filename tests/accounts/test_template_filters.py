@@ -3,7 +3,8 @@
 import pytest
 
 from killswitch.accounts.models import role_label
-from killswitch.accounts.templatetags.accounts import actor_name, person_name
+from killswitch.accounts.templatetags.accounts import person_name
+from killswitch.audit.actor_names import actor_name
 
 
 @pytest.mark.parametrize(

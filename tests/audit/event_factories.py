@@ -25,6 +25,11 @@ def live() -> dict[str, CancelRequest]:
     record(NewEvent(kind=EventKind.STARTED, data={"host": "test"}))
     officer = User(username="olga", role=Role.RISK_OFFICER)
     save_user(officer, new_password="x", by=SYSTEM, alarm=False)
+    return live_for(officer)
+
+
+def live_for(officer: User) -> dict[str, CancelRequest]:
+    """Make one request of each kind for a user who exists."""
     batch = factories.press(
         officer,
         *add_exchanges("KRAKEN", "BITSTAMP/2574", "DERIBIT", "BITMEX"),

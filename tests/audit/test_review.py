@@ -98,7 +98,7 @@ class TestRecording:
             ({"seqs": [1, 99]}, "Event 99 does not need a review"),
             ({"mark": "QUERIED", "note": ""}, "A note is required"),
             ({"note": "x" * 1001}, "longer than 1000"),
-            ({"seqs": list(range(1, 300))}, "at most 200 events"),
+            ({"seqs": list(range(1, 600))}, "at most 500 events"),
         ],
     )
     def test_an_invalid_review_is_refused_and_leaves_no_trace(
@@ -159,6 +159,7 @@ def test_for_every_kind_it_was_decided_whether_it_needs_a_review() -> None:
         EventKind.EXPORT_COMPLETED,
         EventKind.REVIEWED,
         EventKind.QUERIED,
+        EventKind.QUERY_ANSWERED,
         EventKind.CLOSED,
         EventKind.PERIOD_SIGNED_OFF,
     }

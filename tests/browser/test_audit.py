@@ -1,12 +1,13 @@
 """The pages of compliance in a real browser: every screen, news, marking, printing."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db.models.functions import Now
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, PdfMargins, expect
 
 from killswitch.accounts.models import Role, User
 from killswitch.audit import chain
@@ -232,6 +233,73 @@ def test_it_all_works_without_javascript(browser: Browser, live_server: Any, olg
     tab.get_by_role("button", name="Close query").click()
     expect(tab.locator("#just-marked")).to_contain_text("Query closed")
     window.close()
+
+
+def printed(page: Page) -> int:
+    """Return how many sheets of A4 the page takes."""
+    edge = "12mm"
+    margins: PdfMargins = {"top": edge, "bottom": edge, "left": edge, "right": edge}
+    document = page.pdf(format="A4", margin=margins)
+    return len(re.findall(rb"/Type\s*/Page\b", document))
+
+
+@pytest.mark.parametrize(
+    ("scene", "sheets"),
+    [("log", 6), ("event", 2), ("outcomes", 4), ("review", 3), ("report", 2)],
+)
+def test_a_page_is_printed_on_few_sheets(page: Page, scene: str, sheets: int) -> None:
+    SCENES[scene](page)
+    page.wait_for_load_state()
+    assert 1 <= printed(page) <= sheets
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_outcomes_keep_their_colours_and_hatches_on_paper(page: Page, scheme: str) -> None:
+    outcomes(page)
+    page.emulate_media(media="print", color_scheme=scheme)  # type: ignore[arg-type]
+    fills = page.evaluate(
+        """() => ["CONFIRMED", "RESIDUAL", "UNVERIFIED", "REJECTED", "NOT_DELIVERED", "UNKNOWN"]
+            .map((status) => document.querySelector(`.plot .k-${status}`))
+            .map((shape) => getComputedStyle(shape))
+            .map((style) => [style.fill, style.printColorAdjust])"""
+    )
+    assert len({fill for fill, _ in fills}) == 6
+    assert {adjust for _, adjust in fills} == {"exact"}
+    assert "rgb(0, 0, 0)" not in {fill for fill, _ in fills}
+
+
+def test_eight_events_are_visible_on_a_small_screen(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    log(page)
+    bottoms = page.evaluate(
+        "[...document.querySelectorAll('.log tbody tr')].map(r => r.getBoundingClientRect().bottom)"
+    )
+    assert sum(bottom <= 800 for bottom in bottoms) >= 8
+    fields = page.locator(".log-filter .fields").first.bounding_box()
+    assert fields
+    assert fields["height"] < 70, "the filter is one line"
+
+
+def test_the_newest_days_are_in_view_on_a_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    outcomes(page)
+    last = page.locator(".plot").first.locator("g rect").last.bounding_box()
+    assert last
+    assert 0 < last["x"] < 390
+
+
+def test_the_buttons_of_a_review_wait_for_something_to_review(page: Page) -> None:
+    request_factories.denied(request_factories.START)
+    page.goto("/audit/")
+    reviewed = page.get_by_role("button", name="Mark as reviewed")
+    query = page.get_by_role("button", name="Raise query")
+    expect(reviewed).to_be_disabled()
+    expect(page.locator("[data-picked]")).to_have_text("Tick what you want to review")
+    page.locator("#e1 input").check()
+    expect(reviewed).to_be_enabled()
+    expect(query).to_be_disabled()
+    page.locator("#note").fill("Why?")
+    expect(query).to_be_enabled()
 
 
 def test_a_report_prints_without_buttons_and_with_a_place_to_sign(page: Page) -> None:

@@ -1,6 +1,11 @@
 """The exports in a browser, which only compliance may start."""
 
+import csv
+import hashlib
+import io
 import json
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,9 +13,15 @@ from django.http import StreamingHttpResponse
 from django.test import Client
 
 from killswitch.accounts.models import Role
+from killswitch.audit.descriptions import describe
+from killswitch.audit.filters import EventFilter
+from killswitch.audit.models import AuditEvent
 from tests import factories
 from tests.accounts.people import events
+from tests.audit import request_factories
 from tests.audit.export.export_helpers import fill, nothing_can_be_written
+from tests.audit.request_factories import START
+from tools import verify_export
 
 pytestmark = [
     pytest.mark.django_db,
@@ -92,3 +103,88 @@ def test_only_a_get_request_starts_an_export(compliance: Client, address: str) -
     assert compliance.head(address).status_code == 405
     assert compliance.post(address).status_code == 405
     assert events("EXPORTED") == []
+
+
+class TestTheReadableCsv:
+    """`/audit/export-readable.csv`, which people open in a spreadsheet."""
+
+    def rows(self, client: Client, query: str = "") -> list[dict[str, str]]:
+        text = _content(client.get(f"/audit/export-readable.csv{query}")).decode("utf-8-sig")
+        return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+
+    def test_it_begins_with_column_names_and_has_words_times_requester_and_reason(
+        self, compliance: Client
+    ) -> None:
+        request_factories.request(0, at=START, status="REJECTED", reason="Fat finger")
+        request_factories.request(1, at=START, status="RESIDUAL", reason="")
+        requested, attempt, finished, *_, residual = self.rows(compliance)[:6]
+        assert finished == {
+            "Event number": "3",
+            "Time (UTC)": "2026-03-02 09:30:00.400000",
+            "Event": "Request finished",
+            "Description": "Concluded that it is REJECTED. 1 attempt, 2 checks.",
+            "Person": "System",
+            "Role": "",
+            "Exchange": "KRAKEN",
+            "Status": "Rejected",
+            "Reject reason": "EXCHANGE_UNREACHABLE",
+            "Requested by": "Olga Ray (olga)",
+            "Reason": "Fat finger",
+            "Open orders before": "",
+            "Open orders after": "0",
+            "Attempts": "1",
+            "Checks": "2",
+            "Request ID": request_factories.uuid(0),
+            "Event type": "FINISHED",
+            "Status code": "REJECTED",
+            "Hash": AuditEvent.objects.get(seq=3).hash,
+        }
+        assert requested["Role"] == "Risk officer"
+        assert requested["Open orders before"] == "14"
+        assert (requested["Status"], attempt["Status"]) == ("Requested", "Sending")
+        assert residual["Open orders after"] == "3"
+        assert datetime.fromisoformat(finished["Time (UTC)"])
+
+    def test_it_selects_what_the_page_selects_and_runs_no_formula(self, compliance: Client) -> None:
+        fill(6)
+        wanted = EventFilter(exchange="kraken", kind="FINISHED").events()
+        rows = self.rows(compliance, "?exchange=kraken&kind=FINISHED")
+        assert [int(row["Event number"]) for row in rows] == list(
+            wanted.order_by("seq").values_list("seq", flat=True)
+        )
+        text = _content(compliance.get("/audit/export-readable.csv")).decode("utf-8-sig")
+        cells = [cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
+        assert any(cell.startswith("'=cmd") for cell in cells)
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+
+    def test_it_is_recorded_at_its_start_and_at_its_end(self, compliance: Client) -> None:
+        fill(1)
+        response = compliance.get("/audit/export-readable.csv?actor=olga")
+        assert response["Content-Disposition"].endswith('.readable.csv"')
+        content = _content(response)
+        (start,), (end,) = events("EXPORTED"), events("EXPORT_COMPLETED")
+        assert json.loads(start.data)["format"] == "readable.csv"
+        assert json.loads(start.data)["filter"] == {"person_contains": "olga"}
+        assert json.loads(end.data)["sha256"] == hashlib.sha256(content).hexdigest()
+        assert describe(start) == "CSV for reading: by or requested by “olga”."
+
+
+@pytest.mark.parametrize("address", [*ADDRESSES, "/audit/export-readable.csv"])
+def test_an_export_with_a_mistyped_name_is_refused(compliance: Client, address: str) -> None:
+    fill(3)
+    response = compliance.get(f"{address}?exchange=krakn")
+    assert response.status_code == 400
+    assert "no event has “krakn”. Did you mean KRAKEN" in response.content.decode()
+    assert not events("EXPORTED")
+
+
+@pytest.mark.parametrize(
+    "query", ["exchange=kraken", "actor=olga", "status=not+confirmed", "reject_reason=sum"]
+)
+def test_a_filtered_export_passes_the_check_of_auditors(
+    compliance: Client, tmp_path: Path, query: str
+) -> None:
+    fill(6)
+    path = tmp_path / "export.jsonl"
+    path.write_bytes(_content(compliance.get(f"/audit/export.jsonl?{query}")))
+    assert verify_export.main([str(path)]) == 0

@@ -14,7 +14,7 @@ from killswitch.audit.chain import NewEvent
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import EventKind
 from killswitch.compliance import chart
-from killswitch.compliance.outcomes import STATUSES, DateRange, Day, Times, by_day
+from killswitch.compliance.outcomes import STATUSES, DateRange, Day, Times, of_range
 from tests.audit import request_factories
 from tests.audit.request_factories import START, request
 from tests.markup import html
@@ -25,7 +25,12 @@ both = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def days(first: date = date(2026, 3, 2), last: date = date(2026, 3, 4)) -> list[Day]:
-    return by_day(DateRange(first=first, last=last))
+    return list(of_range(DateRange(first=first, last=last)).days)
+
+
+def numbers(row: str) -> list[str]:
+    """Return the counts in a row of a table, with or without a link."""
+    return re.findall(r">\s*(\d+)\s*(?:</a>\s*)?</td>", row)
 
 
 class TestCounting:
@@ -111,7 +116,7 @@ class TestCounting:
         request(0, at=START)
         march = DateRange(first=date(2026, 3, 2), last=date(2026, 3, 4))
         with pytest.raises(match="too many events"):
-            by_day(march, max_events=2)
+            of_range(march, max_events=2)
 
 
 class TestTheRange:
@@ -194,9 +199,39 @@ class TestThePage:
         statuses = re.findall(r'<rect [^>]*class="k-([A-Z_]+)"/>', text.split('class="plot"')[1])
         assert statuses == ["CONFIRMED", "REJECTED", "OPEN"]
         row = text.split('kind=REQUESTED">2026-03-02')[1].split("</tr>")[0]
-        assert re.findall(r">(\d+)</td>", row) == ["1", "0", "0", "0", "1", "0", "0", "0"]
+        assert numbers(row) == ["1", "0", "0", "0", "1", "0", "0", "0"]
         assert re.findall(r">(\d+ ms)</td>", row) == ["20 ms", "20 ms", "400 ms", "400 ms"]
         assert "2026-03-04</a>" not in text  # no request on that day
+
+    def test_each_number_leads_to_the_requests_that_it_counts(self, reader: Client) -> None:
+        request(0, at=START, status="REJECTED", exchange="KRAKEN/JÖHN")
+        request(1, at=START + timedelta(days=1), status="")
+        request(2, at=START, status="UNVERIFIED", by_hold=True)
+        links = set(re.findall(r'href="/requests/\?([^"]+)"', html(reader.get(ADDRESS, MARCH))))
+        first, second = "from=2026-03-02&amp;to=2026-03-02", "from=2026-03-03&amp;to=2026-03-03"
+        whole = "from=2026-03-02&amp;to=2026-03-04"
+        assert {
+            f"period=custom&amp;{first}&amp;outcome=rejected&amp;by=people",
+            f"period=custom&amp;{second}&amp;outcome=in_progress&amp;by=people",
+            f"period=custom&amp;{whole}&amp;outcome=rejected&amp;by=people",
+            f"period=custom&amp;{first}&amp;outcome=unverified&amp;by=holds",
+            f"period=custom&amp;{whole}&amp;outcome=rejected&amp;by=people"
+            "&amp;exchange=KRAKEN%2FJ%C3%96HN",
+        } <= links
+        assert not [link for link in links if "outcome=confirmed" in link]
+
+    def test_outcomes_are_broken_down_by_exchange_and_person(self, reader: Client) -> None:
+        request(0, at=START, exchange="BITMEX")
+        request(1, at=START, status="REJECTED")
+        request(2, at=START, status="UNKNOWN", by_hold=True)
+        found = of_range(DateRange(first=date(2026, 3, 2), last=date(2026, 3, 4)))
+        assert [(row.name, dict(row.counts)) for row in found.by_exchange] == [
+            ("KRAKEN", {"REJECTED": 1}),
+            ("BITMEX", {"CONFIRMED": 1}),
+        ]
+        assert [(row.name, row.total) for row in found.by_person] == [("Olga Ray (olga)", 2)]
+        text = html(reader.get(ADDRESS, MARCH)).split("By person")[1]
+        assert "kind=REQUESTED&amp;actor=Olga%20Ray%20%28olga%29" in text
 
     def test_requests_of_holds_have_a_table_of_their_own(self, reader: Client) -> None:
         request(0, at=START)
@@ -209,7 +244,7 @@ class TestThePage:
         ]
         table = text.split("Requests of Holds by day")[1]
         row = table.split('kind=HOLD_EPISODE">2026-03-02')[1].split("</tr>")[0]
-        assert re.findall(r">(\d+)</td>", row) == ["0", "0", "0", "1", "0", "0", "0", "1"]
+        assert numbers(row) == ["0", "0", "0", "1", "0", "0", "0", "1"]
 
     def test_it_has_neither_style_nor_script_inline(self, reader: Client) -> None:
         request_factories.weeks(5)

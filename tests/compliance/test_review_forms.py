@@ -1,6 +1,7 @@
 """Reviews in the browser: where they lead, what a refusal keeps, and who may review."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -61,7 +62,7 @@ class TestTheForm:
     @pytest.mark.parametrize(
         ("seqs", "fields", "status", "reason"),
         [
-            ([], {}, 400, "Select at least one event"),
+            ([], {"note": "Kept too."}, 400, "Nothing is selected. Select at least one event"),
             (["x", "-1", "9" * 40], {}, 400, "Select at least one event"),
             ([1], {"mark": ""}, 400, "Choose Mark as reviewed, Raise query or Close query."),
             ([1], {"mark": "QUERIED"}, 400, "A note is required"),
@@ -81,7 +82,9 @@ class TestTheForm:
         if note := fields.get("note"):
             assert note.replace("<b>", "&lt;b&gt;").strip() in text
         if seqs == [1]:
-            assert '<input type="hidden" name="event" value="1">' in text
+            assert re.search(r'value="1" aria-label="Select event 1" checked', text)
+        assert "<h1>Audit log</h1>" in text, "the page of the form, with its filter"
+        assert re.search(r'<option value="DENIED" selected>', text)
         assert not Review.objects.exists()
 
     def test_it_is_refused_when_the_event_cannot_be_written(self, reader: Client) -> None:

@@ -3,19 +3,11 @@
 from django import template
 
 from killswitch.accounts import models
+from killswitch.audit.actor_names import actor_name
 
 register = template.Library()
 register.filter("role_label", models.role_label)
-
-ACTOR_NAMES = {"system": "System", "anonymous": "Not signed in"}
-
-
-@register.filter
-def actor_name(actor: str) -> str:
-    """Return an actor in words, e.g. "Command line (root)" for the `os:root` of the log."""
-    if actor.startswith("os:") and " (" not in actor:  # a user may be called so as well
-        return f"Command line ({actor.removeprefix('os:')})"
-    return ACTOR_NAMES.get(actor, actor)
+register.filter("actor_name", actor_name)
 
 
 @register.filter

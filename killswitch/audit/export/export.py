@@ -138,8 +138,8 @@ def _record(kind: EventKind, *, actor: Actor, data: Mapping[str, Any]) -> AuditE
 
 def _chunks(rows: Sequence[Sequence[Any]], *, writer: LineWriter) -> Iterator[bytes]:
     chunk = bytearray()
-    for row in rows:
-        chunk += writer.event(row)
+    for line in writer.events(rows):
+        chunk += line
         if len(chunk) >= MIN_CHUNK_BYTES:
             yield bytes(chunk)
             chunk.clear()

@@ -1,10 +1,10 @@
-"""The formats of an export: JSON Lines for programs and proofs, CSV for spreadsheets.
+"""The formats of an export: JSON Lines for programs and proofs, CSV for spreadsheets and people.
 
-Both begin with a header and end with a manifest. `docs/auditors.md` describes them for readers
-without this program; a change here needs a new `export_format` of its writer.
+The first two begin with a header and end with a manifest. `docs/auditors.md` describes them for
+readers without this program; a change here needs a new `export_format` of its writer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 from killswitch.audit import canonical_json
 from killswitch.audit.chain import HASHED
 from killswitch.audit.export import csv_safe
+from killswitch.audit.export.readable import ReadableCsvWriter
 
 COLUMNS: Final = (*HASHED, "hash")
 
@@ -21,6 +22,7 @@ class ExportFormat(StrEnum):
 
     JSONL = "jsonl"
     CSV = "csv"
+    READABLE_CSV = "readable.csv"
 
 
 class JsonLinesWriter:
@@ -38,6 +40,10 @@ class JsonLinesWriter:
         columns = dict(zip(COLUMNS, row, strict=True))
         columns["at"] = canonical_json.utc_text(columns["at"])
         return canonical_json.encode_unchecked(columns).encode() + b"\n"
+
+    def events(self, rows: Sequence[Sequence[Any]]) -> Iterator[bytes]:
+        """Yield the lines of some events."""
+        return map(self.event, rows)
 
     def manifest(self, manifest: Mapping[str, Any]) -> bytes:
         """Return the last line."""
@@ -65,13 +71,18 @@ class CsvWriter:
             for value in row
         ).encode()
 
+    def events(self, rows: Sequence[Sequence[Any]]) -> Iterator[bytes]:
+        """Yield the lines of some events."""
+        return map(self.event, rows)
+
     def manifest(self, manifest: Mapping[str, Any]) -> bytes:
         """Return the last line."""
         return csv_safe.row(["# manifest", canonical_json.encode(manifest)]).encode()
 
 
-LineWriter = JsonLinesWriter | CsvWriter
+LineWriter = JsonLinesWriter | CsvWriter | ReadableCsvWriter
 WRITERS: Final[Mapping[ExportFormat, LineWriter]] = {
     ExportFormat.JSONL: JsonLinesWriter(),
     ExportFormat.CSV: CsvWriter(),
+    ExportFormat.READABLE_CSV: ReadableCsvWriter(),
 }

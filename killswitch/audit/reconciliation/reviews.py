@@ -6,10 +6,10 @@ from django.db.models import Count
 
 from killswitch.audit.models import AuditEvent, Review
 from killswitch.audit.reconciliation.comparison import batches, discrepancy, reconcilers
-from killswitch.audit.review import REVIEW_ACTIONS, REVIEW_COLUMNS, review_rows
+from killswitch.audit.review import REVIEW_COLUMNS, REVIEW_STATES, review_rows
 from killswitch.audit.verification.findings import Finding, Progress
 
-EVENTS_BATCH_SIZE = 100  # each may name 200 other events
+EVENTS_BATCH_SIZE = 100  # each may name 500 other events
 
 
 def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Finding]:
@@ -26,7 +26,7 @@ def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Fin
     for rows in batches(Review.objects.all(), by="event_seq", subject="reviews", progress=progress):
         yield from _rows_without_event(rows)
     # There is an index for one kind at a time.
-    of_kinds = (AuditEvent.objects.filter(kind=kind) for kind in REVIEW_ACTIONS)
+    of_kinds = (AuditEvent.objects.filter(kind=kind) for kind in REVIEW_STATES)
     for events in batches(
         *of_kinds,
         by="seq",
@@ -41,7 +41,7 @@ def _rows_without_event(rows: Sequence[Review]) -> Iterator[Finding]:
     events = AuditEvent.objects.in_bulk([row.review_seq for row in rows])
     for row in rows:
         event = events.get(row.review_seq)
-        logged_rows = review_rows(event) if event and event.kind in REVIEW_ACTIONS else []
+        logged_rows = review_rows(event) if event and event.kind in REVIEW_STATES else []
         if row.event_seq not in {event_row.event_seq for event_row in logged_rows}:
             reason = f"event {row.event_seq} has a review row, but no event records that review"
             yield discrepancy(reason, seq=row.event_seq)

@@ -1,13 +1,17 @@
 """How the events of the audit log and their reviews are shown."""
 
+from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Any
 
 from django import template
 
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.audit import review
-from killswitch.audit.filters import FIELDS
+from killswitch.audit.actor_names import is_user
+from killswitch.audit.export.readable import FINAL_STATUSES
 from killswitch.audit.models import AuditEvent, EventKind, Review
+from killswitch.audit.query_answers import OpenQuery
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import REOPENED_BADGE, StatusBadge
 from killswitch.compliance import log_page
@@ -18,11 +22,13 @@ from killswitch.runtime.http import parse_id
 register = template.Library()
 register.filter("suggested_review", log_page.suggested_review)
 
-NO_OUTCOME_BADGE = StatusBadge(icon="clock", tone="busy", words="No outcome yet")
+NO_OUTCOME_BADGE = StatusBadge(icon="half", tone="soft", words="No outcome yet")
+CALM_BADGE = StatusBadge(icon="no", tone="calm", words="Refused, none open")
 NEEDS_REVIEW_BADGE = StatusBadge(icon="half", tone="warn", words="Needs review")
 REVIEW_BADGES = {
     "REVIEWED": StatusBadge(icon="ok", tone="good", words="Reviewed"),
     "QUERIED": StatusBadge(icon="ask", tone="odd", words="Query open"),
+    "QUERY_ANSWERED": StatusBadge(icon="ask", tone="odd", words="Query answered"),
     "CLOSED": StatusBadge(icon="ok", tone="good", words="Query closed"),
 }
 
@@ -31,8 +37,10 @@ REVIEW_BADGES = {
 def event_badge(entry: LogEntry) -> StatusBadge | None:
     """Return the badge of an outcome, None for a status that only held at the time of the event."""
     event = entry.event
-    if event.kind != EventKind.FINISHED or event.status not in list(Status):
+    if event.kind != EventKind.FINISHED or event.status not in FINAL_STATUSES:
         return None
+    if entry.is_calm and event.status == Status.REJECTED:
+        return CALM_BADGE
     return StatusBadge.of(
         Status(event.status), reject_reason=event.reject_reason, open_after=entry.open_after
     )
@@ -44,7 +52,7 @@ def outcome_badge(status: str) -> StatusBadge:
     if status == REOPENED:
         icon, tone = REOPENED_BADGE
         return StatusBadge(icon=icon, tone=tone, words="Confirmed, then open again")
-    return StatusBadge.of(Status(status)) if status in list(Status) else NO_OUTCOME_BADGE
+    return StatusBadge.of(Status(status)) if status in FINAL_STATUSES else NO_OUTCOME_BADGE
 
 
 @register.filter
@@ -75,15 +83,78 @@ def text_field(
     type: str = "text",  # noqa: A002 - as in HTML
 ) -> dict[str, Any]:
     """Show a field of the log's filter, with its value, its error and the values in the log."""
+    value = context["values"].get(name, "")
     return {
         "name": name,
         "label": label,
-        "type": type,
+        # A time that was typed or stored in an address does not fit into the input for a day.
+        "type": "text" if type == "date" and value and not is_day(value) else type,
         "placeholder": placeholder,
-        "value": context["values"].get(name, ""),
+        "value": value,
         "is_invalid": name in context.get("errors", ()),
-        "suggestions": context.get("suggestions", {}).get(FIELDS[name].attribute, ()),
+        "error": context.get("errors", {}).get(name, ""),
+        "suggestions": context.get("suggestions", {}).get(name, ()),
     }
+
+
+@register.inclusion_tag("compliance/_select_field.html", takes_context=True)
+def select_field(
+    context: dict[str, Any],
+    name: str,
+    label: str,
+    *,
+    groups: Sequence[tuple[str, Sequence[tuple[str, str]]]],
+    empty: str,
+) -> dict[str, Any]:
+    """Show a field of the log's filter that offers groups of values, and its error."""
+    typed = context["values"].get(name, "")
+    values = {value for _, choices in groups for value, _ in choices}
+    selected = getattr(context.get("selection"), name, typed)
+    return {
+        "name": name,
+        "label": label,
+        "groups": groups,
+        "empty": empty,
+        "selected": selected,
+        "wrong": "" if selected in values else selected,
+        "error": context.get("errors", {}).get(name, ""),
+    }
+
+
+def is_day(text: str) -> bool:
+    """Return whether a text is a day such as 2026-11-22."""
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+@register.filter
+def others(seqs: Sequence[int], log_entries: Iterable[LogEntry]) -> list[int]:
+    """Return the numbers of events that are not among these entries."""
+    return sorted(set(seqs) - {entry.event.seq for entry in log_entries})
+
+
+@register.filter
+def has_all(seqs: Sequence[int], own: Sequence[int]) -> bool:
+    """Return whether all of these events were selected."""
+    return set(own) <= set(seqs)
+
+
+@register.filter
+def about_request(queries: Sequence[OpenQuery], request_id: object) -> list[OpenQuery]:
+    """Return the queries about one request."""
+    return [query for query in queries if query.event.request_id == str(request_id)]
+
+
+@register.simple_tag(takes_context=True)
+def recorded_answer(context: dict[str, Any]) -> AuditEvent | None:
+    """Return this user's answer, after which the browser was sent to this page."""
+    seq = parse_id(context["request"].GET.get("answered", ""))
+    event = (
+        AuditEvent.objects.filter(seq=seq, kind=EventKind.QUERY_ANSWERED).first() if seq else None
+    )
+    return event if event and is_user(event.actor, context["user"].get_username()) else None
 
 
 @register.simple_tag(takes_context=True)

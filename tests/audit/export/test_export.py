@@ -104,10 +104,10 @@ class TestJsonLines:
 
     def test_the_manifest_is_the_signed_truth_about_the_lines_before_it(self) -> None:
         fill(2)
-        part = exported(exchange_id="KRAKEN")
+        part = exported(exchange="kraken/john")
         manifest = part.manifest
         assert manifest["count"] == len(part.events) == 3
-        assert (manifest["first_seq"], manifest["last_seq"]) == (1, 3)
+        assert (manifest["first_seq"], manifest["last_seq"]) == (4, 6)
         assert manifest["filter"] == part.header["filter"]
         assert manifest["head"] == part.header["head"]
         assert manifest["sha256"] == hashlib.sha256(b"".join(part.lines[:-1])).hexdigest()
@@ -125,7 +125,7 @@ class TestJsonLines:
 
     def test_a_selection_without_events_is_an_empty_export(self) -> None:
         fill(1)
-        empty = exported(exchange_id="NOWHERE")
+        empty = exported(exchange="NOWHERE")
         assert len(empty.lines) == 2
         assert empty.manifest["count"] == 0
         assert (empty.manifest["first_seq"], empty.manifest["last_seq"]) == (None, None)
@@ -172,11 +172,11 @@ class TestCsv:
 
 class TestInTheLog:
     def test_an_export_is_in_the_log_before_its_first_byte_and_before_its_last_line(self) -> None:
-        begun = begin(exchange_id="KRAKEN")
+        begun = begin(exchange="KRAKEN")
         (started,) = rows()
         assert (started.kind, started.actor, started.role) == ("EXPORTED", CARL.name, CARL.role)
         assert json.loads(started.data) == {
-            "filter": {"exchange_id": "KRAKEN"},
+            "filter": {"exchange_contains": "KRAKEN"},
             "format": "jsonl",
             "address": "10.0.0.7",
         }
@@ -216,8 +216,11 @@ class TestInTheLog:
 
     def test_the_names_of_exports_tell_them_apart(self) -> None:
         names = {begin(layout).file_name for layout in ExportFormat} | {begin().file_name}
-        assert len(names) == 3
-        assert all(re.fullmatch(r"killswitch-audit-\w+Z-\d\.(jsonl|csv)", name) for name in names)
+        assert len(names) == 4
+        assert all(
+            re.fullmatch(r"killswitch-audit-\w+Z-\d\.(jsonl|(readable\.)?csv)", name)
+            for name in names
+        )
 
 
 SELECTIONS: list[dict[str, Any]] = [
@@ -226,7 +229,7 @@ SELECTIONS: list[dict[str, Any]] = [
     {"status": "CONFIRMED"},
     {"request_id": f"{REQUEST[:-1]}3"},
     {"text": "漢字"},
-    {"actor": OLGA.name, "exchange_id": "KRAKEN"},
+    {"person": OLGA.name, "exchange": "KRAKEN"},
 ]
 
 

@@ -55,7 +55,7 @@ def whole() -> Exported:
 @pytest.fixture
 def part() -> Exported:
     fill(4)
-    return exported(exchange_id="KRAKEN")
+    return exported(exchange="KRAKEN/JOHN")
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def _in_memory(content: bytes) -> None:
 
 
 class TestHonest:
-    @pytest.mark.parametrize("layout", ExportFormat)
+    @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     def test_a_whole_export_is_good_and_the_limits_of_that_are_said(
         self, verify: Callable[..., Said], layout: ExportFormat
     ) -> None:
@@ -106,7 +106,7 @@ class TestHonest:
         assert "a person who can rewrite the whole log" in output
         assert output.endswith("PASSED: every check that you requested.\n")
 
-    @pytest.mark.parametrize("layout", ExportFormat)
+    @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     def test_with_a_known_key_and_a_kept_head_only_the_end_is_left_to_note(
         self, verify: Callable[..., Said], known: str, layout: ExportFormat
     ) -> None:
@@ -121,13 +121,14 @@ class TestHonest:
             "NOTE: events 4 to 7, at the end, are not covered by any head that you kept." in output
         )
 
-    @pytest.mark.parametrize("layout", ExportFormat)
+    @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     @pytest.mark.parametrize(
         "selected",
         [
-            {"exchange_id": "KRAKEN/JOHN"},
-            {"exchange_id": "=cmd|' /C calc'!A0"},
-            {"actor": OLGA.name, "text": "漢字"},
+            {"exchange": "kraken"},
+            {"exchange": "=cmd|' /C calc'!A0"},
+            {"person": "olga", "text": "漢字"},
+            {"status": "NOT_CONFIRMED"},
             {"request_id": REQUEST},
             {"kind": EventKind.SIGNED_IN},
         ],
@@ -143,7 +144,7 @@ class TestHonest:
         assert "continuity is NOT PROVEN" in output
         assert "The whole log" not in output
 
-    @pytest.mark.parametrize("layout", ExportFormat)
+    @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     def test_so_does_a_range_of_time(
         self, verify: Callable[..., Said], layout: ExportFormat
     ) -> None:
@@ -189,7 +190,7 @@ OTHER_VALUES = {
 
 
 class TestForged:
-    @pytest.mark.parametrize("layout", ExportFormat)
+    @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     @pytest.mark.parametrize("column", COLUMNS)
     def test_an_edit_of_any_field_is_found_although_the_manifest_was_made_anew(
         self, verify: Callable[..., Said], whole: Exported, layout: ExportFormat, column: str
@@ -230,7 +231,7 @@ class TestForged:
         ids=["middle out", "first out", "tail cut", "wiped", "twice", "in", "swap", "turn", "more"],
     )
     @pytest.mark.parametrize("rehash", [False, True])
-    @pytest.mark.parametrize("layout", ExportFormat)
+    @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     def test_events_taken_out_put_in_or_moved_are_found(
         self,
         verify: Callable[..., Said],
@@ -369,6 +370,9 @@ class TestForged:
             ({"reject_reason": "X"}, "reject_reason"),
             ({"request_id": "X"}, "request_id"),
             ({"exchange_id": "X"}, "exchange_id"),
+            ({"exchange_contains": "X"}, "exchange_id"),
+            ({"status_in": "RESIDUAL UNKNOWN"}, "status"),
+            ({"kind_in": "DENIED"}, "kind"),
             ({"from": "2100-01-01T00:00:00.000000Z"}, "at"),
             ({"to": "2020-01-01T00:00:00.000000Z"}, "at"),
         ],
@@ -422,7 +426,7 @@ class TestForged:
         assert second["seq"] == first["seq"] + 1
         first["role"] = "forged"
         first["hash"] = rehashed(first)
-        assert_result(verify(forged.seal(OURS)), 1, "event 2 is not chained to event 1")
+        assert_result(verify(forged.seal(OURS)), 1, "event 5 is not chained to event 4")
 
     def test_an_event_left_out_of_a_filtered_export_shows_only_by_its_signature(
         self, verify: Callable[..., Said], part: Exported, known: str
@@ -434,7 +438,7 @@ class TestForged:
 
 
 class TestDamaged:
-    @pytest.mark.parametrize("layout", ExportFormat)
+    @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     def test_an_interrupted_export_is_recognised(
         self, verify: Callable[..., Said], layout: ExportFormat
     ) -> None:
@@ -446,7 +450,7 @@ class TestDamaged:
             "no manifest follows: the export was interrupted",
         )
 
-    @pytest.mark.parametrize("layout", ExportFormat)
+    @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     def test_a_file_cut_off_at_any_byte_is_never_good(self, layout: ExportFormat) -> None:
         fill(1)
         content = exported(layout).content
@@ -460,7 +464,7 @@ class TestDamaged:
         assert_result(verify(whole.content.replace(b"\n", b"\r\n")), 1, "changed the line endings")
         assert verify(exported(ExportFormat.CSV).content.replace(b"\r\n", b"\n"))[0] == 1
 
-    @pytest.mark.parametrize("layout", ExportFormat)
+    @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     def test_two_exports_in_one_file_are_found(
         self, verify: Callable[..., Said], layout: ExportFormat
     ) -> None:
@@ -532,7 +536,7 @@ class TestDamaged:
         assert old in content
         assert_result(verify(content.replace(old, new, 1)), 1, words)
 
-    @pytest.mark.parametrize("layout", ExportFormat)
+    @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     @given(data=st.data())
     @how(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
     def test_no_change_of_any_byte_goes_unnoticed(
@@ -595,7 +599,7 @@ class TestCut:
         assert old in content
         assert verify(content.replace(old, new, 1))[0] == 1
 
-    @pytest.mark.parametrize("layout", ExportFormat)
+    @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     def test_a_mark_excuses_no_change_where_nothing_is_cut(
         self, verify: Callable[..., Said], whole: Exported, layout: ExportFormat
     ) -> None:
@@ -653,7 +657,7 @@ class TestRewritten:
             "but you gave",
         )
 
-    @pytest.mark.parametrize("layout", ExportFormat)
+    @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     def test_a_kept_head_finds_even_one_who_has_the_key(
         self, verify: Callable[..., Said], whole: Exported, rewritten: Forgery, layout: ExportFormat
     ) -> None:
@@ -887,7 +891,7 @@ class TestForgedDatabase:
     """The database was forged without its triggers and then exported."""
 
     @pytest.mark.parametrize("forgery", [_edit, _edit_and_rehash, _delete, _swap, _insert])
-    @pytest.mark.parametrize("layout", ExportFormat)
+    @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     def test_what_breaks_the_chain_is_found_in_the_export(
         self,
         verify: Callable[..., Said],

@@ -12,17 +12,18 @@ from django.db import Error
 from killswitch.audit.chain import command_line_actor
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
-from killswitch.audit.filters import FIELDS, EventFilter, InvalidFilter
+from killswitch.audit.filter_fields import FIELDS
+from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import EventKind
 
 FILTERS = {
     "from": "from this time on: 2026-11-22, or 2026-11-22T08:30:00 (UTC)",
     "to": "before this time; a day includes all of that day",
-    "exchange": "for this exchange ID",
-    "actor": "by this user, as named in the log",
+    "exchange": "whose exchange ID contains this text",
+    "actor": "by a person whose name contains this text, and the outcomes of their requests",
     "kind": f"of this event type: {', '.join(EventKind.values)}",
-    "status": "with this status, such as CONFIRMED",
-    "reject_reason": "with this reject reason",
+    "status": "with this status, such as CONFIRMED; NOT_CONFIRMED for every other outcome",
+    "reject_reason": "whose reject reason contains this text",
     "request": "of the request with this ID",
     "text": "that contain this text",
 }

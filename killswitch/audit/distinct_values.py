@@ -1,0 +1,68 @@
+"""Finds the distinct values of an indexed column of the log, and those that contain a text.
+
+Each value is looked up in the column's index from the one before. So the cost grows with the number
+of values, not of events.
+"""
+
+from difflib import get_close_matches
+from typing import Final
+
+from django.db import connection
+from django.db.models import Q
+
+from killswitch.audit.actor_names import actor_name
+from killswitch.audit.models import AuditEvent
+
+MAX_VALUES: Final = 2000  # of one column
+TABLE: Final = AuditEvent._meta.db_table
+COLUMNS: Final = frozenset({"actor", "exchange_id", "reject_reason", "status"})
+
+
+def distinct_values(column: str, *, limit: int) -> list[str]:
+    """Return up to so many values of the column in their order, without the empty one."""
+    if column not in COLUMNS:
+        raise ValueError(f"{column} has no index of its own")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH RECURSIVE found(value) AS ("  # noqa: S608 - the names are constants
+            f"SELECT min({column}) FROM {TABLE}"
+            f" UNION ALL"
+            f" SELECT (SELECT min({column}) FROM {TABLE} WHERE {column} > found.value)"
+            f" FROM found WHERE found.value IS NOT NULL)"
+            f" SELECT value FROM found WHERE value <> '' LIMIT {int(limit)}"
+        )
+        return [value for (value,) in cursor.fetchall()]
+
+
+def matching(column: str, text: str, *, max_values: int = MAX_VALUES) -> list[str] | None:
+    """Return the values that contain a text, in any case; None for a column with very many."""
+    values = distinct_values(column, limit=max_values + 1)
+    if len(values) > max_values:
+        return None
+    return [value for value in values if _contains(value, text)]
+
+
+def contains(column: str, text: str, *, max_values: int = MAX_VALUES) -> Q:
+    """Return the condition that a column contains a text, in any case.
+
+    It names the exact values, which an index finds. Only a column with very many values is
+    searched event by event.
+    """
+    values = matching(column, text, max_values=max_values)
+    return Q(**{f"{column}__icontains": text} if values is None else {f"{column}__in": values})
+
+
+def suggestion(column: str, text: str) -> str | None:
+    """Return what may have been meant, "" for no idea, and None if a value contains the text."""
+    values = distinct_values(column, limit=MAX_VALUES + 1)
+    if len(values) > MAX_VALUES or any(_contains(value, text) for value in values):
+        return None
+    by_words = {word.casefold(): value for value in values for word in (*value.split(), value)}
+    return ", ".join(
+        dict.fromkeys(by_words[word] for word in get_close_matches(text.casefold(), by_words))
+    )
+
+
+def _contains(value: str, text: str) -> bool:
+    """Return whether a value, or the words for it on the pages, contains a text in any case."""
+    return text.casefold() in f"{value}\n{actor_name(value)}".casefold()
