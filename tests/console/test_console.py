@@ -114,9 +114,9 @@ def test_orders_that_appear_after_a_confirmed_cancel_are_called_new(
 ) -> None:
     exchange = factories.exchange("KRAKEN", orders=0)
     factories.bring(factories.press(olga, exchange).requests.get(), Status.CONFIRMED)
-    assert "orders open again" not in row(console(officer), exchange)
+    assert "new orders since" not in row(console(officer), exchange)
     factories.change(exchange, open_orders=4)
-    assert "orders open again" in row(console(officer), exchange)
+    assert "new orders since" in row(console(officer), exchange)
 
 
 @pytest.mark.parametrize("skew", [timedelta(hours=-1), timedelta(), timedelta(hours=1)])
@@ -129,16 +129,16 @@ def test_orders_that_are_open_again_are_told_by_revisions_and_not_by_clocks(
     factories.bring(request, Status.CONFIRMED)
     # A figure of before that the request could not replace.
     Exchange.objects.update(open_orders=4, seen_at=datetime.now(UTC) + skew, revision=1)
-    assert "orders open again" not in row(console(officer), exchange)
+    assert "new orders since" not in row(console(officer), exchange)
     exchange.refresh_from_db()
     factories.change(exchange, open_orders=5)
-    assert "orders open again" in row(console(officer), exchange)
+    assert "new orders since" in row(console(officer), exchange)
     # A reason that is added later does not hide it.
     services.complete_reason(batch=request.batch, user=olga, reason="Drill")
-    assert "orders open again" in row(console(officer), exchange)
+    assert "new orders since" in row(console(officer), exchange)
     # Nor does an outcome from before this column existed show less.
     CancelRequest.objects.update(finished_revision=None, revision=1)
-    assert "orders open again" in row(console(officer), exchange)
+    assert "new orders since" in row(console(officer), exchange)
 
 
 def test_a_figure_that_the_newest_observation_lacks_keeps_its_own_age(officer: Client) -> None:
