@@ -111,7 +111,7 @@ def _of_holds() -> list[LatestCancel]:
     holds = Hold.objects.filter(episode_count__gt=0).annotate(
         newest_request=Subquery(episodes.values("request")[:1])
     )
-    active = holds.order_by("-newest_request")[:MAX_ITEMS]
+    active = holds.exclude(newest_request=None).order_by("-newest_request")[:MAX_ITEMS]
     newest = {vars(hold)["newest_request"]: hold for hold in active}
     requests = CancelRequest.objects.select_related("batch").in_bulk(list(newest))
     return [

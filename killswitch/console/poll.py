@@ -188,7 +188,9 @@ def _console(poll: PollRequest) -> Iterator[str]:
             "attention": Attention(rows),
             "groups": groups(rows),
         }
-        for name in ("everywhere", "kill_bar", "uncovered", "attention", "groups"):
+        if has_permission(poll.user, Permission.CANCEL):
+            yield poll.render("console/_kill_bar.html", context)
+        for name in ("everywhere", "uncovered", "attention", "groups"):
             yield poll.render(f"console/_{name}.html", context)
     if CancelRequest.objects.filter(revision__gt=poll.since).exists():
         yield poll.render("console/_latest.html", {"latest": latest_cancels()})

@@ -75,7 +75,7 @@ if (form) {
 
 const bar = byId("kill-bar");
 if (bar)
-  new IntersectionObserver(([panel]) => (bar.hidden = panel.isIntersecting), {
+  new IntersectionObserver((entries) => (bar.hidden = entries.at(-1).isIntersecting), {
     rootMargin: `-${document.querySelector("header.top").offsetHeight}px 0px 0px`,
   }).observe(byId("everywhere"));
 

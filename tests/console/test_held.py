@@ -17,7 +17,7 @@ from killswitch.holds.models import Hold
 from killswitch.runtime.revisions import current
 from tests import factories
 from tests.console.test_console import row
-from tests.console.test_poll import ids, poll
+from tests.console.test_poll import PANELS, ids, poll
 from tests.holds import holding
 from tests.markup import html
 
@@ -216,8 +216,7 @@ def test_a_hold_that_starts_changes_and_ends_reaches_every_page(
     assert ids(poll(officer, "console", known=known)) == [
         "held",
         f"x{kraken.pk}",
-        "everywhere",
-        "uncovered",
+        *PANELS,
         "known",
     ]
     assert ids(poll(officer, "requests:newest", known=known)) == ["held", "known"]
