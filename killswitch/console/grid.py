@@ -97,6 +97,8 @@ class Totals:
         self.seen_at = min((row.seen_at for row in exchanges if row.seen_at), default=None)
         self.error = observation.error if observation else ""
         self.uncovered = list(UncoveredExchange.objects.all())
+        disabled = Exchange.objects.exclude(enabled=True).values_list("exchange_id", flat=True)
+        self.switched_off = {row.exchange_id for row in self.uncovered} & set(disabled)
         self.uncovered_orders = sum(row.open_orders for row in self.uncovered)
         self.names_uncovered = len(self.uncovered) <= MAX_NAMED_UNCOVERED
         # A disabled exchange that is held has a row of its own: the Hold cancels there.

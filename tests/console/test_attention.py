@@ -8,6 +8,7 @@ from django.test import Client
 
 from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm, AlarmKind
+from killswitch.audit.recorder import recording
 from killswitch.cancels.request_alarms import raise_stalled_alarm
 from killswitch.cancels.states import FINAL, Status
 from killswitch.console import grid
@@ -35,7 +36,7 @@ def attention() -> Attention:
 
 def stall(exchange: Exchange, olga: User) -> None:
     request = factories.bring(factories.press(olga, exchange).requests.get(), Status.SENDING)
-    with factories.recording_of_events():
+    with recording():
         raise_stalled_alarm(request, title="stuck for 5 s", instruction="Open it.")
 
 
