@@ -1,19 +1,29 @@
 """The rows of the console: each exchange with its open orders and its newest request."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import IntEnum
 
 from django.db.models import Exists, OuterRef, Q, Subquery
 
+from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.cancels.models import CancelRequest
-from killswitch.cancels.states import Status
-from killswitch.cancels.status_display import status_badge
+from killswitch.cancels.status_display import orders_since, status_badge
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.holds.models import Hold
 from killswitch.holds.view_models import HoldView, active_holds
 
-MAX_LATEST = 8
+MAX_NAMED_UNCOVERED = 3
+
+
+class Trouble(IntEnum):
+    """How urgently a row needs a person; the most urgent is the first."""
+
+    FAILED = 0
+    RUNNING = 1
+    NEW_ORDERS = 2
+    NONE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +35,7 @@ class Row:
     in_flight: bool
     observed_at: datetime | None
     hold: HoldView | None = None
+    is_stuck: bool = False  # a request in flight makes no progress, and its alarm is open
 
     @property
     def is_blind(self) -> bool:
@@ -32,14 +43,30 @@ class Row:
         return self.hold is not None and self.hold.hold.blind_since is not None
 
     @property
+    def is_failed(self) -> bool:
+        """Whether the newest cancel, or the Hold, does not do what it is for."""
+        is_bad = self.last is not None and self.last.needs_attention
+        return is_bad or self.is_stuck or self.is_blind
+
+    @property
     def needs_attention(self) -> bool:
-        return self.is_blind or (self.last is not None and self.last.needs_attention)
+        return self.is_failed or self.has_new_orders
+
+    @property
+    def trouble(self) -> Trouble:
+        if self.is_failed:
+            return Trouble.FAILED
+        if self.in_flight:
+            return Trouble.RUNNING
+        return Trouble.NEW_ORDERS if self.has_new_orders else Trouble.NONE
 
     @property
     def tone(self) -> str:
-        if self.is_blind:
+        if self.is_blind or self.is_stuck:
             return "bad"
-        return status_badge(self.last).tone if self.last else ""
+        if self.last is None or (self.has_new_orders and not self.last.needs_attention):
+            return "warn" if self.last else ""
+        return status_badge(self.last).tone
 
     @property
     def is_newest(self) -> bool:
@@ -47,28 +74,22 @@ class Row:
         return self.observed_at is not None and self.exchange.seen_at == self.observed_at
 
     @property
-    def has_new_orders(self) -> bool:
-        """Whether orders are open after a confirmed cancel: new, or restored by the venue.
+    def known_orders(self) -> int | None:
+        """The open orders, or None: of an ID that the EMS never listed, 0 says nothing."""
+        return None if self.exchange.is_never_listed else self.exchange.open_orders
 
-        By revisions, because the figure and the outcome are timed by the clocks of two hosts.
-        """
-        last = self.last
-        if last is None or last.status != Status.CONFIRMED or not self.exchange.open_orders:
-            return False
-        ended_at_revision = last.finished_revision or last.revision
-        return self.exchange.revision > ended_at_revision
+    @property
+    def has_new_orders(self) -> bool:
+        """Whether more orders are open than the last cancel left: new, or restored by the venue."""
+        return self.last is not None and orders_since(self.last, self.exchange) > 0
 
 
 class Totals:
     """The panel with the button for all exchanges: one figure, its age, and what it excludes."""
 
-    def __init__(
-        self,
-        exchanges: Sequence[Exchange],
-        *,
-        observation: Observation | None,
-        held: Container[str] = (),
-    ) -> None:
+    def __init__(self, rows: Sequence[Row], *, observation: Observation | None) -> None:
+        exchanges = [row.exchange for row in rows if row.exchange.enabled]
+        held = {row.exchange.exchange_id for row in rows if row.hold}
         counts = [row.open_orders for row in exchanges if row.open_orders is not None]
         self.exchanges = len(exchanges)
         self.open_orders = sum(counts) if counts else None
@@ -76,19 +97,25 @@ class Totals:
         self.seen_at = min((row.seen_at for row in exchanges if row.seen_at), default=None)
         self.error = observation.error if observation else ""
         self.uncovered = list(UncoveredExchange.objects.all())
+        disabled = Exchange.objects.exclude(enabled=True).values_list("exchange_id", flat=True)
+        self.switched_off = {row.exchange_id for row in self.uncovered} & set(disabled)
+        self.uncovered_orders = sum(row.open_orders for row in self.uncovered)
+        self.names_uncovered = len(self.uncovered) <= MAX_NAMED_UNCOVERED
         # A disabled exchange that is held has a row of its own: the Hold cancels there.
         self.without_row = [row for row in self.uncovered if row.exchange_id not in held]
+        self.without_row_orders = sum(row.open_orders for row in self.without_row)
         self.observed_at = observation.seen_at if observation else None
         # Every figure in the sum is of the newest observation.
         self.is_newest = self.seen_at is not None and self.seen_at == self.observed_at
 
 
 def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> list[Row]:
-    """Return every exchange that is enabled or held, or those with a change, in three queries.
+    """Return every exchange that is enabled or held, or those with a change, in four queries.
 
-    Rows that need attention come first, then those in flight, then the rest as configured.
+    They are in the order of the configuration; IDs that differ by case only are neighbours.
     """
     requests = CancelRequest.objects.filter(configured_exchange=OuterRef("pk"))
+    stalled = Alarm.objects.filter(kind=AlarmKind.STALLED)
     holds = active_holds()
     exchanges = Exchange.objects.filter(Q(enabled=True) | Q(pk__in=list(holds))).annotate(
         newest_id=Subquery(requests.order_by("-id").values("id")[:1]),
@@ -100,11 +127,16 @@ def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> l
         # A Hold that was released is among them as well.
         new_holds = Hold.objects.filter(revision__gt=changed_since)
         has_new_hold = Q(pk__in=new_holds.values("configured_exchange"))
-        exchanges = exchanges.filter(Q(revision__gt=changed_since) | has_new_request | has_new_hold)
+        new_alarms = stalled.filter(revision__gt=changed_since)
+        has_new_alarm = Q(exchange_id__in=new_alarms.values("exchange_id"))
+        exchanges = exchanges.filter(
+            Q(revision__gt=changed_since) | has_new_request | has_new_hold | has_new_alarm
+        )
     # `vars`, because the type of a model does not know its annotations.
     pairs = [(exchange, vars(exchange)) for exchange in exchanges]
     newest_ids = [values["newest_id"] for _, values in pairs if values["newest_id"]]
     newest = CancelRequest.objects.select_related("batch").in_bulk(newest_ids)
+    stuck = set(stalled.unacknowledged().values_list("exchange_id", flat=True))
     rows = [
         Row(
             exchange=exchange,
@@ -112,12 +144,10 @@ def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> l
             in_flight=values["in_flight"],
             observed_at=observed_at,
             hold=holds.get(exchange.pk),
+            is_stuck=values["in_flight"] and exchange.exchange_id in stuck,
         )
         for exchange, values in pairs
     ]
-    return sorted(rows, key=lambda row: (not row.needs_attention, not row.in_flight))
-
-
-def latest() -> list[CancelRequest]:
-    """Return the newest requests of all exchanges."""
-    return list(CancelRequest.objects.select_related("batch").order_by("-id")[:MAX_LATEST])
+    return sorted(
+        rows, key=lambda row: (row.exchange.position, row.exchange.exchange_id.casefold())
+    )

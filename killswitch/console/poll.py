@@ -30,10 +30,12 @@ from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.queries import QueriesToUser
 from killswitch.compliance.verification_badge import Badge
 from killswitch.console import exchange_page, grid
+from killswitch.console.attention import Attention, groups
 from killswitch.console.context_processors import ReadinessBar
 from killswitch.console.exchange_page import ExchangePage
+from killswitch.console.latest_cancels import latest_cancels
 from killswitch.console.open_order_chart import HOURS, OpenOrderChart, is_outdated
-from killswitch.exchanges.models import Exchange, Observation
+from killswitch.exchanges.models import Exchange, ExchangeGroup, Observation
 from killswitch.holds.models import Hold
 from killswitch.holds.view_models import HeldSummary, ReleasePage
 from killswitch.runtime.http import parse_id
@@ -104,6 +106,7 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
     if not has_changes:
         return
     if Alarm.objects.filter(revision__gt=poll.since).exists():
+        yield poll.render("console/_alarm_count.html", {})
         yield poll.render("console/_alarms.html", {"brief": "console" not in names})
     for name in names:
         kind, _, identity = name.partition(":")
@@ -178,24 +181,30 @@ def _console(poll: PollRequest) -> Iterator[str]:
     """Changed rows, the rows to remove, and the panels around them."""
     observation = poll.observation
     observed_at = observation.seen_at if observation else None
-    rows = grid.rows(changed_since=poll.since, observed_at=observed_at)
-    for row in rows:
+    changed = grid.rows(changed_since=poll.since, observed_at=observed_at)
+    for row in changed:
         yield poll.render("console/_row.html", {"row": row, "into": True})
     new_holds = Hold.objects.filter(revision__gt=poll.since).values("configured_exchange")
     disabled = Exchange.objects.filter(
         Q(revision__gt=poll.since) | Q(pk__in=new_holds), enabled=False
     )
-    gone = list(disabled.exclude(pk__in=[row.exchange.pk for row in rows]))
+    gone = list(disabled.exclude(pk__in=[row.exchange.pk for row in changed]))
     for exchange in gone:
         yield poll.render("console/_gone.html", {"exchange": exchange})
-    if rows or gone or (observation and observation.revision > poll.since):
-        held = set(Hold.objects.active().values_list("exchange_id", flat=True))
-        enabled = list(Exchange.objects.enabled())
-        totals = grid.Totals(enabled, observation=observation, held=held)
-        yield poll.render("console/_everywhere.html", {"totals": totals})
-        yield poll.render("console/_uncovered.html", {"totals": totals})
+    has_new_groups = ExchangeGroup.objects.filter(revision__gt=poll.since).exists()
+    if changed or gone or has_new_groups or (observation and observation.revision > poll.since):
+        rows = grid.rows(observed_at=observed_at)
+        context = {
+            "totals": grid.Totals(rows, observation=observation),
+            "attention": Attention(rows),
+            "groups": groups(rows),
+        }
+        if has_permission(poll.user, Permission.CANCEL):
+            yield poll.render("console/_kill_bar.html", context)
+        for name in ("everywhere", "uncovered", "attention", "groups"):
+            yield poll.render(f"console/_{name}.html", context)
     if CancelRequest.objects.filter(revision__gt=poll.since).exists():
-        yield poll.render("console/_latest.html", {"latest": grid.latest()})
+        yield poll.render("console/_latest.html", {"latest": latest_cancels()})
 
 
 def _batch(poll: PollRequest, uuid: UUID, *, in_dialog: bool) -> Iterator[str]:

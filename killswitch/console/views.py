@@ -14,10 +14,13 @@ from killswitch.accounts.permissions import Permission
 from killswitch.alarms import services as alarms
 from killswitch.alarms.models import Alarm
 from killswitch.cancels import manual_cancel
-from killswitch.console import exchange_page, grid
+from killswitch.console import exchange_page, grid, preferences
+from killswitch.console.attention import Attention, groups
 from killswitch.console.exchange_page import ExchangePage
+from killswitch.console.latest_cancels import latest_cancels
 from killswitch.console.open_order_chart import HOURS, OpenOrderChart
 from killswitch.console.poll import answer
+from killswitch.console.preferences import Preferences
 from killswitch.exchanges.models import Observation
 from killswitch.holds.view_models import HeldSummary
 from killswitch.runtime.http import is_htmx, parse_id
@@ -43,24 +46,24 @@ def console(request: HttpRequest) -> HttpResponse:
     observation = Observation.objects.first()
     observed_at = observation.seen_at if observation else None
     rows = grid.rows(observed_at=observed_at)
-    exchanges = [row.exchange for row in rows if row.exchange.enabled]
-    manual_cancel.remember(exchanges)
+    manual_cancel.remember([row.exchange for row in rows if row.exchange.enabled])
+    shown = Preferences.of(request, row_count=len(rows))
     context = {
         "known": revision,
         "observed_at": observed_at,
-        "rows": rows,
-        "attention": sum(row.needs_attention for row in rows),
-        "totals": grid.Totals(
-            exchanges,
-            observation=observation,
-            held={row.exchange.exchange_id for row in rows if row.hold},
-        ),
-        "latest": grid.latest(),
+        "rows": shown.sorted(rows),
+        "shown": shown,
+        "attention_count": sum(row.needs_attention for row in rows),
+        "attention": Attention(rows),
+        "groups": groups(rows),
+        "totals": grid.Totals(rows, observation=observation),
+        "latest": latest_cancels(),
         "manual_cancel_lines": manual_cancel.lines(),
         "held": HeldSummary(holds=[row.hold for row in rows if row.hold]),
     }
     response = render(request, "console/console.html", context)
     officer_cookie.remember_browser(request, response)
+    preferences.remember(request, response)
     return response
 
 

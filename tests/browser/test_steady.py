@@ -72,7 +72,7 @@ def test_a_row_keeps_its_height_through_a_whole_kill(pages: list[Page], olga: Us
     factories.change(exchange, open_orders=5, seen_at=datetime.now(UTC))
     for page, places_before in zip(pages, before, strict=True):
         shown = page.locator(f"#x{exchange.pk} [data-status]")
-        expect(shown).to_have_text("Confirmed · orders open again")
+        expect(shown).to_have_text("Confirmed · new orders since")
         assert page.evaluate(PLACES) == places_before, page.viewport_size
     factories.look_again(request, after_s=119, orders=2040)
     for page, places_before in zip(pages, before, strict=True):
@@ -154,16 +154,20 @@ def test_no_outcome_runs_into_its_button(page: Page, olga: User, width: int) -> 
     assert page.evaluate(OVERLAPS) == []
 
 
-@pytest.mark.parametrize("width", [320, 390])
-def test_the_readiness_word_is_not_written_over(page: Page, olga: User, width: int) -> None:
+@pytest.mark.parametrize("width", [320, 390, 768, 901, 1280])
+def test_readiness_and_alarms_are_whole_in_the_bar_at_the_top(
+    page: Page, olga: User, width: int
+) -> None:
     page.set_viewport_size({"width": width, "height": 700})
     page.goto("/")
-    word, note = page.locator("#ready-word > span"), page.locator("#ready-note")
+    word, alarms = page.locator("#ready-word > span"), page.locator("#alarm-count")
     expect(word).to_have_text("READY")
-    place, beside = word.bounding_box(), note.bounding_box()
+    expect(alarms).to_have_text("No alarms")
+    place, beside = word.bounding_box(), alarms.bounding_box()
     assert place
     assert beside
     assert place["x"] + place["width"] <= beside["x"]
+    assert beside["x"] + beside["width"] <= width
 
 
 def test_a_long_reason_takes_one_line_of_the_latest_requests(page: Page, olga: User) -> None:
@@ -219,7 +223,8 @@ def test_what_starts_and_releases_a_hold_is_easy_to_hit(page: Page, olga: User, 
         assert link
         assert cut
         assert link["height"] >= 24
-        assert link["y"] + link["height"] + 6 <= cut["y"]
+        assert cut["height"] >= 44
+        assert link["x"] + link["width"] + 6 <= cut["x"]
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])

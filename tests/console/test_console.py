@@ -105,8 +105,8 @@ def test_an_exchange_that_was_never_listed_is_not_zero_orders(officer: Client) -
     factories.exchange("KRAKNE", orders=0)
     factories.exchange("KRAKEN", orders=0, first_listed_at=factories.observe())
     page = html(officer.get("/"))
-    assert page.count("never listed") == 1
-    assert re.search(r'data-exchange-id="KRAKNE".*?never listed', page, re.DOTALL)
+    assert page.count("never listed by the EMS") == 1
+    assert "never listed by the EMS" in row(page, Exchange.objects.get(exchange_id="KRAKNE"))
 
 
 def test_orders_that_appear_after_a_confirmed_cancel_are_called_new(
@@ -114,9 +114,9 @@ def test_orders_that_appear_after_a_confirmed_cancel_are_called_new(
 ) -> None:
     exchange = factories.exchange("KRAKEN", orders=0)
     factories.bring(factories.press(olga, exchange).requests.get(), Status.CONFIRMED)
-    assert "orders open again" not in row(console(officer), exchange)
+    assert "new orders since" not in row(console(officer), exchange)
     factories.change(exchange, open_orders=4)
-    assert "orders open again" in row(console(officer), exchange)
+    assert "new orders since" in row(console(officer), exchange)
 
 
 @pytest.mark.parametrize("skew", [timedelta(hours=-1), timedelta(), timedelta(hours=1)])
@@ -129,16 +129,16 @@ def test_orders_that_are_open_again_are_told_by_revisions_and_not_by_clocks(
     factories.bring(request, Status.CONFIRMED)
     # A figure of before that the request could not replace.
     Exchange.objects.update(open_orders=4, seen_at=datetime.now(UTC) + skew, revision=1)
-    assert "orders open again" not in row(console(officer), exchange)
+    assert "new orders since" not in row(console(officer), exchange)
     exchange.refresh_from_db()
     factories.change(exchange, open_orders=5)
-    assert "orders open again" in row(console(officer), exchange)
+    assert "new orders since" in row(console(officer), exchange)
     # A reason that is added later does not hide it.
     services.complete_reason(batch=request.batch, user=olga, reason="Drill")
-    assert "orders open again" in row(console(officer), exchange)
+    assert "new orders since" in row(console(officer), exchange)
     # Nor does an outcome from before this column existed show less.
     CancelRequest.objects.update(finished_revision=None, revision=1)
-    assert "orders open again" in row(console(officer), exchange)
+    assert "new orders since" in row(console(officer), exchange)
 
 
 def test_a_figure_that_the_newest_observation_lacks_keeps_its_own_age(officer: Client) -> None:
@@ -151,12 +151,32 @@ def test_a_figure_that_the_newest_observation_lacks_keeps_its_own_age(officer: C
     assert "datetime=" not in row(page, new)
 
 
-def test_exchanges_that_are_not_set_up_are_alarm_rows_with_their_count(officer: Client) -> None:
+@pytest.mark.parametrize("count", [1, 10])
+def test_exchanges_that_are_not_set_up_are_folded_into_one_line_below_the_rows(
+    officer: Client, count: int
+) -> None:
     factories.exchange("KRAKEN")
-    UncoveredExchange.objects.create(exchange_id="OKEX/NEW", open_orders=12)
+    for number in range(count):
+        UncoveredExchange.objects.create(exchange_id=f"OKEX/{number}", open_orders=1200)
     page = console(officer)
-    assert re.search(r'<tr class="attn bad" id="uncovered-.*OKEX/NEW.*<b>12</b>', page)
-    assert "Not included: OKEX/NEW (12 open)." in page
+    folded = page.index('id="uncovered"')
+    assert page.index('data-exchange-id="KRAKEN"') < folded
+    exchanges = "1 exchange" if count == 1 else "10 exchanges"
+    assert f"{exchanges} not set up here" in page[folded:]
+    assert f"{1200 * count:,} open orders" in page[folded:]
+    assert page[folded:].count('id="uncovered-') == count
+    if count == 1:
+        assert "Not included: OKEX/0 (1,200 open)." in page
+    else:
+        assert "10 exchanges not set up here</a> (12,000 open)." in page
+
+
+def test_the_limits_of_a_cancel_are_named_in_the_row(officer: Client) -> None:
+    limited = factories.exchange("KRAKEN", caveat=factories.CAVEAT)
+    other = factories.exchange("GEMINI")
+    page = console(officer)
+    assert factories.CAVEAT in row(page, limited)
+    assert "limits" not in row(page, other)
 
 
 def test_disabled_exchanges_are_not_shown(officer: Client) -> None:
@@ -221,6 +241,8 @@ def test_compliance_sees_everything_and_no_button(compliance: Client, olga: User
     assert "data-exchange-id" in page
     assert "cancel-all" not in page
     assert "formaction" not in page
+    assert 'class="kill"' not in page, "no panel around a button that is not there"
+    assert 'type="checkbox" name="exchange"' not in page
     assert "Audit log" in page
     assert "Compliance" in page
 
@@ -246,25 +268,26 @@ def test_a_real_ems_is_never_called_a_demo(officer: Client, settings: object) ->
 
 
 def test_sixty_rows_take_as_many_queries_as_three(officer: Client, olga: User) -> None:
-    factories.press(olga, *factories.exchanges(3))
+    one, *_ = factories.exchanges(3)
+    factories.press(olga, one)
     with CaptureQueriesContext(connection) as few:
         console(officer)
     scenes.sixty(olga)
     Alarm.objects.all().delete()
     with CaptureQueriesContext(connection) as many:
         console(officer)
-    # Besides session and user: revision, observation, the grid's three, uncovered ids, the latest
-    # requests, alarms, the runbook.
-    assert len(few) <= 11
+    # Besides session and user: revision, observation, the grid's four, uncovered ids, disabled
+    # exchanges, groups, the five of the latest cancels, alarms, the runbook.
+    assert len(few) <= 18
     assert len(many) == len(few)
 
 
-def test_the_grid_itself_takes_three_queries(olga: User) -> None:
+def test_the_grid_itself_takes_four_queries(olga: User) -> None:
     for exchange in scenes.sixty(olga)[:40]:
         holding.start(olga, exchange)
     with CaptureQueriesContext(connection) as queries:
         rows = grid.rows(observed_at=None)
-    assert (len(rows), len(queries)) == (60, 3)
+    assert (len(rows), len(queries)) == (60, 4)
 
 
 def test_no_page_carries_inline_style_or_script(officer: Client, olga: User) -> None:

@@ -273,7 +273,7 @@ def test_orders_that_are_open_again_are_said_of_the_newest_request(
         factories.bring(factories.press(olga, kraken).requests.get(), Status.CONFIRMED)
     kraken.refresh_from_db()
     factories.change(kraken, open_orders=5)
-    assert page(officer, kraken).count("orders open again") == 1
+    assert page(officer, kraken).count("new orders since") == 1
 
 
 def test_an_active_hold_is_shown_with_its_sentence(

@@ -26,6 +26,10 @@ from tests.markup import html
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
+# What comes with every changed row.
+PANELS = ("kill-bar", "everywhere", "uncovered", "attention", "groups")
+
+
 def poll(client: Client, *shown: str, known: int | str | None = None) -> Any:
     newest = current() if known is None else known
     fields: dict[str, Any] = {"show": shown, "known": newest}
@@ -64,7 +68,7 @@ def test_a_changed_row_comes_alone_with_the_panels_and_the_new_revision(
     known = current()
     factories.change(two, open_orders=99)
     answer = poll(officer, "console", known=known)
-    assert ids(answer) == [f"x{two.pk}", "everywhere", "uncovered", "known"]
+    assert ids(answer) == [f"x{two.pk}", *PANELS, "known"]
     assert f'value="{current()}"' in html(answer)
     assert poll(officer, "console").status_code == 204
 
@@ -75,7 +79,7 @@ def test_a_request_changes_its_row_and_the_latest_requests(officer: Client, olga
     known = current()
     factories.bring(request, Status.SENDING)
     answer = poll(officer, "console", known=known)
-    assert ids(answer) == [f"x{one.pk}", "everywhere", "uncovered", "latest", "known"]
+    assert ids(answer) == [f"x{one.pk}", *PANELS, "latest", "known"]
 
 
 def test_an_exchange_that_is_disabled_leaves_and_one_that_is_enabled_comes(
@@ -98,7 +102,7 @@ def test_an_exchange_that_is_not_set_up_appears(officer: Client, olga: User) -> 
     UncoveredExchange.objects.create(exchange_id="OKEX", open_orders=12)
     Observation.objects.update(revision=next_revision())
     answer = poll(officer, "console", known=known)
-    assert ids(answer) == ["everywhere", "uncovered", "known"]
+    assert ids(answer) == [*PANELS, "known"]
     assert "OKEX" in html(answer)
 
 
@@ -108,7 +112,7 @@ def test_an_alarm_reaches_every_page(officer: Client, olga: User) -> None:
     known = current()
     factories.bring(request, Status.UNKNOWN)
     for shown in ("console", "requests", "nonsense"):
-        assert "alarms" in ids(poll(officer, shown, known=known))
+        assert {"alarms", "alarm-count"} <= set(ids(poll(officer, shown, known=known)))
     known = current()
     officer.post(f"/alarms/{Alarm.objects.get().pk}/acknowledge/", headers=HTMX)
     assert 'data-count="0"' in html(poll(officer, "console", known=known))

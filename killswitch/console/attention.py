@@ -1,0 +1,94 @@
+"""What needs a person now, gathered from all rows: failed cancels, those running, new orders."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from killswitch.cancels.confirmation import MAX_EXCHANGES
+from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.status_display import status_badge
+from killswitch.console.grid import Row, Trouble
+from killswitch.exchanges.models import ExchangeGroup
+
+MAX_SHOWN = 60
+
+
+class Mark(NamedTuple):
+    """An icon, its tone, and what it means."""
+
+    icon: str
+    tone: str
+    words: str
+
+
+class AttentionItem:
+    """One exchange in the block: what is wrong, and where to read more."""
+
+    def __init__(self, row: Row) -> None:
+        self.exchange = row.exchange
+        self.request: CancelRequest | None = row.last
+        self.orders = row.known_orders
+        self.mark = _mark(row)
+
+
+class Attention:
+    """The block beside the rows. Failures are in the order in which they came.
+
+    One that comes is the last, so that none moves under the pointer.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        failed = sorted((row for row in rows if row.is_failed), key=_came_at)
+        running = [row for row in rows if row.trouble is Trouble.RUNNING]
+        self.failed = [AttentionItem(row) for row in failed[:MAX_SHOWN]]
+        self.running = [AttentionItem(row) for row in running[:MAX_SHOWN]]
+        self.failed_count = len(failed)
+        self.running_count = len(running)
+        self.new_orders_count = sum(row.trouble is Trouble.NEW_ORDERS for row in rows)
+        self.hidden_count = len(failed) - len(self.failed)
+        self.retry = [row.exchange for row in failed if row.exchange.enabled][:MAX_EXCHANGES]
+
+    @property
+    def retry_path(self) -> str:
+        """The address of the confirmation of a cancel on every exchange that failed."""
+        query = urlencode({"exchange": [row.pk for row in self.retry]}, doseq=True)
+        return f"{reverse('cancel_all')}?{query}"
+
+
+class GroupSummary:
+    """A group of exchanges with its open orders, for its button."""
+
+    def __init__(self, group: ExchangeGroup, *, rows: dict[int, Row]) -> None:
+        members = [rows[row.pk] for row in group.exchanges.all() if row.pk in rows]
+        self.group = group
+        self.members = [row for row in members if row.exchange.enabled]
+        counts = [row.known_orders for row in self.members]
+        self.open_orders = sum(count or 0 for count in counts)
+        self.is_partial = None in counts
+
+
+def groups(rows: Sequence[Row]) -> list[GroupSummary]:
+    """Return the groups with an exchange that can be cancelled, in two queries."""
+    rows_by_pk = {row.exchange.pk: row for row in rows}
+    groups = ExchangeGroup.objects.prefetch_related("exchanges")
+    summaries = [GroupSummary(group, rows=rows_by_pk) for group in groups]
+    return [summary for summary in summaries if summary.members]
+
+
+def _came_at(row: Row) -> int:
+    if row.last is None:
+        return 0
+    return row.last.finished_revision or row.last.revision
+
+
+def _mark(row: Row) -> Mark:
+    if row.is_stuck:
+        return Mark("left", "bad", "Stuck: no progress")
+    if row.last and (row.last.needs_attention or not row.last.is_final):
+        badge = status_badge(row.last)
+        return Mark(badge.icon, badge.tone, badge.words)
+    if row.is_blind:
+        return Mark("left", "bad", "Hold blind: open orders cannot be read")
+    return Mark("clock", "busy", "An earlier cancel is running")
