@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.db.models import Exists, OuterRef, Q, Subquery
 
+from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import status_badge
@@ -25,6 +26,7 @@ class Row:
     in_flight: bool
     observed_at: datetime | None
     hold: HoldView | None = None
+    is_stuck: bool = False  # and nobody has acknowledged the alarm that says so
 
     @property
     def is_blind(self) -> bool:
@@ -33,11 +35,12 @@ class Row:
 
     @property
     def needs_attention(self) -> bool:
-        return self.is_blind or (self.last is not None and self.last.needs_attention)
+        is_bad = self.last is not None and self.last.needs_attention
+        return self.is_blind or self.is_stuck or is_bad
 
     @property
     def tone(self) -> str:
-        if self.is_blind:
+        if self.is_blind or self.is_stuck:
             return "bad"
         return status_badge(self.last).tone if self.last else ""
 
@@ -89,10 +92,12 @@ def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> l
     Rows that need attention come first, then those in flight, then the rest as configured.
     """
     requests = CancelRequest.objects.filter(configured_exchange=OuterRef("pk"))
+    stalled = Alarm.objects.unacknowledged().filter(kind=AlarmKind.STALLED)
     holds = active_holds()
     exchanges = Exchange.objects.filter(Q(enabled=True) | Q(pk__in=list(holds))).annotate(
         newest_id=Subquery(requests.order_by("-id").values("id")[:1]),
         in_flight=Exists(requests.in_flight()),
+        is_stuck=Exists(stalled.filter(exchange_id=OuterRef("exchange_id"))),
     )
     if changed_since is not None:
         new_requests = CancelRequest.objects.filter(revision__gt=changed_since)
@@ -100,7 +105,11 @@ def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> l
         # A Hold that was released is among them as well.
         new_holds = Hold.objects.filter(revision__gt=changed_since)
         has_new_hold = Q(pk__in=new_holds.values("configured_exchange"))
-        exchanges = exchanges.filter(Q(revision__gt=changed_since) | has_new_request | has_new_hold)
+        # An alarm that was acknowledged is among them as well.
+        new_stalls = Alarm.objects.filter(kind=AlarmKind.STALLED, revision__gt=changed_since)
+        has_new_stall = Q(exchange_id__in=new_stalls.values("exchange_id"))
+        is_new = Q(revision__gt=changed_since) | has_new_request | has_new_hold | has_new_stall
+        exchanges = exchanges.filter(is_new)
     # `vars`, because the type of a model does not know its annotations.
     pairs = [(exchange, vars(exchange)) for exchange in exchanges]
     newest_ids = [values["newest_id"] for _, values in pairs if values["newest_id"]]
@@ -112,6 +121,7 @@ def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> l
             in_flight=values["in_flight"],
             observed_at=observed_at,
             hold=holds.get(exchange.pk),
+            is_stuck=values["is_stuck"],
         )
         for exchange, values in pairs
     ]

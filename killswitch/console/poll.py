@@ -26,6 +26,7 @@ from killswitch.cancels.view_models import BatchPage, ListPage, RequestPage
 from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.verification_badge import Badge
 from killswitch.console import exchange_page, grid
+from killswitch.console.alarm_list import OpenAlarms
 from killswitch.console.context_processors import ReadinessBar
 from killswitch.console.exchange_page import ExchangePage
 from killswitch.console.open_order_chart import HOURS, OpenOrderChart, is_outdated
@@ -100,7 +101,9 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
     if not has_changes:
         return
     if Alarm.objects.filter(revision__gt=poll.since).exists():
-        yield poll.render("console/_alarms.html", {"brief": "console" not in names})
+        yield poll.render("console/_alarms.html", {})
+        if "alarms" in names:
+            yield poll.render("alarms/_open.html", {"open_alarms": OpenAlarms.now()})
     for name in names:
         kind, _, identity = name.partition(":")
         match kind:
