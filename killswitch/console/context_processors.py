@@ -74,14 +74,11 @@ class AlarmSummary:
         self.other_count = self.count - self.kill_count
 
     @property
-    def text(self) -> str:
-        """Return e.g. "2 kill alarms, 3 others"."""
-        if not self.kill_count:
-            return pluralize_count(self.count, "alarm")
-        kills = pluralize_count(self.kill_count, "kill alarm")
-        return (
-            f"{kills}, {pluralize_count(self.other_count, 'other')}" if self.other_count else kills
-        )
+    def headline(self) -> str:
+        """Return e.g. "2 kill alarms", or without any the number of all alarms."""
+        if self.kill_count:
+            return pluralize_count(self.kill_count, "kill alarm")
+        return pluralize_count(self.count, "alarm")
 
 
 def page(request: HttpRequest) -> dict[str, Any]:

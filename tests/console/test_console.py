@@ -216,7 +216,7 @@ def test_the_line_counts_by_severity_and_names_the_worst(officer: Client, olga: 
     with recording():
         raise_alarm(kind=AlarmKind.PEOPLE, subject="7 1", title="Ivan Poe was added.")
     page = console(officer)
-    assert "3 kill alarms, 1 other" in page
+    assert '3 kill alarms<span class="others">, 1 other</span>' in page
     assert "· E2: outcome unknown" in page
     assert "Ivan Poe was added" not in page.partition("alarm-text")[2].partition("</a>")[0]
     assert 'data-count="4" data-kill="3"' in page
@@ -237,7 +237,7 @@ def test_more_alarms_than_are_read_for_the_line_are_all_counted(
             raise_alarm(kind=AlarmKind.OUTCOME, subject=str(number), title=f"r-{number}")
         raise_alarm(kind=AlarmKind.PEOPLE, subject="7 1", title="Newest")
     page = console(officer)
-    assert "5 kill alarms, 1 other" in page
+    assert '5 kill alarms<span class="others">, 1 other</span>' in page
     assert 'data-newest-title="Newest"' in page
 
 
