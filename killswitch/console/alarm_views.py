@@ -137,4 +137,4 @@ def _page(request: HttpRequest, *, status: int = HTTPStatus.OK, **context: Any) 
         "history": AlarmHistory.of(request.GET),
         "max_note_chars": MAX_NOTE_CHARS,
     }
-    return render(request, "alarms/list.html", context, status=status)
+    return render(request, "console/alarms.html", context, status=status)

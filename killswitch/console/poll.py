@@ -103,7 +103,7 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
     if Alarm.objects.filter(revision__gt=poll.since).exists():
         yield poll.render("console/_alarms.html", {})
         if "alarms" in names:
-            yield poll.render("alarms/_open.html", {"open_alarms": OpenAlarms.now()})
+            yield poll.render("console/_alarm_list.html", {"open_alarms": OpenAlarms.now()})
     for name in names:
         kind, _, identity = name.partition(":")
         match kind:
