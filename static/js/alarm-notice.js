@@ -133,7 +133,7 @@ function checkOnce() {
   lastCheck = lastCheck.then(() => exclusively(check)).catch(() => {});
 }
 
-async function toggle(kind) {
+export async function toggle(kind) {
   const isBlockedSound = kind === "sound" && isOn(kind) && !mayPlay();
   if (kind === "sound") startAudio();
   if (isBlockedSound) return; // this click has enabled it

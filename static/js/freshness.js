@@ -256,6 +256,24 @@ on("htmx:afterRequest", (event) => {
   if (isSmallButton(event) && event.detail.successful) failure = "";
 });
 
+// Sounds and desktop notifications are loaded once this browser wants them.
+const loadNotices = () => import("./alarm-notice.js");
+function wantsNotices() {
+  try {
+    return ["sound", "desktop"].some((kind) => localStorage.getItem(`alarm-notice-${kind}`) === "on");
+  } catch {
+    return false;
+  }
+}
+if (wantsNotices()) loadNotices();
+else
+  document.addEventListener("click", async function first({ target }) {
+    const kind = target.closest("[data-notice]")?.dataset.notice;
+    if (!kind) return;
+    document.removeEventListener("click", first);
+    (await loadNotices()).toggle(kind);
+  });
+
 const refresh = () => htmx.trigger(document.body, "refresh");
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;

@@ -68,6 +68,7 @@ def test_the_line_is_as_high_with_any_alarm_as_without_and_moves_nothing(
     button = page.locator("#alarms .ack").bounding_box()
     assert button
     assert button["height"] >= (44 if width < 720 else 24)
+    page.wait_for_timeout(700)  # sooner, the click might have been meant for another alarm
     page.locator("#alarms .ack").click()
     expect(page.locator("#alarms .alarm")).to_have_count(0)
     assert height(page) == before[0]
