@@ -14,6 +14,7 @@ PROJECT_DIRECTORY = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 OWN_PREFIXES = ("KILLSWITCH_", "EMS_")
 # The settings without one of these prefixes.
 OWN = {
+    *("ALARM_OVERDUE_MIN", "ALERT_ESCALATE_AFTER_MIN"),
     *("ALERT_URLS", "ALLOWED_HOSTS", "AUDIT_SIGNING_KEY", "CANCEL_DEADLINE", "DATABASE_URL"),
     *("HOLD_INTERVAL", "HOLD_RELEASE_PERSONS"),
     *("HOST", "LOG_FORMAT", "LOG_LEVEL", "OBSERVE_INTERVAL", "PORT", "REDIS_URL"),

@@ -11,6 +11,7 @@ from django.db.models import Q
 from killswitch.accounts.changes import Change, actor_text
 from killswitch.accounts.mfa import services as mfa
 from killswitch.accounts.models import Role, User
+from killswitch.accounts.permissions import ROLES, Permission, has_permission
 from killswitch.alarms.models import AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.chain import Actor
@@ -99,6 +100,17 @@ def change_account(
         keep_an_administrator(user)
         save_user(user, by=by, origin=origin)
     return user
+
+
+def is_only_acknowledger(user: object) -> bool:
+    """Return whether a user may acknowledge alarms, and no other user who can sign in may."""
+    if not (isinstance(user, User) and has_permission(user, Permission.ACKNOWLEDGE)):
+        return False
+    roles = ROLES[Permission.ACKNOWLEDGE]
+    others = User.objects.filter(role__in=roles, is_active=True).exclude(pk=user.pk)
+    if not settings.DEMO:
+        others = others.filter(is_demo=False)  # demo users cannot sign in
+    return not others.exists()
 
 
 def lock_administrators(user: User) -> None:

@@ -1,6 +1,9 @@
 """Alarms: what needs attention, which channels were notified, and who has acknowledged it."""
 
+from typing import Final
+
 from django.db import models
+from django.db.models import Case, IntegerChoices, Q, Value, When
 
 from killswitch.runtime.revisions import Revisioned
 
@@ -18,15 +21,47 @@ class AlarmKind(models.TextChoices):
     EVIDENCE = "EVIDENCE", "Audit log failed verification"
 
 
+class Severity(IntegerChoices):
+    """How urgent an alarm is; the lowest number comes first."""
+
+    KILL = 0, "Kill alarm"
+    STUCK = 1, "Cancel stuck"
+    EVIDENCE = 2, "Audit log alarm"
+    NOTICE = 3, "Notice"
+
+
+SEVERITIES: Final[dict[str, Severity]] = {
+    AlarmKind.OUTCOME: Severity.KILL,
+    AlarmKind.REOPENED: Severity.KILL,
+    AlarmKind.HOLD_TRADING: Severity.KILL,
+    AlarmKind.HOLD_BLIND: Severity.KILL,
+    AlarmKind.STALLED: Severity.STUCK,
+    AlarmKind.EVIDENCE: Severity.EVIDENCE,
+    AlarmKind.HOLD_REMINDER: Severity.NOTICE,
+    AlarmKind.PEOPLE: Severity.NOTICE,
+}
+KILL_KINDS: Final = sorted(kind for kind, level in SEVERITIES.items() if level is Severity.KILL)
+
+
 class AlarmQuerySet(models.QuerySet["Alarm"]):
     """Alarms by their state."""
 
     def unacknowledged(self) -> "AlarmQuerySet":
-        return self.filter(acknowledged_at=None)
+        """Return those that need a person: neither acknowledged nor resolved by themselves."""
+        return self.filter(acknowledged_at=None, resolved_at=None)
+
+    def closed(self) -> "AlarmQuerySet":
+        """Return those that were acknowledged or have resolved themselves."""
+        return self.filter(Q(acknowledged_at__isnull=False) | Q(resolved_at__isnull=False))
+
+    def worst_first(self) -> "AlarmQuerySet":
+        """Sort by severity, and within one severity the newest first."""
+        cases = [When(kind=kind, then=Value(int(level))) for kind, level in SEVERITIES.items()]
+        return self.order_by(Case(*cases, default=Value(0)), "-id")
 
 
 class Alarm(Revisioned):
-    """An alarm stays on every screen until a user acknowledges it."""
+    """An alarm stays on every screen until a user acknowledges it, or its cause is gone."""
 
     kind = models.CharField(max_length=20, choices=AlarmKind.choices)
     # The request's uuid as text, or another key that makes the alarm unique within its kind.
@@ -43,6 +78,13 @@ class Alarm(Revisioned):
     raised_at = models.DateTimeField()
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     acknowledged_by = models.CharField(max_length=200, blank=True)
+    note = models.CharField(max_length=500, blank=True, default="", db_default="")
+    # By the person whose account it reports: no other risk officer existed.
+    by_person_concerned = models.BooleanField(default=False, db_default=False)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolution = models.CharField(max_length=300, blank=True, default="", db_default="")
+    # How often it was recorded as overdue; each time, the next channel may have been notified.
+    overdue_level = models.PositiveSmallIntegerField(default=0, db_default=0)
 
     objects = AlarmQuerySet.as_manager()
 
@@ -57,10 +99,31 @@ class Alarm(Revisioned):
                 | (models.Q(acknowledged_at__isnull=False) & ~models.Q(acknowledged_by="")),
                 name="an_acknowledged_alarm_says_by_whom",
             ),
+            models.CheckConstraint(
+                condition=models.Q(resolved_at=None, resolution="")
+                | (models.Q(resolved_at__isnull=False) & ~models.Q(resolution="")),
+                name="a_resolved_alarm_says_why",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["id"],
+                name="alarms_unacknowledged",
+                condition=models.Q(acknowledged_at=None, resolved_at=None),
+            ),
         ]
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def severity(self) -> Severity:
+        """Return how urgent it is; a kind of another version counts as the most urgent."""
+        return SEVERITIES.get(self.kind, Severity.KILL)
+
+    @property
+    def is_unacknowledged(self) -> bool:
+        return self.acknowledged_at is None and self.resolved_at is None
 
 
 class Delivery(models.Model):

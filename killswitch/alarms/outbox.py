@@ -18,9 +18,10 @@ from django.conf import settings
 from django.db import Error, connection, transaction
 from django.db.models import F
 
+from killswitch.alarms.escalation import Escalation
 from killswitch.alarms.messages import Message
-from killswitch.alarms.models import Alarm, Delivery
-from killswitch.alarms.services import channels
+from killswitch.alarms.models import Alarm, Delivery, Severity
+from killswitch.alarms.services import channels, first_channels
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
@@ -60,10 +61,12 @@ class OutboxSender:
         self._clock = clock
         self._unchanged = StillnessTracker[int]()
         self._threads: dict[str, threading.Thread] = {}
+        self._escalation = Escalation(clock=clock)
 
     def send_due(self) -> None:
         """Start to send what is due, channel by channel, without waiting for the result."""
         _add_missing_deliveries()
+        self._escalation.step()
         pending = Delivery.objects.filter(delivered_at=None, attempts__lt=MAX_ATTEMPTS)
         # Without the long texts: while a channel is down, these are read at every poll.
         pending = pending.select_related("alarm").defer("alarm__detail", "error")
@@ -98,9 +101,9 @@ def _add_missing_deliveries() -> None:
 
     For example by a command in an operator's shell: only the sender needs that setting.
     """
-    if not (labels := channels()):
+    if not (labels := first_channels()):
         return
-    alarms = Alarm.objects.filter(acknowledged_at=None, deliveries=None)
+    alarms = Alarm.objects.unacknowledged().filter(deliveries=None)
     # A list: an empty generator would open a transaction at every poll.
     rows = [
         Delivery(alarm_id=alarm_id, channel=label)
@@ -227,9 +230,17 @@ def _notify(*, url: str, message: Message) -> str:
         is_accepted = notifier.notify(
             title=f"[{settings.KILLSWITCH_ENVIRONMENT}] {escape_controls(message.title)}",
             body=escape_controls(message.body, keep="\n"),
-            notify_type=apprise.NotifyType.FAILURE if message.urgent else apprise.NotifyType.INFO,
+            notify_type=_notify_type(message),
             body_format=apprise.NotifyFormat.TEXT,
         )
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything, with secrets in it
         return f"the notification library failed ({type(error).__name__})"
     return "" if is_accepted else "rejected or unreachable"
+
+
+def _notify_type(message: Message) -> apprise.NotifyType:
+    """Return what most channels show as a colour or a priority."""
+    if not message.urgent:
+        return apprise.NotifyType.INFO
+    is_notice = message.severity is Severity.NOTICE
+    return apprise.NotifyType.WARNING if is_notice else apprise.NotifyType.FAILURE

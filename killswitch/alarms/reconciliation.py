@@ -1,9 +1,10 @@
-"""Compares the alarms with the audit log: raised, delivered to a channel, acknowledged by a user.
+"""Compares the alarms with the audit log: raised, delivered, acknowledged, resolved, overdue.
 
 An event is committed together with its row, and read here before it. So the row is never older than
 the event, even while others are written. A row without an event shows in the counts.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +17,9 @@ from killswitch.audit.reconciliation.comparison import (
     batches,
     compare_columns,
     confirmed,
+    differing,
     discrepancy,
+    logged_events,
     reconcilers,
 )
 from killswitch.audit.verification.findings import Finding, Progress
@@ -30,6 +33,8 @@ class LoggedRows:
     rows: QuerySet[Alarm] | QuerySet[Delivery]
     columns: Mapping[str, str]  # of the row, by their names in the event's data
     event_columns: Mapping[str, str] = field(default_factory=dict)  # instead of in the data
+    # What an event that lacks a key stands for; other keys that are missing are not compared.
+    defaults: Mapping[str, object] = field(default_factory=dict)
     deleted: str = ""  # the finding about an event without a row; another kind has it if empty
 
 
@@ -51,9 +56,22 @@ LOGGED_ROWS = {
     ),
     EventKind.ALARM_ACKNOWLEDGED: LoggedRows(
         noun="acknowledged alarms",
-        rows=Alarm.objects.exclude(acknowledged_at=None, acknowledged_by=""),
-        columns={"acknowledged_by": "acknowledged_by", "acknowledged_at": "acknowledged_at"},
+        rows=Alarm.objects.exclude(
+            acknowledged_at=None, acknowledged_by="", note="", by_person_concerned=False
+        ),
+        columns={
+            "acknowledged_by": "acknowledged_by",
+            "acknowledged_at": "acknowledged_at",
+            "note": "note",
+            "by_person_concerned": "by_person_concerned",
+        },
         event_columns={"acknowledged_by": "actor"},
+        defaults={"note": "", "by_person_concerned": False},
+    ),
+    EventKind.ALARM_RESOLVED: LoggedRows(
+        noun="resolved alarms",
+        rows=Alarm.objects.exclude(resolved_at=None, resolution=""),
+        columns={"resolved_at": "resolved_at", "resolution": "resolution"},
     ),
     EventKind.ALARM_TOLD: LoggedRows(
         noun="deliveries",
@@ -73,6 +91,7 @@ def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Fin
         subject = kind.label.lower()
         for events in batches(events_of_kind, by="seq", subject=subject, progress=progress):
             yield from _compare(table, events)
+    yield from confirmed(_overdue)
     yield from confirmed(_miscounted)
 
 
@@ -91,8 +110,28 @@ def _compare(table: LoggedRows, events: Sequence[AuditEvent]) -> Iterator[Findin
         if row := rows.get((number, channel)):
             values = {key: getattr(row, column) for key, column in table.columns.items()}
             yield from compare_columns(name, event, values, event_columns=table.event_columns)
+            for key in table.defaults.keys() - read(event).facts.keys():
+                if values[key] != (default := table.defaults[key]):
+                    yield differing(name, key, values[key], logged=default, seq=event.seq)
         elif table.deleted:
             yield discrepancy(f"{name}{table.deleted}", seq=event.seq)
+
+
+def _overdue() -> Iterator[Finding]:
+    """Compare how often each alarm was overdue with the number of its events."""
+    logged = Counter(
+        read(event).number("alarm") or 0
+        for event in logged_events(AuditEvent.objects.filter(kind=EventKind.ALARM_OVERDUE))
+    )
+    rows = Alarm.objects.exclude(overdue_level=0).values_list("pk", "overdue_level")
+    stored = dict(rows.iterator())
+    for number in sorted(stored.keys() | logged.keys()):
+        level, count = stored.get(number, 0), logged[number]
+        if level != count:
+            yield discrepancy(
+                f"alarm {number}: overdue_level is {level}, but {count} events of the kind"
+                f" {EventKind.ALARM_OVERDUE}"
+            )
 
 
 def _miscounted() -> Iterator[Finding]:

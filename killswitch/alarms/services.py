@@ -1,8 +1,12 @@
-"""Raises alarms for the configured channels, and records who acknowledged them."""
+"""Raises alarms for the configured channels; records who acknowledged them, and why others ended.
+
+Both lock the rows of alarms in the order of their keys, before the revision.
+"""
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,17 +18,34 @@ from killswitch.audit import canonical_json
 from killswitch.audit.chain import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import current_recording, recording
-from killswitch.runtime.text import sanitize
+from killswitch.runtime.http import MAX_ID
+from killswitch.runtime.text import sanitize, truncate
 
 MAX_SUBJECT_CHARS = 200
 MAX_TITLE_CHARS = 300
 MAX_DETAIL_CHARS = 10_000
+MAX_NOTE_CHARS = 500
+MAX_RESOLUTION_CHARS = 300
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,40})://")
 
 
 class SelfAcknowledgement(Exception):
     """An alarm about a user's own account must be acknowledged by another person."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acknowledgement:
+    """Who acknowledges alarms, and what they note.
+
+    `is_only_officer`: no other risk officer exists, and this one has confirmed their password; then
+    they may also acknowledge what reports a change to their own account, which is recorded.
+    """
+
+    actor: Actor
+    user_pk: int | None = None
+    note: str = ""
+    is_only_officer: bool = False
 
 
 def channels() -> dict[str, str]:
@@ -34,6 +55,12 @@ def channels() -> dict[str, str]:
         scheme = _SCHEME.match(url)
         urls_by_label[f"{number}: {scheme[1].lower() if scheme else 'not a URL'}"] = url
     return urls_by_label
+
+
+def first_channels() -> list[str]:
+    """Return the channels that are notified of a new alarm: all, or the first of an escalation."""
+    labels = list(channels())
+    return labels[:1] if settings.ALERT_ESCALATE_AFTER_MIN else labels
 
 
 def raise_alarm(  # noqa: PLR0913 - each is one column
@@ -80,7 +107,7 @@ def raise_alarm(  # noqa: PLR0913 - each is one column
         if not same.exists():
             raise
         return  # another process raised it while this one waited for the revision
-    Delivery.objects.bulk_create(Delivery(alarm=alarm, channel=label) for label in channels())
+    Delivery.objects.bulk_create(Delivery(alarm=alarm, channel=label) for label in first_channels())
     record.event(
         EventKind.ALARM_RAISED,
         exchange_id=alarm.exchange_id,
@@ -110,28 +137,74 @@ def acknowledge(*, alarm_id: int, actor: Actor, user_pk: int | None = None) -> A
 
     Raises `Alarm.DoesNotExist`, and `SelfAcknowledgement` for an alarm about this user.
     """
+    acknowledge_all([alarm_id], by=Acknowledgement(actor=actor, user_pk=user_pk))
+    return Alarm.objects.get(pk=alarm_id)
+
+
+def acknowledge_all(alarm_ids: Iterable[int], *, by: Acknowledgement) -> list[Alarm]:
+    """Record who acknowledged these alarms, in one transaction with an event each.
+
+    Return those that were acknowledged: one that is acknowledged or resolved already stays. Raises
+    `Alarm.DoesNotExist` if one is missing, and `SelfAcknowledgement` if one is about this user and
+    another risk officer could acknowledge it; then none is acknowledged.
+    """
+    ids = set(alarm_ids)
     with recording() as record:
-        alarm = Alarm.objects.select_for_update(no_key=True).get(pk=alarm_id)
-        if is_about(alarm, user_pk):
+        rows = Alarm.objects.filter(pk__in=[pk for pk in ids if pk <= MAX_ID]).order_by("pk")
+        alarms = list(rows.select_for_update(no_key=True))
+        if len(alarms) != len(ids):
+            raise Alarm.DoesNotExist
+        new = [alarm for alarm in alarms if alarm.is_unacknowledged]
+        if not by.is_only_officer and any(is_about(alarm, by.user_pk) for alarm in new):
             raise SelfAcknowledgement
-        if alarm.acknowledged_at is None:
+        for alarm in new:
             alarm.acknowledged_at = datetime.now(UTC)
-            alarm.acknowledged_by = sanitize(actor.name)[:200]
-            alarm.save(update_fields=["acknowledged_at", "acknowledged_by"])
+            alarm.acknowledged_by = sanitize(by.actor.name)[:200]
+            alarm.note = truncate(sanitize(by.note), MAX_NOTE_CHARS)
+            alarm.by_person_concerned = is_about(alarm, by.user_pk)
+            alarm.save(
+                update_fields=["acknowledged_at", "acknowledged_by", "note", "by_person_concerned"]
+            )
             record.changed(alarm)
             record.event(
                 EventKind.ALARM_ACKNOWLEDGED,
-                actor=actor,
+                actor=by.actor,
                 exchange_id=alarm.exchange_id,
                 request_id=alarm.request_id,
                 data={
-                    "alarm": alarm.pk,
-                    "alarm_kind": str(alarm.kind),
-                    "subject": alarm.subject,
+                    **identity(alarm),
                     "acknowledged_at": canonical_json.utc_text(alarm.acknowledged_at),
+                    "note": alarm.note,
+                    "by_person_concerned": alarm.by_person_concerned,
                 },
             )
-    return alarm
+    return new
+
+
+def resolve(alarm_ids: Iterable[int], *, resolution: str) -> None:
+    """Record that the cause of these alarms is gone, unless a person was faster."""
+    with recording() as record:
+        rows = Alarm.objects.unacknowledged().filter(pk__in=list(alarm_ids)).order_by("pk")
+        for alarm in rows.select_for_update(no_key=True):
+            alarm.resolved_at = datetime.now(UTC)
+            alarm.resolution = truncate(sanitize(resolution), MAX_RESOLUTION_CHARS)
+            alarm.save(update_fields=["resolved_at", "resolution"])
+            record.changed(alarm)
+            record.event(
+                EventKind.ALARM_RESOLVED,
+                exchange_id=alarm.exchange_id,
+                request_id=alarm.request_id,
+                data={
+                    **identity(alarm),
+                    "resolved_at": canonical_json.utc_text(alarm.resolved_at),
+                    "resolution": alarm.resolution,
+                },
+            )
+
+
+def identity(alarm: Alarm) -> dict[str, Any]:
+    """Return how an event names an alarm."""
+    return {"alarm": alarm.pk, "alarm_kind": str(alarm.kind), "subject": alarm.subject}
 
 
 def _bounded_subject(subject: str) -> str:

@@ -62,6 +62,10 @@ CALM_REFUSAL: Final = '"conclusion":"Refused by the EMS. No open orders.'
 REPEATED_ALARMS: Final = ('"alarm_kind":"HOLD_BLIND"', '"alarm_kind":"HOLD_REMINDER"')
 # No other event of their request that needs a review says the same.
 LATER_ALARMS: Final = ('"alarm_kind":"HOLD_TRADING"', '"alarm_kind":"REOPENED"')
+# By the person whose account the alarm reports.
+OWN_ACKNOWLEDGEMENT: Final = '"by_person_concerned":true'
+# The first time that an alarm was overdue; later ones say no more.
+FIRST_OVERDUE: Final = '"first":true'
 
 REVIEW_COLUMNS: Final = ("state", "note", "by", "at", "review_seq")
 # What a reviewer does with an event; each action is a kind of event.
@@ -110,14 +114,17 @@ def needing() -> Q:
 
     A Hold cancels by itself, perhaps thousands of times: its own events are reviewed, and the ends
     of its requests that left orders open, or perhaps open. An alarm about a request needs no review
-    of its own, unless it says what the request's events do not.
+    of its own, unless it says what the request's events do not, or was not acknowledged in time.
     """
     calm = Q(status="CONFIRMED") | Q(status="REJECTED", data__contains=CALM_REFUSAL)
     routine = Q(kind=EventKind.REQUESTED) | (Q(kind=EventKind.FINISHED) & calm)
     alarms = Q(kind=EventKind.ALARM_RAISED) & (
         (Q(request_id="") & ~_contains_one_of(REPEATED_ALARMS)) | _contains_one_of(LATER_ALARMS)
     )
-    return (Q(kind__in=sorted(NEEDING)) & ~(routine & Q(data__contains=OF_HOLD))) | alarms
+    unanswered = Q(kind=EventKind.ALARM_OVERDUE, data__contains=FIRST_OVERDUE)
+    own = Q(kind=EventKind.ALARM_ACKNOWLEDGED, data__contains=OWN_ACKNOWLEDGEMENT)
+    own_events = Q(kind__in=sorted(NEEDING)) & ~(routine & Q(data__contains=OF_HOLD))
+    return own_events | alarms | unanswered | own
 
 
 def unreviewed() -> Q:
@@ -131,6 +138,10 @@ def needs_review(event: AuditEvent) -> bool:
         is_repeated = any(text in event.data for text in REPEATED_ALARMS)
         is_later = any(text in event.data for text in LATER_ALARMS)
         return is_later or not (event.request_id or is_repeated)
+    if event.kind == EventKind.ALARM_OVERDUE:
+        return FIRST_OVERDUE in event.data
+    if event.kind == EventKind.ALARM_ACKNOWLEDGED:
+        return OWN_ACKNOWLEDGEMENT in event.data
     is_calm = event.status == "CONFIRMED" or (
         event.status == "REJECTED" and CALM_REFUSAL in event.data
     )

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from killswitch.alarms.models import AlarmKind
-from killswitch.alarms.services import raise_alarm
+from killswitch.alarms.models import Alarm, AlarmKind
+from killswitch.alarms.services import raise_alarm, resolve
 from killswitch.cancels import event_data
 from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.cancels.states import LABELS, Status
@@ -18,6 +18,7 @@ from killswitch.runtime.text import escape_controls, truncate
 
 MAX_REASON_CHARS = 80  # in a title
 MAX_WORDS_CHARS = 500
+OVERTIME = "overtime"  # in the subject of an alarm, in place of the progress
 HOLD_LIMITS = (
     "Hold cancels what it sees on the EMS's list. It does not block new orders, and cannot stop one"
     " that fills at once."
@@ -51,8 +52,44 @@ def raise_outcome_alarm(request: CancelRequest, *, subject: str = "") -> None:
     )
 
 
-def raise_stalled_alarm(request: CancelRequest, *, title: str, instruction: str) -> None:
-    """Raise the alarm of a request in flight; the title says what it does not do."""
+def progress(request: CancelRequest) -> str:
+    """Return how far a request has come, e.g. "SENDING 3". A takeover is not progress."""
+    dead_holders = request.attempts.filter(by_dead_holder=True).count()
+    return f"{request.status} {request.attempt_count + request.reads - dead_holders}"
+
+
+def resolve_stalled_alarms() -> None:
+    """Resolve the alarms of requests that have ended, or have made progress since.
+
+    That a request ran past its deadline is only resolved by its end. The subject of an alarm of an
+    earlier version is the request alone: its progress then is unknown.
+    """
+    alarms = list(Alarm.objects.unacknowledged().filter(kind=AlarmKind.STALLED))
+    if not alarms:
+        return
+    requests = CancelRequest.objects.filter(uuid__in={alarm.request_id for alarm in alarms})
+    requests_by_uuid = {str(request.uuid): request for request in requests}
+    for alarm in alarms:
+        if not (request := requests_by_uuid.get(alarm.request_id)):
+            continue
+        status = Status(request.status)
+        _, _, stalled_at = alarm.subject.partition(" ")
+        if request.is_final:
+            resolution = f"The request has ended: {LABELS[status].lower()}."
+        elif stalled_at not in {"", OVERTIME, progress(request)}:
+            resolution = f"The request is making progress again: {LABELS[status].lower()}."
+        else:
+            continue
+        resolve([alarm.pk], resolution=resolution)
+
+
+def raise_stalled_alarm(
+    request: CancelRequest, *, title: str, instruction: str, is_overtime: bool = False
+) -> None:
+    """Raise the alarm of a request in flight; the title says what it does not do.
+
+    There is one for each point at which it stalls, and one if it runs past its deadline.
+    """
     status = Status(request.status)
     facts = _facts(request, request.attempts.last())
     status_then = f"Status at that time: {status} ({LABELS[status].lower()})"
@@ -62,6 +99,7 @@ def raise_stalled_alarm(request: CancelRequest, *, title: str, instruction: str)
         title=title,
         summary=title,
         detail=[instruction, status_then, *facts],
+        subject=f"{request.uuid} {OVERTIME if is_overtime else progress(request)}",
     )
 
 

@@ -19,7 +19,11 @@ from killswitch.audit.recorder import recording
 from killswitch.cancels import execution
 from killswitch.cancels.leases import RequestSnapshot
 from killswitch.cancels.models import CancelRequest, Origin
-from killswitch.cancels.request_alarms import raise_stalled_alarm
+from killswitch.cancels.request_alarms import (
+    progress,
+    raise_stalled_alarm,
+    resolve_stalled_alarms,
+)
 from killswitch.cancels.states import Status
 from killswitch.runtime.leases import StillnessTracker
 from killswitch.runtime.periodic import PeriodicTask
@@ -38,6 +42,8 @@ ACTIVITIES = {
     Status.SENDING: "while sending the cancel",
     Status.VERIFYING: "while checking open orders",
 }
+
+Progress = tuple[Status, int]  # and how many attempts and reads have finished
 
 log = structlog.get_logger(__name__)
 
@@ -66,20 +72,24 @@ class StallDetector:
         self._unchanged = StillnessTracker[int]()
         self._no_progress = StillnessTracker[int]()
         self._in_flight = StillnessTracker[int]()
-        self._alarmed: set[int] = set()
+        self._progress: dict[int, Progress] = {}
+        # At which progress an alarm was raised, or that none is needed there.
+        self._alarmed: dict[int, Progress] = {}
+        self._overtime_alarmed: set[int] = set()
 
     def inspect(self, snapshots: Iterable[RequestSnapshot], *, now: float) -> Findings:
         """Compare the requests in flight with the last time; `now` is in monotonic seconds."""
         requests = {snapshot.id: snapshot for snapshot in snapshots}
         # A takeover is not progress: a request that kills every worker would never be an alarm.
-        progress = {
+        self._progress = {
             request.id: (request.status, request.finished_calls - request.dead_holders)
             for request in requests.values()
         }
         unchanged_s = self._unchanged.observe(requests, now=now)
-        no_progress_s = self._no_progress.observe(progress, now=now)
+        no_progress_s = self._no_progress.observe(self._progress, now=now)
         in_flight_s = self._in_flight.observe(dict.fromkeys(requests), now=now)
-        self._alarmed &= requests.keys()
+        self._alarmed = {pk: at for pk, at in self._alarmed.items() if pk in requests}
+        self._overtime_alarmed &= requests.keys()
         findings = Findings()
         for pk, request in requests.items():
             if request.status is Status.REQUESTED:
@@ -87,17 +97,28 @@ class StallDetector:
                     findings.unclaimed.append(pk)
             elif not request.lease_token or unchanged_s[pk] >= ABANDONED_AFTER_S:
                 findings.abandoned.append(request)
-            if pk in self._alarmed:
-                continue
             if no_progress_s[pk] >= self.stalled_after_s:
-                findings.stalled.append(pk)
-            elif in_flight_s[pk] >= self._max_in_flight_s:
+                if self._alarmed.get(pk) != self._progress[pk]:
+                    findings.stalled.append(pk)
+            elif in_flight_s[pk] >= self._max_in_flight_s and pk not in self._overtime_alarmed:
                 findings.overtime.append(pk)
         return findings
 
+    def progress(self, request_id: int) -> str:
+        """Return how far a request had come at the last inspection, as `request_alarms` does."""
+        status, finished_calls = self._progress[request_id]
+        return f"{status} {finished_calls}"
+
     def alarm_raised(self, request_id: int) -> None:
-        """Stop asking for an alarm on this request. Until then every check asks for it again."""
-        self._alarmed.add(request_id)
+        """Stop asking for an alarm while this request makes no progress.
+
+        Until then every check asks for it again.
+        """
+        self._alarmed[request_id] = self._progress[request_id]
+
+    def overtime_alarm_raised(self, request_id: int) -> None:
+        """Stop asking for an alarm because this request is still running."""
+        self._overtime_alarmed.add(request_id)
 
 
 def run(stop: threading.Event, *, beat: Callable[[], None]) -> None:
@@ -127,11 +148,13 @@ def check_once(detector: StallDetector) -> None:
     if findings.unclaimed:
         execution.run(ids=findings.unclaimed)
     execution.take_over_abandoned(findings.abandoned)
+    resolve_stalled_alarms()
     for request_id in findings.stalled:
         _raise_alarm(
             request_id,
             # A Hold that is blind has an alarm of its own, and its calls may take this long.
             of_holds=False,
+            stalled_at=detector.progress(request_id),
             title=f"stuck for {detector.stalled_after_s:g} s",
             instruction=(
                 "In that time no process claimed the request, and no attempt or check finished."
@@ -148,7 +171,7 @@ def check_once(detector: StallDetector) -> None:
                 " if necessary."
             ),
         )
-        detector.alarm_raised(request_id)
+        detector.overtime_alarm_raised(request_id)
 
 
 def snapshots(**condition: Any) -> list[RequestSnapshot]:
@@ -164,14 +187,31 @@ def snapshots(**condition: Any) -> list[RequestSnapshot]:
     ]
 
 
-def _raise_alarm(request_id: int, *, title: str, instruction: str, of_holds: bool = True) -> None:
+def _raise_alarm(
+    request_id: int,
+    *,
+    title: str,
+    instruction: str,
+    of_holds: bool = True,
+    stalled_at: str = "",
+) -> None:
+    """Raise the alarm of a request, unless it has ended, or left the point where it stalled.
+
+    Without such a point it is the alarm that the request is still running.
+    """
     with recording(then_close_connection=True):
         rows = CancelRequest.objects.in_flight().select_related("batch")
         if not of_holds:
             rows = rows.exclude(batch__origin=Origin.HOLD)
-        if request := rows.filter(id=request_id).first():
+        request = rows.filter(id=request_id).first()
+        if request and (not stalled_at or progress(request) == stalled_at):
             activity = ACTIVITIES[Status(request.status)]
-            raise_stalled_alarm(request, title=f"{title} {activity}", instruction=instruction)
+            raise_stalled_alarm(
+                request,
+                title=f"{title} {activity}",
+                instruction=instruction,
+                is_overtime=not stalled_at,
+            )
 
 
 class HangGuard:

@@ -1,5 +1,6 @@
 """What every page needs: the environment, readiness, alarms, permissions. Read only when shown."""
 
+from operator import attrgetter
 from typing import Any
 
 from django.conf import settings
@@ -7,7 +8,8 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from killswitch.accounts.permissions import Permission, has_permission
-from killswitch.alarms.models import Alarm
+from killswitch.accounts.services import is_only_acknowledger
+from killswitch.alarms.models import KILL_KINDS, Alarm, Severity
 from killswitch.cancels import manual_cancel
 from killswitch.console.display import Display
 from killswitch.exchanges.models import Exchange, Observation
@@ -16,8 +18,9 @@ from killswitch.holds.view_models import HeldSummary, unread_after_ms
 from killswitch.readiness.health_checks import Level
 from killswitch.readiness.views import READINESS
 from killswitch.runtime.revisions import current
+from killswitch.runtime.text import pluralize_count
 
-MAX_FOLDED_ALARMS = 4
+MAX_ALARMS_READ = 200  # for one line; of more, all are counted
 
 # How the header names the environment.
 ENVIRONMENTS = {
@@ -57,20 +60,27 @@ class ReadinessBar:
 
 
 class AlarmSummary:
-    """The newest unacknowledged alarm, those folded behind it, and their number.
-
-    Only one is shown in full: a long list would be acknowledged unread and push the kill down.
-    """
+    """The worst unacknowledged alarm, and how many there are of which severity."""
 
     def __init__(self) -> None:
-        open_alarms = Alarm.objects.unacknowledged()
-        alarms = list(open_alarms.order_by("-id")[: 1 + MAX_FOLDED_ALARMS])
-        self.newest = alarms[0] if alarms else None
-        self.folded = alarms[1:]
-        is_complete = len(alarms) <= MAX_FOLDED_ALARMS
-        self.count = len(alarms) if is_complete else open_alarms.count()
-        self.more = self.count - 1
-        self.hidden = self.more - len(self.folded)
+        unacknowledged = Alarm.objects.unacknowledged()
+        alarms = list(unacknowledged.worst_first().defer("detail")[:MAX_ALARMS_READ])
+        self.worst = alarms[0] if alarms else None
+        self.newest = max(alarms, key=attrgetter("pk"), default=None)
+        self.count = len(alarms)
+        self.kill_count = sum(alarm.severity is Severity.KILL for alarm in alarms)
+        if self.count == MAX_ALARMS_READ:
+            self.newest = unacknowledged.order_by("-id").defer("detail").first()
+            self.count = unacknowledged.count()
+            self.kill_count = unacknowledged.filter(kind__in=KILL_KINDS).count()
+        self.other_count = self.count - self.kill_count
+
+    @property
+    def headline(self) -> str:
+        """Return e.g. "2 kill alarms", or without any the number of all alarms."""
+        if self.kill_count:
+            return pluralize_count(self.kill_count, "kill alarm")
+        return pluralize_count(self.count, "alarm")
 
 
 def page(request: HttpRequest) -> dict[str, Any]:
@@ -97,6 +107,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "unread_after_ms": unread_after_ms(),
         "may_hold": may(Permission.HOLD),
         "may_acknowledge": may(Permission.ACKNOWLEDGE),
+        "may_acknowledge_own": SimpleLazyObject(lambda: is_only_acknowledger(request.user)),
         "may_audit": may(Permission.AUDIT),
         "may_administer": may(Permission.ADMINISTER),
         "stale_after": max(10, round(settings.OBSERVE_INTERVAL * 4)),

@@ -35,7 +35,7 @@ class Row:
     in_flight: bool
     observed_at: datetime | None
     hold: HoldView | None = None
-    is_stuck: bool = False  # a request in flight makes no progress, and its alarm is open
+    is_stuck: bool = False  # and nobody has acknowledged the alarm that says so
 
     @property
     def is_blind(self) -> bool:
@@ -110,16 +110,17 @@ class Totals:
 
 
 def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> list[Row]:
-    """Return every exchange that is enabled or held, or those with a change, in four queries.
+    """Return every exchange that is enabled or held, or those with a change, in three queries.
 
     They are in the order of the configuration; IDs that differ by case only are neighbours.
     """
     requests = CancelRequest.objects.filter(configured_exchange=OuterRef("pk"))
-    stalled = Alarm.objects.filter(kind=AlarmKind.STALLED)
+    stalled = Alarm.objects.unacknowledged().filter(kind=AlarmKind.STALLED)
     holds = active_holds()
     exchanges = Exchange.objects.filter(Q(enabled=True) | Q(pk__in=list(holds))).annotate(
         newest_id=Subquery(requests.order_by("-id").values("id")[:1]),
         in_flight=Exists(requests.in_flight()),
+        is_stuck=Exists(stalled.filter(exchange_id=OuterRef("exchange_id"))),
     )
     if changed_since is not None:
         new_requests = CancelRequest.objects.filter(revision__gt=changed_since)
@@ -127,16 +128,15 @@ def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> l
         # A Hold that was released is among them as well.
         new_holds = Hold.objects.filter(revision__gt=changed_since)
         has_new_hold = Q(pk__in=new_holds.values("configured_exchange"))
-        new_alarms = stalled.filter(revision__gt=changed_since)
-        has_new_alarm = Q(exchange_id__in=new_alarms.values("exchange_id"))
-        exchanges = exchanges.filter(
-            Q(revision__gt=changed_since) | has_new_request | has_new_hold | has_new_alarm
-        )
+        # An alarm that was acknowledged is among them as well.
+        new_stalls = Alarm.objects.filter(kind=AlarmKind.STALLED, revision__gt=changed_since)
+        has_new_stall = Q(exchange_id__in=new_stalls.values("exchange_id"))
+        is_new = Q(revision__gt=changed_since) | has_new_request | has_new_hold | has_new_stall
+        exchanges = exchanges.filter(is_new)
     # `vars`, because the type of a model does not know its annotations.
     pairs = [(exchange, vars(exchange)) for exchange in exchanges]
     newest_ids = [values["newest_id"] for _, values in pairs if values["newest_id"]]
     newest = CancelRequest.objects.select_related("batch").in_bulk(newest_ids)
-    stuck = set(stalled.unacknowledged().values_list("exchange_id", flat=True))
     rows = [
         Row(
             exchange=exchange,
@@ -144,7 +144,7 @@ def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> l
             in_flight=values["in_flight"],
             observed_at=observed_at,
             hold=holds.get(exchange.pk),
-            is_stuck=values["in_flight"] and exchange.exchange_id in stuck,
+            is_stuck=values["in_flight"] and values["is_stuck"],
         )
         for exchange, values in pairs
     ]

@@ -30,6 +30,7 @@ from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.queries import QueriesToUser
 from killswitch.compliance.verification_badge import Badge
 from killswitch.console import exchange_page, grid
+from killswitch.console.alarm_list import OpenAlarms
 from killswitch.console.attention import Attention, groups
 from killswitch.console.context_processors import ReadinessBar
 from killswitch.console.exchange_page import ExchangePage
@@ -107,7 +108,9 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
         return
     if Alarm.objects.filter(revision__gt=poll.since).exists():
         yield poll.render("console/_alarm_count.html", {})
-        yield poll.render("console/_alarms.html", {"brief": "console" not in names})
+        yield poll.render("console/_alarms.html", {})
+        if "alarms" in names:
+            yield poll.render("console/_alarm_list.html", {"open_alarms": OpenAlarms.now()})
     for name in names:
         kind, _, identity = name.partition(":")
         match kind:

@@ -1,10 +1,14 @@
-"""The console, the pages of exchanges, the poller, and acknowledging alarms."""
+"""The console, the pages of exchanges, the poller, and the alarms."""
 
 from django.urls import include, path
 
-from killswitch.console import display, help_pages, views
+from killswitch.console import alarm_views, display, help_pages, views
 
-alarms = [path("<int:alarm_id>/acknowledge/", views.acknowledge, name="acknowledge")]
+alarms = [
+    path("", alarm_views.list_alarms, name="list"),
+    path("acknowledge/", alarm_views.acknowledge_selected, name="acknowledge_selected"),
+    path("<int:alarm_id>/acknowledge/", alarm_views.acknowledge, name="acknowledge"),
+]
 
 urlpatterns = [
     path("", views.home, name="console"),

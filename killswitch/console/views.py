@@ -1,18 +1,16 @@
-"""The console, the page of an exchange, the one poller of every page, and acknowledging alarms."""
+"""The console, the page of an exchange, and the one poller of every page."""
 
 from http import HTTPStatus
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.decorators import current_user, public, requires
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission
-from killswitch.alarms import services as alarms
-from killswitch.alarms.models import Alarm
 from killswitch.cancels import manual_cancel
 from killswitch.console import exchange_page, grid, preferences
 from killswitch.console.attention import Attention, groups
@@ -23,10 +21,8 @@ from killswitch.console.poll import answer
 from killswitch.console.preferences import Preferences
 from killswitch.exchanges.models import Observation
 from killswitch.holds.view_models import HeldSummary
-from killswitch.runtime.http import is_htmx, parse_id
+from killswitch.runtime.http import parse_id
 from killswitch.runtime.revisions import current
-
-CONCERNS_YOU = "Another person must acknowledge this alarm: it concerns your account."
 
 
 @public
@@ -98,21 +94,3 @@ def poll(request: HttpRequest) -> HttpResponse:
         # Another person has signed in in another tab, so the session of this page is over.
         return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
     return answer(request, user=user)
-
-
-@requires(Permission.ACKNOWLEDGE)
-@require_POST
-def acknowledge(request: HttpRequest, alarm_id: int) -> HttpResponse:
-    """Acknowledge an alarm in the person's name; the page's poller then fetches the change."""
-    user = current_user(request)
-    try:
-        alarms.acknowledge(alarm_id=alarm_id, actor=user.actor, user_pk=user.pk)
-    except Alarm.DoesNotExist:
-        raise Http404("This alarm does not exist.") from None
-    except alarms.SelfAcknowledgement:
-        if is_htmx(request):
-            return HttpResponse(CONCERNS_YOU, status=409, content_type="text/plain; charset=utf-8")
-        return render(request, "cancels/refused.html", {"sentence": CONCERNS_YOU}, status=409)
-    if is_htmx(request):
-        return HttpResponse(status=204, headers={"HX-Trigger": "refresh"})
-    return HttpResponseRedirect("/")

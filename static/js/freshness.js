@@ -15,6 +15,8 @@ const TICK_MS = 500;
 const MAX_CLOCK_SKEW_MS = 5000; // with the time that an answer of the server may take
 const ASLEEP_AFTER_MS = 2000;
 const ALARM_GUARD_MS = 600;
+const UNUSED_CLICK = ["That click acknowledged nothing.", "The alarm under it had just changed. Check it, then click again."];
+const UNUSED_CLICK_SHOWN_MS = 5000;
 const MAX_REFUSAL_CHARS = 300;
 const staleAfterMs = Number(root.dataset.staleAfter) * 1000;
 const title = document.title.replace(/^\(\d+\) /, "");
@@ -32,8 +34,9 @@ let failure = ""; // why a small button, such as Acknowledge, failed
 let tickedAt = Date.now();
 let wokeAt = 0; // when this page last continued after a sleep
 let alarmCount = countAlarms();
-let topAlarm = newestAlarm();
-let topAlarmChangedAt = -Infinity;
+let shownAlarms = alarmsOnScreen();
+let alarmsChangedAt = -Infinity;
+let unusedClickAt = -Infinity; // on an alarm that had just changed
 const announced = new Map();
 
 root.classList.add("js");
@@ -42,8 +45,9 @@ function countAlarms() {
   return Number(byId("alarms")?.dataset.count || 0);
 }
 
-function newestAlarm() {
-  return byId("alarms")?.dataset.top;
+// Which alarms the buttons are for: the one in the line, and those in the list.
+function alarmsOnScreen() {
+  return [byId("alarms")?.dataset.top, ...[...all("#alarm-list li")].map((item) => item.id)].join();
 }
 
 function utc(ms) {
@@ -75,6 +79,7 @@ function countAges(now) {
     write(time, ago(age));
     time.closest(".fig")?.classList.toggle("stale", age > staleAfterMs || age < -MAX_CLOCK_SKEW_MS);
   }
+  for (const time of all("time[data-waited]")) write(time, ago(now - Date.parse(time.dateTime)).replace(" ago", ""));
   for (const due of all("[data-due]")) {
     const seconds = (Date.parse(due.dataset.due) - now) / 1000;
     write(due, seconds > 0.1 ? `in ${seconds.toFixed(1)} s` : "now");
@@ -97,6 +102,7 @@ function bannerState(now) {
     return ["bad", `This page has not been updated since ${last} UTC.`, `${pollRefusal} Figures are at least that old. Retrying every second.`, true];
   if (silence > LOST_AFTER_MS)
     return ["bad", `No response from the console since ${last} UTC.`, "Figures are at least that old. Retrying every second.", true];
+  if (performance.now() - unusedClickAt < UNUSED_CLICK_SHOWN_MS) return ["warn", ...UNUSED_CLICK, false];
   if (failure) return ["bad", "Your last action may not have gone through.", failure, false];
   if (byId("ready-word").dataset.word === "NOT_READY")
     return ["bad", NOT_READY, `${byId("ready-note").textContent.replace(NOT_READY, "").trim()} A cancel will probably fail. You can still try; if it is not confirmed, cancel manually.`, false];
@@ -153,10 +159,10 @@ function announce(text, isUrgent) {
 // Tells screen readers what has changed, and counts the rows that need attention.
 function announceChanges() {
   const count = countAlarms();
-  if (count > alarmCount) announce(document.querySelector("#alarms strong")?.textContent || "A new alarm", true);
-  if (count !== alarmCount || newestAlarm() !== topAlarm) topAlarmChangedAt = performance.now();
+  if (count > alarmCount) announce(document.querySelector("#alarms .alarm-text")?.textContent.replace(/\s+/g, " ").trim() || "A new alarm", true);
+  if (alarmsOnScreen() !== shownAlarms) alarmsChangedAt = performance.now();
   alarmCount = count;
-  topAlarm = newestAlarm();
+  shownAlarms = alarmsOnScreen();
   for (const element of all("[data-say]")) {
     const key = element.closest("[id]").id;
     const text = element.textContent.trim();
@@ -216,9 +222,16 @@ on("htmx:afterRequest", (event) => {
   tick();
 });
 
-// A click meant for one alarm does not acknowledge another that has just replaced it.
+// A click meant for one alarm does not acknowledge another that has just replaced it, and says so.
 document.addEventListener("click", (event) => {
-  if (event.target.closest("#alarms button") && performance.now() - topAlarmChangedAt < ALARM_GUARD_MS) event.preventDefault();
+  if (!event.target.closest(":is(#alarms, #alarm-list) button:not([type=button])")) return;
+  unusedClickAt = -Infinity;
+  if (performance.now() - alarmsChangedAt < ALARM_GUARD_MS) {
+    event.preventDefault();
+    unusedClickAt = performance.now();
+    announce(UNUSED_CLICK.join(" "), true);
+  }
+  tick();
 }, true);
 
 // Small buttons, such as Acknowledge. A cancel reports its own failure, in its dialog.
@@ -242,6 +255,24 @@ for (const type of ["htmx:responseError", "htmx:sendError", "htmx:timeout"])
 on("htmx:afterRequest", (event) => {
   if (isSmallButton(event) && event.detail.successful) failure = "";
 });
+
+// Sounds and desktop notifications are loaded once this browser wants them.
+const loadNotices = () => import("./alarm-notice.js");
+function wantsNotices() {
+  try {
+    return ["sound", "desktop"].some((kind) => localStorage.getItem(`alarm-notice-${kind}`) === "on");
+  } catch {
+    return false;
+  }
+}
+if (wantsNotices()) loadNotices();
+else
+  document.addEventListener("click", async function first({ target }) {
+    const kind = target.closest("[data-notice]")?.dataset.notice;
+    if (!kind) return;
+    document.removeEventListener("click", first);
+    (await loadNotices()).toggle(kind);
+  });
 
 const refresh = () => htmx.trigger(document.body, "refresh");
 document.addEventListener("visibilitychange", () => {

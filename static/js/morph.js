@@ -5,7 +5,7 @@
 const LOCAL_ATTRIBUTES = new Set(["open", "hidden", "disabled", "data-local"]);
 // Elements with a text that the page counts up or down itself.
 const COUNTED =
-  "time[data-age], .fig time, [data-due], [data-left], [data-elapsed], [data-hold-unread], [data-hold-read], [data-held-unread]";
+  "time[data-age], time[data-waited], .fig time, [data-due], [data-left], [data-elapsed], [data-hold-unread], [data-hold-read], [data-held-unread]";
 
 function morphAttributes(old, fresh) {
   const address = old.getAttribute("hx-post");

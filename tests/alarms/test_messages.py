@@ -30,7 +30,9 @@ def alarm(number: int, summary: str, **fields: Any) -> Alarm:
 def test_alarms_that_are_alike_are_counted_and_their_exchanges_named() -> None:
     message = Message.about(*(alarm(number, "rejected, INVALID_TYPE") for number in range(12)))
     names = ", ".join(f"VENUE{number:02}" for number in range(6))
-    assert message.title == (f"12 of 40 exchanges: rejected, INVALID_TYPE: {names}, … and 6 more")
+    assert message.title == (
+        f"Kill alarm · 12 of 40 exchanges: rejected, INVALID_TYPE: {names}, … and 6 more"
+    )
     for number in range(12):
         assert f"VENUE{number:02}" in message.body
     assert "Reject reason: rejected, INVALID_TYPE" in message.body
@@ -41,7 +43,9 @@ def test_different_failures_of_one_batch_are_all_named() -> None:
     summaries = [f"rejected, REASON_{number}" for number in range(10)]
     alarms = [alarm(number, summaries[min(9, number)]) for number in range(40)]
     message = Message.about(*alarms)
-    assert message.title.startswith("40 of 40 exchanges: 31x rejected, REASON_9; 1x rejected, REA")
+    assert message.title.startswith(
+        "Kill alarm · 40 of 40 exchanges: 31x rejected, REASON_9; 1x rejected, REA"
+    )
     for summary in summaries:
         assert f"x {summary}: VENUE" in message.body
     assert len(message.body) < 4000
@@ -49,7 +53,7 @@ def test_different_failures_of_one_batch_are_all_named() -> None:
 
 def test_one_exchange_with_two_alarms_is_counted_once() -> None:
     message = Message.about(alarm(1, "stuck for 5 s"), alarm(1, "outcome unknown"))
-    assert message.title == "1 of 40 exchanges: 1x stuck for 5 s; 1x outcome unknown"
+    assert message.title == "Kill alarm · 1 of 40 exchanges: 1x stuck for 5 s; 1x outcome unknown"
 
 
 @pytest.mark.parametrize("count", [2, 40, 1000])

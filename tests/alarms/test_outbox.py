@@ -23,7 +23,7 @@ from killswitch.alarms.outbox import (
     pause_s,
     send_message,
 )
-from killswitch.alarms.services import channels
+from killswitch.alarms.services import first_channels
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.verification.findings import no_progress
 from killswitch.runtime.revisions import current
@@ -71,7 +71,7 @@ def test_a_channel_is_sent_what_happened_and_this_is_recorded(
     raised = alarm("r-1", exchange_id="KRAKEN", request_id="r-1", detail="3 <b>orders</b> left")
     send_now(OutboxSender())
     ((_, body),) = sink.received
-    assert body["title"] == "[real] r-1 is not confirmed"
+    assert body["title"] == "[real] Kill alarm · r-1 is not confirmed"
     assert "3 <b>orders</b> left" in body["message"]
     assert "Exchange: KRAKEN" in body["message"]
     row = Delivery.objects.get()
@@ -95,7 +95,7 @@ def test_an_alarm_raised_by_a_process_without_channels_is_sent_by_one_that_has_t
     settings.ALERT_URLS = (sink.url(),)
     for _ in range(2):
         send_now(OutboxSender())
-    assert sink.titles() == ["[real] of-a-worker is not confirmed"]
+    assert sink.titles() == ["[real] Kill alarm · of-a-worker is not confirmed"]
 
 
 def test_an_alarm_that_was_delivered_is_not_sent_again(
@@ -184,7 +184,9 @@ def test_many_senders_at_once_send_each_alarm_once(alarm: Raise, sink: Sink, set
         sender.send_due()
         sender.wait(15)
     for path in ("/a", "/b"):
-        assert sorted(sink.titles(path)) == [f"[real] r-{n} is not confirmed" for n in range(4)]
+        assert sorted(sink.titles(path)) == [
+            f"[real] Kill alarm · r-{n} is not confirmed" for n in range(4)
+        ]
     assert Delivery.objects.filter(delivered_at=None).count() == 0
     assert len(delivery_events()) == 8
 
@@ -264,7 +266,9 @@ def test_the_alarms_of_one_batch_are_one_message_to_each_channel(
     send_now(OutboxSender())
     for path in ("/a", "/b"):
         (title,) = sink.titles(path)
-        assert title.startswith("[real] 40 of 40 exchanges: rejected, INVALID_TYPE: VENUE00, ")
+        assert title.startswith(
+            "[real] Kill alarm · 40 of 40 exchanges: rejected, INVALID_TYPE: VENUE00, "
+        )
     assert not Delivery.objects.filter(delivered_at=None).exists()
     told = [(event["alarm"], event["place"], event["tries"]) for event in delivery_events()]
     pks = Alarm.objects.order_by("id").values_list("pk", flat=True)
@@ -296,8 +300,8 @@ def test_the_alarm_of_a_single_request_does_not_wait_for_others(
     alarm("of-no-batch")
     send_now(OutboxSender(clock=Clock()))
     assert sorted(sink.titles()) == [
-        "[real] VENUE07: rejected, INVALID_TYPE.",
-        "[real] of-no-batch is not confirmed",
+        "[real] Kill alarm · VENUE07: rejected, INVALID_TYPE.",
+        "[real] Kill alarm · of-no-batch is not confirmed",
     ]
 
 
@@ -315,7 +319,7 @@ def test_more_alarms_of_a_batch_are_waited_for_until_no_new_one_comes(
     assert sink.received == []
     clock.now += 0.2
     send_now(sender)
-    assert [title[:22] for title in sink.titles()] == ["[real] 3 of 40 exchang"]
+    assert [title[:35] for title in sink.titles()] == ["[real] Kill alarm · 3 of 40 exchang"]
 
 
 def test_alarms_that_trickle_in_are_few_messages(alarm: Raise, sink: Sink, settings: Any) -> None:
@@ -346,7 +350,7 @@ def test_different_failures_of_one_batch_are_all_named_in_one_message(
     send_now(OutboxSender())
     ((_, body),) = sink.received
     assert body["title"] == (
-        "[real] 40 of 40 exchanges: 30x rejected, INVALID_TYPE; 8x orders still open;"
+        "[real] Kill alarm · 40 of 40 exchanges: 30x rejected, INVALID_TYPE; 8x orders still open;"
         " 2x not delivered, connection refused"
     )
     assert "8x orders still open: VENUE30, " in body["message"]
@@ -377,7 +381,7 @@ def test_a_combined_message_that_fails_is_sent_again_with_all_its_alarms(
     send_now(sender)
     clock.now += 1.1
     send_now(sender)
-    assert [title[:23] for title in sink.titles()] == ["[real] 40 of 40 exchang"] * 2
+    assert [title[:36] for title in sink.titles()] == ["[real] Kill alarm · 40 of 40 exchang"] * 2
     assert [event["tries"] for event in delivery_events()] == [2] * 40
 
 
@@ -413,7 +417,7 @@ def test_a_hostile_text_is_harmless_in_a_message(alarm: Raise, sink: Sink, setti
     alarm("r-1", title=f"{hostile}\nConfirmed", detail=f"{hostile}\nsecond line")
     send_now(OutboxSender())
     ((_, body),) = sink.received
-    assert body["title"] == "[real] ␛[2J\\u202e<script>&amp;␍␊Confirmed"
+    assert body["title"] == "[real] Kill alarm · ␛[2J\\u202e<script>&amp;␍␊Confirmed"
     assert body["message"].startswith("␛[2J\\u202e<script>&amp;␍\nsecond line\n")
 
 
@@ -439,13 +443,13 @@ def test_the_loop_survives_every_failure(
     settings.ALERT_URLS = (sink.url(),)
     failures = [failure, failure]
 
-    def fail_twice() -> dict[str, str]:
+    def fail_twice() -> list[str]:
         if failures:
             raise failures.pop()
-        return channels()
+        return first_channels()
 
     alarm("r-1")
-    monkeypatch.setattr(outbox, "channels", fail_twice)
+    monkeypatch.setattr(outbox, "first_channels", fail_twice)
     with sending():
         wait_for(lambda: len(delivery_events()) == 1, seconds=5)
     assert not failures

@@ -10,7 +10,7 @@ from django.db import connection
 from killswitch.alarms import reconciliation
 from killswitch.alarms.models import Alarm, AlarmKind, Delivery
 from killswitch.alarms.outbox import OutboxSender
-from killswitch.alarms.services import acknowledge
+from killswitch.alarms.services import acknowledge, resolve
 from killswitch.audit.chain import Actor, Head
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.recorder import recording
@@ -73,6 +73,41 @@ def test_who_acknowledged_and_when_is_compared(
 ) -> None:
     Alarm.objects.filter(pk=alarms[0].pk).update(**{column: value})
     assert_found(verify(), Proof.TABLES, f"alarm {alarms[0].pk}: {column}")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("note", "Never said."), ("by_person_concerned", True)],
+)
+@pytest.mark.parametrize("is_of_an_older_version", [False, True])
+def test_the_note_and_whose_account_it_was_are_compared(
+    alarms: list[Alarm], column: str, value: object, is_of_an_older_version: bool
+) -> None:
+    row = alarms[0]
+    if is_of_an_older_version:
+        row = alarms[2]
+        Alarm.objects.filter(pk=row.pk).update(
+            acknowledged_at=datetime(2026, 1, 1, tzinfo=UTC), acknowledged_by="system"
+        )
+        with recording() as record:
+            record.event(EventKind.ALARM_ACKNOWLEDGED, data={"alarm": row.pk})
+        assert_good(verify())
+    Alarm.objects.filter(pk=row.pk).update(**{column: value})
+    assert_found(verify(), Proof.TABLES, f"alarm {row.pk}: {column}")
+
+
+def test_a_resolution_is_compared(alarms: list[Alarm]) -> None:
+    resolve([alarms[1].pk], resolution="The request has ended: rejected.")
+    assert_good(verify())
+    Alarm.objects.filter(pk=alarms[1].pk).update(resolution="All is well.")
+    assert_found(verify(), Proof.TABLES, f"alarm {alarms[1].pk}: resolution")
+    Alarm.objects.filter(pk=alarms[1].pk).update(resolution="", resolved_at=None)
+    assert_found(verify(), Proof.TABLES, f"alarm {alarms[1].pk}: resolved_at")
+
+
+def test_an_alarm_resolved_without_an_event_is_found(alarms: list[Alarm]) -> None:
+    Alarm.objects.filter(pk=alarms[2].pk).update(resolved_at=datetime.now(UTC), resolution="x")
+    assert_found(verify(), Proof.TABLES, "1 resolved alarms, but 0 events")
 
 
 def test_an_alarm_deleted_or_put_there_by_hand_is_found(alarms: list[Alarm]) -> None:

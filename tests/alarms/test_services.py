@@ -11,8 +11,15 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from killswitch.alarms.models import Alarm, AlarmKind, Delivery
-from killswitch.alarms.services import acknowledge, raise_alarm
+from killswitch.alarms.models import SEVERITIES, Alarm, AlarmKind, Delivery
+from killswitch.alarms.services import (
+    Acknowledgement,
+    SelfAcknowledgement,
+    acknowledge,
+    acknowledge_all,
+    raise_alarm,
+    resolve,
+)
 from killswitch.audit import canonical_json
 from killswitch.audit.chain import Actor
 from killswitch.audit.models import EventKind
@@ -127,6 +134,76 @@ def test_an_alarm_that_does_not_exist_cannot_be_acknowledged() -> None:
     for alarm_id in (1, 10**30):
         with pytest.raises(Alarm.DoesNotExist):
             acknowledge(alarm_id=alarm_id, actor=OLGA)
+
+
+def test_many_are_acknowledged_at_once_with_an_event_and_the_note_each(alarm: Raise) -> None:
+    raised = [alarm(f"r-{number}") for number in range(20)]
+    acknowledge(alarm_id=raised[3].pk, actor=IVAN)
+    ids = [row.pk for row in raised]
+    new = acknowledge_all(ids, by=Acknowledgement(actor=OLGA, note="Desk called.\0"))
+    assert [row.pk for row in new] == [pk for pk in ids if pk != raised[3].pk]
+    assert not Alarm.objects.unacknowledged().exists()
+    recorded = [json.loads(event.data) for event in events(EventKind.ALARM_ACKNOWLEDGED)]
+    assert [data["note"] for data in recorded] == ["", *["Desk called.\\u0000"] * 19]
+    raised[3].refresh_from_db()
+    assert (raised[3].acknowledged_by, raised[3].note) == (IVAN.name, "")
+    assert acknowledge_all(ids, by=Acknowledgement(actor=IVAN)) == []
+
+
+def test_one_that_is_missing_or_about_the_user_leaves_all_as_they_are(alarm: Raise) -> None:
+    first, own = alarm("r-1"), alarm("7 1", kind=AlarmKind.PEOPLE)
+    for ids, error in (
+        ([first.pk, 10**30], Alarm.DoesNotExist),
+        (
+            [first.pk, own.pk],
+            SelfAcknowledgement,
+        ),
+    ):
+        with pytest.raises(error):
+            acknowledge_all(ids, by=Acknowledgement(actor=OLGA, user_pk=7))
+    assert Alarm.objects.unacknowledged().count() == 2
+    by = Acknowledgement(actor=OLGA, user_pk=7, is_only_officer=True)
+    acknowledge_all([first.pk, own.pk], by=by)
+    recorded = [json.loads(event.data) for event in events(EventKind.ALARM_ACKNOWLEDGED)]
+    assert [data["by_person_concerned"] for data in recorded] == [False, True]
+
+
+def test_two_that_acknowledge_overlapping_alarms_at_once_leave_one_name_each(alarm: Raise) -> None:
+    ids = [alarm(f"r-{number}").pk for number in range(6)]
+    results = run_at_once(
+        partial(acknowledge_all, ids[:4], by=Acknowledgement(actor=OLGA)),
+        partial(acknowledge_all, reversed(ids[2:]), by=Acknowledgement(actor=IVAN)),
+    )
+    assert sorted(row.pk for rows in results for row in rows) == ids
+    assert len(events(EventKind.ALARM_ACKNOWLEDGED)) == 6
+
+
+def test_a_resolved_alarm_needs_no_person_and_is_recorded_once(alarm: Raise) -> None:
+    raised, other = alarm("r-1", request_id="r-1"), alarm("r-2")
+    acknowledge(alarm_id=other.pk, actor=OLGA)
+    for _ in range(2):
+        resolve([raised.pk, other.pk], resolution="The request has ended: rejected.")
+    acknowledge(alarm_id=raised.pk, actor=OLGA)
+    raised.refresh_from_db()
+    assert (raised.acknowledged_at, raised.resolution) == (None, "The request has ended: rejected.")
+    assert raised.revision == current()
+    assert not Alarm.objects.unacknowledged().exists()
+    assert Alarm.objects.closed().count() == 2
+    (event,) = events(EventKind.ALARM_RESOLVED)
+    assert event.request_id == "r-1"
+    assert json.loads(event.data)["resolution"] == raised.resolution
+
+
+@pytest.mark.parametrize("kind", AlarmKind)
+def test_kill_outcomes_come_first_whatever_is_newer(alarm: Raise, kind: AlarmKind) -> None:
+    rank = [severity.value for severity in SEVERITIES.values()]
+    assert SEVERITIES.keys() == set(AlarmKind)
+    for other in AlarmKind:
+        alarm(f"old {other}", kind=other)
+    newest = alarm("new", kind=kind)
+    listed = list(Alarm.objects.worst_first())
+    assert [row.severity for row in listed] == sorted([*rank, newest.severity])
+    assert next(row for row in listed if row.severity == newest.severity) == newest
 
 
 def test_long_subjects_that_differ_at_their_end_are_different_alarms() -> None:

@@ -158,6 +158,32 @@ def test_every_kind_fits_its_column() -> None:
             "Alarm 3 was sent to channel 1: json.",
         ),
         (EventKind.ALARM_ACKNOWLEDGED, {"alarm": 3}, "Alarm 3 was acknowledged."),
+        (
+            EventKind.ALARM_ACKNOWLEDGED,
+            {"alarm": 3, "note": "Desk called.", "by_person_concerned": True},
+            "Alarm 3 was acknowledged by the person concerned, after confirming their password,"
+            " because no other risk officer exists. Note: “Desk called.”",
+        ),
+        (
+            EventKind.ALARM_RESOLVED,
+            {"alarm": 3, "resolution": "The request has ended: rejected."},
+            "Alarm 3 resolved itself. The request has ended: rejected.",
+        ),
+        (
+            EventKind.ALARM_OVERDUE,
+            {"alarm": 3, "minutes": 10, "escalates": True, "place": "2: slack"},
+            "Alarm 3 was not acknowledged for 10 min; channel 2: slack is notified now.",
+        ),
+        (
+            EventKind.ALARM_OVERDUE,
+            {"alarm": 3, "minutes": 20, "escalates": True, "place": ""},
+            "Alarm 3 was not acknowledged for 20 min; there is no further channel to notify.",
+        ),
+        (
+            EventKind.ALARM_OVERDUE,
+            {"alarm": 3, "minutes": 10, "escalates": False, "place": ""},
+            "Alarm 3 was not acknowledged for 10 min.",
+        ),
         (EventKind.SIGNED_IN, {"address": "10.0.0.1"}, "From address 10.0.0.1."),
         (EventKind.SIGNED_OUT, {}, ""),
         (

@@ -152,7 +152,9 @@ def test_for_every_kind_it_was_decided_whether_it_needs_a_review() -> None:
         EventKind.HOLD_SEES_AGAIN,
         EventKind.ALARM_RAISED,  # unless it belongs to no request
         EventKind.ALARM_TOLD,
-        EventKind.ALARM_ACKNOWLEDGED,
+        EventKind.ALARM_ACKNOWLEDGED,  # unless by the person concerned
+        EventKind.ALARM_RESOLVED,
+        EventKind.ALARM_OVERDUE,  # unless it is the first time
         EventKind.SIGNED_IN,
         EventKind.SIGN_IN_FAILED,
         EventKind.SIGNED_OUT,
@@ -165,6 +167,24 @@ def test_for_every_kind_it_was_decided_whether_it_needs_a_review() -> None:
     }
     assert review.NEEDING | needing_none == set(EventKind)
     assert not review.NEEDING & needing_none
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "needs"),
+    [
+        (EventKind.ALARM_OVERDUE, {"level": 1, "first": True}, True),
+        (EventKind.ALARM_OVERDUE, {"level": 2, "first": False}, False),
+        (EventKind.ALARM_ACKNOWLEDGED, {"by_person_concerned": True}, True),
+        (EventKind.ALARM_ACKNOWLEDGED, {"by_person_concerned": False}, False),
+        (EventKind.ALARM_ACKNOWLEDGED, {"note": '"by_person_concerned":true'}, False),
+    ],
+)
+def test_unanswered_alarms_and_own_acknowledgements_need_a_review(
+    kind: EventKind, data: dict[str, Any], needs: bool
+) -> None:
+    record(NewEvent(kind=kind, data=data))
+    assert left() == [1] * needs
+    check_each_event()
 
 
 def check_each_event() -> None:

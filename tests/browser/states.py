@@ -127,7 +127,8 @@ def confirm(page: Page, olga: User) -> None:
 
 def alarms(page: Page, olga: User) -> None:
     few(page, olga)
-    page.locator("#alarms-more summary").click()
+    page.goto("/alarms/")
+    page.locator(".alarm-items summary").first.click()
 
 
 def asleep(page: Page, olga: User) -> None:

@@ -49,9 +49,15 @@ def test_no_word_of_the_ems_is_too_long_for_a_page(page: Page, olga: User) -> No
     for exchange in factories.exchanges(3):
         request = factories.press(olga, exchange).requests.get()
         factories.bring(request, Status.REJECTED, rejection=words)
-    for path in ("", f"requests/{request.uuid}/", "requests/", f"batches/{request.batch.uuid}/"):
+    for path in (
+        "",
+        "alarms/",
+        f"requests/{request.uuid}/",
+        "requests/",
+        f"batches/{request.batch.uuid}/",
+    ):
         page.goto(f"/{path}")
-        for summary in page.locator("#alarms-more summary, .timeline summary").all():
+        for summary in page.locator(".alarm-items summary, .timeline summary").all():
             summary.click()
         for width in (360, 1280):
             page.set_viewport_size({"width": width, "height": HEIGHT})

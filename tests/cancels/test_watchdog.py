@@ -5,14 +5,23 @@ import sys
 
 import pytest
 from django.conf import settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from killswitch.accounts.models import Role
 from killswitch.alarms.models import Alarm
+from killswitch.alarms.services import acknowledge
+from killswitch.audit.chain import Actor
 from killswitch.audit.models import AuditEvent
-from killswitch.cancels import execution, watchdog
+from killswitch.cancels import execution, recording, watchdog
 from killswitch.cancels.leases import RequestSnapshot
-from killswitch.cancels.states import Status
+from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.request_alarms import resolve_stalled_alarms
+from killswitch.cancels.states import FINAL, LABELS, Status
 from killswitch.cancels.watchdog import StallDetector
+from killswitch.ems import answers
 from killswitch.simulator.server import Simulator
+from tests import factories
 from tests.cancels.conftest import Press
 from tests.cancels.kills import always
 from tests.conftest import wait_for
@@ -144,6 +153,102 @@ def test_a_request_without_progress_raises_one_alarm_with_one_event(
     assert alarm.title == "KRAKEN: stuck for 0.2 s while sending the cancel."
     assert (alarm.request_id, alarm.exchange_id) == (str(request.uuid), "KRAKEN")
     assert AuditEvent.objects.filter(kind="ALARM_RAISED", request_id=alarm.request_id).count() == 1
+
+
+def stall(request: CancelRequest) -> Alarm:
+    """Let a watchdog that waits for nothing find a request without progress."""
+    watchdog.check_once(StallDetector(stalled_after_s=0))
+    return Alarm.objects.filter(request_id=str(request.uuid), kind="STALLED").latest("id")
+
+
+@pytest.mark.both_databases
+@pytest.mark.django_db(transaction=True)
+class TestResolvingStalls:
+    """`resolve_stalled_alarms`, on the next round of any watchdog."""
+
+    def request(self, status: Status = Status.SENDING) -> CancelRequest:
+        olga = factories.person(Role.RISK_OFFICER)
+        request = factories.press(olga, factories.exchange("KRAKEN")).requests.get()
+        factories.bring(request, status, attempts=0)
+        CancelRequest.objects.update(lease_token="p:1")
+        return request
+
+    @pytest.mark.parametrize("status", sorted(FINAL))
+    def test_the_end_of_a_request_resolves_its_alarm(self, status: Status) -> None:
+        request = self.request()
+        alarm = stall(request)
+        CancelRequest.objects.update(lease_token=factories.LEASE_TOKEN)
+        factories.bring(request, status)
+        watchdog.check_once(StallDetector())
+        alarm.refresh_from_db()
+        assert alarm.resolution == f"The request has ended: {LABELS[status].lower()}."
+        assert not Alarm.objects.unacknowledged().filter(kind="STALLED").exists()
+        (event,) = AuditEvent.objects.filter(kind="ALARM_RESOLVED")
+        assert event.request_id == str(request.uuid)
+
+    def test_progress_resolves_it_and_a_later_stall_is_a_new_alarm(self) -> None:
+        request = self.request()
+        first = stall(request)
+        assert stall(request) == first, "there is one alarm while nothing changes"
+        factories.attempt(request, answers.not_delivered("refused"), lease_token="p:1")
+        watchdog.check_once(StallDetector())
+        first.refresh_from_db()
+        assert first.resolution == "The request is making progress again: sending the cancel."
+        second = stall(request)
+        assert second != first
+        assert list(Alarm.objects.unacknowledged()) == [second]
+
+    def test_a_takeover_resolves_nothing(self) -> None:
+        request = self.request()
+        alarm = stall(request)
+        recording.record_takeover(request.pk, dead_holder="p:1", lease_token="p:1")
+        watchdog.check_once(StallDetector())
+        alarm.refresh_from_db()
+        assert alarm.resolved_at is None
+
+    def test_progress_does_not_resolve_that_it_runs_past_its_deadline(self) -> None:
+        request = self.request()
+        watchdog.check_once(StallDetector(max_in_flight_s=0))
+        alarm = Alarm.objects.get()
+        assert "still running after its deadline" in alarm.title
+        factories.attempt(request, answers.not_delivered("refused"), lease_token="p:1")
+        watchdog.check_once(StallDetector())
+        alarm.refresh_from_db()
+        assert alarm.resolved_at is None
+
+    def test_an_alarm_of_an_earlier_version_is_resolved_by_the_end_only(self) -> None:
+        request = self.request()
+        alarm = stall(request)
+        Alarm.objects.update(subject=str(request.uuid))
+        factories.attempt(request, answers.not_delivered("refused"), lease_token="p:1")
+        watchdog.check_once(StallDetector())
+        alarm.refresh_from_db()
+        assert alarm.resolved_at is None
+
+    def test_an_acknowledged_alarm_stays_acknowledged(self) -> None:
+        request = self.request()
+        alarm = stall(request)
+        acknowledge(alarm_id=alarm.pk, actor=Actor(name="Olga"))
+        CancelRequest.objects.update(lease_token=factories.LEASE_TOKEN)
+        factories.bring(request, Status.REJECTED)
+        watchdog.check_once(StallDetector())
+        alarm.refresh_from_db()
+        assert alarm.resolved_at is None
+
+    def test_a_round_without_alarms_reads_one_row_set_and_writes_nothing(self) -> None:
+        with CaptureQueriesContext(connection) as queries:
+            resolve_stalled_alarms()
+        assert len(queries) == 1
+
+
+def test_a_request_that_moved_meanwhile_needs_a_new_alarm_only_when_it_stalls_again() -> None:
+    detector = StallDetector()
+    detector.inspect([snapshot()], now=0.0)
+    assert detector.inspect([snapshot()], now=5.0).stalled == [7]
+    detector.alarm_raised(7)
+    assert detector.inspect([snapshot(finished_calls=2)], now=6.0).stalled == []
+    assert detector.inspect([snapshot(finished_calls=2)], now=10.9).stalled == []
+    assert detector.inspect([snapshot(finished_calls=2)], now=11.0).stalled == [7]
 
 
 HANG = """

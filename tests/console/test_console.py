@@ -9,12 +9,16 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from killswitch.accounts.models import Role, User
-from killswitch.alarms.models import Alarm
+from killswitch.alarms.models import Alarm, AlarmKind
+from killswitch.alarms.services import raise_alarm
+from killswitch.audit.recorder import recording
 from killswitch.cancels import services
 from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.request_alarms import raise_stalled_alarm
 from killswitch.cancels.states import FINAL, Status
-from killswitch.console import grid
+from killswitch.console import context_processors, grid
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
+from killswitch.runtime.revisions import current
 from tests import factories
 from tests.browser import scenes
 from tests.holds import holding
@@ -225,14 +229,54 @@ def test_alarms_stay_until_they_are_acknowledged(officer: Client, olga: User) ->
     assert "still open.</strong>" not in console(officer)
 
 
-def test_many_alarms_fold_and_all_are_counted(officer: Client, olga: User) -> None:
-    for number in range(30):
+def test_the_line_counts_by_severity_and_names_the_worst(officer: Client, olga: User) -> None:
+    for number in range(3):
         batch = factories.press(olga, factories.exchange(f"E{number}"))
         factories.bring(batch.requests.get(), Status.UNKNOWN)
+    with recording():
+        raise_alarm(kind=AlarmKind.PEOPLE, subject="7 1", title="Ivan Poe was added.")
     page = console(officer)
-    assert 'data-count="30"' in page
-    assert "and 29 more" in page
-    assert "25 more not shown" in page
+    assert '3 kill alarms<span class="others">, 1 other</span>' in page
+    assert "· E2: outcome unknown" in page
+    assert "Ivan Poe was added" not in page.partition("alarm-text")[2].partition("</a>")[0]
+    assert 'data-count="4" data-kill="3"' in page
+    Alarm.objects.exclude(kind=AlarmKind.PEOPLE).update(
+        acknowledged_at=datetime.now(UTC), acknowledged_by="Olga"
+    )
+    page = console(officer)
+    assert "1 alarm</strong>" in page
+    assert 'data-kill="0"' in page
+
+
+def test_more_alarms_than_are_read_for_the_line_are_all_counted(
+    officer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context_processors, "MAX_ALARMS_READ", 3)
+    with recording():
+        for number in range(5):
+            raise_alarm(kind=AlarmKind.OUTCOME, subject=str(number), title=f"r-{number}")
+        raise_alarm(kind=AlarmKind.PEOPLE, subject="7 1", title="Newest")
+    page = console(officer)
+    assert '5 kill alarms<span class="others">, 1 other</span>' in page
+    assert 'data-newest-title="Newest"' in page
+
+
+def test_a_stuck_exchange_needs_attention_until_that_is_resolved_or_acknowledged(
+    olga: User,
+) -> None:
+    request = factories.press(olga, factories.exchange("KRAKEN")).requests.get()
+    factories.bring(request, Status.SENDING)
+    (row,) = grid.rows(observed_at=None)
+    assert not row.needs_attention
+    before = current()
+    with recording():
+        raise_stalled_alarm(request, title="stuck", instruction="Open it.")
+    (row,) = grid.rows(changed_since=before, observed_at=None)
+    assert (row.needs_attention, row.tone) == (True, "bad")
+    before = current()
+    Alarm.objects.update(resolved_at=datetime.now(UTC), resolution="x", revision=before + 1)
+    (row,) = grid.rows(changed_since=before, observed_at=None)
+    assert not row.needs_attention
 
 
 def test_compliance_sees_everything_and_no_button(compliance: Client, olga: User) -> None:

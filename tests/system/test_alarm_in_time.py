@@ -53,9 +53,6 @@ def test_five_seconds_without_progress_are_an_alarm_on_every_open_page(
             "#alarms .alarm", has_text=f"{SILENT}: stuck for 5 s while sending the cancel."
         )
         expect(alarm).to_be_visible(timeout=max(timeout_s, 0.001) * 1000)
-        expect(alarm).to_contain_text(
-            "In that time no process claimed the request, and no attempt or check finished."
-        )
     ((claimed_at, raised_at),) = system.select(
         "SELECT first_claimed_at, raised_at FROM cancels_cancelrequest, alarms_alarm"
         " WHERE kind = 'STALLED'"
