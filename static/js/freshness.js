@@ -265,14 +265,20 @@ function wantsNotices() {
     return false;
   }
 }
-if (wantsNotices()) loadNotices();
-else
-  document.addEventListener("click", async function first({ target }) {
-    const kind = target.closest("[data-notice]")?.dataset.notice;
-    if (!kind) return;
-    document.removeEventListener("click", first);
-    (await loadNotices()).toggle(kind);
-  });
+async function loadAndToggle({ target }) {
+  const kind = target.closest("[data-notice]")?.dataset.notice;
+  if (!kind) return;
+  document.removeEventListener("click", loadAndToggle);
+  (await loadNotices()).toggle(kind);
+}
+function loadWantedNotices() {
+  if (!wantsNotices()) return;
+  document.removeEventListener("click", loadAndToggle);
+  loadNotices();
+}
+document.addEventListener("click", loadAndToggle);
+window.addEventListener("storage", loadWantedNotices); // another tab has turned them on
+loadWantedNotices();
 
 const refresh = () => htmx.trigger(document.body, "refresh");
 document.addEventListener("visibilitychange", () => {
