@@ -63,10 +63,12 @@ def test_all_pages_have_the_edges_of_the_header(
     for path in sorted(paths):
         page.goto(path)
         edges[path] = page.evaluate(EDGES)
+        assert page.locator("dialog:visible").count() == 0, path  # none opens by itself
     sign_in(page.context, factories.person(Role.COMPLIANCE), live_server.url)
     for path in sorted(audit):
         page.goto(path)
         edges[path] = page.evaluate(EDGES)
+        assert page.locator("dialog:visible").count() == 0, path  # none opens by itself
     sides = {(edge["left"], edge["right"]) for edge in edges.values()}
     assert len(sides) == 1, edges
     for path, edge in edges.items():
