@@ -48,13 +48,18 @@ class Attention:
         self.running_count = len(running)
         self.new_orders_count = sum(row.trouble is Trouble.NEW_ORDERS for row in rows)
         self.hidden_count = len(failed) - len(self.failed)
-        self.retry = [row.exchange for row in failed if row.exchange.enabled][:MAX_EXCHANGES]
+        to_retry = [row for row in failed if row.exchange.enabled][:MAX_EXCHANGES]
+        self.retry = [row.exchange for row in to_retry]
+        # A retry repeats one cancel; failures of several are cancelled again without that.
+        self._batches = {row.last.batch.uuid if row.last else None for row in to_retry}
 
     @property
     def retry_path(self) -> str:
         """The address of the confirmation of a cancel on every exchange that failed."""
-        query = urlencode({"exchange": [row.pk for row in self.retry]}, doseq=True)
-        return f"{reverse('cancel_all')}?{query}"
+        query: dict[str, list[int] | str] = {"exchange": [row.pk for row in self.retry]}
+        if len(self._batches) == 1 and (batch := next(iter(self._batches))):
+            query["retry_of"] = str(batch)
+        return f"{reverse('cancel_all')}?{urlencode(query, doseq=True)}"
 
 
 class GroupSummary:

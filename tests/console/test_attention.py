@@ -163,3 +163,14 @@ def test_rows_can_be_selected_without_scripts(officer: Client, olga: User) -> No
         assert f'value="{exchange.pk}" form="selection"' in row(page, exchange)
     answer = officer.get("/cancel-all/", {"exchange": [made[0].pk, made[2].pk]})
     assert "on 2 exchanges" in html(answer)
+
+
+def test_failures_of_one_cancel_are_retried_as_that_cancel(officer: Client, olga: User) -> None:
+    made = factories.exchanges(3)
+    batch = factories.press(olga, *made[:2])
+    for request in batch.requests.order_by("id"):
+        factories.bring(request, Status.UNKNOWN)
+    retry = f"exchange={made[0].pk}&amp;exchange={made[1].pk}&amp;retry_of={batch.uuid}"
+    assert retry in block(console(officer))
+    factories.bring(factories.press(olga, made[2]).requests.get(), Status.REJECTED)
+    assert "retry_of" not in block(console(officer)), "they belong to two cancels"
