@@ -92,8 +92,10 @@ def request_cancel(*, target: Target, key: str, press: PressContext) -> CancelRe
     try:
         nonce = press_keys.read(key, user_id=press.user.pk, target=target.signed_text)
     except press_keys.UnusableKey as error:
-        # Its group may have changed, or its time have passed, since it recorded a press.
-        if earlier := _earlier_result_or_not_recorded(error.nonce):
+        # Its group may have changed, or its time have passed, since it recorded a press. Any other
+        # key of another target is refused: that press would be shown as this one.
+        may_be_same_press = bool(target.group) or isinstance(error, press_keys.KeyExpired)
+        if may_be_same_press and (earlier := _earlier_result_or_not_recorded(error.nonce)):
             return earlier
         raise
     batch = Batch(

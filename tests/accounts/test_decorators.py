@@ -136,7 +136,7 @@ def test_a_role_is_let_in_where_the_table_says_so(
     response = client.get(path)
     if response.status_code == 405:
         response = client.post(path, {"reason": "runaway algorithm"})
-    assert response.status_code in {200, 302, 303}
+    assert response.status_code in {200, 302, 303, 422}  # 422: let in, with an incomplete form
     assert "/accounts/login/" not in response.headers.get("Location", "")
     assert events("DENIED") == []
 

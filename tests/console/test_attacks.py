@@ -137,7 +137,7 @@ def test_a_retry_works_for_as_many_exchanges_as_one_address_names(
     at = batch.asked_at
     batch.requests.update(status=Status.REJECTED, first_claimed_at=at, finished_at=at)
     page = html(officer.get(f"/batches/{batch.uuid}/"))
-    found = re.search(r'<form class="again" method="post" action="([^"]+)"', page)
+    found = re.search(r'<form class="again js-only" method="post" action="([^"]+)"', page)
     assert found
     answer = officer.post(found[1].replace("&amp;", "&"), {"key": key_in(page)}, headers=HTMX)
     assert answer.status_code == 202

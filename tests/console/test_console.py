@@ -326,12 +326,12 @@ def test_sixty_rows_take_as_many_queries_as_three(officer: Client, olga: User) -
     assert len(many) == len(few)
 
 
-def test_the_grid_itself_takes_four_queries(olga: User) -> None:
+def test_the_grid_itself_takes_three_queries(olga: User) -> None:
     for exchange in scenes.sixty(olga)[:40]:
         holding.start(olga, exchange)
     with CaptureQueriesContext(connection) as queries:
         rows = grid.rows(observed_at=None)
-    assert (len(rows), len(queries)) == (60, 4)
+    assert (len(rows), len(queries)) == (60, 3)
 
 
 def test_no_page_carries_inline_style_or_script(officer: Client, olga: User) -> None:

@@ -73,7 +73,7 @@ def test_a_host_that_is_not_ours_is_refused_in_words(officer: Client) -> None:
 
 def test_a_defect_shows_no_trace_of_itself(officer: Client) -> None:
     officer.raise_request_exception = False
-    with failing("killswitch.console.grid.latest", ZeroDivisionError("secret detail")):
+    with failing("killswitch.console.grid.rows", ZeroDivisionError("secret detail")):
         answer = officer.get("/")
     assert answer.status_code == 500
     assert b"Something went wrong" in answer.content
@@ -83,7 +83,7 @@ def test_a_defect_shows_no_trace_of_itself(officer: Client) -> None:
 
 def test_a_defect_shows_the_manual_commands_to_officers_only(compliance: Client) -> None:
     compliance.raise_request_exception = False
-    with failing("killswitch.console.grid.latest", ZeroDivisionError()):
+    with failing("killswitch.console.grid.rows", ZeroDivisionError()):
         answer = compliance.get("/")
     assert answer.status_code == 500
     assert b"curl" not in answer.content

@@ -19,7 +19,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def feed(page: str) -> str:
-    return page[page.index('id="latest"') :]
+    start = page.index('id="latest"')
+    return page[start : page.index("</ol>", start)]
 
 
 def test_a_cancel_on_many_exchanges_is_one_item(officer: Client, olga: User) -> None:

@@ -34,7 +34,7 @@ def test_every_page_names_itself_the_product_and_the_environment(
     by_officer = {
         "/": "Console",
         "/requests/": "Requests",
-        f"/requests/?exchange={exchange.pk}": "Requests on KRAKEN/JOHN",
+        f"/requests/?exchange={exchange.pk}": "Requests: on KRAKEN/JOHN",
         f"/requests/{request.uuid}/": "Cancel all on KRAKEN/JOHN, \\d\\d:\\d\\d:\\d\\d UTC",
         f"/batches/{batch.uuid}/": "Cancel all on KRAKEN/JOHN, \\d\\d:\\d\\d:\\d\\d UTC",
         "/cancel-all/": "Cancel all on 1 exchange\\?",
@@ -71,5 +71,6 @@ def test_the_pages_of_a_cancel_on_several_exchanges_say_on_how_many(
 def test_the_pages_of_administrators_have_such_titles_too() -> None:
     ada = Client()
     ada.force_login(factories.person(Role.ADMINISTRATOR))
-    for path in ("/admin/", "/admin/exchanges/exchange/", "/admin/accounts/user/add/"):
+    pages = ("exchanges/", "exchanges/add/", "groups/", "people/", "people/add/", "runbook/")
+    for path in (f"/administration/{page}" for page in pages):
         assert FORM.fullmatch(title(ada, path)), path
