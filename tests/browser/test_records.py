@@ -21,7 +21,7 @@ OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
 # What a reader would have to scroll inside the page to see.
 CLIPPED = """(root) => [...root.querySelectorAll("*")].filter((each) =>
   each.scrollWidth > each.clientWidth + 1 && ["auto", "scroll", "hidden"].includes(
-    getComputedStyle(each).overflowX) && !each.closest(".vh, details:not([open])"))
+    getComputedStyle(each).overflowX) && !each.closest(".vh, .alarms, details:not([open])"))
   .map((each) => each.className)"""
 SCROLLERS = """(root) => [...root.querySelectorAll("*")].filter((each) =>
   ["auto", "scroll"].includes(getComputedStyle(each).overflowY)
