@@ -30,7 +30,7 @@ ROLE_TEXTS = {
         " Cannot cancel."
     ),
     Role.ADMINISTRATOR: (
-        "Sets up exchanges, groups, people and the runbook. Cannot cancel, and sees neither the"
+        "Manages exchanges, groups, users and the runbook. Cannot cancel, and sees neither the"
         " console nor the audit log."
     ),
 }
@@ -65,10 +65,10 @@ class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptab
     class Meta:
         model = Exchange
         fields: tuple[str, ...] = ("name", "caveat", "contact", "position")
-        labels = {"caveat": "Known limits", "contact": "Whom to call"}
+        labels = {"caveat": "Known limits", "contact": "Who to call"}
         help_texts = {
-            "name": "What people here call it. The ID is always shown as well.",
-            "caveat": "What a cancel does not reach there, e.g. conditional orders held at the"
+            "name": "A name for it that your desk uses. The ID is always shown as well.",
+            "caveat": "What a cancel does not cover there, e.g. conditional orders held at the"
             " venue. Shown before a cancel is confirmed.",
             "contact": "The venue's desk and telephone number. Shown when a cancel failed there.",
             "position": "Lower numbers come first on the console; equal ones are in order of ID.",
@@ -93,8 +93,8 @@ class ExchangeIdForm(ExchangeForm):
         fields = ("exchange_id", *ExchangeForm.Meta.fields)
         help_texts = {
             **ExchangeForm.Meta.help_texts,
-            "exchange_id": "Exactly as the EMS writes it: letter case counts. An account follows"
-            " after a slash, e.g. KRAKEN/JOHN, and is cancelled apart from KRAKEN.",
+            "exchange_id": "Exactly as the EMS spells it, in the same letter case. Put"
+            " an account after a slash, e.g. KRAKEN/JOHN; it is separate from KRAKEN.",
         }
         widgets = {
             **ExchangeForm.Meta.widgets,
@@ -130,8 +130,8 @@ def _doubt(exchange_id: str, id_check: exchange_ids.IdCheck) -> str:
     sentences = []
     if id_check.twins:
         sentences.append(
-            f"{_join(id_check.twins)} is set up already and differs only in letter case, accents or"
-            " separators."
+            f"{_join(id_check.twins)} exists here already and differs only in letter case, accents"
+            " or separators."
         )
     if not id_check.listed:
         lists = f" It lists {_join(id_check.nearest)}." if id_check.nearest else ""
@@ -163,7 +163,8 @@ class GroupForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable 
         help_texts = {
             "name": "E.g. a desk, an account or a venue. The cancel button of the group shows it.",
             "position": "Lower numbers come first.",
-            "exchanges": "An exchange may be in several groups. Disabled ones are not cancelled.",
+            "exchanges": "An exchange may be in several groups. A cancel does not include disabled"
+            " ones.",
         }
         field_classes = {"name": LineField}
         widgets = {"exchanges": forms.CheckboxSelectMultiple}

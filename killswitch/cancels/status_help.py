@@ -50,13 +50,14 @@ _TEXTS: dict[Status, tuple[str, str]] = {
     Status.CONFIRMED: (
         "After the cancel, the EMS lists no open orders on this exchange. It says nothing about"
         " orders that the EMS does not list.",
-        "Make sure that whatever placed the orders has stopped: new orders are not blocked. Watch"
-        " the open orders for a minute, and use “Cancel and hold” if they come back.",
+        "Make sure that whatever was placing the orders has stopped: new orders are not blocked."
+        " Watch the open orders for a minute, and use “Cancel and hold” if they come back.",
     ),
     Status.RESIDUAL: (
         "The EMS still listed open orders when the time for this cancel was over.",
         "Retry. If orders stay open, cancel them at the exchange by their order IDs, or call the"
-        " exchange. If new ones keep coming, stop what places them and use “Cancel and hold”.",
+        " exchange. If new ones keep coming, stop whatever is placing them and use “Cancel and"
+        " hold”.",
     ),
     Status.UNVERIFIED: (
         "The EMS accepted the cancel, but the open orders could not be read afterwards. It is not"
@@ -109,7 +110,8 @@ OPEN_AGAIN = StatusHelp(
     tone=REOPENED_BADGE[1],
     meaning="The cancel was confirmed, and within five minutes the EMS listed open orders again:"
     " new ones, or orders that the exchange restored.",
-    action="Stop what places orders, then retry. If they keep coming back, use “Cancel and hold”.",
+    action="Stop whatever is placing orders, then retry. If they keep coming back, use “Cancel and"
+    " hold”.",
 )
 ALL_STATUSES = (*STATUS_HELP.values(), REFUSED_NONE_OPEN, OPEN_AGAIN)
 

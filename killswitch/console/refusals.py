@@ -75,7 +75,7 @@ def of_form(request: HttpRequest, *, reason: str) -> Refusal:
         request,
         title="This console was reached without TLS",
         sentence=(
-            f"{NOTHING_SENT} The cookies of the console travel by TLS only, so none arrived. Open"
+            f"{NOTHING_SENT} The console's cookies are sent over TLS only, so none arrived. Open"
             " it by an address that begins with https. If you did, a proxy in front of the console"
             " is misconfigured: show this page to the system operator."
         ),

@@ -157,7 +157,7 @@ def test_a_held_one_can_be_disabled_and_everything_says_that_it_stays_held(ada: 
     assert "stays held" not in html(ada.get(path))
     hold = holding.start(factories.person(Role.RISK_OFFICER), exchange)
     stays = (
-        "KRAKEN/JOHN stays held: the Hold goes on cancelling what the EMS lists there. No other"
+        "KRAKEN/JOHN stays held: the Hold keeps cancelling what the EMS lists there. No other"
         " cancel can be requested from here."
     )
     assert stays in html(ada.get(path))

@@ -124,7 +124,7 @@ def test_a_new_role_ends_sessions_and_raises_an_alarm(ada: Client) -> None:
     assert event.kind == "ROLE_CHANGED"
     assert data(event)["changes"] == {"role": ["COMPLIANCE", "RISK_OFFICER"]}
     alarm = Alarm.objects.get()
-    assert alarm.title == "Carl Ito (carl) was given the role Risk officer by Ada Stone (ada)."
+    assert alarm.title == "Carl Ito (carl) was made Risk officer by Ada Stone (ada)."
     # The old role given back does not bring the old session back.
     _act(ada, carl, "role", role="COMPLIANCE")
     assert browser.get("/accounts/password/change/").status_code == 302

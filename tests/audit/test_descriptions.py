@@ -115,12 +115,12 @@ def test_every_kind_fits_its_column() -> None:
         (
             EventKind.HOLD_RELEASE_WITHDRAWN,
             {"requested_by": "Olga Ray (olga)"},
-            "The release requested by Olga Ray (olga) was withdrawn; the Hold goes on.",
+            "The release requested by Olga Ray (olga) was withdrawn; the Hold stays in force.",
         ),
         (
             EventKind.HOLD_RELEASE_LAPSED,
             {"requested_by": "os:risk"},
-            "The release requested by os:risk was not confirmed in time; the Hold goes on.",
+            "The release requested by os:risk was not confirmed in time; the Hold stays in force.",
         ),
         (
             EventKind.HOLD_RELEASED,

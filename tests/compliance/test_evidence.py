@@ -102,7 +102,7 @@ def test_retries_and_what_was_not_included_are_as_recorded(officer: Client, olga
     ]
     retry.save()
     page = pack(officer, retry)
-    assert "OKEX/ONE (6 open orders, not set up here);" in page
+    assert "OKEX/ONE (6 open orders, not enabled here);" in page
     assert "OLD (disabled here)" in page
     assert "Retry of" in page
     assert f"/batches/{first.uuid}/evidence/" in page
