@@ -69,8 +69,9 @@ class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptab
         help_texts = {
             "name": "A name for it that your desk uses. The ID is always shown as well.",
             "caveat": "What a cancel does not cover there, e.g. conditional orders held at the"
-            " venue. Shown before a cancel is confirmed.",
-            "contact": "The venue's desk and telephone number. Shown when a cancel failed there.",
+            " exchange. Shown before a cancel is confirmed.",
+            "contact": "The exchange's desk and telephone number. Shown when a cancel failed"
+            " there.",
             "position": "Lower numbers come first on the console; equal ones are in order of ID.",
         }
         field_classes = dict.fromkeys(("name", "caveat", "contact"), LineField)
@@ -161,7 +162,7 @@ class GroupForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable 
         model = ExchangeGroup
         fields = ("name", "position", "exchanges")
         help_texts = {
-            "name": "E.g. a desk, an account or a venue. The cancel button of the group shows it.",
+            "name": "E.g. a desk, an account or an exchange. Shown on the group's cancel button.",
             "position": "Lower numbers come first.",
             "exchanges": "An exchange may be in several groups. A cancel does not include disabled"
             " ones.",

@@ -66,8 +66,8 @@ _TEXTS: dict[Status, tuple[str, str]] = {
     ),
     Status.REJECTED: (
         "The EMS or the exchange refused the cancel. Treat all orders as open.",
-        "Read the reason and retry. If it is refused again, cancel at the exchange or call it. A"
-        " refused API key needs the system operator.",
+        "Read the reason and retry. If it is refused again, cancel at the exchange or call it. If"
+        " the API key was rejected, call the system operator.",
     ),
     Status.NOT_DELIVERED: (
         "No connection to the EMS could be made. The cancel did not arrive, so all orders are as"

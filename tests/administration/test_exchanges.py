@@ -251,9 +251,7 @@ class TestIds:
         assert "\u202e" not in page
 
     def test_the_form_explains_account_tags(self, ada: Client) -> None:
-        assert "e.g. KRAKEN/JOHN, and is cancelled apart from KRAKEN" in html(
-            ada.get(f"{EXCHANGES}add/")
-        )
+        assert "e.g. KRAKEN/JOHN; it is separate from KRAKEN" in html(ada.get(f"{EXCHANGES}add/"))
 
     def test_the_list_says_what_was_never_listed_instead_of_zero(self, ada: Client) -> None:
         factories.exchange("BITMEX", orders=0)

@@ -118,7 +118,7 @@ def test_an_interruption_prints_the_batch_and_releases_the_requests(
         call_command("cancel_all", "KRAKEN")
     assert time.monotonic() - started_at < 3
     output = capsys.readouterr()
-    assert f"recorded as batch {Batch.objects.get().uuid}" in output.err
+    assert f"recorded with the ID {Batch.objects.get().uuid}" in output.err
     assert "will be carried out" in output.err
     assert (exit_info.value.code, output.out) == (1, "")
     assert signal.getsignal(number) == handler

@@ -108,7 +108,7 @@ def test_retries_and_what_was_not_included_are_as_recorded(officer: Client, olga
     assert f"/batches/{first.uuid}/evidence/" in page
     assert f"/batches/{retry.uuid}/evidence/" in pack(officer, first)
     Batch.objects.filter(pk=retry.pk).update(not_included=[])
-    assert "nothing was left out" in pack(officer, retry)
+    assert "no exchanges were left out" in pack(officer, retry)
 
 
 def test_a_cancel_that_still_runs_is_no_final_evidence(officer: Client, olga: User) -> None:

@@ -163,7 +163,7 @@ class TestQueries:
         query = marked("QUERIED", denied.seq, note="Why?")
         refused = olga.post("/audit/queries/", {"query": query.seq, "answer": "I <do>."})
         assert refused.status_code == 400
-        assert "This query asks another person." in html(refused)
+        assert "This query is addressed to another user." in html(refused)
         assert "I &lt;do&gt;." in html(refused)
         assert not log_of("QUERY_ANSWERED")
         answered(query.seq)

@@ -151,7 +151,7 @@ def test_a_held_exchange_is_not_called_one_that_cannot_be_cancelled(
         UncoveredExchange.objects.create(exchange_id=exchange_id, open_orders=3)
     page = html(officer.get("/"))
     assert "2 exchanges not enabled here" in page
-    assert page.count("switched off by an administrator") == 1
+    assert page.count("disabled by an administrator") == 1
     known = current()
     holding.start(olga, kraken)
     for page in (html(officer.get("/")), html(poll(officer, "console", known=known))):

@@ -275,7 +275,7 @@ def test_at_a_desk_of_one_a_reason_releases_at_once(
     settings.HOLD_RELEASE_PERSONS = 1
     hold = holding.start(olga, kraken)
     page = shown(officer, kraken)
-    assert "One person is enough here (HOLD_RELEASE_PERSONS=1)." in page
+    assert "One risk officer is enough here (HOLD_RELEASE_PERSONS=1)." in page
     answer = officer.post(path(kraken), form(page, "request") | {"reason": "stopped"})
     assert answer.status_code == 303
     hold.refresh_from_db()
@@ -316,7 +316,7 @@ def test_an_old_token_changes_nothing_and_keeps_the_reason(olga: User, kraken: E
     before = state_of(hold)
     answer = strict.post(path(kraken), {"act": "request", "reason": "strategy 7 was stopped"})
     assert answer.status_code == 403
-    assert "so nothing was changed. Read it again before you decide." in html(answer)
+    assert "so nothing was changed. Check it again before you decide." in html(answer)
     assert 'value="strategy 7 was stopped"' in html(answer)
     assert state_of(hold) == before
 

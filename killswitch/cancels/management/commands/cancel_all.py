@@ -141,7 +141,7 @@ class Command(BaseCommand):
         while pending:
             if self._interrupted.is_set():
                 self.stderr.write(
-                    f"Interrupted. The cancel is recorded as batch {result.batch.uuid}; requests"
+                    f"Interrupted. The cancel is recorded with the ID {result.batch.uuid}; requests"
                     " that have not finished will be carried out by the running system, or after it"
                     " next starts."
                 )
