@@ -38,7 +38,7 @@ _TEXTS: dict[Status, tuple[str, str]] = {
         " the exchange.",
     ),
     Status.SENDING: (
-        "The cancel is being sent, or sent again after a refusal or an error.",
+        "The cancel is being sent, or sent again after a rejection or an error.",
         "Leave it running: it retries by itself. If you cannot wait, cancel at the exchange at the"
         " same time; that does no harm.",
     ),
@@ -65,13 +65,13 @@ _TEXTS: dict[Status, tuple[str, str]] = {
         "Treat the orders as open. Check at the exchange, and retry.",
     ),
     Status.REJECTED: (
-        "The EMS or the exchange refused the cancel. Treat all orders as open.",
-        "Read the reason and retry. If it is refused again, cancel at the exchange or call it. If"
+        "The EMS or the exchange rejected the cancel. Treat all orders as open.",
+        "Read the reason and retry. If it is rejected again, cancel at the exchange or call it. If"
         " the API key was rejected, call the system operator.",
     ),
     Status.NOT_DELIVERED: (
-        "No connection to the EMS could be made. The cancel did not arrive, so all orders are as"
-        " they were.",
+        "No connection to the EMS could be made. The cancel did not arrive, so it cancelled"
+        " nothing: treat all orders as open.",
         "Cancel at the exchange or call it. Tell the system operator, and retry as soon as the"
         " console is ready.",
     ),
@@ -100,8 +100,8 @@ REFUSED_NONE_OPEN = StatusHelp(
     icon="no",
     tone="calm",
     meaning="The EMS refused the cancel, and then listed no open orders on this exchange.",
-    action="There was nothing to cancel. If you know of open orders there, check at the exchange:"
-    " the EMS may not list them.",
+    action="The EMS listed nothing to cancel. If you know of open orders there, check at the"
+    " exchange: the EMS may not list them.",
 )
 OPEN_AGAIN = StatusHelp(
     name="status-open-again",

@@ -105,7 +105,7 @@ def _unproven_source(request: HttpRequest) -> Refusal:
             title="It is not known which page sent this form",
             sentence=(
                 f"{NOTHING_SENT} A proxy in front of the console is misconfigured, or your browser"
-                f" or an extension hides the page. {CALL_OPERATOR}"
+                f" or an extension hides which page sent it. {CALL_OPERATOR}"
             ),
             needs=("The Origin or Referer header must arrive as browsers send it by default.",),
         )

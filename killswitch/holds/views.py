@@ -54,8 +54,8 @@ REFUSALS: dict[type[ReleaseRefused], tuple[int, str]] = {
     ),
     services.SamePerson: (
         403,
-        "You, or a login with your name, requested this release. Another risk officer must confirm"
-        " it. Nothing was changed: {} is still held.",
+        "You, or someone signed in under your name, requested this release. Another risk officer"
+        " must confirm it. Nothing was changed: {} is still held.",
     ),
     InvalidForm: (
         400,
