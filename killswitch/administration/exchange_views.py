@@ -101,7 +101,7 @@ def add(request: HttpRequest) -> HttpResponse:
             messages.warning(
                 request,
                 f"The EMS has never listed {exchange.exchange_id}. Until it lists an order there,"
-                " check the ID: a misspelled one cancels nothing.",
+                " check the ID: a cancel on a misspelled ID has no effect.",
             )
         return redirect("administration_exchanges")
     context = {"form": form, "title": "Add an exchange", "button": "Add exchange"}

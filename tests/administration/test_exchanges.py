@@ -197,9 +197,9 @@ class TestIds:
     @pytest.mark.parametrize(
         ("typed", "named"),
         [
-            ("kraken", "KRAKEN is set up already and differs only in letter case"),
-            ("KRÁKEN", "KRAKEN is set up already and differs only in letter case"),
-            ("KRAKEN/", "KRAKEN is set up already and differs only in letter case"),
+            ("kraken", "KRAKEN exists here already and differs only in letter case"),
+            ("KRÁKEN", "KRAKEN exists here already and differs only in letter case"),
+            ("KRAKEN/", "KRAKEN exists here already and differs only in letter case"),
             ("okex", "The EMS has never listed okex. It lists OKEX/NOT-CONFIGURED."),
             ("OKEX", "The EMS has never listed OKEX. It lists OKEX/NOT-CONFIGURED."),
             ("OKÉX", "The EMS has never listed OKÉX. It lists OKEX/NOT-CONFIGURED."),
@@ -247,7 +247,7 @@ class TestIds:
     def test_an_id_that_cannot_be_set_up_is_listed_without_a_link(self, ada: Client) -> None:
         UncoveredExchange.objects.create(exchange_id="KRA KEN\u202e", open_orders=1)
         page = html(ada.get(EXCHANGES))
-        assert "Cannot be set up. It contains spaces or invisible characters" in page
+        assert "Cannot be added. It contains spaces or invisible characters" in page
         assert "\u202e" not in page
 
     def test_the_form_explains_account_tags(self, ada: Client) -> None:

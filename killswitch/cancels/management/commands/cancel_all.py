@@ -96,7 +96,7 @@ class Command(BaseCommand):
         self._report_exclusions(result)
         includes_all = len(result.ids) == len(target.exchanges)
         if len(result.ids) < len(target.covered):
-            self.stderr.write("An exchange has just been disabled; nothing was sent there.")
+            self.stderr.write("An exchange has just been disabled; no cancel was sent to it.")
         all_confirmed = self._follow(result)
         return ALL_CONFIRMED if all_confirmed and includes_all else NOT_ALL
 
