@@ -64,7 +64,7 @@ def test_an_exchange_that_is_disabled_at_that_moment_is_reported(
     output = capsys.readouterr()
     (line,) = map(json.loads, output.out.splitlines())
     assert (line["exchange_id"], line["status"]) == ("KRAKEN", "CONFIRMED")
-    assert "nothing was sent there" in output.err
+    assert "no cancel was sent to it" in output.err
     assert exit_info.value.code == 1
 
 

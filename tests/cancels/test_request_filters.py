@@ -205,7 +205,7 @@ def test_fields_are_combined_on_the_same_request(olga: User) -> None:
         ("reason=a%00b", "reason", "This contains a character that cannot be searched for."),
         (f"q={'x' * 201}", "q", "Enter at most 200 characters."),
         ("exchnage=KRAKEN", "exchnage", "There is no filter “exchnage”. Check the link."),
-        ("outcome=unknown&outcome=rejected", "outcome", "Outcome is given more than once."),
+        ("outcome=unknown&outcome=rejected", "outcome", "Outcome appears more than once."),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_to_do(

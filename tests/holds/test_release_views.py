@@ -134,7 +134,7 @@ def test_what_is_not_held_cannot_be_released(
 ) -> None:
     never = officer.post(path(kraken), {"act": act, "reason": "x"})
     assert never.status_code == 409
-    assert "KRAKEN is not held, or no longer. Nothing was changed." in html(never)
+    assert "KRAKEN is not held, or is no longer held. Nothing was changed." in html(never)
     assert "<code>KRAKEN</code> is not held" in shown(officer, kraken)
     holding.request_release(holding.start(olga, kraken), olga)
     page = shown(second_officer, kraken)
