@@ -77,7 +77,7 @@ class Change:
             return f"was added as {role}"
         texts = []
         if "role" in self.fields:
-            texts.append(f"was given the role {role}")
+            texts.append(f"was made {role}")
         if "is_active" in self.fields:
             texts.append("was enabled again" if self.after.is_active else "was disabled")
         if self.new_password:

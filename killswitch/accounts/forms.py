@@ -56,7 +56,7 @@ class OwnPasswordForm(WithoutPlaceholders, ChangePasswordForm):  # type: ignore[
         """Return the new password. Raises `ValidationError` if it is the current one."""
         password: str = self.cleaned_data["password1"]
         if password == self.cleaned_data.get("oldpassword"):
-            raise forms.ValidationError("Choose a password that is not your current one.")
+            raise forms.ValidationError("Choose a password that differs from your current one.")
         return password
 
     def clean_password2(self) -> str:

@@ -94,12 +94,14 @@ def add(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         exchange = form.save(commit=False)
         save_exchange(exchange, by=current_user(request).actor, origin=client_info(request))
-        messages.success(request, f"{exchange.exchange_id} was added. It can be cancelled now.")
+        messages.success(
+            request, f"{exchange.exchange_id} was added. Its orders can be cancelled from now on."
+        )
         if form.id_check and not form.id_check.listed:
             messages.warning(
                 request,
                 f"The EMS has never listed {exchange.exchange_id}. Until it lists an order there,"
-                " check the ID: a misspelled one cancels nothing.",
+                " check the ID: a cancel on a misspelled ID has no effect.",
             )
         return redirect("administration_exchanges")
     context = {"form": form, "title": "Add an exchange", "button": "Add exchange"}
@@ -134,8 +136,8 @@ def disable(request: HttpRequest, pk: int) -> HttpResponse:
     """Disable an exchange, after a question that says what this means."""
     exchange = _find(pk)
     text = [
-        f"It has {_orders(exchange)}. It leaves the console, and “Cancel ALL” no longer includes"
-        " it.",
+        f"It has {_orders(exchange)}. It will no longer be on the console,"
+        " and “Cancel ALL” will not include it.",
         what_goes_on(exchange) or NO_CANCEL,
         "A cancel that is already running continues. An alarm is raised.",
     ]

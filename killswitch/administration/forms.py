@@ -30,7 +30,7 @@ ROLE_TEXTS = {
         " Cannot cancel."
     ),
     Role.ADMINISTRATOR: (
-        "Sets up exchanges, groups, people and the runbook. Cannot cancel, and sees neither the"
+        "Manages exchanges, groups, users and the runbook. Cannot cancel, and sees neither the"
         " console nor the audit log."
     ),
 }
@@ -65,12 +65,13 @@ class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptab
     class Meta:
         model = Exchange
         fields: tuple[str, ...] = ("name", "caveat", "contact", "position")
-        labels = {"caveat": "Known limits", "contact": "Whom to call"}
+        labels = {"caveat": "Known limits", "contact": "Who to call"}
         help_texts = {
-            "name": "What people here call it. The ID is always shown as well.",
-            "caveat": "What a cancel does not reach there, e.g. conditional orders held at the"
-            " venue. Shown before a cancel is confirmed.",
-            "contact": "The venue's desk and telephone number. Shown when a cancel failed there.",
+            "name": "A name for it that your desk uses. The ID is always shown as well.",
+            "caveat": "What a cancel does not cover there, e.g. conditional orders held at the"
+            " exchange. Shown before a cancel is confirmed.",
+            "contact": "The exchange's desk and telephone number. Shown when a cancel failed"
+            " there.",
             "position": "Lower numbers come first on the console; equal ones are in order of ID.",
         }
         field_classes = dict.fromkeys(("name", "caveat", "contact"), LineField)
@@ -93,8 +94,8 @@ class ExchangeIdForm(ExchangeForm):
         fields = ("exchange_id", *ExchangeForm.Meta.fields)
         help_texts = {
             **ExchangeForm.Meta.help_texts,
-            "exchange_id": "Exactly as the EMS writes it: letter case counts. An account follows"
-            " after a slash, e.g. KRAKEN/JOHN, and is cancelled apart from KRAKEN.",
+            "exchange_id": "Exactly as the EMS spells it, in the same letter case. Put"
+            " an account after a slash, e.g. KRAKEN/JOHN; it is separate from KRAKEN.",
         }
         widgets = {
             **ExchangeForm.Meta.widgets,
@@ -130,8 +131,8 @@ def _doubt(exchange_id: str, id_check: exchange_ids.IdCheck) -> str:
     sentences = []
     if id_check.twins:
         sentences.append(
-            f"{_join(id_check.twins)} is set up already and differs only in letter case, accents or"
-            " separators."
+            f"{_join(id_check.twins)} exists here already and differs only in letter case, accents"
+            " or separators."
         )
     if not id_check.listed:
         lists = f" It lists {_join(id_check.nearest)}." if id_check.nearest else ""
@@ -161,9 +162,10 @@ class GroupForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable 
         model = ExchangeGroup
         fields = ("name", "position", "exchanges")
         help_texts = {
-            "name": "E.g. a desk, an account or a venue. The cancel button of the group shows it.",
+            "name": "E.g. a desk, an account or an exchange. Shown on the group's cancel button.",
             "position": "Lower numbers come first.",
-            "exchanges": "An exchange may be in several groups. Disabled ones are not cancelled.",
+            "exchanges": "An exchange may be in several groups. A cancel does not include disabled"
+            " ones.",
         }
         field_classes = {"name": LineField}
         widgets = {"exchanges": forms.CheckboxSelectMultiple}

@@ -62,7 +62,7 @@ def add(request: HttpRequest) -> HttpResponse:
             request, f"{user.full_text} can sign in, and must then change the password."
         )
         return redirect("administration_people")
-    context = {"form": form, "title": "Add a person", "button": "Add person"}
+    context = {"form": form, "title": "Add a user", "button": "Add user"}
     return render(request, "administration/person.html", context)
 
 
@@ -227,7 +227,7 @@ def _act(  # noqa: PLR0913 - each is a part of the page
         except ValidationError as error:
             form.add_error(None, error)
         else:
-            messages.success(request, f"{user.full_text}: done.")
+            messages.success(request, f"{user.full_text} was changed.")
             return redirect("change_person", user.pk)
     context = {
         "title": title,
@@ -251,5 +251,5 @@ def _find(pk: int, *, lock: bool = False) -> User:
     rows = User.objects.select_for_update(no_key=True) if lock else User.objects.all()
     user = rows.filter(pk=pk).first()
     if user is None:
-        raise Http404("There is no such person.")
+        raise Http404("There is no such user.")
     return user

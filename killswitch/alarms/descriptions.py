@@ -26,7 +26,7 @@ def _acknowledged(data: EventData) -> str:
 def _overdue(data: EventData) -> str:
     then = ""
     if place := data.text("place"):
-        then = f"; channel {place} is notified now"
+        then = f"; channel {place} is being notified"
     elif data.is_true("escalates"):
         then = "; there is no further channel to notify"
     return f"Alarm {data.text('alarm')} was not acknowledged for {data.text('minutes')} min{then}."

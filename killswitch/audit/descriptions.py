@@ -16,7 +16,7 @@ MAX_CHARS: Final = 300
 MAX_LISTED: Final = 5
 LABELS: Final = {
     "caveat": "limitations",
-    "contact": "whom to call",
+    "contact": "who to call",
     "exchange_id": "exchange ID",
     "is_active": "can sign in",
 }

@@ -131,7 +131,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "from": Field("from_at", "From", _parse_time, "from"),
     "to": Field("to_at", "To", partial(_parse_time, is_end=True), "to"),
     "exchange": Field("exchange", "Exchange", _parse_text, "exchange_contains"),
-    "actor": Field("person", "Person", _parse_text, "person_contains"),
+    "actor": Field("person", "User", _parse_text, "person_contains"),
     "kind": Field("kind", "Event type", _parse_kind, "kind"),
     "status": Field("status", "Status", _parse_status, "status"),
     "reject_reason": Field("reject_reason", "Reject reason", _parse_text, "reject_reason_contains"),

@@ -72,7 +72,7 @@ class EventFilter:
         for name in query:
             if len(query.getlist(name)) > 1:
                 label = FIELDS[name].label if name in FIELDS else shown(name)
-                errors[name] = f"{label} is given more than once. Give it once."
+                errors[name] = f"{label} appears more than once. Use it once."
         values = {name: str(value) for name, value in query.items() if name not in PAGE_PARAMETERS}
         return cls.from_words(values, errors=errors)
 

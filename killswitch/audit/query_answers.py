@@ -85,7 +85,7 @@ def record_answer(
             events = AuditEvent.objects.in_bulk([row.event_seq for row in rows])
             names = _asked_names(events)
             if not all(is_user(names.get(row.event_seq, ""), username) for row in rows):
-                raise ReviewRefused("This query asks another person.")
+                raise ReviewRefused("This query is addressed to another user.")
             first = events[rows[0].event_seq]
             data: dict[str, Any] = {
                 "events": [row.event_seq for row in rows],

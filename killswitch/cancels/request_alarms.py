@@ -117,7 +117,7 @@ def raise_reopened_alarm(request: CancelRequest, *, listed_at: datetime, doubt: 
         title=f"{orders} open again {after} after the cancel was confirmed",
         summary="orders are open again after the cancel was confirmed",
         detail=[
-            "They may be new, or restored by the exchange. Cancel again, or cancel and hold."
+            "They may be new, or restored by the exchange. Retry, or use “Cancel and hold”."
             f" {HOLD_LIMITS}",
             f"Listed by the EMS at {at}, {after} after its list had confirmed that none was open",
             *([f"There may be more: {_escaped(doubt)}"] if doubt else []),

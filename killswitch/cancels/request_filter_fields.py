@@ -131,7 +131,7 @@ def _parse_person(text: str, choices: Choices) -> dict[str, Any]:
     if not people:
         names = [actor_name(name) for name in choices.people]
         raise ValueError(
-            f"Nobody called “{shown(text)}” has requested a cancel.{_did_you_mean(text, names)}"
+            f"No user called “{shown(text)}” has requested a cancel.{_did_you_mean(text, names)}"
         )
     return {"people": people}
 

@@ -65,7 +65,7 @@ class RequestFilter:
         }
         for name in FIELDS:
             if len(query.getlist(name)) > 1:
-                errors[name] = f"{FIELDS[name]} is given more than once. Give it once."
+                errors[name] = f"{FIELDS[name]} appears more than once. Use it once."
         texts = {name: str(query.get(name, "")).strip() for name in FIELDS}
         texts = {name: text for name, text in texts.items() if text}
         texts |= {name: text.lower() for name, text in texts.items() if name in CODES}

@@ -49,7 +49,7 @@ LABELS: dict[Status, str] = {
 
 MEANINGS: dict[Status, str] = {
     Status.REQUESTED: "recorded; not sent yet",
-    Status.SENDING: "claimed; sending the cancel, or waiting to send it again",
+    Status.SENDING: "picked up; sending the cancel, or waiting to send it again",
     Status.VERIFYING: (
         "accepted, or possibly carried out; checking the open orders, and cancelling again while"
         " some remain"

@@ -38,7 +38,7 @@ _TEXTS: dict[Status, tuple[str, str]] = {
         " the exchange.",
     ),
     Status.SENDING: (
-        "The cancel is being sent, or sent again after a refusal or an error.",
+        "The cancel is being sent, or sent again after a rejection or an error.",
         "Leave it running: it retries by itself. If you cannot wait, cancel at the exchange at the"
         " same time; that does no harm.",
     ),
@@ -50,13 +50,14 @@ _TEXTS: dict[Status, tuple[str, str]] = {
     Status.CONFIRMED: (
         "After the cancel, the EMS lists no open orders on this exchange. It says nothing about"
         " orders that the EMS does not list.",
-        "Make sure that whatever placed the orders has stopped: new orders are not blocked. Watch"
-        " the open orders for a minute, and use “Cancel and hold” if they come back.",
+        "Make sure that whatever was placing the orders has stopped: new orders are not blocked."
+        " Watch the open orders for a minute, and use “Cancel and hold” if they come back.",
     ),
     Status.RESIDUAL: (
         "The EMS still listed open orders when the time for this cancel was over.",
         "Retry. If orders stay open, cancel them at the exchange by their order IDs, or call the"
-        " exchange. If new ones keep coming, stop what places them and use “Cancel and hold”.",
+        " exchange. If new ones keep coming, stop whatever is placing them and use “Cancel and"
+        " hold”.",
     ),
     Status.UNVERIFIED: (
         "The EMS accepted the cancel, but the open orders could not be read afterwards. It is not"
@@ -64,13 +65,13 @@ _TEXTS: dict[Status, tuple[str, str]] = {
         "Treat the orders as open. Check at the exchange, and retry.",
     ),
     Status.REJECTED: (
-        "The EMS or the exchange refused the cancel. Treat all orders as open.",
-        "Read the reason and retry. If it is refused again, cancel at the exchange or call it. A"
-        " refused API key needs the system operator.",
+        "The EMS or the exchange rejected the cancel. Treat all orders as open.",
+        "Read the reason and retry. If it is rejected again, cancel at the exchange or call it. If"
+        " the API key was rejected, call the system operator.",
     ),
     Status.NOT_DELIVERED: (
-        "No connection to the EMS could be made. The cancel did not arrive, so all orders are as"
-        " they were.",
+        "No connection to the EMS could be made. The cancel did not arrive, so it cancelled"
+        " nothing: treat all orders as open.",
         "Cancel at the exchange or call it. Tell the system operator, and retry as soon as the"
         " console is ready.",
     ),
@@ -99,8 +100,8 @@ REFUSED_NONE_OPEN = StatusHelp(
     icon="no",
     tone="calm",
     meaning="The EMS refused the cancel, and then listed no open orders on this exchange.",
-    action="There was nothing to cancel. If you know of open orders there, check at the exchange:"
-    " the EMS may not list them.",
+    action="The EMS listed nothing to cancel. If you know of open orders there, check at the"
+    " exchange: the EMS may not list them.",
 )
 OPEN_AGAIN = StatusHelp(
     name="status-open-again",
@@ -109,7 +110,8 @@ OPEN_AGAIN = StatusHelp(
     tone=REOPENED_BADGE[1],
     meaning="The cancel was confirmed, and within five minutes the EMS listed open orders again:"
     " new ones, or orders that the exchange restored.",
-    action="Stop what places orders, then retry. If they keep coming back, use “Cancel and hold”.",
+    action="Stop whatever is placing orders, then retry. If they keep coming back, use “Cancel and"
+    " hold”.",
 )
 ALL_STATUSES = (*STATUS_HELP.values(), REFUSED_NONE_OPEN, OPEN_AGAIN)
 

@@ -92,7 +92,9 @@ def _cancel(request: HttpRequest, target: Target) -> HttpResponse:
         notice = "This confirmation was not valid, so no cancel was sent. Please confirm again."
         return _show_confirmation(request, target, status=400, notice=notice)
     except press_keys.KeyExpired:
-        notice = "This retry was not sent: the cancel it repeats is too old to be repeated at once."
+        notice = (
+            "This retry was not sent: the original cancel is too old to retry without confirmation."
+        )
         return _show_confirmation(request, target, status=409, notice=f"{notice} Please confirm.")
     except press_keys.KeyForAnotherTarget:
         if target.group:

@@ -38,7 +38,7 @@ MAX_CHECK_S = 20.0
 
 # In the past tense, because an alarm stays on the screen after the request has finished.
 ACTIVITIES = {
-    Status.REQUESTED: "before it was claimed",
+    Status.REQUESTED: "before it was picked up",
     Status.SENDING: "while sending the cancel",
     Status.VERIFYING: "while checking open orders",
 }
@@ -157,8 +157,8 @@ def check_once(detector: StallDetector) -> None:
             stalled_at=detector.progress(request_id),
             title=f"stuck for {detector.stalled_after_s:g} s",
             instruction=(
-                "In that time no process claimed the request, and no attempt or check finished."
-                " Open it; cancel all again, or cancel manually."
+                "In that time no process picked up the request, and no attempt or check"
+                " finished. Open the request; send another cancel, or cancel manually."
             ),
         )
         detector.alarm_raised(request_id)

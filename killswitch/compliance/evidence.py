@@ -18,7 +18,7 @@ from killswitch.compliance.verification_badge import Badge
 from killswitch.holds.models import Hold
 
 # `not_included` of a batch: why an exchange was left out.
-WHY_NOT_INCLUDED: Final = {"not_enabled": "not set up here", "disabled": "disabled here"}
+WHY_NOT_INCLUDED: Final = {"not_enabled": "not enabled here", "disabled": "disabled here"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,7 +100,7 @@ def outcomes_by_day(request: HttpRequest) -> HttpResponse:
         "hold_totals": outcomes.cells_of(hold_counts),
         "hold_total": hold_counts.total(),
         "chart": chart.draw(days),
-        "breakdowns": {"exchange": found.by_exchange, "person": found.by_person},
+        "breakdowns": {"exchange": found.by_exchange, "user": found.by_person},
     }
     return render(request, "compliance/outcomes.html", context)
 

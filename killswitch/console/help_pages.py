@@ -48,8 +48,8 @@ READINESS_HELP: dict[str, StatusHelp] = {
         label="NOT KNOWN",
         icon="ask",
         tone="odd",
-        meaning="This page gets no answer from the console, or your session has ended. All figures"
-        " are old.",
+        meaning="This page gets no response from the console, or your session has ended. All"
+        " figures are old.",
         action="Read the bar at the bottom: it says what happened and how to cancel manually.",
     )
 }
@@ -59,17 +59,17 @@ HOLD_HELP: dict[str, StatusHelp] = {
         label="Held",
         icon="cut",
         tone="",
-        meaning="Orders that the EMS lists on this exchange are cancelled again and again, until"
+        meaning="The console keeps cancelling the orders that the EMS lists on this exchange until"
         " the Hold is released. New orders are not blocked: each is open until it is cancelled.",
-        action="Stop what places the orders. Release the Hold when trading may go on.",
+        action="Stop whatever is placing the orders. Release the Hold when trading may resume.",
     ),
     HoldState.RELEASE_REQUESTED: StatusHelp(
         name="hold-RELEASE_REQUESTED",
         label="Held, release requested",
         icon="clock",
         tone="busy",
-        meaning="Someone wants to end the Hold. It stays in force until the release is confirmed;"
-        " after 15 minutes the request lapses.",
+        meaning="The release of the Hold was requested. The Hold stays in force until the release"
+        " is confirmed; after 15 minutes the request lapses.",
         action="If you agree and may confirm it, open the exchange's release page and confirm.",
     ),
     HoldState.RELEASED: StatusHelp(
@@ -102,11 +102,12 @@ HOLD_HELP: dict[str, StatusHelp] = {
 FIGURE_HELP = (
     StatusHelp(
         name="figure-open-again",
-        label="Confirmed · orders open again",
+        label="Confirmed · new orders since",
         icon="left",
         tone="warn",
-        meaning="The last cancel was confirmed, and the exchange has open orders again.",
-        action="If they should not be there, stop what places them and cancel again.",
+        meaning="The last cancel was confirmed, and the EMS lists open orders again: new ones, or"
+        " restored by the exchange.",
+        action="If they should not be there, stop whatever is placing them, then retry.",
     ),
     StatusHelp(
         name="figure-never-listed",
@@ -120,7 +121,7 @@ FIGURE_HELP = (
     ),
     StatusHelp(
         name="figure-not-set-up",
-        label="Not set up here",
+        label="Not enabled here",
         icon="no",
         tone="bad",
         meaning="The EMS lists open orders on an exchange that is not enabled here. No cancel from"
@@ -134,7 +135,7 @@ FIGURE_HELP = (
         tone="warn",
         meaning="The figure is old: the newest one could not be read. The age next to it says how"
         " old.",
-        action="Do not rely on it. You can cancel all the same.",
+        action="Do not rely on it. You can still cancel.",
     ),
 )
 

@@ -75,7 +75,7 @@ def of_form(request: HttpRequest, *, reason: str) -> Refusal:
         request,
         title="This console was reached without TLS",
         sentence=(
-            f"{NOTHING_SENT} The cookies of the console travel by TLS only, so none arrived. Open"
+            f"{NOTHING_SENT} The console's cookies are sent over TLS only, so none arrived. Open"
             " it by an address that begins with https. If you did, a proxy in front of the console"
             " is misconfigured: show this page to the system operator."
         ),
@@ -105,7 +105,7 @@ def _unproven_source(request: HttpRequest) -> Refusal:
             title="It is not known which page sent this form",
             sentence=(
                 f"{NOTHING_SENT} A proxy in front of the console is misconfigured, or your browser"
-                f" or an extension hides the page. {CALL_OPERATOR}"
+                f" or an extension hides which page sent it. {CALL_OPERATOR}"
             ),
             needs=("The Origin or Referer header must arrive as browsers send it by default.",),
         )

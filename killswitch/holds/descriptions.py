@@ -35,7 +35,7 @@ def _episode(data: EventData) -> str:
 def _blind(data: EventData) -> str:
     error = data.text("error")
     reason = f" ({error})" if error else ""
-    return f"The open orders cannot be read{reason}. Cancels should go out all the same."
+    return f"The open orders cannot be read{reason}. Cancels should still be sent."
 
 
 def _sees_again(data: EventData) -> str:
@@ -52,7 +52,7 @@ def _release_requested(data: EventData) -> str:
 
 def _still_held(data: EventData, ending: str) -> str:
     by = data.text("requested_by")
-    return f"The release{f' requested by {by}' if by else ''} {ending}; the Hold goes on."
+    return f"The release{f' requested by {by}' if by else ''} {ending}; the Hold stays in force."
 
 
 def _released(data: EventData) -> str:
@@ -62,7 +62,7 @@ def _released(data: EventData) -> str:
     parts = [
         f"Requested by {by}{f': “{reason}”' if reason else '.'}" if by else "",
         f"Note: “{note}”" if note else "",
-        "One person was enough." if data.number("persons_required") == 1 else "",
+        "One risk officer was enough." if data.number("persons_required") == 1 else "",
         f"{figures}." if figures else "",
     ]
     return " ".join(filter(None, parts))

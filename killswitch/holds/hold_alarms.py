@@ -37,7 +37,7 @@ def raise_blind_alarm(hold: Hold) -> None:
         detail=(
             f"Reason: {(hold.read_error or 'no list has been read').rstrip('. ')}."
             f" Last read: {_second(hold.last_read_at)}.\n"
-            "Cancels should go out every 5 s without it. Orders may be open, and may fill, between"
+            "Cancels should be sent every 5 s without it. Orders may be open, and may fill, between"
             " cancels. Check the exchange itself."
         ),
     )
@@ -58,10 +58,12 @@ def raise_trading_alarm(hold: Hold, *, seconds: float) -> bool:
         words = attempt.reject_reason or attempt.message or attempt.transport_error
         status = f"HTTP {attempt.http_status}" if attempt.http_status else ""
         text = escape_controls(" ".join(filter(None, (status, words))))
-        answer = f" Last answer to a cancel: {truncate(text, MAX_ANSWER_CHARS)}." if text else ""
+        answer = (
+            f" Last EMS response to a cancel: {truncate(text, MAX_ANSWER_CHARS)}." if text else ""
+        )
     is_trading = episode is not None and episode.orders_cancelled > 0
     title = "trading goes on under Hold" if is_trading else "orders are still open under Hold"
-    advice = "Stop the source of the orders, or ask the exchange to block the account."
+    advice = "Stop whatever is placing the orders, or ask the exchange to block the account."
     raise_alarm(
         kind=AlarmKind.HOLD_TRADING,
         subject=subject,

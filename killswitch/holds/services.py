@@ -47,7 +47,7 @@ class ReleaseNotRequested(ReleaseRefused):
 
 
 class ReleaseLapsed(ReleaseRefused):
-    """Its release was not confirmed in time; the Hold goes on."""
+    """Its release was not confirmed in time; the Hold stays in force."""
 
 
 class SamePerson(ReleaseRefused):
@@ -148,7 +148,7 @@ def confirm_release(
 
 
 def withdraw_release(hold: Hold, *, act: Act, requested_at: datetime | None = None) -> Hold:
-    """Withdraw a request to release: any risk officer may, and the Hold goes on.
+    """Withdraw a request to release: any risk officer may, and the Hold stays in force.
 
     Raises `NotHeld`, `ReleaseNotRequested` and `ReleaseLapsed`.
     """
@@ -213,7 +213,7 @@ def note_on_disabled(exchange: Exchange) -> str:
     if not Hold.objects.active().filter(configured_exchange=exchange).exists():
         return ""
     return (
-        f"{exchange.exchange_id} stays held: the Hold goes on cancelling what the EMS lists there."
+        f"{exchange.exchange_id} stays held: the Hold keeps cancelling what the EMS lists there."
         " No other cancel can be requested from here."
     )
 

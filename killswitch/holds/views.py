@@ -36,7 +36,7 @@ class StalePage(ReleaseRefused):
 
 
 REFUSALS: dict[type[ReleaseRefused], tuple[int, str]] = {
-    services.NotHeld: (409, "{} is not held, or no longer. Nothing was changed."),
+    services.NotHeld: (409, "{} is not held, or is no longer held. Nothing was changed."),
     services.ReasonMissing: (400, "Enter a reason. Nothing was changed: {} is still held."),
     services.ReleaseAlreadyRequested: (
         409,
@@ -54,8 +54,8 @@ REFUSALS: dict[type[ReleaseRefused], tuple[int, str]] = {
     ),
     services.SamePerson: (
         403,
-        "You, or a login with your name, requested this release. Another risk officer must confirm"
-        " it. Nothing was changed: {} is still held.",
+        "You, or someone signed in under your name, requested this release. Another risk officer"
+        " must confirm it. Nothing was changed: {} is still held.",
     ),
     InvalidForm: (
         400,
@@ -126,7 +126,7 @@ def hold_again(request: HttpRequest, *, pk: int) -> HttpResponse:
 @never_cache
 def release_again(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Show the page of the release again to a POST that failed the CSRF check."""
-    notice = "This page was out of date, so nothing was changed. Read it again before you decide."
+    notice = "This page was out of date, so nothing was changed. Check it again before you decide."
     return _show_release(request, _exchange(pk), status=403, notice=notice)
 
 
@@ -241,7 +241,7 @@ def _not_recorded(
     sentence = f"The {noun} could not be recorded, so nothing was {result}. Try again."
     if not is_certain:
         title = f"It is not known whether the {noun} was recorded"
-        sentence = "The connection to the database was lost. Look again before you rely on it."
+        sentence = "The connection to the database was lost. Reload to see whether it was."
     if reason := str(Reason.from_form(request.POST).carried()):
         path = f"{path}?{urlencode({'reason': reason})}"
     context = {"title": title, "sentence": sentence, "path": path}

@@ -148,7 +148,7 @@ def try_to_write_checkpoint(occasion: str) -> Checkpoint | None:
 def send_head(checkpoint: Checkpoint) -> None:
     """Send a head to the alert channels: what they have received cannot be taken back."""
     body = (
-        "Keep this message. It can prove later whether the log up to this event was changed"
+        "Keep this message. It can later prove whether the log up to this event has been changed"
         f" (`verify_audit --checkpoint FILE`).\n{checkpoint.line}"
     )
     send_to_all_channels(

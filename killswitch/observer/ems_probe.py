@@ -44,10 +44,10 @@ def problem(orders: TimedOpenOrders) -> str:
 
 def _problem_of_200(error: str, *, body: str) -> str:
     if _HTML.match(body):
-        return "a web page (HTML) answers instead of the EMS"
+        return "a web page (HTML) was returned instead of the EMS's response"
     if _ORDERS.match(body) or _EMPTY_LIST.match(body):
-        return f"it is not certain that the EMS itself answers: {error}"
-    return f"the answer does not seem to be an EMS's: {error}"
+        return f"it is not certain that the EMS itself responded: {error}"
+    return f"the response does not look like an EMS's: {error}"
 
 
 def _problem_of_status(status: int, *, body: str) -> str:
@@ -61,12 +61,12 @@ def _problem_of_status(status: int, *, body: str) -> str:
         case 429:
             return "it limits our requests (429)"
         case 503:
-            return "the server, or a proxy in front of it, answers 503"
+            return "the server, or a proxy in front of it, returned 503"
         case _ if status in _PROXY_STATUSES:
-            return f"the proxy in front answers {status}"
+            return f"the proxy in front returned {status}"
         case _ if status >= 500:
-            return f"the server answers {status}"
+            return f"the server returned {status}"
         case _ if _HTML.match(body):
-            return f"a web page (HTML) answers instead of the EMS ({status})"
+            return f"a web page (HTML) was returned instead of the EMS's response ({status})"
         case _:
-            return f"it answers {status} instead of a list of orders"
+            return f"it returned {status} instead of a list of orders"

@@ -147,7 +147,7 @@ def _ems(health: HealthSnapshot) -> Check:
         detail=detail,
         public=""
         if probe.ok
-        else "unreachable, or it rejects our API key, or something else answers in its place",
+        else "unreachable, or it rejects our API key, or something else is responding in its place",
         age_seconds=probe_age.seconds,
         milliseconds=probe.milliseconds,
     )

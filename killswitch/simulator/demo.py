@@ -93,7 +93,7 @@ DEMO_EXCHANGES: tuple[DemoExchange, ...] = (
     DemoExchange(
         exchange_id="HITBTC/ORDERS-COME-BACK",
         name="HitBTC, orders come back after 8 s",
-        caveat="The venue restores cancelled orders a few seconds later.",
+        caveat="The exchange restores cancelled orders a few seconds later.",
         usual_orders=9,
         cancel=({"fault": "come_back", "after": 8, "repeat": True},),
     ),

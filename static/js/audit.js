@@ -13,7 +13,7 @@ if (bar) {
     bar.querySelector("[data-picked]").textContent = any
       ? `${selected + others} selected`
       : boxes.length
-        ? "Tick what you want to review"
+        ? "Select what you want to review"
         : "Nothing on this page needs a review";
     all.checked = boxes.length > 0 && selected === boxes.length;
     all.indeterminate = selected > 0 && !all.checked;
@@ -22,7 +22,7 @@ if (bar) {
     for (const button of form.querySelectorAll("button[name=mark]")) {
       const lacksNote = button.value !== "REVIEWED" && !note.value.trim();
       button.disabled = !any || lacksNote;
-      button.title = !any ? "Nothing is ticked" : lacksNote ? "Write a note first" : "";
+      button.title = !any ? "Nothing is selected" : lacksNote ? "Add a note first" : "";
     }
   };
   all.addEventListener("change", () => {

@@ -23,5 +23,5 @@ for (const type of ["htmx:responseError", "htmx:sendError", "htmx:timeout"])
     const { elt, xhr } = event.detail;
     if (!isReason(elt)) return;
     const isSentence = (xhr?.getResponseHeader("Content-Type") || "").startsWith("text/plain") && xhr.responseText.length < MAX_SENTENCE_CHARS;
-    show(elt, isSentence ? xhr.responseText : "No answer from the console: the reason may not be saved. Try again.");
+    show(elt, isSentence ? xhr.responseText : "No response from the console: the reason may not have been saved. Try again.");
   });

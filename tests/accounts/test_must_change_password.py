@@ -64,7 +64,7 @@ def test_without_a_page_to_return_to_it_leads_home(browser: Client) -> None:
 def test_the_same_password_again_is_not_a_change(browser: Client) -> None:
     same = FORM | {"password1": factories.PASSWORD, "password2": factories.PASSWORD}
     page = browser.post(CHANGE, same)
-    assert "Choose a password that is not your current one." in html(page)
+    assert "Choose a password that differs from your current one." in html(page)
     assert User.objects.get().must_change_password
 
 

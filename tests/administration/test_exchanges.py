@@ -157,7 +157,7 @@ def test_a_held_one_can_be_disabled_and_everything_says_that_it_stays_held(ada: 
     assert "stays held" not in html(ada.get(path))
     hold = holding.start(factories.person(Role.RISK_OFFICER), exchange)
     stays = (
-        "KRAKEN/JOHN stays held: the Hold goes on cancelling what the EMS lists there. No other"
+        "KRAKEN/JOHN stays held: the Hold keeps cancelling what the EMS lists there. No other"
         " cancel can be requested from here."
     )
     assert stays in html(ada.get(path))
@@ -197,9 +197,9 @@ class TestIds:
     @pytest.mark.parametrize(
         ("typed", "named"),
         [
-            ("kraken", "KRAKEN is set up already and differs only in letter case"),
-            ("KRÁKEN", "KRAKEN is set up already and differs only in letter case"),
-            ("KRAKEN/", "KRAKEN is set up already and differs only in letter case"),
+            ("kraken", "KRAKEN exists here already and differs only in letter case"),
+            ("KRÁKEN", "KRAKEN exists here already and differs only in letter case"),
+            ("KRAKEN/", "KRAKEN exists here already and differs only in letter case"),
             ("okex", "The EMS has never listed okex. It lists OKEX/NOT-CONFIGURED."),
             ("OKEX", "The EMS has never listed OKEX. It lists OKEX/NOT-CONFIGURED."),
             ("OKÉX", "The EMS has never listed OKÉX. It lists OKEX/NOT-CONFIGURED."),
@@ -247,13 +247,11 @@ class TestIds:
     def test_an_id_that_cannot_be_set_up_is_listed_without_a_link(self, ada: Client) -> None:
         UncoveredExchange.objects.create(exchange_id="KRA KEN\u202e", open_orders=1)
         page = html(ada.get(EXCHANGES))
-        assert "Cannot be set up. It contains spaces or invisible characters" in page
+        assert "Cannot be added. It contains spaces or invisible characters" in page
         assert "\u202e" not in page
 
     def test_the_form_explains_account_tags(self, ada: Client) -> None:
-        assert "e.g. KRAKEN/JOHN, and is cancelled apart from KRAKEN" in html(
-            ada.get(f"{EXCHANGES}add/")
-        )
+        assert "e.g. KRAKEN/JOHN; it is separate from KRAKEN" in html(ada.get(f"{EXCHANGES}add/"))
 
     def test_the_list_says_what_was_never_listed_instead_of_zero(self, ada: Client) -> None:
         factories.exchange("BITMEX", orders=0)

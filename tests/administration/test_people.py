@@ -124,7 +124,7 @@ def test_a_new_role_ends_sessions_and_raises_an_alarm(ada: Client) -> None:
     assert event.kind == "ROLE_CHANGED"
     assert data(event)["changes"] == {"role": ["COMPLIANCE", "RISK_OFFICER"]}
     alarm = Alarm.objects.get()
-    assert alarm.title == "Carl Ito (carl) was given the role Risk officer by Ada Stone (ada)."
+    assert alarm.title == "Carl Ito (carl) was made Risk officer by Ada Stone (ada)."
     # The old role given back does not bring the old session back.
     _act(ada, carl, "role", role="COMPLIANCE")
     assert browser.get("/accounts/password/change/").status_code == 302
@@ -245,7 +245,7 @@ def test_people_cannot_be_deleted(ada: Client) -> None:
         assert ada.post(path, {"post": "yes"}).status_code == 404
     assert ada.delete(f"{PEOPLE}{olga.pk}/").status_code == 405
     assert User.objects.filter(pk=olga.pk).exists()
-    assert "People are never deleted, because the audit log names them" in html(ada.get(PEOPLE))
+    assert "Users are never deleted, because the audit log names them" in html(ada.get(PEOPLE))
 
 
 def test_two_administrators_who_demote_each_other_at_once_leave_one(
@@ -343,7 +343,7 @@ def test_each_role_is_explained_where_it_is_chosen(ada: Client) -> None:
         page = html(ada.get(PEOPLE + path))
         assert "Cancels orders, holds exchanges and acknowledges alarms." in page
         assert "signs off and exports the audit log. Cannot cancel." in page
-        assert "Sets up exchanges, groups, people and the runbook." in page
+        assert "Manages exchanges, groups, users and the runbook." in page
 
 
 def test_an_error_is_next_to_its_field_and_the_input_is_kept(ada: Client) -> None:
@@ -395,7 +395,7 @@ def test_the_pages_need_nothing_inline_and_no_script(ada: Client, path: str) -> 
     assert "script-src 'self'" in page["Content-Security-Policy"]
     assert "/accounts/logout/" in text
     assert "· Kill switch ·" in text.split("<title>")[1].split("</title>")[0]
-    for name in ("Exchanges", "Groups", "People", "Runbook"):
+    for name in ("Exchanges", "Groups", "Users", "Runbook"):
         assert f">{name}</a>" in text
     assert text.count('aria-current="page"') == 1
     for name in ("Console", "Requests"):

@@ -100,7 +100,7 @@ def test_every_kind_fits_its_column() -> None:
         (
             EventKind.HOLD_BLIND,
             {"error": "HTTP 500"},
-            "The open orders cannot be read (HTTP 500). Cancels should go out all the same.",
+            "The open orders cannot be read (HTTP 500). Cancels should still be sent.",
         ),
         (
             EventKind.HOLD_SEES_AGAIN,
@@ -115,12 +115,12 @@ def test_every_kind_fits_its_column() -> None:
         (
             EventKind.HOLD_RELEASE_WITHDRAWN,
             {"requested_by": "Olga Ray (olga)"},
-            "The release requested by Olga Ray (olga) was withdrawn; the Hold goes on.",
+            "The release requested by Olga Ray (olga) was withdrawn; the Hold stays in force.",
         ),
         (
             EventKind.HOLD_RELEASE_LAPSED,
             {"requested_by": "os:risk"},
-            "The release requested by os:risk was not confirmed in time; the Hold goes on.",
+            "The release requested by os:risk was not confirmed in time; the Hold stays in force.",
         ),
         (
             EventKind.HOLD_RELEASED,
@@ -139,7 +139,7 @@ def test_every_kind_fits_its_column() -> None:
         (
             EventKind.HOLD_RELEASED,
             {"requested_by": "os:risk", "reason": "Flat", "persons_required": 1},
-            "Requested by os:risk: “Flat” One person was enough.",
+            "Requested by os:risk: “Flat” One risk officer was enough.",
         ),
         (
             EventKind.ALARM_RAISED,
@@ -172,7 +172,7 @@ def test_every_kind_fits_its_column() -> None:
         (
             EventKind.ALARM_OVERDUE,
             {"alarm": 3, "minutes": 10, "escalates": True, "place": "2: slack"},
-            "Alarm 3 was not acknowledged for 10 min; channel 2: slack is notified now.",
+            "Alarm 3 was not acknowledged for 10 min; channel 2: slack is being notified.",
         ),
         (
             EventKind.ALARM_OVERDUE,

@@ -289,7 +289,7 @@ class TestInTheLog:
         ("query", "error"),
         [
             ("exchange=krakne", "Exchange: no event has “krakne”. Did you mean KRAKEN"),
-            ("actor=olgs", "Person: no event has “olgs”. Did you mean Olga Ray (olga)?"),
+            ("actor=olgs", "User: no event has “olgs”. Did you mean Olga Ray (olga)?"),
             ("reject_reason=zzzzz", "Reject reason: no event has “zzzzz”."),
         ],
     )

@@ -294,7 +294,7 @@ def test_the_buttons_of_a_review_wait_for_something_to_review(page: Page) -> Non
     reviewed = page.get_by_role("button", name="Mark as reviewed")
     query = page.get_by_role("button", name="Raise query")
     expect(reviewed).to_be_disabled()
-    expect(page.locator("[data-picked]")).to_have_text("Tick what you want to review")
+    expect(page.locator("[data-picked]")).to_have_text("Select what you want to review")
     page.locator("#e1 input").check()
     expect(reviewed).to_be_enabled()
     expect(query).to_be_disabled()

@@ -216,7 +216,7 @@ def test_what_is_typed_survives_a_poll_and_a_failure(
     dialog.get_by_label("Details").fill("strategy 7")
     page.route("**/reason/", lambda route: route.abort())
     dialog.get_by_role("button", name="Save reason").click()
-    expect(dialog.locator("[data-reason-error]")).to_contain_text("may not be saved")
+    expect(dialog.locator("[data-reason-error]")).to_contain_text("may not have been saved")
     factories.bring(Batch.objects.latest("id").requests.get(), Status.REJECTED)
     outcome = dialog.locator(".outcomes [data-status=REJECTED]")
     expect(outcome).to_be_visible(timeout=15_000)

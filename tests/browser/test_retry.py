@@ -96,7 +96,7 @@ def test_a_poll_takes_no_form_away_that_waits_for_its_answer(
     page.get_by_role("button", name=RETRY).click()
     expect(page.locator("main form.again")).to_have_attribute("aria-busy", "true")
     factories.press(olga, batch.requests.get().configured_exchange)
-    expect(page.locator("main")).to_contain_text("Cancelled again since")
+    expect(page.locator("main")).to_contain_text("Another cancel was requested since")
     routes[0].abort()
     expect(page.locator("#dialog [data-no-answer]")).to_be_visible()
     complaints.forgive()

@@ -64,7 +64,7 @@ def test_an_exchange_that_is_disabled_at_that_moment_is_reported(
     output = capsys.readouterr()
     (line,) = map(json.loads, output.out.splitlines())
     assert (line["exchange_id"], line["status"]) == ("KRAKEN", "CONFIRMED")
-    assert "nothing was sent there" in output.err
+    assert "no cancel was sent to it" in output.err
     assert exit_info.value.code == 1
 
 
@@ -118,7 +118,7 @@ def test_an_interruption_prints_the_batch_and_releases_the_requests(
         call_command("cancel_all", "KRAKEN")
     assert time.monotonic() - started_at < 3
     output = capsys.readouterr()
-    assert f"recorded as batch {Batch.objects.get().uuid}" in output.err
+    assert f"recorded with the ID {Batch.objects.get().uuid}" in output.err
     assert "will be carried out" in output.err
     assert (exit_info.value.code, output.out) == (1, "")
     assert signal.getsignal(number) == handler

@@ -192,7 +192,11 @@ def test_fields_are_combined_on_the_same_request(olga: User) -> None:
         ("from=28.11.2026", "from", "“28.11.2026” is not a day. Write it as 2026-11-28."),
         ("to=2026-02-30", "to", "“2026-02-30” is not a day."),
         ("from=2026-11-28&to=2026-11-27", "to", "To must not be before From."),
-        ("person=olgb", "person", "Nobody called “olgb” has requested a cancel. Did you mean Olga"),
+        (
+            "person=olgb",
+            "person",
+            "No user called “olgb” has requested a cancel. Did you mean Olga",
+        ),
         ("exchange=KRAKN", "exchange", "“KRAKN”. Did you mean KRAKEN?"),
         ("exchange=999999", "exchange", "There is no exchange with this ID or name"),
         ("by=robots", "by", "“robots” is not one of: people, holds, all."),
@@ -201,7 +205,7 @@ def test_fields_are_combined_on_the_same_request(olga: User) -> None:
         ("reason=a%00b", "reason", "This contains a character that cannot be searched for."),
         (f"q={'x' * 201}", "q", "Enter at most 200 characters."),
         ("exchnage=KRAKEN", "exchnage", "There is no filter “exchnage”. Check the link."),
-        ("outcome=unknown&outcome=rejected", "outcome", "Outcome is given more than once."),
+        ("outcome=unknown&outcome=rejected", "outcome", "Outcome appears more than once."),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_to_do(

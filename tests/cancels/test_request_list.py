@@ -131,9 +131,9 @@ def test_holds_are_folded_but_their_failures_are_not(officer: Client, olga: User
     text = page(officer)
     (row,) = rows(text)
     assert 'data-status="RESIDUAL"' in row
-    assert "Not listed: 3 requests of Holds" in words(text)
+    assert "Not shown: 3 requests of Holds" in words(text)
     assert len(rows(page(officer, "by=all"))) == 4
-    assert "Not listed" not in page(officer, "by=all")
+    assert "Not shown" not in page(officer, "by=all")
 
 
 def test_what_is_in_progress_is_counted_next_to_what_is_not_confirmed(
@@ -222,7 +222,7 @@ def test_a_wrong_value_is_explained_next_to_its_field_and_lists_nothing(
 ) -> None:
     cancel(olga, Status.REJECTED)
     text = page(officer, f"reason=kept&{field}={value}", status=400)
-    assert "Check the filter. Nothing is listed until it can be applied." in text
+    assert "Check the filter. Nothing is listed until the filter is valid." in text
     assert f'aria-describedby="e-{field}"' in text
     assert f'<p id="e-{field}" class="badc">' in text
     assert rows(text) == []
@@ -257,7 +257,7 @@ def test_an_id_leads_to_its_page(officer: Client, olga: User) -> None:
 
 
 def test_empty_lists_say_what_to_do(officer: Client, olga: User) -> None:
-    assert "No cancels yet. Each cancel that is sent" in words(page(officer))
+    assert "No cancels yet. Each cancel that is requested" in words(page(officer))
     batch = cancel(olga, Status.CONFIRMED)
     text = words(page(officer, "outcome=rejected"))
     assert (

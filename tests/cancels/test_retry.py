@@ -125,7 +125,7 @@ def test_a_button_that_has_become_too_old_asks_and_still_finds_what_it_sent(
     path = action_in(page_of(officer, batch))
     answer = officer.post(path, late, headers=HTMX)
     assert answer.status_code == 409
-    assert "too old to be repeated at once" in html(answer)
+    assert "too old to retry without confirmation" in html(answer)
     assert "<option selected>Drill</option>" in html(answer)
     assert Batch.objects.count() == 1
     assert officer.post(path, in_time, headers=HTMX).status_code == 202
@@ -178,7 +178,7 @@ def test_an_exchange_with_a_later_request_is_not_offered_any_more(
     page = page_of(officer, batch)
     assert "Retry now" not in page
     assert "Retry on" not in page
-    assert "<b>Cancelled again since:</b>" in page
+    assert "<b>Another cancel was requested since:</b>" in page
     assert ("<b>Retried</b> at" in page) == (by == "retry")
 
 
@@ -191,7 +191,7 @@ def test_an_open_page_learns_that_another_person_has_retried(
     factories.press(ivan, request.configured_exchange)
     for part in (f"batch:{batch.uuid}", f"dialog:{batch.uuid}", f"request:{request.uuid}"):
         answer = html(officer.get(f"/poll/?known={revision}&show={part}"))
-        assert "<b>Cancelled again since:</b>" in answer
+        assert "<b>Another cancel was requested since:</b>" in answer
         assert "Retry now" not in answer
 
 

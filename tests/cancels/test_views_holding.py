@@ -185,7 +185,7 @@ def test_a_repeated_press_with_another_choice_says_which_one_was_recorded(
     key = key_in(question(officer, path))
     press(officer, path, key=key, hold="once")
     page = html(press(officer, path, key=key, hold="hold"))
-    assert "It was recorded as “Cancel once”, so it holds nothing." in page
+    assert "It was recorded as “Cancel once”, so it did not start a Hold." in page
     assert not Hold.objects.exists()
     key = key_in(question(officer, path))
     press(officer, path, key=key, hold="hold")

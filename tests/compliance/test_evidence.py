@@ -104,13 +104,13 @@ def test_retries_and_what_was_not_included_are_as_recorded(officer: Client, olga
     ]
     retry.save()
     page = pack(officer, retry)
-    assert "OKEX/ONE (6 open orders, not set up here);" in page
+    assert "OKEX/ONE (6 open orders, not enabled here);" in page
     assert "OLD (disabled here)" in page
     assert "Retry of" in page
     assert f"/batches/{first.uuid}/evidence/" in page
     assert f"/batches/{retry.uuid}/evidence/" in pack(officer, first)
     Batch.objects.filter(pk=retry.pk).update(not_included=[])
-    assert "nothing was left out" in pack(officer, retry)
+    assert "no exchanges were left out" in pack(officer, retry)
 
 
 def test_a_cancel_that_still_runs_is_no_final_evidence(officer: Client, olga: User) -> None:

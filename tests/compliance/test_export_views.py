@@ -123,7 +123,7 @@ class TestTheReadableCsv:
             "Time (UTC)": "2026-03-02 09:30:00.400000",
             "Event": "Request finished",
             "Description": "Concluded that it is REJECTED. 1 attempt, 2 checks.",
-            "Person": "System",
+            "User": "System",
             "Role": "",
             "Exchange": "KRAKEN",
             "Status": "Rejected",

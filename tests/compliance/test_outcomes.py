@@ -230,7 +230,7 @@ class TestThePage:
             ("BITMEX", {"CONFIRMED": 1}),
         ]
         assert [(row.name, row.total) for row in found.by_person] == [("Olga Ray (olga)", 2)]
-        text = html(reader.get(ADDRESS, MARCH)).split("By person")[1]
+        text = html(reader.get(ADDRESS, MARCH)).split("By user")[1]
         assert "kind=REQUESTED&amp;actor=Olga%20Ray%20%28olga%29" in text
 
     def test_requests_of_holds_have_a_table_of_their_own(self, reader: Client) -> None:

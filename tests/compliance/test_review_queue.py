@@ -109,7 +109,7 @@ class TestQueries:
         marked("QUERIED", finished.seq, note="Why <were> orders left?")
         page = f"/requests/{residual.uuid}/"
         for address in ("/", page, "/requests/"):
-            assert "Compliance asks you" in html(olga.get(address))
+            assert "Query from compliance" in html(olga.get(address))
         asked = log_of("QUERIED")[0]
         for address in (page, "/audit/queries/"):
             assert "“Why &lt;were&gt; orders left?”" in html(olga.get(address))
@@ -125,7 +125,7 @@ class TestQueries:
             "The venue was in maintenance.",
             [asked.seq],
         )
-        assert "Compliance asks you" not in html(olga.get("/"))
+        assert "Query from compliance" not in html(olga.get("/"))
         text = html(reader.get("/audit/review/"))
         assert "“Why &lt;were&gt; orders left?”" in text
         assert "Answer: “The venue was in maintenance.”" in text
@@ -163,7 +163,7 @@ class TestQueries:
         query = marked("QUERIED", denied.seq, note="Why?")
         refused = olga.post("/audit/queries/", {"query": query.seq, "answer": "I <do>."})
         assert refused.status_code == 400
-        assert "This query asks another person." in html(refused)
+        assert "This query is addressed to another user." in html(refused)
         assert "I &lt;do&gt;." in html(refused)
         assert not log_of("QUERY_ANSWERED")
         answered(query.seq)
@@ -194,11 +194,11 @@ class TestQueries:
         user = User.objects.get(username="olga")
         seq = request_factories.log_at(START, NewEvent(kind=EventKind.DENIED, actor=user.actor)).seq
         shown: dict[str, str | int] = {"show": "asked:0:0", "person": user.pk, "known": 0}
-        assert "Compliance asks you" not in olga.get("/poll/", shown).content.decode()
+        assert "Query from compliance" not in olga.get("/poll/", shown).content.decode()
         query = marked("QUERIED", seq, note="Why?")
-        assert "Compliance asks you" in olga.get("/poll/", shown).content.decode()
+        assert "Query from compliance" in olga.get("/poll/", shown).content.decode()
         shown["show"] = f"asked:1:{query.seq}"
-        assert "Compliance asks you" not in olga.get("/poll/", shown).content.decode()
+        assert "Query from compliance" not in olga.get("/poll/", shown).content.decode()
 
     def test_a_page_costs_one_query_more_while_nothing_is_asked(
         self, olga: Client, django_assert_num_queries: object

@@ -106,7 +106,7 @@ def test_the_only_officer_clears_what_concerns_them_after_confirming_their_passw
     assert browser.post(url, headers=headers).status_code in {204, 302}
     raised.refresh_from_db()
     assert raised.by_person_concerned
-    assert "Concerns their own account; no other risk officer existed." in html(
+    assert "Concerns their own account; there was no other risk officer." in html(
         browser.get("/alarms/")
     )
     (event,) = events(EventKind.ALARM_ACKNOWLEDGED)

@@ -166,13 +166,13 @@ def test_exchanges_that_are_not_set_up_are_folded_into_one_line_below_the_rows(
     folded = page.index('id="uncovered"')
     assert page.index('data-exchange-id="KRAKEN"') < folded
     exchanges = "1 exchange" if count == 1 else "10 exchanges"
-    assert f"{exchanges} not set up here" in page[folded:]
+    assert f"{exchanges} not enabled here" in page[folded:]
     assert f"{1200 * count:,} open orders" in page[folded:]
     assert page[folded:].count('id="uncovered-') == count
     if count == 1:
         assert "Not included: OKEX/0 (1,200 open)." in page
     else:
-        assert "10 exchanges not set up here</a> (12,000 open)." in page
+        assert "10 exchanges not enabled here</a> (12,000 open)." in page
 
 
 def test_the_limits_of_a_cancel_are_named_in_the_row(officer: Client) -> None:

@@ -151,7 +151,7 @@ def test_a_held_exchange_is_not_called_one_that_cannot_be_cancelled(
         UncoveredExchange.objects.create(exchange_id=exchange_id, open_orders=3)
     page = html(officer.get("/"))
     assert "2 exchanges not enabled here" in page
-    assert page.count("switched off by an administrator") == 1
+    assert page.count("disabled by an administrator") == 1
     known = current()
     holding.start(olga, kraken)
     for page in (html(officer.get("/")), html(poll(officer, "console", known=known))):
@@ -177,7 +177,7 @@ def test_the_header_of_every_page_counts_them(
         assert 'name="show" value="holds"' in page
         assert f"/exchanges/{one.pk}/release/" not in html(compliance.get("/"))
     settings.HOLD_RELEASE_PERSONS = 1
-    assert header(html(officer.get("/requests/"))) == f"{text} · one person can release"
+    assert header(html(officer.get("/requests/"))) == f"{text} · one risk officer can release"
     factories.change(first, blind_since=timezone.now(), last_read_at=seconds_ago(30))
     assert header(html(officer.get("/"))).startswith("2 exchanges held · 1 blind · since")
     factories.change(first, blind_since=None)

@@ -243,7 +243,7 @@ class TestReleaseHold:
     @pytest.mark.parametrize(
         ("refusal", "sentence"),
         [
-            (services.NotHeld, "it is not held any more"),
+            (services.NotHeld, "it is no longer held"),
             (services.ReleaseAlreadyRequested, "just been requested. Still held"),
             (services.ReleaseNotRequested, "was withdrawn or replaced just now"),
         ],

@@ -134,7 +134,7 @@ def test_what_is_not_held_cannot_be_released(
 ) -> None:
     never = officer.post(path(kraken), {"act": act, "reason": "x"})
     assert never.status_code == 409
-    assert "KRAKEN is not held, or no longer. Nothing was changed." in html(never)
+    assert "KRAKEN is not held, or is no longer held. Nothing was changed." in html(never)
     assert "<code>KRAKEN</code> is not held" in shown(officer, kraken)
     holding.request_release(holding.start(olga, kraken), olga)
     page = shown(second_officer, kraken)
@@ -275,7 +275,7 @@ def test_at_a_desk_of_one_a_reason_releases_at_once(
     settings.HOLD_RELEASE_PERSONS = 1
     hold = holding.start(olga, kraken)
     page = shown(officer, kraken)
-    assert "One person is enough here (HOLD_RELEASE_PERSONS=1)." in page
+    assert "One risk officer is enough here (HOLD_RELEASE_PERSONS=1)." in page
     answer = officer.post(path(kraken), form(page, "request") | {"reason": "stopped"})
     assert answer.status_code == 303
     hold.refresh_from_db()
@@ -316,7 +316,7 @@ def test_an_old_token_changes_nothing_and_keeps_the_reason(olga: User, kraken: E
     before = state_of(hold)
     answer = strict.post(path(kraken), {"act": "request", "reason": "strategy 7 was stopped"})
     assert answer.status_code == 403
-    assert "so nothing was changed. Read it again before you decide." in html(answer)
+    assert "so nothing was changed. Check it again before you decide." in html(answer)
     assert 'value="strategy 7 was stopped"' in html(answer)
     assert state_of(hold) == before
 

@@ -100,11 +100,14 @@ def test_an_ems_that_cannot_reach_an_exchange_passes_with_its_reject() -> None:
         (401, "the API key was rejected"),
         (403, "the API key was rejected"),
         (429, "it limits our requests (429)"),
-        *((status, f"the server answers {status}") for status in (500, 501, 505, 511, 599)),
-        *((status, f"the proxy in front answers {status}") for status in (407, 502, 504, 520, 530)),
-        (503, "the server, or a proxy in front of it, answers 503"),
+        *((status, f"the server returned {status}") for status in (500, 501, 505, 511, 599)),
         *(
-            (status, f"it answers {status} instead of a list of orders")
+            (status, f"the proxy in front returned {status}")
+            for status in (407, 502, 504, 520, 530)
+        ),
+        (503, "the server, or a proxy in front of it, returned 503"),
+        *(
+            (status, f"it returned {status} instead of a list of orders")
             for status in (201, 202, 204, 206, 402, 406, 408, 409, 410, 418, 422, 451, 490, 499)
         ),
     ],
@@ -125,7 +128,7 @@ def test_every_other_status_is_named_and_fails(status: int, words: str, body: by
 def test_a_web_page_is_named_and_fails(status: int, page: bytes) -> None:
     check = probe_body(page, "Content-Type: application/json", status=status)
     assert not check.ok
-    assert "a web page (HTML) answers instead of the EMS" in check.detail
+    assert "a web page (HTML) was returned instead of the EMS's response" in check.detail
 
 
 @pytest.mark.parametrize(
@@ -139,7 +142,7 @@ def test_a_web_page_is_named_and_fails(status: int, page: bytes) -> None:
 def test_anything_else_that_answers_200_fails(body: bytes) -> None:
     check = probe_body(body)
     assert not check.ok
-    assert check.detail.startswith("the answer does not seem to be an EMS's: ")
+    assert check.detail.startswith("the response does not look like an EMS's: ")
 
 
 @pytest.mark.parametrize("header", ["Age: 5", "X-Cache: HIT"])
@@ -147,7 +150,8 @@ def test_a_list_from_a_cache_does_not_show_that_the_ems_answers(header: str) -> 
     check = probe_body(listed(ORDER), header)
     assert not check.ok
     assert check.detail == (
-        f"it is not certain that the EMS itself answers: the response came from a cache ({header})"
+        f"it is not certain that the EMS itself responded: the response came from a cache"
+        f" ({header})"
     )
 
 
@@ -172,7 +176,7 @@ def too_slow(connection: Connection) -> None:
 def test_a_list_that_breaks_off_does_not_show_that_the_ems_answers(script: Script) -> None:
     check = probe(script, timeout=0.5)
     assert not check.ok
-    assert check.detail.startswith("it is not certain that the EMS itself answers: ")
+    assert check.detail.startswith("it is not certain that the EMS itself responded: ")
 
 
 @pytest.mark.parametrize("script", [never_answering, Connection.reset, lambda _connection: None])
@@ -187,7 +191,7 @@ def test_machines_are_told_not_ready_in_our_own_words() -> None:
     probe_body(b'{"error":"account JOHN"}', status=502)
     readiness = health_checks.evaluate()
     assert readiness.word is Level.NOT_READY
-    assert "EMS: the proxy in front answers 502: HTTP 502 (account JOHN)" in readiness.sentence
+    assert "EMS: the proxy in front returned 502: HTTP 502 (account JOHN)" in readiness.sentence
     views.READINESS.forget()
     answer = Client().get("/readyz")
     assert (answer.status_code, answer.json()["word"]) == (503, "NOT_READY")

@@ -156,7 +156,7 @@ def test_orders_that_are_open_again_are_one_alarm(
     assert alarm.title == "KRAKEN: 3 orders are open again 12 s after the cancel was confirmed."
     assert (alarm.batch_id, alarm.batch_size) == (str(confirmed.batch.uuid), 1)
     assert alarm.summary == "orders are open again after the cancel was confirmed"
-    assert "Cancel again, or cancel and hold." in alarm.detail.splitlines()[0]
+    assert "Retry, or use “Cancel and hold”." in alarm.detail.splitlines()[0]
     assert "Requested by Olga Ray (olga)" in alarm.detail
     event = AuditEvent.objects.get(kind=EventKind.ALARM_RAISED)
     assert read(event).number("reopened_orders") == 3

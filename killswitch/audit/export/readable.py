@@ -24,7 +24,7 @@ COLUMNS: Final = (
     "Time (UTC)",
     "Event",
     "Description",
-    "Person",
+    "User",
     "Role",
     "Exchange",
     "Status",

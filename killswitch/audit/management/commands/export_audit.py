@@ -20,7 +20,7 @@ FILTERS = {
     "from": "from this time on: 2026-11-22, or 2026-11-22T08:30:00 (UTC)",
     "to": "before this time; a day includes all of that day",
     "exchange": "whose exchange ID contains this text",
-    "actor": "by a person whose name contains this text, and the outcomes of their requests",
+    "actor": "by a user whose name contains this text, and the outcomes of their requests",
     "kind": f"of this event type: {', '.join(EventKind.values)}",
     "status": "with this status, such as CONFIRMED; NOT_CONFIRMED for every other outcome",
     "reject_reason": "whose reject reason contains this text",

@@ -96,7 +96,7 @@ class Command(BaseCommand):
         self._report_exclusions(result)
         includes_all = len(result.ids) == len(target.exchanges)
         if len(result.ids) < len(target.covered):
-            self.stderr.write("An exchange has just been disabled; nothing was sent there.")
+            self.stderr.write("An exchange has just been disabled; no cancel was sent to it.")
         all_confirmed = self._follow(result)
         return ALL_CONFIRMED if all_confirmed and includes_all else NOT_ALL
 
@@ -141,7 +141,7 @@ class Command(BaseCommand):
         while pending:
             if self._interrupted.is_set():
                 self.stderr.write(
-                    f"Interrupted. The cancel is recorded as batch {result.batch.uuid}; requests"
+                    f"Interrupted. The cancel is recorded with the ID {result.batch.uuid}; requests"
                     " that have not finished will be carried out by the running system, or after it"
                     " next starts."
                 )

@@ -155,7 +155,7 @@ def _refusal_text(refusal: ReleaseRefused, hold: Hold) -> str:
     by = escape_controls(hold.release_requested_by)
     match refusal:
         case services.NotHeld():
-            return "it is not held any more. Nothing was changed."
+            return "it is no longer held. Nothing was changed."
         case services.ReasonMissing():
             return "a release needs a reason: add --reason TEXT. Nothing was changed."
         case services.SamePerson():
