@@ -86,6 +86,7 @@ def record_answer(
             names = _asked_names(events)
             if not all(is_user(names.get(row.event_seq, ""), username) for row in rows):
                 raise ReviewRefused("This query is addressed to another user.")
+            record.take_revision()  # the pages of this user count one query less
             first = events[rows[0].event_seq]
             data: dict[str, Any] = {
                 "events": [row.event_seq for row in rows],

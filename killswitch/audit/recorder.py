@@ -68,6 +68,10 @@ class Recording:
             raise RuntimeError("these events are not written: the recording is open, or has failed")
         return tuple(self._events)
 
+    def take_revision(self) -> None:
+        """Raise the revision for what pages show from rows that have none of their own."""
+        _ = self.revision
+
     def changed(self, *rows: Revisioned | QuerySet[Revisioned]) -> None:
         """Give rows the revision at the end, in one more UPDATE for each row or queryset.
 

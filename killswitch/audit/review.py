@@ -221,6 +221,8 @@ def _record(review: ReviewInput) -> AuditEvent:
         rows_before = Review.objects.select_for_update().filter(event_seq__in=review.seqs)
         before = {row.event_seq: row for row in rows_before.order_by("event_seq")}
         _check_states(review, before)
+        if review.mark != EventKind.REVIEWED:
+            record.take_revision()  # pages show open queries to those whom they ask
         record.add(*(_new_event(review, group, before) for group in _groups(review.seqs)))
         # Their numbers go into the rows, which are new or locked, so writing them waits for none.
         events = record.write_events()

@@ -126,6 +126,8 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
                 yield from _exchange(poll, parse_id(identity) or 0)
             case "release":
                 yield from _release(poll, parse_id(identity))
+            case "asked":
+                yield from _queries(poll, identity)
 
 
 def _parts_without_revision(
@@ -136,7 +138,6 @@ def _parts_without_revision(
     if "holds" in names or has_new_hold:
         yield poll.render("console/_held.html", {"held": HeldSummary.now()})
     yield from _log(poll, [name for name in names if name.startswith("log:")])
-    yield from _queries(poll, [name for name in names if name.startswith("asked:")])
     for name in names:
         if name.startswith("chart:"):
             yield from _chart(poll, name.removeprefix("chart:"))
@@ -154,9 +155,9 @@ def _log(poll: PollRequest, names: list[str]) -> Iterator[str]:
         yield poll.render("compliance/_badge.html", {"badge": Badge.now()})
 
 
-def _queries(poll: PollRequest, names: list[str]) -> Iterator[str]:
-    """The queries of compliance to this user, which raise no revision."""
-    if names and (asked := QueriesToUser.of(poll.user)).text != names[0].removeprefix("asked:"):
+def _queries(poll: PollRequest, on_page: str) -> Iterator[str]:
+    """The queries of compliance to this user, if they are others than those on the page."""
+    if (asked := QueriesToUser.of(poll.user)).text != on_page:
         yield poll.render("compliance/_asked.html", {"asked": asked})
 
 
