@@ -71,7 +71,7 @@ def test_an_officer_cancels_one_then_all_and_sees_the_outcome_of_every_fault(
     (call,) = simulator.calls("KRAKEN/JOHN")
     assert json.loads(call.body) == {"exchange_id": "KRAKEN/JOHN"}
 
-    page.get_by_role("link", name=re.compile("Cancel ALL orders on")).click()
+    page.locator("#cut-all").click()
     button = dialog.get_by_role("button", name=re.compile("Cancel ALL orders on"))
     button.hover()
     page.mouse.down()
