@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from django.db.models import Count, Max, OuterRef, Q, Subquery
 
-from killswitch.cancels.conclusion import CALM_REFUSAL
 from killswitch.cancels.models import Batch, CancelRequest, Origin
+from killswitch.cancels.request_outcomes import CALM
 from killswitch.cancels.states import IN_FLIGHT, Status
 from killswitch.console.attention import Mark
 from killswitch.holds.models import Episode, Hold
@@ -76,7 +76,6 @@ def _of_persons() -> list[LatestCancel]:
     recent = Batch.objects.filter(id__gt=newest_id - MAX_BATCHES_BACK).exclude(origin=Origin.HOLD)
     batches = {batch.pk: batch for batch in recent.order_by("-id")[:MAX_ITEMS]}
     is_confirmed = Q(status=Status.CONFIRMED, reopened_at=None)
-    is_calm = Q(status=Status.REJECTED, conclusion__startswith=CALM_REFUSAL)
     rows = (
         CancelRequest.objects.filter(batch__in=list(batches))
         .order_by()
@@ -85,7 +84,7 @@ def _of_persons() -> list[LatestCancel]:
             newest=Max("id"),
             total=Count("id"),
             confirmed=Count("id", filter=is_confirmed),
-            calm=Count("id", filter=is_calm),
+            calm=Count("id", filter=CALM),
             running=Count("id", filter=Q(status__in=sorted(IN_FLIGHT))),
         )
     )
