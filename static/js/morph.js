@@ -59,6 +59,9 @@ function morphInOrder(old, fresh) {
   const left = [...old.childNodes];
   const ids = new Set([...fresh.children].map((item) => item.id).filter(Boolean));
   for (const node of [...fresh.childNodes]) {
+    // What stood before an element with an id may be gone; the element itself stays.
+    const at = node.id ? left.findIndex((item) => item.id === node.id) : 0;
+    if (at > 0) for (const item of left.splice(0, at)) ids.has(item.id) ? left.push(item) : remove(item);
     const existing = left[0];
     if (existing && existing.nodeName === node.nodeName && (existing.id || "") === (node.id || "")) {
       morph(existing, node);
