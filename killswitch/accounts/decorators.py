@@ -110,7 +110,7 @@ def _refusal(
                 headers={"X-Recorded": "no"},
             )
         raise PermissionDenied
-    # The password comes first: whoever chose it could set up the second factor as well.
+    # The password first: the administrator who chose it could set up the second factor as well.
     if user.must_change_password:
         if changes_password:
             return None

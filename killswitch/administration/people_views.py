@@ -35,7 +35,7 @@ SIGNED_OUT = "They are signed out everywhere at once, and an alarm is raised."
 
 @administration
 def people(request: HttpRequest) -> HttpResponse:
-    """Show everybody who can sign in, or could."""
+    """Show all users, those who can no longer sign in as well."""
     context = {
         "people": User.objects.order_by("-is_active", "username"),
         "with_second_factor": mfa.users_with_one(),

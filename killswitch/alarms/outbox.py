@@ -66,7 +66,6 @@ class OutboxSender:
     def send_due(self) -> None:
         """Start to send what is due, channel by channel, without waiting for the result."""
         _add_missing_deliveries()
-        self._escalation.step()
         pending = Delivery.objects.filter(delivered_at=None, attempts__lt=MAX_ATTEMPTS)
         # Without the long texts: while a channel is down, these are read at every poll.
         pending = pending.select_related("alarm").defer("alarm__detail", "error")
@@ -89,6 +88,8 @@ class OutboxSender:
                     target=_send_to_channel, args=[channel, due], daemon=True
                 )
                 self._threads[channel].start()
+        # Last, because the log must take its event: a log that does not delays no notification.
+        self._escalation.step()
 
     def wait(self, timeout_s: float) -> None:
         """Wait for the calls that have started."""

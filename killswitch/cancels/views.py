@@ -20,6 +20,7 @@ from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.request_page import RequestPage
 from killswitch.cancels.services import CancelResult, PressContext
 from killswitch.cancels.view_models import BatchPage
+from killswitch.exchanges.runbook import last_read_text
 from killswitch.runtime.http import is_htmx, see_other
 from killswitch.runtime.revisions import current
 
@@ -163,6 +164,8 @@ def _not_recorded(request: HttpRequest, target: Target, *, certain: bool) -> Htt
         "key": request.POST.get("key", ""),
         "reason": Reason.from_form(request.POST).carried(),
         "hold_chosen": wants_hold(request.POST),
+        # The database has just failed: this page must not wait for it again.
+        "runbook_text": last_read_text(),
     }
     template = "cancels/_not_recorded.html" if is_htmx(request) else "cancels/not_recorded.html"
     answer = render(request, template, context, status=503)

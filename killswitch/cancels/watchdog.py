@@ -148,7 +148,6 @@ def check_once(detector: StallDetector) -> None:
     if findings.unclaimed:
         execution.run(ids=findings.unclaimed)
     execution.take_over_abandoned(findings.abandoned)
-    resolve_stalled_alarms()
     for request_id in findings.stalled:
         _raise_alarm(
             request_id,
@@ -172,6 +171,7 @@ def check_once(detector: StallDetector) -> None:
             ),
         )
         detector.overtime_alarm_raised(request_id)
+    resolve_stalled_alarms()
 
 
 def snapshots(**condition: Any) -> list[RequestSnapshot]:

@@ -1,4 +1,4 @@
-"""The runbook: what people do and whom they call when a cancel fails."""
+"""The runbook: what people do and who they call when a cancel fails."""
 
 import re
 from collections.abc import Mapping
@@ -33,6 +33,11 @@ def runbook_text() -> str:
     except Error:
         return _Newest.text
     _Newest.text = text or ""
+    return _Newest.text
+
+
+def last_read_text() -> str:
+    """Return the runbook as this process has read it last, without asking the database."""
     return _Newest.text
 
 

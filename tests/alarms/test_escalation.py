@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from killswitch.alarms import reconciliation
 from killswitch.alarms.escalation import Escalation
@@ -19,6 +21,7 @@ from killswitch.audit.verification.findings import no_progress
 from tests.accounts.people import events
 from tests.alarms.conftest import Sink
 from tests.clock import Clock
+from tests.failures import full_log
 from tests.threads import run_at_once
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -179,3 +182,16 @@ def test_the_next_channel_is_told_for_how_long_and_the_log_agrees(
     Alarm.objects.filter(pk=alarms[0].pk).update(overdue_level=3)
     (finding,) = reconciliation.discrepancies(None, no_progress)
     assert finding.reason.startswith(f"alarm {alarms[0].pk}: overdue_level is 3, but 1 events")
+
+
+def test_a_log_that_takes_no_event_delays_no_notification(
+    alarm: Raise, settings: Any, sink: Sink
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    alarm()
+    age(60)
+    sender = OutboxSender()
+    with full_log(), suppress(OperationalError):
+        sender.send_due()
+    sender.wait(10)
+    assert len(sink.titles()) == 1

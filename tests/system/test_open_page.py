@@ -30,7 +30,7 @@ WATCH = """() => {
     for (const { value, sources } of list.getEntries())
       for (const { node } of sources)
         if (!inside(node) && !label(node))
-          shifted.push(`${value}: ${(node?.parentElement?.outerHTML || "gone").slice(0, 300)}`);
+          shifted.push(`${value} ${(node?.outerHTML || node?.data || "gone").slice(0, 80)}`);
   }).observe({ type: "layout-shift" });
   window.seen = new Set();
   const rows = document.getElementById("rows");
