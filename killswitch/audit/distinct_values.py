@@ -4,7 +4,6 @@ Each value is looked up in the column's index from the one before. So the cost g
 of values, not of events.
 """
 
-from difflib import get_close_matches
 from typing import Final
 
 from django.db import connection
@@ -12,6 +11,7 @@ from django.db.models import Q
 
 from killswitch.audit.actor_names import actor_name
 from killswitch.audit.models import AuditEvent
+from killswitch.runtime.text import close_names
 
 MAX_VALUES: Final = 2000  # of one column
 TABLE: Final = AuditEvent._meta.db_table
@@ -57,10 +57,7 @@ def suggestion(column: str, text: str) -> str | None:
     values = distinct_values(column, limit=MAX_VALUES + 1)
     if len(values) > MAX_VALUES or any(_contains(value, text) for value in values):
         return None
-    by_words = {word.casefold(): value for value in values for word in (*value.split(), value)}
-    return ", ".join(
-        dict.fromkeys(by_words[word] for word in get_close_matches(text.casefold(), by_words))
-    )
+    return ", ".join(close_names(text, values))
 
 
 def _contains(value: str, text: str) -> bool:

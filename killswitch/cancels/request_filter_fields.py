@@ -1,10 +1,8 @@
 """The fields of the filter of the list of requests: their choices, and how each value is read."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final, Self
 
@@ -13,12 +11,11 @@ from killswitch.cancels.models import Batch, Origin
 from killswitch.cancels.request_outcomes import OUTCOMES
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.http import parse_id
-from killswitch.runtime.text import escape_controls, truncate
+from killswitch.runtime.text import close_names, escape_controls, truncate
 
 MAX_CHARS: Final = 200
 MAX_SHOWN_CHARS: Final = 60  # of a wrong value in an error message
 MAX_SUGGESTIONS: Final = 3
-WORDS: Final = re.compile(r"\w+")
 SIZES: Final = (50, 100, 200)
 CODES: Final = frozenset({"period", "outcome", "by"})  # fields whose values are ours, in any case
 # By their names in an address, in reading order.
@@ -99,11 +96,7 @@ def _check_text(text: str) -> str:
 
 def _did_you_mean(text: str, names: Iterable[str]) -> str:
     """Return a question that suggests the names most like the text; empty without any."""
-    by_word = {
-        word: name for name in names for word in (name.casefold(), *WORDS.findall(name.casefold()))
-    }
-    close = get_close_matches(text.casefold(), by_word, n=MAX_SUGGESTIONS, cutoff=0.6)
-    likely = dict.fromkeys(by_word[word] for word in close)
+    likely = close_names(text, names, n=MAX_SUGGESTIONS)
     return f" Did you mean {' or '.join(likely)}?" if likely else ""
 
 
@@ -154,7 +147,7 @@ def _parse_exchange(text: str, choices: Choices) -> dict[str, Any]:
 
 def _parse_outcome(text: str, _: Choices) -> dict[str, Any]:
     if text not in OUTCOMES:
-        labels = {choice.label for choice in OUTCOMES.values()}
+        labels = [choice.label for choice in OUTCOMES.values()]
         raise ValueError(
             f"“{shown(text)}” is not an outcome. Choose one from the list."
             f"{_did_you_mean(text.replace('_', ' '), labels)}"

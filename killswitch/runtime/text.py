@@ -21,6 +21,8 @@ into one line. Stored and hashed values were made by these two rules, so neither
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _LINE_SPACE = "\t\r\n"
@@ -69,6 +71,21 @@ def error_line(error: BaseException) -> str:
     """Return the first line of an error's message, or the name of its class without one."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def close_names(text: str, names: Iterable[str], *, n: int = 3) -> list[str]:
+    """Return up to n names that may have been meant by a mistyped text, the likeliest first.
+
+    A name is found by the whole of it or by one of its words.
+    """
+    by_whole = {name.casefold(): [name] for name in names}
+    by_word: dict[str, list[str]] = {}
+    for whole, found in by_whole.items():
+        for word in re.findall(r"\w+", whole):
+            by_word.setdefault(word, []).extend(found)
+    by_word |= by_whole
+    close = get_close_matches(text.casefold(), by_word, n=n)
+    return list(dict.fromkeys(name for word in close for name in by_word[word]))[:n]
 
 
 def pluralize_count(number: int, noun: str) -> str:

@@ -185,7 +185,7 @@ def test_fields_are_combined_on_the_same_request(olga: User) -> None:
 @pytest.mark.parametrize(
     ("query", "field", "words"),
     [
-        ("outcome=confirmd", "outcome", "Choose one from the list. Did you mean Confirmed"),
+        ("outcome=confirmd", "outcome", "Did you mean Not confirmed or Confirmed, none open?"),
         ("outcome=failed", "outcome", "“failed” is not an outcome."),
         ("period=lastweek", "period", "The periods are today, yesterday, week, month, custom."),
         ("period=custom", "from", "Enter the first day, the last day, or both."),

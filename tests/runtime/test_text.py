@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from killswitch.runtime.text import (
     clean_line,
     clock_text,
+    close_names,
     duration_text,
     error_line,
     escape_controls,
@@ -200,3 +201,22 @@ def test_a_duration_never_shows_a_unit_that_is_full(milliseconds: float) -> None
 )
 def test_a_clock_that_counts_up_has_days(seconds: float, text: str) -> None:
     assert clock_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "expected"),
+    [
+        ("confirmd", ["Not confirmed", "Confirmed"], ["Confirmed", "Not confirmed"]),
+        ("confirmd", ["Confirmed", "Not confirmed"], ["Confirmed", "Not confirmed"]),
+        ("confirmd", ["Not sent", "Confirmed, none open"], ["Confirmed, none open"]),
+        ("KRAKN", ["KRAKEN/JOHN", "OKX"], ["KRAKEN/JOHN"]),
+        ("KRAKN", ["KRAKEN/A", "KRAKEN/B"], ["KRAKEN/A", "KRAKEN/B"]),
+        ("olgb", ["Olga Ray (olga)", "Ivo Ross (ivo)"], ["Olga Ray (olga)"]),
+        ("zzz", ["Confirmed"], []),
+        ("", ["Confirmed"], []),
+    ],
+)
+def test_a_mistyped_name_finds_those_it_may_mean_in_any_order(
+    text: str, names: list[str], expected: list[str]
+) -> None:
+    assert close_names(text, names) == expected
