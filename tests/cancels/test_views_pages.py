@@ -253,7 +253,7 @@ def test_a_request_that_was_reopened_is_not_confirmed_in_the_summary(olga: User)
         factories.bring(request, Status.CONFIRMED)
     factories.look_again(second, after_s=12, orders=3)
     page = BatchPage.of(batch, user=olga)
-    assert page.summary == "2 of 3 confirmed, 1 reopened (orders open again)"
+    assert page.summary == "2 of 3 confirmed, 1 with orders open again"
     assert list(page.requests) == [second, first, third]
     assert page.retry
     assert page.retry.exchanges == (second.configured_exchange,)
@@ -274,7 +274,7 @@ def test_a_request_that_was_reopened_says_so_on_every_page(officer: Client, olga
     request = requested(olga, Status.CONFIRMED)
     revision = request.revision
     factories.look_again(request, after_s=12, orders=1)
-    says = "Orders open again: 1 order, 12 s after"
+    says = "1 order open again after 12 s"
     paths = [f"/requests/{request.uuid}/", f"/batches/{request.batch.uuid}/", "/requests/", "/"]
     for path in paths:
         assert says in html(officer.get(path)), path
@@ -350,9 +350,9 @@ def test_the_log_describes_a_second_look(olga: User, orders: int, error: str, te
 
 def test_a_refusal_without_open_orders_needs_no_attention(officer: Client, olga: User) -> None:
     request = requested(olga, Status.REJECTED, orders=0)
-    assert "1 refused with no open orders" in summary([request])
+    assert "1 rejected, none open" in summary([request])
     page = page_of(officer, request)
-    assert "Refused, none open" in page
+    assert "Rejected, none open" in page
     assert "EXCHANGE_UNREACHABLE" in page
     assert "Retry" not in page
     assert not Alarm.objects.exists()
