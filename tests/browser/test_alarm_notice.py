@@ -65,11 +65,15 @@ def test_the_line_is_as_high_with_any_alarm_as_without_and_moves_nothing(
     expect(page.locator("#alarms .alarm-text")).to_contain_text("1 kill alarm")
     assert (height(page), page.locator("#everywhere").bounding_box()) == before
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    button = page.locator("#alarms .ack").bounding_box()
-    assert button
-    assert button["height"] >= (44 if width < 720 else 24)
+    # On a phone its words are cut off: it is acknowledged in the list, which has them whole.
+    button = page.locator("#alarms .view" if width < 720 else "#alarms .ack")
+    box = button.bounding_box()
+    assert box
+    assert box["height"] >= (44 if width < 720 else 24)
     page.wait_for_timeout(700)  # sooner, the click might have been meant for another alarm
-    page.locator("#alarms .ack").click()
+    button.click()
+    if width < 720:
+        page.locator(".alarm-items .ack").click()
     expect(page.locator("#alarms .alarm")).to_have_count(0)
     assert height(page) == before[0]
 
