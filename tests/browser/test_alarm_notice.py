@@ -135,7 +135,7 @@ def test_sound_is_off_until_it_is_asked_for_and_differs_for_kill_alarms(
     page.wait_for_timeout(1200)
     assert notices(page) == []
     page.locator("#alarms [data-notice=sound]").click()
-    expect(page.locator("#alarms [data-notice=sound]")).to_have_text("Sound on")
+    expect(page.locator("#alarms [data-notice=sound]")).to_have_text("Sound: on")
     page.wait_for_timeout(1200)
     assert notices(page) == [], "what is on the screen already is not new"
     alarm("notice", kind=AlarmKind.PEOPLE)
@@ -156,7 +156,7 @@ def test_sound_is_off_until_it_is_asked_for_and_differs_for_kill_alarms(
     page.wait_for_timeout(1500)
     assert len(notices(page)) == 4, "notices are not repeated"
     page.locator("#alarms [data-notice=sound]").click()
-    expect(page.locator("#alarms [data-notice=sound]")).to_have_text("Sound off")
+    expect(page.locator("#alarms [data-notice=sound]")).to_have_text("Sound: off")
 
 
 def test_several_tabs_sound_once(context: BrowserContext, olga: User, alarm: Raise) -> None:
@@ -164,7 +164,7 @@ def test_several_tabs_sound_once(context: BrowserContext, olga: User, alarm: Rai
     tabs[0].locator("#alarms [data-notice=sound]").click()
     for tab in tabs:
         tab.locator("h2").first.click()  # any click lets a page play
-        expect(tab.locator("#alarms [data-notice=sound]")).to_have_text("Sound on")
+        expect(tab.locator("#alarms [data-notice=sound]")).to_have_text("Sound: on")
     alarm("kill")
     for tab in tabs:
         expect(tab.locator("#alarms .alarm")).to_be_visible()
@@ -207,7 +207,7 @@ def test_a_notification_names_the_alarm_and_focuses_the_page(
     page.goto("/alarms/")
     page.locator(".alarm-heading [data-notice=desktop]").click()
     expect(page.locator(".alarm-heading [data-notice=desktop]")).to_have_text(
-        "Desktop notifications on"
+        "Desktop notifications: on"
     )
     alarm("r-1", title="KRAKEN: outcome unknown.")
     wait_for(page, "window.shown.length", number=1)

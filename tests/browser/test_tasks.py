@@ -10,6 +10,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
 from killswitch.cancels.models import Batch
 from killswitch.cancels.states import Status
+from killswitch.exchanges.models import Exchange
 from tests import factories
 from tests.browser.conftest import sign_in
 from tests.browser.test_freshness import ready
@@ -32,10 +33,11 @@ class Actions:
 
 
 def failed(user: User, count: int = 1, *, days_ago: int = 0, reason: str = "") -> Batch:
-    batch = factories.press(user, *factories.exchanges(count), reason=reason)
+    first = Exchange.objects.count()
+    made = [factories.exchange(f"VENUE{first + number:02}", orders=3) for number in range(count)]
+    batch = factories.press(user, *made, reason=reason)
     for request in batch.requests.all():
         factories.bring(request, Status.REJECTED)
-    # Both times, as a request of that day has them.
     Batch.objects.filter(pk=batch.pk).update(asked_at=batch.asked_at - days_ago * A_DAY)
     return batch
 
@@ -80,7 +82,8 @@ def test_who_failed_last_week_and_why_is_found_in_three_actions(
     ivan = factories.person(Role.RISK_OFFICER, username="ivan", full_name="Ivan Roe")
     failed(olga, days_ago=9, reason="Before that")
     failed(ivan, days_ago=2, reason="Limit breach")
-    good = factories.press(olga, *factories.exchanges(1), reason="Confirmed since")
+    other = factories.exchange("KRAKEN", orders=3)
+    good = factories.press(olga, other, reason="Confirmed since")
     factories.bring(good.requests.get(), Status.CONFIRMED)
     if role == Role.COMPLIANCE:
         sign_in(page.context, factories.person(role), live_server.url)
