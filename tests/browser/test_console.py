@@ -69,6 +69,7 @@ def test_the_names_of_thirty_failures_among_sixty_exchanges_are_in_sight(
     ready(page)
     places = page.evaluate(ROWS)
     expect(page.locator("#attention")).to_have_text("No failed cancels, none running.")
+    expect(page.locator("#attention ul:visible")).to_have_count(0)
     calm = page.locator("#attention").bounding_box()
     assert calm
     assert calm["height"] < 80

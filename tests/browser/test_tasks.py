@@ -70,7 +70,7 @@ def test_yesterdays_cancel_is_found_in_two_actions(page: Page, olga: User) -> No
     ready(page)
     actions = Actions(allowed=2)
     actions.click(page.get_by_role("link", name="All cancels"))
-    actions.click(page.get_by_role("link", name="Yesterday"))
+    actions.click(page.get_by_role("link", name="Yesterday", exact=True))
     expect(page.locator("#requests tr")).to_have_count(1)
     expect(page.locator("#requests .why")).to_contain_text("Drill of yesterday")
 
