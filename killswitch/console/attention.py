@@ -15,7 +15,7 @@ from killswitch.exchanges.models import ExchangeGroup
 MAX_SHOWN = 60
 # What the block holds on a wide screen; static/css/console.css makes its lines so high and wide.
 MAX_LINES = 16
-MAX_CHARS_OF_HALF_A_LINE = 14
+MAX_CHARS_OF_HALF_A_LINE = 12
 
 
 class Mark(NamedTuple):
