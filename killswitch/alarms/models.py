@@ -15,7 +15,7 @@ class AlarmKind(models.TextChoices):
     STALLED = "STALLED", "Cancel stuck"
     REOPENED = "REOPENED", "Orders open again after a confirmed cancel"
     HOLD_BLIND = "HOLD_BLIND", "Hold blind"
-    HOLD_TRADING = "HOLD_TRADING", "Trading goes on under Hold"
+    HOLD_TRADING = "HOLD_TRADING", "Orders still open under Hold"
     HOLD_REMINDER = "HOLD_REMINDER", "Exchanges are held"
     PEOPLE = "PEOPLE", "Account or configuration change"
     EVIDENCE = "EVIDENCE", "Audit log failed verification"

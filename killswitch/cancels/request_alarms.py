@@ -154,6 +154,8 @@ def _raise_alarm(  # noqa: PLR0913 - the parts of an alarm
 def _reason(request: CancelRequest, status: Status, last_attempt: Attempt | None) -> str:
     """Return why it ended so, in a few words, where the status does not say it."""
     error = last_attempt.transport_error if last_attempt else ""
+    if last_attempt and last_attempt.by_dead_holder:
+        error = "the process handling it did not finish"  # what is recorded there is a sentence
     match status:
         case Status.REJECTED:
             reason = request.reject_reason or (f"“{request.message}”" if request.message else "")

@@ -69,7 +69,7 @@ OUTCOMES: Final[Mapping[str, OutcomeChoice]] = {
         condition=NEVER_LISTED & ~REOPENED,
     ),
     "refused": OutcomeChoice(
-        label="Refused, none open", counted="refused, none open", condition=CALM & ~REOPENED
+        label="Rejected, none open", counted="rejected, none open", condition=CALM & ~REOPENED
     ),
     "requested": _choice(Status.REQUESTED),
     "sending": _choice(Status.SENDING),

@@ -90,7 +90,7 @@ def status_badge(request: CancelRequest) -> StatusBadge:
     if request.reopened_at:
         orders = pluralize_count(request.reopened_orders or 0, "order")
         icon, tone = REOPENED_BADGE
-        words = f"Orders open again: {orders}, {reopened_after(request)} after"
+        words = f"{orders} open again after {reopened_after(request)}"
         return StatusBadge(icon=icon, tone=tone, words=words)
     return final_badge(request)
 
@@ -98,7 +98,7 @@ def status_badge(request: CancelRequest) -> StatusBadge:
 def final_badge(request: CancelRequest) -> StatusBadge:
     """Return the badge of a request's status, whatever was seen later."""
     if request.is_refused_while_flat:
-        return StatusBadge(icon="no", tone="calm", words="Refused, none open")
+        return StatusBadge(icon="no", tone="calm", words="Rejected, none open")
     if request.is_never_listed:
         icon, tone = NEVER_LISTED_BADGE
         return StatusBadge(icon=icon, tone=tone, words="None open, but never listed by the EMS")

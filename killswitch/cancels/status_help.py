@@ -96,10 +96,10 @@ STATUS_HELP: dict[Status, StatusHelp] = {
 }
 REFUSED_NONE_OPEN = StatusHelp(
     name="status-refused-none-open",
-    label="Refused, none open",
+    label="Rejected, none open",
     icon="no",
     tone="calm",
-    meaning="The EMS refused the cancel, and then listed no open orders on this exchange.",
+    meaning="The EMS rejected the cancel, and then listed no open orders on this exchange.",
     action="The EMS listed nothing to cancel. If you know of open orders there, check at the"
     " exchange: the EMS may not list them.",
 )

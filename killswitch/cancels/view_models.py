@@ -33,7 +33,7 @@ SEVERITY = (
     Status.CONFIRMED,
 )
 SUMMARY_LABELS: dict[str, str] = {
-    REOPENED: "reopened (orders open again)",
+    REOPENED: "with orders open again",
     Status.RESIDUAL: "with orders still open",
     Status.REJECTED: "rejected",
     Status.NOT_DELIVERED: "not delivered",
@@ -124,7 +124,7 @@ def summary(requests: Sequence[CancelRequest]) -> str:
     counts = Counter(_outcome(request) for request in requests if not request.is_refused_while_flat)
     parts = [f"{counts[Status.CONFIRMED]} of {len(requests)} confirmed"]
     if flat:
-        parts.append(f"{flat} refused with no open orders")
+        parts.append(f"{flat} rejected, none open")
     for outcome in SEVERITY[:-1]:
         if counts[outcome]:
             parts.append(f"{counts[outcome]} {SUMMARY_LABELS[outcome]}")

@@ -189,7 +189,7 @@ def _nothing_to_cancel(target: Target) -> str:
     if target.group and not names:
         return f"The group {target.group} has no exchanges. No cancel was recorded or sent."
     return (
-        f"Disabled here: {names}. No cancel was recorded or sent. Cancel at the exchange itself, or"
+        f"Disabled here: {names}. No cancel was recorded or sent. Cancel at the exchange, or"
         " ask an administrator to enable it here."
     )
 

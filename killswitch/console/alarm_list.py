@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time
 from typing import Self
 
 from django import forms
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -28,6 +28,7 @@ class OpenAlarm:
 
     alarm: Alarm
     exchange_pk: int | None = None
+    has_later_cancel: bool = False  # on its exchange, which decides now
     batch: Batch | None = None
 
     @property
@@ -82,15 +83,22 @@ class OpenAlarms:
         batch_ids = {alarm.batch_id for alarm in alarms if alarm.batch_id}
         batches = {str(batch.uuid): batch for batch in Batch.objects.filter(uuid__in=batch_ids)}
         request_ids = {alarm.request_id for alarm in alarms if alarm.request_id}
-        enabled = CancelRequest.objects.filter(
-            uuid__in=request_ids, configured_exchange__enabled=True
-        ).values_list("uuid", "configured_exchange_id")
-        exchange_pks = {str(uuid): pk for uuid, pk in enabled}
+        later = CancelRequest.objects.filter(
+            configured_exchange=OuterRef("configured_exchange"), pk__gt=OuterRef("pk")
+        )
+        requests = CancelRequest.objects.filter(uuid__in=request_ids).values_list(
+            "uuid", "configured_exchange_id", "configured_exchange__enabled", Exists(later)
+        )
+        superseded = {str(uuid) for uuid, _, _, has_later in requests if has_later}
+        exchange_pks = {
+            str(uuid): pk for uuid, pk, enabled, has_later in requests if enabled and not has_later
+        }
         by_cause: dict[tuple[str, str], list[OpenAlarm]] = defaultdict(list)
         for alarm in alarms:
             row = OpenAlarm(
                 alarm=alarm,
                 exchange_pk=exchange_pks.get(alarm.request_id),
+                has_later_cancel=alarm.request_id in superseded,
                 batch=batches.get(alarm.batch_id),
             )
             by_cause[_cause(alarm)].append(row)

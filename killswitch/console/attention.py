@@ -13,6 +13,9 @@ from killswitch.console.grid import Row, Trouble
 from killswitch.exchanges.models import ExchangeGroup
 
 MAX_SHOWN = 60
+# What the block holds on a wide screen; static/css/console.css makes its lines so high and wide.
+MAX_LINES = 16
+MAX_CHARS_OF_HALF_A_LINE = 12
 
 
 class Mark(NamedTuple):
@@ -31,6 +34,11 @@ class AttentionItem:
         self.request: CancelRequest | None = row.last
         self.orders = row.known_orders
         self.mark = _mark(row)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its ID takes a whole line where two of them share one."""
+        return len(self.exchange.exchange_id) > MAX_CHARS_OF_HALF_A_LINE
 
 
 class Attention:
@@ -52,6 +60,12 @@ class Attention:
         self.retry = [row.exchange for row in to_retry]
         # A retry repeats one cancel; failures of several are cancelled again without that.
         self._batches = {row.last.batch.uuid if row.last else None for row in to_retry}
+
+    @property
+    def needs_scrolling(self) -> bool:
+        """Whether some failures are out of sight on a wide screen, which the block then says."""
+        long = sum(item.is_long for item in self.failed)
+        return long + (len(self.failed) - long + 1) // 2 > MAX_LINES
 
     @property
     def retry_path(self) -> str:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from django.db.models import Count, Max, OuterRef, Q, Subquery
 
 from killswitch.cancels.models import Batch, CancelRequest, Origin
-from killswitch.cancels.request_outcomes import CALM
+from killswitch.cancels.request_outcomes import CALM, NEVER_LISTED
 from killswitch.cancels.states import IN_FLIGHT, Status
+from killswitch.cancels.status_display import NEVER_LISTED_BADGE
 from killswitch.console.attention import Mark
 from killswitch.holds.models import Episode, Hold
 from killswitch.runtime.text import pluralize_count
@@ -23,11 +24,12 @@ class BatchCounts:
     total: int
     confirmed: int
     calm: int
+    never_listed: int
     running: int
 
     @property
     def not_confirmed(self) -> int:
-        return self.total - self.confirmed - self.calm - self.running
+        return self.total - self.confirmed - self.calm - self.never_listed - self.running
 
     @property
     def mark(self) -> Mark:
@@ -36,13 +38,17 @@ class BatchCounts:
         if self.not_confirmed:
             parts.append(f"{self.not_confirmed} not")
         if self.calm:
-            parts.append(f"{self.calm} refused, none open")
+            parts.append(f"{self.calm} rejected, none open")
+        if self.never_listed:
+            parts.append(f"{self.never_listed} never listed by the EMS")
         if self.running:
             parts.append(f"{self.running} running")
         words = ", ".join(parts)
         if self.not_confirmed:
             return Mark("left", "bad", words)
-        return Mark("arrow", "busy", words) if self.running else Mark("ok", "good", words)
+        if self.running:
+            return Mark("arrow", "busy", words)
+        return Mark(*NEVER_LISTED_BADGE, words) if self.never_listed else Mark("ok", "good", words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +89,9 @@ def _of_persons() -> list[LatestCancel]:
         .annotate(
             newest=Max("id"),
             total=Count("id"),
-            confirmed=Count("id", filter=is_confirmed),
+            confirmed=Count("id", filter=is_confirmed & ~NEVER_LISTED),
             calm=Count("id", filter=CALM),
+            never_listed=Count("id", filter=is_confirmed & NEVER_LISTED),
             running=Count("id", filter=Q(status__in=sorted(IN_FLIGHT))),
         )
     )
@@ -97,6 +104,7 @@ def _of_persons() -> list[LatestCancel]:
                 total=row["total"],
                 confirmed=row["confirmed"],
                 calm=row["calm"],
+                never_listed=row["never_listed"],
                 running=row["running"],
             ),
             request=requests.get(row["newest"]),

@@ -106,11 +106,7 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
     yield from _parts_without_revision(poll, names, has_changes=has_changes)
     if not has_changes:
         return
-    if Alarm.objects.filter(revision__gt=poll.since).exists():
-        yield poll.render("console/_alarm_count.html", {})
-        yield poll.render("console/_alarms.html", {})
-        if "alarms" in names:
-            yield poll.render("console/_alarm_list.html", {"open_alarms": OpenAlarms.now()})
+    yield from _alarms(poll, has_list="alarms" in names)
     for name in names:
         kind, _, identity = name.partition(":")
         match kind:
@@ -128,6 +124,18 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
                 yield from _release(poll, parse_id(identity))
             case "asked":
                 yield from _queries(poll, identity)
+
+
+def _alarms(poll: PollRequest, *, has_list: bool) -> Iterator[str]:
+    """The line of the alarms, and their list, where a later cancel ends what can be retried."""
+    has_new_alarms = Alarm.objects.filter(revision__gt=poll.since).exists()
+    if has_new_alarms:
+        yield poll.render("console/_alarm_count.html", {})
+        yield poll.render("console/_alarms.html", {})
+    if has_list and (
+        has_new_alarms or CancelRequest.objects.filter(revision__gt=poll.since).exists()
+    ):
+        yield poll.render("console/_alarm_list.html", {"open_alarms": OpenAlarms.now()})
 
 
 def _parts_without_revision(

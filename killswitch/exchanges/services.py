@@ -15,7 +15,7 @@ from killswitch.exchanges.models import WATCHED, Exchange, OpenOrderList, OpenOr
 
 # What goes on at an exchange that is disabled, in a sentence, or "": packages above add it.
 disabling_notes: list[Callable[[Exchange], str]] = []
-NO_CANCEL = "Orders there can no longer be cancelled from here. Cancel at the exchange itself."
+NO_CANCEL = "Orders there can no longer be cancelled from here. Cancel at the exchange."
 
 
 def what_goes_on(exchange: Exchange) -> str:

@@ -38,7 +38,7 @@ def raise_blind_alarm(hold: Hold) -> None:
             f"Reason: {(hold.read_error or 'no list has been read').rstrip('. ')}."
             f" Last read: {_second(hold.last_read_at)}.\n"
             "Cancels should be sent every 5 s without it. Orders may be open, and may fill, between"
-            " cancels. Check the exchange itself."
+            " cancels. Check at the exchange."
         ),
     )
 
@@ -62,7 +62,9 @@ def raise_trading_alarm(hold: Hold, *, seconds: float) -> bool:
             f" Last EMS response to a cancel: {truncate(text, MAX_ANSWER_CHARS)}." if text else ""
         )
     is_trading = episode is not None and episode.orders_cancelled > 0
-    title = "trading goes on under Hold" if is_trading else "orders are still open under Hold"
+    title = (
+        "orders are still arriving under Hold" if is_trading else "orders are still open under Hold"
+    )
     advice = "Stop whatever is placing the orders, or ask the exchange to block the account."
     raise_alarm(
         kind=AlarmKind.HOLD_TRADING,
@@ -73,7 +75,7 @@ def raise_trading_alarm(hold: Hold, *, seconds: float) -> bool:
             f"For {seconds:.0f} s, the EMS has kept listing open orders despite the cancels."
             f" Since the Hold began: {pluralize_count(hold.orders_seen, 'order')} seen,"
             f" {hold.orders_cancelled} of them gone (cancelled or filled).{answer}\n"
-            f"{advice if is_trading else 'Cancel at the exchange itself.'} {HOLD_LIMITS}"
+            f"{advice if is_trading else 'Cancel at the exchange.'} {HOLD_LIMITS}"
         ),
     )
     return True

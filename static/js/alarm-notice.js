@@ -35,11 +35,11 @@ function keep(name, value) {
 }
 
 function label(kind) {
-  if (!isOn(kind)) return `${NAMES[kind]} off`;
+  if (!isOn(kind)) return `${NAMES[kind]}: off`;
   if (kind === "sound" && !mayPlay()) return "Click to enable sound";
   if (kind === "desktop" && !("Notification" in window)) return "Desktop notifications need HTTPS";
   if (kind === "desktop" && !desktopWorks()) return "Desktop notifications are blocked";
-  return `${NAMES[kind]} on`;
+  return `${NAMES[kind]}: on`;
 }
 
 // The poller writes the buttons anew, as the server knows them.

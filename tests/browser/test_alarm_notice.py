@@ -65,11 +65,15 @@ def test_the_line_is_as_high_with_any_alarm_as_without_and_moves_nothing(
     expect(page.locator("#alarms .alarm-text")).to_contain_text("1 kill alarm")
     assert (height(page), page.locator("#everywhere").bounding_box()) == before
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    button = page.locator("#alarms .ack").bounding_box()
-    assert button
-    assert button["height"] >= (44 if width < 720 else 24)
+    # On a phone its words are cut off: it is acknowledged in the list, which has them whole.
+    button = page.locator("#alarms .view" if width < 720 else "#alarms .ack")
+    box = button.bounding_box()
+    assert box
+    assert box["height"] >= (44 if width < 720 else 24)
     page.wait_for_timeout(700)  # sooner, the click might have been meant for another alarm
-    page.locator("#alarms .ack").click()
+    button.click()
+    if width < 720:
+        page.locator(".alarm-items .ack").click()
     expect(page.locator("#alarms .alarm")).to_have_count(0)
     assert height(page) == before[0]
 
@@ -131,7 +135,7 @@ def test_sound_is_off_until_it_is_asked_for_and_differs_for_kill_alarms(
     page.wait_for_timeout(1200)
     assert notices(page) == []
     page.locator("#alarms [data-notice=sound]").click()
-    expect(page.locator("#alarms [data-notice=sound]")).to_have_text("Sound on")
+    expect(page.locator("#alarms [data-notice=sound]")).to_have_text("Sound: on")
     page.wait_for_timeout(1200)
     assert notices(page) == [], "what is on the screen already is not new"
     alarm("notice", kind=AlarmKind.PEOPLE)
@@ -152,7 +156,7 @@ def test_sound_is_off_until_it_is_asked_for_and_differs_for_kill_alarms(
     page.wait_for_timeout(1500)
     assert len(notices(page)) == 4, "notices are not repeated"
     page.locator("#alarms [data-notice=sound]").click()
-    expect(page.locator("#alarms [data-notice=sound]")).to_have_text("Sound off")
+    expect(page.locator("#alarms [data-notice=sound]")).to_have_text("Sound: off")
 
 
 def test_several_tabs_sound_once(context: BrowserContext, olga: User, alarm: Raise) -> None:
@@ -160,7 +164,7 @@ def test_several_tabs_sound_once(context: BrowserContext, olga: User, alarm: Rai
     tabs[0].locator("#alarms [data-notice=sound]").click()
     for tab in tabs:
         tab.locator("h2").first.click()  # any click lets a page play
-        expect(tab.locator("#alarms [data-notice=sound]")).to_have_text("Sound on")
+        expect(tab.locator("#alarms [data-notice=sound]")).to_have_text("Sound: on")
     alarm("kill")
     for tab in tabs:
         expect(tab.locator("#alarms .alarm")).to_be_visible()
@@ -203,7 +207,7 @@ def test_a_notification_names_the_alarm_and_focuses_the_page(
     page.goto("/alarms/")
     page.locator(".alarm-heading [data-notice=desktop]").click()
     expect(page.locator(".alarm-heading [data-notice=desktop]")).to_have_text(
-        "Desktop notifications on"
+        "Desktop notifications: on"
     )
     alarm("r-1", title="KRAKEN: outcome unknown.")
     wait_for(page, "window.shown.length", number=1)

@@ -60,6 +60,39 @@ def test_every_failure_among_sixty_exchanges_is_in_sight(
     expect(page.locator("#dialog-title")).to_contain_text("on 8 exchanges")
 
 
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_the_names_of_thirty_failures_among_sixty_exchanges_are_in_sight(
+    page: Page, olga: User, width: int
+) -> None:
+    made = factories.exchanges(60)
+    page.set_viewport_size({"width": width, "height": 800})
+    ready(page)
+    places = page.evaluate(ROWS)
+    expect(page.locator("#attention")).to_have_text("No failed cancels, none running.")
+    expect(page.locator("#attention ul:visible")).to_have_count(0)
+    calm = page.locator("#attention").bounding_box()
+    assert calm
+    assert calm["height"] < 80
+    batch = factories.press(olga, *made[:30])
+    for number, request in enumerate(batch.requests.all()):
+        factories.bring(request, BAD[number % 4])
+    chips = page.locator("#failed li a")
+    expect(chips).to_have_count(30)
+    assert page.evaluate(ROWS) == places, "rows do not move"
+    for chip in chips.all():
+        expect(chip).to_be_in_viewport(ratio=0.99)
+    cut_off = "all => all.filter((each) => each.scrollWidth > each.clientWidth).length"
+    assert page.locator("#failed b").evaluate_all(cut_off) == 0
+    expect(page.locator("#attention .counts")).to_contain_text("Not confirmed: 30")
+    box, retry = (
+        page.locator(each).bounding_box() for each in ("#attention", "[data-retry-failed]")
+    )
+    assert box
+    assert retry
+    assert retry["x"] + retry["width"] < box["x"] + box["width"] - 8
+    assert retry["height"] >= 44
+
+
 @pytest.mark.parametrize("width", [390, 768, 1000, 1280])
 def test_what_needs_attention_comes_and_goes_without_moving_a_row(
     page: Page, olga: User, width: int

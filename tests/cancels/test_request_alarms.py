@@ -127,6 +127,20 @@ def test_the_title_is_short_and_has_the_reason(
     assert f"Attempts: 2; the last one: {last}\n" in alarm.detail
 
 
+def test_the_title_names_a_process_that_did_not_finish_in_a_few_words(olga: User) -> None:
+    request = brought(olga, Status.UNKNOWN)
+    last = request.attempts.last()
+    assert last
+    last.by_dead_holder = True
+    last.transport_error = "The process handling this request did not finish it. It is not known."
+    last.save()
+    Alarm.objects.all().delete()
+    with recording():
+        raise_outcome_alarm(request)
+    title = Alarm.objects.get().title
+    assert title == "KRAKEN: outcome unknown, the process handling it did not finish."
+
+
 def test_the_last_attempt_is_named_when_an_earlier_one_was_rejected(olga: User) -> None:
     request = brought(olga, Status.SENDING, rejection=WORDS)
     factories.attempt(request, factories.answer(request, Status.NOT_DELIVERED))

@@ -145,7 +145,7 @@ def test_what_is_in_progress_is_counted_next_to_what_is_not_confirmed(
     text = page(officer, "outcome=not_confirmed")
     assert len(rows(text)) == 1
     assert '<a href="/requests/?outcome=in_progress"> 1 more request in progress </a>' in text
-    assert "“Refused, none open” is not among them" in words(text)
+    assert "“Rejected, none open” is not among them" in words(text)
 
 
 def test_the_failed_cancels_of_the_last_week_are_three_clicks_away(

@@ -19,8 +19,11 @@ from killswitch.cancels.states import FINAL, Status
 from killswitch.cancels.templatetags.cancels import elapsed
 from killswitch.cancels.view_models import BatchPage, summary
 from killswitch.ems import answers
+from killswitch.exchanges.models import Runbook
+from killswitch.exchanges.runbook import RUNBOOK_ID
 from tests import factories
 from tests.console.press_helpers import HTMX, key_in
+from tests.console.test_poll import poll
 from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -253,7 +256,7 @@ def test_a_request_that_was_reopened_is_not_confirmed_in_the_summary(olga: User)
         factories.bring(request, Status.CONFIRMED)
     factories.look_again(second, after_s=12, orders=3)
     page = BatchPage.of(batch, user=olga)
-    assert page.summary == "2 of 3 confirmed, 1 reopened (orders open again)"
+    assert page.summary == "2 of 3 confirmed, 1 with orders open again"
     assert list(page.requests) == [second, first, third]
     assert page.retry
     assert page.retry.exchanges == (second.configured_exchange,)
@@ -270,11 +273,35 @@ def test_orders_that_remain_come_before_those_that_are_open_again_and_before_ref
     assert list(BatchPage.of(batch, user=olga).requests) == [third, second, first]
 
 
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(hours=2)])
+def test_a_cancel_on_many_exchanges_says_whom_to_call_where_it_has_just_failed(
+    officer: Client, olga: User, age: timedelta
+) -> None:
+    made = [
+        factories.exchange(name, orders=3, contact=f"Desk of {name}") for name in ("BAD", "GOOD")
+    ]
+    Runbook.objects.create(pk=RUNBOOK_ID, text="Call the EMS desk.")
+    batch = factories.press(olga, *made)
+    bad, good = batch.requests.order_by("id")
+    factories.bring(bad, Status.REJECTED)
+    factories.bring(good, Status.CONFIRMED)
+    finished_at = datetime.now(UTC) - age
+    batch.requests.update(finished_at=finished_at)
+    both = (
+        officer.get(f"/batches/{batch.uuid}/"),
+        poll(officer, f"dialog:{batch.uuid}", known=0),
+    )
+    for answer in both:
+        text = html(answer).split('<ul class="outcomes')[1].split("</section>")[0]
+        assert ("Desk of BAD" in text) == ("Call the EMS desk." in text) == (age == timedelta(0))
+        assert "Desk of GOOD" not in text
+
+
 def test_a_request_that_was_reopened_says_so_on_every_page(officer: Client, olga: User) -> None:
     request = requested(olga, Status.CONFIRMED)
     revision = request.revision
     factories.look_again(request, after_s=12, orders=1)
-    says = "Orders open again: 1 order, 12 s after"
+    says = "1 order open again after 12 s"
     paths = [f"/requests/{request.uuid}/", f"/batches/{request.batch.uuid}/", "/requests/", "/"]
     for path in paths:
         assert says in html(officer.get(path)), path
@@ -350,9 +377,9 @@ def test_the_log_describes_a_second_look(olga: User, orders: int, error: str, te
 
 def test_a_refusal_without_open_orders_needs_no_attention(officer: Client, olga: User) -> None:
     request = requested(olga, Status.REJECTED, orders=0)
-    assert "1 refused with no open orders" in summary([request])
+    assert "1 rejected, none open" in summary([request])
     page = page_of(officer, request)
-    assert "Refused, none open" in page
+    assert "Rejected, none open" in page
     assert "EXCHANGE_UNREACHABLE" in page
     assert "Retry" not in page
     assert not Alarm.objects.exists()

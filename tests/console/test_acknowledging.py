@@ -100,7 +100,7 @@ def test_the_only_officer_clears_what_concerns_them_after_confirming_their_passw
     target = refused.headers.get("HX-Redirect") or refused.headers["Location"]
     assert target == "/accounts/password/again/?next=%2Falarms%2F"
     assert Alarm.objects.unacknowledged().exists()
-    assert "Acknowledge (password)" in html(browser.get("/"))
+    assert "Acknowledge this (password)" in html(browser.get("/"))
     confirmed = browser.post(target, {"password": factories.PASSWORD, "next": "/alarms/"})
     assert confirmed.headers["Location"] == "/alarms/"
     assert browser.post(url, headers=headers).status_code in {204, 302}

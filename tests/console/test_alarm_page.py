@@ -21,8 +21,10 @@ from killswitch.cancels.models import Batch
 from killswitch.cancels.states import Status
 from killswitch.console import alarm_list
 from killswitch.console.alarm_list import OpenAlarms
+from killswitch.runtime.revisions import current
 from tests import factories
 from tests.accounts.people import events
+from tests.console.test_poll import poll
 from tests.markup import html
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -186,6 +188,29 @@ def test_the_worst_cause_comes_first_and_one_exchange_stays_together(
     ]
     names = [row.alarm.exchange_id for row in groups[1].alarms]
     assert names == ["VENUE01", "VENUE01", "VENUE02"]
+
+
+def test_an_exchange_that_was_cancelled_again_is_not_offered_for_retry(
+    officer: Client, olga: User
+) -> None:
+    batch = failed_cancel(olga, 3)
+    again, *_ = batch.requests.order_by("id")
+    assert "Retry 3 exchanges" in page(officer)
+    known = current()
+    retry = factories.press(olga, again.configured_exchange).requests.get()
+    factories.bring(retry, Status.CONFIRMED)
+    for shown in (page(officer), html(poll(officer, "alarms", known=known))):
+        assert "Retry 2 exchanges" in shown
+        assert f"exchange={again.configured_exchange_id}&" not in shown
+        assert shown.count("another cancel was requested there since") == 1
+
+
+def test_the_line_of_the_alarms_says_that_it_acknowledges_one_of_them(
+    officer: Client, olga: User
+) -> None:
+    failed_cancel(olga, 3)
+    line = page(officer).split('id="alarms"')[1].split("</section>")[0]
+    assert line.count("Acknowledge this") == 1
 
 
 def test_retry_leads_to_the_confirmation_and_names_the_cancel(olga: User, alarm: Raise) -> None:

@@ -68,10 +68,10 @@ def test_all_that_failed_can_be_retried_through_the_ordinary_question(
     assert "Not confirmed: 3" in shown
     path = f"/cancel-all/?exchange={made[0].pk}&amp;exchange={made[1].pk}"
     assert f'href="{path}"' in shown
-    assert "Retry on 2" in shown
+    assert "Retry 2" in shown
     question = html(officer.get(path.replace("&amp;", "&")))
     assert "on 2 exchanges" in question
-    assert "Retry on" not in block(console(compliance))
+    assert "Retry" not in block(console(compliance))
 
 
 def test_a_stuck_request_needs_attention_until_its_alarm_is_acknowledged(
@@ -118,9 +118,21 @@ def test_a_blind_hold_is_among_the_failures(officer: Client, olga: User) -> None
 def test_a_calm_console_says_that_there_is_nothing(officer: Client) -> None:
     factories.exchanges(2)
     shown = block(console(officer))
-    assert "Not confirmed: 0" in shown
-    assert "Running: 0" in shown
+    assert "No failed cancels, none running." in shown
+    assert ": 0" not in shown
     assert "Retry" not in shown
+
+
+def test_the_block_says_so_when_it_cannot_show_every_failure(officer: Client, olga: User) -> None:
+    for number in range(32):
+        exchange = factories.exchange(f"VENUE{number}", orders=1)
+        factories.bring(factories.press(olga, exchange).requests.get(), Status.REJECTED)
+    assert "longer" not in block(console(officer))
+    long = factories.exchange("BITFINEX/LIST-UNREADABLE", orders=1)
+    factories.bring(factories.press(olga, long).requests.get(), Status.REJECTED)
+    shown = block(console(officer))
+    assert 'class="failed longer"' in shown
+    assert f'id="a{long.pk}" class="long"' in shown
 
 
 def group(name: str, *exchanges: Exchange) -> ExchangeGroup:

@@ -91,11 +91,11 @@ def test_a_request_after_which_orders_were_open_again_comes_first_and_says_so(
     assert re.findall(r'data-exchange-id="(\w+)"', page)[0] == "VENUE03"
     shown = row(page, made[2])
     assert 'class="attn warn"' in shown
-    assert "Orders open again: 3 orders, 12 s after" in shown
+    assert "3 orders open again after 12 s" in shown
     assert 'data-status="CONFIRMED"' in shown
     assert "1 needs attention" in page
     poll = html(officer.get(f"/poll/?known={requests[2].revision - 1}&show=console"))
-    assert "Orders open again: 3 orders, 12 s after" in poll
+    assert "3 orders open again after 12 s" in poll
 
 
 def test_a_second_request_in_flight_is_seen_behind_a_newer_one(officer: Client, olga: User) -> None:

@@ -6,6 +6,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from killswitch.accounts.models import User
+from killswitch.cancels.conclusion import NEVER_LISTED_TEXTS
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.cancels.states import Status
 from killswitch.console.latest_cancels import MAX_ITEMS, latest_cancels
@@ -48,6 +49,20 @@ def test_a_confirmed_cancel_after_which_orders_are_open_again_is_not_counted_as_
     shown = feed(console(officer))
     assert "1 confirmed, 1 not" in shown
     assert "<b>2 exchanges</b>" in shown
+
+
+def test_confirmed_on_an_id_that_the_ems_never_listed_is_not_counted_as_confirmed(
+    officer: Client, olga: User
+) -> None:
+    batch = factories.press(olga, *factories.exchanges(2))
+    for request in batch.requests.all():
+        factories.bring(request, Status.CONFIRMED)
+    batch.requests.filter(pk=request.pk).update(
+        conclusion=f"Confirmed, but {NEVER_LISTED_TEXTS[0]} X."
+    )
+    shown = feed(console(officer))
+    assert "1 confirmed, 1 never listed by the EMS" in shown
+    assert 'class="st warn"' in shown
 
 
 def episodes(olga: User, exchange: Exchange, count: int) -> Hold:

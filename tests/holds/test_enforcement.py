@@ -212,7 +212,7 @@ def test_orders_that_keep_coming_are_one_alarm(
     with algorithm(simulator, "KRAKEN"):
         wait_for(trading.exists, seconds=12)
         time.sleep(1)
-    assert trading.get().title == "KRAKEN: trading goes on under Hold."
+    assert trading.get().title == "KRAKEN: orders are still arriving under Hold."
     wait_for(lambda: requests()[-1].is_final, seconds=15)
 
 

@@ -148,7 +148,7 @@ def test_sixty_exchanges_at_once_by_keyboard_with_live_progress_and_a_stable_lay
     )
     # The demo's market goes on, so some exchanges have orders again.
     text = summary.inner_text()
-    counts = re.findall(r"(\d+) of 60 confirmed|(\d+) reopened", text)
+    counts = re.findall(r"(\d+) of 60 confirmed|(\d+) with orders open again", text)
     assert sum(int(one or other) for one, other in counts) == 55, text
     retry = re.compile(r"Retry now on these \d+ exchanges")
     expect(page.get_by_role("button", name=retry)).to_be_visible()

@@ -23,7 +23,7 @@ register = template.Library()
 register.filter("suggested_review", log_page.suggested_review)
 
 NO_OUTCOME_BADGE = StatusBadge(icon="half", tone="soft", words="No outcome yet")
-CALM_BADGE = StatusBadge(icon="no", tone="calm", words="Refused, none open")
+CALM_BADGE = StatusBadge(icon="no", tone="calm", words="Rejected, none open")
 NEEDS_REVIEW_BADGE = StatusBadge(icon="half", tone="warn", words="Needs review")
 REVIEW_BADGES = {
     "REVIEWED": StatusBadge(icon="ok", tone="good", words="Reviewed"),
