@@ -14,7 +14,8 @@ from killswitch.audit.chain import NewEvent
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import EventKind
 from killswitch.compliance import chart
-from killswitch.compliance.outcomes import STATUSES, DateRange, Day, Times, of_range
+from killswitch.compliance.event_outcomes import OUTCOMES
+from killswitch.compliance.outcomes import DateRange, Day, Times, of_range
 from tests.audit import request_factories
 from tests.audit.request_factories import START, request
 from tests.markup import html
@@ -159,7 +160,7 @@ DAYS = st.lists(
         Day,
         day=st.dates(min_value=date(2020, 1, 1), max_value=date(2030, 1, 1)),
         counts=st.dictionaries(
-            st.sampled_from(STATUSES), st.integers(min_value=0, max_value=10**7)
+            st.sampled_from(OUTCOMES), st.integers(min_value=0, max_value=10**7)
         ).map(Counter),
         answer=TIMES,
         outcome=TIMES,
@@ -199,7 +200,7 @@ class TestThePage:
         statuses = re.findall(r'<rect [^>]*class="k-([A-Z_]+)"/>', text.split('class="plot"')[1])
         assert statuses == ["CONFIRMED", "REJECTED", "OPEN"]
         row = text.split('kind=REQUESTED">2026-03-02')[1].split("</tr>")[0]
-        assert numbers(row) == ["1", "0", "0", "0", "1", "0", "0", "0"]
+        assert numbers(row) == ["1", "0", "0", "0", "0", "0", "1", "0", "0", "0", "1"]
         assert re.findall(r">(\d+ ms)</td>", row) == ["20 ms", "20 ms", "400 ms", "400 ms"]
         assert "2026-03-04</a>" not in text  # no request on that day
 
@@ -211,11 +212,11 @@ class TestThePage:
         first, second = "from=2026-03-02&amp;to=2026-03-02", "from=2026-03-03&amp;to=2026-03-03"
         whole = "from=2026-03-02&amp;to=2026-03-04"
         assert {
-            f"period=custom&amp;{first}&amp;outcome=rejected&amp;by=people",
-            f"period=custom&amp;{second}&amp;outcome=in_progress&amp;by=people",
-            f"period=custom&amp;{whole}&amp;outcome=rejected&amp;by=people",
+            f"period=custom&amp;{first}&amp;outcome=rejected&amp;by=people-only",
+            f"period=custom&amp;{second}&amp;outcome=in_progress&amp;by=people-only",
+            f"period=custom&amp;{whole}&amp;outcome=rejected&amp;by=people-only",
             f"period=custom&amp;{first}&amp;outcome=unverified&amp;by=holds",
-            f"period=custom&amp;{whole}&amp;outcome=rejected&amp;by=people"
+            f"period=custom&amp;{whole}&amp;outcome=rejected&amp;by=people-only"
             "&amp;exchange=KRAKEN%2FJ%C3%96HN",
         } <= links
         assert not [link for link in links if "outcome=confirmed" in link]
@@ -244,7 +245,7 @@ class TestThePage:
         ]
         table = text.split("Requests of Holds by day")[1]
         row = table.split('kind=HOLD_EPISODE">2026-03-02')[1].split("</tr>")[0]
-        assert numbers(row) == ["0", "0", "0", "1", "0", "0", "0", "1"]
+        assert numbers(row) == ["0", "0", "0", "0", "0", "1", "0", "0", "0", "1", "1"]
 
     def test_it_has_neither_style_nor_script_inline(self, reader: Client) -> None:
         request_factories.weeks(5)
