@@ -41,13 +41,15 @@ REQUEST_OUTCOMES: Final[Mapping[str, str]] = {
     outcome: "in_progress" if outcome == OPEN else outcome.lower() for outcome in OUTCOMES
 }
 
-# The data of those events alone that may change the outcome: the data of others may be long.
+# The data of requests, and of those events that may change the outcome: that of others may be long.
 _IS_UNUSUAL_END: Final = Q(kind=EventKind.FINISHED) & reduce(
     or_, (Q(data__contains=text) for text in (CALM_REFUSAL, *NEVER_LISTED_TEXTS))
 )
 _IS_REOPENING: Final = Q(kind=EventKind.ALARM_RAISED, data__contains=REOPENED_ALARM)
 OUTCOME_DATA: Final = Case(
-    When(_IS_UNUSUAL_END | _IS_REOPENING, then="data"), default=Value(""), output_field=TextField()
+    When(Q(kind=EventKind.REQUESTED) | _IS_UNUSUAL_END | _IS_REOPENING, then="data"),
+    default=Value(""),
+    output_field=TextField(),
 )
 
 

@@ -1,6 +1,7 @@
 """The outcomes of the requests of each day, and their durations, read from the log alone.
 
-A request counts on the day on which it was made; those of Holds are counted apart. Durations are
+A request counts on the day of the click, as in the list of requests, although its event may be
+recorded after midnight; those of Holds are counted apart. Durations are
 those between the log's own events: requested, first attempt recorded, outcome recorded.
 """
 
@@ -13,6 +14,7 @@ from typing import Final, Self
 
 from django.db.models import Q
 
+from killswitch.audit.event_reader import parse
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.review import OF_HOLD
@@ -174,7 +176,8 @@ class Day:
 class RequestTimes:
     """The times of one request; of several attempts, the first one counts."""
 
-    requested_at: datetime
+    requested_at: datetime  # when it was recorded
+    day: date
     exchange_id: str = ""
     person: str = ""
     is_of_hold: bool = False
@@ -188,7 +191,7 @@ def of_range(date_range: DateRange, *, max_events: int = MAX_EVENTS) -> Outcomes
     days: dict[date, list[RequestTimes]] = {day: [] for day in date_range.days}
     requests = list(_requests(date_range, max_events=max_events))
     for request in requests:
-        days[request.requested_at.date()].append(request)
+        days[request.day].append(request)
     by_people = [request for request in requests if not request.is_of_hold]
     return Outcomes(
         days=[_day(day, of_day) for day, of_day in days.items()],
@@ -243,9 +246,13 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
     requests: dict[str, RequestTimes] = {}
     # In the order of the chain: after a clock was set back, an outcome has an earlier time.
     for _, kind, request_id, status, at, exchange_id, actor, is_of_hold, data in sorted(rows):
-        if kind == EventKind.REQUESTED and at < date_range.end:
+        if kind == EventKind.REQUESTED:
             times = RequestTimes(
-                requested_at=at, exchange_id=exchange_id, person=actor, is_of_hold=is_of_hold
+                requested_at=at,
+                day=_day_of_click(data, recorded_at=at),
+                exchange_id=exchange_id,
+                person=actor,
+                is_of_hold=is_of_hold,
             )
             requests.setdefault(request_id, times)
         elif not (request := requests.get(request_id)):
@@ -257,7 +264,19 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
             request.status = REOPENED
         elif kind == EventKind.ATTEMPT and request.answered_at is None:
             request.answered_at = at
-    return requests.values()
+    return [
+        request
+        for request in requests.values()
+        if date_range.first <= request.day <= date_range.last
+    ]
+
+
+def _day_of_click(data: str, *, recorded_at: datetime) -> date:
+    """Return the day (UTC) of the click; events of earlier versions do not have its time."""
+    try:
+        return datetime.fromisoformat(parse(data)["asked_at"]).astimezone(UTC).date()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return recorded_at.date()
 
 
 def _times(spans: Iterable[tuple[datetime, datetime | None]]) -> Times:

@@ -127,6 +127,9 @@ def test_each_number_of_the_outcomes_is_the_number_of_requests_behind_its_link(
         listed = RequestFilter.from_query(query, choices=choices).requests()
         assert listed.count() == count, name
     assert counts["not_confirmed"] == len(_failed(made))
+    (person,) = found.by_person
+    query = QueryDict(f"by=people-only&person={person.name}")
+    assert RequestFilter.from_query(query, choices=choices).requests().count() == person.total
     text = html(reader.get("/audit/outcomes/"))
     link = f"from={today}&amp;to={today}&amp;outcome=not_confirmed&amp;by=people-only"
     assert link in text
@@ -183,7 +186,9 @@ def test_the_csv_for_reading_says_it_in_columns_of_their_own(
     assert {row["Not confirmed"] for row in ends.values()} == {"yes", "no"}
     reopened = {str(request.uuid) for request in made if request.reopened_at}
     assert {uuid for uuid, row in ends.items() if row["Open again, event"]} == reopened
-    assert {row["Not confirmed"] for row in rows if row["Event type"] != "FINISHED"} == {""}
+    others = [row for row in rows if row["Event type"] != "FINISHED"]
+    assert {row["Not confirmed"] + row["Status"] for row in others} == {""}
+    assert "CONFIRMED" in {row["Status code"] for row in others}, "of second looks"
 
 
 def test_an_export_of_what_was_not_confirmed_records_what_it_selected(

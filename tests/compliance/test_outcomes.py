@@ -53,6 +53,33 @@ class TestCounting:
         ]
         assert sum(day.total for day in days()) == 5
 
+    @pytest.mark.parametrize(
+        ("asked_at", "day"),
+        [
+            ("2026-03-02T23:59:59.900000Z", 2),
+            ("2026-03-03T00:30:00.000000+01:00", 2),
+            ("2026-03-03T00:00:00.000000Z", 3),
+            ("yesterday", 3),
+            (None, 3),
+            (20260302, 3),
+            ("0001-01-01T00:00:00+23:00", 3),
+        ],
+    )
+    def test_a_click_just_before_midnight_counts_on_its_own_day(
+        self, asked_at: object, day: int
+    ) -> None:
+        requested = NewEvent(
+            kind=EventKind.REQUESTED,
+            request_id=request_factories.uuid(0),
+            data={"asked_at": asked_at},
+        )
+        request_factories.log_at(datetime(2026, 3, 3, 0, 0, 1, tzinfo=UTC), requested)
+        assert [each.total for each in days()] == [day == 2, day == 3, 0]
+        only = date(2026, 3, day)
+        assert days(only, only)[0].total == 1
+        other = date(2026, 3, 5 - day)
+        assert days(other, other)[0].total == 0
+
     def test_durations_are_from_the_request_to_the_first_response_and_to_the_outcome(self) -> None:
         for number, seconds in enumerate((0.1, 0.3, 8)):
             request(number, at=START, answer=seconds / 2, outcome=seconds)
@@ -232,7 +259,7 @@ class TestThePage:
         ]
         assert [(row.name, row.total) for row in found.by_person] == [("Olga Ray (olga)", 2)]
         text = html(reader.get(ADDRESS, MARCH)).split("By user")[1]
-        assert "kind=REQUESTED&amp;actor=Olga%20Ray%20%28olga%29" in text
+        assert "by=people-only&amp;person=Olga%20Ray%20%28olga%29" in text
 
     def test_requests_of_holds_have_a_table_of_their_own(self, reader: Client) -> None:
         request(0, at=START)

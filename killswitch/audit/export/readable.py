@@ -85,10 +85,9 @@ def _cells(event: AuditEvent, requester: Requester | None) -> list[str]:
         actor_name(event.actor),
         _words(event.role),
         event.exchange_id,
-        # A status on the way is no longer true when it is read.
-        status_labels.get(event.status, event.status)
-        if event.status in FINAL_STATUSES
-        else _words(event.status),
+        # Only an end has a status of its own: that of another event, such as a second look, is what
+        # the status of the request was at that time.
+        status_labels.get(event.status, event.status) if is_end else "",
         ("yes" if is_not_confirmed(event, is_reopened=bool(reopened_seq)) else "no")
         if is_end
         else "",
