@@ -130,6 +130,7 @@ def bring(
     attempts: int = 2,
     orders: int = 3,
     rejection: Mapping[str, object] = REJECTION,
+    ever_listed: bool = True,
 ) -> CancelRequest:
     """Take a request to a status, step by step as a worker does."""
     with transaction.atomic():
@@ -150,7 +151,7 @@ def bring(
             recording.start_verifying(request.pk, lease_token=LEASE_TOKEN)
             recording.record_read(request.pk, lease_token=LEASE_TOKEN)
         if status in FINAL:
-            _finish(request, status, before=before, orders=orders)
+            _finish(request, status, before=before, orders=orders, ever_listed=ever_listed)
     request.refresh_from_db()
     return request
 
@@ -204,7 +205,9 @@ def answer(
     )
 
 
-def _finish(request: CancelRequest, status: Status, *, before: Status, orders: int) -> None:
+def _finish(
+    request: CancelRequest, status: Status, *, before: Status, orders: int, ever_listed: bool
+) -> None:
     is_read = status not in {Status.UNVERIFIED, Status.UNKNOWN}
     count = 0 if status is Status.CONFIRMED else orders
     now = datetime.now(UTC)
@@ -224,7 +227,7 @@ def _finish(request: CancelRequest, status: Status, *, before: Status, orders: i
         AttemptSummary.of(request.attempts.all()),
         last_list,
         exchange_id=request.exchange_id,
-        history=ListHistory(open_before=request.open_before, ever_listed=True),
+        history=ListHistory(open_before=request.open_before, ever_listed=ever_listed),
     )
     assert conclusion.status is status
     recording.finish(

@@ -302,6 +302,9 @@ class Walk:
             for name in ("kind", "status")
             if f"{name}_in" in filters and event[name] not in filters[f"{name}_in"].split()
         ]
+        # Whether a request was confirmed is more than one line can prove.
+        if "outcome" in filters and event["kind"] != "FINISHED":
+            columns.append("kind")
         if event["at"] < filters.get("from", "") or event["at"] >= filters.get("to", "~"):
             columns.append("at")
         if columns:

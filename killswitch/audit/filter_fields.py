@@ -1,7 +1,7 @@
 """The fields of the log's filter: how each is called, and how what was typed becomes a value."""
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
 from functools import partial
@@ -14,31 +14,27 @@ MAX_CHARS: Final = 200
 MAX_SHOWN_CHARS: Final = 60  # of a wrong value in an error message
 # The statuses in the words of the pages; the package of the requests adds them at start.
 status_labels: dict[str, str] = {}
-# Every outcome except CONFIRMED, as one choice of the filter. A refusal that found no open orders
-# is one of them: the filter must not leave out what a reader may call a failure.
+# The ends of all requests that were not confirmed, which follow from more than the recorded status
+# (`audit.not_confirmed`).
 NOT_CONFIRMED: Final = "NOT_CONFIRMED"
 NOT_CONFIRMED_LABEL: Final = "Not confirmed"
 NOT_CONFIRMED_STATUSES: Final = ("NOT_DELIVERED", "REJECTED", "RESIDUAL", "UNKNOWN", "UNVERIFIED")
 # Several event types as one choice.
 CHANGES: Final = "CHANGES"
-CHANGES_LABEL: Final = "Changes to users and exchanges"
+CHANGES_LABEL: Final = "Changes to users, exchanges and the runbook"
 CHANGE_KINDS: Final = (
     EventKind.EXCHANGE_ADDED,
     EventKind.EXCHANGE_CHANGED,
     EventKind.GROUP_ADDED,
     EventKind.GROUP_CHANGED,
     EventKind.GROUP_REMOVED,
+    EventKind.RUNBOOK_CHANGED,
     EventKind.PERSON_ADDED,
     EventKind.PERSON_CHANGED,
     EventKind.ROLE_CHANGED,
     EventKind.PASSWORD_CHANGED,
     EventKind.SECOND_FACTOR_RESET,
 )
-# What an export records of a choice that stands for several values, by the column.
-GROUPS: Final[Mapping[str, tuple[str, Sequence[str]]]] = {
-    "status": (NOT_CONFIRMED, NOT_CONFIRMED_STATUSES),
-    "kind": (CHANGES, CHANGE_KINDS),
-}
 
 
 def shown(text: str) -> str:

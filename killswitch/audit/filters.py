@@ -16,23 +16,30 @@ from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import SYSTEM
 from killswitch.audit.distinct_values import contains, matching, suggestion
 from killswitch.audit.filter_fields import (
+    CHANGE_KINDS,
     CHANGES,
     CHANGES_LABEL,
     FIELDS,
-    GROUPS,
     NOT_CONFIRMED,
+    NOT_CONFIRMED_LABEL,
     shown,
     status_labels,
 )
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.audit.not_confirmed import not_confirmed
 from killswitch.audit.review import unreviewed
 
 # Parameters of a page's address that belong to no filter.
 PAGE_PARAMETERS: Final = frozenset({"before", "after", "marked", "size"})
 # The columns that are searched for free text, in addition to the data.
 SEARCHED_COLUMNS: Final = ("actor", "exchange_id", "reject_reason")
-# The columns that must equal the filter's value.
+# The columns that must equal the filter's value, unless it stands for several.
 EQUAL_COLUMNS: Final = ("kind", "status", "request_id")
+# How an export records each of these values, which no column contains.
+RECORDED_GROUPS: Final[Mapping[str, tuple[str, str]]] = {
+    NOT_CONFIRMED: ("outcome", NOT_CONFIRMED),
+    CHANGES: ("kind_in", " ".join(CHANGE_KINDS)),
+}
 
 
 class InvalidFilter(ValueError):
@@ -95,6 +102,12 @@ class EventFilter:
         start, end = columns.get("from_at"), columns.get("to_at")
         if start and end and start >= end:
             errors["to"] = "To must be later than From."
+        kind = columns.get("kind", EventKind.FINISHED)
+        if columns.get("status") == NOT_CONFIRMED and kind != EventKind.FINISHED:
+            errors["kind"] = (
+                f"Event type: status “{NOT_CONFIRMED_LABEL}” finds outcomes only. Choose"
+                f" “{EventKind.FINISHED.label}” or “All types”."
+            )
         if errors:
             raise InvalidFilter(errors)
         return cls(**columns)
@@ -117,23 +130,26 @@ class EventFilter:
     def as_data(self) -> dict[str, str]:
         """Return the given values by name, as exports record them."""
         data = {FIELDS[name].recorded_as: text for name, text in self._texts().items()}
-        for column, (group, values) in GROUPS.items():
-            if data.get(column) == group:
-                del data[column]
-                data[f"{column}_in"] = " ".join(values)
+        for name in ("status", "kind"):
+            if data.get(name) in RECORDED_GROUPS:
+                key, value = RECORDED_GROUPS[data.pop(name)]
+                data[key] = value
         return data
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
-        """Return the filter that an export has recorded. Raises `InvalidFilter`."""
+        """Return the filter that an export has recorded. Raises `InvalidFilter`.
+
+        Also for a list of values that is no choice of this version.
+        """
         names = {field.recorded_as: name for name, field in FIELDS.items()}
-        groups = {f"{column}_in": column for column in GROUPS}
-        words = {
-            groups.get(key) or names.get(key, key.removesuffix("_id")): GROUPS[groups[key]][0]
-            if key in groups
-            else str(value)
-            for key, value in data.items()
-        }
+        groups = {(key, value): group for group, (key, value) in RECORDED_GROUPS.items()}
+        words = {}
+        for key, value in data.items():
+            if group := groups.get((key, str(value))):
+                words["kind" if group == CHANGES else "status"] = group
+            else:
+                words[names.get(key, key.removesuffix("_id"))] = str(value)
         return cls.from_words(words)
 
     def _texts(self) -> dict[str, str]:
@@ -199,10 +215,8 @@ class EventFilter:
         """Return the selected events with a higher number than this."""
         condition = Q()
         for name in EQUAL_COLUMNS:
-            value = getattr(self, name)
-            group, values = GROUPS.get(name, ("", ()))
-            if value:
-                condition &= Q(**({f"{name}__in": values} if value == group else {name: value}))
+            if value := getattr(self, name):
+                condition &= _equals(name, value)
         if after:
             condition &= Q(seq__gt=after)
         if self.from_at:
@@ -241,6 +255,12 @@ class EventFilter:
             # This condition is part of the other one, and lets the index start at the edge.
             is_beyond &= Q(**{f"at__{side}e": edge.at})
         return self.events().filter(is_beyond).order_by(f"{order}at", f"{order}seq")
+
+
+def _equals(column: str, value: str) -> Q:
+    if value == NOT_CONFIRMED:
+        return not_confirmed()
+    return Q(kind__in=CHANGE_KINDS) if value == CHANGES else Q(**{column: value})
 
 
 def _of_person(name: str, *, after: int) -> Q:

@@ -1,16 +1,17 @@
-"""Who requested each cancel, and why, read from the log alone.
+"""Who requested each cancel, why, and whether orders were open again, read from the log alone.
 
-The system records the outcome of a request; its requester is in another event of the request.
+The system records the outcome of a request; these facts are in other events of the request.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from django.db.models import Case, TextField, Value, When
+from django.db.models import Case, Q, TextField, Value, When
 
 from killswitch.audit.event_reader import EventData, parse
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.audit.not_confirmed import REOPENED_ALARM
 
 MAX_IDS: Final = 500  # in one query
 
@@ -25,6 +26,7 @@ class Requester:
     batch: str
     is_everywhere: bool
     has_later_reason: bool = False
+    reopened_seq: int | None = None  # the alarm that orders were open again after CONFIRMED
 
 
 def of_outcome(data: EventData) -> Requester | None:
@@ -45,7 +47,7 @@ def of_requests(request_ids: Iterable[str]) -> dict[str, Requester]:
     ids = sorted({request_id for request_id in request_ids if request_id})
     requesters: dict[str, Requester] = {}
     for start in range(0, len(ids), MAX_IDS):
-        for request_id, kind, actor, role, text in _rows(ids[start : start + MAX_IDS]):
+        for seq, request_id, kind, actor, role, text in _rows(ids[start : start + MAX_IDS]):
             data = EventData(facts=parse(text))
             if kind == EventKind.REQUESTED:
                 requester = Requester(
@@ -60,13 +62,16 @@ def of_requests(request_ids: Iterable[str]) -> dict[str, Requester]:
                 requesters[request_id] = replace(
                     requesters[request_id], reason=data.text("reason"), has_later_reason=True
                 )
+            elif data.text("alarm_kind") and request_id in requesters:
+                requesters[request_id] = replace(requesters[request_id], reopened_seq=seq)
     return requesters
 
 
-def _rows(ids: list[str]) -> Iterable[tuple[str, str, str, str, str]]:
+def _rows(ids: list[str]) -> Iterable[tuple[int, str, str, str, str, str]]:
     """Return the events of these requests, without the data of attempts, which may be long."""
     # Not filtered by kind: SQLite would go through all events of these kinds.
-    wanted = When(kind__in=[EventKind.REQUESTED, EventKind.REASON_COMPLETED], then="data")
-    data = Case(wanted, default=Value(""), output_field=TextField())
+    reopened = Q(kind=EventKind.ALARM_RAISED, data__contains=REOPENED_ALARM)
+    wanted = Q(kind__in=[EventKind.REQUESTED, EventKind.REASON_COMPLETED]) | reopened
+    data = Case(When(wanted, then="data"), default=Value(""), output_field=TextField())
     events = AuditEvent.objects.filter(request_id__in=ids).order_by("seq")
-    return events.values_list("request_id", "kind", "actor", "role", data)
+    return events.values_list("seq", "request_id", "kind", "actor", "role", data)

@@ -13,6 +13,7 @@ from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import Actor
 from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind, Review, Verification
+from killswitch.audit.not_confirmed import not_confirmed
 from killswitch.audit.recorder import recording
 from killswitch.audit.review import (
     MAX_NOTE_CHARS,
@@ -59,6 +60,7 @@ class Period:
     kinds: Mapping[str, int]
     outcomes: Mapping[str, int]  # of people's requests
     hold_outcomes: Mapping[str, int]  # of the requests of Holds
+    not_confirmed: int  # of all requests, as known at this moment
     review: ReviewCounts
     verification: Mapping[str, Any] | None
     follows: int | None  # the last event of the latest period that was signed off before this one
@@ -109,6 +111,7 @@ class Period:
             kinds=_counts(events, "kind"),
             outcomes=_counts(finished.exclude(of_hold), "status"),
             hold_outcomes=_counts(finished.filter(of_hold), "status"),
+            not_confirmed=events.filter(not_confirmed()).count(),
             review=_review_counts(events, first=ends["first"], last=ends["last"]),
             verification={**latest, "at": utc_text(latest["at"])} if latest else None,
             follows=_last_signed_off(before=ends["last"]),
@@ -134,6 +137,7 @@ def sign_off(*, period: Period, note: str, by: Actor, origin: Mapping[str, str])
         "kinds": dict(period.kinds),
         "outcomes": dict(period.outcomes),
         "hold_outcomes": dict(period.hold_outcomes),
+        "not_confirmed": period.not_confirmed,
         "review": asdict(period.review) | {"unreviewed": period.review.unreviewed},
         "verification": period.verification,
         "follows": period.follows,

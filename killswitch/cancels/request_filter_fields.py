@@ -55,12 +55,14 @@ class By(StrEnum):
     """Whose cancels are listed. A cancel that failed is never left out by default."""
 
     PEOPLE = "people"
+    PEOPLE_ONLY = "people-only"
     HOLDS = "holds"
     ALL = "all"
 
 
 BY_LABELS: Final[Mapping[By, str]] = {
     By.PEOPLE: "People, and Holds if not confirmed",
+    By.PEOPLE_ONLY: "People only",
     By.HOLDS: "Holds",
     By.ALL: "People and Holds",
 }
@@ -157,7 +159,7 @@ def _parse_outcome(text: str, _: Choices) -> dict[str, Any]:
 
 def _parse_by(text: str, _: Choices) -> dict[str, Any]:
     if text not in set(By):
-        raise ValueError(f"“{shown(text)}” is not one of: people, holds, all.")
+        raise ValueError(f"“{shown(text)}” is not one of: {', '.join(By)}.")
     return {"by": By(text)}
 
 

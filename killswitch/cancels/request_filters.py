@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from re import escape
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
@@ -32,6 +32,12 @@ from killswitch.cancels.request_filter_fields import (
 from killswitch.cancels.request_outcomes import NOT_CONFIRMED, OUTCOMES
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.text import escape_controls
+
+BY_WORDS: Final[Mapping[By, str]] = {
+    By.PEOPLE_ONLY: "by people only",
+    By.HOLDS: "by Holds",
+    By.ALL: "by people and Holds",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +137,7 @@ class RequestFilter:
             _list_text("by", [actor_name(name) for name in self.people or ()], noun="people"),
             self.reason and f"reason contains “{self.reason}”",
             self.q and f"with “{self.q}”",
-            {By.HOLDS: "by Holds", By.ALL: "by people and Holds"}.get(self.by, ""),
+            BY_WORDS.get(self.by, ""),
         ]
         return escape_controls(", ".join(filter(None, parts)))
 
@@ -186,6 +192,8 @@ class RequestFilter:
             condition &= _contains(self.reason, f"{prefix}reason", f"{prefix}completed_reason")
         if self.by is By.HOLDS:
             condition &= Q(**{f"{prefix}origin": Origin.HOLD})
+        elif self.by is By.PEOPLE_ONLY:
+            condition &= ~Q(**{f"{prefix}origin": Origin.HOLD})
         return condition
 
     def _has_text(self) -> Q:

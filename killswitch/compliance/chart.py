@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from killswitch.compliance.outcomes import STATUSES, Day, Times
+from killswitch.compliance.event_outcomes import OUTCOMES
+from killswitch.compliance.outcomes import Day, Times
 from killswitch.runtime.text import duration_text
 
 WIDTH: Final = 960
@@ -128,7 +129,7 @@ def draw(days: Sequence[Day]) -> Chart:
 
 def _bar(day: Day, middle: float, *, width: float, y_of: Callable[[float], float]) -> Bar:
     segments, below = [], 0
-    for status in STATUSES:
+    for status in OUTCOMES:
         if count := day.counts[status]:
             top, bottom = y_of(below + count), y_of(below)
             segments.append(

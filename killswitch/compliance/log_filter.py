@@ -107,7 +107,7 @@ def status_choices() -> list[tuple[str, Choices]]:
     return [
         (
             NOT_CONFIRMED_LABEL,
-            [(NOT_CONFIRMED, f"{NOT_CONFIRMED_LABEL} (all of these)"), *failures],
+            [(NOT_CONFIRMED, f"{NOT_CONFIRMED_LABEL}, or open again"), *failures],
         ),
         ("Confirmed", [("CONFIRMED", status_labels["CONFIRMED"])]),
         ("Status on the way", on_the_way),
@@ -161,7 +161,7 @@ def useful_filters(query: QueryDict, *, today: date) -> list[FilterLink]:
         "Failed cancels, 7 days": {"kind": "FINISHED", "status": NOT_CONFIRMED, **week},
         "Unreviewed": {"unreviewed": "1"},
         "Failed sign-ins, 7 days": {"kind": "SIGN_IN_FAILED", **week},
-        "Changes to users and exchanges, this month": {"kind": CHANGES, **month},
+        f"{CHANGES_LABEL}, this month": {"kind": CHANGES, **month},
     }
     shown = form_values({name: str(value) for name, value in query.items()})
     return [

@@ -14,7 +14,7 @@ from killswitch.audit.descriptions import describe
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.requesters import Requester
-from killswitch.audit.review import CALM_REFUSAL, FOLLOWING, OPEN_QUERY, needs_review
+from killswitch.audit.review import FOLLOWING, OPEN_QUERY, needs_review
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count, truncate
 
@@ -32,10 +32,14 @@ class LogEntry:
     review: Review | None
     requester: Requester | None  # of the request whose outcome this is
     open_after: int | None
-    is_calm: bool  # the EMS refused, and no orders were open
     description: str
     data: str
     is_cut: bool
+
+    @property
+    def reopened_seq(self) -> int | None:
+        """Return the alarm that orders were open again after this outcome."""
+        return self.requester.reopened_seq if self.requester else None
 
     @property
     def needs_review(self) -> bool:
@@ -107,7 +111,6 @@ def entries(events: Sequence[AuditEvent], *, whole: bool = False) -> list[LogEnt
                 requester=by_request.get(event.request_id) or requesters.of_outcome(facts)
                 if event.kind == EventKind.FINISHED
                 else None,
-                is_calm=CALM_REFUSAL in event.data,
                 open_after=facts.number("open_after"),
                 description=describe(event),
                 data=data[:MAX_DATA_CHARS] if is_cut else data,

@@ -1,6 +1,7 @@
 """The outcomes of the requests of each day, and their durations, read from the log alone.
 
-A request counts on the day on which it was made; those of Holds are counted apart. Durations are
+A request counts on the day of the click, as in the list of requests, although its event may be
+recorded after midnight; those of Holds are counted apart. Durations are
 those between the log's own events: requested, first attempt recorded, outcome recorded.
 """
 
@@ -11,12 +12,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Self
 
-from django.db.models import Case, Q, TextField, Value, When
+from django.db.models import Q
 
 from killswitch.audit.event_reader import parse
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.review import OF_HOLD
+from killswitch.compliance.event_outcomes import (
+    NEVER_LISTED,
+    NOT_CONFIRMED,
+    OPEN,
+    OUTCOME_DATA,
+    OUTCOMES,
+    REOPENED,
+    REQUEST_OUTCOMES,
+    is_reopening,
+    outcome_at_end,
+)
 from killswitch.runtime.age import elapsed_ms
 
 DEFAULT_DAYS: Final = 30
@@ -24,23 +36,6 @@ MAX_DAYS: Final = 366
 MAX_EVENTS: Final = 100_000
 # How long after the end of the range outcomes are still looked for.
 OUTCOME_WAIT: Final = timedelta(days=1)
-# Best first, as in a bar from the bottom up.
-STATUSES: Final = (
-    "CONFIRMED",
-    "REOPENED",
-    "RESIDUAL",
-    "UNVERIFIED",
-    "REJECTED",
-    "NOT_DELIVERED",
-    "UNKNOWN",
-    "OPEN",
-)
-OPEN: Final = "OPEN"  # no outcome in the log yet
-REOPENED: Final = "REOPENED"  # CONFIRMED, and the alarm of this kind was raised for the request
-# The outcomes as the list of requests names them in its address.
-OUTCOME_NAMES: Final = {
-    status: "in_progress" if status == OPEN else status.lower() for status in STATUSES
-}
 MAX_ROWS: Final = 100  # of a breakdown
 
 
@@ -48,13 +43,13 @@ MAX_ROWS: Final = 100  # of a breakdown
 class Cell:
     """One number of a table, with the outcome that it counts."""
 
-    status: str
+    status: str  # one of `OUTCOMES`
     count: int
 
     @property
     def outcome(self) -> str:
         """Return the outcome as the list of requests names it."""
-        return OUTCOME_NAMES[self.status]
+        return REQUEST_OUTCOMES[self.status]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +62,10 @@ class Breakdown:
     @property
     def total(self) -> int:
         return self.counts.total()
+
+    @property
+    def not_confirmed(self) -> int:
+        return not_confirmed(self.counts)
 
     @property
     def cells(self) -> list[Cell]:
@@ -151,8 +150,12 @@ class Day:
         return self.counts.total()
 
     @property
+    def not_confirmed(self) -> int:
+        return not_confirmed(self.counts)
+
+    @property
     def cells(self) -> list[Cell]:
-        """Return the numbers of people's requests in the order of `STATUSES`."""
+        """Return the numbers of people's requests in the order of `OUTCOMES`."""
         return cells_of(self.counts)
 
     @property
@@ -160,8 +163,12 @@ class Day:
         return self.hold_counts.total()
 
     @property
+    def hold_not_confirmed(self) -> int:
+        return not_confirmed(self.hold_counts)
+
+    @property
     def hold_cells(self) -> list[Cell]:
-        """Return the numbers of the requests of Holds in the order of `STATUSES`."""
+        """Return the numbers of the requests of Holds in the order of `OUTCOMES`."""
         return cells_of(self.hold_counts)
 
 
@@ -169,7 +176,8 @@ class Day:
 class RequestTimes:
     """The times of one request; of several attempts, the first one counts."""
 
-    requested_at: datetime
+    requested_at: datetime  # when it was recorded
+    day: date
     exchange_id: str = ""
     person: str = ""
     is_of_hold: bool = False
@@ -183,7 +191,7 @@ def of_range(date_range: DateRange, *, max_events: int = MAX_EVENTS) -> Outcomes
     days: dict[date, list[RequestTimes]] = {day: [] for day in date_range.days}
     requests = list(_requests(date_range, max_events=max_events))
     for request in requests:
-        days[request.requested_at.date()].append(request)
+        days[request.day].append(request)
     by_people = [request for request in requests if not request.is_of_hold]
     return Outcomes(
         days=[_day(day, of_day) for day, of_day in days.items()],
@@ -193,8 +201,13 @@ def of_range(date_range: DateRange, *, max_events: int = MAX_EVENTS) -> Outcomes
 
 
 def cells_of(counts: Counter[str]) -> list[Cell]:
-    """Return the numbers in the order of `STATUSES`."""
-    return [Cell(status=status, count=counts[status]) for status in STATUSES]
+    """Return the numbers in the order of `OUTCOMES`."""
+    return [Cell(status=status, count=counts[status]) for status in OUTCOMES]
+
+
+def not_confirmed(counts: Counter[str]) -> int:
+    """Return how many of these requests the other pages call not confirmed."""
+    return sum(counts[outcome] for outcome in NOT_CONFIRMED)
 
 
 def _breakdown(pairs: Iterable[tuple[str, str]]) -> list[Breakdown]:
@@ -203,7 +216,7 @@ def _breakdown(pairs: Iterable[tuple[str, str]]) -> list[Breakdown]:
     for name, status in pairs:
         counts.setdefault(name, Counter())[status] += 1
     rows = [Breakdown(name=name, counts=by_status) for name, by_status in counts.items()]
-    return sorted(rows, key=lambda row: (row.counts["CONFIRMED"] - row.total, row.name))[:MAX_ROWS]
+    return sorted(rows, key=lambda row: (-row.not_confirmed, -row.total, row.name))[:MAX_ROWS]
 
 
 def _day(day: date, requests: Sequence[RequestTimes]) -> Day:
@@ -224,35 +237,46 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
         at__gte=date_range.begin, at__lt=date_range.end + OUTCOME_WAIT
     ).order_by("at", "seq")
     of_hold = Q(kind=EventKind.REQUESTED, data__contains=OF_HOLD)
-    # The data of alarms alone, because that of attempts may be long.
-    alarm = Case(
-        When(kind=EventKind.ALARM_RAISED, then="data"), default=Value(""), output_field=TextField()
-    )
     columns = ("seq", "kind", "request_id", "status", "at", "exchange_id", "actor", "is_of_hold")
     events = events.annotate(is_of_hold=of_hold)
-    rows = list(events.values_list(*columns, alarm)[: max_events + 1])
+    rows = list(events.values_list(*columns, OUTCOME_DATA)[: max_events + 1])
     if len(rows) > max_events:
         reason = "There are too many events in this range. Choose a shorter one."
         raise InvalidFilter({"range": reason})
     requests: dict[str, RequestTimes] = {}
     # In the order of the chain: after a clock was set back, an outcome has an earlier time.
-    for _, kind, request_id, status, at, exchange_id, actor, is_of_hold, alarm_data in sorted(rows):
-        if kind == EventKind.REQUESTED and at < date_range.end:
+    for _, kind, request_id, status, at, exchange_id, actor, is_of_hold, data in sorted(rows):
+        if kind == EventKind.REQUESTED:
             times = RequestTimes(
-                requested_at=at, exchange_id=exchange_id, person=actor, is_of_hold=is_of_hold
+                requested_at=at,
+                day=_day_of_click(data, recorded_at=at),
+                exchange_id=exchange_id,
+                person=actor,
+                is_of_hold=is_of_hold,
             )
             requests.setdefault(request_id, times)
         elif not (request := requests.get(request_id)):
             continue
         elif kind == EventKind.FINISHED:
-            request.status = status if status in STATUSES else "UNKNOWN"
+            request.status = outcome_at_end(status=status, data=data)
             request.finished_at = at
-        elif kind == EventKind.ALARM_RAISED and request.status == "CONFIRMED":
-            if parse(alarm_data).get("alarm_kind") == REOPENED:
-                request.status = REOPENED
+        elif is_reopening(kind=kind, data=data) and request.status in {"CONFIRMED", NEVER_LISTED}:
+            request.status = REOPENED
         elif kind == EventKind.ATTEMPT and request.answered_at is None:
             request.answered_at = at
-    return requests.values()
+    return [
+        request
+        for request in requests.values()
+        if date_range.first <= request.day <= date_range.last
+    ]
+
+
+def _day_of_click(data: str, *, recorded_at: datetime) -> date:
+    """Return the day (UTC) of the click; events of earlier versions do not have its time."""
+    try:
+        return datetime.fromisoformat(parse(data)["asked_at"]).astimezone(UTC).date()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return recorded_at.date()
 
 
 def _times(spans: Iterable[tuple[datetime, datetime | None]]) -> Times:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from django.db.models import BooleanField, Count, ExpressionWrapper, Q
 
@@ -13,7 +13,17 @@ from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.requesters import Requester
 from killswitch.audit.review import MAX_EVENTS, OPEN_QUERY, unreviewed
+from killswitch.cancels.request_outcomes import OUTCOMES as COUNTED
 from killswitch.compliance import log_page
+from killswitch.compliance.event_outcomes import (
+    NOT_CONFIRMED,
+    OUTCOME_DATA,
+    OUTCOMES,
+    REOPENED,
+    REQUEST_OUTCOMES,
+    is_reopening,
+    outcome_at_end,
+)
 from killswitch.compliance.log_page import LogEntry
 from killswitch.runtime.text import pluralize_count
 
@@ -31,16 +41,16 @@ class CancelToReview:
     request_id: str
     seqs: list[int] = field(default_factory=list)
     exchanges: dict[str, None] = field(default_factory=dict)
-    outcomes: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[str, str] = field(default_factory=dict)  # by request
 
-    def add(self, event: AuditEvent) -> None:
-        """Add an event, of which one review takes only so many."""
+    def add(self, event: AuditEvent, *, outcome: str) -> None:
+        """Add an event, of which one review takes only so many; an empty outcome is none."""
         if len(self.seqs) < MAX_EVENTS:
             self.seqs.append(event.seq)
             self.exchanges[event.exchange_id] = None
             self.at = min(self.at, event.at)
-            if event.kind == EventKind.FINISHED:
-                self.outcomes[event.status] += 1
+            if outcome:
+                self.outcomes.setdefault(event.request_id, outcome)
 
     @property
     def value(self) -> str:
@@ -58,15 +68,18 @@ class CancelToReview:
         return next(iter(self.exchanges)) if len(self.exchanges) == 1 else ""
 
     @property
-    def failures(self) -> Sequence[tuple[str, int]]:
-        """Return the outcomes that are not CONFIRMED, with their numbers."""
-        return sorted(
-            (status, count) for status, count in self.outcomes.items() if status != "CONFIRMED"
-        )
+    def counts(self) -> Sequence[tuple[str, str]]:
+        """Return the outcomes, the worst first, each with its number in words."""
+        counts = Counter(self.outcomes.values())
+        return [
+            (outcome, f"{counts[outcome]:,} {COUNTED[REQUEST_OUTCOMES[outcome]].counted}")
+            for outcome in reversed(OUTCOMES)
+            if counts[outcome]
+        ]
 
     @property
-    def confirmed(self) -> int:
-        return self.outcomes["CONFIRMED"]
+    def is_failed(self) -> bool:
+        return not NOT_CONFIRMED.isdisjoint(self.outcomes.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +134,14 @@ class ReviewQueue:
 
     @property
     def failed(self) -> Sequence[CancelToReview]:
-        return [cancel for cancel in self.cancels if cancel.failures]
+        return [cancel for cancel in self.cancels if cancel.is_failed]
 
 
 def _cancels() -> tuple[list[CancelToReview], bool]:
     """Return the cancels with unreviewed events, newest first, and whether there are more."""
     events = AuditEvent.objects.filter(unreviewed()).exclude(request_id="").order_by("-seq")
-    newest = list(events.defer("data")[: MAX_CANCEL_EVENTS + 1])
+    rows = events.defer("data").annotate(outcome_data=OUTCOME_DATA)
+    newest = list(rows[: MAX_CANCEL_EVENTS + 1])
     by_request = requesters.of_requests(event.request_id for event in newest)
     cancels: dict[str, CancelToReview] = {}
     for event in newest[:MAX_CANCEL_EVENTS]:
@@ -136,9 +150,21 @@ def _cancels() -> tuple[list[CancelToReview], bool]:
         cancel = cancels.setdefault(
             key, CancelToReview(requester=requester, at=event.at, request_id=event.request_id)
         )
-        cancel.add(event)
-    shown = list(cancels.values())[:MAX_CANCELS]
+        cancel.add(event, outcome=_outcome(event, requester))
+    # Later events, such as an alarm, do not move a cancel to another place.
+    shown = sorted(list(cancels.values())[:MAX_CANCELS], key=lambda cancel: cancel.at, reverse=True)
     return shown, len(newest) > MAX_CANCEL_EVENTS or len(cancels) > MAX_CANCELS
+
+
+def _outcome(event: Any, requester: Requester | None) -> str:
+    """Return the outcome that an event with its `outcome_data` tells, empty for none."""
+    if is_reopening(kind=event.kind, data=event.outcome_data):
+        return REOPENED
+    if event.kind != EventKind.FINISHED:
+        return ""
+    outcome = outcome_at_end(status=event.status, data=event.outcome_data)
+    is_reopened = event.status == "CONFIRMED" and requester and requester.reopened_seq
+    return REOPENED if is_reopened else outcome
 
 
 def _with_questions(rows: Sequence[Review]) -> list[OpenQuery]:

@@ -75,6 +75,11 @@ class SignOff:
         return counts
 
     @property
+    def not_confirmed(self) -> int | None:
+        """Return how many requests were not confirmed; None for an earlier version's sign-off."""
+        return self.data.number("not_confirmed")
+
+    @property
     def is_intact(self) -> bool:
         """Return whether the last event of the period still has the hash that was signed off."""
         hashes = AuditEvent.objects.filter(seq=self.last_seq).values_list("hash", flat=True)

@@ -17,7 +17,7 @@ from killswitch.audit import review, sign_off_period
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.sign_off_period import Period, SignOffRefused
-from killswitch.compliance import chart, log_filter, log_page, outcomes
+from killswitch.compliance import chart, event_outcomes, log_filter, log_page, outcomes
 from killswitch.compliance.event_page import EventPage
 from killswitch.compliance.log_page import LogPage
 from killswitch.compliance.new_events import NewEvents
@@ -75,7 +75,7 @@ def outcomes_by_day(request: HttpRequest) -> HttpResponse:
     """Show the outcomes of the requests of each day, as a chart and as a table."""
     context: dict[str, Any] = {
         "values": log_filter.form_values(request.GET.dict()),
-        "statuses": outcomes.STATUSES,
+        "statuses": event_outcomes.OUTCOMES,
     }
     try:
         today = datetime.now(UTC).date()
@@ -97,8 +97,10 @@ def outcomes_by_day(request: HttpRequest) -> HttpResponse:
         "days": list(reversed(days)),
         "totals": outcomes.cells_of(counts),
         "total": counts.total(),
+        "not_confirmed": outcomes.not_confirmed(counts),
         "hold_totals": outcomes.cells_of(hold_counts),
         "hold_total": hold_counts.total(),
+        "hold_not_confirmed": outcomes.not_confirmed(hold_counts),
         "chart": chart.draw(days),
         "breakdowns": {"exchange": found.by_exchange, "user": found.by_person},
     }

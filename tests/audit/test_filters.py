@@ -134,13 +134,13 @@ def test_a_mistyped_choice_is_refused_with_a_suggestion(query: str, suggestion: 
     [
         (
             {"status": "NOT_CONFIRMED", "kind": "FINISHED"},
-            {"status_in": " ".join(NOT_CONFIRMED_STATUSES), "kind": "FINISHED"},
+            {"outcome": "NOT_CONFIRMED", "kind": "FINISHED"},
             "Request finished, not confirmed",
         ),
         (
             {"kind": "CHANGES"},
             {"kind_in": " ".join(CHANGE_KINDS)},
-            "Changes to users and exchanges",
+            "Changes to users, exchanges and the runbook",
         ),
     ],
 )
@@ -151,6 +151,17 @@ def test_a_choice_of_several_values_is_recorded_with_all_of_them(
     assert selection.as_data() == data
     assert EventFilter.from_data(data) == selection
     assert selection.describe() == description
+
+
+@pytest.mark.parametrize("data", [{"status_in": "REJECTED UNKNOWN"}, {"kind_in": "ROLE_CHANGED"}])
+def test_a_recorded_list_of_values_is_not_taken_for_a_choice_of_today(data: dict[str, str]) -> None:
+    with pytest.raises(InvalidFilter):
+        EventFilter.from_data(data)
+
+
+@pytest.mark.parametrize("kind", ["REQUESTED", "ALARM_RAISED", "CHANGES", "cancel attempt"])
+def test_not_confirmed_with_another_event_type_is_refused_and_not_empty(kind: str) -> None:
+    assert list(_refused(f"status=NOT_CONFIRMED&kind={kind}").errors) == ["kind"]
 
 
 def test_filters_that_earlier_versions_recorded_are_described() -> None:

@@ -127,6 +127,8 @@ class TestTheReadableCsv:
             "Role": "",
             "Exchange": "KRAKEN",
             "Status": "Rejected",
+            "Not confirmed": "yes",
+            "Open again, event": "",
             "Reject reason": "EXCHANGE_UNREACHABLE",
             "Requested by": "Olga Ray (olga)",
             "Reason": "Fat finger",
@@ -141,7 +143,7 @@ class TestTheReadableCsv:
         }
         assert requested["Role"] == "Risk officer"
         assert requested["Open orders before"] == "14"
-        assert (requested["Status"], attempt["Status"]) == ("Requested", "Sending")
+        assert (requested["Status"], attempt["Status"]) == ("", "")
         assert residual["Open orders after"] == "3"
         assert datetime.fromisoformat(finished["Time (UTC)"])
 

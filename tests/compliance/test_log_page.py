@@ -178,7 +178,8 @@ def test_no_event_of_the_past_looks_as_if_it_went_on(reader: Client, status: str
 def test_a_refusal_with_no_orders_open_is_no_alarm_on_the_page(reader: Client) -> None:
     data = {"conclusion": f"{CALM_REFUSAL} EMPTY."}
     record(NewEvent(kind=EventKind.FINISHED, status="REJECTED", data=data))
-    assert "Rejected, none open" in page(reader, "?status=not+confirmed")
+    assert "Rejected, none open" in page(reader, "?status=rejected")
+    assert seqs(page(reader, "?status=not+confirmed")) == []
 
 
 def test_a_page_has_as_many_events_as_are_chosen_and_keeps_what_was_typed(reader: Client) -> None:
@@ -209,7 +210,7 @@ def test_days_and_useful_filters_are_links(reader: Client) -> None:
         "Failed cancels, 7 days",
         "Unreviewed",
         "Failed sign-ins, 7 days",
-        "Changes to users and exchanges, this month",
+        "Changes to users, exchanges and the runbook, this month",
     ):
         page(reader, link(text, name))
 

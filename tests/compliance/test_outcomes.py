@@ -14,7 +14,8 @@ from killswitch.audit.chain import NewEvent
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import EventKind
 from killswitch.compliance import chart
-from killswitch.compliance.outcomes import STATUSES, DateRange, Day, Times, of_range
+from killswitch.compliance.event_outcomes import OUTCOMES
+from killswitch.compliance.outcomes import DateRange, Day, Times, of_range
 from tests.audit import request_factories
 from tests.audit.request_factories import START, request
 from tests.markup import html
@@ -51,6 +52,33 @@ class TestCounting:
             {},
         ]
         assert sum(day.total for day in days()) == 5
+
+    @pytest.mark.parametrize(
+        ("asked_at", "day"),
+        [
+            ("2026-03-02T23:59:59.900000Z", 2),
+            ("2026-03-03T00:30:00.000000+01:00", 2),
+            ("2026-03-03T00:00:00.000000Z", 3),
+            ("yesterday", 3),
+            (None, 3),
+            (20260302, 3),
+            ("0001-01-01T00:00:00+23:00", 3),
+        ],
+    )
+    def test_a_click_just_before_midnight_counts_on_its_own_day(
+        self, asked_at: object, day: int
+    ) -> None:
+        requested = NewEvent(
+            kind=EventKind.REQUESTED,
+            request_id=request_factories.uuid(0),
+            data={"asked_at": asked_at},
+        )
+        request_factories.log_at(datetime(2026, 3, 3, 0, 0, 1, tzinfo=UTC), requested)
+        assert [each.total for each in days()] == [day == 2, day == 3, 0]
+        only = date(2026, 3, day)
+        assert days(only, only)[0].total == 1
+        other = date(2026, 3, 5 - day)
+        assert days(other, other)[0].total == 0
 
     def test_durations_are_from_the_request_to_the_first_response_and_to_the_outcome(self) -> None:
         for number, seconds in enumerate((0.1, 0.3, 8)):
@@ -159,7 +187,7 @@ DAYS = st.lists(
         Day,
         day=st.dates(min_value=date(2020, 1, 1), max_value=date(2030, 1, 1)),
         counts=st.dictionaries(
-            st.sampled_from(STATUSES), st.integers(min_value=0, max_value=10**7)
+            st.sampled_from(OUTCOMES), st.integers(min_value=0, max_value=10**7)
         ).map(Counter),
         answer=TIMES,
         outcome=TIMES,
@@ -199,7 +227,7 @@ class TestThePage:
         statuses = re.findall(r'<rect [^>]*class="k-([A-Z_]+)"/>', text.split('class="plot"')[1])
         assert statuses == ["CONFIRMED", "REJECTED", "OPEN"]
         row = text.split('kind=REQUESTED">2026-03-02')[1].split("</tr>")[0]
-        assert numbers(row) == ["1", "0", "0", "0", "1", "0", "0", "0"]
+        assert numbers(row) == ["1", "0", "0", "0", "0", "0", "1", "0", "0", "0", "1"]
         assert re.findall(r">(\d+ ms)</td>", row) == ["20 ms", "20 ms", "400 ms", "400 ms"]
         assert "2026-03-04</a>" not in text  # no request on that day
 
@@ -211,11 +239,11 @@ class TestThePage:
         first, second = "from=2026-03-02&amp;to=2026-03-02", "from=2026-03-03&amp;to=2026-03-03"
         whole = "from=2026-03-02&amp;to=2026-03-04"
         assert {
-            f"period=custom&amp;{first}&amp;outcome=rejected&amp;by=people",
-            f"period=custom&amp;{second}&amp;outcome=in_progress&amp;by=people",
-            f"period=custom&amp;{whole}&amp;outcome=rejected&amp;by=people",
+            f"period=custom&amp;{first}&amp;outcome=rejected&amp;by=people-only",
+            f"period=custom&amp;{second}&amp;outcome=in_progress&amp;by=people-only",
+            f"period=custom&amp;{whole}&amp;outcome=rejected&amp;by=people-only",
             f"period=custom&amp;{first}&amp;outcome=unverified&amp;by=holds",
-            f"period=custom&amp;{whole}&amp;outcome=rejected&amp;by=people"
+            f"period=custom&amp;{whole}&amp;outcome=rejected&amp;by=people-only"
             "&amp;exchange=KRAKEN%2FJ%C3%96HN",
         } <= links
         assert not [link for link in links if "outcome=confirmed" in link]
@@ -231,7 +259,7 @@ class TestThePage:
         ]
         assert [(row.name, row.total) for row in found.by_person] == [("Olga Ray (olga)", 2)]
         text = html(reader.get(ADDRESS, MARCH)).split("By user")[1]
-        assert "kind=REQUESTED&amp;actor=Olga%20Ray%20%28olga%29" in text
+        assert "by=people-only&amp;person=Olga%20Ray%20%28olga%29" in text
 
     def test_requests_of_holds_have_a_table_of_their_own(self, reader: Client) -> None:
         request(0, at=START)
@@ -244,7 +272,7 @@ class TestThePage:
         ]
         table = text.split("Requests of Holds by day")[1]
         row = table.split('kind=HOLD_EPISODE">2026-03-02')[1].split("</tr>")[0]
-        assert numbers(row) == ["0", "0", "0", "1", "0", "0", "0", "1"]
+        assert numbers(row) == ["0", "0", "0", "0", "0", "1", "0", "0", "0", "1", "1"]
 
     def test_it_has_neither_style_nor_script_inline(self, reader: Client) -> None:
         request_factories.weeks(5)

@@ -59,7 +59,12 @@ class TestByCancel:
         (box,) = boxes(text)
         of_requests = AuditEvent.objects.exclude(request_id="").values_list("seq", flat=True)
         assert set(map(int, box.split())) == set(left()) & set(of_requests)
-        for words in ("Cancel on 4 exchanges", "1 Rejected", "1 Orders still open", "1 confirmed"):
+        for words in (
+            "Cancel on 4 exchanges",
+            "1 rejected",
+            "1 with orders still open",
+            "1 confirmed",
+        ):
             assert words in text
         assert "“runaway algorithm”" in text
         assert f'href="/batches/{requests["rejected"].batch.uuid}/"' in text

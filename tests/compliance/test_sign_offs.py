@@ -76,10 +76,14 @@ def test_outcomes_of_holds_are_counted_and_shown_apart(reader: Client) -> None:
     assert period.outcomes == {"CONFIRMED": 1, "REJECTED": 1}
     assert period.hold_outcomes == {"CONFIRMED": 2, "UNKNOWN": 1}
     assert period.review.needing == 5 + 1 + 1, "of the Hold's only the end that leaves orders open"
-    assert "Outcomes of the requests of Holds" in html(reader.get(ADDRESS, DAY))
+    assert "Status recorded at the end of each request of a Hold" in html(reader.get(ADDRESS, DAY))
     event = sign_off_period.sign_off(period=period, note="n", by=CARL, origin={})
     assert json.loads(event.data)["hold_outcomes"] == {"CONFIRMED": 2, "UNKNOWN": 1}
-    assert "Outcomes of the requests of Holds" in html(reader.get(f"{ADDRESS}{event.seq}/"))
+    assert period.not_confirmed == json.loads(event.data)["not_confirmed"] == 1 + 1
+    assert "Not confirmed, or orders open again" in html(reader.get(f"{ADDRESS}{event.seq}/"))
+    assert "Status recorded at the end of each request of a Hold" in html(
+        reader.get(f"{ADDRESS}{event.seq}/")
+    )
 
 
 def test_the_event_carries_what_was_counted_and_the_head() -> None:

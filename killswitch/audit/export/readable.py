@@ -16,6 +16,7 @@ from killswitch.audit.event_reader import read
 from killswitch.audit.export import csv_safe
 from killswitch.audit.filter_fields import NOT_CONFIRMED_STATUSES, status_labels
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.audit.not_confirmed import is_not_confirmed
 from killswitch.audit.requesters import Requester
 
 FINAL_STATUSES: Final = frozenset({"CONFIRMED", *NOT_CONFIRMED_STATUSES})
@@ -28,6 +29,8 @@ COLUMNS: Final = (
     "Role",
     "Exchange",
     "Status",
+    "Not confirmed",
+    "Open again, event",
     "Reject reason",
     "Requested by",
     "Reason",
@@ -72,6 +75,8 @@ def time_text(at: datetime) -> str:
 
 def _cells(event: AuditEvent, requester: Requester | None) -> list[str]:
     data = read(event)
+    is_end = event.kind == EventKind.FINISHED
+    reopened_seq = requester.reopened_seq if requester and is_end else None
     return [
         str(event.seq),
         time_text(event.at),
@@ -80,10 +85,13 @@ def _cells(event: AuditEvent, requester: Requester | None) -> list[str]:
         actor_name(event.actor),
         _words(event.role),
         event.exchange_id,
-        # A status on the way is no longer true when it is read.
-        status_labels.get(event.status, event.status)
-        if event.status in FINAL_STATUSES
-        else _words(event.status),
+        # Only an end has a status of its own: that of another event, such as a second look, is what
+        # the status of the request was at that time.
+        status_labels.get(event.status, event.status) if is_end else "",
+        ("yes" if is_not_confirmed(event, is_reopened=bool(reopened_seq)) else "no")
+        if is_end
+        else "",
+        str(reopened_seq or ""),
         event.reject_reason,
         actor_name(requester.name) if requester else "",
         requester.reason if requester else "",

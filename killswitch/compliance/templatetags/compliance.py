@@ -13,17 +13,37 @@ from killswitch.audit.export.readable import FINAL_STATUSES
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.query_answers import OpenQuery
 from killswitch.cancels.states import Status
-from killswitch.cancels.status_display import REOPENED_BADGE, StatusBadge
+from killswitch.cancels.status_display import (
+    NEVER_LISTED_BADGE,
+    REOPENED_BADGE,
+    StatusBadge,
+)
 from killswitch.compliance import log_page
+from killswitch.compliance.event_outcomes import (
+    NEVER_LISTED,
+    REFUSED,
+    REOPENED,
+    outcome_at_end,
+)
 from killswitch.compliance.log_page import LogEntry
-from killswitch.compliance.outcomes import REOPENED
 from killswitch.runtime.http import parse_id
 
 register = template.Library()
 register.filter("suggested_review", log_page.suggested_review)
 
 NO_OUTCOME_BADGE = StatusBadge(icon="half", tone="soft", words="No outcome yet")
-CALM_BADGE = StatusBadge(icon="no", tone="calm", words="Rejected, none open")
+# The outcomes that are more than a status.
+OUTCOME_BADGES = {
+    NEVER_LISTED: StatusBadge(
+        icon=NEVER_LISTED_BADGE[0],
+        tone=NEVER_LISTED_BADGE[1],
+        words="None open, but never listed by the EMS",
+    ),
+    REFUSED: StatusBadge(icon="no", tone="calm", words="Rejected, none open"),
+    REOPENED: StatusBadge(
+        icon=REOPENED_BADGE[0], tone=REOPENED_BADGE[1], words="Confirmed, open again later"
+    ),
+}
 NEEDS_REVIEW_BADGE = StatusBadge(icon="half", tone="warn", words="Needs review")
 REVIEW_BADGES = {
     "REVIEWED": StatusBadge(icon="ok", tone="good", words="Reviewed"),
@@ -39,8 +59,9 @@ def event_badge(entry: LogEntry) -> StatusBadge | None:
     event = entry.event
     if event.kind != EventKind.FINISHED or event.status not in FINAL_STATUSES:
         return None
-    if entry.is_calm and event.status == Status.REJECTED:
-        return CALM_BADGE
+    outcome = outcome_at_end(status=event.status, data=event.data)
+    if outcome in OUTCOME_BADGES:
+        return OUTCOME_BADGES[outcome]
     return StatusBadge.of(
         Status(event.status), reject_reason=event.reject_reason, open_after=entry.open_after
     )
@@ -49,9 +70,8 @@ def event_badge(entry: LogEntry) -> StatusBadge | None:
 @register.filter
 def outcome_badge(status: str) -> StatusBadge:
     """Return the badge of an outcome in a summary."""
-    if status == REOPENED:
-        icon, tone = REOPENED_BADGE
-        return StatusBadge(icon=icon, tone=tone, words="Confirmed, then open again")
+    if status in OUTCOME_BADGES:
+        return OUTCOME_BADGES[status]
     return StatusBadge.of(Status(status)) if status in FINAL_STATUSES else NO_OUTCOME_BADGE
 
 

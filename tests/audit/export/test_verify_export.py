@@ -373,6 +373,7 @@ class TestForged:
             ({"exchange_contains": "X"}, "exchange_id"),
             ({"status_in": "RESIDUAL UNKNOWN"}, "status"),
             ({"kind_in": "DENIED"}, "kind"),
+            ({"outcome": "NOT_CONFIRMED"}, "kind"),
             ({"from": "2100-01-01T00:00:00.000000Z"}, "at"),
             ({"to": "2020-01-01T00:00:00.000000Z"}, "at"),
         ],
