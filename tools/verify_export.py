@@ -147,6 +147,8 @@ def records_of_csv(lines: Lines) -> Iterator[Record]:
                 if not lines.last.startswith(b'"# manifest","') or lines.last[-3:] != b'"\r\n':
                     raise Wrong("is a manifest, but not in the form that an export writes")
                 yield marked(cells, "# manifest")
+            elif len(cells) == 1 and cells[0].startswith("INCOMPLETE: "):
+                return  # written in place of the manifest, so that a spreadsheet shows it
             else:
                 yield event_of(cells)
     except csv.Error as error:

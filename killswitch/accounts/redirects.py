@@ -71,13 +71,13 @@ def sign_in_url(request: HttpRequest, *, permission: Permission) -> str:
 def next_url(request: HttpRequest, user: User) -> str:
     """Return the `next` of this address if it is a page open to the user, else their home."""
     url = request.GET.get("next", "")
-    if url_has_allowed_host_and_scheme(url, allowed_hosts=None) and can_open(user, url):
-        return url
-    return home_url(user)
+    return url if can_open(user, url) else home_url(user)
 
 
 def can_open(user: User, url: str) -> bool:
-    """Return whether a path of ours leads to a view that is open to the user."""
+    """Return whether a URL is a path of ours that leads to a view that is open to the user."""
+    if not url_has_allowed_host_and_scheme(url, allowed_hosts=None):
+        return False
     try:
         view = resolve(urlsplit(url).path).func
     except Resolver404:

@@ -22,6 +22,7 @@ from killswitch.accounts.redirects import NEXT_URL_KEY
 
 # The windows of the rate limits in the settings.
 ADDRESS_LIMIT_S = 60
+METHODS = ["get", "head", "post"]  # Django's form views answer PUT like POST, and OPTIONS
 CODES_LIMIT_S = 3600
 BUSY_RETRY_AFTER_S = 5
 
@@ -44,6 +45,7 @@ class RateLimitedMixin:
     """Turns allauth's refusals of too many attempts into a page and an event."""
 
     request: HttpRequest
+    http_method_names = METHODS
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
@@ -93,6 +95,8 @@ class SignInView(RateLimitedMixin, LoginView):  # type: ignore[misc]
 
 class SignOutView(LogoutView):  # type: ignore[misc]
     """Sign out and leave no trace of the user in the browser."""
+
+    http_method_names = METHODS
 
     def post(self, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response: HttpResponseBase = super().post(*args, **kwargs)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.contrib import messages
+from django.db import IntegrityError
 from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -13,6 +14,7 @@ from django.utils.http import urlencode
 from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import current_user
 from killswitch.administration import exchange_ids
+from killswitch.administration.exchange_ids import IdCheck
 from killswitch.administration.forms import CommentForm, ExchangeForm, ExchangeIdForm
 from killswitch.administration.guards import administration
 from killswitch.audit.recorder import recording
@@ -23,6 +25,7 @@ from killswitch.runtime.age import age
 from killswitch.runtime.templatetags.text import time_short
 
 MAX_OFFERED = 100
+ID_TAKEN = "An exchange with this ID exists already."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,34 +96,45 @@ def add(request: HttpRequest) -> HttpResponse:
     form = ExchangeIdForm(request.POST or None, initial=prefilled if not request.POST else None)
     if request.method == "POST" and form.is_valid():
         exchange = form.save(commit=False)
-        save_exchange(exchange, by=current_user(request).actor, origin=client_info(request))
-        messages.success(
-            request, f"{exchange.exchange_id} was added. Its orders can be cancelled from now on."
-        )
-        if form.id_check and not form.id_check.listed:
-            messages.warning(
-                request,
-                f"The EMS has never listed {exchange.exchange_id}. Until it lists an order there,"
-                " check the ID: a cancel on a misspelled ID has no effect.",
-            )
-        return redirect("administration_exchanges")
+        try:
+            save_exchange(exchange, by=current_user(request).actor, origin=client_info(request))
+        except IntegrityError:  # another administrator has just added it
+            form.add_error("exchange_id", ID_TAKEN)
+        else:
+            _report_added(request, exchange, id_check=form.id_check)
+            return redirect("administration_exchanges")
     context = {"form": form, "title": "Add an exchange", "button": "Add exchange"}
     return render(request, "administration/exchange.html", context)
+
+
+def _report_added(request: HttpRequest, exchange: Exchange, *, id_check: IdCheck | None) -> None:
+    messages.success(
+        request, f"{exchange.exchange_id} was added. Its orders can be cancelled from now on."
+    )
+    if id_check and not id_check.listed:
+        messages.warning(
+            request,
+            f"The EMS has never listed {exchange.exchange_id}. Until it lists an order there,"
+            " check the ID: a cancel on a misspelled ID has no effect.",
+        )
 
 
 @administration
 def change(request: HttpRequest, pk: int) -> HttpResponse:
     """Change how an exchange is described; its ID only before it was ever used."""
-    with recording() if request.method == "POST" else nullcontext():
-        exchange = _find(pk, lock=request.method == "POST")
-        why_fixed = exchange_ids.why_fixed(exchange)
-        form_class = ExchangeForm if why_fixed else ExchangeIdForm
-        form = form_class(request.POST if request.method == "POST" else None, instance=exchange)
-        if form.is_valid():
-            changed = form.save(commit=False)
-            save_exchange(changed, by=current_user(request).actor, origin=client_info(request))
-            messages.success(request, f"{changed.exchange_id} was saved.")
-            return redirect("administration_exchanges")
+    try:
+        with recording() if request.method == "POST" else nullcontext():
+            exchange = _find(pk, lock=request.method == "POST")
+            why_fixed = exchange_ids.why_fixed(exchange)
+            form_class = ExchangeForm if why_fixed else ExchangeIdForm
+            form = form_class(request.POST if request.method == "POST" else None, instance=exchange)
+            if form.is_valid():
+                changed = form.save(commit=False)
+                save_exchange(changed, by=current_user(request).actor, origin=client_info(request))
+                messages.success(request, f"{changed.exchange_id} was saved.")
+                return redirect("administration_exchanges")
+    except IntegrityError:  # another administrator has just used the ID
+        form.add_error("exchange_id", ID_TAKEN)
     context = {
         "form": form,
         "title": Exchange.objects.get(pk=pk).exchange_id,

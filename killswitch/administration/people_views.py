@@ -12,6 +12,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
@@ -52,16 +53,15 @@ def add(request: HttpRequest) -> HttpResponse:
         user = form.save(commit=False)
         user.must_change_password = True
         password = form.cleaned_data["password1"]
-        save_user(
-            user,
-            new_password=password,
-            by=current_user(request).actor,
-            origin=client_info(request),
-        )
-        messages.success(
-            request, f"{user.full_text} can sign in, and must then change the password."
-        )
-        return redirect("administration_people")
+        try:
+            save_user(user, new_password=password, **_author(request))
+        except IntegrityError:  # another administrator has just added them
+            form.add_error("username", "A user with this username exists already.")
+        else:
+            messages.success(
+                request, f"{user.full_text} can sign in, and must then change the password."
+            )
+            return redirect("administration_people")
     context = {"form": form, "title": "Add a user", "button": "Add user"}
     return render(request, "administration/person.html", context)
 

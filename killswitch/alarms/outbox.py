@@ -6,6 +6,7 @@ compare-and-set. How long another sender may take, how long alarms are gathered,
 is measured by our own monotonic clock since we first saw the row in its present state.
 """
 
+import re
 import threading
 import time
 from collections import defaultdict
@@ -36,6 +37,7 @@ QUIET_S = 1.5  # no new alarm of a batch for so long: its message is sent
 MAX_GATHER_S = 5.0
 MAX_GATHER_FACTOR = 4.0
 MAX_PAUSE_S = 60.0
+MENTION = re.compile(r"@(?=(?:all|channel|everyone|here)\b)", re.IGNORECASE)
 MAX_ATTEMPTS = 100  # with the pauses between them, a good hour and a half
 
 log = structlog.get_logger(__name__)
@@ -229,14 +231,23 @@ def _notify(*, url: str, message: Message) -> str:
             if service.overflow_mode == apprise.OverflowMode.UPSTREAM:
                 service.overflow_mode = apprise.OverflowMode.TRUNCATE
         is_accepted = notifier.notify(
-            title=f"[{settings.KILLSWITCH_ENVIRONMENT}] {escape_controls(message.title)}",
-            body=escape_controls(message.body, keep="\n"),
+            title=f"[{settings.KILLSWITCH_ENVIRONMENT}] {plain(escape_controls(message.title))}",
+            body=plain(escape_controls(message.body, keep="\n")),
             notify_type=_notify_type(message),
             body_format=apprise.NotifyFormat.TEXT,
         )
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything, with secrets in it
         return f"the notification library failed ({type(error).__name__})"
     return "" if is_accepted else "rejected or unreachable"
+
+
+def plain(text: str) -> str:
+    """Return text in which no channel finds a link under other words or a call of everyone.
+
+    Words of the EMS are in it, and Slack, Discord, Mattermost and others read markup in any text.
+    """
+    text = text.replace("<", "\u2039").replace(">", "\u203a").replace("](", "] (")
+    return MENTION.sub("\uff20", text)
 
 
 def _notify_type(message: Message) -> apprise.NotifyType:

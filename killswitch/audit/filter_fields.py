@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 from killswitch.audit.models import EventKind
@@ -55,6 +54,14 @@ def _parse_time(text: str, *, is_end: bool = False) -> datetime:
         raise ValueError(
             f"“{shown(text)}” is not a time. Write 2026-11-22 or 2026-11-22T08:30:00.5 (UTC)."
         ) from None
+
+
+def _parse_end(text: str) -> datetime:
+    """Return the end of a range, which begins before it."""
+    at = _parse_time(text, is_end=True)
+    if at == datetime.min.replace(tzinfo=UTC):
+        raise ValueError("there is no time before this one.")
+    return at
 
 
 def _parse_text(text: str) -> str:
@@ -125,7 +132,7 @@ class Field(NamedTuple):
 # By their names in a query string and on the command line, in reading order.
 FIELDS: Final[Mapping[str, Field]] = {
     "from": Field("from_at", "From", _parse_time, "from"),
-    "to": Field("to_at", "To", partial(_parse_time, is_end=True), "to"),
+    "to": Field("to_at", "To", _parse_end, "to"),
     "exchange": Field("exchange", "Exchange", _parse_text, "exchange_contains"),
     "actor": Field("person", "User", _parse_text, "person_contains"),
     "kind": Field("kind", "Event type", _parse_kind, "kind"),

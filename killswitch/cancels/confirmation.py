@@ -19,7 +19,7 @@ from killswitch.runtime.http import MAX_ID, parse_id
 OTHER = "Other"
 REASONS = ("Runaway algorithm", "Venue incident", "Limit breach", "Drill", OTHER)
 MAX_CARRIED_CHARS = 500
-QUERY_NAMES = {"exchange", "group", "reason", "hold", "retry_of"}
+QUERY_NAMES = {"exchange", "group", "reason", "hold", "retry_of", "selection"}
 HOLD = "hold"  # the value of the field `hold` that asks for more than "once"
 MAX_EXCHANGES = 500
 
@@ -106,6 +106,11 @@ class Target:
                 " Go to the console and start again."
             )
         numbers, groups = request.GET.getlist("exchange"), request.GET.getlist("group")
+        if "selection" in request.GET and not numbers:
+            # Without scripts, the button of the selection works before anything is selected.
+            raise Http404(
+                "No exchange is selected. No cancel was sent. Go back and select at least one."
+            )
         if len(numbers) > MAX_EXCHANGES:
             # Cancelling on the first of them only would be less than the address names.
             raise Http404(

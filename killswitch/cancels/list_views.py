@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_safe
 from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import current_user, requires
 from killswitch.accounts.permissions import Permission
+from killswitch.audit.export import csv_safe
 from killswitch.audit.filters import InvalidFilter
 from killswitch.cancels import requests_csv
 from killswitch.cancels.models import Batch, CancelRequest
@@ -18,7 +19,7 @@ from killswitch.cancels.request_filter_fields import BY_LABELS, FIELDS, Choices
 from killswitch.cancels.request_filters import RequestFilter
 from killswitch.cancels.request_list import ListPage
 from killswitch.cancels.request_outcomes import OUTCOMES
-from killswitch.runtime.http import is_of_other_site, parse_id, with_pauses
+from killswitch.runtime.http import is_of_other_site, parse_id, streamed
 from killswitch.runtime.revisions import current
 
 OTHER_SITE = (
@@ -74,7 +75,7 @@ def export_requests(request: HttpRequest) -> HttpResponseBase:
     except requests_csv.ExportNotRecorded:
         return _refuse(request, ["It could not be recorded in the audit log."], status=503)
     return StreamingHttpResponse(
-        with_pauses(export.stream()),
+        streamed(export.stream(), interrupted=csv_safe.INTERRUPTED),
         content_type=requests_csv.CONTENT_TYPE,
         headers={"Content-Disposition": f'attachment; filename="{export.file_name}"'},
     )

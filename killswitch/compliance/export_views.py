@@ -11,7 +11,7 @@ from killswitch.accounts.permissions import Permission
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
 from killswitch.audit.filters import EventFilter, InvalidFilter
-from killswitch.runtime.http import is_of_other_site, with_pauses
+from killswitch.runtime.http import is_of_other_site, streamed
 
 OTHER_SITE = (
     "A link on another website requested this export. Exports are recorded under your name, so it"
@@ -40,7 +40,7 @@ def export_log(request: HttpRequest, layout: ExportFormat) -> HttpResponseBase:
     except export.ExportNotRecorded as error:
         return _refuse(request, [str(error)], status=503)
     return StreamingHttpResponse(
-        with_pauses(new_export.stream()),
+        streamed(new_export.stream(), interrupted=new_export.interrupted),
         content_type=new_export.content_type,
         headers={"Content-Disposition": f'attachment; filename="{new_export.file_name}"'},
     )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.encoding import iri_to_uri
 
 MAX_PAUSE_S = 0.1
 # What a browser sends when the person, or one of our pages, has requested the address.
@@ -17,8 +18,11 @@ def is_htmx(request: HttpRequest) -> bool:
 
 
 def see_other(url: str) -> HttpResponse:
-    """Return a 303 redirect: reloading the page it leads to does not send the form again."""
-    return HttpResponse(status=303, headers={"Location": url})
+    """Return a 303 redirect: reloading the page it leads to does not send the form again.
+
+    The address may come from a form, with characters that no header can contain.
+    """
+    return HttpResponse(status=303, headers={"Location": iri_to_uri(url)})
 
 
 def parse_id(text: str) -> int | None:
@@ -34,11 +38,19 @@ def is_of_other_site(request: HttpRequest) -> bool:
     return request.headers.get("Sec-Fetch-Site", "none") not in OWN_SITES
 
 
-def with_pauses(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Pause for as long as each chunk took: the same process answers clicks."""
+def streamed(chunks: Iterator[bytes], *, interrupted: bytes) -> Iterator[bytes]:
+    """Yield the chunks of a file, and `interrupted` as its last line if it fails half-way.
+
+    The server ends such an answer like a complete one, so that no browser reports the failure. The
+    pauses, each as long as its chunk took, are for clicks, which the same process answers.
+    """
     started_at = time.monotonic()
-    for chunk in chunks:
-        work_s = time.monotonic() - started_at
-        yield chunk
-        time.sleep(min(work_s, MAX_PAUSE_S))
-        started_at = time.monotonic()
+    try:
+        for chunk in chunks:
+            work_s = time.monotonic() - started_at
+            yield chunk
+            time.sleep(min(work_s, MAX_PAUSE_S))
+            started_at = time.monotonic()
+    except Exception:
+        yield interrupted
+        raise

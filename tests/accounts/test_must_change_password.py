@@ -116,3 +116,10 @@ def test_a_person_who_was_inserted_is_found_although_their_password_was_changed(
 
 def _findings() -> list[str]:
     return [finding.reason for finding in REPLAYED_USERS.discrepancies(None, no_progress)]
+
+
+@pytest.mark.parametrize("page", ["//evil.example/", "///requests/", "/\\evil.example/"])
+def test_it_leads_to_no_other_website(browser: Client, page: str) -> None:
+    headers = {"HX-Current-URL": f"http://testserver{page}"}
+    assert browser.get("/requests/", headers=headers)["Location"] == CHANGE
+    assert browser.post(CHANGE, FORM)["Location"] == "/"

@@ -21,6 +21,7 @@ from killswitch.alarms.outbox import (
     STALE_AFTER_S,
     OutboxSender,
     pause_s,
+    plain,
     send_message,
 )
 from killswitch.alarms.services import first_channels
@@ -417,8 +418,8 @@ def test_a_hostile_text_is_harmless_in_a_message(alarm: Raise, sink: Sink, setti
     alarm("r-1", title=f"{hostile}\nConfirmed", detail=f"{hostile}\nsecond line")
     send_now(OutboxSender())
     ((_, body),) = sink.received
-    assert body["title"] == "[real] Kill alarm · ␛[2J\\u202e<script>&amp;␍␊Confirmed"
-    assert body["message"].startswith("␛[2J\\u202e<script>&amp;␍\nsecond line\n")
+    assert body["title"] == "[real] Kill alarm · ␛[2J\\u202e\u2039script\u203a&amp;␍␊Confirmed"
+    assert body["message"].startswith("␛[2J\\u202e\u2039script\u203a&amp;␍\nsecond line\n")
 
 
 def test_a_message_too_long_for_a_channel_is_cut_and_not_refused(
@@ -453,3 +454,17 @@ def test_the_loop_survives_every_failure(
     with sending():
         wait_for(lambda: len(delivery_events()) == 1, seconds=5)
     assert not failures
+
+
+@pytest.mark.parametrize(
+    ("foreign", "sent"),
+    [
+        ("[Open the console](https://evil.example/)", "[Open the console] (https://evil.example/)"),
+        ("<https://evil.example/|Open>", "\u2039https://evil.example/|Open\u203a"),
+        ("<!channel> <@U123>", "\u2039!channel\u203a \u2039@U123\u203a"),
+        ("@everyone @Here @channel @all", "\uff20everyone \uff20Here \uff20channel \uff20all"),
+        ("olga@desk.example, 3 @ 61250.5", "olga@desk.example, 3 @ 61250.5"),
+    ],
+)
+def test_words_of_the_ems_are_no_markup_of_a_channel(foreign: str, sent: str) -> None:
+    assert plain(foreign) == sent

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -23,6 +23,7 @@ from killswitch.runtime.revisions import current
 from tests import factories
 from tests.audit.export.export_helpers import nothing_can_be_written
 from tests.browser import scenes
+from tests.failures import lose_connection
 from tests.markup import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -467,3 +468,15 @@ def test_every_status_of_a_console_has_a_row(officer: Client, olga: User) -> Non
     assert {row.status for row in CancelRequest.objects.all()} == set(
         re.findall(r'data-status="(\w+)"', text)
     )
+
+
+def test_an_export_that_fails_half_way_does_not_look_complete(
+    compliance: Client, olga: User
+) -> None:
+    cancel(olga, Status.REJECTED)
+    answer: Any = compliance.get("/requests/export.csv")
+    received: list[bytes] = []
+    with connection.execute_wrapper(lose_connection), pytest.raises(OperationalError):
+        received.extend(answer)
+    assert len(received) == 2
+    assert received[1].startswith(b'"INCOMPLETE: the export failed here.')

@@ -20,6 +20,7 @@ from killswitch.cancels.view_models import BatchPage
 from tests import factories
 from tests.console.press_helpers import HTMX, key_in, press, question
 from tests.markup import html
+from tests.threads import run_at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -258,3 +259,28 @@ def test_orders_that_are_open_since_are_shown_with_their_age(
     # They belong to the newest cancel.
     factories.press(olga, exchange)
     assert "New orders since" not in html(officer.get(f"/{path}/{uuid}/"))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("unpublished")
+def test_two_officers_who_retry_at_once_send_one_cancel_each(
+    officer: Client, olga: User, ivan: User
+) -> None:
+    """Each of them is told the truth: a second cancel costs nothing, a lost one costs money."""
+    batch = failed(olga)
+    window, other = Client(), Client()
+    window.force_login(olga)
+    other.force_login(ivan)
+    mine = page_of(officer, batch)
+    path = address_in(page_of(other, batch))
+    key = key_in(question(other, path))
+    answers = run_at_once(
+        lambda: officer.post(action_in(mine), {"key": key_in(mine)}, headers=HTMX),
+        lambda: window.post(action_in(mine), {"key": key_in(mine)}, headers=HTMX),
+        lambda: other.post(path, {"key": key}, headers=HTMX),
+    )
+    assert [answer.status_code for answer in answers] == [202] * 3
+    retries = list(batch.retries.order_by("by__username"))
+    assert [retry.by for retry in retries] == [ivan, olga]
+    assert all(retry.requests.count() == 2 for retry in retries)
+    assert AuditEvent.objects.filter(kind=EventKind.REQUESTED).count() == 6

@@ -14,6 +14,7 @@ from django.test import Client
 
 from killswitch.accounts.models import Role
 from killswitch.audit.descriptions import describe
+from killswitch.audit.export.export import ExportNotRecorded
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent
 from tests import factories
@@ -169,6 +170,18 @@ class TestTheReadableCsv:
         assert json.loads(start.data)["filter"] == {"person_contains": "olga"}
         assert json.loads(end.data)["sha256"] == hashlib.sha256(content).hexdigest()
         assert describe(start) == "CSV for reading: by or requested by “olga”."
+
+
+@pytest.mark.parametrize("address", ["/audit/export.csv", "/audit/export-readable.csv"])
+def test_a_spreadsheet_shows_that_an_export_has_failed(compliance: Client, address: str) -> None:
+    """The server ends the answer like a complete one, so a browser cannot report it."""
+    fill(1)
+    response = compliance.get(address)
+    assert isinstance(response, StreamingHttpResponse)
+    received: list[bytes] = []
+    with nothing_can_be_written(), pytest.raises(ExportNotRecorded):
+        received.extend(response)
+    assert received[-1].startswith(b'"INCOMPLETE: ')
 
 
 @pytest.mark.parametrize("address", [*ADDRESSES, "/audit/export-readable.csv"])

@@ -248,6 +248,12 @@ class TestThePage:
         } <= links
         assert not [link for link in links if "outcome=confirmed" in link]
 
+    @pytest.mark.parametrize(
+        "query", ["to=0001-01-01T00:00:00", "to=0001-01-01T01:00:00%2B01:00", "from=9999-12-31"]
+    )
+    def test_a_range_before_or_after_all_time_is_refused(self, reader: Client, query: str) -> None:
+        assert reader.get(f"{ADDRESS}?{query}").status_code == 400
+
     def test_outcomes_are_broken_down_by_exchange_and_person(self, reader: Client) -> None:
         request(0, at=START, exchange="BITMEX")
         request(1, at=START, status="REJECTED")

@@ -176,6 +176,33 @@ def test_an_invalid_number_never_means_all_exchanges(officer: Client, named: str
     assert Batch.objects.count() == 0
 
 
+def test_a_selection_of_none_never_means_all_exchanges(officer: Client) -> None:
+    """Without scripts, the button next to the boxes works before one is ticked."""
+    exchange = factories.exchange("KRAKEN")
+    path = f"{EVERYWHERE}?selection=1"
+    for answer in (officer.get(path), officer.post(path, {"key": "x"})):
+        assert answer.status_code == 404
+        assert "No exchange is selected. No cancel was sent." in html(answer)
+    one = question(officer, f"{path}&exchange={exchange.pk}")
+    assert "Cancel all on KRAKEN" in one
+    form = re.search(r'<form id="selection".*?</form>', html(officer.get("/")), re.DOTALL)
+    assert form
+    assert '<input type="hidden" name="selection" value="1">' in form[0]
+
+
+def test_an_address_in_a_form_is_never_an_error(officer: Client, olga: User) -> None:
+    batch = factories.press(olga, factories.exchange("KRAKEN"))
+    back = "/requests/\r\nSet-Cookie: x=y?reason=Störung ✓"
+    for path, fields in (
+        ("/display/", {"next": back}),
+        (f"/batches/{batch.uuid}/reason/", {"reason": "Drill", "back": back}),
+    ):
+        answer = officer.post(path, fields)
+        assert answer.status_code == 303, path
+        assert answer["Location"].startswith("/"), path
+        assert "x" not in answer.cookies, path
+
+
 @pytest.mark.parametrize("key", ["", "\x00", "a:b:c", "é" * 9000, "x" * 100_000])
 def test_no_key_of_any_shape_breaks_the_page(officer: Client, key: str) -> None:
     exchange = factories.exchange("KRAKEN")

@@ -1,11 +1,13 @@
-"""Requests of htmx, redirects after a form, and row numbers in addresses."""
+"""Requests of htmx, redirects after a form, row numbers in addresses, and streamed files."""
+
+from collections.abc import Iterator
 
 import pytest
 from django.test import RequestFactory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from killswitch.runtime.http import MAX_ID, is_htmx, parse_id, see_other
+from killswitch.runtime.http import MAX_ID, is_htmx, parse_id, see_other, streamed
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,25 @@ def test_a_form_is_answered_by_a_redirect_that_a_browser_gets() -> None:
     response = see_other("/batches/1/")
     assert response.status_code == 303
     assert response["Location"] == "/batches/1/"
+
+
+def test_no_address_of_a_form_is_an_error_or_adds_a_header() -> None:
+    response = see_other("/requests/\r\nSet-Cookie: x=y?reason=Störung ✓")
+    assert (
+        response["Location"] == "/requests/%0D%0ASet-Cookie:%20x=y?reason=St%C3%B6rung%20%E2%9C%93"
+    )
+
+
+def test_a_file_that_fails_half_way_says_so_in_its_last_line() -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"one\n"
+        raise OSError("half-way")
+
+    received: list[bytes] = []
+    with pytest.raises(OSError, match="half-way"):
+        received.extend(streamed(chunks(), interrupted=b"INCOMPLETE\n"))
+    assert received == [b"one\n", b"INCOMPLETE\n"]
+    assert list(streamed(iter([b"one\n"]), interrupted=b"INCOMPLETE\n")) == [b"one\n"]
 
 
 @settings(deadline=None)

@@ -43,3 +43,7 @@ def row(cells: Iterable[str]) -> str:
     """Return one line of the file, with every cell escaped, cut if it is too long, and quoted."""
     texts = (cell(text).replace('"', '""') for text in cells)
     return ",".join(f'"{text}"' for text in texts) + LINE_END
+
+
+# The last line of a file whose export has failed. The lines before it are whole.
+INTERRUPTED = row(["INCOMPLETE: the export failed here. Rows are missing; export again."]).encode()

@@ -70,6 +70,11 @@ class Export:
     def content_type(self) -> str:
         return WRITERS[self.layout].content_type
 
+    @property
+    def interrupted(self) -> bytes:
+        """Return what follows the last line of an export that has failed."""
+        return WRITERS[self.layout].interrupted
+
     def stream(self) -> Iterator[bytes]:
         """Yield the export in chunks. Raises `ExportNotRecorded` if its end cannot be recorded.
 

@@ -30,6 +30,7 @@ class JsonLinesWriter:
 
     content_type = "application/x-ndjson"
     export_format = 1
+    interrupted = b""  # a program misses the manifest
 
     def header(self, header: Mapping[str, Any]) -> bytes:
         """Return everything before the events."""
@@ -58,6 +59,7 @@ class CsvWriter:
 
     content_type = "text/csv; charset=utf-8; header=present"
     export_format = 2
+    interrupted = csv_safe.INTERRUPTED
 
     def header(self, header: Mapping[str, Any]) -> bytes:
         """Return everything before the events."""

@@ -50,6 +50,7 @@ class ReadableCsvWriter:
 
     content_type = "text/csv; charset=utf-8; header=present"
     export_format = 1
+    interrupted = csv_safe.INTERRUPTED
 
     def header(self, _header: Mapping[str, Any]) -> bytes:
         """Return the names of the columns, after the byte order mark of UTF-8."""

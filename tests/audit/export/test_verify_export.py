@@ -451,6 +451,18 @@ class TestDamaged:
             "no manifest follows: the export was interrupted",
         )
 
+    def test_the_last_line_of_an_export_that_failed_is_understood(
+        self, verify: Callable[..., Said]
+    ) -> None:
+        fill(3)
+        export = begin(ExportFormat.CSV)
+        stream = export.stream()
+        assert_result(
+            verify(next(stream) + next(stream) + export.interrupted),
+            1,
+            "no manifest follows: the export was interrupted",
+        )
+
     @pytest.mark.parametrize("layout", [ExportFormat.JSONL, ExportFormat.CSV])
     def test_a_file_cut_off_at_any_byte_is_never_good(self, layout: ExportFormat) -> None:
         fill(1)
