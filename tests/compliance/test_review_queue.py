@@ -174,6 +174,18 @@ class TestQueries:
             answered(query.seq)
         assert len(log_of("QUERY_ANSWERED")) == 1
 
+    @pytest.mark.parametrize("back", ["", "//other.example/", "https://other.example/", "/x", "/"])
+    def test_an_answer_leads_back_only_to_a_page_with_its_form(
+        self, olga: Client, back: str
+    ) -> None:
+        user = User.objects.get(username="olga")
+        seq = request_factories.log_at(START, NewEvent(kind=EventKind.DENIED, actor=user.actor)).seq
+        query = marked("QUERIED", seq, note="Why?")
+        form = {"query": query.seq, "answer": "A test.", "back": back}
+        location = olga.post("/audit/queries/", form)["Location"]
+        (event,) = log_of("QUERY_ANSWERED")
+        assert location == f"/audit/queries/?answered={event.seq}"
+
     @pytest.mark.parametrize(
         ("text", "reason"), [("", "Write an answer"), ("x" * 1001, "longer than 1000")]
     )
