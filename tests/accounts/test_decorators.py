@@ -129,6 +129,8 @@ GUARDED = [
     for view in VIEWS
     if getattr(view[2], "permission", "") in set(Permission) - {Permission.PUBLIC}
 ]
+
+
 def test_every_view_has_a_permission() -> None:
     unmarked = [route for route, _, view in VIEWS if not hasattr(view, "permission")]
     assert unmarked == []

@@ -212,7 +212,9 @@ def test_long_subjects_that_differ_at_their_end_are_different_alarms() -> None:
         with recording() as record:
             raise_alarm(kind=AlarmKind.PEOPLE, subject="s" * 400 + end, title="t")
         assert len(record.events) == 1
-    assert [len(subject) for subject in Alarm.objects.values_list("subject", flat=True)] == [200] * 2
+    assert [len(subject) for subject in Alarm.objects.values_list("subject", flat=True)] == [
+        200
+    ] * 2
 
 
 @hypothesis_settings(
