@@ -101,6 +101,34 @@ def test_disabling_asks_first_and_raises_an_alarm_and_enabling_again_none(ada: C
     assert describe(off) == "enabled yes → no. Comment: “Venue maintenance”"
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"orders": None}, "It has an unknown number of open orders."),
+        ({"orders": 0}, "It has no open orders that the EMS has ever listed."),
+        ({"orders": 1}, "It has 1 open order, as of"),
+        ({"orders": 0, "first_listed_at": datetime.now(UTC)}, "It has 0 open orders, as of"),
+    ],
+)
+def test_the_question_claims_no_figure_that_proves_nothing(
+    ada: Client, fields: dict[str, Any], words: str
+) -> None:
+    exchange = factories.exchange("KRAKEN", **fields)
+    assert words in html(ada.get(f"{EXCHANGES}{exchange.pk}/disable/"))
+
+
+@pytest.mark.parametrize("listed", ["never", "earlier", "now"])
+def test_the_question_warns_before_an_id_that_was_never_listed_is_enabled(
+    ada: Client, listed: str
+) -> None:
+    first_listed_at = datetime.now(UTC) if listed == "earlier" else None
+    exchange = factories.exchange("KRAKEN", enabled=False, first_listed_at=first_listed_at)
+    if listed == "now":
+        UncoveredExchange.objects.create(exchange_id="KRAKEN", open_orders=1)
+    page = html(ada.get(f"{EXCHANGES}{exchange.pk}/enable/"))
+    assert ("The EMS has never listed this ID." in page) == (listed == "never")
+
+
 def test_a_comment_is_optional_and_an_invalid_one_changes_nothing(ada: Client) -> None:
     exchange = factories.exchange("KRAKEN")
     path = f"{EXCHANGES}{exchange.pk}/disable/"
@@ -243,6 +271,10 @@ class TestIds:
         page = html(ada.get(EXCHANGES))
         assert "?exchange_id=" not in page
         assert page.count("/enable/") == 2  # in the pick list and in the list
+
+    def test_one_that_was_enabled_since_the_last_read_is_not_offered(self, ada: Client) -> None:
+        Exchange.objects.create(exchange_id="OKEX/NOT-CONFIGURED")
+        assert "Listed by the EMS, not enabled here" not in html(ada.get(EXCHANGES))
 
     def test_an_id_that_cannot_be_set_up_is_listed_without_a_link(self, ada: Client) -> None:
         UncoveredExchange.objects.create(exchange_id="KRA KEN\u202e", open_orders=1)

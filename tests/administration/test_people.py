@@ -136,7 +136,9 @@ def test_a_new_password_ends_sessions_and_raises_an_alarm(ada: Client) -> None:
     olga = User.objects.get(username="olga")
     assert _act(ada, olga, "password", password1=FRESH, password2=FRESH).status_code == 302
     assert browser.get("/accounts/password/change/").status_code == 302
-    assert sign_in(Client(), "olga", FRESH).status_code == 302
+    browser = Client()
+    assert sign_in(browser, "olga", FRESH).status_code == 302
+    assert browser.get("/")["Location"] == "/accounts/password/change/", "a password of their own"
     (event,) = events(*CHANGES)
     assert (event.kind, event.actor) == ("PASSWORD_CHANGED", "Ada Stone (ada)")
     assert FRESH not in event.data
@@ -165,6 +167,23 @@ def test_a_lost_second_factor_is_reset_with_an_event_and_an_alarm(
     assert browser.get(SECOND_FACTOR).status_code == 302
     assert half.get(CODE)["Location"] == "/accounts/login/"
     assert sign_in(Client(), "olga")["Location"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("policy", "then"),
+    [
+        ("optional", "They can then sign in with their password only"),
+        ("required", "They must set up a new one when they next sign in."),
+    ],
+)
+def test_the_question_says_what_a_reset_leads_to(
+    ada: Client, clock: Clock, settings: Any, policy: str, then: str
+) -> None:
+    set_up(signed_in(Role.RISK_OFFICER), clock)
+    set_up(ada, clock)
+    settings.SECOND_FACTOR = policy
+    path = f"{PEOPLE}{User.objects.get(username='olga').pk}/second-factor/"
+    assert then in html(ada.get(path))
 
 
 def test_a_person_without_a_second_factor_has_none_to_reset(ada: Client) -> None:

@@ -18,6 +18,7 @@ from killswitch.alarms.services import Acknowledgement, acknowledge_all, resolve
 from killswitch.audit.chain import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.verification.findings import no_progress
+from killswitch.runtime.revisions import current
 from tests.accounts.people import events
 from tests.alarms.conftest import Sink
 from tests.clock import Clock
@@ -46,15 +47,19 @@ def test_all_channels_are_notified_at_once_and_one_event_says_that_it_is_overdue
     alarm: Raise, settings: Any
 ) -> None:
     settings.ALERT_URLS = ("json://one", "mailto://two")
-    alarm()
+    alarm(request_id="r-1", exchange_id="KRAKEN")
     assert places() == ["1: json", "2: mailto"]
     escalation = Escalation()
     age(9.9)
     escalation.step()
     assert overdue() == []
-    age(10)
-    for _ in range(3):
+    before = current()
+    for minutes in (10, 10, 60):
+        age(minutes)
         escalation.step()
+    assert Alarm.objects.get().revision == current() > before, "open pages show it"
+    (recorded,) = events(EventKind.ALARM_OVERDUE)
+    assert (recorded.request_id, recorded.exchange_id) == ("r-1", "KRAKEN")
     (event,) = overdue()
     assert (event["level"], event["first"], event["escalates"], event["place"]) == (
         1,
@@ -112,13 +117,29 @@ def test_a_process_that_knows_no_channel_leaves_it_to_the_others(
     assert overdue() == []
 
 
-def test_an_alarm_that_ended_is_never_overdue(alarm: Raise) -> None:
-    first, second = alarm("one"), alarm("two")
+def test_an_alarm_of_a_process_that_knew_no_channel_is_notified_on_each_of_them(
+    alarm: Raise, settings: Any
+) -> None:
+    settings.ALERT_URLS = ()
+    settings.ALERT_ESCALATE_AFTER_MIN = 5
+    alarm()
+    settings.ALERT_URLS = ("json://one", "mailto://two")
+    age(60)
+    escalation = Escalation()
+    for _ in range(5):
+        escalation.step()
+    assert places() == ["1: json", "2: mailto"]
+    assert [event["place"] for event in overdue()] == ["1: json", "2: mailto"]
+
+
+def test_an_alarm_that_ended_or_is_young_is_not_overdue(alarm: Raise) -> None:
+    first, second, old = alarm("one"), alarm("two"), alarm("three")
     acknowledge_all([first.pk], by=Acknowledgement(actor=Actor(name="Olga")))
     resolve([second.pk], resolution="Over.")
     age(60)
+    alarm("young")
     Escalation().step()
-    assert overdue() == []
+    assert [event["alarm"] for event in overdue()] == [old.pk]
 
 
 def test_a_clock_that_is_set_back_delays_nothing(alarm: Raise) -> None:
@@ -132,7 +153,7 @@ def test_a_clock_that_is_set_back_delays_nothing(alarm: Raise) -> None:
     assert overdue() == []
     clock.now += 2
     escalation.step()
-    assert len(overdue()) == 1
+    assert [event["minutes"] for event in overdue()] == [10], "as long as this process knows"
 
 
 def test_many_processes_record_each_level_once(alarm: Raise, settings: Any) -> None:

@@ -14,6 +14,7 @@ from killswitch.audit.descriptions import describe
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.cancels import press_keys
 from killswitch.cancels.models import Batch, CancelRequest, Origin
+from killswitch.cancels.request_page import RequestPage
 from killswitch.cancels.retry import ONE_CLICK_FOR
 from killswitch.cancels.states import Status
 from killswitch.cancels.view_models import BatchPage
@@ -175,12 +176,39 @@ def test_an_exchange_with_a_later_request_is_not_offered_any_more(
     retry = BatchPage.of(batch, user=olga).retry
     assert retry
     assert retry.exchanges == (second.configured_exchange,)
+    offers = [RequestPage.of(request, user=olga).offer for request in (first, second)]
+    retries, others = ([later], []) if by == "retry" else ([], [later])
+    assert [(list(offer.retries), list(offer.later)) for offer in offers] == [
+        (retries, others),
+        ([], []),
+    ]
     factories.press(ivan, second.configured_exchange)
     page = page_of(officer, batch)
     assert "Retry now" not in page
     assert "Retry on" not in page
     assert "<b>Another cancel was requested since:</b>" in page
     assert ("<b>Retried</b> at" in page) == (by == "retry")
+
+
+def test_only_exchanges_that_failed_and_are_enabled_are_offered(
+    officer: Client, olga: User
+) -> None:
+    batch = factories.press(olga, *factories.exchanges(3))
+    confirmed, disabled, enabled = batch.requests.order_by("id")
+    factories.bring(confirmed, Status.CONFIRMED)
+    for request in (disabled, enabled):
+        factories.bring(request, Status.REJECTED)
+    factories.change(disabled.configured_exchange, enabled=False)
+    offer = BatchPage.of(batch, user=olga).offer
+    assert offer.target
+    assert offer.target.exchanges == (enabled.configured_exchange,)
+    assert not offer.hold
+    assert (offer.later, offer.retries) == ([], [])
+    factories.change(enabled.configured_exchange, enabled=False)
+    assert BatchPage.of(batch, user=olga).offer.address == ""
+    page = page_of(officer, batch)
+    assert "Retry now" not in page
+    assert "Retry on" not in page
 
 
 def test_an_open_page_learns_that_another_person_has_retried(

@@ -1,5 +1,7 @@
 """The confirmation before a kill: what it shows, and what leads back to it."""
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 
@@ -55,6 +57,17 @@ def test_all_exchanges_shows_the_sum_and_what_is_not_included(officer: Client) -
     assert "Cancel all 20 open orders on 2 exchanges?" in page
     assert "OKEX" in page
     assert "(12 open)" in page
+
+
+def test_the_sum_is_as_old_as_its_oldest_figure(officer: Client) -> None:
+    newest, oldest = factories.exchanges(2)
+    disabled = factories.exchange("OFF", orders=1, enabled=False)
+    assert newest.seen_at
+    for exchange, ago_s in ((oldest, 70), (disabled, 200)):
+        factories.change(exchange, seen_at=newest.seen_at - timedelta(seconds=ago_s))
+    page = question(officer, EVERYWHERE)
+    assert f">{oldest.seen_at:%H:%M:%S}</time>" in page[page.index("21 open orders") :]
+    assert f">{newest.seen_at:%H:%M:%S}</time>" not in page[page.index("21 open orders") :]
 
 
 def test_it_says_that_a_cancel_is_already_running(officer: Client, olga: User) -> None:

@@ -10,10 +10,14 @@ from django.test.utils import CaptureQueriesContext
 from killswitch.accounts.models import Role, User
 from killswitch.alarms import services as alarms
 from killswitch.alarms.models import Alarm
+from killswitch.audit import chain
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.audit.recorder import recording
+from killswitch.audit.verification.verify import verify
 from killswitch.cancels import services as cancels
-from killswitch.cancels.models import Batch
+from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
+from killswitch.compliance.evidence import Evidence
 from tests import factories
 from tests.console.conftest import _readiness_without_a_database, compliance, officer, olga
 from tests.markup import html
@@ -68,25 +72,57 @@ def test_both_roles_read_who_why_what_and_what_was_left_open(
             assert text in page, text
 
 
+def test_it_says_whether_the_last_verification_covers_all_its_events(
+    officer: Client, olga: User
+) -> None:
+    batch = failed(olga, size=1)
+    verify(with_tables=False).store(whole=True)
+    page = pack(officer, batch)
+    assert f"up to event {chain.head().seq}" in page
+    assert "does not cover all events below" not in page
+    cancels.complete_reason(batch=batch, user=olga, reason="strategy 7")
+    assert "does not cover all events below" in pack(officer, batch)
+
+
+def test_orders_that_were_only_counted_and_a_failed_queue_are_in_it(
+    officer: Client, olga: User
+) -> None:
+    batch = failed(olga)
+    first, second = batch.requests.order_by("id")
+    CancelRequest.objects.filter(pk=first.pk).update(open_after=5)
+    requests = [str(first.uuid), str(second.uuid)]
+    with recording() as record:
+        record.event(EventKind.PUBLISH_FAILED, data={"requests": requests, "why": "TimeoutError"})
+    page = pack(officer, batch)
+    assert page.count("counted but not listed") == 1
+    assert "2 orders counted but not listed." in page
+    event = AuditEvent.objects.get(kind=EventKind.PUBLISH_FAILED)
+    assert event.hash in page
+    assert event.hash not in pack(officer, failed_elsewhere(olga))
+
+
 def test_every_event_of_the_cancel_is_listed_with_its_hash(officer: Client, olga: User) -> None:
     batch = failed(olga, hold=True)
-    other = failed_elsewhere(olga)
-    page = pack(officer, batch)
+    holds = list(AuditEvent.objects.filter(kind=EventKind.HOLD_STARTED))
+    failed_elsewhere(olga, hold=True)
     uuids = [str(uuid) for uuid in batch.requests.values_list("uuid", flat=True)]
+    with recording() as record:  # it only mentions them
+        record.event(EventKind.REQUESTS_EXPORTED, data={"q": [str(batch.uuid), *uuids]})
+    page = pack(officer, batch)
     events = AuditEvent.objects.filter(request_id__in=uuids)
-    holds = AuditEvent.objects.filter(kind=EventKind.HOLD_STARTED)
     assert events.count() > 6
-    assert holds.count() == 2
+    assert len(holds) == 2
     for event in [*events, *holds]:
         assert f"<code>{event.hash}</code>" in page
         assert f"{event.at:%Y-%m-%d %H:%M:%S.%f}" in page
-    for event in AuditEvent.objects.filter(request_id=str(other.requests.get().uuid)):
+    for event in AuditEvent.objects.exclude(pk__in=[row.pk for row in [*events, *holds]]):
         assert event.hash not in page
+    assert {alarm.request_id for alarm in Evidence.of(batch).alarms} == set(uuids)
     assert "Holds started" in page
 
 
-def failed_elsewhere(olga: User) -> Batch:
-    batch = factories.press(olga, factories.exchange("ELSEWHERE", orders=1))
+def failed_elsewhere(olga: User, **context: Any) -> Batch:
+    batch = factories.press(olga, factories.exchange("ELSEWHERE", orders=1), **context)
     factories.bring(batch.requests.get(), Status.REJECTED)
     return batch
 
@@ -114,9 +150,10 @@ def test_retries_and_what_was_not_included_are_as_recorded(officer: Client, olga
 
 
 def test_a_cancel_that_still_runs_is_no_final_evidence(officer: Client, olga: User) -> None:
-    batch = factories.press(olga, factories.exchange("KRAKEN", orders=1))
-    assert "This cancel is still running" in pack(officer, batch)
-    factories.bring(batch.requests.get(), Status.CONFIRMED)
+    batch = factories.press(olga, *factories.exchanges(2))
+    for request in batch.requests.all():
+        assert "This cancel is still running" in pack(officer, batch)
+        factories.bring(request, Status.CONFIRMED)
     assert "This cancel is still running" not in pack(officer, batch)
 
 

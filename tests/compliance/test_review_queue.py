@@ -179,6 +179,25 @@ class TestQueries:
             answered(query.seq)
         assert len(log_of("QUERY_ANSWERED")) == 1
 
+    def test_an_answer_leaves_the_other_queries_to_the_same_user_open(self) -> None:
+        first, second = (request_factories.denied(START) for _ in range(2))
+        query = marked("QUERIED", first.seq, note="Why?")
+        marked("QUERIED", second.seq, note="And this?")
+        assert json.loads(answered(query.seq).data)["events"] == [first.seq]
+        assert [query.text for query in query_answers.unanswered("ada")] == ["And this?"]
+
+    @pytest.mark.parametrize("back", ["", "//other.example/", "https://other.example/", "/x", "/"])
+    def test_an_answer_leads_back_only_to_a_page_with_its_form(
+        self, olga: Client, back: str
+    ) -> None:
+        user = User.objects.get(username="olga")
+        seq = request_factories.log_at(START, NewEvent(kind=EventKind.DENIED, actor=user.actor)).seq
+        query = marked("QUERIED", seq, note="Why?")
+        form = {"query": query.seq, "answer": "A test.", "back": back}
+        location = olga.post("/audit/queries/", form)["Location"]
+        (event,) = log_of("QUERY_ANSWERED")
+        assert location == f"/audit/queries/?answered={event.seq}"
+
     @pytest.mark.parametrize(
         ("text", "reason"), [("", "Write an answer"), ("x" * 1001, "longer than 1000")]
     )

@@ -52,8 +52,25 @@ def test_failures_are_in_the_order_in_which_they_came(officer: Client, olga: Use
     assert re.findall(r"<b>(VENUE\d\d)</b>", shown) == ["VENUE05", "VENUE02", "VENUE01"]
     assert re.findall(r'data-status="(\w+)"', shown) == ["REJECTED", "UNKNOWN", "SENDING"]
     assert shown.count("data-request-id=") == 3
+    assert re.findall(r'class="fig">\s*(\S+)', shown) == ["3", "14", "7"], "as last known"
     assert "Not confirmed: 2" in shown
     assert "Running: 1" in shown
+    assert "An earlier cancel" not in shown
+    factories.change(made[4].requests.get())
+    assert re.findall(r"<b>(VENUE\d\d)</b>", block(console(officer)))[0] == "VENUE05"
+
+
+def test_of_very_many_failures_the_first_are_shown_and_the_rest_is_counted(
+    officer: Client, olga: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("killswitch.console.attention.MAX_SHOWN", 2)
+    for exchange in factories.exchanges(5):
+        factories.bring(factories.press(olga, exchange).requests.get(), Status.REJECTED)
+    shown = block(console(officer))
+    assert re.findall(r"<b>(VENUE\d\d)</b>", shown) == ["VENUE01", "VENUE02"]
+    assert "Not confirmed: 5" in shown
+    assert "3 more in the table" in shown
+    assert "Retry on 5" in shown
 
 
 def test_all_that_failed_can_be_retried_through_the_ordinary_question(
@@ -110,6 +127,7 @@ def test_orders_that_are_new_since_any_outcome_need_attention(
 
 def test_a_blind_hold_is_among_the_failures(officer: Client, olga: User) -> None:
     one, _ = factories.exchanges(2)
+    factories.bring(factories.press(olga, one).requests.get(), Status.CONFIRMED)
     holding.start(olga, one, blind_since=factories.observe())
     assert "Hold blind" in block(console(officer))
     assert attention().failed_count == 1
@@ -148,6 +166,7 @@ def test_a_group_has_one_button_with_its_sum(
 ) -> None:
     made = factories.exchanges(4)
     factories.change(made[3], enabled=False)
+    holding.start(olga, made[3])  # so it keeps its row
     desk = group("Desk A", *made[1:])
     empty = group("Nothing enabled", made[3])
     page = console(officer)

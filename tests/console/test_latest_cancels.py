@@ -9,7 +9,7 @@ from killswitch.accounts.models import User
 from killswitch.cancels.conclusion import NEVER_LISTED_TEXTS
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.cancels.states import Status
-from killswitch.console.latest_cancels import MAX_ITEMS, latest_cancels
+from killswitch.console.latest_cancels import MAX_ITEMS, BatchCounts, latest_cancels
 from killswitch.exchanges.models import Exchange
 from killswitch.holds.models import Episode, Hold
 from tests import factories
@@ -26,13 +26,15 @@ def feed(page: str) -> str:
 
 def test_a_cancel_on_many_exchanges_is_one_item(officer: Client, olga: User) -> None:
     batch = factories.press(olga, *factories.exchanges(9), everywhere=True, reason="Drill")
-    statuses = [Status.REJECTED, Status.UNKNOWN, Status.SENDING, *[Status.CONFIRMED] * 6]
-    for request, status in zip(batch.requests.order_by("id"), statuses, strict=True):
+    statuses = [Status.REJECTED, Status.UNKNOWN, Status.SENDING, *[Status.CONFIRMED] * 5]
+    flat, *others = batch.requests.order_by("id")
+    factories.bring(flat, Status.REJECTED, orders=0)
+    for request, status in zip(others, statuses, strict=True):
         factories.bring(request, status)
     shown = feed(console(officer))
     assert shown.count("<li") == 1
     assert "<b>All 9 exchanges</b>" in shown
-    assert "6 confirmed, 2 not, 1 running" in shown
+    assert "5 confirmed, 2 not, 1 refused, none open, 1 running" in shown
     assert 'class="st bad"' in shown
     assert f'href="/batches/{batch.uuid}/"' in shown
     assert "Olga Ray · Drill" in shown
@@ -63,6 +65,25 @@ def test_confirmed_on_an_id_that_the_ems_never_listed_is_not_counted_as_confirme
     shown = feed(console(officer))
     assert "1 confirmed, 1 never listed by the EMS" in shown
     assert 'class="st warn"' in shown
+
+
+@pytest.mark.parametrize(
+    ("counts", "tone"),
+    [
+        ({"confirmed": 2}, "good"),
+        ({"confirmed": 1, "calm": 1}, "good"),
+        ({"confirmed": 1, "calm": 1, "running": 1}, "busy"),
+        ({"confirmed": 1, "calm": 1, "running": 1, "failed": 1}, "bad"),
+    ],
+)
+def test_the_mark_of_a_cancel_is_that_of_its_worst_request(
+    counts: dict[str, int], tone: str
+) -> None:
+    total = sum(counts.values())
+    known = {"calm": 0, "running": 0} | counts
+    failed = known.pop("failed", 0)
+    batch = BatchCounts(total=total, **known)
+    assert (batch.not_confirmed, batch.mark.tone) == (failed, tone)
 
 
 def episodes(olga: User, exchange: Exchange, count: int) -> Hold:

@@ -31,6 +31,8 @@ def test_rows_are_sorted_by_trouble_until_another_order_is_chosen(
     by_name = ["ALPHA", "beta", "delta", "EPSILON", "Gamma"]
     assert shown(html(officer.get("/?sort=name"))) == by_name
     assert shown(console(officer)) == by_name, "remembered"
+    cookie = officer.cookies["killswitch_sort"]
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
     by_orders = ["Gamma", "delta", "beta", "EPSILON", "ALPHA"]
     assert shown(html(officer.get("/?sort=orders"))) == by_orders, "unknown may be any number"
     assert shown(html(officer.get("/?sort=nonsense"))) == by_orders
