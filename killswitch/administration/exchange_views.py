@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.contrib import messages
+from django.db import IntegrityError
 from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -93,17 +94,24 @@ def add(request: HttpRequest) -> HttpResponse:
     form = ExchangeIdForm(request.POST or None, initial=prefilled if not request.POST else None)
     if request.method == "POST" and form.is_valid():
         exchange = form.save(commit=False)
-        save_exchange(exchange, by=current_user(request).actor, origin=client_info(request))
-        messages.success(
-            request, f"{exchange.exchange_id} was added. Its orders can be cancelled from now on."
-        )
-        if form.id_check and not form.id_check.listed:
-            messages.warning(
-                request,
-                f"The EMS has never listed {exchange.exchange_id}. Until it lists an order there,"
-                " check the ID: a cancel on a misspelled ID has no effect.",
-            )
-        return redirect("administration_exchanges")
+        try:
+            save_exchange(exchange, by=current_user(request).actor, origin=client_info(request))
+        except IntegrityError:  # it was added at the same moment, perhaps by a second click
+            form.add_error("exchange_id", form.fields["exchange_id"].error_messages["unique"])
+        else:
+            if form.id_check and not form.id_check.listed:
+                messages.warning(
+                    request,
+                    f"{exchange.exchange_id} was added, but the EMS has never listed it. Until it"
+                    " lists an order there, check the ID: a cancel on a misspelled ID has no"
+                    " effect.",
+                )
+            else:
+                messages.success(
+                    request,
+                    f"{exchange.exchange_id} was added. Its orders can be cancelled from now on.",
+                )
+            return redirect("administration_exchanges")
     context = {"form": form, "title": "Add an exchange", "button": "Add exchange"}
     return render(request, "administration/exchange.html", context)
 
@@ -116,6 +124,9 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
         why_fixed = exchange_ids.why_fixed(exchange)
         form_class = ExchangeForm if why_fixed else ExchangeIdForm
         form = form_class(request.POST if request.method == "POST" else None, instance=exchange)
+        typed_id = request.POST.get("exchange_id", exchange.exchange_id)
+        if why_fixed and typed_id != exchange.exchange_id:
+            form.add_error(None, f"The ID can no longer be changed. {why_fixed} Nothing was saved.")
         if form.is_valid():
             changed = form.save(commit=False)
             save_exchange(changed, by=current_user(request).actor, origin=client_info(request))
