@@ -449,3 +449,23 @@ def test_an_act_says_what_is_true_afterwards(
     nora = factories.person(Role.COMPLIANCE, username="nora", full_name="Nora Lind")
     _act(ada, nora, act, **fields)
     assert f"Nora Lind (nora) {sentence}" in html(ada.get(f"{PEOPLE}{nora.pk}/"))
+
+
+def test_what_was_typed_is_shown_when_the_password_must_be_confirmed_again() -> None:
+    ada = signed_in(Role.ADMINISTRATOR)
+    form = {"username": "nora", "role": "COMPLIANCE", "password1": FRESH, "password2": FRESH}
+    page = ada.post(f"{PEOPLE}add/", form | {"full_name": "Nora <b>Lind</b>\u202e"})
+    text = html(page)
+    assert page.status_code == 403
+    assert "Nothing was saved" in text
+    assert "Nora &lt;b&gt;Lind&lt;/b&gt;\\u202e" in text
+    assert "/accounts/password/again/?next=%2Fadministration%2Fpeople%2Fadd%2F" in text
+    assert FRESH not in text
+    assert not User.objects.filter(username="nora").exists()
+
+
+def test_a_question_without_anything_typed_leads_to_the_password_at_once() -> None:
+    ada = signed_in(Role.ADMINISTRATOR)
+    carl = factories.person(Role.COMPLIANCE, username="carl")
+    answer = ada.post(f"{PEOPLE}{carl.pk}/disable/", {})
+    assert (answer.status_code, answer["Location"][:26]) == (302, "/accounts/password/again/?")

@@ -151,3 +151,16 @@ def test_a_page_that_is_out_of_date_does_not_replace_a_newer_text(ada: Client) -
     assert read_form(page)["text"] == ["My own text"]
     assert ada.post(RUNBOOK, read_form(page)).status_code == 302
     assert runbook_text() == "My own text"
+
+
+def test_a_text_typed_while_the_session_ended_is_shown_to_be_copied(ada: Client) -> None:
+    seen = read_form(ada.get(RUNBOOK))
+    ada.session.flush()
+    page = ada.post(RUNBOOK, seen | {"text": [TEXT]})
+    text = html(page)
+    assert page.status_code == 403
+    assert "Nothing was saved" in text
+    assert SHOWN in text
+    assert 'href="/accounts/login/?next=%2Fadministration%2Frunbook%2F"' in text
+    assert runbook_text() == ""
+    assert ada.post(RUNBOOK, read_form(ada.get("/accounts/login/"))).status_code == 302
