@@ -105,14 +105,14 @@ class ChangeForm(WholeInputForm):
     def _is_stale(self, name: str) -> bool:
         """Return whether a value is neither the one that was shown nor the one that was typed."""
         field, current = self.fields[name], self._current(name)
-        return field.has_changed(current, self._shown(name)) and field.has_changed(
-            current, self[name].data
+        return _differ(field, current, self._shown(name)) and _differ(
+            field, current, self[name].data
         )
 
     def _report(self, name: str, data: QueryDict) -> None:
         """Add the error, and let the form show the value that is current now."""
         field, bound = self.fields[name], self[name]
-        was_typed = field.has_changed(self._shown(name), bound.data)
+        was_typed = _differ(field, self._shown(name), bound.data)
         value = field.prepare_value(self._current(name))
         values = [str(item) for item in (value if isinstance(value, list) else [value])]
         text = self.current_text(name)
@@ -125,3 +125,10 @@ class ChangeForm(WholeInputForm):
         data.setlist(bound.html_initial_name, values)
         self.data = data
         self.add_error(name, sentence)
+
+
+def _differ(field: forms.Field, old: Any, new: Any) -> bool:
+    """Return whether two values of a field differ in more than the white space that it removes."""
+    return field.has_changed(
+        field.to_python(old) if isinstance(field, forms.CharField) else old, new
+    )

@@ -336,6 +336,12 @@ def test_a_page_that_is_out_of_date_overwrites_nothing_without_saying_so(ada: Cl
     assert data(event)["changes"] == {"contact": ["+44 20 7946 0000", "+44 20 7946 1111"]}
 
 
+def test_white_space_that_a_field_removes_is_no_change_of_somebody_else(ada: Client) -> None:
+    exchange = factories.exchange("KRAKEN", name=" Kraken  EU ")  # as the configuration may have it
+    path = f"{EXCHANGES}{exchange.pk}/"
+    assert submit(ada, path, caveat="Not staking.").status_code == 302
+
+
 def test_a_form_that_does_not_say_what_it_showed_is_refused(ada: Client) -> None:
     exchange = factories.exchange("KRAKEN", name="Kraken")
     form = {"name": "Other", "position": "0", "caveat": "", "contact": ""}

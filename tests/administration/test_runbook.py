@@ -142,9 +142,13 @@ def _ended(status: Status, **fields: Any) -> Any:
 
 
 def test_a_page_that_is_out_of_date_does_not_replace_a_newer_text(ada: Client) -> None:
-    submit(ada, RUNBOOK, text="Call the desk.")
+    submit(ada, RUNBOOK, text="Call\nthe desk.")
     seen = read_form(ada.get(RUNBOOK))
     submit(ada, RUNBOOK, text="Call the desk.\nThen the operator.")
+    lines = {name: [text.replace("\n", "\r\n") for text in texts] for name, texts in seen.items()}
+    untouched = html(ada.post(RUNBOOK, lines))  # as a browser sends line breaks
+    assert "Then the operator.</textarea>" in untouched
+    assert "Save again" not in untouched
     page = ada.post(RUNBOOK, seen | {"text": ["My own text"]})
     assert "It is now “Call the desk. Then the operator.”." in html(page)
     assert runbook_text() == "Call the desk.\nThen the operator."
