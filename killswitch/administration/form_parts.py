@@ -89,10 +89,9 @@ class ChangeForm(WholeInputForm):
 
     def current_text(self, name: str) -> str:
         """Return the current value of a field as the page shows it."""
-        field, value = self.fields[name], self._current(name)
-        if isinstance(field, forms.ModelMultipleChoiceField):
-            labels = map(field.label_from_instance, value)
-            return ", ".join(map(escape_controls, labels))
+        value = self._current(name)
+        if isinstance(value, list):
+            value = ", ".join(map(str, value))  # the IDs of exchanges
         return truncate(escape_controls(" ".join(str(value).split())), MAX_SHOWN_CHARS)
 
     def _current(self, name: str) -> Any:

@@ -55,6 +55,6 @@ def _returning_input(view: View[P]) -> View[P]:
         if not typed:
             return response
         context = {"typed": typed, "address": address}
-        return render(request, "administration/not_saved.html", context, status=403)
+        return render(request, "administration/not_saved.html", context)
 
     return guarded
