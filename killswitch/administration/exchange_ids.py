@@ -54,8 +54,7 @@ def check(exchange_id: str, *, of: int | None = None) -> IdCheck:
     twins = tuple(other for other in ids if fold(other) == folded)
     if exchange_id in listed:
         return IdCheck(listed=True, twins=twins)
-    nearest = _nearest(exchange_id, (other for other in listed if other not in twins))
-    return IdCheck(listed=False, twins=twins, nearest=nearest)
+    return IdCheck(listed=False, twins=twins, nearest=_nearest(exchange_id, listed))
 
 
 def _nearest(exchange_id: str, listed: Iterable[str]) -> tuple[str, ...]:

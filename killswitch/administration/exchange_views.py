@@ -25,7 +25,6 @@ from killswitch.runtime.age import age
 from killswitch.runtime.templatetags.text import time_short
 
 MAX_OFFERED = 100
-ID_TAKEN = "An exchange with this ID exists already."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +98,7 @@ def add(request: HttpRequest) -> HttpResponse:
         try:
             save_exchange(exchange, by=current_user(request).actor, origin=client_info(request))
         except IntegrityError:  # another administrator has just added it
-            form.add_error("exchange_id", ID_TAKEN)
+            form.add_error("exchange_id", form.fields["exchange_id"].error_messages["unique"])
         else:
             _report_added(request, exchange, id_check=form.id_check)
             return redirect("administration_exchanges")
@@ -108,15 +107,15 @@ def add(request: HttpRequest) -> HttpResponse:
 
 
 def _report_added(request: HttpRequest, exchange: Exchange, *, id_check: IdCheck | None) -> None:
-    messages.success(
-        request, f"{exchange.exchange_id} was added. Its orders can be cancelled from now on."
-    )
+    added = f"{exchange.exchange_id} was added"
     if id_check and not id_check.listed:
         messages.warning(
             request,
-            f"The EMS has never listed {exchange.exchange_id}. Until it lists an order there,"
-            " check the ID: a cancel on a misspelled ID has no effect.",
+            f"{added}, but the EMS has never listed it. Until it lists an order there, check the"
+            " ID: a cancel on a misspelled ID has no effect.",
         )
+    else:
+        messages.success(request, f"{added}. Its orders can be cancelled from now on.")
 
 
 @administration
@@ -128,13 +127,17 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
             why_fixed = exchange_ids.why_fixed(exchange)
             form_class = ExchangeForm if why_fixed else ExchangeIdForm
             form = form_class(request.POST if request.method == "POST" else None, instance=exchange)
+            typed_id = request.POST.get("exchange_id", exchange.exchange_id)
+            if why_fixed and typed_id != exchange.exchange_id:
+                message = f"The ID can no longer be changed. {why_fixed} Nothing was saved."
+                form.add_error(None, message)
             if form.is_valid():
                 changed = form.save(commit=False)
                 save_exchange(changed, by=current_user(request).actor, origin=client_info(request))
                 messages.success(request, f"{changed.exchange_id} was saved.")
                 return redirect("administration_exchanges")
     except IntegrityError:  # another administrator has just used the ID
-        form.add_error("exchange_id", ID_TAKEN)
+        form.add_error("exchange_id", form.fields["exchange_id"].error_messages["unique"])
     context = {
         "form": form,
         "title": Exchange.objects.get(pk=pk).exchange_id,

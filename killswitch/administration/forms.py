@@ -9,18 +9,17 @@ from django.contrib.auth.password_validation import (
     validate_password,
 )
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
 from django.utils.html import format_html
 
 from killswitch.accounts.models import Role, User
 from killswitch.administration import exchange_ids
+from killswitch.administration.form_parts import ChangeForm, LineField, TextField, WholeInputForm
 from killswitch.exchanges.models import Exchange, ExchangeGroup
 from killswitch.exchanges.registry import InvalidExchangeId, check_exchange_id
-from killswitch.exchanges.runbook import MAX_TEXT_CHARS, clean_text
+from killswitch.exchanges.runbook import MAX_TEXT_CHARS
 from killswitch.runtime.text import escape_controls
 
 MAX_COMMENT_CHARS = 500
-CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 ROLE_TEXTS = {
     Role.RISK_OFFICER: (
         "Cancels orders, holds exchanges and acknowledges alarms. Cannot read the audit log."
@@ -36,43 +35,20 @@ ROLE_TEXTS = {
 }
 
 
-NO_CONTROLS = RegexValidator(
-    regex=f"[{CONTROLS}]", message="Remove the control characters.", inverse_match=True
-)
-
-
-class LineField(forms.CharField):
-    """Text on one line: every run of spaces and line breaks is one space."""
-
-    default_validators = [NO_CONTROLS]
-
-    def to_python(self, value: Any) -> str:
-        return " ".join(str(super().to_python(value)).split())
-
-
-class TextField(forms.CharField):
-    """Text on several lines. The line breaks of browsers (CR LF) count as one character."""
-
-    default_validators = [NO_CONTROLS]
-
-    def to_python(self, value: Any) -> str:
-        return clean_text(str(super().to_python(value)))
-
-
-class ExchangeForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
+class ExchangeForm(ChangeForm, forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
     """An exchange that is set up already. Whether it is enabled is changed on a page of its own."""
 
     class Meta:
         model = Exchange
         fields: tuple[str, ...] = ("name", "caveat", "contact", "position")
-        labels = {"caveat": "Known limits", "contact": "Who to call"}
         help_texts = {
             "name": "A name for it that your desk uses. The ID is always shown as well.",
-            "caveat": "What a cancel does not cover there, e.g. conditional orders held at the"
-            " exchange. Shown before a cancel is confirmed.",
-            "contact": "The exchange's desk and telephone number. Shown when a cancel failed"
-            " there.",
             "position": "Lower numbers come first on the console; equal ones are in order of ID.",
+        }
+        error_messages = {
+            "exchange_id": {
+                "unique": "This exchange is here already. If you have just added it, it was saved."
+            }
         }
         field_classes = dict.fromkeys(("name", "caveat", "contact"), LineField)
         widgets: dict[str, forms.Widget] = {
@@ -144,7 +120,7 @@ def _join(ids: Sequence[str]) -> str:
     return ", ".join(map(escape_controls, ids))
 
 
-class CommentForm(forms.Form):
+class CommentForm(WholeInputForm, forms.Form):
     """Why an exchange is disabled or enabled."""
 
     comment = LineField(
@@ -155,7 +131,10 @@ class CommentForm(forms.Form):
     )
 
 
-class GroupForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
+NAME_TAKEN = "There is already a group with this name. If you have just added it, it was saved."
+
+
+class GroupForm(ChangeForm, forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
     """A group of exchanges; names differ by more than letter case."""
 
     class Meta:
@@ -179,7 +158,7 @@ class GroupForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable 
         name: str = self.cleaned_data["name"]
         others = ExchangeGroup.objects.exclude(pk=self.instance.pk)
         if name.casefold() in {other.casefold() for other in others.values_list("name", flat=True)}:
-            raise forms.ValidationError("A group with this name exists already.")
+            raise forms.ValidationError(NAME_TAKEN)
         return name
 
 
@@ -188,12 +167,13 @@ def _exchange_label(exchange: Exchange) -> str:
     return name if exchange.enabled else f"{name} (disabled)"
 
 
-class RunbookForm(forms.Form):
+class RunbookForm(ChangeForm, forms.Form):
     """The runbook, as plain text."""
 
     text = TextField(
         label="Text",
-        help_text=f"Plain text, at most {MAX_TEXT_CHARS:,} characters. Line breaks are kept.",
+        help_text=f"Plain text, at most {MAX_TEXT_CHARS:,} characters. Line breaks are kept. Links,"
+        " HTML and Markdown are shown as typed.",
         required=False,
         strip=False,
         max_length=MAX_TEXT_CHARS,
@@ -218,16 +198,22 @@ def _role_field() -> forms.ChoiceField:
     return forms.ChoiceField(choices=choices, widget=forms.RadioSelect)
 
 
-class NameForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
+class NameForm(ChangeForm, forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
     """The full name of a user."""
 
     class Meta:
         model = User
         fields: tuple[str, ...] = ("full_name",)
         help_texts = {"full_name": "Shown on pages and in the audit log, before the username."}
+        error_messages = {
+            "username": {
+                "unique": "There is already a user with this name. If you have just added them,"
+                " they were saved. Usernames are never reused."
+            }
+        }
 
 
-class PasswordForm(forms.Form):
+class PasswordForm(WholeInputForm, forms.Form):
     """A new password for a user, who must change it at the next sign-in."""
 
     password1 = _password_field("New password", help_text=password_validators_help_text_html())
@@ -278,7 +264,10 @@ class NewUserForm(NameForm):
         return cleaned_data
 
 
-class RoleForm(forms.Form):
+class RoleForm(ChangeForm, forms.Form):
     """Another role for a user."""
 
     role = _role_field()
+
+    def current_text(self, name: str) -> str:
+        return Role(self._current(name)).label

@@ -1,5 +1,7 @@
 """The groups of exchanges: the list, adding, changing, removing."""
 
+from contextlib import nullcontext
+
 from django.contrib import messages
 from django.db import IntegrityError
 from django.db.models import Prefetch
@@ -8,8 +10,9 @@ from django.shortcuts import redirect, render
 
 from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import current_user
-from killswitch.administration.forms import GroupForm
+from killswitch.administration.forms import NAME_TAKEN, GroupForm
 from killswitch.administration.guards import administration
+from killswitch.audit.recorder import recording
 from killswitch.exchanges.groups import remove_group, save_group
 from killswitch.exchanges.models import Exchange, ExchangeGroup
 
@@ -36,22 +39,23 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _form(request: HttpRequest, group: ExchangeGroup, *, title: str, button: str) -> HttpResponse:
-    form = GroupForm(request.POST if request.method == "POST" else None, instance=group)
-    if form.is_valid():
-        try:
-            save_group(
-                form.save(commit=False),
-                exchanges=form.cleaned_data["exchanges"],
-                by=current_user(request).actor,
-                origin=client_info(request),
-            )
-        except IntegrityError:  # another administrator has just used the name
-            form.add_error("name", "A group with this name exists already.")
-        except ExchangeGroup.DoesNotExist:
-            raise Http404("This group was removed.") from None
-        else:
-            messages.success(request, f"The group {form.instance.name} was saved.")
-            return redirect("administration_groups")
+    """Show the form of a group, and save it while it is locked: its old values are then true."""
+    try:
+        with recording() if request.method == "POST" else nullcontext():
+            if request.method == "POST" and group.pk:
+                group = _find(group.pk, lock=True)
+            form = GroupForm(request.POST if request.method == "POST" else None, instance=group)
+            if form.is_valid():
+                save_group(
+                    form.save(commit=False),
+                    exchanges=form.cleaned_data["exchanges"],
+                    by=current_user(request).actor,
+                    origin=client_info(request),
+                )
+                messages.success(request, f"The group {form.instance.name} was saved.")
+                return redirect("administration_groups")
+    except IntegrityError:  # another administrator has just used the name
+        form.add_error("name", NAME_TAKEN)
     context = {"form": form, "title": title, "button": button, "group": group}
     return render(request, "administration/group.html", context)
 
@@ -78,8 +82,9 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "administration/question.html", context)
 
 
-def _find(pk: int) -> ExchangeGroup:
-    group = ExchangeGroup.objects.filter(pk=pk).first()
+def _find(pk: int, *, lock: bool = False) -> ExchangeGroup:
+    rows = ExchangeGroup.objects.select_for_update() if lock else ExchangeGroup.objects.all()
+    group = rows.filter(pk=pk).first()
     if group is None:
         raise Http404("There is no such group.")
     return group

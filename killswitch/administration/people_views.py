@@ -55,8 +55,8 @@ def add(request: HttpRequest) -> HttpResponse:
         password = form.cleaned_data["password1"]
         try:
             save_user(user, new_password=password, **_author(request))
-        except IntegrityError:  # another administrator has just added them
-            form.add_error("username", "A user with this username exists already.")
+        except IntegrityError:  # added at the same moment, perhaps by a second click
+            form.add_error("username", form.fields["username"].error_messages["unique"])
         else:
             messages.success(
                 request, f"{user.full_text} can sign in, and must then change the password."
@@ -108,6 +108,7 @@ def role(request: HttpRequest, pk: int) -> HttpResponse:
         title=f"Change the role of {user}?",
         text=[SIGNED_OUT],
         button="Change role",
+        done=lambda: f"is now {Role(form.cleaned_data['role']).label}",
     )
 
 
@@ -131,6 +132,7 @@ def password(request: HttpRequest, pk: int) -> HttpResponse:
         title=f"Set a new password for {user}?",
         text=[SIGNED_OUT, "They must choose a password of their own when they next sign in."],
         button="Set password",
+        done=lambda: "has a new password, and must change it at the next sign-in",
     )
 
 
@@ -164,6 +166,7 @@ def second_factor(request: HttpRequest, pk: int) -> HttpResponse:
             SIGNED_OUT,
         ],
         button="Reset second factor",
+        done=lambda: "has no second factor any more",
     )
 
 
@@ -182,6 +185,7 @@ def disable(request: HttpRequest, pk: int) -> HttpResponse:
             SIGNED_OUT,
         ],
         button="Disable account",
+        done=lambda: "is disabled and can no longer sign in",
     )
 
 
@@ -200,6 +204,7 @@ def enable(request: HttpRequest, pk: int) -> HttpResponse:
             "An alarm is raised.",
         ],
         button="Enable account",
+        done=lambda: "is enabled and can sign in",
     )
 
 
@@ -216,8 +221,12 @@ def _act(  # noqa: PLR0913 - each is a part of the page
     title: str,
     text: Sequence[str],
     button: str,
+    done: Callable[[], str],
 ) -> HttpResponse:
-    """Ask, and then do it; refuse it on the administrator's own record."""
+    """Ask, and then do it; refuse it on the administrator's own record.
+
+    `done` returns what is true of the user afterwards, even if it was true before.
+    """
     if user.pk == current_user(request).pk:
         messages.error(request, "Another administrator must do this: it concerns your own account.")
         return redirect("change_person", user.pk)
@@ -227,7 +236,7 @@ def _act(  # noqa: PLR0913 - each is a part of the page
         except ValidationError as error:
             form.add_error(None, error)
         else:
-            messages.success(request, f"{user.full_text} was changed.")
+            messages.success(request, f"{user.full_text} {done()}.")
             return redirect("change_person", user.pk)
     context = {
         "title": title,

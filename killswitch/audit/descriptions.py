@@ -15,7 +15,7 @@ from killswitch.runtime.text import pluralize_count, truncate
 MAX_CHARS: Final = 300
 MAX_LISTED: Final = 5
 LABELS: Final = {
-    "caveat": "limitations",
+    "caveat": "known limits",
     "contact": "who to call",
     "exchange_id": "exchange ID",
     "is_active": "can sign in",

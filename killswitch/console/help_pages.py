@@ -1,11 +1,11 @@
-"""The help: what each state means and what to do now, and a page for an officer's first day."""
+"""The help: what each state means and what to do now, and a page for the first day in each role."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from killswitch.accounts.decorators import requires
+from killswitch.accounts.decorators import current_user, requires
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.cancels.status_help import ALL_STATUSES, StatusHelp
 from killswitch.console.context_processors import BADGES
@@ -159,8 +159,10 @@ def reference(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def first_day(request: HttpRequest) -> HttpResponse:
-    """Show an officer's first steps; having opened it dismisses the hint on the console."""
-    response = render(request, "console/first_day.html", {"layout": _layout(request)})
+    """Show the first steps of the user's role; having opened it dismisses the hint."""
+    steps = f"console/_first_day_{current_user(request).role.lower()}.html"
+    context = {"layout": _layout(request), "steps": steps}
+    response = render(request, "console/first_day.html", context)
     Display.of(request).changed({"hint": Switch.OFF}).remember(response)
     return response
 

@@ -28,18 +28,19 @@ class Exchange(Revisioned):
     enabled = models.BooleanField(default=True)
     position = models.IntegerField(default=0, help_text="Lower numbers come first.")
     caveat = models.CharField(
-        "limitations",
+        "known limits",
         max_length=500,
         blank=True,
-        help_text="What a cancel does not do on this exchange. Shown before a cancel is confirmed.",
+        help_text="What a cancel does not cover there, e.g. conditional orders held at the"
+        " exchange. Shown before a cancel is confirmed.",
     )
     contact = models.CharField(
-        "whom to call",
+        "who to call",
         max_length=300,
         blank=True,
         default="",
         db_default="",
-        help_text="The venue's desk and telephone number. Shown with a cancel that failed there.",
+        help_text="The exchange's desk and telephone number. Shown when a cancel failed there.",
     )
     open_orders = models.PositiveIntegerField(null=True, editable=False)
     seen_at = models.DateTimeField(null=True, editable=False)
@@ -88,7 +89,7 @@ class ExchangeGroup(Revisioned):
 
 
 class Runbook(Revisioned):
-    """What people do and whom they call when a cancel fails: one text, kept by administrators."""
+    """What people do and who they call when a cancel fails: one text, kept by administrators."""
 
     text = models.TextField(max_length=5000, blank=True)
 

@@ -26,11 +26,17 @@ def clean_text(text: str) -> str:
     return "\n".join(line.rstrip() for line in lines).strip("\n")
 
 
-def runbook_text() -> str:
-    """Return the runbook; the text last read by this process if the database cannot be read."""
+def runbook_text(*, lock: bool = False) -> str:
+    """Return the runbook, locked until the commit so that nobody replaces it meanwhile.
+
+    Without a lock, the text last read by this process if the database cannot be read.
+    """
+    rows = Runbook.objects.select_for_update(no_key=True) if lock else Runbook.objects.all()
     try:
-        text = Runbook.objects.filter(pk=RUNBOOK_ID).values_list("text", flat=True).first()
+        text = rows.filter(pk=RUNBOOK_ID).values_list("text", flat=True).first()
     except Error:
+        if lock:
+            raise
         return _Newest.text
     _Newest.text = text or ""
     return _Newest.text

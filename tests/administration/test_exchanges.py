@@ -16,8 +16,10 @@ from killswitch.runtime.revisions import current
 from tests import factories
 from tests.accounts.people import data, events
 from tests.failures import full_log
+from tests.forms import cut_by_the_browser, read_form, submit
 from tests.holds import holding
 from tests.markup import html
+from tests.threads import run_at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 EXCHANGES = "/administration/exchanges/"
@@ -63,9 +65,9 @@ def test_a_change_is_recorded_with_old_and_new_values(ada: Client) -> None:
     _add(ada)
     Exchange.objects.update(first_listed_at=datetime.now(UTC))
     exchange = Exchange.objects.get()
-    form = {"exchange_id": "OTHER", "name": "Kraken", "position": "3", "caveat": "Not staking."}
+    form = {"name": "Kraken", "position": "3", "caveat": "Not staking."}
     form["contact"] = "Desk\r\n+44 20 7946 0000"
-    assert ada.post(f"{EXCHANGES}{exchange.pk}/", form).status_code == 302
+    assert submit(ada, f"{EXCHANGES}{exchange.pk}/", **form).status_code == 302
     (event,) = events("EXCHANGE_CHANGED")
     assert event.exchange_id == "KRAKEN/JOHN"
     assert data(event)["changes"] == {
@@ -143,7 +145,7 @@ def test_a_comment_is_optional_and_an_invalid_one_changes_nothing(ada: Client) -
 def test_the_description_of_an_exchange_does_not_enable_or_disable_it(ada: Client) -> None:
     exchange = factories.exchange("KRAKEN", enabled=False)
     form = {"name": "Kraken", "position": "0", "enabled": "on"}
-    ada.post(f"{EXCHANGES}{exchange.pk}/", form)
+    submit(ada, f"{EXCHANGES}{exchange.pk}/", **form)
     assert not Exchange.objects.get().enabled
 
 
@@ -152,7 +154,7 @@ def test_saving_without_a_change_leaves_no_event_and_no_new_revision(ada: Client
     exchange, before = Exchange.objects.get(), current()
     path = f"{EXCHANGES}{exchange.pk}/"
     form = {"exchange_id": "KRAKEN/JOHN", "name": "Kraken", "position": "3"}
-    assert ada.post(path, form).status_code == 302
+    assert submit(ada, path, **form).status_code == 302
     assert ada.post(f"{path}enable/", {"comment": "again"}).status_code == 302
     assert events("EXCHANGE_CHANGED") == []
     assert current() == before
@@ -202,7 +204,7 @@ def test_nothing_changes_when_the_log_takes_no_event(ada: Client) -> None:
     with full_log():
         assert _add(ada, exchange_id="BITMEX").status_code == 503
         form = {"name": "Kraken", "position": "3"}
-        assert ada.post(f"{EXCHANGES}{exchange.pk}/", form).status_code == 503
+        assert submit(ada, f"{EXCHANGES}{exchange.pk}/", **form).status_code == 503
         assert ada.post(f"{EXCHANGES}{exchange.pk}/disable/", {}).status_code == 503
     assert list(Exchange.objects.values()) == before
 
@@ -226,6 +228,7 @@ class TestIds:
         ("typed", "named"),
         [
             ("kraken", "KRAKEN exists here already and differs only in letter case"),
+            ("kraken", "The EMS has never listed kraken. It lists KRAKEN."),
             ("KRÁKEN", "KRAKEN exists here already and differs only in letter case"),
             ("KRAKEN/", "KRAKEN exists here already and differs only in letter case"),
             ("okex", "The EMS has never listed okex. It lists OKEX/NOT-CONFIGURED."),
@@ -253,7 +256,9 @@ class TestIds:
         self, ada: Client, typed: str
     ) -> None:
         assert _add(ada, exchange_id=typed).status_code == 302
-        assert f"The EMS has never listed {typed}." in html(ada.get(EXCHANGES))
+        page = html(ada.get(EXCHANGES))
+        assert f"{typed} was added, but the EMS has never listed it." in page
+        assert "can be cancelled from now on" not in page
 
     def test_one_that_the_ems_lists_is_picked_and_added_without_a_warning(
         self, ada: Client
@@ -264,7 +269,7 @@ class TestIds:
         form = html(ada.get(f"{EXCHANGES}add/?exchange_id=OKEX%2FNOT-CONFIGURED"))
         assert 'value="OKEX/NOT-CONFIGURED"' in form
         assert _add(ada, exchange_id="OKEX/NOT-CONFIGURED").status_code == 302
-        assert "has never listed" not in html(ada.get(EXCHANGES))
+        assert "can be cancelled from now on" in html(ada.get(EXCHANGES))
 
     def test_a_disabled_one_is_enabled_and_not_added_again(self, ada: Client) -> None:
         Exchange.objects.create(exchange_id="OKEX/NOT-CONFIGURED", enabled=False)
@@ -297,12 +302,13 @@ class TestIds:
         exchange = Exchange.objects.get(exchange_id="BITMEXX")
         path = f"{EXCHANGES}{exchange.pk}/"
         form = {"exchange_id": "BITMEX", "name": "", "position": "0"}
-        ada.post(path, form)
-        assert "disable it to correct the ID" in html(ada.get(path))
+        refused = html(submit(ada, path, **form))
+        assert "The ID can no longer be changed." in refused
+        assert "disable it to correct the ID" in refused
         assert Exchange.objects.filter(exchange_id="BITMEXX").exists()
         ada.post(f"{path}disable/", {})
         Exchange.objects.filter(pk=exchange.pk).update(open_orders=0, seen_at=datetime.now(UTC))
-        assert ada.post(path, form).status_code == 302
+        assert submit(ada, path, **form).status_code == 302
         row = Exchange.objects.get(pk=exchange.pk)
         assert (row.exchange_id, row.open_orders, row.seen_at) == ("BITMEX", None, None)
         *_, event = events("EXCHANGE_CHANGED")
@@ -313,7 +319,7 @@ class TestIds:
         exchange = Exchange.objects.create(exchange_id="bitmex", enabled=False)
         UncoveredExchange.objects.create(exchange_id="BITMEX", open_orders=1)
         form = {"exchange_id": "BITMEX", "name": "", "position": "0"}
-        assert ada.post(f"{EXCHANGES}{exchange.pk}/", form).status_code == 302
+        assert submit(ada, f"{EXCHANGES}{exchange.pk}/", **form).status_code == 302
         assert Exchange.objects.get(pk=exchange.pk).exchange_id == "BITMEX"
 
     def test_ids_of_the_ems_in_an_error_act_on_no_screen(self, ada: Client) -> None:
@@ -336,5 +342,61 @@ class TestIds:
         Exchange.objects.filter(pk=exchange.pk).update(enabled=False)
         path = f"{EXCHANGES}{exchange.pk}/"
         assert "The ID cannot be changed here." in html(ada.get(path))
-        ada.post(path, {"exchange_id": "BITMEX", "name": "", "position": "0", "anyway": "on"})
+        page = submit(ada, path, exchange_id="BITMEX", name="New name", anyway="on")
+        assert "The ID can no longer be changed." in html(page)
+        assert not Exchange.objects.filter(name="New name").exists()
         assert Exchange.objects.get(pk=exchange.pk).exchange_id == "BITMEXX"
+
+
+def test_a_page_that_is_out_of_date_overwrites_nothing_without_saying_so(ada: Client) -> None:
+    exchange = factories.exchange("KRAKEN", name="Kraken", contact="Old desk")
+    path = f"{EXCHANGES}{exchange.pk}/"
+    seen = read_form(ada.get(path))
+    submit(ada, path, contact="+44 20 7946 0000", caveat="Not staking.")
+    page = ada.post(path, seen | {"contact": "+44 20 7946 1111"})
+    text = html(page)
+    assert text.count("This has changed since you opened the page.") == 2
+    assert "It is now “+44 20 7946 0000”. Save again to replace that with yours." in text
+    assert "It is now “Not staking.”.</li>" in text
+    exchange.refresh_from_db()
+    assert exchange.contact == "+44 20 7946 0000"
+    again = read_form(page)
+    assert again["contact"] == ["+44 20 7946 1111"]  # what was typed is kept
+    assert again["caveat"] == ["Not staking."]  # and so is what nobody typed over
+    assert ada.post(path, again).status_code == 302
+    *_, event = events("EXCHANGE_CHANGED")
+    assert data(event)["changes"] == {"contact": ["+44 20 7946 0000", "+44 20 7946 1111"]}
+
+
+def test_white_space_that_a_field_removes_is_no_change_of_somebody_else(ada: Client) -> None:
+    exchange = factories.exchange("KRAKEN", name=" Kraken  EU ")  # as the configuration may have it
+    path = f"{EXCHANGES}{exchange.pk}/"
+    assert submit(ada, path, caveat="Not staking.").status_code == 302
+
+
+def test_a_form_that_does_not_say_what_it_showed_is_refused(ada: Client) -> None:
+    exchange = factories.exchange("KRAKEN", name="Kraken")
+    form = {"name": "Other", "position": "0", "caveat": "", "contact": ""}
+    page = ada.post(f"{EXCHANGES}{exchange.pk}/", form)
+    assert "It is now “Kraken”." in html(page)
+    assert not events("EXCHANGE_CHANGED")
+
+
+def test_no_browser_cuts_what_is_pasted(ada: Client) -> None:
+    exchange = factories.exchange("KRAKEN")
+    paths = (f"{EXCHANGES}add/", f"{EXCHANGES}{exchange.pk}/", f"{EXCHANGES}{exchange.pk}/disable/")
+    others = ("/administration/groups/add/", "/administration/runbook/")
+    for path in (*paths, *others):
+        assert cut_by_the_browser(ada.get(path)) == [], path
+    page = html(_add(ada, exchange_id="X" * 201))
+    assert "Use at most 200 characters. This has 201." in page
+    assert f'value="{"X" * 201}"' in page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_clicks_on_add_add_one_exchange_and_fail_in_words(ada: Client) -> None:
+    answers = run_at_once(lambda: _add(ada), lambda: _add(ada))
+    assert sorted(answer.status_code for answer in answers) == [200, 302]
+    refused = next(answer for answer in answers if answer.status_code == 200)
+    assert "If you have just added it, it was saved." in html(refused)
+    assert len(events("EXCHANGE_ADDED")) == 1

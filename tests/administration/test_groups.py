@@ -18,7 +18,9 @@ from killswitch.runtime.revisions import current
 from tests.accounts.people import data, events
 from tests.audit.assertions import assert_found, assert_good
 from tests.failures import full_log
+from tests.forms import read_form, submit
 from tests.markup import html
+from tests.threads import run_at_once
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 GROUPS = "/administration/groups/"
@@ -34,7 +36,7 @@ def exchanges(settings: Any, tmp_path: Any) -> list[Exchange]:
 
 def _save(client: Client, where: str, name: str, *exchanges: Exchange, position: int = 0) -> Any:
     pks = [str(exchange.pk) for exchange in exchanges]
-    return client.post(GROUPS + where, {"name": name, "position": position, "exchanges": pks})
+    return submit(client, GROUPS + where, name=name, position=str(position), exchanges=pks)
 
 
 def test_a_group_is_added_changed_and_removed_with_its_members_before_and_after(
@@ -150,3 +152,39 @@ def test_a_name_is_used_again_after_its_group_was_removed(exchanges: list[Exchan
         remove_group(pk, by=SYSTEM, origin={})
         assert_good(verify())
     assert [event.kind for event in events(*KINDS)] == ["GROUP_ADDED", "GROUP_REMOVED"] * 2
+
+
+def test_a_page_that_is_out_of_date_does_not_put_an_exchange_back(
+    ada: Client, exchanges: list[Exchange]
+) -> None:
+    bitmex, kraken, okex = exchanges
+    _save(ada, "add/", "Desk A", bitmex, kraken)
+    path = f"{GROUPS}{ExchangeGroup.objects.get().pk}/"
+    seen = read_form(ada.get(path))
+    _save(ada, path.removeprefix(GROUPS), "Desk A", kraken)
+    page = ada.post(path, seen | {"exchanges": [str(each.pk) for each in exchanges]})
+    assert "It is now “KRAKEN”. Save again to replace that with yours." in html(page)
+    assert [data(event)["changes"]["exchanges"][1] for event in events(*KINDS)] == [
+        ["BITMEX", "KRAKEN"],
+        ["KRAKEN"],
+    ]
+    assert ada.post(path, read_form(page)).status_code == 302
+    assert set(ExchangeGroup.objects.get().exchanges.all()) == {bitmex, kraken, okex}
+
+
+def test_members_that_nobody_changed_are_not_reported_after_another_error(
+    ada: Client, exchanges: list[Exchange]
+) -> None:
+    _save(ada, "add/", "Empty")
+    path = f"{GROUPS}{ExchangeGroup.objects.get().pk}/"
+    page = submit(ada, path, name="", exchanges=[str(exchanges[0].pk)])
+    assert "This field is required." in html(page)
+    assert ada.post(path, read_form(page) | {"name": ["Filled"]}).status_code == 302
+    assert ExchangeGroup.objects.get().exchanges.get() == exchanges[0]
+
+
+def test_two_clicks_on_add_add_one_group_and_fail_in_words(ada: Client) -> None:
+    answers = run_at_once(*[lambda: _save(ada, "add/", "Desk A")] * 2)
+    assert sorted(answer.status_code for answer in answers) == [200, 302]
+    refused = next(answer for answer in answers if answer.status_code == 200)
+    assert "If you have just added it, it was saved." in html(refused)

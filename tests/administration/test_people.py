@@ -15,6 +15,7 @@ from tests import factories
 from tests.accounts.mfa.codes import CODE, SECOND_FACTOR, Clock, set_up
 from tests.accounts.people import data, events, sign_in, signed_in
 from tests.failures import full_log
+from tests.forms import read_form, submit
 from tests.markup import html
 from tests.threads import run_at_once
 
@@ -43,11 +44,12 @@ def _confirmed(client: Client) -> Client:
 
 def _act(client: Client, person: User, act: str, **fields: str) -> Any:
     """Send the form of one act on a person's account."""
-    return client.post(f"{PEOPLE}{person.pk}/{act}/", fields)
+    path = f"{PEOPLE}{person.pk}/{act}/"
+    return client.post(path, read_form(client.get(path)) | fields)
 
 
 def _rename(client: Client, person: User, full_name: str, **more: str) -> Any:
-    return client.post(f"{PEOPLE}{person.pk}/", {"full_name": full_name} | more)
+    return submit(client, f"{PEOPLE}{person.pk}/", full_name=full_name, **more)
 
 
 def test_a_person_is_added_and_can_sign_in(ada: Client) -> None:
@@ -424,3 +426,65 @@ def test_the_pages_need_nothing_inline_and_no_script(ada: Client, path: str) -> 
 @pytest.mark.parametrize("path", ["", "accounts/user/", "accounts/user/7/change/", "x"])
 def test_the_old_addresses_lead_to_the_new_pages(ada: Client, path: str) -> None:
     assert ada.get(f"/admin/{path}")["Location"] == "/administration/exchanges/"
+
+
+def test_a_page_that_is_out_of_date_overwrites_neither_name_nor_role(ada: Client) -> None:
+    carl = factories.person(Role.COMPLIANCE, username="carl", full_name="Carl Ito")
+    path = f"{PEOPLE}{carl.pk}/"
+    name, role = read_form(ada.get(path)), read_form(ada.get(f"{path}role/"))
+    _rename(ada, carl, "Carl I. Ito")
+    _act(ada, carl, "role", role="ADMINISTRATOR")
+    page = html(ada.post(path, name | {"full_name": "Karl Ito"}))
+    assert "It is now “Carl I. Ito”. Save again to replace that with yours." in page
+    page = html(ada.post(f"{path}role/", role | {"role": "RISK_OFFICER"}))
+    assert "It is now “Administrator”. Save again to replace that with yours." in page
+    carl.refresh_from_db()
+    assert (carl.full_name, carl.role) == ("Carl I. Ito", "ADMINISTRATOR")
+
+
+def test_two_clicks_on_add_add_one_user_and_fail_in_words(
+    transactional_db: None, ada: Client
+) -> None:
+    form = {"username": "nora", "role": "COMPLIANCE", "password1": FRESH, "password2": FRESH}
+    answers = run_at_once(*[lambda: ada.post(f"{PEOPLE}add/", form)] * 2)
+    assert sorted(answer.status_code for answer in answers) == [200, 302]
+    refused = next(answer for answer in answers if answer.status_code == 200)
+    assert "If you have just added them, they were saved." in html(refused)
+    assert len(events("PERSON_ADDED")) == 1
+
+
+@pytest.mark.parametrize(
+    ("act", "fields", "sentence"),
+    [
+        ("role", {"role": "COMPLIANCE"}, "is now Compliance."),
+        ("password", {"password1": FRESH, "password2": FRESH}, "has a new password, and must"),
+        ("disable", {}, "is disabled and can no longer sign in."),
+        ("enable", {}, "is enabled and can sign in."),
+    ],
+)
+def test_an_act_says_what_is_true_afterwards(
+    ada: Client, act: str, fields: dict[str, str], sentence: str
+) -> None:
+    nora = factories.person(Role.COMPLIANCE, username="nora", full_name="Nora Lind")
+    _act(ada, nora, act, **fields)
+    assert f"Nora Lind (nora) {sentence}" in html(ada.get(f"{PEOPLE}{nora.pk}/"))
+
+
+def test_what_was_typed_is_shown_when_the_password_must_be_confirmed_again() -> None:
+    ada = signed_in(Role.ADMINISTRATOR)
+    form = {"username": "nora", "role": "COMPLIANCE", "password1": FRESH, "password2": FRESH}
+    page = ada.post(f"{PEOPLE}add/", form | {"full_name": "Nora <b>Lind</b>\u202e"})
+    text = html(page)
+    assert page.status_code == 200  # like every form that is refused
+    assert "Nothing was saved" in text
+    assert "Nora &lt;b&gt;Lind&lt;/b&gt;\\u202e" in text
+    assert "/accounts/password/again/?next=%2Fadministration%2Fpeople%2Fadd%2F" in text
+    assert FRESH not in text
+    assert not User.objects.filter(username="nora").exists()
+
+
+def test_a_question_without_anything_typed_leads_to_the_password_at_once() -> None:
+    ada = signed_in(Role.ADMINISTRATOR)
+    carl = factories.person(Role.COMPLIANCE, username="carl")
+    answer = ada.post(f"{PEOPLE}{carl.pk}/disable/", {})
+    assert (answer.status_code, answer["Location"][:26]) == (302, "/accounts/password/again/?")

@@ -20,6 +20,7 @@ from tests import factories
 from tests.accounts.people import data, events, signed_in
 from tests.audit.assertions import assert_found, assert_good
 from tests.failures import failing, full_log
+from tests.forms import read_form, submit
 from tests.markup import html
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
@@ -34,10 +35,10 @@ def _home(settings: Any, tmp_path: Any) -> None:
 
 
 def test_the_text_is_kept_with_its_line_breaks_and_recorded(ada: Client) -> None:
-    assert ada.post(RUNBOOK, {"text": TEXT.replace("\n", "\r\n") + "  \r\n\r\n"}).status_code == 302
+    assert submit(ada, RUNBOOK, text=TEXT.replace("\n", "\r\n") + "  \r\n\r\n").status_code == 302
     assert Runbook.objects.get(pk=1).text == TEXT
-    assert ada.post(RUNBOOK, {"text": TEXT}).status_code == 302
-    assert ada.post(RUNBOOK, {"text": ""}).status_code == 302
+    assert submit(ada, RUNBOOK, text=TEXT).status_code == 302
+    assert submit(ada, RUNBOOK, text="").status_code == 302
     first, second = events("RUNBOOK_CHANGED")
     assert (first.actor, data(first)["changes"]) == ("Ada Stone (ada)", {"text": ["", TEXT]})
     assert data(second)["changes"] == {"text": [TEXT, ""]}
@@ -49,14 +50,14 @@ def test_the_text_is_kept_with_its_line_breaks_and_recorded(ada: Client) -> None
 
 @pytest.mark.parametrize("text", ["x" * 5001, "bell\x07", "turned\u202e"])
 def test_an_invalid_text_is_refused_and_kept_in_the_form(ada: Client, text: str) -> None:
-    page = html(ada.post(RUNBOOK, {"text": text}))
+    page = html(submit(ada, RUNBOOK, text=text))
     assert 'id="id_text_error"' in page
     assert text[:4] in page
     assert not Runbook.objects.exists()
 
 
 def test_the_line_breaks_of_a_browser_count_once(ada: Client) -> None:
-    assert ada.post(RUNBOOK, {"text": "a\r\n" * 2499 + "ab"}).status_code == 302
+    assert submit(ada, RUNBOOK, text="a\r\n" * 2499 + "ab").status_code == 302
     assert len(Runbook.objects.get().text) == 5000
 
 
@@ -64,7 +65,7 @@ def test_nothing_changes_when_the_log_takes_no_event(ada: Client) -> None:
     save_runbook(TEXT, by=SYSTEM, origin={})
     ada.raise_request_exception = False
     with full_log():
-        assert ada.post(RUNBOOK, {"text": "other"}).status_code == 503
+        assert submit(ada, RUNBOOK, text="other").status_code == 503
     assert runbook_text() == TEXT
 
 
@@ -138,3 +139,32 @@ def _ended(status: Status, **fields: Any) -> Any:
     request = batch.requests.get()
     factories.bring(request, status, orders=3)
     return request
+
+
+def test_a_page_that_is_out_of_date_does_not_replace_a_newer_text(ada: Client) -> None:
+    submit(ada, RUNBOOK, text="Call\nthe desk.")
+    seen = read_form(ada.get(RUNBOOK))
+    submit(ada, RUNBOOK, text="Call the desk.\nThen the operator.")
+    lines = {name: [text.replace("\n", "\r\n") for text in texts] for name, texts in seen.items()}
+    untouched = html(ada.post(RUNBOOK, lines))  # as a browser sends line breaks
+    assert "Then the operator.</textarea>" in untouched
+    assert "Save again" not in untouched
+    page = ada.post(RUNBOOK, seen | {"text": ["My own text"]})
+    assert "It is now “Call the desk. Then the operator.”." in html(page)
+    assert runbook_text() == "Call the desk.\nThen the operator."
+    assert read_form(page)["text"] == ["My own text"]
+    assert ada.post(RUNBOOK, read_form(page)).status_code == 302
+    assert runbook_text() == "My own text"
+
+
+def test_a_text_typed_while_the_session_ended_is_shown_to_be_copied(ada: Client) -> None:
+    seen = read_form(ada.get(RUNBOOK))
+    ada.session.flush()
+    page = ada.post(RUNBOOK, seen | {"text": [TEXT]})
+    text = html(page)
+    assert page.status_code == 200  # like every form that is refused
+    assert "Nothing was saved" in text
+    assert SHOWN in text
+    assert 'href="/accounts/login/?next=%2Fadministration%2Frunbook%2F"' in text
+    assert runbook_text() == ""
+    assert ada.post(RUNBOOK, read_form(ada.get("/accounts/login/"))).status_code == 302

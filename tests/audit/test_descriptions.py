@@ -199,7 +199,7 @@ def test_every_kind_fits_its_column() -> None:
         (
             EventKind.EXCHANGE_CHANGED,
             {"changes": {"caveat": ["old", ""], "enabled": [True, False]}},
-            "limitations old → (empty); enabled yes → no.",
+            "known limits old → (empty); enabled yes → no.",
         ),
         (EventKind.EXCHANGE_ADDED, {"name": "Kraken"}, "Kraken."),
         (

@@ -71,3 +71,41 @@ def test_the_hint_goes_when_it_is_dismissed_without_scripts_too(officer: Client)
 
 def test_the_hint_is_for_officers(compliance: Client) -> None:
     assert HINT not in html(compliance.get("/"))
+
+
+@pytest.mark.parametrize(
+    ("role", "own", "foreign"),
+    [
+        (Role.RISK_OFFICER, "Keep the red button pressed", "Sign off each period"),
+        (Role.COMPLIANCE, "Sign off each period", "Keep the red button pressed"),
+        (Role.ADMINISTRATOR, "Write the runbook", "Keep the red button pressed"),
+    ],
+)
+def test_the_first_day_is_that_of_the_role_and_links_to_its_own_pages(
+    role: Role, own: str, foreign: str
+) -> None:
+    browser = Client()
+    browser.force_login(factories.person(role))
+    page = html(browser.get("/help/first-day/"))
+    assert own in page
+    assert foreign not in page
+    steps = page.split("<ol>")[1].split("</ol>")[0]
+    for link in set(re.findall(r'href="(/[^"#]*)', steps)):
+        assert browser.get(link).status_code == 200, link
+
+
+def test_an_administrator_finds_the_first_day_and_the_way_back() -> None:
+    browser = Client()
+    browser.force_login(factories.person(Role.ADMINISTRATOR))
+    assert HINT in html(browser.get("/administration/exchanges/"))
+    assert 'href="/administration/">Administration</a>' in html(browser.get("/help/first-day/"))
+    assert HINT not in html(browser.get("/administration/exchanges/"))
+
+
+def test_the_theme_can_be_chosen_on_every_page_with_the_menu() -> None:
+    for role, path in ((Role.ADMINISTRATOR, "/administration/groups/"), (Role.COMPLIANCE, "/")):
+        browser = Client()
+        browser.force_login(factories.person(role))
+        page = html(browser.get(path))
+        assert "data-display" in page
+        assert "/static/js/display" in page
