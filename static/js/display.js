@@ -1,4 +1,5 @@
 // The menu's choices of theme, local time and shortcuts: applied at once, and kept in a cookie.
+// And the whole of a text that is cut off, as its tooltip.
 const root = document.documentElement;
 const form = document.querySelector("[data-display]");
 
@@ -15,6 +16,17 @@ form?.addEventListener("change", () => {
   const body = new URLSearchParams(new FormData(form));
   for (const box of [local, shortcuts]) body.set(box.name, box.checked ? "on" : "off");
   keep(form.action, body);
+});
+
+const ours = new WeakSet(); // elements whose title is from here
+document.addEventListener("mouseover", (event) => {
+  for (let each = event.target; each?.parentElement; each = each.parentElement) {
+    if (each.title && !ours.has(each)) return;
+    if (each.scrollWidth <= each.clientWidth || getComputedStyle(each).textOverflow !== "ellipsis") continue;
+    ours.add(each);
+    each.title = each.innerText.replace(/\s+/g, " ").trim();
+    return;
+  }
 });
 
 const hint = document.querySelector("[data-hint]");

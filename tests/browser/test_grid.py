@@ -96,7 +96,10 @@ def phone(browser: Browser, live_server: Any, olga: User) -> Iterator[Page]:
     context.close()
 
 
-@pytest.mark.parametrize("scene", ["few", "requests", "request", "batch", "confirm", "help"])
+@pytest.mark.parametrize(
+    "scene",
+    ["few", "requests", "request", "batch", "confirm", "help", "alarms", "exchange", "everywhere"],
+)
 def test_a_finger_hits_what_it_aims_at(phone: Page, olga: User, scene: str) -> None:
     states.SCENES[scene](phone, olga)
     assert phone.evaluate(SMALL, [EMERGENCY, 44]) == []

@@ -18,9 +18,11 @@ from tests.console.test_compression import MAX_CONSOLE_BYTES
 
 PICTURES = os.environ.get("KILLSWITCH_PICTURES", "")
 HEIGHT = 900
+WIDTHS = (360, 390, 768, 1024, 1280, 1920, 2560)
 MAX_FILES_BYTES = 48_000
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 NAMES = (Path(__file__).parent / "names.js").read_text()
+CROWDED = (Path(__file__).parent / "crowded.js").read_text()
 
 
 @pytest.mark.parametrize("name", states.SCENES)
@@ -32,10 +34,12 @@ def test_a_page_is_legible_named_and_fits_every_screen(
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate(CONTRAST) == []
-        for width in (360, 390, 768, 1280, 2560):
+        for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": HEIGHT})
             overflow = "document.documentElement.scrollWidth - innerWidth"
             assert page.evaluate(overflow) <= 0, f"{width} px"
+            if scheme == "light":
+                assert page.evaluate(CROWDED) == [], f"{width} px"
             if PICTURES and width in {390, 1280, 2560}:
                 picture(page, f"{name}-{width}-{scheme}")
     assert not any("Content Security Policy" in complaint for complaint in complaints)

@@ -28,6 +28,15 @@ SCROLLERS = """(root) => [...root.querySelectorAll("*")].filter((each) =>
   && each.scrollHeight > each.clientHeight + 1).map((each) => each.className)"""
 
 
+# Parts of symbols, between their separators, that take more than one line.
+BROKEN_WORDS = """() => [...document.querySelectorAll("#orders td:first-child b")].flatMap(
+  (symbol) => [...symbol.childNodes].filter((part) => {
+    const range = document.createRange();
+    range.selectNode(part);
+    return part.data && new Set([...range.getClientRects()].map((line) => line.top)).size > 1;
+  }).map((part) => part.data))"""
+
+
 def residual(olga: User, *, orders: int = 12, attempts: int = 20, **context: Any) -> CancelRequest:
     """Return a request that ended with open orders after many attempts, one of them different."""
     exchange = factories.exchange("KRAKEN/JOHN", name="Kraken, John", orders=orders)
@@ -298,3 +307,17 @@ def test_the_pack_and_the_batch_fit_every_screen(page: Page, olga: User, width: 
         assert page.locator("main").evaluate(CLIPPED) == []
         if PICTURES:
             picture(page, f"R-{name}-{width}", full=True)
+
+
+def test_a_symbol_breaks_after_its_separators_only(page: Page, olga: User) -> None:
+    request = residual(olga, orders=4, attempts=1)
+    request.residual_orders.filter(client_order_id__endswith="2").update(
+        symbol="COINBASE_SPOT_POTATO_ADA_USD"
+    )
+    page.goto(f"/requests/{request.uuid}/")
+    for width in (360, 390, 768, 901, 1024, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(BROKEN_WORDS) == [], width
+        assert page.evaluate(OVERFLOW) <= 0, width
+    text = page.locator("#orders td b", has_text="COINBASE").text_content()
+    assert text == "COINBASE_SPOT_POTATO_ADA_USD", "copied as it is"

@@ -1,6 +1,7 @@
 """The page stays steady: rows and buttons do not move or overlap when a status changes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from killswitch.accounts.models import User
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange, Observation
+from killswitch.readiness.health_checks import judge
 from tests import factories
 from tests.browser import scenes
 from tests.browser.conftest import Complaints, watch
@@ -37,6 +39,35 @@ CUT_OFF = """() => [...document.querySelectorAll(".card :is(p, small, td, li)")]
   each.getBoundingClientRect().right > each.closest(".card").getBoundingClientRect().right + 1 ||
   each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).display !== "inline"
 ).map((each) => each.textContent.slice(0, 60))"""
+
+
+# Where everything in the bar at the top is, and what is wider than its place.
+BAR = """() => {
+  const box = (each) => Object.values(each.getBoundingClientRect().toJSON()).map(Math.round);
+  const words = [...document.querySelectorAll("#ready-word > span, #alarm-count > .word")]
+    .filter((each) => getComputedStyle(each).clipPath === "none");
+  const parts = [...document.querySelectorAll(".top > *, .top [class^=i-]")]
+    .filter((each) => each.checkVisibility());
+  return {
+    places: parts.map((each) => [each.tagName, box(each)]),
+    wide: words.filter((each) => {
+      const parts = [each, each.closest("summary, a")];
+      const [inner, outer] = parts.map((part) => part.getBoundingClientRect());
+      return inner.left < outer.left || inner.right > outer.right || inner.height > outer.height;
+    }).map((each) => each.innerText),
+  };
+}"""
+# The sum of all shifts that no person caused.
+SHIFTS = """() => {
+  window.shifts = [];
+  new PerformanceObserver((list) => {
+    for (const { value, hadRecentInput, sources } of list.getEntries())
+      if (!hadRecentInput)
+        shifts.push([value, sources.map(({ node }) => (node?.outerHTML || "").slice(0, 60))]);
+  }).observe({ type: "layout-shift" });
+}"""
+MAX_SHIFT = 0.02
+LATE_MS = 20_000  # on a busy machine
 
 
 @pytest.fixture
@@ -172,6 +203,61 @@ def test_readiness_and_alarms_are_whole_in_the_bar_at_the_top(
     assert beside
     assert place["x"] + place["width"] <= beside["x"]
     assert beside["x"] + beside["width"] <= width
+
+
+def test_nothing_in_the_bar_at_the_top_moves_when_its_words_change(
+    page: Page, olga: User, complaints: Complaints
+) -> None:
+    complaints.forgive()  # of the polls that are cut off below
+    exchanges = factories.exchanges(10)
+    page.goto("/")
+    expect(page.locator("#ready-word > span")).to_have_text("READY")
+    before = bars(page)
+    degraded = replace(scenes.READY.checks[-1], ok=False)
+    scenes.readiness[0] = judge((*scenes.READY.checks, degraded))
+    for exchange in exchanges:
+        factories.bring(factories.press(olga, exchange).requests.get(), Status.REJECTED)
+    expect(page.locator("#ready-word > span")).to_have_text("DEGRADED", timeout=LATE_MS)
+    expect(page.locator("#alarm-count")).to_contain_text("10", timeout=LATE_MS)
+    assert bars(page) == before
+    scenes.readiness[0] = scenes.NOT_READY
+    expect(page.locator("#ready-word > span")).to_have_text("NOT READY", timeout=LATE_MS)
+    assert bars(page) == before
+    page.route("**/poll/*", lambda route: route.abort())
+    expect(page.locator("#ready-word > span")).to_have_text("NOT KNOWN", timeout=LATE_MS)
+    assert bars(page) == before
+
+
+def bars(page: Page) -> dict[int, Any]:
+    """Where the parts of the bar are at every width; their words must fit."""
+    places = {}
+    for width in (*WIDTHS, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        bar = page.evaluate(BAR)
+        assert bar["wide"] == [], width
+        places[width] = bar["places"]
+    return places
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_the_console_does_not_shift_while_figures_change_and_failures_arrive(
+    page: Page, olga: User, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    exchanges = factories.exchanges(6)
+    page.goto("/")
+    expect(page.locator("#rows tr")).to_have_count(6)
+    page.evaluate(SHIFTS)
+    requests = [factories.press(olga, exchange).requests.get() for exchange in exchanges]
+    expect(page.locator("#running li")).to_have_count(6, timeout=LATE_MS)
+    for number, request in enumerate(requests):
+        factories.bring(request, (Status.REJECTED, Status.CONFIRMED)[number % 2])
+    expect(page.locator("#failed li")).to_have_count(3, timeout=LATE_MS)
+    factories.change(exchanges[0], open_orders=12_040, seen_at=datetime.now(UTC))
+    factories.change(Observation.objects.get(), error="HTTP 503")
+    expect(page.locator(".trouble.line")).to_contain_text("cannot be read", timeout=LATE_MS)
+    shifts = page.evaluate("shifts")
+    assert sum(value for value, _ in shifts) < MAX_SHIFT, shifts
 
 
 def test_a_long_reason_takes_one_line_of_the_latest_requests(page: Page, olga: User) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from killswitch.runtime.templatetags.text import break_at_separators
 from killswitch.runtime.text import (
     clean_line,
     clock_text,
@@ -220,3 +221,19 @@ def test_a_mistyped_name_finds_those_it_may_mean_in_any_order(
     text: str, names: list[str], expected: list[str]
 ) -> None:
     assert close_names(text, names) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("BTC", "BTC"),
+        ("BTC-USD", "BTC-<wbr>USD"),
+        ("COINBASE_SPOT_ADA", "COINBASE_<wbr>SPOT_<wbr>ADA"),
+        ("A/B:C.D", "A/<wbr>B:<wbr>C.<wbr>D"),
+        ("<b>_&", "&lt;b&gt;_<wbr>&amp;"),
+        ("A\u202eB", "A\\u202eB"),
+        ("", ""),
+    ],
+)
+def test_an_identifier_breaks_after_its_separators(text: str, html: str) -> None:
+    assert break_at_separators(text) == html

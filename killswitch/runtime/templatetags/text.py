@@ -1,9 +1,12 @@
 """Template filters that are independent of the product: times, counts and foreign text."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from django import template
 from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from killswitch.runtime import text as runtime_text
 
@@ -79,6 +82,13 @@ def duration(milliseconds: float | None) -> str:
 def escape_controls(text: str) -> str:
     """Return text in which no character acts on a screen; line breaks and tabs stay."""
     return runtime_text.escape_controls(text, keep="\n\t")
+
+
+@register.filter
+def break_at_separators(text: str) -> SafeString:
+    """Return an identifier as HTML whose lines break after its separators, not inside a word."""
+    parts = re.split(r"(?<=[_/:.-])", escape_controls(text))
+    return format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in parts))
 
 
 @register.filter
