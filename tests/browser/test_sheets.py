@@ -29,8 +29,8 @@ BROKEN_WORDS = """() => {
   while (nodes.nextNode()) {
     const { data, parentElement } = nodes.currentNode;
     if (parentElement.closest("code, pre, .vh, svg") || !parentElement.checkVisibility()) continue;
-    for (const word of data.matchAll(/[\\p{L}\\d:.]+/gu)) {
-      if (word[0].length > 20) continue;
+    for (const word of data.matchAll(/[\\p{L}\\d:._]+/gu)) {
+      if (word[0].length > 18) continue;
       range.setStart(nodes.currentNode, word.index);
       range.setEnd(nodes.currentNode, word.index + word[0].length);
       const boxes = [...range.getClientRects()].filter((box) => box.width > 0);
