@@ -16,7 +16,7 @@ from django.db.models import Case, Q, TextField, Value, When
 from killswitch.audit.event_reader import parse
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, EventKind
-from killswitch.audit.review import OF_HOLD
+from killswitch.audit.needing_review import OF_HOLD
 from killswitch.runtime.age import elapsed_ms
 
 DEFAULT_DAYS: Final = 30
@@ -235,9 +235,10 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
         reason = "There are too many events in this range. Choose a shorter one."
         raise InvalidFilter({"range": reason})
     requests: dict[str, RequestTimes] = {}
+    end = date_range.end
     # In the order of the chain: after a clock was set back, an outcome has an earlier time.
     for _, kind, request_id, status, at, exchange_id, actor, is_of_hold, alarm_data in sorted(rows):
-        if kind == EventKind.REQUESTED and at < date_range.end:
+        if kind == EventKind.REQUESTED and at < end:
             times = RequestTimes(
                 requested_at=at, exchange_id=exchange_id, person=actor, is_of_hold=is_of_hold
             )
