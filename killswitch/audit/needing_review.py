@@ -97,19 +97,25 @@ class _WithoutParameters(Case):
     """A CASE with its values in the text of the query, as a partial index needs them to be used."""
 
     def as_sql(
-        self, compiler: "SQLCompiler", connection: "BaseDatabaseWrapper", **extra: Any
-    ) -> tuple[str, tuple[()]]:
-        sql, params = super().as_sql(compiler, connection, **extra)
-        quoted = (_quoted(value, vendor=connection.vendor) for value in params)
-        return sql % tuple(quoted), ()
+        self,
+        compiler: "SQLCompiler",
+        connection: "BaseDatabaseWrapper",
+        template: str | None = None,
+        case_joiner: str | None = None,
+        **extra_context: Any,
+    ) -> tuple[str, tuple[str | int, ...]]:
+        sql, params = super().as_sql(
+            compiler, connection, template=template, case_joiner=case_joiner, **extra_context
+        )
+        return sql % tuple(_quoted(value, vendor=connection.vendor) for value in params), ()
 
 
-def _quoted(value: str | bool, *, vendor: str) -> str:
-    """Return the literal of a value above."""
-    if isinstance(value, bool):
-        return str(int(value)) if vendor == "sqlite" else str(value).lower()
-    text = value.replace("'", "''").replace("%", "%%")
-    return f"'{text}'"
+def _quoted(value: str | int, *, vendor: str) -> str:
+    """Return the literal of a text or a truth value above."""
+    if isinstance(value, str):
+        text = value.replace("'", "''").replace("%", "%%")
+        return f"'{text}'"
+    return str(int(value)) if vendor == "sqlite" else str(bool(value)).lower()
 
 
 def needing() -> Q:
