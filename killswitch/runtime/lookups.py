@@ -13,7 +13,7 @@ LETTERS_END: Final = 0x20000  # no letter from here on has two cases
 SPECIAL: Final = "*?["  # in a pattern of GLOB
 
 
-class InAnyCase(Lookup):  # type: ignore[type-arg]  # it takes no type at run time
+class InAnyCase(Lookup):
     """A text is part of the column, in any case of its letters.
 
     SQLite's LIKE knows the cases of ASCII letters only, so other texts are searched with GLOB.
