@@ -100,7 +100,8 @@ class EventSearch:
     @staticmethod
     def _is_many(named: Q) -> bool:
         """Return True for a condition with several values, whose events no index has in order."""
-        return any(isinstance(value, list | tuple) for _, value in named.children)
+        pairs = (child for child in named.children if isinstance(child, tuple))
+        return any(isinstance(value, list | tuple) for _, value in pairs)
 
 
 def _numbers(condition: Q) -> QuerySet[AuditEvent, Any]:
