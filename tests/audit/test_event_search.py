@@ -9,6 +9,7 @@ from django.db import connection
 from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.event_search import EventSearch
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, EventKind
@@ -76,7 +77,7 @@ def test_a_clock_that_was_set_back_hides_no_event() -> None:
     start = datetime(2026, 3, 2, tzinfo=UTC)
     for minute in (0, 10, 2, 4, 11, 3):
         at = start + timedelta(minutes=minute)
-        request_factories.log_at(at, request_factories.NewEvent(kind=EventKind.SIGNED_IN))
+        request_factories.log_at(at, NewEvent(kind=EventKind.SIGNED_IN))
     selection = EventFilter(
         from_at=start + timedelta(minutes=2), to_at=start + timedelta(minutes=4), kind="SIGNED_IN"
     )
