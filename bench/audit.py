@@ -114,7 +114,7 @@ def _pages(size: int) -> TimesMs:
         ("free text, nowhere", {"text": "no such words"}, None),
     ]
     return {
-        f"page: {name}": _median(EventFilter(**values).beyond(before))
+        f"page: {name}": _median(EventFilter(**values).search.page(before))
         for name, values, before in cases
     }
 

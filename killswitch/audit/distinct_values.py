@@ -1,20 +1,15 @@
-"""Finds the distinct values of an indexed column of the log, and those that contain a text.
-
-Each value is looked up in the column's index from the one before. So the cost grows with the number
-of values, not of events.
-"""
+"""Finds the distinct values of an indexed column of the log, and those that contain a text."""
 
 from typing import Final
 
-from django.db import connection
 from django.db.models import Q
 
 from killswitch.audit.actor_names import actor_name
 from killswitch.audit.models import AuditEvent
+from killswitch.runtime import distinct_values as runtime
 from killswitch.runtime.text import close_names
 
 MAX_VALUES: Final = 2000  # of one column
-TABLE: Final = AuditEvent._meta.db_table
 COLUMNS: Final = frozenset({"actor", "exchange_id", "reject_reason", "status"})
 
 
@@ -22,16 +17,7 @@ def distinct_values(column: str, *, limit: int) -> list[str]:
     """Return up to so many values of the column in their order, without the empty one."""
     if column not in COLUMNS:
         raise ValueError(f"{column} has no index of its own")
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH RECURSIVE found(value) AS ("  # noqa: S608 - the names are constants
-            f"SELECT min({column}) FROM {TABLE}"
-            f" UNION ALL"
-            f" SELECT (SELECT min({column}) FROM {TABLE} WHERE {column} > found.value)"
-            f" FROM found WHERE found.value IS NOT NULL)"
-            f" SELECT value FROM found WHERE value <> '' LIMIT {int(limit)}"
-        )
-        return [value for (value,) in cursor.fetchall()]
+    return runtime.distinct_values(AuditEvent, column, limit=limit)
 
 
 def matching(column: str, text: str, *, max_values: int = MAX_VALUES) -> list[str] | None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import cached_property
 from typing import Any, Final, Self
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -15,6 +16,7 @@ from django.http import QueryDict
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import SYSTEM
 from killswitch.audit.distinct_values import contains, matching, suggestion
+from killswitch.audit.event_search import EventSearch
 from killswitch.audit.filter_fields import (
     CHANGE_KINDS,
     CHANGES,
@@ -28,6 +30,7 @@ from killswitch.audit.filter_fields import (
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.not_confirmed import not_confirmed
 from killswitch.audit.review import unreviewed
+from killswitch.runtime.lookups import compared
 
 # Parameters of a page's address that belong to no filter.
 PAGE_PARAMETERS: Final = frozenset({"before", "after", "marked", "size"})
@@ -183,11 +186,6 @@ class EventFilter:
     def is_everything(self) -> bool:
         return self == type(self)()
 
-    @property
-    def is_by_time(self) -> bool:
-        """Return whether pages are sorted by time: by number, a range of time is slow to find."""
-        return bool(self.from_at or self.to_at)
-
     def _status_words(self) -> str:
         if self.status == NOT_CONFIRMED:
             return "not confirmed"
@@ -213,48 +211,54 @@ class EventFilter:
 
     def events(self, *, after: int = 0) -> QuerySet[AuditEvent]:
         """Return the selected events with a higher number than this."""
-        condition = Q()
-        for name in EQUAL_COLUMNS:
-            if value := getattr(self, name):
-                condition &= _equals(name, value)
+        condition = self._by_row(are_few=bool(after)) & self._times
+        for named in self._by_name:
+            condition &= named
         if after:
             condition &= Q(seq__gt=after)
-        if self.from_at:
-            condition &= Q(at__gte=self.from_at)
-        if self.to_at:
-            condition &= Q(at__lt=self.to_at)
+        if self.unreviewed:
+            condition &= unreviewed()
+        return AuditEvent.objects.filter(condition)
+
+    @cached_property
+    def search(self) -> EventSearch:
+        """Return the search for the selected events in a long log."""
+        return EventSearch(
+            times=self._times,
+            by_name=self._by_name,
+            others=self._by_row(are_few=False),
+            others_of_few=self._by_row(are_few=True),
+            is_unreviewed=self.unreviewed,
+        )
+
+    @property
+    def _times(self) -> Q:
+        condition = Q(at__gte=self.from_at) if self.from_at else Q()
+        return condition & Q(at__lt=self.to_at) if self.to_at else condition
+
+    @cached_property
+    def _by_name(self) -> list[Q]:
+        """Return the conditions on columns that have an index of their own."""
+        conditions = []
+        for name in EQUAL_COLUMNS:
+            if value := getattr(self, name):
+                conditions.append(_equals(name, value))
         if self.exchange:
-            condition &= contains("exchange_id", self.exchange)
+            conditions.append(contains("exchange_id", self.exchange))
         if self.reject_reason:
-            condition &= contains("reject_reason", self.reject_reason)
-        if self.person:
-            condition &= _of_person(self.person, after=after)
+            conditions.append(contains("reject_reason", self.reject_reason))
+        return conditions
+
+    def _by_row(self, *, are_few: bool) -> Q:
+        """Return the conditions that no single column fulfils."""
+        condition = _of_person(self.person, are_few=are_few) if self.person else Q()
         if self.text:
             # Data is stored as JSON, in which quotes and backslashes of the text are escaped.
             in_text = Q(data__icontains=json.dumps(self.text, ensure_ascii=False)[1:-1])
             for column in SEARCHED_COLUMNS:
                 in_text |= Q(**{f"{column}__icontains": self.text})
             condition &= in_text
-        if self.unreviewed:
-            condition &= unreviewed()
-        return AuditEvent.objects.filter(condition)
-
-    def beyond(
-        self, edge: AuditEvent | None = None, *, newest_first: bool = True
-    ) -> QuerySet[AuditEvent]:
-        """Return the selected events before or after the edge of a page, nearest first.
-
-        Without an edge, they begin with the newest. New events do not move such a page.
-        """
-        side, order = ("lt", "-") if newest_first else ("gt", "")
-        is_beyond = Q(**{f"seq__{side}": edge.seq}) if edge else Q()
-        if not self.is_by_time:
-            return self.events().filter(is_beyond).order_by(f"{order}seq")
-        if edge:
-            is_beyond = Q(**{f"at__{side}": edge.at}) | (Q(at=edge.at) & is_beyond)
-            # This condition is part of the other one, and lets the index start at the edge.
-            is_beyond &= Q(**{f"at__{side}e": edge.at})
-        return self.events().filter(is_beyond).order_by(f"{order}at", f"{order}seq")
+        return condition
 
 
 def _equals(column: str, value: str) -> Q:
@@ -263,28 +267,25 @@ def _equals(column: str, value: str) -> Q:
     return Q(kind__in=CHANGE_KINDS) if value == CHANGES else Q(**{column: value})
 
 
-def _of_person(name: str, *, after: int) -> Q:
+def _of_person(name: str, *, are_few: bool) -> Q:
     """Return the condition for a person's events and the outcomes of their requests.
 
-    Both are found by indexes: as numbers of events, so that no plan goes through the whole log.
+    Among few events, each outcome looks for its own request. Among many, both are found by indexes:
+    as numbers of events, so that no plan goes through the whole log.
     """
     by_name = contains("actor", name)
     if SYSTEM.name in (matching("actor", name) or ()):
         return by_name  # the system records every outcome
     own = AuditEvent.objects.filter(by_name).order_by()
+    if are_few:
+        requests = own.filter(kind=EventKind.REQUESTED, request_id=OuterRef("request_id"))
+        return compared(by_name | Q(Exists(requests), kind=EventKind.FINISHED))
     # Compared by their beginnings, because SQLite would use the index of the kinds otherwise and go
     # through all requests and outcomes.
     requests = own.filter(kind__startswith=EventKind.REQUESTED)
-    outcomes = AuditEvent.objects.filter(seq__gt=after).order_by()
-    if after:  # only a few are newer; each looks for its own request
-        outcomes = outcomes.filter(
-            Exists(requests.filter(request_id=OuterRef("request_id"))), kind=EventKind.FINISHED
-        )
-    else:
-        outcomes = outcomes.filter(
-            request_id__in=requests.values("request_id"), kind__startswith=EventKind.FINISHED
-        )
-    own = own.filter(seq__gt=after)
+    outcomes = AuditEvent.objects.order_by().filter(
+        request_id__in=requests.values("request_id"), kind__startswith=EventKind.FINISHED
+    )
     return Q(seq__in=own.values("seq").union(outcomes.values("seq"), all=True))
 
 

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 
 from killswitch.audit.filter_fields import NOT_CONFIRMED_STATUSES
 from killswitch.audit.models import AuditEvent, EventKind
-from killswitch.audit.review import CALM_REFUSAL
+from killswitch.audit.needing_review import CALM_REFUSAL
 
 # A part of the canonical text of the data of the alarm that orders are open again.
 REOPENED_ALARM: Final = '"alarm_kind":"REOPENED"'

@@ -1,13 +1,11 @@
 """Reviews events: each action is an event of its own, and no event is edited.
 
-This is the one definition of what needs a review. The events of a request are reviewed one by one,
-so an event that is added to it later needs a review of its own.
+The events of a request are reviewed one by one, so an event that is added to it later needs a
+review of its own.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from typing import Any, Final
 
 import structlog
@@ -17,55 +15,11 @@ from django.db.models import Exists, OuterRef, Q
 from killswitch.audit.chain import Actor, NewEvent
 from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind, Review
+from killswitch.audit.needing_review import needing
 from killswitch.audit.recorder import recording
 
 MAX_EVENTS: Final = 500
 MAX_NOTE_CHARS: Final = 1000  # as the column
-NEEDING: Final = frozenset(
-    {
-        EventKind.REQUESTED,
-        EventKind.FINISHED,
-        EventKind.REASON_COMPLETED,
-        EventKind.HOLD_STARTED,
-        EventKind.HOLD_BLIND,
-        EventKind.HOLD_RELEASE_REQUESTED,
-        EventKind.HOLD_RELEASE_WITHDRAWN,
-        EventKind.HOLD_RELEASE_LAPSED,
-        EventKind.HOLD_RELEASED,
-        EventKind.DENIED,
-        EventKind.EXCHANGE_ADDED,
-        EventKind.EXCHANGE_CHANGED,
-        EventKind.GROUP_ADDED,
-        EventKind.GROUP_CHANGED,
-        EventKind.GROUP_REMOVED,
-        EventKind.RUNBOOK_CHANGED,
-        EventKind.PERSON_ADDED,
-        EventKind.PERSON_CHANGED,
-        EventKind.ROLE_CHANGED,
-        EventKind.PASSWORD_CHANGED,
-        EventKind.SECOND_FACTOR_ADDED,
-        EventKind.SECOND_FACTOR_REMOVED,
-        EventKind.SECOND_FACTOR_RESET,
-        EventKind.RECOVERY_CODES_RENEWED,
-        EventKind.RECOVERY_CODE_USED,
-        EventKind.GUARDS_PUT_BACK,
-        EventKind.EXPORTED,
-        EventKind.REQUESTS_EXPORTED,
-    }
-)
-# Parts of the canonical text of an event's data, in which every quote inside a value is escaped.
-# The request was made by a Hold and not by a person.
-OF_HOLD: Final = '"origin":"HOLD"'
-# The end of a request that was refused and found no open orders (`cancels.models.CALM_REFUSAL`).
-CALM_REFUSAL: Final = '"conclusion":"Refused by the EMS. No open orders.'
-# Another event that needs a review says the same as these alarms.
-REPEATED_ALARMS: Final = ('"alarm_kind":"HOLD_BLIND"', '"alarm_kind":"HOLD_REMINDER"')
-# No other event of their request that needs a review says the same.
-LATER_ALARMS: Final = ('"alarm_kind":"HOLD_TRADING"', '"alarm_kind":"REOPENED"')
-# By the person whose account the alarm reports.
-OWN_ACKNOWLEDGEMENT: Final = '"by_person_concerned":true'
-# The first time that an alarm was overdue; later ones say no more.
-FIRST_OVERDUE: Final = '"first":true'
 
 REVIEW_COLUMNS: Final = ("state", "note", "by", "at", "review_seq")
 # What a reviewer does with an event; each action is a kind of event.
@@ -109,44 +63,9 @@ class ReviewInput:
     origin: Mapping[str, str]
 
 
-def needing() -> Q:
-    """Return the condition for events that need a review.
-
-    A Hold cancels by itself, perhaps thousands of times: its own events are reviewed, and the ends
-    of its requests that left orders open, or perhaps open. An alarm about a request needs no review
-    of its own, unless it says what the request's events do not, or was not acknowledged in time.
-    """
-    calm = Q(status="CONFIRMED") | Q(status="REJECTED", data__contains=CALM_REFUSAL)
-    routine = Q(kind=EventKind.REQUESTED) | (Q(kind=EventKind.FINISHED) & calm)
-    alarms = Q(kind=EventKind.ALARM_RAISED) & (
-        (Q(request_id="") & ~_contains_one_of(REPEATED_ALARMS)) | _contains_one_of(LATER_ALARMS)
-    )
-    unanswered = Q(kind=EventKind.ALARM_OVERDUE, data__contains=FIRST_OVERDUE)
-    own = Q(kind=EventKind.ALARM_ACKNOWLEDGED, data__contains=OWN_ACKNOWLEDGEMENT)
-    own_events = Q(kind__in=sorted(NEEDING)) & ~(routine & Q(data__contains=OF_HOLD))
-    return own_events | alarms | unanswered | own
-
-
 def unreviewed() -> Q:
     """Return the condition for events that need a review and have none yet."""
     return needing() & Q(~Exists(Review.objects.filter(event_seq=OuterRef("seq"))))
-
-
-def needs_review(event: AuditEvent) -> bool:
-    """Return whether this event fulfils `needing`."""
-    if event.kind == EventKind.ALARM_RAISED:
-        is_repeated = any(text in event.data for text in REPEATED_ALARMS)
-        is_later = any(text in event.data for text in LATER_ALARMS)
-        return is_later or not (event.request_id or is_repeated)
-    if event.kind == EventKind.ALARM_OVERDUE:
-        return FIRST_OVERDUE in event.data
-    if event.kind == EventKind.ALARM_ACKNOWLEDGED:
-        return OWN_ACKNOWLEDGEMENT in event.data
-    is_calm = event.status == "CONFIRMED" or (
-        event.status == "REJECTED" and CALM_REFUSAL in event.data
-    )
-    is_routine = event.kind == EventKind.REQUESTED or (event.kind == EventKind.FINISHED and is_calm)
-    return event.kind in NEEDING and not (is_routine and OF_HOLD in event.data)
 
 
 def record_review(review: ReviewInput) -> AuditEvent:
@@ -180,10 +99,6 @@ def review_rows(event: AuditEvent) -> list[Review]:
         )
         for seq in data.numbers("events")
     ]
-
-
-def _contains_one_of(texts: Sequence[str]) -> Q:
-    return reduce(or_, (Q(data__contains=text) for text in texts))
 
 
 def _check_input(review: ReviewInput) -> None:

@@ -13,14 +13,13 @@ from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import Actor
 from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind, Review, Verification
+from killswitch.audit.needing_review import OF_HOLD, needing
 from killswitch.audit.not_confirmed import not_confirmed
 from killswitch.audit.recorder import recording
 from killswitch.audit.review import (
     MAX_NOTE_CHARS,
-    OF_HOLD,
     OPEN_QUERY,
     ReviewNotRecorded,
-    needing,
 )
 
 log = structlog.get_logger(__name__)

@@ -119,6 +119,7 @@ class CancelRequest(Revisioned):
             # Not a partial index: neither database uses one for statuses that are parameters.
             models.Index(fields=["status", "id"], name="requests_by_status"),
             models.Index(fields=["configured_exchange", "-id"], name="requests_of_an_exchange"),
+            models.Index(fields=["reject_reason", "-id"], name="requests_by_reject_reason"),
             models.Index(
                 fields=["id"],
                 condition=models.Q(reopened_at__isnull=False),

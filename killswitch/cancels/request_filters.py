@@ -5,13 +5,13 @@ Days are UTC days. A value that cannot be applied is refused: an unfiltered list
 matched.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from re import escape
 from typing import Any, Final, Self
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
 from killswitch.audit.actor_names import actor_name
@@ -31,6 +31,8 @@ from killswitch.cancels.request_filter_fields import (
 )
 from killswitch.cancels.request_outcomes import NOT_CONFIRMED, OUTCOMES
 from killswitch.exchanges.models import Exchange
+from killswitch.runtime.distinct_values import distinct_values
+from killswitch.runtime.lookups import InAnyCase, compared
 from killswitch.runtime.text import escape_controls
 
 BY_WORDS: Final[Mapping[By, str]] = {
@@ -38,6 +40,7 @@ BY_WORDS: Final[Mapping[By, str]] = {
     By.HOLDS: "by Holds",
     By.ALL: "by people and Holds",
 }
+MAX_REJECT_REASONS: Final = 2000  # of which one is looked up, and not every request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +147,11 @@ class RequestFilter:
     def batches(self) -> QuerySet[Batch]:
         """Return the batches with a matching request, newest first."""
         rows = Batch.objects.filter(self._of_batch("")).order_by("-id")
+        if self.outcome and OUTCOMES[self.outcome].is_common:
+            # From the newest batch on, which finds a page soon; rare outcomes have an index.
+            if self.by is By.PEOPLE:
+                rows = rows.exclude(origin=Origin.HOLD)
+            return rows.filter(Exists(self.requests().order_by().filter(batch=OuterRef("pk"))))
         if self.is_of_requests:
             return rows.filter(pk__in=self.requests().order_by().values("batch"))
         if self.by is By.PEOPLE:
@@ -154,6 +162,14 @@ class RequestFilter:
 
     def requests(self) -> QuerySet[CancelRequest]:
         """Return the matching requests, newest first."""
+        return CancelRequest.objects.filter(self._of_requests()).order_by("-id")
+
+    def requests_of(self, batches: Sequence[Batch]) -> QuerySet[CancelRequest]:
+        """Return the matching requests of these batches, without going through all others."""
+        condition = compared(self._of_requests())
+        return CancelRequest.objects.filter(condition, batch__in=batches).order_by()
+
+    def _of_requests(self) -> Q:
         condition = self._of_batch("batch__")
         if self.by is By.PEOPLE and not self.outcome:
             condition &= ~Q(batch__origin=Origin.HOLD) | NOT_CONFIRMED
@@ -165,7 +181,7 @@ class RequestFilter:
             condition &= OUTCOMES[self.outcome].condition
         if self.q:
             condition &= self._has_text()
-        return CancelRequest.objects.filter(condition).order_by("-id")
+        return condition
 
     def left_out(self) -> QuerySet[CancelRequest]:
         """Return the requests of Holds that match and are not listed because they did not fail."""
@@ -205,7 +221,7 @@ class RequestFilter:
         of_ids = Q(client_order_id__in=ids) | Q(exchange_order_id__in=ids)
         texts = _contains(self.q, "reason", "completed_reason", "group_name")
         batches = Batch.objects.filter(texts | Q(by_name__in=self.q_people)).order_by()
-        rejected = CancelRequest.objects.filter(_contains(self.q, "reject_reason")).order_by()
+        rejected = _rejected_for(self.q)
         orders = ResidualOrder.objects.filter(of_ids).order_by()
         # Subqueries of their own, because one condition on joined rows would use no index.
         return (
@@ -236,15 +252,21 @@ def _midnight(day: date) -> datetime:
 
 
 def _contains(text: str, *columns: str) -> Q:
-    """Return the condition that one of the columns contains the text, in any case.
-
-    SQLite ignores the case of ASCII letters only, unless a regular expression compares them.
-    """
-    lookup, value = ("icontains", text) if text.isascii() else ("iregex", escape(text))
+    """Return the condition that one of the columns contains the text, in any case."""
     condition = Q()
     for column in columns:
-        condition |= Q(**{f"{column}__{lookup}": value})
+        condition |= Q(**{f"{column}__{InAnyCase.lookup_name}": text})
     return condition
+
+
+def _rejected_for(text: str) -> QuerySet[CancelRequest]:
+    """Return the requests whose reject reason contains the text, which an index finds."""
+    values = distinct_values(CancelRequest, "reject_reason", limit=MAX_REJECT_REASONS + 1)
+    if len(values) > MAX_REJECT_REASONS:
+        return CancelRequest.objects.filter(_contains(text, "reject_reason")).order_by()
+    pattern = re.compile(re.escape(text), re.IGNORECASE | (re.ASCII if text.isascii() else 0))
+    meant = [value for value in values if pattern.search(value)]
+    return CancelRequest.objects.filter(reject_reason__in=meant).order_by()
 
 
 def _list_text(word: str, names: Sequence[str], *, noun: str) -> str:

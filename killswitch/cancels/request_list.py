@@ -17,6 +17,7 @@ from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count
 
 MAX_COUNTED: Final = 10_000
+MAX_COUNTED_IN_NOTE: Final = 1_000
 NEWEST: Final = "newest"
 
 
@@ -71,8 +72,8 @@ class ListPage:
     rows: Sequence[CancelRow]
     older: int | None
     count: str
-    left_out: int
-    in_progress: int
+    left_out: str
+    in_progress: str
 
     @classmethod
     def of(cls, selection: RequestFilter, *, before: int | None, revision: int) -> Self:
@@ -94,10 +95,12 @@ class ListPage:
             rows=rows_of(found, selection=selection),
             older=found[-1].pk if has_more else None,
             count=_count_text(batches, found, before=before, has_more=has_more),
-            left_out=_bounded(selection.left_out()),
-            in_progress=_bounded(selection.with_outcome("in_progress").requests())
+            left_out=_requests_text(selection.left_out(), noun="request"),
+            in_progress=_requests_text(
+                selection.with_outcome("in_progress").requests(), noun="more request"
+            )
             if is_failed
-            else 0,
+            else "",
         )
 
     @property
@@ -172,9 +175,17 @@ def changed_rows(name: PageName, *, since: int, max_rows: int) -> list[tuple[Can
     return [(row, row.batch.pk in added) for row in rows]
 
 
-def _bounded(rows: QuerySet[CancelRequest] | QuerySet[Batch]) -> int:
+def _bounded(rows: QuerySet[Batch]) -> int:
     """Return how many rows there are, counting only so far that it cannot take long."""
     return rows.order_by()[: MAX_COUNTED + 1].count()
+
+
+def _requests_text(rows: QuerySet[CancelRequest], *, noun: str) -> str:
+    """Return how many requests a note next to the list is about; "" for none."""
+    count = rows.order_by()[: MAX_COUNTED_IN_NOTE + 1].count()
+    if count > MAX_COUNTED_IN_NOTE:
+        return f"more than {MAX_COUNTED_IN_NOTE:,} {noun}s"
+    return pluralize_count(count, noun) if count else ""
 
 
 def _count_text(

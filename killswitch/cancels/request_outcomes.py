@@ -36,6 +36,7 @@ class OutcomeChoice:
     counted: str = ""  # after a number: "3 with orders still open"
     condition: Q
     is_failure: bool = False  # `NOT_CONFIRMED` is True for all its requests
+    is_common: bool = False  # most requests end so
 
 
 def _choice(status: Status, *, counted: str = "", unless: Q = REOPENED) -> OutcomeChoice:
@@ -44,6 +45,7 @@ def _choice(status: Status, *, counted: str = "", unless: Q = REOPENED) -> Outco
         counted=counted or LABELS[status].lower(),
         condition=Q(status=status) & ~REOPENED & ~unless,
         is_failure=status in FINAL - {Status.CONFIRMED},
+        is_common=status == Status.CONFIRMED,
     )
 
 

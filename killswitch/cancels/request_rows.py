@@ -92,8 +92,7 @@ def rows_of(
         requests[request.batch_id].append(request)
     matching: Collection[int] | None = None
     if selection.is_of_requests:
-        matches = selection.requests().filter(batch__in=batches).order_by()
-        matching = set(matches.values_list("pk", flat=True))
+        matching = set(selection.requests_of(batches).values_list("pk", flat=True))
     rows = []
     for batch in batches:
         for request in requests[batch.pk]:

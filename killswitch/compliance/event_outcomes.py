@@ -13,8 +13,8 @@ from django.db.models import Case, Q, TextField, Value, When
 from killswitch.audit.event_reader import parse
 from killswitch.audit.filter_fields import NOT_CONFIRMED_STATUSES
 from killswitch.audit.models import EventKind
+from killswitch.audit.needing_review import CALM_REFUSAL
 from killswitch.audit.not_confirmed import REOPENED_ALARM
-from killswitch.audit.review import CALM_REFUSAL
 from killswitch.cancels.conclusion import CALM_REFUSAL as CALM_CONCLUSION
 from killswitch.cancels.conclusion import NEVER_LISTED_TEXTS
 

@@ -13,8 +13,9 @@ from killswitch.audit import chain, event_reader, requesters
 from killswitch.audit.descriptions import describe
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, EventKind, Review
+from killswitch.audit.needing_review import needs_review
 from killswitch.audit.requesters import Requester
-from killswitch.audit.review import FOLLOWING, OPEN_QUERY, needs_review
+from killswitch.audit.review import FOLLOWING, OPEN_QUERY
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count, truncate
 
@@ -62,11 +63,11 @@ class LogPage:
         before, after = (_edge(query, name) for name in ("before", "after"))
         size = _size(query)
         if after and not before:
-            rows = list(selection.beyond(after, newest_first=False)[: size + 1])
+            rows = list(selection.search.page(after, newest_first=False)[: size + 1])
             has_newer, has_older = len(rows) > size, True
             events = rows[:size][::-1]
         else:
-            rows = list(selection.beyond(before)[: size + 1])
+            rows = list(selection.search.page(before)[: size + 1])
             has_newer, has_older = before is not None, len(rows) > size
             events = rows[:size]
         is_only_page = not before and not after and not has_older
@@ -140,10 +141,9 @@ def suggested_review(log_entries: Sequence[LogEntry]) -> SuggestedReview | None:
 
 def tally(selection: EventFilter, *, max_counted: int = MAX_COUNTED) -> str:
     """Return how many events are selected, as far as that can be counted quickly."""
-    if selection.is_everything:
-        count = chain.head().seq  # numbered without gaps
-    else:
-        count = selection.events().order_by()[: max_counted + 1].count()
+    # All events are numbered without gaps.
+    everything = chain.head().seq if selection.is_everything else None
+    count = selection.search.count(limit=max_counted + 1) if everything is None else everything
     return f"{max_counted:,}+ events" if count > max_counted else pluralize_count(count, "event")
 
 

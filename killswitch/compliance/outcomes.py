@@ -17,7 +17,7 @@ from django.db.models import Q
 from killswitch.audit.event_reader import parse
 from killswitch.audit.filters import EventFilter, InvalidFilter
 from killswitch.audit.models import AuditEvent, EventKind
-from killswitch.audit.review import OF_HOLD
+from killswitch.audit.needing_review import OF_HOLD
 from killswitch.compliance.event_outcomes import (
     NEVER_LISTED,
     NOT_CONFIRMED,

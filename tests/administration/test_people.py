@@ -1,5 +1,6 @@
 """Administrators and people: what they can change, what they cannot, and what is recorded."""
 
+import re
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -405,14 +406,14 @@ def test_nothing_changes_when_the_log_takes_no_event(ada: Client) -> None:
         "runbook/",
     ],
 )
-def test_the_pages_need_nothing_inline_and_no_script(ada: Client, path: str) -> None:
+def test_the_pages_need_nothing_inline(ada: Client, path: str) -> None:
     page = ada.get(f"/administration/{path}")
     assert page.status_code == 200
     text = html(page)
     assert "<style" not in text
     assert " style=" not in text
     assert " onclick=" not in text
-    assert "<script" not in text
+    assert not re.search(r"<script(?![^>]* src=)", text)
     assert "script-src 'self'" in page["Content-Security-Policy"]
     assert "/accounts/logout/" in text
     assert "· Kill switch ·" in text.split("<title>")[1].split("</title>")[0]

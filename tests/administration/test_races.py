@@ -11,6 +11,7 @@ from killswitch.audit.models import AuditEvent
 from killswitch.exchanges.models import Exchange, ExchangeGroup
 from tests import factories
 from tests.accounts.people import signed_in
+from tests.forms import read_form
 from tests.markup import html
 from tests.threads import run_at_once
 
@@ -53,7 +54,7 @@ def test_the_same_exchange_is_added_once(ada: Client, eve: Client) -> None:
     for number in range(ROUNDS):
         form = {"exchange_id": f"KRAKEN{number}", "position": 0, "anyway": "on"}
         page = _both(_post(ada, "exchanges/add/", **form), _post(eve, "exchanges/add/", **form))
-        assert "exists already" in page or "already exists" in page
+        assert "already" in page
         assert Exchange.objects.filter(exchange_id=form["exchange_id"]).count() == 1
     assert AuditEvent.objects.filter(kind="EXCHANGE_ADDED").count() == ROUNDS
 
@@ -64,12 +65,13 @@ def test_two_exchanges_are_not_corrected_to_the_same_id(ada: Client, eve: Client
             Exchange.objects.create(exchange_id=f"{name}{number}", enabled=False)
             for name in ("AAA", "BBB")
         ]
-        form = {"exchange_id": f"CCC{number}", "position": 0, "anyway": "on"}
+        form = {"exchange_id": f"CCC{number}", "anyway": "on"}
+        paths = [f"exchanges/{row.pk}/" for row in rows]
+        shown = [read_form(ada.get(f"/administration/{path}")) for path in paths]
         page = _both(
-            _post(ada, f"exchanges/{rows[0].pk}/", **form),
-            _post(eve, f"exchanges/{rows[1].pk}/", **form),
+            _post(ada, paths[0], **shown[0] | form), _post(eve, paths[1], **shown[1] | form)
         )
-        assert "exists already" in page or "already exists" in page
+        assert "already" in page
         assert Exchange.objects.filter(exchange_id=form["exchange_id"]).count() == 1
 
 
@@ -83,7 +85,7 @@ def test_the_same_user_is_added_once(ada: Client, eve: Client) -> None:
             "password2": "staple battery horse",
         }
         page = _both(_post(ada, "people/add/", **form), _post(eve, "people/add/", **form))
-        assert "exists already" in page or "already exists" in page
+        assert "already" in page
         assert User.objects.filter(username=form["username"]).count() == 1
     assert AuditEvent.objects.filter(kind="PERSON_ADDED").count() == ROUNDS
 
@@ -93,5 +95,5 @@ def test_the_same_group_is_added_once(ada: Client, eve: Client) -> None:
     for number in range(ROUNDS):
         form = {"name": f"Desk {number}", "position": 0, "exchanges": [exchange.pk]}
         page = _both(_post(ada, "groups/add/", **form), _post(eve, "groups/add/", **form))
-        assert "exists already" in page or "already exists" in page
+        assert "already" in page
         assert ExchangeGroup.objects.filter(name=form["name"]).count() == 1

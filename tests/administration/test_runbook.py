@@ -9,7 +9,7 @@ from django.test import Client
 from killswitch.accounts.models import Role
 from killswitch.audit.chain import SYSTEM
 from killswitch.audit.descriptions import describe
-from killswitch.audit.review import needs_review
+from killswitch.audit.needing_review import needs_review
 from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify
 from killswitch.cancels.states import Status

@@ -347,10 +347,9 @@ class TestInTheLog:
         fill(4)
         earliest = rows()[0].at
         selection = EventFilter(from_at=earliest if by_time else None)
-        assert selection.is_by_time == by_time
         seen: list[int] = []
         before = None
-        while page := list(selection.beyond(before)[:5]):
+        while page := list(selection.search.page(before)[:5]):
             seen += [event.seq for event in page]
             before = page[-1]
             record(NewEvent(kind=EventKind.SIGNED_IN, actor=OLGA))
@@ -361,5 +360,5 @@ class TestInTheLog:
         events = rows()
         same = events[2].at
         selection = EventFilter(from_at=same - timedelta(days=1))
-        page = selection.beyond(events[2])
+        page = selection.search.page(events[2])
         assert [event.seq for event in page] == [2, 1]

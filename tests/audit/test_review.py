@@ -12,7 +12,8 @@ from killswitch.alarms.models import AlarmKind
 from killswitch.audit import review
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, EventKind, Review
-from killswitch.audit.review import FOLLOWING, REVIEW_ACTIONS, ReviewInput, needs_review
+from killswitch.audit.needing_review import NEEDING, needing, needs_review
+from killswitch.audit.review import FOLLOWING, REVIEW_ACTIONS, ReviewInput
 from killswitch.audit.verification.verify import verify
 from killswitch.cancels.conclusion import CALM_REFUSAL
 from killswitch.compliance.log_page import of_request, suggested_review
@@ -165,8 +166,8 @@ def test_for_every_kind_it_was_decided_whether_it_needs_a_review() -> None:
         EventKind.CLOSED,
         EventKind.PERIOD_SIGNED_OFF,
     }
-    assert review.NEEDING | needing_none == set(EventKind)
-    assert not review.NEEDING & needing_none
+    assert NEEDING | needing_none == set(EventKind)
+    assert not NEEDING & needing_none
 
 
 @pytest.mark.parametrize(
@@ -189,8 +190,8 @@ def test_unanswered_alarms_and_own_acknowledgements_need_a_review(
 
 def check_each_event() -> None:
     """The condition on one event is the condition of the query."""
-    needing = {event.seq for event in AuditEvent.objects.filter(review.needing())}
-    assert needing == {event.seq for event in AuditEvent.objects.all() if needs_review(event)}
+    found = {event.seq for event in AuditEvent.objects.filter(needing())}
+    assert found == {event.seq for event in AuditEvent.objects.all() if needs_review(event)}
 
 
 class TestUnreviewed:
@@ -200,7 +201,7 @@ class TestUnreviewed:
         for kind in EventKind:
             record(NewEvent(kind=kind))
         needing = {AuditEvent.objects.get(seq=seq).kind for seq in left()}
-        assert needing == review.NEEDING | {EventKind.ALARM_RAISED}
+        assert needing == NEEDING | {EventKind.ALARM_RAISED}
         assert {
             EventKind.REQUESTED,
             EventKind.FINISHED,

@@ -4,16 +4,20 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.http import QueryDict
+from django.test.utils import CaptureQueriesContext
 
 from killswitch.accounts.models import Role, User
 from killswitch.audit.filters import InvalidFilter
+from killswitch.cancels import request_filters
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.cancels.request_filter_fields import Choices
 from killswitch.cancels.request_filters import RequestFilter, days_text
 from killswitch.cancels.request_outcomes import NOT_CONFIRMED, OUTCOMES, outcome_name
 from killswitch.cancels.states import Status
 from tests import factories
+from tests.plans import plan
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -256,3 +260,46 @@ def test_the_filter_in_words_shows_no_character_that_acts_on_a_screen(olga: User
     factories.press(olga, factories.exchange("KRAKEN"))
     selection = selected("outcome=not_confirmed&exchange=KRAKEN&person=olga&q=%E2%80%AEx")
     assert selection.describe() == ("not confirmed, on KRAKEN, by Olga Ray (olga), with “\\u202ex”")
+
+
+class TestPlans:
+    """No filter reads every request. PostgreSQL decides by how large the tables are."""
+
+    def test_the_most_common_outcome_is_searched_from_the_newest_cancel_on(self) -> None:
+        for query in ("outcome=confirmed", "outcome=confirmed&by=all"):
+            text = plan(selected(query).batches()[:51])
+            if connection.vendor == "sqlite":
+                assert "TEMP B-TREE" not in text
+                assert "CORRELATED" in text
+                assert "LIST SUBQUERY" not in text
+                assert "(batch_id=?" in text
+
+    def test_every_other_outcome_is_found_by_an_index(self) -> None:
+        for outcome in OUTCOMES.keys() - {"confirmed"}:
+            text = plan(selected(f"outcome={outcome}").batches()[:51])
+            if connection.vendor == "sqlite":
+                assert "requests_by_status" in text or "requests_reopened" in text, outcome
+
+    def test_the_requests_of_a_page_are_found_by_their_batches(self, olga: User) -> None:
+        batch = factories.press(olga, factories.exchange("A"))
+        for query in ("outcome=confirmed", "outcome=rejected", "exchange=A", "q=x"):
+            text = plan(selected(query).requests_of([batch]))
+            assert connection.vendor != "sqlite" or "(batch_id=?" in text, query
+
+    def test_reject_reasons_are_found_by_their_index(self, olga: User) -> None:
+        request = factories.press(olga, factories.exchange("A")).requests.get()
+        factories.bring(request, Status.REJECTED)
+        with CaptureQueriesContext(connection) as captured:
+            assert found("q=unreachABLE") == ["A"]
+        assert not [row["sql"] for row in captured if 'reject_reason" LIKE' in row["sql"]]
+        if connection.vendor == "sqlite":
+            rows = CancelRequest.objects.filter(reject_reason__in=["EXCHANGE_UNREACHABLE"])
+            assert "requests_by_reject_reason" in plan(rows.order_by().values("pk"))
+
+    def test_very_many_reject_reasons_are_searched_themselves(
+        self, olga: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        request = factories.press(olga, factories.exchange("A")).requests.get()
+        factories.bring(request, Status.REJECTED)
+        monkeypatch.setattr(request_filters, "MAX_REJECT_REASONS", 0)
+        assert found("q=unreachABLE") == ["A"]

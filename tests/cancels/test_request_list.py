@@ -17,6 +17,7 @@ from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels import requests_csv
 from killswitch.cancels.models import Batch, CancelRequest, Origin
+from killswitch.cancels.request_list import MAX_COUNTED_IN_NOTE
 from killswitch.cancels.request_rows import MAX_SHOWN
 from killswitch.cancels.states import Status
 from killswitch.runtime.revisions import current
@@ -255,6 +256,29 @@ def test_an_id_leads_to_its_page(officer: Client, olga: User) -> None:
     order = request.residual_orders.all()[0]
     assert len(rows(page(officer, f"q={order.client_order_id}"))) == 1
     assert "No cancels match." in page(officer, "q=00000000-0000-0000-0000-000000000000")
+
+
+def test_a_count_that_stopped_early_says_so(officer: Client, olga: User) -> None:
+    batch = cancel(olga, Status.CONFIRMED)
+    request = batch.requests.get()
+    count = MAX_COUNTED_IN_NOTE + 1
+    batches = Batch.objects.bulk_create(
+        Batch(
+            key=f"hold{number}",
+            by_name="system",
+            by_role="",
+            asked_at=batch.asked_at,
+            origin="HOLD",
+        )
+        for number in range(count)
+    )
+    copied = ["configured_exchange_id", "exchange_id", "status", "first_claimed_at", "finished_at"]
+    copied += ["open_after", "open_after_read_at", "revision"]
+    fields = {name: getattr(request, name) for name in copied}
+    CancelRequest.objects.bulk_create(CancelRequest(batch=row, **fields) for row in batches)
+    assert "Not shown: more than 1,000 requests of Holds" in words(page(officer))
+    CancelRequest.objects.filter(batch=batches[0]).delete()
+    assert "Not shown: 1,000 requests of Holds" in words(page(officer))
 
 
 def test_empty_lists_say_what_to_do(officer: Client, olga: User) -> None:

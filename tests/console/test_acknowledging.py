@@ -10,7 +10,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.audit.descriptions import describe
 from killswitch.audit.models import EventKind
-from killswitch.audit.review import needs_review
+from killswitch.audit.needing_review import needs_review
 from tests import factories
 from tests.accounts.people import events
 from tests.markup import html

@@ -1,0 +1,59 @@
+"""Conditions in forms that are fast in long tables."""
+
+import re
+from functools import cache
+from typing import Any, Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import BooleanField, Case, CharField, Lookup, Q, TextField, When
+from django.db.models.lookups import IContains, IRegex
+from django.db.models.sql.compiler import SQLCompiler
+
+LETTERS_END: Final = 0x20000  # no letter from here on has two cases
+SPECIAL: Final = "*?["  # in a pattern of GLOB
+
+
+class InAnyCase(Lookup):
+    """A text is part of the column, in any case of its letters.
+
+    SQLite's LIKE knows the cases of ASCII letters only, so other texts are searched with GLOB.
+    """
+
+    lookup_name = "contains_in_any_case"
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
+        if self.rhs.isascii():
+            return compiler.compile(IContains(self.lhs, self.rhs))
+        if connection.vendor != "sqlite":
+            return compiler.compile(IRegex(self.lhs, re.escape(self.rhs)))
+        sql, params = self.process_lhs(compiler, connection)
+        return f"{sql} GLOB %s", [*params, glob_pattern(self.rhs)]
+
+
+def glob_pattern(text: str) -> str:
+    """Return the pattern with which GLOB finds the text in any case."""
+    parts = []
+    for character in text:
+        cases = _cases().get(character.casefold(), character)
+        needs_brackets = len(cases) > 1 or character in SPECIAL
+        parts.append(f"[{cases}]" if needs_brackets else character)
+    return f"*{''.join(parts)}*"
+
+
+@cache
+def _cases() -> dict[str, str]:
+    """Return all characters of each letter that has several, by the letter's folded form."""
+    cases: dict[str, str] = {}
+    for character in map(chr, range(LETTERS_END)):
+        folded = character.casefold()
+        cases[folded] = cases.get(folded, "") + character
+    return {folded: alike for folded, alike in cases.items() if len(alike) > 1}
+
+
+def compared(condition: Q) -> Q:
+    """Return the same condition in a form for which no database uses an index."""
+    return Q(Case(When(condition, then=True), default=False, output_field=BooleanField()))
+
+
+for field in (CharField, TextField):
+    field.register_lookup(InAnyCase)
