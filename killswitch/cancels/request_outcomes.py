@@ -24,7 +24,8 @@ NEVER_LISTED: Final = Q(status=Status.CONFIRMED) & (
 REOPENED: Final = Q(reopened_at__isnull=False)
 FAILED: Final = Q(status__in=sorted(FINAL - {Status.CONFIRMED}))
 # Written so that both databases find each half by an index.
-NOT_CONFIRMED: Final = (FAILED & ~CALM) | (REOPENED & ~FAILED & ~Q(status__in=sorted(IN_FLIGHT)))
+_REOPENED_ROWS: Final = CancelRequest.objects.filter(REOPENED, status=Status.CONFIRMED)
+NOT_CONFIRMED: Final = (FAILED & ~CALM) | Q(pk__in=_REOPENED_ROWS.values("pk"))
 IN_PROGRESS: Final = Q(status__in=sorted(IN_FLIGHT))
 
 

@@ -73,7 +73,7 @@ def test_a_channel_is_sent_what_happened_and_this_is_recorded(
     send_now(OutboxSender())
     ((_, body),) = sink.received
     assert body["title"] == "[real] Kill alarm · r-1 is not confirmed"
-    assert "3 <b>orders</b> left" in body["message"]
+    assert "3 \u2039b\u203aorders\u2039/b\u203a left" in body["message"]
     assert "Exchange: KRAKEN" in body["message"]
     row = Delivery.objects.get()
     assert (row.attempts, row.sending, row.error) == (1, False, "")

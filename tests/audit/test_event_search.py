@@ -1,5 +1,6 @@
 """The search of the log: what it finds, and by which indexes."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -128,7 +129,7 @@ class TestPlans:
         search = search_of(query, few=EVERY_EVENT_IS_FEW)
         text = plan(search.page()[:51])
         if connection.vendor == "sqlite":
-            assert f"USING COVERING INDEX {index} (" in text
+            assert re.search(rf"USING (COVERING )?INDEX {index} \(", text)
             assert "audit_at" not in text
             assert "SCAN" not in text.replace("SCALAR", "")
         else:

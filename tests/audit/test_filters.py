@@ -83,7 +83,6 @@ def test_a_selection_survives_its_own_query_string() -> None:
         ("from=2026-11-20&to=2026-11-20", "20 Nov 2026"),
         ("from=2026-11-20", "from 20 Nov 2026"),
         ("to=2026-11-20", "up to and including 20 Nov 2026"),
-        ("to=0001-01-01T00:00:00", "before 1 Jan 1"),
         ("to=2026-11-20T08:30", "before 20 Nov 2026, 08:30:00 UTC"),
         ("kind=DENIED&unreviewed=1", "Access denied, unreviewed only"),
     ],

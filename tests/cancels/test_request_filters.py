@@ -203,7 +203,7 @@ def test_fields_are_combined_on_the_same_request(olga: User) -> None:
         ),
         ("exchange=KRAKN", "exchange", "“KRAKN”. Did you mean KRAKEN?"),
         ("exchange=999999", "exchange", "There is no exchange with this ID or name"),
-        ("by=robots", "by", "“robots” is not one of: people, holds, all."),
+        ("by=robots", "by", "“robots” is not one of: people, people-only, holds, all."),
         ("size=5000", "size", "A page has 50, 100 or 200 cancels."),
         ("q=a%00b", "q", "This contains a character that cannot be searched for."),
         ("reason=a%00b", "reason", "This contains a character that cannot be searched for."),

@@ -34,7 +34,7 @@ def test_a_cancel_on_many_exchanges_is_one_item(officer: Client, olga: User) -> 
     shown = feed(console(officer))
     assert shown.count("<li") == 1
     assert "<b>All 9 exchanges</b>" in shown
-    assert "5 confirmed, 2 not, 1 refused, none open, 1 running" in shown
+    assert "5 confirmed, 2 not, 1 rejected, none open, 1 running" in shown
     assert 'class="st bad"' in shown
     assert f'href="/batches/{batch.uuid}/"' in shown
     assert "Olga Ray · Drill" in shown
@@ -72,6 +72,7 @@ def test_confirmed_on_an_id_that_the_ems_never_listed_is_not_counted_as_confirme
     [
         ({"confirmed": 2}, "good"),
         ({"confirmed": 1, "calm": 1}, "good"),
+        ({"confirmed": 1, "never_listed": 1}, "warn"),
         ({"confirmed": 1, "calm": 1, "running": 1}, "busy"),
         ({"confirmed": 1, "calm": 1, "running": 1, "failed": 1}, "bad"),
     ],
@@ -80,7 +81,7 @@ def test_the_mark_of_a_cancel_is_that_of_its_worst_request(
     counts: dict[str, int], tone: str
 ) -> None:
     total = sum(counts.values())
-    known = {"calm": 0, "running": 0} | counts
+    known = {"calm": 0, "never_listed": 0, "running": 0} | counts
     failed = known.pop("failed", 0)
     batch = BatchCounts(total=total, **known)
     assert (batch.not_confirmed, batch.mark.tone) == (failed, tone)
