@@ -163,8 +163,12 @@ def has_all(seqs: Sequence[int], own: Sequence[int]) -> bool:
 
 @register.filter
 def about_request(queries: Sequence[OpenQuery], request_id: object) -> list[OpenQuery]:
-    """Return the queries about one request."""
-    return [query for query in queries if query.event.request_id == str(request_id)]
+    """Return the queries about one request, perhaps among others of its cancel."""
+    return [
+        query
+        for query in queries
+        if any(event.request_id == str(request_id) for event in query.events)
+    ]
 
 
 @register.simple_tag(takes_context=True)
