@@ -12,6 +12,7 @@ from killswitch.audit.actor_names import is_user
 from killswitch.audit.export.readable import FINAL_STATUSES
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.query_answers import OpenQuery
+from killswitch.audit.verification import explanations
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import (
     NEVER_LISTED_BADGE,
@@ -29,6 +30,7 @@ from killswitch.compliance.log_page import LogEntry
 from killswitch.runtime.http import parse_id
 
 register = template.Library()
+register.filter("with_meaning", explanations.with_meaning)
 register.filter("suggested_review", log_page.suggested_review)
 
 NO_OUTCOME_BADGE = StatusBadge(icon="half", tone="soft", words="No outcome yet")
