@@ -51,8 +51,9 @@ def test_a_verified_log_shows_the_last_event_and_the_age_of_the_verification(
     badge = Badge.now()
     assert (badge.tone, badge.words) == ("good", "Verified")
     text = html(reader.get("/audit/"))
-    assert "Whole log up to event 1: <time data-age datetime=" in text
-    assert "New events since" not in text
+    assert "Whole log verified <time data-age datetime=" in text
+    assert "</time>, up to event 1." in text
+    assert "New events verified" not in text
     assert "<time data-age datetime=" in text
 
 
@@ -106,8 +107,9 @@ def test_the_badge_tells_the_full_verification_from_that_of_new_events(reader: C
     text = html(reader.get("/audit/"))
     last = Verification.objects.get()
     times = re.findall(r"<time data-age datetime=\"([^\"]+)\">", text.partition('id="badge"')[2])
-    assert "Whole log up to event 1: <time" in text
-    assert "New events since, up to event 2: <time" in text
+    whole, new = text.index("Whole log verified <time"), text.index("New events verified <time")
+    assert whole < text.index("</time>, up to event 1.") < new
+    assert new < text.index("</time>, up to event 2.")
     assert [datetime.fromisoformat(time) for time in times[:2]] == [
         at.replace(microsecond=at.microsecond // 1000 * 1000) for at in (last.whole_at, last.at)
     ]
