@@ -61,8 +61,8 @@ class SignOff:
             return "not verified"
         at = f"up to event {last.text('head_seq')}, at {_time_text(last.text('at'))} UTC"
         if last.is_true("ok"):
-            return f"no problem found by the latest verification, {at}"
-        return f"problem found by the latest verification, {at}. {with_meaning(last.text('reason'))}"
+            return f"no problem found, {at}"
+        return f"problem found, {at}. {with_meaning(last.text('reason'))}"
 
     @property
     def counts(self) -> Mapping[str, Mapping[str, int]]:

@@ -272,7 +272,7 @@ def _log(health: HealthSnapshot) -> Check:
     is_fresh = verification_age.within(LOG_FRESH_S)
     detail = "chain verified"
     if not last.ok:
-        detail = _foreign(f"failed verification. {with_meaning(last.reason)}")
+        detail = _foreign(f"failed verification. {with_meaning(last.reason)}".removesuffix("."))
     elif not is_fresh:
         detail = verification_age.phrase("last verified", never="")
     return Check(
