@@ -26,5 +26,5 @@ class QueriesToUser:
     @property
     def text(self) -> str:
         """Return what a page sends back, so that the poller knows what it shows."""
-        newest = max((query.seq for query in self.queries), default=0)
+        newest = max((seq for query in self.queries for seq in query.seqs), default=0)
         return f"{self.count}:{newest}"

@@ -1,5 +1,7 @@
 """Queries of compliance, for the person whom they ask."""
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
@@ -22,12 +24,13 @@ ANSWERING_PAGES = {"audit_queries", "request"}
 def queries(request: HttpRequest) -> HttpResponse:
     """Show the queries that ask this user (GET), and record an answer (POST)."""
     user = current_user(request)
-    context = {"here": request.path}
+    context: dict[str, Any] = {"here": request.path}
     status = 200
     if request.method == "POST":
+        seqs = sorted(set(filter(None, map(parse_id, request.POST.get("query", "").split()))))
         try:
             event = query_answers.record_answer(
-                query=parse_id(request.POST.get("query", "")) or 0,
+                queries=seqs,
                 text=note_of(request, "answer"),
                 by=user.actor,
                 username=user.username,
@@ -41,7 +44,11 @@ def queries(request: HttpRequest) -> HttpResponse:
         else:
             return see_other(f"{_return_path(request.POST.get('back', ''))}?answered={event.seq}")
         context["typed"] = request.POST.get("answer", "")
-        context["refused"] = request.POST.get("query", "")
+        # Its form is shown again with the answer; a query that was closed meanwhile has none.
+        open_queries = query_answers.unanswered(user.username)
+        context["refused"] = next(
+            (query for query in open_queries if not set(seqs).isdisjoint(query.seqs)), None
+        )
     return render(request, "compliance/queries.html", context, status=status)
 
 

@@ -10,12 +10,10 @@ from django.db.models import BooleanField, Count, ExpressionWrapper, Q, Value
 from django.db.models.functions import Coalesce
 
 from killswitch.audit import requesters
-from killswitch.audit.event_reader import read
-from killswitch.audit.models import AuditEvent, EventKind, Review
+from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.requesters import Requester
-from killswitch.audit.review import MAX_EVENTS, OPEN_QUERY, unreviewed
+from killswitch.audit.review import MAX_EVENTS, unreviewed
 from killswitch.cancels.request_outcomes import OUTCOMES as COUNTED
-from killswitch.compliance import log_page
 from killswitch.compliance.event_outcomes import (
     NOT_CONFIRMED,
     OUTCOME_DATA,
@@ -25,10 +23,9 @@ from killswitch.compliance.event_outcomes import (
     is_reopening,
     outcome_at_end,
 )
-from killswitch.compliance.log_page import LogEntry
+from killswitch.compliance.open_queries import OpenQuestions
 from killswitch.runtime.text import pluralize_count
 
-MAX_QUERIES: Final = 50
 MAX_CANCEL_EVENTS: Final = 1000
 MAX_CANCELS: Final = 100
 
@@ -84,27 +81,13 @@ class CancelToReview:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenQuery:
-    """An event with an open query: the question's event, and the answer if there is one yet."""
-
-    entry: LogEntry
-    question: AuditEvent | None
-    answer: Review | None
-
-    @property
-    def text(self) -> str:
-        return read(self.question).text("note") if self.question else ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class ReviewQueue:
-    """Unreviewed cancels and other events by kind, and the events with an open query."""
+    """Unreviewed cancels and other events by kind, and the open questions."""
 
     unreviewed: Mapping[str, int]
     cancels: Sequence[CancelToReview]
     has_more_cancels: bool
-    queries: Sequence[OpenQuery]
-    more_queries: int
+    queries: OpenQuestions
 
     @classmethod
     def now(cls) -> Self:
@@ -119,16 +102,11 @@ class ReviewQueue:
             left[kind] += count
             of_requests += count * bool(is_of_cancel)
         cancels, has_more = _cancels() if of_requests else ([], False)
-        open_queries = Review.objects.filter(state__in=OPEN_QUERY).order_by(
-            "-review_seq", "event_seq"
-        )
-        rows = list(open_queries[:MAX_QUERIES])
         return cls(
             unreviewed=dict(left),
             cancels=cancels,
             has_more_cancels=has_more,
-            queries=_with_questions(rows),
-            more_queries=max(open_queries.count() - MAX_QUERIES, 0),
+            queries=OpenQuestions.now(),
         )
 
     @property
@@ -168,32 +146,3 @@ def _outcome(event: Any, requester: Requester | None) -> str:
     outcome = outcome_at_end(status=event.status, data=event.outcome_data)
     is_reopened = event.status == "CONFIRMED" and requester and requester.reopened_seq
     return REOPENED if is_reopened else outcome
-
-
-def _with_questions(rows: Sequence[Review]) -> list[OpenQuery]:
-    events = AuditEvent.objects.in_bulk([row.event_seq for row in rows])
-    entries = {
-        entry.event.seq: entry
-        for entry in log_page.entries(
-            [events[row.event_seq] for row in rows if row.event_seq in events]
-        )
-    }
-    said_in = AuditEvent.objects.in_bulk({row.review_seq for row in rows})
-    before = {seq: _first_before(event) for seq, event in said_in.items()}
-    questions = AuditEvent.objects.in_bulk({*before.values(), *said_in})
-    return [
-        OpenQuery(
-            entry=entries[row.event_seq],
-            question=questions.get(
-                row.review_seq if row.state == EventKind.QUERIED else before.get(row.review_seq, 0)
-            ),
-            answer=row if row.state == EventKind.QUERY_ANSWERED else None,
-        )
-        for row in rows
-        if row.event_seq in entries
-    ]
-
-
-def _first_before(event: AuditEvent) -> int:
-    """Return the number of the event that an answer names as its query, 0 if there is none."""
-    return max(read(event).numbers("before"), default=0)

@@ -14,6 +14,7 @@ from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import current_user, requires
 from killswitch.accounts.permissions import Permission
 from killswitch.audit import review
+from killswitch.audit.models import EventKind
 from killswitch.audit.review import ReviewInput
 from killswitch.compliance.review_queue import ReviewQueue
 from killswitch.compliance.verification_badge import Badge
@@ -29,6 +30,7 @@ NOT_WRITTEN = "The audit log could not be written. Try again in a few seconds."
 class Refusal:
     """Why a review was not recorded, and what its form contained."""
 
+    mark: str
     reason: str
     seqs: Sequence[int]
     note: str
@@ -41,7 +43,11 @@ def reviews(request: HttpRequest) -> HttpResponseBase:
     """Show what is left to review (GET); review or query events, or close queries (POST)."""
     if request.method == "POST":
         return _record_review(request)
-    context = {"queue": ReviewQueue.now(), "badge": Badge.now(), "here": request.path}
+    queue = ReviewQueue.now()
+    context = {"queue": queue, "badge": Badge.now(), "here": request.path}
+    refusal = vars(request).get("review_refusal")
+    if refusal and refusal.mark != EventKind.REVIEWED:
+        context["refused_query"] = queue.queries.with_one_of(refusal.seqs)
     return render(request, "compliance/review.html", context)
 
 
@@ -73,7 +79,12 @@ def _record_review(request: HttpRequest) -> HttpResponseBase:
         query = QueryDict(parts.query, mutable=True)
         query["marked"] = str(event.seq)
         return see_other(f"{parts.path}?{query.urlencode()}")
-    refusal = Refusal(reason=reason, seqs=review_input.seqs, note=request.POST.get("note", ""))
+    refusal = Refusal(
+        mark=review_input.mark,
+        reason=reason,
+        seqs=review_input.seqs,
+        note=request.POST.get("note", ""),
+    )
     return _show_again(request, url, refusal=refusal, status=status)
 
 

@@ -6,6 +6,7 @@ from typing import Final, Self
 
 from killswitch.audit.event_reader import EventData, read
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.audit.verification.explanations import with_meaning
 
 MAX_LISTED: Final = 50
 
@@ -58,11 +59,10 @@ class SignOff:
         last = self.data.inner("verification")
         if not last.facts:
             return "not verified"
-        finding = (
-            "no problem found" if last.is_true("ok") else f"problem found: {last.text('reason')}"
-        )
-        at = _time_text(last.text("at"))
-        return f"{finding}, up to event {last.text('head_seq')}, at {at} UTC"
+        at = f"up to event {last.text('head_seq')}, at {_time_text(last.text('at'))} UTC"
+        if last.is_true("ok"):
+            return f"no problem found, {at}"
+        return f"problem found, {at}. {with_meaning(last.text('reason'))}"
 
     @property
     def counts(self) -> Mapping[str, Mapping[str, int]]:

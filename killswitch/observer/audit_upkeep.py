@@ -19,6 +19,7 @@ from killswitch.audit import checkpoints
 from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint
 from killswitch.audit.recorder import recording
+from killswitch.audit.verification.explanations import with_meaning
 from killswitch.audit.verification.findings import (
     VerificationImpossible,
     VerificationResult,
@@ -110,7 +111,7 @@ class AuditUpkeep:
             _raise_or_notify(
                 subject=f"{finding.proof}: {subject}",
                 title="The audit log failed verification.",
-                detail=f"{finding.reason.removesuffix('.')}{INSTRUCTION}",
+                detail=f"{with_meaning(finding.reason).removesuffix('.')}{INSTRUCTION}",
                 notify=True,
             )
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from django.conf import settings
 from django.db import Error
 
+from killswitch.audit.verification.explanations import with_meaning
 from killswitch.exchanges.models import Exchange
 from killswitch.holds.models import Hold
 from killswitch.readiness import snapshot
@@ -271,7 +272,7 @@ def _log(health: HealthSnapshot) -> Check:
     is_fresh = verification_age.within(LOG_FRESH_S)
     detail = "chain verified"
     if not last.ok:
-        detail = _foreign(f"failed verification: {last.reason}")
+        detail = _foreign(f"failed verification. {with_meaning(last.reason)}".removesuffix("."))
     elif not is_fresh:
         detail = verification_age.phrase("last verified", never="")
     return Check(

@@ -18,6 +18,7 @@ from killswitch.audit.review import ReviewConflict, ReviewRefused
 from killswitch.audit.sign_off_period import Period
 from killswitch.audit.verification.findings import Finding, no_progress
 from killswitch.cancels import reconciliation
+from killswitch.compliance.open_queries import OpenQuestions
 from killswitch.compliance.review_queue import ReviewQueue
 from killswitch.runtime.revisions import current
 from tests import factories
@@ -237,10 +238,180 @@ class TestQueries:
             assert query_answers.unanswered("olga") == []
 
 
+class TestOneQuestion:
+    """A query on a cancel is an event for each request; people see, answer and close it once."""
+
+    QUESTION = "Why did you cancel <everything>?"
+
+    def raised(self, reader: Client) -> list[int]:
+        """Raise a query on a cancel with one box, and return its events."""
+        event_factories.live_for(User.objects.get(username="olga"))
+        (box,) = boxes(html(reader.get("/audit/review/")))
+        reader.post("/audit/review/", {"event": box, "mark": "QUERIED", "note": self.QUESTION})
+        assert len(log_of("QUERIED")) == 4
+        return [*map(int, box.split())]
+
+    def test_compliance_closes_all_of_it_with_one_form(self, olga: Client, reader: Client) -> None:
+        seqs = self.raised(reader)
+        text = html(reader.get("/audit/review/"))
+        assert text.count("Why did you cancel &lt;everything&gt;?") == 1
+        assert "Cancel on 4 exchanges" in text
+        assert f"Not answered yet by {asked_user()}." in text
+        (value,) = open_query_forms(text)
+        assert [*map(int, value.split())] == seqs
+        form = {"event": value, "mark": "CLOSED", "back": "/audit/review/"}
+        refused = html(reader.post("/audit/review/", {**form, "note": ""}))
+        assert refused.count("The review was not recorded.") == 1
+        assert refused.index("Open queries") < refused.index("The review was not recorded.")
+        assert reader.post("/audit/review/", {**form, "note": "Clear."}).status_code == 303
+        assert "No open queries" in html(reader.get("/audit/review/"))
+        assert {*Review.objects.values_list("state", flat=True)} == {"CLOSED"}
+        assert "Query from compliance" not in html(olga.get("/"))
+        assert found() == []
+
+    @pytest.mark.usefixtures("olga")
+    def test_a_note_of_a_refused_closure_stays_in_its_own_form(self, reader: Client) -> None:
+        seqs = self.raised(reader)
+        marked("QUERIED", request_factories.denied(START).seq, note="Another one")
+        form = {"event": " ".join(map(str, seqs)), "mark": "CLOSED", "note": "x" * 1001}
+        text = html(reader.post("/audit/review/", form))
+        assert text.count("x" * 1001) == 1
+        marked("CLOSED", seqs[0], note="Just now, by another reviewer.")
+        text = html(reader.post("/audit/review/", {**form, "note": "Mine"}))
+        assert f"Event {seqs[0]} is already query closed" in text
+        assert text.count(">Mine</textarea>") == 1
+        assert [*map(int, open_query_forms(text)[-1].split())] == seqs[1:]
+
+    def test_the_officer_sees_and_answers_it_once(self, olga: Client, reader: Client) -> None:
+        seqs = self.raised(reader)
+        asked = [event.seq for event in log_of("QUERIED")]
+        text = html(olga.get("/audit/queries/"))
+        assert text.count("Compliance asks") == 1
+        assert "cancel on 4 exchanges" in text
+        assert "Query from compliance </a>" in html(olga.get("/"))
+        assert f'name="query" value="{" ".join(map(str, asked))}"' in text
+        for request_id in {event.request_id for event in log_of("QUERIED")}:
+            assert html(olga.get(f"/requests/{request_id}/")).count("Compliance asks") == 1
+        olga.post("/audit/queries/", {"query": " ".join(map(str, asked)), "answer": "A drill."})
+        answers = log_of("QUERY_ANSWERED")
+        assert [json.loads(event.data)["before"] for event in answers] == [[seq] for seq in asked]
+        named = [seq for event in answers for seq in json.loads(event.data)["events"]]
+        assert sorted(named) == seqs
+        assert "No queries to answer." in html(olga.get("/audit/queries/"))
+        text = html(reader.get("/audit/review/"))
+        assert text.count("Answer: “A drill.”") == 1
+        assert "Query answered" in text
+        assert "Not answered yet" not in text
+        (value,) = open_query_forms(text)
+        assert [*map(int, value.split())] == seqs
+        assert found() == []
+
+    def test_what_was_closed_meanwhile_is_not_answered(self, olga: Client, reader: Client) -> None:
+        seqs = self.raised(reader)
+        asked = log_of("QUERIED")
+        closed = json.loads(asked[1].data)["events"]
+        marked("CLOSED", *closed, note="Clear.")
+        answer = {"query": " ".join(str(event.seq) for event in asked), "answer": "A drill."}
+        assert olga.post("/audit/queries/", answer).status_code == 303
+        assert Review.objects.filter(state="QUERY_ANSWERED").count() == len(seqs) - len(closed)
+        assert {*Review.objects.filter(state="CLOSED").values_list("event_seq", flat=True)} == {
+            *closed
+        }
+        refused = olga.post("/audit/queries/", answer)
+        assert refused.status_code == 409
+        assert "Your answer was: “A drill.”" in html(refused)
+        assert found() == []
+
+    def test_a_lost_answer_is_shown_even_if_another_query_is_open(self, olga: Client) -> None:
+        user = User.objects.get(username="olga")
+        denied = NewEvent(kind=EventKind.DENIED, actor=user.actor)
+        first, second = (request_factories.log_at(START, denied).seq for _ in range(2))
+        query = marked("QUERIED", first, note="One?")
+        marked("QUERIED", second, note="Two?")
+        marked("CLOSED", first, note="Clear.")
+        refused = olga.post("/audit/queries/", {"query": query.seq, "answer": "Kept <b>"})
+        assert "Your answer was: “Kept &lt;b&gt;”" in html(refused)
+
+    def test_other_words_another_person_and_another_time_are_other_questions(self) -> None:
+        first, second = (self.question(seq, text="Why?") for seq in (1, 2))
+        later = self.question(3, text="Why?", seconds=3)
+        same_cancel = self.question(4, text="Why?", seconds=60, batch="A")
+        much_later = self.question(5, text="Why?", seconds=600, batch="A")
+        other_words = self.question(6, text="How?", seconds=600, batch="A")
+        other_person = self.question(7, text="Why?", seconds=600, batch="A", by="ray")
+        other_cancel = self.question(8, text="Why?", seconds=700, batch="B")
+        everything = [
+            *(other_person, later, first, other_words, second),
+            *(other_cancel, same_cancel, much_later),
+        ]
+        assert query_answers.group_questions(everything) == [
+            [first, second],
+            [later],
+            [same_cancel, much_later],
+            [other_words],
+            [other_person],
+            [other_cancel],
+        ]
+
+    def question(
+        self, seq: int, *, text: str, seconds: int = 0, batch: str = "", by: str = "carl"
+    ) -> query_answers.Question:
+        at = START + timedelta(seconds=seconds)
+        return query_answers.Question(seq=seq, by=by, text=text, at=at, batch=batch)
+
+    @pytest.mark.parametrize("is_answered", [False, True])
+    def test_the_number_of_queries_does_not_grow(
+        self, olga: Client, reader: Client, *, is_answered: bool
+    ) -> None:
+        counts = []
+        for number in range(2):
+            seqs = [request_factories.denied(START).seq for _ in range(1 + 42 * number)]
+            query = marked("QUERIED", *seqs, note=f"Why {number}?")
+            if is_answered:
+                numbers = [event.seq for event in log_of("QUERIED") if event.seq <= query.seq]
+                by = Actor(name=ADA.name, role=ADA.role)
+                query_answers.record_answer(
+                    queries=numbers, text="A test.", by=by, username="ada", origin={}
+                )
+            with CaptureQueriesContext(connection) as queries:
+                page = OpenQuestions.now()
+                mine = query_answers.unanswered("ada")
+            counts.append(len(queries))
+            assert [len(item.events) for item in page.shown] == [43, 1][1 - number :]
+            assert len(mine) == (0 if is_answered else number + 1)
+        assert counts[0] == counts[1]
+
+    def test_a_page_has_no_more_rows_than_its_limit_and_says_so(
+        self, reader: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("killswitch.compliance.open_queries.MAX_READ", 3)
+        marked("QUERIED", *(request_factories.denied(START).seq for _ in range(5)), note="Why?")
+        page = OpenQuestions.now()
+        assert [len(item.events) for item in page.shown] == [3]
+        assert "2 events with older queries" in html(reader.get("/audit/review/"))
+
+    @pytest.mark.parametrize("kind", ["disabled", "unknown"])
+    def test_a_person_who_has_left_is_named_as_unable_to_answer(
+        self, olga: Client, reader: Client, *, kind: str
+    ) -> None:
+        user = User.objects.get(username="olga")
+        actor = user.actor if kind == "disabled" else Actor(name="os:root", role="")
+        seq = request_factories.log_at(START, NewEvent(kind=EventKind.DENIED, actor=actor)).seq
+        marked("QUERIED", seq, note="Why?")
+        assert ("cannot answer" in html(reader.get("/audit/review/"))) == (kind == "unknown")
+        User.objects.filter(pk=user.pk).update(is_active=False)
+        assert "cannot answer: there is no active account" in html(reader.get("/audit/review/"))
+
+
+def open_query_forms(text: str) -> list[str]:
+    """Return the events of each form that closes a query."""
+    return re.findall(r'<form class="close-query".*?name="event" value="([\d ]+)"', text)
+
+
 def asked_user() -> str:
     return User.objects.get(username="olga").full_text
 
 
 def answered(query: int, text: str = "A test of mine.") -> AuditEvent:
     by = Actor(name=ADA.name, role=ADA.role)
-    return query_answers.record_answer(query=query, text=text, by=by, username="ada", origin={})
+    return query_answers.record_answer(queries=[query], text=text, by=by, username="ada", origin={})

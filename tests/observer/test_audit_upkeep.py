@@ -102,7 +102,8 @@ def test_an_edit_of_a_new_event_raises_one_alarm(keeper: AuditUpkeep, clock: Clo
     assert "event 5 was changed" in found().reason
     [alarm] = Alarm.objects.all()
     assert alarm.kind == "EVIDENCE"
-    assert "event 5 was changed" in alarm.detail
+    assert alarm.detail.startswith("Events in the log were changed, removed or replaced.")
+    assert "Technical reason: event 5 was changed" in alarm.detail
     assert AuditEvent.objects.filter(kind=EventKind.ALARM_RAISED).count() == 1
 
 

@@ -320,7 +320,8 @@ def test_a_broken_log_keeps_no_click_from_working_and_is_told() -> None:
     verified(ok=False, seconds_ago=1)
     readiness = evaluate()
     assert readiness.word is Level.DEGRADED
-    assert "Audit log: failed verification: event 3 was changed" in readiness.sentence
+    assert "Audit log: failed verification. Events in the log were changed" in readiness.sentence
+    assert readiness.sentence.endswith("Technical reason: event 3 was changed.")
 
 
 def test_a_log_that_nobody_verifies_any_more_is_told() -> None:

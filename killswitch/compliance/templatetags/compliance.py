@@ -12,6 +12,7 @@ from killswitch.audit.actor_names import is_user
 from killswitch.audit.export.readable import FINAL_STATUSES
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.query_answers import OpenQuery
+from killswitch.audit.verification import explanations
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import (
     NEVER_LISTED_BADGE,
@@ -29,6 +30,7 @@ from killswitch.compliance.log_page import LogEntry
 from killswitch.runtime.http import parse_id
 
 register = template.Library()
+register.filter("with_meaning", explanations.with_meaning)
 register.filter("suggested_review", log_page.suggested_review)
 
 NO_OUTCOME_BADGE = StatusBadge(icon="half", tone="soft", words="No outcome yet")
@@ -163,8 +165,12 @@ def has_all(seqs: Sequence[int], own: Sequence[int]) -> bool:
 
 @register.filter
 def about_request(queries: Sequence[OpenQuery], request_id: object) -> list[OpenQuery]:
-    """Return the queries about one request."""
-    return [query for query in queries if query.event.request_id == str(request_id)]
+    """Return the queries about one request, perhaps among others of its cancel."""
+    return [
+        query
+        for query in queries
+        if any(event.request_id == str(request_id) for event in query.events)
+    ]
 
 
 @register.simple_tag(takes_context=True)
