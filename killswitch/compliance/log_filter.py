@@ -161,7 +161,7 @@ def useful_filters(query: QueryDict, *, today: date) -> list[FilterLink]:
         "Failed cancels, 7 days": {"kind": "FINISHED", "status": NOT_CONFIRMED, **week},
         "Unreviewed": {"unreviewed": "1"},
         "Failed sign-ins, 7 days": {"kind": "SIGN_IN_FAILED", **week},
-        f"{CHANGES_LABEL}, this month": {"kind": CHANGES, **month},
+        "Administration, this month": {"kind": CHANGES, **month},
     }
     shown = form_values({name: str(value) for name, value in query.items()})
     return [

@@ -175,8 +175,8 @@ def test_many_open_orders_take_few_sheets_of_either_paper(
     request = residual(olga, orders=300)
     page = signed_in(window, olga, live_server)
     for path, limit in (
-        (f"/requests/{request.uuid}/", 11),
-        (f"/batches/{request.batch.uuid}/evidence/", 12),
+        (f"/requests/{request.uuid}/", 13),
+        (f"/batches/{request.batch.uuid}/evidence/", 18),
     ):
         page.goto(path)
         for paper in ("A4", "Letter"):
@@ -195,5 +195,5 @@ def test_the_outcomes_differ_on_paper_without_colour(
         "all => all.map((each) => getComputedStyle(each).fill)"
     )
     plain = [fill for fill in fills if not fill.startswith("url")]
-    assert len(fills) == len(set(fills)) == 8
+    assert len(fills) == len(set(fills)) == 10
     assert len(plain) <= 3, "light, dark and white"

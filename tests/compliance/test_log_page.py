@@ -210,7 +210,7 @@ def test_days_and_useful_filters_are_links(reader: Client) -> None:
         "Failed cancels, 7 days",
         "Unreviewed",
         "Failed sign-ins, 7 days",
-        "Changes to users, exchanges and the runbook, this month",
+        "Administration, this month",
     ):
         page(reader, link(text, name))
 
