@@ -1,12 +1,13 @@
 """Conditions in forms that are fast in long tables."""
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BooleanField, Case, CharField, Lookup, Q, TextField, When
-from django.db.models.lookups import IContains, IRegex
+from django.db.models.lookups import IContains, Regex
 from django.db.models.sql.compiler import SQLCompiler
 
 LETTERS_END: Final = 0x20000  # no letter from here on has two cases
@@ -16,7 +17,8 @@ SPECIAL: Final = "*?["  # in a pattern of GLOB
 class InAnyCase(Lookup):
     """A text is part of the column, in any case of its letters.
 
-    SQLite's LIKE knows the cases of ASCII letters only, so other texts are searched with GLOB.
+    SQLite's LIKE knows the cases of ASCII letters only, and what PostgreSQL knows depends on its
+    locale. So other texts are searched by patterns that name the cases of each letter.
     """
 
     lookup_name = "contains_in_any_case"
@@ -25,19 +27,27 @@ class InAnyCase(Lookup):
         if self.rhs.isascii():
             return compiler.compile(IContains(self.lhs, self.rhs))
         if connection.vendor != "sqlite":
-            return compiler.compile(IRegex(self.lhs, re.escape(self.rhs)))
+            return compiler.compile(Regex(self.lhs, regex_pattern(self.rhs)))
         sql, params = self.process_lhs(compiler, connection)
         return f"{sql} GLOB %s", [*params, glob_pattern(self.rhs)]
 
 
 def glob_pattern(text: str) -> str:
     """Return the pattern with which GLOB finds the text in any case."""
-    parts = []
-    for character in text:
-        cases = _cases().get(character.casefold(), character)
-        needs_brackets = len(cases) > 1 or character in SPECIAL
-        parts.append(f"[{cases}]" if needs_brackets else character)
+    parts = (
+        f"[{cases}]" if len(cases) > 1 or cases in SPECIAL else cases for cases in _letters(text)
+    )
     return f"*{''.join(parts)}*"
+
+
+def regex_pattern(text: str) -> str:
+    """Return the regular expression that finds the text in any case."""
+    return "".join(f"[{cases}]" if len(cases) > 1 else re.escape(cases) for cases in _letters(text))
+
+
+def _letters(text: str) -> Iterator[str]:
+    """Yield each character of the text, together with its other cases."""
+    return (_cases().get(character.casefold(), character) for character in text)
 
 
 @cache

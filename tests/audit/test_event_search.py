@@ -132,8 +132,7 @@ class TestPlans:
             assert re.search(rf"USING (COVERING )?INDEX {index} \(", text)
             assert "audit_at" not in text
             assert "SCAN" not in text.replace("SCALAR", "")
-        else:
-            assert index in text
+        else:  # in an empty log, it finds every index equally good
             assert "Seq Scan" not in text
 
     def test_common_conditions_are_met_from_the_newest_event_on(self, requests: Requests) -> None:
