@@ -204,7 +204,9 @@ def test_without_scripts_it_works_as_pages(
     expect(first.locator("main h1")).to_have_text(re.compile(r"KRAKEN\s+is held"))
     Hold.objects.update(last_read_at=timezone.now() - timedelta(seconds=25))
     first.get_by_role("link", name="Release…").click()
-    expect(first.locator("[data-hold-read]")).to_have_text("not enforced? last read 25 s ago")
+    # Some seconds pass until a busy machine has the page.
+    age = re.compile(r"^\s*not enforced\? last read (2[5-9]|3\d) s ago\s*$")
+    expect(first.locator("[data-hold-read]")).to_have_text(age)
     first.get_by_label("Reason").fill("strategy 7 was stopped")
     first.get_by_role("button", name="Request release").click()
     second.goto("/")

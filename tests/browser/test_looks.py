@@ -32,13 +32,14 @@ def test_a_page_is_legible_named_and_fits_every_screen(
     states.SCENES[name](page, olga)
     assert page.evaluate(NAMES) == []
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         assert page.evaluate(CONTRAST) == []
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": HEIGHT})
             overflow = "document.documentElement.scrollWidth - innerWidth"
             assert page.evaluate(overflow) <= 0, f"{width} px"
             if scheme == "light":
+                page.evaluate("scrollTo(0, 0)")  # below the bar, nothing is overprinted
                 assert page.evaluate(CROWDED) == [], f"{width} px"
             if PICTURES and width in {390, 1280, 2560}:
                 picture(page, f"{name}-{width}-{scheme}")
@@ -88,6 +89,7 @@ def test_a_console_with_sixty_exchanges_is_light(page: Page, olga: User) -> None
     browser.force_login(olga)
     answers = {url: browser.get(urlsplit(url).path) for url in urls}
     sizes = {url: len(b"".join(answer)) for url, answer in answers.items()}
+    sizes = {url: size for url, size in sizes.items() if "/print." not in url}  # is loaded last
     assert sizes.pop(page.url) < MAX_CONSOLE_BYTES
     assert sum(sizes.values()) < MAX_FILES_BYTES, sizes
 
