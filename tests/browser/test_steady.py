@@ -101,7 +101,7 @@ def test_a_row_keeps_its_height_through_a_whole_kill(pages: list[Page], olga: Us
         factories.bring(request, status)
         for page, places_before in zip(pages, before, strict=True):
             shown = page.locator(f"#x{exchange.pk} [data-status]")
-            expect(shown).to_have_attribute("data-status", status)
+            expect(shown).to_have_attribute("data-status", status, timeout=LATE_MS)
             assert page.evaluate(PLACES) == places_before, (page.viewport_size, status)
     exchange.refresh_from_db()
     factories.change(exchange, open_orders=5, seen_at=datetime.now(UTC))
