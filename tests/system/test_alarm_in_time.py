@@ -14,7 +14,7 @@ from tests.system.test_end_to_end import request_of, sign_in
 
 SILENT = "BITMEX/SILENT"
 STALLED_AFTER_S = 5.0  # without progress, as promised to officers
-ALARM_TIMEOUT_S = 5.0
+ALARM_TIMEOUT_S = 15.0  # on a busy machine
 
 
 @pytest.fixture
