@@ -1,5 +1,7 @@
 """The kinds of events."""
 
+from typing import Final
+
 from django.db import models
 
 
@@ -61,3 +63,19 @@ class EventKind(models.TextChoices):
     QUERY_ANSWERED = "QUERY_ANSWERED", "Query answered"
     CLOSED = "CLOSED", "Query closed"
     PERIOD_SIGNED_OFF = "PERIOD_SIGNED_OFF", "Period signed off"
+
+
+# What administrators and users change: the exchanges, the runbook and the accounts.
+CHANGE_KINDS: Final = (
+    EventKind.EXCHANGE_ADDED,
+    EventKind.EXCHANGE_CHANGED,
+    EventKind.GROUP_ADDED,
+    EventKind.GROUP_CHANGED,
+    EventKind.GROUP_REMOVED,
+    EventKind.RUNBOOK_CHANGED,
+    EventKind.PERSON_ADDED,
+    EventKind.PERSON_CHANGED,
+    EventKind.ROLE_CHANGED,
+    EventKind.PASSWORD_CHANGED,
+    EventKind.SECOND_FACTOR_RESET,
+)

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
-from killswitch.audit.models import EventKind
+from killswitch.audit.event_kinds import EventKind
 from killswitch.runtime.text import truncate
 
 MAX_CHARS: Final = 200
@@ -21,19 +21,6 @@ NOT_CONFIRMED_STATUSES: Final = ("NOT_DELIVERED", "REJECTED", "RESIDUAL", "UNKNO
 # Several event types as one choice.
 CHANGES: Final = "CHANGES"
 CHANGES_LABEL: Final = "Changes to users, exchanges and the runbook"
-CHANGE_KINDS: Final = (
-    EventKind.EXCHANGE_ADDED,
-    EventKind.EXCHANGE_CHANGED,
-    EventKind.GROUP_ADDED,
-    EventKind.GROUP_CHANGED,
-    EventKind.GROUP_REMOVED,
-    EventKind.RUNBOOK_CHANGED,
-    EventKind.PERSON_ADDED,
-    EventKind.PERSON_CHANGED,
-    EventKind.ROLE_CHANGED,
-    EventKind.PASSWORD_CHANGED,
-    EventKind.SECOND_FACTOR_RESET,
-)
 
 
 def shown(text: str) -> str:

@@ -16,9 +16,9 @@ from django.http import QueryDict
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import SYSTEM
 from killswitch.audit.distinct_values import contains, matching, suggestion
+from killswitch.audit.event_kinds import CHANGE_KINDS
 from killswitch.audit.event_search import EventSearch
 from killswitch.audit.filter_fields import (
-    CHANGE_KINDS,
     CHANGES,
     CHANGES_LABEL,
     FIELDS,

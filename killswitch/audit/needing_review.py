@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db.models import BooleanField, Case, Q, Value, When
 
-from killswitch.audit.event_kinds import EventKind
+from killswitch.audit.event_kinds import CHANGE_KINDS, EventKind
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NEEDING: Final = frozenset(
     {
+        *CHANGE_KINDS,
         EventKind.REQUESTED,
         EventKind.FINISHED,
         EventKind.REASON_COMPLETED,
@@ -30,19 +31,8 @@ NEEDING: Final = frozenset(
         EventKind.HOLD_RELEASE_LAPSED,
         EventKind.HOLD_RELEASED,
         EventKind.DENIED,
-        EventKind.EXCHANGE_ADDED,
-        EventKind.EXCHANGE_CHANGED,
-        EventKind.GROUP_ADDED,
-        EventKind.GROUP_CHANGED,
-        EventKind.GROUP_REMOVED,
-        EventKind.RUNBOOK_CHANGED,
-        EventKind.PERSON_ADDED,
-        EventKind.PERSON_CHANGED,
-        EventKind.ROLE_CHANGED,
-        EventKind.PASSWORD_CHANGED,
         EventKind.SECOND_FACTOR_ADDED,
         EventKind.SECOND_FACTOR_REMOVED,
-        EventKind.SECOND_FACTOR_RESET,
         EventKind.RECOVERY_CODES_RENEWED,
         EventKind.RECOVERY_CODE_USED,
         EventKind.GUARDS_PUT_BACK,

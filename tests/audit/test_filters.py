@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from killswitch.audit import chain
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.distinct_values import contains
+from killswitch.audit.event_kinds import CHANGE_KINDS
 from killswitch.audit.filter_fields import (
-    CHANGE_KINDS,
     FIELDS,
     NOT_CONFIRMED_STATUSES,
     status_labels,
