@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,28 @@ def database_url() -> str:
     if connection.vendor == "sqlite":
         return f"sqlite:///{name}"
     return os.environ["DATABASE_URL"].replace("/postgres?", f"/{name}?")
+
+
+def stop_between_writes(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process while it does not write: on SQLite, it would lock out all others."""
+    process.send_signal(signal.SIGSTOP)
+    while not _can_be_written():
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGSTOP)
+
+
+def _can_be_written() -> bool:
+    if connection.vendor != "sqlite":
+        return True
+    database = sqlite3.connect(connection.settings_dict["NAME"], timeout=0.3)
+    try:
+        database.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        database.close()
+    return True
 
 
 class Stack:

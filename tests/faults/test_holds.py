@@ -1,7 +1,6 @@
 """A held exchange stays flat while an algorithm trades on it, processes die and the EMS fails."""
 
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -12,7 +11,6 @@ from typing import Any
 
 import psutil
 import pytest
-from django.db import connection
 
 from killswitch.alarms.models import Alarm
 from killswitch.holds.models import Episode, Hold
@@ -21,7 +19,7 @@ from killswitch.simulator.server import Simulator
 from tests.conftest import wait_for
 from tests.faults import held
 from tests.faults.held import BUSY, MAX_LIFE_S
-from tests.stack import Stack, database_url
+from tests.stack import Stack, database_url, stop_between_writes
 from tests.supervision.system_process import MANAGE, System
 
 pytestmark = [
@@ -143,28 +141,6 @@ def assert_the_log_verifies(environment: dict[str, str]) -> None:
         timeout=120,
     )
     assert process.returncode == 0, process.stdout + process.stderr
-
-
-def stop_between_writes(process: subprocess.Popen[bytes]) -> None:
-    """Stop a process while it does not write: on SQLite, it would lock out all others."""
-
-    def can_be_written() -> bool:
-        if connection.vendor != "sqlite":
-            return True
-        database = sqlite3.connect(connection.settings_dict["NAME"], timeout=0.3)
-        try:
-            database.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return False
-        finally:
-            database.close()
-        return True
-
-    process.send_signal(signal.SIGSTOP)
-    while not can_be_written():
-        process.send_signal(signal.SIGCONT)
-        time.sleep(0.05)
-        process.send_signal(signal.SIGSTOP)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hangs"])

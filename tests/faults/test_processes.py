@@ -22,7 +22,7 @@ from killswitch.runtime.revisions import next_revision
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
 from tests.conftest import RedisProcess, wait_for
-from tests.stack import ROOT, Stack
+from tests.stack import ROOT, Stack, stop_between_writes
 
 pytestmark = [
     pytest.mark.both_databases,
@@ -208,7 +208,7 @@ def test_a_worker_that_was_paused_changes_no_status_afterwards(
     simulator.script("KRAKEN", cancel=[slow, "ok"], orders=3)
     (request,) = press("KRAKEN")
     wait_for(sent(simulator, "KRAKEN"), seconds=5)
-    worker.send_signal(signal.SIGSTOP)
+    stop_between_writes(worker)
     stack.watchdog()
     wait_for(final(request), seconds=60)
     before = CancelRequest.objects.get(pk=request.pk)
@@ -395,7 +395,7 @@ def test_a_worker_that_was_paused_does_not_cancel_later_orders(
     simulator.script("KRAKEN", cancel=[wait, "ok"], orders=3)
     (request,) = press("KRAKEN")
     wait_for(lambda: request.attempts.count() == 1, seconds=5)
-    worker.send_signal(signal.SIGSTOP)
+    stop_between_writes(worker)
     stack.watchdog()
     wait_for(final(request), seconds=60)
     assert status_of(request) == "CONFIRMED"
