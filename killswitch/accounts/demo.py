@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import transaction
+from django.contrib.auth.hashers import make_password
 
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_user
@@ -39,15 +39,14 @@ def ensure_demo_users() -> list[DemoUser]:
     users = []
     for username, full_name, role in DEMO_USERS:
         password = passwords[username]
-        with transaction.atomic():
-            user = User.objects.filter(username=username).first() or User(
-                username=username, full_name=full_name, role=role, is_demo=True
-            )
-            if not user.is_demo:
-                continue
-            if user.pk is None or not user.check_password(password):
-                user.must_change_password = False
-                save_user(user, new_password=password, by=SYSTEM, alarm=False)
+        user = User.objects.filter(username=username).first() or User(
+            username=username, full_name=full_name, role=role, is_demo=True
+        )
+        if not user.is_demo:
+            continue
+        if user.pk is None or not user.check_password(password):
+            user.must_change_password = False
+            save_user(user, password_hash=make_password(password), by=SYSTEM, alarm=False)
         users.append(DemoUser(username, Role(user.role), password))
     return users
 

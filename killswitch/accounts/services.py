@@ -1,9 +1,13 @@
-"""Adds and changes users, each change with its events and its alarm."""
+"""Adds and changes users, each change with its events and its alarm.
+
+A password is hashed before its transaction begins: that takes long, and other writers would wait.
+"""
 
 from collections.abc import Mapping
 from copy import copy
 
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db.models import Q
@@ -21,17 +25,18 @@ from killswitch.audit.recorder import recording
 def add_user(*, username: str, full_name: str = "", role: Role, password: str, by: Actor) -> User:
     """Add a user who can sign in. Raises `ValidationError` and then records no event."""
     user = User(username=User.normalize_username(username), full_name=full_name.strip(), role=role)
+    validate_password(password, user)
+    password_hash = make_password(password)
     with recording():
         user.full_clean(exclude=["password"])
-        validate_password(password, user)
-        save_user(user, new_password=password, by=by)
+        save_user(user, password_hash=password_hash, by=by)
     return user
 
 
 def save_user(  # noqa: PLR0913 - each is a thing that can be changed, or who changes it
     user: User,
     *,
-    new_password: str = "",
+    password_hash: str = "",
     reset_second_factor: bool = False,
     by: Actor,
     origin: Mapping[str, str] | None = None,
@@ -43,14 +48,14 @@ def save_user(  # noqa: PLR0913 - each is a thing that can be changed, or who ch
         change = Change(
             before=before,
             after=user,
-            new_password=bool(new_password),
+            new_password=bool(password_hash),
             second_factor_reset=reset_second_factor and mfa.delete(user),
         )
         columns = change.fields
         if not (columns or change.ends_sessions):
             return
-        if new_password:
-            user.set_password(new_password)
+        if password_hash:
+            user.password = password_hash
             columns.append("password")
         if before and change.ends_sessions:
             user.session_epoch = before.session_epoch + 1
@@ -68,11 +73,12 @@ def save_user(  # noqa: PLR0913 - each is a thing that can be changed, or who ch
 
 def change_own_password(*, user: User, password: str, origin: Mapping[str, str]) -> None:
     """Change the password of the user who asks for it; this raises no alarm."""
+    password_hash = make_password(password)
     with recording() as record:
         row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
         before = copy(user)
         before.must_change_password = row.must_change_password
-        user.set_password(password)
+        user.password = password_hash
         user.must_change_password = False
         user.save(update_fields=["password", "must_change_password"])
         change = Change(before=before, after=user, new_password=True)

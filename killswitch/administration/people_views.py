@@ -11,6 +11,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
@@ -52,9 +53,9 @@ def add(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         user = form.save(commit=False)
         user.must_change_password = True
-        password = form.cleaned_data["password1"]
+        password_hash = make_password(form.cleaned_data["password1"])
         try:
-            save_user(user, new_password=password, **_author(request))
+            save_user(user, password_hash=password_hash, **_author(request))
         except IntegrityError:  # added at the same moment, perhaps by a second click
             form.add_error("username", form.fields["username"].error_messages["unique"])
         else:
@@ -119,10 +120,11 @@ def password(request: HttpRequest, pk: int) -> HttpResponse:
     form = PasswordForm(request.POST if request.method == "POST" else None, user=user)
 
     def apply() -> None:
+        password_hash = make_password(form.cleaned_data["password1"])
         with recording():
             row = _find(pk, lock=True)
             row.must_change_password = True
-            save_user(row, new_password=form.cleaned_data["password1"], **_author(request))
+            save_user(row, password_hash=password_hash, **_author(request))
 
     return _act(
         request,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.test import Client
 
 from killswitch.accounts.models import Role, User
@@ -89,14 +90,14 @@ def test_a_password_from_the_command_line_is_not_forced() -> None:
     """Its operator chose it, and tells nobody over a screen."""
     user = add_user(username="nora", role=Role.COMPLIANCE, password=factories.PASSWORD, by=SYSTEM)
     assert not User.objects.get().must_change_password
-    save_user(user, new_password=FRESH, by=SYSTEM)
+    save_user(user, password_hash=make_password(FRESH), by=SYSTEM)
     assert not User.objects.get().must_change_password
 
 
 def test_whether_it_is_forced_is_compared_with_the_log() -> None:
     user = add_user(username="nora", role=Role.COMPLIANCE, password=factories.PASSWORD, by=SYSTEM)
     user.must_change_password = True
-    save_user(user, new_password=FRESH, by=SYSTEM)
+    save_user(user, password_hash=make_password(FRESH), by=SYSTEM)
     assert _findings() == []
     User.objects.update(must_change_password=False)
     (finding,) = _findings()

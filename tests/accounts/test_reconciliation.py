@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.core.management import call_command
 
 from killswitch.accounts.demo import ensure_demo_users
@@ -26,7 +27,7 @@ def rita(settings: Any, tmp_path: Any) -> User:
     person.role, person.full_name, person.is_active = Role.RISK_OFFICER, "Rita Moss", False
     save_user(person, by=SYSTEM)
     person.is_active = True
-    save_user(person, new_password=factories.PASSWORD[::-1], by=SYSTEM)
+    save_user(person, password_hash=make_password(factories.PASSWORD[::-1]), by=SYSTEM)
     change_own_password(user=person, password=factories.PASSWORD, origin={})
     assert_good(verify())
     return person

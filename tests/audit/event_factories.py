@@ -3,6 +3,7 @@
 import threading
 from datetime import UTC, datetime
 
+from django.contrib.auth.hashers import make_password
 from django.db import connection, transaction
 
 from killswitch.accounts.models import Role, User
@@ -24,7 +25,7 @@ def live() -> dict[str, CancelRequest]:
     """Make one request of each kind and return them by the name of their kind."""
     record(NewEvent(kind=EventKind.STARTED, data={"host": "test"}))
     officer = User(username="olga", role=Role.RISK_OFFICER)
-    save_user(officer, new_password="x", by=SYSTEM, alarm=False)
+    save_user(officer, password_hash=make_password("x"), by=SYSTEM, alarm=False)
     return live_for(officer)
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import make_password
 
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_user
@@ -88,7 +89,7 @@ def officers_with_events() -> tuple[User, User]:
         for name, full_name in (("olga", "Olga Ray"), ("ben", "Ben Ray"))
     ]
     for user in users:
-        save_user(user, new_password="x", by=SYSTEM, alarm=False)
+        save_user(user, password_hash=make_password("x"), by=SYSTEM, alarm=False)
     return users[0], users[1]
 
 

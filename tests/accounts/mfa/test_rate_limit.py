@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.test import Client
 
 from killswitch.accounts.models import Role, User
@@ -49,7 +50,7 @@ def test_after_twenty_wrong_codes_from_anywhere_no_more_are_accepted_and_one_ala
 def test_a_new_password_starts_a_new_count(secret: str, clock: Clock) -> None:
     guess(21)
     fresh = "a fresh long password"
-    save_user(User.objects.get(), new_password=fresh, by=SYSTEM)
+    save_user(User.objects.get(), password_hash=make_password(fresh), by=SYSTEM)
     browser, _ = enter(code_at(secret, clock.now), number=99, password=fresh)
     assert browser.get(SECOND_FACTOR).status_code == 200
 

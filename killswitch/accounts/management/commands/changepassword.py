@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandParser
@@ -28,11 +29,12 @@ class Command(BaseCommand):
         name = options["name"]
         with user_commands.refusing("The password was not changed"):
             password = user_commands.read_password()
+            user = User.objects.filter(username=User.normalize_username(name)).first()
+            if user is None:
+                raise ValidationError(f"there is no user named {name}.")
+            validate_password(password, user)
+            password_hash = make_password(password)
             with transaction.atomic():
-                rows = User.objects.select_for_update(no_key=True)
-                user = rows.filter(username=User.normalize_username(name)).first()
-                if user is None:
-                    raise ValidationError(f"there is no user named {name}.")
-                validate_password(password, user)
-                save_user(user, new_password=password, by=command_line_actor())
+                user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+                save_user(user, password_hash=password_hash, by=command_line_actor())
         self.stdout.write(f"{user.full_text} has a new password; their sessions have ended.")
