@@ -1,7 +1,6 @@
 """How the events of the audit log and their reviews are shown."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date
 from typing import Any
 
 from django import template
@@ -27,6 +26,7 @@ from killswitch.compliance.event_outcomes import (
     outcome_at_end,
 )
 from killswitch.compliance.log_page import LogEntry
+from killswitch.runtime.days import is_day
 from killswitch.runtime.http import parse_id
 
 register = template.Library()
@@ -141,14 +141,6 @@ def select_field(
         "wrong": "" if selected in values else selected,
         "error": context.get("errors", {}).get(name, ""),
     }
-
-
-def is_day(text: str) -> bool:
-    """Return whether a text is a day such as 2026-11-22."""
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 @register.filter
