@@ -177,6 +177,8 @@ def test_fields_are_combined_on_the_same_request(olga: User) -> None:
     assert found("exchange=VENUE01&outcome=not_confirmed") == ["VENUE01"]
     assert found("exchange=VENUE02&outcome=not_confirmed") == []
     assert found("outcome=NOT_CONFIRMED") == ["VENUE01"]
+    selection = selected("period=Last 7 days&outcome=Not Confirmed&by=People and Holds")
+    assert selection.to_query() == "period=week&outcome=not_confirmed&by=all"
 
 
 @pytest.mark.parametrize(
