@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from killswitch.audit.event_reader import EventData, read
-from killswitch.audit.filters import EventFilter, InvalidFilter
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.runtime.filter_values import InvalidFilter
 from killswitch.runtime.text import pluralize_count, truncate
 
 MAX_CHARS: Final = 300

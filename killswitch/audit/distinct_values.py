@@ -38,12 +38,12 @@ def contains(column: str, text: str, *, max_values: int = MAX_VALUES) -> Q:
     return Q(**{f"{column}__icontains": text} if values is None else {f"{column}__in": values})
 
 
-def suggestion(column: str, text: str) -> str | None:
-    """Return what may have been meant, "" for no idea, and None if a value contains the text."""
+def suggestions(column: str, text: str) -> list[str] | None:
+    """Return the values that may have been meant, None if a value contains the text."""
     values = distinct_values(column, limit=MAX_VALUES + 1)
     if len(values) > MAX_VALUES or any(_contains(value, text) for value in values):
         return None
-    return ", ".join(close_names(text, values))
+    return close_names(text, values)
 
 
 def _contains(value: str, text: str) -> bool:

@@ -6,7 +6,7 @@ Pages and exports use the same filters, so that what was seen can be exported.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, Self
 
@@ -15,7 +15,7 @@ from django.http import QueryDict
 
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import SYSTEM
-from killswitch.audit.distinct_values import contains, matching, suggestion
+from killswitch.audit.distinct_values import contains, matching, suggestions
 from killswitch.audit.event_kinds import CHANGE_KINDS
 from killswitch.audit.event_search import EventSearch
 from killswitch.audit.filter_fields import (
@@ -24,13 +24,15 @@ from killswitch.audit.filter_fields import (
     FIELDS,
     NOT_CONFIRMED,
     NOT_CONFIRMED_LABEL,
-    shown,
     status_labels,
 )
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.not_confirmed import not_confirmed
 from killswitch.audit.review import unreviewed
+from killswitch.runtime.days import EMPTY_RANGE, day_texts, range_text, within
+from killswitch.runtime.filter_values import InvalidFilter, did_you_mean, parse_fields, read_query
 from killswitch.runtime.lookups import compared
+from killswitch.runtime.text import quoted
 
 # Parameters of a page's address that belong to no filter.
 PAGE_PARAMETERS: Final = frozenset({"before", "after", "marked", "size"})
@@ -43,14 +45,6 @@ RECORDED_GROUPS: Final[Mapping[str, tuple[str, str]]] = {
     NOT_CONFIRMED: ("outcome", NOT_CONFIRMED),
     CHANGES: ("kind_in", " ".join(CHANGE_KINDS)),
 }
-
-
-class InvalidFilter(ValueError):
-    """A filter that cannot be applied, with a sentence for each wrong field."""
-
-    def __init__(self, errors: Mapping[str, str]) -> None:
-        super().__init__(" ".join(errors.values()))
-        self.errors = errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,37 +68,20 @@ class EventFilter:
 
     @classmethod
     def from_query(cls, query: QueryDict) -> Self:
-        """Return the filter of a query string. Raises `InvalidFilter`.
-
-        Unknown names are refused, because a mistyped filter must not select everything.
-        """
-        errors = {}
-        for name in query:
-            if len(query.getlist(name)) > 1:
-                label = FIELDS[name].label if name in FIELDS else shown(name)
-                errors[name] = f"{label} appears more than once. Use it once."
-        values = {name: str(value) for name, value in query.items() if name not in PAGE_PARAMETERS}
-        return cls.from_words(values, errors=errors)
+        """Return the filter of a query string. Raises `InvalidFilter`."""
+        words, errors = read_query(query, FIELDS, others=PAGE_PARAMETERS)
+        return cls.from_words(words, errors=errors)
 
     @classmethod
     def from_words(
         cls, values: Mapping[str, str], *, errors: Mapping[str, str] | None = None
     ) -> Self:
         """Return the filter of the command line's options. Raises `InvalidFilter`."""
-        columns: dict[str, Any] = {}
         errors = {**(errors or {})}
-        for name, value in values.items():
-            text = value.strip()
-            if text and name not in FIELDS:
-                errors[name] = f"There is no filter named {shown(name)}."
-            elif text:
-                try:
-                    columns[FIELDS[name].attribute] = FIELDS[name].parse(text)
-                except ValueError as error:
-                    errors[name] = f"{FIELDS[name].label}: {error}"
+        columns = parse_fields(values, FIELDS, errors=errors)
         start, end = columns.get("from_at"), columns.get("to_at")
         if start and end and start >= end:
-            errors["to"] = "To must be later than From."
+            errors["to"] = f"To: {EMPTY_RANGE}"
         kind = columns.get("kind", EventKind.FINISHED)
         if columns.get("status") == NOT_CONFIRMED and kind != EventKind.FINISHED:
             errors["kind"] = (
@@ -123,12 +100,7 @@ class EventFilter:
 
     def as_text(self) -> dict[str, str]:
         """Return the given values by their names in a query string; whole days as days."""
-        texts = self._texts()
-        for name, at in (("from", self.from_at), ("to", self.to_at)):
-            if at and at.time() == time.min and at.date() > date.min:
-                day = at.date() - timedelta(days=1 if name == "to" else 0)
-                texts[name] = day.isoformat()
-        return texts
+        return self._texts() | day_texts(self.from_at, self.to_at)
 
     def as_data(self) -> dict[str, str]:
         """Return the given values by name, as exports record them."""
@@ -168,9 +140,9 @@ class EventFilter:
         }
 
     def describe(self) -> str:
-        """Return the filter in words, e.g. "20 to 27 Nov 2026, Request finished"."""
+        """Return the filter in words, e.g. "20 to 27 Nov 2026 (UTC), Request finished"."""
         parts = [
-            _time_range(self.from_at, self.to_at),
+            range_text(self.from_at, self.to_at),
             CHANGES_LABEL if self.kind == CHANGES else self.kind and EventKind(self.kind).label,
             self._status_words(),
             self.person and f"by or requested by “{self.person}”",
@@ -203,9 +175,9 @@ class EventFilter:
             ("reject_reason", "reject_reason"),
         ):
             text = getattr(self, FIELDS[name].attribute)
-            if text and (meant := suggestion(column, text)) is not None:
-                hint = f" Did you mean {meant}?" if meant else ""
-                errors[name] = f"{FIELDS[name].label}: no event has “{shown(text)}”.{hint}"
+            if text and (meant := suggestions(column, text)) is not None:
+                hint = did_you_mean(meant)
+                errors[name] = f"{FIELDS[name].label}: No event has {quoted(text)}.{hint}"
         if errors:
             raise InvalidFilter(errors)
 
@@ -233,8 +205,7 @@ class EventFilter:
 
     @property
     def _times(self) -> Q:
-        condition = Q(at__gte=self.from_at) if self.from_at else Q()
-        return condition & Q(at__lt=self.to_at) if self.to_at else condition
+        return within("at", start=self.from_at, end=self.to_at)
 
     @cached_property
     def _by_name(self) -> list[Q]:
@@ -287,29 +258,3 @@ def _of_person(name: str, *, are_few: bool) -> Q:
         request_id__in=requests.values("request_id"), kind__startswith=EventKind.FINISHED
     )
     return Q(seq__in=own.values("seq").union(outcomes.values("seq"), all=True))
-
-
-def _time_range(start: datetime | None, end: datetime | None) -> str:
-    """Return e.g. "20 to 27 Nov 2026"; an end at midnight means the whole day before."""
-    if start and end and start.time() == end.time() == time.min:
-        first, last = start.date(), end.date() - timedelta(days=1)
-        if first == last:
-            return _day(last)
-        is_same_month = (first.year, first.month) == (last.year, last.month)
-        return f"{first.day if is_same_month else _day(first)} to {_day(last)}"
-    parts = [f"from {_moment(start)}"] if start else []
-    if end and end.time() == time.min and end.date() > date.min:
-        parts.append(f"up to and including {_day(end.date() - timedelta(days=1))}")
-    elif end:
-        parts.append(f"before {_moment(end)}")
-    return ", ".join(parts)
-
-
-def _day(day: date) -> str:
-    return f"{day.day} {day:%b %Y}"
-
-
-def _moment(at: datetime) -> str:
-    if at.time() == time.min:
-        return _day(at.date())
-    return f"{_day(at.date())}, {at.time().isoformat()} UTC"

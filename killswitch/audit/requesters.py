@@ -24,7 +24,6 @@ class Requester:
     role: str
     reason: str
     batch: str
-    is_everywhere: bool
     has_later_reason: bool = False
     reopened_seq: int | None = None  # the alarm that orders were open again after CONFIRMED
 
@@ -38,7 +37,6 @@ def of_outcome(data: EventData) -> Requester | None:
         role="",
         reason=data.text("reason"),
         batch=data.text("batch"),
-        is_everywhere=False,
     )
 
 
@@ -55,7 +53,6 @@ def of_requests(request_ids: Iterable[str]) -> dict[str, Requester]:
                     role=role,
                     reason=data.text("reason"),
                     batch=data.text("batch"),
-                    is_everywhere=data.is_true("everywhere"),
                 )
                 requesters.setdefault(request_id, requester)
             elif kind == EventKind.REASON_COMPLETED and request_id in requesters:

@@ -12,13 +12,13 @@ from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import current_user, requires
 from killswitch.accounts.permissions import Permission
 from killswitch.audit.export import csv_safe
-from killswitch.audit.filters import InvalidFilter
 from killswitch.cancels import requests_csv
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.request_filter_fields import BY_LABELS, FIELDS, Choices
 from killswitch.cancels.request_filters import RequestFilter
 from killswitch.cancels.request_list import ListPage
 from killswitch.cancels.request_outcomes import OUTCOMES
+from killswitch.runtime.filter_values import InvalidFilter
 from killswitch.runtime.http import is_of_other_site, parse_id, streamed
 from killswitch.runtime.revisions import current
 

@@ -8,38 +8,38 @@ matched.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final, Self
+from datetime import UTC, datetime
+from typing import Final, Self
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
 from killswitch.audit.actor_names import actor_name
-from killswitch.audit.filters import InvalidFilter
 from killswitch.cancels.models import Batch, CancelRequest, Origin, ResidualOrder
 from killswitch.cancels.request_filter_fields import (
-    CODES,
+    CUSTOM,
     FIELDS,
-    MAX_SUGGESTIONS,
-    PARSERS,
-    SIZES,
     By,
     Choices,
-    Period,
-    read_days,
-    shown,
+    exchanges_with,
+    people_with,
 )
 from killswitch.cancels.request_outcomes import NOT_CONFIRMED, OUTCOMES
 from killswitch.exchanges.models import Exchange
+from killswitch.runtime.days import EMPTY_RANGE, Period, day_texts, range_of, range_text, within
 from killswitch.runtime.distinct_values import distinct_values
+from killswitch.runtime.filter_values import PAGE_SIZES, InvalidFilter, parse_fields, read_query
 from killswitch.runtime.lookups import InAnyCase, compared
 from killswitch.runtime.text import escape_controls
 
+# The fields whose values are ours: in links as we write them, however they were typed.
+CODES: Final = frozenset({"period", "outcome", "by"})
 BY_WORDS: Final[Mapping[By, str]] = {
     By.PEOPLE_ONLY: "by people only",
     By.HOLDS: "by Holds",
     By.ALL: "by people and Holds",
 }
+MAX_LISTED: Final = 3  # names of people or exchanges in the words of a filter
 MAX_REJECT_REASONS: Final = 2000  # of which one is looked up, and not every request
 
 
@@ -48,50 +48,45 @@ class RequestFilter:
     """Selects the requests that match all given fields."""
 
     texts: Mapping[str, str]  # what was given, by its name in an address
-    first: date | None = None  # both days are included
-    last: date | None = None
+    start: datetime | None = None
+    end: datetime | None = None  # not included
     people: Sequence[str] | None = None  # None: anybody
     exchanges: Sequence[Exchange] | None = None  # None: any exchange
     outcome: str = ""
     reason: str = ""
     q: str = ""
     by: By = By.PEOPLE
-    size: int = SIZES[0]
+    size: int = PAGE_SIZES[0]
     # What the search text means among the choices.
     q_people: Sequence[str] = ()
     q_exchanges: Sequence[Exchange] = ()
 
     @classmethod
     def from_query(cls, query: QueryDict, *, choices: Choices) -> Self:
-        """Return the filter of an address. Raises `InvalidFilter`.
-
-        Unknown names are refused, because a mistyped filter must not select everything.
-        """
-        errors = {
-            name: f"There is no filter “{shown(name)}”. Check the link."
-            for name in query
-            if name not in FIELDS and name != "before"
-        }
-        for name in FIELDS:
-            if len(query.getlist(name)) > 1:
-                errors[name] = f"{FIELDS[name]} appears more than once. Use it once."
-        texts = {name: str(query.get(name, "")).strip() for name in FIELDS}
-        texts = {name: text for name, text in texts.items() if text}
-        texts |= {name: text.lower() for name, text in texts.items() if name in CODES}
-        values: dict[str, Any] = {"texts": texts}
-        for name, parse in PARSERS.items():
-            try:
-                if name in texts and name not in errors:
-                    values |= parse(texts[name], choices)
-            except ValueError as error:
-                errors[name] = str(error)
-        if not errors.keys() & {"period", "from", "to"}:
-            values |= read_days(texts, errors)
-        if texts.keys() & {"from", "to"}:
-            texts["period"] = Period.CUSTOM  # days that are given count more than a period
+        """Return the filter of an address. Raises `InvalidFilter`."""
+        words, errors = read_query(query, FIELDS, others={"before"})
+        values = parse_fields(words, FIELDS, choices, errors=errors)
+        texts = {name: words[name].strip() for name in FIELDS if words.get(name, "").strip()}
+        texts |= {name: str(values[name]) for name in CODES & values.keys()}
+        period, start, end = (values.pop(name, None) for name in ("period", "start", "end"))
+        if start and end and start >= end:
+            errors["to"] = f"To: {EMPTY_RANGE}"
+        elif texts.keys() & {"from", "to"}:
+            texts["period"] = CUSTOM  # days that are given count more than a period
+        elif period == CUSTOM:
+            errors["from"] = "From: Enter the first day, the last day, or both."
+        elif period:
+            start, end = range_of(Period(period), today=datetime.now(UTC).date())
         if errors:
             raise InvalidFilter(errors)
-        return cls(**values)
+        return cls(
+            texts=texts,
+            start=start,
+            end=end,
+            q_people=people_with(values["q"], choices) if "q" in values else (),
+            q_exchanges=exchanges_with(values["q"], choices) if "q" in values else (),
+            **values,
+        )
 
     def to_query(self, **changes: str) -> str:
         """Return the query string of this filter with some fields changed; "" removes a field."""
@@ -111,9 +106,8 @@ class RequestFilter:
 
     def as_data(self) -> dict[str, str]:
         """Return the filter as the log records it, with the days that a period stood for."""
-        days = {"from": self.first, "to": self.last}
         values = {name: text for name, text in self.form_values().items() if name != "size"}
-        return values | {name: day.isoformat() for name, day in days.items() if day}
+        return values | day_texts(self.start, self.end)
 
     @property
     def is_everything(self) -> bool:
@@ -134,7 +128,7 @@ class RequestFilter:
         """Return the filter in words, e.g. "22 to 28 Nov 2026 (UTC), not confirmed"."""
         exchanges = self.exchanges or ()
         parts = [
-            days_text(self.first, self.last),
+            range_text(self.start, self.end),
             OUTCOMES[self.outcome].label.lower() if self.outcome else "",
             _list_text("on", [row.exchange_id for row in exchanges], noun="exchanges"),
             _list_text("by", [actor_name(name) for name in self.people or ()], noun="people"),
@@ -196,12 +190,7 @@ class RequestFilter:
 
     def _of_batch(self, prefix: str) -> Q:
         """Return the conditions on the batch, whose columns have this prefix."""
-        condition = Q()
-        if self.first:
-            condition &= Q(**{f"{prefix}asked_at__gte": _midnight(self.first)})
-        if self.last and self.last < date.max:
-            end = _midnight(self.last + timedelta(days=1))
-            condition &= Q(**{f"{prefix}asked_at__lt": end})
+        condition = within(f"{prefix}asked_at", start=self.start, end=self.end)
         if self.people is not None:
             condition &= Q(**{f"{prefix}by_name__in": self.people})
         if self.reason:
@@ -232,25 +221,6 @@ class RequestFilter:
         )
 
 
-def days_text(first: date | None, last: date | None) -> str:
-    """Return a range of UTC days in words; empty without any."""
-    if first and last:
-        same_month = (first.year, first.month) == (last.year, last.month)
-        begin = f"{first.day}" if same_month else _day(first)
-        return f"{_day(last) if first == last else f'{begin} to {_day(last)}'} (UTC)"
-    if first:
-        return f"from {_day(first)} (UTC)"
-    return f"up to {_day(last)} (UTC)" if last else ""
-
-
-def _day(day: date) -> str:
-    return f"{day.day} {day:%b} {day.year}"
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, tzinfo=UTC)
-
-
 def _contains(text: str, *columns: str) -> Q:
     """Return the condition that one of the columns contains the text, in any case."""
     condition = Q()
@@ -270,6 +240,6 @@ def _rejected_for(text: str) -> QuerySet[CancelRequest]:
 
 
 def _list_text(word: str, names: Sequence[str], *, noun: str) -> str:
-    if len(names) > MAX_SUGGESTIONS:
+    if len(names) > MAX_LISTED:
         return f"{word} {len(names)} {noun}"
     return f"{word} {' or '.join(names)}" if names else ""

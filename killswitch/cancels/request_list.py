@@ -9,25 +9,18 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 
 from killswitch.cancels.models import Batch, CancelRequest
-from killswitch.cancels.request_filter_fields import PERIOD_LABELS, SIZES, By, Choices
+from killswitch.cancels.request_filter_fields import By, Choices
 from killswitch.cancels.request_filters import RequestFilter
 from killswitch.cancels.request_outcomes import OUTCOMES
 from killswitch.cancels.request_rows import CancelRow, rows_of
+from killswitch.runtime.days import PERIOD_LABELS
+from killswitch.runtime.filter_values import PAGE_SIZES, FilterLink
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count
 
 MAX_COUNTED: Final = 10_000
 MAX_COUNTED_IN_NOTE: Final = 1_000
 NEWEST: Final = "newest"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Link:
-    """A choice of the filter that is one click away."""
-
-    label: str
-    query: str
-    is_current: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +97,11 @@ class ListPage:
         )
 
     @property
-    def periods(self) -> list[Link]:
+    def periods(self) -> list[FilterLink]:
         texts = self.selection.texts
         links = [("", "Any time"), *PERIOD_LABELS.items()]
         return [
-            Link(
+            FilterLink(
                 label=label,
                 query=self.selection.to_query(period=period, **{"from": "", "to": ""}),
                 is_current=texts.get("period", "") == period,
@@ -117,13 +110,13 @@ class ListPage:
         ]
 
     @property
-    def outcomes(self) -> list[Link]:
+    def outcomes(self) -> list[FilterLink]:
         links = {"": "Any outcome", **{name: row.label for name, row in OUTCOMES.items()}}
         names = ["", "not_confirmed", "in_progress"]
         if self.selection.outcome not in names:
             names.append(self.selection.outcome)
         return [
-            Link(
+            FilterLink(
                 label=links[name],
                 query=self.selection.to_query(outcome=name),
                 is_current=self.selection.outcome == name,
@@ -132,14 +125,14 @@ class ListPage:
         ]
 
     @property
-    def sizes(self) -> list[Link]:
+    def sizes(self) -> list[FilterLink]:
         return [
-            Link(
+            FilterLink(
                 label=str(size),
                 query=self.selection.to_query(size=str(size)),
                 is_current=self.selection.size == size,
             )
-            for size in SIZES
+            for size in PAGE_SIZES
         ]
 
     @property

@@ -10,7 +10,8 @@ from killswitch.accounts.decorators import current_user, requires
 from killswitch.accounts.permissions import Permission
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
-from killswitch.audit.filters import EventFilter, InvalidFilter
+from killswitch.audit.filters import EventFilter
+from killswitch.runtime.filter_values import InvalidFilter
 from killswitch.runtime.http import is_of_other_site, streamed
 
 OTHER_SITE = (

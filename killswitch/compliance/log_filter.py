@@ -1,8 +1,7 @@
 """What the filter of the log offers: event types and statuses in groups, days, useful filters."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 from urllib.parse import urlencode
 
@@ -21,6 +20,8 @@ from killswitch.audit.filter_fields import (
 )
 from killswitch.audit.filters import PAGE_PARAMETERS
 from killswitch.audit.models import EventKind
+from killswitch.runtime.days import PERIOD_LABELS, Period, day_texts, range_of
+from killswitch.runtime.filter_values import FilterLink
 
 MAX_SUGGESTIONS: Final = 200  # of one column
 Choices = Sequence[tuple[str, str]]
@@ -72,15 +73,6 @@ KIND_GROUPS: Final[Mapping[str, Sequence[str]]] = {
     ),
     "System": ("STARTED", "STOPPED", "GUARDS_PUT_BACK"),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilterLink:
-    """A filter under its name."""
-
-    label: str
-    query: str
-    is_current: bool
 
 
 def kind_choices() -> list[tuple[str, Choices]]:
@@ -144,8 +136,8 @@ def day_links(query: QueryDict, *, today: date) -> list[FilterLink]:
     }
     shown = (query.get("from", ""), query.get("to", ""))
     links = []
-    for label, first, last in _ranges(today):
-        days = {"from": first.isoformat(), "to": last.isoformat()}
+    for period, label in PERIOD_LABELS.items():
+        days = day_texts(*range_of(period, today=today))
         is_current = shown == (days["from"], days["to"])
         links.append(
             FilterLink(label=label, query=urlencode({**rest, **days}), is_current=is_current)
@@ -155,8 +147,8 @@ def day_links(query: QueryDict, *, today: date) -> list[FilterLink]:
 
 def useful_filters(query: QueryDict, *, today: date) -> list[FilterLink]:
     """Return the filters that compliance needs most often."""
-    week = {"from": (today - timedelta(days=6)).isoformat(), "to": today.isoformat()}
-    month = {"from": today.replace(day=1).isoformat(), "to": today.isoformat()}
+    week = day_texts(*range_of(Period.WEEK, today=today))
+    month = day_texts(*range_of(Period.MONTH, today=today))
     filters = {
         "Failed cancels, 7 days": {"kind": "FINISHED", "status": NOT_CONFIRMED, **week},
         "Unreviewed": {"unreviewed": "1"},
@@ -167,14 +159,4 @@ def useful_filters(query: QueryDict, *, today: date) -> list[FilterLink]:
     return [
         FilterLink(label=label, query=urlencode(values), is_current=shown == values)
         for label, values in filters.items()
-    ]
-
-
-def _ranges(today: date) -> list[tuple[str, date, date]]:
-    yesterday = today - timedelta(days=1)
-    return [
-        ("Today", today, today),
-        ("Yesterday", yesterday, yesterday),
-        ("Last 7 days", today - timedelta(days=6), today),
-        ("This month", today.replace(day=1), today),
     ]

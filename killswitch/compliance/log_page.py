@@ -11,16 +11,15 @@ from django.http import QueryDict
 
 from killswitch.audit import chain, event_reader, requesters
 from killswitch.audit.descriptions import describe
-from killswitch.audit.filters import EventFilter, InvalidFilter
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.needing_review import needs_review
 from killswitch.audit.requesters import Requester
 from killswitch.audit.review import FOLLOWING, OPEN_QUERY
+from killswitch.runtime.filter_values import PAGE_SIZES, InvalidFilter, parse_page_size
 from killswitch.runtime.http import parse_id
-from killswitch.runtime.text import pluralize_count, truncate
+from killswitch.runtime.text import pluralize_count, quoted
 
-PAGE_SIZES: Final = (50, 100, 200)
-PAGE_SIZE: Final = PAGE_SIZES[0]
 MAX_COUNTED: Final = 10_000
 MAX_DATA_CHARS: Final = 4000  # on a page of many events
 
@@ -150,9 +149,10 @@ def tally(selection: EventFilter, *, max_counted: int = MAX_COUNTED) -> str:
 def _size(query: QueryDict) -> int:
     """Return the number of events on a page. Raises `InvalidFilter`."""
     text = query.get("size", "")
-    if text and parse_id(text) not in PAGE_SIZES:
-        raise InvalidFilter({"size": f"Page size: choose {', '.join(map(str, PAGE_SIZES))}."})
-    return parse_id(text) or PAGE_SIZE
+    try:
+        return parse_page_size(text) if text else PAGE_SIZES[0]
+    except ValueError as error:
+        raise InvalidFilter({"size": f"Per page: {error}"}) from None
 
 
 def _edge(query: QueryDict, name: str) -> AuditEvent | None:
@@ -161,5 +161,5 @@ def _edge(query: QueryDict, name: str) -> AuditEvent | None:
     seq = parse_id(text)
     event = AuditEvent.objects.filter(seq=seq).only("seq", "at").first() if seq else None
     if text and event is None:
-        raise InvalidFilter({name: f"{name}: there is no event “{truncate(text, 60)}”."})
+        raise InvalidFilter({name: f"{name}: There is no event {quoted(text)}."})
     return event

@@ -9,8 +9,9 @@ from typing import Final, Self
 from django.http import QueryDict
 
 from killswitch.audit import chain
-from killswitch.audit.filters import EventFilter, InvalidFilter
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import Verification
+from killswitch.runtime.filter_values import InvalidFilter
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count
 

@@ -15,7 +15,7 @@ from typing import Final, Self
 from django.db.models import Q
 
 from killswitch.audit.event_reader import parse
-from killswitch.audit.filters import EventFilter, InvalidFilter
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.needing_review import OF_HOLD
 from killswitch.compliance.event_outcomes import (
@@ -30,6 +30,7 @@ from killswitch.compliance.event_outcomes import (
     outcome_at_end,
 )
 from killswitch.runtime.age import elapsed_ms
+from killswitch.runtime.filter_values import InvalidFilter
 
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 366

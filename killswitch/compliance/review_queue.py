@@ -62,10 +62,6 @@ class CancelToReview:
         return pluralize_count(len(self.exchanges), "exchange")
 
     @property
-    def only_exchange(self) -> str:
-        return next(iter(self.exchanges)) if len(self.exchanges) == 1 else ""
-
-    @property
     def counts(self) -> Sequence[tuple[str, str]]:
         """Return the outcomes, the worst first, each with its number in words."""
         counts = Counter(self.outcomes.values())

@@ -14,16 +14,17 @@ from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import current_user, requires
 from killswitch.accounts.permissions import Permission
 from killswitch.audit import review, sign_off_period
-from killswitch.audit.filters import EventFilter, InvalidFilter
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.sign_off_period import Period, SignOffRefused
-from killswitch.compliance import chart, event_outcomes, log_filter, log_page, outcomes
+from killswitch.compliance import chart, event_outcomes, log_filter, outcomes
 from killswitch.compliance.event_page import EventPage
 from killswitch.compliance.log_page import LogPage
 from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.review_views import note_of
 from killswitch.compliance.sign_offs import SignOff, latest_sign_offs
 from killswitch.compliance.verification_badge import Badge
+from killswitch.runtime.filter_values import PAGE_SIZES, InvalidFilter
 from killswitch.runtime.http import MAX_ID, see_other
 
 
@@ -54,7 +55,7 @@ def log(request: HttpRequest) -> HttpResponse:
     query.pop("marked", None)
     here = f"{request.path}?{query.urlencode()}" if query else request.path
     context |= {"selection": selection, "page": page, "news": news, "here": here}
-    context["sizes"] = log_page.PAGE_SIZES
+    context["sizes"] = PAGE_SIZES
     return render(request, "compliance/log.html", context)
 
 

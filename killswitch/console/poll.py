@@ -21,7 +21,6 @@ from django_htmx.http import HttpResponseClientRefresh
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.alarms.models import Alarm
-from killswitch.audit.filters import InvalidFilter
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.request_list import PageName, changed_rows
 from killswitch.cancels.request_page import RequestPage
@@ -39,6 +38,7 @@ from killswitch.console.open_order_chart import HOURS, OpenOrderChart, is_outdat
 from killswitch.exchanges.models import Exchange, ExchangeGroup, Observation
 from killswitch.holds.models import Hold
 from killswitch.holds.view_models import HeldSummary, ReleasePage
+from killswitch.runtime.filter_values import InvalidFilter
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.revisions import current
 

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from killswitch.ems import exchange_ids
 from killswitch.ems.foreign_json import (
-    AmbiguousObject,
     InvalidJson,
     UnreadableRow,
     as_text,
@@ -17,6 +16,14 @@ from killswitch.ems.foreign_json import (
     parse_rows,
 )
 from killswitch.ems.list_doubts import doubt_about_group, doubt_in_headers, sign_of_a_cache
+from killswitch.ems.list_items import (
+    group_owner,
+    has_ems_fields,
+    is_closed,
+    is_failure,
+    is_group,
+    may_be_order,
+)
 
 MAX_FIELD_CHARS = 200
 MAX_ORDERS_KEPT = 1_000
@@ -25,27 +32,7 @@ MAX_ORDERS_KEPT_EACH = 100
 MAX_ORDERS_KEPT_OF_ALL = 10_000
 MAX_REFUSAL_BYTES = 64 * 1024
 
-CLOSED = frozenset({"FILLED", "CANCELED", "REJECTED"})
-
-# An object with one of these keys is an order, even when it also has a list called "data".
-_ORDER_KEYS = frozenset({"client_order_id", "exchange_order_id", "amount_order"})
-# An object with one of these may be an order, even when it does not name its exchange.
-_FIELDS_OF_AN_ORDER = _ORDER_KEYS | {
-    "status",
-    "symbol_id_exchange",
-    "symbol_id_coinapi",
-    "side",
-    "price",
-    "order_type",
-    "time_in_force",
-    "amount_open",
-    "amount_filled",
-    "avg_px",
-}
-_FIELDS_OF_THE_EMS = _FIELDS_OF_AN_ORDER | {"exchange_id", "reject_reason"}
 _REJECT_KEYS = frozenset({"type", "reject_reason", "exchange_id", "message", "rejected_message"})
-# Keys with which the EMS reports that it could not read something.
-_FAILURE_KEYS = ("reject_reason", "error", "errors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,16 +192,16 @@ class _Reading:
 
     def add(self, item: object) -> None:
         """Count one value of the list, an order or a group. Raises TimeoutError."""
-        if not isinstance(item, dict) or not _is_group(item):
+        if not isinstance(item, dict) or not is_group(item):
             self._add_row(item, group_owner=None)
             return
         self._groups += 1
         rows = item.get("data")  # missing where it was given twice
-        if _is_failure(item) or not isinstance(rows, list):
+        if is_failure(item) or not isinstance(rows, list):
             self._have_doubt("the list contains an error in the place of orders")
             return
         self._have_doubt(doubt_about_group(item, rows=len(rows)))
-        owner = _group_owner(item)
+        owner = group_owner(item)
         if owner is None and not rows:
             self._have_doubt("a group in the list does not name its exchange")
         for row in rows:
@@ -227,20 +214,20 @@ class _Reading:
         if isinstance(item, UnreadableRow):
             self._count_without_exchange(None)
             return
-        if isinstance(item, dict) and item.keys() & _FIELDS_OF_THE_EMS:
+        if isinstance(item, dict) and has_ems_fields(item):
             self.has_orders = True
-        if not isinstance(item, dict) or _is_group(item) or _is_failure(item):
+        if not isinstance(item, dict) or is_group(item) or is_failure(item):
             self._have_doubt("the list contains an error, or something that is not an order")
             return
         owner = item.get("exchange_id")
         owner = group_owner if owner is None else exchange_ids.as_id(owner)
         if group_owner is not None and owner not in (group_owner, None):
             self._have_doubt(f"a group of {group_owner} has rows of {owner}")
-        if _is_closed(item):
+        if is_closed(item):
             return
         if owner is not None:
             self._count(owner, item)
-        elif item.keys() & _FIELDS_OF_AN_ORDER or isinstance(item, AmbiguousObject):
+        elif may_be_order(item):
             self._count_without_exchange(item)
         else:
             self._have_doubt("the list contains something that is not an order")
@@ -298,46 +285,6 @@ class _Reading:
                 key: tuple(orders) for key, orders in self._orders_by_exchange.items()
             },
         )
-
-
-def _is_group(item: dict[str, object]) -> bool:
-    has_data = "data" in item or (
-        isinstance(item, AmbiguousObject) and "data" in item.repeated_keys
-    )
-    return has_data and not item.keys() & _ORDER_KEYS
-
-
-def _group_owner(group: dict[str, object]) -> str | None:
-    """Return the exchange that a group names; None if it names none, or two that differ."""
-    exchange_id, name = (
-        exchange_ids.as_id(group.get(key)) for key in ("exchange_id", "exchange_name")
-    )
-    if exchange_id is None or name is None:
-        return exchange_id or name
-    return exchange_id if exchange_ids.plain(exchange_id) == exchange_ids.plain(name) else None
-
-
-def _is_failure(item: dict[str, object]) -> bool:
-    """Return True for a report that something could not be read: neither an order nor emptiness."""
-    if item.keys() & _ORDER_KEYS:
-        return False
-    kind, severity = item.get("type"), item.get("severity")
-    is_reject = isinstance(kind, str) and kind.strip().upper() == "MESSAGE_REJECT"
-    is_error = isinstance(severity, str) and severity.strip().upper() == "ERROR"
-    return is_reject or is_error or any(_says_something(item.get(key)) for key in _FAILURE_KEYS)
-
-
-def _says_something(value: object) -> bool:
-    return bool(value) and value != "0"
-
-
-def _is_closed(row: dict[str, object]) -> bool:
-    """Return True for exactly the three closed statuses; any other order may still be resting.
-
-    Never decided by `amount_open`: a cancelled order was seen with its full amount there.
-    """
-    status = row.get("status")
-    return isinstance(status, str) and status in CLOSED
 
 
 def _open_order(row: dict[str, object]) -> OpenOrder:

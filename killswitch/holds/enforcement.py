@@ -29,12 +29,10 @@ from killswitch.holds.models import LASTING_AFTER, Enforcement, Hold
 from killswitch.holds.recording import (
     Sighting,
     begin_episodes,
-    record_blind,
     record_quiet,
-    record_reads,
-    record_sight,
 )
 from killswitch.holds.services import lapse_overdue_releases
+from killswitch.holds.sight import record_blind, record_reads, record_sight
 from killswitch.holds.snapshots import HoldSnapshot, snapshots
 from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.leases import RowLease, StillnessTracker

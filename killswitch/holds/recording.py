@@ -1,22 +1,18 @@
-"""Records what happens under a Hold: lists that were read, episodes, and lists that were not.
+"""Records the episodes of a Hold: their beginning, the orders that they saw, and their end.
 
 The row of a Hold is locked before the row of a request. All times are by the database's clock.
 """
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import structlog
-from django.db import transaction
 from django.db.models import Max
-from django.db.models.functions import Now
 
 from killswitch.alarms.models import AlarmKind
-from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.chain import SYSTEM
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
@@ -25,15 +21,13 @@ from killswitch.cancels import recording as requests
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.cancels.states import Status
-from killswitch.holds.hold_alarms import raise_blind_alarm, unacknowledged_subject
+from killswitch.holds.hold_alarms import unacknowledged_subject
 from killswitch.holds.models import Episode, Hold
 from killswitch.holds.order_lives import MAX_SYMBOLS, OrderLives
+from killswitch.holds.sight import MAX_ERROR_CHARS
 
 QUIET_S = 10.0  # for which an exchange must be empty before an episode is over
-MAX_ERROR_CHARS = 500
 MAX_COUNT = 2**31 - 1  # of the columns
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,25 +37,6 @@ class Sighting:
     hold_id: int
     orders: int = 0
     symbols: Sequence[str] = ()
-
-
-def record_reads(hold_ids: Iterable[int], *, errors: Mapping[int, str]) -> None:
-    """Record which held exchanges could be read just now, and why the others could not.
-
-    No page is told of a read: what they show has the age of the last one. A row that is locked
-    elsewhere is left out: it would make the others wait.
-    """
-    active = Hold.objects.active()
-    texts = {pk: error[:MAX_ERROR_CHARS] for pk, error in errors.items()}
-    with transaction.atomic():
-        rows = active.filter(pk__in=[*hold_ids, *texts]).order_by("pk")
-        free = rows.select_for_update(skip_locked=True, no_key=True)
-        known = dict(free.values_list("pk", "read_error"))
-        read = [pk for pk in hold_ids if pk in known]
-        Hold.objects.filter(pk__in=read).update(last_read_at=Now(), read_error="")
-        for pk, text in texts.items():
-            if pk in known and known[pk] != text:
-                Hold.objects.filter(pk=pk).update(read_error=text)
 
 
 def begin_episodes(sightings: Iterable[Sighting]) -> list[int]:
@@ -243,62 +218,16 @@ def still_held(request_id: int) -> bool:
     return Hold.objects.active().filter(episodes__request=request_id).exists()
 
 
-def record_blind(hold_id: int) -> None:
-    """Record that the list cannot be read, unless that is on record."""
-    with recording() as record:
-        hold = _locked(hold_id)
-        if hold is None or hold.blind_since is not None:
-            return
-        hold.blind_since = vars(hold)["now"]
-        reason = hold.read_error or "no list has been read"
-        record.changed(hold)
-        hold.save()
-        record.event(
-            EventKind.HOLD_BLIND,
-            exchange_id=hold.exchange_id,
-            data={
-                "hold": str(hold.uuid),
-                "since": utc_text(hold.blind_since),
-                "last_read_at": event_data.utc_text_or_none(hold.last_read_at),
-                "error": reason,
-            },
-        )
-        raise_blind_alarm(hold)
-    log.error("hold_is_blind", exchange=hold.exchange_id, error=reason)
-
-
 def record_quiet(hold_id: int) -> None:
     """Record that orders no longer keep coming; later ones are a new run."""
     with recording() as record:
-        hold = _locked(hold_id)
+        hold = Hold.objects.active().locked().filter(pk=hold_id).first()
         if hold is None or hold.last_order_at is None:
             return
         if vars(hold)["now"] - hold.last_order_at >= timedelta(seconds=QUIET_S):
             hold.orders_since = None
             record.changed(hold)
             hold.save()
-
-
-def record_sight(hold_id: int) -> None:
-    """Record that the list of a blind Hold can be read again."""
-    with recording() as record:
-        hold = _locked(hold_id)
-        if hold is None or hold.blind_since is None:
-            return
-        seconds = (vars(hold)["now"] - hold.blind_since).total_seconds()
-        data = {
-            "hold": str(hold.uuid),
-            "blind_since": utc_text(hold.blind_since),
-            "seconds": round(seconds),
-        }
-        hold.blind_since = None
-        record.changed(hold)
-        hold.save()
-        record.event(EventKind.HOLD_SEES_AGAIN, exchange_id=hold.exchange_id, data=data)
-
-
-def _locked(hold_id: int) -> Hold | None:
-    return Hold.objects.active().locked().filter(pk=hold_id).first()
 
 
 def _locked_episode(request_id: int) -> tuple[Episode, Hold]:

@@ -28,6 +28,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _LINE_SPACE = "\t\r\n"
 _CONTROL_PICTURES = 0x2400
 MS_PER_S = 1000
+MAX_QUOTED_CHARS = 60
 
 
 def sanitize(text: str) -> str:
@@ -65,6 +66,11 @@ def escape_controls(text: str, *, keep: str = "") -> str:
         else f"\\u{ord(character):04x}"
         for character in text
     )
+
+
+def quoted(text: str) -> str:
+    """Return a wrong value for an error message: in quotes, cut, without control characters."""
+    return f"“{escape_controls(truncate(text, MAX_QUOTED_CHARS))}”"
 
 
 def error_line(error: BaseException) -> str:

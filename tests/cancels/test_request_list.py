@@ -235,7 +235,7 @@ def test_a_wrong_value_is_explained_next_to_its_field_and_lists_nothing(
 def test_an_unknown_name_in_the_address_is_refused_in_words(officer: Client) -> None:
     text = page(officer, "exchnage=KRAKEN&size=7", status=400)
     assert "There is no filter “exchnage”. Check the link." in text
-    assert "A page has 50, 100 or 200 cancels." in text
+    assert "Per page: Choose 50, 100 or 200." in text
 
 
 def test_hostile_values_are_shown_harmlessly(officer: Client) -> None:

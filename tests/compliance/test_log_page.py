@@ -15,7 +15,8 @@ from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.cancels.conclusion import CALM_REFUSAL
 from killswitch.cancels.states import Status
 from killswitch.compliance import log_filter
-from killswitch.compliance.log_page import PAGE_SIZE, tally
+from killswitch.compliance.log_page import tally
+from killswitch.runtime.filter_values import PAGE_SIZES
 from tests.audit import event_factories, request_factories
 from tests.audit.log import record
 from tests.audit.request_factories import START, request
@@ -98,7 +99,7 @@ def test_each_filter_shows_what_it_selects_and_how_many(
 
 
 def test_pages_stay_the_same_while_new_events_arrive(reader: Client) -> None:
-    record(*(NewEvent(kind=EventKind.DENIED) for _ in range(2 * PAGE_SIZE + 5)))
+    record(*(NewEvent(kind=EventKind.DENIED) for _ in range(2 * PAGE_SIZES[0] + 5)))
     first = page(reader)
     assert seqs(first) == list(range(105, 55, -1))
     older = link(first, "Older")
@@ -114,7 +115,7 @@ def test_pages_stay_the_same_while_new_events_arrive(reader: Client) -> None:
 
 @pytest.mark.parametrize("query", ["?kind=DENIED", "?from=2026-03-02"])
 def test_a_filter_is_kept_from_page_to_page_and_both_ways(reader: Client, query: str) -> None:
-    for number in range(2 * PAGE_SIZE + 3):
+    for number in range(2 * PAGE_SIZES[0] + 3):
         at = START + timedelta(seconds=number // 2)  # two events of one instant
         request_factories.denied(at)
     pages: list[list[int]] = [seqs(page(reader, query))]
@@ -251,26 +252,29 @@ def test_large_numbers_are_counted_only_up_to_a_limit() -> None:
 @pytest.mark.parametrize(
     ("query", "error"),
     [
-        ("from=yesterday", "From: “yesterday” is not a time."),
-        ("from=2026-11-23&to=2026-11-22", "To must be later than From."),
+        ("from=yesterday", "From: “yesterday” is not a day. Write it as 2026-11-28."),
+        (
+            "from=2026-11-23&to=2026-11-22",
+            "To: The range is empty. Choose an earlier start or a later end.",
+        ),
         ("kind=NONSENSE", "Event type: “NONSENSE” is not an event type. Choose one, such as"),
         ("status=a%20b", "Status: “a b” is not a status"),
         ("request=17", "Request: “17” is not the ID of a request."),
-        ("text=%00", "text: contains a character that no event can contain."),
-        (f"text={'x' * 5000}", "text: is longer than 200 characters."),
-        ("unreviewed=perhaps", "Unreviewed only: must be 1, or left out."),
-        ("exchnage=KRAKEN", "There is no filter named exchnage."),
+        ("text=%00", "text: This contains a character that cannot be searched for."),
+        (f"text={'x' * 5000}", "text: Enter at most 200 characters."),
+        ("unreviewed=perhaps", "Unreviewed only: Use 1, or leave it out."),
+        ("exchnage=KRAKEN", "There is no filter “exchnage”. Check the link."),
         ("kind=DENIED&kind=ATTEMPT", "Event type appears more than once. Use it once."),
-        ("before=99", "before: there is no event “99”"),
-        ("before=x", "before: there is no event “x”"),
-        ("after=-1", "after: there is no event “-1”"),
-        (f"before={'9' * 30}", "before: there is no event"),
-        ("actor=%ff%fe", "User: no event has “��”."),
-        ("exchange=krakn", "Exchange: no event has “krakn”."),
+        ("before=99", "before: There is no event “99”"),
+        ("before=x", "before: There is no event “x”"),
+        ("after=-1", "after: There is no event “-1”"),
+        (f"before={'9' * 30}", "before: There is no event"),
+        ("actor=%ff%fe", "User: No event has “��”."),
+        ("exchange=krakn", "Exchange: No event has “krakn”."),
         ("status=failed", "“failed” is not a status. Choose one, such as “Not confirmed”."),
-        ("size=7", "Page size: choose 50, 100, 200."),
-        ("from=%F0%9F%9B%91", "From: “🛑” is not a time."),
-        ("from=%D9%A2%D9%A0%D9%A2%D9%A6-01-01", "is not a time."),
+        ("size=7", "Per page: Choose 50, 100 or 200."),
+        ("from=%F0%9F%9B%91", "From: “🛑” is not a day."),
+        ("from=%D9%A2%D9%A0%D9%A2%D9%A6-01-01", "is not a day."),
     ],
 )
 def test_an_invalid_filter_is_explained_and_kept(reader: Client, query: str, error: str) -> None:

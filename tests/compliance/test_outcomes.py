@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch.audit.chain import NewEvent
-from killswitch.audit.filters import EventFilter, InvalidFilter
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import EventKind
 from killswitch.compliance import chart
 from killswitch.compliance.event_outcomes import OUTCOMES
 from killswitch.compliance.outcomes import DateRange, Day, Times, of_range
+from killswitch.runtime.filter_values import InvalidFilter
 from tests.audit import request_factories
 from tests.audit.request_factories import START, request
 from tests.markup import html
@@ -295,11 +296,14 @@ class TestThePage:
     @pytest.mark.parametrize(
         ("query", "error"),
         [
-            ({"from": "x<b>"}, "From: “x&lt;b&gt;” is not a time."),
-            ({"from": "2026-03-04", "to": "2026-03-02"}, "To must be later than From."),
+            ({"from": "x<b>"}, "From: “x&lt;b&gt;” is not a day."),
+            (
+                {"from": "2026-03-04", "to": "2026-03-02"},
+                "To: The range is empty. Choose an earlier start or a later end.",
+            ),
             ({"from": "0001-01-01"}, "At most 366 days"),
             ({"from": "9000-01-01"}, "First day must not be after the last day"),
-            ({"to": "\x00"}, "is not a time"),
+            ({"to": "\x00"}, "is not a day"),
         ],
     )
     def test_an_invalid_range_is_explained_and_kept(

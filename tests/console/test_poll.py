@@ -12,11 +12,11 @@ from killswitch.accounts.models import User
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import CancelRequest
-from killswitch.cancels.request_filter_fields import SIZES
 from killswitch.cancels.services import complete_reason
 from killswitch.cancels.states import Status
 from killswitch.console.poll import answer
 from killswitch.exchanges.models import Observation, UncoveredExchange
+from killswitch.runtime.filter_values import PAGE_SIZES
 from killswitch.runtime.revisions import current, next_revision
 from tests import factories
 from tests.browser import scenes
@@ -135,7 +135,7 @@ def test_a_batch_and_a_request_are_shown_as_they_change(officer: Client, olga: U
 
 def test_an_older_page_of_the_list_misses_no_changed_row(officer: Client, olga: User) -> None:
     one, *_ = factories.exchanges(1)
-    batches = [factories.press(olga, one) for _ in range(SIZES[0] + 2)]
+    batches = [factories.press(olga, one) for _ in range(PAGE_SIZES[0] + 2)]
     page = html(officer.get(f"/requests/?before={batches[1].pk}"))
     assert f'name="show" value="requests:{batches[1].pk}:' in page
     known = current()

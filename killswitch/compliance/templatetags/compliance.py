@@ -1,10 +1,11 @@
 """How the events of the audit log and their reviews are shown."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from django import template
+from django.urls import reverse
 
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.audit import review
@@ -13,6 +14,7 @@ from killswitch.audit.export.readable import FINAL_STATUSES
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.query_answers import OpenQuery
 from killswitch.audit.verification import explanations
+from killswitch.cancels.request_filter_fields import By
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import (
     NEVER_LISTED_BADGE,
@@ -27,6 +29,8 @@ from killswitch.compliance.event_outcomes import (
     outcome_at_end,
 )
 from killswitch.compliance.log_page import LogEntry
+from killswitch.compliance.outcomes import Cell, Day
+from killswitch.runtime.days import is_day
 from killswitch.runtime.http import parse_id
 
 register = template.Library()
@@ -75,6 +79,50 @@ def outcome_badge(status: str) -> StatusBadge:
     if status in OUTCOME_BADGES:
         return OUTCOME_BADGES[status]
     return StatusBadge.of(Status(status)) if status in FINAL_STATUSES else NO_OUTCOME_BADGE
+
+
+@register.simple_tag
+def requests_address(
+    first: object, last: object, *, outcome: str = "", by: str = By.PEOPLE_ONLY, **fields: str
+) -> str:
+    """Return the address of the list of requests of these days, filtered by these fields."""
+    query = {"period": "custom", "from": first, "to": last, "outcome": outcome, "by": by, **fields}
+    given = {name: value for name, value in query.items() if value}
+    return f"{reverse('requests')}?{urlencode(given, quote_via=quote, safe='')}"
+
+
+@register.inclusion_tag("compliance/_outcome_cells.html")
+def outcome_cells(
+    cells: Sequence[Cell],
+    not_confirmed: int,
+    first: object,
+    last: object,
+    by: str = By.PEOPLE_ONLY,
+    **fields: str,
+) -> dict[str, Any]:
+    """Show the numbers of a row, each as a link to the requests that it counts."""
+    counts = [*((cell.outcome, cell.count) for cell in cells), ("not_confirmed", not_confirmed)]
+    return {
+        "numbers": [
+            (count, count and requests_address(first, last, outcome=outcome, by=by, **fields))
+            for outcome, count in counts
+        ]
+    }
+
+
+@register.inclusion_tag("compliance/_day_counts.html")
+def day_counts(row: Day, *, by: str = By.PEOPLE_ONLY) -> dict[str, Any]:
+    """Show a day, as a link to its requests in the log, and the numbers of people or of Holds."""
+    is_of_holds = by == By.HOLDS
+    cells = row.hold_cells if is_of_holds else row.cells
+    not_confirmed = row.hold_not_confirmed if is_of_holds else row.not_confirmed
+    kind = EventKind.HOLD_EPISODE if is_of_holds else EventKind.REQUESTED
+    query = urlencode({"from": row.day, "to": row.day, "kind": kind})
+    return {
+        "day": row.day,
+        "log_address": f"{reverse('audit')}?{query}",
+        **outcome_cells(cells, not_confirmed, row.day, row.day, by),
+    }
 
 
 @register.filter
@@ -141,14 +189,6 @@ def select_field(
         "wrong": "" if selected in values else selected,
         "error": context.get("errors", {}).get(name, ""),
     }
-
-
-def is_day(text: str) -> bool:
-    """Return whether a text is a day such as 2026-11-22."""
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 @register.filter

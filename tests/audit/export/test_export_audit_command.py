@@ -53,7 +53,7 @@ def test_every_filter_of_the_pages_is_an_option(capsysbinary: pytest.CaptureFixt
 def test_an_invalid_export_is_refused_with_a_sentence(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    assert "From: “x” is not a time" in _refused("--from", "x")
+    assert "From: “x” is not a day" in _refused("--from", "x")
     with nothing_can_be_written():
         assert "Nothing was exported" in _refused()
     assert capsysbinary.readouterr().out == b""

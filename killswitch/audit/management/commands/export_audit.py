@@ -13,8 +13,9 @@ from killswitch.audit.chain import command_line_actor
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
 from killswitch.audit.filter_fields import FIELDS
-from killswitch.audit.filters import EventFilter, InvalidFilter
+from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import EventKind
+from killswitch.runtime.filter_values import InvalidFilter
 
 FILTERS = {
     "from": "from this time on: 2026-11-22, or 2026-11-22T08:30:00 (UTC)",
