@@ -56,7 +56,8 @@ def test_a_group_is_added_changed_and_removed_with_its_members_before_and_after(
     assert not ExchangeGroup.objects.exists()
     assert Exchange.objects.filter(enabled=True).count() == 3
     added, changed, removed = events(*KINDS)
-    assert added.actor == "Ada Stone (ada)"
+    for event in (added, changed, removed):
+        assert (event.actor, data(event)["address"]) == ("Ada Stone (ada)", "127.0.0.1")
     assert data(added)["changes"] == {
         "name": [None, "Desk A"],
         "position": [None, 0],
