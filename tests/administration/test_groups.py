@@ -30,7 +30,7 @@ KINDS = ("GROUP_ADDED", "GROUP_CHANGED", "GROUP_REMOVED")
 @pytest.fixture(autouse=True)
 def exchanges(settings: Any, tmp_path: Any) -> list[Exchange]:
     settings.KILLSWITCH_HOME = tmp_path
-    add_missing(ExchangeConfig(exchange_id=name) for name in ("BITMEX", "KRAKEN", "OKEX"))
+    add_missing(ExchangeConfig(exchange_id=name) for name in ("OKEX", "KRAKEN", "BITMEX"))
     return list(Exchange.objects.order_by("exchange_id"))
 
 
@@ -48,7 +48,11 @@ def test_a_group_is_added_changed_and_removed_with_its_members_before_and_after(
     group = ExchangeGroup.objects.get()
     assert group.revision == current() > before
     assert _save(ada, f"{group.pk}/", "Desk B", kraken, okex, position=2).status_code == 302
-    assert "Remove the group Desk B?" in html(ada.get(f"{GROUPS}{group.pk}/remove/"))
+    page = html(ada.get(GROUPS))
+    assert page.index("<code>KRAKEN") < page.index("<code>OKEX")
+    page = html(ada.get(f"{GROUPS}{group.pk}/remove/"))
+    assert "Remove the group Desk B?" in page
+    assert "Its exchanges stay: KRAKEN, OKEX." in page
     assert ExchangeGroup.objects.count() == 1
     before = current()
     assert ada.post(f"{GROUPS}{group.pk}/remove/").status_code == 302
@@ -106,6 +110,7 @@ def test_a_group_keeps_its_own_name(ada: Client) -> None:
     group = ExchangeGroup.objects.get()
     assert _save(ada, f"{group.pk}/", "DESK A").status_code == 302
     assert ExchangeGroup.objects.get().name == "DESK A"
+    assert "Its exchanges stay: none." in html(ada.get(f"{GROUPS}{group.pk}/remove/"))
 
 
 def test_an_exchange_that_does_not_exist_is_refused(ada: Client) -> None:

@@ -25,7 +25,7 @@ from tests.markup import html
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 RUNBOOK = "/administration/runbook/"
-TEXT = "Call the desk:\n+44 20 7946 0000 <b>first</b>"
+TEXT = "Call the desk:\n  +44 20 7946 0000 <b>first</b>"
 SHOWN = "+44 20 7946 0000 &lt;b&gt;first&lt;/b&gt;"
 
 
@@ -37,13 +37,14 @@ def _home(settings: Any, tmp_path: Any) -> None:
 def test_the_text_is_kept_with_its_line_breaks_and_recorded(ada: Client) -> None:
     assert submit(ada, RUNBOOK, text=TEXT.replace("\n", "\r\n") + "  \r\n\r\n").status_code == 302
     assert Runbook.objects.get(pk=1).text == TEXT
-    assert submit(ada, RUNBOOK, text=TEXT).status_code == 302
+    assert submit(ada, RUNBOOK, text=TEXT.replace("\n", "\r")).status_code == 302
     assert submit(ada, RUNBOOK, text="").status_code == 302
     first, second = events("RUNBOOK_CHANGED")
     assert (first.actor, data(first)["changes"]) == ("Ada Stone (ada)", {"text": ["", TEXT]})
+    assert data(first)["address"] == "127.0.0.1"
     assert data(second)["changes"] == {"text": [TEXT, ""]}
-    assert describe(first).startswith("Now 44 characters, before 0: “Call the desk: +44 20")
-    assert describe(second) == "The text was removed. It had 44 characters."
+    assert describe(first).startswith("Now 46 characters, before 0: “Call the desk: +44 20")
+    assert describe(second) == "The text was removed. It had 46 characters."
     assert needs_review(first)
     assert list(REPLAYED_RUNBOOK.discrepancies(None, no_progress)) == []
 
@@ -131,6 +132,8 @@ def test_while_the_database_is_gone_the_last_text_is_shown() -> None:
     assert runbook_text() == TEXT
     with failing("django.db.models.query.QuerySet.first", OperationalError("gone")):
         assert runbook_text() == TEXT
+        with pytest.raises(OperationalError):
+            runbook_text(lock=True)
 
 
 def _ended(status: Status, **fields: Any) -> Any:

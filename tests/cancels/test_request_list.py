@@ -47,6 +47,7 @@ def cancel(olga: User, *statuses: Status, **fields: Any) -> Batch:
 def page(client: Client, query: str = "", *, status: int = 200) -> str:
     answer = client.get(f"/requests/?{query}")
     assert answer.status_code == status
+    assert "no-store" in answer["Cache-Control"]
     return html(answer)
 
 
@@ -433,7 +434,66 @@ def test_an_export_is_recorded_with_its_filter_before_it_starts(
     assert data["address"] == "127.0.0.1"
     assert f"-{event.seq}.csv" in answer["Content-Disposition"]
     assert "no-store" in answer["Cache-Control"]
+    assert answer["Content-Type"].startswith("text/csv")
+    assert answer["Content-Disposition"].startswith("attachment; ")
     assert len(answer.getvalue().decode().splitlines()) == 2
+
+
+def test_each_value_of_a_request_is_in_its_column(compliance: Client, olga: User) -> None:
+    first = cancel(olga, Status.CONFIRMED)
+    venue = factories.exchange("KRAKEN/JOHN", name="Kraken")
+    batch = factories.press(olga, venue, reason="Drill", address="192.0.2.7")
+    request = factories.bring(batch.requests.get(), Status.CONFIRMED)
+    at = datetime(2026, 11, 28, 14, 3, 22, 123456, tzinfo=UTC)
+    Batch.objects.filter(pk=batch.pk).update(
+        asked_at=at,
+        completed_reason="Added later",
+        origin=Origin.COMMAND_LINE,
+        group_name="Desk A",
+        retry_of=first,
+    )
+    fields: dict[str, Any] = {"open_before": 5, "open_after": 0, "reopened_orders": 3}
+    fields |= {"attempt_count": 2, "reads": 4, "reject_reason": "BUSY", "conclusion": "None left."}
+    fields |= {"first_claimed_at": at + timedelta(seconds=1)}
+    fields |= {"finished_at": at + timedelta(seconds=12), "reopened_at": at + timedelta(seconds=20)}
+    rows_of_request = CancelRequest.objects.filter(pk=request.pk)
+    rows_of_request.update(**fields)
+    for attempt in request.attempts.all():
+        attempt.started_at = at + timedelta(seconds=attempt.number)
+        attempt.save()
+    line, other = export(compliance)
+    assert line == {
+        "requested_at_utc": "2026-11-28 14:03:22.123",
+        "exchange_id": "KRAKEN/JOHN",
+        "exchange_name": "Kraken",
+        "status": "Orders open again",
+        "status_code": "CONFIRMED",
+        "reject_reason": "BUSY",
+        "conclusion": "None left.",
+        "requested_by": "Olga Ray (olga)",
+        "role": "Risk officer",
+        "reason": "Drill",
+        "added_reason": "Added later",
+        "origin": "Command line",
+        "group": "Desk A",
+        "everywhere": "no",
+        "retry_of": str(first.uuid),
+        "open_before": "5",
+        "open_after": "0",
+        "reopened_at_utc": "2026-11-28 14:03:42.123",
+        "reopened_orders": "3",
+        "attempts": "2",
+        "checks": "4",
+        "first_attempt_at_utc": "2026-11-28 14:03:23.123",
+        "finished_at_utc": "2026-11-28 14:03:34.123",
+        "duration_s": "12.000",
+        "request_id": str(request.uuid),
+        "cancel_id": str(batch.uuid),
+        "address": "192.0.2.7",
+    }
+    assert (other["reopened_at_utc"], other["reopened_orders"], other["retry_of"]) == ("", "", "")
+    rows_of_request.update(first_claimed_at=at + timedelta(seconds=13))
+    assert export(compliance)[0]["duration_s"] == "", "the clocks of two hosts differ"
 
 
 def test_a_request_that_comes_during_an_export_is_not_in_it(officer: Client, olga: User) -> None:

@@ -271,7 +271,8 @@ class TestHistory:
     """Alarms that were acknowledged or have resolved themselves."""
 
     def test_it_says_who_when_and_why_it_ended(self, officer: Client, alarm: Raise) -> None:
-        first, second = alarm("one"), alarm("two", kind=AlarmKind.STALLED)
+        first = alarm("one", detail="HTTP 490")
+        second = alarm("two", kind=AlarmKind.STALLED)
         alarm("still here")
         by = Acknowledgement(actor=Actor(name="Ivan Poe (ivan)"), note="Seen <b>")
         acknowledge_all([first.pk], by=by)
@@ -282,6 +283,11 @@ class TestHistory:
         assert "Resolved itself," in history
         assert "The request has ended: rejected." in history
         assert "still here" not in history
+        for text in ("ONE is", "http 490", "ivan poe", "seen"):
+            history = page(officer, f"?text={text}").partition('id="history"')[2]
+            assert re.findall(r"<strong>(\w+) is not", history) == ["one"], text
+        history = page(officer, "?text=has ended").partition('id="history"')[2]
+        assert re.findall(r"<strong>(\w+) is not", history) == ["two"]
 
     @pytest.mark.parametrize(
         ("query", "expected"),
