@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
-from killswitch.cancels import requests_csv
+from killswitch.cancels import request_list, requests_csv
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.cancels.request_list import MAX_COUNTED_IN_NOTE
 from killswitch.cancels.request_rows import MAX_SHOWN
@@ -53,6 +53,13 @@ def page(client: Client, query: str = "", *, status: int = 200) -> str:
 
 def rows(text: str) -> list[str]:
     return re.findall(r'<tr id="c\d+".*?</tr>', text)
+
+
+def link(text: str, label: str) -> str:
+    """Return the query of the link with this text."""
+    match = re.search(rf'href="/requests/\??([^"]*)"[^>]*>\s*{label}\s*</a>', text)
+    assert match, label
+    return match[1].replace("&amp;", "&")
 
 
 def words(markup: str) -> str:
@@ -135,7 +142,7 @@ def test_holds_are_folded_but_their_failures_are_not(officer: Client, olga: User
     (row,) = rows(text)
     assert 'data-status="RESIDUAL"' in row
     assert "Not shown: 3 requests of Holds" in words(text)
-    assert len(rows(page(officer, "by=all"))) == 4
+    assert len(rows(page(officer, link(text, "Show them")))) == 4
     assert "Not shown" not in page(officer, "by=all")
 
 
@@ -178,16 +185,34 @@ def test_yesterday_is_two_clicks_away_and_says_so(officer: Client, olga: User) -
     Batch.objects.filter(pk=batch.pk).update(asked_at=at)
     cancel(olga, Status.CONFIRMED)
     text = page(officer)
+    assert f'data-revision="{current()}"' in text
     assert 'href="/requests/?period=yesterday">Yesterday</a>' in text
     (row,) = rows(page(officer, "period=yesterday"))
     assert "yesterday 14:03:22" in row
     assert f'title="{at:%Y-%m-%d} 14:03:22' in row
 
 
-def test_pages_have_a_size_a_count_and_no_gaps(officer: Client, olga: User) -> None:
+def test_a_link_changes_one_field_of_the_filter_and_marks_the_current_one(
+    officer: Client, olga: User
+) -> None:
+    cancel(olga, Status.REJECTED, Status.SENDING)
+    text = page(officer, "from=2026-01-02&outcome=rejected&size=100")
+    assert link(text, "Today") == "period=today&outcome=rejected&size=100"
+    assert link(text, "Any time") == "outcome=rejected&size=100"
+    assert link(text, "Any outcome") == "period=custom&from=2026-01-02&size=100"
+    assert link(text, "200") == "period=custom&from=2026-01-02&outcome=rejected&size=200"
+    assert re.findall(r'aria-current="true"\s*>(\w+)</a>', text) == ["Rejected", "100"]
+    text = page(officer, "outcome=not_confirmed&period=week&exchange=VENUE")
+    in_progress = link(text, "1 more request in progress")
+    assert in_progress == "period=week&exchange=VENUE&outcome=in_progress"
+    assert "more request" not in page(officer, "outcome=in_progress")
+
+
+def test_pages_have_a_size_a_count_and_no_gaps(
+    officer: Client, olga: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exchange = factories.exchange("KRAKEN")
-    for _ in range(105):
-        factories.press(olga, exchange)
+    presses = [factories.press(olga, exchange) for _ in range(105)]
     first = page(officer, "exchange=KRAKEN")
     assert "<b>50 of 105 cancels</b>" in first
     pages, text = [first], first
@@ -202,6 +227,16 @@ def test_pages_have_a_size_a_count_and_no_gaps(officer: Client, olga: User) -> N
     large = page(officer, "size=200")
     assert len(rows(large)) == 105
     assert "<b>105 cancels</b>" in large
+    last = page(officer, f"exchange=KRAKEN&before={presses[50].pk}")
+    assert "<b>56 to 105 of 105 cancels</b>" in last
+    assert 'rel="next"' not in last, "exactly 50 were left"
+    monkeypatch.setattr(request_list, "MAX_COUNTED", 104)
+    assert "<b>50 of more than 104 cancels</b>" in page(officer)
+    monkeypatch.setattr(request_list, "MAX_COUNTED", 54)
+    last = page(officer, f"before={presses[50].pk}")
+    assert "<b>50 older ones of more than 54 cancels</b>" in last
+    monkeypatch.setattr(request_list, "MAX_COUNTED", 105)
+    assert "<b>50 of 105 cancels</b>" in page(officer)
 
 
 @pytest.mark.parametrize("before", ["x", "-1", "²", "9" * 5000, ""])
@@ -304,6 +339,7 @@ def test_the_number_of_queries_does_not_grow_with_the_list(officer: Client, olga
     for size in (3, 9):
         for _ in range(size):
             cancel(olga, Status.REJECTED, Status.CONFIRMED, Status.SENDING)
+        Batch.objects.update(retry_of=Batch.objects.earliest("pk"))
         Alarm.objects.all().delete()  # the panel above the list counts many alarms apart
         for query in queries:
             with CaptureQueriesContext(connection) as captured:
@@ -363,7 +399,8 @@ def test_a_page_of_yesterday_is_loaded_again(officer: Client, olga: User) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["newest:12", "newest:::exchange=gone", "x:y:z", "x", "::::", "5:::a=b", "5:x:y:z"]
+    "name",
+    ["newest:12", "newest:::exchange=gone", "x:y:z", "x", "", "::::", "5:::a=b", "5:x:y:z"],
 )
 def test_a_page_that_the_poller_does_not_understand_is_loaded_again(
     officer: Client, olga: User, name: str
