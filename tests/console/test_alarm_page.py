@@ -171,7 +171,8 @@ def test_compliance_sees_the_alarms_and_cannot_acknowledge(
 def test_the_worst_cause_comes_first_and_one_exchange_stays_together(
     olga: User, alarm: Raise
 ) -> None:
-    alarm("s-1", kind=AlarmKind.STALLED, batch_id="", exchange_id="KRAKEN")
+    for exchange_id in ("BITMEX", "KRAKEN"):
+        alarm(f"s {exchange_id}", kind=AlarmKind.STALLED, batch_id="", exchange_id=exchange_id)
     alarm("7 1", kind=AlarmKind.PEOPLE)
     batch = failed_cancel(olga, 2)
     request = batch.requests.order_by("id").first()
@@ -186,6 +187,7 @@ def test_the_worst_cause_comes_first_and_one_exchange_stays_together(
         "LMAX",
         "Cancel all on 2 exchanges",
         "KRAKEN",
+        "BITMEX",
         "Audit log",
         "Accounts and configuration",
     ]
