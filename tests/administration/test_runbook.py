@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from killswitch.accounts.models import Role
 from killswitch.audit.chain import SYSTEM
@@ -104,7 +105,10 @@ def test_it_is_at_the_foot_of_the_console_and_with_the_manual_commands() -> None
     browser = signed_in(Role.RISK_OFFICER)
     assert 'class="runbook"' not in html(browser.get("/"))
     save_runbook(TEXT, by=SYSTEM, origin={})
-    page = html(browser.get("/"))
+    with CaptureQueriesContext(connection) as captured:
+        page = html(browser.get("/"))
+    reads = [row for row in captured if Runbook._meta.db_table in row["sql"]]
+    assert len(reads) == 1, "it is read once for all its places"
     assert SHOWN in page.split("<footer>")[1]
     assert SHOWN in page.split("data-by-hand")[1].split("</details>")[0]
     page = html(browser.get(f"/exchanges/{exchange.pk}/cancel-all/"))

@@ -170,7 +170,7 @@ def test_people_exchanges_and_reasons_are_found_in_any_case_by_a_part(olga: User
         "q=nothing of this": [],
     }.items():
         assert found(query) == exchanges, query
-    assert selected("person=r").as_data() == {"person": "r"}, "several people, of whom none is named"
+    assert selected("person=r").as_data() == {"person": "r"}, "all whose names contain it"
 
 
 def test_the_search_finds_reject_reasons_and_whole_ids_of_orders_left_open(olga: User) -> None:
