@@ -385,6 +385,7 @@ def test_only_matching_cancels_are_added_to_an_open_page(officer: Client, olga: 
     text = poll(officer, name, known=known)
     assert f'id="c{failed.pk}" data-into="requests" data-first' in text
     assert f'id="c{other.pk}" data-into' not in text
+    assert text.index(f'id="c{other.pk}"') < text.index(f'id="c{failed.pk}"'), "oldest first"
 
 
 def test_a_page_of_yesterday_is_loaded_again(officer: Client, olga: User) -> None:
