@@ -27,7 +27,7 @@ def clean_text(text: str) -> str:
 
 
 def runbook_text(*, lock: bool = False) -> str:
-    """Return the runbook, locked until the commit so that nobody replaces it meanwhile.
+    """Return the runbook, locked until the commit so that it is not replaced meanwhile.
 
     Without a lock, the text last read by this process if the database cannot be read. With one, it
     must be called in a recording.
