@@ -48,6 +48,7 @@ def test_a_group_is_added_changed_and_removed_with_its_members_before_and_after(
     group = ExchangeGroup.objects.get()
     assert group.revision == current() > before
     assert _save(ada, f"{group.pk}/", "Desk B", kraken, okex, position=2).status_code == 302
+    assert list(REPLAYED_GROUPS.discrepancies(None, no_progress)) == []
     page = html(ada.get(GROUPS))
     assert page.index("<code>KRAKEN") < page.index("<code>OKEX")
     page = html(ada.get(f"{GROUPS}{group.pk}/remove/"))
@@ -116,6 +117,14 @@ def test_a_group_keeps_its_own_name(ada: Client) -> None:
 def test_an_exchange_that_does_not_exist_is_refused(ada: Client) -> None:
     page = ada.post(f"{GROUPS}add/", {"name": "Desk A", "position": 0, "exchanges": ["999"]})
     assert 'id="id_exchanges_error"' in html(page)
+    assert not ExchangeGroup.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["999/", "999/remove/"])
+def test_a_group_that_does_not_exist_is_not_found(ada: Client, path: str) -> None:
+    form = {"name": "Desk A", "position": 0}
+    for page in (ada.get(GROUPS + path), ada.post(GROUPS + path, form)):
+        assert page.status_code == 404
     assert not ExchangeGroup.objects.exists()
 
 
