@@ -17,6 +17,7 @@ from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Runbook
 from killswitch.exchanges.reconciliation import REPLAYED_RUNBOOK
 from killswitch.exchanges.runbook import runbook_text, save_runbook
+from killswitch.runtime.revisions import current
 from tests import factories
 from tests.accounts.people import data, events, signed_in
 from tests.audit.assertions import assert_found, assert_good
@@ -37,7 +38,8 @@ def _home(settings: Any, tmp_path: Any) -> None:
 
 def test_the_text_is_kept_with_its_line_breaks_and_recorded(ada: Client) -> None:
     assert submit(ada, RUNBOOK, text=TEXT.replace("\n", "\r\n") + "  \r\n\r\n").status_code == 302
-    assert Runbook.objects.get(pk=1).text == TEXT
+    row = Runbook.objects.get(pk=1)
+    assert (row.text, row.revision) == (TEXT, current())
     assert submit(ada, RUNBOOK, text=TEXT.replace("\n", "\r")).status_code == 302
     assert submit(ada, RUNBOOK, text="").status_code == 302
     first, second = events("RUNBOOK_CHANGED")
@@ -103,7 +105,9 @@ def test_a_confirmed_one_does_not() -> None:
 def test_it_is_at_the_foot_of_the_console_and_with_the_manual_commands() -> None:
     exchange = factories.exchange("KRAKEN", contact="Kraken desk +1 555 0100")
     browser = signed_in(Role.RISK_OFFICER)
-    assert 'class="runbook"' not in html(browser.get("/"))
+    without_contact = factories.exchange("OKEX")
+    for path in ("/", f"/exchanges/{without_contact.pk}/cancel-all/"):
+        assert 'class="runbook"' not in html(browser.get(path))
     save_runbook(TEXT, by=SYSTEM, origin={})
     with CaptureQueriesContext(connection) as captured:
         page = html(browser.get("/"))
