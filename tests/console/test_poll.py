@@ -142,6 +142,7 @@ def test_an_older_page_of_the_list_misses_no_changed_row(officer: Client, olga: 
     CancelRequest.objects.update(revision=next_revision())
     answer = poll(officer, f"requests:{batches[1].pk}", known=known)
     assert ids(answer) == [f"c{batches[0].pk}", "known"]
+    assert "data-into" not in html(answer), "only the newest page takes new rows"
 
 
 def test_a_list_with_more_changes_than_an_answer_holds_is_reloaded(
