@@ -85,6 +85,7 @@ def test_a_group_is_added_changed_and_removed_with_its_members_before_and_after(
 
 def test_saving_without_a_change_leaves_no_event(ada: Client, exchanges: list[Exchange]) -> None:
     _save(ada, "add/", "Desk A", *exchanges)
+    Exchange.objects.filter(exchange_id="BITMEX").update(position=9)
     group, before = ExchangeGroup.objects.get(), current()
     assert _save(ada, f"{group.pk}/", "Desk A", *exchanges).status_code == 302
     assert current() == before

@@ -318,13 +318,15 @@ def test_a_count_that_stopped_early_says_so(officer: Client, olga: User) -> None
 
 
 def test_empty_lists_say_what_to_do(officer: Client, olga: User) -> None:
-    assert "No cancels yet. Each cancel that is requested" in words(page(officer))
+    assert "No cancels yet. Each cancel that is requested" in words(page(officer, "size=100"))
     batch = cancel(olga, Status.CONFIRMED)
     text = words(page(officer, "outcome=rejected"))
     assert (
         "No cancels match. Choose a longer period or another outcome, or clear the filter" in text
     )
-    assert "No older cancels. Show the newest" in words(page(officer, f"before={batch.pk}"))
+    text = words(page(officer, f"before={batch.pk}"))
+    assert "0 older ones of 1 cancels" in text
+    assert "No older cancels. Show the newest" in text
 
 
 def test_the_title_says_what_is_listed(officer: Client, olga: User) -> None:
