@@ -30,7 +30,8 @@ KINDS = ("GROUP_ADDED", "GROUP_CHANGED", "GROUP_REMOVED")
 @pytest.fixture(autouse=True)
 def exchanges(settings: Any, tmp_path: Any) -> list[Exchange]:
     settings.KILLSWITCH_HOME = tmp_path
-    add_missing(ExchangeConfig(exchange_id=name) for name in ("OKEX", "KRAKEN", "BITMEX"))
+    for name in ("OKEX", "KRAKEN", "BITMEX"):  # not in the order of the IDs
+        add_missing([ExchangeConfig(exchange_id=name)])
     return list(Exchange.objects.order_by("exchange_id"))
 
 
