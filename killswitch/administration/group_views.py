@@ -4,7 +4,6 @@ from contextlib import nullcontext
 
 from django.contrib import messages
 from django.db import IntegrityError
-from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
@@ -14,14 +13,13 @@ from killswitch.administration.forms import NAME_TAKEN, GroupForm
 from killswitch.administration.guards import administration
 from killswitch.audit.recorder import recording
 from killswitch.exchanges.groups import remove_group, save_group
-from killswitch.exchanges.models import Exchange, ExchangeGroup
+from killswitch.exchanges.models import ExchangeGroup
 
 
 @administration
 def groups(request: HttpRequest) -> HttpResponse:
     """Show all groups with their exchanges."""
-    members = Prefetch("exchanges", queryset=Exchange.objects.order_by("position", "exchange_id"))
-    context = {"groups": ExchangeGroup.objects.prefetch_related(members)}
+    context = {"groups": ExchangeGroup.objects.prefetch_related("exchanges")}
     return render(request, "administration/groups.html", context)
 
 

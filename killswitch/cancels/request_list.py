@@ -37,7 +37,7 @@ class PageName:
         """Return the page of this name, None for a name that cannot be understood."""
         begins, *rest = text.split(":", 3)
         pk = parse_id(begins)
-        if len(rest) not in {0, 3} or (pk is None and begins not in {"", NEWEST}):
+        if len(rest) not in {0, 3} or (pk is None and begins != NEWEST):
             return None
         revision, day, query = rest or ("", "", "")
         try:

@@ -12,7 +12,7 @@ from django.http import QueryDict
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from killswitch.alarms.models import Alarm, AlarmKind, Severity
+from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.text import pluralize_count
@@ -48,10 +48,6 @@ class AlarmGroup:
     def id(self) -> int:
         """Return a number that stays the same while alarms are added."""
         return min(row.alarm.pk for row in self.alarms)
-
-    @property
-    def severity(self) -> Severity:
-        return min(row.alarm.severity for row in self.alarms)
 
     @property
     def alarm_ids(self) -> str:

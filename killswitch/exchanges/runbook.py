@@ -7,7 +7,7 @@ from django.db import Error
 
 from killswitch.audit.chain import Actor
 from killswitch.audit.models import EventKind
-from killswitch.audit.recorder import recording
+from killswitch.audit.recorder import current_recording, recording
 from killswitch.exchanges.models import Runbook
 
 MAX_TEXT_CHARS = 5000
@@ -27,13 +27,19 @@ def clean_text(text: str) -> str:
 
 
 def runbook_text(*, lock: bool = False) -> str:
-    """Return the runbook, locked until the commit so that nobody replaces it meanwhile.
+    """Return the runbook, locked until the commit so that it is not replaced meanwhile.
 
-    Without a lock, the text last read by this process if the database cannot be read.
+    Without a lock, the text last read by this process if the database cannot be read. With one, it
+    must be called in a recording.
     """
     rows = Runbook.objects.select_for_update(no_key=True) if lock else Runbook.objects.all()
+    texts = rows.filter(pk=RUNBOOK_ID).values_list("text", flat=True)
     try:
-        text = rows.filter(pk=RUNBOOK_ID).values_list("text", flat=True).first()
+        text = texts.first()
+        if lock and text is None:
+            # There is no row to lock yet: the revision's lock makes the first texts wait as well.
+            current_recording().take_revision()
+            text = texts.first()
     except Error:
         if lock:
             raise

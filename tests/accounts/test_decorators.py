@@ -183,6 +183,7 @@ def test_a_role_is_let_in_where_the_table_says_so(
         response = client.post(path, {"reason": "runaway algorithm"})
     assert response.status_code in {200, 302, 303, 422}  # 422: let in, with an incomplete form
     assert "/accounts/login/" not in response.headers.get("Location", "")
+    assert response.status_code != 200 or "no-store" in response["Cache-Control"]
     assert events("DENIED") == []
 
 

@@ -30,7 +30,8 @@ KINDS = ("GROUP_ADDED", "GROUP_CHANGED", "GROUP_REMOVED")
 @pytest.fixture(autouse=True)
 def exchanges(settings: Any, tmp_path: Any) -> list[Exchange]:
     settings.KILLSWITCH_HOME = tmp_path
-    add_missing(ExchangeConfig(exchange_id=name) for name in ("BITMEX", "KRAKEN", "OKEX"))
+    for name in ("OKEX", "KRAKEN", "BITMEX"):  # not in the order of the IDs
+        add_missing([ExchangeConfig(exchange_id=name)])
     return list(Exchange.objects.order_by("exchange_id"))
 
 
@@ -48,7 +49,12 @@ def test_a_group_is_added_changed_and_removed_with_its_members_before_and_after(
     group = ExchangeGroup.objects.get()
     assert group.revision == current() > before
     assert _save(ada, f"{group.pk}/", "Desk B", kraken, okex, position=2).status_code == 302
-    assert "Remove the group Desk B?" in html(ada.get(f"{GROUPS}{group.pk}/remove/"))
+    assert list(REPLAYED_GROUPS.discrepancies(None, no_progress)) == []
+    page = html(ada.get(GROUPS))
+    assert page.index("<code>KRAKEN") < page.index("<code>OKEX")
+    page = html(ada.get(f"{GROUPS}{group.pk}/remove/"))
+    assert "Remove the group Desk B?" in page
+    assert "Its exchanges stay: KRAKEN, OKEX." in page
     assert ExchangeGroup.objects.count() == 1
     before = current()
     assert ada.post(f"{GROUPS}{group.pk}/remove/").status_code == 302
@@ -56,7 +62,8 @@ def test_a_group_is_added_changed_and_removed_with_its_members_before_and_after(
     assert not ExchangeGroup.objects.exists()
     assert Exchange.objects.filter(enabled=True).count() == 3
     added, changed, removed = events(*KINDS)
-    assert added.actor == "Ada Stone (ada)"
+    for event in (added, changed, removed):
+        assert (event.actor, data(event)["address"]) == ("Ada Stone (ada)", "127.0.0.1")
     assert data(added)["changes"] == {
         "name": [None, "Desk A"],
         "position": [None, 0],
@@ -79,6 +86,7 @@ def test_a_group_is_added_changed_and_removed_with_its_members_before_and_after(
 
 def test_saving_without_a_change_leaves_no_event(ada: Client, exchanges: list[Exchange]) -> None:
     _save(ada, "add/", "Desk A", *exchanges)
+    Exchange.objects.filter(exchange_id="BITMEX").update(position=9)
     group, before = ExchangeGroup.objects.get(), current()
     assert _save(ada, f"{group.pk}/", "Desk A", *exchanges).status_code == 302
     assert current() == before
@@ -105,11 +113,20 @@ def test_a_group_keeps_its_own_name(ada: Client) -> None:
     group = ExchangeGroup.objects.get()
     assert _save(ada, f"{group.pk}/", "DESK A").status_code == 302
     assert ExchangeGroup.objects.get().name == "DESK A"
+    assert "Its exchanges stay: none." in html(ada.get(f"{GROUPS}{group.pk}/remove/"))
 
 
 def test_an_exchange_that_does_not_exist_is_refused(ada: Client) -> None:
     page = ada.post(f"{GROUPS}add/", {"name": "Desk A", "position": 0, "exchanges": ["999"]})
     assert 'id="id_exchanges_error"' in html(page)
+    assert not ExchangeGroup.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["999/", "999/remove/"])
+def test_a_group_that_does_not_exist_is_not_found(ada: Client, path: str) -> None:
+    form = {"name": "Desk A", "position": 0}
+    for page in (ada.get(GROUPS + path), ada.post(GROUPS + path, form)):
+        assert page.status_code == 404
     assert not ExchangeGroup.objects.exists()
 
 

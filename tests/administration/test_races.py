@@ -7,7 +7,9 @@ import pytest
 from django.test import Client
 
 from killswitch.accounts.models import Role, User
+from killswitch.audit.chain import SYSTEM
 from killswitch.audit.models import AuditEvent
+from killswitch.exchanges.groups import save_group
 from killswitch.exchanges.models import Exchange, ExchangeGroup
 from tests import factories
 from tests.accounts.people import signed_in
@@ -97,3 +99,23 @@ def test_the_same_group_is_added_once(ada: Client, eve: Client) -> None:
         page = _both(_post(ada, "groups/add/", **form), _post(eve, "groups/add/", **form))
         assert "already" in page
         assert ExchangeGroup.objects.filter(name=form["name"]).count() == 1
+
+
+def test_two_changes_of_a_group_are_not_mixed(ada: Client, eve: Client) -> None:
+    save_group(ExchangeGroup(name="Desk"), exchanges=[], by=SYSTEM, origin={})
+    path = f"groups/{ExchangeGroup.objects.get().pk}/"
+    for number in range(ROUNDS):
+        shown = read_form(ada.get(f"/administration/{path}"))
+        forms = [shown | {"name": f"{name} {number}"} for name in ("Desk A", "Desk B")]
+        page = _both(_post(ada, path, **forms[0]), _post(eve, path, **forms[1]))
+        assert "Save again to replace that with yours." in page
+    assert AuditEvent.objects.filter(kind="GROUP_CHANGED").count() == ROUNDS
+
+
+def test_the_runbook_is_not_replaced_unseen(ada: Client, eve: Client) -> None:
+    for number in range(ROUNDS):
+        shown = read_form(ada.get("/administration/runbook/"))
+        forms = [shown | {"text": f"{text} {number}"} for text in ("Call the desk", "Call Eve")]
+        page = _both(_post(ada, "runbook/", **forms[0]), _post(eve, "runbook/", **forms[1]))
+        assert "Save again to replace that with yours." in page
+    assert AuditEvent.objects.filter(kind="RUNBOOK_CHANGED").count() == ROUNDS

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from killswitch.accounts.models import Role
 from killswitch.audit.chain import SYSTEM
@@ -16,6 +17,7 @@ from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Runbook
 from killswitch.exchanges.reconciliation import REPLAYED_RUNBOOK
 from killswitch.exchanges.runbook import runbook_text, save_runbook
+from killswitch.runtime.revisions import current
 from tests import factories
 from tests.accounts.people import data, events, signed_in
 from tests.audit.assertions import assert_found, assert_good
@@ -25,7 +27,7 @@ from tests.markup import html
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 RUNBOOK = "/administration/runbook/"
-TEXT = "Call the desk:\n+44 20 7946 0000 <b>first</b>"
+TEXT = "Call the desk:\n  +44 20 7946 0000 <b>first</b>"
 SHOWN = "+44 20 7946 0000 &lt;b&gt;first&lt;/b&gt;"
 
 
@@ -36,14 +38,16 @@ def _home(settings: Any, tmp_path: Any) -> None:
 
 def test_the_text_is_kept_with_its_line_breaks_and_recorded(ada: Client) -> None:
     assert submit(ada, RUNBOOK, text=TEXT.replace("\n", "\r\n") + "  \r\n\r\n").status_code == 302
-    assert Runbook.objects.get(pk=1).text == TEXT
-    assert submit(ada, RUNBOOK, text=TEXT).status_code == 302
+    row = Runbook.objects.get(pk=1)
+    assert (row.text, row.revision) == (TEXT, current())
+    assert submit(ada, RUNBOOK, text=TEXT.replace("\n", "\r")).status_code == 302
     assert submit(ada, RUNBOOK, text="").status_code == 302
     first, second = events("RUNBOOK_CHANGED")
     assert (first.actor, data(first)["changes"]) == ("Ada Stone (ada)", {"text": ["", TEXT]})
+    assert data(first)["address"] == "127.0.0.1"
     assert data(second)["changes"] == {"text": [TEXT, ""]}
-    assert describe(first).startswith("Now 44 characters, before 0: “Call the desk: +44 20")
-    assert describe(second) == "The text was removed. It had 44 characters."
+    assert describe(first).startswith("Now 46 characters, before 0: “Call the desk: +44 20")
+    assert describe(second) == "The text was removed. It had 46 characters."
     assert needs_review(first)
     assert list(REPLAYED_RUNBOOK.discrepancies(None, no_progress)) == []
 
@@ -101,9 +105,14 @@ def test_a_confirmed_one_does_not() -> None:
 def test_it_is_at_the_foot_of_the_console_and_with_the_manual_commands() -> None:
     exchange = factories.exchange("KRAKEN", contact="Kraken desk +1 555 0100")
     browser = signed_in(Role.RISK_OFFICER)
-    assert 'class="runbook"' not in html(browser.get("/"))
+    without_contact = factories.exchange("OKEX")
+    for path in ("/", f"/exchanges/{without_contact.pk}/cancel-all/"):
+        assert 'class="runbook"' not in html(browser.get(path))
     save_runbook(TEXT, by=SYSTEM, origin={})
-    page = html(browser.get("/"))
+    with CaptureQueriesContext(connection) as captured:
+        page = html(browser.get("/"))
+    reads = [row for row in captured if Runbook._meta.db_table in row["sql"]]
+    assert len(reads) == 1, "it is read once for all its places"
     assert SHOWN in page.split("<footer>")[1]
     assert SHOWN in page.split("data-by-hand")[1].split("</details>")[0]
     page = html(browser.get(f"/exchanges/{exchange.pk}/cancel-all/"))
@@ -131,6 +140,8 @@ def test_while_the_database_is_gone_the_last_text_is_shown() -> None:
     assert runbook_text() == TEXT
     with failing("django.db.models.query.QuerySet.first", OperationalError("gone")):
         assert runbook_text() == TEXT
+        with pytest.raises(OperationalError):
+            runbook_text(lock=True)
 
 
 def _ended(status: Status, **fields: Any) -> Any:

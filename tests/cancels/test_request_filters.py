@@ -96,6 +96,7 @@ def test_requests_of_holds_are_left_out_only_if_they_did_not_fail(olga: User, ou
         assert shown == everything & failed
         assert selected(query).left_out().count() == len(everything - shown)
         assert set(found(f"{query}&by=holds")) == everything
+        assert found(f"{query}&by=people-only") == []
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,9 @@ def test_people_exchanges_and_reasons_are_found_in_any_case_by_a_part(olga: User
     batch = factories.press(olga, factories.exchange("GEMINI"))
     Batch.objects.filter(pk=batch.pk).update(completed_reason="Limit_breach")
     Batch.objects.filter(pk=batch.pk).update(by_name="os:root", origin=Origin.COMMAND_LINE)
-    pk = CancelRequest.objects.get(exchange_id="BITMEX").configured_exchange_id
+    bitmex = CancelRequest.objects.get(exchange_id="BITMEX")
+    Batch.objects.filter(pk=bitmex.batch_id).update(group_name="Desk A (EU)")
+    pk = bitmex.configured_exchange_id
     for query, exchanges in {
         "person=olga": ["KRAKEN/JOHN"],
         "person=Olga Ray (olga)": ["KRAKEN/JOHN"],
@@ -149,15 +152,18 @@ def test_people_exchanges_and_reasons_are_found_in_any_case_by_a_part(olga: User
         "reason=%25": ["KRAKEN/JOHN"],
         "reason=r.n": [],
         "reason=RUNAWAY&person=olga": [],
+        "reason=+runaway+": ["BITMEX"],
         "q=runaway": ["BITMEX"],
         "q=petrov": ["BITMEX"],
         "q=john": ["KRAKEN/JOHN"],
         "q=köln": ["KRAKEN/JOHN"],
         "q=breach": ["GEMINI"],
+        "q=desk a (eu)": ["BITMEX"],
         "q=command": ["GEMINI"],
         "q=nothing of this": [],
     }.items():
         assert found(query) == exchanges, query
+    assert selected("person=r").as_data() == {"person": "r"}, "all whose names contain it"
 
 
 def test_the_search_finds_reject_reasons_and_whole_ids_of_orders_left_open(olga: User) -> None:
@@ -165,9 +171,12 @@ def test_the_search_finds_reject_reasons_and_whole_ids_of_orders_left_open(olga:
     factories.bring(first[0], Status.REJECTED)
     factories.bring(first[1], Status.RESIDUAL)
     assert found("q=unreachable") == ["VENUE01"]
+    assert found("q=exchange.unreachable") == found("q=unreachable)") == []
     assert found("q=3456456755") == ["VENUE01", "VENUE02"]
     assert found("q=345645675") == []
     assert found("q=6AB36BC1-344d-432e-ac6d-0bf44ee60001") == ["VENUE01", "VENUE02"]
+    first[1].residual_orders.update(exchange_order_id="OQ-7Kb", client_order_id="OQ-8KB")
+    assert found("q=OQ-7Kb") == found("q=oq-8kb") == ["VENUE02"]
 
 
 def test_fields_are_combined_on_the_same_request(olga: User) -> None:
@@ -212,7 +221,8 @@ def test_fields_are_combined_on_the_same_request(olga: User) -> None:
         ("reason=a%00b", "reason", "This contains a character that cannot be searched for."),
         (f"q={'x' * 201}", "q", "Enter at most 200 characters."),
         ("exchnage=KRAKEN", "exchnage", "There is no filter “exchnage”. Check the link."),
-        ("outcome=unknown&outcome=rejected", "outcome", "Outcome appears more than once."),
+        ("outcome=unknown&outcome=x", "outcome", "Outcome appears more than once."),
+        ("from=2026-11-28&from=x", "from", "From appears more than once."),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_to_do(
@@ -223,7 +233,7 @@ def test_a_wrong_value_is_refused_with_what_to_do(
 
 
 def test_a_filter_survives_as_an_address_and_as_data(olga: User) -> None:
-    factories.press(olga, factories.exchange("KRAKEN"))
+    factories.press(olga, *factories.exchanges(2), factories.exchange("KRAKEN"))
     query = "period=week&person=olga&exchange=krak&outcome=not_confirmed&reason=x+%26+y&by=all"
     selection = selected(f"{query}&size=100&before=7")
     assert selection.to_query() == f"{query}&size=100"
@@ -242,12 +252,28 @@ def test_a_filter_survives_as_an_address_and_as_data(olga: User) -> None:
         "reason": "x & y",
         "by": "all",
     }
+    exact = selected(f"period=today&from={today - timedelta(days=6)}&exchange=e").as_data()
+    assert exact == {"period": "custom", "from": str(today - timedelta(days=6)), "exchange": "e"}
 
 
 def test_the_filter_in_words_shows_no_character_that_acts_on_a_screen(olga: User) -> None:
     factories.press(olga, factories.exchange("KRAKEN"))
     selection = selected("outcome=not_confirmed&exchange=KRAKEN&person=olga&q=%E2%80%AEx")
     assert selection.describe() == ("not confirmed, on KRAKEN, by Olga Ray (olga), with “\\u202ex”")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("from=2026-11-22&to=2026-11-28&by=people-only", "22 to 28 Nov 2026 (UTC), by people only"),
+        ("exchange=VENUE&by=holds", "on 4 exchanges, by Holds"),
+        ("reason=drill&by=all", "reason contains “drill”, by people and Holds"),
+        ("size=100", ""),
+    ],
+)
+def test_the_filter_in_words_leaves_out_no_field(query: str, words: str) -> None:
+    factories.exchanges(4)
+    assert selected(query).describe() == words
 
 
 class TestPlans:

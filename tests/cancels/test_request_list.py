@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent
-from killswitch.cancels import requests_csv
+from killswitch.cancels import request_list, requests_csv
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.cancels.request_list import MAX_COUNTED_IN_NOTE
 from killswitch.cancels.request_rows import MAX_SHOWN
@@ -47,11 +47,19 @@ def cancel(olga: User, *statuses: Status, **fields: Any) -> Batch:
 def page(client: Client, query: str = "", *, status: int = 200) -> str:
     answer = client.get(f"/requests/?{query}")
     assert answer.status_code == status
+    assert "no-store" in answer["Cache-Control"]
     return html(answer)
 
 
 def rows(text: str) -> list[str]:
     return re.findall(r'<tr id="c\d+".*?</tr>', text)
+
+
+def link(text: str, label: str) -> str:
+    """Return the query of the link with this text."""
+    match = re.search(rf'href="/requests/\??([^"]*)"[^>]*>\s*{label}\s*</a>', text)
+    assert match, label
+    return match[1].replace("&amp;", "&")
 
 
 def words(markup: str) -> str:
@@ -134,7 +142,7 @@ def test_holds_are_folded_but_their_failures_are_not(officer: Client, olga: User
     (row,) = rows(text)
     assert 'data-status="RESIDUAL"' in row
     assert "Not shown: 3 requests of Holds" in words(text)
-    assert len(rows(page(officer, "by=all"))) == 4
+    assert len(rows(page(officer, link(text, "Show them")))) == 4
     assert "Not shown" not in page(officer, "by=all")
 
 
@@ -177,16 +185,34 @@ def test_yesterday_is_two_clicks_away_and_says_so(officer: Client, olga: User) -
     Batch.objects.filter(pk=batch.pk).update(asked_at=at)
     cancel(olga, Status.CONFIRMED)
     text = page(officer)
+    assert f'data-revision="{current()}"' in text
     assert 'href="/requests/?period=yesterday">Yesterday</a>' in text
     (row,) = rows(page(officer, "period=yesterday"))
     assert "yesterday 14:03:22" in row
     assert f'title="{at:%Y-%m-%d} 14:03:22' in row
 
 
-def test_pages_have_a_size_a_count_and_no_gaps(officer: Client, olga: User) -> None:
+def test_a_link_changes_one_field_of_the_filter_and_marks_the_current_one(
+    officer: Client, olga: User
+) -> None:
+    cancel(olga, Status.REJECTED, Status.SENDING)
+    text = page(officer, "from=2026-01-02&outcome=rejected&size=100")
+    assert link(text, "Today") == "period=today&outcome=rejected&size=100"
+    assert link(text, "Any time") == "outcome=rejected&size=100"
+    assert link(text, "Any outcome") == "period=custom&from=2026-01-02&size=100"
+    assert link(text, "200") == "period=custom&from=2026-01-02&outcome=rejected&size=200"
+    assert re.findall(r'aria-current="true"\s*>(\w+)</a>', text) == ["Rejected", "100"]
+    text = page(officer, "outcome=not_confirmed&period=week&exchange=VENUE")
+    in_progress = link(text, "1 more request in progress")
+    assert in_progress == "period=week&exchange=VENUE&outcome=in_progress"
+    assert "more request" not in page(officer, "outcome=in_progress")
+
+
+def test_pages_have_a_size_a_count_and_no_gaps(
+    officer: Client, olga: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exchange = factories.exchange("KRAKEN")
-    for _ in range(105):
-        factories.press(olga, exchange)
+    presses = [factories.press(olga, exchange) for _ in range(105)]
     first = page(officer, "exchange=KRAKEN")
     assert "<b>50 of 105 cancels</b>" in first
     pages, text = [first], first
@@ -201,6 +227,16 @@ def test_pages_have_a_size_a_count_and_no_gaps(officer: Client, olga: User) -> N
     large = page(officer, "size=200")
     assert len(rows(large)) == 105
     assert "<b>105 cancels</b>" in large
+    last = page(officer, f"exchange=KRAKEN&before={presses[50].pk}")
+    assert "<b>56 to 105 of 105 cancels</b>" in last
+    assert 'rel="next"' not in last, "exactly 50 were left"
+    monkeypatch.setattr(request_list, "MAX_COUNTED", 104)
+    assert "<b>50 of more than 104 cancels</b>" in page(officer)
+    monkeypatch.setattr(request_list, "MAX_COUNTED", 54)
+    last = page(officer, f"before={presses[50].pk}")
+    assert "<b>50 older ones of more than 54 cancels</b>" in last
+    monkeypatch.setattr(request_list, "MAX_COUNTED", 105)
+    assert "<b>50 of 105 cancels</b>" in page(officer)
 
 
 @pytest.mark.parametrize("before", ["x", "-1", "²", "9" * 5000, ""])
@@ -282,13 +318,15 @@ def test_a_count_that_stopped_early_says_so(officer: Client, olga: User) -> None
 
 
 def test_empty_lists_say_what_to_do(officer: Client, olga: User) -> None:
-    assert "No cancels yet. Each cancel that is requested" in words(page(officer))
+    assert "No cancels yet. Each cancel that is requested" in words(page(officer, "size=100"))
     batch = cancel(olga, Status.CONFIRMED)
     text = words(page(officer, "outcome=rejected"))
     assert (
         "No cancels match. Choose a longer period or another outcome, or clear the filter" in text
     )
-    assert "No older cancels. Show the newest" in words(page(officer, f"before={batch.pk}"))
+    text = words(page(officer, f"before={batch.pk}"))
+    assert "0 older ones of 1 cancels" in text
+    assert "No older cancels. Show the newest" in text
 
 
 def test_the_title_says_what_is_listed(officer: Client, olga: User) -> None:
@@ -303,6 +341,7 @@ def test_the_number_of_queries_does_not_grow_with_the_list(officer: Client, olga
     for size in (3, 9):
         for _ in range(size):
             cancel(olga, Status.REJECTED, Status.CONFIRMED, Status.SENDING)
+        Batch.objects.update(retry_of=Batch.objects.earliest("pk"))
         Alarm.objects.all().delete()  # the panel above the list counts many alarms apart
         for query in queries:
             with CaptureQueriesContext(connection) as captured:
@@ -348,6 +387,7 @@ def test_only_matching_cancels_are_added_to_an_open_page(officer: Client, olga: 
     text = poll(officer, name, known=known)
     assert f'id="c{failed.pk}" data-into="requests" data-first' in text
     assert f'id="c{other.pk}" data-into' not in text
+    assert text.index(f'id="c{other.pk}"') < text.index(f'id="c{failed.pk}"'), "oldest first"
 
 
 def test_a_page_of_yesterday_is_loaded_again(officer: Client, olga: User) -> None:
@@ -362,7 +402,8 @@ def test_a_page_of_yesterday_is_loaded_again(officer: Client, olga: User) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["newest:12", "newest:::exchange=gone", "x:y:z", "x", "::::", "5:::a=b", "5:x:y:z"]
+    "name",
+    ["newest:12", "newest:::exchange=gone", "x:y:z", "x", "", "::::", "5:::a=b", "5:x:y:z"],
 )
 def test_a_page_that_the_poller_does_not_understand_is_loaded_again(
     officer: Client, olga: User, name: str
@@ -433,7 +474,66 @@ def test_an_export_is_recorded_with_its_filter_before_it_starts(
     assert data["address"] == "127.0.0.1"
     assert f"-{event.seq}.csv" in answer["Content-Disposition"]
     assert "no-store" in answer["Cache-Control"]
+    assert answer["Content-Type"].startswith("text/csv")
+    assert answer["Content-Disposition"].startswith("attachment; ")
     assert len(answer.getvalue().decode().splitlines()) == 2
+
+
+def test_each_value_of_a_request_is_in_its_column(compliance: Client, olga: User) -> None:
+    first = cancel(olga, Status.CONFIRMED)
+    venue = factories.exchange("KRAKEN/JOHN", name="Kraken")
+    batch = factories.press(olga, venue, reason="Drill", address="192.0.2.7")
+    request = factories.bring(batch.requests.get(), Status.CONFIRMED)
+    at = datetime(2026, 11, 28, 14, 3, 22, 123456, tzinfo=UTC)
+    Batch.objects.filter(pk=batch.pk).update(
+        asked_at=at,
+        completed_reason="Added later",
+        origin=Origin.COMMAND_LINE,
+        group_name="Desk A",
+        retry_of=first,
+    )
+    fields: dict[str, Any] = {"open_before": 5, "open_after": 0, "reopened_orders": 3}
+    fields |= {"attempt_count": 2, "reads": 4, "reject_reason": "BUSY", "conclusion": "None left."}
+    fields |= {"first_claimed_at": at + timedelta(seconds=1)}
+    fields |= {"finished_at": at + timedelta(seconds=12), "reopened_at": at + timedelta(seconds=20)}
+    rows_of_request = CancelRequest.objects.filter(pk=request.pk)
+    rows_of_request.update(**fields)
+    for attempt in request.attempts.all():
+        attempt.started_at = at + timedelta(seconds=attempt.number)
+        attempt.save()
+    line, other = export(compliance)
+    assert line == {
+        "requested_at_utc": "2026-11-28 14:03:22.123",
+        "exchange_id": "KRAKEN/JOHN",
+        "exchange_name": "Kraken",
+        "status": "Orders open again",
+        "status_code": "CONFIRMED",
+        "reject_reason": "BUSY",
+        "conclusion": "None left.",
+        "requested_by": "Olga Ray (olga)",
+        "role": "Risk officer",
+        "reason": "Drill",
+        "added_reason": "Added later",
+        "origin": "Command line",
+        "group": "Desk A",
+        "everywhere": "no",
+        "retry_of": str(first.uuid),
+        "open_before": "5",
+        "open_after": "0",
+        "reopened_at_utc": "2026-11-28 14:03:42.123",
+        "reopened_orders": "3",
+        "attempts": "2",
+        "checks": "4",
+        "first_attempt_at_utc": "2026-11-28 14:03:23.123",
+        "finished_at_utc": "2026-11-28 14:03:34.123",
+        "duration_s": "12.000",
+        "request_id": str(request.uuid),
+        "cancel_id": str(batch.uuid),
+        "address": "192.0.2.7",
+    }
+    assert (other["reopened_at_utc"], other["reopened_orders"], other["retry_of"]) == ("", "", "")
+    rows_of_request.update(first_claimed_at=at + timedelta(seconds=13))
+    assert export(compliance)[0]["duration_s"] == "", "the clocks of two hosts differ"
 
 
 def test_a_request_that_comes_during_an_export_is_not_in_it(officer: Client, olga: User) -> None:

@@ -111,7 +111,7 @@ def test_an_alarm_reaches_every_page(officer: Client, olga: User) -> None:
     request = factories.press(olga, exchange).requests.get()
     known = current()
     factories.bring(request, Status.UNKNOWN)
-    for shown in ("console", "requests", "nonsense"):
+    for shown in ("console", "requests:newest", "nonsense"):
         assert {"alarms", "alarm-count"} <= set(ids(poll(officer, shown, known=known)))
     known = current()
     officer.post(f"/alarms/{Alarm.objects.get().pk}/acknowledge/", headers=HTMX)
@@ -122,7 +122,7 @@ def test_a_batch_and_a_request_are_shown_as_they_change(officer: Client, olga: U
     batch = factories.press(olga, *factories.exchanges(3))
     first, *_ = batch.requests.order_by("id")
     known = current()
-    shown = (f"batch:{batch.uuid}", f"request:{first.uuid}", "requests")
+    shown = (f"batch:{batch.uuid}", f"request:{first.uuid}", "requests:newest")
     assert ids(poll(officer, *shown)) == []
     factories.bring(first, Status.REJECTED)
     answer = poll(officer, *shown, known=known)
@@ -142,6 +142,7 @@ def test_an_older_page_of_the_list_misses_no_changed_row(officer: Client, olga: 
     CancelRequest.objects.update(revision=next_revision())
     answer = poll(officer, f"requests:{batches[1].pk}", known=known)
     assert ids(answer) == [f"c{batches[0].pk}", "known"]
+    assert "data-into" not in html(answer), "only the newest page takes new rows"
 
 
 def test_a_list_with_more_changes_than_an_answer_holds_is_reloaded(
