@@ -19,6 +19,7 @@ from killswitch.compliance.outcomes import DateRange, Day, Times, of_range
 from tests.audit import request_factories
 from tests.audit.request_factories import START, request
 from tests.markup import html
+from tests.rendering import counted
 
 ADDRESS = "/audit/outcomes/"
 MARCH = {"from": "2026-03-02", "to": "2026-03-04"}
@@ -135,9 +136,9 @@ class TestCounting:
         assert days()[0].outcome == Times(median=None, maximum=None)
         assert days()[0].counts == {"CONFIRMED": 1}, "the outcome itself is in the log"
 
-    def test_any_number_of_events_is_one_query(self, django_assert_num_queries: Any) -> None:
+    def test_any_number_of_events_is_two_queries(self, django_assert_num_queries: Any) -> None:
         request_factories.weeks(6)
-        with django_assert_num_queries(1):
+        with django_assert_num_queries(2):
             days(last=date(2026, 4, 2))
 
     def test_too_many_events_are_refused(self) -> None:
@@ -266,6 +267,19 @@ class TestThePage:
         assert [(row.name, row.total) for row in found.by_person] == [("Olga Ray (olga)", 2)]
         text = html(reader.get(ADDRESS, MARCH)).split("By user")[1]
         assert "by=people-only&amp;person=Olga%20Ray%20%28olga%29" in text
+
+    def test_no_row_reverses_an_address_and_no_number_renders_a_template(
+        self, reader: Client
+    ) -> None:
+        counts = []
+        for number in range(3):
+            request(number, at=START + timedelta(days=number), exchange=f"VENUE{number}")
+            with counted() as of_page:
+                reader.get(ADDRESS, MARCH)
+            counts.append(of_page)
+        assert counts[2]["reverse"] == counts[1]["reverse"]
+        # A row by day is two templates, one by exchange a single one.
+        assert counts[2]["render"] - counts[1]["render"] == 3
 
     def test_requests_of_holds_have_a_table_of_their_own(self, reader: Client) -> None:
         request(0, at=START)
