@@ -14,7 +14,7 @@ from django.urls.resolvers import URLResolver
 def counted() -> Iterator[Counter[str]]:
     """Count the reversals of URLs ("reverse") and the templates rendered ("render") in a block."""
     counts: Counter[str] = Counter()
-    reverse: Any = URLResolver._reverse_with_prefix
+    reverse: Any = vars(URLResolver)["_reverse_with_prefix"]
     render: Any = Template.render
 
     def counted_reverse(*args: Any, **kwargs: Any) -> Any:

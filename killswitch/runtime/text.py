@@ -57,6 +57,8 @@ def escape_controls(text: str, *, keep: str = "") -> str:
     Control characters become their pictures, and every other character that is invisible or
     changes the direction of writing becomes `\\u` and its number. `keep` is left alone.
     """
+    if text.isprintable():
+        return text
     return "".join(
         character
         if character.isprintable() or character in keep
