@@ -58,7 +58,7 @@ def escape_controls(text: str, *, keep: str = "") -> str:
     changes the direction of writing becomes `\\u` and its number. `keep` is left alone.
     """
     if text.isprintable():
-        return text
+        return "".join(text)  # not itself: a text that is marked as safe must lose that mark
     return "".join(
         character
         if character.isprintable() or character in keep
