@@ -39,7 +39,7 @@ class RequestLine:
     """One request as a row lists it, with its badge, its addresses, and a note on its progress."""
 
     def __init__(self, request: CancelRequest, *, to: Addresses) -> None:
-        self.pk = request.pk
+        self.pk = str(request.pk)  # a number would be formatted in the language of the page
         self.uuid = str(request.uuid)
         self.status = request.status
         self.exchange_id = request.exchange_id
