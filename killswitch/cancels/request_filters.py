@@ -24,7 +24,12 @@ from killswitch.cancels.request_filter_fields import (
     exchanges_with,
     people_with,
 )
-from killswitch.cancels.request_outcomes import NOT_CONFIRMED, OUTCOMES
+from killswitch.cancels.request_outcomes import (
+    FAILED_ROWS,
+    NOT_CONFIRMED,
+    OUTCOMES,
+    REOPENED_ROWS,
+)
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.days import EMPTY_RANGE, Period, day_texts, range_of, range_text, within
 from killswitch.runtime.distinct_values import distinct_values
@@ -149,9 +154,12 @@ class RequestFilter:
         if self.is_of_requests:
             return rows.filter(pk__in=self.requests().order_by().values("batch"))
         if self.by is By.PEOPLE:
-            # Of people as well, whose are listed anyway: an index finds all of them at once.
-            failed = CancelRequest.objects.filter(NOT_CONFIRMED).order_by()
-            return rows.filter(~Q(origin=Origin.HOLD) | Q(pk__in=failed.values("batch")))
+            # Of people as well, whose are listed anyway: an index finds each half at once.
+            return rows.filter(
+                ~Q(origin=Origin.HOLD)
+                | Q(pk__in=FAILED_ROWS.values("batch"))
+                | Q(pk__in=REOPENED_ROWS.values("batch"))
+            )
         return rows
 
     def requests(self) -> QuerySet[CancelRequest]:
@@ -160,10 +168,11 @@ class RequestFilter:
 
     def requests_of(self, batches: Sequence[Batch]) -> QuerySet[CancelRequest]:
         """Return the matching requests of these batches, without going through all others."""
-        condition = compared(self._of_requests())
+        condition = compared(self._of_requests(among=batches))
         return CancelRequest.objects.filter(condition, batch__in=batches).order_by()
 
-    def _of_requests(self) -> Q:
+    def _of_requests(self, *, among: Sequence[Batch] | None = None) -> Q:
+        """Return the condition of the requests; `among` are the only batches to search."""
         condition = self._of_batch("batch__")
         if self.by is By.PEOPLE and not self.outcome:
             condition &= ~Q(batch__origin=Origin.HOLD) | NOT_CONFIRMED
@@ -174,7 +183,7 @@ class RequestFilter:
         if self.outcome:
             condition &= OUTCOMES[self.outcome].condition
         if self.q:
-            condition &= self._has_text()
+            condition &= self._has_text(among=among)
         return condition
 
     def left_out(self) -> QuerySet[CancelRequest]:
@@ -201,15 +210,19 @@ class RequestFilter:
             condition &= ~Q(**{f"{prefix}origin": Origin.HOLD})
         return condition
 
-    def _has_text(self) -> Q:
+    def _has_text(self, *, among: Sequence[Batch] | None) -> Q:
         """Return the condition that a request or its batch has the search text.
 
-        The IDs of orders must be whole, because there may be very many of them.
+        The IDs of orders must be whole, because there may be very many of them. The texts of those
+        batches alone are searched that fulfil the other conditions.
         """
         ids = {self.q, self.q.lower(), self.q.upper()}
         of_ids = Q(client_order_id__in=ids) | Q(exchange_order_id__in=ids)
         texts = _contains(self.q, "reason", "completed_reason", "group_name")
-        batches = Batch.objects.filter(texts | Q(by_name__in=self.q_people)).order_by()
+        batches = Batch.objects.filter(self._of_batch("")).order_by()
+        batches = batches.filter(texts | Q(by_name__in=self.q_people))
+        if among is not None:
+            batches = batches.filter(pk__in=[batch.pk for batch in among])
         rejected = _rejected_for(self.q)
         orders = ResidualOrder.objects.filter(of_ids).order_by()
         # Subqueries of their own, because one condition on joined rows would use no index.

@@ -2,15 +2,19 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
+from uuid import UUID
 
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.request_filters import RequestFilter
 from killswitch.cancels.request_outcomes import OUTCOMES, outcome_name
-from killswitch.cancels.status_display import status_badge
-from killswitch.runtime.text import pluralize_count
+from killswitch.cancels.status_display import elapsed, progress_counts, status_badge
+from killswitch.runtime.http import MAX_ID, addresses
+from killswitch.runtime.text import escape_controls, pluralize_count
 
 MAX_SHOWN: Final = 20  # requests of one cancel; its own page has all of them
+SAMPLE_UUID: Final = UUID(int=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,33 @@ class ResultPart:
     words: str
 
 
+class Addresses:
+    """The addresses of the rows of one page."""
+
+    def __init__(self) -> None:
+        self.of_batch = addresses("batch", sample=SAMPLE_UUID)
+        self.of_request = addresses("request", sample=SAMPLE_UUID)
+        self.of_exchange = addresses("exchange", sample=MAX_ID)
+
+
+class RequestLine:
+    """One request as a row lists it, with its badge, its addresses, and a note on its progress."""
+
+    def __init__(self, request: CancelRequest, *, to: Addresses) -> None:
+        self.pk = str(request.pk)  # a number would be formatted in the language of the page
+        self.uuid = str(request.uuid)
+        self.status = request.status
+        self.exchange_id = request.exchange_id
+        self.address = to.of_request(request.uuid)
+        self.address_of_exchange = to.of_exchange(request.configured_exchange_id)
+        badge = status_badge(request)
+        self.icon, self.tone = badge.icon, badge.tone
+        self.words = escape_controls(badge.words, keep="\n\t")
+        duration = elapsed(request)
+        took = f"took {duration}" if duration else ""
+        self.note = took if request.is_final else progress_counts(request)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CancelRow:
     """One cancel: all its requests, and those that the row lists."""
@@ -30,13 +61,29 @@ class CancelRow:
     requests: Sequence[CancelRequest]
     listed: Sequence[CancelRequest]
     is_open: bool
+    to: Addresses
 
-    @property
+    @cached_property
+    def address(self) -> str:
+        return self.to.of_batch(self.batch.uuid)
+
+    @cached_property
+    def address_of_retried(self) -> str:
+        """Return the address of the cancel that this one repeats, "" without any."""
+        return self.to.of_batch(self.batch.retry_of.uuid) if self.batch.retry_of else ""
+
+    @cached_property
+    def lines(self) -> list[RequestLine]:
+        """Return the requests that the row lists, and always the only one."""
+        requests = [self.only] if self.only else self.listed
+        return [RequestLine(request, to=self.to) for request in requests]
+
+    @cached_property
     def only(self) -> CancelRequest | None:
         """The request, when the cancel is of a single exchange."""
         return self.requests[0] if len(self.requests) == 1 else None
 
-    @property
+    @cached_property
     def target(self) -> str:
         """Return what was cancelled, e.g. "All 60 exchanges"; "" for a single exchange."""
         count = len(self.requests)
@@ -46,7 +93,7 @@ class CancelRow:
             return f"All {count} exchanges" if count > 1 else "All exchanges: 1"
         return f"{count} exchanges" if count > 1 else ""
 
-    @property
+    @cached_property
     def unlisted(self) -> str:
         """Return what the row does not list, e.g. "40 more, 3 of them not confirmed"."""
         listed = {request.pk for request in self.listed}
@@ -56,7 +103,7 @@ class CancelRow:
         bad = sum(request.needs_attention for request in others)
         return f"{len(others)} more{f', {bad} of them not confirmed' if bad else ''}"
 
-    @property
+    @cached_property
     def good_parts(self) -> list[ResultPart]:
         """Return what was confirmed, what is in progress, and what else needs no attention."""
         calm = [request for request in self.requests if not request.needs_attention]
@@ -67,12 +114,12 @@ class CancelRow:
             parts.append(ResultPart(icon="arrow", tone="busy", words=words))
         return parts
 
-    @property
+    @cached_property
     def bad_parts(self) -> list[ResultPart]:
         """Return what needs attention, the worst first."""
         return _parts(request for request in self.requests if request.needs_attention)
 
-    @property
+    @cached_property
     def bad_count(self) -> int:
         return sum(request.needs_attention for request in self.requests)
 
@@ -93,6 +140,7 @@ def rows_of(
     matching: Collection[int] | None = None
     if selection.is_of_requests:
         matching = set(selection.requests_of(batches).values_list("pk", flat=True))
+    to = Addresses()
     rows = []
     for batch in batches:
         for request in requests[batch.pk]:
@@ -104,6 +152,7 @@ def rows_of(
                 requests=requests[batch.pk],
                 listed=listed,
                 is_open=matching is not None,
+                to=to,
             )
         )
     return rows

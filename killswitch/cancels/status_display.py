@@ -17,7 +17,7 @@ from killswitch.cancels.models import (
 from killswitch.cancels.states import LABELS, Status
 from killswitch.ems.answers import Outcome
 from killswitch.exchanges.models import Exchange
-from killswitch.runtime.age import MAX_CLOCK_SKEW_S
+from killswitch.runtime.age import MAX_CLOCK_SKEW_S, elapsed_ms
 from killswitch.runtime.text import MS_PER_S, duration_text, pluralize_count
 
 
@@ -120,6 +120,18 @@ def orders_since(request: CancelRequest, exchange: Exchange) -> int:
         return 0
     left = request.open_before if request.open_after is None else request.open_after
     return 0 if left is None else max(exchange.open_orders - left, 0)
+
+
+def elapsed(request: CancelRequest) -> str:
+    """Return the time from the request to its outcome, e.g. "212 ms" or "11.8 s".
+
+    Empty while it is in flight, and when the times show that clocks differ.
+    """
+    end = request.finished_at
+    took_ms = elapsed_ms(start=request.batch.asked_at, end=end)
+    if took_ms is None or elapsed_ms(start=request.first_claimed_at, end=end) is None:
+        return ""
+    return duration_text(took_ms)
 
 
 def reopened_after(request: CancelRequest) -> str:

@@ -9,6 +9,8 @@ from operator import or_
 from typing import Final
 
 from django.db.models import Case, Q, TextField, Value, When
+from django.db.models.functions import StrIndex
+from django.db.models.lookups import GreaterThan
 
 from killswitch.audit.event_reader import parse
 from killswitch.audit.filter_fields import NOT_CONFIRMED_STATUSES
@@ -41,13 +43,21 @@ REQUEST_OUTCOMES: Final[Mapping[str, str]] = {
     outcome: "in_progress" if outcome == OPEN else outcome.lower() for outcome in OUTCOMES
 }
 
-# The data of requests, and of those events that may change the outcome: that of others may be long.
-_IS_UNUSUAL_END: Final = Q(kind=EventKind.FINISHED) & reduce(
-    or_, (Q(data__contains=text) for text in (CALM_REFUSAL, *NEVER_LISTED_TEXTS))
+
+def has_text(text: str) -> Q:
+    """Return the condition that an event's data contains a text; cheaper than LIKE in SQLite."""
+    return Q(GreaterThan(StrIndex("data", Value(text)), 0))
+
+
+# The data of those events that may change the outcome: that of others may be long. Kind and status
+# come first in each condition, so that no other data is searched.
+_IS_UNUSUAL_END: Final = Q(kind=EventKind.FINISHED) & (
+    (Q(status="REJECTED") & has_text(CALM_REFUSAL))
+    | (Q(status="CONFIRMED") & reduce(or_, map(has_text, NEVER_LISTED_TEXTS)))
 )
-_IS_REOPENING: Final = Q(kind=EventKind.ALARM_RAISED, data__contains=REOPENED_ALARM)
+_IS_REOPENING: Final = Q(kind=EventKind.ALARM_RAISED) & has_text(REOPENED_ALARM)
 OUTCOME_DATA: Final = Case(
-    When(Q(kind=EventKind.REQUESTED) | _IS_UNUSUAL_END | _IS_REOPENING, then="data"),
+    When(_IS_UNUSUAL_END | _IS_REOPENING, then="data"),
     default=Value(""),
     output_field=TextField(),
 )

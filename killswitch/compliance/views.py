@@ -98,10 +98,8 @@ def outcomes_by_day(request: HttpRequest) -> HttpResponse:
         "days": list(reversed(days)),
         "totals": outcomes.cells_of(counts),
         "total": counts.total(),
-        "not_confirmed": outcomes.not_confirmed(counts),
         "hold_totals": outcomes.cells_of(hold_counts),
         "hold_total": hold_counts.total(),
-        "hold_not_confirmed": outcomes.not_confirmed(hold_counts),
         "chart": chart.draw(days),
         "breakdowns": {"exchange": found.by_exchange, "user": found.by_person},
     }

@@ -58,6 +58,8 @@ def escape_controls(text: str, *, keep: str = "") -> str:
     Control characters become their pictures, and every other character that is invisible or
     changes the direction of writing becomes `\\u` and its number. `keep` is left alone.
     """
+    if text.isprintable():
+        return "".join(text)  # not itself: a text that is marked as safe must lose that mark
     return "".join(
         character
         if character.isprintable() or character in keep

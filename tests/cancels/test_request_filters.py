@@ -294,6 +294,13 @@ class TestPlans:
             if connection.vendor == "sqlite":
                 assert "requests_by_status" in text or "requests_reopened" in text, outcome
 
+    def test_confirmed_requests_are_not_read_to_find_those_that_were_reopened(self) -> None:
+        factories.exchange("A")
+        for query in ("", "period=week", "exchange=A", "q=x"):
+            for rows in (selected(query).batches()[:51], selected(query).left_out()[:51]):
+                text = plan(rows)
+                assert connection.vendor != "sqlite" or "requests_reopened" in text, query
+
     def test_the_requests_of_a_page_are_found_by_their_batches(self, olga: User) -> None:
         batch = factories.press(olga, factories.exchange("A"))
         for query in ("outcome=confirmed", "outcome=rejected", "exchange=A", "q=x"):

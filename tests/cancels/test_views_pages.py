@@ -16,7 +16,7 @@ from killswitch.cancels import status_display
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, Origin
 from killswitch.cancels.request_page import AttemptRun
 from killswitch.cancels.states import FINAL, Status
-from killswitch.cancels.templatetags.cancels import elapsed
+from killswitch.cancels.status_display import elapsed
 from killswitch.cancels.view_models import BatchPage, summary
 from killswitch.ems import answers
 from killswitch.exchanges.models import Runbook

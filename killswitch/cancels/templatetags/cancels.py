@@ -18,6 +18,7 @@ register = template.Library()
 register.filter("status_badge", status_display.status_badge)
 register.filter("final_badge", status_display.final_badge)
 register.filter("attempt_badge", status_display.attempt_badge)
+register.filter("elapsed", status_display.elapsed)
 register.filter("reopened_after", status_display.reopened_after)
 register.filter("progress_text", status_display.progress_text)
 register.filter("progress_counts", status_display.progress_counts)
@@ -50,19 +51,6 @@ def hold_name(batch: Batch) -> str:
     """Return under which Hold the system cancels, by the reason that it gave."""
     name = batch.reason.removeprefix("Hold by ")
     return f"the Hold of {escape_controls(person_name(name))}" if name else "a Hold"
-
-
-@register.filter
-def elapsed(request: CancelRequest) -> str:
-    """Return the time from the request to its outcome, e.g. "212 ms" or "11.8 s".
-
-    Empty while it is in flight, and when the times show that clocks differ.
-    """
-    end = request.finished_at
-    took_ms = elapsed_ms(start=request.batch.asked_at, end=end)
-    if took_ms is None or elapsed_ms(start=request.first_claimed_at, end=end) is None:
-        return ""
-    return duration_text(took_ms)
 
 
 @register.filter

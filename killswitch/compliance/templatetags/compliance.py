@@ -5,7 +5,6 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from django import template
-from django.urls import reverse
 
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.audit import review
@@ -83,45 +82,41 @@ def outcome_badge(status: str) -> StatusBadge:
 
 @register.simple_tag
 def requests_address(
-    first: object, last: object, *, outcome: str = "", by: str = By.PEOPLE_ONLY, **fields: str
+    url: str, first: object, last: object, *, by: str = By.PEOPLE_ONLY, **fields: str
 ) -> str:
     """Return the address of the list of requests of these days, filtered by these fields."""
-    query = {"period": "custom", "from": first, "to": last, "outcome": outcome, "by": by, **fields}
+    query = {"period": "custom", "from": first, "to": last, "by": by, **fields}
     given = {name: value for name, value in query.items() if value}
-    return f"{reverse('requests')}?{urlencode(given, quote_via=quote, safe='')}"
+    return f"{url}?{urlencode(given, quote_via=quote, safe='')}"
 
 
 @register.inclusion_tag("compliance/_outcome_cells.html")
 def outcome_cells(
     cells: Sequence[Cell],
-    not_confirmed: int,
+    requests_url: str,
     first: object,
     last: object,
     by: str = By.PEOPLE_ONLY,
     **fields: str,
 ) -> dict[str, Any]:
     """Show the numbers of a row, each as a link to the requests that it counts."""
-    counts = [*((cell.outcome, cell.count) for cell in cells), ("not_confirmed", not_confirmed)]
-    return {
-        "numbers": [
-            (count, count and requests_address(first, last, outcome=outcome, by=by, **fields))
-            for outcome, count in counts
-        ]
-    }
+    address = requests_address(requests_url, first, last, by=by, **fields)
+    return {"numbers": [(cell.count, f"{address}&outcome={cell.outcome}") for cell in cells]}
 
 
 @register.inclusion_tag("compliance/_day_counts.html")
-def day_counts(row: Day, *, by: str = By.PEOPLE_ONLY) -> dict[str, Any]:
+def day_counts(
+    row: Day, audit_url: str, requests_url: str, *, by: str = By.PEOPLE_ONLY
+) -> dict[str, Any]:
     """Show a day, as a link to its requests in the log, and the numbers of people or of Holds."""
     is_of_holds = by == By.HOLDS
     cells = row.hold_cells if is_of_holds else row.cells
-    not_confirmed = row.hold_not_confirmed if is_of_holds else row.not_confirmed
     kind = EventKind.HOLD_EPISODE if is_of_holds else EventKind.REQUESTED
     query = urlencode({"from": row.day, "to": row.day, "kind": kind})
     return {
         "day": row.day,
-        "log_address": f"{reverse('audit')}?{query}",
-        **outcome_cells(cells, not_confirmed, row.day, row.day, by),
+        "log_address": f"{audit_url}?{query}",
+        **outcome_cells(cells, requests_url, row.day, row.day, by),
     }
 
 
