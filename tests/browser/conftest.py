@@ -17,11 +17,18 @@ from tests import factories
 from tests.browser import scenes
 
 
+@pytest.fixture(scope="package", autouse=True)
+def _readiness_of_scenes() -> Iterator[None]:
+    """Show the readiness of the scene, also to a request that outlives its test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(READINESS, "get", lambda: scenes.readiness[0])
+        yield
+
+
 @pytest.fixture(autouse=True)
-def ready(monkeypatch: pytest.MonkeyPatch) -> None:
+def ready() -> None:
     """The system is ready, until a scene changes that."""
     scenes.readiness[0] = scenes.READY
-    monkeypatch.setattr(READINESS, "get", lambda: scenes.readiness[0])
 
 
 @pytest.fixture
