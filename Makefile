@@ -18,7 +18,8 @@ run: ## start the whole system; Ctrl-C stops it
 
 # Tests that start processes and browsers run last, because they measure seconds.
 WHOLE_SYSTEM := tests/browser tests/faults tests/supervision tests/system
-QUICK := -n 3 --dist worksteal $(addprefix --ignore ,$(WHOLE_SYSTEM))
+# Many of the quick ones wait for a time that passes, so there are more of them than processors.
+QUICK := -n 5 --dist worksteal $(addprefix --ignore ,$(WHOLE_SYSTEM))
 WHOLE := -n 3 --dist worksteal $(WHOLE_SYSTEM)
 POSTGRESQL := KILLSWITCH_TEST_DATABASE=postgresql
 

@@ -34,13 +34,13 @@ def test_a_page_is_legible_named_and_fits_every_screen(
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         assert page.evaluate(CONTRAST) == []
-        for width in WIDTHS:
+        # Colours change no sizes.
+        for width in WIDTHS if scheme == "light" or PICTURES else ():
             page.set_viewport_size({"width": width, "height": HEIGHT})
             overflow = "document.documentElement.scrollWidth - innerWidth"
             assert page.evaluate(overflow) <= 0, f"{width} px"
-            if scheme == "light":
-                page.evaluate("scrollTo(0, 0)")  # below the bar, nothing is overprinted
-                assert page.evaluate(CROWDED) == [], f"{width} px"
+            page.evaluate("scrollTo(0, 0)")  # below the bar, nothing is overprinted
+            assert page.evaluate(CROWDED) == [], f"{width} px"
             if PICTURES and width in {390, 1280, 2560}:
                 picture(page, f"{name}-{width}-{scheme}")
     assert not any("Content Security Policy" in complaint for complaint in complaints)
