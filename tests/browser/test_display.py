@@ -35,7 +35,7 @@ def desk(
     for tab in context.pages:
         tab.goto("about:blank")
     context.close()
-    assert complaints == []
+    assert complaints.forgiven or complaints == []
 
 
 def choose(page: Page, label: str, *, checked: bool = True) -> None:
@@ -177,4 +177,4 @@ def test_the_manual_commands_of_all_exchanges_are_copied_as_they_are(
     page.get_by_role("button", name="Copy all 3 commands").click()
     page.wait_for_timeout(100)
     assert page.evaluate("navigator.clipboard.readText()").split("\n") == commands
-    complaints.clear()
+    complaints.forgive()
