@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.core.cache import cache
+from django.core.servers.basehttp import ServerHandler
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page
 
@@ -15,6 +16,7 @@ from killswitch.readiness.views import READINESS
 from killswitch.runtime.revisions import Revision
 from tests import factories
 from tests.browser import scenes
+from tests.conftest import wait_for
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -29,6 +31,31 @@ def _readiness_of_scenes() -> Iterator[None]:
 def ready() -> None:
     """The system is ready, until a scene changes that."""
     scenes.readiness[0] = scenes.READY
+
+
+@pytest.fixture(scope="package")
+def _requests_in_progress() -> Iterator[list[None]]:
+    """One entry for each request that the server is answering."""
+    in_progress: list[None] = []
+    run = ServerHandler.run
+
+    def counted(self: Any, application: Any) -> None:
+        in_progress.append(None)
+        try:
+            run(self, application)
+        finally:
+            in_progress.pop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServerHandler, "run", counted)
+        yield in_progress
+
+
+@pytest.fixture(autouse=True)
+def _every_request_ends(olga: User, _requests_in_progress: list[None]) -> Iterator[None]:
+    """Once the tabs are closed, wait for their last requests before the database is emptied."""
+    yield
+    wait_for(lambda: not _requests_in_progress, seconds=10)
 
 
 @pytest.fixture
@@ -52,9 +79,11 @@ class Complaints(list[str]):
 
 
 @pytest.fixture
-def complaints() -> Complaints:
-    """Empty at the end, unless a test expects them."""
-    return Complaints()
+def complaints() -> Iterator[Complaints]:
+    """Empty once the tabs are closed, unless the test has forgiven them."""
+    complaints = Complaints()
+    yield complaints
+    assert complaints.forgiven or complaints == []
 
 
 @pytest.fixture
@@ -75,7 +104,6 @@ def page(context: BrowserContext, complaints: Complaints) -> Iterator[Page]:
     # No request may be on its way to the server when the database is emptied.
     tab.goto("about:blank")
     tab.close()
-    assert complaints.forgiven or complaints == []
 
 
 def sign_in(context: BrowserContext, user: User, url: str) -> None:

@@ -35,7 +35,6 @@ def desk(
     for tab in context.pages:
         tab.goto("about:blank")
     context.close()
-    assert complaints.forgiven or complaints == []
 
 
 def choose(page: Page, label: str, *, checked: bool = True) -> None:
