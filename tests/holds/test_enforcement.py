@@ -471,6 +471,7 @@ def test_a_hold_whose_episode_cannot_be_recorded_keeps_no_other_one_waiting(
     wait_for(lambda: simulator.really_open("AAA") == 0, seconds=8)
 
 
+@pytest.mark.parametrize("blind_after_s", [600.0])  # the cancels of a blind Hold read it, too
 @pytest.mark.parametrize("fault", [{"fault": "slow", "seconds": 3.7}, {"fault": "too_many"}])
 def test_a_list_that_is_slow_or_limited_delays_no_other_one(
     simulator: Simulator, hold: HoldExchange, enforced: Enforcer, fault: dict[str, Any]
@@ -483,7 +484,7 @@ def test_a_list_that_is_slow_or_limited_delays_no_other_one(
         return len(simulator.calls(exchange_id, "GET"))
 
     wait_for(lambda: reads("SLOW") > 0, seconds=5)
-    # Without orders there is no episode, which would read a list of its own.
+    # Without orders there is no episode, which would read the list as well.
     wait_for(lambda: reads("KRAKEN") > 2 * reads("SLOW") + 2, seconds=30)
     simulator.place("KRAKEN", 1)
     wait_for(lambda: simulator.really_open("KRAKEN") == 0, seconds=10)
