@@ -55,7 +55,7 @@ def test_a_cancel_stays_open_and_in_place_while_its_requests_end(page: Page, olg
     expect(row.locator("li")).to_have_count(3)
     factories.bring(second, Status.REJECTED)
     expect(row).to_contain_text("2 in progress")
-    expect(row).to_contain_text("1 not:")
+    expect(row).to_contain_text("1 not confirmed:")
     factories.bring(first, Status.CONFIRMED)
     factories.bring(third, Status.CONFIRMED)
     expect(row).to_contain_text("2 confirmed")

@@ -74,7 +74,8 @@ def test_a_cancel_is_one_row_with_its_result_in_words(officer: Client, olga: Use
     text = words(row)
     assert "Olga Ray All 13 exchanges" in text
     assert (
-        "5 confirmed, 8 not: 3 with orders still open, 4 rejected, 1 with unknown outcome" in text
+        "5 confirmed, 8 not confirmed: 3 with orders still open, 4 rejected, 1 with unknown outcome"
+        in text
     )
     assert "Drill" in text
     assert "<details>" in row
@@ -572,6 +573,12 @@ def test_an_export_that_cannot_be_recorded_is_refused(olga: User) -> None:
         text = html(answer)
     assert "The export was not started" in text
     assert "It could not be recorded in the audit log." in text
+
+
+def test_a_wrong_choice_stays_in_its_field(officer: Client) -> None:
+    page = html(officer.get("/requests/?outcome=confirmd&by=%3Cb%3E"))
+    assert "<option selected>confirmd</option>" in page
+    assert "<option selected>&lt;b&gt;</option>" in page
 
 
 def test_an_export_with_a_wrong_filter_is_refused_and_recorded_nowhere(officer: Client) -> None:
