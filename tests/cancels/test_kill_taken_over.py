@@ -106,8 +106,9 @@ def test_reading_the_open_orders_does_not_delay_the_last_post(
 
 
 def test_the_next_holder_reads_before_it_sends_an_acknowledged_cancel_again(
-    simulator: Simulator, press: Press
+    simulator: Simulator, press: Press, settings: Any
 ) -> None:
+    settings.CANCEL_DEADLINE = 30  # when less time is left than it settles, it is sent early
     simulator.script("KRAKEN", cancel=["ok"], orders=5)
     (request,) = press("KRAKEN")
     (lease,) = leases.claim([request.pk])
@@ -141,8 +142,9 @@ def test_all_holders_together_repeat_a_refused_request_a_few_times(
 
 
 def test_a_request_refused_for_good_is_only_read_by_the_next_holder_until_the_list_can_be_read(
-    simulator: Simulator, press: Press
+    simulator: Simulator, press: Press, settings: Any
 ) -> None:
+    settings.CANCEL_DEADLINE = 30
     unreadable = {"fault": "server_error", "status": 503}
     simulator.script(
         "KRAKEN", cancel=always("unauthorised"), list=[unreadable, unreadable], orders=5
@@ -155,7 +157,7 @@ def test_a_request_refused_for_good_is_only_read_by_the_next_holder_until_the_li
     leases.release(lease)
     watchdog.check_once(watchdog.StallDetector())
     rows = CancelRequest.objects.filter(pk=request.pk)
-    wait_for(lambda: rows.get().is_final, seconds=5)
+    wait_for(lambda: rows.get().is_final, seconds=10)
     assert (rows.get().status, rows.get().open_after) == ("REJECTED", 5)
     assert len(simulator.calls("KRAKEN")) == 2
 

