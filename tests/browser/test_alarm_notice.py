@@ -48,11 +48,16 @@ def opened(page: Page, path: str = "/") -> Page:
     return page
 
 
+def places_of_notice_buttons(page: Page) -> list[Any]:
+    buttons = page.locator("#alarms [data-notice]")
+    return [buttons.nth(number).bounding_box() for number in range(buttons.count())]
+
+
 def height(page: Page) -> float:
     return float(page.evaluate("document.getElementById('alarms').offsetHeight"))
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280, 2560])
+@pytest.mark.parametrize("width", [360, 768, 1280, 1600, 2560])
 def test_the_line_is_as_high_with_any_alarm_as_without_and_moves_nothing(
     page: Page, olga: User, alarm: Raise, width: int
 ) -> None:
@@ -60,10 +65,12 @@ def test_the_line_is_as_high_with_any_alarm_as_without_and_moves_nothing(
     page.set_viewport_size({"width": width, "height": 900})
     opened(page)
     before = height(page), page.locator("#everywhere").bounding_box()
+    notice_buttons = places_of_notice_buttons(page)
     assert before[0] <= 48
     alarm(exchange_id="KRAKEN", title="KRAKEN: " + "rejected " * 30, detail="d " * 900)
     expect(page.locator("#alarms .alarm-text")).to_contain_text("1 kill alarm")
     assert (height(page), page.locator("#everywhere").bounding_box()) == before
+    assert places_of_notice_buttons(page) == notice_buttons
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     # On a phone its words are cut off: it is acknowledged in the list, which has them whole.
     button = page.locator("#alarms .view" if width < 720 else "#alarms .ack")
