@@ -46,6 +46,14 @@ def end_of(day: date) -> datetime:
     return LAST_MOMENT if day == date.max else begin_of(day + timedelta(days=1))
 
 
+def input_type(text: str, *, kind: str) -> str:
+    """Return the type of the input that shows this text in a field of this kind.
+
+    An input for a day shows a text that is not one, such as a mistyped day or a time, as empty.
+    """
+    return "text" if kind == "date" and text and not is_day(text) else kind
+
+
 def is_day(text: str) -> bool:
     """Return whether a text is a day as an input for days has it."""
     try:

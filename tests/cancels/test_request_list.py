@@ -581,6 +581,16 @@ def test_a_wrong_choice_stays_in_its_field(officer: Client) -> None:
     assert "<option selected>&lt;b&gt;</option>" in page
 
 
+@pytest.mark.parametrize(
+    ("day", "kind"), [("28.11.2026", "text"), ("2026-02-30", "text"), ("2026-11-28", "date")]
+)
+def test_a_wrong_day_stays_in_its_field(officer: Client, day: str, kind: str) -> None:
+    """An input for a day shows any other text as empty."""
+    for name in ("from", "to"):
+        text = " ".join(html(officer.get(f"/requests/?{name}={day}")).split())
+        assert f'name="{name}" type="{kind}" value="{day}"' in text
+
+
 def test_an_export_with_a_wrong_filter_is_refused_and_recorded_nowhere(officer: Client) -> None:
     answer = officer.get("/requests/export.csv?outcome=failed&x=%3Cb%3E")
     assert answer.status_code == 400

@@ -12,6 +12,7 @@ from killswitch.cancels import manual_cancel, status_display, status_help
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.age import elapsed_ms
+from killswitch.runtime.days import input_type
 from killswitch.runtime.text import duration_text, escape_controls
 
 register = template.Library()
@@ -136,11 +137,12 @@ def filter_field(
 ) -> dict[str, Any]:
     """Show a field of the filter of requests, as it was typed, with its error next to it."""
     errors, values = context.get("errors") or {}, context.get("values") or {}
+    value = values.get(name, "")
     return {
         "name": name,
         "label": label,
-        "kind": kind,
+        "type": input_type(value, kind=kind),
         "hint": hint,
-        "value": values.get(name, ""),
+        "value": value,
         "error": errors.get(name, ""),
     }

@@ -29,7 +29,7 @@ from killswitch.compliance.event_outcomes import (
 )
 from killswitch.compliance.log_page import LogEntry
 from killswitch.compliance.outcomes import Cell, Day
-from killswitch.runtime.days import is_day
+from killswitch.runtime.days import input_type
 from killswitch.runtime.http import parse_id
 
 register = template.Library()
@@ -152,8 +152,7 @@ def text_field(
     return {
         "name": name,
         "label": label,
-        # A time that was typed or stored in an address does not fit into the input for a day.
-        "type": "text" if type == "date" and value and not is_day(value) else type,
+        "type": input_type(value, kind=type),
         "placeholder": placeholder,
         "value": value,
         "is_invalid": name in context.get("errors", ()),
