@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from killswitch.audit.reconciliation import comparison, reviews
 from killswitch.audit.verification import chain_walk, checkpoint_check
 from killswitch.cancels import publishing, reconciliation
 from killswitch.holds import reconciliation as holds_reconciliation
+from killswitch.readiness.background_cache import THREAD_NAME
 from killswitch.runtime.deadlines import wait_until
 from killswitch.runtime.proxy_warnings import _logged_problems
 from killswitch.simulator.server import Simulator
@@ -49,6 +51,16 @@ def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """Let a page's readiness check end while it still has the test's database."""
+    wait_until(lambda: THREAD_NAME not in thread_names(), timeout_s=3, pause_s=0.01)
+
+
+def thread_names() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
 
 
 @pytest.fixture(scope="session")

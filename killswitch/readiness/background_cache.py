@@ -12,6 +12,7 @@ Result = TypeVar("Result")
 
 MAX_AGE_S = 1.0
 MAX_WAIT_S = 1.5
+THREAD_NAME = "readiness"
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +51,9 @@ class BackgroundCache(Generic[Result]):
             is_old = run is not None and time.monotonic() - run.started_at > self._max_age_s
             if run is None or (is_old and run.ended.is_set()):
                 run = self._run = _Run()
-                threading.Thread(target=self._carry_out, args=[run], daemon=True).start()
+                threading.Thread(
+                    target=self._carry_out, args=[run], name=THREAD_NAME, daemon=True
+                ).start()
         run.ended.wait(max(0.0, run.started_at + MAX_WAIT_S - time.monotonic()))
         return self._fallback() if run.result is None else run.result
 
