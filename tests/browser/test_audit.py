@@ -280,6 +280,17 @@ def test_eight_events_are_visible_on_a_small_screen(page: Page) -> None:
     assert fields["height"] < 70, "the filter is one line"
 
 
+def test_the_figures_of_a_day_fit_on_a_small_screen(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    outcomes(page)
+    overflows = page.evaluate(
+        "[...document.querySelectorAll('.scroll:has(.list)')]"
+        ".map(box => box.scrollWidth - box.clientWidth)"
+    )
+    assert overflows
+    assert set(overflows) == {0}
+
+
 def test_the_newest_days_are_in_view_on_a_phone(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     outcomes(page)
