@@ -62,19 +62,30 @@ def hold(transactional_db: None) -> HoldExchange:
 
 @pytest.fixture
 def blind_after_s() -> float:
-    return 1.5
+    """Not in the time of a test, unless the test says otherwise: the machine may be busy."""
+    return 600.0
+
+
+@pytest.fixture
+def trading_after_s() -> float:
+    """Not in the time of a test either."""
+    return 600.0
 
 
 @pytest.fixture
 def enforced(
-    settings: Any, simulator: Any, monkeypatch: pytest.MonkeyPatch, blind_after_s: float
+    settings: Any,
+    simulator: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    blind_after_s: float,
+    trading_after_s: float,
 ) -> Iterator[enforcement.Enforcer]:
     """Enforce Holds in threads of this process, as a watchdog does."""
     settings.HOLD_INTERVAL = 0.2
     settings.CANCEL_DEADLINE = 30
     monkeypatch.setitem(KILLS, Origin.HOLD, QuickEpisode)
     stop = threading.Event()
-    enforcer = Enforcer(blind_after_s=blind_after_s, trading_after_s=4.0)
+    enforcer = Enforcer(blind_after_s=blind_after_s, trading_after_s=trading_after_s)
     yield enforcement.start_threads(stop, enforcer=enforcer)
     stop.set()
     STOP.set()

@@ -146,6 +146,7 @@ def test_when_the_list_of_all_cannot_be_used_held_exchanges_are_read_one_by_one(
     assert not Hold.objects.exclude(blind_since=None).exists()
 
 
+@pytest.mark.parametrize("blind_after_s", [1.5])
 @pytest.mark.parametrize(
     "fault", [LIST_GONE, always("silent"), always("unauthorised"), always("not_json")]
 )
@@ -206,6 +207,7 @@ def test_a_pause_that_the_ems_wants_is_kept(
     wait_for(lambda: requests()[0].is_final, seconds=10)
 
 
+@pytest.mark.parametrize("trading_after_s", [4.0])
 def test_orders_that_keep_coming_are_one_alarm(
     simulator: Simulator, hold: HoldExchange, enforced: Enforcer
 ) -> None:
@@ -456,6 +458,7 @@ def no_episode_of(hold_id: int) -> Iterator[None]:
                 cursor.execute(statement)
 
 
+@pytest.mark.parametrize("blind_after_s", [1.5])
 def test_a_hold_whose_episode_cannot_be_recorded_keeps_no_other_one_waiting(
     simulator: Simulator, hold: HoldExchange, enforced: Enforcer
 ) -> None:
@@ -472,7 +475,6 @@ def test_a_hold_whose_episode_cannot_be_recorded_keeps_no_other_one_waiting(
     wait_for(lambda: simulator.really_open("AAA") == 0, seconds=8)
 
 
-@pytest.mark.parametrize("blind_after_s", [600.0])  # the cancels of a blind Hold read it, too
 @pytest.mark.parametrize("fault", [{"fault": "slow", "seconds": 3.7}, {"fault": "too_many"}])
 def test_a_list_that_is_slow_or_limited_delays_no_other_one(
     simulator: Simulator, hold: HoldExchange, enforced: Enforcer, fault: dict[str, Any]
@@ -513,6 +515,7 @@ def test_a_hold_that_was_released_before_its_episode_was_claimed_sends_nothing(
     assert not Alarm.objects.exists()
 
 
+@pytest.mark.parametrize("blind_after_s", [1.5])
 def test_an_alarm_that_still_holds_is_raised_again_once_it_is_acknowledged(
     simulator: Simulator, hold: HoldExchange, enforced: Enforcer
 ) -> None:
