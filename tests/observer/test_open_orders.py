@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True
 
 @pytest.fixture
 def ems(simulator: Simulator) -> Iterator[EmsClient]:
-    client = EmsClient(base_url=simulator.url, connect_timeout=1, timeout=1)
+    client = EmsClient(base_url=simulator.url, connect_timeout=5, timeout=10)
     yield client
     client.close()
 

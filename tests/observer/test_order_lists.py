@@ -30,7 +30,7 @@ STATEMENTS_OF_AN_IDLE_READ = 12  # of which one asks for requests that need a se
 
 @pytest.fixture
 def ems(simulator: Simulator) -> Iterator[EmsClient]:
-    client = EmsClient(base_url=simulator.url, connect_timeout=1, timeout=5)
+    client = EmsClient(base_url=simulator.url, connect_timeout=5, timeout=10)
     yield client
     client.close()
 

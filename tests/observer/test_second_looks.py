@@ -40,7 +40,7 @@ OTHER_SPELLING = '[{"exchange_id":"kraken","status":"NEW"}]'
 
 @pytest.fixture
 def ems(simulator: Simulator) -> Iterator[EmsClient]:
-    client = EmsClient(base_url=simulator.url, connect_timeout=1, timeout=1)
+    client = EmsClient(base_url=simulator.url, connect_timeout=5, timeout=10)
     yield client
     client.close()
 

@@ -75,7 +75,7 @@ def test_five_of_five_exchanges_whose_orders_come_back_are_five_alarms_within_fi
 def test_what_stays_empty_is_looked_at_twice(
     simulator: Simulator, exchanges: list[Exchange]
 ) -> None:
-    client = EmsClient(base_url=simulator.url, connect_timeout=1, timeout=1)
+    client = EmsClient(base_url=simulator.url, connect_timeout=5, timeout=10)
     observer = Observer(client=client, second_looks=SecondLooks(after_s=(1, 2)))
     observer.keep_lease()
     assert observer.read()
