@@ -17,6 +17,7 @@ const buttons = () => document.querySelectorAll("[data-notice]");
 const isOn = (kind) => read(kind) === "on";
 const mayPlay = () => audio?.state === "running";
 const desktopWorks = () => "Notification" in window && Notification.permission === "granted";
+const works = (kind) => (kind === "sound" ? mayPlay() : desktopWorks());
 
 function read(name) {
   try {
@@ -36,10 +37,9 @@ function keep(name, value) {
 
 function label(kind) {
   if (!isOn(kind)) return `${NAMES[kind]}: off`;
-  if (kind === "sound" && !mayPlay()) return "Click to enable sound";
-  if (kind === "desktop" && !("Notification" in window)) return "Desktop notifications need HTTPS";
-  if (kind === "desktop" && !desktopWorks()) return "Desktop notifications are blocked";
-  return `${NAMES[kind]}: on`;
+  if (works(kind)) return `${NAMES[kind]}: on`;
+  if (kind === "sound") return "Click to enable sound";
+  return "Notification" in window ? "Desktop notifications are blocked" : "Desktop notifications need HTTPS";
 }
 
 // The poller writes the buttons anew, as the server knows them.
@@ -49,6 +49,7 @@ function show() {
     const text = label(kind);
     if (button.textContent.trim() !== text) button.textContent = text;
     button.setAttribute("aria-pressed", String(isOn(kind)));
+    button.toggleAttribute("data-fails", isOn(kind) && !works(kind)); // alarms.css shows it then
   }
 }
 

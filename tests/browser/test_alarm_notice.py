@@ -183,14 +183,33 @@ def test_several_tabs_sound_once(context: BrowserContext, olga: User, alarm: Rai
         tab.close()
 
 
-def test_a_browser_that_blocks_sound_says_what_to_do(page: Page, olga: User) -> None:
-    opened(page)
-    page.locator("#alarms [data-notice=sound]").click()
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_what_is_on_and_does_not_work_is_shown_where_the_alarm_leaves_room(
+    page: Page, olga: User, alarm: Raise, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
     page.add_init_script(
         """Object.defineProperty(AudioContext.prototype, "state", { get: () => "suspended" })"""
     )
     opened(page)
-    expect(page.locator("#alarms [data-notice=sound]")).to_have_text("Click to enable sound")
+    for kind in ("sound", "desktop"):
+        page.evaluate(f"localStorage.setItem('alarm-notice-{kind}', 'on')")
+    opened(page)
+    sound, desktop = (
+        page.locator(f"#alarms [data-notice={kind}]") for kind in ("sound", "desktop")
+    )
+    expect(sound).to_have_text("Click to enable sound")
+    expect(sound).to_be_visible()
+    expect(desktop).to_have_text("Desktop notifications are blocked")
+    expect(desktop).to_be_visible(visible=width > 1000)
+    before = height(page), places_of_notice_buttons(page)
+    alarm("kill")
+    text = page.locator("#alarms .alarm-text").bounding_box()
+    assert text
+    assert text["width"] > 70
+    page.wait_for_timeout(1200)  # a poll writes the buttons anew
+    assert (height(page), places_of_notice_buttons(page)) == before
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
 def test_a_notification_names_the_alarm_and_focuses_the_page(
