@@ -56,11 +56,11 @@ def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown() -> None:
     """Let a page's readiness check end while it still has the test's database."""
-    wait_until(lambda: THREAD_NAME not in thread_names(), timeout_s=3, pause_s=0.01)
-
-
-def thread_names() -> set[str]:
-    return {thread.name for thread in threading.enumerate()}
+    wait_until(
+        lambda: all(thread.name != THREAD_NAME for thread in threading.enumerate()),
+        timeout_s=3,
+        pause_s=0.01,
+    )
 
 
 @pytest.fixture(scope="session")
