@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from killswitch.accounts.models import User, role_label
-from killswitch.audit.chain import Actor, NewEvent
+from killswitch.audit.actors import Actor
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import EventKind
 
 WATCHED = ("username", "full_name", "is_active", "role", "must_change_password")

@@ -9,7 +9,7 @@ from django.contrib.auth.hashers import make_password
 
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_user
-from killswitch.audit.chain import SYSTEM
+from killswitch.audit.actors import SYSTEM
 from killswitch.runtime.files import replace_file
 
 DEMO_USERS = (

@@ -5,7 +5,8 @@ from django.http import HttpRequest
 from killswitch.accounts.backends import UserBackend
 from killswitch.accounts.client_info import client_info, neighbourhood
 from killswitch.accounts.models import User
-from killswitch.audit.chain import Actor, NewEvent
+from killswitch.audit.actors import Actor
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.event_throttle import record_counted
 from killswitch.audit.models import EventKind
 

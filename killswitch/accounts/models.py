@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
 
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 
 RESERVED_NAMES = frozenset({"system", "anonymous"})  # the log's actors that are not users
 MAX_USERNAME_CHARS = 60

@@ -18,7 +18,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.accounts.permissions import ROLES, Permission, has_permission
 from killswitch.alarms.models import AlarmKind
 from killswitch.alarms.services import raise_alarm
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.audit.recorder import recording
 
 

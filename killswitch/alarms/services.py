@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 
 from killswitch.alarms.models import Alarm, AlarmKind, Delivery
 from killswitch.audit import canonical_json
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import current_recording, recording
 from killswitch.runtime.http import MAX_ID

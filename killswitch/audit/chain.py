@@ -1,13 +1,12 @@
 """The chain of events: numbered without gaps, each hashed together with the one before it."""
 
 import hashlib
-import os
-import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from killswitch.audit import canonical_json
+from killswitch.audit.actors import SYSTEM, Actor
 from killswitch.audit.models import AuditEvent, EventKind
 
 FORMAT = 1
@@ -27,29 +26,6 @@ HASHED = (
     "data",
     "previous",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Actor:
-    """A person or program as text, so that the log needs no table of people."""
-
-    name: str
-    role: str = ""
-
-
-SYSTEM = Actor(name="system")
-
-
-def command_line_actor() -> Actor:
-    """Return the user of the operating system that runs a command.
-
-    By user id: the environment could be set to any name.
-    """
-    try:
-        login = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        login = str(os.getuid())  # a user of a container may have no name
-    return Actor(name=f"os:{login}", role="OPERATING_SYSTEM")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from typing import Final
 
 from django.db.models import Q
 
-from killswitch.audit.actor_names import actor_name
+from killswitch.audit.actors import actor_name
 from killswitch.audit.models import AuditEvent
 from killswitch.runtime import distinct_values as runtime
 from killswitch.runtime.text import close_names

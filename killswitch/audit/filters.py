@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
+from killswitch.audit.actors import SYSTEM
 from killswitch.audit.canonical_json import utc_text
-from killswitch.audit.chain import SYSTEM
 from killswitch.audit.distinct_values import contains, matching, suggestions
 from killswitch.audit.event_kinds import CHANGE_KINDS
 from killswitch.audit.event_search import EventSearch

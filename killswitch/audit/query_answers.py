@@ -17,8 +17,7 @@ from django.db import DatabaseError
 from django.db.models import Min
 
 from killswitch.audit import requesters
-from killswitch.audit.actor_names import is_user
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor, is_user
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.recorder import recording
 from killswitch.audit.requesters import Requester

@@ -30,7 +30,8 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from killswitch.audit import appending
-from killswitch.audit.chain import SYSTEM, Actor, NewEvent
+from killswitch.audit.actors import SYSTEM, Actor
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.runtime.revisions import Revisioned, next_revision
 

@@ -12,7 +12,8 @@ import structlog
 from django.db import DatabaseError, IntegrityError
 from django.db.models import Exists, OuterRef, Q
 
-from killswitch.audit.chain import Actor, NewEvent
+from killswitch.audit.actors import Actor
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.needing_review import needing

@@ -9,8 +9,8 @@ import structlog
 from django.db import DatabaseError
 from django.db.models import Count, Max, Min, Q, QuerySet
 
+from killswitch.audit.actors import Actor
 from killswitch.audit.canonical_json import utc_text
-from killswitch.audit.chain import Actor
 from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind, Review, Verification
 from killswitch.audit.needing_review import OF_HOLD, needing

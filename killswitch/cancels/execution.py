@@ -3,7 +3,7 @@
 What happens in such a thread is in `kill`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -11,15 +11,16 @@ from django.db import DatabaseError, Error
 
 from killswitch.cancels import leases
 from killswitch.cancels.kill import Kill, ShuttingDown
-from killswitch.cancels.leases import Lease, RequestSnapshot
-from killswitch.cancels.models import Origin
+from killswitch.cancels.lease import Lease
+from killswitch.cancels.leases import RequestSnapshot
 from killswitch.cancels.recording import LeaseLost
+from killswitch.cancels.request_record import RequestRecord
 from killswitch.cancels.thread_slots import Latch, ThreadSlots
 from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.shutdown import STOP
 
-# What carries a request out, where that is not a `Kill`: packages above add theirs.
-KILLS: dict[Origin, type[Kill]] = {}
+# What carries a request of an origin out, where that is not a plain `Kill`: packages above add it.
+KILLS: dict[str, Callable[[Lease, Latch], Kill]] = {}
 # The rest is taken over at the watchdog's next check; new requests go first.
 MAX_TAKEOVER_S = 0.5
 
@@ -64,9 +65,14 @@ def _start(claimed: Sequence[Lease], slots: ThreadSlots) -> None:
             latch.mark_sent(lease.id)
 
 
+def _kill(lease: Lease, latch: Latch) -> Kill:
+    make_kill = KILLS.get(lease.origin)
+    return make_kill(lease, latch) if make_kill else Kill(lease, latch, RequestRecord(lease))
+
+
 def _carry_out(lease: Lease, latch: Latch) -> None:
     try:
-        KILLS.get(lease.origin, Kill)(lease, latch).run()
+        _kill(lease, latch).run()
     except LeaseLost:
         log.warning("lease_lost", request=lease.uuid, exchange=lease.exchange_id)
     except ShuttingDown:

@@ -2,29 +2,28 @@
 
 No transaction is open, no lock is held and no database connection is kept while the EMS is being
 called or waited for. The kill sleeps and loops in a thread of its own until all that can be known
-is known.
+is known. What it does is recorded by its `KillRecord`: in the database, or in the journal of this
+host.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Protocol
 
 import structlog
-from django.db import InterfaceError, InternalError, OperationalError
 
-from killswitch.audit.recorder import recording
 from killswitch.cancels.conclusion import (
+    AttemptLike,
     AttemptSummary,
     Conclusion,
     ListHistory,
     OpenOrdersAfter,
     conclude,
 )
-from killswitch.cancels.leases import Lease
-from killswitch.cancels.models import Attempt
+from killswitch.cancels.lease import Lease
 from killswitch.cancels.pacing import (
     FIRST_READ_PAUSE_S,
     MAX_READ_PAUSE_S,
@@ -32,18 +31,10 @@ from killswitch.cancels.pacing import (
     RetrySchedule,
     rest_of_pause,
 )
-from killswitch.cancels.recording import (
-    ensure_lease,
-    finish,
-    record_attempt,
-    record_read,
-    start_verifying,
-)
 from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
-from killswitch.ems.answers import Outcome, RetryAdvice
+from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
 from killswitch.ems.client import get_client
-from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.shutdown import STOP
 
 # POSTs in a row without a pause, each because a connection broke when it was used again.
@@ -58,24 +49,61 @@ MAX_FINAL_READS = 5
 READ_PAUSE_AFTER_429_S = 4.0
 # A watchdog needs longer than this to take over, so such a lease need not be checked.
 FRESH_LEASE_S = 1.0
-# How long after the request's deadline a result still waits for an unavailable database.
-MAX_RECORD_DELAY_S = 30.0
 
 log = structlog.get_logger(__name__)
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class ShuttingDown(Exception):
     """This process is ending; the request is to be released for another one."""
 
 
+class EarlierAttempt(AttemptLike, Protocol):
+    """An attempt of an earlier holder, as it was recorded."""
+
+    @property
+    def finished_at(self) -> datetime: ...
+    @property
+    def by_dead_holder(self) -> bool: ...
+
+
+class KillRecord(Protocol):
+    """Where a kill records what it does.
+
+    Every method but `announce_attempt` raises `LeaseLost` when another process has taken the
+    request over.
+    """
+
+    def earlier_attempts(self) -> Sequence[EarlierAttempt]:
+        """Return the attempts of earlier holders, oldest first."""
+
+    def ensure_lease(self) -> None:
+        """Return if the request may be sent again."""
+
+    def announce_attempt(self) -> None:
+        """Record that a cancel is about to be sent."""
+
+    def attempt(self, answer: TimedCancelAnswer, *, next_attempt_at: datetime | None) -> None:
+        """Record one call to the EMS."""
+
+    def verifying(self) -> None:
+        """Record that the list of open orders decides from here on."""
+
+    def read(self, *, next_attempt_at: datetime | None) -> None:
+        """Record that the open orders were read, which is progress."""
+
+    def end(
+        self, *, before: Status, conclusion: Conclusion, last_list: OpenOrdersAfter | None
+    ) -> None:
+        """Record the final status."""
+
+
 class Kill:
     """One request under the lease of this process."""
 
-    def __init__(self, lease: Lease, latch: Latch) -> None:
+    def __init__(self, lease: Lease, latch: Latch, record: KillRecord) -> None:
         self.lease = lease
         self.latch = latch
+        self.record = record
         self.status = lease.status
         self.schedule = RetrySchedule(ends_at=lease.request_ends_at)
         self.attempts = AttemptSummary()
@@ -103,8 +131,7 @@ class Kill:
 
     def _load_earlier_attempts(self) -> None:
         """Add the attempts of earlier holders, and keep to the pause that the last one planned."""
-        rows = Attempt.objects.order_by("number").defer("body")
-        attempts = self._write(lambda request_id, _: list(rows.filter(request_id=request_id)))
+        attempts = self.record.earlier_attempts()
         self.attempts = AttemptSummary.of(attempts)
         finished_attempts = [attempt for attempt in attempts if not attempt.by_dead_holder]
         self.dead_holders = len(attempts) - len(finished_attempts)
@@ -193,9 +220,10 @@ class Kill:
                 raise ShuttingDown
             # A process that slept may have lost its lease, and would cancel orders placed later.
             if self.schedule.posts or time.monotonic() - self.lease.claimed_at >= FRESH_LEASE_S:
-                self._ensure_lease()
+                self._check_lease()
             if self.schedule.posts and not self.schedule.may_post_again:
                 return  # checking the lease took so long that no time is left for a POST
+            self.record.announce_attempt()
             answer = get_client().cancel_all(
                 self.lease.exchange_id,
                 timeout=self.schedule.post_timeout,
@@ -209,7 +237,7 @@ class Kill:
             self.schedule.record_answer(answer)
             will_retry = not self.last_was_acknowledged and self.schedule.may_post_again
             next_attempt_at = self._next_post_at() if will_retry else None
-            self._write(record_attempt, answer=answer, next_attempt_at=next_attempt_at)
+            self.record.attempt(answer, next_attempt_at=next_attempt_at)
             if answer.retry_advice is not RetryAdvice.AT_ONCE or not self.schedule.may_post_again:
                 return
 
@@ -227,7 +255,7 @@ class Kill:
                 return True
         waits = self.schedule.waits_for_retry_after or self.status is Status.SENDING
         will_retry = waits and self.schedule.may_post_again
-        self._write(record_read, next_attempt_at=self._next_post_at() if will_retry else None)
+        self.record.read(next_attempt_at=self._next_post_at() if will_retry else None)
         return False
 
     def _read_list(self, *, timeout: float) -> OpenOrdersAfter:
@@ -235,7 +263,7 @@ class Kill:
         if STOP.is_set():
             raise ShuttingDown
         if self.attempts.list_decides and self.status is not Status.VERIFYING:
-            self._write(start_verifying)
+            self.record.verifying()
             self.status = Status.VERIFYING
         orders = get_client().open_orders(self.lease.exchange_id, timeout=timeout)
         count = orders.count(self.lease.exchange_id) if orders.readable else None
@@ -254,20 +282,15 @@ class Kill:
             self.list_history = self.list_history.after_orders(are_named=is_named)
         return latest
 
-    def _ensure_lease(self) -> None:
-        self._write(ensure_lease)
+    def _check_lease(self) -> None:
+        self.record.ensure_lease()
 
     def _next_post_at(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=self.schedule.until_next_post)
 
     def _finish(self) -> None:
         conclusion = self._conclude()
-        self._write(
-            self._record_end,
-            before=self.status,
-            conclusion=conclusion,
-            last_list=self.last_list,
-        )
+        self.record.end(before=self.status, conclusion=conclusion, last_list=self.last_list)
         log.info(
             "finished",
             request=self.lease.uuid,
@@ -283,27 +306,6 @@ class Kill:
             history=self.list_history,
         )
 
-    def _record_end(self, request_id: int, lease_token: str, /, **end: Any) -> bool:
-        return finish(request_id, lease_token, **end)
-
     def _pause(self, seconds: float) -> None:
         if STOP.wait(max(seconds, 0.0)):
             raise ShuttingDown
-
-    def _write(
-        self, operation: Callable[Concatenate[int, str, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Record under the lease, in one short transaction; wait for a database that is gone."""
-        seconds_left = max(self.lease.request_ends_at - time.monotonic(), 0.0)
-        deadline = Deadline(seconds_left + MAX_RECORD_DELAY_S)
-        pause = FIRST_READ_PAUSE_S
-        while True:
-            try:
-                with recording(then_close_connection=True):
-                    return operation(self.lease.id, self.lease.token, *args, **kwargs)
-            except (OperationalError, InterfaceError, InternalError) as error:
-                if deadline.has_passed:
-                    raise
-                log.warning("database_gone", request=self.lease.uuid, error=str(error).strip())
-            time.sleep(pause)
-            pause = min(pause * 2, MAX_READ_PAUSE_S)

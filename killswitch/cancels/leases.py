@@ -17,7 +17,8 @@ from django.db import transaction
 from django.db.models import F
 
 from killswitch.audit.recorder import recording
-from killswitch.cancels.models import CancelRequest, Origin
+from killswitch.cancels.lease import Lease
+from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.recording import record_takeover
 from killswitch.cancels.states import IN_FLIGHT, Status
 from killswitch.runtime.leases import new_lease_token
@@ -31,24 +32,6 @@ MAX_RENEWAL_OVERTIME_S = 5.0
 MAX_FIGURE_AGE_S = 30.0
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lease:
-    """A request that this process carries out. Times are monotonic seconds."""
-
-    id: int
-    uuid: str
-    exchange_id: str
-    origin: Origin  # of its press
-    status: Status
-    token: str
-    claimed_at: float
-    request_ends_at: float
-    taken_over: bool
-    next_attempt_at: datetime | None  # as the last holder had planned it
-    open_before: int | None  # when the request was made; None if the figure was old
-    ever_listed: bool  # whether the EMS has ever listed an order of this exchange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +123,7 @@ def _lease(request: CancelRequest, *, taken_over: bool) -> Lease:
         id=request.pk,
         uuid=str(request.uuid),
         exchange_id=request.exchange_id,
-        origin=Origin(request.batch.origin),
+        origin=request.batch.origin,
         status=Status(request.status),
         token=request.lease_token,
         claimed_at=now,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
-from killswitch.audit.actor_names import actor_name
+from killswitch.audit.actors import actor_name
 from killswitch.cancels.models import Batch, Origin
 from killswitch.cancels.request_outcomes import OUTCOMES
 from killswitch.exchanges.models import Exchange

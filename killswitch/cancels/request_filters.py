@@ -14,7 +14,7 @@ from typing import Final, Self
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
-from killswitch.audit.actor_names import actor_name
+from killswitch.audit.actors import actor_name
 from killswitch.cancels.models import Batch, CancelRequest, Origin, ResidualOrder
 from killswitch.cancels.request_filter_fields import (
     CUSTOM,

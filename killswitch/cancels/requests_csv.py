@@ -14,8 +14,7 @@ from django.db import DatabaseError
 from django.db.models import Min
 
 from killswitch.accounts.models import role_label
-from killswitch.audit.actor_names import actor_name
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor, actor_name
 from killswitch.audit.export import csv_safe
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.recorder import recording

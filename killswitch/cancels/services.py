@@ -10,8 +10,8 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 
 from killswitch.accounts.models import User
+from killswitch.audit.actors import Actor
 from killswitch.audit.canonical_json import utc_text
-from killswitch.audit.chain import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels import event_data, press_keys, publishing

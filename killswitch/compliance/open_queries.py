@@ -6,7 +6,7 @@ from typing import Final, Self
 
 from killswitch.accounts.models import User
 from killswitch.audit import requesters
-from killswitch.audit.actor_names import is_user
+from killswitch.audit.actors import is_user
 from killswitch.audit.descriptions import describe
 from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind, Review

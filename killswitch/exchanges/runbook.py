@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from django.db import Error
 
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import current_recording, recording
 from killswitch.exchanges.models import Runbook

@@ -8,7 +8,7 @@ from django.db.models import Q
 from killswitch.accounts.changes import actor_text
 from killswitch.alarms.models import AlarmKind
 from killswitch.alarms.services import raise_alarm
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 from killswitch.exchanges.models import WATCHED, Exchange, OpenOrderList, OpenOrderSample

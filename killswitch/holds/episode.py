@@ -7,7 +7,6 @@ its deadline, or when the Hold is released.
 """
 
 import time
-from typing import Any
 
 import structlog
 from django.conf import settings
@@ -17,10 +16,10 @@ from django.db.models.functions import Now
 from killswitch.cancels import execution
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
 from killswitch.cancels.kill import Kill
-from killswitch.cancels.leases import Lease
+from killswitch.cancels.lease import Lease
 from killswitch.cancels.models import Origin
 from killswitch.cancels.pacing import MAX_READ_PAUSE_S, RetrySchedule
-from killswitch.cancels.recording import ensure_lease
+from killswitch.cancels.request_record import RequestRecord
 from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
 from killswitch.ems.answers import Outcome, TimedCancelAnswer
@@ -89,7 +88,8 @@ class HoldEpisode(Kill):
     quiet_s = QUIET_S
 
     def __init__(self, lease: Lease, latch: Latch) -> None:
-        super().__init__(lease, latch)
+        self.request_record = RequestRecord(lease)
+        super().__init__(lease, latch, self.request_record)
         self.schedule: EpisodeSchedule = EpisodeSchedule(ends_at=lease.request_ends_at)
         self.lives = OrderLives()
         self.posted_at = self.recorded_at = 0.0
@@ -129,7 +129,7 @@ class HoldEpisode(Kill):
     def _load_orders(self) -> None:
         """Go on from the orders that were seen before this process took part."""
         rows = Episode.objects.annotate(now=Now())
-        episode = self._write(lambda request_id, _: rows.get(request=request_id))
+        episode = self.request_record.write(lambda request_id, _: rows.get(request=request_id))
         self.hold_id = episode.hold_id
         oldest_at = episode.oldest_open_at
         age_s = (vars(episode)["now"] - oldest_at).total_seconds() if oldest_at else 0.0
@@ -185,7 +185,7 @@ class HoldEpisode(Kill):
             return True
         self.recorded_at = now
         waits = self.schedule.ems_pause_s > 0
-        return self._write(
+        return self.request_record.write(
             record_episode_read,
             lives=self.lives,
             latest=latest,
@@ -205,8 +205,14 @@ class HoldEpisode(Kill):
             sentence = "The Hold was released before a cancel was sent."
         return Conclusion(status=conclusion.status, sentence=sentence)
 
-    def _record_end(self, request_id: int, lease_token: str, /, **end: Any) -> bool:
-        return finish_episode(request_id, lease_token, pause_s=self.schedule.ems_pause_s, **end)
+    def _finish(self) -> None:
+        self.request_record.write(
+            finish_episode,
+            pause_s=self.schedule.ems_pause_s,
+            before=self.status,
+            conclusion=self._conclude(),
+            last_list=self.last_list,
+        )
 
     def _must_send(self, count: int | None) -> bool:
         """Return True when a cancel is due: for listed orders, or blindly after a while."""
@@ -214,9 +220,9 @@ class HoldEpisode(Kill):
             return self._until_blind_post_s <= 0 and self.schedule.may_post_now
         return count > 0 and self.schedule.may_post_now
 
-    def _ensure_lease(self) -> None:
+    def _check_lease(self) -> None:
         """Check the lease and the Hold before sending again. Raises `HoldReleased` as well."""
-        self._write(ensure_lease)
+        super()._check_lease()
         self._check_hold()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from django.db.models import Max
 
 from killswitch.alarms.models import AlarmKind
-from killswitch.audit.chain import SYSTEM
+from killswitch.audit.actors import SYSTEM
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels import event_data

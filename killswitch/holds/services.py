@@ -10,8 +10,8 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from killswitch.accounts.models import User
+from killswitch.audit.actors import SYSTEM, Actor
 from killswitch.audit.canonical_json import utc_text
-from killswitch.audit.chain import SYSTEM, Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels import services as cancels

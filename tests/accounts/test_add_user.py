@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from killswitch.accounts.login_events import ANONYMOUS
 from killswitch.accounts.models import RESERVED_NAMES, Role, User
 from killswitch.alarms.models import Alarm
-from killswitch.audit.chain import SYSTEM
+from killswitch.audit.actors import SYSTEM
 from killswitch.audit.models import AuditEvent
 from tests.accounts.people import events
 from tests.factories import PASSWORD

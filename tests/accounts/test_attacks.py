@@ -10,7 +10,7 @@ from django.test import Client
 
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_user
-from killswitch.audit.chain import SYSTEM
+from killswitch.audit.actors import SYSTEM
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import Batch
 from killswitch.exchanges.models import Exchange, ExchangeGroup, UncoveredExchange

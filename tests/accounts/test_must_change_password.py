@@ -9,7 +9,8 @@ from django.test import Client
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.reconciliation import REPLAYED_USERS
 from killswitch.accounts.services import add_user, change_own_password, save_user
-from killswitch.audit.chain import SYSTEM, NewEvent
+from killswitch.audit.actors import SYSTEM
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import EventKind
 from killswitch.audit.verification.findings import no_progress
 from killswitch.cancels.models import CancelRequest

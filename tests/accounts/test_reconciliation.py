@@ -10,7 +10,8 @@ from django.core.management import call_command
 from killswitch.accounts.demo import ensure_demo_users
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import add_user, change_own_password, save_user
-from killswitch.audit.chain import SYSTEM, Head
+from killswitch.audit.actors import SYSTEM
+from killswitch.audit.chain import Head
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify, verify_newest
 from tests import factories

@@ -4,7 +4,7 @@ import pytest
 
 from killswitch.accounts.models import role_label
 from killswitch.accounts.templatetags.accounts import person_name
-from killswitch.audit.actor_names import actor_name
+from killswitch.audit.actors import actor_name
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from killswitch.audit.chain import SYSTEM
+from killswitch.audit.actors import SYSTEM
 from killswitch.audit.descriptions import describe
 from killswitch.audit.needing_review import needs_review
 from killswitch.audit.verification.findings import Proof, no_progress

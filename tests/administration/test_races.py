@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from killswitch.accounts.models import Role, User
-from killswitch.audit.chain import SYSTEM
+from killswitch.audit.actors import SYSTEM
 from killswitch.audit.models import AuditEvent
 from killswitch.exchanges.groups import save_group
 from killswitch.exchanges.models import Exchange, ExchangeGroup

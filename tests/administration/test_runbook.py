@@ -8,7 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from killswitch.accounts.models import Role
-from killswitch.audit.chain import SYSTEM
+from killswitch.audit.actors import SYSTEM
 from killswitch.audit.descriptions import describe
 from killswitch.audit.needing_review import needs_review
 from killswitch.audit.verification.findings import Proof, no_progress

@@ -15,7 +15,7 @@ from killswitch.alarms.escalation import Escalation
 from killswitch.alarms.models import Alarm
 from killswitch.alarms.outbox import OutboxSender
 from killswitch.alarms.services import Acknowledgement, acknowledge_all, resolve
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.verification.findings import no_progress
 from killswitch.runtime.revisions import current

@@ -11,7 +11,8 @@ from killswitch.alarms import reconciliation
 from killswitch.alarms.models import Alarm, AlarmKind, Delivery
 from killswitch.alarms.outbox import OutboxSender
 from killswitch.alarms.services import acknowledge, resolve
-from killswitch.audit.chain import Actor, Head
+from killswitch.audit.actors import Actor
+from killswitch.audit.chain import Head
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.recorder import recording
 from killswitch.audit.verification.findings import Proof, no_progress

@@ -21,7 +21,7 @@ from killswitch.alarms.services import (
     resolve,
 )
 from killswitch.audit import canonical_json
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 from killswitch.exchanges.models import Exchange

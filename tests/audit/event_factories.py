@@ -8,7 +8,8 @@ from django.db import connection, transaction
 
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_user
-from killswitch.audit.chain import SYSTEM, Actor, NewEvent
+from killswitch.audit.actors import SYSTEM, Actor
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import EventKind
 from killswitch.cancels import recording, services
 from killswitch.cancels.confirmation import Target

@@ -8,8 +8,9 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from killswitch.audit import canonical_json, chain
+from killswitch.audit.actors import SYSTEM, Actor
 from killswitch.audit.appending import ADVISORY_LOCK
-from killswitch.audit.chain import FORMAT, SYSTEM, Actor, NewEvent
+from killswitch.audit.chain import FORMAT, NewEvent
 from killswitch.audit.models import AuditEvent, EventKind
 
 OLGA = Actor(name="Olga Ray (olga)", role="RISK_OFFICER")

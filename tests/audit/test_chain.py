@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch.audit import canonical_json, chain
+from killswitch.audit.actors import Actor
 from killswitch.audit.appending import append
-from killswitch.audit.chain import GENESIS, Actor, NewEvent, digest, digest_of, head
+from killswitch.audit.chain import GENESIS, NewEvent, digest, digest_of, head
 from killswitch.audit.models import AuditEvent, EventKind
 from tests.audit.log import record
 

@@ -9,7 +9,7 @@ from django.http import QueryDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch.audit import chain
+from killswitch.audit.actors import Actor
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.distinct_values import contains
 from killswitch.audit.event_kinds import CHANGE_KINDS
@@ -281,9 +281,7 @@ class TestInTheLog:
                 reject_reason="EXCHANGE_UNREACHABLE",
                 **mine,
             ),
-            NewEvent(
-                kind=EventKind.DENIED, actor=chain.Actor(name="os:ops"), exchange_id="KRAKEN/JOHN"
-            ),
+            NewEvent(kind=EventKind.DENIED, actor=Actor(name="os:ops"), exchange_id="KRAKEN/JOHN"),
             NewEvent(kind=EventKind.SIGNED_OUT, actor=OLGA),
             NewEvent(kind=EventKind.FINISHED, status="UNKNOWN", request_id=f"{REQUEST[:-1]}9"),
         )
@@ -330,7 +328,7 @@ class TestInTheLog:
         record(
             NewEvent(kind=EventKind.ATTEMPT, data={"message": f"they {text}!"}),
             NewEvent(kind=EventKind.ATTEMPT, data={"message": "another thing aXb 1000"}),
-            NewEvent(kind=EventKind.DENIED, actor=chain.Actor(name=f"x {text}")),
+            NewEvent(kind=EventKind.DENIED, actor=Actor(name=f"x {text}")),
         )
         assert _seqs(EventFilter(text=text)) == [1, 3]
 

@@ -11,7 +11,8 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 
-from killswitch.audit.chain import Actor, Head, NewEvent, head
+from killswitch.audit.actors import Actor
+from killswitch.audit.chain import Head, NewEvent, head
 from killswitch.audit.models import AuditEvent, EventKind, ThrottledEvent
 from killswitch.audit.recorder import Recording, current_recording, recording
 from killswitch.audit.verification.verify import verify

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.cancels import services
 from killswitch.cancels.confirmation import Target
 from killswitch.cancels.models import CancelRequest

@@ -10,6 +10,7 @@ import pytest
 from django.db import DataError
 
 from killswitch.cancels import execution, leases, thread_slots, watchdog
+from killswitch.cancels.lease import Lease
 from killswitch.cancels.leases import RequestSnapshot
 from killswitch.cancels.models import CancelRequest
 from killswitch.ems.client import EmsClient, forget_client, get_client
@@ -46,7 +47,7 @@ def test_a_takeover_that_fails_does_not_delay_the_others(
     CancelRequest.objects.update(status="SENDING", first_claimed_at=datetime.now(UTC))
     take_over = leases.take_over
 
-    def fail_for_the_first(snapshot: RequestSnapshot) -> leases.Lease | None:
+    def fail_for_the_first(snapshot: RequestSnapshot) -> Lease | None:
         if snapshot.id == first.pk:
             raise DataError("a row that cannot be stored")
         return take_over(snapshot)

@@ -13,7 +13,7 @@ from django.db.models.signals import post_save
 
 from killswitch.accounts import services as account_services
 from killswitch.accounts.models import Role, User
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels import press_keys, publishing, services
 from killswitch.cancels.confirmation import Target

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from killswitch.accounts.models import Role
 from killswitch.alarms.models import Alarm
 from killswitch.alarms.services import acknowledge
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels import execution, recording, watchdog
 from killswitch.cancels.leases import RequestSnapshot

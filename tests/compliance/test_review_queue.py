@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 
 from killswitch.accounts.models import Role, User
 from killswitch.audit import query_answers
-from killswitch.audit.chain import Actor, NewEvent
+from killswitch.audit.actors import Actor
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.reconciliation import reviews
 from killswitch.audit.review import ReviewConflict, ReviewRefused

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.alarms.services import Acknowledgement, acknowledge_all, resolve
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.audit.models import EventKind
 from killswitch.cancels.models import Batch, Origin
 from killswitch.cancels.states import Status

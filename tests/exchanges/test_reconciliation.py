@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from killswitch.audit.chain import SYSTEM, Head, NewEvent
+from killswitch.audit.actors import SYSTEM
+from killswitch.audit.chain import Head, NewEvent
 from killswitch.audit.models import EventKind
 from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest

@@ -7,7 +7,7 @@ from itertools import pairwise
 from django.db.models import Count
 
 from killswitch.alarms.models import Alarm
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import CancelRequest, Origin, RequestQuerySet
 from killswitch.exchanges.models import Exchange

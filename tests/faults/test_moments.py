@@ -29,7 +29,7 @@ RECORD_AND_DIE = """
 import os, signal
 import django
 django.setup()
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.cancels import publishing, services
 from killswitch.cancels.confirmation import Target
 from killswitch.exchanges.models import Exchange

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 
 from killswitch.accounts.models import User
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.cancels import thread_slots
 from killswitch.cancels.execution import KILLS
 from killswitch.cancels.models import Origin

@@ -9,8 +9,8 @@ from django.contrib.auth.hashers import make_password
 
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_user
+from killswitch.audit.actors import SYSTEM, Actor
 from killswitch.audit.canonical_json import utc_text
-from killswitch.audit.chain import SYSTEM, Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 from killswitch.cancels import event_data

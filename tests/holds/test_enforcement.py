@@ -12,7 +12,7 @@ from django.db import OperationalError, connection
 
 from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.alarms.services import acknowledge
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.cancels import execution, watchdog
 from killswitch.cancels import services as cancels

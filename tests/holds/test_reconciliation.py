@@ -10,7 +10,8 @@ import pytest
 from django.db import connection
 
 from killswitch.accounts.models import User
-from killswitch.audit.chain import Actor, Head, NewEvent
+from killswitch.audit.actors import Actor
+from killswitch.audit.chain import Head, NewEvent
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.verification.findings import Proof, VerificationResult, no_progress
 from killswitch.audit.verification.verify import verify, verify_newest

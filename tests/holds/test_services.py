@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from killswitch.accounts.models import Role, User
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import Origin
 from killswitch.exchanges.models import Exchange

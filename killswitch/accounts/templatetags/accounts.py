@@ -3,7 +3,7 @@
 from django import template
 
 from killswitch.accounts import models
-from killswitch.audit.actor_names import actor_name
+from killswitch.audit.actors import actor_name
 
 register = template.Library()
 register.filter("role_label", models.role_label)

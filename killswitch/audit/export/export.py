@@ -18,7 +18,7 @@ from django.db import DatabaseError
 from django.db.models import Max, Min
 
 from killswitch.audit import canonical_json, signing
-from killswitch.audit.chain import Actor
+from killswitch.audit.actors import Actor
 from killswitch.audit.export.formats import COLUMNS, WRITERS, ExportFormat, LineWriter
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, EventKind

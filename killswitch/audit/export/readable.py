@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from killswitch.audit import requesters
-from killswitch.audit.actor_names import actor_name
+from killswitch.audit.actors import actor_name
 from killswitch.audit.chain import HASHED
 from killswitch.audit.descriptions import describe
 from killswitch.audit.event_reader import read

@@ -8,7 +8,7 @@ from django import template
 
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.audit import review
-from killswitch.audit.actor_names import is_user
+from killswitch.audit.actors import is_user
 from killswitch.audit.export.readable import FINAL_STATUSES
 from killswitch.audit.models import AuditEvent, EventKind, Review
 from killswitch.audit.query_answers import OpenQuery

@@ -9,7 +9,7 @@ from django.test import Client
 from killswitch.accounts.models import Role, User
 from killswitch.accounts.services import save_user
 from killswitch.alarms.models import Alarm
-from killswitch.audit.chain import SYSTEM
+from killswitch.audit.actors import SYSTEM
 from tests.accounts.mfa.codes import CODE, SECOND_FACTOR, Clock, code_at, half_signed_in, set_up
 from tests.accounts.people import events, signed_in
 from tests.factories import PASSWORD

@@ -8,7 +8,8 @@ from typing import Any
 
 from django.db import connection
 
-from killswitch.audit.chain import Actor, NewEvent
+from killswitch.audit.actors import Actor
+from killswitch.audit.chain import NewEvent
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import ExportFormat
 from killswitch.audit.filters import EventFilter

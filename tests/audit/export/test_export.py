@@ -16,7 +16,8 @@ import rfc8785
 from django.conf import settings as django_settings
 from django.db import connection, connections
 
-from killswitch.audit import canonical_json, chain, signing
+from killswitch.audit import canonical_json, signing
+from killswitch.audit.actors import Actor
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.export import export
 from killswitch.audit.export.formats import COLUMNS, ExportFormat
@@ -138,7 +139,7 @@ class TestCsv:
 
     def test_it_has_the_same_content_as_json_lines(self) -> None:
         fill(6)
-        record(NewEvent(kind=EventKind.DENIED, actor=chain.Actor(name="  'padded'\t"), status=" "))
+        record(NewEvent(kind=EventKind.DENIED, actor=Actor(name="  'padded'\t"), status=" "))
         header, columns, *events, _manifest = self._read(exported(ExportFormat.CSV).content)
         expected = [[str(value) for value in _columns(event).values()] for event in rows()[:-1]]
         assert [[unescape(cell) for cell in row] for row in events] == expected
@@ -149,9 +150,7 @@ class TestCsv:
     def test_no_cell_begins_like_a_formula(self) -> None:
         fill(6)
         record(
-            NewEvent(
-                kind=EventKind.DENIED, actor=chain.Actor(name=FORMULA, role="+1"), exchange_id="@x"
-            )
+            NewEvent(kind=EventKind.DENIED, actor=Actor(name=FORMULA, role="+1"), exchange_id="@x")
         )
         table = self._read(exported(ExportFormat.CSV).content)
         cells = [cell for row in table for cell in row]

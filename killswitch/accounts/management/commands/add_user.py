@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from killswitch.accounts.management import user_commands
 from killswitch.accounts.models import Role, role_label
 from killswitch.accounts.services import add_user
-from killswitch.audit.chain import command_line_actor
+from killswitch.audit.actors import command_line_actor
 
 
 class Command(BaseCommand):

@@ -11,7 +11,7 @@ from django.db import transaction
 from killswitch.accounts.management import user_commands
 from killswitch.accounts.models import User
 from killswitch.accounts.services import save_user
-from killswitch.audit.chain import command_line_actor
+from killswitch.audit.actors import command_line_actor
 
 
 class Command(BaseCommand):

@@ -11,7 +11,7 @@ import structlog
 from django.core.management.base import BaseCommand
 from django.db import Error, connection
 
-from killswitch.audit.chain import command_line_actor
+from killswitch.audit.actors import command_line_actor
 from killswitch.cancels import execution, services, thread_slots
 from killswitch.cancels.confirmation import Target
 from killswitch.cancels.exclusions import Exclusions, exclusion_text

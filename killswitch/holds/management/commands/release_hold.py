@@ -12,7 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import Error, connection
 
-from killswitch.audit.chain import command_line_actor
+from killswitch.audit.actors import command_line_actor
 from killswitch.cancels.models import Origin
 from killswitch.exchanges.models import Exchange
 from killswitch.holds import services

@@ -1,0 +1,24 @@
+"""One lease as data: what a kill knows of its request. Reads no database."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from killswitch.cancels.states import Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A request that this process carries out. Times are monotonic seconds."""
+
+    id: int
+    uuid: str
+    exchange_id: str
+    origin: str  # of its press
+    status: Status
+    token: str
+    claimed_at: float
+    request_ends_at: float
+    taken_over: bool
+    next_attempt_at: datetime | None  # as the last holder had planned it
+    open_before: int | None  # when the request was made; None if the figure was old
+    ever_listed: bool  # whether the EMS has ever listed an order of this exchange
