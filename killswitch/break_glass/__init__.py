@@ -1,0 +1,1 @@
+"""Break glass: cancels without the database, the queue or any other process."""

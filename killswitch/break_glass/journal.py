@@ -1,0 +1,257 @@
+"""The journal on this host's disk: what was cancelled while the log was not available.
+
+Each line is canonical JSON, hashed together with the line before it and sealed with this
+installation's SECRET_KEY, so that a line that was edited, removed, inserted or made by someone else
+shows. A second file holds the hash of the newest line: without it, lines missing from the end would
+not show. Any number of processes may append at once; a line is on the disk when `append` returns.
+
+A crash may leave half a line. It stays, and the next line names it by its hash.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import structlog
+from django.conf import settings
+
+from killswitch.audit import canonical_json
+from killswitch.runtime.files import open_locked, replace_file
+
+FILE = "break_glass.jsonl"
+HEAD_FILE = "break_glass_head.json"
+FIRST = "0" * 64  # the hash before the first line
+# How long a line waits for those of other processes. After this, the cancel goes out without it.
+LOCK_TIMEOUT_S = 2.0
+SEAL_CONTEXT = b"killswitch.break_glass.journal\0"
+
+log = structlog.get_logger(__name__)
+
+
+class JournalUnavailable(Exception):
+    """The line could not be written: the disk is full, read-only, or held by another process."""
+
+
+class NonceUsed(Exception):
+    """A press with this one-use key is in the journal already."""
+
+    def __init__(self, press: str) -> None:
+        super().__init__(press)
+        self.press = press
+
+
+class InvalidLine(ValueError):
+    """These bytes are not a line as `append` writes it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of the journal, as it is in the file."""
+
+    journal: str  # a random ID of the file
+    host: str
+    seq: int
+    at: str
+    software: str
+    kind: str
+    data: Mapping[str, Any]
+    torn: str  # SHA-256 of half a line in front of this one; "" without any
+    previous: str  # the hash of the line before
+    hash: str
+    seal: str
+
+    @property
+    def text(self) -> str:
+        return canonical_json.encode(asdict(self))
+
+    @property
+    def is_sealed_here(self) -> bool:
+        """Return whether this installation wrote the line, with its present or an earlier key."""
+        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+        return any(hmac.compare_digest(self.seal, seal_of(self.hash, key=key)) for key in keys)
+
+
+class JournalReader:
+    """Reads the file from where it stopped the last time, and checks what it reads.
+
+    `faults` says, in sentences, what no process of this product can have written.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self.faults: list[str] = []
+        self.presses: dict[str, str] = {}  # by the nonces of their keys
+        self.half_line = b""  # at the end of the file, without its line feed
+        self._foreign: list[bytes] = []  # what is not a line, since the last one
+        self._inode = self._offset = 0
+
+    def read(self, file: BinaryIO) -> None:
+        """Read what has been added; start again with a file that was replaced."""
+        status = os.fstat(file.fileno())
+        if status.st_ino != self._inode or status.st_size < self._offset:
+            self.__init__()  # type: ignore[misc]
+            self._inode = status.st_ino
+        file.seek(self._offset)
+        *complete, self.half_line = file.read().split(b"\n")
+        for raw in complete:
+            self._offset += len(raw) + 1
+            try:
+                self._add(parse(raw))
+            except InvalidLine:
+                self._foreign.append(raw)
+
+    def next_line(self, kind: str, data: Mapping[str, Any]) -> Line:
+        """Return the line that follows the last one."""
+        last = self.lines[-1] if self.lines else None
+        foreign = [*self._foreign, self.half_line] if self.half_line else self._foreign
+        columns: dict[str, Any] = {
+            "journal": last.journal if last else str(uuid.uuid4()),
+            "host": socket.gethostname(),
+            "seq": last.seq + 1 if last else 1,
+            "at": canonical_json.utc_text(datetime.now(UTC)),
+            "software": settings.VERSION,
+            "kind": kind,
+            "data": data,
+            "torn": _torn(foreign),
+            "previous": last.hash if last else FIRST,
+        }
+        line_hash = digest(columns)
+        return Line(**columns, hash=line_hash, seal=seal_of(line_hash, key=settings.SECRET_KEY))
+
+    def check_end(self, head: Mapping[str, Any]) -> None:
+        """Compare the end of the file with the head that was kept."""
+        last = self.lines[-1] if self.lines else None
+        if self._foreign:
+            self.faults.append("The last line is not a line as it was written.")
+        if not head and last:
+            self.faults.append(f"{HEAD_FILE} is missing or cannot be read.")
+        elif head and (
+            last is None or last.journal != head.get("journal") or last.seq < head.get("seq", 0)
+        ):
+            self.faults.append(
+                f"Lines are missing at the end: line {head.get('seq')} was written, the last one"
+                f" is line {last.seq if last else 0}."
+            )
+
+    def _add(self, line: Line) -> None:
+        last = self.lines[-1] if self.lines else None
+        if line.torn != _torn(self._foreign):
+            self.faults.append(f"Before line {line.seq} is text that is not a line as written.")
+        if (line.seq, line.previous) != ((last.seq + 1, last.hash) if last else (1, FIRST)):
+            self.faults.append(
+                f"Before line {line.seq} a line is missing, or was edited, inserted or moved."
+            )
+        if not line.is_sealed_here:
+            self.faults.append(f"Line {line.seq} was not written by this installation.")
+        self._foreign = []
+        self.lines.append(line)
+        if nonce := line.data.get("nonce"):
+            self.presses[str(nonce)] = str(line.data.get("press"))
+
+
+class Journal:
+    """The journal of this host. Its methods may be called from any number of threads at once."""
+
+    def __init__(self, home: Path) -> None:
+        self.path = home / FILE
+        self._head_path = home / HEAD_FILE
+        self._lock = threading.Lock()
+        self._reader = JournalReader()
+
+    def append(self, kind: str, data: Mapping[str, Any], *, nonce: str = "") -> Line:
+        """Add one line; it is on the disk when this returns.
+
+        Raises `NonceUsed` if a line with this nonce is there, and `JournalUnavailable`.
+        """
+        try:
+            with self._lock, open_locked(self.path, timeout_s=LOCK_TIMEOUT_S) as file:
+                self._reader.read(file)
+                if nonce and (press := self._reader.presses.get(nonce)):
+                    raise NonceUsed(press)
+                line = self._reader.next_line(kind, data)
+                lead = b"\n" if self._reader.half_line else b""
+                _write(file.fileno(), lead + line.text.encode() + b"\n")
+                self._keep_head(line)
+        except OSError as error:  # also the TimeoutError of a lock
+            raise JournalUnavailable(error.strerror or str(error)) from error
+        return line
+
+    def read(self) -> JournalReader:
+        """Read the whole file, and return what is in it. Raises `OSError`."""
+        reader = JournalReader()
+        with suppress(FileNotFoundError), self.path.open("rb") as file:
+            reader.read(file)
+        reader.check_end(self._head())
+        return reader
+
+    def _keep_head(self, line: Line) -> None:
+        head = {"journal": line.journal, "seq": line.seq, "hash": line.hash}
+        try:
+            replace_file(self._head_path, canonical_json.encode(head).encode() + b"\n")
+        except OSError as error:  # the line itself is on the disk
+            log.warning("journal_head_not_kept", error=error.strerror or str(error))
+
+    def _head(self) -> Mapping[str, Any]:
+        """Return what was kept of the newest line; empty if that cannot be read."""
+        try:
+            head = json.loads(self._head_path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return head if isinstance(head, dict) else {}
+
+
+def parse(raw: bytes) -> Line:
+    """Return the line of these bytes, without its line feed. Raises `InvalidLine`."""
+    try:
+        text = raw.decode("utf-8")
+        line = Line(**json.loads(text))
+        types_match = isinstance(line.data, dict) and all(
+            type(getattr(line, field.name)) is field.type
+            for field in fields(Line)
+            if field.name != "data"
+        )
+        if types_match and line.text == text and digest(asdict(line)) == line.hash:
+            return line
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidLine from error
+    raise InvalidLine
+
+
+def digest(columns: Mapping[str, Any]) -> str:
+    """Return the hash of all columns of a line but `hash` and `seal`."""
+    hashed = {name: value for name, value in columns.items() if name not in ("hash", "seal")}
+    return hashlib.sha256(canonical_json.encode(hashed).encode()).hexdigest()
+
+
+def seal_of(line_hash: str, *, key: str) -> str:
+    """Return the proof that the line with this hash was written with this SECRET_KEY."""
+    derived = hashlib.sha256(SEAL_CONTEXT + key.encode()).digest()
+    return hmac.new(derived, line_hash.encode(), hashlib.sha256).hexdigest()
+
+
+def _torn(foreign: Sequence[bytes]) -> str:
+    return hashlib.sha256(b"\n".join(foreign)).hexdigest() if foreign else ""
+
+
+def _write(handle: int, content: bytes) -> None:
+    """Append all of the content to the disk, or nothing of it. Raises `OSError`."""
+    size = os.fstat(handle).st_size
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        os.fsync(handle)
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(handle, size)
+        raise
