@@ -18,8 +18,8 @@ from killswitch.administration.exchange_ids import IdCheck
 from killswitch.administration.forms import CommentForm, ExchangeForm, ExchangeIdForm
 from killswitch.administration.guards import administration
 from killswitch.audit.recorder import recording
+from killswitch.ems.exchange_ids import InvalidExchangeId, check_exchange_id
 from killswitch.exchanges.models import Exchange, ExchangeGroup, Observation, UncoveredExchange
-from killswitch.exchanges.registry import InvalidExchangeId, check_exchange_id
 from killswitch.exchanges.services import NO_CANCEL, save_exchange, what_goes_on
 from killswitch.runtime.age import age
 from killswitch.runtime.templatetags.text import time_short

@@ -14,8 +14,8 @@ from django.utils.html import format_html
 from killswitch.accounts.models import Role, User
 from killswitch.administration import exchange_ids
 from killswitch.administration.form_parts import ChangeForm, LineField, TextField, WholeInputForm
+from killswitch.ems.exchange_ids import InvalidExchangeId, check_exchange_id
 from killswitch.exchanges.models import Exchange, ExchangeGroup
-from killswitch.exchanges.registry import InvalidExchangeId, check_exchange_id
 from killswitch.exchanges.runbook import MAX_TEXT_CHARS
 from killswitch.runtime.text import escape_controls
 

@@ -3,7 +3,7 @@
 Each line is canonical JSON, hashed together with the line before it and sealed with this
 installation's SECRET_KEY, so that a line that was edited, removed, inserted or made by someone else
 shows. A second file holds the hash of the newest line: without it, lines missing from the end would
-not show. Any number of processes may append at once; a line is on the disk when `append` returns.
+not show. Any number of processes may append at once.
 
 A crash may leave half a line. It stays, and the next line names it by its hash.
 """
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 class JournalUnavailable(Exception):
-    """The line could not be written: the disk is full, read-only, or held by another process."""
+    """Nothing could be written: the disk is full, read-only or silent, or the file is locked."""
 
 
 class NonceUsed(Exception):
@@ -51,7 +51,7 @@ class NonceUsed(Exception):
 
 
 class InvalidLine(ValueError):
-    """These bytes are not a line as `append` writes it."""
+    """These bytes are not a line as the journal writes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,10 @@ class JournalReader:
         self._foreign: list[bytes] = []  # what is not a line, since the last one
         self._inode = self._offset = 0
 
+    @property
+    def last(self) -> Line | None:
+        return self.lines[-1] if self.lines else None
+
     def read(self, file: BinaryIO) -> None:
         """Read what has been added; start again with a file that was replaced."""
         status = os.fstat(file.fileno())
@@ -112,7 +116,7 @@ class JournalReader:
 
     def next_line(self, kind: str, data: Mapping[str, Any]) -> Line:
         """Return the line that follows the last one."""
-        last = self.lines[-1] if self.lines else None
+        last = self.last
         foreign = [*self._foreign, self.half_line] if self.half_line else self._foreign
         columns: dict[str, Any] = {
             "journal": last.journal if last else str(uuid.uuid4()),
@@ -130,7 +134,7 @@ class JournalReader:
 
     def check_end(self, head: Mapping[str, Any]) -> None:
         """Compare the end of the file with the head that was kept."""
-        last = self.lines[-1] if self.lines else None
+        last = self.last
         if self._foreign:
             self.faults.append("The last line is not a line as it was written.")
         if not head and last:
@@ -144,7 +148,7 @@ class JournalReader:
             )
 
     def _add(self, line: Line) -> None:
-        last = self.lines[-1] if self.lines else None
+        last = self.last
         if line.torn != _torn(self._foreign):
             self.faults.append(f"Before line {line.seq} is text that is not a line as written.")
         if (line.seq, line.previous) != ((last.seq + 1, last.hash) if last else (1, FIRST)):
@@ -168,15 +172,16 @@ class Journal:
         self._lock = threading.Lock()
         self._reader = JournalReader()
 
-    def append(self, kind: str, data: Mapping[str, Any], *, nonce: str = "") -> Line:
+    def append(self, kind: str, data: Mapping[str, Any]) -> Line:
         """Add one line; it is on the disk when this returns.
 
-        Raises `NonceUsed` if a line with this nonce is there, and `JournalUnavailable`.
+        Data with the `nonce` of a line that is there raises `NonceUsed`. Raises
+        `JournalUnavailable` as well.
         """
         try:
             with self._lock, open_locked(self.path, timeout_s=LOCK_TIMEOUT_S) as file:
                 self._reader.read(file)
-                if nonce and (press := self._reader.presses.get(nonce)):
+                if press := self._reader.presses.get(str(data.get("nonce"))):
                     raise NonceUsed(press)
                 line = self._reader.next_line(kind, data)
                 lead = b"\n" if self._reader.half_line else b""

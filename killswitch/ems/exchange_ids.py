@@ -1,4 +1,4 @@
-"""Ids of exchanges as the EMS sends them: which text is one, and which two may mean the same.
+"""Ids of exchanges: which text is one, and which two of the EMS may mean the same.
 
 Ids are compared whole. The functions here only say when a comparison proves nothing.
 """
@@ -8,7 +8,28 @@ import unicodedata
 from functools import lru_cache
 from urllib.parse import unquote
 
+MAX_ID_CHARS = 200
+
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class InvalidExchangeId(ValueError):
+    """The text cannot be the ID of an exchange."""
+
+
+def check_exchange_id(exchange_id: str) -> None:
+    """Raise `InvalidExchangeId` for an ID that looks like another one on the screen."""
+    if not exchange_id:
+        raise InvalidExchangeId("an exchange ID is missing")
+    if len(exchange_id) > MAX_ID_CHARS:
+        raise InvalidExchangeId(
+            f"the exchange ID {exchange_id[:20]!r}… is longer than {MAX_ID_CHARS} characters"
+        )
+    # Control characters and changes of the writing direction are not printable.
+    if not exchange_id.isprintable() or any(character.isspace() for character in exchange_id):
+        raise InvalidExchangeId(
+            f"the exchange ID {exchange_id!r} contains spaces or invisible characters"
+        )
 
 
 def may_be_another_spelling(owner: str, *, of: str | None) -> bool:

@@ -5,16 +5,12 @@ from dataclasses import dataclass
 
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
+from killswitch.ems.exchange_ids import check_exchange_id
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.text import sanitize
 
-MAX_ID_CHARS = 200
 MAX_NAME_CHARS = 200
 MAX_CAVEAT_CHARS = 500
-
-
-class InvalidExchangeId(ValueError):
-    """The text cannot be the ID of an exchange."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,21 +20,6 @@ class ExchangeConfig:
     exchange_id: str
     name: str = ""
     caveat: str = ""
-
-
-def check_exchange_id(exchange_id: str) -> None:
-    """Raise `InvalidExchangeId` for an ID that looks like another one on the screen."""
-    if not exchange_id:
-        raise InvalidExchangeId("an exchange ID is missing")
-    if len(exchange_id) > MAX_ID_CHARS:
-        raise InvalidExchangeId(
-            f"the exchange ID {exchange_id[:20]!r}… is longer than {MAX_ID_CHARS} characters"
-        )
-    # Control characters and changes of the writing direction are not printable.
-    if not exchange_id.isprintable() or any(character.isspace() for character in exchange_id):
-        raise InvalidExchangeId(
-            f"the exchange ID {exchange_id!r} contains spaces or invisible characters"
-        )
 
 
 def add_missing(configs: Iterable[ExchangeConfig]) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from django.db import DatabaseError, OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from killswitch.accounts.demo import DemoUser, ensure_demo_users
-from killswitch.exchanges.registry import ExchangeConfig, InvalidExchangeId, add_missing
+from killswitch.ems.exchange_ids import InvalidExchangeId
+from killswitch.exchanges.registry import ExchangeConfig, add_missing
 from killswitch.runtime.files import open_locked
 from killswitch.runtime.text import error_line
 from killswitch.supervision import checks

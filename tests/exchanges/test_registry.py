@@ -11,13 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.ems.exchange_ids import InvalidExchangeId, check_exchange_id
 from killswitch.exchanges.models import Exchange
-from killswitch.exchanges.registry import (
-    ExchangeConfig,
-    InvalidExchangeId,
-    add_missing,
-    check_exchange_id,
-)
+from killswitch.exchanges.registry import ExchangeConfig, add_missing
 from tests.threads import run_at_once
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]

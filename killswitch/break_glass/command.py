@@ -1,0 +1,212 @@
+"""`manage.py break_glass`: cancels with no database, no queue and no other process.
+
+It imports no model and sets up no Django app, so it starts within half a second and works whatever
+is wrong with them.
+"""
+
+import argparse
+import json
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.conf import settings
+
+from killswitch import structured_logs
+from killswitch.audit.actors import command_line_actor
+from killswitch.break_glass import cancelling, exchange_snapshot
+from killswitch.break_glass.cancelling import ORIGIN, RunningPress
+from killswitch.break_glass.exchange_snapshot import NoSnapshot, Snapshot
+from killswitch.break_glass.press import Press, RequestState
+from killswitch.cancels.states import Status
+from killswitch.ems.exchange_ids import InvalidExchangeId, check_exchange_id
+from killswitch.runtime.shutdown import STOP, shutdown_signals
+from killswitch.runtime.text import (
+    clean_line,
+    close_names,
+    duration_text,
+    escape_controls,
+    pluralize_count,
+)
+
+ALL_CONFIRMED, NOT_ALL, REFUSED = 0, 1, 2
+POLL_INTERVAL_S = 0.05
+MAX_REASON_CHARS = 500
+DESCRIPTION = (
+    "Cancel all open orders on the named exchanges, without the database and the queue. The cancel"
+    " is journaled on this host's disk and taken into the audit log later. Exit code: 0 all"
+    " CONFIRMED, 1 not all, 2 refused (nothing sent)."
+)
+
+
+class UsageError(Exception):
+    """The command line names no valid target; nothing was sent."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("exchange_id", nargs="*", metavar="EXCHANGE_ID")
+    parser.add_argument(
+        "--all", action="store_true", help="on every exchange that was enabled when last known"
+    )
+    parser.add_argument("--reason", default="", help="reason, stored with the cancel")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command with these arguments and return its exit code."""
+    parser = argparse.ArgumentParser(prog="manage.py break_glass", description=DESCRIPTION)
+    add_arguments(parser)
+    options = parser.parse_args(list(arguments))
+    structured_logs.configure({**settings.LOGGING, "level": "warning"})
+    return run(options.exchange_id, everywhere=options.all, reason=options.reason)
+
+
+def run(exchange_ids: Sequence[str], *, everywhere: bool, reason: str) -> int:
+    """Cancel, print one JSON line for each request and a table, and return the exit code."""
+    try:
+        snapshot = exchange_snapshot.read(Path(settings.KILLSWITCH_HOME))
+        missing_because = ""
+    except NoSnapshot as error:
+        snapshot, missing_because = None, str(error)
+    try:
+        names = _target(exchange_ids, everywhere=everywhere, snapshot=snapshot, why=missing_because)
+    except UsageError as error:
+        _say(str(error))
+        return REFUSED
+    press = _press(names, snapshot=snapshot, everywhere=everywhere, reason=reason)
+    with shutdown_signals() as interrupted:
+        running = cancelling.start(press, journal=cancelling.default_journal())
+        _say(f"Break glass: cancelling on {pluralize_count(len(names), 'exchange')}.")
+        pending = list(running.states)
+        while pending:
+            was_over = running.is_over
+            for state in [state for state in pending if state.is_final or was_over]:
+                pending.remove(state)
+                sys.stdout.write(_line(state, press=press) + "\n")
+                sys.stdout.flush()
+            if pending and interrupted.wait(POLL_INTERVAL_S):
+                STOP.set()
+    _report(running)
+    is_confirmed = all(state.status is Status.CONFIRMED for state in running.states)
+    return ALL_CONFIRMED if is_confirmed else NOT_ALL
+
+
+def _target(
+    exchange_ids: Sequence[str], *, everywhere: bool, snapshot: Snapshot | None, why: str
+) -> list[str]:
+    if everywhere == bool(exchange_ids):
+        raise UsageError(
+            "Name the exchanges or give --all, but only one of them. Nothing was sent."
+        )
+    if everywhere:
+        if snapshot is None:
+            raise UsageError(
+                f"The exchanges are not known on this host ({why}). Name them instead of --all."
+                " Nothing was sent."
+            )
+        names = [row.exchange_id for row in snapshot.exchanges if row.enabled]
+        if not names:
+            raise UsageError("No exchange was enabled when last known. Nothing was sent.")
+        _say(f"The exchanges are those of {_age_text(snapshot)}.")
+        return names
+    names = list(dict.fromkeys(exchange_ids))
+    for name in names:
+        try:
+            check_exchange_id(name)
+        except InvalidExchangeId as error:
+            raise UsageError(f"{escape_controls(str(error))}. Nothing was sent.") from None
+    if snapshot is None:
+        _say(f"The IDs cannot be checked on this host ({why}); they are sent as they are.")
+        return names
+    known_ids = [row.exchange_id for row in snapshot.exchanges]
+    for name in names:
+        row = snapshot.find(name)
+        if row is None:
+            close = close_names(name, known_ids)
+            hint = f" Did you mean {', '.join(map(escape_controls, close))}?" if close else ""
+            _say(
+                f"Warning: {escape_controls(name)} was not among the exchanges"
+                f" {_age_text(snapshot)}; it is sent as it is.{hint}"
+            )
+        elif not row.enabled:
+            _say(f"Warning: {escape_controls(name)} was disabled when last known.")
+    return names
+
+
+def _press(
+    names: Sequence[str], *, snapshot: Snapshot | None, everywhere: bool, reason: str
+) -> Press:
+    actor = command_line_actor()
+    text = clean_line(reason, max_chars=MAX_REASON_CHARS)
+    return Press(
+        press=str(uuid.uuid4()),
+        nonce=cancelling.new_nonce(),
+        user_id=None,
+        by_name=actor.name,
+        by_role=actor.role,
+        asked_at=cancelling.utc_now(),
+        reason=text,
+        reason_altered=text != reason.strip(),
+        origin=ORIGIN,
+        gesture="command",
+        everywhere=everywhere,
+        deadline_ms=round(settings.CANCEL_DEADLINE * 1000),
+        requests=tuple(
+            cancelling.new_request(name, snapshot.find(name) if snapshot else None)
+            for name in names
+        ),
+    )
+
+
+def _line(state: RequestState, *, press: Press) -> str:
+    return json.dumps(
+        {
+            "request_id": state.request,
+            "batch_id": press.press,
+            "exchange_id": state.exchange_id,
+            "status": str(state.status) if state.is_final else str(Status.UNKNOWN),
+            "reject_reason": state.reject_reason or None,
+            "message": state.message or None,
+            "open_orders_after": state.open_after,
+            "attempts": state.attempts,
+            "sentence": state.sentence or None,
+            "journaled": not state.not_journaled,
+        }
+    )
+
+
+def _report(running: RunningPress) -> None:
+    """Print a table for a person, and whether the journal has it all."""
+    rows = [("EXCHANGE", "OUTCOME", "OPEN", "ATTEMPTS", "")]
+    rows += [
+        (
+            escape_controls(state.exchange_id),
+            str(state.status) if state.is_final else str(Status.UNKNOWN),
+            "?" if state.open_after is None else str(state.open_after),
+            str(state.attempts),
+            escape_controls(state.sentence),
+        )
+        for state in running.states
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        _say("  ".join([*cells, row[4]]).rstrip())
+    reasons = {state.not_journaled for state in running.states if state.not_journaled}
+    if reasons:
+        _say(
+            f"NOT RECORDED, or not completely ({'; '.join(sorted(reasons))}): keep this output, and"
+            " give it to compliance."
+        )
+    else:
+        _say("Journaled on this host's disk; it is taken into the audit log when the log is back.")
+
+
+def _age_text(snapshot: Snapshot) -> str:
+    return f"known {duration_text(snapshot.age_s * 1000)} ago ({snapshot.at:%Y-%m-%d %H:%M:%S} UTC)"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

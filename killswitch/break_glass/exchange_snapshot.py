@@ -1,0 +1,74 @@
+"""The exchanges as this host knew them last, in a file: for when the database cannot be read."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from killswitch.audit import canonical_json
+from killswitch.runtime.files import replace_file
+
+FILE = "break_glass_exchanges.json"
+
+
+class NoSnapshot(Exception):
+    """The file is missing or cannot be read; the message says which."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownExchange:
+    """One exchange of the file. `id` is its number in addresses."""
+
+    id: int
+    exchange_id: str
+    name: str
+    enabled: bool
+    caveat: str
+    ever_listed: bool
+    open_orders: int | None
+    seen_at: str | None  # UTC; when the figure was read
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The exchanges, and when the registry was last seen to be so."""
+
+    exchanges: Sequence[KnownExchange]
+    groups: Mapping[str, Sequence[int]]  # the numbers of their exchanges, by the group's number
+    at: datetime
+
+    @property
+    def age_s(self) -> float:
+        return max(0.0, time.time() - self.at.timestamp())
+
+    def find(self, exchange_id: str) -> KnownExchange | None:
+        """Return the exchange with exactly this ID."""
+        return next((row for row in self.exchanges if row.exchange_id == exchange_id), None)
+
+
+def write(home: Path, snapshot: Snapshot) -> None:
+    """Replace the file. Raises `OSError`."""
+    content = {
+        "at": canonical_json.utc_text(snapshot.at),
+        "exchanges": [asdict(exchange) for exchange in snapshot.exchanges],
+        "groups": dict(snapshot.groups),
+    }
+    replace_file(home / FILE, canonical_json.encode(content).encode() + b"\n")
+
+
+def read(home: Path) -> Snapshot:
+    """Return what was written last. Raises `NoSnapshot`."""
+    try:
+        content: dict[str, Any] = json.loads((home / FILE).read_bytes())
+        return Snapshot(
+            exchanges=tuple(KnownExchange(**row) for row in content["exchanges"]),
+            groups=content["groups"],
+            at=datetime.fromisoformat(content["at"]).astimezone(UTC),
+        )
+    except FileNotFoundError:
+        raise NoSnapshot(f"there is no file {FILE}") from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise NoSnapshot(f"{FILE} cannot be read ({type(error).__name__})") from error

@@ -1,0 +1,127 @@
+"""What a kill records in the journal instead of the database. It never keeps a cancel waiting."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from killswitch.audit.canonical_json import utc_text
+from killswitch.break_glass.journal import Journal, JournalUnavailable, Line, NonceUsed
+from killswitch.break_glass.press import (
+    ATTEMPT,
+    END,
+    SENDING,
+    RequestState,
+    attempt_data,
+    list_data,
+)
+from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
+from killswitch.cancels.kill import EarlierAttempt
+from killswitch.cancels.states import Status
+from killswitch.ems.answers import TimedCancelAnswer
+
+# A disk that hangs holds the first cancel up for this long, and later ones not at all.
+MAX_WAIT_S = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class TimedJournal:
+    """A journal that gives up on a disk that does not respond."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._hanging: threading.Thread | None = None
+
+    def append(self, kind: str, data: Mapping[str, Any]) -> Line:
+        """Add one line within `MAX_WAIT_S`. Raises `JournalUnavailable` and `NonceUsed`."""
+        if self._hanging and self._hanging.is_alive():
+            raise JournalUnavailable("the disk does not respond")
+        results: list[Line | Exception] = []
+
+        def append() -> None:
+            try:
+                results.append(self._journal.append(kind, data))
+            except Exception as error:  # noqa: BLE001 - raised by the caller
+                results.append(error)
+
+        thread = threading.Thread(target=append, name="journal", daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            raise JournalUnavailable("this machine has no thread left") from error
+        thread.join(MAX_WAIT_S)
+        if not results:
+            self._hanging = thread
+            raise JournalUnavailable("the disk does not respond")
+        result = results[0]
+        if isinstance(result, Line):
+            return result
+        if isinstance(result, JournalUnavailable | NonceUsed):
+            raise result
+        log.error("journal_failed", exc_info=result)
+        raise JournalUnavailable(f"{type(result).__name__}: {result}") from result
+
+
+class JournalRecord:
+    """Where one request of a press records what it does."""
+
+    def __init__(self, state: RequestState, journal: TimedJournal) -> None:
+        self.state = state
+        self._journal = journal
+
+    def earlier_attempts(self) -> Sequence[EarlierAttempt]:
+        """Return no attempts: no other process carries out a request of the journal."""
+        return ()
+
+    def ensure_lease(self) -> None:
+        """Do nothing: a request of the journal has one holder."""
+
+    def announce_attempt(self) -> None:
+        """Write the announcement of a further POST; that of the first is the press itself."""
+        self.state.status = Status.SENDING
+        if self.state.attempts:
+            self._write(SENDING, {"number": self.state.attempts + 1})
+
+    def attempt(self, answer: TimedCancelAnswer, *, next_attempt_at: datetime | None) -> None:  # noqa: ARG002 - no other holder keeps to the plan
+        """Write one call to the EMS."""
+        data = attempt_data(self.state.request, answer, number=self.state.attempts + 1)
+        self._write(ATTEMPT, data)
+
+    def verifying(self) -> None:
+        """Show that the list decides from here on; the attempts on record imply it."""
+        self.state.status = Status.VERIFYING
+
+    def read(self, *, next_attempt_at: datetime | None) -> None:  # noqa: ARG002
+        """Count a read; END has their number."""
+        self.state.reads += 1
+
+    def end(
+        self,
+        *,
+        before: Status,  # noqa: ARG002 - there is no row with a status to compare
+        conclusion: Conclusion,
+        last_list: OpenOrdersAfter | None,
+    ) -> None:
+        """Write the outcome."""
+        count = last_list.count if last_list else None
+        data = {
+            "status": str(conclusion.status),
+            "conclusion": conclusion.sentence,
+            "reads": self.state.reads + int(last_list is not None and not last_list.is_counted),
+            "open_after": count,
+            "list": list_data(last_list.answer) if last_list else None,
+            "finished_at": utc_text(datetime.now(UTC)),
+        }
+        self._write(END, data)
+
+    def _write(self, kind: str, data: Mapping[str, Any]) -> None:
+        line = {"request": self.state.request, **data}
+        try:
+            self._journal.append(kind, line)
+        except JournalUnavailable as error:
+            self.state.not_journaled = str(error)
+            log.warning("not_journaled", kind=kind, request=self.state.request, error=str(error))
+        self.state.apply(kind, line)
