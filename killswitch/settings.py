@@ -161,6 +161,7 @@ INSTALLED_APPS = [
     "killswitch.administration",
     "killswitch.alarms",
     "killswitch.audit",
+    "killswitch.break_glass",
     "killswitch.cancels",
     "killswitch.compliance",
     "killswitch.console",

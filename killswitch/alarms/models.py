@@ -17,6 +17,7 @@ class AlarmKind(models.TextChoices):
     HOLD_BLIND = "HOLD_BLIND", "Hold blind"
     HOLD_TRADING = "HOLD_TRADING", "Orders still open under Hold"
     HOLD_REMINDER = "HOLD_REMINDER", "Exchanges are held"
+    BREAK_GLASS = "BREAK_GLASS", "Cancel by break glass"
     PEOPLE = "PEOPLE", "Account or configuration change"
     EVIDENCE = "EVIDENCE", "Audit log failed verification"
 
@@ -37,6 +38,7 @@ SEVERITIES: Final[dict[str, Severity]] = {
     AlarmKind.HOLD_BLIND: Severity.KILL,
     AlarmKind.STALLED: Severity.STUCK,
     AlarmKind.EVIDENCE: Severity.EVIDENCE,
+    AlarmKind.BREAK_GLASS: Severity.EVIDENCE,
     AlarmKind.HOLD_REMINDER: Severity.NOTICE,
     AlarmKind.PEOPLE: Severity.NOTICE,
 }

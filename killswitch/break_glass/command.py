@@ -15,7 +15,7 @@ from django.conf import settings
 
 from killswitch import structured_logs
 from killswitch.audit.actors import command_line_actor
-from killswitch.break_glass import cancelling, exchange_snapshot
+from killswitch.break_glass import cancelling, exchange_snapshot, holders
 from killswitch.break_glass.cancelling import ORIGIN, RunningPress
 from killswitch.break_glass.exchange_snapshot import NoSnapshot, Snapshot
 from killswitch.break_glass.press import Press, RequestState
@@ -152,6 +152,7 @@ def _press(
         gesture="command",
         everywhere=everywhere,
         deadline_ms=round(settings.CANCEL_DEADLINE * 1000),
+        holder=holders.own_name(Path(settings.KILLSWITCH_HOME)),
         requests=tuple(
             cancelling.new_request(name, snapshot.find(name) if snapshot else None)
             for name in names

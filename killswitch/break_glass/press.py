@@ -55,6 +55,7 @@ class Press:
     gesture: str = ""
     everywhere: bool = False
     deadline_ms: int  # how long each request may take
+    holder: str = ""  # the process that carries it out, by `holders`
     requests: Sequence[PressedExchange]
 
     @classmethod

@@ -18,6 +18,7 @@ PRESS_DEFAULTS: dict[str, Any] = {
     "group": "",
     "retry_of": None,
     "not_included_total": None,
+    "journal": "",
 }
 ORDER_COLUMNS = (
     "symbol",
@@ -56,6 +57,7 @@ def of_press(request: CancelRequest, batch: Batch) -> dict[str, Any]:
         "not_included_total": (
             None if batch.not_included is None else sum_exclusions(batch.not_included)
         ),
+        "journal": batch.journal,
     }
 
 

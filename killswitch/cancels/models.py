@@ -22,6 +22,7 @@ class Origin(models.TextChoices):
     BROWSER = "BROWSER", "Browser"
     COMMAND_LINE = "COMMAND_LINE", "Command line"
     HOLD = "HOLD", "Hold"
+    BREAK_GLASS = "BREAK_GLASS", "Break glass"
 
 
 class Batch(models.Model):
@@ -55,6 +56,9 @@ class Batch(models.Model):
     # What the press did not reach, as it was then: `{"exchange_id", "open_orders", "why"}` each,
     # `why` being "not_enabled" or "disabled". None for a press of a version that did not keep it.
     not_included = models.JSONField(null=True)
+    # Where a break-glass press was journaled before it was recorded here: the ID of the journal and
+    # the number of the line.
+    journal = models.CharField(max_length=60, blank=True, default="", db_default="")
 
     class Meta:
         ordering = ["-id"]

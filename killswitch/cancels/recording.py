@@ -130,11 +130,13 @@ def finish(  # noqa: PLR0913 - whose request, and what came of it
     last_list: OpenOrdersAfter | None,
     is_alarm: bool = True,
     alarm_subject: str = "",
+    finished_at: datetime | None = None,
 ) -> bool:
     """Record the final status, the orders that remain, and an alarm if it needs attention.
 
     With `is_alarm` False there is no alarm; `alarm_subject` makes one alarm of those of several
-    requests. Return False when a first try has recorded it after all. Raises `LeaseLost`.
+    requests. `finished_at` is the time of an end that was journaled before. Return False when a
+    first try has recorded it after all. Raises `LeaseLost`.
     """
     count = last_list.count if last_list else None
     with recording() as record:
@@ -148,7 +150,7 @@ def finish(  # noqa: PLR0913 - whose request, and what came of it
             open_after=count,
             open_after_read_at=last_list.read_at if last_list and count is not None else None,
             next_attempt_at=None,
-            finished_at=datetime.now(UTC),
+            finished_at=finished_at or datetime.now(UTC),
         ):
             return False
         orders = last_list.answer.orders[:MAX_STORED_ORDERS] if last_list and count else ()

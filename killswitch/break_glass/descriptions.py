@@ -1,0 +1,17 @@
+"""Describes the events of break glass."""
+
+from killswitch.audit.descriptions import count_text, descriptions
+from killswitch.audit.event_reader import EventData
+from killswitch.audit.models import EventKind
+
+
+def _recorded(data: EventData) -> str:
+    faults = " ".join(text for text in data.items("faults") if isinstance(text, str))
+    return (
+        f"Taken from the journal of host {data.text('host')}, lines {data.text('first_line')} to"
+        f" {data.text('last_line')}: {count_text(data.number('requests'), 'request')}."
+        f"{f' The journal was changed: {faults}' if faults else ''}"
+    )
+
+
+descriptions |= {EventKind.BREAK_GLASS_RECORDED: _recorded}

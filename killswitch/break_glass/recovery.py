@@ -1,0 +1,329 @@
+"""Takes the journal of this host into the audit log, once the database is back.
+
+Each press becomes a batch, its requests, their attempts and their events, all in one transaction:
+the UUID of the press is that of its batch, so no press is recorded twice, whatever crashes in
+between and however many processes recover. Rows and events have the journal's own times; only the
+events are numbered and chained now.
+"""
+
+import base64
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from killswitch.accounts.models import User
+from killswitch.alarms.models import AlarmKind
+from killswitch.alarms.services import raise_alarm
+from killswitch.audit.actors import Actor
+from killswitch.audit.models import EventKind
+from killswitch.audit.recorder import Recording, recording
+from killswitch.break_glass.holders import is_alive
+from killswitch.break_glass.journal import Journal, JournalReader, Line
+from killswitch.break_glass.press import ATTEMPT, END, PRESS, Press, PressedExchange
+from killswitch.cancels import event_data
+from killswitch.cancels import recording as requests
+from killswitch.cancels.conclusion import (
+    AttemptSummary,
+    Conclusion,
+    ListHistory,
+    OpenOrdersAfter,
+    conclude,
+)
+from killswitch.cancels.models import Batch, CancelRequest, Origin
+from killswitch.cancels.states import Status
+from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
+from killswitch.ems.open_orders import OpenOrder, TimedOpenOrders
+from killswitch.exchanges.models import Exchange
+from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
+from killswitch.runtime.text import pluralize_count
+
+# A request whose process died is carried on by others, unless its last line is older than this: a
+# cancel that nobody expects any more is not sent without a person asking for it.
+MAX_RESUMED_AGE = timedelta(minutes=2)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournaledPress:
+    """A press, its line, and the lines of its requests by their UUIDs."""
+
+    press: Press
+    line: Line
+    lines: Mapping[str, Sequence[Line]]
+
+    @property
+    def is_over(self) -> bool:
+        return all(any(line.kind == END for line in lines) for lines in self.lines.values())
+
+    @property
+    def last(self) -> Line:
+        """Return its newest line."""
+        newest = [lines[-1] for lines in self.lines.values() if lines]
+        return max([self.line, *newest], key=lambda line: line.seq)
+
+
+def recover(journal: Journal) -> int:
+    """Record every press of the journal that is over and not in the log; return how many.
+
+    Raises `OSError` and `django.db.Error`; what was recorded until then stays recorded.
+    """
+    reader = journal.read()
+    presses = journaled_presses(reader)
+    uuids = [press.press.press for press in presses]
+    recorded = set(map(str, Batch.objects.filter(uuid__in=uuids).values_list("uuid", flat=True)))
+    count = 0
+    for press in presses:
+        if press.press.press in recorded:
+            continue
+        if press.is_over or not is_alive(journal.path.parent, press.press.holder):
+            count += record_press(press, faults=reader.faults)
+    return count
+
+
+def journaled_presses(reader: JournalReader) -> list[JournaledPress]:
+    """Return the presses whose lines this installation has sealed, oldest first."""
+    presses = []
+    lines_by_request: dict[str, list[Line]] = {}
+    for line in reader.lines:
+        if not line.is_sealed_here:
+            continue
+        if line.kind == PRESS:
+            press = Press.from_data(line.data)
+            lines: dict[str, list[Line]] = {row.request: [] for row in press.requests}
+            lines_by_request |= lines
+            presses.append(JournaledPress(press=press, line=line, lines=lines))
+        elif (rows := lines_by_request.get(str(line.data.get("request")))) is not None:
+            rows.append(line)
+    return presses
+
+
+def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
+    """Record one press in one transaction; return False if another process has done so."""
+    press = journaled.press
+    with recording(then_close_connection=True) as record:
+        if Batch.objects.filter(uuid=press.press).exists():
+            return False
+        check_foreign_keys_at_once()
+        exchanges = _exchanges(record, press)
+        user = User.objects.filter(pk=press.user_id or 0).first()
+        batch = Batch.objects.create(
+            uuid=UUID(press.press),
+            key=press.nonce,
+            by=user,
+            by_name=press.by_name,
+            by_role=press.by_role,
+            asked_at=datetime.fromisoformat(press.asked_at),
+            reason=press.reason,
+            reason_altered=press.reason_altered,
+            origin=Origin.BREAK_GLASS,
+            address=press.address,
+            user_agent=press.user_agent,
+            gesture=press.gesture,
+            everywhere=press.everywhere,
+            journal=f"{journaled.line.journal} {journaled.line.seq}",
+        )
+        for row in press.requests:
+            _record_request(record, batch, row, exchanges[row.exchange_id], journaled)
+        _record_recovery(record, journaled, faults=faults)
+    log.warning("break_glass_recorded", press=press.press, requests=len(press.requests))
+    return True
+
+
+def _exchanges(record: Recording, press: Press) -> dict[str, Exchange]:
+    """Return the exchanges by their IDs; one that is not configured here is added, disabled."""
+    ids = [row.exchange_id for row in press.requests]
+    rows = {row.exchange_id: row for row in Exchange.objects.filter(exchange_id__in=ids)}
+    for exchange_id in sorted(set(ids) - rows.keys()):
+        exchange = Exchange(exchange_id=exchange_id, enabled=False, revision=record.revision)
+        exchange.save(force_insert=True)
+        rows[exchange_id] = exchange
+        record.event(
+            EventKind.EXCHANGE_ADDED,
+            exchange_id=exchange_id,
+            data={
+                "name": exchange.name,
+                "caveat": exchange.caveat,
+                "enabled": exchange.enabled,
+                "position": exchange.position,
+                "contact": exchange.contact,
+                "origin": "break glass",
+            },
+        )
+    return rows
+
+
+def _record_request(
+    record: Recording,
+    batch: Batch,
+    row: PressedExchange,
+    exchange: Exchange,
+    journaled: JournaledPress,
+) -> None:
+    seen_at = row.open_before_seen_at
+    request = CancelRequest.objects.create(
+        uuid=UUID(row.request),
+        batch=batch,
+        configured_exchange=exchange,
+        exchange_id=row.exchange_id,
+        open_before=row.open_before,
+        open_before_seen_at=datetime.fromisoformat(seen_at) if seen_at else None,
+        revision=record.revision,
+    )
+    record.event(
+        EventKind.REQUESTED,
+        actor=Actor(name=batch.by_name, role=batch.by_role),
+        exchange_id=request.exchange_id,
+        request_id=str(request.uuid),
+        status=request.status,
+        data=event_data.of_press(request, batch),
+    )
+    token = str(batch.uuid)
+    CancelRequest.objects.filter(pk=request.pk).update(
+        status=Status.SENDING, lease_token=token, lease_beats=1, first_claimed_at=batch.asked_at
+    )
+    lines = journaled.lines[row.request]
+    answers = [answer_of(line.data) for line in lines if line.kind == ATTEMPT]
+    for answer in answers:
+        requests.record_attempt(request.pk, token, answer=answer, next_attempt_at=None)
+    end = next((line.data for line in lines if line.kind == END), None)
+    if end is not None:
+        _record_end(
+            request.pk,
+            token,
+            conclusion=Conclusion(status=Status(end["status"]), sentence=end["conclusion"]),
+            reads=end["reads"],
+            last_list=list_of(end["list"], count=end["open_after"]) if end["list"] else None,
+            finished_at=datetime.fromisoformat(end["finished_at"]),
+        )
+        return
+    last_at = datetime.fromisoformat((lines[-1] if lines else journaled.line).at)
+    if datetime.now(UTC) - last_at > MAX_RESUMED_AGE:
+        _record_abandoned(request, token, row, answers=answers, lines=lines)
+
+
+def _record_abandoned(
+    request: CancelRequest,
+    token: str,
+    row: PressedExchange,
+    *,
+    answers: Iterable[TimedCancelAnswer],
+    lines: Sequence[Line],
+) -> None:
+    """End an old request whose process died with what is known of it."""
+    if not lines or lines[-1].kind != ATTEMPT:
+        requests.record_takeover(request.pk, dead_holder=token, lease_token=token)
+    summary = AttemptSummary.of([*answers, *request.attempts.filter(by_dead_holder=True)])
+    conclusion = conclude(
+        summary,
+        None,
+        exchange_id=row.exchange_id,
+        history=ListHistory(open_before=None, ever_listed=row.ever_listed),
+    )
+    _record_end(request.pk, token, conclusion=conclusion, reads=0, last_list=None, finished_at=None)
+
+
+def _record_end(  # noqa: PLR0913 - whose request, and what came of it
+    request_id: int,
+    token: str,
+    *,
+    conclusion: Conclusion,
+    reads: int,
+    last_list: OpenOrdersAfter | None,
+    finished_at: datetime | None,
+) -> None:
+    before = Status.SENDING
+    if conclusion.status not in (Status.REJECTED, Status.NOT_DELIVERED):
+        requests.start_verifying(request_id, token)
+        before = Status.VERIFYING
+    CancelRequest.objects.filter(pk=request_id).update(reads=reads)
+    requests.finish(
+        request_id,
+        token,
+        before=before,
+        conclusion=conclusion,
+        last_list=last_list,
+        finished_at=finished_at,
+    )
+
+
+def _record_recovery(
+    record: Recording, journaled: JournaledPress, *, faults: Sequence[str]
+) -> None:
+    press, line, last = journaled.press, journaled.line, journaled.last
+    exchanges = pluralize_count(len(press.requests), "exchange")
+    record.event(
+        EventKind.BREAK_GLASS_RECORDED,
+        data={
+            "press": press.press,
+            "journal": line.journal,
+            "host": line.host,
+            "first_line": line.seq,
+            "first_hash": line.hash,
+            "last_line": last.seq,
+            "last_hash": last.hash,
+            "requests": len(press.requests),
+            "faults": list(faults),
+        },
+    )
+    names = ", ".join(row.exchange_id for row in press.requests)
+    raise_alarm(
+        kind=AlarmKind.BREAK_GLASS,
+        subject=press.press,
+        title=f"{press.by_name} cancelled on {exchanges} by break glass.",
+        detail="\n".join(
+            [
+                "It was sent while the audit log was not available, journaled on the disk of host"
+                f" {line.host}, and recorded here afterwards.",
+                "Whether this person was still a risk officer could not be checked at that time.",
+                f"Requested at {press.asked_at}. Reason: {press.reason or 'none given'}",
+                f"Exchanges: {names}",
+                *(f"The journal was changed: {fault}" for fault in faults),
+            ]
+        ),
+        batch_id=press.press,
+        batch_size=len(press.requests),
+    )
+
+
+def answer_of(data: Mapping[str, Any]) -> TimedCancelAnswer:
+    """Return the answer of an ATTEMPT line."""
+    return TimedCancelAnswer(
+        outcome=Outcome(data["outcome"]),
+        retry_advice=RetryAdvice(data["retry_advice"]),
+        http_status=data["http_status"],
+        reject_reason=data["reject_reason"],
+        message=data["message"],
+        rejected_message=data["rejected_message"],
+        trace_id=data["trace_id"],
+        body=base64.b64decode(data["body"]),
+        body_complete=data["body_complete"],
+        transport_error=data["transport_error"],
+        may_have_been_carried_out=data["may_have_been_carried_out"],
+        started_at=datetime.fromisoformat(data["started_at"]),
+        finished_at=datetime.fromisoformat(data["finished_at"]),
+        duration_ms=data["duration_us"] / 1000,
+    )
+
+
+def list_of(data: Mapping[str, Any], *, count: int | None) -> OpenOrdersAfter:
+    """Return the list of an END line."""
+    answer = TimedOpenOrders(
+        readable=count is not None,
+        error=data["error"],
+        may_have_more=data["may_have_more"],
+        http_status=data["http_status"],
+        orders=tuple(OpenOrder(**order) for order in data["orders"]),
+        started_at=datetime.fromisoformat(data["started_at"]),
+        finished_at=datetime.fromisoformat(data["finished_at"]),
+        duration_ms=math.nan,
+        body=base64.b64decode(data["body"]),
+        size=data["size"],
+        sha256=data["sha256"],
+    )
+    return OpenOrdersAfter(answer=answer, count=count)
