@@ -12,6 +12,9 @@ application = get_wsgi_application()
 
 # Only now: Django must be set up before its models are imported. The first request need not wait
 # for a connection to the queue to be made.
+from killswitch.break_glass import upkeep  # noqa: E402
 from killswitch.cancels import publishing  # noqa: E402
+from killswitch.runtime.shutdown import STOP  # noqa: E402
 
 publishing.publish([])
+upkeep.start_threads(STOP)

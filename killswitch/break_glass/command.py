@@ -108,7 +108,7 @@ def _target(
         names = [row.exchange_id for row in snapshot.exchanges if row.enabled]
         if not names:
             raise UsageError("No exchange was enabled when last known. Nothing was sent.")
-        _say(f"The exchanges are those of {_age_text(snapshot)}.")
+        _say(f"The exchanges are those {_age_text(snapshot)}.")
         return names
     names = list(dict.fromkeys(exchange_ids))
     for name in names:

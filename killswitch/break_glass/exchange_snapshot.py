@@ -1,9 +1,15 @@
-"""The exchanges as this host knew them last, in a file: for when the database cannot be read."""
+"""The exchanges as this host knew them last, in a file: for when the database cannot be read.
+
+The time of the file is when the registry was last seen to be so; its content is replaced only when
+it has changed.
+"""
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,7 +44,7 @@ class Snapshot:
 
     exchanges: Sequence[KnownExchange]
     groups: Mapping[str, Sequence[int]]  # the numbers of their exchanges, by the group's number
-    at: datetime
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def age_s(self) -> float:
@@ -50,23 +56,29 @@ class Snapshot:
 
 
 def write(home: Path, snapshot: Snapshot) -> None:
-    """Replace the file. Raises `OSError`."""
-    content = {
-        "at": canonical_json.utc_text(snapshot.at),
+    """Replace the file, or only renew its time if it has this content. Raises `OSError`."""
+    document = {
         "exchanges": [asdict(exchange) for exchange in snapshot.exchanges],
         "groups": dict(snapshot.groups),
     }
-    replace_file(home / FILE, canonical_json.encode(content).encode() + b"\n")
+    content = canonical_json.encode(document).encode() + b"\n"
+    path = home / FILE
+    with suppress(FileNotFoundError):
+        if path.read_bytes() == content:
+            os.utime(path)
+            return
+    replace_file(path, content)
 
 
 def read(home: Path) -> Snapshot:
     """Return what was written last. Raises `NoSnapshot`."""
     try:
-        content: dict[str, Any] = json.loads((home / FILE).read_bytes())
+        path = home / FILE
+        content: dict[str, Any] = json.loads(path.read_bytes())
         return Snapshot(
             exchanges=tuple(KnownExchange(**row) for row in content["exchanges"]),
             groups=content["groups"],
-            at=datetime.fromisoformat(content["at"]).astimezone(UTC),
+            at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
         )
     except FileNotFoundError:
         raise NoSnapshot(f"there is no file {FILE}") from None

@@ -68,8 +68,16 @@ class JournaledPress:
         return max([self.line, *newest], key=lambda line: line.seq)
 
 
-def recover(journal: Journal) -> int:
-    """Record every press of the journal that is over and not in the log; return how many.
+@dataclass(frozen=True, kw_only=True)
+class Recovered:
+    """How many presses were recorded now, and how many are still being carried out."""
+
+    recorded: int
+    pending: int
+
+
+def recover(journal: Journal) -> Recovered:
+    """Record every press of the journal that is over and not in the log.
 
     Raises `OSError` and `django.db.Error`; what was recorded until then stays recorded.
     """
@@ -77,13 +85,15 @@ def recover(journal: Journal) -> int:
     presses = journaled_presses(reader)
     uuids = [press.press.press for press in presses]
     recorded = set(map(str, Batch.objects.filter(uuid__in=uuids).values_list("uuid", flat=True)))
-    count = 0
+    count = pending = 0
     for press in presses:
         if press.press.press in recorded:
             continue
         if press.is_over or not is_alive(journal.path.parent, press.press.holder):
             count += record_press(press, faults=reader.faults)
-    return count
+        else:
+            pending += 1
+    return Recovered(recorded=count, pending=pending)
 
 
 def journaled_presses(reader: JournalReader) -> list[JournaledPress]:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connection
 
+from killswitch.break_glass import upkeep as break_glass
 from killswitch.ems.client import EmsClient
 from killswitch.holds import enforcement
 from killswitch.observer import audit_upkeep, canary
@@ -68,6 +69,7 @@ def observe(stop: threading.Event) -> None:
         ("verification", upkeep.verify, audit_upkeep.CHECK_INTERVAL_S),
     ):
         PeriodicTask(name=name, work=work, interval_s=interval_s).start_thread(stop)
+    break_glass.start_threads(stop)
     enforcer = enforcement.start_threads(stop)
     stop.wait()
     release = threading.Thread(target=release_lease, daemon=True)

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand
 from django.db import Error
 
 from killswitch.alarms import outbox
+from killswitch.break_glass import upkeep as break_glass
 from killswitch.cancels import watchdog
 from killswitch.holds import enforcement
 from killswitch.runtime import heartbeats
@@ -32,6 +33,7 @@ class Command(BaseCommand):
         threading.Thread(
             target=outbox.send_pending, args=[STOP], name="outbox", daemon=True
         ).start()
+        break_glass.start_threads(STOP)
         enforcer = enforcement.start_threads(STOP)
         watchdog.run(STOP, beat=partial(heartbeats.beat, Process.WATCHDOG))
         with suppress(Error):  # another process takes the lease all the same, only later

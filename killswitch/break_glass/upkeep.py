@@ -1,0 +1,83 @@
+"""Keeps this host ready for break glass, and takes its journal into the log afterwards.
+
+Every process that serves, watches or observes does this: each sees the registry, and any of them
+may be the only one that is left on a host.
+"""
+
+import threading
+from pathlib import Path
+
+import structlog
+from django.conf import settings
+
+from killswitch.audit.canonical_json import utc_text
+from killswitch.break_glass import exchange_snapshot, recovery
+from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
+from killswitch.break_glass.journal import Journal
+from killswitch.exchanges.models import Exchange, ExchangeGroup
+from killswitch.runtime.periodic import PeriodicTask
+
+RECOVERY_INTERVAL_S = 1.0
+SNAPSHOT_INTERVAL_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class Upkeep:
+    """The work of one process. The database is read for it, and written after break glass."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._journal = Journal(home)
+        self._recovered_size = 0
+
+    def keep_snapshot(self) -> None:
+        """Write what the registry contains now."""
+        exchange_snapshot.write(self._home, current_snapshot())
+
+    def recover(self) -> None:
+        """Take new lines of the journal into the log; without any, no query is made."""
+        try:
+            size = self._journal.path.stat().st_size
+        except FileNotFoundError:
+            return
+        if size == self._recovered_size:
+            return
+        outcome = recovery.recover(self._journal)
+        if outcome.pending == 0:
+            self._recovered_size = size
+
+
+def start_threads(stop: threading.Event) -> None:
+    """Do both in threads until `stop` is set."""
+    upkeep = Upkeep(Path(settings.KILLSWITCH_HOME))
+    for name, work, interval_s in (
+        ("break_glass_recovery", upkeep.recover, RECOVERY_INTERVAL_S),
+        ("break_glass_snapshot", upkeep.keep_snapshot, SNAPSHOT_INTERVAL_S),
+    ):
+        PeriodicTask(name=name, work=work, interval_s=interval_s).start_thread(stop)
+
+
+def current_snapshot() -> Snapshot:
+    """Return the exchanges and groups of the registry, in two queries."""
+    exchanges = Exchange.objects.all()
+    members: dict[str, list[int]] = {}
+    pairs = ExchangeGroup.exchanges.through.objects.order_by("exchangegroup_id", "exchange_id")
+    for group_id, exchange_id in pairs.values_list("exchangegroup_id", "exchange_id"):
+        members.setdefault(str(group_id), []).append(exchange_id)
+    return Snapshot(
+        exchanges=tuple(
+            KnownExchange(
+                id=exchange.pk,
+                exchange_id=exchange.exchange_id,
+                name=exchange.name,
+                enabled=exchange.enabled,
+                caveat=exchange.caveat,
+                ever_listed=not exchange.is_never_listed,
+                open_orders=exchange.open_orders,
+                seen_at=utc_text(exchange.seen_at) if exchange.seen_at else None,
+            )
+            for exchange in exchanges
+        ),
+        groups=members,
+    )
