@@ -10,7 +10,7 @@ import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -44,7 +44,7 @@ from killswitch.runtime.text import pluralize_count
 
 # A request whose process died is carried on by others, unless its last line is older than this: a
 # cancel that nobody expects any more is not sent without a person asking for it.
-MAX_RESUMED_AGE = timedelta(minutes=2)
+MAX_RESUMED_AGE_S = 120.0
 
 log = structlog.get_logger(__name__)
 
@@ -117,6 +117,7 @@ def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
     """Record one press in one transaction; return False if another process has done so."""
     press = journaled.press
     with recording(then_close_connection=True) as record:
+        record.take_revision()  # so that of several processes one records it, and others see it
         if Batch.objects.filter(uuid=press.press).exists():
             return False
         check_foreign_keys_at_once()
@@ -213,7 +214,7 @@ def _record_request(
         )
         return
     last_at = datetime.fromisoformat((lines[-1] if lines else journaled.line).at)
-    if datetime.now(UTC) - last_at > MAX_RESUMED_AGE:
+    if (datetime.now(UTC) - last_at).total_seconds() > MAX_RESUMED_AGE_S:
         _record_abandoned(request, token, row, answers=answers, lines=lines)
 
 

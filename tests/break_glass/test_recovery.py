@@ -1,0 +1,232 @@
+"""The journal in the log: exactly once, with its own times, whatever happened to it before."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from killswitch.accounts.models import Role, User
+from killswitch.alarms.models import Alarm, AlarmKind
+from killswitch.audit.canonical_json import utc_text
+from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.audit.verification.findings import Proof
+from killswitch.audit.verification.verify import verify
+from killswitch.break_glass import holders, recovery
+from killswitch.break_glass.journal import FILE, Journal
+from killswitch.break_glass.press import END
+from killswitch.cancels.models import Attempt, Batch, CancelRequest
+from killswitch.cancels.states import FINAL
+from killswitch.exchanges.models import Exchange
+from killswitch.simulator.server import Simulator
+from tests import factories
+from tests.audit.assertions import assert_found, assert_good
+from tests.break_glass.conftest import PressNow
+from tests.cancels.kills import always
+from tests.threads import run_at_once
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(autouse=True)
+def short_deadline(settings: Any) -> None:
+    settings.CANCEL_DEADLINE = 3
+    settings.EMS_TIMEOUT = 1
+
+
+def recover(journal: Journal) -> int:
+    return recovery.recover(journal).recorded
+
+
+def drop_lines(journal: Journal, *, kind: str) -> None:
+    """Leave what a process that was killed would have left: no line of this kind or after it."""
+    lines = journal.read().lines
+    kept = lines[: next(number for number, line in enumerate(lines) if line.kind == kind)]
+    journal.path.write_text("".join(f"{line.text}\n" for line in kept))
+    journal._keep_head(kept[-1])
+
+
+def test_a_press_becomes_a_batch_with_requests_and_attempts_like_any_other(
+    simulator: Simulator, break_glass: PressNow, journal: Journal
+) -> None:
+    olga = factories.person(Role.RISK_OFFICER)
+    kraken, binance = factories.exchange("KRAKEN"), factories.exchange("BINANCE")
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    simulator.script("BINANCE", cancel=always("unauthorised"), orders=3)
+    running = break_glass("KRAKEN", "BINANCE", by=olga, address="192.0.2.7", gesture="held 1 s")
+    assert recover(journal) == 1
+    batch = Batch.objects.get()
+    assert str(batch.uuid) == running.press.press
+    assert (batch.by, batch.by_name, batch.by_role) == (olga, olga.actor.name, olga.actor.role)
+    assert (batch.origin, batch.reason, batch.address) == ("BREAK_GLASS", "Drill", "192.0.2.7")
+    assert batch.asked_at == datetime.fromisoformat(running.press.asked_at)
+    assert batch.journal == f"{journal.read().lines[0].journal} 1"
+    for state, exchange in zip(running.states, (kraken, binance), strict=True):
+        request = CancelRequest.objects.get(uuid=state.request)
+        assert request.configured_exchange == exchange
+        assert (request.status, request.conclusion) == (state.status, state.sentence)
+        assert (request.attempt_count, request.open_after) == (state.attempts, state.open_after)
+        assert request.first_claimed_at == batch.asked_at
+        assert len(simulator.calls(state.exchange_id)) == request.attempts.count()
+    ends = [line.data for line in journal.read().lines if line.kind == END]
+    rows = CancelRequest.objects.all()
+    assert {(end["request"], end["reads"], end["finished_at"]) for end in ends} == {
+        (str(row.uuid), row.reads, utc_text(row.finished_at)) for row in rows if row.finished_at
+    }
+
+
+def test_it_is_an_alarm_of_its_own_and_one_for_each_bad_outcome(
+    simulator: Simulator, break_glass: PressNow, journal: Journal
+) -> None:
+    factories.exchange("BINANCE")
+    simulator.script("BINANCE", cancel=always("unauthorised"), orders=3)
+    break_glass("BINANCE")
+    recover(journal)
+    kinds = Alarm.objects.order_by("kind").values_list("kind", flat=True)
+    assert list(kinds) == [AlarmKind.BREAK_GLASS, AlarmKind.OUTCOME]
+    alarm = Alarm.objects.get(kind=AlarmKind.BREAK_GLASS)
+    assert alarm.title == "os:root cancelled on 1 exchange by break glass."
+
+
+def test_nothing_is_recorded_twice(
+    simulator: Simulator, break_glass: PressNow, journal: Journal, home: Path
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    break_glass("KRAKEN")
+    counts = run_at_once(*[lambda: recover(Journal(home))] * 4)
+    assert sorted(counts) == [0, 0, 0, 1]
+    break_glass("KRAKEN")
+    assert [recover(journal), recover(journal)] == [1, 0]
+    assert (Batch.objects.count(), Attempt.objects.count()) == (2, 2)
+    assert_good(verify())
+
+
+def test_two_hosts_have_a_journal_each(
+    simulator: Simulator, break_glass: PressNow, journal: Journal, home: Path, settings: Any
+) -> None:
+    factories.exchange("KRAKEN")
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    break_glass("KRAKEN")
+    first = journal.path.rename(home / "first.jsonl")
+    head = (home / "break_glass_head.json").rename(home / "first_head.json")
+    break_glass("KRAKEN")
+    other = home / "other"
+    other.mkdir()
+    first.rename(other / FILE)
+    head.rename(other / "break_glass_head.json")
+    assert [recover(journal), recover(Journal(other))] == [1, 1]
+    assert Batch.objects.values("journal").distinct().count() == 2
+    assert len(simulator.calls("KRAKEN")) == Attempt.objects.count() == 2
+
+
+def test_an_exchange_that_is_not_configured_is_added_disabled(
+    simulator: Simulator, break_glass: PressNow, journal: Journal
+) -> None:
+    simulator.script("OKEX", cancel=["ok"], orders=5)
+    break_glass("OKEX")
+    recover(journal)
+    exchange = Exchange.objects.get()
+    assert (exchange.exchange_id, exchange.enabled) == ("OKEX", False)
+    assert_good(verify())
+
+
+def test_a_person_who_was_deleted_or_never_existed_stays_by_name(
+    simulator: Simulator, break_glass: PressNow, journal: Journal
+) -> None:
+    ghost = User(pk=4711, username="gone", full_name="Gone", role=Role.RISK_OFFICER)
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    break_glass("KRAKEN", by=ghost)
+    assert recover(journal) == 1
+    batch = Batch.objects.get()
+    assert (batch.by, batch.by_name) == (None, "Gone (gone)")
+    assert_good(verify())
+
+
+def test_a_press_that_is_carried_out_is_left_until_it_is_over(
+    simulator: Simulator, break_glass: PressNow, journal: Journal, home: Path
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    break_glass("KRAKEN", holder=holders.own_name(home))
+    drop_lines(journal, kind=END)
+    assert recovery.recover(journal) == recovery.Recovered(recorded=0, pending=1)
+
+
+@pytest.mark.parametrize("lost", ["ATTEMPT", END])
+def test_what_a_dead_process_had_begun_is_carried_on(
+    simulator: Simulator, break_glass: PressNow, journal: Journal, lost: str
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    break_glass("KRAKEN", holder="of-a-process-that-is-dead")
+    drop_lines(journal, kind=lost)
+    assert recover(journal) == 1
+    request = CancelRequest.objects.get()
+    assert (request.status, bool(request.lease_token)) == ("SENDING", True)
+    assert request.attempt_count == (1 if lost == END else 0)
+    assert_good(verify())
+
+
+@pytest.mark.parametrize("lost", ["ATTEMPT", END])
+def test_what_a_dead_process_had_begun_long_ago_is_not_sent_again(
+    simulator: Simulator,
+    break_glass: PressNow,
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+    lost: str,
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    break_glass("KRAKEN", holder="of-a-process-that-is-dead")
+    drop_lines(journal, kind=lost)
+    monkeypatch.setattr(recovery, "MAX_RESUMED_AGE_S", 0.0)
+    assert recover(journal) == 1
+    request = CancelRequest.objects.get()
+    assert request.status in FINAL
+    assert request.status == ("UNKNOWN" if lost == "ATTEMPT" else "UNVERIFIED")
+    assert request.attempt_count == 1
+    assert Alarm.objects.filter(kind=AlarmKind.OUTCOME).exists()
+    assert len(simulator.calls("KRAKEN")) == 1
+    assert_good(verify())
+
+
+def test_a_line_that_was_changed_before_the_recovery_is_not_believed_and_found(
+    simulator: Simulator, break_glass: PressNow, journal: Journal
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    break_glass("KRAKEN")
+    changed = journal.path.read_text().replace('"CONFIRMED"', '"RESIDUAL"')
+    journal.path.write_text(changed)
+    recover(journal)
+    assert CancelRequest.objects.get().status not in {"RESIDUAL", "CONFIRMED"}
+    assert_found(verify(), Proof.TABLES, FILE)
+    event = AuditEvent.objects.get(kind=str(EventKind.BREAK_GLASS_RECORDED))
+    assert "not a line as it was written" in event.data
+
+
+@pytest.mark.parametrize("text", ['"CONFIRMED"', '"Drill"', '"ACKNOWLEDGED"'])
+def test_a_line_that_was_changed_after_the_recovery_is_found(
+    simulator: Simulator, break_glass: PressNow, journal: Journal, text: str
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    break_glass("KRAKEN")
+    recover(journal)
+    assert_good(verify())
+    journal.path.write_text(journal.path.read_text().replace(text, '"X"'))
+    assert_found(verify(), Proof.TABLES, FILE)
+
+
+def test_a_journal_that_was_removed_after_the_recovery_is_found(
+    simulator: Simulator, break_glass: PressNow, journal: Journal, home: Path
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    break_glass("KRAKEN")
+    recover(journal)
+    journal.path.unlink()
+    (home / "break_glass_head.json").unlink()
+    assert_found(verify(), Proof.TABLES, FILE)
+
+
+def test_a_database_without_a_journal_costs_no_query(journal: Journal) -> None:
+    from killswitch.break_glass.upkeep import Upkeep
+
+    with connection.execute_wrapper(lambda *_: pytest.fail("a query")):
+        Upkeep(journal.path.parent).recover()
