@@ -210,6 +210,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "killswitch.compliance.context_processors.request_sections",
                 "killswitch.holds.context_processors.sections",
+                "killswitch.break_glass.context_processors.sections",
                 "killswitch.console.context_processors.page",
             ],
         },

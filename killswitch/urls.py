@@ -9,6 +9,7 @@ urlpatterns = [
     path("", include("killswitch.cancels.urls")),
     path("batches/<uuid:uuid>/evidence/", evidence, name="evidence"),
     path("", include("killswitch.holds.urls")),
+    path("", include("killswitch.break_glass.urls")),
     path("audit/", include("killswitch.compliance.urls")),
     path("", include("killswitch.readiness.urls")),
     path("accounts/", include("killswitch.accounts.urls")),

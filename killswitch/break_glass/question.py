@@ -3,7 +3,8 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
@@ -40,6 +41,17 @@ class Question:
     def only(self) -> str:
         """Return the exchange ID of a question about a single one, or ""."""
         return self.exchange_ids[0] if len(self.exchange_ids) == 1 and not self.everywhere else ""
+
+    @property
+    def names(self) -> str:
+        """Return the exchange IDs, as one text."""
+        return ", ".join(self.exchange_ids)
+
+    @property
+    def seen_at(self) -> datetime | None:
+        """Return the time of the oldest figure in the sum."""
+        times = [row.seen_at for row in self.known if row.seen_at and row.open_orders is not None]
+        return datetime.fromisoformat(min(times)) if times else None
 
     @property
     def open_orders(self) -> int | None:
@@ -100,9 +112,14 @@ def of_numbers(numbers: Sequence[int], *, group: int | None = None) -> Question:
 
 
 def of_form(data: QueryDict) -> Question:
-    """Return the question that a form or an address names."""
+    """Return the question that a form or an address names: some exchanges, or all of them.
+
+    The form of a cancel everywhere names the exchanges as well: they may be others by now.
+    """
     names = data.getlist("exchange")
-    return of_ids(names) if names else of_everything()
+    if not names:
+        return of_everything()
+    return replace(of_ids(names), everywhere="everywhere" in data)
 
 
 def _digest(exchange_ids: Sequence[str]) -> str:

@@ -45,6 +45,8 @@ from killswitch.runtime.text import pluralize_count
 # A request whose process died is carried on by others, unless its last line is older than this: a
 # cancel that nobody expects any more is not sent without a person asking for it.
 MAX_RESUMED_AGE_S = 120.0
+# The list is looked at again 5 s after a request has ended, if it is recorded sooner than this.
+MAX_WATCHED_AGE_S = 3.0
 
 log = structlog.get_logger(__name__)
 
@@ -261,6 +263,10 @@ def _record_end(  # noqa: PLR0913 - whose request, and what came of it
         last_list=last_list,
         finished_at=finished_at,
     )
+    age_s = (datetime.now(UTC) - finished_at).total_seconds() if finished_at else math.inf
+    if age_s > MAX_WATCHED_AGE_S:
+        # Orders that are open now say nothing about a cancel of some time ago.
+        CancelRequest.objects.filter(pk=request_id).update(finished_revision=None)
 
 
 def _record_recovery(

@@ -1,4 +1,4 @@
-"""The presses of this process in memory, and those of other processes of the host by the journal."""
+"""The presses of this process, from memory, and those of others on this host, from the journal."""
 
 import threading
 from collections.abc import Sequence
@@ -29,6 +29,10 @@ class ShownPress:
     @property
     def confirmed(self) -> int:
         return sum(state.status is Status.CONFIRMED for state in self.states)
+
+    @property
+    def running(self) -> int:
+        return sum(not state.is_final for state in self.states)
 
     @property
     def not_journaled(self) -> list[str]:

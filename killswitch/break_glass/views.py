@@ -18,11 +18,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 from killswitch.accounts import client_info
 from killswitch.accounts.decorators import public
 from killswitch.accounts.officer_cookie import KnownOfficer, known_officer
-from killswitch.break_glass import cancelling, holders, outage, question, running
+from killswitch.break_glass import cancelling, holders, offers, outage, question, running
 from killswitch.break_glass.press import Press
 from killswitch.break_glass.press_limit import PressLimit
 from killswitch.break_glass.question import InvalidKey, Question
-from killswitch.cancels.confirmation import REASONS, Reason
+from killswitch.cancels.confirmation import Reason
 from killswitch.cancels.services import MAX_REASON_CHARS
 from killswitch.runtime.http import is_htmx, see_other
 from killswitch.runtime.text import clean_line
@@ -73,11 +73,13 @@ def show_question(
 ) -> HttpResponse:
     """Show the confirmation with a fresh key."""
     template = "break_glass/_confirm.html" if is_htmx(request) else "break_glass/confirm.html"
-    context = {"offer": offer(request, asked, officer), "notice": notice}
+    context = {"offer": offers.make(request, asked, officer), "notice": notice}
     return render(request, template, context, status=status)
 
 
 def _press(request: HttpRequest, asked: Question, officer: KnownOfficer) -> HttpResponse:
+    if not asked.exchange_ids:
+        return _refuse(request, "no_exchange", status=409)
     key = request.POST.get("key", "")
     try:
         nonce = question.read_key(key, user_id=officer.user_id, exchange_ids=asked.exchange_ids)

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import DisallowedHost
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, Error, IntegrityError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import Resolver404, resolve
@@ -21,6 +21,7 @@ from killswitch.console.refusals import Refusal
 from killswitch.holds.views import hold_again, release_again
 from killswitch.runtime.http import is_htmx
 
+CANCELS = ("cancel_one", "cancel_all")
 # These show their filled form again when its token was out of date.
 FORMS: dict[str, Callable[..., HttpResponseBase]] = {
     "cancel_one": confirm_again,
@@ -52,10 +53,21 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def failed(request: HttpRequest) -> HttpResponse:
-    """Answer an unexpected exception; one of the database means that it cannot be reached."""
-    is_database = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
+    """Answer an unexpected exception; one of the database means that it cannot be used.
+
+    Break glass is offered then, and for any other failure in place of the page of a cancel.
+    """
+    error = sys.exc_info()[1]
+    is_database = isinstance(error, Error) and not isinstance(error, DataError | IntegrityError)
     status = HTTPStatus.SERVICE_UNAVAILABLE if is_database else HTTPStatus.INTERNAL_SERVER_ERROR
-    return error_page(request, status, by_hand=True, lines=_manual_lines(request))
+    match = request.resolver_match
+    return error_page(
+        request,
+        status,
+        by_hand=True,
+        lines=_manual_lines(request),
+        offer_break_glass=bool(match and match.url_name in CANCELS),
+    )
 
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponseBase:

@@ -1,5 +1,7 @@
 // The confirmation in a dialog: it opens over the page, is sent once, and shows what is known of the
 // result. Without dialogs in the browser the links lead to pages that do the same.
+import { buttonChanges, buttonsChanged } from "./button-changes.js";
+
 const dialog = document.getElementById("dialog");
 const body = document.getElementById("dialog-body");
 if (!dialog.showModal) throw new Error("this browser has no dialogs");
@@ -14,14 +16,10 @@ let sending = null; // the form that waits for its answer
 const shelf = document.createElement("div");
 const parked = shelf.attachShadow({ mode: "closed" }); // holds that form while another one is open
 const postponed = []; // results to show when the dialog is closed
-let buttonsChangedAt = 0;
 let lastClick = { at: 0, x: 0, y: 0 };
 
 shelf.hidden = true;
 dialog.after(shelf);
-
-// Other buttons have appeared under the pointer: a click right after it may be meant for the old ones.
-export const buttonsChanged = () => (buttonsChangedAt = performance.now());
 
 function show(templateId) {
   buttonsChanged();
@@ -55,7 +53,7 @@ on("click", (event) => {
   const { at, x, y } = lastClick;
   lastClick = { at: performance.now(), x: event.clientX, y: event.clientY };
   const isNear = Math.hypot(x - event.clientX, y - event.clientY) < DOUBLE_CLICK_PX;
-  if (!isNear || lastClick.at - at > DOUBLE_CLICK_MS || buttonsChangedAt < at) return;
+  if (!isNear || lastClick.at - at > DOUBLE_CLICK_MS || buttonChanges.at < at) return;
   event.preventDefault();
   event.stopImmediatePropagation();
 }, true);

@@ -1,6 +1,6 @@
 // The button that is kept pressed for one second, by pointer, touch or key. A tap, a synthetic click or a
 // screen reader sends no request; it reveals a second, plain button.
-import { buttonsChanged } from "./confirm-dialog.js";
+import { buttonsChanged } from "./button-changes.js";
 
 const on = (type, listener) => document.addEventListener(type, listener);
 const HOLD_MS = 1000;

@@ -1,0 +1,45 @@
+"""What the pages of break glass show. Reads no database."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import template
+from django.template.context import Context
+
+from killswitch.accounts.officer_cookie import known_officer
+from killswitch.break_glass import offers, outage, question
+from killswitch.break_glass.offers import Offer
+from killswitch.break_glass.press import RequestState
+from killswitch.cancels import manual_cancel
+from killswitch.cancels.states import Status
+from killswitch.cancels.status_display import StatusBadge
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def break_glass_offer(context: Context) -> Offer | None:
+    """Return what to offer to the officer of this request, for the target of the page if any.
+
+    Pages that load this tag are shown because the database has failed.
+    """
+    outage.note_failure()
+    request: Any = context["request"]
+    officer = known_officer(request)
+    target = context.get("target")
+    if officer is None or target is None:
+        return offers.of_failed_page(request)
+    names = [exchange.exchange_id for exchange in target.covered]
+    return offers.make(request, question.of_ids(names), officer)
+
+
+@register.filter
+def known_badge(status: Status) -> StatusBadge:
+    """Return the badge of a status alone."""
+    return StatusBadge.of(status)
+
+
+@register.simple_tag
+def manual_lines(states: Sequence[RequestState]) -> list[manual_cancel.Line]:
+    """Return the commands for what is not confirmed."""
+    return manual_cancel.lines(state.exchange_id for state in states if state.status != "CONFIRMED")
