@@ -68,9 +68,13 @@ class TimedJournal:
 class JournalRecord:
     """Where one request of a press records what it does."""
 
-    def __init__(self, state: RequestState, journal: TimedJournal) -> None:
+    def __init__(
+        self, state: RequestState, journal: TimedJournal, *, is_announced: bool = True
+    ) -> None:
+        """`is_announced` says that the line of its press announces the first attempt."""
         self.state = state
         self._journal = journal
+        self._is_announced = is_announced
 
     def earlier_attempts(self) -> Sequence[EarlierAttempt]:
         """Return no attempts: no other process carries out a request of the journal."""
@@ -82,8 +86,9 @@ class JournalRecord:
     def announce_attempt(self) -> None:
         """Write the announcement of a further POST; that of the first is the press itself."""
         self.state.status = Status.SENDING
-        if self.state.attempts:
+        if not self._is_announced:
             self._write(SENDING, {"number": self.state.attempts + 1})
+        self._is_announced = False
 
     def attempt(self, answer: TimedCancelAnswer, *, next_attempt_at: datetime | None) -> None:  # noqa: ARG002 - no other holder keeps to the plan
         """Write one call to the EMS."""

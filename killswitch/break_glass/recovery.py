@@ -6,12 +6,10 @@ between and however many processes recover. Rows and events have the journal's o
 events are numbered and chained now.
 """
 
-import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -22,9 +20,11 @@ from killswitch.alarms.services import raise_alarm
 from killswitch.audit.actors import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
+from killswitch.break_glass.carrying_on import settle
 from killswitch.break_glass.holders import is_alive
 from killswitch.break_glass.journal import Journal, JournalReader, Line
 from killswitch.break_glass.press import ATTEMPT, END, PRESS, Press, PressedExchange
+from killswitch.break_glass.reading import answer_of, list_of
 from killswitch.cancels import event_data
 from killswitch.cancels import recording as requests
 from killswitch.cancels.conclusion import (
@@ -36,8 +36,7 @@ from killswitch.cancels.conclusion import (
 )
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
-from killswitch.ems.open_orders import OpenOrder, TimedOpenOrders
+from killswitch.ems.answers import TimedCancelAnswer
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
 from killswitch.runtime.text import pluralize_count
@@ -95,6 +94,7 @@ def recover(journal: Journal) -> Recovered:
             count += record_press(press, faults=reader.faults)
         else:
             pending += 1
+    count += settle(reader)
     return Recovered(recorded=count, pending=pending)
 
 
@@ -306,41 +306,3 @@ def _record_recovery(
         batch_id=press.press,
         batch_size=len(press.requests),
     )
-
-
-def answer_of(data: Mapping[str, Any]) -> TimedCancelAnswer:
-    """Return the answer of an ATTEMPT line."""
-    return TimedCancelAnswer(
-        outcome=Outcome(data["outcome"]),
-        retry_advice=RetryAdvice(data["retry_advice"]),
-        http_status=data["http_status"],
-        reject_reason=data["reject_reason"],
-        message=data["message"],
-        rejected_message=data["rejected_message"],
-        trace_id=data["trace_id"],
-        body=base64.b64decode(data["body"]),
-        body_complete=data["body_complete"],
-        transport_error=data["transport_error"],
-        may_have_been_carried_out=data["may_have_been_carried_out"],
-        started_at=datetime.fromisoformat(data["started_at"]),
-        finished_at=datetime.fromisoformat(data["finished_at"]),
-        duration_ms=data["duration_us"] / 1000,
-    )
-
-
-def list_of(data: Mapping[str, Any], *, count: int | None) -> OpenOrdersAfter:
-    """Return the list of an END line."""
-    answer = TimedOpenOrders(
-        readable=count is not None,
-        error=data["error"],
-        may_have_more=data["may_have_more"],
-        http_status=data["http_status"],
-        orders=tuple(OpenOrder(**order) for order in data["orders"]),
-        started_at=datetime.fromisoformat(data["started_at"]),
-        finished_at=datetime.fromisoformat(data["finished_at"]),
-        duration_ms=math.nan,
-        body=base64.b64decode(data["body"]),
-        size=data["size"],
-        sha256=data["sha256"],
-    )
-    return OpenOrdersAfter(answer=answer, count=count)

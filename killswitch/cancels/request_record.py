@@ -1,7 +1,12 @@
-"""What a kill records in the database, under its lease; waits for a database that is gone."""
+"""What a kill records in the database, under its lease, and where it records without one.
+
+A database that is gone is waited for: for two seconds if there is somewhere else to record, which
+is then used until the kill is over, and otherwise for as long as the kill may take.
+"""
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -11,6 +16,7 @@ from django.db import InterfaceError, InternalError, OperationalError
 from killswitch.audit.recorder import recording
 from killswitch.cancels import recording as requests
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
+from killswitch.cancels.kill import EarlierAttempt, KillRecord
 from killswitch.cancels.lease import Lease
 from killswitch.cancels.models import Attempt
 from killswitch.cancels.pacing import FIRST_READ_PAUSE_S, MAX_READ_PAUSE_S
@@ -20,10 +26,24 @@ from killswitch.runtime.deadlines import Deadline
 
 # How long after the request's deadline a result still waits for an unavailable database.
 MAX_RECORD_DELAY_S = 30.0
+# How long it is waited for if the result can be kept elsewhere.
+MAX_WAIT_S = 2.0
+
+Fallback = Callable[[Lease], KillRecord]
+# Where a kill records what it does while the database is gone: a package above adds it.
+fallbacks: list[Fallback] = []
 
 log = structlog.get_logger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class DatabaseGone(Exception):
+    """The database did not come back in time; `record` is where the kill records from now on."""
+
+    def __init__(self, record: KillRecord) -> None:
+        super().__init__()
+        self.record = record
 
 
 class RequestRecord:
@@ -31,51 +51,89 @@ class RequestRecord:
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
+        self._elsewhere: KillRecord | None = None
 
-    def earlier_attempts(self) -> Sequence[Attempt]:
+    @property
+    def is_elsewhere(self) -> bool:
+        """Return True once the database was gone for too long."""
+        return self._elsewhere is not None
+
+    def earlier_attempts(self) -> Sequence[EarlierAttempt]:
         """Return the attempts of earlier holders, oldest first."""
         rows = Attempt.objects.order_by("number").defer("body")
-        return self.write(lambda request_id, _: list(rows.filter(request_id=request_id)))
+        try:
+            return self.write(lambda request_id, _: list(rows.filter(request_id=request_id)))
+        except DatabaseGone:
+            return ()
 
     def ensure_lease(self) -> None:
-        """Raise `LeaseLost` unless the request may still be sent."""
-        self.write(requests.ensure_lease)
+        """Raise `LeaseLost` unless the request may still be sent.
+
+        Without the database no other process can have taken it over.
+        """
+        with suppress(DatabaseGone):
+            self.write(requests.ensure_lease)
 
     def announce_attempt(self) -> None:
-        """Do nothing: that the request is about to be sent is on record since its claim."""
+        """Record, without the database, that a cancel is about to be sent.
+
+        In the database, that is on record since the claim.
+        """
+        if self._elsewhere:
+            self._elsewhere.announce_attempt()
 
     def attempt(self, answer: TimedCancelAnswer, *, next_attempt_at: datetime | None) -> None:
         """Record one call to the EMS."""
-        self.write(requests.record_attempt, answer=answer, next_attempt_at=next_attempt_at)
+        try:
+            self.write(requests.record_attempt, answer=answer, next_attempt_at=next_attempt_at)
+        except DatabaseGone as gone:
+            gone.record.attempt(answer, next_attempt_at=next_attempt_at)
 
     def verifying(self) -> None:
         """Record that the list of open orders decides from here on."""
-        self.write(requests.start_verifying)
+        try:
+            self.write(requests.start_verifying)
+        except DatabaseGone as gone:
+            gone.record.verifying()
 
     def read(self, *, next_attempt_at: datetime | None) -> None:
         """Record that the open orders were read, which is progress."""
-        self.write(requests.record_read, next_attempt_at=next_attempt_at)
+        try:
+            self.write(requests.record_read, next_attempt_at=next_attempt_at)
+        except DatabaseGone as gone:
+            gone.record.read(next_attempt_at=next_attempt_at)
 
     def end(
         self, *, before: Status, conclusion: Conclusion, last_list: OpenOrdersAfter | None
     ) -> None:
         """Record the final status."""
-        self.write(requests.finish, before=before, conclusion=conclusion, last_list=last_list)
+        try:
+            self.write(requests.finish, before=before, conclusion=conclusion, last_list=last_list)
+        except DatabaseGone as gone:
+            gone.record.end(before=before, conclusion=conclusion, last_list=last_list)
 
     def write(
         self, operation: Callable[Concatenate[int, str, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Record under the lease, in one short transaction; wait for a database that is gone."""
+        """Record under the lease, in one short transaction; wait for a database that is gone.
+
+        Raises `DatabaseGone` if that takes too long and there is somewhere else to record.
+        """
+        if self._elsewhere:
+            raise DatabaseGone(self._elsewhere)
         seconds_left = max(self.lease.request_ends_at - time.monotonic(), 0.0)
-        deadline = Deadline(seconds_left + MAX_RECORD_DELAY_S)
+        deadline = Deadline(MAX_WAIT_S if fallbacks else seconds_left + MAX_RECORD_DELAY_S)
         pause = FIRST_READ_PAUSE_S
         while True:
             try:
                 with recording(then_close_connection=True):
                     return operation(self.lease.id, self.lease.token, *args, **kwargs)
             except (OperationalError, InterfaceError, InternalError) as error:
-                if deadline.has_passed:
-                    raise
                 log.warning("database_gone", request=self.lease.uuid, error=str(error).strip())
+                if deadline.has_passed:
+                    if not fallbacks:
+                        raise
+                    self._elsewhere = fallbacks[0](self.lease)
+                    raise DatabaseGone(self._elsewhere) from error
             time.sleep(pause)
             pause = min(pause * 2, MAX_READ_PAUSE_S)

@@ -7,6 +7,7 @@ its deadline, or when the Hold is released.
 """
 
 import time
+from contextlib import suppress
 
 import structlog
 from django.conf import settings
@@ -19,7 +20,7 @@ from killswitch.cancels.kill import Kill
 from killswitch.cancels.lease import Lease
 from killswitch.cancels.models import Origin
 from killswitch.cancels.pacing import MAX_READ_PAUSE_S, RetrySchedule
-from killswitch.cancels.request_record import RequestRecord
+from killswitch.cancels.request_record import DatabaseGone, RequestRecord
 from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
 from killswitch.ems.answers import Outcome, TimedCancelAnswer
@@ -129,7 +130,10 @@ class HoldEpisode(Kill):
     def _load_orders(self) -> None:
         """Go on from the orders that were seen before this process took part."""
         rows = Episode.objects.annotate(now=Now())
-        episode = self.request_record.write(lambda request_id, _: rows.get(request=request_id))
+        try:
+            episode = self.request_record.write(lambda request_id, _: rows.get(request=request_id))
+        except DatabaseGone:  # the orders that this process sees are cancelled all the same
+            return
         self.hold_id = episode.hold_id
         oldest_at = episode.oldest_open_at
         age_s = (vars(episode)["now"] - oldest_at).total_seconds() if oldest_at else 0.0
@@ -185,12 +189,15 @@ class HoldEpisode(Kill):
             return True
         self.recorded_at = now
         waits = self.schedule.ems_pause_s > 0
-        return self.request_record.write(
-            record_episode_read,
-            lives=self.lives,
-            latest=latest,
-            next_attempt_at=self._next_post_at() if waits else None,
-        )
+        try:
+            return self.request_record.write(
+                record_episode_read,
+                lives=self.lives,
+                latest=latest,
+                next_attempt_at=self._next_post_at() if waits else None,
+            )
+        except DatabaseGone:  # whether it was released cannot be known, so it goes on
+            return True
 
     @property
     def _until_blind_post_s(self) -> float:
@@ -206,13 +213,15 @@ class HoldEpisode(Kill):
         return Conclusion(status=conclusion.status, sentence=sentence)
 
     def _finish(self) -> None:
-        self.request_record.write(
-            finish_episode,
-            pause_s=self.schedule.ems_pause_s,
-            before=self.status,
-            conclusion=self._conclude(),
-            last_list=self.last_list,
-        )
+        """Record the end; without the database another process ends the episode when it is back."""
+        with suppress(DatabaseGone):
+            self.request_record.write(
+                finish_episode,
+                pause_s=self.schedule.ems_pause_s,
+                before=self.status,
+                conclusion=self._conclude(),
+                last_list=self.last_list,
+            )
 
     def _must_send(self, count: int | None) -> bool:
         """Return True when a cancel is due: for listed orders, or blindly after a while."""
