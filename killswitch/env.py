@@ -107,7 +107,10 @@ def hosts(name: str, default: str) -> list[str]:
 
 
 def home(name: str, default: Path) -> Path:
-    """Return the data directory, which holds every file that is written; create it if missing."""
+    """Return the data directory, which holds every file that is written; create it if missing.
+
+    It may be read-only: a cancel must go out all the same. The start checks that it can be written.
+    """
     directory = Path(path(name, str(default))).absolute()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -116,10 +119,6 @@ def home(name: str, default: Path) -> Path:
             f"{name}: the directory {directory} cannot be created ({error.strerror})."
             " Name one that this user may write to."
         ) from None
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise ImproperlyConfigured(
-            f"{name}: the directory {directory} cannot be written to by this user."
-        )
     return directory
 
 

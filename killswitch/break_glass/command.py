@@ -9,13 +9,14 @@ import json
 import sys
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from django.conf import settings
 
 from killswitch import structured_logs
 from killswitch.audit.actors import command_line_actor
-from killswitch.break_glass import cancelling, exchange_snapshot, holders
+from killswitch.break_glass import cancelling, exchange_snapshot, holders, rehearsal
 from killswitch.break_glass.cancelling import ORIGIN, RunningPress
 from killswitch.break_glass.exchange_snapshot import NoSnapshot, Snapshot
 from killswitch.break_glass.press import Press, RequestState
@@ -51,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--all", action="store_true", help="on every exchange that was enabled when last known"
     )
     parser.add_argument("--reason", default="", help="reason, stored with the cancel")
+    parser.add_argument(
+        "--rehearse", action="store_true", help="do everything but the cancel, and say what works"
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,7 +63,18 @@ def main(arguments: Sequence[str]) -> int:
     add_arguments(parser)
     options = parser.parse_args(list(arguments))
     structured_logs.configure({**settings.LOGGING, "level": "warning"})
+    if options.rehearse:
+        return _rehearse()
     return run(options.exchange_id, everywhere=options.all, reason=options.reason)
+
+
+def _rehearse() -> int:
+    """Print one JSON line for each step, and return 0 if all of them worked."""
+    steps = rehearsal.rehearse()
+    for step in steps:
+        sys.stdout.write(json.dumps(asdict(step)) + "\n")
+        _say(f"{'ok  ' if step.ok else 'FAIL'} {step.name}: {escape_controls(step.detail)}")
+    return ALL_CONFIRMED if all(step.ok for step in steps) else NOT_ALL
 
 
 def run(exchange_ids: Sequence[str], *, everywhere: bool, reason: str) -> int:

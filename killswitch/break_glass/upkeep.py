@@ -5,20 +5,25 @@ may be the only one that is left on a host.
 """
 
 import threading
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 from django.conf import settings
 
 from killswitch.audit.canonical_json import utc_text
-from killswitch.break_glass import exchange_snapshot, recovery
+from killswitch.break_glass import exchange_snapshot, recovery, rehearsal
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal import Journal
 from killswitch.exchanges.models import Exchange, ExchangeGroup
+from killswitch.runtime.files import open_locked
 from killswitch.runtime.periodic import PeriodicTask
 
 RECOVERY_INTERVAL_S = 1.0
 SNAPSHOT_INTERVAL_S = 5.0
+REHEARSAL_INTERVAL_S, REHEARSAL_CHECK_INTERVAL_S = 3600.0, 30.0
+REHEARSAL_LOCK = "break_glass_rehearsal.lock"
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +52,14 @@ class Upkeep:
         if outcome.pending == 0:
             self._recovered_size = size
 
+    def rehearse_if_due(self) -> None:
+        """Rehearse unless a process of this host did so within the hour."""
+        last = rehearsal.read(self._home)
+        if last and abs((datetime.now(UTC) - last.at).total_seconds()) < REHEARSAL_INTERVAL_S:
+            return
+        with suppress(TimeoutError), open_locked(self._home / REHEARSAL_LOCK, timeout_s=0):
+            rehearsal.rehearse()  # unless another process does so now
+
 
 def start_threads(stop: threading.Event) -> None:
     """Do both in threads until `stop` is set."""
@@ -54,6 +67,7 @@ def start_threads(stop: threading.Event) -> None:
     for name, work, interval_s in (
         ("break_glass_recovery", upkeep.recover, RECOVERY_INTERVAL_S),
         ("break_glass_snapshot", upkeep.keep_snapshot, SNAPSHOT_INTERVAL_S),
+        ("break_glass_rehearsal", upkeep.rehearse_if_due, REHEARSAL_CHECK_INTERVAL_S),
     ):
         PeriodicTask(name=name, work=work, interval_s=interval_s).start_thread(stop)
 

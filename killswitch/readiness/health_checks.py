@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 
 from django.conf import settings
 from django.db import Error
 
 from killswitch.audit.verification.explanations import with_meaning
+from killswitch.break_glass import rehearsal
 from killswitch.exchanges.models import Exchange
 from killswitch.holds.models import Hold
 from killswitch.readiness import snapshot
@@ -20,6 +22,7 @@ from killswitch.runtime.heartbeats import Process
 from killswitch.runtime.text import escape_controls, pluralize_count, truncate
 
 CANARY_FRESH_S = 3 * CANARY_INTERVAL_S + 1.0
+BREAK_GLASS_FRESH_S = 24 * 3600.0  # a host rehearses every hour
 LOG_FRESH_S = 600.0  # the newest events are verified about once a minute
 MISSED_READS = 3
 MAX_HOLD_READ_DELAY_S = 5.0  # in addition to the interval, after which a Hold is not enforced
@@ -256,6 +259,24 @@ def _hold_problem(hold: Hold, *, now: datetime) -> str:
     return f"{name} is not being enforced: {last_read}"
 
 
+def _break_glass(_: HealthSnapshot) -> Check:
+    """Judge by the last rehearsal of this host; no cancel with the database depends on it."""
+    last = rehearsal.read(Path(settings.KILLSWITCH_HOME))
+    rehearsal_age = age(at=last.succeeded_at if last else None, now=datetime.now(UTC))
+    ok = rehearsal_age.within(BREAK_GLASS_FRESH_S)
+    never = "never rehearsed on this host"
+    detail = rehearsal_age.phrase("last rehearsed", never=never)
+    failures = "; ".join(last.failures) if last else ""
+    return Check(
+        name="break_glass",
+        label="Break glass",
+        ok=ok,
+        detail=f"{detail} ({_foreign(failures)})" if failures else detail,
+        public=f"{detail}; the last rehearsal failed" if failures else "",
+        age_seconds=rehearsal_age.seconds,
+    )
+
+
 def _alarms(health: HealthSnapshot) -> Check:
     """Always pass: a cancel works whether or not alarms are open."""
     count = health.open_alarms
@@ -296,6 +317,7 @@ CHECKS: tuple[Callable[[HealthSnapshot], Check], ...] = (
     _exchanges,
     _holds,
     _log,
+    _break_glass,
     _alarms,
 )
 

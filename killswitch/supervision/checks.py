@@ -6,6 +6,7 @@ checks of the database's content run with `manage.py check --database default`.
 
 import json
 import logging
+import os
 import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,6 +70,15 @@ def check_host(**_: Any) -> Iterator[CheckMessage]:
     except OSError as error:
         text = f"HOST={settings.HOST!r} is not an address ({error.strerror or error})."
         yield checks.Error(text, id="killswitch.E001")
+
+
+@checks.register(CONFIGURATION)
+def check_home(**_: Any) -> Iterator[CheckMessage]:
+    """Check that files can be written."""
+    home = settings.KILLSWITCH_HOME
+    if not os.access(home, os.W_OK | os.X_OK):
+        text = f"KILLSWITCH_HOME: the directory {home} cannot be written to by this user."
+        yield checks.Error(text, id="killswitch.E008")
 
 
 @checks.register(CONFIGURATION)
