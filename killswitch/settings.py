@@ -105,6 +105,7 @@ else:
         "ENGINE": "killswitch.runtime.sqlite_queue",
         "NAME": _database["NAME"],
         "OPTIONS": {
+            "mode": "rw",  # `prepare` alone creates the file
             "transaction_mode": "IMMEDIATE",
             "timeout": 5,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",

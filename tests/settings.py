@@ -35,6 +35,7 @@ if POSTGRESQL:
     DATABASES["default"]["OPTIONS"]["options"] = "-c lock_timeout=2s"
 else:
     # A file, not memory: processes and threads of the tests share it.
+    del DATABASES["default"]["OPTIONS"]["mode"]  # Django creates the file of the tests
     DATABASES["default"]["TEST"] = {"NAME": str(_home / "test.sqlite3")}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Without this, every test client would scan all static files, and serve none of them.

@@ -19,6 +19,7 @@ from killswitch.accounts import login_events, officer_cookie, redirects
 from killswitch.accounts.backends import HashingBusy
 from killswitch.accounts.client_info import address, client_info
 from killswitch.accounts.decorators import current_user
+from killswitch.accounts.mfa import services as mfa
 from killswitch.accounts.models import User
 from killswitch.accounts.services import change_own_password
 from killswitch.audit.models import EventKind
@@ -115,7 +116,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         response: HttpResponse = super().post_login(
             request, user, redirect_url=redirect_url, **hook
         )
-        officer_cookie.remember_browser(request, response)
+        if not (user.must_change_password or mfa.must_set_up(user)):
+            officer_cookie.remember_browser(request, response)
         return response
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:

@@ -1,9 +1,22 @@
-"""Whether this process has just seen the database fail. Kept in memory, asks nothing."""
+"""Whether this process has just seen the database fail, and whether it knows a session after all."""
 
+import threading
 import time
 
-# How long after a failure break glass is offered: long enough to read a question and answer it.
-OFFERED_FOR_S = 300.0
+import structlog
+from django.contrib.auth import get_user
+from django.db import connection
+from django.http import HttpRequest
+
+from killswitch.accounts.backends import SessionStore
+from killswitch.accounts.models import User
+from killswitch.accounts.permissions import Permission, has_permission
+
+# While pages are open, their polls fail once a second.
+RECENT_S = 15.0
+MAX_LOOKUP_S = 0.5
+
+log = structlog.get_logger(__name__)
 
 
 class _LastFailure:
@@ -16,10 +29,37 @@ def note_failure() -> None:
 
 
 def is_recent() -> bool:
-    """Return whether break glass is offered now."""
-    return time.monotonic() - _LastFailure.at < OFFERED_FOR_S
+    """Return whether the database failed here a moment ago."""
+    return time.monotonic() - _LastFailure.at < RECENT_S
 
 
 def forget() -> None:
-    """Offer it no more."""
+    """Forget the last failure."""
     _LastFailure.at = float("-inf")
+
+
+def was_revoked(session_key: str) -> bool:
+    """Return True if the database answers that this session may not cancel (any more).
+
+    Waits half a second at most, in a thread of its own: without an answer, the cookie decides.
+    """
+    answers: list[bool] = []
+
+    def look_up() -> None:
+        lookup = HttpRequest()
+        lookup.session = SessionStore(session_key)
+        try:
+            user = get_user(lookup)
+            answers.append(isinstance(user, User) and has_permission(user, Permission.CANCEL))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the cancel goes out
+            log.warning("session_not_looked_up", error=str(error).strip())
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=look_up, name="session lookup", daemon=True)
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError):  # no thread is left
+        return False
+    thread.join(MAX_LOOKUP_S)
+    return answers == [False]

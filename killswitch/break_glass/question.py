@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core import signing
 from django.http import QueryDict
+from django.urls import reverse
 
 from killswitch.break_glass import exchange_snapshot
 from killswitch.break_glass.exchange_snapshot import KnownExchange, NoSnapshot, Snapshot
@@ -58,6 +60,16 @@ class Question:
         """Return the sum of the open orders when last known; None if no figure is known."""
         counts = [row.open_orders for row in self.known if row.open_orders is not None]
         return sum(counts) if counts else None
+
+    @property
+    def console_address(self) -> str:
+        """Return the address of the console's own confirmation of a cancel on these exchanges."""
+        numbers = [row.id for row in self.known]
+        if self.everywhere or not numbers:
+            return reverse("cancel_all")
+        if len(numbers) == 1:
+            return reverse("cancel_one", args=numbers)
+        return f"{reverse('cancel_all')}?{urlencode({'exchange': numbers}, doseq=True)}"
 
     def key(self, *, user_id: int) -> str:
         """Return a fresh one-use key for this person and these exchanges."""

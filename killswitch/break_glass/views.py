@@ -35,15 +35,20 @@ _journal = cancelling.default_journal()
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def break_glass(request: HttpRequest) -> HttpResponse:
-    """Ask whether to cancel without the log; POST cancels."""
+    """Ask whether to cancel without the log; POST cancels.
+
+    A process that has not seen the database fail leads to the console's own confirmation. If that
+    fails, it brings this question.
+    """
     officer = known_officer(request)
     if officer is None:
         return _refuse(request, "not_known", status=403)
     if request.method == "POST":
         return _press(request, question.of_form(request.POST), officer)
+    asked = question.of_form(request.GET)
     if not outage.is_recent():
-        return _refuse(request, "available", status=409)
-    return show_question(request, question.of_form(request.GET), officer)
+        return see_other(asked.console_address)
+    return show_question(request, asked, officer)
 
 
 @public
@@ -88,6 +93,9 @@ def _press(request: HttpRequest, asked: Question, officer: KnownOfficer) -> Http
         return show_question(request, asked, officer, status=400, notice=notice)
     if not _limit.allows(officer.user_id, asked.exchange_ids):
         return _refuse(request, "too_many", status=429)
+    session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+    if not outage.is_recent() and outage.was_revoked(session_key):
+        return _refuse(request, "not_known", status=403)
     reason = str(Reason.from_form(request.POST))
     text = clean_line(reason, max_chars=MAX_REASON_CHARS)
     press = Press(

@@ -73,6 +73,14 @@ def confirm_again(request: HttpRequest, *, pk: int | None = None) -> HttpRespons
     return _show_confirmation(request, target, status=403, notice=notice)
 
 
+def not_recorded(request: HttpRequest) -> HttpResponse:
+    """Answer the POST of an officer that failed because the database cannot be read.
+
+    Reads no database. An earlier request with the same key may have been recorded.
+    """
+    return _not_recorded(request, None, certain=False)
+
+
 def _cancel(request: HttpRequest, target: Target) -> HttpResponse:
     """Show the confirmation, or request the cancel; each refusal says what to do next."""
     if request.method != "POST":
@@ -156,11 +164,13 @@ def _show_result(request: HttpRequest, target: Target, result: CancelResult) -> 
     return render(request, template, context, status=202)
 
 
-def _not_recorded(request: HttpRequest, target: Target, *, certain: bool) -> HttpResponse:
+def _not_recorded(request: HttpRequest, target: Target | None, *, certain: bool) -> HttpResponse:
     """Offer to send again with the same key, and how to cancel manually."""
     context = {
         "certain": certain,
         "target": target,
+        "covered": target.covered if target else (),
+        "at": target.path if target else request.get_full_path(),
         "key": request.POST.get("key", ""),
         "reason": Reason.from_form(request.POST).carried(),
         "hold_chosen": wants_hold(request.POST),
@@ -169,8 +179,7 @@ def _not_recorded(request: HttpRequest, target: Target, *, certain: bool) -> Htt
     }
     template = "cancels/_not_recorded.html" if is_htmx(request) else "cancels/not_recorded.html"
     answer = render(request, template, context, status=503)
-    if certain:
-        answer["X-Recorded"] = "no"
+    answer["X-Recorded"] = "no" if certain else "unknown"
     return answer
 
 

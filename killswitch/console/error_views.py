@@ -14,8 +14,9 @@ from django.utils.cache import add_never_cache_headers
 
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.decorators import requires
+from killswitch.break_glass import outage
 from killswitch.cancels import manual_cancel
-from killswitch.cancels.views import confirm_again
+from killswitch.cancels.views import confirm_again, not_recorded
 from killswitch.console import refusals
 from killswitch.console.refusals import Refusal
 from killswitch.holds.views import hold_again, release_again
@@ -55,18 +56,26 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 def failed(request: HttpRequest) -> HttpResponse:
     """Answer an unexpected exception; one of the database means that it cannot be used.
 
-    Break glass is offered then, and for any other failure in place of the page of a cancel.
+    Break glass is offered then, and for any other failure in place of the page of a cancel. The
+    cancel of an officer that could not be recorded can be sent again as well.
     """
     error = sys.exc_info()[1]
     is_database = isinstance(error, Error) and not isinstance(error, DataError | IntegrityError)
     status = HTTPStatus.SERVICE_UNAVAILABLE if is_database else HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_database:
+        outage.note_failure()
     match = request.resolver_match
+    is_cancel = bool(match and match.url_name in CANCELS)
+    is_press = is_cancel and request.method == "POST" and is_database
+    if is_press and officer_cookie.is_an_officers(request):
+        return not_recorded(request)
     return error_page(
         request,
         status,
         by_hand=True,
         lines=_manual_lines(request),
-        offer_break_glass=bool(match and match.url_name in CANCELS),
+        # A page that polls has a link to it.
+        offer_break_glass=is_cancel or (is_database and not (match and match.url_name == "poll")),
     )
 
 

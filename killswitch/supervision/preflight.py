@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Collection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -40,7 +41,14 @@ def check_database() -> None:
             connection.close()  # of this thread
 
     variable = "DATABASE_URL" if settings.DATABASE_URL else "KILLSWITCH_HOME"
-    _reach(connect, target=f"{variable}: the database {database_name()}")
+    target = f"{variable}: the database {database_name()}"
+    path = Path(connection.settings_dict["NAME"])
+    if connection.vendor == "sqlite" and path.parent.is_dir() and not path.exists():
+        raise CannotStart(
+            f"{target} does not exist. If it is to be a new one, run `manage.py prepare` once, then"
+            " start again."
+        )
+    _reach(connect, target=target)
 
 
 def check_redis() -> None:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import structlog
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 from killswitch.accounts.demo import DemoUser, ensure_demo_users
 from killswitch.ems.exchange_ids import InvalidExchangeId
 from killswitch.exchanges.registry import ExchangeConfig, add_missing
-from killswitch.runtime.files import open_locked
+from killswitch.runtime.files import OWNER_ONLY, open_locked
 from killswitch.runtime.text import error_line
 from killswitch.supervision import checks
 from killswitch.supervision.checks import CannotStart
@@ -52,6 +53,13 @@ def prepare() -> tuple[DemoUser, ...]:
         ) from error
     finally:
         connection.close()
+
+
+def create_sqlite_file() -> None:
+    """Create the empty file of a new SQLite database, which no other process creates."""
+    if connection.vendor == "sqlite":
+        with suppress(OSError):  # the check of the database says why it cannot be used
+            Path(connection.settings_dict["NAME"]).touch(mode=OWNER_ONLY)
 
 
 def check_prepared() -> None:

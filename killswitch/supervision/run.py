@@ -15,7 +15,7 @@ from killswitch.runtime.deadlines import Deadline
 from killswitch.supervision import checks, lifecycle_events, locks, preflight, startup_banner
 from killswitch.supervision.checks import CannotStart
 from killswitch.supervision.log_multiplexer import LogMultiplexer, Stream
-from killswitch.supervision.prepare import check_prepared, prepare
+from killswitch.supervision.prepare import check_prepared, create_sqlite_file, prepare
 from killswitch.supervision.programs import Program, all_programs
 from killswitch.supervision.supervisor import Supervisor
 
@@ -38,6 +38,8 @@ def run(*, only: Sequence[str] = ()) -> None:
         )
     names = [name for name in programs if not only or name in only]
     with locks.exclusive_locks(names), locks.exclusive_ports(names):
+        if not only:
+            create_sqlite_file()
         preflight.check(names)
         if only:
             check_prepared()

@@ -138,9 +138,8 @@ onHtmx("htmx:beforeSwap", (event) => {
     return;
   }
   if (xhr.responseText.includes('id="dialog-title"')) {
-    // A server error proves that a request was not recorded only when it says so.
-    const isCertain = xhr.status < 500 || xhr.getResponseHeader("X-Recorded") === "no";
-    if (!form || isCertain) return;
+    // A server error that says what it knows of the record brings the form to send it again.
+    if (!form || xhr.status < 500 || xhr.getResponseHeader("X-Recorded")) return;
   }
   event.detail.shouldSwap = false;
   const isRefusal = xhr.status >= 400 && xhr.status < 500;

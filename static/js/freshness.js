@@ -30,6 +30,7 @@ let observedAt = Number(root.dataset.seenAt); // of the newest list of open orde
 let sessionEndsAt = 0;
 let signInUrl = ""; // set while the session is over
 let pollRefusal = ""; // why the console or a proxy refuses the polls
+let isDatabaseGone = false; // as the console itself says
 let failure = ""; // why a small button, such as Acknowledge, failed
 let tickedAt = Date.now();
 let wokeAt = 0; // when this page last continued after a sleep
@@ -98,6 +99,8 @@ function bannerState(now) {
     return ["bad", "Your session has ended.", `Figures are as of ${last} UTC. You cannot send a cancel until you sign in again. Cancels already requested continue.`, true];
   if (silence > LOST_AFTER_MS && Date.now() - wokeAt < LOST_AFTER_MS)
     return ["warn", `This page has been asleep since ${last} UTC.`, "Figures are at least that old. Updating now.", true];
+  if (silence > LOST_AFTER_MS && isDatabaseGone)
+    return ["bad", `The database has been unavailable since ${last} UTC.`, "Figures are at least that old. You can still cancel: the cancel is journaled on the server's disk.", true];
   if (silence > LOST_AFTER_MS && pollRefusal)
     return ["bad", `This page has not been updated since ${last} UTC.`, `${pollRefusal} Figures are at least that old. Retrying every second.`, true];
   if (silence > LOST_AFTER_MS)
@@ -137,6 +140,8 @@ function showBanner(now) {
   const signedOut = signInUrl && document.querySelector("#dialog-body [data-signed-out]");
   if (signedOut) signedOut.hidden = false;
   const cannotCancel = isLost || headline === NOT_READY;
+  const breakGlass = bannerPart("break-glass");
+  if (breakGlass) breakGlass.hidden = !(isLost && isDatabaseGone);
   const manual = bannerPart("by-hand");
   if (manual) manual.hidden = !cannotCancel || Boolean(signInUrl);
   const dialogBanner = document.querySelector("[data-dialog-banner]");
@@ -215,10 +220,14 @@ on("htmx:afterRequest", (event) => {
   if ([200, 204].includes(xhr.status) && header(xhr, "X-Now")) {
     answeredAt = Date.now();
     signInUrl = pollRefusal = "";
+    isDatabaseGone = false;
     readHeaders(xhr);
     if (xhr.status === 200) announceChanges();
   } else if (xhr.status === 401) signInUrl = header(xhr, "X-Sign-In") || bannerPart("banner-link").getAttribute("href");
-  else pollRefusal = xhr.status >= 400 && xhr.status < 500 ? refusalText(xhr) : "";
+  else {
+    isDatabaseGone = xhr.status === 503 && xhr.responseText.includes('id="dialog-title"');
+    pollRefusal = xhr.status >= 400 && xhr.status < 500 ? refusalText(xhr) : "";
+  }
   tick();
 });
 

@@ -198,11 +198,20 @@ def test_a_form_of_another_site_is_refused(settings: Any, simulator: Simulator) 
     assert simulator.calls("KRAKEN") == []
 
 
-def test_while_the_log_is_available_it_asks_nothing(olga: Client) -> None:
+@pytest.mark.parametrize(
+    ("names", "address"),
+    [
+        ([], "/cancel-all/"),
+        (["KRAKEN"], "/exchanges/1/cancel-all/"),
+        (["KRAKEN", "BINANCE"], "/cancel-all/?exchange=1&exchange=2"),
+    ],
+)
+def test_a_process_that_saw_no_failure_leads_to_the_confirmation_of_the_console(
+    olga: Client, names: list[str], address: str
+) -> None:
     outage.forget()
-    response = olga.get(URL)
-    assert response.status_code == 409
-    assert "The log is available" in response.content.decode()
+    response = olga.get(URL, {"exchange": names})
+    assert (response.status_code, response["Location"]) == (303, address)
 
 
 def test_a_flood_is_refused_and_a_first_press_never(olga: Client, simulator: Simulator) -> None:

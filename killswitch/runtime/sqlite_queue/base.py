@@ -4,11 +4,15 @@ SQLite makes a second writer sleep and try again, with growing pauses, which tur
 short transactions into seconds. Here every transaction first takes a lock: of this process
 (a mutex) and between processes (`flock` on a file next to the database). After two seconds without
 it a transaction goes on all the same: SQLite's own locking keeps it correct, only slower.
+
+The option `mode` is that of SQLite's URIs. With `rw`, a file that is missing is an error: by
+default SQLite creates an empty one, which would look like a log without events.
 """
 
 import os
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from django.db.backends.sqlite3 import base
@@ -29,6 +33,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().__init__(*args, **kwargs)
         self._queue_file: int | None = None
         self._has_turn = False
+
+    def get_connection_params(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = super().get_connection_params()
+        if mode := parameters.pop("mode", ""):
+            path = Path(parameters["database"]).absolute()
+            parameters["database"] = f"{path.as_uri()}?mode={mode}"
+        return parameters
 
     def _start_transaction_under_autocommit(self) -> None:
         if not self.is_in_memory_db():

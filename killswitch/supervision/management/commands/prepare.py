@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from killswitch.supervision.preflight import check_database
-from killswitch.supervision.prepare import prepare
+from killswitch.supervision.prepare import create_sqlite_file, prepare
 
 
 class Command(BaseCommand):
@@ -16,6 +16,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, **_options: Any) -> None:
+        create_sqlite_file()
         check_database()
         prepare()
         self.stdout.write("The database is prepared.")

@@ -1,0 +1,87 @@
+"""A session that the database knows to be over opens no break glass, even if its cookie does."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+
+from killswitch.accounts.backends import SessionStore
+from killswitch.accounts.models import Role, User
+from killswitch.break_glass import outage
+from killswitch.simulator.server import Simulator
+from tests import factories
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(autouse=True)
+def no_failure(settings: Any, tmp_path: Any) -> None:
+    settings.KILLSWITCH_HOME = tmp_path
+    outage.forget()
+
+
+@pytest.fixture
+def olga() -> User:
+    return factories.person(Role.RISK_OFFICER)
+
+
+@pytest.fixture
+def browser(olga: User, settings: Any) -> Client:
+    client = Client()
+    client.force_login(olga)
+    assert settings.OFFICER_COOKIE_NAME in client.get("/").cookies
+    return client
+
+
+def sign_out(olga: User, session_key: str) -> None:
+    SessionStore(session_key).delete()
+
+
+def disable(olga: User, session_key: str) -> None:
+    User.objects.filter(pk=olga.pk).update(is_active=False)
+
+
+def change_role(olga: User, session_key: str) -> None:
+    User.objects.filter(pk=olga.pk).update(role=Role.COMPLIANCE)
+
+
+def change_password(olga: User, session_key: str) -> None:
+    olga.set_password("another password of hers")
+    olga.save()
+
+
+@pytest.mark.parametrize("end", [sign_out, disable, change_role, change_password])
+def test_a_cookie_of_a_session_that_has_ended_sends_nothing(
+    browser: Client,
+    olga: User,
+    simulator: Simulator,
+    settings: Any,
+    end: Callable[[User, str], None],
+) -> None:
+    question = browser.post("/break-glass/", {"exchange": "KRAKEN"})
+    assert question.status_code == 400
+    sent = {"exchange": "KRAKEN", "key": question.context["offer"].key}
+    end(olga, browser.cookies[settings.SESSION_COOKIE_NAME].value)
+    response = browser.post("/break-glass/", sent)
+    assert response.status_code == 403
+    assert "Nothing was sent." in response.content.decode()
+    assert simulator.calls("KRAKEN") == []
+
+
+def test_a_session_that_is_valid_or_cannot_be_looked_up_is_not_revoked(
+    browser: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_key = browser.cookies[settings.SESSION_COOKIE_NAME].value
+    assert not outage.was_revoked(session_key)
+
+    def fail(*_: object) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(outage, "get_user", fail)
+    assert not outage.was_revoked(session_key)
+    monkeypatch.setattr(outage, "get_user", lambda _: time.sleep(5))
+    monkeypatch.setattr(outage, "MAX_LOOKUP_S", 0.05)
+    assert not outage.was_revoked(session_key)
