@@ -85,7 +85,8 @@ class JournalRecord:
 
     def announce_attempt(self) -> None:
         """Write the announcement of a further POST; that of the first is the press itself."""
-        self.state.status = Status.SENDING
+        if self.state.status is Status.REQUESTED:
+            self.state.status = Status.SENDING
         if not self._is_announced:
             self._write(SENDING, {"number": self.state.attempts + 1})
         self._is_announced = False

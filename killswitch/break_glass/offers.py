@@ -36,29 +36,21 @@ def make(request: HttpRequest, asked: Question, officer: KnownOfficer) -> Offer:
 
 
 def of_failed_page(request: HttpRequest) -> Offer | None:
-    """Return what to offer in place of the page that failed; None to all but known officers.
-
-    A page that asks for a cancel, or requests one, names its exchanges; any other page is offered
-    all of them.
-    """
+    """Return what to offer in place of the page that failed; None to all but known officers."""
     officer = known_officer(request)
-    if officer is None:
-        return None
-    asked = _asked_by_address(request)
-    if asked is None or not asked.exchange_ids:
-        asked = question.of_everything()
-    return make(request, asked, officer)
+    return make(request, question_of_failed_page(request), officer) if officer else None
 
 
-def _asked_by_address(request: HttpRequest) -> Question | None:
+def question_of_failed_page(request: HttpRequest) -> Question:
+    """Return the exchanges of a page about some of them, and all that are known for any other."""
     try:
         match = resolve(request.path_info)
     except Resolver404:
-        return None
-    if match.url_name == "cancel_one":
+        return question.of_everything()
+    if match.url_name in ("cancel_one", "exchange", "hold"):
         return question.of_numbers([match.kwargs["pk"]])
     if match.url_name == "cancel_all" and (group := request.GET.get("group")):
         return question.of_numbers([], group=parse_id(group))
     if match.url_name == "cancel_all" and (numbers := request.GET.getlist("exchange")):
         return question.of_numbers([pk for pk in map(parse_id, numbers) if pk is not None])
-    return None
+    return question.of_everything()

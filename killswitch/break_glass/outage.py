@@ -1,4 +1,4 @@
-"""Whether this process has just seen the database fail, and whether it knows a session after all."""
+"""What this process knows of the database: whether it has just failed, or has ended a session."""
 
 import threading
 import time

@@ -93,10 +93,12 @@ class RequestState:
     def apply(self, kind: str, data: Mapping[str, Any]) -> None:
         """Take over what a line says."""
         match kind:
-            case "SENDING":
+            case "SENDING" if self.status is Status.REQUESTED:
                 self.status = Status.SENDING
             case "ATTEMPT":
                 self.attempts += 1
+                if data["outcome"] == "ACKNOWLEDGED":  # the list decides from here on
+                    self.status = Status.VERIFYING
                 if data["reject_reason"] or data["message"] or data["outcome"] == "ACKNOWLEDGED":
                     self.reject_reason, self.message = data["reject_reason"], data["message"]
             case "END":

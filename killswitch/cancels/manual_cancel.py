@@ -8,11 +8,6 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from killswitch.exchanges.models import Exchange
-
-# The ids that this process showed last: when the database is down, they are all that is left.
-_last_shown: list[tuple[str, ...]] = [()]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
@@ -22,14 +17,9 @@ class Line:
     command: str
 
 
-def remember(exchanges: Iterable[Exchange]) -> None:
-    """Keep the ids for a day on which the database cannot be read."""
-    _last_shown[0] = tuple(exchange.exchange_id for exchange in exchanges)
-
-
-def lines(exchange_ids: Iterable[str] = ()) -> list[Line]:
-    """Return a command for each exchange, or for each one last shown when none is named."""
-    ids = list(exchange_ids) or list(_last_shown[0]) or ["EXCHANGE_ID"]
+def lines(exchange_ids: Iterable[str]) -> list[Line]:
+    """Return a command for each exchange, or one to fill in when none is named."""
+    ids = list(exchange_ids) or ["EXCHANGE_ID"]
     return [Line(exchange_id=exchange_id, command=command(exchange_id)) for exchange_id in ids]
 
 

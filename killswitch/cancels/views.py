@@ -1,5 +1,6 @@
 """The kill in the browser: confirm it, request it, and see its outcome."""
 
+from collections.abc import Iterable
 from typing import TypeVar
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from killswitch.accounts import client_info
 from killswitch.accounts.decorators import requires
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission
-from killswitch.cancels import press_keys, services
+from killswitch.cancels import manual_cancel, press_keys, services
 from killswitch.cancels.confirmation import Reason, Target, build_confirmation, wants_hold
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.request_page import RequestPage
@@ -73,12 +74,34 @@ def confirm_again(request: HttpRequest, *, pk: int | None = None) -> HttpRespons
     return _show_confirmation(request, target, status=403, notice=notice)
 
 
-def not_recorded(request: HttpRequest) -> HttpResponse:
-    """Answer the POST of an officer that failed because the database cannot be read.
+def not_recorded(
+    request: HttpRequest,
+    *,
+    exchange_ids: Iterable[str],
+    target: Target | None = None,
+    certain: bool = False,
+) -> HttpResponse:
+    """Offer to send again with the same key, and how to cancel these exchanges manually.
 
-    Reads no database. An earlier request with the same key may have been recorded.
+    Reads no database, so there is no target when it could not be read. Unless that is `certain`, an
+    earlier request with the same key may have been recorded.
     """
-    return _not_recorded(request, None, certain=False)
+    context = {
+        "certain": certain,
+        "target": target,
+        "covered": target.covered if target else (),
+        "lines": manual_cancel.lines(exchange_ids),
+        "at": target.path if target else request.get_full_path(),
+        "key": request.POST.get("key", ""),
+        "reason": Reason.from_form(request.POST).carried(),
+        "hold_chosen": wants_hold(request.POST),
+        # The database has just failed: this page must not wait for it again.
+        "runbook_text": last_read_text(),
+    }
+    template = "cancels/_not_recorded.html" if is_htmx(request) else "cancels/not_recorded.html"
+    answer = render(request, template, context, status=503)
+    answer["X-Recorded"] = "no" if certain else "unknown"
+    return answer
 
 
 def _cancel(request: HttpRequest, target: Target) -> HttpResponse:
@@ -119,10 +142,13 @@ def _cancel(request: HttpRequest, target: Target) -> HttpResponse:
         return _refuse(request, sentence, status=409, target=target)
     except services.NothingToCancel:
         return _refuse(request, _nothing_to_cancel(target), status=409)
-    except services.NotRecorded:
-        return _not_recorded(request, target, certain=True)
-    except services.CommitOutcomeUnknown:
-        return _not_recorded(request, target, certain=False)
+    except (services.NotRecorded, services.CommitOutcomeUnknown) as error:
+        return not_recorded(
+            request,
+            exchange_ids=[exchange.exchange_id for exchange in target.covered],
+            target=target,
+            certain=isinstance(error, services.NotRecorded),
+        )
     return _show_result(request, target, result)
 
 
@@ -162,25 +188,6 @@ def _show_result(request: HttpRequest, target: Target, result: CancelResult) -> 
     }
     template = "cancels/_request_result.html" if in_dialog else "cancels/batch.html"
     return render(request, template, context, status=202)
-
-
-def _not_recorded(request: HttpRequest, target: Target | None, *, certain: bool) -> HttpResponse:
-    """Offer to send again with the same key, and how to cancel manually."""
-    context = {
-        "certain": certain,
-        "target": target,
-        "covered": target.covered if target else (),
-        "at": target.path if target else request.get_full_path(),
-        "key": request.POST.get("key", ""),
-        "reason": Reason.from_form(request.POST).carried(),
-        "hold_chosen": wants_hold(request.POST),
-        # The database has just failed: this page must not wait for it again.
-        "runbook_text": last_read_text(),
-    }
-    template = "cancels/_not_recorded.html" if is_htmx(request) else "cancels/not_recorded.html"
-    answer = render(request, template, context, status=503)
-    answer["X-Recorded"] = "no" if certain else "unknown"
-    return answer
 
 
 def _refuse(

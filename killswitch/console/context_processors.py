@@ -116,6 +116,4 @@ def page(request: HttpRequest) -> dict[str, Any]:
 
 
 def _manual_cancel_lines() -> list[manual_cancel.Line]:
-    """Return the command for each enabled exchange, and remember the exchanges for error pages."""
-    manual_cancel.remember(Exchange.objects.enabled())
-    return manual_cancel.lines()
+    return manual_cancel.lines(Exchange.objects.enabled().values_list("exchange_id", flat=True))

@@ -14,7 +14,7 @@ from django.utils.cache import add_never_cache_headers
 
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.decorators import requires
-from killswitch.break_glass import outage
+from killswitch.break_glass import offers, outage
 from killswitch.cancels import manual_cancel
 from killswitch.cancels.views import confirm_again, not_recorded
 from killswitch.console import refusals
@@ -68,7 +68,8 @@ def failed(request: HttpRequest) -> HttpResponse:
     is_cancel = bool(match and match.url_name in CANCELS)
     is_press = is_cancel and request.method == "POST" and is_database
     if is_press and officer_cookie.is_an_officers(request):
-        return not_recorded(request)
+        exchange_ids = offers.question_of_failed_page(request).exchange_ids
+        return not_recorded(request, exchange_ids=exchange_ids)
     return error_page(
         request,
         status,
@@ -122,4 +123,6 @@ def error_page(request: HttpRequest, status: HTTPStatus, **context: Any) -> Http
 
 def _manual_lines(request: HttpRequest) -> list[manual_cancel.Line]:
     """Return the commands to officers only: strangers learn neither the EMS nor the exchanges."""
-    return manual_cancel.lines() if officer_cookie.is_an_officers(request) else []
+    if not officer_cookie.is_an_officers(request):
+        return []
+    return manual_cancel.lines(offers.question_of_failed_page(request).exchange_ids)

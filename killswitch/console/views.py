@@ -42,7 +42,7 @@ def console(request: HttpRequest) -> HttpResponse:
     observation = Observation.objects.first()
     observed_at = observation.seen_at if observation else None
     rows = grid.rows(observed_at=observed_at)
-    manual_cancel.remember([row.exchange for row in rows if row.exchange.enabled])
+    enabled_ids = [row.exchange.exchange_id for row in rows if row.exchange.enabled]
     shown = Preferences.of(request, row_count=len(rows))
     context = {
         "known": revision,
@@ -54,7 +54,7 @@ def console(request: HttpRequest) -> HttpResponse:
         "groups": groups(rows),
         "totals": grid.Totals(rows, observation=observation),
         "latest": latest_cancels(),
-        "manual_cancel_lines": manual_cancel.lines(),
+        "manual_cancel_lines": manual_cancel.lines(enabled_ids),
         "held": HeldSummary(holds=[row.hold for row in rows if row.hold]),
     }
     response = render(request, "console/console.html", context)

@@ -4,6 +4,7 @@ import { buttonsChanged } from "./button-changes.js";
 
 const on = (type, listener) => document.addEventListener(type, listener);
 const HOLD_MS = 1000;
+document.documentElement.classList.add("js");
 let hold = null;
 
 function start(button, device) {
