@@ -1,12 +1,15 @@
 """When the database is gone: a page with the manual commands, and never a traceback."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
+from killswitch.break_glass import exchange_snapshot
+from killswitch.break_glass.upkeep import current_snapshot
 from killswitch.cancels import manual_cancel
 from killswitch.cancels.models import Batch
 from tests import factories
@@ -59,10 +62,12 @@ def test_a_request_that_is_not_recorded_offers_the_same_key_and_the_manual_comma
     assert Batch.objects.count() == 0
 
 
-def test_a_page_says_that_the_database_is_gone_and_names_the_exchanges_last_shown(
-    officer: Client, request: pytest.FixtureRequest
+def test_a_page_says_that_the_database_is_gone_and_names_the_exchanges_last_known(
+    officer: Client, request: pytest.FixtureRequest, settings: Any, tmp_path: Path
 ) -> None:
+    settings.KILLSWITCH_HOME = tmp_path
     factories.exchange("KRAKEN")
+    exchange_snapshot.write(tmp_path, current_snapshot())
     officer.get("/")
     request.getfixturevalue("unreachable")
     answer = officer.get("/")

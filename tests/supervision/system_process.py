@@ -54,7 +54,7 @@ class System:
 
     def __init__(self, home: Path, *, only: str = "") -> None:
         self.home = home
-        self.only = ["--only", only] if only else []
+        self.command = [sys.executable, MANAGE, "up", *(["--only", only] if only else [])]
         self.port, simulator_port = free_ports(2)
         self.simulator_port = int(simulator_port)
         self.environment = environment(
@@ -80,7 +80,7 @@ class System:
     def __enter__(self) -> "System":
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, MANAGE, "up", *self.only],
+                self.command,
                 env=self.environment,
                 stdout=log,
                 stderr=log,
