@@ -20,7 +20,6 @@ class Permission(StrEnum):
     AUDIT = "AUDIT"
     EXPORT = "EXPORT"
     REVIEW = "REVIEW"
-    TELEPHONE_CARDS = "TELEPHONE_CARDS"
     TELEPHONED = "TELEPHONED"  # record a call to an exchange
     ADMINISTER = "ADMINISTER"
 
@@ -37,7 +36,6 @@ ROLES: Final[dict[Permission, frozenset[Role]]] = {
     Permission.AUDIT: frozenset({Role.COMPLIANCE}),
     Permission.EXPORT: frozenset({Role.COMPLIANCE}),
     Permission.REVIEW: frozenset({Role.COMPLIANCE}),
-    Permission.TELEPHONE_CARDS: frozenset(Role),
     Permission.TELEPHONED: frozenset({Role.RISK_OFFICER}),
     Permission.ADMINISTER: frozenset({Role.ADMINISTRATOR}),
 }

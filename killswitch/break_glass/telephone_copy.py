@@ -49,7 +49,7 @@ def render_copy(
         "is_copy": True,
         "may_cancel": may_cancel,
         "now": datetime.now(UTC),
-        "environment": settings.KILLSWITCH_ENVIRONMENT,
+        "environment": {"word": _environment_word()},
         "version": settings.VERSION,
         "registry": registry,
         "figures": figures,
@@ -89,6 +89,12 @@ def cards_of(copy: bytes) -> SafeString:
     if match is None:
         raise NoCopy
     return mark_safe(match[1])  # noqa: S308 - rendered by us, and only our user can write the file
+
+
+def _environment_word() -> str:
+    name = settings.KILLSWITCH_ENVIRONMENT
+    word = "REAL EMS" if name == "real" else name.upper()
+    return f"{word} · SIMULATED EMS" if settings.DEMO else word
 
 
 def _digests() -> tuple[str, str]:

@@ -76,7 +76,7 @@ def returning_call(view: View[P]) -> View[P]:
 
 
 @kept_without_database()
-@requires(Permission.TELEPHONE_CARDS)
+@requires(Permission.SIGNED_IN)
 @require_safe
 def show_cards(request: HttpRequest) -> HttpResponse:
     """Show the cards of all exchanges."""
@@ -84,7 +84,7 @@ def show_cards(request: HttpRequest) -> HttpResponse:
 
 
 @kept_without_database()
-@requires(Permission.TELEPHONE_CARDS)
+@requires(Permission.SIGNED_IN)
 @require_safe
 def show_card(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the card of one exchange."""
@@ -92,7 +92,7 @@ def show_card(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @kept_without_database(as_file=True)
-@requires(Permission.TELEPHONE_CARDS)
+@requires(Permission.SIGNED_IN)
 @require_safe
 def download_copy(request: HttpRequest) -> HttpResponse:
     """Return all cards in one file that works without this console."""
@@ -109,7 +109,7 @@ def telephoned(request: HttpRequest, pk: int) -> HttpResponseBase:
     try:
         nonce = press_keys.read(form.key, user_id=user.pk, target=target(pk))
     except (press_keys.InvalidKey, press_keys.UnusableKey):
-        return telephoned_again(request, pk=pk)
+        return telephoned_again(request, pk=pk, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     if form.call is None:
         return _page(request, pk=pk, form=form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     try:
@@ -122,11 +122,13 @@ def telephoned(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @requires(Permission.TELEPHONED)
 @never_cache
-def telephoned_again(request: HttpRequest, *, pk: int) -> HttpResponse:
+def telephoned_again(
+    request: HttpRequest, *, pk: int, status: int = HTTPStatus.FORBIDDEN
+) -> HttpResponse:
     """Show the filled form with a fresh key to a POST that was out of date."""
     key = CallForm.fresh(pk, user_id=current_user(request).pk).key
     form = replace(CallForm.of_post(request.POST, pk=pk), key=key)
-    return _page(request, pk=pk, form=form, status=HTTPStatus.FORBIDDEN, notice=OUT_OF_DATE)
+    return _page(request, pk=pk, form=form, status=status, notice=OUT_OF_DATE)
 
 
 def _page(

@@ -47,6 +47,9 @@ EVERY_ROLE = {
     "display/",
     "help/",
     "help/first-day/",
+    "telephone-cards/",
+    "telephone-cards/<int:pk>/",
+    "telephone-cards/copy/",
 }
 RISK_OFFICERS = {
     "alarms/<int:alarm_id>/acknowledge/",
@@ -56,6 +59,7 @@ RISK_OFFICERS = {
     "exchanges/<int:pk>/cancel-all/",
     "exchanges/<int:pk>/hold/",
     "exchanges/<int:pk>/release/",
+    "telephone-cards/<int:pk>/telephoned/",
 }
 COMPLIANCE = {
     "audit/",
@@ -106,6 +110,7 @@ def _rows(person: User) -> dict[str, object]:
     record(NewEvent(kind=EventKind.PERIOD_SIGNED_OFF))
     return {
         "exchanges/<int:pk>": exchange.pk,
+        "telephone-cards/<int:pk>": exchange.pk,
         "batches/<uuid:uuid>": batch.uuid,
         "requests/<uuid:uuid>": batch.requests.get().uuid,
         "alarms/<int:alarm_id>": alarm.pk,
