@@ -15,7 +15,7 @@ from killswitch.audit.recorder import recording
 from killswitch.cancels import manual_cancel
 from killswitch.exchanges.models import Exchange, OpenOrderList
 
-MAX_ORDERS = 20  # on one sheet of paper, with everything else
+MAX_ORDERS = 15  # which fit on one sheet of A4 with everything else
 MAX_CALLS = 20
 CALLS_SHOWN_FOR = timedelta(hours=24)
 
