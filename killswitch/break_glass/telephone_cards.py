@@ -18,6 +18,11 @@ from killswitch.exchanges.models import Exchange, OpenOrderList
 MAX_ORDERS = 15  # which fit on one sheet of A4 with everything else
 MAX_CALLS = 20
 CALLS_SHOWN_FOR = timedelta(hours=24)
+SAME_WITHIN = timedelta(minutes=1)
+
+
+class FormUsed(Exception):
+    """The form was sent before, with another call: the browser's Back had shown it again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,13 @@ class Call:
             note=data["note"],
             by=event.actor,
             recorded_at=event.at,
+        )
+
+    def is_same_as(self, other: Self) -> bool:
+        """Return whether this is a call that was sent twice, by a second click or a retry."""
+        words = (self.spoke_to, self.reference, self.note)
+        return words == (other.spoke_to, other.reference, other.note) and (
+            abs(self.telephoned_at - other.telephoned_at) < SAME_WITHIN
         )
 
 
@@ -111,14 +123,19 @@ def _card(exchange: Exchange, calls: Sequence[Call]) -> TelephoneCard:
 
 
 def record_call(pk: int, call: Call, *, nonce: str, by: Actor, origin: Mapping[str, str]) -> None:
-    """Record a call to an exchange, once for its nonce. Raises `Exchange.DoesNotExist`."""
+    """Record a call to an exchange, once for its nonce.
+
+    Raises `Exchange.DoesNotExist`, and `FormUsed` if the nonce is of another call.
+    """
     with recording() as record:
         # The lock makes a second click wait until the event of the first one is in the log.
         exchange = Exchange.objects.select_for_update(no_key=True).get(pk=pk)
         recorded = AuditEvent.objects.filter(
             kind=str(EventKind.TELEPHONED), data__contains=f'"nonce":{json.dumps(nonce)}'
         )
-        if recorded.exists():
+        if event := recorded.first():
+            if not call.is_same_as(Call.of_event(event)):
+                raise FormUsed
             return
         record.changed(exchange)
         record.event(

@@ -26,7 +26,7 @@ from killswitch.accounts.officer_cookie import known_officer
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.break_glass import outage, telephone_copy
 from killswitch.break_glass.call_form import MAX_CHARS, CallForm, target
-from killswitch.break_glass.telephone_cards import read_cards, record_call
+from killswitch.break_glass.telephone_cards import FormUsed, read_cards, record_call
 from killswitch.break_glass.telephone_copy import NoCopy, render_copy
 from killswitch.cancels import press_keys
 from killswitch.exchanges.models import Exchange, Observation
@@ -116,6 +116,8 @@ def telephoned(request: HttpRequest, pk: int) -> HttpResponseBase:
         record_call(pk, form.call, nonce=nonce, by=user.actor, origin=client_info(request))
     except Exchange.DoesNotExist:
         raise Http404(NO_EXCHANGE) from None
+    except FormUsed:
+        return telephoned_again(request, pk=pk, status=HTTPStatus.CONFLICT)
     messages.success(request, "Your call is recorded in the audit log.")
     return see_other(reverse("telephone_card", args=[pk]))
 

@@ -46,7 +46,7 @@ from killswitch.runtime.revisions import current
 MAX_PARTS = 6
 MAX_ROWS = 500
 MAX_NOTE_CHARS = 200
-FIGURES_AFTER_S = 4  # the times on telephone cards are renewed: sooner than a figure is stale
+CARDS_INTERVAL_S = 4  # of telephone cards; a figure is stale later
 
 
 class TooManyChanges(Exception):
@@ -150,25 +150,27 @@ def _parts_without_revision(
     yield from _log(poll, [name for name in names if name.startswith("log:")])
     for name in names:
         if name.startswith("cards:"):
-            yield from _telephone_cards(poll, name.removeprefix("cards:"), has_changes=has_changes)
+            yield from _telephone_cards(poll, name.removeprefix("cards:"))
         if name.startswith("chart:"):
             yield from _chart(poll, name.removeprefix("chart:"))
 
 
-def _telephone_cards(poll: PollRequest, identity: str, *, has_changes: bool) -> Iterator[str]:
-    """The cards that have changed, and the times of all figures every few seconds."""
-    pk, shown_at = (parse_id(part) or 0 for part in f"{identity}:".split(":")[:2])
-    cards = read_cards(pk=pk or None, changed_since=poll.since) if has_changes else []
+def _telephone_cards(poll: PollRequest, on_page: str) -> Iterator[str]:
+    """The cards that have changed and the times of all figures, every few seconds.
+
+    They are large, so the page keeps for itself since when and since which revision it has them.
+    """
+    pk, since, shown_at = (parse_id(part) or 0 for part in f"{on_page}::".split(":")[:3])
+    if 0 <= time() - shown_at < CARDS_INTERVAL_S:
+        return
+    revision = current()
+    cards = read_cards(pk=pk or None, changed_since=since if since <= revision else -1)
     for card in cards:
         yield poll.render("break_glass/_telephone_card.html", {"card": card, "into": not pk})
-    observed_at = poll.observation.seen_at if poll.observation else None
-    if observed_at is None or observed_at.timestamp() < shown_at + FIGURES_AFTER_S:
-        return
-    changed = {card.exchange.pk for card in cards}
     exchanges = Exchange.objects.filter(pk=pk) if pk else Exchange.objects.all()
-    for exchange in exchanges.exclude(pk__in=changed):
+    for exchange in exchanges.exclude(pk__in=[card.exchange.pk for card in cards]):
         yield poll.render("break_glass/_card_figure.html", {"exchange": exchange})
-    context = {"only": pk or None, "observed_at": observed_at}
+    context = {"only": pk or None, "known": revision}
     yield poll.render("break_glass/_cards_shown.html", context)
 
 

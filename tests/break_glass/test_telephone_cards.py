@@ -19,6 +19,7 @@ from killswitch.break_glass import telephone_copy
 from killswitch.break_glass.call_form import InvalidTime, parse_time
 from killswitch.break_glass.telephone_cards import MAX_ORDERS
 from killswitch.break_glass.upkeep import Upkeep
+from killswitch.console.poll import CARDS_INTERVAL_S
 from killswitch.exchanges.models import Exchange, OpenOrderList
 from killswitch.runtime.revisions import current
 from tests import factories
@@ -58,6 +59,7 @@ def kraken() -> Exchange:
     now = datetime.now(UTC)
     order = dict.fromkeys(("side", "price", "amount_open", "status", "client_order_id"), "")
     order |= {"exchange_order_id": "", "first_seen_at": now.isoformat()}
+    assert exchange.seen_at
     orders = [order | {"symbol": f"{HOSTILE}{number}."} for number in range(MAX_ORDERS + 2)]
     OpenOrderList.objects.create(
         configured_exchange=exchange, orders=orders, total=MAX_ORDERS + 5, read_at=exchange.seen_at
@@ -158,19 +160,25 @@ def test_an_open_page_gets_what_has_changed_and_the_times_of_the_rest(
 ) -> None:
     other = factories.exchange("OTHER", orders=7)
     page = html(officer.get(CARDS))
-    match = re.search(r'name="show" value="(cards:0:(\d+))"', page)
-    assert match
-    fields = {"show": match[1], "known": current()}
-    assert officer.get("/poll/", fields, headers=HTMX).status_code == 204
-    factories.change(kraken, emergency_phone="999", seen_at=factories.observe(ago_s=-30))
-    part = html(officer.get("/poll/", fields, headers=HTMX))
+    shown = re.search(r'name="show" value="cards:0:(\d+):(\d+)"', page)
+    assert shown
+    revision, at = map(int, shown.groups())
+
+    def poll(*, pk: int = 0, after_s: int = CARDS_INTERVAL_S) -> Any:
+        name = f"cards:{pk}:{revision}:{at - after_s}"
+        fields: dict[str, Any] = {"show": name, "known": current()}
+        return officer.get("/poll/", fields, headers=HTMX)
+
+    factories.change(kraken, emergency_phone="999")
+    assert poll(after_s=0).status_code == 204
+    part = html(poll())
     assert "999" in part
     assert f'id="card-{kraken.pk}"' in part
     assert f'id="card-{other.pk}"' not in part
     assert f'id="card-figure-{other.pk}"' in part
-    assert f'value="cards:0:{int(match[2]) + 30}"' in part
-    one = officer.get("/poll/", fields | {"show": f"cards:{other.pk}:{match[2]}"}, headers=HTMX)
-    assert f"card-{kraken.pk}" not in html(one)
+    assert f'value="cards:0:{current()}:' in part
+    assert f"card-{kraken.pk}" not in html(poll(pk=other.pk))
+    assert poll(after_s=-100).status_code == 200  # the clock was set back
 
 
 def test_the_copy_needs_no_other_file_and_contains_no_secret(
@@ -203,6 +211,9 @@ def test_the_kept_copy_is_replaced_when_something_has_changed_and_not_otherwise(
     assert path.stat().st_mode & 0o777 == 0o600
     assert "curl" in path.read_text()
     assert not is_replaced()
+    os.utime(path, (0, 0))
+    assert not is_replaced()
+    os.utime(path)
     # A figure alone: at most once a minute.
     factories.change(kraken, open_orders=3)
     assert not is_replaced()
@@ -279,6 +290,12 @@ def test_a_call_is_one_event_however_often_it_is_sent(
     assert (data["spoke_to"], data["reference"]) == ("Ann", "R-1")
     assert data["note"] == "They cancel  all sessions"
     assert abs(datetime.fromisoformat(data["telephoned_at"]) - event.at) < timedelta(minutes=1)
+    page = officer.post(path, form | {"spoke_to": "Ben"})  # another call, after the browser's Back
+    assert page.status_code == 409
+    assert form_of(page)["spoke_to"] == "Ben"
+    later = {"at": f"{datetime.now(UTC) - timedelta(minutes=5):%Y-%m-%d %H:%M}"}
+    assert officer.post(path, form | later).status_code == 409
+    assert len(calls()) == 1
     officer.post(path, call(officer, kraken, spoke_to=HOSTILE, reference=""))
     assert len(calls()) == 2
     card = card_of(officer.get(CARDS), kraken)
