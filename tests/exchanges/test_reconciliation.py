@@ -96,7 +96,7 @@ def test_figures_are_not_compared() -> None:
     assert_good(verify())
 
 
-def test_a_column_that_its_event_does_not_carry_is_not_compared() -> None:
+def test_a_column_that_its_event_does_not_carry_is_compared_only_if_it_was_empty_then() -> None:
     record(NewEvent(kind=EventKind.EXCHANGE_ADDED, exchange_id="OLD", data={"name": "Old"}))
     Exchange.objects.create(exchange_id="OLD", name="Old", caveat="of an older software")
     assert_good(verify())
