@@ -20,6 +20,7 @@ class Permission(StrEnum):
     AUDIT = "AUDIT"
     EXPORT = "EXPORT"
     REVIEW = "REVIEW"
+    TELEPHONED = "TELEPHONED"  # record a call to an exchange
     ADMINISTER = "ADMINISTER"
 
 
@@ -35,6 +36,7 @@ ROLES: Final[dict[Permission, frozenset[Role]]] = {
     Permission.AUDIT: frozenset({Role.COMPLIANCE}),
     Permission.EXPORT: frozenset({Role.COMPLIANCE}),
     Permission.REVIEW: frozenset({Role.COMPLIANCE}),
+    Permission.TELEPHONED: frozenset({Role.RISK_OFFICER}),
     Permission.ADMINISTER: frozenset({Role.ADMINISTRATOR}),
 }
 

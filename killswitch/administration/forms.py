@@ -40,7 +40,16 @@ class ExchangeForm(ChangeForm, forms.ModelForm):  # type: ignore[type-arg] # not
 
     class Meta:
         model = Exchange
-        fields: tuple[str, ...] = ("name", "caveat", "contact", "position")
+        fields: tuple[str, ...] = (
+            "name",
+            "caveat",
+            "contact",
+            "emergency_phone",
+            "member_ids",
+            "session_ids",
+            "what_they_ask",
+            "position",
+        )
         help_texts = {
             "name": "A name for it that your desk uses. The ID is always shown as well.",
             "position": "Lower numbers come first on the console; equal ones are in order of ID.",
@@ -50,10 +59,16 @@ class ExchangeForm(ChangeForm, forms.ModelForm):  # type: ignore[type-arg] # not
                 "unique": "This exchange is here already. If you have just added it, it was saved."
             }
         }
-        field_classes = dict.fromkeys(("name", "caveat", "contact"), LineField)
+        field_classes = {
+            **dict.fromkeys(("name", "caveat", "contact", "emergency_phone"), LineField),
+            **dict.fromkeys(("member_ids", "session_ids"), LineField),
+            "what_they_ask": TextField,
+        }
         widgets: dict[str, forms.Widget] = {
             "caveat": forms.Textarea(attrs={"rows": 3}),
             "contact": forms.Textarea(attrs={"rows": 2}),
+            "session_ids": forms.Textarea(attrs={"rows": 2}),
+            "what_they_ask": forms.Textarea(attrs={"rows": 4}),
         }
 
 

@@ -18,6 +18,10 @@ TYPED = {
     "name": "Name",
     "caveat": "Known limits",
     "contact": "Who to call",
+    "emergency_phone": "Emergency desk",
+    "member_ids": "Member IDs",
+    "session_ids": "Session IDs",
+    "what_they_ask": "What they ask",
     "text": "Text",
     "comment": "Comment",
 }

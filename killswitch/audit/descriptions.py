@@ -18,8 +18,11 @@ MAX_LISTED: Final = 5
 LABELS: Final = {
     "caveat": "known limits",
     "contact": "who to call",
+    "emergency_phone": "emergency desk",
     "exchange_id": "exchange ID",
     "is_active": "can sign in",
+    "member_ids": "member IDs",
+    "session_ids": "session IDs",
 }
 
 Describe = Callable[[EventData], str]

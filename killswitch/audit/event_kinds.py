@@ -23,6 +23,7 @@ class EventKind(models.TextChoices):
     REASON_COMPLETED = "REASON_COMPLETED", "Reason added"
     SECOND_LOOK = "SECOND_LOOK", "Second look"
     BREAK_GLASS_RECORDED = "BREAK_GLASS_RECORDED", "Break-glass cancel recorded"
+    TELEPHONED = "TELEPHONED", "Exchange telephoned"
     HOLD_STARTED = "HOLD_STARTED", "Hold started"
     HOLD_EPISODE = "HOLD_EPISODE", "Hold episode ended"
     HOLD_BLIND = "HOLD_BLIND", "Hold blind"

@@ -14,4 +14,16 @@ def _recorded(data: EventData) -> str:
     )
 
 
-descriptions |= {EventKind.BREAK_GLASS_RECORDED: _recorded}
+def _telephoned(data: EventData) -> str:
+    reference, note = data.text("reference"), data.text("note")
+    return (
+        f"At {data.text('telephoned_at')[:16].replace('T', ' ')} UTC, spoke to"
+        f" {data.text('spoke_to')}. Reference: {reference or 'none given'}."
+        f"{f' Note: “{note}”' if note else ''}"
+    )
+
+
+descriptions |= {
+    EventKind.BREAK_GLASS_RECORDED: _recorded,
+    EventKind.TELEPHONED: _telephoned,
+}

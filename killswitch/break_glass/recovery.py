@@ -159,14 +159,7 @@ def _exchanges(record: Recording, press: Press) -> dict[str, Exchange]:
         record.event(
             EventKind.EXCHANGE_ADDED,
             exchange_id=exchange_id,
-            data={
-                "name": exchange.name,
-                "caveat": exchange.caveat,
-                "enabled": exchange.enabled,
-                "position": exchange.position,
-                "contact": exchange.contact,
-                "origin": "break glass",
-            },
+            data={**exchange.recorded_values, "origin": "break glass"},
         )
     return rows
 

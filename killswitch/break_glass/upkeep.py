@@ -13,7 +13,7 @@ import structlog
 from django.conf import settings
 
 from killswitch.audit.canonical_json import utc_text
-from killswitch.break_glass import exchange_snapshot, recovery, rehearsal
+from killswitch.break_glass import exchange_snapshot, recovery, rehearsal, telephone_copy
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal import Journal
 from killswitch.exchanges.models import Exchange, ExchangeGroup
@@ -40,6 +40,10 @@ class Upkeep:
         """Write what the registry contains now."""
         exchange_snapshot.write(self._home, current_snapshot())
 
+    def keep_telephone_cards(self) -> None:
+        """Write the telephone cards, if they have changed."""
+        telephone_copy.keep(self._home)
+
     def recover(self) -> None:
         """Take new lines of the journal into the log; without any, no query is made."""
         try:
@@ -62,11 +66,12 @@ class Upkeep:
 
 
 def start_threads(stop: threading.Event) -> None:
-    """Do both in threads until `stop` is set."""
+    """Do all of it in threads until `stop` is set."""
     upkeep = Upkeep(Path(settings.KILLSWITCH_HOME))
     for name, work, interval_s in (
         ("break_glass_recovery", upkeep.recover, RECOVERY_INTERVAL_S),
         ("break_glass_snapshot", upkeep.keep_snapshot, SNAPSHOT_INTERVAL_S),
+        ("break_glass_cards", upkeep.keep_telephone_cards, SNAPSHOT_INTERVAL_S),
         ("break_glass_rehearsal", upkeep.rehearse_if_due, REHEARSAL_CHECK_INTERVAL_S),
     ):
         PeriodicTask(name=name, work=work, interval_s=interval_s).start_thread(stop)

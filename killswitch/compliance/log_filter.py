@@ -35,6 +35,7 @@ KIND_GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "REASON_COMPLETED",
         "TAKEN_OVER",
         "PUBLISH_FAILED",
+        "TELEPHONED",
     ),
     "Holds": [kind for kind in EventKind.values if kind.startswith("HOLD_")],
     "Alarms": [kind for kind in EventKind.values if kind.startswith("ALARM_")],

@@ -21,6 +21,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.alarms.models import Alarm
+from killswitch.break_glass.telephone_cards import read_cards
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.request_list import PageName, changed_rows
 from killswitch.cancels.request_page import RequestPage
@@ -45,6 +46,7 @@ from killswitch.runtime.revisions import current
 MAX_PARTS = 6
 MAX_ROWS = 500
 MAX_NOTE_CHARS = 200
+CARDS_INTERVAL_S = 4  # of telephone cards; a figure is stale later
 
 
 class TooManyChanges(Exception):
@@ -147,8 +149,29 @@ def _parts_without_revision(
         yield poll.render("console/_held.html", {"held": HeldSummary.now()})
     yield from _log(poll, [name for name in names if name.startswith("log:")])
     for name in names:
+        if name.startswith("cards:"):
+            yield from _telephone_cards(poll, name.removeprefix("cards:"))
         if name.startswith("chart:"):
             yield from _chart(poll, name.removeprefix("chart:"))
+
+
+def _telephone_cards(poll: PollRequest, on_page: str) -> Iterator[str]:
+    """The cards that have changed and the times of all figures, every few seconds.
+
+    They are large, so the page keeps for itself since when and since which revision it has them.
+    """
+    pk, since, shown_at = (parse_id(part) or 0 for part in f"{on_page}::".split(":")[:3])
+    if 0 <= time() - shown_at < CARDS_INTERVAL_S:
+        return
+    revision = current()
+    cards = read_cards(pk=pk or None, changed_since=since if since <= revision else -1)
+    for card in cards:
+        yield poll.render("break_glass/_telephone_card.html", {"card": card, "into": not pk})
+    exchanges = Exchange.objects.filter(pk=pk) if pk else Exchange.objects.all()
+    for exchange in exchanges.exclude(pk__in=[card.exchange.pk for card in cards]):
+        yield poll.render("break_glass/_card_figure.html", {"exchange": exchange})
+    context = {"only": pk or None, "known": revision}
+    yield poll.render("break_glass/_cards_shown.html", context)
 
 
 def _log(poll: PollRequest, names: list[str]) -> Iterator[str]:

@@ -1,12 +1,25 @@
 """The exchanges, and the EMS's last list of their open orders."""
 
+from typing import Any
+
 from django.db import models
 from django.db.models.functions import Lower
 
 from killswitch.runtime.revisions import Revisioned
 
 # The columns that administrators set; each change of them is an event.
-WATCHED = ("exchange_id", "name", "enabled", "position", "caveat", "contact")
+WATCHED = (
+    "exchange_id",
+    "name",
+    "enabled",
+    "position",
+    "caveat",
+    "contact",
+    "emergency_phone",
+    "member_ids",
+    "session_ids",
+    "what_they_ask",
+)
 
 
 class ExchangeQuerySet(models.QuerySet["Exchange"]):
@@ -40,7 +53,46 @@ class Exchange(Revisioned):
         blank=True,
         default="",
         db_default="",
-        help_text="The exchange's desk and telephone number. Shown when a cancel failed there.",
+        help_text="The person or desk to ask about a cancel that failed there, with a telephone"
+        " number. Shown next to a failed cancel. The desk that cancels by telephone has a field of"
+        " its own.",
+    )
+    emergency_phone = models.CharField(
+        "emergency desk",
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The telephone number, as dialled from your desk, at which the exchange cancels"
+        " orders on request at any hour. The largest line of the telephone card.",
+    )
+    member_ids = models.CharField(
+        "member IDs",
+        max_length=300,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Who you are there: the member, firm or account codes that the desk asks for."
+        " On the telephone card.",
+    )
+    session_ids = models.CharField(
+        "session IDs",
+        max_length=500,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The sessions whose orders the desk is to cancel, e.g. FIX SenderCompIDs. On the"
+        " telephone card.",
+    )
+    what_they_ask = models.CharField(
+        "what they ask",
+        max_length=500,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What the desk asks before it cancels, e.g. a call back, and who may answer. On"
+        " the telephone card, which is printed and saved: never enter a password or a PIN, only"
+        " where it is kept.",
     )
     open_orders = models.PositiveIntegerField(null=True, editable=False)
     seen_at = models.DateTimeField(null=True, editable=False)
@@ -61,6 +113,11 @@ class Exchange(Revisioned):
     @property
     def label(self) -> str:
         return self.name or self.exchange_id
+
+    @property
+    def recorded_values(self) -> dict[str, Any]:
+        """Return what the event of an exchange that was not added by a person holds."""
+        return {name: getattr(self, name) for name in WATCHED if name != "exchange_id"}
 
     @property
     def is_never_listed(self) -> bool:

@@ -7,12 +7,15 @@ from killswitch.audit.reconciliation.replayed_table import ReplayedTable
 from killswitch.exchanges.groups import GROUP_COLUMNS, group_values
 from killswitch.exchanges.models import WATCHED, Exchange, ExchangeGroup, Runbook
 
+# Earlier versions did not have these columns, and their events do not name them.
+LATER_COLUMNS = ("contact", "emergency_phone", "member_ids", "session_ids", "what_they_ask")
 REPLAYED_EXCHANGES = ReplayedTable(
     noun="exchange",
     kinds=(EventKind.EXCHANGE_ADDED, EventKind.EXCHANGE_CHANGED),
     named_by="exchange_id",
     name_in=lambda event: event.exchange_id,
     columns=WATCHED,
+    added_empty=LATER_COLUMNS,
     rows=lambda: Exchange.objects.order_by("id").values(*WATCHED),
 )
 REPLAYED_GROUPS = ReplayedTable(

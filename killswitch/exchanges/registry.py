@@ -50,14 +50,7 @@ def add_missing(configs: Iterable[ExchangeConfig]) -> tuple[str, ...]:
             record.event(
                 EventKind.EXCHANGE_ADDED,
                 exchange_id=exchange_id,
-                data={
-                    "name": exchange.name,
-                    "caveat": exchange.caveat,
-                    "enabled": exchange.enabled,
-                    "position": exchange.position,
-                    "contact": exchange.contact,
-                    "origin": "configuration",
-                },
+                data={**exchange.recorded_values, "origin": "configuration"},
             )
         if new_ids:
             record.changed(Exchange.objects.filter(exchange_id__in=new_ids))

@@ -83,7 +83,7 @@ function morph(old, fresh) {
     if (old.data !== fresh.data) old.data = fresh.data;
     return;
   }
-  if (old.matches("form[data-reason]")) return; // what is typed there, and what is wrong with it, stays
+  if (old.matches("form:is([data-reason], [data-kept])")) return; // what is typed there, and what is wrong with it, stays
   morphAttributes(old, fresh);
   if (old.matches(COUNTED) || old.matches("select, textarea")) return;
   const items = [...fresh.children];

@@ -49,6 +49,9 @@ EVERY_ROLE = {
     "display/",
     "help/",
     "help/first-day/",
+    "telephone-cards/",
+    "telephone-cards/<int:pk>/",
+    "telephone-cards/copy/",
 }
 RISK_OFFICERS = {
     "alarms/<int:alarm_id>/acknowledge/",
@@ -58,6 +61,7 @@ RISK_OFFICERS = {
     "exchanges/<int:pk>/cancel-all/",
     "exchanges/<int:pk>/hold/",
     "exchanges/<int:pk>/release/",
+    "telephone-cards/<int:pk>/telephoned/",
 }
 COMPLIANCE = {
     "audit/",
@@ -108,6 +112,7 @@ def _rows(person: User) -> dict[str, object]:
     record(NewEvent(kind=EventKind.PERIOD_SIGNED_OFF))
     return {
         "exchanges/<int:pk>": exchange.pk,
+        "telephone-cards/<int:pk>": exchange.pk,
         "batches/<uuid:uuid>": batch.uuid,
         "requests/<uuid:uuid>": batch.requests.get().uuid,
         "break-glass/<uuid:uuid>": batch.uuid,

@@ -67,12 +67,18 @@ def test_a_change_is_recorded_with_old_and_new_values(ada: Client) -> None:
     exchange = Exchange.objects.get()
     form = {"name": "Kraken", "position": "3", "caveat": "Not staking."}
     form["contact"] = "Desk\r\n+44 20 7946 0000"
+    form |= {"emergency_phone": " +44 20  7946 1111", "member_ids": "M1", "session_ids": "S1\tS2"}
+    form["what_they_ask"] = "1. Member ID\r\n2. Call back "
     assert submit(ada, f"{EXCHANGES}{exchange.pk}/", **form).status_code == 302
     (event,) = events("EXCHANGE_CHANGED")
     assert event.exchange_id == "KRAKEN/JOHN"
     assert data(event)["changes"] == {
         "caveat": ["", "Not staking."],
         "contact": ["", "Desk +44 20 7946 0000"],
+        "emergency_phone": ["", "+44 20 7946 1111"],
+        "member_ids": ["", "M1"],
+        "session_ids": ["", "S1 S2"],
+        "what_they_ask": ["", "1. Member ID\n2. Call back"],
     }
     after = Exchange.objects.get()
     assert (after.exchange_id, after.enabled) == ("KRAKEN/JOHN", True)

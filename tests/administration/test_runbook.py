@@ -91,6 +91,7 @@ def test_a_failed_cancel_shows_whom_to_call(status: Status) -> None:
     article = page.split("<article")[1]
     assert "Kraken desk +1 555 0100" in article
     assert SHOWN in article
+    assert f'href="/telephone-cards/{request.configured_exchange_id}/"' in article
 
 
 def test_a_confirmed_one_does_not() -> None:
@@ -100,6 +101,7 @@ def test_a_confirmed_one_does_not() -> None:
     article = html(browser.get(f"/requests/{request.uuid}/")).split("<article")[1]
     assert "Kraken desk" not in article
     assert SHOWN not in article
+    assert "telephone-cards" not in article.split("</article>")[0]
 
 
 def test_it_is_at_the_foot_of_the_console_and_with_the_manual_commands() -> None:

@@ -74,6 +74,7 @@ def test_a_page_says_that_the_database_is_gone_and_names_the_exchanges_last_know
     assert answer.status_code == 503
     assert "The database is unavailable" in html(answer)
     assert "KRAKEN" in html(answer)
+    assert 'href="/telephone-cards/"' in html(answer)
     assert officer.get("/poll/", headers=HTMX).status_code == 503
 
 

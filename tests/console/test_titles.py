@@ -42,6 +42,8 @@ def test_every_page_names_itself_the_product_and_the_environment(
         f"/exchanges/{exchange.pk}/cancel-all/": "Cancel all on KRAKEN/JOHN\\?",
         f"/exchanges/{exchange.pk}/hold/": "Hold KRAKEN/JOHN",
         f"/exchanges/{exchange.pk}/release/": "Release KRAKEN/JOHN",
+        "/telephone-cards/": "Telephone cards",
+        f"/telephone-cards/{exchange.pk}/": "Telephone card: KRAKEN/JOHN",
         "/help/": "Help",
         "/help/first-day/": "Your first day",
         "/accounts/password/change/": "Change your password",

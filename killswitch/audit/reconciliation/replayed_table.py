@@ -28,6 +28,7 @@ class ReplayedTable:
     columns: tuple[str, ...]
     rows: Callable[[], Iterable[Mapping[str, Any]]]
     removal: EventKind | None = None  # of a row that was deleted as it should be
+    added_empty: tuple[str, ...] = ()  # columns of text, "" if the event that adds a row omits them
 
     def discrepancies(self, _ids: Sequence[str] | None, _progress: Progress) -> Iterator[Finding]:
         """Compare all rows, in every verification: they are few, and so are their events."""
@@ -67,6 +68,8 @@ class ReplayedTable:
                 rows[name] = rows.pop(old_name or name, {})
                 values = {column: new for column, (_, new) in changes.items()}
             row = rows.setdefault(name, {})
+            if event.kind == self.kinds[0]:
+                row |= dict.fromkeys(self.added_empty, ("", event.seq))
             row |= {
                 column: (values[column], event.seq) for column in self.columns if column in values
             }

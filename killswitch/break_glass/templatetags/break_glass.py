@@ -1,5 +1,6 @@
-"""What the pages of break glass show. Reads no database."""
+"""What the pages of break glass show. Reads no database, except for the user of a card's form."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,9 +8,12 @@ from django import template
 from django.template.context import Context
 
 from killswitch.accounts.officer_cookie import known_officer
+from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.break_glass import offers, outage, question
+from killswitch.break_glass.call_form import CallForm
 from killswitch.break_glass.offers import Offer
 from killswitch.break_glass.press import RequestState
+from killswitch.break_glass.telephone_cards import TelephoneCard
 from killswitch.cancels import manual_cancel
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import StatusBadge
@@ -31,6 +35,28 @@ def break_glass_offer(context: Context) -> Offer | None:
         return offers.of_failed_page(request)
     names = [exchange.exchange_id for exchange in target.covered]
     return offers.make(request, question.of_ids(names), officer)
+
+
+@register.simple_tag(takes_context=True)
+def call_form(context: Context, card: TelephoneCard) -> CallForm | None:
+    """Return the form "I telephoned" of a card; None to those who may not record a call.
+
+    It is the one that was sent if that was refused, else an empty one.
+    """
+    user = context["request"].user
+    if not has_permission(user, Permission.TELEPHONED):
+        return None
+    refused: CallForm | None = context.get("form")
+    if refused and refused.pk == card.exchange.pk:
+        return refused
+    return CallForm.fresh(card.exchange.pk, user_id=user.pk)
+
+
+@register.filter
+def dial(number: str) -> str:
+    """Return the address that dials a telephone number; "" for one with words in it."""
+    digits = re.sub(r"[ ().-]", "", number)
+    return f"tel:{digits}" if re.fullmatch(r"\+?[0-9]{3,20}", digits) else ""
 
 
 @register.filter
