@@ -13,8 +13,9 @@ application = get_wsgi_application()
 # Only now: Django must be set up before its models are imported. The first request need not wait
 # for a connection to the queue to be made.
 from killswitch.break_glass import upkeep  # noqa: E402
-from killswitch.cancels import publishing  # noqa: E402
+from killswitch.cancels import last_resort, publishing  # noqa: E402
 from killswitch.runtime.shutdown import STOP  # noqa: E402
 
 publishing.publish([])
+last_resort.start_thread(STOP)
 upkeep.start_threads(STOP)

