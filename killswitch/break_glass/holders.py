@@ -23,16 +23,21 @@ def own_name(home: Path) -> str:
 
 
 def is_alive(home: Path, name: str) -> bool:
-    """Return whether the process that took this name still runs; if not, its file is deleted."""
+    """Return False if the process that took this name is known to have ended; its file is deleted.
+
+    A file that cannot be read says nothing: then it may be alive.
+    """
     path = home / f"{PREFIX}{name}"
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        is_free = lock_file(handle)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            is_free = lock_file(handle)
+        finally:
+            os.close(handle)
         if is_free:
             path.unlink(missing_ok=True)
-    finally:
-        os.close(handle)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
     return not is_free

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -44,6 +45,8 @@ from killswitch.runtime.text import pluralize_count
 # A request whose process died is carried on by others, unless its last line is older than this: a
 # cancel that nobody expects any more is not sent without a person asking for it.
 MAX_RESUMED_AGE_S = 120.0
+# How long after its deadline the last line of a request is written at the latest.
+MAX_OVERTIME_S = 60.0
 # The list is looked at again 5 s after a request has ended, if it is recorded sooner than this.
 MAX_WATCHED_AGE_S = 3.0
 
@@ -61,6 +64,13 @@ class JournaledPress:
     @property
     def is_over(self) -> bool:
         return all(any(line.kind == END for line in lines) for lines in self.lines.values())
+
+    def may_be_carried_out(self, home: Path) -> bool:
+        """Return False if the process that carried it out is known to be dead."""
+        if self.press.holder:
+            return is_alive(home, self.press.holder)
+        age_s = (datetime.now(UTC) - datetime.fromisoformat(self.last.at)).total_seconds()
+        return age_s < self.press.deadline_ms / 1000 + MAX_OVERTIME_S
 
     @property
     def last(self) -> Line:
@@ -82,6 +92,13 @@ def recover(journal: Journal) -> Recovered:
 
     Raises `OSError` and `django.db.Error`; what was recorded until then stays recorded.
     """
+    # What is read after a process was found dead has all of its lines; the database may hang.
+    home = journal.path.parent
+    dead = {
+        press.press.press
+        for press in journaled_presses(journal.read())
+        if not press.is_over and not press.may_be_carried_out(home)
+    }
     reader = journal.read()
     presses = journaled_presses(reader)
     uuids = [press.press.press for press in presses]
@@ -90,7 +107,7 @@ def recover(journal: Journal) -> Recovered:
     for press in presses:
         if press.press.press in recorded:
             continue
-        if press.is_over or not is_alive(journal.path.parent, press.press.holder):
+        if press.is_over or press.press.press in dead:
             count += record_press(press, faults=reader.faults)
         else:
             pending += 1

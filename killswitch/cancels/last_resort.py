@@ -50,9 +50,7 @@ class LastResort:
             age_s = self._clock() - recorded_at
             if age_s < CLAIMED_WITHIN_S:
                 return
-            free = CancelRequest.objects.filter(
-                id__in=ids, status=Status.REQUESTED, lease_token=""
-            )
+            free = CancelRequest.objects.filter(id__in=ids, status=Status.REQUESTED, lease_token="")
             unclaimed = list(free.values_list("id", flat=True))
             if unclaimed and age_s < MAX_AGE_S:
                 log.warning("not_claimed", ids=unclaimed, age_s=round(age_s, 1))

@@ -192,7 +192,7 @@ def test_a_line_that_was_changed_before_the_recovery_is_not_believed_and_found(
     simulator: Simulator, break_glass: PressNow, journal: Journal
 ) -> None:
     simulator.script("KRAKEN", cancel=["ok"], orders=5)
-    break_glass("KRAKEN")
+    break_glass("KRAKEN", holder="of-a-process-that-is-dead")
     changed = journal.path.read_text().replace('"CONFIRMED"', '"RESIDUAL"')
     journal.path.write_text(changed)
     recover(journal)
@@ -230,3 +230,44 @@ def test_a_database_without_a_journal_costs_no_query(journal: Journal) -> None:
 
     with connection.execute_wrapper(lambda *_: pytest.fail("a query")):
         Upkeep(journal.path.parent).recover()
+
+
+def test_a_press_whose_process_ends_while_the_database_hangs_is_read_again(
+    simulator: Simulator,
+    break_glass: PressNow,
+    journal: Journal,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise it would be recorded without its end, and sent again."""
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    break_glass("KRAKEN", holder=holders.own_name(home))
+    whole = journal.path.read_bytes()
+    drop_lines(journal, kind=END)
+    is_alive = holders.is_alive
+
+    def ends_now(home: Path, name: str) -> bool:
+        journal.path.write_bytes(whole)  # its last lines are written just before it ends
+        return False
+
+    monkeypatch.setattr(recovery, "is_alive", ends_now)
+    assert recover(journal) == 1
+    assert CancelRequest.objects.get().status == "CONFIRMED"
+    assert is_alive(home, holders.own_name(home))
+
+
+def test_a_press_without_a_holder_may_be_carried_out_for_as_long_as_it_can_take(
+    simulator: Simulator, break_glass: PressNow, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    break_glass("KRAKEN", holder="")
+    drop_lines(journal, kind=END)
+    assert recovery.recover(journal) == recovery.Recovered(recorded=0, pending=1)
+    monkeypatch.setattr(recovery, "MAX_OVERTIME_S", -60.0)
+    assert recover(journal) == 1
+
+
+def test_a_holder_whose_file_cannot_be_read_may_be_alive(home: Path) -> None:
+    assert not holders.is_alive(home, "that never was")
+    (home / f"{holders.PREFIX}loop").symlink_to(home / f"{holders.PREFIX}loop")
+    assert holders.is_alive(home, "loop")

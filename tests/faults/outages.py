@@ -13,8 +13,10 @@ from typing import Any
 import psutil
 import psycopg
 
+from killswitch.simulator.server import Simulator
 from tests import postgresql
-from tests.supervision.system_process import MANAGE, System
+from tests.conftest import wait_for
+from tests.supervision.system_process import MANAGE, System, alive
 
 DISK_MB = 32
 # A mount namespace of its own: only this system sees the disk, which goes away with it.
@@ -25,6 +27,7 @@ import json, sqlite3, sys
 path, query, *values = sys.argv[1:]
 print(json.dumps(list(sqlite3.connect(path).execute(query, values))))
 """
+PASSWORD = "correct-horse-battery-staple"
 TIMES = {"EMS_TIMEOUT": "2", "CANCEL_DEADLINE": "12", "DATABASE_URL": ""}
 
 
@@ -72,16 +75,36 @@ class SystemOnADisk(System):
 
 
 class SystemOnPostgreSQL(System):
-    """A whole system with a PostgreSQL server of its own, which can be stopped."""
+    """A whole system with a PostgreSQL server of its own, and an EMS with two exchanges."""
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
         self.server = postgresql.new_server(home)
-        self.environment |= TIMES | {"DATABASE_URL": self.server.get_uri()}
+        self.ems = Simulator()
+        self.environment |= TIMES | {
+            "DATABASE_URL": self.server.get_uri(),
+            "KILLSWITCH_EXCHANGES": "BINANCE KRAKEN",
+            "SECRET_KEY": "only for this test, and as long as a real one has to be",
+        }
+
+    def __enter__(self) -> "SystemOnPostgreSQL":
+        self.ems.__enter__()
+        for name in ("BINANCE", "KRAKEN"):
+            self.ems.place(name, 5)
+        self.environment["EMS_BASE_URL"] = self.ems.url
+        self.manage("prepare")
+        # In the same file as the people of a demo.
+        (self.home / "demo-people.txt").write_text(f"olga {PASSWORD}\n")
+        self.environment["KILLSWITCH_PASSWORD"] = PASSWORD
+        added = self.manage("add_user", "olga", "--role", "risk_officer")
+        assert added.returncode == 0, added.stderr
+        super().__enter__()
+        return self
 
     def __exit__(self, *exception: object) -> None:
         super().__exit__(*exception)
-        self.server.cleanup()
+        self.ems.__exit__()
+        stop_server(self.server)
 
     def select(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.server.get_uri()) as database:
@@ -151,9 +174,16 @@ def stopped(system: System, *roles: str) -> Iterator[None]:
         process.send_signal(signal.SIGCONT)
 
 
+def stop_server(server: Any) -> None:
+    """Stop it at once. Its own command waits for a process that is dead already."""
+    process = psutil.Process(server.get_pid())
+    process.send_signal(signal.SIGINT)
+    wait_for(lambda: not alive([process]), seconds=30)
+
+
 @contextmanager
 def postgresql_stopped(system: SystemOnPostgreSQL) -> Iterator[None]:
-    system.server.stop()
+    stop_server(system.server)
     yield
     system.server.start()
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from killswitch.simulator.server import Simulator
 from tests.conftest import wait_for
 from tests.faults import outages
 from tests.faults.outages import SystemOnADisk, SystemOnPostgreSQL
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.timeout(240)
 LATER = pytest.mark.faults  # in `make test-faults` only
 
 AnySystem = SystemOnADisk | SystemOnPostgreSQL
+AnyEms = Simulator | SimulatorRemote
 
 
 def database_removed(system: SystemOnADisk, outage: ExitStack) -> None:
@@ -71,7 +73,9 @@ def system(tmp_path: Path, outage: Callable[..., None]) -> Iterator[AnySystem]:
 
 
 @pytest.fixture
-def ems(system: AnySystem) -> SimulatorRemote:
+def ems(system: AnySystem) -> AnyEms:
+    if isinstance(system, SystemOnPostgreSQL):
+        return system.ems
     return SimulatorRemote(f"http://127.0.0.1:{system.simulator_port}")
 
 
@@ -134,7 +138,7 @@ def recovered(system: AnySystem, *, presses: int) -> Callable[[], bool]:
     return is_so
 
 
-def assert_the_log_holds_every_post(system: AnySystem, ems: SimulatorRemote) -> None:
+def assert_the_log_holds_every_post(system: AnySystem, ems: AnyEms) -> None:
     """Compare the EMS's own count of calls with the attempts in the log, by exchange."""
     attempts = system.select(
         "SELECT r.exchange_id FROM cancels_attempt a JOIN cancels_cancelrequest r"
@@ -159,7 +163,10 @@ def assert_the_log_holds_every_post(system: AnySystem, ems: SimulatorRemote) -> 
     ],
 )
 def test_a_press_in_the_browser_goes_out_and_is_in_the_log_afterwards(
-    system: AnySystem, page: Page, ems: SimulatorRemote, outage: Callable[[Any, ExitStack], None]
+    system: AnySystem,
+    page: Page,
+    ems: AnyEms,
+    outage: Callable[[Any, ExitStack], None],
 ) -> None:
     with ExitStack() as taken:
         outage(system, taken)
@@ -178,7 +185,10 @@ def test_a_press_in_the_browser_goes_out_and_is_in_the_log_afterwards(
     ],
 )
 def test_without_a_disk_the_cancel_goes_out_and_the_screen_says_what_is_not_recorded(
-    system: AnySystem, page: Page, ems: SimulatorRemote, outage: Callable[[Any, ExitStack], None]
+    system: AnySystem,
+    page: Page,
+    ems: AnyEms,
+    outage: Callable[[Any, ExitStack], None],
 ) -> None:
     with ExitStack() as taken:
         outage(system, taken)
@@ -204,7 +214,7 @@ def test_without_a_disk_the_cancel_goes_out_and_the_screen_says_what_is_not_reco
     ],
 )
 def test_the_command_cancels_on_all_exchanges_that_answer(
-    system: AnySystem, ems: SimulatorRemote, outage: Callable[[Any, ExitStack], None]
+    system: AnySystem, ems: AnyEms, outage: Callable[[Any, ExitStack], None]
 ) -> None:
     wait_for((system.home / "break_glass_exchanges.json").exists, seconds=30)
     with ExitStack() as taken:
