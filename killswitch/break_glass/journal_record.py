@@ -68,13 +68,12 @@ class TimedJournal:
 class JournalRecord:
     """Where one request of a press records what it does."""
 
-    def __init__(
-        self, state: RequestState, journal: TimedJournal, *, is_announced: bool = True
-    ) -> None:
-        """`is_announced` says that the line of its press announces the first attempt."""
+    def __init__(self, state: RequestState, journal: TimedJournal, *, token: str = "") -> None:
+        """`token` is the lease of a request of the log, whose first POST no press announces."""
         self.state = state
         self._journal = journal
-        self._is_announced = is_announced
+        self._token = {"token": token} if token else {}
+        self._is_announced = not token
 
     def earlier_attempts(self) -> Sequence[EarlierAttempt]:
         """Return no attempts: no other process carries out a request of the journal."""
@@ -124,7 +123,7 @@ class JournalRecord:
         self._write(END, data)
 
     def _write(self, kind: str, data: Mapping[str, Any]) -> None:
-        line = {"request": self.state.request, **data}
+        line = {"request": self.state.request, **self._token, **data}
         try:
             self._journal.append(kind, line)
         except JournalUnavailable as error:

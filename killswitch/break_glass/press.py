@@ -8,6 +8,9 @@ A press becomes these lines, in this order for each request:
 | ATTEMPT | after each answer                     | the answer                          |
 | SENDING | before each further POST of a request | the number of the attempt           |
 | END     | when all that can be known is known   | the outcome, and the list behind it |
+
+A request of the log whose database went away has a line CARRIED_ON instead of PRESS, and a line
+SENDING before each POST. All its lines have the token of its lease.
 """
 
 import base64
