@@ -161,7 +161,7 @@ def test_each_post_is_announced_before_it_is_sent_and_sent_in_time(
         assert announced.seq == attempt.seq - 1
         assert announced.at <= attempt.data["started_at"]
     times = [call.received_monotonic for call in simulator.calls("KRAKEN")]
-    longest_s = request_record.MAX_WAIT_S + MAX_PAUSE_S + 1
+    longest_s = 2.0 + MAX_PAUSE_S + 1  # the wait for the database, and the pause
     assert max(later - earlier for earlier, later in pairwise(times)) < longest_s
 
 
@@ -301,6 +301,7 @@ def test_earlier_attempts_that_cannot_be_read_may_have_been_carried_out(
     assert lease
     with database_gone():
         (attempt,) = request_record.RequestRecord(lease).earlier_attempts()
+    leases.stop_renewing(lease)
     assert AttemptSummary.of([attempt]).possible
 
 
