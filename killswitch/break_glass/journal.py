@@ -15,9 +15,9 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +30,7 @@ from killswitch.runtime.files import open_locked, replace_file
 
 FILE = "break_glass.jsonl"
 HEAD_FILE = "break_glass_head.json"
+REHEARSAL_FILE = "break_glass_rehearsed_line.json"
 FIRST = "0" * 64  # the hash before the first line
 # How long a line waits for those of other processes. After this, the cancel goes out without it.
 LOCK_TIMEOUT_S = 2.0
@@ -72,7 +73,7 @@ class Line:
 
     @property
     def text(self) -> str:
-        return canonical_json.encode(asdict(self))
+        return canonical_json.encode(vars(self))
 
     @property
     def is_sealed_here(self) -> bool:
@@ -178,18 +179,23 @@ class Journal:
         Data with the `nonce` of a line that is there raises `NonceUsed`. Raises
         `JournalUnavailable` as well.
         """
-        try:
-            with self._lock, open_locked(self.path, timeout_s=LOCK_TIMEOUT_S) as file:
-                self._reader.read(file)
-                if press := self._reader.presses.get(str(data.get("nonce"))):
-                    raise NonceUsed(press)
-                line = self._reader.next_line(kind, data)
-                lead = b"\n" if self._reader.half_line else b""
-                _write(file.fileno(), lead + line.text.encode() + b"\n")
-                self._keep_head(line)
-        except OSError as error:  # also the TimeoutError of a lock
-            raise JournalUnavailable(error.strerror or str(error)) from error
+        with self._locked() as file:
+            if press := self._reader.presses.get(str(data.get("nonce"))):
+                raise NonceUsed(press)
+            line = self._reader.next_line(kind, data)
+            lead = b"\n" if self._reader.half_line else b""
+            _write(file.fileno(), lead + line.text.encode() + b"\n")
+            self._keep_head(line)
         return line
+
+    def rehearse(self) -> None:
+        """Do all that `append` does, with a file next to the journal. Raises `JournalUnavailable`.
+
+        A line in the journal for each rehearsal would make it longer to read in an emergency.
+        """
+        with self._locked():
+            line = self._reader.next_line("REHEARSED", {})
+            replace_file(self.path.with_name(REHEARSAL_FILE), line.text.encode())
 
     def read(self) -> JournalReader:
         """Read the whole file, and return what is in it. Raises `OSError`."""
@@ -198,6 +204,15 @@ class Journal:
             reader.read(file)
         reader.check_end(self._head())
         return reader
+
+    @contextmanager
+    def _locked(self) -> Iterator[BinaryIO]:
+        try:
+            with self._lock, open_locked(self.path, timeout_s=LOCK_TIMEOUT_S) as file:
+                self._reader.read(file)
+                yield file
+        except OSError as error:  # also the TimeoutError of a lock
+            raise JournalUnavailable(error.strerror or str(error)) from error
 
     def _keep_head(self, line: Line) -> None:
         head = {"journal": line.journal, "seq": line.seq, "hash": line.hash}
@@ -225,7 +240,7 @@ def parse(raw: bytes) -> Line:
             for field in fields(Line)
             if field.name != "data"
         )
-        if types_match and line.text == text and digest(asdict(line)) == line.hash:
+        if types_match and line.text == text and digest(vars(line)) == line.hash:
             return line
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidLine from error

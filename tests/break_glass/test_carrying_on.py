@@ -271,7 +271,7 @@ def test_a_watchdog_leaves_what_was_carried_out_meanwhile_to_the_recovery(
     assert simulator.really_open("KRAKEN") == 7
 
 
-def test_a_kill_that_is_shut_down_while_the_database_is_gone_is_not_released(
+def test_a_kill_that_is_shut_down_before_it_is_settled_is_not_released(
     simulator: Simulator, cancel: CancelRequest, journal: Journal
 ) -> None:
     """The next holder would not know of a cancel that may have been carried out."""
@@ -280,9 +280,9 @@ def test_a_kill_that_is_shut_down_while_the_database_is_gone_is_not_released(
     start(cancel, received(simulator))
     with database_gone():
         wait_for(lambda: bool(lines(journal, ATTEMPT)), seconds=10)
-        STOP.set()
-        wait_for(thread_slots.idle, seconds=5)
-        STOP.clear()
+    STOP.set()
+    wait_for(thread_slots.idle, seconds=5)
+    STOP.clear()
     assert row_of(cancel).lease_token
     simulator.script("KRAKEN", cancel=always("unauthorised"))
     take_over(cancel)

@@ -1,12 +1,10 @@
 """The journal: what is on the disk afterwards, and what was changed in it is found."""
 
 import os
-import resource
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from killswitch.break_glass.journal import (
     seal_of,
 )
 from killswitch.runtime.files import open_locked
+from tests.break_glass.conftest import disk_full_after
 from tests.threads import run_at_once
 
 LINES = 6
@@ -217,17 +216,6 @@ def test_several_processes_write_at_once(tmp_path: Path) -> None:
     for name in "abcd":
         own = [line.data["number"] for line in reader.lines if line.data["writer"] == name]
         assert own == list(range(25))
-
-
-@contextmanager
-def disk_full_after(size: int) -> Iterator[None]:
-    """Let this process make no file longer than this; a write that does not fit is cut."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_line_that_does_not_fit_leaves_nothing_behind(journal: Journal) -> None:
