@@ -105,9 +105,9 @@ class RequestState:
                 if data["reject_reason"] or data["message"] or data["outcome"] == "ACKNOWLEDGED":
                     self.reject_reason, self.message = data["reject_reason"], data["message"]
             case "END":
-                self.status = Status(data["status"])
                 self.sentence = data["conclusion"]
                 self.open_after = data["open_after"]
+                self.status = Status(data["status"])  # last: readers take the rest for final
 
 
 def attempt_data(request: str, answer: TimedCancelAnswer, *, number: int) -> dict[str, Any]:
