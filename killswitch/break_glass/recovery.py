@@ -63,7 +63,7 @@ class JournaledPress:
 
 @dataclass(frozen=True, kw_only=True)
 class Recovered:
-    """How many presses were recorded now, and how many are still being carried out."""
+    """How many presses and requests were recorded now, and how many presses are still running."""
 
     recorded: int
     pending: int

@@ -11,7 +11,14 @@ from datetime import UTC, datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
 import structlog
-from django.db import Error, InterfaceError, InternalError, OperationalError, connection
+from django.db import (
+    DataError,
+    Error,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    connection,
+)
 
 from killswitch.audit.recorder import recording
 from killswitch.cancels import recording as requests
@@ -28,6 +35,10 @@ from killswitch.runtime.deadlines import Deadline
 MAX_RECORD_DELAY_S = 30.0
 # How long it is waited for if the result can be kept elsewhere.
 MAX_WAIT_S = 2.0
+
+# What a database that works says of a wrong statement. Any other error, such as that of a damaged
+# file, means that it cannot record.
+DEFECTS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 Fallback = Callable[[Lease], KillRecord]
 # Where a kill records what it does while the database is gone: a package above adds it.
@@ -144,7 +155,9 @@ class RequestRecord:
             try:
                 with recording(then_close_connection=True):
                     return operation(self.lease.id, self.lease.token, *args, **kwargs)
-            except (OperationalError, InterfaceError, InternalError) as error:
+            except Error as error:
+                if isinstance(error, DEFECTS):
+                    raise
                 log.warning("database_gone", request=self.lease.uuid, error=str(error).strip())
                 if deadline.has_passed:
                     if not fallbacks:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from django.db import Error
+from django.db import DatabaseError, Error, IntegrityError, ProgrammingError
 
 from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.audit.canonical_json import utc_text
@@ -303,6 +303,47 @@ def test_earlier_attempts_that_cannot_be_read_may_have_been_carried_out(
         (attempt,) = request_record.RequestRecord(lease).earlier_attempts()
     leases.stop_renewing(lease)
     assert AttemptSummary.of([attempt]).possible
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (DatabaseError("database disk image is malformed"), request_record.DatabaseGone),
+        (IntegrityError("not null"), IntegrityError),
+        (ProgrammingError("no such column"), ProgrammingError),
+    ],
+)
+def test_a_damaged_database_is_a_database_that_is_gone_and_a_defect_is_not(
+    error: Exception,
+    expected: type[Exception],
+    cancel: CancelRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_record, "MAX_WAIT_S", 0.0)
+    (lease,) = leases.claim([cancel.pk])
+    leases.stop_renewing(lease)
+
+    def fail(_request_id: int, _token: str) -> None:
+        raise error
+
+    with pytest.raises(expected):
+        request_record.RequestRecord(lease).write(fail)
+
+
+def test_without_database_and_disk_the_cancel_goes_out_and_counts_as_sent(
+    simulator: Simulator, cancel: CancelRequest, journal: Journal
+) -> None:
+    simulator.script("KRAKEN", cancel=SLOW, orders=3)
+    journal.path.mkdir()
+    start(cancel, received(simulator))
+    with database_gone():
+        wait_for(thread_slots.idle, seconds=20)
+    assert simulator.really_open("KRAKEN") == 0
+    assert row_of(cancel).status in IN_FLIGHT
+    take_over(cancel)
+    wait_for(lambda: row_of(cancel).is_final, seconds=10)
+    first = cancel.attempts.get(number=1)
+    assert (first.by_dead_holder, first.outcome) == (True, "UNKNOWN")
 
 
 def test_a_hold_goes_on_cancelling_and_its_episode_ends_when_the_database_is_back(
