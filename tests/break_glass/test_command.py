@@ -146,7 +146,7 @@ def test_everywhere_is_what_the_snapshot_has(host: Host, simulator: Simulator) -
         "KRAKEN": "CONFIRMED",
         "BINANCE": "REJECTED",
     }
-    assert re.search(r"The exchanges are those known \d+ m?s ago \(2", ended.stderr)
+    assert re.search(r"The exchanges are those known [\d.]+ m?s ago \(2", ended.stderr)
     assert Journal(host.home).read().lines[0].data["everywhere"] is True
 
 
