@@ -60,10 +60,10 @@ def settle(reader: JournalReader) -> int:
             lines.setdefault((line.data["request"], token), []).append(line)
     if not lines:
         return 0
-    tokens = {token for _, token in lines}
-    in_flight = CancelRequest.objects.in_flight().filter(lease_token__in=tokens)
+    uuids = {request for request, _ in lines}
+    in_flight = CancelRequest.objects.in_flight().filter(uuid__in=uuids)
     held = {(str(uuid), token) for uuid, token in in_flight.values_list("uuid", "lease_token")}
-    attempts = Attempt.objects.filter(holder__in=tokens)
+    attempts = Attempt.objects.filter(request__uuid__in=uuids)
     known = {
         (str(uuid), token, started_at)
         for uuid, token, started_at in attempts.values_list("request__uuid", "holder", "started_at")

@@ -1,7 +1,7 @@
 """Keeps this host ready for break glass, and takes its journal into the log afterwards.
 
-Every process that serves, watches or observes does this: each sees the registry, and any of them
-may be the only one that is left on a host.
+The web, the workers, watchdogs and observers all do this: each sees the registry, and any of them
+may be the only one on its host.
 """
 
 import threading
