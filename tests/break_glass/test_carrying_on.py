@@ -20,6 +20,7 @@ from killswitch.cancels.conclusion import AttemptSummary
 from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.cancels.pacing import MAX_PAUSE_S
 from killswitch.cancels.states import IN_FLIGHT
+from killswitch.ems.client import get_client
 from killswitch.exchanges import registry
 from killswitch.holds.enforcement import Enforcer
 from killswitch.runtime.shutdown import STOP
@@ -245,6 +246,26 @@ def test_an_end_in_the_journal_does_not_replace_what_the_next_holder_finds(
     assert [number for number, _ in numbers] == list(range(1, posts + 2))
     assert numbers[0] == (1, True)
     assert recover(journal) == 0
+    assert_good(verify())
+
+
+def test_each_attempt_belongs_to_the_lease_under_which_it_was_sent(
+    simulator: Simulator, cancel: CancelRequest, journal: Journal
+) -> None:
+    """Two processes of one host carry the request out, and both have lost the database."""
+    (first,) = leases.claim([cancel.pk])
+    second = leases.take_over(snapshot(cancel))
+    assert second
+    records = [carrying_on.journal_of(lease) for lease in (first, second)]
+    for number in (0, 1, 0):
+        answer = get_client().cancel_all("KRAKEN", timeout=1)
+        records[number].attempt(answer, next_attempt_at=None)
+    for lease in (first, second):
+        leases.stop_renewing(lease)
+    assert recover(journal) == 2
+    sent = cancel.attempts.filter(by_dead_holder=False).order_by("started_at")
+    holders = [first.token, second.token, first.token]
+    assert list(sent.values_list("holder", flat=True)) == holders
     assert_good(verify())
 
 
