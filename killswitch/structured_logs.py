@@ -8,7 +8,6 @@ from typing import Any, TextIO
 
 import structlog
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
-from django.http.multipartparser import MultiPartParserError
 from structlog.processors import JSONRenderer, LogfmtRenderer
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor
@@ -23,7 +22,7 @@ MAX_TRACEBACK_CHARS = 20_000
 # Begins with fixed characters, not with a scheme, which would take quadratic time on long words.
 PASSWORD_IN_URL = re.compile(r"(?P<before>://[^\s/:@'\"]*:)[^\s/@'\"]+(?=@)")
 # A browser can cause these at any rate, and their one line is complete.
-REFUSALS = (PermissionDenied, SuspiciousOperation, BadRequest, MultiPartParserError)
+REFUSALS = (PermissionDenied, SuspiciousOperation, BadRequest)
 # These log every message, several times a minute, to report that all is well.
 NOISY_LOGGERS = (
     "celery.worker.strategy",
@@ -86,8 +85,12 @@ def configure(logging_settings: Mapping[str, Any]) -> None:
 def without_traceback_of_refusal(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
     """Drop the traceback of a refused request: strangers would fill the log with them."""
     exc_info = event_dict.get("exc_info")
-    if isinstance(exc_info, tuple) and isinstance(exc_info[1], REFUSALS):
-        del event_dict["exc_info"]
+    if isinstance(exc_info, tuple):
+        # Imports the whole ORM, which break glass need not wait for.
+        from django.http.multipartparser import MultiPartParserError
+
+        if isinstance(exc_info[1], (*REFUSALS, MultiPartParserError)):
+            del event_dict["exc_info"]
     return event_dict
 
 

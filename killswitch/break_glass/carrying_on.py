@@ -13,16 +13,14 @@ import structlog
 from django.conf import settings
 
 from killswitch.audit.recorder import recording
-from killswitch.break_glass import cancelling, holders
-from killswitch.break_glass.journal import JournalReader, JournalUnavailable, Line
+from killswitch.break_glass.ending import record_journaled_end
+from killswitch.break_glass.journal import Journal, JournalReader, JournalUnavailable, Line
 from killswitch.break_glass.journal_record import JournalRecord, TimedJournal
 from killswitch.break_glass.press import ATTEMPT, CARRIED_ON, END, RequestState
-from killswitch.break_glass.reading import answer_of, list_of
+from killswitch.break_glass.reading import answer_of
 from killswitch.cancels import recording as requests
-from killswitch.cancels.conclusion import Conclusion
 from killswitch.cancels.lease import Lease
-from killswitch.cancels.models import Attempt, CancelRequest, Origin
-from killswitch.cancels.recording import LeaseLost
+from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.cancels.request_record import fallbacks
 from killswitch.cancels.states import Status
 
@@ -30,90 +28,80 @@ log = structlog.get_logger(__name__)
 
 
 @cache
-def _journal() -> TimedJournal:
-    return cancelling.default_journal()
+def _journal(home: Path) -> TimedJournal:
+    return TimedJournal(Journal(home))
 
 
 def journal_of(lease: Lease) -> JournalRecord:
     """Return where this kill records from now on."""
+    journal = _journal(Path(settings.KILLSWITCH_HOME))
     state = RequestState(request=lease.uuid, exchange_id=lease.exchange_id)
-    data = {
-        "request": lease.uuid,
-        "exchange_id": lease.exchange_id,
-        "token": lease.token,
-        "holder": holders.own_name(Path(settings.KILLSWITCH_HOME)),
-    }
+    data = {"request": lease.uuid, "token": lease.token, "exchange_id": lease.exchange_id}
     try:
-        _journal().append(CARRIED_ON, data)
+        journal.append(CARRIED_ON, data)
     except JournalUnavailable as error:
         state.not_journaled = str(error)
         log.warning("not_journaled", kind=CARRIED_ON, request=lease.uuid, error=str(error))
-    return JournalRecord(state, _journal(), is_announced=False)
+    return JournalRecord(state, journal, token=lease.token)
 
 
 fallbacks.append(journal_of)
 
 
 def settle(reader: JournalReader) -> int:
-    """Record what was journaled of requests that are in the log; return how many were changed."""
-    lines_by_token: dict[tuple[str, str], list[Line]] = {}
-    tokens: dict[str, str] = {}
+    """Record what was journaled of requests that are in the log; return how many were changed.
+
+    Raises `django.db.Error`.
+    """
+    lines: dict[tuple[str, str], list[Line]] = {}
     for line in reader.lines:
-        request = str(line.data.get("request"))
-        if not line.is_sealed_here:
-            continue
-        if line.kind == CARRIED_ON:
-            tokens[request] = line.data["token"]
-            lines_by_token[request, tokens[request]] = []
-        elif request in tokens:
-            lines_by_token[request, tokens[request]].append(line)
-    known = set(
-        Attempt.objects.filter(holder__in=set(tokens.values())).values_list("holder", "started_at")
-    )
-    in_flight = CancelRequest.objects.in_flight().filter(lease_token__in=set(tokens.values()))
-    held = set(in_flight.values_list("lease_token", flat=True))
+        token = line.data.get("token")
+        if token and line.kind in (ATTEMPT, END) and line.is_sealed_here:
+            lines.setdefault((line.data["request"], token), []).append(line)
+    if not lines:
+        return 0
+    uuids = {request for request, _ in lines}
+    in_flight = CancelRequest.objects.in_flight().filter(uuid__in=uuids)
+    held = {(str(uuid), token) for uuid, token in in_flight.values_list("uuid", "lease_token")}
+    attempts = Attempt.objects.filter(request__uuid__in=uuids)
+    known = {
+        (str(uuid), token, started_at)
+        for uuid, token, started_at in attempts.values_list("request__uuid", "holder", "started_at")
+    }
     count = 0
-    for (request, token), lines in lines_by_token.items():
+    for (request, token), rows in lines.items():
         new = [
-            line
-            for line in lines
-            if line.kind == ATTEMPT
-            and (token, datetime.fromisoformat(line.data["started_at"])) not in known
+            row
+            for row in rows
+            if row.kind == ATTEMPT
+            and (request, token, datetime.fromisoformat(row.data["started_at"])) not in known
         ]
-        ends = [line for line in lines if line.kind == END] if token in held else []
-        if new or ends:
-            _settle(request, token, attempts=new, ends=ends)
-            count += 1
+        end = next((row for row in rows if row.kind == END), None)
+        is_held = (request, token) in held
+        if new or (end and is_held):
+            count += _settle(request, token, attempts=new, end=end if is_held else None)
     return count
 
 
-def _settle(
-    request_uuid: str, token: str, *, attempts: Sequence[Line], ends: Sequence[Line]
-) -> None:
+def _settle(request_uuid: str, token: str, *, attempts: Sequence[Line], end: Line | None) -> bool:
+    """Record attempts, whoever holds the request now, and its end if the lease is still held.
+
+    Return whether this changed the request; another process may have done it, or hold its lease.
+    """
+    rows = CancelRequest.objects.filter(uuid=request_uuid)
     with recording(then_close_connection=True):
-        row = CancelRequest.objects.select_related("batch").filter(uuid=request_uuid).first()
-        if row is None:  # of another database
-            return
+        request = rows.select_for_update(no_key=True).first()
+        if request is None:  # of another database
+            return False
+        count = request.attempt_count
         for line in attempts:
             answer = answer_of(line.data)
-            requests.record_attempt(row.pk, token, answer=answer, next_attempt_at=None)
-    if not ends or row.batch.origin == Origin.HOLD:
-        return
-    end = ends[0].data
-    status = Status(end["status"])
-    try:
-        with recording(then_close_connection=True):
-            before = Status(row.status)
-            if before is Status.SENDING and status not in (Status.REJECTED, Status.NOT_DELIVERED):
-                requests.start_verifying(row.pk, token)
-                before = Status.VERIFYING
-            requests.finish(
-                row.pk,
-                token,
-                before=before,
-                conclusion=Conclusion(status=status, sentence=end["conclusion"]),
-                last_list=list_of(end["list"], count=end["open_after"]) if end["list"] else None,
-                finished_at=datetime.fromisoformat(end["finished_at"]),
-            )
-    except LeaseLost:  # another process carries it on, and knows the attempts
-        log.warning("lease_lost", request=request_uuid, exchange=row.exchange_id)
+            requests.record_attempt(request.pk, token, answer=answer, next_attempt_at=None)
+        ends_now = end is not None and request.lease_token == token and not request.is_final
+        if end and ends_now:
+            record_journaled_end(request.pk, token, end.data, before=Status(request.status))
+        request.refresh_from_db()
+    new_attempts = request.attempt_count - count
+    if new_attempts or ends_now:
+        log.warning("settled", request=request_uuid, attempts=new_attempts, ended=ends_now)
+    return bool(new_attempts or ends_now)

@@ -6,22 +6,26 @@ is wrong with them.
 
 import argparse
 import json
+import math
 import sys
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
 from killswitch import structured_logs
 from killswitch.audit.actors import command_line_actor
 from killswitch.break_glass import cancelling, exchange_snapshot, holders, rehearsal
-from killswitch.break_glass.cancelling import ORIGIN, RunningPress
+from killswitch.break_glass.cancelling import INTERRUPTED, ORIGIN, RunningPress
 from killswitch.break_glass.exchange_snapshot import NoSnapshot, Snapshot
 from killswitch.break_glass.press import Press, RequestState
 from killswitch.cancels.states import Status
 from killswitch.ems.exchange_ids import InvalidExchangeId, check_exchange_id
+from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.shutdown import STOP, shutdown_signals
 from killswitch.runtime.text import (
     clean_line,
@@ -33,6 +37,7 @@ from killswitch.runtime.text import (
 
 ALL_CONFIRMED, NOT_ALL, REFUSED = 0, 1, 2
 POLL_INTERVAL_S = 0.05
+MAX_END_S = 1.0  # after an interruption, for calls that are under way
 MAX_REASON_CHARS = 500
 DESCRIPTION = (
     "Cancel all open orders on the named exchanges, without the database and the queue. The cancel"
@@ -63,9 +68,19 @@ def main(arguments: Sequence[str]) -> int:
     add_arguments(parser)
     options = parser.parse_args(list(arguments))
     structured_logs.configure({**settings.LOGGING, "level": "warning"})
-    if options.rehearse:
+    return carry_out(vars(options))
+
+
+def carry_out(options: Mapping[str, Any]) -> int:
+    """Cancel or rehearse with these options, and return the exit code."""
+    if settings.DEMO:
+        _say(
+            "This is the demo: EMS_BASE_URL is not set, so nothing reaches an exchange, only the"
+            f" simulator at {settings.EMS_BASE_URL}."
+        )
+    if options["rehearse"]:
         return _rehearse()
-    return run(options.exchange_id, everywhere=options.all, reason=options.reason)
+    return run(options["exchange_id"], everywhere=options["all"], reason=options["reason"])
 
 
 def _rehearse() -> int:
@@ -94,14 +109,18 @@ def run(exchange_ids: Sequence[str], *, everywhere: bool, reason: str) -> int:
         running = cancelling.start(press, journal=cancelling.default_journal())
         _say(f"Break glass: cancelling on {pluralize_count(len(names), 'exchange')}.")
         pending = list(running.states)
+        ends = Deadline(math.inf)
         while pending:
-            was_over = running.is_over
+            was_over = running.is_over or ends.has_passed
             for state in [state for state in pending if state.is_final or was_over]:
                 pending.remove(state)
                 sys.stdout.write(_line(state, press=press) + "\n")
                 sys.stdout.flush()
-            if pending and interrupted.wait(POLL_INTERVAL_S):
+            if STOP.is_set():
+                time.sleep(POLL_INTERVAL_S)
+            elif pending and interrupted.wait(POLL_INTERVAL_S):
                 STOP.set()
+                ends = Deadline(MAX_END_S)
     _report(running)
     is_confirmed = all(state.status is Status.CONFIRMED for state in running.states)
     return ALL_CONFIRMED if is_confirmed else NOT_ALL
@@ -186,10 +205,14 @@ def _line(state: RequestState, *, press: Press) -> str:
             "message": state.message or None,
             "open_orders_after": state.open_after,
             "attempts": state.attempts,
-            "sentence": state.sentence or None,
+            "sentence": _sentence(state) or None,
             "journaled": not state.not_journaled,
         }
     )
+
+
+def _sentence(state: RequestState) -> str:
+    return state.sentence or ("" if state.is_final else INTERRUPTED)
 
 
 def _report(running: RunningPress) -> None:
@@ -201,7 +224,7 @@ def _report(running: RunningPress) -> None:
             str(state.status) if state.is_final else str(Status.UNKNOWN),
             "?" if state.open_after is None else str(state.open_after),
             str(state.attempts),
-            escape_controls(state.sentence),
+            escape_controls(_sentence(state)),
         )
         for state in running.states
     ]

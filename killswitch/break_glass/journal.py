@@ -15,9 +15,10 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +31,7 @@ from killswitch.runtime.files import open_locked, replace_file
 
 FILE = "break_glass.jsonl"
 HEAD_FILE = "break_glass_head.json"
+REHEARSAL_FILE = "break_glass_rehearsed_line.json"
 FIRST = "0" * 64  # the hash before the first line
 # How long a line waits for those of other processes. After this, the cancel goes out without it.
 LOCK_TIMEOUT_S = 2.0
@@ -72,7 +74,7 @@ class Line:
 
     @property
     def text(self) -> str:
-        return canonical_json.encode(asdict(self))
+        return canonical_json.encode(vars(self))
 
     @property
     def is_sealed_here(self) -> bool:
@@ -114,9 +116,11 @@ class JournalReader:
             except InvalidLine:
                 self._foreign.append(raw)
 
-    def next_line(self, kind: str, data: Mapping[str, Any]) -> Line:
-        """Return the line that follows the last one."""
-        last = self.last
+    def next_line(
+        self, kind: str, data: Mapping[str, Any], *, unwritten: Sequence[Line] = ()
+    ) -> Line:
+        """Return the line that follows the last one, or the last of those yet to be written."""
+        last = unwritten[-1] if unwritten else self.last
         foreign = [*self._foreign, self.half_line] if self.half_line else self._foreign
         columns: dict[str, Any] = {
             "journal": last.journal if last else str(uuid.uuid4()),
@@ -126,7 +130,7 @@ class JournalReader:
             "software": settings.VERSION,
             "kind": kind,
             "data": data,
-            "torn": _torn(foreign),
+            "torn": "" if unwritten else _torn(foreign),
             "previous": last.hash if last else FIRST,
         }
         line_hash = digest(columns)
@@ -163,14 +167,28 @@ class JournalReader:
             self.presses[str(nonce)] = str(line.data.get("press"))
 
 
+@dataclass(kw_only=True)
+class _Entry:
+    """A line that a thread wants to add, and what came of it."""
+
+    kind: str
+    data: Mapping[str, Any]
+    outcome: Line | JournalUnavailable | NonceUsed | None = None
+
+
 class Journal:
-    """The journal of this host. Its methods may be called from any number of threads at once."""
+    """The journal of this host. Its methods may be called from any number of threads at once.
+
+    A thread that writes takes the lines of all that wait with it: after a press on many exchanges,
+    one line after the other would take longer than any of them waits.
+    """
 
     def __init__(self, home: Path) -> None:
         self.path = home / FILE
         self._head_path = home / HEAD_FILE
         self._lock = threading.Lock()
         self._reader = JournalReader()
+        self._waiting: deque[_Entry] = deque()
 
     def append(self, kind: str, data: Mapping[str, Any]) -> Line:
         """Add one line; it is on the disk when this returns.
@@ -178,18 +196,27 @@ class Journal:
         Data with the `nonce` of a line that is there raises `NonceUsed`. Raises
         `JournalUnavailable` as well.
         """
+        entry = _Entry(kind=kind, data=data)
+        self._waiting.append(entry)
+        with self._lock:
+            if entry.outcome is None:
+                self._write_waiting()
+        if isinstance(entry.outcome, Line):
+            return entry.outcome
+        assert entry.outcome  # noqa: S101 - each entry that was taken gets an outcome
+        raise entry.outcome
+
+    def rehearse(self) -> None:
+        """Do all that `append` does, with a file next to the journal. Raises `JournalUnavailable`.
+
+        A line in the journal for each rehearsal would make it longer to read in an emergency.
+        """
         try:
-            with self._lock, open_locked(self.path, timeout_s=LOCK_TIMEOUT_S) as file:
-                self._reader.read(file)
-                if press := self._reader.presses.get(str(data.get("nonce"))):
-                    raise NonceUsed(press)
-                line = self._reader.next_line(kind, data)
-                lead = b"\n" if self._reader.half_line else b""
-                _write(file.fileno(), lead + line.text.encode() + b"\n")
-                self._keep_head(line)
-        except OSError as error:  # also the TimeoutError of a lock
+            with self._lock, self._open():
+                line = self._reader.next_line("REHEARSED", {})
+                replace_file(self.path.with_name(REHEARSAL_FILE), line.text.encode())
+        except OSError as error:
             raise JournalUnavailable(error.strerror or str(error)) from error
-        return line
 
     def read(self) -> JournalReader:
         """Read the whole file, and return what is in it. Raises `OSError`."""
@@ -198,6 +225,43 @@ class Journal:
             reader.read(file)
         reader.check_end(self._head())
         return reader
+
+    @contextmanager
+    def _open(self) -> Iterator[BinaryIO]:
+        with open_locked(self.path, timeout_s=LOCK_TIMEOUT_S) as file:
+            self._reader.read(file)
+            yield file
+
+    def _write_waiting(self) -> None:
+        """Add the lines of all threads that wait, with one write, and give each its outcome."""
+        entries = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            with self._open() as file:
+                self._add(file, entries)
+        except Exception as error:
+            if not isinstance(error, OSError):  # such as the TimeoutError of a lock
+                log.exception("journal_failed")
+            reason = getattr(error, "strerror", None) or str(error)
+            for entry in entries:
+                entry.outcome = JournalUnavailable(reason)
+
+    def _add(self, file: BinaryIO, entries: Sequence[_Entry]) -> None:
+        presses, lines = dict(self._reader.presses), list[Line]()
+        for entry in entries:
+            nonce = str(entry.data.get("nonce"))
+            if press := presses.get(nonce):
+                entry.outcome = NonceUsed(press)
+                continue
+            line = self._reader.next_line(entry.kind, entry.data, unwritten=lines)
+            lines.append(line)
+            entry.outcome = line
+            if "nonce" in entry.data:
+                presses[nonce] = str(entry.data.get("press"))
+        if lines:
+            lead = b"\n" if self._reader.half_line else b""
+            content = b"".join(line.text.encode() + b"\n" for line in lines)
+            _write(file.fileno(), lead + content)
+            self._keep_head(lines[-1])
 
     def _keep_head(self, line: Line) -> None:
         head = {"journal": line.journal, "seq": line.seq, "hash": line.hash}
@@ -225,7 +289,7 @@ def parse(raw: bytes) -> Line:
             for field in fields(Line)
             if field.name != "data"
         )
-        if types_match and line.text == text and digest(asdict(line)) == line.hash:
+        if types_match and line.text == text and digest(vars(line)) == line.hash:
             return line
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidLine from error

@@ -1,9 +1,9 @@
 """What a kill records in the journal instead of the database. It never keeps a cancel waiting."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -26,6 +26,7 @@ from killswitch.ems.answers import TimedCancelAnswer
 MAX_WAIT_S = 2.0
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 class TimedJournal:
@@ -37,44 +38,51 @@ class TimedJournal:
 
     def append(self, kind: str, data: Mapping[str, Any]) -> Line:
         """Add one line within `MAX_WAIT_S`. Raises `JournalUnavailable` and `NonceUsed`."""
+        return self._in_time(lambda: self._journal.append(kind, data))
+
+    def rehearse(self) -> None:
+        """Do all that `append` does but add the line. Raises `JournalUnavailable`."""
+        self._in_time(self._journal.rehearse)
+
+    def _in_time(self, work: Callable[[], T]) -> T:
         if self._hanging and self._hanging.is_alive():
             raise JournalUnavailable("the disk does not respond")
-        results: list[Line | Exception] = []
+        results: list[T] = []
+        errors: list[Exception] = []
 
-        def append() -> None:
+        def run() -> None:
             try:
-                results.append(self._journal.append(kind, data))
+                results.append(work())
             except Exception as error:  # noqa: BLE001 - raised by the caller
-                results.append(error)
+                errors.append(error)
 
-        thread = threading.Thread(target=append, name="journal", daemon=True)
+        thread = threading.Thread(target=run, name="journal", daemon=True)
         try:
             thread.start()
         except (RuntimeError, MemoryError) as error:
             raise JournalUnavailable("this machine has no thread left") from error
         thread.join(MAX_WAIT_S)
-        if not results:
+        if results:
+            return results[0]
+        if not errors:
             self._hanging = thread
             raise JournalUnavailable("the disk does not respond")
-        result = results[0]
-        if isinstance(result, Line):
-            return result
-        if isinstance(result, JournalUnavailable | NonceUsed):
-            raise result
-        log.error("journal_failed", exc_info=result)
-        raise JournalUnavailable(f"{type(result).__name__}: {result}") from result
+        failure = errors[0]
+        if isinstance(failure, JournalUnavailable | NonceUsed):
+            raise failure
+        log.error("journal_failed", exc_info=failure)
+        raise JournalUnavailable(f"{type(failure).__name__}: {failure}") from failure
 
 
 class JournalRecord:
     """Where one request of a press records what it does."""
 
-    def __init__(
-        self, state: RequestState, journal: TimedJournal, *, is_announced: bool = True
-    ) -> None:
-        """`is_announced` says that the line of its press announces the first attempt."""
+    def __init__(self, state: RequestState, journal: TimedJournal, *, token: str = "") -> None:
+        """`token` is the lease of a request of the log, whose first POST no press announces."""
         self.state = state
         self._journal = journal
-        self._is_announced = is_announced
+        self._token = {"token": token} if token else {}
+        self._is_announced = not token
 
     def earlier_attempts(self) -> Sequence[EarlierAttempt]:
         """Return no attempts: no other process carries out a request of the journal."""
@@ -124,7 +132,7 @@ class JournalRecord:
         self._write(END, data)
 
     def _write(self, kind: str, data: Mapping[str, Any]) -> None:
-        line = {"request": self.state.request, **data}
+        line = {"request": self.state.request, **self._token, **data}
         try:
             self._journal.append(kind, line)
         except JournalUnavailable as error:

@@ -8,6 +8,9 @@ A press becomes these lines, in this order for each request:
 | ATTEMPT | after each answer                     | the answer                          |
 | SENDING | before each further POST of a request | the number of the attempt           |
 | END     | when all that can be known is known   | the outcome, and the list behind it |
+
+A request of the log whose database went away has a line CARRIED_ON instead of PRESS, and a line
+SENDING before each POST. All its lines have the token of its lease.
 """
 
 import base64
@@ -102,9 +105,9 @@ class RequestState:
                 if data["reject_reason"] or data["message"] or data["outcome"] == "ACKNOWLEDGED":
                     self.reject_reason, self.message = data["reject_reason"], data["message"]
             case "END":
-                self.status = Status(data["status"])
                 self.sentence = data["conclusion"]
                 self.open_after = data["open_after"]
+                self.status = Status(data["status"])  # last: readers take the rest for final
 
 
 def attempt_data(request: str, answer: TimedCancelAnswer, *, number: int) -> dict[str, Any]:

@@ -6,7 +6,6 @@ between and however many processes recover. Rows and events have the journal's o
 events are numbered and chained now.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,19 +21,14 @@ from killswitch.audit.actors import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
 from killswitch.break_glass.carrying_on import settle
+from killswitch.break_glass.ending import record_end, record_journaled_end
 from killswitch.break_glass.holders import is_alive
 from killswitch.break_glass.journal import Journal, JournalReader, Line
 from killswitch.break_glass.press import ATTEMPT, END, PRESS, Press, PressedExchange
-from killswitch.break_glass.reading import answer_of, list_of
+from killswitch.break_glass.reading import answer_of
 from killswitch.cancels import event_data
 from killswitch.cancels import recording as requests
-from killswitch.cancels.conclusion import (
-    AttemptSummary,
-    Conclusion,
-    ListHistory,
-    OpenOrdersAfter,
-    conclude,
-)
+from killswitch.cancels.conclusion import AttemptSummary, ListHistory, conclude
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.cancels.states import Status
 from killswitch.ems.answers import TimedCancelAnswer
@@ -47,8 +41,6 @@ from killswitch.runtime.text import pluralize_count
 MAX_RESUMED_AGE_S = 120.0
 # How long after its deadline the last line of a request is written at the latest.
 MAX_OVERTIME_S = 60.0
-# The list is looked at again 5 s after a request has ended, if it is recorded sooner than this.
-MAX_WATCHED_AGE_S = 3.0
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +73,7 @@ class JournaledPress:
 
 @dataclass(frozen=True, kw_only=True)
 class Recovered:
-    """How many presses were recorded now, and how many are still being carried out."""
+    """How many presses and requests were recorded now, and how many presses are still running."""
 
     recorded: int
     pending: int
@@ -97,13 +89,13 @@ def recover(journal: Journal) -> Recovered:
     dead = {
         press.press.press
         for press in journaled_presses(journal.read())
-        if not press.is_over and not press.may_be_carried_out(home)
+        if not press.may_be_carried_out(home)
     }
     reader = journal.read()
+    count, pending = settle(reader), 0  # first: watchdogs are about to take these requests over
     presses = journaled_presses(reader)
     uuids = [press.press.press for press in presses]
     recorded = set(map(str, Batch.objects.filter(uuid__in=uuids).values_list("uuid", flat=True)))
-    count = pending = 0
     for press in presses:
         if press.press.press in recorded:
             continue
@@ -111,7 +103,6 @@ def recover(journal: Journal) -> Recovered:
             count += record_press(press, faults=reader.faults)
         else:
             pending += 1
-    count += settle(reader)
     return Recovered(recorded=count, pending=pending)
 
 
@@ -127,7 +118,10 @@ def journaled_presses(reader: JournalReader) -> list[JournaledPress]:
             lines: dict[str, list[Line]] = {row.request: [] for row in press.requests}
             lines_by_request |= lines
             presses.append(JournaledPress(press=press, line=line, lines=lines))
-        elif (rows := lines_by_request.get(str(line.data.get("request")))) is not None:
+        elif (
+            "token" not in line.data
+            and (rows := lines_by_request.get(str(line.data.get("request")))) is not None
+        ):
             rows.append(line)
     return presses
 
@@ -216,14 +210,7 @@ def _record_request(
         requests.record_attempt(request.pk, token, answer=answer, next_attempt_at=None)
     end = next((line.data for line in lines if line.kind == END), None)
     if end is not None:
-        _record_end(
-            request.pk,
-            token,
-            conclusion=Conclusion(status=Status(end["status"]), sentence=end["conclusion"]),
-            reads=end["reads"],
-            last_list=list_of(end["list"], count=end["open_after"]) if end["list"] else None,
-            finished_at=datetime.fromisoformat(end["finished_at"]),
-        )
+        record_journaled_end(request.pk, token, end, before=Status.SENDING)
         return
     last_at = datetime.fromisoformat((lines[-1] if lines else journaled.line).at)
     if (datetime.now(UTC) - last_at).total_seconds() > MAX_RESUMED_AGE_S:
@@ -248,35 +235,15 @@ def _record_abandoned(
         exchange_id=row.exchange_id,
         history=ListHistory(open_before=None, ever_listed=row.ever_listed),
     )
-    _record_end(request.pk, token, conclusion=conclusion, reads=0, last_list=None, finished_at=None)
-
-
-def _record_end(  # noqa: PLR0913 - whose request, and what came of it
-    request_id: int,
-    token: str,
-    *,
-    conclusion: Conclusion,
-    reads: int,
-    last_list: OpenOrdersAfter | None,
-    finished_at: datetime | None,
-) -> None:
-    before = Status.SENDING
-    if conclusion.status not in (Status.REJECTED, Status.NOT_DELIVERED):
-        requests.start_verifying(request_id, token)
-        before = Status.VERIFYING
-    CancelRequest.objects.filter(pk=request_id).update(reads=reads)
-    requests.finish(
-        request_id,
+    record_end(
+        request.pk,
         token,
-        before=before,
+        before=Status.SENDING,
         conclusion=conclusion,
-        last_list=last_list,
-        finished_at=finished_at,
+        reads=0,
+        last_list=None,
+        finished_at=None,
     )
-    age_s = (datetime.now(UTC) - finished_at).total_seconds() if finished_at else math.inf
-    if age_s > MAX_WATCHED_AGE_S:
-        # Orders that are open now say nothing about a cancel of some time ago.
-        CancelRequest.objects.filter(pk=request_id).update(finished_revision=None)
 
 
 def _record_recovery(

@@ -18,7 +18,6 @@ from killswitch.runtime.files import replace_file
 from killswitch.runtime.text import duration_text
 
 FILE = "break_glass_rehearsal.json"
-REHEARSED = "REHEARSED"  # the kind of its line in the journal
 MAX_SNAPSHOT_AGE_S = 60.0
 
 
@@ -93,10 +92,10 @@ def _ems() -> Step:
 
 def _journal(home: Path) -> Step:
     try:
-        line = TimedJournal(Journal(home)).append(REHEARSED, {})
+        TimedJournal(Journal(home)).rehearse()
     except JournalUnavailable as error:
         return Step(name="Journal", ok=False, detail=f"it cannot be written ({error})")
-    return Step(name="Journal", ok=True, detail=f"line {line.seq} was written")
+    return Step(name="Journal", ok=True, detail="it can be written")
 
 
 def _snapshot(home: Path) -> Step:

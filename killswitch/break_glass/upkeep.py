@@ -1,7 +1,7 @@
 """Keeps this host ready for break glass, and takes its journal into the log afterwards.
 
-Every process that serves, watches or observes does this: each sees the registry, and any of them
-may be the only one that is left on a host.
+The web, the workers, watchdogs and observers all do this: each sees the registry, and any of them
+may be the only one on its host.
 """
 
 import threading
@@ -16,13 +16,15 @@ from killswitch.audit.canonical_json import utc_text
 from killswitch.break_glass import exchange_snapshot, recovery, rehearsal, telephone_copy
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal import Journal
+from killswitch.break_glass.rehearsal import LastRehearsal
 from killswitch.exchanges.models import Exchange, ExchangeGroup
 from killswitch.runtime.files import open_locked
 from killswitch.runtime.periodic import PeriodicTask
 
 RECOVERY_INTERVAL_S = 1.0
 SNAPSHOT_INTERVAL_S = 5.0
-REHEARSAL_INTERVAL_S, REHEARSAL_CHECK_INTERVAL_S = 3600.0, 30.0
+REHEARSAL_INTERVAL_S, REHEARSAL_CHECK_INTERVAL_S = 3600.0, 5.0
+RETRY_INTERVAL_S = 30.0  # after a rehearsal that failed
 REHEARSAL_LOCK = "break_glass_rehearsal.lock"
 
 log = structlog.get_logger(__name__)
@@ -57,12 +59,18 @@ class Upkeep:
             self._recovered_size = size
 
     def rehearse_if_due(self) -> None:
-        """Rehearse unless a process of this host did so within the hour."""
-        last = rehearsal.read(self._home)
-        if last and abs((datetime.now(UTC) - last.at).total_seconds()) < REHEARSAL_INTERVAL_S:
-            return
+        """Rehearse unless a process of this host did so within the hour, or failed just now."""
         with suppress(TimeoutError), open_locked(self._home / REHEARSAL_LOCK, timeout_s=0):
-            rehearsal.rehearse()  # unless another process does so now
+            if _is_due(rehearsal.read(self._home)):
+                rehearsal.rehearse()
+
+
+def _is_due(last: LastRehearsal | None) -> bool:
+    if last is None:
+        return True
+    # What a host that has just started lacks is there a moment later.
+    interval_s = RETRY_INTERVAL_S if last.failures else REHEARSAL_INTERVAL_S
+    return abs((datetime.now(UTC) - last.at).total_seconds()) >= interval_s
 
 
 def start_threads(stop: threading.Event) -> None:

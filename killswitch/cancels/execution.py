@@ -20,7 +20,7 @@ from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.shutdown import STOP
 
 # What carries a request of an origin out, where that is not a plain `Kill`: packages above add it.
-KILLS: dict[str, Callable[[Lease, Latch], Kill]] = {}
+KILLS: dict[str, Callable[[Lease, Latch, RequestRecord], Kill]] = {}
 # The rest is taken over at the watchdog's next check; new requests go first.
 MAX_TAKEOVER_S = 0.5
 
@@ -36,12 +36,16 @@ def run(*, ids: Sequence[int]) -> None:
             _start(leases.claim(ids[: slots.count]), slots)
 
 
-def take_over_abandoned(snapshots: Sequence[RequestSnapshot]) -> None:
-    """Take over requests that were released or abandoned, and carry them on."""
+def take_over_abandoned(snapshots: Sequence[RequestSnapshot]) -> list[int]:
+    """Take over requests that were released or abandoned, and carry them on.
+
+    Return the ids of those whose takeover the database did not record.
+    """
+    not_recorded = []
     deadline = Deadline(MAX_TAKEOVER_S)
     for snapshot in snapshots:
         if STOP.is_set() or deadline.has_passed:
-            return
+            break
         try:
             with ThreadSlots(1) as slots:
                 lease = leases.take_over(snapshot) if slots.count else None
@@ -50,6 +54,8 @@ def take_over_abandoned(snapshots: Sequence[RequestSnapshot]) -> None:
                     _start([lease], slots)
         except DatabaseError as error:  # the other requests must not wait for this one
             log.warning("not_taken_over", id=snapshot.id, error=str(error).strip())
+            not_recorded.append(snapshot.id)
+    return not_recorded
 
 
 def _start(claimed: Sequence[Lease], slots: ThreadSlots) -> None:
@@ -65,17 +71,17 @@ def _start(claimed: Sequence[Lease], slots: ThreadSlots) -> None:
             latch.mark_sent(lease.id)
 
 
-def _kill(lease: Lease, latch: Latch) -> Kill:
-    make_kill = KILLS.get(lease.origin)
-    return make_kill(lease, latch) if make_kill else Kill(lease, latch, RequestRecord(lease))
-
-
 def _carry_out(lease: Lease, latch: Latch) -> None:
+    record = RequestRecord(lease)
     try:
-        _kill(lease, latch).run()
+        KILLS.get(lease.origin, Kill)(lease, latch, record).run()
     except LeaseLost:
         log.warning("lease_lost", request=lease.uuid, exchange=lease.exchange_id)
     except ShuttingDown:
+        if record.is_elsewhere:
+            # Taken over as from a dead process, so that the next one allows for what it has sent.
+            log.warning("not_released", request=lease.uuid, error="it is recorded elsewhere")
+            return
         try:
             leases.release(lease)
         except Error as error:  # the request is taken over when its beats have stopped for a while

@@ -7,11 +7,18 @@ is then used until the kill is over, and otherwise for as long as the kill may t
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
 import structlog
-from django.db import InterfaceError, InternalError, OperationalError
+from django.db import (
+    DataError,
+    Error,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    connection,
+)
 
 from killswitch.audit.recorder import recording
 from killswitch.cancels import recording as requests
@@ -21,13 +28,17 @@ from killswitch.cancels.lease import Lease
 from killswitch.cancels.models import Attempt
 from killswitch.cancels.pacing import FIRST_READ_PAUSE_S, MAX_READ_PAUSE_S
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import TimedCancelAnswer
+from killswitch.ems.answers import Outcome, TimedCancelAnswer
 from killswitch.runtime.deadlines import Deadline
 
 # How long after the request's deadline a result still waits for an unavailable database.
 MAX_RECORD_DELAY_S = 30.0
 # How long it is waited for if the result can be kept elsewhere.
 MAX_WAIT_S = 2.0
+
+# What a database that works says of a wrong statement. Any other error, such as that of a damaged
+# file, means that it cannot record.
+DEFECTS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 Fallback = Callable[[Lease], KillRecord]
 # Where a kill records what it does while the database is gone: a package above adds it.
@@ -64,15 +75,31 @@ class RequestRecord:
         try:
             return self.write(lambda request_id, _: list(rows.filter(request_id=request_id)))
         except DatabaseGone:
-            return ()
+            # They cannot be read, so one of them may have been carried out.
+            unread = Attempt(
+                finished_at=datetime.now(UTC),
+                outcome=Outcome.UNKNOWN,
+                may_have_been_carried_out=True,
+                by_dead_holder=True,
+            )
+            return [unread]
 
     def ensure_lease(self) -> None:
         """Raise `LeaseLost` unless the request may still be sent.
 
-        Without the database no other process can have taken it over.
+        A database that is gone is asked again before each cancel, and not waited for: it may be
+        back, or gone for this host only, and another process may have taken the request over.
         """
-        with suppress(DatabaseGone):
-            self.write(requests.ensure_lease)
+        if self._elsewhere is None:
+            with suppress(DatabaseGone):
+                self.write(requests.ensure_lease)
+            return
+        try:
+            requests.ensure_lease(self.lease.id, self.lease.token)
+        except Error as error:
+            log.warning("lease_not_checked", request=self.lease.uuid, error=str(error).strip())
+        finally:
+            connection.close()
 
     def announce_attempt(self) -> None:
         """Record, without the database, that a cancel is about to be sent.
@@ -128,12 +155,14 @@ class RequestRecord:
             try:
                 with recording(then_close_connection=True):
                     return operation(self.lease.id, self.lease.token, *args, **kwargs)
-            except (OperationalError, InterfaceError, InternalError) as error:
+            except Error as error:
+                if isinstance(error, DEFECTS):
+                    raise
                 log.warning("database_gone", request=self.lease.uuid, error=str(error).strip())
                 if deadline.has_passed:
                     if not fallbacks:
                         raise
                     self._elsewhere = fallbacks[0](self.lease)
                     raise DatabaseGone(self._elsewhere) from error
-            time.sleep(pause)
+            time.sleep(min(pause, deadline.seconds_left))
             pause = min(pause * 2, MAX_READ_PAUSE_S)

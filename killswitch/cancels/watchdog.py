@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db import Error
 from django.db.models import Count, F, Q
 
 from killswitch.audit.recorder import recording
@@ -104,6 +105,17 @@ class StallDetector:
                 findings.overtime.append(pk)
         return findings
 
+    def restart(self, request_ids: Iterable[int] | None = None) -> None:
+        """Measure anew how long these requests, or all of them, have not changed.
+
+        While a row cannot be written, no holder renews its lease, and what was done meanwhile is
+        recorded as soon as it can be.
+        """
+        if request_ids is None:
+            self._unchanged = StillnessTracker()
+        else:
+            self._unchanged.forget(request_ids)
+
     def progress(self, request_id: int) -> str:
         """Return how far a request had come at the last inspection, as `request_alarms` does."""
         status, finished_calls = self._progress[request_id]
@@ -144,10 +156,15 @@ def run(stop: threading.Event, *, beat: Callable[[], None]) -> None:
 
 def check_once(detector: StallDetector) -> None:
     """Read the requests in flight once, and do what they require."""
-    findings = detector.inspect(snapshots(), now=time.monotonic())
+    try:
+        requests = snapshots()
+    except Error:
+        detector.restart()
+        raise
+    findings = detector.inspect(requests, now=time.monotonic())
     if findings.unclaimed:
         execution.run(ids=findings.unclaimed)
-    execution.take_over_abandoned(findings.abandoned)
+    detector.restart(execution.take_over_abandoned(findings.abandoned))
     for request_id in findings.stalled:
         _raise_alarm(
             request_id,

@@ -88,9 +88,9 @@ class HoldEpisode(Kill):
 
     quiet_s = QUIET_S
 
-    def __init__(self, lease: Lease, latch: Latch) -> None:
-        self.request_record = RequestRecord(lease)
-        super().__init__(lease, latch, self.request_record)
+    def __init__(self, lease: Lease, latch: Latch, record: RequestRecord) -> None:
+        super().__init__(lease, latch, record)
+        self.request_record = record
         self.schedule: EpisodeSchedule = EpisodeSchedule(ends_at=lease.request_ends_at)
         self.lives = OrderLives()
         self.posted_at = self.recorded_at = 0.0
@@ -108,7 +108,13 @@ class HoldEpisode(Kill):
         except HoldReleased:
             self.is_released = True
         self._finish()
-        if self.last_list and self.last_list.count and not self.schedule.ems_pause_s:
+        is_recorded = not self.request_record.is_elsewhere
+        if (
+            is_recorded
+            and self.last_list
+            and self.last_list.count
+            and not self.schedule.ems_pause_s
+        ):
             # At the deadline, the next episode follows without waiting for the next read.
             orders = self.last_list.count
             next_id = begin_episode(self.hold_id, orders=orders, symbols=self.lives.symbols)

@@ -260,12 +260,15 @@ def _hold_problem(hold: Hold, *, now: datetime) -> str:
 
 
 def _break_glass(_: HealthSnapshot) -> Check:
-    """Judge by the last rehearsal of this host; no cancel with the database depends on it."""
+    """Judge by the last rehearsal of this host; no cancel with the database depends on it.
+
+    Each host has a journal of its own and judges itself: what others can do is not known here.
+    """
     last = rehearsal.read(Path(settings.KILLSWITCH_HOME))
     rehearsal_age = age(at=last.succeeded_at if last else None, now=datetime.now(UTC))
     ok = rehearsal_age.within(BREAK_GLASS_FRESH_S)
     never = "never rehearsed on this host"
-    detail = rehearsal_age.phrase("last rehearsed", never=never)
+    detail = rehearsal_age.phrase("rehearsed on this host", never=never)
     failures = "; ".join(last.failures) if last else ""
     return Check(
         name="break_glass",

@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from django.db.models import F, Manager, QuerySet
@@ -45,6 +45,11 @@ class StillnessTracker(Generic[Key]):
             last_value, since = earlier_values.get(key, (None, now))
             self._since[key] = (value, since if last_value == value else now)
         return {key: now - since for key, (_, since) in self._since.items()}
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Measure these from the next time on at which they are observed."""
+        for key in keys:
+            self._since.pop(key, None)
 
 
 class RowLease:

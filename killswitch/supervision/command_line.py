@@ -40,15 +40,16 @@ def execute(arguments: Sequence[str]) -> None:
 
 
 def _run(arguments: Sequence[str], *, command: str) -> int:
-    import django
     from django.core.exceptions import ImproperlyConfigured
-    from django.core.management import execute_from_command_line
 
     try:
         if command == "break_glass":
             # Without the apps: it must start fast, and whatever is wrong with them.
-            from killswitch.break_glass import command as break_glass
+            from killswitch.break_glass.command import main
         else:
+            import django
+            from django.core.management import execute_from_command_line
+
             django.setup()
     except ImproperlyConfigured as error:
         return _refuse(str(error))
@@ -56,7 +57,7 @@ def _run(arguments: Sequence[str], *, command: str) -> int:
         return _refuse(f"{type(error).__name__}: {error}")
     try:
         if command == "break_glass":
-            return break_glass.main(arguments[2:])
+            return main(arguments[2:])
         execute_from_command_line(list(arguments))
     except ImproperlyConfigured as error:
         return _refuse(str(error))

@@ -1,7 +1,9 @@
 """A host of its own for each test: its data directory, and a press as a web process makes one."""
 
+import resource
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +54,14 @@ def break_glass(journal: Journal, settings: Any) -> PressNow:
         return running
 
     return press
+
+
+@contextmanager
+def disk_full_after(size: int) -> Iterator[None]:
+    """Let this process make no file longer than this; a write that does not fit is cut."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,12 +1,11 @@
 """The journal: what is on the disk afterwards, and what was changed in it is found."""
 
 import os
-import resource
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from killswitch.break_glass.journal import (
     seal_of,
 )
 from killswitch.runtime.files import open_locked
+from tests.break_glass.conftest import disk_full_after
 from tests.threads import run_at_once
 
 LINES = 6
@@ -219,17 +219,6 @@ def test_several_processes_write_at_once(tmp_path: Path) -> None:
         assert own == list(range(25))
 
 
-@contextmanager
-def disk_full_after(size: int) -> Iterator[None]:
-    """Let this process make no file longer than this; a write that does not fit is cut."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 def test_a_line_that_does_not_fit_leaves_nothing_behind(journal: Journal) -> None:
     whole = journal.path.read_bytes()
     with disk_full_after(len(whole) + 100), pytest.raises(JournalUnavailable):
@@ -238,6 +227,41 @@ def test_a_line_that_does_not_fit_leaves_nothing_behind(journal: Journal) -> Non
     journal.append("TEST", {"number": LINES})
     assert numbers(journal) == list(range(LINES + 1))
     assert faults(journal) == []
+
+
+def test_many_lines_at_once_share_a_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that needs its time for each write, one line after the other takes too long."""
+    fsync, writes = os.fsync, list[int]()
+
+    def slow_fsync(handle: int) -> None:
+        writes.append(handle)
+        time.sleep(0.02)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", slow_fsync)
+    journal = Journal(tmp_path)
+    run_at_once(
+        *(lambda number=number: journal.append("TEST", {"number": number}) for number in range(100))
+    )
+    assert sorted(numbers(journal)) == list(range(100))
+    assert faults(journal) == []
+    assert len(writes) < 100  # each line alone would need two, one of them for the head
+
+
+def test_of_many_lines_that_do_not_fit_each_thread_learns(journal: Journal) -> None:
+    whole = journal.path.read_bytes()
+
+    def is_added(number: int) -> bool:
+        try:
+            journal.append("TEST", {"number": number})
+        except JournalUnavailable:
+            return False
+        return True
+
+    with disk_full_after(len(whole) + 100):
+        added = run_at_once(*(lambda number=number: is_added(number) for number in range(20)))
+    assert added == [False] * 20
+    assert journal.path.read_bytes() == whole
 
 
 def test_a_file_that_another_process_holds_is_given_up_in_time(

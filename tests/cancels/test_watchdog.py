@@ -72,6 +72,17 @@ def test_a_lease_that_is_not_renewed_is_stale_after_three_seconds() -> None:
     assert detector.inspect([snapshot()], now=13.0).abandoned == [snapshot()]
 
 
+def test_time_in_which_no_lease_could_be_renewed_does_not_count() -> None:
+    detector = StallDetector()
+    detector.inspect([snapshot()], now=0.0)
+    detector.restart()
+    assert detector.inspect([snapshot()], now=100.0).abandoned == []
+    detector.restart([8])
+    assert detector.inspect([snapshot()], now=103.0).abandoned == [snapshot()]
+    detector.restart([7])
+    assert detector.inspect([snapshot()], now=104.0).abandoned == []
+
+
 def test_a_new_holder_gets_three_seconds_of_its_own() -> None:
     detector = StallDetector()
     detector.inspect([snapshot()], now=0.0)

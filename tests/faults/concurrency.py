@@ -71,7 +71,12 @@ def main() -> None:
     import django
 
     django.setup()
-    prepare = {"worker": _worker, "watchdog": _watchdog, "rescuer": _rescuer}[sys.argv[1]]
+    roles: dict[str, Callable[[Sequence[str]], Callable[[], object]]] = {
+        "worker": _worker,
+        "watchdog": _watchdog,
+        "rescuer": _rescuer,
+    }
+    prepare = roles[sys.argv[1]]
     print("ready", flush=True)
     for line in sys.stdin:
         instant, *arguments = line.split()
@@ -108,7 +113,7 @@ def _watchdog(arguments: Sequence[str]) -> Callable[[], None]:
     return lambda: watchdog.check_once(detector)
 
 
-def _rescuer(arguments: Sequence[str]) -> Callable[[], None]:
+def _rescuer(arguments: Sequence[str]) -> Callable[[], object]:
     """Return what a watchdog does with a request that its holder has abandoned."""
     from killswitch.cancels import execution
     from killswitch.cancels.leases import RequestSnapshot

@@ -1,236 +1,190 @@
-"""A press in a real browser and the command reach the EMS, whatever has been taken away."""
+"""Processes die in the recovery of a journal, or lose their database; each cancel counts once."""
 
-import json
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
 
+from killswitch.alarms.models import Alarm, AlarmKind
+from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.break_glass import recovery
+from killswitch.break_glass.journal import Journal
+from killswitch.break_glass.press import ATTEMPT, CARRIED_ON, END, PRESS
+from killswitch.cancels.models import Attempt, Batch, CancelRequest
+from killswitch.exchanges.registry import ExchangeConfig, add_missing
 from killswitch.simulator.server import Simulator
-from tests.conftest import wait_for
-from tests.faults import outages
-from tests.faults.outages import SystemOnADisk, SystemOnPostgreSQL
-from tests.simulator.remote import SimulatorRemote
-from tests.system.test_end_to_end import sign_in
+from tests.break_glass.conftest import PressNow, break_glass, home, journal
+from tests.cancels.conftest import Press
+from tests.cancels.kills import Fault, always
+from tests.conftest import RedisProcess, wait_for
+from tests.failures import database_gone
+from tests.faults.test_processes import final, sent, status_of, worker_consumes
+from tests.stack import ROOT, Stack
 
-pytestmark = pytest.mark.timeout(240)
-LATER = pytest.mark.faults  # in `make test-faults` only
+__all__ = ["break_glass", "home", "journal"]
 
-AnySystem = SystemOnADisk | SystemOnPostgreSQL
-AnyEms = Simulator | SimulatorRemote
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
+REFUSAL: Fault = {"fault": "reject", "reason": "EXCHANGE_UNREACHABLE", "status": 490}
 
-def database_removed(system: SystemOnADisk, outage: ExitStack) -> None:
-    outage.enter_context(outages.sqlite_removed(system))
+RECOVER_AND_DIE = """
+import itertools, os, pkgutil, signal, sys
+from pathlib import Path
+import django
+django.setup()
+from django.conf import settings
+from django.db import connections
+from killswitch.break_glass import recovery
+from killswitch.break_glass.journal import Journal
 
+when, place, number = sys.argv[1:]
+owner, name = place.rsplit(".", 1)
+owner = type(connections["default"]) if owner == "database" else pkgutil.resolve_name(owner)
+function, calls = getattr(owner, name), itertools.count(1)
 
-def read_only(system: SystemOnADisk, outage: ExitStack) -> None:
-    outage.enter_context(outages.read_only(system))
+def call_and_die(*args, **fields):
+    is_last = next(calls) == int(number)
+    if is_last and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    result = function(*args, **fields)
+    if is_last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
 
+setattr(owner, name, call_and_die)
+recovery.recover(Journal(Path(settings.KILLSWITCH_HOME)))
+"""
 
-def disk_full(system: SystemOnADisk, outage: ExitStack) -> None:
-    outage.enter_context(outages.disk_full(system))
-
-
-def redis_stopped(system: AnySystem, outage: ExitStack) -> None:
-    outage.enter_context(outages.stopped(system, "redis"))
-
-
-def all_but_the_web_stopped(system: AnySystem, outage: ExitStack) -> None:
-    outage.enter_context(outages.stopped(system, "redis", "worker", "watchdog", "observer"))
-
-
-def everything_at_once(system: SystemOnADisk, outage: ExitStack) -> None:
-    for part in (all_but_the_web_stopped, database_removed, disk_full):
-        part(system, outage)
-
-
-def postgresql_stopped(system: SystemOnPostgreSQL, outage: ExitStack) -> None:
-    outage.enter_context(outages.postgresql_stopped(system))
-
-
-def postgresql_hangs(system: SystemOnPostgreSQL, outage: ExitStack) -> None:
-    outage.enter_context(outages.postgresql_hangs(system))
-
-
-def postgresql_and_all_but_the_web_stopped(system: SystemOnPostgreSQL, outage: ExitStack) -> None:
-    for part in (all_but_the_web_stopped, postgresql_stopped):
-        part(system, outage)
-
-
-@pytest.fixture
-def system(tmp_path: Path, outage: Callable[..., None]) -> Iterator[AnySystem]:
-    is_on_postgresql = "postgresql" in outage.__name__
-    system = SystemOnPostgreSQL(tmp_path) if is_on_postgresql else SystemOnADisk(tmp_path)
-    with system:
-        system.wait_until_it_serves()
-        yield system
-
-
-@pytest.fixture
-def ems(system: AnySystem) -> AnyEms:
-    if isinstance(system, SystemOnPostgreSQL):
-        return system.ems
-    return SimulatorRemote(f"http://127.0.0.1:{system.simulator_port}")
+# The presses of the journal have five requests, of which one has not ended.
+IN_MAKE_TEST = [
+    "before killswitch.break_glass.recovery._record_recovery 1",
+    "before database.commit 2",
+    "after database.commit 3",
+]
+PLACES = [
+    *IN_MAKE_TEST,
+    "after killswitch.break_glass.journal.JournalReader.check_end 1",
+    "after killswitch.break_glass.recovery._exchanges 1",
+    "before killswitch.break_glass.recovery._record_request 4",
+    "after killswitch.cancels.recording.record_attempt 1",
+    "after killswitch.cancels.recording.record_attempt 4",
+    "before killswitch.cancels.recording.finish 3",
+    "after killswitch.break_glass.recovery.raise_alarm 2",
+    "before killswitch.audit.appending.append 3",
+    "after killswitch.audit.appending.append 4",
+]
 
 
-@pytest.fixture
-def page(system: AnySystem, browser: Browser) -> Iterator[Page]:
-    """Show the console to Olga, on a host that knows its exchanges."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    sign_in(page, system, "olga")
-    wait_for((system.home / "break_glass_exchanges.json").exists, seconds=30)
-    yield page
-    context.close()
-
-
-def cancel(page: Page, exchange_id: str) -> None:
-    """Cancel as an officer does: confirm, and break the glass if that is offered instead."""
-    page.locator(f'[data-exchange-id="{exchange_id}"] a.cut').click()
-    dialog = page.get_by_role("dialog")
-    # Without the log, the first click brings the break-glass question; with it, the usual one.
-    confirm = dialog.get_by_role("button", name=f"Cancel all orders on {exchange_id}")
-    glass = dialog.locator("[data-press-and-hold]")
-    result = dialog.locator("[data-status]").first
-    expect(confirm.or_(glass)).to_be_visible(timeout=10_000)
-    if confirm.is_visible():
-        confirm.click()
-        expect(glass.or_(result)).to_be_visible(timeout=15_000)
-    if glass.is_visible():
-        glass.hover()
-        page.mouse.down()
-        expect(dialog.locator("#break-glass-press")).to_be_visible(timeout=10_000)
-        page.mouse.up()
-    expect(dialog.locator('[data-status="CONFIRMED"]')).to_be_visible(timeout=30_000)
-
-
-def journal(system: AnySystem) -> list[dict[str, Any]]:
-    """Return the lines about cancels, of those that were written whole."""
-    try:
-        text = (system.home / "break_glass.jsonl").read_text()
-    except FileNotFoundError:
-        return []
-    lines = []
-    for line in text.splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue
-    return [line for line in lines if line["kind"] != "REHEARSED"]
-
-
-def kinds(system: AnySystem) -> Counter[str]:
-    return Counter(line["kind"] for line in journal(system))
-
-
-def recovered(system: AnySystem, *, presses: int) -> Callable[[], bool]:
-    def is_so() -> bool:
-        time.sleep(0.3)  # a query is a process of its own
-        rows = system.select("SELECT status FROM cancels_cancelrequest")
-        return len(rows) == presses and {status for (status,) in rows} == {"CONFIRMED"}
-
-    return is_so
-
-
-def assert_the_log_holds_every_post(system: AnySystem, ems: AnyEms) -> None:
-    """Compare the EMS's own count of calls with the attempts in the log, by exchange."""
-    attempts = system.select(
-        "SELECT r.exchange_id FROM cancels_attempt a JOIN cancels_cancelrequest r"
-        " ON r.id = a.request_id"
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(place, marks=() if place in IN_MAKE_TEST else pytest.mark.faults)
+        for place in PLACES
+    ],
+)
+def test_a_recovery_that_is_killed_is_completed_by_the_next(
+    place: str, stack: Stack, simulator: Simulator, break_glass: PressNow, journal: Journal
+) -> None:
+    fill(journal, simulator, break_glass)
+    process = subprocess.run(
+        [sys.executable, "-c", RECOVER_AND_DIE, *place.split()],
+        env=stack.environment,
+        cwd=ROOT,
+        check=False,
     )
-    assert Counter(exchange_id for (exchange_id,) in attempts) == Counter(
-        call.exchange_id for call in ems.calls()
-    )
-    verified = system.manage("verify_audit")
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert process.returncode == -signal.SIGKILL
+    recovery.recover(journal)
+    assert recovery.recover(journal) == recovery.Recovered(recorded=0, pending=0)
+    assert_everything_is_recorded_once(journal, simulator)
+    assert verify_audit(stack) == 0
 
 
-@pytest.mark.parametrize(
-    "outage",
-    [
-        database_removed,
-        postgresql_stopped,
-        pytest.param(redis_stopped, marks=LATER),
-        pytest.param(all_but_the_web_stopped, marks=LATER),
-        pytest.param(postgresql_hangs, marks=LATER),
-        pytest.param(postgresql_and_all_but_the_web_stopped, marks=LATER),
-    ],
-)
-def test_a_press_in_the_browser_goes_out_and_is_in_the_log_afterwards(
-    system: AnySystem,
-    page: Page,
-    ems: AnyEms,
-    outage: Callable[[Any, ExitStack], None],
+def fill(journal: Journal, simulator: Simulator, break_glass: PressNow) -> None:
+    """Make presses: confirmed, refused, on two exchanges, and one whose process died."""
+    add_missing([ExchangeConfig(exchange_id="KRAKEN"), ExchangeConfig(exchange_id="BINANCE")])
+    simulator.script("KRAKEN", orders=3)
+    simulator.script("BINANCE", cancel=always("unauthorised"), orders=3)
+    for exchange_ids in (["KRAKEN"], ["BINANCE"], ["KRAKEN", "BINANCE"], ["KRAKEN"]):
+        break_glass(*exchange_ids, deadline_ms=3000)
+    *kept, end = journal.read().lines
+    assert end.kind == END
+    journal.path.write_text("".join(f"{line.text}\n" for line in kept))
+    journal._keep_head(kept[-1])
+
+
+def assert_everything_is_recorded_once(journal: Journal, simulator: Simulator) -> None:
+    lines = journal.read().lines
+    presses = sorted(line.data["press"] for line in lines if line.kind == PRESS)
+    assert sorted(str(batch.uuid) for batch in Batch.objects.all()) == presses
+    posts, ends = len(simulator.calls()), sum(line.kind == END for line in lines)
+    assert sum(line.kind == ATTEMPT for line in lines) == posts
+    assert Attempt.objects.filter(by_dead_holder=False).count() == posts
+    for kind, count in {
+        EventKind.REQUESTED: CancelRequest.objects.count(),
+        EventKind.ATTEMPT: posts,
+        EventKind.FINISHED: ends,
+        EventKind.BREAK_GLASS_RECORDED: len(presses),
+    }.items():
+        assert AuditEvent.objects.filter(kind=str(kind)).count() == count, kind
+    alarms = Alarm.objects.filter(kind=AlarmKind.BREAK_GLASS).order_by("subject")
+    assert list(alarms.values_list("subject", flat=True)) == presses
+
+
+def verify_audit(stack: Stack) -> int:
+    command = [sys.executable, str(ROOT / "manage.py"), "verify_audit"]
+    return subprocess.run(command, env=stack.environment, check=False).returncode
+
+
+@pytest.fixture
+def host(stack: Stack, tmp_path: Path, settings: Any) -> Journal:
+    """Return the journal of the host on which the processes of the stack run."""
+    settings.KILLSWITCH_HOME = tmp_path
+    stack.set(CANCEL_DEADLINE=30)
+    add_missing([ExchangeConfig(exchange_id=name) for name in ("WARM-UP", "KRAKEN")])
+    return Journal(tmp_path)
+
+
+def count(journal: Journal, kind: str) -> int:
+    return sum(line.kind == kind for line in journal.read().lines)
+
+
+def test_a_worker_goes_on_without_its_database_and_records_it_afterwards(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press, host: Journal
 ) -> None:
-    with ExitStack() as taken:
-        outage(system, taken)
-        cancel(page, "BINANCE")
-        assert len(ems.calls("BINANCE")) == 1
-    wait_for(recovered(system, presses=1), seconds=60)
-    assert_the_log_holds_every_post(system, ems)
+    worker_consumes(stack, simulator, press)
+    simulator.script("KRAKEN", cancel=[{**REFUSAL, "delay": 0.7}, REFUSAL, "ok"], orders=3)
+    (request,) = press("KRAKEN")
+    wait_for(sent(simulator, "KRAKEN"), seconds=5)
+    with database_gone():
+        wait_for(lambda: count(host, END) == 1, seconds=15)
+        assert simulator.really_open("KRAKEN") == 0
+    wait_for(final(request), seconds=10)
+    assert status_of(request) == "CONFIRMED"
+    assert request.attempts.count() == len(simulator.calls("KRAKEN")) == 3
+    assert verify_audit(stack) == 0
 
 
-@pytest.mark.parametrize(
-    "outage",
-    [
-        pytest.param(read_only, marks=LATER),
-        pytest.param(disk_full, marks=LATER),
-        everything_at_once,
-    ],
-)
-def test_without_a_disk_the_cancel_goes_out_and_the_screen_says_what_is_not_recorded(
-    system: AnySystem,
-    page: Page,
-    ems: AnyEms,
-    outage: Callable[[Any, ExitStack], None],
+@pytest.mark.faults
+def test_a_worker_that_is_killed_without_its_database_is_replaced_when_it_is_back(
+    stack: Stack, own_redis: RedisProcess, simulator: Simulator, press: Press, host: Journal
 ) -> None:
-    with ExitStack() as taken:
-        outage(system, taken)
-        cancel(page, "BINANCE")
-        assert len(ems.calls("BINANCE")) == 1
-        dialog = page.get_by_role("dialog")
-        if dialog.locator("#break-glass-press").is_visible():
-            is_journaled = kinds(system)["END"] == 1
-            notice = dialog.get_by_text("No record could be kept of this cancel")
-            expect(notice).to_have_count(0 if is_journaled else 1)
-
-
-@pytest.mark.parametrize(
-    "outage",
-    [
-        database_removed,
-        pytest.param(redis_stopped, marks=LATER),
-        pytest.param(read_only, marks=LATER),
-        pytest.param(disk_full, marks=LATER),
-        pytest.param(postgresql_stopped, marks=LATER),
-        pytest.param(postgresql_hangs, marks=LATER),
-        everything_at_once,
-    ],
-)
-def test_the_command_cancels_on_all_exchanges_that_answer(
-    system: AnySystem, ems: AnyEms, outage: Callable[[Any, ExitStack], None]
-) -> None:
-    wait_for((system.home / "break_glass_exchanges.json").exists, seconds=30)
-    with ExitStack() as taken:
-        outage(system, taken)
-        began_at = time.monotonic()
-        process = system.manage("break_glass", "BINANCE", "KRAKEN", "--reason", "Drill")
-        print(f"{outage.__name__}: {time.monotonic() - began_at:.2f} s")
-        assert process.returncode == 0, process.stderr
-        lines = [json.loads(line) for line in process.stdout.splitlines()]
-        assert {line["exchange_id"]: line["status"] for line in lines} == {
-            "BINANCE": "CONFIRMED",
-            "KRAKEN": "CONFIRMED",
-        }
-        assert len(ems.calls("BINANCE")) == len(ems.calls("KRAKEN")) == 1
-        is_journaled = all(line["journaled"] for line in lines)
-        assert is_journaled != ("NOT RECORDED" in process.stderr)
-    if is_journaled:
-        wait_for(recovered(system, presses=2), seconds=60)
-        assert_the_log_holds_every_post(system, ems)
+    worker = worker_consumes(stack, simulator, press)
+    stack.watchdog()
+    wait = {"fault": "too_many", "retry_after": "4"}
+    simulator.script("KRAKEN", cancel=[{**REFUSAL, "delay": 0.7}, wait, "ok"], orders=3)
+    (request,) = press("KRAKEN")
+    wait_for(sent(simulator, "KRAKEN"), seconds=5)
+    with database_gone():
+        wait_for(lambda: count(host, ATTEMPT) == 2, seconds=15)
+        worker.kill()
+        worker.wait()
+    assert count(host, CARRIED_ON) == 1
+    wait_for(final(request), seconds=60)
+    assert status_of(request) == "CONFIRMED"
+    sent_attempts = request.attempts.filter(by_dead_holder=False)
+    assert sent_attempts.count() == len(simulator.calls("KRAKEN"))
+    assert request.attempts.filter(by_dead_holder=True).count() == 1
+    assert verify_audit(stack) == 0

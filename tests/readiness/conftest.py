@@ -1,10 +1,15 @@
 """Signs of life as the tests want them, and the broker that the settings are pointed at."""
 
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from killswitch.audit.canonical_json import utc_text
+from killswitch.break_glass import rehearsal
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.readiness import views
 from killswitch.readiness.models import Canary, Probe
@@ -29,9 +34,21 @@ def ago(seconds: float) -> datetime:
     return datetime.now(UTC) - timedelta(seconds=seconds)
 
 
+def rehearsed(home: Path, *, succeeded_at: datetime | None, failures: Sequence[str] = ()) -> None:
+    """Leave the result of a rehearsal of break glass on this host."""
+    content = {
+        "at": utc_text(ago(0)),
+        "succeeded_at": utc_text(succeeded_at) if succeeded_at else None,
+        "failures": list(failures),
+    }
+    (home / rehearsal.FILE).write_text(json.dumps(content))
+
+
 @pytest.fixture
-def all_is_well(transactional_db: None) -> None:
+def all_is_well(transactional_db: None, tmp_path: Path, settings: Any) -> None:
     """Everything that a click depends on has just shown signs of life."""
+    settings.KILLSWITCH_HOME = tmp_path
+    rehearsed(tmp_path, succeeded_at=ago(0))
     for kind in (Process.WORKER, Process.WATCHDOG, Process.OBSERVER):
         beat(kind)
     Exchange.objects.get_or_create(exchange_id="KRAKEN")

@@ -1,6 +1,7 @@
 """The word and the sentence: would a click work right now?"""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import Verification
+from killswitch.break_glass import rehearsal
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.holds.models import Hold
 from killswitch.readiness.health_checks import (
@@ -23,7 +25,7 @@ from killswitch.readiness.models import Canary, Probe
 from killswitch.runtime.heartbeats import Heartbeat, Process
 from tests.audit import forging
 from tests.failures import failing
-from tests.readiness.conftest import ago
+from tests.readiness.conftest import ago, rehearsed
 
 pytestmark = [
     pytest.mark.both_databases,
@@ -187,7 +189,43 @@ def test_nothing_that_ever_happened_is_not_ready() -> None:
     readiness = evaluate()
     assert readiness.word is Level.NOT_READY
     ok = [c.name for c in readiness.checks if c.ok]
-    assert ok == ["database", "exchanges", "holds", "log", "alarms"]
+    assert ok == ["database", "exchanges", "holds", "log", "break_glass", "alarms"]
+
+
+@pytest.mark.parametrize(
+    ("succeeded_s_ago", "failures", "ok", "detail"),
+    [
+        (HOUR, [], True, "rehearsed on this host 60 min ago"),
+        (23 * HOUR, ["EMS: down"], True, "rehearsed on this host 23 h 0 min ago (EMS: down)"),
+        (25 * HOUR, [], False, "rehearsed on this host 25 h 0 min ago"),
+        (None, ["EMS: down"], False, "never rehearsed on this host (EMS: down)"),
+        (-HOUR, [], False, "time is in the future: check the clocks"),
+    ],
+)
+def test_break_glass_must_have_been_rehearsed_within_a_day(
+    tmp_path: Path,
+    succeeded_s_ago: float | None,
+    failures: list[str],
+    ok: bool,
+    detail: str,
+) -> None:
+    succeeded_at = None if succeeded_s_ago is None else ago(succeeded_s_ago)
+    rehearsed(tmp_path, succeeded_at=succeeded_at, failures=failures)
+    readiness = evaluate()
+    found = check(readiness, "break_glass")
+    assert (found.ok, found.detail, found.needed) == (ok, detail, False)
+    assert readiness.word is (Level.READY if ok else Level.DEGRADED)
+    public = redacted_for_public(readiness)
+    assert "EMS: down" not in check(public, "break_glass").detail
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"at": 1}'])
+def test_a_host_without_a_rehearsal_is_degraded(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / rehearsal.FILE
+    path.unlink() if content is None else path.write_text(content)
+    readiness = evaluate()
+    assert readiness.word is Level.DEGRADED
+    assert check(readiness, "break_glass").detail == "never rehearsed on this host"
 
 
 def held(exchange_id: str = "KRAKEN", **columns: Any) -> Hold:
