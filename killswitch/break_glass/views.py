@@ -37,8 +37,8 @@ _journal = cancelling.default_journal()
 def break_glass(request: HttpRequest) -> HttpResponse:
     """Ask whether to cancel without the log; POST cancels.
 
-    A process that has not seen the database fail leads to the console's own confirmation. If that
-    fails, it brings this question.
+    A process that has not seen the database fail leads to the console's own confirmation, unless
+    that was not answered. If it fails, it brings this question.
     """
     officer = known_officer(request)
     if officer is None:
@@ -46,7 +46,7 @@ def break_glass(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         return _press(request, question.of_form(request.POST), officer)
     asked = question.of_form(request.GET)
-    if not outage.is_recent():
+    if not outage.is_recent() and "unanswered" not in request.GET:
         return see_other(asked.console_address)
     return show_question(request, asked, officer)
 

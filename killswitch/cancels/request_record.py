@@ -30,11 +30,15 @@ from killswitch.cancels.pacing import FIRST_READ_PAUSE_S, MAX_READ_PAUSE_S
 from killswitch.cancels.states import Status
 from killswitch.ems.answers import Outcome, TimedCancelAnswer
 from killswitch.runtime.deadlines import Deadline
+from killswitch.runtime.time_limit import answered_within
 
 # How long after the request's deadline a result still waits for an unavailable database.
 MAX_RECORD_DELAY_S = 30.0
 # How long it is waited for if the result can be kept elsewhere.
 MAX_WAIT_S = 2.0
+
+# How long the database may take to answer; longer than it waits for a lock.
+MAX_ANSWER_S = 4.0
 
 # What a database that works says of a wrong statement. Any other error, such as that of a damaged
 # file, means that it cannot record.
@@ -153,7 +157,7 @@ class RequestRecord:
         pause = FIRST_READ_PAUSE_S
         while True:
             try:
-                with recording(then_close_connection=True):
+                with answered_within(MAX_ANSWER_S), recording(then_close_connection=True):
                     return operation(self.lease.id, self.lease.token, *args, **kwargs)
             except Error as error:
                 if isinstance(error, DEFECTS):

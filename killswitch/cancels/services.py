@@ -21,8 +21,11 @@ from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
 from killswitch.runtime.text import clean_line
+from killswitch.runtime.time_limit import answered_within
 
 MAX_REASON_CHARS = 500
+# Longer than the database waits for a lock, and shorter than the browser waits for the answer.
+MAX_ANSWER_S = 4.0
 
 PressRecorder = Callable[[Recording, Batch, Sequence[CancelRequest], Actor], None]
 # What else a press records in its transaction, once the revision is taken: packages above add it.
@@ -181,7 +184,7 @@ def _record_once(batch: Batch, *, target: Target, by: Actor, reason: str) -> Can
         return earlier
     is_written = False
     try:
-        with recording() as record:
+        with answered_within(MAX_ANSWER_S), recording() as record:
             ids = _record(record, batch, target=target, by=by)
             # Without this, a log that refuses the events could not be told from a failed commit.
             record.write_events()

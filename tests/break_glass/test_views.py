@@ -212,6 +212,8 @@ def test_a_process_that_saw_no_failure_leads_to_the_confirmation_of_the_console(
     outage.forget()
     response = olga.get(URL, {"exchange": names})
     assert (response.status_code, response["Location"]) == (303, address)
+    unanswered = olga.get(URL, {"exchange": names, "unanswered": "1"})
+    assert (unanswered.status_code, bool(key_in(unanswered))) == (200, True)
 
 
 def test_a_flood_is_refused_and_a_first_press_never(olga: Client, simulator: Simulator) -> None:
