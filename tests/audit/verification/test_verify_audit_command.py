@@ -168,10 +168,15 @@ def test_what_could_not_be_checked_gives_2(tmp_path: Path, monkeypatch: pytest.M
     assert "closed the connection" in err
 
 
-def test_a_database_without_a_log_gives_2(tmp_path: Path) -> None:
-    ended = _process(DATABASE_URL="", KILLSWITCH_HOME=str(tmp_path / "fresh"))
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_database_without_a_log_gives_2(tmp_path: Path, exists: bool) -> None:
+    path = tmp_path / "killswitch.sqlite3"
+    if exists:
+        path.touch()
+    ended = _process(DATABASE_URL="", KILLSWITCH_HOME=str(tmp_path))
     assert ended.returncode == 2, ended.stderr
-    assert "has no audit log" in ended.stderr
+    assert ("has no audit log" if exists else "unable to open database file") in ended.stderr
+    assert path.exists() == exists
     assert ended.stdout == ""
 
 

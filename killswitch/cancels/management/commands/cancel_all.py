@@ -81,7 +81,10 @@ class Command(BaseCommand):
             )
         except (services.NotRecorded, Error) as error:
             cause = error_line(error.__cause__ or error)
-            return self._refuse(f"The request could not be recorded, so nothing was sent: {cause}")
+            return self._refuse(
+                f"The request could not be recorded, so nothing was sent: {cause}\n"
+                "To cancel without the log, use `manage.py break_glass`."
+            )
         except services.CommitOutcomeUnknown:
             self.stderr.write(
                 "The connection to the database was lost while the request was being recorded. If"
