@@ -13,10 +13,11 @@ import structlog
 from django.conf import settings
 
 from killswitch.audit.canonical_json import utc_text
-from killswitch.break_glass import exchange_snapshot, recovery, rehearsal, telephone_copy
+from killswitch.break_glass import exchange_snapshot, recovery, rehearsal
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal import Journal
 from killswitch.break_glass.rehearsal import LastRehearsal
+from killswitch.break_glass.telephone import html_copy
 from killswitch.exchanges.models import Exchange, ExchangeGroup
 from killswitch.runtime.files import open_locked
 from killswitch.runtime.periodic import PeriodicTask
@@ -44,7 +45,7 @@ class Upkeep:
 
     def keep_telephone_cards(self) -> None:
         """Write the telephone cards, if they have changed."""
-        telephone_copy.keep(self._home)
+        html_copy.keep(self._home)
 
     def recover(self) -> None:
         """Take new lines of the journal into the log; without any, no query is made."""

@@ -15,7 +15,7 @@ from django.utils.cache import add_never_cache_headers
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.decorators import requires
 from killswitch.break_glass import offers, outage
-from killswitch.break_glass.telephone_views import telephoned_again
+from killswitch.break_glass.telephone.views import telephoned_again
 from killswitch.cancels import manual_cancel
 from killswitch.cancels.views import confirm_again, not_recorded
 from killswitch.console import refusals

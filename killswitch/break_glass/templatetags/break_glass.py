@@ -10,10 +10,10 @@ from django.template.context import Context
 from killswitch.accounts.officer_cookie import known_officer
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.break_glass import offers, outage, question
-from killswitch.break_glass.call_form import CallForm
 from killswitch.break_glass.offers import Offer
 from killswitch.break_glass.press import RequestState
-from killswitch.break_glass.telephone_cards import TelephoneCard
+from killswitch.break_glass.telephone.call_form import CallForm
+from killswitch.break_glass.telephone.cards import TelephoneCard
 from killswitch.cancels import manual_cancel
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import StatusBadge
