@@ -19,9 +19,9 @@ from django.conf import settings
 
 from killswitch import structured_logs
 from killswitch.audit.actors import command_line_actor
-from killswitch.break_glass import cancelling, exchange_snapshot, holders, rehearsal
-from killswitch.break_glass.cancelling import INTERRUPTED, ORIGIN, RunningPress
+from killswitch.break_glass import exchange_snapshot, execution, holders, rehearsal
 from killswitch.break_glass.exchange_snapshot import NoSnapshot, Snapshot
+from killswitch.break_glass.execution import INTERRUPTED, ORIGIN, RunningPress
 from killswitch.break_glass.press import Press, RequestState
 from killswitch.cancels.states import Status
 from killswitch.ems.exchange_ids import InvalidExchangeId, check_exchange_id
@@ -106,7 +106,7 @@ def run(exchange_ids: Sequence[str], *, everywhere: bool, reason: str) -> int:
         return REFUSED
     press = _press(names, snapshot=snapshot, everywhere=everywhere, reason=reason)
     with shutdown_signals() as interrupted:
-        running = cancelling.start(press, journal=cancelling.default_journal())
+        running = execution.start(press, journal=execution.default_journal())
         _say(f"Break glass: cancelling on {pluralize_count(len(names), 'exchange')}.")
         pending = list(running.states)
         ends = Deadline(math.inf)
@@ -175,11 +175,11 @@ def _press(
     text = clean_line(reason, max_chars=MAX_REASON_CHARS)
     return Press(
         press=str(uuid.uuid4()),
-        nonce=cancelling.new_nonce(),
+        nonce=execution.new_nonce(),
         user_id=None,
         by_name=actor.name,
         by_role=actor.role,
-        asked_at=cancelling.utc_now(),
+        asked_at=execution.utc_now(),
         reason=text,
         reason_altered=text != reason.strip(),
         origin=ORIGIN,
@@ -188,8 +188,7 @@ def _press(
         deadline_ms=round(settings.CANCEL_DEADLINE * 1000),
         holder=holders.own_name(Path(settings.KILLSWITCH_HOME)),
         requests=tuple(
-            cancelling.new_request(name, snapshot.find(name) if snapshot else None)
-            for name in names
+            execution.new_request(name, snapshot.find(name) if snapshot else None) for name in names
         ),
     )
 

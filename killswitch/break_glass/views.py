@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from killswitch.accounts import client_info
 from killswitch.accounts.decorators import public
 from killswitch.accounts.officer_cookie import KnownOfficer, known_officer
-from killswitch.break_glass import cancelling, holders, offers, outage, question, running
+from killswitch.break_glass import execution, holders, offers, outage, press_registry, question
 from killswitch.break_glass.press import Press
 from killswitch.break_glass.press_limit import PressLimit
 from killswitch.break_glass.question import InvalidKey, Question
@@ -28,7 +28,7 @@ from killswitch.runtime.http import is_htmx, see_other
 from killswitch.runtime.text import clean_line
 
 _limit = PressLimit()
-_journal = cancelling.default_journal()
+_journal = execution.default_journal()
 
 
 @public
@@ -59,7 +59,7 @@ def show_press(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if known_officer(request) is None:
         return _refuse(request, "not_known", status=403)
     try:
-        press = running.find(str(uuid))
+        press = press_registry.find(str(uuid))
     except OSError:
         press = None
     if press is None:
@@ -104,10 +104,10 @@ def _press(request: HttpRequest, asked: Question, officer: KnownOfficer) -> Http
         user_id=officer.user_id,
         by_name=officer.name,
         by_role=officer.role,
-        asked_at=cancelling.utc_now(),
+        asked_at=execution.utc_now(),
         reason=text,
         reason_altered=text != reason.strip(),
-        origin=cancelling.ORIGIN,
+        origin=execution.ORIGIN,
         address=clean_line(client_info.address(request), max_chars=100),
         user_agent=clean_line(request.headers.get("User-Agent", ""), max_chars=500),
         gesture=clean_line(request.POST.get("gesture", ""), max_chars=100),
@@ -115,16 +115,16 @@ def _press(request: HttpRequest, asked: Question, officer: KnownOfficer) -> Http
         deadline_ms=round(settings.CANCEL_DEADLINE * 1000),
         holder=holders.own_name(Path(settings.KILLSWITCH_HOME)),
         requests=tuple(
-            cancelling.new_request(name, asked.snapshot.find(name) if asked.snapshot else None)
+            execution.new_request(name, asked.snapshot.find(name) if asked.snapshot else None)
             for name in asked.exchange_ids
         ),
     )
-    press_uuid = running.start(press, journal=_journal)
+    press_uuid = press_registry.start(press, journal=_journal)
     address = reverse("break_glass_press", args=[press_uuid])
     if not is_htmx(request):
         return see_other(address)
     return render(
-        request, "break_glass/_press.html", {"press": running.find(press_uuid)}, status=202
+        request, "break_glass/_press.html", {"press": press_registry.find(press_uuid)}, status=202
     )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from killswitch.accounts.models import User
-from killswitch.break_glass import cancelling
-from killswitch.break_glass.cancelling import RunningPress
+from killswitch.break_glass import execution
+from killswitch.break_glass.execution import RunningPress
 from killswitch.break_glass.journal import Journal
 from killswitch.break_glass.journal_record import TimedJournal
 from killswitch.break_glass.press import Press
@@ -38,18 +38,18 @@ def break_glass(journal: Journal, settings: Any) -> PressNow:
     def press(*exchange_ids: str, by: User | None = None, **fields: Any) -> RunningPress:
         values: dict[str, Any] = {
             "press": str(uuid.uuid4()),
-            "nonce": cancelling.new_nonce(),
+            "nonce": execution.new_nonce(),
             "user_id": by.pk if by else None,
             "by_name": by.actor.name if by else "os:root",
             "by_role": by.actor.role if by else "OPERATING_SYSTEM",
-            "asked_at": cancelling.utc_now(),
+            "asked_at": execution.utc_now(),
             "reason": "Drill",
             "reason_altered": False,
-            "origin": cancelling.ORIGIN,
+            "origin": execution.ORIGIN,
             "deadline_ms": round(settings.CANCEL_DEADLINE * 1000),
-            "requests": tuple(cancelling.new_request(name, None) for name in exchange_ids),
+            "requests": tuple(execution.new_request(name, None) for name in exchange_ids),
         }
-        running = cancelling.start(Press(**values | fields), journal=TimedJournal(journal))
+        running = execution.start(Press(**values | fields), journal=TimedJournal(journal))
         wait_for(lambda: running.is_over, seconds=30)
         return running
 

@@ -13,7 +13,7 @@ from django.test import Client
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role
 from killswitch.accounts.officer_cookie import KnownOfficer
-from killswitch.break_glass import exchange_snapshot, outage, running, views
+from killswitch.break_glass import exchange_snapshot, outage, press_registry, views
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal import Journal
 from killswitch.break_glass.journal_record import TimedJournal
@@ -182,8 +182,8 @@ def test_two_presses_with_one_key_are_one(
     first, second = olga.post(URL, sent), olga.post(URL, sent)
     assert first["Location"] == second["Location"]
     # In another process, only the journal knows of it.
-    monkeypatch.setattr(running, "_starts", {})
-    monkeypatch.setattr(running, "_presses", {})
+    monkeypatch.setattr(press_registry, "_starts", {})
+    monkeypatch.setattr(press_registry, "_presses", {})
     assert olga.post(URL, sent)["Location"] == first["Location"]
     wait_for(lambda: "1 of 1 confirmed" in shown(olga, first), seconds=10)
     assert len(simulator.calls("KRAKEN")) == 1

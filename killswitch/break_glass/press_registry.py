@@ -7,8 +7,8 @@ from pathlib import Path
 
 from django.conf import settings
 
-from killswitch.break_glass import cancelling
-from killswitch.break_glass.cancelling import RunningPress
+from killswitch.break_glass import execution
+from killswitch.break_glass.execution import RunningPress
 from killswitch.break_glass.journal import Journal, NonceUsed
 from killswitch.break_glass.journal_record import MAX_WAIT_S, TimedJournal
 from killswitch.break_glass.press import PRESS, Press, RequestState
@@ -64,7 +64,7 @@ def start(press: Press, *, journal: TimedJournal) -> str:
         return earlier.uuid[0]
     own.uuid.append(press.press)
     try:
-        running = cancelling.start(press, journal=journal)
+        running = execution.start(press, journal=journal)
     except NonceUsed as error:
         own.uuid[0] = error.press
         return error.press
