@@ -16,8 +16,8 @@ from killswitch.audit.recorder import recording
 from killswitch.break_glass.ending import record_journaled_end
 from killswitch.break_glass.journal import Journal, JournalReader, JournalUnavailable, Line
 from killswitch.break_glass.journal_record import JournalRecord, TimedJournal
+from killswitch.break_glass.line_data import answer_of
 from killswitch.break_glass.press import ATTEMPT, CARRIED_ON, END, RequestState
-from killswitch.break_glass.reading import answer_of
 from killswitch.cancels import recording as requests
 from killswitch.cancels.lease import Lease
 from killswitch.cancels.models import Attempt, CancelRequest

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import F
 
-from killswitch.break_glass.reading import list_of
+from killswitch.break_glass.line_data import list_of
 from killswitch.cancels import recording as requests
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
 from killswitch.cancels.models import CancelRequest

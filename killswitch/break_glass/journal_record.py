@@ -9,14 +9,8 @@ import structlog
 
 from killswitch.audit.canonical_json import utc_text
 from killswitch.break_glass.journal import Journal, JournalUnavailable, Line, NonceUsed
-from killswitch.break_glass.press import (
-    ATTEMPT,
-    END,
-    SENDING,
-    RequestState,
-    attempt_data,
-    list_data,
-)
+from killswitch.break_glass.line_data import attempt_data, list_data
+from killswitch.break_glass.press import ATTEMPT, END, SENDING, RequestState
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
 from killswitch.cancels.kill import EarlierAttempt
 from killswitch.cancels.states import Status

@@ -13,21 +13,14 @@ A request of the log whose database went away has a line CARRIED_ON instead of P
 SENDING before each POST. All its lines have the token of its lease.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from typing import Any, Self
 
-from killswitch.audit.canonical_json import utc_text
 from killswitch.cancels.states import FINAL, Status
-from killswitch.ems.answers import TimedCancelAnswer
-from killswitch.ems.open_orders import TimedOpenOrders
 
 PRESS, SENDING, ATTEMPT, END = "PRESS", "SENDING", "ATTEMPT", "END"
 CARRIED_ON = "CARRIED_ON"  # a request of the log, whose database went away; its lines follow
-MAX_BODY_BYTES = 64 * 1024
-MAX_ORDERS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,45 +101,3 @@ class RequestState:
                 self.sentence = data["conclusion"]
                 self.open_after = data["open_after"]
                 self.status = Status(data["status"])  # last: readers take the rest for final
-
-
-def attempt_data(request: str, answer: TimedCancelAnswer, *, number: int) -> dict[str, Any]:
-    """Return the data of ATTEMPT."""
-    body = answer.body[:MAX_BODY_BYTES]
-    return {
-        "request": request,
-        "number": number,
-        "started_at": utc_text(answer.started_at),
-        "finished_at": utc_text(answer.finished_at),
-        "duration_us": round(answer.duration_ms * 1000),
-        "http_status": answer.http_status,
-        "outcome": str(answer.outcome),
-        "retry_advice": str(answer.retry_advice),
-        "may_have_been_carried_out": answer.may_have_been_carried_out,
-        "reject_reason": answer.reject_reason,
-        "message": answer.message,
-        "rejected_message": answer.rejected_message,
-        "trace_id": answer.trace_id,
-        "body": base64.b64encode(body).decode("ascii"),
-        "body_complete": answer.body_complete and len(body) == len(answer.body),
-        "transport_error": answer.transport_error,
-    }
-
-
-def list_data(orders: TimedOpenOrders) -> dict[str, Any]:
-    """Return a list of open orders as END has it."""
-    return {
-        "started_at": utc_text(orders.started_at),
-        "finished_at": utc_text(orders.finished_at),
-        "http_status": orders.http_status,
-        "error": orders.error,
-        "may_have_more": orders.may_have_more,
-        "orders": [asdict(order) for order in orders.orders[:MAX_ORDERS]],
-        "body": base64.b64encode(orders.body).decode("ascii"),
-        "size": orders.size,
-        "sha256": orders.sha256,
-    }
-
-
-def utc_text_or_none(at: datetime | None) -> str | None:
-    return utc_text(at) if at else None

@@ -24,8 +24,8 @@ from killswitch.break_glass.carrying_on import settle
 from killswitch.break_glass.ending import record_end, record_journaled_end
 from killswitch.break_glass.holders import is_alive
 from killswitch.break_glass.journal import Journal, JournalReader, Line
+from killswitch.break_glass.line_data import answer_of
 from killswitch.break_glass.press import ATTEMPT, END, PRESS, Press, PressedExchange
-from killswitch.break_glass.reading import answer_of
 from killswitch.cancels import event_data
 from killswitch.cancels import recording as requests
 from killswitch.cancels.conclusion import AttemptSummary, ListHistory, conclude
