@@ -14,8 +14,9 @@ from django.conf import settings
 
 from killswitch.audit.recorder import recording
 from killswitch.break_glass.ending import record_journaled_end
-from killswitch.break_glass.journal import Journal, JournalReader, JournalUnavailable, Line
-from killswitch.break_glass.journal_record import JournalRecord, TimedJournal
+from killswitch.break_glass.journal import Journal, JournalUnavailable, TimedJournal
+from killswitch.break_glass.journal_reader import JournalReader, Line
+from killswitch.break_glass.journal_record import JournalRecord
 from killswitch.break_glass.line_data import answer_of
 from killswitch.break_glass.press import ATTEMPT, CARRIED_ON, END, RequestState
 from killswitch.cancels import recording as requests

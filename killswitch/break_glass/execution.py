@@ -17,8 +17,8 @@ from django.conf import settings
 
 from killswitch.audit.canonical_json import utc_text
 from killswitch.break_glass.exchange_snapshot import KnownExchange
-from killswitch.break_glass.journal import Journal, JournalUnavailable
-from killswitch.break_glass.journal_record import JournalRecord, TimedJournal
+from killswitch.break_glass.journal import Journal, JournalUnavailable, TimedJournal
+from killswitch.break_glass.journal_record import JournalRecord
 from killswitch.break_glass.press import PRESS, Press, PressedExchange, RequestState
 from killswitch.cancels.kill import Kill, ShuttingDown
 from killswitch.cancels.lease import Lease

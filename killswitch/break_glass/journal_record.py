@@ -1,14 +1,13 @@
 """What a kill records in the journal instead of the database. It never keeps a cancel waiting."""
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
 from killswitch.audit.canonical_json import utc_text
-from killswitch.break_glass.journal import Journal, JournalUnavailable, Line, NonceUsed
+from killswitch.break_glass.journal import JournalUnavailable, TimedJournal
 from killswitch.break_glass.line_data import attempt_data, list_data
 from killswitch.break_glass.press import ATTEMPT, END, SENDING, RequestState
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
@@ -16,56 +15,7 @@ from killswitch.cancels.kill import EarlierAttempt
 from killswitch.cancels.states import Status
 from killswitch.ems.answers import TimedCancelAnswer
 
-# A disk that hangs holds the first cancel up for this long, and later ones not at all.
-MAX_WAIT_S = 2.0
-
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
-
-
-class TimedJournal:
-    """A journal that gives up on a disk that does not respond."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._hanging: threading.Thread | None = None
-
-    def append(self, kind: str, data: Mapping[str, Any]) -> Line:
-        """Add one line within `MAX_WAIT_S`. Raises `JournalUnavailable` and `NonceUsed`."""
-        return self._in_time(lambda: self._journal.append(kind, data))
-
-    def rehearse(self) -> None:
-        """Do all that `append` does but add the line. Raises `JournalUnavailable`."""
-        self._in_time(self._journal.rehearse)
-
-    def _in_time(self, work: Callable[[], T]) -> T:
-        if self._hanging and self._hanging.is_alive():
-            raise JournalUnavailable("the disk does not respond")
-        results: list[T] = []
-        errors: list[Exception] = []
-
-        def run() -> None:
-            try:
-                results.append(work())
-            except Exception as error:  # noqa: BLE001 - raised by the caller
-                errors.append(error)
-
-        thread = threading.Thread(target=run, name="journal", daemon=True)
-        try:
-            thread.start()
-        except (RuntimeError, MemoryError) as error:
-            raise JournalUnavailable("this machine has no thread left") from error
-        thread.join(MAX_WAIT_S)
-        if results:
-            return results[0]
-        if not errors:
-            self._hanging = thread
-            raise JournalUnavailable("the disk does not respond")
-        failure = errors[0]
-        if isinstance(failure, JournalUnavailable | NonceUsed):
-            raise failure
-        log.error("journal_failed", exc_info=failure)
-        raise JournalUnavailable(f"{type(failure).__name__}: {failure}") from failure
 
 
 class JournalRecord:

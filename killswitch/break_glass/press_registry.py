@@ -9,8 +9,7 @@ from django.conf import settings
 
 from killswitch.break_glass import execution
 from killswitch.break_glass.execution import RunningPress
-from killswitch.break_glass.journal import Journal, NonceUsed
-from killswitch.break_glass.journal_record import MAX_WAIT_S, TimedJournal
+from killswitch.break_glass.journal import MAX_WAIT_S, Journal, NonceUsed, TimedJournal
 from killswitch.break_glass.press import PRESS, Press, RequestState
 from killswitch.cancels.states import Status
 

@@ -18,7 +18,8 @@ from killswitch.audit.reconciliation.comparison import (
     reconcilers,
 )
 from killswitch.audit.verification.findings import Finding, Progress
-from killswitch.break_glass.journal import FILE, Journal, JournalReader
+from killswitch.break_glass.journal import FILE, Journal
+from killswitch.break_glass.journal_reader import JournalReader
 
 
 def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Finding]:  # noqa: ARG001 - a journal is short

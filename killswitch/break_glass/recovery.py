@@ -23,7 +23,8 @@ from killswitch.audit.recorder import Recording, recording
 from killswitch.break_glass.carrying_on import settle
 from killswitch.break_glass.ending import record_end, record_journaled_end
 from killswitch.break_glass.holders import is_alive
-from killswitch.break_glass.journal import Journal, JournalReader, Line
+from killswitch.break_glass.journal import Journal
+from killswitch.break_glass.journal_reader import JournalReader, Line
 from killswitch.break_glass.line_data import answer_of
 from killswitch.break_glass.press import ATTEMPT, END, PRESS, Press, PressedExchange
 from killswitch.cancels import event_data

@@ -12,8 +12,7 @@ import pytest
 from killswitch.accounts.models import User
 from killswitch.break_glass import execution
 from killswitch.break_glass.execution import RunningPress
-from killswitch.break_glass.journal import Journal
-from killswitch.break_glass.journal_record import TimedJournal
+from killswitch.break_glass.journal import Journal, TimedJournal
 from killswitch.break_glass.press import Press
 from tests.conftest import wait_for
 

@@ -13,7 +13,8 @@ from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.verification.verify import verify
 from killswitch.break_glass import carrying_on, ending, recovery
-from killswitch.break_glass.journal import Journal, Line
+from killswitch.break_glass.journal import Journal
+from killswitch.break_glass.journal_reader import Line
 from killswitch.break_glass.press import ATTEMPT, CARRIED_ON, END, SENDING
 from killswitch.cancels import execution, leases, request_record, thread_slots, watchdog
 from killswitch.cancels.conclusion import AttemptSummary

@@ -19,7 +19,8 @@ from django.core.management import call_command
 
 from killswitch.break_glass import command, exchange_snapshot
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
-from killswitch.break_glass.journal import FILE, HEAD_FILE, Journal
+from killswitch.break_glass.journal import FILE, Journal
+from killswitch.break_glass.journal_reader import HEAD_FILE
 from killswitch.break_glass.press import ATTEMPT, END, PRESS
 from killswitch.cancels.management.commands import cancel_all
 from killswitch.cancels.models import Batch, CancelRequest

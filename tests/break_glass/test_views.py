@@ -15,8 +15,7 @@ from killswitch.accounts.models import Role
 from killswitch.accounts.officer_cookie import KnownOfficer
 from killswitch.break_glass import exchange_snapshot, outage, press_registry, views
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
-from killswitch.break_glass.journal import Journal
-from killswitch.break_glass.journal_record import TimedJournal
+from killswitch.break_glass.journal import Journal, TimedJournal
 from killswitch.break_glass.press_limit import PressLimit
 from killswitch.simulator.server import Simulator
 from tests.conftest import wait_for

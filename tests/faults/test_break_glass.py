@@ -66,7 +66,7 @@ IN_MAKE_TEST = [
 ]
 PLACES = [
     *IN_MAKE_TEST,
-    "after killswitch.break_glass.journal.JournalReader.check_end 1",
+    "after killswitch.break_glass.journal_reader.JournalReader.check_end 1",
     "after killswitch.break_glass.recovery._exchanges 1",
     "before killswitch.break_glass.recovery._record_request 4",
     "after killswitch.cancels.recording.record_attempt 1",
