@@ -68,10 +68,7 @@ def start(press: Press, *, journal: TimedJournal) -> RunningPress:
 
     Without a journal it goes out all the same, and its states say so. Raises `NonceUsed`.
     """
-    states = [
-        RequestState(request=request.request, exchange_id=request.exchange_id)
-        for request in press.requests
-    ]
+    states = press.new_states()
     try:
         journal.append(PRESS, press.data)
     except JournalUnavailable as error:

@@ -10,10 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import structlog
+from django.conf import settings
 
 from killswitch.audit import canonical_json
 from killswitch.break_glass.journal_reader import HEAD_FILE, JournalReader, Line
@@ -197,6 +199,16 @@ class TimedJournal:
             raise failure
         log.error("journal_failed", exc_info=failure)
         raise JournalUnavailable(f"{type(failure).__name__}: {failure}") from failure
+
+
+def host_journal() -> TimedJournal:
+    """Return the journal of this host, the same object for all threads of this process."""
+    return _host_journal(settings.KILLSWITCH_HOME)
+
+
+@cache
+def _host_journal(home: Path) -> TimedJournal:
+    return TimedJournal(Journal(home))
 
 
 def _write(handle: int, content: bytes) -> None:

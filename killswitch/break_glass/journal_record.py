@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import structlog
 
 from killswitch.audit.canonical_json import utc_text
-from killswitch.break_glass.journal import JournalUnavailable, TimedJournal
+from killswitch.break_glass.journal import JournalUnavailable, TimedJournal, host_journal
 from killswitch.break_glass.line_data import attempt_data, list_data
-from killswitch.break_glass.press import ATTEMPT, END, SENDING, RequestState
+from killswitch.break_glass.press import ATTEMPT, CARRIED_ON, END, SENDING, RequestState
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
 from killswitch.cancels.kill import EarlierAttempt
+from killswitch.cancels.lease import Lease
 from killswitch.cancels.states import Status
 from killswitch.ems.answers import TimedCancelAnswer
 
@@ -19,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 class JournalRecord:
-    """Where one request of a press records what it does."""
+    """Where one request records what it does: of a press, or of a log that is out of reach."""
 
     def __init__(self, state: RequestState, journal: TimedJournal, *, token: str = "") -> None:
         """`token` is the lease of a request of the log, whose first POST no press announces."""
@@ -27,6 +28,15 @@ class JournalRecord:
         self._journal = journal
         self._token = {"token": token} if token else {}
         self._is_announced = not token
+
+    @classmethod
+    def of_lease(cls, lease: Lease) -> Self:
+        """Return where a kill that has lost its database records from now on."""
+        journal = host_journal()
+        state = RequestState(request=lease.uuid, exchange_id=lease.exchange_id)
+        record = cls(state, journal, token=lease.token)
+        record._write(CARRIED_ON, {"exchange_id": lease.exchange_id})
+        return record
 
     def earlier_attempts(self) -> Sequence[EarlierAttempt]:
         """Return no attempts: no other process carries out a request of the journal."""

@@ -15,12 +15,18 @@ SENDING before each POST. All its lines have the token of its lease.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
+from killswitch.break_glass import holders
+from killswitch.break_glass.journal_reader import JournalReader, Line
 from killswitch.cancels.states import FINAL, Status
 
 PRESS, SENDING, ATTEMPT, END = "PRESS", "SENDING", "ATTEMPT", "END"
 CARRIED_ON = "CARRIED_ON"  # a request of the log, whose database went away; its lines follow
+# How long after its deadline the last line of a request is written at the latest.
+MAX_OVERTIME_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +71,13 @@ class Press:
     def data(self) -> dict[str, Any]:
         return asdict(self)
 
+    def new_states(self) -> list["RequestState"]:
+        """Return what is known of its requests before anything was sent."""
+        return [
+            RequestState(request=request.request, exchange_id=request.exchange_id)
+            for request in self.requests
+        ]
+
 
 @dataclass(kw_only=True)
 class RequestState:
@@ -101,3 +114,58 @@ class RequestState:
                 self.sentence = data["conclusion"]
                 self.open_after = data["open_after"]
                 self.status = Status(data["status"])  # last: readers take the rest for final
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournaledPress:
+    """A press, its line, and the lines of its requests by their UUIDs."""
+
+    press: Press
+    line: Line
+    lines: Mapping[str, Sequence[Line]]
+
+    @property
+    def is_over(self) -> bool:
+        return all(any(line.kind == END for line in lines) for lines in self.lines.values())
+
+    @property
+    def states(self) -> list[RequestState]:
+        """Return what the lines say of its requests."""
+        states = self.press.new_states()
+        for state in states:
+            for line in self.lines[state.request]:
+                state.apply(line.kind, line.data)
+        return states
+
+    def may_be_carried_out(self, home: Path) -> bool:
+        """Return False if the process that carried it out is known to be dead."""
+        if self.press.holder:
+            return holders.is_alive(home, self.press.holder)
+        age_s = (datetime.now(UTC) - datetime.fromisoformat(self.last.at)).total_seconds()
+        return age_s < self.press.deadline_ms / 1000 + MAX_OVERTIME_S
+
+    @property
+    def last(self) -> Line:
+        """Return its newest line."""
+        newest = [lines[-1] for lines in self.lines.values() if lines]
+        return max([self.line, *newest], key=lambda line: line.seq)
+
+
+def journaled_presses(reader: JournalReader) -> list[JournaledPress]:
+    """Return the presses whose lines this installation has sealed, oldest first."""
+    presses = []
+    lines_by_request: dict[str, list[Line]] = {}
+    for line in reader.lines:
+        if not line.is_sealed_here:
+            continue
+        if line.kind == PRESS:
+            press = Press.from_data(line.data)
+            lines: dict[str, list[Line]] = {row.request: [] for row in press.requests}
+            lines_by_request |= lines
+            presses.append(JournaledPress(press=press, line=line, lines=lines))
+        elif (
+            "token" not in line.data
+            and (rows := lines_by_request.get(str(line.data.get("request")))) is not None
+        ):
+            rows.append(line)
+    return presses

@@ -3,14 +3,13 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from django.conf import settings
 
 from killswitch.break_glass import execution
 from killswitch.break_glass.execution import RunningPress
 from killswitch.break_glass.journal import MAX_WAIT_S, Journal, NonceUsed, TimedJournal
-from killswitch.break_glass.press import PRESS, Press, RequestState
+from killswitch.break_glass.press import Press, RequestState, journaled_presses
 from killswitch.cancels.states import Status
 
 MAX_KEPT = 200  # presses in memory; of more, the oldest are read from the journal
@@ -82,21 +81,8 @@ def find(uuid: str) -> ShownPress | None:
         return ShownPress(
             press=running.press, states=running.states, is_over=running.is_over, is_own=True
         )
-    reader = Journal(Path(settings.KILLSWITCH_HOME)).read()
-    press: Press | None = None
-    states: dict[str, RequestState] = {}
-    for line in reader.lines:
-        if line.kind == PRESS and line.data["press"] == uuid and line.is_sealed_here:
-            press = Press.from_data(line.data)
-            states = {
-                row.request: RequestState(request=row.request, exchange_id=row.exchange_id)
-                for row in press.requests
-            }
-        elif state := states.get(str(line.data.get("request"))):
-            state.apply(line.kind, line.data)
-    if press is None:
+    presses = journaled_presses(Journal(settings.KILLSWITCH_HOME).read())
+    found = next((row for row in presses if row.press.press == uuid), None)
+    if found is None:
         return None
-    rows = list(states.values())
-    return ShownPress(
-        press=press, states=rows, is_over=all(row.is_final for row in rows), is_own=False
-    )
+    return ShownPress(press=found.press, states=found.states, is_over=found.is_over, is_own=False)

@@ -6,10 +6,9 @@ between and however many processes recover. Rows and events have the journal's o
 events are numbered and chained now.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -20,19 +19,27 @@ from killswitch.alarms.services import raise_alarm
 from killswitch.audit.actors import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
-from killswitch.break_glass.carrying_on import settle
-from killswitch.break_glass.ending import record_end, record_journaled_end
-from killswitch.break_glass.holders import is_alive
 from killswitch.break_glass.journal import Journal
-from killswitch.break_glass.journal_reader import JournalReader, Line
-from killswitch.break_glass.line_data import answer_of
-from killswitch.break_glass.press import ATTEMPT, END, PRESS, Press, PressedExchange
+from killswitch.break_glass.journal_reader import Line
+from killswitch.break_glass.press import (
+    ATTEMPT,
+    END,
+    JournaledPress,
+    Press,
+    PressedExchange,
+    journaled_presses,
+)
+from killswitch.break_glass.request_recovery import (
+    record_end,
+    record_journaled_attempt,
+    record_journaled_end,
+    settle,
+)
 from killswitch.cancels import event_data
 from killswitch.cancels import recording as requests
 from killswitch.cancels.conclusion import AttemptSummary, ListHistory, conclude
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import TimedCancelAnswer
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
 from killswitch.runtime.text import pluralize_count
@@ -40,36 +47,8 @@ from killswitch.runtime.text import pluralize_count
 # A request whose process died is carried on by others, unless its last line is older than this: a
 # cancel that nobody expects any more is not sent without a person asking for it.
 MAX_RESUMED_AGE_S = 120.0
-# How long after its deadline the last line of a request is written at the latest.
-MAX_OVERTIME_S = 60.0
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class JournaledPress:
-    """A press, its line, and the lines of its requests by their UUIDs."""
-
-    press: Press
-    line: Line
-    lines: Mapping[str, Sequence[Line]]
-
-    @property
-    def is_over(self) -> bool:
-        return all(any(line.kind == END for line in lines) for lines in self.lines.values())
-
-    def may_be_carried_out(self, home: Path) -> bool:
-        """Return False if the process that carried it out is known to be dead."""
-        if self.press.holder:
-            return is_alive(home, self.press.holder)
-        age_s = (datetime.now(UTC) - datetime.fromisoformat(self.last.at)).total_seconds()
-        return age_s < self.press.deadline_ms / 1000 + MAX_OVERTIME_S
-
-    @property
-    def last(self) -> Line:
-        """Return its newest line."""
-        newest = [lines[-1] for lines in self.lines.values() if lines]
-        return max([self.line, *newest], key=lambda line: line.seq)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,26 +84,6 @@ def recover(journal: Journal) -> Recovered:
         else:
             pending += 1
     return Recovered(recorded=count, pending=pending)
-
-
-def journaled_presses(reader: JournalReader) -> list[JournaledPress]:
-    """Return the presses whose lines this installation has sealed, oldest first."""
-    presses = []
-    lines_by_request: dict[str, list[Line]] = {}
-    for line in reader.lines:
-        if not line.is_sealed_here:
-            continue
-        if line.kind == PRESS:
-            press = Press.from_data(line.data)
-            lines: dict[str, list[Line]] = {row.request: [] for row in press.requests}
-            lines_by_request |= lines
-            presses.append(JournaledPress(press=press, line=line, lines=lines))
-        elif (
-            "token" not in line.data
-            and (rows := lines_by_request.get(str(line.data.get("request")))) is not None
-        ):
-            rows.append(line)
-    return presses
 
 
 def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
@@ -206,16 +165,16 @@ def _record_request(
         status=Status.SENDING, lease_token=token, lease_beats=1, first_claimed_at=batch.asked_at
     )
     lines = journaled.lines[row.request]
-    answers = [answer_of(line.data) for line in lines if line.kind == ATTEMPT]
-    for answer in answers:
-        requests.record_attempt(request.pk, token, answer=answer, next_attempt_at=None)
-    end = next((line.data for line in lines if line.kind == END), None)
+    for line in lines:
+        if line.kind == ATTEMPT:
+            record_journaled_attempt(request.pk, token, line)
+    end = next((line for line in lines if line.kind == END), None)
     if end is not None:
         record_journaled_end(request.pk, token, end, before=Status.SENDING)
         return
     last_at = datetime.fromisoformat((lines[-1] if lines else journaled.line).at)
     if (datetime.now(UTC) - last_at).total_seconds() > MAX_RESUMED_AGE_S:
-        _record_abandoned(request, token, row, answers=answers, lines=lines)
+        _record_abandoned(request, token, row, lines=lines)
 
 
 def _record_abandoned(
@@ -223,15 +182,13 @@ def _record_abandoned(
     token: str,
     row: PressedExchange,
     *,
-    answers: Iterable[TimedCancelAnswer],
     lines: Sequence[Line],
 ) -> None:
     """End an old request whose process died with what is known of it."""
     if not lines or lines[-1].kind != ATTEMPT:
         requests.record_takeover(request.pk, dead_holder=token, lease_token=token)
-    summary = AttemptSummary.of([*answers, *request.attempts.filter(by_dead_holder=True)])
     conclusion = conclude(
-        summary,
+        AttemptSummary.of(request.attempts.order_by("number")),
         None,
         exchange_id=row.exchange_id,
         history=ListHistory(open_before=None, ever_listed=row.ever_listed),

@@ -13,7 +13,7 @@ from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify
-from killswitch.break_glass import holders, recovery
+from killswitch.break_glass import holders, press, recovery
 from killswitch.break_glass.journal import FILE, Journal
 from killswitch.break_glass.press import END
 from killswitch.cancels.models import Attempt, Batch, CancelRequest
@@ -250,7 +250,7 @@ def test_a_press_whose_process_ends_while_the_database_hangs_is_read_again(
         journal.path.write_bytes(whole)  # its last lines are written just before it ends
         return False
 
-    monkeypatch.setattr(recovery, "is_alive", ends_now)
+    monkeypatch.setattr(holders, "is_alive", ends_now)
     assert recover(journal) == 1
     assert CancelRequest.objects.get().status == "CONFIRMED"
     assert is_alive(home, holders.own_name(home))
@@ -263,7 +263,7 @@ def test_a_press_without_a_holder_may_be_carried_out_for_as_long_as_it_can_take(
     break_glass("KRAKEN", holder="")
     drop_lines(journal, kind=END)
     assert recovery.recover(journal) == recovery.Recovered(recorded=0, pending=1)
-    monkeypatch.setattr(recovery, "MAX_OVERTIME_S", -60.0)
+    monkeypatch.setattr(press, "MAX_OVERTIME_S", -60.0)
     assert recover(journal) == 1
 
 

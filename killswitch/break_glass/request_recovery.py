@@ -1,52 +1,29 @@
-"""Lets a kill that is under way go on without its database, and settles its row afterwards.
+"""Records what the journal has of requests: their attempts, and how they ended.
 
-What happens from then on is journaled. When the database is back, the attempts are recorded, and
-the end if no other process has taken the request over meanwhile.
+A request of the log whose database went away is settled here. Its attempts are recorded in any
+case, its end only if no other process has taken the request over meanwhile.
 """
 
+import math
 from collections.abc import Sequence
-from datetime import datetime
-from functools import cache
-from pathlib import Path
+from datetime import UTC, datetime
 
 import structlog
-from django.conf import settings
+from django.db.models import F
 
 from killswitch.audit.recorder import recording
-from killswitch.break_glass.ending import record_journaled_end
-from killswitch.break_glass.journal import Journal, JournalUnavailable, TimedJournal
 from killswitch.break_glass.journal_reader import JournalReader, Line
-from killswitch.break_glass.journal_record import JournalRecord
-from killswitch.break_glass.line_data import answer_of
-from killswitch.break_glass.press import ATTEMPT, CARRIED_ON, END, RequestState
+from killswitch.break_glass.line_data import answer_of, list_of
+from killswitch.break_glass.press import ATTEMPT, END
 from killswitch.cancels import recording as requests
-from killswitch.cancels.lease import Lease
+from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
 from killswitch.cancels.models import Attempt, CancelRequest
-from killswitch.cancels.request_record import fallbacks
 from killswitch.cancels.states import Status
 
+# The list is looked at again 5 s after a request has ended, if it is recorded sooner than this.
+MAX_WATCHED_AGE_S = 3.0
+
 log = structlog.get_logger(__name__)
-
-
-@cache
-def _journal(home: Path) -> TimedJournal:
-    return TimedJournal(Journal(home))
-
-
-def journal_of(lease: Lease) -> JournalRecord:
-    """Return where this kill records from now on."""
-    journal = _journal(Path(settings.KILLSWITCH_HOME))
-    state = RequestState(request=lease.uuid, exchange_id=lease.exchange_id)
-    data = {"request": lease.uuid, "token": lease.token, "exchange_id": lease.exchange_id}
-    try:
-        journal.append(CARRIED_ON, data)
-    except JournalUnavailable as error:
-        state.not_journaled = str(error)
-        log.warning("not_journaled", kind=CARRIED_ON, request=lease.uuid, error=str(error))
-    return JournalRecord(state, journal, token=lease.token)
-
-
-fallbacks.append(journal_of)
 
 
 def settle(reader: JournalReader) -> int:
@@ -96,13 +73,65 @@ def _settle(request_uuid: str, token: str, *, attempts: Sequence[Line], end: Lin
             return False
         count = request.attempt_count
         for line in attempts:
-            answer = answer_of(line.data)
-            requests.record_attempt(request.pk, token, answer=answer, next_attempt_at=None)
+            record_journaled_attempt(request.pk, token, line)
         ends_now = end is not None and request.lease_token == token and not request.is_final
         if end and ends_now:
-            record_journaled_end(request.pk, token, end.data, before=Status(request.status))
+            record_journaled_end(request.pk, token, end, before=Status(request.status))
         request.refresh_from_db()
     new_attempts = request.attempt_count - count
     if new_attempts or ends_now:
         log.warning("settled", request=request_uuid, attempts=new_attempts, ended=ends_now)
     return bool(new_attempts or ends_now)
+
+
+def record_journaled_attempt(request_id: int, token: str, line: Line) -> None:
+    """Record an ATTEMPT line, once."""
+    answer = answer_of(line.data)
+    requests.record_attempt(request_id, token, answer=answer, next_attempt_at=None)
+
+
+def record_journaled_end(request_id: int, token: str, line: Line, *, before: Status) -> None:
+    """Record an END line. Called inside a recording, while the lease is still held."""
+    end = line.data
+    record_end(
+        request_id,
+        token,
+        before=before,
+        conclusion=Conclusion(status=Status(end["status"]), sentence=end["conclusion"]),
+        reads=end["reads"],
+        last_list=list_of(end["list"], count=end["open_after"]) if end["list"] else None,
+        finished_at=datetime.fromisoformat(end["finished_at"]),
+    )
+
+
+def record_end(  # noqa: PLR0913 - whose request, and what came of it
+    request_id: int,
+    token: str,
+    *,
+    before: Status,
+    conclusion: Conclusion,
+    reads: int,
+    last_list: OpenOrdersAfter | None,
+    finished_at: datetime | None,
+) -> None:
+    """Record the final status, and the reads that were not counted in the row."""
+    if before is Status.SENDING and conclusion.status not in (
+        Status.REJECTED,
+        Status.NOT_DELIVERED,
+    ):
+        requests.start_verifying(request_id, token)
+        before = Status.VERIFYING
+    row = CancelRequest.objects.filter(pk=request_id)
+    row.update(reads=F("reads") + reads)
+    requests.finish(
+        request_id,
+        token,
+        before=before,
+        conclusion=conclusion,
+        last_list=last_list,
+        finished_at=finished_at,
+    )
+    age_s = (datetime.now(UTC) - finished_at).total_seconds() if finished_at else math.inf
+    if age_s > MAX_WATCHED_AGE_S:
+        # Orders that are open now say nothing about a cancel of some time ago.
+        row.update(finished_revision=None)
