@@ -18,10 +18,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 from killswitch.accounts import client_info
 from killswitch.accounts.decorators import public
 from killswitch.accounts.officer_cookie import KnownOfficer, known_officer
-from killswitch.break_glass import execution, holders, offers, outage, press_registry, question
+from killswitch.break_glass import execution, holders, outage, press_registry
+from killswitch.break_glass.confirmation import Offer, Question
 from killswitch.break_glass.press import Press
 from killswitch.break_glass.press_limit import PressLimit
-from killswitch.break_glass.question import InvalidKey, Question
+from killswitch.cancels import press_keys
 from killswitch.cancels.confirmation import Reason
 from killswitch.cancels.services import MAX_REASON_CHARS
 from killswitch.runtime.http import is_htmx, see_other
@@ -44,11 +45,11 @@ def break_glass(request: HttpRequest) -> HttpResponse:
     if officer is None:
         return _refuse(request, "not_known", status=403)
     if request.method == "POST":
-        return _press(request, question.of_form(request.POST), officer)
-    asked = question.of_form(request.GET)
+        return _press(request, Question.of_form(request.POST), officer)
+    question = Question.of_form(request.GET)
     if not outage.is_recent():
-        return see_other(asked.console_address)
-    return show_question(request, asked, officer)
+        return see_other(question.console_address)
+    return show_question(request, question, officer)
 
 
 @public
@@ -70,7 +71,7 @@ def show_press(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 def show_question(
     request: HttpRequest,
-    asked: Question,
+    question: Question,
     officer: KnownOfficer,
     *,
     status: int = 200,
@@ -78,20 +79,20 @@ def show_question(
 ) -> HttpResponse:
     """Show the confirmation with a fresh key."""
     template = "break_glass/_confirm.html" if is_htmx(request) else "break_glass/confirm.html"
-    context = {"offer": offers.make(request, asked, officer), "notice": notice}
+    context = {"offer": Offer.make(request, question, officer), "notice": notice}
     return render(request, template, context, status=status)
 
 
-def _press(request: HttpRequest, asked: Question, officer: KnownOfficer) -> HttpResponse:
-    if not asked.exchange_ids:
+def _press(request: HttpRequest, question: Question, officer: KnownOfficer) -> HttpResponse:
+    if not question.exchange_ids:
         return _refuse(request, "no_exchange", status=409)
     key = request.POST.get("key", "")
     try:
-        nonce = question.read_key(key, user_id=officer.user_id, exchange_ids=asked.exchange_ids)
-    except InvalidKey:
+        nonce = question.read_key(key, user_id=officer.user_id)
+    except (press_keys.InvalidKey, press_keys.UnusableKey):
         notice = "This confirmation was not valid any more, so no cancel was sent. Confirm again."
-        return show_question(request, asked, officer, status=400, notice=notice)
-    if not _limit.allows(officer.user_id, asked.exchange_ids):
+        return show_question(request, question, officer, status=400, notice=notice)
+    if not _limit.allows(officer.user_id, question.exchange_ids):
         return _refuse(request, "too_many", status=429)
     session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
     if not outage.is_recent() and outage.was_revoked(session_key):
@@ -111,12 +112,12 @@ def _press(request: HttpRequest, asked: Question, officer: KnownOfficer) -> Http
         address=clean_line(client_info.address(request), max_chars=100),
         user_agent=clean_line(request.headers.get("User-Agent", ""), max_chars=500),
         gesture=clean_line(request.POST.get("gesture", ""), max_chars=100),
-        everywhere=asked.everywhere,
+        everywhere=question.everywhere,
         deadline_ms=round(settings.CANCEL_DEADLINE * 1000),
         holder=holders.own_name(Path(settings.KILLSWITCH_HOME)),
         requests=tuple(
-            execution.new_request(name, asked.snapshot.find(name) if asked.snapshot else None)
-            for name in asked.exchange_ids
+            execution.new_request(name, question.snapshot.find(name) if question.snapshot else None)
+            for name in question.exchange_ids
         ),
     )
     press_uuid = press_registry.start(press, journal=_journal)

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.test import Client
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role
 from killswitch.accounts.officer_cookie import KnownOfficer
-from killswitch.break_glass import exchange_snapshot, outage, press_registry, views
+from killswitch.break_glass import confirmation, exchange_snapshot, outage, press_registry, views
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal import Journal, TimedJournal
 from killswitch.break_glass.press_limit import PressLimit
@@ -163,10 +164,12 @@ def test_without_a_key_nothing_is_sent_and_the_question_comes_again(
     assert simulator.calls("KRAKEN") == []
 
 
-def test_a_key_is_for_its_person_and_its_exchanges(
-    olga: Client, simulator: Simulator, settings: Any
+def test_a_key_is_for_its_person_its_exchanges_and_ten_minutes(
+    olga: Client, simulator: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = form(olga, "KRAKEN")
+    monkeypatch.setattr(confirmation, "MAX_KEY_AGE", timedelta(seconds=-1))
+    assert olga.post(URL, form(olga, "KRAKEN")).status_code == 400
     other = client_of(officer(user_id=8), settings)
     assert other.post(URL, sent).status_code == 400
     assert olga.post(URL, sent | {"exchange": "BINANCE"}).status_code == 400
