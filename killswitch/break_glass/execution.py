@@ -3,21 +3,15 @@
 The same `Kill` that workers run, with the journal in place of the database.
 """
 
-import secrets
 import threading
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import structlog
-from django.conf import settings
 
-from killswitch.audit.canonical_json import utc_text
-from killswitch.break_glass.exchange_snapshot import KnownExchange
-from killswitch.break_glass.journal import Journal, JournalUnavailable, TimedJournal
+from killswitch.break_glass.journal import JournalUnavailable, TimedJournal
 from killswitch.break_glass.journal_record import JournalRecord
 from killswitch.break_glass.press import PRESS, Press, PressedExchange, RequestState
 from killswitch.cancels.kill import Kill, ShuttingDown
@@ -25,7 +19,6 @@ from killswitch.cancels.lease import Lease
 from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
 
-ORIGIN = "BREAK_GLASS"
 # An older figure does not show what was open when the cancel was requested.
 MAX_FIGURE_AGE_S = 30.0
 FAILED = "This request ended early because of a defect; see the log of this program."
@@ -45,22 +38,6 @@ class RunningPress:
     @property
     def is_over(self) -> bool:
         return not any(thread.is_alive() for thread in self.threads)
-
-
-def new_request(exchange_id: str, known: KnownExchange | None) -> PressedExchange:
-    """Return a request with what the snapshot knows of its exchange."""
-    return PressedExchange(
-        request=str(uuid.uuid4()),
-        exchange_id=exchange_id,
-        ever_listed=known is not None and known.ever_listed,
-        open_before=known.open_orders if known else None,
-        open_before_seen_at=known.seen_at if known else None,
-    )
-
-
-def new_nonce() -> str:
-    """Return the nonce of a press that has no one-use key."""
-    return secrets.token_urlsafe(16)
 
 
 def start(press: Press, *, journal: TimedJournal) -> RunningPress:
@@ -90,18 +67,13 @@ def start(press: Press, *, journal: TimedJournal) -> RunningPress:
     return RunningPress(press=press, states=states, threads=threads)
 
 
-def default_journal() -> TimedJournal:
-    """Return the journal of this host."""
-    return TimedJournal(Journal(Path(settings.KILLSWITCH_HOME)))
-
-
 def _lease(number: int, press: Press, request: PressedExchange) -> Lease:
     now = time.monotonic()
     return Lease(
         id=number,
         uuid=request.request,
         exchange_id=request.exchange_id,
-        origin=ORIGIN,
+        origin=press.origin,
         status=Status.SENDING,
         token=press.press,
         claimed_at=now,
@@ -131,8 +103,3 @@ def _run(kill: Kill, state: RequestState) -> None:
         log.exception("kill_failed", request=state.request, exchange=state.exchange_id)
     finally:
         kill.latch.mark_sent(kill.lease.id)
-
-
-def utc_now() -> str:
-    """Return the time as the journal writes it."""
-    return utc_text(datetime.now(UTC))

@@ -13,15 +13,25 @@ A request of the log whose database went away has a line CARRIED_ON instead of P
 SENDING before each POST. All its lines have the token of its lease.
 """
 
+import secrets
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from django.conf import settings
+
+from killswitch.audit.canonical_json import utc_text
 from killswitch.break_glass import holders
+from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal_reader import JournalReader, Line
 from killswitch.cancels.states import FINAL, Status
+from killswitch.runtime.text import clean_line
+
+ORIGIN = "BREAK_GLASS"
+MAX_REASON_CHARS = 500  # as in the console
 
 PRESS, SENDING, ATTEMPT, END = "PRESS", "SENDING", "ATTEMPT", "END"
 CARRIED_ON = "CARRIED_ON"  # a request of the log, whose database went away; its lines follow
@@ -38,6 +48,17 @@ class PressedExchange:
     ever_listed: bool = False
     open_before: int | None = None
     open_before_seen_at: str | None = None
+
+    @classmethod
+    def of(cls, exchange_id: str, known: KnownExchange | None) -> Self:
+        """Return a request with what the snapshot knows of its exchange."""
+        return cls(
+            request=str(uuid.uuid4()),
+            exchange_id=exchange_id,
+            ever_listed=known is not None and known.ever_listed,
+            open_before=known.open_orders if known else None,
+            open_before_seen_at=known.seen_at if known else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +98,55 @@ class Press:
             RequestState(request=request.request, exchange_id=request.exchange_id)
             for request in self.requests
         ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presser:
+    """Who makes a press, as the log names them, and where from."""
+
+    user_id: int | None = None
+    name: str
+    role: str
+    address: str = ""
+    user_agent: str = ""
+    gesture: str
+
+
+def new_press(  # noqa: PLR0913 - who cancels what, and why
+    exchange_ids: Sequence[str],
+    *,
+    everywhere: bool,
+    snapshot: Snapshot | None,
+    by: Presser,
+    reason: str,
+    nonce: str = "",
+) -> Press:
+    """Return a press of now, with what the snapshot knows of its exchanges.
+
+    Without the nonce of a one-use key it has one of its own.
+    """
+    text = clean_line(reason, max_chars=MAX_REASON_CHARS)
+    return Press(
+        press=str(uuid.uuid4()),
+        nonce=nonce or secrets.token_urlsafe(16),
+        user_id=by.user_id,
+        by_name=by.name,
+        by_role=by.role,
+        asked_at=utc_text(datetime.now(UTC)),
+        reason=text,
+        reason_altered=text != reason.strip(),
+        origin=ORIGIN,
+        address=clean_line(by.address, max_chars=100),
+        user_agent=clean_line(by.user_agent, max_chars=500),
+        gesture=clean_line(by.gesture, max_chars=100),
+        everywhere=everywhere,
+        deadline_ms=round(settings.CANCEL_DEADLINE * 1000),
+        holder=holders.own_name(settings.KILLSWITCH_HOME),
+        requests=tuple(
+            PressedExchange.of(exchange_id, snapshot.find(exchange_id) if snapshot else None)
+            for exchange_id in exchange_ids
+        ),
+    )
 
 
 @dataclass(kw_only=True)

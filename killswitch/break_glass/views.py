@@ -4,8 +4,6 @@ Who may press is known from a signed cookie alone. The middleware, the context p
 templates of these pages must not touch the database or the session either.
 """
 
-import uuid
-from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
@@ -18,18 +16,15 @@ from django.views.decorators.http import require_http_methods, require_safe
 from killswitch.accounts import client_info
 from killswitch.accounts.decorators import public
 from killswitch.accounts.officer_cookie import KnownOfficer, known_officer
-from killswitch.break_glass import execution, holders, outage, press_registry
+from killswitch.break_glass import outage
 from killswitch.break_glass.confirmation import Offer, Question
-from killswitch.break_glass.press import Press
-from killswitch.break_glass.press_limit import PressLimit
+from killswitch.break_glass.press import Presser, new_press
+from killswitch.break_glass.press_registry import PressRegistry
 from killswitch.cancels import press_keys
 from killswitch.cancels.confirmation import Reason
-from killswitch.cancels.services import MAX_REASON_CHARS
 from killswitch.runtime.http import is_htmx, see_other
-from killswitch.runtime.text import clean_line
 
-_limit = PressLimit()
-_journal = execution.default_journal()
+_presses = PressRegistry()  # of this process
 
 
 @public
@@ -60,7 +55,7 @@ def show_press(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if known_officer(request) is None:
         return _refuse(request, "not_known", status=403)
     try:
-        press = press_registry.find(str(uuid))
+        press = _presses.find(str(uuid))
     except OSError:
         press = None
     if press is None:
@@ -92,41 +87,32 @@ def _press(request: HttpRequest, question: Question, officer: KnownOfficer) -> H
     except (press_keys.InvalidKey, press_keys.UnusableKey):
         notice = "This confirmation was not valid any more, so no cancel was sent. Confirm again."
         return show_question(request, question, officer, status=400, notice=notice)
-    if not _limit.allows(officer.user_id, question.exchange_ids):
+    if not _presses.limit.allows(officer.user_id, question.exchange_ids):
         return _refuse(request, "too_many", status=429)
     session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
     if not outage.is_recent() and outage.was_revoked(session_key):
         return _refuse(request, "not_known", status=403)
-    reason = str(Reason.from_form(request.POST))
-    text = clean_line(reason, max_chars=MAX_REASON_CHARS)
-    press = Press(
-        press=str(uuid.uuid4()),
-        nonce=nonce,
-        user_id=officer.user_id,
-        by_name=officer.name,
-        by_role=officer.role,
-        asked_at=execution.utc_now(),
-        reason=text,
-        reason_altered=text != reason.strip(),
-        origin=execution.ORIGIN,
-        address=clean_line(client_info.address(request), max_chars=100),
-        user_agent=clean_line(request.headers.get("User-Agent", ""), max_chars=500),
-        gesture=clean_line(request.POST.get("gesture", ""), max_chars=100),
+    press = new_press(
+        question.exchange_ids,
         everywhere=question.everywhere,
-        deadline_ms=round(settings.CANCEL_DEADLINE * 1000),
-        holder=holders.own_name(Path(settings.KILLSWITCH_HOME)),
-        requests=tuple(
-            execution.new_request(name, question.snapshot.find(name) if question.snapshot else None)
-            for name in question.exchange_ids
+        snapshot=question.snapshot,
+        by=Presser(
+            user_id=officer.user_id,
+            name=officer.name,
+            role=officer.role,
+            address=client_info.address(request),
+            user_agent=request.headers.get("User-Agent", ""),
+            gesture=request.POST.get("gesture", ""),
         ),
+        reason=str(Reason.from_form(request.POST)),
+        nonce=nonce,
     )
-    press_uuid = press_registry.start(press, journal=_journal)
+    press_uuid = _presses.start(press)
     address = reverse("break_glass_press", args=[press_uuid])
     if not is_htmx(request):
         return see_other(address)
-    return render(
-        request, "break_glass/_press.html", {"press": press_registry.find(press_uuid)}, status=202
-    )
+    context = {"press": _presses.find(press_uuid)}
+    return render(request, "break_glass/_press.html", context, status=202)
 
 
 def _refuse(request: HttpRequest, why: str, *, status: int) -> HttpResponse:

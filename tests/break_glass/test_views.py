@@ -14,10 +14,10 @@ from django.test import Client
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role
 from killswitch.accounts.officer_cookie import KnownOfficer
-from killswitch.break_glass import confirmation, exchange_snapshot, outage, press_registry, views
+from killswitch.break_glass import confirmation, exchange_snapshot, outage, views
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
-from killswitch.break_glass.journal import Journal, TimedJournal
-from killswitch.break_glass.press_limit import PressLimit
+from killswitch.break_glass.journal import Journal
+from killswitch.break_glass.press_registry import PressRegistry
 from killswitch.simulator.server import Simulator
 from tests.conftest import wait_for
 
@@ -63,8 +63,7 @@ def host(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         for number, name in ((1, "KRAKEN"), (2, "BINANCE"))
     ]
     exchange_snapshot.write(home, Snapshot(exchanges=rows, groups={"3": [2]}))
-    monkeypatch.setattr(views, "_limit", PressLimit())
-    monkeypatch.setattr(views, "_journal", TimedJournal(Journal(home)))
+    monkeypatch.setattr(views, "_presses", PressRegistry())
     outage.note_failure()
     yield
     outage.forget()
@@ -184,8 +183,7 @@ def test_two_presses_with_one_key_are_one(
     first, second = olga.post(URL, sent), olga.post(URL, sent)
     assert first["Location"] == second["Location"]
     # In another process, only the journal knows of it.
-    monkeypatch.setattr(press_registry, "_starts", {})
-    monkeypatch.setattr(press_registry, "_presses", {})
+    monkeypatch.setattr(views, "_presses", PressRegistry())
     assert olga.post(URL, sent)["Location"] == first["Location"]
     wait_for(lambda: "1 of 1 confirmed" in shown(olga, first), seconds=10)
     assert len(simulator.calls("KRAKEN")) == 1
