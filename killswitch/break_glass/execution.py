@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 
@@ -15,12 +15,10 @@ from killswitch.break_glass.journal import JournalUnavailable, TimedJournal
 from killswitch.break_glass.journal_record import JournalRecord
 from killswitch.break_glass.press import PRESS, Press, PressedExchange, RequestState
 from killswitch.cancels.kill import Kill, ShuttingDown
-from killswitch.cancels.lease import Lease
+from killswitch.cancels.lease import Lease, fresh_figure
 from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
 
-# An older figure does not show what was open when the cancel was requested.
-MAX_FIGURE_AGE_S = 30.0
 FAILED = "This request ended early because of a defect; see the log of this program."
 INTERRUPTED = "Interrupted before the outcome was known."
 
@@ -69,6 +67,7 @@ def start(press: Press, *, journal: TimedJournal) -> RunningPress:
 
 def _lease(number: int, press: Press, request: PressedExchange) -> Lease:
     now = time.monotonic()
+    seen_at = request.open_before_seen_at
     return Lease(
         id=number,
         uuid=request.request,
@@ -80,17 +79,13 @@ def _lease(number: int, press: Press, request: PressedExchange) -> Lease:
         request_ends_at=now + press.deadline_ms / 1000,
         taken_over=False,
         next_attempt_at=None,
-        open_before=_fresh_open_before(request),
+        open_before=fresh_figure(
+            request.open_before,
+            seen_at=datetime.fromisoformat(seen_at) if seen_at else None,
+            at=datetime.fromisoformat(press.asked_at),
+        ),
         ever_listed=request.ever_listed,
     )
-
-
-def _fresh_open_before(request: PressedExchange) -> int | None:
-    if request.open_before_seen_at is None:
-        return None
-    seen_at = datetime.fromisoformat(request.open_before_seen_at)
-    is_fresh = abs((datetime.now(UTC) - seen_at).total_seconds()) <= MAX_FIGURE_AGE_S
-    return request.open_before if is_fresh else None
 
 
 def _run(kill: Kill, state: RequestState) -> None:
