@@ -40,7 +40,7 @@ class LastRehearsal:
 
 def rehearse() -> list[Step]:
     """Do everything but the POST, keep the result on this host, and return the steps."""
-    home = Path(settings.KILLSWITCH_HOME)
+    home = settings.KILLSWITCH_HOME
     steps = [_key(), _ems(), _journal(home), _snapshot(home)]
     failures = [f"{step.name}: {step.detail}" for step in steps if not step.ok]
     now = canonical_json.utc_text(datetime.now(UTC))

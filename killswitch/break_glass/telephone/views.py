@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -173,7 +172,7 @@ def _show_kept(request: HttpRequest, *, as_file: bool) -> HttpResponse:
     if known_officer(request) is None:
         return _refuse(request, "no_cards")
     try:
-        copy = html_copy.read_kept(Path(settings.KILLSWITCH_HOME))
+        copy = html_copy.read_kept(settings.KILLSWITCH_HOME)
         cards = html_copy.cards_of(copy)
     except NoCopy:
         return _refuse(request, "no_copy")
