@@ -11,7 +11,7 @@ from killswitch.break_glass.journal import JournalUnavailable, TimedJournal, hos
 from killswitch.break_glass.line_data import attempt_data, list_data
 from killswitch.break_glass.press import ATTEMPT, CARRIED_ON, END, SENDING, RequestState
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
-from killswitch.cancels.kill import EarlierAttempt
+from killswitch.cancels.kill_record import EarlierAttempt
 from killswitch.cancels.lease import Lease
 from killswitch.cancels.states import Status
 from killswitch.ems.answers import TimedCancelAnswer

@@ -23,7 +23,7 @@ from django.db import (
 from killswitch.audit.recorder import recording
 from killswitch.cancels import recording as requests
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
-from killswitch.cancels.kill import EarlierAttempt, KillRecord
+from killswitch.cancels.kill_record import EarlierAttempt, KillRecord
 from killswitch.cancels.lease import Lease
 from killswitch.cancels.models import Attempt
 from killswitch.cancels.pacing import FIRST_READ_PAUSE_S, MAX_READ_PAUSE_S
