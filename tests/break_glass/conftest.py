@@ -1,7 +1,7 @@
 """A host of its own for each test: its data directory, and a press as a web process makes one."""
 
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from killswitch.accounts.models import User
 from killswitch.break_glass import execution
 from killswitch.break_glass.execution import RunningPress
 from killswitch.break_glass.journal import Journal, TimedJournal
+from killswitch.break_glass.journal_reader import Line
 from killswitch.break_glass.press import Presser, new_press
 from tests.conftest import wait_for
 
@@ -48,6 +49,12 @@ def break_glass(journal: Journal) -> PressNow:
         return running
 
     return press_now
+
+
+def keep_only(journal: Journal, lines: Sequence[Line]) -> None:
+    """Leave these lines, as a process leaves them that is killed after them."""
+    journal.path.write_text("".join(f"{line.text}\n" for line in lines))
+    journal._keep_head(lines[-1])
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
 from tests import factories
 from tests.audit.assertions import assert_found, assert_good
-from tests.break_glass.conftest import PressNow
+from tests.break_glass.conftest import PressNow, keep_only
 from tests.cancels.kills import always
 from tests.threads import run_at_once
 
@@ -42,9 +42,8 @@ def recover(journal: Journal) -> int:
 def drop_lines(journal: Journal, *, kind: str) -> None:
     """Leave what a process that was killed would have left: no line of this kind or after it."""
     lines = journal.read().lines
-    kept = lines[: next(number for number, line in enumerate(lines) if line.kind == kind)]
-    journal.path.write_text("".join(f"{line.text}\n" for line in kept))
-    journal._keep_head(kept[-1])
+    count = next(number for number, line in enumerate(lines) if line.kind == kind)
+    keep_only(journal, lines[:count])
 
 
 def test_a_press_becomes_a_batch_with_requests_and_attempts_like_any_other(

@@ -4,7 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,15 @@ from playwright.sync_api import Browser, Page, expect
 from killswitch.simulator.server import Simulator
 from tests.conftest import wait_for
 from tests.faults import outages
-from tests.faults.outages import SystemOnADisk, SystemOnPostgreSQL
+from tests.faults.outages import (
+    SystemOnADisk,
+    SystemOnPostgreSQL,
+    database_removed,
+    disk_full,
+    postgresql_hangs,
+    postgresql_stopped,
+    read_only,
+)
 from tests.simulator.remote import SimulatorRemote
 from tests.system.test_end_to_end import sign_in
 
@@ -25,46 +33,31 @@ AnySystem = SystemOnADisk | SystemOnPostgreSQL
 AnyEms = Simulator | SimulatorRemote
 
 
-def database_removed(system: SystemOnADisk, outage: ExitStack) -> None:
-    outage.enter_context(outages.sqlite_removed(system))
+Outage = Callable[[Any], AbstractContextManager[None]]
 
 
-def read_only(system: SystemOnADisk, outage: ExitStack) -> None:
-    outage.enter_context(outages.read_only(system))
+def redis_stopped(system: AnySystem) -> AbstractContextManager[None]:
+    return outages.stopped(system, "redis")
 
 
-def disk_full(system: SystemOnADisk, outage: ExitStack) -> None:
-    outage.enter_context(outages.disk_full(system))
+def all_but_the_web_stopped(system: AnySystem) -> AbstractContextManager[None]:
+    return outages.stopped(system, "redis", "worker", "watchdog", "observer")
 
 
-def redis_stopped(system: AnySystem, outage: ExitStack) -> None:
-    outage.enter_context(outages.stopped(system, "redis"))
+@contextmanager
+def everything_at_once(system: SystemOnADisk) -> Iterator[None]:
+    with all_but_the_web_stopped(system), database_removed(system), disk_full(system):
+        yield
 
 
-def all_but_the_web_stopped(system: AnySystem, outage: ExitStack) -> None:
-    outage.enter_context(outages.stopped(system, "redis", "worker", "watchdog", "observer"))
-
-
-def everything_at_once(system: SystemOnADisk, outage: ExitStack) -> None:
-    for part in (all_but_the_web_stopped, database_removed, disk_full):
-        part(system, outage)
-
-
-def postgresql_stopped(system: SystemOnPostgreSQL, outage: ExitStack) -> None:
-    outage.enter_context(outages.postgresql_stopped(system))
-
-
-def postgresql_hangs(system: SystemOnPostgreSQL, outage: ExitStack) -> None:
-    outage.enter_context(outages.postgresql_hangs(system))
-
-
-def postgresql_and_all_but_the_web_stopped(system: SystemOnPostgreSQL, outage: ExitStack) -> None:
-    for part in (all_but_the_web_stopped, postgresql_stopped):
-        part(system, outage)
+@contextmanager
+def postgresql_and_all_but_the_web_stopped(system: SystemOnPostgreSQL) -> Iterator[None]:
+    with all_but_the_web_stopped(system), postgresql_stopped(system):
+        yield
 
 
 @pytest.fixture
-def system(tmp_path: Path, outage: Callable[..., None]) -> Iterator[AnySystem]:
+def system(tmp_path: Path, outage: Any) -> Iterator[AnySystem]:
     is_on_postgresql = "postgresql" in outage.__name__
     system = SystemOnPostgreSQL(tmp_path) if is_on_postgresql else SystemOnADisk(tmp_path)
     with system:
@@ -166,10 +159,9 @@ def test_a_press_in_the_browser_goes_out_and_is_in_the_log_afterwards(
     system: AnySystem,
     page: Page,
     ems: AnyEms,
-    outage: Callable[[Any, ExitStack], None],
+    outage: Outage,
 ) -> None:
-    with ExitStack() as taken:
-        outage(system, taken)
+    with outage(system):
         cancel(page, "BINANCE")
         assert len(ems.calls("BINANCE")) == 1
     wait_for(recovered(system, presses=1), seconds=60)
@@ -188,10 +180,9 @@ def test_without_a_disk_the_cancel_goes_out_and_the_screen_says_what_is_not_reco
     system: AnySystem,
     page: Page,
     ems: AnyEms,
-    outage: Callable[[Any, ExitStack], None],
+    outage: Outage,
 ) -> None:
-    with ExitStack() as taken:
-        outage(system, taken)
+    with outage(system):
         cancel(page, "BINANCE")
         assert len(ems.calls("BINANCE")) == 1
         dialog = page.get_by_role("dialog")
@@ -214,11 +205,10 @@ def test_without_a_disk_the_cancel_goes_out_and_the_screen_says_what_is_not_reco
     ],
 )
 def test_the_command_cancels_on_all_exchanges_that_answer(
-    system: AnySystem, ems: AnyEms, outage: Callable[[Any, ExitStack], None]
+    system: AnySystem, ems: AnyEms, outage: Outage
 ) -> None:
     wait_for((system.home / "break_glass_exchanges.json").exists, seconds=30)
-    with ExitStack() as taken:
-        outage(system, taken)
+    with outage(system):
         began_at = time.monotonic()
         process = system.manage("break_glass", "BINANCE", "KRAKEN", "--reason", "Drill")
         print(f"{outage.__name__}: {time.monotonic() - began_at:.2f} s")
