@@ -176,7 +176,7 @@ def _line(state: RequestState, *, press: Press) -> str:
     return json.dumps(
         {
             "request_id": state.request,
-            "batch_id": press.press,
+            "batch_id": press.uuid,
             "exchange_id": state.exchange_id,
             "status": str(state.status) if state.is_final else str(Status.UNKNOWN),
             "reject_reason": state.reject_reason or None,

@@ -47,7 +47,7 @@ def start(press: Press, *, journal: TimedJournal) -> RunningPress:
     try:
         journal.append(PRESS, press.data)
     except JournalUnavailable as error:
-        log.warning("not_journaled", kind=PRESS, press=press.press, error=str(error))
+        log.warning("not_journaled", kind=PRESS, press=press.uuid, error=str(error))
         for state in states:
             state.not_journaled = str(error)
     latch = Latch(range(len(states)))
@@ -74,7 +74,7 @@ def _lease(number: int, press: Press, request: PressedExchange) -> Lease:
         exchange_id=request.exchange_id,
         origin=press.origin,
         status=Status.SENDING,
-        token=press.press,
+        token=press.uuid,
         claimed_at=now,
         request_ends_at=now + press.deadline_ms / 1000,
         taken_over=False,

@@ -89,6 +89,10 @@ class Press:
         return cls(**{**data, "requests": requests})
 
     @property
+    def uuid(self) -> str:
+        return self.press
+
+    @property
     def data(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -193,6 +197,10 @@ class JournaledPress:
     press: Press
     line: Line
     lines: Mapping[str, Sequence[Line]]
+
+    @property
+    def uuid(self) -> str:
+        return self.press.uuid
 
     @property
     def is_over(self) -> bool:

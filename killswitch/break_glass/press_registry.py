@@ -84,7 +84,7 @@ class PressRegistry:
     def start(self, press: Press) -> str:
         """Carry a press out once for its nonce, and return the UUID of the press that does so."""
         # The journal compares nonces as well; here they hold even without one.
-        own = _Start(uuid=press.press)
+        own = _Start(uuid=press.uuid)
         with self._lock:
             first = self._starts.setdefault(press.nonce, own)
         if first is not own:
@@ -98,16 +98,16 @@ class PressRegistry:
         finally:
             own.is_over.set()
         with self._lock:
-            self._presses[press.press] = running
+            self._presses[press.uuid] = running
             while len(self._presses) > MAX_KEPT:
                 del self._presses[next(iter(self._presses))]
-        return press.press
+        return press.uuid
 
     def find(self, uuid: str) -> ShownPress | None:
         """Return a press of this host, None if there is none. Raises `OSError`."""
         if running := self._presses.get(uuid):
             return ShownPress(press=running.press, states=running.states, is_over=running.is_over)
         for press in journaled_presses(Journal(settings.KILLSWITCH_HOME).read()):
-            if press.press.press == uuid:
+            if press.uuid == uuid:
                 return ShownPress(press=press.press, states=press.states, is_over=press.is_over)
         return None

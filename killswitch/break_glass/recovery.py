@@ -67,19 +67,19 @@ def recover(journal: Journal) -> Recovered:
     # What is read after a process was found dead has all of its lines; the database may hang.
     home = journal.path.parent
     dead = {
-        press.press.press
+        press.uuid
         for press in journaled_presses(journal.read())
         if not press.may_be_carried_out(home)
     }
     reader = journal.read()
     count, pending = settle(reader), 0  # first: watchdogs are about to take these requests over
     presses = journaled_presses(reader)
-    uuids = [press.press.press for press in presses]
+    uuids = [press.uuid for press in presses]
     recorded = set(map(str, Batch.objects.filter(uuid__in=uuids).values_list("uuid", flat=True)))
     for press in presses:
-        if press.press.press in recorded:
+        if press.uuid in recorded:
             continue
-        if press.is_over or press.press.press in dead:
+        if press.is_over or press.uuid in dead:
             count += record_press(press, faults=reader.faults)
         else:
             pending += 1
@@ -91,13 +91,13 @@ def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
     press = journaled.press
     with recording(then_close_connection=True) as record:
         record.take_revision()  # so that of several processes one records it, and others see it
-        if Batch.objects.filter(uuid=press.press).exists():
+        if Batch.objects.filter(uuid=press.uuid).exists():
             return False
         check_foreign_keys_at_once()
         exchanges = _exchanges(record, press)
         user = User.objects.filter(pk=press.user_id or 0).first()
         batch = Batch.objects.create(
-            uuid=UUID(press.press),
+            uuid=UUID(press.uuid),
             key=press.nonce,
             by=user,
             by_name=press.by_name,
@@ -115,7 +115,7 @@ def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
         for row in press.requests:
             _record_request(record, batch, row, exchanges[row.exchange_id], journaled)
         _record_recovery(record, journaled, faults=faults)
-    log.warning("break_glass_recorded", press=press.press, requests=len(press.requests))
+    log.warning("break_glass_recorded", press=press.uuid, requests=len(press.requests))
     return True
 
 
@@ -212,7 +212,7 @@ def _record_recovery(
     record.event(
         EventKind.BREAK_GLASS_RECORDED,
         data={
-            "press": press.press,
+            "press": press.uuid,
             "journal": line.journal,
             "host": line.host,
             "first_line": line.seq,
@@ -226,7 +226,7 @@ def _record_recovery(
     names = ", ".join(row.exchange_id for row in press.requests)
     raise_alarm(
         kind=AlarmKind.BREAK_GLASS,
-        subject=press.press,
+        subject=press.uuid,
         title=f"{press.by_name} cancelled on {exchanges} by break glass.",
         detail="\n".join(
             [
@@ -238,6 +238,6 @@ def _record_recovery(
                 *(f"The journal was changed: {fault}" for fault in faults),
             ]
         ),
-        batch_id=press.press,
+        batch_id=press.uuid,
         batch_size=len(press.requests),
     )

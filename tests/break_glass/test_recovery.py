@@ -56,7 +56,7 @@ def test_a_press_becomes_a_batch_with_requests_and_attempts_like_any_other(
     running = break_glass("KRAKEN", "BINANCE", by=olga, address="192.0.2.7", gesture="held 1 s")
     assert recover(journal) == 1
     batch = Batch.objects.get()
-    assert str(batch.uuid) == running.press.press
+    assert str(batch.uuid) == running.press.uuid
     assert (batch.by, batch.by_name, batch.by_role) == (olga, olga.actor.name, olga.actor.role)
     assert (batch.origin, batch.reason, batch.address) == ("BREAK_GLASS", "Drill", "192.0.2.7")
     assert batch.asked_at == datetime.fromisoformat(running.press.asked_at)
