@@ -9,26 +9,24 @@ import json
 import math
 import sys
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
 from killswitch import structured_logs
 from killswitch.audit.actors import command_line_actor
-from killswitch.break_glass import cancelling, exchange_snapshot, holders, rehearsal
-from killswitch.break_glass.cancelling import INTERRUPTED, ORIGIN, RunningPress
+from killswitch.break_glass import exchange_snapshot, execution, rehearsal
 from killswitch.break_glass.exchange_snapshot import NoSnapshot, Snapshot
-from killswitch.break_glass.press import Press, RequestState
+from killswitch.break_glass.execution import INTERRUPTED, RunningPress
+from killswitch.break_glass.journal import host_journal
+from killswitch.break_glass.press import Press, Presser, RequestState, new_press
 from killswitch.cancels.states import Status
 from killswitch.ems.exchange_ids import InvalidExchangeId, check_exchange_id
 from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.shutdown import STOP, shutdown_signals
 from killswitch.runtime.text import (
-    clean_line,
     close_names,
     duration_text,
     escape_controls,
@@ -38,7 +36,6 @@ from killswitch.runtime.text import (
 ALL_CONFIRMED, NOT_ALL, REFUSED = 0, 1, 2
 POLL_INTERVAL_S = 0.05
 MAX_END_S = 1.0  # after an interruption, for calls that are under way
-MAX_REASON_CHARS = 500
 DESCRIPTION = (
     "Cancel all open orders on the named exchanges, without the database and the queue. The cancel"
     " is journaled on this host's disk and taken into the audit log later. Exit code: 0 all"
@@ -95,7 +92,7 @@ def _rehearse() -> int:
 def run(exchange_ids: Sequence[str], *, everywhere: bool, reason: str) -> int:
     """Cancel, print one JSON line for each request and a table, and return the exit code."""
     try:
-        snapshot = exchange_snapshot.read(Path(settings.KILLSWITCH_HOME))
+        snapshot = exchange_snapshot.read(settings.KILLSWITCH_HOME)
         missing_because = ""
     except NoSnapshot as error:
         snapshot, missing_because = None, str(error)
@@ -104,9 +101,16 @@ def run(exchange_ids: Sequence[str], *, everywhere: bool, reason: str) -> int:
     except UsageError as error:
         _say(str(error))
         return REFUSED
-    press = _press(names, snapshot=snapshot, everywhere=everywhere, reason=reason)
+    actor = command_line_actor()
+    press = new_press(
+        names,
+        everywhere=everywhere,
+        snapshot=snapshot,
+        by=Presser(name=actor.name, role=actor.role, gesture="command"),
+        reason=reason,
+    )
     with shutdown_signals() as interrupted:
-        running = cancelling.start(press, journal=cancelling.default_journal())
+        running = execution.start(press, journal=host_journal())
         _say(f"Break glass: cancelling on {pluralize_count(len(names), 'exchange')}.")
         pending = list(running.states)
         ends = Deadline(math.inf)
@@ -168,37 +172,11 @@ def _target(
     return names
 
 
-def _press(
-    names: Sequence[str], *, snapshot: Snapshot | None, everywhere: bool, reason: str
-) -> Press:
-    actor = command_line_actor()
-    text = clean_line(reason, max_chars=MAX_REASON_CHARS)
-    return Press(
-        press=str(uuid.uuid4()),
-        nonce=cancelling.new_nonce(),
-        user_id=None,
-        by_name=actor.name,
-        by_role=actor.role,
-        asked_at=cancelling.utc_now(),
-        reason=text,
-        reason_altered=text != reason.strip(),
-        origin=ORIGIN,
-        gesture="command",
-        everywhere=everywhere,
-        deadline_ms=round(settings.CANCEL_DEADLINE * 1000),
-        holder=holders.own_name(Path(settings.KILLSWITCH_HOME)),
-        requests=tuple(
-            cancelling.new_request(name, snapshot.find(name) if snapshot else None)
-            for name in names
-        ),
-    )
-
-
 def _line(state: RequestState, *, press: Press) -> str:
     return json.dumps(
         {
             "request_id": state.request,
-            "batch_id": press.press,
+            "batch_id": press.uuid,
             "exchange_id": state.exchange_id,
             "status": str(state.status) if state.is_final else str(Status.UNKNOWN),
             "reject_reason": state.reject_reason or None,

@@ -5,9 +5,13 @@ import secrets
 from functools import cache
 from pathlib import Path
 
+import structlog
+
 from killswitch.runtime.files import OWNER_ONLY, lock_file
 
 PREFIX = "break_glass_holder."
+
+log = structlog.get_logger(__name__)
 
 
 @cache
@@ -18,7 +22,8 @@ def own_name(home: Path) -> str:
         path = home / f"{PREFIX}{name}"
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
         return name if lock_file(handle) else ""
-    except OSError:
+    except OSError as error:  # the presses of this process count as running until their time is up
+        log.warning("holder_not_locked", error=error.strerror or str(error))
         return ""
 
 

@@ -1,43 +1,35 @@
 """The journal on this host's disk: what was cancelled while the log was not available.
 
-Each line is canonical JSON, hashed together with the line before it and sealed with this
-installation's SECRET_KEY, so that a line that was edited, removed, inserted or made by someone else
-shows. A second file holds the hash of the newest line: without it, lines missing from the end would
-not show. Any number of processes may append at once.
-
-A crash may leave half a line. It stays, and the next line names it by its hash.
+Any number of processes and threads may append at once. What a line is, is in `journal_reader`.
 """
 
-import hashlib
-import hmac
 import json
 import os
-import socket
 import threading
-import uuid
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import structlog
 from django.conf import settings
 
 from killswitch.audit import canonical_json
+from killswitch.break_glass.journal_reader import HEAD_FILE, JournalReader, Line
 from killswitch.runtime.files import open_locked, replace_file
 
 FILE = "break_glass.jsonl"
-HEAD_FILE = "break_glass_head.json"
 REHEARSAL_FILE = "break_glass_rehearsed_line.json"
-FIRST = "0" * 64  # the hash before the first line
 # How long a line waits for those of other processes. After this, the cancel goes out without it.
 LOCK_TIMEOUT_S = 2.0
-SEAL_CONTEXT = b"killswitch.break_glass.journal\0"
+# A disk that hangs holds the first cancel up for this long, and later ones not at all.
+MAX_WAIT_S = 2.0
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 class JournalUnavailable(Exception):
@@ -50,121 +42,6 @@ class NonceUsed(Exception):
     def __init__(self, press: str) -> None:
         super().__init__(press)
         self.press = press
-
-
-class InvalidLine(ValueError):
-    """These bytes are not a line as the journal writes it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One line of the journal, as it is in the file."""
-
-    journal: str  # a random ID of the file
-    host: str
-    seq: int
-    at: str
-    software: str
-    kind: str
-    data: Mapping[str, Any]
-    torn: str  # SHA-256 of half a line in front of this one; "" without any
-    previous: str  # the hash of the line before
-    hash: str
-    seal: str
-
-    @property
-    def text(self) -> str:
-        return canonical_json.encode(vars(self))
-
-    @property
-    def is_sealed_here(self) -> bool:
-        """Return whether this installation wrote the line, with its present or an earlier key."""
-        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-        return any(hmac.compare_digest(self.seal, seal_of(self.hash, key=key)) for key in keys)
-
-
-class JournalReader:
-    """Reads the file from where it stopped the last time, and checks what it reads.
-
-    `faults` says, in sentences, what no process of this product can have written.
-    """
-
-    def __init__(self) -> None:
-        self.lines: list[Line] = []
-        self.faults: list[str] = []
-        self.presses: dict[str, str] = {}  # by the nonces of their keys
-        self.half_line = b""  # at the end of the file, without its line feed
-        self._foreign: list[bytes] = []  # what is not a line, since the last one
-        self._inode = self._offset = 0
-
-    @property
-    def last(self) -> Line | None:
-        return self.lines[-1] if self.lines else None
-
-    def read(self, file: BinaryIO) -> None:
-        """Read what has been added; start again with a file that was replaced."""
-        status = os.fstat(file.fileno())
-        if status.st_ino != self._inode or status.st_size < self._offset:
-            self.__init__()  # type: ignore[misc]
-            self._inode = status.st_ino
-        file.seek(self._offset)
-        *complete, self.half_line = file.read().split(b"\n")
-        for raw in complete:
-            self._offset += len(raw) + 1
-            try:
-                self._add(parse(raw))
-            except InvalidLine:
-                self._foreign.append(raw)
-
-    def next_line(
-        self, kind: str, data: Mapping[str, Any], *, unwritten: Sequence[Line] = ()
-    ) -> Line:
-        """Return the line that follows the last one, or the last of those yet to be written."""
-        last = unwritten[-1] if unwritten else self.last
-        foreign = [*self._foreign, self.half_line] if self.half_line else self._foreign
-        columns: dict[str, Any] = {
-            "journal": last.journal if last else str(uuid.uuid4()),
-            "host": socket.gethostname(),
-            "seq": last.seq + 1 if last else 1,
-            "at": canonical_json.utc_text(datetime.now(UTC)),
-            "software": settings.VERSION,
-            "kind": kind,
-            "data": data,
-            "torn": "" if unwritten else _torn(foreign),
-            "previous": last.hash if last else FIRST,
-        }
-        line_hash = digest(columns)
-        return Line(**columns, hash=line_hash, seal=seal_of(line_hash, key=settings.SECRET_KEY))
-
-    def check_end(self, head: Mapping[str, Any]) -> None:
-        """Compare the end of the file with the head that was kept."""
-        last = self.last
-        if self._foreign:
-            self.faults.append("The last line is not a line as it was written.")
-        if not head and last:
-            self.faults.append(f"{HEAD_FILE} is missing or cannot be read.")
-        elif head and (
-            last is None or last.journal != head.get("journal") or last.seq < head.get("seq", 0)
-        ):
-            self.faults.append(
-                f"Lines are missing at the end: line {head.get('seq')} was written, the last one"
-                f" is line {last.seq if last else 0}."
-            )
-
-    def _add(self, line: Line) -> None:
-        last = self.last
-        if line.torn != _torn(self._foreign):
-            self.faults.append(f"Before line {line.seq} is text that is not a line as written.")
-        if (line.seq, line.previous) != ((last.seq + 1, last.hash) if last else (1, FIRST)):
-            self.faults.append(
-                f"Before line {line.seq} a line is missing, or was edited, inserted or moved."
-            )
-        if not line.is_sealed_here:
-            self.faults.append(f"Line {line.seq} was not written by this installation.")
-        self._foreign = []
-        self.lines.append(line)
-        if nonce := line.data.get("nonce"):
-            self.presses[str(nonce)] = str(line.data.get("press"))
 
 
 @dataclass(kw_only=True)
@@ -279,37 +156,59 @@ class Journal:
         return head if isinstance(head, dict) else {}
 
 
-def parse(raw: bytes) -> Line:
-    """Return the line of these bytes, without its line feed. Raises `InvalidLine`."""
-    try:
-        text = raw.decode("utf-8")
-        line = Line(**json.loads(text))
-        types_match = isinstance(line.data, dict) and all(
-            type(getattr(line, field.name)) is field.type
-            for field in fields(Line)
-            if field.name != "data"
-        )
-        if types_match and line.text == text and digest(vars(line)) == line.hash:
-            return line
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidLine from error
-    raise InvalidLine
+class TimedJournal:
+    """A journal that gives up on a disk that does not respond."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._hanging: threading.Thread | None = None
+
+    def append(self, kind: str, data: Mapping[str, Any]) -> Line:
+        """Add one line within `MAX_WAIT_S`. Raises `JournalUnavailable` and `NonceUsed`."""
+        return self._in_time(lambda: self._journal.append(kind, data))
+
+    def rehearse(self) -> None:
+        """Do all that `append` does but add the line. Raises `JournalUnavailable`."""
+        self._in_time(self._journal.rehearse)
+
+    def _in_time(self, work: Callable[[], T]) -> T:
+        if self._hanging and self._hanging.is_alive():
+            raise JournalUnavailable("the disk does not respond")
+        results: list[T] = []
+        errors: list[Exception] = []
+
+        def run() -> None:
+            try:
+                results.append(work())
+            except Exception as error:  # noqa: BLE001 - raised by the caller
+                errors.append(error)
+
+        thread = threading.Thread(target=run, name="journal", daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            raise JournalUnavailable("this machine has no thread left") from error
+        thread.join(MAX_WAIT_S)
+        if results:
+            return results[0]
+        if not errors:
+            self._hanging = thread
+            raise JournalUnavailable("the disk does not respond")
+        failure = errors[0]
+        if isinstance(failure, JournalUnavailable | NonceUsed):
+            raise failure
+        log.error("journal_failed", exc_info=failure)
+        raise JournalUnavailable(f"{type(failure).__name__}: {failure}") from failure
 
 
-def digest(columns: Mapping[str, Any]) -> str:
-    """Return the hash of all columns of a line but `hash` and `seal`."""
-    hashed = {name: value for name, value in columns.items() if name not in ("hash", "seal")}
-    return hashlib.sha256(canonical_json.encode(hashed).encode()).hexdigest()
+def host_journal() -> TimedJournal:
+    """Return the journal of this host, the same object for all threads of this process."""
+    return _host_journal(settings.KILLSWITCH_HOME)
 
 
-def seal_of(line_hash: str, *, key: str) -> str:
-    """Return the proof that the line with this hash was written with this SECRET_KEY."""
-    derived = hashlib.sha256(SEAL_CONTEXT + key.encode()).digest()
-    return hmac.new(derived, line_hash.encode(), hashlib.sha256).hexdigest()
-
-
-def _torn(foreign: Sequence[bytes]) -> str:
-    return hashlib.sha256(b"\n".join(foreign)).hexdigest() if foreign else ""
+@cache
+def _host_journal(home: Path) -> TimedJournal:
+    return TimedJournal(Journal(home))
 
 
 def _write(handle: int, content: bytes) -> None:

@@ -1,81 +1,26 @@
 """What a kill records in the journal instead of the database. It never keeps a cancel waiting."""
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import structlog
 
 from killswitch.audit.canonical_json import utc_text
-from killswitch.break_glass.journal import Journal, JournalUnavailable, Line, NonceUsed
-from killswitch.break_glass.press import (
-    ATTEMPT,
-    END,
-    SENDING,
-    RequestState,
-    attempt_data,
-    list_data,
-)
+from killswitch.break_glass.journal import JournalUnavailable, TimedJournal, host_journal
+from killswitch.break_glass.line_data import attempt_data, list_data
+from killswitch.break_glass.press import ATTEMPT, CARRIED_ON, END, SENDING, RequestState
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
-from killswitch.cancels.kill import EarlierAttempt
+from killswitch.cancels.kill_record import EarlierAttempt
+from killswitch.cancels.lease import Lease
 from killswitch.cancels.states import Status
 from killswitch.ems.answers import TimedCancelAnswer
 
-# A disk that hangs holds the first cancel up for this long, and later ones not at all.
-MAX_WAIT_S = 2.0
-
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
-
-
-class TimedJournal:
-    """A journal that gives up on a disk that does not respond."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._hanging: threading.Thread | None = None
-
-    def append(self, kind: str, data: Mapping[str, Any]) -> Line:
-        """Add one line within `MAX_WAIT_S`. Raises `JournalUnavailable` and `NonceUsed`."""
-        return self._in_time(lambda: self._journal.append(kind, data))
-
-    def rehearse(self) -> None:
-        """Do all that `append` does but add the line. Raises `JournalUnavailable`."""
-        self._in_time(self._journal.rehearse)
-
-    def _in_time(self, work: Callable[[], T]) -> T:
-        if self._hanging and self._hanging.is_alive():
-            raise JournalUnavailable("the disk does not respond")
-        results: list[T] = []
-        errors: list[Exception] = []
-
-        def run() -> None:
-            try:
-                results.append(work())
-            except Exception as error:  # noqa: BLE001 - raised by the caller
-                errors.append(error)
-
-        thread = threading.Thread(target=run, name="journal", daemon=True)
-        try:
-            thread.start()
-        except (RuntimeError, MemoryError) as error:
-            raise JournalUnavailable("this machine has no thread left") from error
-        thread.join(MAX_WAIT_S)
-        if results:
-            return results[0]
-        if not errors:
-            self._hanging = thread
-            raise JournalUnavailable("the disk does not respond")
-        failure = errors[0]
-        if isinstance(failure, JournalUnavailable | NonceUsed):
-            raise failure
-        log.error("journal_failed", exc_info=failure)
-        raise JournalUnavailable(f"{type(failure).__name__}: {failure}") from failure
 
 
 class JournalRecord:
-    """Where one request of a press records what it does."""
+    """Where one request records what it does: of a press, or of a log that is out of reach."""
 
     def __init__(self, state: RequestState, journal: TimedJournal, *, token: str = "") -> None:
         """`token` is the lease of a request of the log, whose first POST no press announces."""
@@ -83,6 +28,15 @@ class JournalRecord:
         self._journal = journal
         self._token = {"token": token} if token else {}
         self._is_announced = not token
+
+    @classmethod
+    def of_lease(cls, lease: Lease) -> Self:
+        """Return where a kill that has lost its database records from now on."""
+        journal = host_journal()
+        state = RequestState(request=lease.uuid, exchange_id=lease.exchange_id)
+        record = cls(state, journal, token=lease.token)
+        record._write(CARRIED_ON, {"exchange_id": lease.exchange_id})
+        return record
 
     def earlier_attempts(self) -> Sequence[EarlierAttempt]:
         """Return no attempts: no other process carries out a request of the journal."""

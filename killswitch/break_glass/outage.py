@@ -59,7 +59,8 @@ def was_revoked(session_key: str) -> bool:
     thread = threading.Thread(target=look_up, name="session lookup", daemon=True)
     try:
         thread.start()
-    except (RuntimeError, MemoryError):  # no thread is left
+    except (RuntimeError, MemoryError):
+        log.exception("no_thread_to_look_up_session")
         return False
     thread.join(MAX_LOOKUP_S)
     return answers == [False]

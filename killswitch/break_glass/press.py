@@ -13,21 +13,30 @@ A request of the log whose database went away has a line CARRIED_ON instead of P
 SENDING before each POST. All its lines have the token of its lease.
 """
 
-import base64
+import secrets
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
+from django.conf import settings
+
 from killswitch.audit.canonical_json import utc_text
+from killswitch.break_glass import holders
+from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
+from killswitch.break_glass.journal_reader import JournalReader, Line
 from killswitch.cancels.states import FINAL, Status
-from killswitch.ems.answers import TimedCancelAnswer
-from killswitch.ems.open_orders import TimedOpenOrders
+from killswitch.runtime.text import clean_line
+
+ORIGIN = "BREAK_GLASS"
+MAX_REASON_CHARS = 500  # as in the console
 
 PRESS, SENDING, ATTEMPT, END = "PRESS", "SENDING", "ATTEMPT", "END"
 CARRIED_ON = "CARRIED_ON"  # a request of the log, whose database went away; its lines follow
-MAX_BODY_BYTES = 64 * 1024
-MAX_ORDERS = 1000
+# How long after its deadline the last line of a request is written at the latest.
+MAX_OVERTIME_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +48,17 @@ class PressedExchange:
     ever_listed: bool = False
     open_before: int | None = None
     open_before_seen_at: str | None = None
+
+    @classmethod
+    def of(cls, exchange_id: str, known: KnownExchange | None) -> Self:
+        """Return a request with what the snapshot knows of its exchange."""
+        return cls(
+            request=str(uuid.uuid4()),
+            exchange_id=exchange_id,
+            ever_listed=known is not None and known.ever_listed,
+            open_before=known.open_orders if known else None,
+            open_before_seen_at=known.seen_at if known else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +89,68 @@ class Press:
         return cls(**{**data, "requests": requests})
 
     @property
+    def uuid(self) -> str:
+        return self.press
+
+    @property
     def data(self) -> dict[str, Any]:
         return asdict(self)
+
+    def new_states(self) -> list["RequestState"]:
+        """Return what is known of its requests before anything was sent."""
+        return [
+            RequestState(request=request.request, exchange_id=request.exchange_id)
+            for request in self.requests
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presser:
+    """Who makes a press, as the log names them, and where from."""
+
+    user_id: int | None = None
+    name: str
+    role: str
+    address: str = ""
+    user_agent: str = ""
+    gesture: str
+
+
+def new_press(  # noqa: PLR0913 - who cancels what, and why
+    exchange_ids: Sequence[str],
+    *,
+    everywhere: bool,
+    snapshot: Snapshot | None,
+    by: Presser,
+    reason: str,
+    nonce: str = "",
+) -> Press:
+    """Return a press of now, with what the snapshot knows of its exchanges.
+
+    Without the nonce of a one-use key it has one of its own.
+    """
+    text = clean_line(reason, max_chars=MAX_REASON_CHARS)
+    return Press(
+        press=str(uuid.uuid4()),
+        nonce=nonce or secrets.token_urlsafe(16),
+        user_id=by.user_id,
+        by_name=by.name,
+        by_role=by.role,
+        asked_at=utc_text(datetime.now(UTC)),
+        reason=text,
+        reason_altered=text != reason.strip(),
+        origin=ORIGIN,
+        address=clean_line(by.address, max_chars=100),
+        user_agent=clean_line(by.user_agent, max_chars=500),
+        gesture=clean_line(by.gesture, max_chars=100),
+        everywhere=everywhere,
+        deadline_ms=round(settings.CANCEL_DEADLINE * 1000),
+        holder=holders.own_name(settings.KILLSWITCH_HOME),
+        requests=tuple(
+            PressedExchange.of(exchange_id, snapshot.find(exchange_id) if snapshot else None)
+            for exchange_id in exchange_ids
+        ),
+    )
 
 
 @dataclass(kw_only=True)
@@ -110,43 +190,60 @@ class RequestState:
                 self.status = Status(data["status"])  # last: readers take the rest for final
 
 
-def attempt_data(request: str, answer: TimedCancelAnswer, *, number: int) -> dict[str, Any]:
-    """Return the data of ATTEMPT."""
-    body = answer.body[:MAX_BODY_BYTES]
-    return {
-        "request": request,
-        "number": number,
-        "started_at": utc_text(answer.started_at),
-        "finished_at": utc_text(answer.finished_at),
-        "duration_us": round(answer.duration_ms * 1000),
-        "http_status": answer.http_status,
-        "outcome": str(answer.outcome),
-        "retry_advice": str(answer.retry_advice),
-        "may_have_been_carried_out": answer.may_have_been_carried_out,
-        "reject_reason": answer.reject_reason,
-        "message": answer.message,
-        "rejected_message": answer.rejected_message,
-        "trace_id": answer.trace_id,
-        "body": base64.b64encode(body).decode("ascii"),
-        "body_complete": answer.body_complete and len(body) == len(answer.body),
-        "transport_error": answer.transport_error,
-    }
+@dataclass(frozen=True, kw_only=True)
+class JournaledPress:
+    """A press, its line, and the lines of its requests by their UUIDs."""
+
+    press: Press
+    line: Line
+    lines: Mapping[str, Sequence[Line]]
+
+    @property
+    def uuid(self) -> str:
+        return self.press.uuid
+
+    @property
+    def is_over(self) -> bool:
+        return all(any(line.kind == END for line in lines) for lines in self.lines.values())
+
+    @property
+    def states(self) -> list[RequestState]:
+        """Return what the lines say of its requests."""
+        states = self.press.new_states()
+        for state in states:
+            for line in self.lines[state.request]:
+                state.apply(line.kind, line.data)
+        return states
+
+    def may_be_carried_out(self, home: Path) -> bool:
+        """Return False if the process that carried it out is known to be dead."""
+        if self.press.holder:
+            return holders.is_alive(home, self.press.holder)
+        age_s = (datetime.now(UTC) - datetime.fromisoformat(self.last.at)).total_seconds()
+        return age_s < self.press.deadline_ms / 1000 + MAX_OVERTIME_S
+
+    @property
+    def last(self) -> Line:
+        """Return its newest line."""
+        newest = [lines[-1] for lines in self.lines.values() if lines]
+        return max([self.line, *newest], key=lambda line: line.seq)
 
 
-def list_data(orders: TimedOpenOrders) -> dict[str, Any]:
-    """Return a list of open orders as END has it."""
-    return {
-        "started_at": utc_text(orders.started_at),
-        "finished_at": utc_text(orders.finished_at),
-        "http_status": orders.http_status,
-        "error": orders.error,
-        "may_have_more": orders.may_have_more,
-        "orders": [asdict(order) for order in orders.orders[:MAX_ORDERS]],
-        "body": base64.b64encode(orders.body).decode("ascii"),
-        "size": orders.size,
-        "sha256": orders.sha256,
-    }
-
-
-def utc_text_or_none(at: datetime | None) -> str | None:
-    return utc_text(at) if at else None
+def journaled_presses(reader: JournalReader) -> list[JournaledPress]:
+    """Return the presses whose lines this installation has sealed, oldest first."""
+    presses = []
+    lines_by_request: dict[str, list[Line]] = {}
+    for line in reader.lines:
+        if not line.is_sealed_here:
+            continue
+        if line.kind == PRESS:
+            press = Press.from_data(line.data)
+            lines: dict[str, list[Line]] = {row.request: [] for row in press.requests}
+            lines_by_request |= lines
+            presses.append(JournaledPress(press=press, line=line, lines=lines))
+        elif (
+            "token" not in line.data
+            and (rows := lines_by_request.get(str(line.data.get("request")))) is not None
+        ):
+            rows.append(line)
+    return presses

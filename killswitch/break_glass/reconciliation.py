@@ -5,7 +5,6 @@ A journal of another host can only be compared there.
 
 import socket
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from django.conf import settings
 
@@ -18,7 +17,8 @@ from killswitch.audit.reconciliation.comparison import (
     reconcilers,
 )
 from killswitch.audit.verification.findings import Finding, Progress
-from killswitch.break_glass.journal import FILE, Journal, JournalReader
+from killswitch.break_glass.journal import FILE, Journal
+from killswitch.break_glass.journal_reader import JournalReader
 
 
 def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Finding]:  # noqa: ARG001 - a journal is short
@@ -26,7 +26,7 @@ def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Fin
     if ids is not None:
         return
     try:
-        reader = Journal(Path(settings.KILLSWITCH_HOME)).read()
+        reader = Journal(settings.KILLSWITCH_HOME).read()
     except OSError as error:
         yield discrepancy(f"{FILE} cannot be read ({error.strerror or error})")
         return

@@ -6,10 +6,9 @@ between and however many processes recover. Rows and events have the journal's o
 events are numbered and chained now.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -20,18 +19,27 @@ from killswitch.alarms.services import raise_alarm
 from killswitch.audit.actors import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
-from killswitch.break_glass.carrying_on import settle
-from killswitch.break_glass.ending import record_end, record_journaled_end
-from killswitch.break_glass.holders import is_alive
-from killswitch.break_glass.journal import Journal, JournalReader, Line
-from killswitch.break_glass.press import ATTEMPT, END, PRESS, Press, PressedExchange
-from killswitch.break_glass.reading import answer_of
+from killswitch.break_glass.journal import Journal
+from killswitch.break_glass.journal_reader import Line
+from killswitch.break_glass.press import (
+    ATTEMPT,
+    END,
+    JournaledPress,
+    Press,
+    PressedExchange,
+    journaled_presses,
+)
+from killswitch.break_glass.request_recovery import (
+    record_end,
+    record_journaled_attempt,
+    record_journaled_end,
+    settle,
+)
 from killswitch.cancels import event_data
 from killswitch.cancels import recording as requests
 from killswitch.cancels.conclusion import AttemptSummary, ListHistory, conclude
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.cancels.states import Status
-from killswitch.ems.answers import TimedCancelAnswer
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
 from killswitch.runtime.text import pluralize_count
@@ -39,36 +47,8 @@ from killswitch.runtime.text import pluralize_count
 # A request whose process died is carried on by others, unless its last line is older than this: a
 # cancel that nobody expects any more is not sent without a person asking for it.
 MAX_RESUMED_AGE_S = 120.0
-# How long after its deadline the last line of a request is written at the latest.
-MAX_OVERTIME_S = 60.0
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class JournaledPress:
-    """A press, its line, and the lines of its requests by their UUIDs."""
-
-    press: Press
-    line: Line
-    lines: Mapping[str, Sequence[Line]]
-
-    @property
-    def is_over(self) -> bool:
-        return all(any(line.kind == END for line in lines) for lines in self.lines.values())
-
-    def may_be_carried_out(self, home: Path) -> bool:
-        """Return False if the process that carried it out is known to be dead."""
-        if self.press.holder:
-            return is_alive(home, self.press.holder)
-        age_s = (datetime.now(UTC) - datetime.fromisoformat(self.last.at)).total_seconds()
-        return age_s < self.press.deadline_ms / 1000 + MAX_OVERTIME_S
-
-    @property
-    def last(self) -> Line:
-        """Return its newest line."""
-        newest = [lines[-1] for lines in self.lines.values() if lines]
-        return max([self.line, *newest], key=lambda line: line.seq)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,43 +67,23 @@ def recover(journal: Journal) -> Recovered:
     # What is read after a process was found dead has all of its lines; the database may hang.
     home = journal.path.parent
     dead = {
-        press.press.press
+        press.uuid
         for press in journaled_presses(journal.read())
         if not press.may_be_carried_out(home)
     }
     reader = journal.read()
     count, pending = settle(reader), 0  # first: watchdogs are about to take these requests over
     presses = journaled_presses(reader)
-    uuids = [press.press.press for press in presses]
+    uuids = [press.uuid for press in presses]
     recorded = set(map(str, Batch.objects.filter(uuid__in=uuids).values_list("uuid", flat=True)))
     for press in presses:
-        if press.press.press in recorded:
+        if press.uuid in recorded:
             continue
-        if press.is_over or press.press.press in dead:
+        if press.is_over or press.uuid in dead:
             count += record_press(press, faults=reader.faults)
         else:
             pending += 1
     return Recovered(recorded=count, pending=pending)
-
-
-def journaled_presses(reader: JournalReader) -> list[JournaledPress]:
-    """Return the presses whose lines this installation has sealed, oldest first."""
-    presses = []
-    lines_by_request: dict[str, list[Line]] = {}
-    for line in reader.lines:
-        if not line.is_sealed_here:
-            continue
-        if line.kind == PRESS:
-            press = Press.from_data(line.data)
-            lines: dict[str, list[Line]] = {row.request: [] for row in press.requests}
-            lines_by_request |= lines
-            presses.append(JournaledPress(press=press, line=line, lines=lines))
-        elif (
-            "token" not in line.data
-            and (rows := lines_by_request.get(str(line.data.get("request")))) is not None
-        ):
-            rows.append(line)
-    return presses
 
 
 def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
@@ -131,13 +91,13 @@ def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
     press = journaled.press
     with recording(then_close_connection=True) as record:
         record.take_revision()  # so that of several processes one records it, and others see it
-        if Batch.objects.filter(uuid=press.press).exists():
+        if Batch.objects.filter(uuid=press.uuid).exists():
             return False
         check_foreign_keys_at_once()
         exchanges = _exchanges(record, press)
         user = User.objects.filter(pk=press.user_id or 0).first()
         batch = Batch.objects.create(
-            uuid=UUID(press.press),
+            uuid=UUID(press.uuid),
             key=press.nonce,
             by=user,
             by_name=press.by_name,
@@ -155,7 +115,7 @@ def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
         for row in press.requests:
             _record_request(record, batch, row, exchanges[row.exchange_id], journaled)
         _record_recovery(record, journaled, faults=faults)
-    log.warning("break_glass_recorded", press=press.press, requests=len(press.requests))
+    log.warning("break_glass_recorded", press=press.uuid, requests=len(press.requests))
     return True
 
 
@@ -205,16 +165,16 @@ def _record_request(
         status=Status.SENDING, lease_token=token, lease_beats=1, first_claimed_at=batch.asked_at
     )
     lines = journaled.lines[row.request]
-    answers = [answer_of(line.data) for line in lines if line.kind == ATTEMPT]
-    for answer in answers:
-        requests.record_attempt(request.pk, token, answer=answer, next_attempt_at=None)
-    end = next((line.data for line in lines if line.kind == END), None)
+    for line in lines:
+        if line.kind == ATTEMPT:
+            record_journaled_attempt(request.pk, token, line)
+    end = next((line for line in lines if line.kind == END), None)
     if end is not None:
         record_journaled_end(request.pk, token, end, before=Status.SENDING)
         return
     last_at = datetime.fromisoformat((lines[-1] if lines else journaled.line).at)
     if (datetime.now(UTC) - last_at).total_seconds() > MAX_RESUMED_AGE_S:
-        _record_abandoned(request, token, row, answers=answers, lines=lines)
+        _record_abandoned(request, token, row, lines=lines)
 
 
 def _record_abandoned(
@@ -222,15 +182,13 @@ def _record_abandoned(
     token: str,
     row: PressedExchange,
     *,
-    answers: Iterable[TimedCancelAnswer],
     lines: Sequence[Line],
 ) -> None:
     """End an old request whose process died with what is known of it."""
     if not lines or lines[-1].kind != ATTEMPT:
         requests.record_takeover(request.pk, dead_holder=token, lease_token=token)
-    summary = AttemptSummary.of([*answers, *request.attempts.filter(by_dead_holder=True)])
     conclusion = conclude(
-        summary,
+        AttemptSummary.of(request.attempts.order_by("number")),
         None,
         exchange_id=row.exchange_id,
         history=ListHistory(open_before=None, ever_listed=row.ever_listed),
@@ -254,7 +212,7 @@ def _record_recovery(
     record.event(
         EventKind.BREAK_GLASS_RECORDED,
         data={
-            "press": press.press,
+            "press": press.uuid,
             "journal": line.journal,
             "host": line.host,
             "first_line": line.seq,
@@ -268,7 +226,7 @@ def _record_recovery(
     names = ", ".join(row.exchange_id for row in press.requests)
     raise_alarm(
         kind=AlarmKind.BREAK_GLASS,
-        subject=press.press,
+        subject=press.uuid,
         title=f"{press.by_name} cancelled on {exchanges} by break glass.",
         detail="\n".join(
             [
@@ -280,6 +238,6 @@ def _record_recovery(
                 *(f"The journal was changed: {fault}" for fault in faults),
             ]
         ),
-        batch_id=press.press,
+        batch_id=press.uuid,
         batch_size=len(press.requests),
     )

@@ -11,8 +11,7 @@ from django.conf import settings
 from killswitch.audit import canonical_json
 from killswitch.break_glass import exchange_snapshot
 from killswitch.break_glass.exchange_snapshot import NoSnapshot
-from killswitch.break_glass.journal import Journal, JournalUnavailable
-from killswitch.break_glass.journal_record import TimedJournal
+from killswitch.break_glass.journal import Journal, JournalUnavailable, TimedJournal
 from killswitch.ems.client import get_client
 from killswitch.runtime.files import replace_file
 from killswitch.runtime.text import duration_text
@@ -41,7 +40,7 @@ class LastRehearsal:
 
 def rehearse() -> list[Step]:
     """Do everything but the POST, keep the result on this host, and return the steps."""
-    home = Path(settings.KILLSWITCH_HOME)
+    home = settings.KILLSWITCH_HOME
     steps = [_key(), _ems(), _journal(home), _snapshot(home)]
     failures = [f"{step.name}: {step.detail}" for step in steps if not step.ok]
     now = canonical_json.utc_text(datetime.now(UTC))

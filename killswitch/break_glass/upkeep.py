@@ -13,10 +13,11 @@ import structlog
 from django.conf import settings
 
 from killswitch.audit.canonical_json import utc_text
-from killswitch.break_glass import exchange_snapshot, recovery, rehearsal, telephone_copy
+from killswitch.break_glass import exchange_snapshot, recovery, rehearsal
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal import Journal
 from killswitch.break_glass.rehearsal import LastRehearsal
+from killswitch.break_glass.telephone import html_copy
 from killswitch.exchanges.models import Exchange, ExchangeGroup
 from killswitch.runtime.files import open_locked
 from killswitch.runtime.periodic import PeriodicTask
@@ -40,11 +41,11 @@ class Upkeep:
 
     def keep_snapshot(self) -> None:
         """Write what the registry contains now."""
-        exchange_snapshot.write(self._home, current_snapshot())
+        exchange_snapshot.write(self._home, registry_snapshot())
 
     def keep_telephone_cards(self) -> None:
         """Write the telephone cards, if they have changed."""
-        telephone_copy.keep(self._home)
+        html_copy.keep(self._home)
 
     def recover(self) -> None:
         """Take new lines of the journal into the log; without any, no query is made."""
@@ -75,7 +76,7 @@ def _is_due(last: LastRehearsal | None) -> bool:
 
 def start_threads(stop: threading.Event) -> None:
     """Do all of it in threads until `stop` is set."""
-    upkeep = Upkeep(Path(settings.KILLSWITCH_HOME))
+    upkeep = Upkeep(settings.KILLSWITCH_HOME)
     for name, work, interval_s in (
         ("break_glass_recovery", upkeep.recover, RECOVERY_INTERVAL_S),
         ("break_glass_snapshot", upkeep.keep_snapshot, SNAPSHOT_INTERVAL_S),
@@ -85,7 +86,7 @@ def start_threads(stop: threading.Event) -> None:
         PeriodicTask(name=name, work=work, interval_s=interval_s).start_thread(stop)
 
 
-def current_snapshot() -> Snapshot:
+def registry_snapshot() -> Snapshot:
     """Return the exchanges and groups of the registry, in two queries."""
     exchanges = Exchange.objects.all()
     members: dict[str, list[int]] = {}

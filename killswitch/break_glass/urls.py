@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from killswitch.break_glass import telephone_views, views
+from killswitch.break_glass import views
+from killswitch.break_glass.telephone import views as telephone_views
 
 urlpatterns = [
     path("break-glass/", views.break_glass, name="break_glass"),

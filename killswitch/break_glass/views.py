@@ -4,8 +4,6 @@ Who may press is known from a signed cookie alone. The middleware, the context p
 templates of these pages must not touch the database or the session either.
 """
 
-import uuid
-from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
@@ -18,17 +16,15 @@ from django.views.decorators.http import require_http_methods, require_safe
 from killswitch.accounts import client_info
 from killswitch.accounts.decorators import public
 from killswitch.accounts.officer_cookie import KnownOfficer, known_officer
-from killswitch.break_glass import cancelling, holders, offers, outage, question, running
-from killswitch.break_glass.press import Press
-from killswitch.break_glass.press_limit import PressLimit
-from killswitch.break_glass.question import InvalidKey, Question
+from killswitch.break_glass import outage
+from killswitch.break_glass.confirmation import Offer, Question
+from killswitch.break_glass.press import Presser, new_press
+from killswitch.break_glass.press_registry import PressRegistry
+from killswitch.cancels import press_keys
 from killswitch.cancels.confirmation import Reason
-from killswitch.cancels.services import MAX_REASON_CHARS
 from killswitch.runtime.http import is_htmx, see_other
-from killswitch.runtime.text import clean_line
 
-_limit = PressLimit()
-_journal = cancelling.default_journal()
+_presses = PressRegistry()  # of this process
 
 
 @public
@@ -44,11 +40,11 @@ def break_glass(request: HttpRequest) -> HttpResponse:
     if officer is None:
         return _refuse(request, "not_known", status=403)
     if request.method == "POST":
-        return _press(request, question.of_form(request.POST), officer)
-    asked = question.of_form(request.GET)
+        return _press(request, Question.of_form(request.POST), officer)
+    question = Question.of_form(request.GET)
     if not outage.is_recent() and "unanswered" not in request.GET:
-        return see_other(asked.console_address)
-    return show_question(request, asked, officer)
+        return see_other(question.console_address)
+    return show_question(request, question, officer)
 
 
 @public
@@ -59,7 +55,7 @@ def show_press(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if known_officer(request) is None:
         return _refuse(request, "not_known", status=403)
     try:
-        press = running.find(str(uuid))
+        press = _presses.find(str(uuid))
     except OSError:
         press = None
     if press is None:
@@ -70,7 +66,7 @@ def show_press(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 def show_question(
     request: HttpRequest,
-    asked: Question,
+    question: Question,
     officer: KnownOfficer,
     *,
     status: int = 200,
@@ -78,54 +74,45 @@ def show_question(
 ) -> HttpResponse:
     """Show the confirmation with a fresh key."""
     template = "break_glass/_confirm.html" if is_htmx(request) else "break_glass/confirm.html"
-    context = {"offer": offers.make(request, asked, officer), "notice": notice}
+    context = {"offer": Offer.make(request, question, officer), "notice": notice}
     return render(request, template, context, status=status)
 
 
-def _press(request: HttpRequest, asked: Question, officer: KnownOfficer) -> HttpResponse:
-    if not asked.exchange_ids:
+def _press(request: HttpRequest, question: Question, officer: KnownOfficer) -> HttpResponse:
+    if not question.exchange_ids:
         return _refuse(request, "no_exchange", status=409)
     key = request.POST.get("key", "")
     try:
-        nonce = question.read_key(key, user_id=officer.user_id, exchange_ids=asked.exchange_ids)
-    except InvalidKey:
+        nonce = question.read_key(key, user_id=officer.user_id)
+    except (press_keys.InvalidKey, press_keys.UnusableKey):
         notice = "This confirmation was not valid any more, so no cancel was sent. Confirm again."
-        return show_question(request, asked, officer, status=400, notice=notice)
-    if not _limit.allows(officer.user_id, asked.exchange_ids):
+        return show_question(request, question, officer, status=400, notice=notice)
+    if not _presses.limit.allows(officer.user_id, question.exchange_ids):
         return _refuse(request, "too_many", status=429)
     session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
     if not outage.is_recent() and outage.was_revoked(session_key):
         return _refuse(request, "not_known", status=403)
-    reason = str(Reason.from_form(request.POST))
-    text = clean_line(reason, max_chars=MAX_REASON_CHARS)
-    press = Press(
-        press=str(uuid.uuid4()),
-        nonce=nonce,
-        user_id=officer.user_id,
-        by_name=officer.name,
-        by_role=officer.role,
-        asked_at=cancelling.utc_now(),
-        reason=text,
-        reason_altered=text != reason.strip(),
-        origin=cancelling.ORIGIN,
-        address=clean_line(client_info.address(request), max_chars=100),
-        user_agent=clean_line(request.headers.get("User-Agent", ""), max_chars=500),
-        gesture=clean_line(request.POST.get("gesture", ""), max_chars=100),
-        everywhere=asked.everywhere,
-        deadline_ms=round(settings.CANCEL_DEADLINE * 1000),
-        holder=holders.own_name(Path(settings.KILLSWITCH_HOME)),
-        requests=tuple(
-            cancelling.new_request(name, asked.snapshot.find(name) if asked.snapshot else None)
-            for name in asked.exchange_ids
+    press = new_press(
+        question.exchange_ids,
+        everywhere=question.everywhere,
+        snapshot=question.snapshot,
+        by=Presser(
+            user_id=officer.user_id,
+            name=officer.name,
+            role=officer.role,
+            address=client_info.address(request),
+            user_agent=request.headers.get("User-Agent", ""),
+            gesture=request.POST.get("gesture", ""),
         ),
+        reason=str(Reason.from_form(request.POST)),
+        nonce=nonce,
     )
-    press_uuid = running.start(press, journal=_journal)
+    press_uuid = _presses.start(press)
     address = reverse("break_glass_press", args=[press_uuid])
     if not is_htmx(request):
         return see_other(address)
-    return render(
-        request, "break_glass/_press.html", {"press": running.find(press_uuid)}, status=202
-    )
+    context = {"press": _presses.find(press_uuid)}
+    return render(request, "break_glass/_press.html", context, status=202)
 
 
 def _refuse(request: HttpRequest, why: str, *, status: int) -> HttpResponse:

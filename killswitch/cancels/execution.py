@@ -78,7 +78,7 @@ def _carry_out(lease: Lease, latch: Latch) -> None:
     except LeaseLost:
         log.warning("lease_lost", request=lease.uuid, exchange=lease.exchange_id)
     except ShuttingDown:
-        if record.is_elsewhere:
+        if record.uses_fallback:
             # Taken over as from a dead process, so that the next one allows for what it has sent.
             log.warning("not_released", request=lease.uuid, error="it is recorded elsewhere")
             return

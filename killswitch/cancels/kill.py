@@ -7,22 +7,20 @@ host.
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Protocol
 
 import structlog
 
 from killswitch.cancels.conclusion import (
-    AttemptLike,
     AttemptSummary,
     Conclusion,
     ListHistory,
     OpenOrdersAfter,
     conclude,
 )
+from killswitch.cancels.kill_record import KillRecord
 from killswitch.cancels.lease import Lease
 from killswitch.cancels.pacing import (
     FIRST_READ_PAUSE_S,
@@ -33,7 +31,7 @@ from killswitch.cancels.pacing import (
 )
 from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
-from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
+from killswitch.ems.answers import Outcome, RetryAdvice
 from killswitch.ems.client import get_client
 from killswitch.runtime.shutdown import STOP
 
@@ -55,46 +53,6 @@ log = structlog.get_logger(__name__)
 
 class ShuttingDown(Exception):
     """This process is ending; the request is to be released for another one."""
-
-
-class EarlierAttempt(AttemptLike, Protocol):
-    """An attempt of an earlier holder, as it was recorded."""
-
-    @property
-    def finished_at(self) -> datetime: ...
-    @property
-    def by_dead_holder(self) -> bool: ...
-
-
-class KillRecord(Protocol):
-    """Where a kill records what it does.
-
-    Every method but `announce_attempt` raises `LeaseLost` when another process has taken the
-    request over.
-    """
-
-    def earlier_attempts(self) -> Sequence[EarlierAttempt]:
-        """Return the attempts of earlier holders, oldest first."""
-
-    def ensure_lease(self) -> None:
-        """Return if the request may be sent again."""
-
-    def announce_attempt(self) -> None:
-        """Record that a cancel is about to be sent."""
-
-    def attempt(self, answer: TimedCancelAnswer, *, next_attempt_at: datetime | None) -> None:
-        """Record one call to the EMS."""
-
-    def verifying(self) -> None:
-        """Record that the list of open orders decides from here on."""
-
-    def read(self, *, next_attempt_at: datetime | None) -> None:
-        """Record that the open orders were read, which is progress."""
-
-    def end(
-        self, *, before: Status, conclusion: Conclusion, last_list: OpenOrdersAfter | None
-    ) -> None:
-        """Record the final status."""
 
 
 class Kill:

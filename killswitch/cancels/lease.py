@@ -5,6 +5,9 @@ from datetime import datetime
 
 from killswitch.cancels.states import Status
 
+# An older figure does not show what was open when a request was made.
+MAX_FIGURE_AGE_S = 30.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
@@ -22,3 +25,12 @@ class Lease:
     next_attempt_at: datetime | None  # as the last holder had planned it
     open_before: int | None  # when the request was made; None if the figure was old
     ever_listed: bool  # whether the EMS has ever listed an order of this exchange
+
+
+def fresh_figure(
+    open_orders: int | None, *, seen_at: datetime | None, at: datetime | None
+) -> int | None:
+    """Return the figure if it was read shortly before or after this time, otherwise None."""
+    if seen_at is None or at is None or abs((at - seen_at).total_seconds()) > MAX_FIGURE_AGE_S:
+        return None
+    return open_orders

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import F
 
 from killswitch.audit.recorder import recording
-from killswitch.cancels.lease import Lease
+from killswitch.cancels.lease import Lease, fresh_figure
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.recording import record_takeover
 from killswitch.cancels.states import IN_FLIGHT, Status
@@ -27,9 +27,6 @@ from killswitch.runtime.periodic import PeriodicTask
 RENEW_INTERVAL_S = 1.0
 # How long after its request's deadline a thread that hangs still renews; then others take over.
 MAX_RENEWAL_OVERTIME_S = 5.0
-
-# An older figure does not show what was open when a request was made.
-MAX_FIGURE_AGE_S = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -130,18 +127,11 @@ def _lease(request: CancelRequest, *, taken_over: bool) -> Lease:
         request_ends_at=now + max(settings.CANCEL_DEADLINE - spent_s, 0.0),
         taken_over=taken_over,
         next_attempt_at=request.next_attempt_at,
-        open_before=_fresh_open_before(request),
+        open_before=fresh_figure(
+            request.open_before, seen_at=request.open_before_seen_at, at=request.first_claimed_at
+        ),
         ever_listed=request.configured_exchange.first_listed_at is not None,
     )
-
-
-def _fresh_open_before(request: CancelRequest) -> int | None:
-    """Return the open orders before the request, None if the figure was old or its age unknown."""
-    seen_at, claimed_at = request.open_before_seen_at, request.first_claimed_at
-    if seen_at is None or claimed_at is None:
-        return None
-    is_fresh = abs((claimed_at - seen_at).total_seconds()) <= MAX_FIGURE_AGE_S
-    return request.open_before if is_fresh else None
 
 
 def _keep_renewing(leases: Sequence[Lease]) -> None:

@@ -23,7 +23,7 @@ from django.db import (
 from killswitch.audit.recorder import recording
 from killswitch.cancels import recording as requests
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
-from killswitch.cancels.kill import EarlierAttempt, KillRecord
+from killswitch.cancels.kill_record import EarlierAttempt, KillRecord
 from killswitch.cancels.lease import Lease
 from killswitch.cancels.models import Attempt
 from killswitch.cancels.pacing import FIRST_READ_PAUSE_S, MAX_READ_PAUSE_S
@@ -66,12 +66,12 @@ class RequestRecord:
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
-        self._elsewhere: KillRecord | None = None
+        self._fallback: KillRecord | None = None
 
     @property
-    def is_elsewhere(self) -> bool:
+    def uses_fallback(self) -> bool:
         """Return True once the database was gone for too long."""
-        return self._elsewhere is not None
+        return self._fallback is not None
 
     def earlier_attempts(self) -> Sequence[EarlierAttempt]:
         """Return the attempts of earlier holders, oldest first."""
@@ -94,7 +94,7 @@ class RequestRecord:
         A database that is gone is asked again before each cancel, and not waited for: it may be
         back, or gone for this host only, and another process may have taken the request over.
         """
-        if self._elsewhere is None:
+        if self._fallback is None:
             with suppress(DatabaseGone):
                 self.write(requests.ensure_lease)
             return
@@ -110,8 +110,8 @@ class RequestRecord:
 
         In the database, that is on record since the claim.
         """
-        if self._elsewhere:
-            self._elsewhere.announce_attempt()
+        if self._fallback:
+            self._fallback.announce_attempt()
 
     def attempt(self, answer: TimedCancelAnswer, *, next_attempt_at: datetime | None) -> None:
         """Record one call to the EMS."""
@@ -150,8 +150,8 @@ class RequestRecord:
 
         Raises `DatabaseGone` if that takes too long and there is somewhere else to record.
         """
-        if self._elsewhere:
-            raise DatabaseGone(self._elsewhere)
+        if self._fallback:
+            raise DatabaseGone(self._fallback)
         seconds_left = max(self.lease.request_ends_at - time.monotonic(), 0.0)
         deadline = Deadline(MAX_WAIT_S if fallbacks else seconds_left + MAX_RECORD_DELAY_S)
         pause = FIRST_READ_PAUSE_S
@@ -166,7 +166,7 @@ class RequestRecord:
                 if deadline.has_passed:
                     if not fallbacks:
                         raise
-                    self._elsewhere = fallbacks[0](self.lease)
-                    raise DatabaseGone(self._elsewhere) from error
+                    self._fallback = fallbacks[0](self.lease)
+                    raise DatabaseGone(self._fallback) from error
             time.sleep(min(pause, deadline.seconds_left))
             pause = min(pause * 2, MAX_READ_PAUSE_S)

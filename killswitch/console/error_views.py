@@ -14,8 +14,9 @@ from django.utils.cache import add_never_cache_headers
 
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.decorators import requires
-from killswitch.break_glass import offers, outage
-from killswitch.break_glass.telephone_views import telephoned_again
+from killswitch.break_glass import outage
+from killswitch.break_glass.confirmation import Question
+from killswitch.break_glass.telephone.views import telephoned_again
 from killswitch.cancels import manual_cancel
 from killswitch.cancels.views import confirm_again, not_recorded
 from killswitch.console import refusals
@@ -70,7 +71,7 @@ def failed(request: HttpRequest) -> HttpResponse:
     is_cancel = bool(match and match.url_name in CANCELS)
     is_press = is_cancel and request.method == "POST" and is_database
     if is_press and officer_cookie.is_an_officers(request):
-        exchange_ids = offers.question_of_failed_page(request).exchange_ids
+        exchange_ids = Question.of_failed_page(request).exchange_ids
         return not_recorded(request, exchange_ids=exchange_ids)
     return error_page(
         request,
@@ -127,4 +128,4 @@ def _manual_lines(request: HttpRequest) -> list[manual_cancel.Line]:
     """Return the commands to officers only: strangers learn neither the EMS nor the exchanges."""
     if not officer_cookie.is_an_officers(request):
         return []
-    return manual_cancel.lines(offers.question_of_failed_page(request).exchange_ids)
+    return manual_cancel.lines(Question.of_failed_page(request).exchange_ids)

@@ -21,7 +21,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.alarms.models import Alarm
-from killswitch.break_glass.telephone_cards import read_cards
+from killswitch.break_glass.telephone.cards import read_cards
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.request_list import PageName, changed_rows
 from killswitch.cancels.request_page import RequestPage

@@ -108,7 +108,7 @@ class HoldEpisode(Kill):
         except HoldReleased:
             self.is_released = True
         self._finish()
-        is_recorded = not self.request_record.is_elsewhere
+        is_recorded = not self.request_record.uses_fallback
         if (
             is_recorded
             and self.last_list

@@ -1,20 +1,20 @@
 """A host of its own for each test: its data directory, and a press as a web process makes one."""
 
 import resource
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from killswitch.accounts.models import User
-from killswitch.break_glass import cancelling
-from killswitch.break_glass.cancelling import RunningPress
-from killswitch.break_glass.journal import Journal
-from killswitch.break_glass.journal_record import TimedJournal
-from killswitch.break_glass.press import Press
+from killswitch.break_glass import execution
+from killswitch.break_glass.execution import RunningPress
+from killswitch.break_glass.journal import Journal, TimedJournal
+from killswitch.break_glass.journal_reader import Line
+from killswitch.break_glass.press import Presser, new_press
 from tests.conftest import wait_for
 
 PressNow = Callable[..., RunningPress]
@@ -32,28 +32,29 @@ def journal(home: Path) -> Journal:
 
 
 @pytest.fixture
-def break_glass(journal: Journal, settings: Any) -> PressNow:
+def break_glass(journal: Journal) -> PressNow:
     """Cancel on these exchanges without the database, and wait until it is over."""
 
-    def press(*exchange_ids: str, by: User | None = None, **fields: Any) -> RunningPress:
-        values: dict[str, Any] = {
-            "press": str(uuid.uuid4()),
-            "nonce": cancelling.new_nonce(),
-            "user_id": by.pk if by else None,
-            "by_name": by.actor.name if by else "os:root",
-            "by_role": by.actor.role if by else "OPERATING_SYSTEM",
-            "asked_at": cancelling.utc_now(),
-            "reason": "Drill",
-            "reason_altered": False,
-            "origin": cancelling.ORIGIN,
-            "deadline_ms": round(settings.CANCEL_DEADLINE * 1000),
-            "requests": tuple(cancelling.new_request(name, None) for name in exchange_ids),
-        }
-        running = cancelling.start(Press(**values | fields), journal=TimedJournal(journal))
+    def press_now(*exchange_ids: str, by: User | None = None, **fields: Any) -> RunningPress:
+        presser = Presser(
+            user_id=by.pk if by else None,
+            name=by.actor.name if by else "os:root",
+            role=by.actor.role if by else "OPERATING_SYSTEM",
+            gesture="",
+        )
+        press = new_press(exchange_ids, everywhere=False, snapshot=None, by=presser, reason="Drill")
+        press = replace(press, **{"holder": ""} | fields)
+        running = execution.start(press, journal=TimedJournal(journal))
         wait_for(lambda: running.is_over, seconds=30)
         return running
 
-    return press
+    return press_now
+
+
+def keep_only(journal: Journal, lines: Sequence[Line]) -> None:
+    """Leave these lines, as a process leaves them that is killed after them."""
+    journal.path.write_text("".join(f"{line.text}\n" for line in lines))
+    journal._keep_head(lines[-1])
 
 
 @contextmanager

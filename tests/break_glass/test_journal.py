@@ -11,16 +11,8 @@ from typing import Any
 
 import pytest
 
-from killswitch.break_glass.journal import (
-    FILE,
-    HEAD_FILE,
-    Journal,
-    JournalUnavailable,
-    NonceUsed,
-    digest,
-    parse,
-    seal_of,
-)
+from killswitch.break_glass.journal import FILE, Journal, JournalUnavailable, NonceUsed
+from killswitch.break_glass.journal_reader import HEAD_FILE, digest, parse, seal_of
 from killswitch.runtime.files import open_locked
 from tests.break_glass.conftest import disk_full_after
 from tests.threads import run_at_once

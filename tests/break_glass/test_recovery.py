@@ -13,7 +13,7 @@ from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify
-from killswitch.break_glass import holders, recovery
+from killswitch.break_glass import holders, press, recovery
 from killswitch.break_glass.journal import FILE, Journal
 from killswitch.break_glass.press import END
 from killswitch.cancels.models import Attempt, Batch, CancelRequest
@@ -22,7 +22,7 @@ from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
 from tests import factories
 from tests.audit.assertions import assert_found, assert_good
-from tests.break_glass.conftest import PressNow
+from tests.break_glass.conftest import PressNow, keep_only
 from tests.cancels.kills import always
 from tests.threads import run_at_once
 
@@ -42,9 +42,8 @@ def recover(journal: Journal) -> int:
 def drop_lines(journal: Journal, *, kind: str) -> None:
     """Leave what a process that was killed would have left: no line of this kind or after it."""
     lines = journal.read().lines
-    kept = lines[: next(number for number, line in enumerate(lines) if line.kind == kind)]
-    journal.path.write_text("".join(f"{line.text}\n" for line in kept))
-    journal._keep_head(kept[-1])
+    count = next(number for number, line in enumerate(lines) if line.kind == kind)
+    keep_only(journal, lines[:count])
 
 
 def test_a_press_becomes_a_batch_with_requests_and_attempts_like_any_other(
@@ -57,7 +56,7 @@ def test_a_press_becomes_a_batch_with_requests_and_attempts_like_any_other(
     running = break_glass("KRAKEN", "BINANCE", by=olga, address="192.0.2.7", gesture="held 1 s")
     assert recover(journal) == 1
     batch = Batch.objects.get()
-    assert str(batch.uuid) == running.press.press
+    assert str(batch.uuid) == running.press.uuid
     assert (batch.by, batch.by_name, batch.by_role) == (olga, olga.actor.name, olga.actor.role)
     assert (batch.origin, batch.reason, batch.address) == ("BREAK_GLASS", "Drill", "192.0.2.7")
     assert batch.asked_at == datetime.fromisoformat(running.press.asked_at)
@@ -250,7 +249,7 @@ def test_a_press_whose_process_ends_while_the_database_hangs_is_read_again(
         journal.path.write_bytes(whole)  # its last lines are written just before it ends
         return False
 
-    monkeypatch.setattr(recovery, "is_alive", ends_now)
+    monkeypatch.setattr(holders, "is_alive", ends_now)
     assert recover(journal) == 1
     assert CancelRequest.objects.get().status == "CONFIRMED"
     assert is_alive(home, holders.own_name(home))
@@ -263,7 +262,7 @@ def test_a_press_without_a_holder_may_be_carried_out_for_as_long_as_it_can_take(
     break_glass("KRAKEN", holder="")
     drop_lines(journal, kind=END)
     assert recovery.recover(journal) == recovery.Recovered(recorded=0, pending=1)
-    monkeypatch.setattr(recovery, "MAX_OVERTIME_S", -60.0)
+    monkeypatch.setattr(press, "MAX_OVERTIME_S", -60.0)
     assert recover(journal) == 1
 
 

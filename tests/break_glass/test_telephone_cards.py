@@ -15,9 +15,9 @@ from django.test import Client
 from killswitch.accounts.models import Role, User
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.verification.verify import verify
-from killswitch.break_glass import telephone_copy
-from killswitch.break_glass.call_form import InvalidTime, parse_time
-from killswitch.break_glass.telephone_cards import MAX_ORDERS
+from killswitch.break_glass.telephone import html_copy
+from killswitch.break_glass.telephone.call_form import InvalidTime, parse_time
+from killswitch.break_glass.telephone.cards import MAX_ORDERS
 from killswitch.break_glass.upkeep import Upkeep
 from killswitch.console.poll import CARDS_INTERVAL_S
 from killswitch.exchanges.models import Exchange, OpenOrderList
@@ -199,7 +199,7 @@ def test_the_copy_needs_no_other_file_and_contains_no_secret(
 def test_the_kept_copy_is_replaced_when_something_has_changed_and_not_otherwise(
     host: Path, officer: Client, kraken: Exchange
 ) -> None:
-    path = host / telephone_copy.FILE
+    path = host / html_copy.FILE
     keep = Upkeep(host).keep_telephone_cards
 
     def is_replaced() -> bool:
@@ -248,8 +248,8 @@ def test_without_the_database_a_known_officer_gets_the_kept_copy(
         assert "no-store" in page["Cache-Control"]
         assert len(queries) == 1  # which failed
     copy = officer.get(COPY)
-    assert copy.content == (host / telephone_copy.FILE).read_bytes()
-    (host / telephone_copy.FILE).unlink()
+    assert copy.content == (host / html_copy.FILE).read_bytes()
+    (host / html_copy.FILE).unlink()
     page = officer.get(CARDS)
     assert page.status_code == 503
     assert "kept no copy" in html(page)

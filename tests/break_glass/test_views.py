@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ from django.test import Client
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role
 from killswitch.accounts.officer_cookie import KnownOfficer
-from killswitch.break_glass import exchange_snapshot, outage, running, views
+from killswitch.break_glass import confirmation, exchange_snapshot, outage, views
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal import Journal
-from killswitch.break_glass.journal_record import TimedJournal
-from killswitch.break_glass.press_limit import PressLimit
+from killswitch.break_glass.press_registry import PressRegistry
 from killswitch.simulator.server import Simulator
 from tests.conftest import wait_for
 
@@ -63,8 +63,7 @@ def host(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         for number, name in ((1, "KRAKEN"), (2, "BINANCE"))
     ]
     exchange_snapshot.write(home, Snapshot(exchanges=rows, groups={"3": [2]}))
-    monkeypatch.setattr(views, "_limit", PressLimit())
-    monkeypatch.setattr(views, "_journal", TimedJournal(Journal(home)))
+    monkeypatch.setattr(views, "_presses", PressRegistry())
     outage.note_failure()
     yield
     outage.forget()
@@ -164,10 +163,12 @@ def test_without_a_key_nothing_is_sent_and_the_question_comes_again(
     assert simulator.calls("KRAKEN") == []
 
 
-def test_a_key_is_for_its_person_and_its_exchanges(
-    olga: Client, simulator: Simulator, settings: Any
+def test_a_key_is_for_its_person_its_exchanges_and_ten_minutes(
+    olga: Client, simulator: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = form(olga, "KRAKEN")
+    monkeypatch.setattr(confirmation, "MAX_KEY_AGE", timedelta(seconds=-1))
+    assert olga.post(URL, form(olga, "KRAKEN")).status_code == 400
     other = client_of(officer(user_id=8), settings)
     assert other.post(URL, sent).status_code == 400
     assert olga.post(URL, sent | {"exchange": "BINANCE"}).status_code == 400
@@ -182,8 +183,7 @@ def test_two_presses_with_one_key_are_one(
     first, second = olga.post(URL, sent), olga.post(URL, sent)
     assert first["Location"] == second["Location"]
     # In another process, only the journal knows of it.
-    monkeypatch.setattr(running, "_starts", {})
-    monkeypatch.setattr(running, "_presses", {})
+    monkeypatch.setattr(views, "_presses", PressRegistry())
     assert olga.post(URL, sent)["Location"] == first["Location"]
     wait_for(lambda: "1 of 1 confirmed" in shown(olga, first), seconds=10)
     assert len(simulator.calls("KRAKEN")) == 1

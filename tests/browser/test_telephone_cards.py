@@ -6,7 +6,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect
 
 from killswitch.accounts.models import User
-from killswitch.break_glass.telephone_cards import Call, record_call
+from killswitch.break_glass.telephone.cards import Call, record_call
 from killswitch.exchanges.models import Exchange, OpenOrderList
 from tests import factories
 from tests.browser.axe import violations

@@ -9,7 +9,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from killswitch.break_glass import exchange_snapshot
-from killswitch.break_glass.upkeep import current_snapshot
+from killswitch.break_glass.upkeep import registry_snapshot
 from killswitch.cancels import manual_cancel
 from killswitch.cancels.models import Batch
 from tests import factories
@@ -67,7 +67,7 @@ def test_a_page_says_that_the_database_is_gone_and_names_the_exchanges_last_know
 ) -> None:
     settings.KILLSWITCH_HOME = tmp_path
     factories.exchange("KRAKEN")
-    exchange_snapshot.write(tmp_path, current_snapshot())
+    exchange_snapshot.write(tmp_path, registry_snapshot())
     officer.get("/")
     request.getfixturevalue("unreachable")
     answer = officer.get("/")

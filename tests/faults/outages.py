@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +123,16 @@ class SystemOnPostgreSQL(System):
 
 
 @contextmanager
-def sqlite_removed(system: SystemOnADisk) -> Iterator[None]:
+def database_removed(system: SystemOnADisk) -> Iterator[None]:
     # The database without its newest pages would be another one.
     names = sorted((path.name for path in system.home.glob("killswitch.sqlite3*")), key=len)
     for name in names:
         (system.home / name).rename(system.home / f"away-{name}")
-    yield
-    for name in reversed(names):
-        (system.home / f"away-{name}").rename(system.home / name)
+    try:
+        yield
+    finally:
+        for name in reversed(names):
+            (system.home / f"away-{name}").rename(system.home / name)
 
 
 @contextmanager
@@ -141,37 +143,42 @@ def read_only(system: SystemOnADisk) -> Iterator[None]:
         "sh", "-c", f"mount --bind {home} {home} && mount -o remount,bind,ro {home}"
     )
     assert mounted.returncode == 0, mounted.stderr
-    yield
-    assert system.run("umount", "--lazy", home).returncode == 0
+    try:
+        yield
+    finally:
+        assert system.run("umount", "--lazy", home).returncode == 0
 
 
 @contextmanager
 def disk_full(system: SystemOnADisk) -> Iterator[None]:
     filler = system.home / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while file.write(b"\0" * 4096):
-                pass
-        except OSError:
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(b"\0" * 4096):
             pass
-    yield
-    filler.unlink()
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
+def stopped(system: System, *roles: str) -> AbstractContextManager[None]:
+    """Let these processes hang."""
+    processes = system.main_processes()
+    return _hanging([processes[role] for role in roles])
 
 
 @contextmanager
-def stopped(system: System, *roles: str) -> Iterator[None]:
-    """Let these processes hang."""
+def _hanging(main_processes: Sequence[psutil.Process]) -> Iterator[None]:
     processes = [
-        process
-        for role in roles
-        for main in [system.main_processes()[role]]
-        for process in (main, *main.children(recursive=True))
+        process for main in main_processes for process in (main, *main.children(recursive=True))
     ]
     for process in processes:
         process.send_signal(signal.SIGSTOP)
-    yield
-    for process in processes:
-        process.send_signal(signal.SIGCONT)
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
 
 
 def stop_server(server: Any) -> None:
@@ -184,16 +191,11 @@ def stop_server(server: Any) -> None:
 @contextmanager
 def postgresql_stopped(system: SystemOnPostgreSQL) -> Iterator[None]:
     stop_server(system.server)
-    yield
-    system.server.start()
+    try:
+        yield
+    finally:
+        system.server.start()
 
 
-@contextmanager
-def postgresql_hangs(system: SystemOnPostgreSQL) -> Iterator[None]:
-    main = psutil.Process(system.server.get_pid())
-    processes = [main, *main.children(recursive=True)]
-    for process in processes:
-        process.send_signal(signal.SIGSTOP)
-    yield
-    for process in processes:
-        process.send_signal(signal.SIGCONT)
+def postgresql_hangs(system: SystemOnPostgreSQL) -> AbstractContextManager[None]:
+    return _hanging([psutil.Process(system.server.get_pid())])

@@ -16,7 +16,7 @@ from killswitch.break_glass.press import ATTEMPT, CARRIED_ON, END, PRESS
 from killswitch.cancels.models import Attempt, Batch, CancelRequest
 from killswitch.exchanges.registry import ExchangeConfig, add_missing
 from killswitch.simulator.server import Simulator
-from tests.break_glass.conftest import PressNow, break_glass, home, journal
+from tests.break_glass.conftest import PressNow, break_glass, home, journal, keep_only
 from tests.cancels.conftest import Press
 from tests.cancels.kills import Fault, always
 from tests.conftest import RedisProcess, wait_for
@@ -66,7 +66,7 @@ IN_MAKE_TEST = [
 ]
 PLACES = [
     *IN_MAKE_TEST,
-    "after killswitch.break_glass.journal.JournalReader.check_end 1",
+    "after killswitch.break_glass.journal_reader.JournalReader.check_end 1",
     "after killswitch.break_glass.recovery._exchanges 1",
     "before killswitch.break_glass.recovery._record_request 4",
     "after killswitch.cancels.recording.record_attempt 1",
@@ -108,11 +108,10 @@ def fill(journal: Journal, simulator: Simulator, break_glass: PressNow) -> None:
     simulator.script("KRAKEN", orders=3)
     simulator.script("BINANCE", cancel=always("unauthorised"), orders=3)
     for exchange_ids in (["KRAKEN"], ["BINANCE"], ["KRAKEN", "BINANCE"], ["KRAKEN"]):
-        break_glass(*exchange_ids, deadline_ms=3000)
+        break_glass(*exchange_ids, deadline_ms=3000, holder="a process that has ended")
     *kept, end = journal.read().lines
     assert end.kind == END
-    journal.path.write_text("".join(f"{line.text}\n" for line in kept))
-    journal._keep_head(kept[-1])
+    keep_only(journal, kept)
 
 
 def assert_everything_is_recorded_once(journal: Journal, simulator: Simulator) -> None:

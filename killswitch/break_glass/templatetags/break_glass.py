@@ -9,11 +9,11 @@ from django.template.context import Context
 
 from killswitch.accounts.officer_cookie import known_officer
 from killswitch.accounts.permissions import Permission, has_permission
-from killswitch.break_glass import offers, outage, question
-from killswitch.break_glass.call_form import CallForm
-from killswitch.break_glass.offers import Offer
+from killswitch.break_glass import outage
+from killswitch.break_glass.confirmation import Offer, Question
 from killswitch.break_glass.press import RequestState
-from killswitch.break_glass.telephone_cards import TelephoneCard
+from killswitch.break_glass.telephone.call_form import CallForm
+from killswitch.break_glass.telephone.cards import TelephoneCard
 from killswitch.cancels import manual_cancel
 from killswitch.cancels.states import Status
 from killswitch.cancels.status_display import StatusBadge
@@ -32,9 +32,9 @@ def break_glass_offer(context: Context) -> Offer | None:
     officer = known_officer(request)
     target = context.get("target")
     if officer is None or target is None:
-        return offers.of_failed_page(request)
+        return Offer.of_failed_page(request)
     names = [exchange.exchange_id for exchange in target.covered]
-    return offers.make(request, question.of_ids(names), officer)
+    return Offer.make(request, Question.of_ids(names), officer)
 
 
 @register.simple_tag(takes_context=True)

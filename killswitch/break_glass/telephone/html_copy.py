@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from killswitch.audit import canonical_json
 from killswitch.audit.canonical_json import utc_text
-from killswitch.break_glass.telephone_cards import TelephoneCard, read_cards, recent_calls
+from killswitch.break_glass.telephone.cards import TelephoneCard, read_cards, recent_calls
 from killswitch.cancels import manual_cancel
 from killswitch.exchanges.models import WATCHED, Exchange
 from killswitch.runtime.files import replace_file

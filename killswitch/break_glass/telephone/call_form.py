@@ -8,7 +8,7 @@ from typing import Self
 
 from django.http import QueryDict
 
-from killswitch.break_glass.telephone_cards import Call
+from killswitch.break_glass.telephone.cards import Call
 from killswitch.cancels import press_keys
 from killswitch.runtime.text import clean_line
 

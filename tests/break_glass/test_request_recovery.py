@@ -12,8 +12,10 @@ from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.verification.verify import verify
-from killswitch.break_glass import carrying_on, ending, recovery
-from killswitch.break_glass.journal import Journal, Line
+from killswitch.break_glass import recovery, request_recovery
+from killswitch.break_glass.journal import Journal
+from killswitch.break_glass.journal_reader import Line
+from killswitch.break_glass.journal_record import JournalRecord
 from killswitch.break_glass.press import ATTEMPT, CARRIED_ON, END, SENDING
 from killswitch.cancels import execution, leases, request_record, thread_slots, watchdog
 from killswitch.cancels.conclusion import AttemptSummary
@@ -126,7 +128,8 @@ def test_a_kill_goes_on_and_its_row_is_settled_exactly_once(
     journal: Journal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ending, "MAX_WATCHED_AGE_S", 0.0)  # as if it had ended some time ago
+    # As if it had ended some time ago.
+    monkeypatch.setattr(request_recovery, "MAX_WATCHED_AGE_S", 0.0)
     script, (method, count), status = CASES[case]
     simulator.script("KRAKEN", orders=3, **script)
     start(cancel, received(simulator, method, count=count))
@@ -188,7 +191,7 @@ def test_a_post_that_was_announced_by_a_dead_process_counts_as_sent(
     simulator.script("KRAKEN", orders=3)
     (lease,) = leases.claim([cancel.pk])
     leases.stop_renewing(lease)
-    carrying_on.journal_of(lease).announce_attempt()
+    JournalRecord.of_lease(lease).announce_attempt()
     recover(journal)
     take_over(cancel)
     wait_for(lambda: row_of(cancel).is_final, seconds=20)
@@ -256,7 +259,7 @@ def test_each_attempt_belongs_to_the_lease_under_which_it_was_sent(
     (first,) = leases.claim([cancel.pk])
     second = leases.take_over(snapshot(cancel))
     assert second
-    records = [carrying_on.journal_of(lease) for lease in (first, second)]
+    records = [JournalRecord.of_lease(lease) for lease in (first, second)]
     for number in (0, 1, 0):
         answer = get_client().cancel_all("KRAKEN", timeout=1)
         records[number].attempt(answer, next_attempt_at=None)

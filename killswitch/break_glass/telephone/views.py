@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -24,10 +23,11 @@ from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import P, View, current_user, requires
 from killswitch.accounts.officer_cookie import known_officer
 from killswitch.accounts.permissions import Permission, has_permission
-from killswitch.break_glass import outage, telephone_copy
-from killswitch.break_glass.call_form import MAX_CHARS, CallForm, target
-from killswitch.break_glass.telephone_cards import FormUsed, read_cards, record_call
-from killswitch.break_glass.telephone_copy import NoCopy, render_copy
+from killswitch.break_glass import outage
+from killswitch.break_glass.telephone import html_copy
+from killswitch.break_glass.telephone.call_form import MAX_CHARS, CallForm, target
+from killswitch.break_glass.telephone.cards import FormUsed, read_cards, record_call
+from killswitch.break_glass.telephone.html_copy import NoCopy, render_copy
 from killswitch.cancels import press_keys
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.runtime.http import MAX_ID, see_other
@@ -172,8 +172,8 @@ def _show_kept(request: HttpRequest, *, as_file: bool) -> HttpResponse:
     if known_officer(request) is None:
         return _refuse(request, "no_cards")
     try:
-        copy = telephone_copy.read_kept(Path(settings.KILLSWITCH_HOME))
-        cards = telephone_copy.cards_of(copy)
+        copy = html_copy.read_kept(settings.KILLSWITCH_HOME)
+        cards = html_copy.cards_of(copy)
     except NoCopy:
         return _refuse(request, "no_copy")
     if as_file:

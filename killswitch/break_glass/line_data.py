@@ -1,14 +1,42 @@
-"""Reads the answers and lists of the EMS back from lines of the journal."""
+"""Turns the answers and lists of the EMS into the data of journal lines, and back."""
 
 import base64
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from killswitch.audit.canonical_json import utc_text
 from killswitch.cancels.conclusion import OpenOrdersAfter
 from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
 from killswitch.ems.open_orders import OpenOrder, TimedOpenOrders
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_ORDERS = 1000
+
+
+def attempt_data(request: str, answer: TimedCancelAnswer, *, number: int) -> dict[str, Any]:
+    """Return the data of ATTEMPT."""
+    body = answer.body[:MAX_BODY_BYTES]
+    return {
+        "request": request,
+        "number": number,
+        "started_at": utc_text(answer.started_at),
+        "finished_at": utc_text(answer.finished_at),
+        "duration_us": round(answer.duration_ms * 1000),
+        "http_status": answer.http_status,
+        "outcome": str(answer.outcome),
+        "retry_advice": str(answer.retry_advice),
+        "may_have_been_carried_out": answer.may_have_been_carried_out,
+        "reject_reason": answer.reject_reason,
+        "message": answer.message,
+        "rejected_message": answer.rejected_message,
+        "trace_id": answer.trace_id,
+        "body": base64.b64encode(body).decode("ascii"),
+        "body_complete": answer.body_complete and len(body) == len(answer.body),
+        "transport_error": answer.transport_error,
+    }
 
 
 def answer_of(data: Mapping[str, Any]) -> TimedCancelAnswer:
@@ -29,6 +57,21 @@ def answer_of(data: Mapping[str, Any]) -> TimedCancelAnswer:
         finished_at=datetime.fromisoformat(data["finished_at"]),
         duration_ms=data["duration_us"] / 1000,
     )
+
+
+def list_data(orders: TimedOpenOrders) -> dict[str, Any]:
+    """Return a list of open orders as END has it."""
+    return {
+        "started_at": utc_text(orders.started_at),
+        "finished_at": utc_text(orders.finished_at),
+        "http_status": orders.http_status,
+        "error": orders.error,
+        "may_have_more": orders.may_have_more,
+        "orders": [asdict(order) for order in orders.orders[:MAX_ORDERS]],
+        "body": base64.b64encode(orders.body).decode("ascii"),
+        "size": orders.size,
+        "sha256": orders.sha256,
+    }
 
 
 def list_of(data: Mapping[str, Any], *, count: int | None) -> OpenOrdersAfter:

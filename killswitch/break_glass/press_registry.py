@@ -1,0 +1,113 @@
+"""The presses of this process, from memory, and those of others on this host, from the journal."""
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from django.conf import settings
+
+from killswitch.break_glass import execution
+from killswitch.break_glass.execution import RunningPress
+from killswitch.break_glass.journal import MAX_WAIT_S, Journal, NonceUsed, host_journal
+from killswitch.break_glass.press import Press, RequestState, journaled_presses
+from killswitch.cancels.states import Status
+
+MAX_KEPT = 200  # presses in memory; of more, the oldest are read from the journal
+LIMIT_WINDOW_S = 60.0
+MAX_PRESSES = 5  # of one person on one exchange in the window
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownPress:
+    """A press as a page shows it."""
+
+    press: Press
+    states: Sequence[RequestState]
+    is_over: bool
+
+    @property
+    def confirmed(self) -> int:
+        return sum(state.status is Status.CONFIRMED for state in self.states)
+
+    @property
+    def running(self) -> int:
+        return sum(not state.is_final for state in self.states)
+
+    @property
+    def not_journaled(self) -> list[str]:
+        """Return why lines are missing in the journal; empty if it has all of them."""
+        return sorted({state.not_journaled for state in self.states if state.not_journaled})
+
+
+@dataclass(kw_only=True)
+class _Start:
+    """The start of a press by its nonce; others with the same nonce wait for it."""
+
+    uuid: str
+    is_over: threading.Event = field(default_factory=threading.Event)
+
+
+class PressLimit:
+    """Limits repeated presses of one person on one exchange, and never refuses a first one."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._presses: defaultdict[tuple[int, str], deque[float]] = defaultdict(deque)
+
+    def allows(self, user_id: int, exchange_ids: Sequence[str]) -> bool:
+        """Count a press, unless every one of its exchanges had too many; then return False."""
+        now = self._clock()
+        with self._lock:
+            counters = [self._presses[user_id, name] for name in exchange_ids]
+            for counter in counters:
+                while counter and counter[0] <= now - LIMIT_WINDOW_S:
+                    counter.popleft()
+            if all(len(counter) >= MAX_PRESSES for counter in counters):
+                return False
+            for counter in counters:
+                counter.append(now)
+        return True
+
+
+class PressRegistry:
+    """The presses of one process. Its methods may be called from any number of threads at once."""
+
+    def __init__(self) -> None:
+        self.limit = PressLimit()
+        self._lock = threading.Lock()
+        self._starts: dict[str, _Start] = {}  # by nonce
+        self._presses: dict[str, RunningPress] = {}  # by UUID, oldest first
+
+    def start(self, press: Press) -> str:
+        """Carry a press out once for its nonce, and return the UUID of the press that does so."""
+        # The journal compares nonces as well; here they hold even without one.
+        own = _Start(uuid=press.uuid)
+        with self._lock:
+            first = self._starts.setdefault(press.nonce, own)
+        if first is not own:
+            first.is_over.wait(MAX_WAIT_S + 1)
+            return first.uuid
+        try:
+            running = execution.start(press, journal=host_journal())
+        except NonceUsed as error:
+            own.uuid = error.press
+            return error.press
+        finally:
+            own.is_over.set()
+        with self._lock:
+            self._presses[press.uuid] = running
+            while len(self._presses) > MAX_KEPT:
+                del self._presses[next(iter(self._presses))]
+        return press.uuid
+
+    def find(self, uuid: str) -> ShownPress | None:
+        """Return a press of this host, None if there is none. Raises `OSError`."""
+        if running := self._presses.get(uuid):
+            return ShownPress(press=running.press, states=running.states, is_over=running.is_over)
+        for press in journaled_presses(Journal(settings.KILLSWITCH_HOME).read()):
+            if press.uuid == uuid:
+                return ShownPress(press=press.press, states=press.states, is_over=press.is_over)
+        return None
