@@ -2,8 +2,9 @@
 
 Each line is canonical JSON, hashed together with the line before it and sealed with this
 installation's SECRET_KEY, so that a line that was edited, removed, inserted or made by someone else
-shows. A second file holds the hash of the newest line: without it, lines missing from the end would
-not show. Any number of processes may append at once.
+shows. A second file, sealed as well, holds the hash of the newest line: without it, lines missing
+from the end would not show. If they are missing when a line is added, a line GAP in front of it
+keeps that on record. Any number of processes may append at once.
 
 A crash may leave half a line. It stays, and the next line names it by its hash.
 """
@@ -27,12 +28,13 @@ import structlog
 from django.conf import settings
 
 from killswitch.audit import canonical_json
-from killswitch.runtime.files import open_locked, replace_file
+from killswitch.runtime.files import open_locked, open_regular, read_regular, replace_file
 
 FILE = "break_glass.jsonl"
 HEAD_FILE = "break_glass_head.json"
 REHEARSAL_FILE = "break_glass_rehearsed_line.json"
 FIRST = "0" * 64  # the hash before the first line
+GAP = "GAP"  # lines in front of this one were missing; its data are the head that was there
 # How long a line waits for those of other processes. After this, the cancel goes out without it.
 LOCK_TIMEOUT_S = 2.0
 SEAL_CONTEXT = b"killswitch.break_glass.journal\0"
@@ -79,8 +81,7 @@ class Line:
     @property
     def is_sealed_here(self) -> bool:
         """Return whether this installation wrote the line, with its present or an earlier key."""
-        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-        return any(hmac.compare_digest(self.seal, seal_of(self.hash, key=key)) for key in keys)
+        return _is_seal(self.seal, of=self.hash)
 
 
 class JournalReader:
@@ -93,6 +94,7 @@ class JournalReader:
         self.lines: list[Line] = []
         self.faults: list[str] = []
         self.presses: dict[str, str] = {}  # by the nonces of their keys
+        self.new_id = str(uuid.uuid4())  # of the journal, if this file is still empty
         self.half_line = b""  # at the end of the file, without its line feed
         self._foreign: list[bytes] = []  # what is not a line, since the last one
         self._inode = self._offset = 0
@@ -123,7 +125,7 @@ class JournalReader:
         last = unwritten[-1] if unwritten else self.last
         foreign = [*self._foreign, self.half_line] if self.half_line else self._foreign
         columns: dict[str, Any] = {
-            "journal": last.journal if last else str(uuid.uuid4()),
+            "journal": last.journal if last else self.new_id,
             "host": socket.gethostname(),
             "seq": last.seq + 1 if last else 1,
             "at": canonical_json.utc_text(datetime.now(UTC)),
@@ -136,20 +138,20 @@ class JournalReader:
         line_hash = digest(columns)
         return Line(**columns, hash=line_hash, seal=seal_of(line_hash, key=settings.SECRET_KEY))
 
-    def check_end(self, head: Mapping[str, Any]) -> None:
+    def check_end(self, head: Mapping[str, Any] | None) -> None:
         """Compare the end of the file with the head that was kept."""
         last = self.last
         if self._foreign:
             self.faults.append("The last line is not a line as it was written.")
-        if not head and last:
-            self.faults.append(f"{HEAD_FILE} is missing or cannot be read.")
-        elif head and (
-            last is None or last.journal != head.get("journal") or last.seq < head.get("seq", 0)
-        ):
-            self.faults.append(
-                f"Lines are missing at the end: line {head.get('seq')} was written, the last one"
-                f" is line {last.seq if last else 0}."
-            )
+        if self.is_cut_off(head):
+            self.faults.append(_gap_text(head, last.seq if last else 0))
+
+    def is_cut_off(self, head: Mapping[str, Any] | None) -> bool:
+        """Return whether lines are missing at the end, going by the head; None if there is none."""
+        last = self.last
+        if last is None:
+            return head is not None and (not head or head["seq"] > 0)
+        return not head or last.journal != head["journal"] or last.seq < head["seq"]
 
     def _add(self, line: Line) -> None:
         last = self.last
@@ -159,11 +161,14 @@ class JournalReader:
             self.faults.append(
                 f"Before line {line.seq} a line is missing, or was edited, inserted or moved."
             )
-        if not line.is_sealed_here:
+        is_sealed = line.is_sealed_here
+        if not is_sealed:
             self.faults.append(f"Line {line.seq} was not written by this installation.")
+        if line.kind == GAP and is_sealed:
+            self.faults.append(f"Before line {line.seq}: {_gap_text(line.data, line.seq - 1)}")
         self._foreign = []
         self.lines.append(line)
-        if nonce := line.data.get("nonce"):
+        if is_sealed and (nonce := line.data.get("nonce")):
             self.presses[str(nonce)] = str(line.data.get("press"))
 
 
@@ -221,7 +226,7 @@ class Journal:
     def read(self) -> JournalReader:
         """Read the whole file, and return what is in it. Raises `OSError`."""
         reader = JournalReader()
-        with suppress(FileNotFoundError), self.path.open("rb") as file:
+        with suppress(FileNotFoundError), open_regular(self.path) as file:
             reader.read(file)
         reader.check_end(self._head())
         return reader
@@ -247,12 +252,22 @@ class Journal:
 
     def _add(self, file: BinaryIO, entries: Sequence[_Entry]) -> None:
         presses, lines = dict(self._reader.presses), list[Line]()
+        head = self._head()
+        if self._reader.is_cut_off(head):
+            lines.append(self._reader.next_line(GAP, head or {}))
+        elif self._reader.last is None:
+            # Otherwise a crash after the first line would look as if the head had been removed.
+            self._keep_head(self._reader.next_line("", {}), seq=0)
         for entry in entries:
             nonce = str(entry.data.get("nonce"))
             if press := presses.get(nonce):
                 entry.outcome = NonceUsed(press)
                 continue
-            line = self._reader.next_line(entry.kind, entry.data, unwritten=lines)
+            try:
+                line = self._reader.next_line(entry.kind, entry.data, unwritten=lines)
+            except ValueError as error:  # the lines of other threads are written all the same
+                entry.outcome = JournalUnavailable(str(error))
+                continue
             lines.append(line)
             entry.outcome = line
             if "nonce" in entry.data:
@@ -263,20 +278,24 @@ class Journal:
             _write(file.fileno(), lead + content)
             self._keep_head(lines[-1])
 
-    def _keep_head(self, line: Line) -> None:
-        head = {"journal": line.journal, "seq": line.seq, "hash": line.hash}
+    def _keep_head(self, line: Line, *, seq: int | None = None) -> None:
+        head = {"journal": line.journal, "seq": line.seq if seq is None else seq, "hash": line.hash}
+        head["seal"] = seal_of(_head_hash(head), key=settings.SECRET_KEY)
         try:
             replace_file(self._head_path, canonical_json.encode(head).encode() + b"\n")
         except OSError as error:  # the line itself is on the disk
             log.warning("journal_head_not_kept", error=error.strerror or str(error))
 
-    def _head(self) -> Mapping[str, Any]:
-        """Return what was kept of the newest line; empty if that cannot be read."""
+    def _head(self) -> Mapping[str, Any] | None:
+        """Return what was kept of the newest line; empty if that was changed, None if missing."""
         try:
-            head = json.loads(self._head_path.read_bytes())
-        except (OSError, ValueError):
+            head: dict[str, Any] = json.loads(read_regular(self._head_path))
+            seal = head.pop("seal")
+            return head if _is_seal(seal, of=_head_hash(head)) else {}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
             return {}
-        return head if isinstance(head, dict) else {}
 
 
 def parse(raw: bytes) -> Line:
@@ -306,6 +325,24 @@ def seal_of(line_hash: str, *, key: str) -> str:
     """Return the proof that the line with this hash was written with this SECRET_KEY."""
     derived = hashlib.sha256(SEAL_CONTEXT + key.encode()).digest()
     return hmac.new(derived, line_hash.encode(), hashlib.sha256).hexdigest()
+
+
+def _is_seal(seal: str, *, of: str) -> bool:
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return any(hmac.compare_digest(seal.encode(), seal_of(of, key=key).encode()) for key in keys)
+
+
+def _head_hash(head: Mapping[str, Any]) -> str:
+    return hashlib.sha256(f"head {canonical_json.encode(head)}".encode()).hexdigest()
+
+
+def _gap_text(head: Mapping[str, Any] | None, last_seq: int) -> str:
+    if not head:
+        return f"{HEAD_FILE} is missing or was changed."
+    return (
+        f"Lines are missing at the end: line {head['seq']} was written, the last one is line"
+        f" {last_seq}."
+    )
 
 
 def _torn(foreign: Sequence[bytes]) -> str:
