@@ -20,12 +20,19 @@ from killswitch.alarms.services import raise_alarm
 from killswitch.audit.actors import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
+from killswitch.break_glass import unrecorded
 from killswitch.break_glass.carrying_on import settle
 from killswitch.break_glass.ending import record_end, record_journaled_end
 from killswitch.break_glass.holders import is_alive
 from killswitch.break_glass.journal import Journal, JournalReader, Line
 from killswitch.break_glass.press import ATTEMPT, END, PRESS, Press, PressedExchange
-from killswitch.break_glass.reading import answer_of
+from killswitch.break_glass.reading import (
+    UnreadableLine,
+    answer_of,
+    check_request,
+    press_of,
+    time_of,
+)
 from killswitch.cancels import event_data
 from killswitch.cancels import recording as requests
 from killswitch.cancels.conclusion import AttemptSummary, ListHistory, conclude
@@ -59,10 +66,13 @@ class JournaledPress:
 
     def may_be_carried_out(self, home: Path) -> bool:
         """Return False if the process that carried it out is known to be dead."""
+        age_s = abs((datetime.now(UTC) - time_of(self.last.at)).total_seconds())
+        limit_s = self.press.deadline_ms / 1000 + MAX_OVERTIME_S
         if self.press.holder:
-            return is_alive(home, self.press.holder)
-        age_s = (datetime.now(UTC) - datetime.fromisoformat(self.last.at)).total_seconds()
-        return age_s < self.press.deadline_ms / 1000 + MAX_OVERTIME_S
+            # On a full disk the last lines are missing. It is too late then to carry it on.
+            is_recent = age_s < max(limit_s, MAX_RESUMED_AGE_S)
+            return is_recent and is_alive(home, self.press.holder)
+        return age_s < limit_s
 
     @property
     def last(self) -> Line:
@@ -73,10 +83,14 @@ class JournaledPress:
 
 @dataclass(frozen=True, kw_only=True)
 class Recovered:
-    """How many presses and requests were recorded now, and how many presses are still running."""
+    """How many presses and requests were recorded now, and how many presses were not.
+
+    `pending` are those still running; `failed` are those that the database did not take.
+    """
 
     recorded: int
     pending: int
+    failed: int = 0
 
 
 def recover(journal: Journal) -> Recovered:
@@ -92,7 +106,8 @@ def recover(journal: Journal) -> Recovered:
         if not press.may_be_carried_out(home)
     }
     reader = journal.read()
-    count, pending = settle(reader), 0  # first: watchdogs are about to take these requests over
+    pending = failed = 0
+    count = settle(reader)  # first: watchdogs are about to take these requests over
     presses = journaled_presses(reader)
     uuids = [press.press.press for press in presses]
     recorded = set(map(str, Batch.objects.filter(uuid__in=uuids).values_list("uuid", flat=True)))
@@ -100,21 +115,30 @@ def recover(journal: Journal) -> Recovered:
         if press.press.press in recorded:
             continue
         if press.is_over or press.press.press in dead:
-            count += record_press(press, faults=reader.faults)
+            try:
+                count += record_press(press, faults=reader.faults)
+            except Exception as error:  # noqa: BLE001 - those after it are recorded all the same
+                unrecorded.report(press.line, error)
+                failed += 1
         else:
             pending += 1
-    return Recovered(recorded=count, pending=pending)
+    for line, reason in unrecorded.unreadable_presses(reader):
+        unrecorded.report(line, reason)
+    return Recovered(recorded=count, pending=pending, failed=failed)
 
 
 def journaled_presses(reader: JournalReader) -> list[JournaledPress]:
-    """Return the presses whose lines this installation has sealed, oldest first."""
+    """Return the presses that this installation has sealed and can read, oldest first."""
     presses = []
     lines_by_request: dict[str, list[Line]] = {}
     for line in reader.lines:
         if not line.is_sealed_here:
             continue
         if line.kind == PRESS:
-            press = Press.from_data(line.data)
+            try:
+                press = press_of(line)
+            except UnreadableLine:
+                continue
             lines: dict[str, list[Line]] = {row.request: [] for row in press.requests}
             lines_by_request |= lines
             presses.append(JournaledPress(press=press, line=line, lines=lines))
@@ -134,7 +158,11 @@ def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
         if Batch.objects.filter(uuid=press.press).exists():
             return False
         check_foreign_keys_at_once()
-        exchanges = _exchanges(record, press)
+        unreadable = unreadable_requests(journaled)
+        rows = [row for row in press.requests if row.request not in unreadable]
+        if not rows:
+            raise UnreadableLine("; ".join(unreadable.values()))
+        exchanges = _exchanges(record, rows)
         user = User.objects.filter(pk=press.user_id or 0).first()
         batch = Batch.objects.create(
             uuid=UUID(press.press),
@@ -152,16 +180,28 @@ def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
             everywhere=press.everywhere,
             journal=f"{journaled.line.journal} {journaled.line.seq}",
         )
-        for row in press.requests:
+        for row in rows:
             _record_request(record, batch, row, exchanges[row.exchange_id], journaled)
-        _record_recovery(record, journaled, faults=faults)
+        reasons = list(unreadable.values())
+        _record_recovery(record, journaled, requests=rows, unreadable=reasons, faults=faults)
     log.warning("break_glass_recorded", press=press.press, requests=len(press.requests))
     return True
 
 
-def _exchanges(record: Recording, press: Press) -> dict[str, Exchange]:
+def unreadable_requests(journaled: JournaledPress) -> dict[str, str]:
+    """Return why requests of a press cannot be recorded, by their UUIDs."""
+    reasons = {}
+    for row in journaled.press.requests:
+        try:
+            check_request(row, journaled.lines[row.request])
+        except UnreadableLine as error:
+            reasons[row.request] = f"Request {row.request} cannot be recorded, {error}."
+    return reasons
+
+
+def _exchanges(record: Recording, requests: Sequence[PressedExchange]) -> dict[str, Exchange]:
     """Return the exchanges by their IDs; one that is not configured here is added, disabled."""
-    ids = [row.exchange_id for row in press.requests]
+    ids = [row.exchange_id for row in requests]
     rows = {row.exchange_id: row for row in Exchange.objects.filter(exchange_id__in=ids)}
     for exchange_id in sorted(set(ids) - rows.keys()):
         exchange = Exchange(exchange_id=exchange_id, enabled=False, revision=record.revision)
@@ -213,7 +253,7 @@ def _record_request(
         record_journaled_end(request.pk, token, end, before=Status.SENDING)
         return
     last_at = datetime.fromisoformat((lines[-1] if lines else journaled.line).at)
-    if (datetime.now(UTC) - last_at).total_seconds() > MAX_RESUMED_AGE_S:
+    if abs((datetime.now(UTC) - last_at).total_seconds()) > MAX_RESUMED_AGE_S:
         _record_abandoned(request, token, row, answers=answers, lines=lines)
 
 
@@ -247,7 +287,12 @@ def _record_abandoned(
 
 
 def _record_recovery(
-    record: Recording, journaled: JournaledPress, *, faults: Sequence[str]
+    record: Recording,
+    journaled: JournaledPress,
+    *,
+    requests: Sequence[PressedExchange],
+    unreadable: Sequence[str],
+    faults: Sequence[str],
 ) -> None:
     press, line, last = journaled.press, journaled.line, journaled.last
     exchanges = pluralize_count(len(press.requests), "exchange")
@@ -261,11 +306,12 @@ def _record_recovery(
             "first_hash": line.hash,
             "last_line": last.seq,
             "last_hash": last.hash,
-            "requests": len(press.requests),
+            "requests": len(requests),
             "faults": list(faults),
+            **({"not_recorded": list(unreadable)} if unreadable else {}),
         },
     )
-    names = ", ".join(row.exchange_id for row in press.requests)
+    names = ", ".join(row.exchange_id for row in requests)
     raise_alarm(
         kind=AlarmKind.BREAK_GLASS,
         subject=press.press,
@@ -277,9 +323,10 @@ def _record_recovery(
                 "Whether this person was still a risk officer could not be checked at that time.",
                 f"Requested at {press.asked_at}. Reason: {press.reason or 'none given'}",
                 f"Exchanges: {names}",
+                *unreadable,
                 *(f"The journal was changed: {fault}" for fault in faults),
             ]
         ),
         batch_id=press.press,
-        batch_size=len(press.requests),
+        batch_size=len(requests),
     )

@@ -1,0 +1,52 @@
+"""Reports what of the journal cannot be recorded in the log. What follows it is recorded."""
+
+from collections.abc import Iterator
+
+import structlog
+from django.db import Error
+
+from killswitch.alarms.models import Alarm, AlarmKind
+from killswitch.alarms.services import raise_alarm
+from killswitch.audit.recorder import recording
+from killswitch.break_glass.journal import JournalReader, Line
+from killswitch.break_glass.press import PRESS
+from killswitch.break_glass.reading import UnreadableLine, press_of
+from killswitch.cancels.request_record import DEFECTS
+from killswitch.runtime.text import error_line
+
+log = structlog.get_logger(__name__)
+
+
+def unreadable_presses(reader: JournalReader) -> Iterator[tuple[Line, UnreadableLine]]:
+    """Yield the PRESS lines of this installation that this software cannot read."""
+    for line in reader.lines:
+        if line.kind == PRESS and line.is_sealed_here:
+            try:
+                press_of(line)
+            except UnreadableLine as error:
+                yield line, error
+
+
+def report(line: Line, error: Exception) -> None:
+    """Raise an alarm, once, about a line that cannot be recorded.
+
+    Raises the error instead if it means that the database is gone: then it is tried again.
+    """
+    if isinstance(error, Error) and not isinstance(error, DEFECTS):
+        raise error
+    place = f"{line.journal} {line.seq}"
+    if Alarm.objects.filter(kind=AlarmKind.BREAK_GLASS, subject=place).exists():
+        return
+    log.error("journal_not_recorded", journal=line.journal, line=line.seq, exc_info=error)
+    with recording(then_close_connection=True):
+        raise_alarm(
+            kind=AlarmKind.BREAK_GLASS,
+            subject=place,
+            title=f"Line {line.seq} of the journal of host {line.host} cannot be recorded.",
+            detail=(
+                "A cancel was journaled there while the audit log was not available. It was sent,"
+                " but is not in the log, or not completely. Keep break_glass.jsonl of that host.\n"
+                f"The line is {line.kind}, journal {line.journal}, SHA-256 {line.hash}.\n"
+                f"Reason: {type(error).__name__}: {error_line(error)}"
+            ),
+        )
