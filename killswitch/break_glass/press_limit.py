@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 WINDOW_S = 60.0
 MAX_PRESSES = 5  # on one exchange in the window
+# On all exchanges together. No person reaches it: only a script, by IDs that do not exist.
+MAX_REQUESTS = 10_000
 
 
 class PressLimit:
@@ -15,18 +17,26 @@ class PressLimit:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._presses: defaultdict[tuple[int, str], deque[float]] = defaultdict(deque)
+        self._presses: defaultdict[int, dict[str, deque[float]]] = defaultdict(dict)
 
     def allows(self, user_id: int, exchange_ids: Sequence[str]) -> bool:
         """Count a press, unless every one of its exchanges had too many; then return False."""
         now = self._clock()
         with self._lock:
-            counters = [self._presses[user_id, name] for name in exchange_ids]
-            for counter in counters:
-                while counter and counter[0] <= now - WINDOW_S:
-                    counter.popleft()
-            if all(len(counter) >= MAX_PRESSES for counter in counters):
+            for user, counters in list(self._presses.items()):
+                self._presses[user] = _recent(counters, since=now - WINDOW_S)
+                if not self._presses[user]:
+                    del self._presses[user]
+            own = self._presses[user_id]
+            is_flood = all(len(own.get(name, ())) >= MAX_PRESSES for name in exchange_ids)
+            if is_flood or sum(map(len, own.values())) + len(exchange_ids) > MAX_REQUESTS:
                 return False
-            for counter in counters:
-                counter.append(now)
+            for name in exchange_ids:
+                own.setdefault(name, deque()).append(now)
         return True
+
+
+def _recent(counters: dict[str, deque[float]], *, since: float) -> dict[str, deque[float]]:
+    """Return the counters without what is older; those without anything newer are dropped."""
+    recent = {name: deque(at for at in times if at > since) for name, times in counters.items()}
+    return {name: times for name, times in recent.items() if times}

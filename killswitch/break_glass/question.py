@@ -13,12 +13,18 @@ from django.core import signing
 from django.http import QueryDict
 from django.urls import reverse
 
+from killswitch.audit import canonical_json
 from killswitch.break_glass import exchange_snapshot
 from killswitch.break_glass.exchange_snapshot import KnownExchange, NoSnapshot, Snapshot
+from killswitch.ems.exchange_ids import InvalidExchangeId, check_exchange_id
 
 SALT = "killswitch.break_glass.key"
 MAX_KEY_AGE_S = 600
-MAX_EXCHANGES = 500
+MAX_EXCHANGES = 900  # with the other fields of the form, Django takes no more
+
+
+class InvalidQuestion(Exception):
+    """The form or the address names too many exchanges, or what cannot be the ID of one."""
 
 
 class InvalidKey(Exception):
@@ -73,17 +79,23 @@ class Question:
 
     def key(self, *, user_id: int) -> str:
         """Return a fresh one-use key for this person and these exchanges."""
-        parts = [user_id, _digest(self.exchange_ids), secrets.token_urlsafe(16)]
+        parts = [user_id, self.digest, secrets.token_urlsafe(16)]
         return signing.dumps(parts, salt=SALT)
 
+    @property
+    def digest(self) -> str:
+        """Return what a key is bound to: other exchanges have another digest."""
+        target = [self.everywhere, sorted(self.exchange_ids)]
+        return hashlib.sha256(canonical_json.encode(target).encode()).hexdigest()[:32]
 
-def read_key(key: str, *, user_id: int, exchange_ids: Sequence[str]) -> str:
-    """Return the nonce of a key. Raises `InvalidKey`."""
+
+def read_key(key: str, *, user_id: int, asked: Question) -> str:
+    """Return the nonce of a key that was made for this question. Raises `InvalidKey`."""
     try:
         signed_user_id, digest, nonce = signing.loads(key[:2000], salt=SALT, max_age=MAX_KEY_AGE_S)
     except (signing.BadSignature, ValueError, TypeError) as error:
         raise InvalidKey from error
-    if (signed_user_id, digest) != (user_id, _digest(exchange_ids)):
+    if (signed_user_id, digest) != (user_id, asked.digest):
         raise InvalidKey
     return str(nonce)
 
@@ -105,8 +117,15 @@ def of_everything() -> Question:
 
 
 def of_ids(exchange_ids: Sequence[str]) -> Question:
-    """Ask about the exchanges with these IDs."""
-    names = tuple(dict.fromkeys(exchange_ids))[:MAX_EXCHANGES]
+    """Ask about the exchanges with these IDs. Raises `InvalidQuestion`."""
+    names = tuple(dict.fromkeys(exchange_ids))
+    if len(names) > MAX_EXCHANGES:
+        raise InvalidQuestion
+    try:
+        for name in names:
+            check_exchange_id(name)
+    except InvalidExchangeId as error:
+        raise InvalidQuestion from error
     return Question(exchange_ids=names, everywhere=False, snapshot=current_snapshot())
 
 
@@ -126,13 +145,10 @@ def of_numbers(numbers: Sequence[int], *, group: int | None = None) -> Question:
 def of_form(data: QueryDict) -> Question:
     """Return the question that a form or an address names: some exchanges, or all of them.
 
-    The form of a cancel everywhere names the exchanges as well: they may be others by now.
+    The form of a cancel everywhere names the exchanges as well: they may be others by now. Raises
+    `InvalidQuestion`.
     """
     names = data.getlist("exchange")
     if not names:
         return of_everything()
     return replace(of_ids(names), everywhere="everywhere" in data)
-
-
-def _digest(exchange_ids: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(exchange_ids)).encode()).hexdigest()[:32]

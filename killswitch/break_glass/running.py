@@ -12,6 +12,7 @@ from killswitch.break_glass.cancelling import RunningPress
 from killswitch.break_glass.journal import Journal, NonceUsed
 from killswitch.break_glass.journal_record import MAX_WAIT_S, TimedJournal
 from killswitch.break_glass.press import PRESS, Press, RequestState
+from killswitch.break_glass.reading import ERRORS, press_of
 from killswitch.cancels.states import Status
 
 MAX_KEPT = 200  # presses in memory; of more, the oldest are read from the journal
@@ -87,14 +88,21 @@ def find(uuid: str) -> ShownPress | None:
     press: Press | None = None
     states: dict[str, RequestState] = {}
     for line in reader.lines:
-        if line.kind == PRESS and line.data["press"] == uuid and line.is_sealed_here:
-            press = Press.from_data(line.data)
-            states = {
-                row.request: RequestState(request=row.request, exchange_id=row.exchange_id)
-                for row in press.requests
-            }
-        elif state := states.get(str(line.data.get("request"))):
-            state.apply(line.kind, line.data)
+        is_press = line.kind == PRESS and line.data.get("press") == uuid
+        state = states.get(str(line.data.get("request")))
+        if not (is_press or state) or not line.is_sealed_here:
+            continue
+        try:
+            if is_press:
+                press = press_of(line)
+                states = {
+                    row.request: RequestState(request=row.request, exchange_id=row.exchange_id)
+                    for row in press.requests
+                }
+            elif state:
+                state.apply(line.kind, line.data)
+        except ERRORS:  # the recovery raises an alarm about it
+            continue
     if press is None:
         return None
     rows = list(states.values())

@@ -21,7 +21,7 @@ from killswitch.accounts.officer_cookie import KnownOfficer, known_officer
 from killswitch.break_glass import cancelling, holders, offers, outage, question, running
 from killswitch.break_glass.press import Press
 from killswitch.break_glass.press_limit import PressLimit
-from killswitch.break_glass.question import InvalidKey, Question
+from killswitch.break_glass.question import InvalidKey, InvalidQuestion, Question
 from killswitch.cancels.confirmation import Reason
 from killswitch.cancels.services import MAX_REASON_CHARS
 from killswitch.runtime.http import is_htmx, see_other
@@ -43,9 +43,12 @@ def break_glass(request: HttpRequest) -> HttpResponse:
     officer = known_officer(request)
     if officer is None:
         return _refuse(request, "not_known", status=403)
+    try:
+        asked = question.of_form(request.POST if request.method == "POST" else request.GET)
+    except InvalidQuestion:
+        return _refuse(request, "invalid_exchange", status=400)
     if request.method == "POST":
-        return _press(request, question.of_form(request.POST), officer)
-    asked = question.of_form(request.GET)
+        return _press(request, asked, officer)
     if not outage.is_recent():
         return see_other(asked.console_address)
     return show_question(request, asked, officer)
@@ -87,14 +90,14 @@ def _press(request: HttpRequest, asked: Question, officer: KnownOfficer) -> Http
         return _refuse(request, "no_exchange", status=409)
     key = request.POST.get("key", "")
     try:
-        nonce = question.read_key(key, user_id=officer.user_id, exchange_ids=asked.exchange_ids)
+        nonce = question.read_key(key, user_id=officer.user_id, asked=asked)
     except InvalidKey:
         notice = "This confirmation was not valid any more, so no cancel was sent. Confirm again."
         return show_question(request, asked, officer, status=400, notice=notice)
     if not _limit.allows(officer.user_id, asked.exchange_ids):
         return _refuse(request, "too_many", status=429)
     session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
-    if not outage.is_recent() and outage.was_revoked(session_key):
+    if outage.was_revoked(session_key):
         return _refuse(request, "not_known", status=403)
     reason = str(Reason.from_form(request.POST))
     text = clean_line(reason, max_chars=MAX_REASON_CHARS)

@@ -1,5 +1,7 @@
 """Break glass in the browser. No test here has a database: any query fails it."""
 
+import json
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -13,9 +15,9 @@ from django.test import Client
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role
 from killswitch.accounts.officer_cookie import KnownOfficer
-from killswitch.break_glass import exchange_snapshot, outage, running, views
+from killswitch.break_glass import exchange_snapshot, outage, press_limit, question, running, views
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
-from killswitch.break_glass.journal import Journal
+from killswitch.break_glass.journal import Journal, Line
 from killswitch.break_glass.journal_record import TimedJournal
 from killswitch.break_glass.press_limit import PressLimit
 from killswitch.simulator.server import Simulator
@@ -114,7 +116,9 @@ def test_all_exchanges_are_those_of_the_question(olga: Client, simulator: Simula
     page = olga.get(URL).content.decode()
     assert re.findall(r'name="exchange" value="([^"]+)"', page) == ["KRAKEN", "BINANCE"]
     assert 'name="everywhere"' in page
-    response = olga.post(URL, form(olga, "KRAKEN", "BINANCE") | {"everywhere": "1"})
+    sent = {"key": key_in(olga.get(URL)), "exchange": ["KRAKEN", "BINANCE"], "everywhere": "1"}
+    assert olga.post(URL, {**sent, "everywhere": []}).status_code == 400, "the key is bound to it"
+    response = olga.post(URL, sent)
     wait_for(lambda: "2 of 2 confirmed" in shown(olga, response), seconds=10)
 
 
@@ -151,6 +155,74 @@ def test_a_cookie_that_was_not_signed_here_opens_nothing(
     client.cookies[settings.OFFICER_COOKIE_NAME] = forged
     assert client.post(URL, sent).status_code == 403
     assert simulator.calls("KRAKEN") == []
+
+
+INVALID = [
+    *([name] for name in ("KRAKEN\nBINANCE", "K" * 201, "K\x00", "K N", "\u202eK", "")),
+    [f"E{number}" for number in range(question.MAX_EXCHANGES + 1)],
+]
+
+
+@pytest.mark.parametrize("names", INVALID, ids=lambda names: ascii(names)[:20])
+def test_what_cannot_be_a_list_of_exchange_ids_is_refused(
+    olga: Client, simulator: Simulator, home: Path, names: list[str]
+) -> None:
+    """Such a request could be journaled and sent, but not be recorded in the log afterwards."""
+    asked = question.Question(exchange_ids=names, everywhere=False, snapshot=None)
+    sent = {"exchange": names, "key": asked.key(user_id=7)}
+    for response in (olga.get(URL, {"exchange": names}), olga.post(URL, sent)):
+        assert response.status_code == 400
+        assert "Nothing was sent." in " ".join(response.content.decode().split())
+    assert simulator.calls() == []
+    assert Journal(home).read().lines == []
+
+
+def test_a_line_that_another_program_wrote_is_not_shown(
+    olga: Client, simulator: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    response = olga.post(URL, form(olga, "KRAKEN"))
+    wait_for(lambda: "1 of 1 confirmed" in shown(olga, response), seconds=10)
+    lines = Journal(home).read().lines
+    forged = [*lines[:-1], Line(**{**vars(lines[-1]), "seal": "0" * 64})]
+    (home / "break_glass.jsonl").write_text("".join(f"{line.text}\n" for line in forged))
+    monkeypatch.setattr(running, "_presses", {})  # as in another process
+    assert "0 of 1 confirmed" in shown(olga, response)
+
+
+ROW = {"id": 1, "exchange_id": "KRAKEN", "name": "", "enabled": True, "caveat": ""}
+ROW |= {"ever_listed": True, "open_orders": 5, "seen_at": "2026-11-30T08:00:00.000000Z"}
+HOSTILE_ROWS: list[dict[str, Any]] = [
+    {"seen_at": "yesterday"},
+    {"seen_at": "2026-11-30T08:00:00"},
+    {"seen_at": 5},
+    {"exchange_id": 5},
+    {"caveat": "\ud800"},
+    {"open_orders": 2**60},
+    {"open_orders": "5"},
+    {"more": 1},
+]
+
+
+@pytest.mark.parametrize("fields", HOSTILE_ROWS, ids=str)
+def test_a_file_of_exchanges_that_was_damaged_stops_no_cancel(
+    olga: Client, simulator: Simulator, home: Path, fields: dict[str, Any]
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    content = json.dumps({"exchanges": [ROW | fields], "groups": {}})
+    (home / exchange_snapshot.FILE).write_text(content)
+    response = olga.post(URL, form(olga, "KRAKEN"))
+    wait_for(lambda: "1 of 1 confirmed" in shown(olga, response), seconds=10)
+    assert "Journaled on this server" in shown(olga, response)
+
+
+def test_a_pipe_in_place_of_the_file_of_exchanges_is_not_waited_for(
+    olga: Client, home: Path
+) -> None:
+    (home / exchange_snapshot.FILE).unlink()
+    os.mkfifo(home / exchange_snapshot.FILE)
+    assert "KRAKEN" in olga.get(URL, {"exchange": "KRAKEN"}).content.decode()
+    assert "does not know any exchange" in olga.post(URL).content.decode()
 
 
 @pytest.mark.parametrize("key", ["", "x"])
@@ -220,6 +292,19 @@ def test_a_flood_is_refused_and_a_first_press_never(olga: Client, simulator: Sim
     statuses = [olga.post(URL, form(olga, "KRAKEN")).status_code for _ in range(7)]
     assert statuses == [303] * 5 + [429] * 2
     assert olga.post(URL, form(olga, "BINANCE")).status_code == 303
+
+
+def test_the_limit_forgets_and_ends_a_flood_of_invented_exchanges() -> None:
+    now = 0.0
+    limit = PressLimit(clock=lambda: now)
+    names = [f"E{number}" for number in range(question.MAX_EXCHANGES)]
+    allowed = [limit.allows(7, ["KRAKEN", f"X{turn}", *names]) for turn in range(50)]
+    assert sum(allowed) == press_limit.MAX_REQUESTS // (len(names) + 2)
+    assert limit.allows(8, ["KRAKEN"])
+    now = press_limit.WINDOW_S
+    assert limit.allows(9, ["KRAKEN"])
+    assert {user: list(counts) for user, counts in limit._presses.items()} == {9: ["KRAKEN"]}
+    assert limit.allows(7, ["KRAKEN"])
 
 
 def test_a_disk_that_takes_no_line_is_said_and_the_cancel_goes_out(
