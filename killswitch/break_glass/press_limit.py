@@ -18,11 +18,18 @@ class PressLimit:
         self._clock = clock
         self._lock = threading.Lock()
         self._presses: defaultdict[int, dict[str, deque[float]]] = defaultdict(dict)
+        self._nonces: dict[str, float] = {}
 
-    def allows(self, user_id: int, exchange_ids: Sequence[str]) -> bool:
-        """Count a press, unless every one of its exchanges had too many; then return False."""
+    def allows(self, user_id: int, exchange_ids: Sequence[str], *, nonce: str) -> bool:
+        """Count a press once for its nonce, and return True.
+
+        Return False if every one of its exchanges had too many presses.
+        """
         now = self._clock()
         with self._lock:
+            self._nonces = {key: at for key, at in self._nonces.items() if at > now - WINDOW_S}
+            if nonce in self._nonces:
+                return True
             for user, counters in list(self._presses.items()):
                 self._presses[user] = _recent(counters, since=now - WINDOW_S)
                 if not self._presses[user]:
@@ -33,6 +40,7 @@ class PressLimit:
                 return False
             for name in exchange_ids:
                 own.setdefault(name, deque()).append(now)
+            self._nonces[nonce] = now
         return True
 
 

@@ -20,7 +20,7 @@ from killswitch.audit.reconciliation.comparison import (
 from killswitch.audit.verification.findings import Finding, Progress
 from killswitch.break_glass.journal import FILE, Journal, JournalReader
 from killswitch.break_glass.recovery import journaled_presses, unreadable_requests
-from killswitch.break_glass.unrecorded import unreadable_presses
+from killswitch.break_glass.unrecorded import unrecordable_lines
 
 
 def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Finding]:  # noqa: ARG001 - a journal is short
@@ -34,7 +34,7 @@ def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Fin
         return
     for fault in reader.faults:
         yield discrepancy(f"{FILE}: {fault}")
-    for _, reason in unreadable_presses(reader):
+    for _, reason in unrecordable_lines(reader):
         yield discrepancy(f"{FILE}: a cancel cannot be recorded in the log ({reason})")
     for press in journaled_presses(reader):
         for text in unreadable_requests(press).values():

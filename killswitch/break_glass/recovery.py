@@ -122,7 +122,7 @@ def recover(journal: Journal) -> Recovered:
                 failed += 1
         else:
             pending += 1
-    for line, reason in unrecorded.unreadable_presses(reader):
+    for line, reason in unrecorded.unrecordable_lines(reader):
         unrecorded.report(line, reason)
     return Recovered(recorded=count, pending=pending, failed=failed)
 

@@ -16,6 +16,7 @@ from killswitch.break_glass.reading import ERRORS, press_of
 from killswitch.cancels.states import Status
 
 MAX_KEPT = 200  # presses in memory; of more, the oldest are read from the journal
+MAX_STARTS = 10_000  # nonces in memory; their keys are valid for ten minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,8 @@ def start(press: Press, *, journal: TimedJournal) -> str:
         _presses[press.press] = running
         while len(_presses) > MAX_KEPT:
             del _presses[next(iter(_presses))]
+        while len(_starts) > MAX_STARTS:
+            del _starts[next(iter(_starts))]
     return press.press
 
 

@@ -9,22 +9,35 @@ from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.recorder import recording
 from killswitch.break_glass.journal import JournalReader, Line
-from killswitch.break_glass.press import PRESS
+from killswitch.break_glass.press import ATTEMPT, END, PRESS, SENDING
 from killswitch.break_glass.reading import UnreadableLine, press_of
 from killswitch.cancels.request_record import DEFECTS
 from killswitch.runtime.text import error_line
 
+REQUEST_KINDS = (SENDING, ATTEMPT, END)
+
 log = structlog.get_logger(__name__)
 
 
-def unreadable_presses(reader: JournalReader) -> Iterator[tuple[Line, UnreadableLine]]:
-    """Yield the PRESS lines of this installation that this software cannot read."""
+def unrecordable_lines(reader: JournalReader) -> Iterator[tuple[Line, UnreadableLine]]:
+    """Yield the lines of this installation that belong to no press that can be recorded.
+
+    These are each PRESS that this software cannot read, and the first line of each request without
+    a PRESS: the disk may have been full before.
+    """
+    requests: set[str] = set()
     for line in reader.lines:
-        if line.kind == PRESS and line.is_sealed_here:
+        if not line.is_sealed_here:
+            continue
+        request = str(line.data.get("request"))
+        if line.kind == PRESS:
             try:
-                press_of(line)
+                requests |= {row.request for row in press_of(line).requests}
             except UnreadableLine as error:
                 yield line, error
+        elif line.kind in REQUEST_KINDS and "token" not in line.data and request not in requests:
+            requests.add(request)
+            yield line, UnreadableLine(f"line {line.seq}: its press was not journaled")
 
 
 def report(line: Line, error: Exception) -> None:

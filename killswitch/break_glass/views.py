@@ -94,7 +94,7 @@ def _press(request: HttpRequest, asked: Question, officer: KnownOfficer) -> Http
     except InvalidKey:
         notice = "This confirmation was not valid any more, so no cancel was sent. Confirm again."
         return show_question(request, asked, officer, status=400, notice=notice)
-    if not _limit.allows(officer.user_id, asked.exchange_ids):
+    if not _limit.allows(officer.user_id, asked.exchange_ids, nonce=nonce):
         return _refuse(request, "too_many", status=429)
     session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
     if outage.was_revoked(session_key):

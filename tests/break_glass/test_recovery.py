@@ -26,6 +26,8 @@ from tests import factories
 from tests.audit.assertions import assert_found, assert_good
 from tests.break_glass.conftest import PressNow
 from tests.cancels.kills import always
+from tests.conftest import wait_for
+from tests.failures import failing
 from tests.threads import run_at_once
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -299,6 +301,19 @@ def test_of_a_press_everything_is_recorded_that_can_be(journal: Journal) -> None
     for lost in rows[1:]:
         assert f"Request {lost['request']} cannot be recorded" in alarm.detail
     assert_found(verify(), Proof.TABLES, FILE, "cannot be recorded")
+
+
+def test_lines_whose_press_was_not_journaled_are_an_alarm(
+    simulator: Simulator, break_glass: PressNow, journal: Journal
+) -> None:
+    simulator.script("KRAKEN", cancel=[{"fault": "slow", "seconds": 0.5}], orders=5)
+    with failing("killswitch.break_glass.journal._write"):  # a disk that is full for a moment
+        running = break_glass("KRAKEN", wait=False)
+    wait_for(lambda: running.is_over, seconds=10)
+    assert [line.kind for line in journal.read().lines] == ["ATTEMPT", END]
+    assert [recover(journal), recover(journal)] == [0, 0]
+    assert "its press was not journaled" in Alarm.objects.get().detail
+    assert_found(verify(), Proof.TABLES, FILE, "its press was not journaled")
 
 
 def test_a_press_of_a_live_process_whose_end_was_not_written_is_recorded_when_it_must_be_over(
