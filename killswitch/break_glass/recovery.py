@@ -320,7 +320,7 @@ def _record_recovery(
             [
                 "It was sent while the audit log was not available, journaled on the disk of host"
                 f" {line.host}, and recorded here afterwards.",
-                "Whether this person was still a risk officer could not be checked at that time.",
+                "Whether this person was still a risk officer may not have been checked then.",
                 f"Requested at {press.asked_at}. Reason: {press.reason or 'none given'}",
                 f"Exchanges: {names}",
                 *unreadable,

@@ -108,7 +108,7 @@ def fill(journal: Journal, simulator: Simulator, break_glass: PressNow) -> None:
     simulator.script("KRAKEN", orders=3)
     simulator.script("BINANCE", cancel=always("unauthorised"), orders=3)
     for exchange_ids in (["KRAKEN"], ["BINANCE"], ["KRAKEN", "BINANCE"], ["KRAKEN"]):
-        break_glass(*exchange_ids, deadline_ms=3000)
+        break_glass(*exchange_ids, deadline_ms=3000, holder="of-a-process-that-is-dead")
     *kept, end = journal.read().lines
     assert end.kind == END
     journal.path.write_text("".join(f"{line.text}\n" for line in kept))
