@@ -117,15 +117,8 @@ def of_everything() -> Question:
 
 
 def of_ids(exchange_ids: Sequence[str]) -> Question:
-    """Ask about the exchanges with these IDs. Raises `InvalidQuestion`."""
+    """Ask about the exchanges with these IDs."""
     names = tuple(dict.fromkeys(exchange_ids))
-    if len(names) > MAX_EXCHANGES:
-        raise InvalidQuestion
-    try:
-        for name in names:
-            check_exchange_id(name)
-    except InvalidExchangeId as error:
-        raise InvalidQuestion from error
     return Question(exchange_ids=names, everywhere=False, snapshot=current_snapshot())
 
 
@@ -151,4 +144,11 @@ def of_form(data: QueryDict) -> Question:
     names = data.getlist("exchange")
     if not names:
         return of_everything()
+    if len(names) > MAX_EXCHANGES:
+        raise InvalidQuestion
+    try:
+        for name in names:
+            check_exchange_id(name)
+    except InvalidExchangeId as error:
+        raise InvalidQuestion from error
     return replace(of_ids(names), everywhere="everywhere" in data)
