@@ -15,14 +15,20 @@ from django.http import HttpRequest, QueryDict
 from django.urls import Resolver404, resolve, reverse
 
 from killswitch.accounts.officer_cookie import KnownOfficer, known_officer
+from killswitch.audit import canonical_json
 from killswitch.break_glass import exchange_snapshot
 from killswitch.break_glass.exchange_snapshot import KnownExchange, NoSnapshot, Snapshot
 from killswitch.cancels import press_keys
 from killswitch.cancels.confirmation import REASONS, Reason
+from killswitch.ems.exchange_ids import InvalidExchangeId, check_exchange_id
 from killswitch.runtime.http import parse_id
 
 MAX_KEY_AGE = timedelta(minutes=10)
-MAX_EXCHANGES = 500
+MAX_EXCHANGES = 900  # with the other fields of the form, Django takes no more
+
+
+class InvalidQuestion(Exception):
+    """The form or the address names too many exchanges, or what cannot be the ID of one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +50,7 @@ class Question:
     @classmethod
     def of_ids(cls, exchange_ids: Sequence[str]) -> Self:
         """Ask about the exchanges with these IDs."""
-        names = tuple(dict.fromkeys(exchange_ids))[:MAX_EXCHANGES]
+        names = tuple(dict.fromkeys(exchange_ids))
         return cls(exchange_ids=names, everywhere=False, snapshot=_snapshot())
 
     @classmethod
@@ -65,10 +71,18 @@ class Question:
         """Ask what a form or an address names: some exchanges, or all of them.
 
         The form of a cancel everywhere names the exchanges as well: they may be others by now.
+        Raises `InvalidQuestion`.
         """
         names = data.getlist("exchange")
         if not names:
             return cls.of_everything()
+        if len(names) > MAX_EXCHANGES:
+            raise InvalidQuestion
+        try:
+            for name in names:
+                check_exchange_id(name)
+        except InvalidExchangeId as error:
+            raise InvalidQuestion from error
         return replace(cls.of_ids(names), everywhere="everywhere" in data)
 
     @classmethod
@@ -135,8 +149,8 @@ class Question:
 
     @property
     def _key_target(self) -> str:
-        ids = "\n".join(sorted(self.exchange_ids))
-        return f"break glass {hashlib.sha256(ids.encode()).hexdigest()[:32]}"
+        target = canonical_json.encode([self.everywhere, sorted(self.exchange_ids)])
+        return f"break glass {hashlib.sha256(target.encode()).hexdigest()[:32]}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ it has changed.
 """
 
 import json
+import operator
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from killswitch.audit import canonical_json
-from killswitch.runtime.files import replace_file
+from killswitch.runtime.files import read_regular, replace_file
 
 FILE = "break_glass_exchanges.json"
+MAX_NUMBER = 2**31 - 1  # that both databases can hold as a number of orders
 
 
 class NoSnapshot(Exception):
@@ -63,8 +65,8 @@ def write(home: Path, snapshot: Snapshot) -> None:
     }
     content = canonical_json.encode(document).encode() + b"\n"
     path = home / FILE
-    with suppress(FileNotFoundError):
-        if path.read_bytes() == content:
+    with suppress(OSError):
+        if read_regular(path) == content:
             os.utime(path)
             return
     replace_file(path, content)
@@ -74,13 +76,26 @@ def read(home: Path) -> Snapshot:
     """Return what was written last. Raises `NoSnapshot`."""
     try:
         path = home / FILE
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content: dict[str, Any] = json.loads(read_regular(path))
         return Snapshot(
-            exchanges=tuple(KnownExchange(**row) for row in content["exchanges"]),
-            groups=content["groups"],
+            exchanges=tuple(_known(row) for row in content["exchanges"]),
+            groups={str(group): list(ids) for group, ids in content["groups"].items()},
             at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
         )
     except FileNotFoundError:
         raise NoSnapshot(f"there is no file {FILE}") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise NoSnapshot(f"{FILE} cannot be read ({type(error).__name__})") from error
+
+
+def _known(row: Mapping[str, Any]) -> KnownExchange:
+    """Return an exchange of the file. Raises ValueError and TypeError for any other kind of row."""
+    known = KnownExchange(**row)
+    for text in (known.exchange_id, known.name, known.caveat):
+        str.encode(text)  # half a surrogate pair could be neither journaled nor shown
+    if known.seen_at is not None and datetime.fromisoformat(known.seen_at).tzinfo is None:
+        raise ValueError("a time without its zone")
+    numbers = (known.id, known.open_orders or 0)
+    if not all(0 <= operator.index(number) <= MAX_NUMBER for number in numbers):
+        raise ValueError("a number that the database cannot hold")
+    return known

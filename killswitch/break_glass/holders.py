@@ -34,7 +34,7 @@ def is_alive(home: Path, name: str) -> bool:
     """
     path = home / f"{PREFIX}{name}"
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             is_free = lock_file(handle)
         finally:

@@ -18,8 +18,16 @@ import structlog
 from django.conf import settings
 
 from killswitch.audit import canonical_json
-from killswitch.break_glass.journal_reader import HEAD_FILE, JournalReader, Line
-from killswitch.runtime.files import open_locked, replace_file
+from killswitch.break_glass.journal_reader import (
+    GAP,
+    HEAD_FILE,
+    JournalReader,
+    Line,
+    head_hash,
+    is_seal,
+    seal_of,
+)
+from killswitch.runtime.files import open_locked, open_regular, read_regular, replace_file
 
 FILE = "break_glass.jsonl"
 REHEARSAL_FILE = "break_glass_rehearsed_line.json"
@@ -98,7 +106,7 @@ class Journal:
     def read(self) -> JournalReader:
         """Read the whole file, and return what is in it. Raises `OSError`."""
         reader = JournalReader()
-        with suppress(FileNotFoundError), self.path.open("rb") as file:
+        with suppress(FileNotFoundError), open_regular(self.path) as file:
             reader.read(file)
         reader.check_end(self._head())
         return reader
@@ -124,12 +132,22 @@ class Journal:
 
     def _add(self, file: BinaryIO, entries: Sequence[_Entry]) -> None:
         presses, lines = dict(self._reader.presses), list[Line]()
+        head = self._head()
+        if self._reader.is_cut_off(head):
+            lines.append(self._reader.next_line(GAP, head or {}))
+        elif self._reader.last is None:
+            # Otherwise a crash after the first line would look as if the head had been removed.
+            self._keep_head(self._reader.next_line("", {}), seq=0)
         for entry in entries:
             nonce = str(entry.data.get("nonce"))
             if press := presses.get(nonce):
                 entry.outcome = NonceUsed(press)
                 continue
-            line = self._reader.next_line(entry.kind, entry.data, unwritten=lines)
+            try:
+                line = self._reader.next_line(entry.kind, entry.data, unwritten=lines)
+            except ValueError as error:  # the lines of other threads are written all the same
+                entry.outcome = JournalUnavailable(str(error))
+                continue
             lines.append(line)
             entry.outcome = line
             if "nonce" in entry.data:
@@ -140,20 +158,24 @@ class Journal:
             _write(file.fileno(), lead + content)
             self._keep_head(lines[-1])
 
-    def _keep_head(self, line: Line) -> None:
-        head = {"journal": line.journal, "seq": line.seq, "hash": line.hash}
+    def _keep_head(self, line: Line, *, seq: int | None = None) -> None:
+        head = {"journal": line.journal, "seq": line.seq if seq is None else seq, "hash": line.hash}
+        head["seal"] = seal_of(head_hash(head), key=settings.SECRET_KEY)
         try:
             replace_file(self._head_path, canonical_json.encode(head).encode() + b"\n")
         except OSError as error:  # the line itself is on the disk
             log.warning("journal_head_not_kept", error=error.strerror or str(error))
 
-    def _head(self) -> Mapping[str, Any]:
-        """Return what was kept of the newest line; empty if that cannot be read."""
+    def _head(self) -> Mapping[str, Any] | None:
+        """Return what was kept of the newest line; empty if that was changed, None if missing."""
         try:
-            head = json.loads(self._head_path.read_bytes())
-        except (OSError, ValueError):
+            head: dict[str, Any] = json.loads(read_regular(self._head_path))
+            seal = head.pop("seal")
+            return head if is_seal(seal, of=head_hash(head)) else {}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
             return {}
-        return head if isinstance(head, dict) else {}
 
 
 class TimedJournal:

@@ -2,8 +2,9 @@
 
 Each line is canonical JSON, hashed together with the line before it and sealed with this
 installation's SECRET_KEY, so that a line that was edited, removed, inserted or made by someone else
-shows. A second file holds the hash of the newest line: without it, lines missing from the end would
-not show.
+shows. A second file, sealed as well, holds the hash of the newest line: without it, lines missing
+from the end would not show. If they are missing when a line is added, a line GAP in front of it
+keeps that on record.
 
 A crash may leave half a line. It stays, and the next line names it by its hash.
 """
@@ -25,6 +26,7 @@ from killswitch.audit import canonical_json
 
 HEAD_FILE = "break_glass_head.json"
 FIRST = "0" * 64  # the hash before the first line
+GAP = "GAP"  # lines in front of this one were missing; its data are the head that was there
 SEAL_CONTEXT = b"killswitch.break_glass.journal\0"
 
 
@@ -55,8 +57,7 @@ class Line:
     @property
     def is_sealed_here(self) -> bool:
         """Return whether this installation wrote the line, with its present or an earlier key."""
-        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-        return any(hmac.compare_digest(self.seal, seal_of(self.hash, key=key)) for key in keys)
+        return is_seal(self.seal, of=self.hash)
 
 
 class JournalReader:
@@ -69,6 +70,7 @@ class JournalReader:
         self.lines: list[Line] = []
         self.faults: list[str] = []
         self.presses: dict[str, str] = {}  # by the nonces of their keys
+        self.new_id = str(uuid.uuid4())  # of the journal, if this file is still empty
         self.half_line = b""  # at the end of the file, without its line feed
         self._foreign: list[bytes] = []  # what is not a line, since the last one
         self._inode = self._offset = 0
@@ -99,7 +101,7 @@ class JournalReader:
         last = unwritten[-1] if unwritten else self.last
         foreign = [*self._foreign, self.half_line] if self.half_line else self._foreign
         columns: dict[str, Any] = {
-            "journal": last.journal if last else str(uuid.uuid4()),
+            "journal": last.journal if last else self.new_id,
             "host": socket.gethostname(),
             "seq": last.seq + 1 if last else 1,
             "at": canonical_json.utc_text(datetime.now(UTC)),
@@ -112,20 +114,20 @@ class JournalReader:
         line_hash = digest(columns)
         return Line(**columns, hash=line_hash, seal=seal_of(line_hash, key=settings.SECRET_KEY))
 
-    def check_end(self, head: Mapping[str, Any]) -> None:
+    def check_end(self, head: Mapping[str, Any] | None) -> None:
         """Compare the end of the file with the head that was kept."""
         last = self.last
         if self._foreign:
             self.faults.append("The last line is not a line as it was written.")
-        if not head and last:
-            self.faults.append(f"{HEAD_FILE} is missing or cannot be read.")
-        elif head and (
-            last is None or last.journal != head.get("journal") or last.seq < head.get("seq", 0)
-        ):
-            self.faults.append(
-                f"Lines are missing at the end: line {head.get('seq')} was written, the last one"
-                f" is line {last.seq if last else 0}."
-            )
+        if self.is_cut_off(head):
+            self.faults.append(_gap_text(head, last.seq if last else 0))
+
+    def is_cut_off(self, head: Mapping[str, Any] | None) -> bool:
+        """Return whether lines are missing at the end, going by the head; None if there is none."""
+        last = self.last
+        if last is None:
+            return head is not None and (not head or head["seq"] > 0)
+        return not head or last.journal != head["journal"] or last.seq < head["seq"]
 
     def _add(self, line: Line) -> None:
         last = self.last
@@ -135,11 +137,14 @@ class JournalReader:
             self.faults.append(
                 f"Before line {line.seq} a line is missing, or was edited, inserted or moved."
             )
-        if not line.is_sealed_here:
+        is_sealed = line.is_sealed_here
+        if not is_sealed:
             self.faults.append(f"Line {line.seq} was not written by this installation.")
+        if line.kind == GAP and is_sealed:
+            self.faults.append(f"Before line {line.seq}: {_gap_text(line.data, line.seq - 1)}")
         self._foreign = []
         self.lines.append(line)
-        if nonce := line.data.get("nonce"):
+        if is_sealed and (nonce := line.data.get("nonce")):
             self.presses[str(nonce)] = str(line.data.get("press"))
 
 
@@ -170,6 +175,26 @@ def seal_of(line_hash: str, *, key: str) -> str:
     """Return the proof that the line with this hash was written with this SECRET_KEY."""
     derived = hashlib.sha256(SEAL_CONTEXT + key.encode()).digest()
     return hmac.new(derived, line_hash.encode(), hashlib.sha256).hexdigest()
+
+
+def is_seal(seal: str, *, of: str) -> bool:
+    """Return whether this installation has sealed this hash, with its present or an earlier key."""
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return any(hmac.compare_digest(seal.encode(), seal_of(of, key=key).encode()) for key in keys)
+
+
+def head_hash(head: Mapping[str, Any]) -> str:
+    """Return what the head's seal is made of."""
+    return hashlib.sha256(f"head {canonical_json.encode(head)}".encode()).hexdigest()
+
+
+def _gap_text(head: Mapping[str, Any] | None, last_seq: int) -> str:
+    if not head:
+        return f"{HEAD_FILE} is missing or was changed."
+    return (
+        f"Lines are missing at the end: line {head['seq']} was written, the last one is line"
+        f" {last_seq}."
+    )
 
 
 def _torn(foreign: Sequence[bytes]) -> str:

@@ -1,19 +1,34 @@
-"""Turns the answers and lists of the EMS into the data of journal lines, and back."""
+"""Turns the answers and lists of the EMS into the data of journal lines, and back.
+
+A line that this installation has sealed may still be of another version, which wrote other data.
+"""
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from killswitch.audit.canonical_json import utc_text
+from killswitch.break_glass.journal_reader import Line
+from killswitch.break_glass.press import (
+    ATTEMPT,
+    END,
+    ERRORS,
+    PressedExchange,
+    UnreadableLine,
+    time_of,
+)
 from killswitch.cancels.conclusion import OpenOrdersAfter
+from killswitch.cancels.states import FINAL, Status
 from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
+from killswitch.ems.exchange_ids import check_exchange_id
 from killswitch.ems.open_orders import OpenOrder, TimedOpenOrders
+from killswitch.runtime.text import error_line
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_ORDERS = 1000
+MAX_STORED_NUMBER = 2**31 - 1
 
 
 def attempt_data(request: str, answer: TimedCancelAnswer, *, number: int) -> dict[str, Any]:
@@ -53,8 +68,8 @@ def answer_of(data: Mapping[str, Any]) -> TimedCancelAnswer:
         body_complete=data["body_complete"],
         transport_error=data["transport_error"],
         may_have_been_carried_out=data["may_have_been_carried_out"],
-        started_at=datetime.fromisoformat(data["started_at"]),
-        finished_at=datetime.fromisoformat(data["finished_at"]),
+        started_at=time_of(data["started_at"]),
+        finished_at=time_of(data["finished_at"]),
         duration_ms=data["duration_us"] / 1000,
     )
 
@@ -82,11 +97,47 @@ def list_of(data: Mapping[str, Any], *, count: int | None) -> OpenOrdersAfter:
         may_have_more=data["may_have_more"],
         http_status=data["http_status"],
         orders=tuple(OpenOrder(**order) for order in data["orders"]),
-        started_at=datetime.fromisoformat(data["started_at"]),
-        finished_at=datetime.fromisoformat(data["finished_at"]),
+        started_at=time_of(data["started_at"]),
+        finished_at=time_of(data["finished_at"]),
         duration_ms=math.nan,
         body=base64.b64decode(data["body"]),
         size=data["size"],
         sha256=data["sha256"],
     )
     return OpenOrdersAfter(answer=answer, count=count)
+
+
+def check_request(row: PressedExchange, lines: Sequence[Line]) -> None:
+    """Raise `UnreadableLine` if a request of a press, or one of its lines, cannot be recorded."""
+    try:
+        check_exchange_id(row.exchange_id)
+        if row.open_before_seen_at is not None:
+            time_of(row.open_before_seen_at)
+        if row.open_before is not None and not 0 <= row.open_before <= MAX_STORED_NUMBER:
+            raise ValueError("the number of open orders is out of range")
+    except ERRORS as error:
+        raise UnreadableLine(f"a request of its line: {error_line(error)}") from error
+    check_lines(lines)
+
+
+def check_lines(lines: Sequence[Line]) -> None:
+    """Raise `UnreadableLine` for the first of these ATTEMPT and END lines that cannot be read."""
+    for line in lines:
+        try:
+            time_of(line.at)
+            if line.kind == ATTEMPT:
+                answer_of(line.data)
+            elif line.kind == END:
+                _check_end(line.data)
+        except ERRORS as error:
+            raise UnreadableLine(f"line {line.seq}: {error_line(error)}") from error
+
+
+def _check_end(data: Mapping[str, Any]) -> None:
+    if Status(data["status"]) not in FINAL:
+        raise ValueError(f"{data['status']} is not the status of an end")
+    if not 0 <= data["reads"] <= MAX_STORED_NUMBER or not isinstance(data["conclusion"], str):
+        raise ValueError("the number of reads or the conclusion is wrong")
+    time_of(data["finished_at"])
+    if data["list"]:
+        list_of(data["list"], count=data["open_after"])

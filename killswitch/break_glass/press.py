@@ -13,9 +13,11 @@ A request of the log whose database went away has a line CARRIED_ON instead of P
 SENDING before each POST. All its lines have the token of its lease.
 """
 
+import math
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +30,7 @@ from killswitch.break_glass import holders
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal_reader import JournalReader, Line
 from killswitch.cancels.states import FINAL, Status
-from killswitch.runtime.text import clean_line
+from killswitch.runtime.text import clean_line, error_line
 
 ORIGIN = "BREAK_GLASS"
 MAX_REASON_CHARS = 500  # as in the console
@@ -37,6 +39,15 @@ PRESS, SENDING, ATTEMPT, END = "PRESS", "SENDING", "ATTEMPT", "END"
 CARRIED_ON = "CARRIED_ON"  # a request of the log, whose database went away; its lines follow
 # How long after its deadline the last line of a request is written at the latest.
 MAX_OVERTIME_S = 60.0
+# A request whose process died is carried on by others, unless its last line is older than this: a
+# cancel that nobody expects any more is not sent without a person asking for it.
+MAX_RESUMED_AGE_S = 120.0
+# What parsing and converting the data of another version may raise.
+ERRORS = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
+
+
+class UnreadableLine(ValueError):
+    """This software cannot read the data of a line, perhaps of another version; it says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +94,20 @@ class Press:
     requests: Sequence[PressedExchange]
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Self:
-        """Return the press of a PRESS line. Raises TypeError and KeyError for any other data."""
-        requests = tuple(PressedExchange(**request) for request in data["requests"])
-        return cls(**{**data, "requests": requests})
+    def of_line(cls, line: Line) -> Self:
+        """Return the press of a PRESS line. Raises `UnreadableLine`."""
+        try:
+            requests = tuple(PressedExchange(**request) for request in line.data["requests"])
+            press = cls(**{**line.data, "requests": requests})
+            for text in (press.press, *(request.request for request in requests)):
+                uuid.UUID(text)
+            time_of(press.asked_at)
+            time_of(line.at)
+            if not (requests and math.isfinite(press.deadline_ms) and "\0" not in press.holder):
+                raise ValueError("it names no request, or a wrong deadline or holder")
+        except ERRORS as error:
+            raise UnreadableLine(f"line {line.seq}: {error_line(error)}") from error
+        return press
 
     @property
     def uuid(self) -> str:
@@ -212,15 +233,19 @@ class JournaledPress:
         states = self.press.new_states()
         for state in states:
             for line in self.lines[state.request]:
-                state.apply(line.kind, line.data)
+                with suppress(*ERRORS):  # the recovery raises an alarm about such a line
+                    state.apply(line.kind, line.data)
         return states
 
     def may_be_carried_out(self, home: Path) -> bool:
         """Return False if the process that carried it out is known to be dead."""
+        age_s = abs((datetime.now(UTC) - time_of(self.last.at)).total_seconds())
+        limit_s = self.press.deadline_ms / 1000 + MAX_OVERTIME_S
         if self.press.holder:
-            return holders.is_alive(home, self.press.holder)
-        age_s = (datetime.now(UTC) - datetime.fromisoformat(self.last.at)).total_seconds()
-        return age_s < self.press.deadline_ms / 1000 + MAX_OVERTIME_S
+            # On a full disk the last lines are missing. It is too late then to carry it on.
+            is_recent = age_s < max(limit_s, MAX_RESUMED_AGE_S)
+            return is_recent and holders.is_alive(home, self.press.holder)
+        return age_s < limit_s
 
     @property
     def last(self) -> Line:
@@ -229,15 +254,26 @@ class JournaledPress:
         return max([self.line, *newest], key=lambda line: line.seq)
 
 
+def time_of(text: str) -> datetime:
+    """Return a time of the journal. Raises ValueError and TypeError."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return at
+
+
 def journaled_presses(reader: JournalReader) -> list[JournaledPress]:
-    """Return the presses whose lines this installation has sealed, oldest first."""
+    """Return the presses that this installation has sealed and can read, oldest first."""
     presses = []
     lines_by_request: dict[str, list[Line]] = {}
     for line in reader.lines:
         if not line.is_sealed_here:
             continue
         if line.kind == PRESS:
-            press = Press.from_data(line.data)
+            try:
+                press = Press.of_line(line)
+            except UnreadableLine:
+                continue
             lines: dict[str, list[Line]] = {row.request: [] for row in press.requests}
             lines_by_request |= lines
             presses.append(JournaledPress(press=press, line=line, lines=lines))

@@ -17,6 +17,9 @@ from killswitch.cancels.states import Status
 MAX_KEPT = 200  # presses in memory; of more, the oldest are read from the journal
 LIMIT_WINDOW_S = 60.0
 MAX_PRESSES = 5  # of one person on one exchange in the window
+# On all exchanges together. No person reaches it: only a script, by IDs that do not exist.
+MAX_REQUESTS = 10_000
+MAX_STARTS = 10_000  # nonces in memory; their keys are valid for ten minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,26 +53,43 @@ class _Start:
 
 
 class PressLimit:
-    """Limits repeated presses of one person on one exchange, and never refuses a first one."""
+    """Limits repeated presses of one person in this process, and never refuses a first one."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._presses: defaultdict[tuple[int, str], deque[float]] = defaultdict(deque)
+        self._presses: defaultdict[int, dict[str, deque[float]]] = defaultdict(dict)
+        self._nonces: dict[str, float] = {}
 
-    def allows(self, user_id: int, exchange_ids: Sequence[str]) -> bool:
-        """Count a press, unless every one of its exchanges had too many; then return False."""
+    def allows(self, user_id: int, exchange_ids: Sequence[str], *, nonce: str) -> bool:
+        """Count a press once for its nonce, and return True.
+
+        Return False if every one of its exchanges had too many presses.
+        """
         now = self._clock()
         with self._lock:
-            counters = [self._presses[user_id, name] for name in exchange_ids]
-            for counter in counters:
-                while counter and counter[0] <= now - LIMIT_WINDOW_S:
-                    counter.popleft()
-            if all(len(counter) >= MAX_PRESSES for counter in counters):
+            since = now - LIMIT_WINDOW_S
+            self._nonces = {key: at for key, at in self._nonces.items() if at > since}
+            if nonce in self._nonces:
+                return True
+            for user, counters in list(self._presses.items()):
+                self._presses[user] = _recent(counters, since=since)
+                if not self._presses[user]:
+                    del self._presses[user]
+            own = self._presses[user_id]
+            is_flood = all(len(own.get(name, ())) >= MAX_PRESSES for name in exchange_ids)
+            if is_flood or sum(map(len, own.values())) + len(exchange_ids) > MAX_REQUESTS:
                 return False
-            for counter in counters:
-                counter.append(now)
+            for name in exchange_ids:
+                own.setdefault(name, deque()).append(now)
+            self._nonces[nonce] = now
         return True
+
+
+def _recent(counters: dict[str, deque[float]], *, since: float) -> dict[str, deque[float]]:
+    """Return the counters without what is older; those without anything newer are dropped."""
+    recent = {name: deque(at for at in times if at > since) for name, times in counters.items()}
+    return {name: times for name, times in recent.items() if times}
 
 
 class PressRegistry:
@@ -101,6 +121,8 @@ class PressRegistry:
             self._presses[press.uuid] = running
             while len(self._presses) > MAX_KEPT:
                 del self._presses[next(iter(self._presses))]
+            while len(self._starts) > MAX_STARTS:
+                del self._starts[next(iter(self._starts))]
         return press.uuid
 
     def find(self, uuid: str) -> ShownPress | None:

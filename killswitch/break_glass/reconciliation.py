@@ -19,6 +19,9 @@ from killswitch.audit.reconciliation.comparison import (
 from killswitch.audit.verification.findings import Finding, Progress
 from killswitch.break_glass.journal import FILE, Journal
 from killswitch.break_glass.journal_reader import JournalReader
+from killswitch.break_glass.press import journaled_presses
+from killswitch.break_glass.recovery import unreadable_requests
+from killswitch.break_glass.unrecorded import unrecordable_lines
 
 
 def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Finding]:  # noqa: ARG001 - a journal is short
@@ -32,6 +35,11 @@ def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Fin
         return
     for fault in reader.faults:
         yield discrepancy(f"{FILE}: {fault}")
+    for _, reason in unrecordable_lines(reader):
+        yield discrepancy(f"{FILE}: a cancel cannot be recorded in the log ({reason})")
+    for press in journaled_presses(reader):
+        for text in unreadable_requests(press).values():
+            yield discrepancy(f"{FILE}: {text}")
     events = AuditEvent.objects.filter(kind=str(EventKind.BREAK_GLASS_RECORDED))
     for event in logged_events(events):
         yield from _in_recorded(event, reader)
@@ -42,6 +50,13 @@ def _in_recorded(event: LoggedEvent, reader: JournalReader) -> Iterator[Finding]
     data = read(event)
     journal = reader.lines[0].journal if reader.lines else ""
     if data.text("journal") != journal and data.text("host") != socket.gethostname():
+        return
+    if data.text("journal") != journal:
+        yield discrepancy(
+            f"{FILE}: the journal of event {event.seq} was removed or replaced, or another host is"
+            f" also named {data.text('host')}",
+            seq=event.seq,
+        )
         return
     hashes = {line.seq: line.hash for line in reader.lines}
     for place in ("first", "last"):

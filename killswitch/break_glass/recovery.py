@@ -19,14 +19,17 @@ from killswitch.alarms.services import raise_alarm
 from killswitch.audit.actors import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
+from killswitch.break_glass import unrecorded
 from killswitch.break_glass.journal import Journal
 from killswitch.break_glass.journal_reader import Line
+from killswitch.break_glass.line_data import check_request
 from killswitch.break_glass.press import (
     ATTEMPT,
     END,
+    MAX_RESUMED_AGE_S,
     JournaledPress,
-    Press,
     PressedExchange,
+    UnreadableLine,
     journaled_presses,
 )
 from killswitch.break_glass.request_recovery import (
@@ -44,19 +47,19 @@ from killswitch.exchanges.models import Exchange
 from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
 from killswitch.runtime.text import pluralize_count
 
-# A request whose process died is carried on by others, unless its last line is older than this: a
-# cancel that nobody expects any more is not sent without a person asking for it.
-MAX_RESUMED_AGE_S = 120.0
-
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recovered:
-    """How many presses and requests were recorded now, and how many presses are still running."""
+    """How many presses and requests were recorded now, and how many presses were not.
+
+    `pending` are those still running; `failed` are those that the database did not take.
+    """
 
     recorded: int
     pending: int
+    failed: int = 0
 
 
 def recover(journal: Journal) -> Recovered:
@@ -72,7 +75,8 @@ def recover(journal: Journal) -> Recovered:
         if not press.may_be_carried_out(home)
     }
     reader = journal.read()
-    count, pending = settle(reader), 0  # first: watchdogs are about to take these requests over
+    pending = failed = 0
+    count = settle(reader)  # first: watchdogs are about to take these requests over
     presses = journaled_presses(reader)
     uuids = [press.uuid for press in presses]
     recorded = set(map(str, Batch.objects.filter(uuid__in=uuids).values_list("uuid", flat=True)))
@@ -80,10 +84,16 @@ def recover(journal: Journal) -> Recovered:
         if press.uuid in recorded:
             continue
         if press.is_over or press.uuid in dead:
-            count += record_press(press, faults=reader.faults)
+            try:
+                count += record_press(press, faults=reader.faults)
+            except Exception as error:  # noqa: BLE001 - those after it are recorded all the same
+                unrecorded.report(press.line, error)
+                failed += 1
         else:
             pending += 1
-    return Recovered(recorded=count, pending=pending)
+    for line, reason in unrecorded.unrecordable_lines(reader):
+        unrecorded.report(line, reason)
+    return Recovered(recorded=count, pending=pending, failed=failed)
 
 
 def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
@@ -94,7 +104,11 @@ def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
         if Batch.objects.filter(uuid=press.uuid).exists():
             return False
         check_foreign_keys_at_once()
-        exchanges = _exchanges(record, press)
+        unreadable = unreadable_requests(journaled)
+        rows = [row for row in press.requests if row.request not in unreadable]
+        if not rows:
+            raise UnreadableLine("; ".join(unreadable.values()))
+        exchanges = _exchanges(record, rows)
         user = User.objects.filter(pk=press.user_id or 0).first()
         batch = Batch.objects.create(
             uuid=UUID(press.uuid),
@@ -112,16 +126,28 @@ def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
             everywhere=press.everywhere,
             journal=f"{journaled.line.journal} {journaled.line.seq}",
         )
-        for row in press.requests:
+        for row in rows:
             _record_request(record, batch, row, exchanges[row.exchange_id], journaled)
-        _record_recovery(record, journaled, faults=faults)
-    log.warning("break_glass_recorded", press=press.uuid, requests=len(press.requests))
+        reasons = list(unreadable.values())
+        _record_recovery(record, journaled, requests=rows, unreadable=reasons, faults=faults)
+    log.warning("break_glass_recorded", press=press.uuid, requests=len(rows))
     return True
 
 
-def _exchanges(record: Recording, press: Press) -> dict[str, Exchange]:
+def unreadable_requests(journaled: JournaledPress) -> dict[str, str]:
+    """Return why requests of a press cannot be recorded, by their UUIDs."""
+    reasons = {}
+    for row in journaled.press.requests:
+        try:
+            check_request(row, journaled.lines[row.request])
+        except UnreadableLine as error:
+            reasons[row.request] = f"Request {row.request} cannot be recorded, {error}."
+    return reasons
+
+
+def _exchanges(record: Recording, requests: Sequence[PressedExchange]) -> dict[str, Exchange]:
     """Return the exchanges by their IDs; one that is not configured here is added, disabled."""
-    ids = [row.exchange_id for row in press.requests]
+    ids = [row.exchange_id for row in requests]
     rows = {row.exchange_id: row for row in Exchange.objects.filter(exchange_id__in=ids)}
     for exchange_id in sorted(set(ids) - rows.keys()):
         exchange = Exchange(exchange_id=exchange_id, enabled=False, revision=record.revision)
@@ -173,7 +199,7 @@ def _record_request(
         record_journaled_end(request.pk, token, end, before=Status.SENDING)
         return
     last_at = datetime.fromisoformat((lines[-1] if lines else journaled.line).at)
-    if (datetime.now(UTC) - last_at).total_seconds() > MAX_RESUMED_AGE_S:
+    if abs((datetime.now(UTC) - last_at).total_seconds()) > MAX_RESUMED_AGE_S:
         _record_abandoned(request, token, row, lines=lines)
 
 
@@ -205,7 +231,12 @@ def _record_abandoned(
 
 
 def _record_recovery(
-    record: Recording, journaled: JournaledPress, *, faults: Sequence[str]
+    record: Recording,
+    journaled: JournaledPress,
+    *,
+    requests: Sequence[PressedExchange],
+    unreadable: Sequence[str],
+    faults: Sequence[str],
 ) -> None:
     press, line, last = journaled.press, journaled.line, journaled.last
     exchanges = pluralize_count(len(press.requests), "exchange")
@@ -219,11 +250,12 @@ def _record_recovery(
             "first_hash": line.hash,
             "last_line": last.seq,
             "last_hash": last.hash,
-            "requests": len(press.requests),
+            "requests": len(requests),
             "faults": list(faults),
+            **({"not_recorded": list(unreadable)} if unreadable else {}),
         },
     )
-    names = ", ".join(row.exchange_id for row in press.requests)
+    names = ", ".join(row.exchange_id for row in requests)
     raise_alarm(
         kind=AlarmKind.BREAK_GLASS,
         subject=press.uuid,
@@ -232,12 +264,13 @@ def _record_recovery(
             [
                 "It was sent while the audit log was not available, journaled on the disk of host"
                 f" {line.host}, and recorded here afterwards.",
-                "Whether this person was still a risk officer could not be checked at that time.",
+                "Whether this person was still a risk officer may not have been checked then.",
                 f"Requested at {press.asked_at}. Reason: {press.reason or 'none given'}",
                 f"Exchanges: {names}",
+                *unreadable,
                 *(f"The journal was changed: {fault}" for fault in faults),
             ]
         ),
         batch_id=press.uuid,
-        batch_size=len(press.requests),
+        batch_size=len(requests),
     )

@@ -7,13 +7,15 @@ case, its end only if no other process has taken the request over meanwhile.
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from uuid import UUID
 
 import structlog
 from django.db.models import F
 
 from killswitch.audit.recorder import recording
+from killswitch.break_glass import unrecorded
 from killswitch.break_glass.journal_reader import JournalReader, Line
-from killswitch.break_glass.line_data import answer_of, list_of
+from killswitch.break_glass.line_data import answer_of, check_lines, list_of
 from killswitch.break_glass.press import ATTEMPT, END
 from killswitch.cancels import recording as requests
 from killswitch.cancels.conclusion import Conclusion, OpenOrdersAfter
@@ -35,7 +37,8 @@ def settle(reader: JournalReader) -> int:
     for line in reader.lines:
         token = line.data.get("token")
         if token and line.kind in (ATTEMPT, END) and line.is_sealed_here:
-            lines.setdefault((line.data["request"], token), []).append(line)
+            lines.setdefault((str(line.data.get("request")), str(token)), []).append(line)
+    lines = {key: rows for key, rows in lines.items() if _is_readable(key[0], rows)}
     if not lines:
         return 0
     uuids = {request for request, _ in lines}
@@ -57,8 +60,22 @@ def settle(reader: JournalReader) -> int:
         end = next((row for row in rows if row.kind == END), None)
         is_held = (request, token) in held
         if new or (end and is_held):
-            count += _settle(request, token, attempts=new, end=end if is_held else None)
+            try:
+                count += _settle(request, token, attempts=new, end=end if is_held else None)
+            except Exception as error:  # noqa: BLE001 - those after it are settled all the same
+                unrecorded.report(rows[0], error)
     return count
+
+
+def _is_readable(request: str, rows: Sequence[Line]) -> bool:
+    """Return whether lines of a request can be read, and report them if not."""
+    try:
+        UUID(request)
+        check_lines(rows)
+    except ValueError as error:
+        unrecorded.report(rows[0], error)
+        return False
+    return True
 
 
 def _settle(request_uuid: str, token: str, *, attempts: Sequence[Line], end: Line | None) -> bool:

@@ -4,7 +4,9 @@ The web, the workers, watchdogs and observers all do this: each sees the registr
 may be the only one on its host.
 """
 
+import math
 import threading
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +27,7 @@ from killswitch.runtime.periodic import PeriodicTask
 RECOVERY_INTERVAL_S = 1.0
 SNAPSHOT_INTERVAL_S = 5.0
 REHEARSAL_INTERVAL_S, REHEARSAL_CHECK_INTERVAL_S = 3600.0, 5.0
-RETRY_INTERVAL_S = 30.0  # after a rehearsal that failed
+RETRY_INTERVAL_S = 30.0  # after a rehearsal or a recovery that failed
 REHEARSAL_LOCK = "break_glass_rehearsal.lock"
 
 log = structlog.get_logger(__name__)
@@ -38,6 +40,7 @@ class Upkeep:
         self._home = home
         self._journal = Journal(home)
         self._recovered_size = 0
+        self._retry_at = math.inf
 
     def keep_snapshot(self) -> None:
         """Write what the registry contains now."""
@@ -53,11 +56,13 @@ class Upkeep:
             size = self._journal.path.stat().st_size
         except FileNotFoundError:
             return
-        if size == self._recovered_size:
+        if size == self._recovered_size and time.monotonic() < self._retry_at:
             return
         outcome = recovery.recover(self._journal)
         if outcome.pending == 0:
             self._recovered_size = size
+            # Two processes may have been in each other's way; a defect is not tried every second.
+            self._retry_at = time.monotonic() + RETRY_INTERVAL_S if outcome.failed else math.inf
 
     def rehearse_if_due(self) -> None:
         """Rehearse unless a process of this host did so within the hour, or failed just now."""

@@ -17,7 +17,7 @@ from killswitch.accounts import client_info
 from killswitch.accounts.decorators import public
 from killswitch.accounts.officer_cookie import KnownOfficer, known_officer
 from killswitch.break_glass import outage
-from killswitch.break_glass.confirmation import Offer, Question
+from killswitch.break_glass.confirmation import InvalidQuestion, Offer, Question
 from killswitch.break_glass.press import Presser, new_press
 from killswitch.break_glass.press_registry import PressRegistry
 from killswitch.cancels import press_keys
@@ -39,9 +39,12 @@ def break_glass(request: HttpRequest) -> HttpResponse:
     officer = known_officer(request)
     if officer is None:
         return _refuse(request, "not_known", status=403)
+    try:
+        question = Question.of_form(request.POST if request.method == "POST" else request.GET)
+    except InvalidQuestion:
+        return _refuse(request, "invalid_exchange", status=400)
     if request.method == "POST":
-        return _press(request, Question.of_form(request.POST), officer)
-    question = Question.of_form(request.GET)
+        return _press(request, question, officer)
     if not outage.is_recent() and "unanswered" not in request.GET:
         return see_other(question.console_address)
     return show_question(request, question, officer)
@@ -87,10 +90,10 @@ def _press(request: HttpRequest, question: Question, officer: KnownOfficer) -> H
     except (press_keys.InvalidKey, press_keys.UnusableKey):
         notice = "This confirmation was not valid any more, so no cancel was sent. Confirm again."
         return show_question(request, question, officer, status=400, notice=notice)
-    if not _presses.limit.allows(officer.user_id, question.exchange_ids):
+    if not _presses.limit.allows(officer.user_id, question.exchange_ids, nonce=nonce):
         return _refuse(request, "too_many", status=429)
     session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
-    if not outage.is_recent() and outage.was_revoked(session_key):
+    if outage.was_revoked(session_key):
         return _refuse(request, "not_known", status=403)
     press = new_press(
         question.exchange_ids,

@@ -1,8 +1,10 @@
 """Files that several processes use: locks, secrets written once, lines that survive a crash."""
 
+import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,6 +45,21 @@ def open_locked(path: Path, *, timeout_s: float) -> Iterator[BinaryIO]:
         if not lock_file(file, timeout_s=timeout_s):
             raise TimeoutError(f"another process has held {path.name} for {timeout_s:g} s")
         yield file
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; a pipe or device in its place is not waited for. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, f"{path.name} is not a regular file")
+    return os.fdopen(handle, "rb")
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a file that `open_regular` opens. Raises OSError."""
+    with open_regular(path) as file:
+        return file.read()
 
 
 def append_line(file: BinaryIO, line: bytes) -> None:

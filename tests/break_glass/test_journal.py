@@ -1,5 +1,6 @@
 """The journal: what is on the disk afterwards, and what was changed in it is found."""
 
+import json
 import os
 import stat
 import subprocess
@@ -11,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from killswitch.break_glass.journal import FILE, Journal, JournalUnavailable, NonceUsed
-from killswitch.break_glass.journal_reader import HEAD_FILE, digest, parse, seal_of
+from killswitch.break_glass.journal import FILE, Journal, JournalUnavailable, NonceUsed, _Entry
+from killswitch.break_glass.journal_reader import GAP, HEAD_FILE, digest, parse, seal_of
 from killswitch.runtime.files import open_locked
 from tests.break_glass.conftest import disk_full_after
+from tests.failures import failing
 from tests.threads import run_at_once
 
 LINES = 6
@@ -147,6 +149,89 @@ def test_lines_of_an_earlier_key_are_still_its_own(journal: Journal, settings: A
     assert faults(journal) == []
     settings.SECRET_KEY_FALLBACKS = []
     assert len(faults(journal)) == LINES
+
+
+def older_head(journal: Journal) -> None:
+    """Write the head as if line 4 had been the last one, without the key for its seal."""
+    fields = {"journal": journal.read().lines[0].journal, "seq": 4, "hash": "", "seal": "0" * 64}
+    (journal.path.parent / HEAD_FILE).write_text(json.dumps(fields))
+
+
+def no_head(journal: Journal) -> None:
+    (journal.path.parent / HEAD_FILE).unlink()
+
+
+@pytest.mark.parametrize("kept", [4, 0])
+@pytest.mark.parametrize("head", [lambda _: None, older_head, no_head])
+def test_lines_that_were_cut_off_stay_found_when_others_are_added(
+    journal: Journal, head: Callable[[Journal], None], kept: int
+) -> None:
+    head(journal)
+    journal.path.write_bytes(b"".join(raw_lines(journal)[:kept]))
+    if head is not no_head or kept:  # without any trace, it is a new journal
+        for writer in (journal, Journal(journal.path.parent)):
+            writer.append("TEST", {"number": 99})
+            assert faults(journal), "it is on record from then on"
+
+
+def test_a_crash_around_the_first_line_is_no_fault(tmp_path: Path) -> None:
+    journal, head = Journal(tmp_path), tmp_path / HEAD_FILE
+    with (
+        failing("killswitch.break_glass.journal._write"),
+        pytest.raises(JournalUnavailable),
+    ):
+        journal.append("TEST", {"number": 0})
+    assert faults(journal) == []
+    before = head.read_bytes()
+    journal.append("TEST", {"number": 0})
+    head.write_bytes(before)  # as if the process had died between the line and its head
+    assert faults(journal) == []
+
+
+HEADS = [
+    b'{"journal":"x","seq":"x","hash":"","seal":""}',
+    b'{"seal":null}',
+    '{"seal":"é"}'.encode(),
+    b"[]",
+    b"[" * 100_000,
+    b"\xff",
+    b"1",
+]
+
+
+@pytest.mark.parametrize("head", HEADS, ids=range(len(HEADS)))
+def test_a_head_of_other_content_is_found_and_stops_nothing(journal: Journal, head: bytes) -> None:
+    (journal.path.parent / HEAD_FILE).write_bytes(head)
+    assert faults(journal) == [f"{HEAD_FILE} is missing or was changed."]
+    journal.append("TEST", {"number": LINES})
+    assert [line.kind for line in journal.read().lines] == [*["TEST"] * LINES, GAP, "TEST"]
+    assert faults(journal) == [f"Before line 7: {HEAD_FILE} is missing or was changed."]
+
+
+def test_a_line_with_any_text_as_its_seal_is_found_and_stops_nothing(journal: Journal) -> None:
+    line = journal.read().next_line("PRESS", {"number": LINES, "press": "x", "nonce": "n"})
+    with journal.path.open("ab") as file:
+        file.write(type(line)(**{**vars(line), "seal": "é"}).text.encode() + b"\n")
+    assert faults(journal) == [f"Line {LINES + 1} was not written by this installation."]
+    journal.append("PRESS", {"number": LINES + 1, "press": "y", "nonce": "n"})
+    assert numbers(journal) == list(range(LINES + 2))
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / FILE)
+    journal = Journal(tmp_path)
+    with pytest.raises(OSError, match="not a regular file"):
+        journal.read()
+    with pytest.raises(JournalUnavailable):
+        journal.append("TEST", {"number": 0})
+
+
+def test_data_that_cannot_be_written_cost_no_other_line(journal: Journal) -> None:
+    wrong = _Entry(kind="TEST", data={"number": 2**60})
+    journal._waiting.append(wrong)
+    journal.append("TEST", {"number": LINES})
+    assert isinstance(wrong.outcome, JournalUnavailable)
+    assert numbers(journal) == list(range(LINES + 1))
 
 
 def test_half_a_line_that_a_crash_left_stays_and_costs_no_other_line(journal: Journal) -> None:

@@ -2,7 +2,9 @@
 
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -24,6 +26,8 @@ from tests import factories
 from tests.audit.assertions import assert_found, assert_good
 from tests.break_glass.conftest import PressNow, keep_only
 from tests.cancels.kills import always
+from tests.conftest import wait_for
+from tests.failures import failing
 from tests.threads import run_at_once
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -222,6 +226,124 @@ def test_a_journal_that_was_removed_after_the_recovery_is_found(
     journal.path.unlink()
     (home / "break_glass_head.json").unlink()
     assert_found(verify(), Proof.TABLES, FILE)
+
+
+def press_data(**fields: Any) -> dict[str, Any]:
+    """Return the data of a press of 2001, of a process that is dead."""
+    values: dict[str, Any] = {
+        "by_name": "os:root",
+        "by_role": "OPERATING_SYSTEM",
+        "reason": "",
+        "user_id": None,
+    }
+    values |= {"press": str(uuid4()), "nonce": token_hex(8), "origin": "BREAK_GLASS"}
+    values |= {"asked_at": "2001-01-01T00:00:00.000000Z", "reason_altered": False}
+    return {**values, "deadline_ms": 3000, "holder": "dead", "requests": [row()], **fields}
+
+
+def row(**fields: Any) -> dict[str, Any]:
+    return {"request": str(uuid4()), "exchange_id": "KRAKEN", **fields}
+
+
+TAKEN = str(uuid4())
+# Sealed lines that this software did not write, such as those of another version.
+FOREIGN_PRESSES: dict[str, dict[str, Any]] = {
+    "another field": {"mood": "bad"},
+    "no UUID": {"press": "1"},
+    "no time": {"asked_at": "yesterday"},
+    "no time zone": {"asked_at": "2001-01-01T00:00:00"},
+    "a year out of range": {"asked_at": "99999-01-01T00:00:00Z"},
+    "a deadline that is text": {"deadline_ms": "soon"},
+    "no holder": {"holder": None},
+    "NUL in the holder": {"holder": "\0"},
+    "no requests": {"requests": []},
+    "requests that are text": {"requests": "KRAKEN"},
+    "a request without its UUID": {"requests": [row(request="KRAKEN")]},
+    "an ID that is too long": {"requests": [row(exchange_id="K" * 10_000)]},
+    "an ID that is a number": {"requests": [row(exchange_id=5)]},
+    "an ID with NUL": {"requests": [row(exchange_id="K\0")]},
+    "a huge figure": {"requests": [row(open_before=2**50)]},
+    "a wrong time of a figure": {"requests": [row(open_before_seen_at="x")]},
+    "one exchange twice": {"requests": [row(), row()]},
+    "a UUID that is taken": {"requests": [row(request=TAKEN)]},
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN_PRESSES)
+def test_a_press_that_cannot_be_recorded_is_an_alarm_and_stops_no_other(
+    journal: Journal, case: str
+) -> None:
+    journal.append("PRESS", press_data(requests=[row(request=TAKEN)]))
+    journal.append("PRESS", press_data(**FOREIGN_PRESSES[case]))
+    journal.append("ATTEMPT", {"token": "t", "request": 5})
+    journal.append("END", {"token": "t", "request": str(uuid4()), "status": "GONE"})
+    journal.append("UNKNOWN", {"request": TAKEN})
+    good = press_data()
+    journal.append("PRESS", good)
+    assert [recover(journal), recover(journal)] == [2, 0]
+    assert Batch.objects.filter(uuid=good["press"]).exists()
+    title = "Line 2 of the journal of host"
+    alarms = Alarm.objects.filter(title__startswith=title, title__endswith="cannot be recorded.")
+    assert alarms.count() == 1
+    assert Alarm.objects.filter(title__endswith="cannot be recorded.").count() == 3
+    if case not in ("one exchange twice", "a UUID that is taken"):  # as only the database knows
+        assert_found(verify(), Proof.TABLES, FILE, "cannot be recorded")
+
+
+def test_of_a_press_everything_is_recorded_that_can_be(journal: Journal) -> None:
+    rows = [row(), row(exchange_id="K" * 10_000), row(exchange_id="BINANCE")]
+    journal.append("PRESS", press_data(requests=rows))
+    journal.append("END", {"request": rows[2]["request"], "status": "CONFIRMED"})
+    assert [recover(journal), recover(journal)] == [1, 0]
+    assert str(CancelRequest.objects.get().uuid) == rows[0]["request"]
+    alarm = Alarm.objects.get(kind=AlarmKind.BREAK_GLASS)
+    for lost in rows[1:]:
+        assert f"Request {lost['request']} cannot be recorded" in alarm.detail
+    assert_found(verify(), Proof.TABLES, FILE, "cannot be recorded")
+
+
+def test_lines_whose_press_was_not_journaled_are_an_alarm(
+    simulator: Simulator, break_glass: PressNow, journal: Journal
+) -> None:
+    simulator.script("KRAKEN", cancel=[{"fault": "slow", "seconds": 0.5}], orders=5)
+    with failing("killswitch.break_glass.journal._write"):  # a disk that is full for a moment
+        running = break_glass("KRAKEN", wait=False)
+    wait_for(lambda: running.is_over, seconds=10)
+    assert [line.kind for line in journal.read().lines] == ["ATTEMPT", END]
+    assert [recover(journal), recover(journal)] == [0, 0]
+    assert "its press was not journaled" in Alarm.objects.get().detail
+    assert_found(verify(), Proof.TABLES, FILE, "its press was not journaled")
+
+
+def test_a_press_of_a_live_process_whose_end_was_not_written_is_recorded_when_it_must_be_over(
+    simulator: Simulator,
+    break_glass: PressNow,
+    journal: Journal,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a full disk its lines end early, and its process may run for months."""
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    break_glass("KRAKEN", holder=holders.own_name(home))
+    drop_lines(journal, kind=END)
+    assert recover(journal) == 0
+    for module in (recovery, press):
+        monkeypatch.setattr(module, "MAX_RESUMED_AGE_S", 0.0)
+    monkeypatch.setattr(press, "MAX_OVERTIME_S", -60.0)
+    assert recover(journal) == 1
+    assert CancelRequest.objects.get().status == "UNVERIFIED"
+
+
+@pytest.mark.parametrize("year", ["1969", "2999"])
+def test_a_press_with_the_time_of_a_wrong_clock_is_not_sent_again(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, year: str
+) -> None:
+    at = f"{year}-01-01T00:00:00.000000Z"
+    monkeypatch.setattr("killswitch.break_glass.journal.canonical_json.utc_text", lambda _: at)
+    journal.append("PRESS", press_data(asked_at=at))
+    monkeypatch.undo()
+    assert recover(journal) == 1
+    assert CancelRequest.objects.get().status == "UNKNOWN"
 
 
 def test_a_database_without_a_journal_costs_no_query(journal: Journal) -> None:

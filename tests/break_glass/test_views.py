@@ -1,9 +1,12 @@
 """Break glass in the browser. No test here has a database: any query fails it."""
 
+import json
+import os
 import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,17 @@ from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role
 from killswitch.accounts.officer_cookie import KnownOfficer
 from killswitch.break_glass import confirmation, exchange_snapshot, outage, views
+from killswitch.break_glass.confirmation import MAX_EXCHANGES, Question
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal import Journal
-from killswitch.break_glass.press_registry import PressRegistry
+from killswitch.break_glass.journal_reader import Line
+from killswitch.break_glass.press_registry import (
+    LIMIT_WINDOW_S,
+    MAX_PRESSES,
+    MAX_REQUESTS,
+    PressLimit,
+    PressRegistry,
+)
 from killswitch.simulator.server import Simulator
 from tests.conftest import wait_for
 
@@ -113,7 +124,9 @@ def test_all_exchanges_are_those_of_the_question(olga: Client, simulator: Simula
     page = olga.get(URL).content.decode()
     assert re.findall(r'name="exchange" value="([^"]+)"', page) == ["KRAKEN", "BINANCE"]
     assert 'name="everywhere"' in page
-    response = olga.post(URL, form(olga, "KRAKEN", "BINANCE") | {"everywhere": "1"})
+    sent = {"key": key_in(olga.get(URL)), "exchange": ["KRAKEN", "BINANCE"], "everywhere": "1"}
+    assert olga.post(URL, {**sent, "everywhere": []}).status_code == 400, "the key is bound to it"
+    response = olga.post(URL, sent)
     wait_for(lambda: "2 of 2 confirmed" in shown(olga, response), seconds=10)
 
 
@@ -152,6 +165,74 @@ def test_a_cookie_that_was_not_signed_here_opens_nothing(
     assert simulator.calls("KRAKEN") == []
 
 
+INVALID = [
+    *([name] for name in ("KRAKEN\nBINANCE", "K" * 201, "K\x00", "K N", "\u202eK", "")),
+    [f"E{number}" for number in range(MAX_EXCHANGES + 1)],
+]
+
+
+@pytest.mark.parametrize("names", INVALID, ids=lambda names: ascii(names)[:20])
+def test_what_cannot_be_a_list_of_exchange_ids_is_refused(
+    olga: Client, simulator: Simulator, home: Path, names: list[str]
+) -> None:
+    """Such a request could be journaled and sent, but not be recorded in the log afterwards."""
+    asked = Question(exchange_ids=names, everywhere=False, snapshot=None)
+    sent = {"exchange": names, "key": asked.make_key(user_id=7)}
+    for response in (olga.get(URL, {"exchange": names}), olga.post(URL, sent)):
+        assert response.status_code == 400
+        assert "Nothing was sent." in " ".join(response.content.decode().split())
+    assert simulator.calls() == []
+    assert Journal(home).read().lines == []
+
+
+def test_a_line_that_another_program_wrote_is_not_shown(
+    olga: Client, simulator: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    response = olga.post(URL, form(olga, "KRAKEN"))
+    wait_for(lambda: "1 of 1 confirmed" in shown(olga, response), seconds=10)
+    lines = Journal(home).read().lines
+    forged = [*lines[:-1], Line(**{**vars(lines[-1]), "seal": "0" * 64})]
+    (home / "break_glass.jsonl").write_text("".join(f"{line.text}\n" for line in forged))
+    monkeypatch.setattr(views, "_presses", PressRegistry())  # as in another process
+    assert "0 of 1 confirmed" in shown(olga, response)
+
+
+ROW = {"id": 1, "exchange_id": "KRAKEN", "name": "", "enabled": True, "caveat": ""}
+ROW |= {"ever_listed": True, "open_orders": 5, "seen_at": "2026-11-30T08:00:00.000000Z"}
+HOSTILE_ROWS: list[dict[str, Any]] = [
+    {"seen_at": "yesterday"},
+    {"seen_at": "2026-11-30T08:00:00"},
+    {"seen_at": 5},
+    {"exchange_id": 5},
+    {"caveat": "\ud800"},
+    {"open_orders": 2**60},
+    {"open_orders": "5"},
+    {"more": 1},
+]
+
+
+@pytest.mark.parametrize("fields", HOSTILE_ROWS, ids=str)
+def test_a_file_of_exchanges_that_was_damaged_stops_no_cancel(
+    olga: Client, simulator: Simulator, home: Path, fields: dict[str, Any]
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    content = json.dumps({"exchanges": [ROW | fields], "groups": {}})
+    (home / exchange_snapshot.FILE).write_text(content)
+    response = olga.post(URL, form(olga, "KRAKEN"))
+    wait_for(lambda: "1 of 1 confirmed" in shown(olga, response), seconds=10)
+    assert "Journaled on this server" in shown(olga, response)
+
+
+def test_a_pipe_in_place_of_the_file_of_exchanges_is_not_waited_for(
+    olga: Client, home: Path
+) -> None:
+    (home / exchange_snapshot.FILE).unlink()
+    os.mkfifo(home / exchange_snapshot.FILE)
+    assert "KRAKEN" in olga.get(URL, {"exchange": "KRAKEN"}).content.decode()
+    assert "does not know any exchange" in olga.post(URL).content.decode()
+
+
 @pytest.mark.parametrize("key", ["", "x"])
 def test_without_a_key_nothing_is_sent_and_the_question_comes_again(
     olga: Client, simulator: Simulator, key: str
@@ -180,8 +261,8 @@ def test_two_presses_with_one_key_are_one(
 ) -> None:
     simulator.script("KRAKEN", cancel=["ok"], orders=5)
     sent = form(olga, "KRAKEN")
-    first, second = olga.post(URL, sent), olga.post(URL, sent)
-    assert first["Location"] == second["Location"]
+    first, *others = [olga.post(URL, sent) for _ in range(MAX_PRESSES + 2)]
+    assert {response["Location"] for response in others} == {first["Location"]}
     # In another process, only the journal knows of it.
     monkeypatch.setattr(views, "_presses", PressRegistry())
     assert olga.post(URL, sent)["Location"] == first["Location"]
@@ -222,6 +303,23 @@ def test_a_flood_is_refused_and_a_first_press_never(olga: Client, simulator: Sim
     statuses = [olga.post(URL, form(olga, "KRAKEN")).status_code for _ in range(7)]
     assert statuses == [303] * 5 + [429] * 2
     assert olga.post(URL, form(olga, "BINANCE")).status_code == 303
+
+
+def test_the_limit_forgets_and_ends_a_flood_of_invented_exchanges() -> None:
+    now, nonces = 0.0, count()
+    limit = PressLimit(clock=lambda: now)
+    names = [f"E{number}" for number in range(MAX_EXCHANGES)]
+
+    def allows(user_id: int, *ids: str) -> bool:
+        return limit.allows(user_id, ids, nonce=str(next(nonces)))
+
+    allowed = [allows(7, "KRAKEN", f"X{turn}", *names) for turn in range(50)]
+    assert sum(allowed) == MAX_REQUESTS // (len(names) + 2)
+    assert allows(8, "KRAKEN")
+    now = LIMIT_WINDOW_S
+    assert allows(9, "KRAKEN")
+    assert {user: list(counts) for user, counts in limit._presses.items()} == {9: ["KRAKEN"]}
+    assert allows(7, "KRAKEN")
 
 
 def test_a_disk_that_takes_no_line_is_said_and_the_cancel_goes_out(

@@ -2,7 +2,8 @@
 
 The copy in the data directory is what officers see when the database cannot be read. It is replaced
 at once when the registry or the recorded calls have changed, and at most once a minute when only
-the open orders have.
+the open orders have. It is sealed: in a copy that another program has edited, the telephone numbers
+could be an attacker's.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.template.loader import render_to_string
+from django.utils.crypto import salted_hmac
 from django.utils.safestring import SafeString, mark_safe
 
 from killswitch.audit import canonical_json
@@ -22,7 +24,7 @@ from killswitch.audit.canonical_json import utc_text
 from killswitch.break_glass.telephone.cards import TelephoneCard, read_cards, recent_calls
 from killswitch.cancels import manual_cancel
 from killswitch.exchanges.models import WATCHED, Exchange
-from killswitch.runtime.files import replace_file
+from killswitch.runtime.files import read_regular, replace_file
 
 FILE = "telephone_cards.html"
 FIGURES_INTERVAL_S = 60.0
@@ -30,12 +32,13 @@ STYLES = ("css/tokens.css", "css/telephone-cards.css")
 _DIGESTS = re.compile(
     rb'<meta name="registry" content="(\w+)">\s*<meta name="figures" content="(\w+)">'
 )
+_SEAL = re.compile(rb"<!-- seal (\w+) -->\n\Z")
+SEAL_SALT = "killswitch.break_glass.telephone_copy"
 _MAIN = re.compile(r"<main>(.*)</main>", re.DOTALL)
-MAX_HEAD_BYTES = 1000  # that hold the digests
 
 
 class NoCopy(Exception):
-    """This host has kept no copy, or it cannot be read."""
+    """This host has kept no copy, or it cannot be read, or is not as it was written."""
 
 
 def render_copy(
@@ -63,24 +66,30 @@ def keep(home: Path) -> None:
     path = home / FILE
     new = _digests()
     try:
-        with path.open("rb") as file:
-            match = _DIGESTS.search(file.read(MAX_HEAD_BYTES))
+        match = _DIGESTS.search(read_kept(home))
         age_s = abs(time.time() - path.stat().st_mtime)
-    except FileNotFoundError:
+    except (NoCopy, FileNotFoundError):
         match, age_s = None, 0.0
     kept = (match[1].decode(), match[2].decode()) if match else ("", "")
     if kept == new or (kept[0] == new[0] and age_s < FIGURES_INTERVAL_S):
         return
-    copy = render_copy(read_cards(), may_cancel=True, digests=new)
-    replace_file(path, copy.encode())
+    copy = render_copy(read_cards(), may_cancel=True, digests=new).encode()
+    replace_file(path, copy + f"<!-- seal {_seal(copy, settings.SECRET_KEY)} -->\n".encode())
 
 
 def read_kept(home: Path) -> bytes:
     """Return the copy of this host. Raises `NoCopy`."""
     try:
-        return (home / FILE).read_bytes()
+        copy = read_regular(home / FILE)
     except OSError as error:
         raise NoCopy from error
+    match = _SEAL.search(copy)
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    if match is None or match[1].decode() not in {
+        _seal(copy[: match.start()], key) for key in keys
+    }:
+        raise NoCopy
+    return copy
 
 
 def cards_of(copy: bytes) -> SafeString:
@@ -88,7 +97,11 @@ def cards_of(copy: bytes) -> SafeString:
     match = _MAIN.search(copy.decode(errors="replace"))
     if match is None:
         raise NoCopy
-    return mark_safe(match[1])  # noqa: S308 - rendered by us, and only our user can write the file
+    return mark_safe(match[1])  # noqa: S308 - rendered by us, as its seal shows
+
+
+def _seal(copy: bytes, key: str) -> str:
+    return salted_hmac(SEAL_SALT, copy, secret=key, algorithm="sha256").hexdigest()
 
 
 def _environment_word() -> str:
