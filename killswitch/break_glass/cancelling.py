@@ -28,7 +28,7 @@ from killswitch.cancels.thread_slots import Latch
 ORIGIN = "BREAK_GLASS"
 # An older figure does not show what was open when the cancel was requested.
 MAX_FIGURE_AGE_S = 30.0
-FAILED = "This request ended early because of a defect; see the log of this program."
+FAILED = "This request ended early because of a defect, before the outcome was known."
 INTERRUPTED = "Interrupted before the outcome was known."
 
 log = structlog.get_logger(__name__)

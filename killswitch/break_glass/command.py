@@ -183,7 +183,7 @@ def _press(
         reason=text,
         reason_altered=text != reason.strip(),
         origin=ORIGIN,
-        gesture="command",
+        gesture="break_glass command",
         everywhere=everywhere,
         deadline_ms=round(settings.CANCEL_DEADLINE * 1000),
         holder=holders.own_name(Path(settings.KILLSWITCH_HOME)),

@@ -8,8 +8,9 @@ from killswitch.audit.models import EventKind
 def _recorded(data: EventData) -> str:
     faults = " ".join(text for text in data.items("faults") if isinstance(text, str))
     return (
-        f"Taken from the journal of host {data.text('host')}, lines {data.text('first_line')} to"
-        f" {data.text('last_line')}: {count_text(data.number('requests'), 'request')}."
+        f"Cancel {data.text('press')}: {count_text(data.number('requests'), 'request')}, taken from"
+        f" the journal of host {data.text('host')}, lines {data.text('first_line')} to"
+        f" {data.text('last_line')}."
         f"{f' The journal was changed: {faults}' if faults else ''}"
     )
 

@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
 
-from killswitch.break_glass import cancelling
+from killswitch.break_glass import cancelling, holders
 from killswitch.break_glass.cancelling import RunningPress
 from killswitch.break_glass.journal import Journal, NonceUsed
 from killswitch.break_glass.journal_record import MAX_WAIT_S, TimedJournal
@@ -15,6 +17,7 @@ from killswitch.break_glass.press import PRESS, Press, RequestState
 from killswitch.cancels.states import Status
 
 MAX_KEPT = 200  # presses in memory; of more, the oldest are read from the journal
+RECENT = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,11 @@ class ShownPress:
     states: Sequence[RequestState]
     is_over: bool
     is_own: bool  # carried out by this process
+    is_interrupted: bool = False  # by the end of the process that carried it out
+
+    @property
+    def asked_at(self) -> datetime:
+        return datetime.fromisoformat(self.press.asked_at)
 
     @property
     def confirmed(self) -> int:
@@ -32,7 +40,19 @@ class ShownPress:
 
     @property
     def running(self) -> int:
-        return sum(not state.is_final for state in self.states)
+        return 0 if self.is_over else sum(not state.is_final for state in self.states)
+
+    @property
+    def not_confirmed(self) -> int:
+        return len(self.states) - self.confirmed - self.running
+
+    @property
+    def outcomes(self) -> list[tuple[RequestState, Status]]:
+        """Return the requests and their statuses; one that ended without an outcome is UNKNOWN."""
+        return [
+            (state, Status.UNKNOWN if self.is_over and not state.is_final else state.status)
+            for state in self.states
+        ]
 
     @property
     def not_journaled(self) -> list[str]:
@@ -80,24 +100,70 @@ def start(press: Press, *, journal: TimedJournal) -> str:
 def find(uuid: str) -> ShownPress | None:
     """Return a press of this host, None if there is none. Raises `OSError`."""
     if running := _presses.get(uuid):
-        return ShownPress(
-            press=running.press, states=running.states, is_over=running.is_over, is_own=True
-        )
-    reader = Journal(Path(settings.KILLSWITCH_HOME)).read()
-    press: Press | None = None
+        return _shown(running)
+    return _journaled().get(uuid)
+
+
+def recent() -> list[ShownPress]:
+    """Return the presses of this host of the last 15 minutes, the newest first.
+
+    Without those of other processes if the journal cannot be read.
+    """
+    presses: dict[str, ShownPress] = {}
+    with suppress(OSError):
+        presses |= _journaled()
+    presses |= {uuid: _shown(running) for uuid, running in list(_presses.items())}
+    since = datetime.now(UTC) - RECENT
+    shown = [press for press in presses.values() if press.asked_at >= since]
+    return sorted(shown, key=lambda press: press.asked_at, reverse=True)
+
+
+def _shown(running: RunningPress) -> ShownPress:
+    return ShownPress(
+        press=running.press, states=running.states, is_over=running.is_over, is_own=True
+    )
+
+
+def _journaled() -> dict[str, ShownPress]:
+    """Return the presses of the journal by their UUIDs. Raises `OSError`."""
+    home = Path(settings.KILLSWITCH_HOME)
+    presses = _read_journal(home)
+    gone = {uuid for uuid, press in presses.items() if not press.is_over and _is_gone(press, home)}
+    if gone:
+        # What is read after a process was found gone has all of its lines.
+        presses = _read_journal(home)
+    for uuid in gone & presses.keys():
+        press = presses[uuid]
+        if not press.is_over:
+            presses[uuid] = replace(press, is_over=True, is_interrupted=True)
+    return presses
+
+
+def _read_journal(home: Path) -> dict[str, ShownPress]:
+    presses: dict[str, Press] = {}
     states: dict[str, RequestState] = {}
-    for line in reader.lines:
-        if line.kind == PRESS and line.data["press"] == uuid and line.is_sealed_here:
+    for line in Journal(home).read().lines:
+        if not line.is_sealed_here:
+            continue
+        if line.kind == PRESS:
             press = Press.from_data(line.data)
-            states = {
-                row.request: RequestState(request=row.request, exchange_id=row.exchange_id)
-                for row in press.requests
-            }
+            presses[press.press] = press
+            for row in press.requests:
+                states[row.request] = RequestState(
+                    request=row.request, exchange_id=row.exchange_id, status=Status.SENDING
+                )
         elif state := states.get(str(line.data.get("request"))):
             state.apply(line.kind, line.data)
-    if press is None:
-        return None
-    rows = list(states.values())
-    return ShownPress(
-        press=press, states=rows, is_over=all(row.is_final for row in rows), is_own=False
-    )
+    shown = {}
+    for uuid, press in presses.items():
+        rows = [states[row.request] for row in press.requests]
+        shown[uuid] = ShownPress(
+            press=press, states=rows, is_over=all(row.is_final for row in rows), is_own=False
+        )
+    return shown
+
+
+def _is_gone(shown: ShownPress, home: Path) -> bool:
+    """Return whether the process that carries it out is known to have ended."""
+    holder = shown.press.holder
+    return bool(holder) and not holders.is_alive(home, holder)

@@ -4,8 +4,11 @@ Who may press is known from a signed cookie alone. The middleware, the context p
 templates of these pages must not touch the database or the session either.
 """
 
+import socket
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -22,6 +25,7 @@ from killswitch.break_glass import cancelling, holders, offers, outage, question
 from killswitch.break_glass.press import Press
 from killswitch.break_glass.press_limit import PressLimit
 from killswitch.break_glass.question import InvalidKey, Question
+from killswitch.break_glass.running import ShownPress
 from killswitch.cancels.confirmation import Reason
 from killswitch.cancels.services import MAX_REASON_CHARS
 from killswitch.runtime.http import is_htmx, see_other
@@ -57,7 +61,7 @@ def break_glass(request: HttpRequest) -> HttpResponse:
 def show_press(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Show what is known of a press; the page asks again every second until it is over."""
     if known_officer(request) is None:
-        return _refuse(request, "not_known", status=403)
+        return _refuse(request, "not_shown", status=403)
     try:
         press = running.find(str(uuid))
     except OSError:
@@ -65,7 +69,19 @@ def show_press(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if press is None:
         return _refuse(request, "not_here", status=404)
     template = "break_glass/_press.html" if is_htmx(request) else "break_glass/press.html"
-    return render(request, template, {"press": press})
+    is_first = request.headers.get("HX-Trigger") != "break-glass-press"  # not one of its own polls
+    return render(request, template, _context(press, is_first=is_first))
+
+
+@public
+@never_cache
+@require_safe
+def show_sent(request: HttpRequest) -> HttpResponse:
+    """List the cancels that this host has just sent without the log."""
+    if known_officer(request) is None:
+        return _refuse(request, "not_shown", status=403)
+    template = "break_glass/_sent_list.html" if is_htmx(request) else "break_glass/sent.html"
+    return render(request, template)
 
 
 def show_question(
@@ -89,7 +105,7 @@ def _press(request: HttpRequest, asked: Question, officer: KnownOfficer) -> Http
     try:
         nonce = question.read_key(key, user_id=officer.user_id, exchange_ids=asked.exchange_ids)
     except InvalidKey:
-        notice = "This confirmation was not valid any more, so no cancel was sent. Confirm again."
+        notice = "This confirmation is no longer valid, so no cancel was sent. Confirm again."
         return show_question(request, asked, officer, status=400, notice=notice)
     if not _limit.allows(officer.user_id, asked.exchange_ids):
         return _refuse(request, "too_many", status=429)
@@ -123,9 +139,17 @@ def _press(request: HttpRequest, asked: Question, officer: KnownOfficer) -> Http
     address = reverse("break_glass_press", args=[press_uuid])
     if not is_htmx(request):
         return see_other(address)
-    return render(
-        request, "break_glass/_press.html", {"press": running.find(press_uuid)}, status=202
-    )
+    context = _context(running.find(press_uuid))
+    return render(request, "break_glass/_press.html", context, status=202)
+
+
+def _context(press: ShownPress | None, *, is_first: bool = True) -> dict[str, Any]:
+    return {
+        "press": press,
+        "is_first": is_first,
+        "host": socket.gethostname(),
+        "now": datetime.now(UTC),
+    }
 
 
 def _refuse(request: HttpRequest, why: str, *, status: int) -> HttpResponse:

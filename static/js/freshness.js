@@ -100,7 +100,7 @@ function bannerState(now) {
   if (silence > LOST_AFTER_MS && Date.now() - wokeAt < LOST_AFTER_MS)
     return ["warn", `This page has been asleep since ${last} UTC.`, "Figures are at least that old. Updating now.", true];
   if (silence > LOST_AFTER_MS && isDatabaseGone)
-    return ["bad", `The database has been unavailable since ${last} UTC.`, "Figures are at least that old. You can still cancel: the cancel is journaled on the server's disk.", true];
+    return ["bad", `The database has been unavailable since ${last} UTC.`, `Figures are at least that old.${bannerPart("break-glass") ? " You can still cancel: every button offers to send it without the log." : ""}`, true];
   if (silence > LOST_AFTER_MS && pollRefusal)
     return ["bad", `This page has not been updated since ${last} UTC.`, `${pollRefusal} Figures are at least that old. Retrying every second.`, true];
   if (silence > LOST_AFTER_MS)

@@ -9,10 +9,11 @@ from django.template.context import Context
 
 from killswitch.accounts.officer_cookie import known_officer
 from killswitch.accounts.permissions import Permission, has_permission
-from killswitch.break_glass import offers, outage, question
+from killswitch.break_glass import offers, outage, question, running
 from killswitch.break_glass.call_form import CallForm
 from killswitch.break_glass.offers import Offer
 from killswitch.break_glass.press import RequestState
+from killswitch.break_glass.running import ShownPress
 from killswitch.break_glass.telephone_cards import TelephoneCard
 from killswitch.cancels import manual_cancel
 from killswitch.cancels.states import Status
@@ -38,6 +39,12 @@ def break_glass_offer(context: Context) -> Offer | None:
 
 
 @register.simple_tag(takes_context=True)
+def sent_without_log(context: Context) -> list[ShownPress]:
+    """Return the latest break-glass presses of this host, to known officers only."""
+    return running.recent() if known_officer(context["request"]) else []
+
+
+@register.simple_tag(takes_context=True)
 def call_form(context: Context, card: TelephoneCard) -> CallForm | None:
     """Return the form "I telephoned" of a card; None to those who may not record a call.
 
@@ -60,9 +67,9 @@ def dial(number: str) -> str:
 
 
 @register.filter
-def known_badge(status: Status) -> StatusBadge:
+def known_badge(status: str) -> StatusBadge:
     """Return the badge of a status alone."""
-    return StatusBadge.of(status)
+    return StatusBadge.of(Status(status))
 
 
 @register.simple_tag
