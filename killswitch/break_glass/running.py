@@ -14,6 +14,7 @@ from killswitch.break_glass.cancelling import RunningPress
 from killswitch.break_glass.journal import Journal, NonceUsed
 from killswitch.break_glass.journal_record import MAX_WAIT_S, TimedJournal
 from killswitch.break_glass.press import PRESS, Press, RequestState
+from killswitch.cancels.conclusion import CALM_REFUSAL, NEVER_LISTED
 from killswitch.cancels.states import Status
 
 MAX_KEPT = 200  # presses in memory; of more, the oldest are read from the journal
@@ -36,7 +37,10 @@ class ShownPress:
 
     @property
     def confirmed(self) -> int:
-        return sum(state.status is Status.CONFIRMED for state in self.states)
+        return sum(
+            state.status is Status.CONFIRMED and NEVER_LISTED not in state.sentence
+            for state in self.states
+        )
 
     @property
     def running(self) -> int:
@@ -44,7 +48,12 @@ class ShownPress:
 
     @property
     def not_confirmed(self) -> int:
-        return len(self.states) - self.confirmed - self.running
+        """Return how many ended otherwise; a refusal without open orders is not among them."""
+        refused = sum(
+            state.status is Status.REJECTED and CALM_REFUSAL in state.sentence
+            for state in self.states
+        )
+        return len(self.states) - self.confirmed - self.running - refused
 
     @property
     def outcomes(self) -> list[tuple[RequestState, Status]]:

@@ -16,8 +16,9 @@ from killswitch.break_glass.press import RequestState
 from killswitch.break_glass.running import ShownPress
 from killswitch.break_glass.telephone_cards import TelephoneCard
 from killswitch.cancels import manual_cancel
+from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
-from killswitch.cancels.status_display import StatusBadge
+from killswitch.cancels.status_display import StatusBadge, final_badge
 
 register = template.Library()
 
@@ -66,10 +67,16 @@ def dial(number: str) -> str:
     return f"tel:{digits}" if re.fullmatch(r"\+?[0-9]{3,20}", digits) else ""
 
 
-@register.filter
-def known_badge(status: str) -> StatusBadge:
-    """Return the badge of a status alone."""
-    return StatusBadge.of(Status(status))
+@register.simple_tag
+def press_badge(state: RequestState, status: Status) -> StatusBadge:
+    """Return the badge that this request has once it is in the log."""
+    row = CancelRequest(
+        status=status,
+        conclusion=state.sentence,
+        reject_reason=state.reject_reason,
+        open_after=state.open_after,
+    )
+    return final_badge(row)
 
 
 @register.simple_tag
