@@ -36,6 +36,7 @@ KIND_GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "TAKEN_OVER",
         "PUBLISH_FAILED",
         "TELEPHONED",
+        "BREAK_GLASS_RECORDED",
     ),
     "Holds": [kind for kind in EventKind.values if kind.startswith("HOLD_")],
     "Alarms": [kind for kind in EventKind.values if kind.startswith("ALARM_")],

@@ -1,6 +1,7 @@
 """Break glass in the browser. No test here has a database: any query fails it."""
 
 import re
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from django.test import Client
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role
 from killswitch.accounts.officer_cookie import KnownOfficer
-from killswitch.break_glass import exchange_snapshot, outage, running, views
+from killswitch.break_glass import exchange_snapshot, holders, outage, running, views
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal import Journal
 from killswitch.break_glass.journal_record import TimedJournal
@@ -234,3 +235,68 @@ def test_a_disk_that_takes_no_line_is_said_and_the_cancel_goes_out(
     assert len(simulator.calls("KRAKEN")) == 1
     olga.post(URL, sent)
     assert len(simulator.calls("KRAKEN")) == 1, "a key holds without a journal as well"
+
+
+def test_a_cancel_is_found_again_where_the_next_one_is_confirmed(
+    olga: Client, simulator: Simulator
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    response = olga.post(URL, form(olga, "KRAKEN"))
+    wait_for(lambda: "1 of 1 confirmed" in shown(olga, response), seconds=10)
+    for address in (URL, f"{URL}sent/"):
+        page = olga.get(address).content.decode()
+        assert f'href="{response["Location"]}"' in page
+        assert "1 of 1 confirmed" in page
+
+
+def test_what_the_page_is_printed_for_is_on_it(olga: Client, simulator: Simulator) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    response = olga.post(URL, form(olga, "KRAKEN"))
+    uuid = response["Location"].split("/")[-2]
+    for words in ("Olga Ray (olga), Risk officer", "Drill: no log", socket.gethostname(), uuid):
+        assert words in shown(olga, response)
+
+
+def test_the_page_of_a_process_that_ended_promises_no_more_cancels(
+    olga: Client, simulator: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    response = olga.post(URL, form(olga, "KRAKEN"))
+    wait_for(lambda: "1 of 1 confirmed" in shown(olga, response), seconds=10)
+    monkeypatch.setattr(running, "_presses", {})  # as another process sees it
+    journal = Journal(home)
+    lines = journal.read().lines
+    journal.path.write_text(f"{lines[0].text}\n")
+    journal._keep_head(lines[0])
+    assert "0 of 1 confirmed, 1 running" in shown(olga, response)
+    (home / f"{holders.PREFIX}{lines[0].data['holder']}").unlink()
+    page = shown(olga, response)
+    assert "The process that sent this cancel has ended." in page
+    assert 'data-status="UNKNOWN"' in page
+    assert "hx-trigger" not in page
+
+
+def test_an_id_that_the_ems_never_listed_is_not_counted_as_confirmed(
+    olga: Client, simulator: Simulator
+) -> None:
+    simulator.script("KRAKNE", cancel=["ok"], orders=0)
+    response = olga.post(URL, form(olga, "KRAKNE"))
+    wait_for(lambda: "None open, but never listed by the EMS" in shown(olga, response), seconds=10)
+    assert "0 of 1 confirmed, 1 not confirmed" in shown(olga, response)
+
+
+def test_without_a_session_the_page_of_a_cancel_does_not_say_that_nothing_was_sent(
+    olga: Client, simulator: Simulator, settings: Any
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    address = olga.post(URL, form(olga, "KRAKEN"))["Location"]
+    response = client_of(officer(ends_at=0), settings).get(address)
+    assert response.status_code == 403
+    assert "Nothing was sent" not in response.content.decode()
+
+
+def test_a_figure_that_is_missing_makes_the_number_of_orders_a_lower_limit(
+    olga: Client, home: Path
+) -> None:
+    page = " ".join(olga.get(URL, {"exchange": ["KRAKEN", "NEW"]}).content.decode().split())
+    assert "Cancel all open orders, at least 5, on 2 exchanges without the log?" in page
