@@ -82,6 +82,10 @@ _presses: dict[str, RunningPress] = {}
 _starts: dict[str, _Start] = {}
 
 
+class _Unrecorded:
+    count = 0
+
+
 def start(press: Press, *, journal: TimedJournal) -> str:
     """Carry a press out once for its nonce, and return the UUID of the press that does so."""
     # The journal compares nonces as well; here they hold even without one.
@@ -125,6 +129,16 @@ def recent() -> list[ShownPress]:
     since = datetime.now(UTC) - RECENT
     shown = [press for press in presses.values() if press.asked_at >= since]
     return sorted(shown, key=lambda press: press.asked_at, reverse=True)
+
+
+def note_unrecorded(count: int) -> None:
+    """Remember how many presses of this host still run, and so are not in the log yet."""
+    _Unrecorded.count = count
+
+
+def unrecorded() -> int:
+    """Return how many presses of this host ran when its journal was last recovered."""
+    return _Unrecorded.count
 
 
 def _shown(running: RunningPress) -> ShownPress:

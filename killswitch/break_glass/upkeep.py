@@ -13,7 +13,13 @@ import structlog
 from django.conf import settings
 
 from killswitch.audit.canonical_json import utc_text
-from killswitch.break_glass import exchange_snapshot, recovery, rehearsal, telephone_copy
+from killswitch.break_glass import (
+    exchange_snapshot,
+    recovery,
+    rehearsal,
+    running,
+    telephone_copy,
+)
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal import Journal
 from killswitch.break_glass.rehearsal import LastRehearsal
@@ -55,6 +61,7 @@ class Upkeep:
         if size == self._recovered_size:
             return
         outcome = recovery.recover(self._journal)
+        running.note_unrecorded(outcome.pending)
         if outcome.pending == 0:
             self._recovered_size = size
 

@@ -81,3 +81,21 @@ def test_a_cancel_that_is_not_updated_says_so_and_goes_on_afterwards(
     expect(page.locator(".summary")).to_have_text("1 of 1 confirmed.")
     expect(notice).to_be_hidden()
     expect(page.locator("#announce")).to_contain_text("1 of 1 confirmed.")
+
+
+def test_a_cancel_that_is_not_in_the_log_yet_is_found_from_every_page(
+    page: Page, press: RunningPress
+) -> None:
+    page.goto("/")
+    link = page.get_by_role("link", name="Show cancels sent without the log")
+    expect(link).to_be_hidden()
+    running.note_unrecorded(1)
+    try:
+        expect(page.locator("#banner")).to_contain_text("is still running")
+        link.click()
+        page.get_by_role("dialog").get_by_role("link", name="KRAKEN").click()
+        expect(page.locator("#break-glass-press .summary")).to_contain_text("1 running")
+    finally:
+        running.note_unrecorded(0)
+    page.keyboard.press("Escape")
+    expect(page.locator("#banner")).to_be_hidden()
