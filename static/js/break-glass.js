@@ -5,8 +5,16 @@ const LOST_AFTER_MS = 3500;
 const on = (type, listener) => document.body.addEventListener(type, listener);
 const isPoll = (event) => event.detail.requestConfig?.elt.id === ID;
 const hasPress = (xhr) => xhr.status < 400 && xhr.responseText.includes(`id="${ID}"`);
+const styles = new URL("../css/break-glass.css", import.meta.url).href;
 let updatedAt = performance.now();
-let announced = "";
+let announced = [];
+
+if (![...document.querySelectorAll("link")].some((link) => link.href === styles)) {
+  const link = document.createElement("link");
+  link.rel = "stylesheet";
+  link.href = styles;
+  document.head.append(link);
+}
 
 function showIfLost() {
   const notice = document.querySelector(`#${ID} [data-not-updated]`);
@@ -15,10 +23,11 @@ function showIfLost() {
 
 function announce() {
   const parts = document.querySelectorAll(`#${ID} :is(.summary, .notice:not([hidden]) b)`);
-  const text = [...parts].map((part) => part.textContent.replace(/\s+/g, " ").trim()).join(" ");
+  const texts = [...parts].map((part) => part.textContent.replace(/\s+/g, " ").trim());
+  const changes = texts.filter((text) => !announced.includes(text));
   const region = document.querySelector("dialog[open] [data-dialog-announce]") || document.getElementById("announce");
-  if (announced && text !== announced) region.textContent = text;
-  announced = text;
+  if (announced.length && changes.length) region.textContent = changes.join(" ");
+  announced = texts;
 }
 
 // What another process or a proxy answers does not replace the press; that the session has ended does.
@@ -34,3 +43,4 @@ on("htmx:afterRequest", (event) => {
 });
 on("htmx:afterSwap", announce);
 document.addEventListener("click", ({ target }) => target.closest("[data-print]") && window.print());
+announce(); // what is on the page when it opens is where it starts

@@ -238,6 +238,11 @@ on("htmx:afterRequest", (event) => {
   tick();
 });
 
+// What a break-glass cancel needs is loaded with its question.
+on("htmx:afterSwap", () => {
+  if (document.querySelector(".breaking, #break-glass-press")) import("./break-glass.js");
+});
+
 // A click meant for one alarm does not acknowledge another that has just replaced it, and says so.
 document.addEventListener("click", (event) => {
   if (!event.target.closest(":is(#alarms, #alarm-list) button:not([type=button])")) return;

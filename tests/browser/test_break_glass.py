@@ -80,7 +80,7 @@ def test_a_cancel_that_is_not_updated_says_so_and_goes_on_afterwards(
     press.states[0].apply(END, end)
     expect(page.locator(".summary")).to_have_text("1 of 1 confirmed.")
     expect(notice).to_be_hidden()
-    expect(page.locator("#announce")).to_contain_text("1 of 1 confirmed.")
+    expect(page.locator("#announce")).to_have_text("1 of 1 confirmed.")
 
 
 def test_a_cancel_that_is_not_in_the_log_yet_is_found_from_every_page(
