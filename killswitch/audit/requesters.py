@@ -14,6 +14,7 @@ from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.not_confirmed import REOPENED_ALARM
 
 MAX_IDS: Final = 500  # in one query
+BREAK_GLASS: Final = "BREAK_GLASS"  # the origin in the data of a request and of its end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class Requester:
     role: str
     reason: str
     batch: str
+    is_by_break_glass: bool = False
     has_later_reason: bool = False
     reopened_seq: int | None = None  # the alarm that orders were open again after CONFIRMED
 
@@ -37,6 +39,7 @@ def of_outcome(data: EventData) -> Requester | None:
         role="",
         reason=data.text("reason"),
         batch=data.text("batch"),
+        is_by_break_glass=data.text("origin") == BREAK_GLASS,
     )
 
 
@@ -53,6 +56,7 @@ def of_requests(request_ids: Iterable[str]) -> dict[str, Requester]:
                     role=role,
                     reason=data.text("reason"),
                     batch=data.text("batch"),
+                    is_by_break_glass=data.text("origin") == BREAK_GLASS,
                 )
                 requesters.setdefault(request_id, requester)
             elif kind == EventKind.REASON_COMPLETED and request_id in requesters:

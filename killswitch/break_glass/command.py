@@ -38,7 +38,7 @@ POLL_INTERVAL_S = 0.05
 MAX_END_S = 1.0  # after an interruption, for calls that are under way
 DESCRIPTION = (
     "Cancel all open orders on the named exchanges, without the database and the queue. The cancel"
-    " is journaled on this host's disk and taken into the audit log later. Exit code: 0 all"
+    " is journaled on this host's disk and added to the audit log later. Exit code: 0 all"
     " CONFIRMED, 1 not all, 2 refused (nothing sent)."
 )
 
@@ -53,9 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="on every exchange that was enabled when last known"
     )
-    parser.add_argument("--reason", default="", help="reason, stored with the cancel")
+    parser.add_argument("--reason", default="", help="reason, recorded with the cancel")
     parser.add_argument(
-        "--rehearse", action="store_true", help="do everything but the cancel, and say what works"
+        "--rehearse",
+        action="store_true",
+        help="test everything but the cancel itself, and print what works",
     )
 
 
@@ -106,7 +108,7 @@ def run(exchange_ids: Sequence[str], *, everywhere: bool, reason: str) -> int:
         names,
         everywhere=everywhere,
         snapshot=snapshot,
-        by=Presser(name=actor.name, role=actor.role, gesture="command"),
+        by=Presser(name=actor.name, role=actor.role, gesture="break_glass command"),
         reason=reason,
     )
     with shutdown_signals() as interrupted:
@@ -134,19 +136,17 @@ def _target(
     exchange_ids: Sequence[str], *, everywhere: bool, snapshot: Snapshot | None, why: str
 ) -> list[str]:
     if everywhere == bool(exchange_ids):
-        raise UsageError(
-            "Name the exchanges or give --all, but only one of them. Nothing was sent."
-        )
+        raise UsageError("Give either the IDs of exchanges or --all. Nothing was sent.")
     if everywhere:
         if snapshot is None:
             raise UsageError(
-                f"The exchanges are not known on this host ({why}). Name them instead of --all."
-                " Nothing was sent."
+                f"The exchanges are not known on this host ({why}). Give their IDs instead of"
+                " --all. Nothing was sent."
             )
         names = [row.exchange_id for row in snapshot.exchanges if row.enabled]
         if not names:
             raise UsageError("No exchange was enabled when last known. Nothing was sent.")
-        _say(f"The exchanges are those {_age_text(snapshot)}.")
+        _say(f"The exchanges are those enabled when last known, {_age_text(snapshot)}.")
         return names
     names = list(dict.fromkeys(exchange_ids))
     for name in names:
@@ -155,7 +155,7 @@ def _target(
         except InvalidExchangeId as error:
             raise UsageError(f"{escape_controls(str(error))}. Nothing was sent.") from None
     if snapshot is None:
-        _say(f"The IDs cannot be checked on this host ({why}); they are sent as they are.")
+        _say(f"The IDs cannot be checked on this host ({why}); they are sent as typed.")
         return names
     known_ids = [row.exchange_id for row in snapshot.exchanges]
     for name in names:
@@ -164,8 +164,8 @@ def _target(
             close = close_names(name, known_ids)
             hint = f" Did you mean {', '.join(map(escape_controls, close))}?" if close else ""
             _say(
-                f"Warning: {escape_controls(name)} was not among the exchanges"
-                f" {_age_text(snapshot)}; it is sent as it is.{hint}"
+                f"Warning: {escape_controls(name)} was not configured when last known,"
+                f" {_age_text(snapshot)}; it is sent as typed.{hint}"
             )
         elif not row.enabled:
             _say(f"Warning: {escape_controls(name)} was disabled when last known.")
@@ -213,15 +213,18 @@ def _report(running: RunningPress) -> None:
     reasons = {state.not_journaled for state in running.states if state.not_journaled}
     if reasons:
         _say(
-            f"NOT RECORDED, or not completely ({'; '.join(sorted(reasons))}): keep this output, and"
-            " give it to compliance."
+            f"NOT RECORDED, or not completely ({'; '.join(sorted(reasons))}). Keep all of this"
+            " output, and give it to compliance."
         )
     else:
-        _say("Journaled on this host's disk; it is taken into the audit log when the log is back.")
+        _say(
+            "Journaled on this host's disk. It is added to the audit log when the database is"
+            " available and the kill switch runs on this host."
+        )
 
 
 def _age_text(snapshot: Snapshot) -> str:
-    return f"known {duration_text(snapshot.age_s * 1000)} ago ({snapshot.at:%Y-%m-%d %H:%M:%S} UTC)"
+    return f"{duration_text(snapshot.age_s * 1000)} ago ({snapshot.at:%Y-%m-%d %H:%M:%S} UTC)"
 
 
 def _say(text: str) -> None:

@@ -107,6 +107,11 @@ class Question:
         return [row for row in rows if row]
 
     @property
+    def limited(self) -> list[KnownExchange]:
+        """Return the exchanges with known limits."""
+        return [row for row in self.known if row.caveat]
+
+    @property
     def only(self) -> str:
         """Return the exchange ID of a question about a single one, or ""."""
         return self.exchange_ids[0] if len(self.exchange_ids) == 1 and not self.everywhere else ""
@@ -127,6 +132,12 @@ class Question:
         """Return the sum of the open orders when last known; None if no figure is known."""
         counts = [row.open_orders for row in self.known if row.open_orders is not None]
         return sum(counts) if counts else None
+
+    @property
+    def is_partial(self) -> bool:
+        """Return True if the figure of some exchange is missing in the sum."""
+        counted = sum(row.open_orders is not None for row in self.known)
+        return 0 < counted < len(self.exchange_ids)
 
     @property
     def console_address(self) -> str:

@@ -9,8 +9,9 @@ def _recorded(data: EventData) -> str:
     faults = " ".join(text for text in data.items("faults") if isinstance(text, str))
     missing = " ".join(text for text in data.items("not_recorded") if isinstance(text, str))
     return (
-        f"Taken from the journal of host {data.text('host')}, lines {data.text('first_line')} to"
-        f" {data.text('last_line')}: {count_text(data.number('requests'), 'request')}."
+        f"Cancel {data.text('press')}: {count_text(data.number('requests'), 'request')}, taken from"
+        f" the journal of host {data.text('host')}, lines {data.text('first_line')} to"
+        f" {data.text('last_line')}."
         f"{f' {missing}' if missing else ''}"
         f"{f' The journal was changed: {faults}' if faults else ''}"
     )

@@ -19,7 +19,7 @@ from killswitch.cancels.lease import Lease, fresh_figure
 from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
 
-FAILED = "This request ended early because of a defect; see the log of this program."
+FAILED = "This request ended early because of a defect, before the outcome was known."
 INTERRUPTED = "Interrupted before the outcome was known."
 
 log = structlog.get_logger(__name__)

@@ -232,6 +232,7 @@ class JournaledPress:
         """Return what the lines say of its requests."""
         states = self.press.new_states()
         for state in states:
+            state.status = Status.SENDING  # the press announces the first POST
             for line in self.lines[state.request]:
                 with suppress(*ERRORS):  # the recovery raises an alarm about such a line
                     state.apply(line.kind, line.data)

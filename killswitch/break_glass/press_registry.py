@@ -5,21 +5,27 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
+import structlog
 from django.conf import settings
 
 from killswitch.break_glass import execution
 from killswitch.break_glass.execution import RunningPress
 from killswitch.break_glass.journal import MAX_WAIT_S, Journal, NonceUsed, host_journal
 from killswitch.break_glass.press import Press, RequestState, journaled_presses
+from killswitch.cancels.conclusion import CALM_REFUSAL, NEVER_LISTED
 from killswitch.cancels.states import Status
 
 MAX_KEPT = 200  # presses in memory; of more, the oldest are read from the journal
+RECENT = timedelta(minutes=15)
 LIMIT_WINDOW_S = 60.0
 MAX_PRESSES = 5  # of one person on one exchange in the window
 # On all exchanges together. No person reaches it: only a script, by IDs that do not exist.
 MAX_REQUESTS = 10_000
 MAX_STARTS = 10_000  # nonces in memory; their keys are valid for ten minutes
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +35,39 @@ class ShownPress:
     press: Press
     states: Sequence[RequestState]
     is_over: bool
+    is_interrupted: bool = False  # by the end of the process that carried it out
+
+    @property
+    def asked_at(self) -> datetime:
+        return datetime.fromisoformat(self.press.asked_at)
 
     @property
     def confirmed(self) -> int:
-        return sum(state.status is Status.CONFIRMED for state in self.states)
+        return sum(
+            state.status is Status.CONFIRMED and NEVER_LISTED not in state.sentence
+            for state in self.states
+        )
 
     @property
     def running(self) -> int:
-        return sum(not state.is_final for state in self.states)
+        return 0 if self.is_over else sum(not state.is_final for state in self.states)
+
+    @property
+    def not_confirmed(self) -> int:
+        """Return how many ended otherwise; a refusal without open orders is not among them."""
+        refused = sum(
+            state.status is Status.REJECTED and CALM_REFUSAL in state.sentence
+            for state in self.states
+        )
+        return len(self.states) - self.confirmed - self.running - refused
+
+    @property
+    def outcomes(self) -> list[tuple[RequestState, Status]]:
+        """Return the requests and their statuses; one that ended without an outcome is UNKNOWN."""
+        return [
+            (state, Status.UNKNOWN if self.is_over and not state.is_final else state.status)
+            for state in self.states
+        ]
 
     @property
     def not_journaled(self) -> list[str]:
@@ -97,6 +128,7 @@ class PressRegistry:
 
     def __init__(self) -> None:
         self.limit = PressLimit()
+        self.pending = 0  # presses of this host that ran when its journal was last recovered
         self._lock = threading.Lock()
         self._starts: dict[str, _Start] = {}  # by nonce
         self._presses: dict[str, RunningPress] = {}  # by UUID, oldest first
@@ -128,8 +160,50 @@ class PressRegistry:
     def find(self, uuid: str) -> ShownPress | None:
         """Return a press of this host, None if there is none. Raises `OSError`."""
         if running := self._presses.get(uuid):
-            return ShownPress(press=running.press, states=running.states, is_over=running.is_over)
-        for press in journaled_presses(Journal(settings.KILLSWITCH_HOME).read()):
-            if press.uuid == uuid:
-                return ShownPress(press=press.press, states=press.states, is_over=press.is_over)
-        return None
+            return _shown(running)
+        return _journaled().get(uuid)
+
+    def recent(self) -> list[ShownPress]:
+        """Return the presses of this host of the last 15 minutes, the newest first.
+
+        Without those of other processes if the journal cannot be read.
+        """
+        presses: dict[str, ShownPress] = {}
+        try:
+            presses |= _journaled()
+        except OSError as error:
+            log.warning("journal_not_read", error=error.strerror or str(error))
+        with self._lock:
+            presses |= {uuid: _shown(running) for uuid, running in self._presses.items()}
+        since = datetime.now(UTC) - RECENT
+        shown = [press for press in presses.values() if press.asked_at >= since]
+        return sorted(shown, key=lambda press: press.asked_at, reverse=True)
+
+
+PROCESS = PressRegistry()  # the presses of this process
+
+
+def _shown(running: RunningPress) -> ShownPress:
+    return ShownPress(press=running.press, states=running.states, is_over=running.is_over)
+
+
+def _journaled() -> dict[str, ShownPress]:
+    """Return the presses of the journal by their UUIDs. Raises `OSError`."""
+    home = settings.KILLSWITCH_HOME
+    presses = journaled_presses(Journal(home).read())
+    dead = {
+        press.uuid for press in presses if not press.is_over and not press.may_be_carried_out(home)
+    }
+    if dead:
+        # What is read after a process was found dead has all of its lines.
+        presses = journaled_presses(Journal(home).read())
+    shown = {}
+    for press in presses:
+        is_interrupted = press.uuid in dead and not press.is_over
+        shown[press.uuid] = ShownPress(
+            press=press.press,
+            states=press.states,
+            is_over=press.is_over or is_interrupted,
+            is_interrupted=is_interrupted,
+        )
+    return shown

@@ -262,10 +262,14 @@ def _record_recovery(
         title=f"{press.by_name} cancelled on {exchanges} by break glass.",
         detail="\n".join(
             [
-                "It was sent while the audit log was not available, journaled on the disk of host"
+                "It was sent without the audit log, journaled on the disk of host"
                 f" {line.host}, and recorded here afterwards.",
-                "Whether this person was still a risk officer may not have been checked then.",
-                f"Requested at {press.asked_at}. Reason: {press.reason or 'none given'}",
+                "Sent by a browser that a risk officer had signed in with. Whether this person was"
+                " still a risk officer could not be checked."
+                if press.user_id
+                else "Sent by a command on that host. No role was checked.",
+                f"Requested at {press.asked_at[:19].replace('T', ' ')} UTC. Reason:"
+                f" {press.reason or 'none given'}",
                 f"Exchanges: {names}",
                 *unreadable,
                 *(f"The journal was changed: {fault}" for fault in faults),

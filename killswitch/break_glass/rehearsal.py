@@ -51,7 +51,7 @@ def rehearse() -> list[Step]:
         replace_file(home / FILE, canonical_json.encode(content).encode() + b"\n")
     except OSError as error:
         reason = error.strerror or str(error)
-        steps.append(Step(name="Result", ok=False, detail=f"it cannot be kept ({reason})"))
+        steps.append(Step(name="Result", ok=False, detail=f"cannot be kept ({reason})"))
     return steps
 
 
@@ -83,9 +83,9 @@ def _ems() -> Step:
     """Read the open orders, which shows that the EMS is reachable and takes our key."""
     orders = get_client().open_orders()
     if orders.readable:
-        detail = f"its list was read in {duration_text(orders.duration_ms)}"
+        detail = f"the list of open orders was read in {duration_text(orders.duration_ms)}"
     else:
-        detail = f"its list of open orders cannot be read ({orders.error})"
+        detail = f"the list of open orders cannot be read ({orders.error})"
     return Step(name="EMS", ok=orders.readable, detail=detail)
 
 
@@ -93,8 +93,8 @@ def _journal(home: Path) -> Step:
     try:
         TimedJournal(Journal(home)).rehearse()
     except JournalUnavailable as error:
-        return Step(name="Journal", ok=False, detail=f"it cannot be written ({error})")
-    return Step(name="Journal", ok=True, detail="it can be written")
+        return Step(name="Journal", ok=False, detail=f"cannot be written ({error})")
+    return Step(name="Journal", ok=True, detail="can be written")
 
 
 def _snapshot(home: Path) -> Step:
@@ -107,5 +107,5 @@ def _snapshot(home: Path) -> Step:
     return Step(
         name="Exchanges",
         ok=count > 0 and snapshot.age_s <= MAX_SNAPSHOT_AGE_S,
-        detail=f"{count} enabled, known {age} ago",
+        detail=f"{count} enabled, last known {age} ago",
     )

@@ -15,7 +15,7 @@ import structlog
 from django.conf import settings
 
 from killswitch.audit.canonical_json import utc_text
-from killswitch.break_glass import exchange_snapshot, recovery, rehearsal
+from killswitch.break_glass import exchange_snapshot, press_registry, recovery, rehearsal
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal import Journal
 from killswitch.break_glass.rehearsal import LastRehearsal
@@ -59,6 +59,7 @@ class Upkeep:
         if size == self._recovered_size and time.monotonic() < self._retry_at:
             return
         outcome = recovery.recover(self._journal)
+        press_registry.PROCESS.pending = outcome.pending
         if outcome.pending == 0:
             self._recovered_size = size
             # Two processes may have been in each other's way; a defect is not tried every second.

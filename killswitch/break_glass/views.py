@@ -4,6 +4,9 @@ Who may press is known from a signed cookie alone. The middleware, the context p
 templates of these pages must not touch the database or the session either.
 """
 
+import socket
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -16,15 +19,13 @@ from django.views.decorators.http import require_http_methods, require_safe
 from killswitch.accounts import client_info
 from killswitch.accounts.decorators import public
 from killswitch.accounts.officer_cookie import KnownOfficer, known_officer
-from killswitch.break_glass import outage
+from killswitch.break_glass import outage, press_registry
 from killswitch.break_glass.confirmation import InvalidQuestion, Offer, Question
 from killswitch.break_glass.press import Presser, new_press
-from killswitch.break_glass.press_registry import PressRegistry
+from killswitch.break_glass.press_registry import ShownPress
 from killswitch.cancels import press_keys
 from killswitch.cancels.confirmation import Reason
 from killswitch.runtime.http import is_htmx, see_other
-
-_presses = PressRegistry()  # of this process
 
 
 @public
@@ -56,15 +57,27 @@ def break_glass(request: HttpRequest) -> HttpResponse:
 def show_press(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Show what is known of a press; the page asks again every second until it is over."""
     if known_officer(request) is None:
-        return _refuse(request, "not_known", status=403)
+        return _refuse(request, "not_shown", status=403)
     try:
-        press = _presses.find(str(uuid))
+        press = press_registry.PROCESS.find(str(uuid))
     except OSError:
         press = None
     if press is None:
         return _refuse(request, "not_here", status=404)
     template = "break_glass/_press.html" if is_htmx(request) else "break_glass/press.html"
-    return render(request, template, {"press": press})
+    is_first = request.headers.get("HX-Trigger") != "break-glass-press"  # not one of its own polls
+    return render(request, template, _context(press, is_first=is_first))
+
+
+@public
+@never_cache
+@require_safe
+def show_sent(request: HttpRequest) -> HttpResponse:
+    """List the cancels that this host has just sent without the log."""
+    if known_officer(request) is None:
+        return _refuse(request, "not_shown", status=403)
+    template = "break_glass/_sent_list.html" if is_htmx(request) else "break_glass/sent.html"
+    return render(request, template)
 
 
 def show_question(
@@ -88,9 +101,9 @@ def _press(request: HttpRequest, question: Question, officer: KnownOfficer) -> H
     try:
         nonce = question.read_key(key, user_id=officer.user_id)
     except (press_keys.InvalidKey, press_keys.UnusableKey):
-        notice = "This confirmation was not valid any more, so no cancel was sent. Confirm again."
+        notice = "This confirmation is no longer valid, so no cancel was sent. Confirm again."
         return show_question(request, question, officer, status=400, notice=notice)
-    if not _presses.limit.allows(officer.user_id, question.exchange_ids, nonce=nonce):
+    if not press_registry.PROCESS.limit.allows(officer.user_id, question.exchange_ids, nonce=nonce):
         return _refuse(request, "too_many", status=429)
     session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
     if outage.was_revoked(session_key):
@@ -110,12 +123,21 @@ def _press(request: HttpRequest, question: Question, officer: KnownOfficer) -> H
         reason=str(Reason.from_form(request.POST)),
         nonce=nonce,
     )
-    press_uuid = _presses.start(press)
+    press_uuid = press_registry.PROCESS.start(press)
     address = reverse("break_glass_press", args=[press_uuid])
     if not is_htmx(request):
         return see_other(address)
-    context = {"press": _presses.find(press_uuid)}
+    context = _context(press_registry.PROCESS.find(press_uuid))
     return render(request, "break_glass/_press.html", context, status=202)
+
+
+def _context(press: ShownPress | None, *, is_first: bool = True) -> dict[str, Any]:
+    return {
+        "press": press,
+        "is_first": is_first,
+        "host": socket.gethostname(),
+        "now": datetime.now(UTC),
+    }
 
 
 def _refuse(request: HttpRequest, why: str, *, status: int) -> HttpResponse:

@@ -4,6 +4,7 @@ from killswitch.audit.descriptions import count_text, descriptions
 from killswitch.audit.event_reader import EventData
 from killswitch.audit.filter_fields import status_labels
 from killswitch.audit.models import EventKind
+from killswitch.cancels.models import Origin
 from killswitch.cancels.states import LABELS
 from killswitch.cancels.status_display import OUTCOME_TEXTS
 from killswitch.runtime.text import duration_text
@@ -11,6 +12,9 @@ from killswitch.runtime.text import duration_text
 
 def _requested(data: EventData) -> str:
     scope = "Cancel on this exchange"
+    break_glass = ""
+    if data.text("origin") == Origin.BREAK_GLASS:
+        break_glass = f"Sent by break glass at {_time(data, 'asked_at')}, recorded afterwards. "
     if data.is_true("everywhere"):
         scope = "Part of a cancel on all enabled exchanges"
     elif group := data.text("group"):
@@ -19,7 +23,7 @@ def _requested(data: EventData) -> str:
     orders = count_text(data.number("open_before"), "open order")
     reason = data.text("reason")
     return (
-        f"{scope}{f'; {orders} before the request' if orders else ''}. "
+        f"{break_glass}{scope}{f'; {orders} before the request' if orders else ''}. "
         f"{f'Retry of the cancel {retried}. ' if retried else ''}"
         f"{_not_included(data)}"
         f"{f'Reason: “{reason}”' if reason else 'No reason given.'}"
@@ -33,6 +37,11 @@ def _not_included(data: EventData) -> str:
         return ""
     open_orders = f" with {count_text(orders, 'open order')}" if orders else ""
     return f"Not included: {count_text(exchanges, 'exchange')}{open_orders}. "
+
+
+def _time(data: EventData, name: str) -> str:
+    """Return the time of the data in seconds; its events were all recorded at once."""
+    return f"{data.text(name)[:19].replace('T', ' ')} UTC"
 
 
 def _publish_failed(data: EventData) -> str:
@@ -64,7 +73,10 @@ def _finished(data: EventData) -> str:
         count_text(data.number("attempts"), "attempt"),
         count_text(data.number("reads"), "check"),
     ]
-    return f"{data.text('conclusion')} {', '.join(filter(None, counts)).capitalize()}."
+    text = f"{data.text('conclusion')} {', '.join(filter(None, counts)).capitalize()}."
+    if data.text("origin") == Origin.BREAK_GLASS and data.text("finished_at"):
+        text += f" By break glass; ended at {_time(data, 'finished_at')}."
+    return text
 
 
 def _second_look(data: EventData) -> str:

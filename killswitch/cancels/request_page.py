@@ -7,8 +7,10 @@ from datetime import datetime
 from itertools import groupby
 from typing import Self
 
+from django.db.models import Q
+
 from killswitch.accounts.models import User
-from killswitch.alarms.models import Alarm
+from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.cancels.confirmation import REASONS
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder
 from killswitch.cancels.retry import RetryOffer
@@ -102,7 +104,12 @@ class RequestPage:
     @classmethod
     def of(cls, request: CancelRequest, *, user: User) -> Self:
         """Read the page of a request as this person sees it."""
-        alarms = list(Alarm.objects.filter(request_id=str(request.uuid)).order_by("raised_at"))
+        of_break_glass = Q(kind=AlarmKind.BREAK_GLASS, subject=str(request.batch.uuid))
+        alarms = list(
+            Alarm.objects.filter(Q(request_id=str(request.uuid)) | of_break_glass).order_by(
+                "raised_at"
+            )
+        )
         ended_at = request.finished_at
         later_alarms = [alarm for alarm in alarms if ended_at and alarm.raised_at >= ended_at]
         earlier_alarms = [alarm for alarm in alarms if alarm not in later_alarms]

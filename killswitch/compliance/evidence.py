@@ -8,9 +8,9 @@ from typing import Any, Final, Self
 from django.db.models import Prefetch, Q
 from django.utils import timezone
 
-from killswitch.alarms.models import Alarm
+from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.audit.models import AuditEvent, EventKind
-from killswitch.cancels.models import Attempt, Batch, CancelRequest
+from killswitch.cancels.models import Attempt, Batch, CancelRequest, Origin
 from killswitch.cancels.request_page import AttemptRun
 from killswitch.cancels.status_display import second_look_text
 from killswitch.cancels.view_models import sorted_requests, summary
@@ -73,7 +73,11 @@ class Evidence:
             batch=batch,
             requests=[RequestEvidence.of(request) for request in requests],
             retries=list(batch.retries.order_by("id")),
-            alarms=list(Alarm.objects.filter(request_id__in=uuids).order_by("raised_at", "id")),
+            alarms=list(
+                Alarm.objects.filter(
+                    Q(request_id__in=uuids) | Q(kind=AlarmKind.BREAK_GLASS, subject=str(batch.uuid))
+                ).order_by("raised_at", "id")
+            ),
             holds=list(batch.holds.order_by("id")),
             events=_events(batch, uuids),
             # Last, so that it may cover the events above, and never fewer than it says.
@@ -112,6 +116,8 @@ def _events(batch: Batch, uuids: Sequence[str]) -> list[AuditEvent]:
     """
     of_requests = Q(request_id__in=uuids)
     of_batch = Q(kind=EventKind.HOLD_STARTED, data__contains=f'"{batch.uuid}"')
+    if batch.origin == Origin.BREAK_GLASS:
+        of_batch |= Q(kind=EventKind.BREAK_GLASS_RECORDED, data__contains=f'"{batch.uuid}"')
     if uuids:
         of_batch |= Q(kind=EventKind.PUBLISH_FAILED, data__contains=f'"{uuids[0]}"')
     events = AuditEvent.objects.filter(of_requests | of_batch).defer("data")

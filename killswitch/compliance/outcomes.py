@@ -2,7 +2,8 @@
 
 A request counts on the day of the click, as in the list of requests, although its event may be
 recorded after midnight; those of Holds are counted apart. Durations are
-those between the log's own events: requested, first attempt recorded, outcome recorded.
+those between the log's own events: requested, first attempt recorded, outcome recorded. Requests by
+break glass have none, because their events were recorded together, afterwards.
 """
 
 import re
@@ -19,6 +20,7 @@ from django.db.models.functions import Cast, StrIndex, Substr
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.needing_review import OF_HOLD
+from killswitch.cancels.models import Origin
 from killswitch.compliance.event_outcomes import (
     NEVER_LISTED,
     NOT_CONFIRMED,
@@ -56,8 +58,12 @@ ASKED_AT_CHARS: Final = 80
 # condition with `&` is evaluated from left to right), and times as text, which Django would parse
 # at ten times the cost. They are in UTC, SQLite's without an offset.
 _AT_AS_TEXT: Final = Cast("at", TextField())
-_IS_OF_HOLD: Final = Case(
-    When(Q(kind=EventKind.REQUESTED) & has_text(OF_HOLD), then=Value("yes")),
+_ORIGIN: Final = Case(
+    When(Q(kind=EventKind.REQUESTED) & has_text(OF_HOLD), then=Value(Origin.HOLD)),
+    When(
+        Q(kind=EventKind.REQUESTED) & has_text('"origin":"BREAK_GLASS"'),
+        then=Value(Origin.BREAK_GLASS),
+    ),
     default=Value(""),
     output_field=TextField(),
 )
@@ -204,6 +210,7 @@ class RequestTimes:
     exchange_id: str = ""
     person: str = ""
     is_of_hold: bool = False
+    is_by_break_glass: bool = False
     answered_at: datetime | None = None
     finished_at: datetime | None = None
     status: str = OPEN
@@ -246,11 +253,12 @@ def _breakdown(pairs: Iterable[tuple[str, str]]) -> list[Breakdown]:
 def _day(day: date, requests: Sequence[RequestTimes]) -> Day:
     """Return the figures of one day. A Hold cancels often and small: people's are theirs alone."""
     by_people = [request for request in requests if not request.is_of_hold]
+    timed = [request for request in by_people if not request.is_by_break_glass]
     return Day(
         day=day,
         counts=Counter(request.status for request in by_people),
-        answer=_times((request.requested_at, request.answered_at) for request in by_people),
-        outcome=_times((request.requested_at, request.finished_at) for request in by_people),
+        answer=_times((request.requested_at, request.answered_at) for request in timed),
+        outcome=_times((request.requested_at, request.finished_at) for request in timed),
         hold_counts=Counter(request.status for request in requests if request.is_of_hold),
     )
 
@@ -265,11 +273,11 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
     # The kinds are only compared: by their index, every event of them would be read.
     counted = events.filter(compared(Q(kind__in=COUNTED_KINDS))).order_by("at", "seq")
     columns = ("seq", "kind", "request_id", "status", "exchange_id", "actor")
-    rows = list(counted.values_list(*columns, _AT_AS_TEXT, _IS_OF_HOLD, _ASKED_AT_OR_DATA))
+    rows = list(counted.values_list(*columns, _AT_AS_TEXT, _ORIGIN, _ASKED_AT_OR_DATA))
     requests: dict[str, RequestTimes] = {}
     # In the order of the chain: after a clock was set back, an outcome has an earlier time.
     rows.sort()
-    for _, kind, request_id, status, exchange_id, actor, at, is_of_hold, data in rows:
+    for _, kind, request_id, status, exchange_id, actor, at, origin, data in rows:
         if kind == EventKind.REQUESTED:
             if request_id not in requests:
                 requests[request_id] = RequestTimes(
@@ -277,7 +285,8 @@ def _requests(date_range: DateRange, *, max_events: int) -> Iterable[RequestTime
                     day=_day_of_click(data, recorded_at=datetime.fromisoformat(at)),
                     exchange_id=exchange_id,
                     person=actor,
-                    is_of_hold=bool(is_of_hold),
+                    is_of_hold=origin == Origin.HOLD,
+                    is_by_break_glass=origin == Origin.BREAK_GLASS,
                 )
         elif not (request := requests.get(request_id)):
             continue

@@ -21,6 +21,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, has_permission
 from killswitch.alarms.models import Alarm
+from killswitch.break_glass import press_registry
 from killswitch.break_glass.telephone.cards import read_cards
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.request_list import PageName, changed_rows
@@ -97,6 +98,7 @@ def answer(request: HttpRequest, *, user: User, max_rows: int = MAX_ROWS) -> Htt
     response["X-Seen-At"] = str(round(observed_at.timestamp() * 1000)) if observed_at else ""
     response["X-Ready"] = bar.word
     response["X-Ready-Note"] = quote(bar.note[:MAX_NOTE_CHARS])
+    response["X-Break-Glass"] = str(press_registry.PROCESS.pending)
     session_ends_at = request.session.get_expiry_date()
     response["X-Session-Ends"] = str(round(session_ends_at.timestamp() * 1000))
     return response

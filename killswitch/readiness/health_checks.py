@@ -274,7 +274,9 @@ def _break_glass(_: HealthSnapshot) -> Check:
         name="break_glass",
         label="Break glass",
         ok=ok,
-        detail=f"{detail} ({_foreign(failures)})" if failures else detail,
+        detail=(
+            f"{detail}; the last rehearsal failed: {_foreign(failures)}" if failures else detail
+        ),
         public=f"{detail}; the last rehearsal failed" if failures else "",
         age_seconds=rehearsal_age.seconds,
     )

@@ -23,6 +23,7 @@ const title = document.title.replace(/^\(\d+\) /, "");
 const icon = document.querySelector("link[rel=icon]");
 const icons = { calm: icon.href, alarm: icon.dataset.alarm };
 const NOT_READY = "Not ready.";
+const BREAK_GLASS_RUNS = "A cancel that was sent without the log is still running.";
 const BADGES = { READY: ["good", "ok"], DEGRADED: ["warn", "half"], NOT_READY: ["bad", "no"], NOT_KNOWN: ["odd", "ask"] };
 let answeredAt = Date.now();
 let skewMs = 0; // the server's clock minus this machine's
@@ -30,6 +31,7 @@ let observedAt = Number(root.dataset.seenAt); // of the newest list of open orde
 let sessionEndsAt = 0;
 let signInUrl = ""; // set while the session is over
 let pollRefusal = ""; // why the console or a proxy refuses the polls
+let breakGlassCount = 0; // cancels of the server that still run and are not in the log yet
 let isDatabaseGone = false; // as the console itself says
 let failure = ""; // why a small button, such as Acknowledge, failed
 let tickedAt = Date.now();
@@ -100,7 +102,7 @@ function bannerState(now) {
   if (silence > LOST_AFTER_MS && Date.now() - wokeAt < LOST_AFTER_MS)
     return ["warn", `This page has been asleep since ${last} UTC.`, "Figures are at least that old. Updating now.", true];
   if (silence > LOST_AFTER_MS && isDatabaseGone)
-    return ["bad", `The database has been unavailable since ${last} UTC.`, "Figures are at least that old. You can still cancel: the cancel is journaled on the server's disk.", true];
+    return ["bad", `The database has been unavailable since ${last} UTC.`, `Figures are at least that old.${bannerPart("break-glass") ? " You can still cancel: every button offers to send it without the log." : ""}`, true];
   if (silence > LOST_AFTER_MS && pollRefusal)
     return ["bad", `This page has not been updated since ${last} UTC.`, `${pollRefusal} Figures are at least that old. Retrying every second.`, true];
   if (silence > LOST_AFTER_MS)
@@ -109,6 +111,8 @@ function bannerState(now) {
   if (failure) return ["bad", "Your last action may not have gone through.", failure, false];
   if (byId("ready-word").dataset.word === "NOT_READY")
     return ["bad", NOT_READY, `${byId("ready-note").textContent.replace(NOT_READY, "").trim()} A cancel will probably fail. You can still try; if it is not confirmed, cancel manually.`, false];
+  if (breakGlassCount)
+    return ["warn", BREAK_GLASS_RUNS, "It is added to the requests when it has ended.", false];
   if (sessionEndsAt && sessionEndsAt - now < SESSION_WARNING_MS)
     return ["warn", `Your session ends at ${utc(sessionEndsAt)} UTC.`, "Sign out and in again to continue without interruption.", false];
   return ["", "", "", false];
@@ -142,6 +146,8 @@ function showBanner(now) {
   const cannotCancel = isLost || headline === NOT_READY;
   const breakGlass = bannerPart("break-glass");
   if (breakGlass) breakGlass.hidden = !(isLost && isDatabaseGone);
+  const sent = bannerPart("break-glass-sent");
+  if (sent) sent.hidden = breakGlass.hidden && headline !== BREAK_GLASS_RUNS;
   const manual = bannerPart("by-hand");
   if (manual) manual.hidden = !cannotCancel || Boolean(signInUrl);
   const dialogBanner = document.querySelector("[data-dialog-banner]");
@@ -184,6 +190,7 @@ function announceChanges() {
 function readHeaders(xhr) {
   skewMs = Number(header(xhr, "X-Now")) - Date.now();
   observedAt = Number(header(xhr, "X-Seen-At")) || observedAt;
+  breakGlassCount = Number(header(xhr, "X-Break-Glass"));
   sessionEndsAt = Number(header(xhr, "X-Session-Ends"));
   showReadiness(header(xhr, "X-Ready"), decodeURIComponent(header(xhr, "X-Ready-Note")));
   document.querySelector("[data-session]").hidden = !sessionEndsAt;
@@ -229,6 +236,11 @@ on("htmx:afterRequest", (event) => {
     pollRefusal = xhr.status >= 400 && xhr.status < 500 ? refusalText(xhr) : "";
   }
   tick();
+});
+
+// What a break-glass cancel needs is loaded with its question.
+on("htmx:afterSwap", () => {
+  if (document.querySelector(".breaking, #break-glass-press")) import("./break-glass.js");
 });
 
 // A click meant for one alarm does not acknowledge another that has just replaced it, and says so.

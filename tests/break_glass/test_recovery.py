@@ -1,6 +1,6 @@
 """The journal in the log: exactly once, with its own times, whatever happened to it before."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.test import Client
 
 from killswitch.accounts.models import Role, User
 from killswitch.alarms.models import Alarm, AlarmKind
@@ -20,6 +21,7 @@ from killswitch.break_glass.journal import FILE, Journal
 from killswitch.break_glass.press import END
 from killswitch.cancels.models import Attempt, Batch, CancelRequest
 from killswitch.cancels.states import FINAL
+from killswitch.compliance.outcomes import DateRange, Times, of_range
 from killswitch.exchanges.models import Exchange
 from killswitch.simulator.server import Simulator
 from tests import factories
@@ -90,6 +92,38 @@ def test_it_is_an_alarm_of_its_own_and_one_for_each_bad_outcome(
     assert list(kinds) == [AlarmKind.BREAK_GLASS, AlarmKind.OUTCOME]
     alarm = Alarm.objects.get(kind=AlarmKind.BREAK_GLASS)
     assert alarm.title == "os:root cancelled on 1 exchange by break glass."
+
+
+def test_every_page_of_compliance_says_that_it_was_sent_by_break_glass(
+    simulator: Simulator, break_glass: PressNow, journal: Journal, client: Client
+) -> None:
+    olga = factories.person(Role.RISK_OFFICER)
+    factories.exchange("KRAKEN")
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    running = break_glass("KRAKEN", by=olga)
+    recover(journal)
+    client.force_login(factories.person(Role.COMPLIANCE))
+
+    def page(path: str) -> str:
+        return " ".join(client.get(path).content.decode().split())
+
+    press, (state,) = running.press, running.states
+    place = f"from the journal {journal.read().lines[0].journal}, line 1."
+    for path in (f"/requests/{state.request}/", f"/batches/{press.press}/"):
+        assert f"Sent by break glass, without the log. Recorded here afterwards, {place}" in page(
+            path
+        )
+    pack = page(f"/batches/{press.press}/evidence/")
+    assert place in pack
+    assert "Break-glass cancel recorded" in pack
+    assert "cancelled on 1 exchange by break glass." in pack
+    asked_at = press.asked_at[:19].replace("T", " ")
+    assert f"Sent by break glass at {asked_at} UTC, recorded afterwards." in page("/audit/")
+    assert "by break glass; the time is when it was recorded" in page("/audit/review/")
+    assert "by break glass" in page("/requests/")
+    today, no_times = datetime.now(UTC).date(), Times(median=None, maximum=None)
+    (day,) = of_range(DateRange(first=today, last=today)).days
+    assert (day.counts["CONFIRMED"], day.answer, day.outcome) == (1, no_times, no_times)
 
 
 def test_nothing_is_recorded_twice(

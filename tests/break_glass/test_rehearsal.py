@@ -101,7 +101,7 @@ def all_disabled(home: Path, _simulator: Simulator) -> None:
         (no_file_for_the_journal, "Journal", "cannot be written (Is a directory)"),
         (no_snapshot, "Exchanges", "there is no file"),
         (half_a_snapshot, "Exchanges", "cannot be read"),
-        (old_snapshot, "Exchanges", "1 enabled, known 2 min ago"),
+        (old_snapshot, "Exchanges", "1 enabled, last known 2 min ago"),
         (all_disabled, "Exchanges", "0 enabled"),
     ],
 )
@@ -130,8 +130,8 @@ def test_a_full_disk_fails_the_journal_and_the_result(home: Path) -> None:
     with disk_full_after(0):
         failures = failing_steps()
     assert failures == {
-        "Journal": "it cannot be written (File too large)",
-        "Result": "it cannot be kept (File too large)",
+        "Journal": "cannot be written (File too large)",
+        "Result": "cannot be kept (File too large)",
     }
     assert rehearsal.read(home) is None
 

@@ -257,7 +257,7 @@ def test_without_the_database_a_known_officer_gets_the_kept_copy(
     os.mkfifo(kept)
     page = officer.get(CARDS)
     assert page.status_code == 503
-    assert "kept no copy" in html(page)
+    assert "no readable copy" in html(page)
 
 
 @pytest.mark.usefixtures("kraken")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,7 +18,13 @@ from django.test import Client
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role
 from killswitch.accounts.officer_cookie import KnownOfficer
-from killswitch.break_glass import confirmation, exchange_snapshot, outage, views
+from killswitch.break_glass import (
+    confirmation,
+    exchange_snapshot,
+    holders,
+    outage,
+    press_registry,
+)
 from killswitch.break_glass.confirmation import MAX_EXCHANGES, Question
 from killswitch.break_glass.exchange_snapshot import KnownExchange, Snapshot
 from killswitch.break_glass.journal import Journal
@@ -74,7 +81,7 @@ def host(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         for number, name in ((1, "KRAKEN"), (2, "BINANCE"))
     ]
     exchange_snapshot.write(home, Snapshot(exchanges=rows, groups={"3": [2]}))
-    monkeypatch.setattr(views, "_presses", PressRegistry())
+    monkeypatch.setattr(press_registry, "PROCESS", PressRegistry())
     outage.note_failure()
     yield
     outage.forget()
@@ -194,7 +201,7 @@ def test_a_line_that_another_program_wrote_is_not_shown(
     lines = Journal(home).read().lines
     forged = [*lines[:-1], Line(**{**vars(lines[-1]), "seal": "0" * 64})]
     (home / "break_glass.jsonl").write_text("".join(f"{line.text}\n" for line in forged))
-    monkeypatch.setattr(views, "_presses", PressRegistry())  # as in another process
+    monkeypatch.setattr(press_registry, "PROCESS", PressRegistry())  # as in another process
     assert "0 of 1 confirmed" in shown(olga, response)
 
 
@@ -230,7 +237,7 @@ def test_a_pipe_in_place_of_the_file_of_exchanges_is_not_waited_for(
     (home / exchange_snapshot.FILE).unlink()
     os.mkfifo(home / exchange_snapshot.FILE)
     assert "KRAKEN" in olga.get(URL, {"exchange": "KRAKEN"}).content.decode()
-    assert "does not know any exchange" in olga.post(URL).content.decode()
+    assert "does not know which exchanges there are" in olga.post(URL).content.decode()
 
 
 @pytest.mark.parametrize("key", ["", "x"])
@@ -264,7 +271,7 @@ def test_two_presses_with_one_key_are_one(
     first, *others = [olga.post(URL, sent) for _ in range(MAX_PRESSES + 2)]
     assert {response["Location"] for response in others} == {first["Location"]}
     # In another process, only the journal knows of it.
-    monkeypatch.setattr(views, "_presses", PressRegistry())
+    monkeypatch.setattr(press_registry, "PROCESS", PressRegistry())
     assert olga.post(URL, sent)["Location"] == first["Location"]
     wait_for(lambda: "1 of 1 confirmed" in shown(olga, first), seconds=10)
     assert len(simulator.calls("KRAKEN")) == 1
@@ -334,3 +341,68 @@ def test_a_disk_that_takes_no_line_is_said_and_the_cancel_goes_out(
     assert len(simulator.calls("KRAKEN")) == 1
     olga.post(URL, sent)
     assert len(simulator.calls("KRAKEN")) == 1, "a key holds without a journal as well"
+
+
+def test_a_cancel_is_found_again_where_the_next_one_is_confirmed(
+    olga: Client, simulator: Simulator
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    response = olga.post(URL, form(olga, "KRAKEN"))
+    wait_for(lambda: "1 of 1 confirmed" in shown(olga, response), seconds=10)
+    for address in (URL, f"{URL}sent/"):
+        page = olga.get(address).content.decode()
+        assert f'href="{response["Location"]}"' in page
+        assert "1 of 1 confirmed" in page
+
+
+def test_what_the_page_is_printed_for_is_on_it(olga: Client, simulator: Simulator) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    response = olga.post(URL, form(olga, "KRAKEN"))
+    uuid = response["Location"].split("/")[-2]
+    for words in ("Olga Ray (olga), Risk officer", "Drill: no log", socket.gethostname(), uuid):
+        assert words in shown(olga, response)
+
+
+def test_the_page_of_a_process_that_ended_promises_no_more_cancels(
+    olga: Client, simulator: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    response = olga.post(URL, form(olga, "KRAKEN"))
+    wait_for(lambda: "1 of 1 confirmed" in shown(olga, response), seconds=10)
+    monkeypatch.setattr(press_registry, "PROCESS", PressRegistry())  # as another process sees it
+    journal = Journal(home)
+    lines = journal.read().lines
+    journal.path.write_text(f"{lines[0].text}\n")
+    journal._keep_head(lines[0])
+    assert "0 of 1 confirmed, 1 running" in shown(olga, response)
+    (home / f"{holders.PREFIX}{lines[0].data['holder']}").unlink()
+    page = shown(olga, response)
+    assert "The process that sent this cancel has ended." in page
+    assert 'data-status="UNKNOWN"' in page
+    assert "hx-trigger" not in page
+
+
+def test_an_id_that_the_ems_never_listed_is_not_counted_as_confirmed(
+    olga: Client, simulator: Simulator
+) -> None:
+    simulator.script("KRAKNE", cancel=["ok"], orders=0)
+    response = olga.post(URL, form(olga, "KRAKNE"))
+    wait_for(lambda: "None open, but never listed by the EMS" in shown(olga, response), seconds=10)
+    assert "0 of 1 confirmed, 1 not confirmed" in shown(olga, response)
+
+
+def test_without_a_session_the_page_of_a_cancel_does_not_say_that_nothing_was_sent(
+    olga: Client, simulator: Simulator, settings: Any
+) -> None:
+    simulator.script("KRAKEN", cancel=["ok"], orders=5)
+    address = olga.post(URL, form(olga, "KRAKEN"))["Location"]
+    response = client_of(officer(ends_at=0), settings).get(address)
+    assert response.status_code == 403
+    assert "Nothing was sent" not in response.content.decode()
+
+
+def test_a_figure_that_is_missing_makes_the_number_of_orders_a_lower_limit(
+    olga: Client, home: Path
+) -> None:
+    page = " ".join(olga.get(URL, {"exchange": ["KRAKEN", "NEW"]}).content.decode().split())
+    assert "Cancel all open orders, at least 5, on 2 exchanges without the log?" in page

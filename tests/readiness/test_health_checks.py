@@ -196,9 +196,19 @@ def test_nothing_that_ever_happened_is_not_ready() -> None:
     ("succeeded_s_ago", "failures", "ok", "detail"),
     [
         (HOUR, [], True, "rehearsed on this host 60 min ago"),
-        (23 * HOUR, ["EMS: down"], True, "rehearsed on this host 23 h 0 min ago (EMS: down)"),
+        (
+            23 * HOUR,
+            ["EMS: down"],
+            True,
+            "rehearsed on this host 23 h 0 min ago; the last rehearsal failed: EMS: down",
+        ),
         (25 * HOUR, [], False, "rehearsed on this host 25 h 0 min ago"),
-        (None, ["EMS: down"], False, "never rehearsed on this host (EMS: down)"),
+        (
+            None,
+            ["EMS: down"],
+            False,
+            "never rehearsed on this host; the last rehearsal failed: EMS: down",
+        ),
         (-HOUR, [], False, "time is in the future: check the clocks"),
     ],
 )

@@ -9,14 +9,16 @@ from django.template.context import Context
 
 from killswitch.accounts.officer_cookie import known_officer
 from killswitch.accounts.permissions import Permission, has_permission
-from killswitch.break_glass import outage
+from killswitch.break_glass import outage, press_registry
 from killswitch.break_glass.confirmation import Offer, Question
 from killswitch.break_glass.press import RequestState
+from killswitch.break_glass.press_registry import ShownPress
 from killswitch.break_glass.telephone.call_form import CallForm
 from killswitch.break_glass.telephone.cards import TelephoneCard
 from killswitch.cancels import manual_cancel
+from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
-from killswitch.cancels.status_display import StatusBadge
+from killswitch.cancels.status_display import StatusBadge, final_badge
 
 register = template.Library()
 
@@ -35,6 +37,12 @@ def break_glass_offer(context: Context) -> Offer | None:
         return Offer.of_failed_page(request)
     names = [exchange.exchange_id for exchange in target.covered]
     return Offer.make(request, Question.of_ids(names), officer)
+
+
+@register.simple_tag(takes_context=True)
+def sent_without_log(context: Context) -> list[ShownPress]:
+    """Return the latest break-glass presses of this host, to known officers only."""
+    return press_registry.PROCESS.recent() if known_officer(context["request"]) else []
 
 
 @register.simple_tag(takes_context=True)
@@ -59,10 +67,16 @@ def dial(number: str) -> str:
     return f"tel:{digits}" if re.fullmatch(r"\+?[0-9]{3,20}", digits) else ""
 
 
-@register.filter
-def known_badge(status: Status) -> StatusBadge:
-    """Return the badge of a status alone."""
-    return StatusBadge.of(status)
+@register.simple_tag
+def press_badge(state: RequestState, status: Status) -> StatusBadge:
+    """Return the badge that this request has once it is in the log."""
+    row = CancelRequest(
+        status=status,
+        conclusion=state.sentence,
+        reject_reason=state.reject_reason,
+        open_after=state.open_after,
+    )
+    return final_badge(row)
 
 
 @register.simple_tag

@@ -48,6 +48,12 @@ def requester(batch: Batch) -> str:
 
 
 @register.filter
+def journal_place(journal: str) -> str:
+    """Return where a break-glass cancel was journaled: "<ID of the journal>, line 12"."""
+    return ", line ".join(journal.split())
+
+
+@register.filter
 def hold_name(batch: Batch) -> str:
     """Return under which Hold the system cancels, by the reason that it gave."""
     name = batch.reason.removeprefix("Hold by ")
