@@ -5,6 +5,7 @@ it has changed.
 """
 
 import json
+import math
 import operator
 import os
 import time
@@ -70,6 +71,14 @@ def write(home: Path, snapshot: Snapshot) -> None:
             os.utime(path)
             return
     replace_file(path, content)
+
+
+def file_age_s(home: Path) -> float:
+    """Return how long ago a process of this host has seen the registry; infinity if none has."""
+    try:
+        return max(0.0, time.time() - (home / FILE).stat().st_mtime)
+    except OSError:
+        return math.inf
 
 
 def read(home: Path) -> Snapshot:

@@ -42,9 +42,12 @@ class Upkeep:
         self._recovered_size = 0
         self._retry_at = math.inf
 
-    def keep_snapshot(self) -> None:
-        """Write what the registry contains now."""
+    def keep_files(self) -> None:
+        """Write what the registry contains, unless a process of this host has just done so."""
+        if exchange_snapshot.file_age_s(self._home) < SNAPSHOT_INTERVAL_S - 1:
+            return
         exchange_snapshot.write(self._home, registry_snapshot())
+        self.keep_telephone_cards()
 
     def keep_telephone_cards(self) -> None:
         """Write the telephone cards, if they have changed."""
@@ -85,8 +88,7 @@ def start_threads(stop: threading.Event) -> None:
     upkeep = Upkeep(settings.KILLSWITCH_HOME)
     for name, work, interval_s in (
         ("break_glass_recovery", upkeep.recover, RECOVERY_INTERVAL_S),
-        ("break_glass_snapshot", upkeep.keep_snapshot, SNAPSHOT_INTERVAL_S),
-        ("break_glass_cards", upkeep.keep_telephone_cards, SNAPSHOT_INTERVAL_S),
+        ("break_glass_files", upkeep.keep_files, SNAPSHOT_INTERVAL_S),
         ("break_glass_rehearsal", upkeep.rehearse_if_due, REHEARSAL_CHECK_INTERVAL_S),
     ):
         PeriodicTask(name=name, work=work, interval_s=interval_s).start_thread(stop)

@@ -1,5 +1,6 @@
 """The journal in the log: exactly once, with its own times, whatever happened to it before."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -16,9 +17,10 @@ from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.verification.findings import Proof
 from killswitch.audit.verification.verify import verify
-from killswitch.break_glass import holders, press, recovery
+from killswitch.break_glass import exchange_snapshot, holders, press, recovery
 from killswitch.break_glass.journal import FILE, Journal
 from killswitch.break_glass.press import END
+from killswitch.break_glass.telephone import html_copy
 from killswitch.cancels.models import Attempt, Batch, CancelRequest
 from killswitch.cancels.states import FINAL
 from killswitch.compliance.outcomes import DateRange, Times, of_range
@@ -378,6 +380,22 @@ def test_a_press_with_the_time_of_a_wrong_clock_is_not_sent_again(
     monkeypatch.undo()
     assert recover(journal) == 1
     assert CancelRequest.objects.get().status == "UNKNOWN"
+
+
+def test_one_process_of_a_host_keeps_its_files(home: Path) -> None:
+    from killswitch.break_glass.upkeep import Upkeep
+
+    factories.exchange("KRAKEN")
+    Upkeep(home).keep_files()
+    snapshot = home / exchange_snapshot.FILE
+    assert b"KRAKEN" in snapshot.read_bytes()
+    assert (home / html_copy.FILE).exists()
+    with connection.execute_wrapper(lambda *_: pytest.fail("a query")):
+        Upkeep(home).keep_files()
+    factories.exchange("BINANCE")
+    os.utime(snapshot, (0, 0))
+    Upkeep(home).keep_files()
+    assert b"BINANCE" in snapshot.read_bytes()
 
 
 def test_a_database_without_a_journal_costs_no_query(journal: Journal) -> None:
