@@ -31,6 +31,7 @@ PUBLIC_ROUTES = {
     "accounts/second-factor/code/",
     "break-glass/",  # opened by the officer's cookie alone, without the database
     "break-glass/<uuid:uuid>/",
+    "break-glass/sent/",
     "healthz",
     "readyz",
     "metrics",

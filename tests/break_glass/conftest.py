@@ -1,6 +1,7 @@
 """A host of its own for each test: its data directory, and a press as a web process makes one."""
 
 import resource
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from killswitch.break_glass.execution import RunningPress
 from killswitch.break_glass.journal import Journal, TimedJournal
 from killswitch.break_glass.journal_reader import Line
 from killswitch.break_glass.press import Presser, new_press
+from killswitch.runtime import shutdown
 from tests.conftest import wait_for
 
 PressNow = Callable[..., RunningPress]
@@ -24,6 +26,15 @@ PressNow = Callable[..., RunningPress]
 def home(tmp_path: Path, settings: Any) -> Path:
     settings.KILLSWITCH_HOME = tmp_path
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def kills_end_with_the_test() -> Iterator[None]:
+    """End the cancels that a test has not waited for: they would go on during the next ones."""
+    yield
+    shutdown.STOP.set()
+    wait_for(lambda: all(row.name != "kill" for row in threading.enumerate()), seconds=30)
+    shutdown.STOP.clear()
 
 
 @pytest.fixture

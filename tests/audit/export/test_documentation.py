@@ -16,6 +16,7 @@ from django.conf import settings as django_settings
 from killswitch.audit import signing
 from killswitch.audit.chain import GENESIS
 from killswitch.audit.export.formats import COLUMNS
+from killswitch.break_glass.journal import Journal
 from tests.audit.export.export_helpers import exported, fill
 
 ROOT = Path(django_settings.BASE_DIR)
@@ -67,14 +68,16 @@ def test_every_command_does_what_the_page_says(tmp_path: Path, settings: Any) ->
     (tmp_path / "export.jsonl").write_bytes(done.content)
     (tmp_path / "known.pem").write_text(signing.public_key_pem())
     shutil.copy(ROOT / "tools" / "verify_export.py", tmp_path)
+    line = Journal(tmp_path).append("PRESS", {"reason": '"Größe", "hash":"0"'})
     said = [_run(block, tmp_path, head=done.events[4]["hash"]) for block in _blocks("sh")]
-    whole, key_id, event, content, signature = said
+    whole, journal, key_id, event, content, signature = said
     assert whole.endswith("PASSED: every check that you requested.\n")
     assert "The kept head" in whole
     assert key_id.startswith(done.manifest["key_id"])
     assert event.count(done.events[0]["hash"]) == 2
     assert content.count(done.manifest["sha256"]) == 2
     assert "Signature Verified Successfully" in signature
+    assert journal.count(line.hash) == 2
 
 
 def _run(script: str, directory: Path, *, head: str) -> str:
