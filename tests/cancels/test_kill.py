@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import random
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -604,9 +605,22 @@ def test_disabling_an_exchange_does_not_stop_its_request_in_flight(
     assert carry_out(requests).status == "CONFIRMED"
 
 
+@pytest.fixture
+def simulator_that_cancels_at_once(settings: Any) -> Iterator[Simulator]:
+    """Elsewhere an order is gone a moment after its cancel is acknowledged."""
+    with Simulator(cancel_seconds=(0.0, 0.0)) as simulator:
+        settings.EMS_BASE_URL = simulator.url
+        forget_client()
+        yield simulator
+    forget_client()
+
+
 def test_fifty_exchanges_get_one_post_each_from_one_message(
-    simulator: Simulator, press: Press, timeouts_for_many: None
+    simulator_that_cancels_at_once: Simulator, press: Press, timeouts_for_many: None
 ) -> None:
+    # On a busy machine fifty results are recorded so slowly that the last list of orders which are
+    # still open would be two seconds old, and then a cancel is sent again.
+    simulator = simulator_that_cancels_at_once
     names = [f"VENUE{number}" for number in range(50)]
     for name in names:
         simulator.place(name, 2)
