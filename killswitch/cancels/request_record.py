@@ -4,6 +4,7 @@ A database that is gone is waited for: for two seconds if there is somewhere els
 is then used until the kill is over, and otherwise for as long as the kill may take.
 """
 
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -37,8 +38,9 @@ MAX_RECORD_DELAY_S = 30.0
 # How long it is waited for if the result can be kept elsewhere.
 MAX_WAIT_S = 2.0
 
-# How long the database may take to answer; longer than it waits for a lock.
-MAX_ANSWER_S = 4.0
+# How long the database may take to answer, or to be busy: fifty results at once on a busy machine
+# wait for each other for seconds, and belong in the log.
+MAX_ANSWER_S = 15.0
 
 # What a database that works says of a wrong statement. Any other error, such as that of a damaged
 # file, means that it cannot record.
@@ -154,6 +156,7 @@ class RequestRecord:
             raise DatabaseGone(self._fallback)
         seconds_left = max(self.lease.request_ends_at - time.monotonic(), 0.0)
         deadline = Deadline(MAX_WAIT_S if fallbacks else seconds_left + MAX_RECORD_DELAY_S)
+        busy_until = Deadline(MAX_ANSWER_S)
         pause = FIRST_READ_PAUSE_S
         while True:
             try:
@@ -163,10 +166,20 @@ class RequestRecord:
                 if isinstance(error, DEFECTS):
                     raise
                 log.warning("database_gone", request=self.lease.uuid, error=str(error).strip())
-                if deadline.has_passed:
+                if deadline.has_passed and not (_is_busy(error) and busy_until.seconds_left):
                     if not fallbacks:
                         raise
                     self._fallback = fallbacks[0](self.lease)
                     raise DatabaseGone(self._fallback) from error
-            time.sleep(min(pause, deadline.seconds_left))
+            time.sleep(min(pause, deadline.seconds_left or pause))
             pause = min(pause * 2, MAX_READ_PAUSE_S)
+
+
+def _is_busy(error: Error) -> bool:
+    """Return whether the database works, but could not get a lock in time."""
+    cause = error.__cause__
+    lock_errors = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
+    return (
+        getattr(cause, "sqlstate", "") in lock_errors
+        or getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+    )
