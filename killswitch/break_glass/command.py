@@ -1,7 +1,7 @@
 """`manage.py break_glass`: cancels with no database, no queue and no other process.
 
-It imports no model and sets up no Django app, so it starts within half a second and works whatever
-is wrong with them.
+It imports no model and sets up no Django app, so it starts within half a second and works even
+if they are broken.
 """
 
 import argparse

@@ -19,7 +19,7 @@ from killswitch.audit import canonical_json
 from killswitch.break_glass import exchange_snapshot
 from killswitch.break_glass.exchange_snapshot import KnownExchange, NoSnapshot, Snapshot
 from killswitch.cancels import press_keys
-from killswitch.cancels.confirmation import REASONS, Reason
+from killswitch.cancels.confirmation import QUERY_NAMES, REASONS, Reason
 from killswitch.ems.exchange_ids import InvalidExchangeId, check_exchange_id
 from killswitch.runtime.http import parse_id
 
@@ -94,9 +94,15 @@ class Question:
             return cls.of_everything()
         if match.url_name in ("cancel_one", "exchange", "hold"):
             return cls.of_numbers([match.kwargs["pk"]])
-        if match.url_name == "cancel_all" and (group := request.GET.get("group")):
-            return cls.of_numbers([], group=parse_id(group))
-        if match.url_name == "cancel_all" and (numbers := request.GET.getlist("exchange")):
+        if match.url_name != "cancel_all":
+            return cls.of_everything()
+        groups, numbers = request.GET.getlist("group"), request.GET.getlist("exchange")
+        is_unclear = request.GET.keys() - QUERY_NAMES or (groups and numbers) or len(groups) > 1
+        if is_unclear or ("selection" in request.GET and not numbers):
+            return cls.of_numbers([])  # a mistyped name must not turn "some" into "everywhere"
+        if groups:
+            return cls.of_numbers([], group=parse_id(groups[0]))
+        if numbers:
             return cls.of_numbers([pk for pk in map(parse_id, numbers) if pk is not None])
         return cls.of_everything()
 

@@ -33,11 +33,6 @@ def is_recent() -> bool:
     return time.monotonic() - _LastFailure.at < RECENT_S
 
 
-def forget() -> None:
-    """Forget the last failure."""
-    _LastFailure.at = float("-inf")
-
-
 def was_revoked(session_key: str) -> bool:
     """Return True if the database answers that this session may not cancel (any more).
 
@@ -51,7 +46,7 @@ def was_revoked(session_key: str) -> bool:
         try:
             user = get_user(lookup)
             answers.append(isinstance(user, User) and has_permission(user, Permission.CANCEL))
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the cancel goes out
+        except Exception as error:  # noqa: BLE001 - an error must not hold the cancel up
             log.warning("session_not_looked_up", error=str(error).strip())
         finally:
             connection.close()

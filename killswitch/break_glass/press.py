@@ -40,7 +40,7 @@ CARRIED_ON = "CARRIED_ON"  # a request of the log, whose database went away; its
 # How long after its deadline the last line of a request is written at the latest.
 MAX_OVERTIME_S = 60.0
 # A request whose process died is carried on by others, unless its last line is older than this: a
-# cancel that nobody expects any more is not sent without a person asking for it.
+# cancel that is no longer expected is not sent unless a person requests it.
 MAX_RESUMED_AGE_S = 120.0
 # What parsing and converting the data of another version may raise.
 ERRORS = (ValueError, TypeError, LookupError, AttributeError, OverflowError)

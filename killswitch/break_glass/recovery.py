@@ -1,8 +1,8 @@
 """Takes the journal of this host into the audit log, once the database is back.
 
 Each press becomes a batch, its requests, their attempts and their events, all in one transaction:
-the UUID of the press is that of its batch, so no press is recorded twice, whatever crashes in
-between and however many processes recover. Rows and events have the journal's own times; only the
+the UUID of the press is that of its batch, so no press is recorded twice, also after a crash in
+between, or by several processes at once. Rows and events have the journal's own times; only the
 events are numbered and chained now.
 """
 

@@ -79,7 +79,7 @@ def _is_readable(request: str, rows: Sequence[Line]) -> bool:
 
 
 def _settle(request_uuid: str, token: str, *, attempts: Sequence[Line], end: Line | None) -> bool:
-    """Record attempts, whoever holds the request now, and its end if the lease is still held.
+    """Record attempts in any case, and the end if the lease is still held.
 
     Return whether this changed the request; another process may have done it, or hold its lease.
     """

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 
 import structlog
-from django.db import Error
 
 from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.recorder import recording
 from killswitch.break_glass.journal_reader import JournalReader, Line
 from killswitch.break_glass.press import ATTEMPT, END, PRESS, SENDING, Press, UnreadableLine
-from killswitch.cancels.request_record import DEFECTS
+from killswitch.runtime.database_errors import means_outage
 from killswitch.runtime.text import error_line
 
 REQUEST_KINDS = (SENDING, ATTEMPT, END)
@@ -44,7 +43,7 @@ def report(line: Line, error: Exception) -> None:
 
     Raises the error instead if it means that the database is gone: then it is tried again.
     """
-    if isinstance(error, Error) and not isinstance(error, DEFECTS):
+    if means_outage(error):
         raise error
     place = f"{line.journal} {line.seq}"
     if Alarm.objects.filter(kind=AlarmKind.BREAK_GLASS, subject=place).exists():

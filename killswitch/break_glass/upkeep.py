@@ -78,8 +78,10 @@ class Upkeep:
 def _is_due(last: LastRehearsal | None) -> bool:
     if last is None:
         return True
-    # What a host that has just started lacks is there a moment later.
     interval_s = RETRY_INTERVAL_S if last.failures else REHEARSAL_INTERVAL_S
+    if last.succeeded_at is None:
+        # What a host that has just started lacks is there a moment later.
+        interval_s = REHEARSAL_CHECK_INTERVAL_S - 1
     return abs((datetime.now(UTC) - last.at).total_seconds()) >= interval_s
 
 

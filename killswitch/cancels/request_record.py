@@ -12,14 +12,7 @@ from datetime import UTC, datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
 import structlog
-from django.db import (
-    DataError,
-    Error,
-    IntegrityError,
-    NotSupportedError,
-    ProgrammingError,
-    connection,
-)
+from django.db import Error, connection
 
 from killswitch.audit.recorder import recording
 from killswitch.cancels import recording as requests
@@ -30,6 +23,7 @@ from killswitch.cancels.models import Attempt
 from killswitch.cancels.pacing import FIRST_READ_PAUSE_S, MAX_READ_PAUSE_S
 from killswitch.cancels.states import Status
 from killswitch.ems.answers import Outcome, TimedCancelAnswer
+from killswitch.runtime.database_errors import means_outage
 from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.time_limit import answered_within
 
@@ -41,10 +35,6 @@ MAX_WAIT_S = 2.0
 # How long the database may take to answer, or to be busy: fifty results at once on a busy machine
 # wait for each other for seconds, and belong in the log.
 MAX_ANSWER_S = 15.0
-
-# What a database that works says of a wrong statement. Any other error, such as that of a damaged
-# file, means that it cannot record.
-DEFECTS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 Fallback = Callable[[Lease], KillRecord]
 # Where a kill records what it does while the database is gone: a package above adds it.
@@ -93,15 +83,16 @@ class RequestRecord:
     def ensure_lease(self) -> None:
         """Raise `LeaseLost` unless the request may still be sent.
 
-        A database that is gone is asked again before each cancel, and not waited for: it may be
-        back, or gone for this host only, and another process may have taken the request over.
+        A database that is gone is asked once more before each cancel: it may be back, or gone for
+        this host only, and another process may have taken the request over.
         """
         if self._fallback is None:
             with suppress(DatabaseGone):
                 self.write(requests.ensure_lease)
             return
         try:
-            requests.ensure_lease(self.lease.id, self.lease.token)
+            with answered_within(MAX_WAIT_S):
+                requests.ensure_lease(self.lease.id, self.lease.token)
         except Error as error:
             log.warning("lease_not_checked", request=self.lease.uuid, error=str(error).strip())
         finally:
@@ -163,7 +154,7 @@ class RequestRecord:
                 with answered_within(MAX_ANSWER_S), recording(then_close_connection=True):
                     return operation(self.lease.id, self.lease.token, *args, **kwargs)
             except Error as error:
-                if isinstance(error, DEFECTS):
+                if not means_outage(error):
                     raise
                 log.warning("database_gone", request=self.lease.uuid, error=str(error).strip())
                 if deadline.has_passed and not (_is_busy(error) and busy_until.seconds_left):

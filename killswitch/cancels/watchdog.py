@@ -106,7 +106,7 @@ class StallDetector:
         return findings
 
     def restart(self, request_ids: Iterable[int] | None = None) -> None:
-        """Measure anew how long these requests, or all of them, have not changed.
+        """Measure again how long these requests, or all of them, have not changed.
 
         While a row cannot be written, no holder renews its lease, and what was done meanwhile is
         recorded as soon as it can be.

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import DisallowedHost
-from django.db import DataError, Error, IntegrityError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import Resolver404, resolve
@@ -22,6 +21,7 @@ from killswitch.cancels.views import confirm_again, not_recorded
 from killswitch.console import refusals
 from killswitch.console.refusals import Refusal
 from killswitch.holds.views import hold_again, release_again
+from killswitch.runtime.database_errors import means_outage
 from killswitch.runtime.http import is_htmx
 
 CANCELS = ("cancel_one", "cancel_all")
@@ -62,8 +62,7 @@ def failed(request: HttpRequest) -> HttpResponse:
     Break glass is offered then, and for any other failure in place of the page of a cancel. The
     cancel of an officer that could not be recorded can be sent again as well.
     """
-    error = sys.exc_info()[1]
-    is_database = isinstance(error, Error) and not isinstance(error, DataError | IntegrityError)
+    is_database = means_outage(sys.exc_info()[1])
     status = HTTPStatus.SERVICE_UNAVAILABLE if is_database else HTTPStatus.INTERNAL_SERVER_ERROR
     if is_database:
         outage.note_failure()

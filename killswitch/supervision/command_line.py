@@ -44,7 +44,7 @@ def _run(arguments: Sequence[str], *, command: str) -> int:
 
     try:
         if command == "break_glass":
-            # Without the apps: it must start fast, and whatever is wrong with them.
+            # Without the apps: it must start fast, and even if they are broken.
             from killswitch.break_glass.command import main
         else:
             import django

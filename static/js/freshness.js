@@ -151,7 +151,8 @@ function showBanner(now) {
   const manual = bannerPart("by-hand");
   if (manual) manual.hidden = !cannotCancel || Boolean(signInUrl);
   const dialogBanner = document.querySelector("[data-dialog-banner]");
-  if (dialogBanner) {
+  // It moves what is below it: not while a finger is on a button there.
+  if (dialogBanner && !dialogBanner.parentElement.querySelector(".holding")) {
     dialogBanner.hidden = !cannotCancel;
     write(dialogBanner, isLost ? headline : `${headline} ${text}`);
   }

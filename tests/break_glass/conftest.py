@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from killswitch.accounts.models import User
-from killswitch.break_glass import execution
+from killswitch.break_glass import execution, outage
 from killswitch.break_glass.execution import RunningPress
 from killswitch.break_glass.journal import Journal, TimedJournal
 from killswitch.break_glass.journal_reader import Line
@@ -26,6 +26,11 @@ PressNow = Callable[..., RunningPress]
 def home(tmp_path: Path, settings: Any) -> Path:
     settings.KILLSWITCH_HOME = tmp_path
     return tmp_path
+
+
+def forget_failure() -> None:
+    """Let this process believe that the database has never failed."""
+    outage._LastFailure.at = float("-inf")
 
 
 @pytest.fixture(autouse=True)

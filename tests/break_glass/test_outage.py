@@ -13,6 +13,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.break_glass import outage
 from killswitch.simulator.server import Simulator
 from tests import factories
+from tests.break_glass.conftest import forget_failure
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True
 @pytest.fixture(autouse=True)
 def no_failure(settings: Any, tmp_path: Any) -> None:
     settings.KILLSWITCH_HOME = tmp_path
-    outage.forget()
+    forget_failure()
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def change_password(olga: User, session_key: str) -> None:
     olga.save()
 
 
-@pytest.mark.parametrize("note_failure", [outage.forget, outage.note_failure])
+@pytest.mark.parametrize("note_failure", [forget_failure, outage.note_failure])
 @pytest.mark.parametrize("end", [sign_out, disable, change_role, change_password])
 def test_a_cookie_of_a_session_that_has_ended_sends_nothing(  # noqa: PLR0917 - fixtures
     browser: Client,

@@ -141,10 +141,11 @@ def test_a_data_directory_that_is_gone_fails_the_journal_and_the_result(home: Pa
     assert list(failing_steps()) == ["Journal", "Exchanges", "Result"]
 
 
-def rewind(home: Path, seconds: float, *, failures: str = "[]") -> None:
-    """Leave a result of some time ago."""
+def rewind(home: Path, seconds: float, *, failures: str = "[]", succeeded: bool = True) -> None:
+    """Leave a result of some time ago, on a host that has succeeded before or never."""
     at = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
-    result = f'{{"at": "{at}", "succeeded_at": null, "failures": {failures}}}'
+    succeeded_at = f'"{at}"' if succeeded else "null"
+    result = f'{{"at": "{at}", "succeeded_at": {succeeded_at}, "failures": {failures}}}'
     (home / rehearsal.FILE).write_text(result)
 
 
@@ -160,8 +161,17 @@ def test_a_host_rehearses_once_an_hour_and_soon_after_a_failure(
     assert rehearsals() == 1
     rewind(home, upkeep.REHEARSAL_INTERVAL_S)
     assert rehearsals() == 2
+    rewind(home, upkeep.REHEARSAL_CHECK_INTERVAL_S, failures='["EMS: down"]')
+    assert rehearsals() == 2
     rewind(home, upkeep.RETRY_INTERVAL_S, failures='["EMS: down"]')
     assert rehearsals() == 3
+    rewind(home, 0, failures='["EMS: down"]', succeeded=False)
+    assert rehearsals() == 3
+    # What a host that has just started lacks is there a moment later.
+    rewind(
+        home, upkeep.REHEARSAL_CHECK_INTERVAL_S, failures='["Exchanges: unknown"]', succeeded=False
+    )
+    assert rehearsals() == 4
     rewind(home, upkeep.REHEARSAL_INTERVAL_S)
     with open_locked(home / upkeep.REHEARSAL_LOCK, timeout_s=1):  # another process rehearses
-        assert rehearsals() == 3
+        assert rehearsals() == 4

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from django.core import signing
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from killswitch.accounts import officer_cookie
 from killswitch.accounts.models import Role
@@ -37,6 +37,7 @@ from killswitch.break_glass.press_registry import (
     PressRegistry,
 )
 from killswitch.simulator.server import Simulator
+from tests.break_glass.conftest import forget_failure
 from tests.conftest import wait_for
 
 SESSION = "a" * 32
@@ -84,7 +85,7 @@ def host(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(press_registry, "PROCESS", PressRegistry())
     outage.note_failure()
     yield
-    outage.forget()
+    forget_failure()
 
 
 @pytest.fixture
@@ -297,7 +298,7 @@ def test_a_form_of_another_site_is_refused(settings: Any, simulator: Simulator) 
 def test_a_process_that_saw_no_failure_leads_to_the_confirmation_of_the_console(
     olga: Client, names: list[str], address: str
 ) -> None:
-    outage.forget()
+    forget_failure()
     response = olga.get(URL, {"exchange": names})
     assert (response.status_code, response["Location"]) == (303, address)
     unanswered = olga.get(URL, {"exchange": names, "unanswered": "1"})
@@ -406,3 +407,24 @@ def test_a_figure_that_is_missing_makes_the_number_of_orders_a_lower_limit(
 ) -> None:
     page = " ".join(olga.get(URL, {"exchange": ["KRAKEN", "NEW"]}).content.decode().split())
     assert "Cancel all open orders, at least 5, on 2 exchanges without the log?" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", ["KRAKEN", "BINANCE"]),
+        ("?exchange=2&selection=1&retry_of=x&reason=Drill&hold=hold", ["BINANCE"]),
+        ("?group=3", ["BINANCE"]),
+        ("?exchangee=2", []),
+        ("?selection=1", []),
+        ("?exchange=x", []),
+        ("?group=3&exchange=1", []),
+        ("?group=3&group=4", []),
+        ("?group=x", []),
+    ],
+)
+def test_a_mistyped_address_never_offers_a_cancel_on_all_exchanges(
+    query: str, expected: list[str], rf: RequestFactory
+) -> None:
+    request = rf.get(f"/cancel-all/{query}")
+    assert list(Question.of_failed_page(request).exchange_ids) == expected

@@ -88,6 +88,12 @@ def test_not_being_ready_shows_on_the_page_and_in_the_confirmation(page: Page, o
     open_question(page, "VENUE01")
     scenes.readiness[0] = scenes.NOT_READY
     banner = page.locator("[data-dialog-banner]")
+    # It moves the button: not while that is kept pressed, or the pointer would leave it.
+    button = page.locator("#dialog [data-go]")
+    button.evaluate("button => button.classList.add('holding')")
+    expect(page.locator("#banner")).to_contain_text("Not ready. Workers", timeout=5000)
+    expect(banner).to_be_hidden()
+    button.evaluate("button => button.classList.remove('holding')")
     expect(banner).to_contain_text("Not ready. Workers", timeout=5000)
     expect(banner).to_contain_text("You can still try; if it is not confirmed, cancel manually.")
     expect(page.locator("#banner")).to_contain_text("If this console is down: cancel manually")

@@ -5,9 +5,10 @@ import time
 
 import psycopg
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from killswitch.cancels import leases, request_record
+from killswitch.cancels import recording as requests
 from killswitch.cancels.request_record import DatabaseGone, RequestRecord
 from tests.cancels.conftest import Press
 
@@ -52,3 +53,25 @@ def test_a_busy_database_is_waited_for_and_one_that_is_gone_is_not(
         with pytest.raises(DatabaseGone):
             record.write(fail_for_a_while)
     assert record.uses_fallback != is_busy
+
+
+@pytest.mark.both_databases
+def test_without_the_database_the_lease_is_not_waited_for(
+    press: Press, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (request,) = press("KRAKEN")
+    (lease,) = leases.claim([request.pk])
+    leases.stop_renewing(lease)
+    monkeypatch.setattr(request_record, "MAX_WAIT_S", WAIT_S)
+    record = RequestRecord(lease)
+    record._fallback = record  # any place
+    answered: list[bool] = []
+
+    def hang(_request_id: int, _token: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(2)" if connection.vendor == "postgresql" else "FAIL")
+        answered.append(True)
+
+    monkeypatch.setattr(requests, "ensure_lease", hang)
+    record.ensure_lease()
+    assert answered == []

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from django import template
 from django.template.context import Context
+from django.urls import reverse
 
 from killswitch.accounts.templatetags.accounts import person_name
 from killswitch.cancels import manual_cancel, status_display, status_help
+from killswitch.cancels.confirmation import Target
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.age import elapsed_ms
@@ -130,6 +133,14 @@ def advised(requests: CancelRequest | Sequence[CancelRequest]) -> set[int]:
 def manual_cancel_lines(exchanges: Iterable[Exchange]) -> list[manual_cancel.Line]:
     """Return the commands for cancelling without this console."""
     return manual_cancel.lines(exchange.exchange_id for exchange in exchanges)
+
+
+@register.simple_tag
+def without_log_address(target: Target) -> str:
+    """Return the address of the question whether to cancel there by break glass."""
+    names = [] if target.everywhere else [row.exchange_id for row in target.covered]
+    query = urlencode({"unanswered": 1, "exchange": names}, doseq=True)
+    return f"{reverse('break_glass')}?{query}"
 
 
 @register.inclusion_tag("cancels/_filter_field.html", takes_context=True)
