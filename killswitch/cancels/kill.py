@@ -186,8 +186,9 @@ class Kill:
                 self.lease.exchange_id,
                 timeout=self.schedule.post_timeout,
                 on_sent=partial(self.latch.mark_sent, self.lease.id),
+                before_reading=self.latch.wait,
             )
-            self.latch.wait()
+            self.latch.wait()  # also if it was not sent
             # Only a list that is requested after the last POST ended counts.
             self.last_list, self.empty_since = None, None
             self.last_was_acknowledged = answer.outcome is Outcome.ACKNOWLEDGED

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
+from killswitch.runtime.deadlines import Deadline
+
 MAX_THREADS = 512
-# How long a result waits, at most, for the other POSTs of its batch to be sent. Recording results
-# takes locks and processor time, which the POSTs need first.
+# How long after the claim an answer waits, at most, for the other POSTs of its batch to be sent.
+# Reading answers and recording results take locks and processor time, which the POSTs need first.
 MAX_LATCH_WAIT_S = 0.1
 
 _free = threading.BoundedSemaphore(MAX_THREADS)
@@ -60,6 +62,7 @@ class Latch:
         self._pending = set(request_ids)
         self._lock = threading.Lock()
         self._open = threading.Event()
+        self._deadline = Deadline(MAX_LATCH_WAIT_S)
 
     def mark_sent(self, request_id: int) -> None:
         with self._lock:
@@ -68,7 +71,8 @@ class Latch:
                 self._open.set()
 
     def wait(self) -> None:
-        self._open.wait(MAX_LATCH_WAIT_S)
+        """Return once all have been sent, or a tenth of a second after the claim."""
+        self._open.wait(self._deadline.seconds_left)
 
 
 def idle() -> bool:

@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
-import requests
 import structlog
 from django.conf import settings
 
@@ -31,7 +30,13 @@ from killswitch.ems.open_orders import (
     unreadable,
 )
 from killswitch.ems.transport.call_deadline import CallDeadline
-from killswitch.ems.transport.session import HttpReply, Transport, tls_context
+from killswitch.ems.transport.session import (
+    HttpReply,
+    HttpRequest,
+    Transport,
+    prepared_url,
+    tls_context,
+)
 
 KEY_HEADER = "X-CoinAPI-Key"
 MAX_IDLE_S = 5.0
@@ -69,7 +74,7 @@ class EmsClient:
         settings that cannot work, never naming the key.
         """
         _check_settings(base_url=base_url, api_key=api_key)
-        self._orders_url = base_url.rstrip("/") + "/v1/orders"
+        self._orders_url = prepared_url(base_url.rstrip("/") + "/v1/orders")
         self._key = api_key
         self._connect_timeout_s = connect_timeout
         self._timeout_s = timeout
@@ -98,19 +103,21 @@ class EmsClient:
         *,
         timeout: float | None = None,
         on_sent: Callable[[], None] | None = None,
+        before_reading: Callable[[], None] = lambda: None,
     ) -> TimedCancelAnswer:
         """Request the cancel of every open order on an exchange; never raises for a failing EMS.
 
         `timeout` in seconds replaces the client's own. `on_sent` is called exactly once: when the
-        first byte is about to leave, or when it is certain that none will.
+        first byte is about to leave, or when it is certain that none will. `before_reading` is
+        called when all has been sent, before the answer is read; it must not wait for long.
         """
         started_at = datetime.now(UTC)
-        call = self._new_call(timeout_s=timeout, on_sent=on_sent)
-        request = requests.Request(
-            "POST",
-            f"{self._orders_url}/cancel/all",
-            data=json.dumps({"exchange_id": exchange_id}).encode(),
+        call = self._new_call(timeout_s=timeout, on_sent=on_sent, before_reading=before_reading)
+        request = HttpRequest(
+            method="POST",
+            url=f"{self._orders_url}/cancel/all",
             headers={"Content-Type": "application/json"},
+            body=json.dumps({"exchange_id": exchange_id}).encode(),
         )
         reply = self._send(request, call=call, max_bytes=MAX_BODY_BYTES)
         answer = _cancel_answer(reply, call=call, exchange_id=exchange_id)
@@ -135,7 +142,7 @@ class EmsClient:
         )
         # A cached list may be older than the cancel.
         headers = {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache"}
-        request = requests.Request("GET", self._orders_url + query, headers=headers)
+        request = HttpRequest(method="GET", url=self._orders_url + query, headers=headers)
         with ExitStack() as slot:
 
             def wait_for_slot() -> None:
@@ -163,18 +170,23 @@ class EmsClient:
         return f"<EmsClient {self._orders_url}>"
 
     def _new_call(
-        self, *, timeout_s: float | None, on_sent: Callable[[], None] | None = None
+        self,
+        *,
+        timeout_s: float | None,
+        on_sent: Callable[[], None] | None = None,
+        before_reading: Callable[[], None] = lambda: None,
     ) -> CallDeadline:
         return CallDeadline(
             timeout_s=self._timeout_s if timeout_s is None else timeout_s,
             connect_timeout_s=self._connect_timeout_s,
             max_idle_s=self._max_idle_s,
             on_sent=on_sent,
+            before_reading=before_reading,
         )
 
     def _send(
         self,
-        request: requests.Request,
+        request: HttpRequest,
         *,
         call: CallDeadline,
         max_bytes: int,

@@ -18,12 +18,14 @@ class CallDeadline:
     handshake, for one, surfaces as a read timeout).
 
     `rejected` is True if the EMS rejected our certificate before it could read the request.
+    `before_reading` is called when the request has been sent, before its answer is read.
     """
 
     timeout_s: float
     connect_timeout_s: float
     max_idle_s: float
     on_sent: Callable[[], None] | None = None
+    before_reading: Callable[[], None] = lambda: None
     sending: bool = False
     rejected: bool = False
     received: bool = False

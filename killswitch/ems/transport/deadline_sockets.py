@@ -148,6 +148,7 @@ else:
 class _DeadlineConnection(_Connection):
     response_class = _FinalResponse
     _requests = 0
+    _unsent: list[bytes] | None = None
 
     def _new_conn(self) -> socket.socket:
         call = CURRENT.get()
@@ -175,11 +176,26 @@ class _DeadlineConnection(_Connection):
         return idle_s < CURRENT.get().max_idle_s
 
     def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send the request in one piece, headers and body: half of one cancels nothing."""
         CURRENT.get().reused = self.sock is not None and self._requests > 0
+        self._unsent = []
         try:
             super().request(*args, **kwargs)
+            whole, self._unsent = b"".join(self._unsent), None
+            self.send(whole)
         finally:
+            self._unsent = None
             self._requests += 1  # afterwards: the first request connects, which resets the count
+
+    def send(self, data: Any) -> None:
+        if self._unsent is None:
+            super().send(data)
+        else:
+            self._unsent.append(data)
+
+    def getresponse(self) -> Any:
+        CURRENT.get().before_reading()
+        return super().getresponse()
 
 
 class _PlainConnection(_DeadlineConnection, HTTPConnection):

@@ -4,13 +4,13 @@ import dataclasses
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import HeaderParsingError
 from urllib3.util.response import assert_header_parsing
@@ -36,26 +36,38 @@ class HttpReply:
     error: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class HttpRequest:
+    """A request to the host of a `Transport`; the URL is a `prepared_url`."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+
 class Transport:
-    """One session, shared by all threads of the process."""
+    """The connections to one host, shared by all threads of the process.
+
+    It calls the adapter of `requests` directly. A session would merge settings, cookies and proxies
+    into each request, and follow redirects: none of that may happen here, and fifty requests at
+    once would wait half a millisecond each for it.
+    """
 
     def __init__(
         self, *, tls: ssl.SSLContext | None, headers: Mapping[str, str], pool_size: int
     ) -> None:
-        self._session = _Session()
-        self._session.trust_env = False  # or .netrc and proxy variables would apply
-        refuse_all = DefaultCookiePolicy(netscape=False, rfc2965=False, allowed_domains=[])
-        self._session.cookies.set_policy(refuse_all)
-        self._session.headers.clear()
-        self._session.headers.update({"Accept": "application/json", "User-Agent": "killswitch"})
-        self._session.headers.update({"Accept-Encoding": "identity", **headers})
-        adapter = _Adapter(tls=tls, pool_size=pool_size)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._headers = {
+            "Accept": "application/json",
+            "User-Agent": "killswitch",
+            "Accept-Encoding": "identity",
+            **headers,
+        }
+        self._adapter = _Adapter(tls=tls, pool_size=pool_size)
 
     def send(
         self,
-        request: requests.Request,
+        request: HttpRequest,
         *,
         call: CallDeadline,
         max_bytes: int,
@@ -68,9 +80,7 @@ class Transport:
         """
         token = CURRENT.set(call)
         try:
-            prepared_request = self._session.prepare_request(request)
-            response = self._session.send(prepared_request, stream=True, allow_redirects=False)
-            with response:
+            with self._adapter.send(self._prepared(request), stream=True) as response:
                 reply = HttpReply(status=response.status_code, headers=dict(response.headers))
                 if response.status_code < 200:
                     # The final answer may follow. The body is left unread, which closes the
@@ -85,8 +95,28 @@ class Transport:
             CURRENT.reset(token)
             call.notify_sent_or_never()
 
+    def _prepared(self, request: HttpRequest) -> requests.PreparedRequest:
+        """Return the request for the adapter. `requests` itself would parse the URL each time."""
+        prepared = requests.PreparedRequest()
+        prepared.method, prepared.url, prepared.body = request.method, request.url, request.body
+        headers = {**self._headers, **request.headers}
+        if request.body is not None:
+            headers["Content-Length"] = str(len(request.body))
+        prepared.headers = CaseInsensitiveDict(headers)
+        return prepared
+
     def close(self) -> None:
-        self._session.close()
+        self._adapter.close()
+
+
+def prepared_url(url: str) -> str:
+    """Return a URL as it is sent: its host in ASCII, its path quoted.
+
+    Raises `requests.exceptions.InvalidURL`, a ValueError.
+    """
+    prepared = requests.Request("GET", url).prepare()
+    assert prepared.url  # noqa: S101 - preparing raises for a URL that is empty
+    return prepared.url
 
 
 def _unreadable_headers(response: requests.Response) -> str:
@@ -161,19 +191,26 @@ def tls_context(*, base_url: str, ca_bundle: str, client_cert: str) -> ssl.SSLCo
     return context
 
 
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return no target: even unfollowed, a redirect's body would be read without a limit."""
-
-
 class _Adapter(HTTPAdapter):
+    """All calls go to one host, so there is one pool of connections, looked up once."""
+
     def __init__(self, *, tls: ssl.SSLContext | None, pool_size: int) -> None:
         self._tls = {"ssl_context": tls} if tls else {}
+        self._pool: urllib3.HTTPConnectionPool | None = None
         super().__init__(pool_connections=1, pool_maxsize=pool_size, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        if self._pool is None:
+            self._pool = super().get_connection_with_tls_context(*args, **kwargs)
+        return self._pool
+
+    def close(self) -> None:
+        super().close()
+        self._pool = None
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
