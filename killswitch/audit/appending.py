@@ -8,6 +8,7 @@ from django.db import connection
 from killswitch.audit import canonical_json, chain
 from killswitch.audit.chain import FORMAT, NewEvent
 from killswitch.audit.models import AuditEvent
+from killswitch.runtime.bulk_insert import insert_rows
 
 # Any constant does, as long as every appender asks PostgreSQL for the same one.
 ADVISORY_LOCK = 0x6B696C6C
@@ -46,4 +47,5 @@ def append(*new_events: NewEvent) -> list[AuditEvent]:
         )
         previous = event.hash = chain.digest(event)
         events.append(event)
-    return AuditEvent.objects.bulk_create(events)
+    insert_rows(events)
+    return events

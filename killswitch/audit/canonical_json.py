@@ -42,18 +42,18 @@ def encode_bytes(body: bytes) -> dict[str, str]:
 
 def _check(value: Any) -> None:
     match value:
-        case bool() | None:
-            return
-        case int():
-            if abs(value) > MAX_INTEGER:
-                raise NotCanonical(f"the number {value} is too large")
-        case str():
+        case str():  # first, because most values are texts
             if value.isascii():
                 return
             try:
                 value.encode("utf-8")
             except UnicodeEncodeError:
                 raise NotCanonical("a text contains half a surrogate pair") from None
+        case bool() | None:
+            return
+        case int():
+            if abs(value) > MAX_INTEGER:
+                raise NotCanonical(f"the number {value} is too large")
         case list() | tuple():
             for item in value:
                 _check(item)

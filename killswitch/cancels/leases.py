@@ -7,9 +7,10 @@ status compares the token, so a process that lost its lease changes no status.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -25,6 +26,21 @@ from killswitch.runtime.leases import new_lease_token
 from killswitch.runtime.periodic import PeriodicTask
 
 RENEW_INTERVAL_S = 1.0
+# Of a request, what its lease consists of. Loading whole rows would hold up the first cancel.
+LEASE_COLUMNS = (
+    "id",
+    "uuid",
+    "exchange_id",
+    "batch__origin",
+    "status",
+    "lease_token",
+    "lease_beats",
+    "first_claimed_at",
+    "next_attempt_at",
+    "open_before",
+    "open_before_seen_at",
+    "configured_exchange__first_listed_at",
+)
 # How long after its request's deadline a thread that hangs still renews; then others take over.
 MAX_RENEWAL_OVERTIME_S = 5.0
 
@@ -45,20 +61,34 @@ class RequestSnapshot:
 
 def claim(ids: Sequence[int]) -> list[Lease]:
     """Claim those of the requests that are still free, in one compare-and-set."""
-    token = new_lease_token()
+    token, now = new_lease_token(), datetime.now(UTC)
     with recording(then_close_connection=True) as record:
         free = CancelRequest.objects.filter(id__in=ids, status=Status.REQUESTED, lease_token="")
-        if not free.update(
+        # Locked first, because the counter of revisions is locked after all other rows.
+        rows = free.select_for_update(no_key=True, of=("self",)).order_by("id")
+        claimed = list(rows.values(*LEASE_COLUMNS))
+        if not claimed:
+            return []
+        CancelRequest.objects.filter(id__in=[row["id"] for row in claimed]).update(
             status=Status.SENDING,
             lease_token=token,
             lease_beats=F("lease_beats") + 1,
-            first_claimed_at=datetime.now(UTC),
-        ):
-            return []
-        rows = CancelRequest.objects.filter(id__in=ids, lease_token=token)
-        record.changed(rows)
-        requests = rows.select_related("configured_exchange", "batch").order_by("id")
-        leases = [_lease(request, taken_over=False) for request in requests]
+            first_claimed_at=now,
+            revision=record.revision,
+        )
+        leases = [
+            _lease(
+                row
+                | {
+                    "status": Status.SENDING,
+                    "lease_token": token,
+                    "lease_beats": row["lease_beats"] + 1,
+                    "first_claimed_at": now,
+                },
+                taken_over=False,
+            )
+            for row in claimed
+        ]
     _keep_renewing(leases)
     return leases
 
@@ -84,8 +114,9 @@ def take_over(snapshot: RequestSnapshot) -> Lease | None:
         if not unchanged_rows.update(lease_token=token, lease_beats=F("lease_beats") + 1):
             return None
         record_takeover(snapshot.id, dead_holder=snapshot.lease_token, lease_token=token)
-        requests = CancelRequest.objects.select_related("configured_exchange", "batch")
-        lease = _lease(requests.get(id=snapshot.id), taken_over=True)
+        lease = _lease(
+            CancelRequest.objects.values(*LEASE_COLUMNS).get(id=snapshot.id), taken_over=True
+        )
     _keep_renewing([lease])
     return lease
 
@@ -109,28 +140,28 @@ _renewed_until: dict[tuple[str, int], float] = {}
 _renewing_threads: list[threading.Thread] = []
 
 
-def _lease(request: CancelRequest, *, taken_over: bool) -> Lease:
-    assert request.first_claimed_at is not None  # noqa: S101 - a constraint ensures it
-    spent_s = (datetime.now(UTC) - request.first_claimed_at).total_seconds()
+def _lease(row: Mapping[str, Any], *, taken_over: bool) -> Lease:
+    """Return the lease that the `LEASE_COLUMNS` of a claimed request describe."""
+    spent_s = (datetime.now(UTC) - row["first_claimed_at"]).total_seconds()
     # The clock may have jumped. Ahead, it costs at most the whole time; back, it gives no time
     # twice, because the beats have counted the seconds.
-    spent_s = max(spent_s, request.lease_beats - 1.0)
+    spent_s = max(spent_s, row["lease_beats"] - 1.0)
     now = time.monotonic()
     return Lease(
-        id=request.pk,
-        uuid=str(request.uuid),
-        exchange_id=request.exchange_id,
-        origin=request.batch.origin,
-        status=Status(request.status),
-        token=request.lease_token,
+        id=row["id"],
+        uuid=str(row["uuid"]),
+        exchange_id=row["exchange_id"],
+        origin=row["batch__origin"],
+        status=Status(row["status"]),
+        token=row["lease_token"],
         claimed_at=now,
         request_ends_at=now + max(settings.CANCEL_DEADLINE - spent_s, 0.0),
         taken_over=taken_over,
-        next_attempt_at=request.next_attempt_at,
+        next_attempt_at=row["next_attempt_at"],
         open_before=fresh_figure(
-            request.open_before, seen_at=request.open_before_seen_at, at=request.first_claimed_at
+            row["open_before"], seen_at=row["open_before_seen_at"], at=row["first_claimed_at"]
         ),
-        ever_listed=request.configured_exchange.first_listed_at is not None,
+        ever_listed=row["configured_exchange__first_listed_at"] is not None,
     )
 
 

@@ -19,6 +19,7 @@ from killswitch.cancels.confirmation import Reason, Target
 from killswitch.cancels.exclusions import find_exclusions
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
+from killswitch.runtime.bulk_insert import insert_rows
 from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
 from killswitch.runtime.text import clean_line
 from killswitch.runtime.time_limit import answered_within
@@ -208,7 +209,7 @@ def _record(record: Recording, batch: Batch, *, target: Target, by: Actor) -> li
         included=exchanges, disabled=disabled, everywhere=target.everywhere
     )
     batch.save(force_insert=True)
-    requests = CancelRequest.objects.bulk_create(
+    requests = [
         CancelRequest(
             batch=batch,
             configured_exchange=exchange,
@@ -218,7 +219,8 @@ def _record(record: Recording, batch: Batch, *, target: Target, by: Actor) -> li
             revision=record.revision,
         )
         for exchange in exchanges
-    )
+    ]
+    insert_rows(requests)
     for number, request in enumerate(requests):
         data = event_data.of_press(request, batch)
         if number:  # the list may be long, and the others have its total
