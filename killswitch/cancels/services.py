@@ -200,7 +200,8 @@ def _record(record: Recording, batch: Batch, *, target: Target, by: Actor) -> li
     check_foreign_keys_at_once()
     pks = {exchange.pk for exchange in target.exchanges}
     disabled_ones = Q(enabled=False) if target.everywhere else Q()
-    rows = list(Exchange.objects.filter(Q(pk__in=pks) | disabled_ones))
+    wanted = Exchange.objects.filter(Q(pk__in=pks) | disabled_ones)
+    rows = list(wanted.only("exchange_id", "enabled", "open_orders", "seen_at"))
     exchanges = [exchange for exchange in rows if exchange.enabled]
     if not exchanges:
         raise NothingToCancel

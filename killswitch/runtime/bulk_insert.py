@@ -32,11 +32,11 @@ def _insert(rows: Sequence[Model]) -> None:
         field for field in meta.concrete_fields if not (field.primary_key and is_key_assigned)
     ]
     quote = connection.ops.quote_name
-    columns = ", ".join(quote(field.column) for field in fields)
+    columns = ", ".join(quote(str(field.column)) for field in fields)
     marks = ", ".join(["(" + ", ".join(["%s"] * len(fields)) + ")"] * len(rows))
     statement = f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES {marks}"  # noqa: S608
     if is_key_assigned:
-        statement += f" RETURNING {quote(meta.pk.column)}"
+        statement += f" RETURNING {quote(str(meta.pk.column))}"
     values = zip(*(_converted(field, rows, connection) for field in fields), strict=True)
     with connection.cursor() as cursor:
         cursor.execute(statement, [value for row in values for value in row])

@@ -196,7 +196,7 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, *, tls: ssl.SSLContext | None, pool_size: int) -> None:
         self._tls = {"ssl_context": tls} if tls else {}
-        self._pool: urllib3.HTTPConnectionPool | None = None
+        self._pool: Any = None
         super().__init__(pool_connections=1, pool_maxsize=pool_size, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
