@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from killswitch.audit.recorder import recording
 from killswitch.cancels import leases
@@ -37,6 +38,20 @@ def test_a_holder_that_recorded_an_attempt_meanwhile_is_not_replaced(
     rescuer = leases.take_over(snapshot(request))
     assert rescuer is not None
     leases.stop_renewing(rescuer)
+
+
+def test_a_claim_of_fifty_takes_as_few_statements_as_a_claim_of_one(press: Press) -> None:
+    counts = []
+    for ids in (["KRAKEN"], [f"X{number:02}" for number in range(50)]):
+        requests = press(*ids)
+        with CaptureQueriesContext(connection) as queries:
+            claimed = leases.claim([request.pk for request in requests])
+        for lease in claimed:
+            leases.stop_renewing(lease)
+        assert [lease.exchange_id for lease in claimed] == ids
+        counts.append(sum("cancelrequest" in query["sql"] for query in queries))
+        assert len(queries) <= 5  # with BEGIN, COMMIT and the revision
+    assert counts == [2, 2]
 
 
 def test_a_locked_row_does_not_keep_the_other_leases_from_being_renewed(press: Press) -> None:

@@ -12,6 +12,7 @@ import requests
 
 from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
 from killswitch.ems.transport.session import error_text
+from tests.conftest import wait_for
 from tests.ems.conftest import Certificates, ClientFactory
 from tests.ems.servers import (
     ACKNOWLEDGED,
@@ -315,3 +316,38 @@ def test_on_sent_is_called_once_when_nothing_will_leave(client_for: ClientFactor
 )
 def test_an_error_is_described_in_the_systems_own_words(error: Exception, text: str) -> None:
     assert error_text(error) == text
+
+
+def test_the_answer_is_read_only_after_the_caller_has_waited(client_for: ClientFactory) -> None:
+    may_answer = threading.Event()
+    is_received: list[bool] = []
+
+    def script(connection: Connection) -> None:
+        is_received.append(bool(connection.read_request()))
+        if may_answer.wait(5):
+            connection.send(response(200, ACKNOWLEDGED))
+
+    def before_reading() -> None:
+        wait_for(lambda: is_received == [True], seconds=5)  # the whole request has been sent
+        may_answer.set()
+
+    with serving(script) as server:
+        answer = client_for(server.url).cancel_all("KRAKEN", before_reading=before_reading)
+    assert answer.outcome == Outcome.ACKNOWLEDGED
+
+
+def test_a_request_is_sent_in_one_piece(client_for: ClientFactory) -> None:
+    pieces: list[bytes] = []
+
+    def script(connection: Connection) -> None:
+        while piece := connection.sock.recv(65536):
+            pieces.append(piece)
+            if piece.endswith(b"}"):
+                connection.send(response(200, ACKNOWLEDGED))
+
+    with serving(script) as server:
+        client = client_for(server.url)
+        for _ in range(20):
+            assert client.cancel_all("KRAKEN").outcome == Outcome.ACKNOWLEDGED
+    assert all(b'{"exchange_id": "KRAKEN"}' in piece for piece in pieces)
+    assert len(pieces) == 20
