@@ -1,0 +1,107 @@
+"""A whole system to measure: every process of `manage.py up`, on either database."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+if TYPE_CHECKING:
+    from tests.simulator.remote import SimulatorRemote
+    from tests.supervision.system_process import System
+
+TOKEN = re.compile(r'name="(csrfmiddlewaretoken|key)" value="([^"]+)"')
+PASSWORD = "a-long-password-for-measuring"
+OFFICER = "olga"
+DATABASES = ("sqlite", "postgresql")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningSystem:
+    """Its processes, its EMS, and the browser session of a risk officer."""
+
+    system: "System"
+    simulator: "SimulatorRemote"
+    session: requests.Session
+    database_url: str  # "" for SQLite in the data directory
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.system.port}"
+
+    def select(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query on the system's database."""
+        if not self.database_url:
+            return self.system.select(query)
+        import psycopg
+
+        with psycopg.connect(self.database_url) as connection:
+            return list(connection.execute(query))  # type: ignore[call-overload]
+
+
+@contextmanager
+def running_system(database: str, *, exchanges: list[str]) -> Iterator[RunningSystem]:
+    """Start everything in a new data directory, and sign a risk officer in."""
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        os.environ |= {
+            "KILLSWITCH_HOME": str(home),
+            "DJANGO_SETTINGS_MODULE": "killswitch.settings",
+        }
+        import django
+
+        django.setup()
+        from tests.simulator.remote import SimulatorRemote
+        from tests.supervision.system_process import MANAGE, System
+
+        system = System(home)
+        ems_url = f"http://127.0.0.1:{system.simulator_port}"
+        database_url = _start_postgresql(home) if database == "postgresql" else ""
+        system.environment |= {
+            "KILLSWITCH_EXCHANGES": " ".join(exchanges),
+            "EMS_BASE_URL": ems_url,
+            "SECRET_KEY": "only-for-measuring",
+            "KILLSWITCH_PASSWORD": PASSWORD,
+            **({"DATABASE_URL": database_url} if database_url else {}),
+        }
+        command = [sys.executable, MANAGE, "ems_simulator", "--port", str(system.simulator_port)]
+        simulator = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        stack.callback(simulator.kill)
+        stack.enter_context(system)
+        system.wait_until_it_serves()
+        subprocess.run(
+            [sys.executable, MANAGE, "add_user", OFFICER, "--role", "risk_officer"],
+            env=system.environment,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        running = RunningSystem(
+            system=system,
+            simulator=SimulatorRemote(ems_url),
+            session=requests.Session(),
+            database_url=database_url,
+        )
+        _sign_in(running)
+        yield running
+        system.stop()
+
+
+def _start_postgresql(home: Path) -> str:
+    from tests.postgresql import start
+
+    return start(home)
+
+
+def _sign_in(running: RunningSystem) -> None:
+    address = f"{running.url}/accounts/login/"
+    fields = dict(TOKEN.findall(running.session.get(address).text))
+    fields |= {"login": OFFICER, "password": PASSWORD}
+    reply = running.session.post(address, data=fields, allow_redirects=False)
+    assert reply.status_code == 302, reply.text
