@@ -139,7 +139,7 @@ def test_a_file_that_was_replaced_is_read_and_written_instead_of_the_old_one() -
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     end_request()
     assert kept() == [first]
-    shutil.copy(path, path.with_name("copy")).replace(path)
+    Path(shutil.copy(path, path.with_name("copy"))).replace(path)
     with transaction.atomic():
         newest = next_revision()
     assert connection.connection is not first
