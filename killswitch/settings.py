@@ -91,6 +91,7 @@ POSTGRESQL_LIMITS = {"lock_timeout": "2s", "idle_in_transaction_session_timeout"
 if _database["ENGINE"].endswith("postgresql"):
     # A process that hangs in mid-transaction, or has lost its connection, must not block the
     # others: its session ends and releases its locks, and their waits end with a retried error.
+    _database["ENGINE"] = "killswitch.runtime.postgresql_kept"
     _database["OPTIONS"] = {
         "options": " ".join(f"-c {name}={limit}" for name, limit in POSTGRESQL_LIMITS.items()),
         "connect_timeout": 2,

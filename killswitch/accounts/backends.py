@@ -13,7 +13,13 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.sessions.backends import db
+from django.contrib.sessions.models import Session
+from django.db import connection
 from django.http import HttpRequest
+from django.utils import timezone
+
+from killswitch.accounts.models import User
+from killswitch.runtime.compiled_query import CompiledQuery
 
 MAX_HASHING_WAIT_S = 5.0  # a whole shift may sign in at once
 MAX_WAITING_THREADS = 32  # cancels need threads as well
@@ -21,6 +27,14 @@ SESSION_KEY = re.compile(r"[a-z0-9]{32}")
 
 _waiting_threads = threading.BoundedSemaphore(MAX_WAITING_THREADS)
 _hashing = threading.Lock()
+
+# Every poll reads these two rows, and reads them anew: a session may have been ended, and a user
+# disabled, by any process.
+_USER_FIELDS = [field.attname for field in User._meta.concrete_fields]
+_user_row = CompiledQuery(lambda: User.objects.filter(pk=0).values_list(*_USER_FIELDS))
+_session_row = CompiledQuery(
+    lambda: Session.objects.filter(session_key="").values_list("session_data", "expire_date")
+)
 
 
 class HashingBusy(Exception):
@@ -60,6 +74,14 @@ class UserBackend(ModelBackend):
         with exclusive_hashing():
             return super().authenticate(request, username=username, password=password, **others)
 
+    def get_user(self, user_id: Any) -> Any:
+        """Return the user with this primary key as the database has it now, if they may sign in."""
+        values = _user_row.first(user_id)
+        if values is None:
+            return None
+        user = User.from_db(connection.alias, _USER_FIELDS, values)
+        return user if self.user_can_authenticate(user) else None
+
     def user_can_authenticate(self, user: Any) -> bool:
         return super().user_can_authenticate(user) and (settings.DEMO or not user.is_demo)
 
@@ -69,6 +91,15 @@ class SessionStore(db.SessionStore):
 
     PostgreSQL raises an error for some of them, and the browser would get an error page.
     """
+
+    def load(self) -> dict[str, Any]:
+        """Return the data of the session, {} if it has ended or does not exist."""
+        row = _session_row.first(self.session_key)
+        if row is None or row[1] <= timezone.now():
+            self._session_key = None
+            return {}
+        data: dict[str, Any] = self.decode(row[0])
+        return data
 
     def _validate_session_key(self, key: str | None) -> bool:
         return SESSION_KEY.fullmatch(key or "") is not None

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django_htmx.http import HttpResponseClientRefresh
@@ -40,14 +40,20 @@ from killswitch.console.open_order_chart import HOURS, OpenOrderChart, is_outdat
 from killswitch.exchanges.models import Exchange, ExchangeGroup, Observation
 from killswitch.holds.models import Hold
 from killswitch.holds.view_models import HeldSummary, ReleasePage
+from killswitch.runtime.compiled_query import CompiledQuery
 from killswitch.runtime.filter_values import InvalidFilter
 from killswitch.runtime.http import parse_id
-from killswitch.runtime.revisions import current
+from killswitch.runtime.revisions import Revision, current
 
 MAX_PARTS = 6
 MAX_ROWS = 500
 MAX_NOTE_CHARS = 200
 CARDS_INTERVAL_S = 4  # of telephone cards; a figure is stale later
+
+
+_newest_row = CompiledQuery(
+    lambda: Revision.objects.values_list("value", Subquery(Observation.objects.values("seen_at")))
+)
 
 
 class TooManyChanges(Exception):
@@ -72,12 +78,13 @@ class PollRequest:
 
 def answer(request: HttpRequest, *, user: User, max_rows: int = MAX_ROWS) -> HttpResponse:
     """Return the changed parts and the new revision, or 204 when the page has everything."""
-    revision = current()
-    observation = Observation.objects.first()
-    observed_at = observation.seen_at if observation else None
+    revision, observed_at = _newest()
     since = parse_id(request.GET.get("known", ""))
     if since is None or since > revision:  # nonsense, or of another database
         since = -1
+    observation = None
+    if since != revision and (observation := Observation.objects.first()):
+        observed_at = observation.seen_at
     poll = PollRequest(
         request=request, user=user, since=since, observation=observation, max_rows=max_rows
     )
@@ -102,6 +109,14 @@ def answer(request: HttpRequest, *, user: User, max_rows: int = MAX_ROWS) -> Htt
     session_ends_at = request.session.get_expiry_date()
     response["X-Session-Ends"] = str(round(session_ends_at.timestamp() * 1000))
     return response
+
+
+def _newest() -> tuple[int, datetime | None]:
+    """Return the newest revision and the time of the newest observation: an idle poll's query."""
+    row = _newest_row.first()
+    if row is None:
+        raise Revision.DoesNotExist
+    return row[0], row[1]
 
 
 def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterator[str]:

@@ -41,13 +41,14 @@ def ids(answer: Any) -> list[str]:
     return re.findall(r'<template><\w+[^>]*?\bid="([^"]+)"', html(answer))
 
 
-def test_an_idle_console_gets_nothing_for_four_queries(officer: Client, olga: User) -> None:
+def test_an_idle_console_gets_nothing_for_three_queries(officer: Client, olga: User) -> None:
     scenes.console(olga)
     with CaptureQueriesContext(connection) as queries:
         answer = poll(officer, "console", known=current())
     assert (answer.status_code, answer.content) == (204, b"")
-    # Its own: session, user, revision, newest look. One more is this test's own current().
-    assert len(queries) - 1 == 4
+    # Its own: session, user, and the revision with the newest look. One more is this test's own
+    # current().
+    assert len(queries) - 1 == 3
 
 
 def test_what_moves_all_the_time_travels_in_headers(officer: Client) -> None:

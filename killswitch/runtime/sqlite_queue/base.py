@@ -7,10 +7,15 @@ it a transaction goes on all the same: SQLite's own locking keeps it correct, on
 
 The option `mode` is that of SQLite's URIs. With `rw`, a file that is missing is an error: by
 default SQLite creates an empty one, which would look like a log without events.
+
+A connection is kept from one request to the next (`kept_connections`) and used again only while the
+file and its write-ahead log are those that it was opened on and can be opened for writing: what is
+written to a file that was removed or replaced would be lost.
 """
 
 import os
 import threading
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,7 @@ from django.db.backends.sqlite3 import base
 
 from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.files import OWNER_ONLY, lock_file
+from killswitch.runtime.kept_connections import KeepingDatabaseWrapper
 
 TURN_TIMEOUT_S = 2.0
 POLL_INTERVAL_S = 0.001  # between two attempts to take another process's lock
@@ -26,13 +32,54 @@ POLL_INTERVAL_S = 0.001  # between two attempts to take another process's lock
 _turn = threading.Lock()
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(KeepingDatabaseWrapper, base.DatabaseWrapper):
     """A connection with transactions that wait for their turn."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._queue_file: int | None = None
         self._has_turn = False
+        self._cursors: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def open_connection(self, conn_params: dict[str, Any]) -> Any:
+        before = self._files()
+        connection = base.DatabaseWrapper.get_new_connection(self, conn_params)
+        after = self._files()
+        # One that was opened for reading only, or while the file was replaced, is not kept.
+        self.opened_on = after if before and after and before[0] == after[0] else None
+        return connection
+
+    def still_works(self, connection: Any, *, opened_on: Any) -> bool:  # noqa: ARG002 - the path is what matters
+        return bool(self._files() == opened_on)
+
+    def is_idle(self) -> bool:
+        """Close the cursors that were not read to their end, and return whether that suffices.
+
+        While one is open, all queries of its connection see the database as it was then.
+        """
+        for cursor in list(self._cursors):
+            cursor.close()
+        self._cursors.clear()
+        return not self.connection.in_transaction
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        cursor = super().create_cursor(name)
+        self._cursors.add(cursor)
+        return cursor
+
+    def _files(self) -> tuple[tuple[int, int], tuple[int, int] | None] | None:
+        """Return what identifies the file and its write-ahead log; None if it is not writable."""
+        name = str(self.settings_dict["NAME"])
+        try:
+            file = os.stat(name)
+        except OSError:
+            return None
+        if not os.access(name, os.W_OK):
+            return None
+        log = None  # that of the first connection does not exist yet
+        with suppress(OSError):
+            log = os.stat(f"{name}-wal")
+        return (file.st_dev, file.st_ino), (log.st_dev, log.st_ino) if log else None
 
     def get_connection_params(self) -> dict[str, Any]:
         parameters: dict[str, Any] = super().get_connection_params()
@@ -70,6 +117,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._end_turn()
 
     def _close(self) -> None:
+        self._cursors.clear()
         try:
             super()._close()  # type: ignore[misc]
         finally:

@@ -1,0 +1,55 @@
+"""Django's PostgreSQL backend, which keeps a few connections (`kept_connections`).
+
+Not psycopg's own pool: it connects in a thread of its own, so that a request for a connection waits
+for its whole timeout while the server is down, and a cancel by break glass would wait with it. Here
+a request opens its connection itself and learns at once that it is refused.
+"""
+
+import select
+from typing import Any
+
+import psycopg
+from django.db.backends.postgresql import base
+from psycopg.pq import TransactionStatus
+
+from killswitch.runtime.deadlines import Deadline
+from killswitch.runtime.kept_connections import KeepingDatabaseWrapper
+
+# A server that hangs answers nothing: how long a request waits to learn that.
+MAX_ANSWER_S = 0.2
+
+
+class DatabaseWrapper(KeepingDatabaseWrapper, base.DatabaseWrapper):
+    """A connection that is asked for a sign of life before it is used again."""
+
+    def open_connection(self, conn_params: dict[str, Any]) -> Any:
+        connection = base.DatabaseWrapper.get_new_connection(self, conn_params)
+        self.opened_on = conn_params["dbname"]
+        return connection
+
+    def still_works(self, connection: Any, *, opened_on: Any) -> bool:  # noqa: ARG002 - the address is that of the settings
+        """Return whether the server answers an empty query, which it neither plans nor logs."""
+        try:
+            _exchange_empty_query(connection.pgconn)
+        except (psycopg.Error, TimeoutError):
+            return False
+        return bool(connection.pgconn.transaction_status == TransactionStatus.IDLE)
+
+    def is_idle(self) -> bool:
+        return bool(self.connection.pgconn.transaction_status == TransactionStatus.IDLE)
+
+
+def _exchange_empty_query(server: Any) -> None:
+    """Send a query and read its answer. Raises `psycopg.Error`, or `TimeoutError` without one."""
+    deadline = Deadline(MAX_ANSWER_S)
+    poll = select.poll()
+    poll.register(server.socket, select.POLLIN)
+    server.send_query(b"")
+    server.flush()
+    while True:
+        while server.is_busy():
+            if not poll.poll(1000 * deadline.seconds_left):
+                raise TimeoutError
+            server.consume_input()
+        if server.get_result() is None:
+            return

@@ -1,0 +1,243 @@
+"""Connections are kept between requests, a few of them, and only while they reach the database."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.handlers.wsgi import WSGIHandler
+from django.db import Error, OperationalError, connection, transaction
+from django.db.backends.signals import connection_created
+from django.test import RequestFactory
+
+from killswitch.runtime import kept_connections
+from killswitch.runtime.kept_connections import MAX_KEPT
+from killswitch.runtime.revisions import Revision, current, next_revision
+from tests.failures import database_gone
+from tests.threads import run_at_once
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="about a file")
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="about a server")
+
+
+@pytest.fixture(autouse=True)
+def none_kept() -> Iterator[None]:
+    """Begin and end without a connection, but for one that creates SQLite's log file."""
+    connection.close()
+    connection.close_kept()  # type: ignore[attr-defined]
+    yield
+    connection.close()
+    connection.close_kept()  # type: ignore[attr-defined]
+
+
+def end_request() -> None:
+    """Do what Django does at the end of a request, and at the begin of the next one."""
+    connection.close_if_unusable_or_obsolete()
+
+
+def serve() -> Any:
+    """Serve a request of one query, and return the driver's connection that it used."""
+    end_request()
+    current()
+    used = connection.connection
+    end_request()
+    return used
+
+
+def kept() -> list[Any]:
+    every = kept_connections._kept.get(str(connection.settings_dict["NAME"]), [])
+    return [one.connection for one in every]
+
+
+def test_the_next_request_uses_the_same_connection_in_whatever_thread() -> None:
+    first = serve()
+    assert kept() == [first]
+    assert connection.connection is None
+    assert run_at_once(serve) == [first]
+    assert serve() is first
+
+
+def test_twenty_requests_to_the_web_server_open_one_connection(settings: Any) -> None:
+    cookie = f"{settings.SESSION_COOKIE_NAME}={'a' * 32}"
+    opened: list[Any] = []
+
+    def note(connection: Any, **_: Any) -> None:
+        opened.append(connection.connection)
+
+    connection_created.connect(note)
+    try:
+        for _ in range(20):
+            request = RequestFactory(headers={"Cookie": cookie}).get("/accounts/login/")
+            WSGIHandler()(request.environ, lambda *_: lambda _: None).close()
+    finally:
+        connection_created.disconnect(note)
+    assert len(opened) == 20
+    assert len(set(map(id, opened))) == 1
+
+
+def test_a_connection_that_is_closed_is_not_kept() -> None:
+    serve()
+    current()
+    connection.close()
+    assert kept() == []
+
+
+def test_few_are_kept() -> None:
+    barrier = threading.Barrier(MAX_KEPT + 3)
+
+    def serve_at_once() -> Any:
+        current()
+        used = connection.connection
+        barrier.wait(10)
+        end_request()
+        return used
+
+    used = run_at_once(*[serve_at_once] * barrier.parties)
+    assert len(set(map(id, used))) == barrier.parties
+    assert len(kept()) == MAX_KEPT
+
+
+def test_one_with_an_error_is_closed_together_with_all_that_are_kept() -> None:
+    serve()
+    with suppress(Error), connection.cursor() as cursor:
+        cursor.execute("SELECT nonsense")
+    end_request()
+    assert kept() == []
+
+
+def test_one_with_an_open_transaction_is_closed_and_its_transaction_ends() -> None:
+    before = current()
+    with suppress(Error), transaction.atomic():
+        next_revision()
+        end_request()
+    assert kept() == []
+    assert current() == before
+
+
+def test_a_database_that_is_gone_is_noticed_by_the_next_request() -> None:
+    first = serve()
+    with database_gone():
+        with pytest.raises(OperationalError):
+            serve()
+        assert kept() == []
+    assert serve() is not first
+
+
+@on_sqlite
+def test_a_file_that_was_replaced_is_read_and_written_instead_of_the_old_one() -> None:
+    first = serve()
+    path = Path(str(connection.settings_dict["NAME"]))
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    end_request()
+    assert kept() == [first]
+    Path(shutil.copy(path, path.with_name("copy"))).replace(path)
+    with transaction.atomic():
+        newest = next_revision()
+    assert connection.connection is not first
+    connection.close()
+    assert current() == newest
+
+
+@on_sqlite
+@pytest.mark.parametrize("name", ["{}", "{}-wal"])
+def test_nothing_is_written_to_a_file_that_was_removed(name: str) -> None:
+    """Both are written: the file, and the log that has what is newer."""
+    first = serve()
+    path = Path(name.format(connection.settings_dict["NAME"]))
+    away = path.with_name("away")
+    path.rename(away)
+    try:
+        with suppress(OperationalError):
+            assert serve() is not first
+        assert first not in kept()
+    finally:
+        connection.close()
+        away.rename(path)
+
+
+@on_sqlite
+def test_a_file_that_can_no_longer_be_written_is_opened_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = serve()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert serve() is not first
+    assert kept() == [], "one that was opened for reading only would refuse a cancel later"
+
+
+@on_sqlite
+def test_a_request_sees_nothing_through_a_cursor_that_an_earlier_one_left_open() -> None:
+    Revision.objects.filter(id=1).update(value=5)
+    cursor = connection.cursor()
+    cursor.execute("SELECT value FROM live_revision UNION ALL SELECT 0")
+    cursor.fetchone()
+    end_request()
+    (own,) = kept()
+    with closing(sqlite3.connect(str(connection.settings_dict["NAME"]))) as elsewhere:
+        elsewhere.execute("UPDATE live_revision SET value = 6")
+        elsewhere.commit()
+    assert current() == 6
+    assert connection.connection is own
+
+
+def backend_pid() -> int:
+    current()
+    assert connection.connection is not None
+    return int(connection.connection.info.backend_pid)
+
+
+@contextmanager
+def hanging(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@on_postgresql
+def test_a_server_that_hangs_holds_a_request_up_for_a_moment_only() -> None:
+    pids = run_at_once(backend_pid_after(0.2), backend_pid_after(0.2))
+    assert len(kept()) == 2
+    with hanging(pids[0]), hanging(pids[1]):
+        began = time.monotonic()
+        assert backend_pid() not in pids
+        assert time.monotonic() - began < 1
+    assert kept() == []
+
+
+def backend_pid_after(seconds: float) -> Callable[[], int]:
+    """Return a request that takes so long."""
+
+    def served() -> int:
+        pid = backend_pid()
+        time.sleep(seconds)
+        end_request()
+        return pid
+
+    return served
+
+
+@on_postgresql
+def test_a_session_that_the_server_has_ended_is_replaced() -> None:
+    pid = backend_pid()
+    end_request()
+    assert kept()
+
+    def end_session() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+    taken = kept_connections._kept[str(connection.settings_dict["NAME"])].pop()
+    run_at_once(end_session)
+    kept_connections._kept[str(connection.settings_dict["NAME"])].append(taken)
+    assert backend_pid() != pid
