@@ -33,6 +33,7 @@ from killswitch.audit import appending
 from killswitch.audit.actors import SYSTEM, Actor
 from killswitch.audit.chain import NewEvent
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.runtime.kept_connections import release_connection
 from killswitch.runtime.revisions import Revisioned, next_revision
 
 
@@ -138,7 +139,7 @@ class Recording:
 
 
 @contextmanager
-def recording(*, then_close_connection: bool = False) -> Iterator[Recording]:
+def recording(*, then_release_connection: bool = False) -> Iterator[Recording]:
     """Open the transaction of a change and of its events, or join the one that is open.
 
     An exception rolls all of it back and writes no event. A recording inside another one is part
@@ -146,15 +147,15 @@ def recording(*, then_close_connection: bool = False) -> Iterator[Recording]:
     one back as well, even if the outer one catches it. Inside a plain `transaction.atomic()` the
     events are chained at the end of the recording.
 
-    With `then_close_connection` no connection is kept for the wait that follows, also after an
-    error. Such a recording raises `RuntimeError` inside another transaction.
+    With `then_release_connection` this thread holds no connection during the wait that follows,
+    also after an error. Such a recording raises `RuntimeError` inside another transaction.
     """
     if _this_thread.recording is not None:
-        with transaction.atomic(savepoint=False, durable=then_close_connection):
+        with transaction.atomic(savepoint=False, durable=then_release_connection):
             yield current_recording()
         return
     try:
-        with transaction.atomic(durable=then_close_connection):
+        with transaction.atomic(durable=then_release_connection):
             record = _this_thread.recording = Recording()
             try:
                 yield record
@@ -162,8 +163,8 @@ def recording(*, then_close_connection: bool = False) -> Iterator[Recording]:
             finally:
                 _this_thread.recording = None
     finally:
-        if then_close_connection:
-            connection.close()
+        if then_release_connection:
+            release_connection()
 
 
 def current_recording() -> Recording:

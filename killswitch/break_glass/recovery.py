@@ -99,7 +99,7 @@ def recover(journal: Journal) -> Recovered:
 def record_press(journaled: JournaledPress, *, faults: Sequence[str]) -> bool:
     """Record one press in one transaction; return False if another process has done so."""
     press = journaled.press
-    with recording(then_close_connection=True) as record:
+    with recording(then_release_connection=True) as record:
         record.take_revision()  # so that of several processes one records it, and others see it
         if Batch.objects.filter(uuid=press.uuid).exists():
             return False

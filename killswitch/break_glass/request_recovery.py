@@ -84,7 +84,7 @@ def _settle(request_uuid: str, token: str, *, attempts: Sequence[Line], end: Lin
     Return whether this changed the request; another process may have done it, or hold its lease.
     """
     rows = CancelRequest.objects.filter(uuid=request_uuid)
-    with recording(then_close_connection=True):
+    with recording(then_release_connection=True):
         request = rows.select_for_update(no_key=True).first()
         if request is None:  # of another database
             return False

@@ -49,7 +49,7 @@ def report(line: Line, error: Exception) -> None:
     if Alarm.objects.filter(kind=AlarmKind.BREAK_GLASS, subject=place).exists():
         return
     log.error("journal_not_recorded", journal=line.journal, line=line.seq, exc_info=error)
-    with recording(then_close_connection=True):
+    with recording(then_release_connection=True):
         raise_alarm(
             kind=AlarmKind.BREAK_GLASS,
             subject=place,

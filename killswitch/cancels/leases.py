@@ -62,7 +62,7 @@ class RequestSnapshot:
 def claim(ids: Sequence[int]) -> list[Lease]:
     """Claim those of the requests that are still free, in one compare-and-set."""
     token, now = new_lease_token(), datetime.now(UTC)
-    with recording(then_close_connection=True) as record:
+    with recording(then_release_connection=True) as record:
         free = CancelRequest.objects.filter(id__in=ids, status=Status.REQUESTED, lease_token="")
         # Locked first, because the counter of revisions is locked after all other rows.
         rows = free.select_for_update(no_key=True, of=("self",)).order_by("id")
@@ -100,7 +100,7 @@ def take_over(snapshot: RequestSnapshot) -> Lease | None:
     recorded as an attempt with an unknown outcome.
     """
     token = new_lease_token()
-    with recording(then_close_connection=True):
+    with recording(then_release_connection=True):
         # Renewing leaves out a row that its holder is writing, so what was written counts as well.
         unchanged_rows = CancelRequest.objects.annotate(
             finished_calls=F("attempt_count") + F("reads")
@@ -124,7 +124,7 @@ def take_over(snapshot: RequestSnapshot) -> Lease | None:
 def release(lease: Lease) -> None:
     """Give the request back, so that another process takes it over without waiting."""
     stop_renewing(lease)
-    with recording(then_close_connection=True):
+    with recording(then_release_connection=True):
         rows = CancelRequest.objects.filter(id=lease.id, lease_token=lease.token)
         rows.update(lease_token="")
 

@@ -151,7 +151,7 @@ class RequestRecord:
         pause = FIRST_READ_PAUSE_S
         while True:
             try:
-                with answered_within(MAX_ANSWER_S), recording(then_close_connection=True):
+                with answered_within(MAX_ANSWER_S), recording(then_release_connection=True):
                     return operation(self.lease.id, self.lease.token, *args, **kwargs)
             except Error as error:
                 if not means_outage(error):

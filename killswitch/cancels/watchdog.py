@@ -216,7 +216,7 @@ def _raise_alarm(
 
     Without such a point it is the alarm that the request is still running.
     """
-    with recording(then_close_connection=True):
+    with recording(then_release_connection=True):
         rows = CancelRequest.objects.in_flight().select_related("batch")
         if not of_holds:
             rows = rows.exclude(batch__origin=Origin.HOLD)

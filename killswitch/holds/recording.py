@@ -46,7 +46,7 @@ def begin_episodes(sightings: Iterable[Sighting]) -> list[int]:
     process gets none.
     """
     by_hold = {sighting.hold_id: sighting for sighting in sightings}
-    with recording(then_close_connection=True) as record:
+    with recording(then_release_connection=True) as record:
         rows = Hold.objects.active().filter(pk__in=list(by_hold)).order_by("pk")
         locked = list(
             rows.locked(skip_locked=True)

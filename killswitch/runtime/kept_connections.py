@@ -1,19 +1,20 @@
-"""Keeps a few database connections of a web process from one request to the next.
+"""Keeps a few database connections of a process for its threads, from one use to the next.
 
-To open one costs several times what the queries of an idle poll cost. Only the end of a request
-keeps a connection: whoever closes one explicitly, as everything does that waits for the EMS, really
-closes it. So a process that serves no requests keeps none, a thread holds none between two
-requests, and a process keeps as many as this limit at most. A connection is checked before it is
-used again, and it is opened as ever when there is none to be used: nothing waits for a free one.
+To open one costs several times what the queries of an idle poll cost, and to close the last one of
+a SQLite database writes its whole log back. The end of a request keeps a connection, and so does
+`release_connection`; one that is closed is closed. A thread holds none between two requests, nor
+while it waits for the EMS, and a process keeps at most `MAX_KEPT`. A connection is checked before
+it is used again. If there is none to be used, a new one is opened: no thread waits for another.
 """
 
 import threading
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# Polls come one after the other; a burst of other requests opens connections of its own.
+# Polls come one after the other; a burst of presses or results opens connections of its own.
 MAX_KEPT = 4
 
 
@@ -91,3 +92,11 @@ class KeepingDatabaseWrapper(BaseDatabaseWrapper):
         with _lock:
             kept = _kept.get(str(self.settings_dict["NAME"]))
             return kept.pop() if kept else None
+
+
+def release_connection() -> None:
+    """Let the process keep the connection of this thread, or close it if that is not possible.
+
+    It stays open only in the middle of a transaction.
+    """
+    connections[DEFAULT_DB_ALIAS].close_if_unusable_or_obsolete()

@@ -336,7 +336,7 @@ class TestConnection:
     """The short transactions of a kill keep no connection while the EMS is waited for."""
 
     def test_it_is_closed_after_the_commit_on_request(self) -> None:
-        with recording(then_close_connection=True) as record:
+        with recording(then_release_connection=True) as record:
             record.event(EventKind.STARTED)
         assert connection.connection is None
         assert kinds() == ["STARTED"]
@@ -346,7 +346,7 @@ class TestConnection:
 
     def test_it_is_closed_after_an_exception_too(self) -> None:
         Exchange.objects.create(exchange_id="A")
-        with pytest.raises(IntegrityError), recording(then_close_connection=True):
+        with pytest.raises(IntegrityError), recording(then_release_connection=True):
             Exchange.objects.create(exchange_id="A")
         assert connection.connection is None
         assert Exchange.objects.count() == 1
@@ -358,7 +358,7 @@ class TestConnection:
         def close() -> None:
             with around():
                 Exchange.objects.create(exchange_id="A")
-                with recording(then_close_connection=True):
+                with recording(then_release_connection=True):
                     pass
 
         with pytest.raises(RuntimeError, match="durable"):

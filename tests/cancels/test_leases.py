@@ -62,7 +62,7 @@ def test_a_locked_row_does_not_keep_the_other_leases_from_being_renewed(press: P
     is_locked, may_end = threading.Event(), threading.Event()
 
     def write_slowly() -> None:
-        with recording(then_close_connection=True):
+        with recording(then_release_connection=True):
             CancelRequest.objects.select_for_update().get(pk=requests[0].pk)
             is_locked.set()
             may_end.wait(2.5)

@@ -64,7 +64,7 @@ def test_an_attempt_whose_first_try_is_still_committing_is_recorded_once(
     is_written = threading.Event()
 
     def commit_slowly() -> None:
-        with recording(then_close_connection=True) as open_recording:
+        with recording(then_release_connection=True) as open_recording:
             record()
             open_recording.write_events()
             is_written.set()
