@@ -60,5 +60,5 @@ def _cells(figure: Figure | None) -> str:
 
 
 def _text(value: float, unit: str) -> str:
-    digits = 0 if abs(value) >= 100 else 2 if abs(value) < 10 else 1
-    return f"{value:,.{digits}f} {unit}"
+    digits = 0 if abs(value) >= 100 or value == int(value) else 2 if abs(value) < 10 else 1
+    return f"{value:,.{digits}f} {unit}".strip()

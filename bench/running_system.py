@@ -1,5 +1,6 @@
 """A whole system to measure: every process of `manage.py up`, on either database."""
 
+import atexit
 import os
 import re
 import subprocess
@@ -43,7 +44,7 @@ class RunningSystem:
         import psycopg
 
         with psycopg.connect(self.database_url) as connection:
-            return list(connection.execute(query))  # type: ignore[call-overload]
+            return list(connection.execute(query))
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def running_system(database: str, *, exchanges: list[str]) -> Iterator[RunningSy
 
         system = System(home)
         ems_url = f"http://127.0.0.1:{system.simulator_port}"
-        database_url = _start_postgresql(home) if database == "postgresql" else ""
+        database_url = start_postgresql(home) if database == "postgresql" else ""
         system.environment |= {
             "KILLSWITCH_EXCHANGES": " ".join(exchanges),
             "EMS_BASE_URL": ems_url,
@@ -93,10 +94,13 @@ def running_system(database: str, *, exchanges: list[str]) -> Iterator[RunningSy
         system.stop()
 
 
-def _start_postgresql(home: Path) -> str:
-    from tests.postgresql import start
+def start_postgresql(home: Path) -> str:
+    """Start a server that waits for the disk, as in production, and return its URL."""
+    from tests.postgresql import new_server
 
-    return start(home)
+    server = new_server(home)
+    atexit.register(server.cleanup)
+    return str(server.get_uri())
 
 
 def _sign_in(running: RunningSystem) -> None:

@@ -1,0 +1,151 @@
+"""Measure the processor time and the queries of a console page and of an idle poll.
+
+    python -m bench.pages --database sqlite
+
+Calls the WSGI application in this process, with a signed-in officer and 60 exchanges, so that
+neither the server nor a busy machine counts.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Figure
+from bench.running_system import DATABASES, OFFICER, PASSWORD, start_postgresql
+
+EXCHANGES = 60
+REPEATS = 300
+WARM_UP = 20
+
+
+def main() -> None:
+    """Create a database, measure, and print one line of JSON for each figure."""
+    parser = argparse.ArgumentParser(description="Measure the processor time of pages.")
+    parser.add_argument("--database", choices=DATABASES, default="sqlite")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-") as home:
+        os.environ |= {
+            "KILLSWITCH_HOME": home,
+            "DJANGO_SETTINGS_MODULE": "killswitch.settings",
+            "EMS_BASE_URL": "http://127.0.0.1:9",
+            "SECRET_KEY": "only-for-measuring",
+            "KILLSWITCH_EXCHANGES": " ".join(f"VENUE{number:02}" for number in range(EXCHANGES)),
+        }
+        if options.database == "postgresql":
+            os.environ["DATABASE_URL"] = start_postgresql(Path(home))
+        for figure in _figures():
+            print(figure.to_line())
+
+
+def _figures() -> list[Figure]:
+    import django
+
+    django.setup()
+    from django.conf import settings
+    from django.core.wsgi import get_wsgi_application
+
+    from killswitch.runtime.revisions import current
+    from killswitch.supervision.prepare import create_sqlite_file, prepare
+
+    create_sqlite_file()
+    prepare()
+    application = get_wsgi_application()
+    environ = {
+        "HTTP_HOST": settings.ALLOWED_HOSTS[0],
+        "HTTP_COOKIE": f"{settings.SESSION_COOKIE_NAME}={_sign_in()}",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "REQUEST_METHOD": "GET",
+        "wsgi.url_scheme": "http",
+    }
+
+    def page() -> None:
+        _call(application, environ | {"PATH_INFO": "/"}, status="200 OK")
+
+    def poll() -> None:
+        query = f"known={known}&show=console"
+        htmx = {"HTTP_HX_REQUEST": "true", "PATH_INFO": "/poll/", "QUERY_STRING": query}
+        _call(application, environ | htmx, status="204 No Content")
+
+    page()
+    known = current()
+    return [
+        Figure(
+            name=f"page with {EXCHANGES} exchanges: processor",
+            value=_processor_ms(page),
+            unit="ms",
+            limit=8,
+        ),
+        Figure(name="idle poll: processor", value=_processor_ms(poll), unit="ms", limit=1),
+        Figure(name="idle poll: queries", value=_queries(poll), unit="", limit=3),
+    ]
+
+
+def _sign_in() -> str:
+    """Return the session key of a new risk officer."""
+    from django.contrib.auth import login
+    from django.contrib.sessions.backends.base import SessionBase
+    from django.http import HttpRequest
+    from django.utils.module_loading import import_string
+
+    from killswitch.accounts.models import Role
+    from killswitch.accounts.services import add_user
+    from killswitch.audit.actors import SYSTEM
+
+    officer = add_user(
+        username=OFFICER, full_name="", role=Role.RISK_OFFICER, password=PASSWORD, by=SYSTEM
+    )
+    request = HttpRequest()
+    request.META["REMOTE_ADDR"] = "127.0.0.1"
+    from django.conf import settings
+
+    request.session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")()
+    login(request, officer, backend=settings.AUTHENTICATION_BACKENDS[0])
+    session: SessionBase = request.session
+    session.save()
+    return str(session.session_key)
+
+
+def _call(application: Callable[..., Any], environ: dict[str, Any], *, status: str) -> bytes:
+    statuses: list[str] = []
+
+    def start_response(line: str, _headers: Any, _error: Any = None) -> None:
+        statuses.append(line)
+
+    answer = application(environ | {"wsgi.input": BytesIO()}, start_response)
+    try:
+        body = b"".join(answer)
+    finally:
+        answer.close()
+    assert statuses == [status], (statuses, body[:500])
+    return body
+
+
+def _processor_ms(work: Callable[[], None]) -> float:
+    times_ms = []
+    for _ in range(WARM_UP + REPEATS):
+        started_at = time.thread_time()
+        work()
+        times_ms.append(1000 * (time.thread_time() - started_at))
+    return statistics.median(times_ms[WARM_UP:])
+
+
+def _queries(work: Callable[[], None]) -> int:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as queries:
+        work()
+    return len(queries)
+
+
+if __name__ == "__main__":
+    main()
