@@ -100,7 +100,9 @@ class Observer:
                 "pk", "seen_at", "exchange_id", "enabled", "newest"
             )
         )
-        known = rows[0][4] if rows else revisions.current()
+        known = rows[0][4] if rows else None
+        if known is None:  # without any exchange
+            known = revisions.current()
         connection.close()  # none is kept while the EMS is being waited for
         orders = self._client.open_orders()
         single_lists = None
@@ -140,6 +142,7 @@ class Observer:
         with recording() as record:
             # A process that was stopped during the call must not overwrite its successor's figures.
             if not self._lease.fence():
+                self._next_renewal = Deadline(0.0)
                 return False
             last = Observation.objects.get()
             heartbeats.beat(Process.OBSERVER)

@@ -72,8 +72,9 @@ class ChangeGate:
         has_time = self._clock() < self._next_at
         if has_time and not self._is_idle:
             return False
-        # Read before the rows: what is written afterwards has a higher revision.
-        revision = self._newest.get(max_age_s=self._max_age_s)
+        # Read before the rows: what is written afterwards has a higher revision. Others may have
+        # read it a moment ago, which is enough to see that there is nothing to do.
+        revision = self._newest.get(max_age_s=self._max_age_s if has_time else 0.0)
         if has_time and revision == self._revision:
             return False
         self._is_idle, self._revision = False, revision
