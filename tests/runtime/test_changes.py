@@ -24,9 +24,15 @@ class Work:
         return self.is_idle
 
 
-def new_gate(clock: Clock, newest: NewestRevision | None = None) -> ChangeGate:
+def new_gate(
+    clock: Clock, newest: NewestRevision | None = None, *, max_age_s: float = changes.SHARED_FOR_S
+) -> ChangeGate:
     return ChangeGate(
-        interval_s=0.5, max_idle_s=30.0, newest=newest or NewestRevision(clock=clock), clock=clock
+        interval_s=0.5,
+        max_idle_s=30.0,
+        max_age_s=max_age_s,
+        newest=newest or NewestRevision(clock=clock),
+        clock=clock,
     )
 
 
@@ -72,7 +78,7 @@ def test_what_was_written_past_the_revision_is_found_later(clock: Clock) -> None
 
 
 def test_a_change_during_the_work_is_not_missed(clock: Clock) -> None:
-    gate, times = new_gate(clock), 0
+    gate, times = new_gate(clock, max_age_s=0.0), 0
 
     def work() -> bool:
         nonlocal times
