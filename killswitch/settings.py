@@ -93,7 +93,11 @@ if _database["ENGINE"].endswith("postgresql"):
     # others: its session ends and releases its locks, and their waits end with a retried error.
     _database["ENGINE"] = "killswitch.runtime.postgresql_kept"
     _database["OPTIONS"] = {
-        "options": " ".join(f"-c {name}={limit}" for name, limit in POSTGRESQL_LIMITS.items()),
+        "options": " ".join(
+            # The time zone, which Django would set in one more statement for each connection.
+            f"-c {name}={value}"
+            for name, value in {**POSTGRESQL_LIMITS, "TimeZone": "UTC"}.items()
+        ),
         "connect_timeout": 2,
         "tcp_user_timeout": 5000,
         "keepalives_idle": 5,

@@ -28,11 +28,14 @@ class Escalation:
         self._clock = clock
         self._unchanged = StillnessTracker[int]()
 
-    def step(self) -> None:
-        """Record each alarm that is overdue now; with an escalation, notify its next channel."""
+    def step(self) -> bool:
+        """Record each alarm that is overdue now; with an escalation, notify its next channel.
+
+        Return whether any alarm is not overdue yet, or not for the last time.
+        """
         interval_min = settings.ALERT_ESCALATE_AFTER_MIN or settings.ALARM_OVERDUE_MIN
         if not interval_min:
-            return
+            return False
         interval = timedelta(minutes=interval_min)
         alarms = Alarm.objects.unacknowledged().order_by("id").defer("detail")
         waiting = [
@@ -51,6 +54,7 @@ class Escalation:
         }
         if due:
             _record_overdue(dict(list(due.items())[:MAX_ALARMS]), interval=interval)
+        return bool(waiting)
 
 
 def _has_next_level(alarm: Alarm, *, delivery_count: int) -> bool:

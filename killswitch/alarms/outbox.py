@@ -26,6 +26,7 @@ from killswitch.alarms.services import channels, first_channels
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
+from killswitch.runtime.changes import LOOK_INTERVAL_S, ChangeGate
 from killswitch.runtime.leases import StillnessTracker
 from killswitch.runtime.periodic import PeriodicTask
 from killswitch.runtime.text import escape_controls
@@ -52,7 +53,12 @@ def pause_s(row: Delivery) -> float:
 
 def send_pending(stop: threading.Event, *, poll_interval_s: float = POLL_INTERVAL_S) -> None:
     """Send what is pending until `stop` is set; wait while the database is gone."""
-    task = PeriodicTask(name="outbox", work=OutboxSender().send_due, interval_s=poll_interval_s)
+    sender, gate = OutboxSender(), ChangeGate(interval_s=poll_interval_s)
+    task = PeriodicTask(
+        name="outbox",
+        work=lambda: gate.run(sender.send_due),
+        interval_s=min(LOOK_INTERVAL_S, poll_interval_s),
+    )
     task.run_until(stop)
 
 
@@ -65,8 +71,11 @@ class OutboxSender:
         self._threads: dict[str, threading.Thread] = {}
         self._escalation = Escalation(clock=clock)
 
-    def send_due(self) -> None:
-        """Start to send what is due, channel by channel, without waiting for the result."""
+    def send_due(self) -> bool:
+        """Start to send what is due, channel by channel, without waiting for the result.
+
+        Return True if no notification is pending and no alarm can become overdue.
+        """
         _add_missing_deliveries()
         pending = Delivery.objects.filter(delivered_at=None, attempts__lt=MAX_ATTEMPTS)
         # Without the long texts: while a channel is down, these are read at every poll.
@@ -91,7 +100,8 @@ class OutboxSender:
                 )
                 self._threads[channel].start()
         # Last, because the log must take its event: a log that does not delays no notification.
-        self._escalation.step()
+        is_waiting = self._escalation.step()
+        return not rows and not is_waiting
 
     def wait(self, timeout_s: float) -> None:
         """Wait for the calls that have started."""

@@ -70,6 +70,11 @@ class Recording:
             raise RuntimeError("these events are not written: the recording is open, or has failed")
         return tuple(self._events)
 
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing was recorded so far that a page shows, and no event."""
+        return self._revision is None and not (self._changed or self._new_events or self._events)
+
     def take_revision(self) -> None:
         """Raise the revision for what pages show from rows that have none of their own."""
         _ = self.revision

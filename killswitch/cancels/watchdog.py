@@ -26,16 +26,19 @@ from killswitch.cancels.request_alarms import (
     resolve_stalled_alarms,
 )
 from killswitch.cancels.states import Status
+from killswitch.runtime import heartbeats
+from killswitch.runtime.changes import ChangeGate
 from killswitch.runtime.leases import StillnessTracker
 from killswitch.runtime.periodic import PeriodicTask
 
 CHECK_INTERVAL_S = 0.25
-HEARTBEAT_INTERVAL_S = 1.0
+HANG_CHECK_INTERVAL_S = 1.0
 UNCLAIMED_AFTER_S = 1.0  # until then a new request is left to the workers
 ABANDONED_AFTER_S = 3.0  # a holder renews its lease once a second
 STALLED_AFTER_S = 5.0
 ALARM_OVERTIME_S = 10.0  # after which a request in flight is an alarm even if it makes progress
 MAX_CHECK_S = 20.0
+MAX_IDLE_S = 10.0  # should a request ever be written without a revision
 
 # In the past tense, because an alarm stays on the screen after the request has finished.
 ACTIVITIES = {
@@ -134,28 +137,54 @@ class StallDetector:
 
 
 def run(stop: threading.Event, *, beat: Callable[[], None]) -> None:
-    """Check four times a second until `stop` is set, and beat about once a second."""
+    """Check four times a second until `stop` is set, and beat every two seconds.
+
+    While no request is in flight, a check only reads the revision.
+    """
     longest_s = settings.CANCEL_DEADLINE + 2 * settings.EMS_TIMEOUT + ALARM_OVERTIME_S
     detector = StallDetector(max_in_flight_s=longest_s)
     guard = HangGuard()
-    beat_at = 0.0
+    gate = new_gate()
+    beat_number = 0.0
 
     def work() -> None:
-        nonlocal beat_at
+        nonlocal beat_number
         guard.restart()
-        check_once(detector)
-        if time.monotonic() >= beat_at:
+        check_if_due(detector, gate)
+        # By the time of day, at the same moments as other processes: their commits share a flush.
+        number = time.time() // heartbeats.INTERVAL_S
+        if number != beat_number:
             beat()
-            beat_at = time.monotonic() + HEARTBEAT_INTERVAL_S
+            beat_number = number
 
     task = PeriodicTask(
-        name="watchdog", work=work, interval_s=CHECK_INTERVAL_S, keep_connection=True
+        name="watchdog",
+        work=work,
+        interval_s=CHECK_INTERVAL_S,
+        keep_connection=True,
+        is_aligned=True,
     )
     task.run_until(stop)
 
 
-def check_once(detector: StallDetector) -> None:
-    """Read the requests in flight once, and do what they require."""
+def new_gate() -> ChangeGate:
+    """Return what keeps an idle watchdog from reading more than the revision at each check."""
+    return ChangeGate(interval_s=CHECK_INTERVAL_S, max_idle_s=MAX_IDLE_S, max_age_s=0.0)
+
+
+def check_if_due(detector: StallDetector, gate: ChangeGate) -> None:
+    """Check once, unless no request was in flight the last time and nothing has changed since."""
+    try:
+        is_due = gate.is_due()
+    except Error:
+        detector.restart()
+        raise
+    if is_due and not check_once(detector):
+        gate.rest()
+
+
+def check_once(detector: StallDetector) -> int:
+    """Read the requests in flight once, and do what they require; return how many there are."""
     try:
         requests = snapshots()
     except Error:
@@ -189,6 +218,7 @@ def check_once(detector: StallDetector) -> None:
         )
         detector.overtime_alarm_raised(request_id)
     resolve_stalled_alarms()
+    return len(requests)
 
 
 def snapshots(**condition: Any) -> list[RequestSnapshot]:
@@ -251,6 +281,6 @@ class HangGuard:
 
     def _watch(self) -> None:
         while time.monotonic() - self._restarted_at < self._max_check_s:
-            time.sleep(HEARTBEAT_INTERVAL_S)
+            time.sleep(HANG_CHECK_INTERVAL_S)
         log.error("watchdog_hangs", seconds=self._max_check_s)
         os._exit(1)

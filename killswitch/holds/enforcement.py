@@ -34,6 +34,7 @@ from killswitch.holds.recording import (
 from killswitch.holds.services import lapse_overdue_releases
 from killswitch.holds.sight import record_blind, record_reads, record_sight
 from killswitch.holds.snapshots import HoldSnapshot, snapshots
+from killswitch.runtime.changes import LOOK_INTERVAL_S, ChangeGate
 from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.leases import RowLease, StillnessTracker
 from killswitch.runtime.periodic import PeriodicTask
@@ -89,13 +90,13 @@ class Enforcer:
         self._enforced_at = clock()
         self._has_notified = False
         self._alarmed: set[tuple[int, datetime | None]] = set()
-        self._has_holds = False
+        self.has_holds = False
         self.is_active = False
 
     def keep_lease(self) -> bool:
         """Keep or take the lease while there is a Hold, and leave it to others when stuck."""
-        self._has_holds = Hold.objects.active().exists()
-        if not self._has_holds:
+        self.has_holds = Hold.objects.active().exists()
+        if not self.has_holds:
             self.release_lease()
             self._enforced = []
             return False
@@ -200,7 +201,7 @@ class Enforcer:
             raise
 
     def _check(self) -> None:
-        if not self._has_holds:
+        if not self.has_holds:
             return
         now = self._clock()
         # Also while another process enforces, whose episodes may die with it.
@@ -298,11 +299,17 @@ def remind_if_due(*, interval: timedelta = REMINDER_INTERVAL) -> None:
 def start_threads(stop: threading.Event, *, enforcer: Enforcer | None = None) -> Enforcer:
     """Enforce Holds in this process until `stop` is set."""
     enforcer = enforcer or Enforcer()
+    gate = ChangeGate(interval_s=LEASE_INTERVAL_S)
+
+    def keep_lease() -> bool:
+        enforcer.keep_lease()
+        return not enforcer.has_holds
+
     tasks = [
         PeriodicTask(
             name="hold_lease",
-            work=enforcer.keep_lease,
-            interval_s=LEASE_INTERVAL_S,
+            work=lambda: gate.run(keep_lease),
+            interval_s=LOOK_INTERVAL_S,
             keep_connection=True,
         ),
         PeriodicTask(name="hold_reads", work=enforcer.read, interval_s=settings.HOLD_INTERVAL),

@@ -1,11 +1,12 @@
 """The canary: a message that takes the path of a cancel, through the broker to a worker."""
 
 import secrets
+from typing import Any
 
 import structlog
 from django.conf import settings
 from django.db import connection
-from django.db.models import F, QuerySet
+from django.db.models import Case, F, FloatField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError
@@ -14,6 +15,7 @@ from redis.exceptions import RedisError
 from killswitch.celery import app
 from killswitch.readiness.models import Canary
 from killswitch.runtime.age import elapsed_ms
+from killswitch.runtime.durability import without_flush
 
 TASK = "readiness.canary"
 BROKER_OPTIONS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
@@ -26,17 +28,22 @@ log = structlog.get_logger(__name__)
 def send() -> None:
     """Publish a canary, bounded in time and without retries, and record whether that worked."""
     nonce = secrets.token_hex(8)
-    if not Canary.objects.exists():
-        Canary.objects.bulk_create([Canary(id=1)], ignore_conflicts=True)
     canary: QuerySet[Canary] = Canary.objects.filter(id=1)
-    canary.update(nonce=nonce, sent_at=Now())
+    with without_flush():
+        last_error = canary.values_list("error", flat=True).first()
+        if last_error is None:
+            Canary.objects.bulk_create([Canary(id=1)], ignore_conflicts=True)
+        # Counted already, so that nothing is left to write when it works.
+        canary.update(nonce=nonce, sent_at=Now(), published=F("published") + 1)
     connection.close()  # none is kept while the broker is being waited for
     try:
         is_published = _publish(nonce)
     except (OperationalError, RedisError, OSError) as error:
-        canary.update(error=f"the queue does not respond ({type(error).__name__})")
+        text = f"the queue does not respond ({type(error).__name__})"
+        canary.update(error=text, published=F("published") - 1)
     else:
-        canary.update(error="", published=F("published") + int(is_published))
+        if last_error or not is_published:
+            canary.update(error="", published=F("published") - int(not is_published))
 
 
 def record_round_trip(nonce: str) -> None:
@@ -45,12 +52,17 @@ def record_round_trip(nonce: str) -> None:
     One that arrives after the next was sent still proves that a worker takes messages from the
     queue, but not that it does so in time.
     """
-    canary = Canary.objects.filter(nonce=nonce).annotate(now=Now()).first()
-    Canary.objects.update(answered=F("answered") + 1)
-    if canary and canary.sent_at:
-        Canary.objects.filter(nonce=nonce).update(
-            answered_at=Now(), milliseconds=elapsed_ms(start=canary.sent_at, end=canary.now)
-        )
+    with without_flush():
+        canary = Canary.objects.filter(nonce=nonce).annotate(now=Now()).first()
+        values: dict[str, Any] = {}
+        if canary and canary.sent_at:
+            is_newest = Q(nonce=nonce)  # still: the next one may have been sent meanwhile
+            ms = Value(elapsed_ms(start=canary.sent_at, end=canary.now), FloatField(null=True))
+            values = {
+                "answered_at": Case(When(is_newest, then=Now()), default=F("answered_at")),
+                "milliseconds": Case(When(is_newest, then=ms), default=F("milliseconds")),
+            }
+        Canary.objects.update(answered=F("answered") + 1, **values)
 
 
 def _publish(nonce: str) -> bool:

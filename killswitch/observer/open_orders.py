@@ -12,6 +12,7 @@ from django.db.models import (
     DateTimeField,
     F,
     PositiveIntegerField,
+    Subquery,
     Value,
     When,
 )
@@ -27,12 +28,18 @@ from killswitch.observer import ems_probe
 from killswitch.observer.order_lists import KeptOrders, OrderLists
 from killswitch.observer.second_looks import ListRead, SecondLooks
 from killswitch.readiness.models import EMS_PROBE, Probe
-from killswitch.runtime import revisions
+from killswitch.runtime import heartbeats, revisions
 from killswitch.runtime.deadlines import Deadline
+from killswitch.runtime.durability import commit_without_flush
+from killswitch.runtime.heartbeats import Process
 from killswitch.runtime.leases import STALE_AFTER_S, RowLease
+from killswitch.runtime.revisions import Revision
 
 MAX_ERROR_CHARS = 500
 MAX_UNCOVERED = 1_000  # an EMS that invents ids must not fill the page
+# A little more than between two reads, which renew the lease as well; its others wait for 5 s.
+RENEWAL_INTERVAL_S = 2.25
+STANDBY_INTERVAL_S = 0.9  # between two looks whether the lease has become free
 SINGLE_READS_INTERVAL_S = 5.0  # between two rounds in which exchanges are read one by one
 
 
@@ -60,6 +67,7 @@ class Observer:
         self._second_looks = second_looks or SecondLooks()
         self.order_lists = OrderLists(fence=self._lease.fence)
         self.is_active = False
+        self._next_renewal = Deadline(0.0)
         self._next_single_reads = Deadline(0.0)
 
     def keep_lease(self) -> bool:
@@ -69,7 +77,13 @@ class Observer:
         except Error:
             self.is_active = False  # unknown while the database cannot be reached
             raise
+        self._next_renewal = Deadline(RENEWAL_INTERVAL_S if self.is_active else STANDBY_INTERVAL_S)
         return self.is_active
+
+    @property
+    def must_renew(self) -> bool:
+        """Return whether to call `keep_lease` now: no read has renewed the lease lately."""
+        return self._next_renewal.has_passed
 
     def release_lease(self) -> None:
         self.is_active = False
@@ -79,9 +93,16 @@ class Observer:
         """Read the EMS's list and write it; None when another observer is the active one."""
         if not self.is_active:
             return None
-        known = revisions.current()
         requested_at = self._second_looks.clock()
-        rows = list(Exchange.objects.values_list("pk", "seen_at", "exchange_id", "enabled"))
+        newest = Subquery(Revision.objects.filter(id=1).values("value"))
+        rows = list(
+            Exchange.objects.annotate(newest=newest).values_list(
+                "pk", "seen_at", "exchange_id", "enabled", "newest"
+            )
+        )
+        known = rows[0][4] if rows else None
+        if known is None:  # without any exchange
+            known = revisions.current()
         connection.close()  # none is kept while the EMS is being waited for
         orders = self._client.open_orders()
         single_lists = None
@@ -95,7 +116,7 @@ class Observer:
             self._next_single_reads = Deadline(SINGLE_READS_INTERVAL_S)
         is_written = self.write(
             orders,
-            seen_before={pk: seen_at for pk, seen_at, _, _ in rows},
+            seen_before={row[0]: row[1] for row in rows},
             known=known,
             requested_at=requested_at,
             single_lists=single_lists,
@@ -117,10 +138,15 @@ class Observer:
         `requested_at` the monotonic time. `single_lists` are those of the exchanges that were read
         one by one, because the list of all could not be used.
         """
+        is_first_listing = False
         with recording() as record:
             # A process that was stopped during the call must not overwrite its successor's figures.
             if not self._lease.fence():
+                self._next_renewal = Deadline(0.0)
                 return False
+            last = Observation.objects.get()
+            heartbeats.beat(Process.OBSERVER)
+            record_probe(orders)
             self.order_lists.start(self._lease.claims)
             # Locked before the revision is taken, and in one order: no deadlock is possible.
             exchanges = list(Exchange.objects.select_for_update(no_key=True).order_by("id"))
@@ -164,6 +190,7 @@ class Observer:
                     figures={pk: kept.total for pk, kept in read.items()},
                     same_orders=[pk for pk in read if self.order_lists.is_stored(pk, read[pk])],
                     seen_at=orders.started_at,
+                    last_seen_at=last.seen_at,
                     known=known,
                 )
                 read = {pk: read[pk] for pk in written}
@@ -174,6 +201,7 @@ class Observer:
                     and lists[row.exchange_id].named_count(row.exchange_id)
                 ]
                 if new:
+                    is_first_listing = True
                     Exchange.objects.filter(pk__in=new).update(first_listed_at=orders.started_at)
             enabled_ids = {row.exchange_id for row in exchanges if row.enabled}
             error = ""
@@ -189,10 +217,13 @@ class Observer:
             # Other figures keep their age: they are the last ones known, and become visibly stale.
             if orders.readable or (lists and enabled_ids <= lists.keys()):
                 fields["seen_at"] = orders.started_at
-            if is_visible or Observation.objects.exclude(error=error).exists():
+            if is_visible or last.error != error:
                 fields |= {"error": error, "revision": record.revision}
             if fields:
                 Observation.objects.update(**fields)
+            if record.is_empty and not is_first_listing:
+                commit_without_flush()  # times only, which the next read replaces
+        self._next_renewal = Deadline(RENEWAL_INTERVAL_S)
         if read:
             self.order_lists.take(read, at=orders.started_at)
         return True
@@ -204,15 +235,14 @@ def record_probe(orders: TimedOpenOrders) -> None:
     A list that the EMS has sent and that cannot be used passes the probe: a cancel would go out.
     """
     problem = ems_probe.problem(orders)
-    Probe.objects.update_or_create(
-        name=EMS_PROBE,
-        defaults={
-            "ok": not problem,
-            "detail": (problem or orders.error)[:MAX_ERROR_CHARS],
-            "milliseconds": orders.duration_ms,
-            "at": Now(),
-        },
-    )
+    values = {
+        "ok": not problem,
+        "detail": (problem or orders.error)[:MAX_ERROR_CHARS],
+        "milliseconds": orders.duration_ms,
+        "at": Now(),
+    }
+    if not Probe.objects.filter(name=EMS_PROBE).update(**values):
+        Probe.objects.update_or_create(name=EMS_PROBE, defaults=values)
 
 
 def _may_be_readable_one_by_one(orders: TimedOpenOrders) -> bool:
@@ -230,13 +260,13 @@ def _write_figures(  # noqa: PLR0913 - what was read, and since when it may be o
     figures: Mapping[int, int],
     same_orders: Collection[int],
     seen_at: datetime,
+    last_seen_at: datetime | None,
     known: int | None,
 ) -> Collection[int]:
     """Write the figures, and which lists of orders are still as stored; return whose were written.
 
     `same_orders` are the exchanges whose orders are those that are stored.
     """
-    last_seen_at = Observation.objects.values_list("seen_at", flat=True).first()
     changed = {
         exchange.pk
         for exchange in exchanges

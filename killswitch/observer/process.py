@@ -13,13 +13,14 @@ from killswitch.ems.client import EmsClient
 from killswitch.holds import enforcement
 from killswitch.observer import audit_upkeep, canary
 from killswitch.observer.audit_upkeep import AuditUpkeep
-from killswitch.observer.open_orders import Observer, record_probe
+from killswitch.observer.open_orders import Observer
 from killswitch.readiness.models import CANARY_INTERVAL_S
 from killswitch.runtime import heartbeats
+from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.heartbeats import Process
 from killswitch.runtime.periodic import PeriodicTask
 
-LEASE_INTERVAL_S = 1.0
+LEASE_INTERVAL_S = 0.5  # between two looks whether it must be renewed; without a query
 RELEASE_TIMEOUT_S = 0.5
 
 log = structlog.get_logger(__name__)
@@ -35,15 +36,21 @@ def observe(stop: threading.Event) -> None:
         observer = Observer(client=EmsClient.from_settings())
     except (ValueError, OSError) as error:
         raise ImproperlyConfigured(f"the EMS client cannot be created: {error}.") from None
+    next_beat = Deadline(0.0)
     upkeep = AuditUpkeep(is_active=lambda: observer.is_active, stop=stop)
 
     def keep_lease() -> None:
-        heartbeats.beat(Process.OBSERVER)
+        """Beat and renew the lease, unless a read has done so; or wait for the lease."""
+        nonlocal next_beat
+        if not observer.must_renew:
+            return
+        if next_beat.has_passed:
+            heartbeats.beat_without_flush(Process.OBSERVER)
+            next_beat = Deadline(heartbeats.INTERVAL_S - LEASE_INTERVAL_S)
         observer.keep_lease()
 
     def read_open_orders() -> None:
-        if orders := observer.read():
-            record_probe(orders)
+        if observer.read():
             observer.order_lists.write(now=datetime.now(UTC))
 
     def send_canary() -> None:
@@ -61,14 +68,28 @@ def observe(stop: threading.Event) -> None:
         finally:
             connection.close()
 
-    for name, work, interval_s in (
-        ("lease", keep_lease, LEASE_INTERVAL_S),
-        ("open_orders", read_open_orders, settings.OBSERVE_INTERVAL),
-        ("canary", send_canary, CANARY_INTERVAL_S),
-        ("checkpoint", upkeep.write_checkpoint, audit_upkeep.CHECKPOINT_INTERVAL_S),
-        ("verification", upkeep.verify, audit_upkeep.CHECK_INTERVAL_S),
+    for task in (
+        PeriodicTask(name="lease", work=keep_lease, interval_s=LEASE_INTERVAL_S),
+        PeriodicTask(
+            name="open_orders",
+            work=read_open_orders,
+            interval_s=settings.OBSERVE_INTERVAL,
+            keep_connection=True,  # between two reads, not during a call
+            is_aligned=True,
+        ),
+        PeriodicTask(
+            name="canary", work=send_canary, interval_s=CANARY_INTERVAL_S, is_aligned=True
+        ),
+        PeriodicTask(
+            name="checkpoint",
+            work=upkeep.write_checkpoint,
+            interval_s=audit_upkeep.CHECKPOINT_INTERVAL_S,
+        ),
+        PeriodicTask(
+            name="verification", work=upkeep.verify, interval_s=audit_upkeep.CHECK_INTERVAL_S
+        ),
     ):
-        PeriodicTask(name=name, work=work, interval_s=interval_s).start_thread(stop)
+        task.start_thread(stop)
     break_glass.start_threads(stop)
     enforcer = enforcement.start_threads(stop)
     stop.wait()

@@ -6,11 +6,10 @@ from celery import shared_task
 from celery.signals import worker_ready
 
 from killswitch.observer import canary
-from killswitch.runtime.heartbeats import Process, beat
+from killswitch.runtime import heartbeats
+from killswitch.runtime.heartbeats import Process
 from killswitch.runtime.periodic import PeriodicTask
 from killswitch.runtime.shutdown import STOP
-
-HEARTBEAT_INTERVAL_S = 1.0
 
 
 @shared_task(name=canary.TASK, ignore_result=True)
@@ -24,6 +23,8 @@ def start(**_: Any) -> None:
     """Send heartbeats until this worker shuts down, from when on it takes no more messages."""
     PeriodicTask(
         name="worker_heartbeat",
-        work=lambda: beat(Process.WORKER),
-        interval_s=HEARTBEAT_INTERVAL_S,
+        work=lambda: heartbeats.beat_without_flush(Process.WORKER),
+        interval_s=heartbeats.INTERVAL_S,
+        keep_connection=True,
+        is_aligned=True,
     ).start_thread(STOP)

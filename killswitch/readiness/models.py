@@ -25,8 +25,8 @@ class Probe(models.Model):
 class Canary(models.Model):
     """A message that takes the path of a cancel, through the broker to a worker, without effect.
 
-    `published` and `answered` only grow: together they show, without comparing clocks, whether
-    messages are taken from the queue.
+    `published` and `answered` count: together they show, without comparing clocks, whether messages
+    are taken from the queue. One that is being published is counted already.
     """
 
     nonce = models.CharField(max_length=32)

@@ -1,5 +1,6 @@
 """Runs a task again and again until it is stopped, and survives every failure in between."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,11 @@ class PeriodicTask:
     An exception ends neither the loop nor its thread. It is logged when the work begins to fail,
     when it fails with another kind of error, and when it succeeds again. The database connection is
     closed before each pause; `keep_connection` is for work that runs so often that connecting each
-    time would cost more than it does: it is closed only after a failure and at the end.
+    time would cost more than it does: it is closed only after a failure and at the end. Work that
+    fails on a kept connection is repeated at once on a new one.
+
+    With `is_aligned` the work starts at whole multiples of the interval, by the time of day. All
+    processes then write at the same moments, and their commits share one write to the disk.
     """
 
     name: str
@@ -27,6 +32,7 @@ class PeriodicTask:
     interval_s: float
     first_pause_s: float = 0.0
     keep_connection: bool = False
+    is_aligned: bool = False
     clock: Callable[[], float] = time.monotonic
 
     def run_until(self, stop: threading.Event) -> None:
@@ -34,7 +40,8 @@ class PeriodicTask:
         last_failure = ""
         stop.wait(self.first_pause_s)
         while not stop.is_set():
-            started_at = self.clock()
+            started_at, started_time = self.clock(), time.time()
+            is_kept = connection.connection is not None
             error: Exception | None = None
             try:
                 self.work()
@@ -47,7 +54,12 @@ class PeriodicTask:
             if error_name != last_failure:
                 self._log_change(error)
             last_failure = error_name
-            stop.wait(max(0.0, started_at + self.interval_s - self.clock()))
+            pause_s = started_at + self.interval_s - self.clock()
+            if self.is_aligned:
+                pause_s -= late_by_s(started_time, self.interval_s)
+            if is_kept and isinstance(error, Error):
+                pause_s = 0.0  # only the kept connection may be gone, as after a restart
+            stop.wait(max(0.0, pause_s))
         if self.keep_connection:
             with suppress(Error):
                 connection.close()
@@ -68,3 +80,8 @@ class PeriodicTask:
             log.warning("database_gone", task=self.name, error=str(error).strip())
         else:
             log.error("task_failed", task=self.name, exc_info=error)
+
+
+def late_by_s(at: float, interval_s: float) -> float:
+    """Return how long after a multiple of the interval a time is; negative shortly before one."""
+    return at - math.floor(at / interval_s + 0.25) * interval_s

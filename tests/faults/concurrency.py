@@ -95,7 +95,7 @@ def _worker(arguments: Sequence[str]) -> Callable[[], None]:
     return lambda: tasks.run(ids=[int(arguments[0])])
 
 
-def _watchdog(arguments: Sequence[str]) -> Callable[[], None]:
+def _watchdog(arguments: Sequence[str]) -> Callable[[], object]:
     """Return a check that finds a request which has been unclaimed for long enough."""
     from killswitch.cancels import watchdog
     from killswitch.cancels.leases import RequestSnapshot

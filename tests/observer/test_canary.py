@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from django.db import connection
 
 from killswitch.observer import canary
 from killswitch.observer.tasks import answer
@@ -100,6 +101,7 @@ def test_sending_leaves_no_connection_open(broker: RedisProcess) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         canary.send()
+    connection.close()  # which the periodic task does
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import pytest
 from django.db import InterfaceError, OperationalError, connection
 
-from killswitch.runtime.periodic import PeriodicTask
+from killswitch.runtime.periodic import PeriodicTask, late_by_s
 from tests.clock import Clock
 from tests.conftest import wait_for
 
@@ -147,3 +147,47 @@ class TestTheDatabaseConnection:
     def test_is_never_kept_after_a_failure(self) -> None:
         pauses = self.connected_in_pauses(keep_connection=True, error=OperationalError("gone"))
         assert pauses == [True, False]
+
+    def test_work_that_fails_on_a_kept_connection_is_repeated_at_once_on_a_new_one(self) -> None:
+        clock = Clock()
+        stop = Pauses(clock)
+        gone = OperationalError("gone")
+        outcomes = scripted([None, gone, gone, None], stop=stop)
+
+        def work() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            outcomes()
+
+        task = PeriodicTask(name="look", work=work, interval_s=1, keep_connection=True, clock=clock)
+        thread = threading.Thread(target=task.run_until, args=[stop])
+        thread.start()
+        thread.join(10)
+        # After the first failure, which may be that of the connection, and not after the second.
+        assert stop.lengths[1:5] == [1.0, 0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("interval_s", [0.25, 2.0, 3.0])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.74, 0.76, 0.999])
+def test_aligned_work_starts_at_multiples_of_its_interval(interval_s: float, share: float) -> None:
+    started_at = 1_800_000_000 + share * interval_s
+    next_at = started_at + interval_s - late_by_s(started_at, interval_s)
+    assert next_at / interval_s == pytest.approx(round(next_at / interval_s), abs=1e-6)
+    assert 0.25 * interval_s <= next_at - started_at <= 1.25 * interval_s + 1e-6
+
+
+def test_aligned_work_that_took_too_long_is_repeated_at_once() -> None:
+    clock = Clock()
+    stop = Pauses(clock)
+    work_s = iter([60.0, 60.0])
+
+    def work() -> None:
+        try:
+            clock.now += next(work_s)
+        except StopIteration:
+            stop.set()
+
+    PeriodicTask(name="look", work=work, interval_s=2.0, is_aligned=True, clock=clock).run_until(
+        stop
+    )
+    assert stop.lengths[1:3] == [0.0, 0.0]

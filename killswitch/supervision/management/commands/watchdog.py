@@ -35,6 +35,6 @@ class Command(BaseCommand):
         ).start()
         break_glass.start_threads(STOP)
         enforcer = enforcement.start_threads(STOP)
-        watchdog.run(STOP, beat=partial(heartbeats.beat, Process.WATCHDOG))
+        watchdog.run(STOP, beat=partial(heartbeats.beat_without_flush, Process.WATCHDOG))
         with suppress(Error):  # another process takes the lease all the same, only later
             enforcer.release_lease()
