@@ -127,7 +127,9 @@ def small_batches(set_batch_sizes: Callable[[int], None]) -> None:
 
 
 def all_is_published() -> bool:
-    return not any(waiting.unfinished_tasks for waiting in publishing._queues.values())
+    return not any(
+        publisher.messages.unfinished_tasks for publisher in publishing._publishers.values()
+    )
 
 
 @pytest.fixture
@@ -220,7 +222,7 @@ class RedisProcess:
 def own_redis() -> Iterator[RedisProcess]:
     """Start a Redis for one test, which may stop or kill it, on the socket of the settings."""
     # The publishing thread of the last test may still avoid a broker that has just failed.
-    publishing._queues.clear()
+    publishing._publishers.clear()
     with RedisProcess(Path(django_settings.REDIS_SOCKET)) as process:
         yield process
 

@@ -1,4 +1,4 @@
-"""Tells the workers about new requests, without ever delaying the press.
+"""Tells the workers about new requests, without delaying the press by more than a moment.
 
 One thread in each process sends the messages. A message that is lost, late or delivered twice only
 costs time: the row is the truth, a watchdog finds it without a broker, and the second of two
@@ -22,46 +22,64 @@ from killswitch.celery import app
 
 TASK = "cancels.run"
 BREAKER_S = 2.0
+MAX_WAIT_S = 0.05
 
 log = structlog.get_logger(__name__)
 
 
-def publish(ids: Sequence[int]) -> None:
-    """Hand the ids of new requests to the publishing thread; never blocks, never raises.
+def publish(ids: Sequence[int], *, max_wait_s: float = MAX_WAIT_S) -> None:
+    """Hand the ids of new requests to the publishing thread; never raises.
 
-    An empty list opens the connection, so that the first press of a process need not.
+    Waits at most `max_wait_s` until they are sent. Otherwise the thread of the press would go on to
+    render its answer, and each step of sending would wait for the interpreter meanwhile. While the
+    queue does not respond, only the first press waits. An empty list opens the connection, so that
+    the first press of a process need not.
     """
     try:
         with _lock:
             # A fork copies the queue without its thread, so each process has its own.
-            if os.getpid() not in _queues:
-                messages: queue.Queue[list[int]] = queue.Queue()
-                thread = threading.Thread(target=_send_messages, args=[messages], name="publish")
-                thread.daemon = True
-                thread.start()
-                _queues[os.getpid()] = messages
-        _queues[os.getpid()].put(list(ids))
+            if os.getpid() not in _publishers:
+                _publishers[os.getpid()] = _Publisher()
+        _publishers[os.getpid()].send(list(ids), max_wait_s=max_wait_s)
     except (RuntimeError, MemoryError):  # the requests are recorded, so the press must not fail
         log.exception("publish_skipped", ids=list(ids), reason="no thread to publish")
 
 
+class _Publisher:
+    """The thread that sends messages, and the messages that wait for it."""
+
+    def __init__(self) -> None:
+        self.messages: queue.Queue[tuple[list[int], threading.Event]] = queue.Queue()
+        self._is_responsive = True
+        threading.Thread(target=self._send_messages, name="publish", daemon=True).start()
+
+    def send(self, ids: list[int], *, max_wait_s: float) -> None:
+        is_sent = threading.Event()
+        self.messages.put((ids, is_sent))
+        if self._is_responsive:
+            self._is_responsive = is_sent.wait(max_wait_s)
+
+    def _send_messages(self) -> None:
+        paused_until = 0.0
+        while True:
+            ids, is_sent = self.messages.get()
+            failure = "the queue failed a moment ago"
+            if time.monotonic() >= paused_until:
+                try:
+                    app.send_task(TASK, kwargs={"ids": ids}, retry=False, ignore_result=True)
+                    failure = ""
+                except Exception as error:  # noqa: BLE001 - it must survive for the next press
+                    paused_until = time.monotonic() + BREAKER_S
+                    failure = type(error).__name__
+            self._is_responsive = not failure
+            is_sent.set()
+            if failure:
+                _record_failure(ids, why=failure)
+            self.messages.task_done()
+
+
 _lock = threading.Lock()
-_queues: dict[int, "queue.Queue[list[int]]"] = {}
-
-
-def _send_messages(messages: "queue.Queue[list[int]]") -> None:
-    paused_until = 0.0
-    while True:
-        ids = messages.get()
-        if time.monotonic() < paused_until:
-            _record_failure(ids, why="the queue failed a moment ago")
-        else:
-            try:
-                app.send_task(TASK, kwargs={"ids": ids}, retry=False, ignore_result=True)
-            except Exception as error:  # noqa: BLE001 - the thread must survive for the next press
-                paused_until = time.monotonic() + BREAKER_S
-                _record_failure(ids, why=type(error).__name__)
-        messages.task_done()
+_publishers: dict[int, _Publisher] = {}  # by process
 
 
 def _record_failure(ids: list[int], *, why: str) -> None:
