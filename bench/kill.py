@@ -89,11 +89,13 @@ class Press:
 class Office:
     """A risk officer with a browser's cookies, and the simulator that records the calls."""
 
-    def __init__(self, system: "System", simulator: "SimulatorRemote") -> None:
+    def __init__(
+        self, system: "System", simulator: "SimulatorRemote", *, name: str = "olga"
+    ) -> None:
         self.system = system
         self.url = f"http://127.0.0.1:{system.port}"
         self.simulator = simulator
-        self.session = self._signed_in(system)
+        self.session = self._signed_in(system, name)
         ids = dict(system.select("SELECT exchange_id, id FROM exchanges_exchange"))
         self.numbers = {exchange_id: ids[exchange_id] for exchange_id in FIFTY}
 
@@ -152,13 +154,15 @@ class Office:
         open_requests = "SELECT 1 FROM cancels_cancelrequest WHERE finished_at IS NULL"
         _wait(lambda: not self.system.select(open_requests))
 
-    def _signed_in(self, system: "System") -> requests.Session:
+    def _signed_in(self, system: "System", name: str) -> requests.Session:
         people = (system.home / "demo-people.txt").read_text()
-        password = dict(line.split() for line in people.splitlines())["olga"]
+        password = dict(line.split() for line in people.splitlines())[name]
         session = requests.Session()
+        # The server closes idle connections; this may be the moment of the next GET.
+        session.mount("http://", requests.adapters.HTTPAdapter(max_retries=1))
         address = f"{self.url}/accounts/login/"
         fields = dict(TOKEN.findall(session.get(address).text))
-        session.post(address, data=fields | {"login": "olga", "password": password})
+        session.post(address, data=fields | {"login": name, "password": password})
         return session
 
 
