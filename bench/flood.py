@@ -26,6 +26,7 @@ from bench.kill import FIFTY, Office
 KNOWN = re.compile(rb'name="known" value="(\d+)"')
 TIMEOUT_S = 30.0
 VISITS = itertools.count()
+TIMES = Path()  # seconds that polls have taken, one a line
 COUNTS = {"polls": 100, "exports": 20, "sign-ins": 40, "pages": 20, "bodies": 200}
 
 
@@ -80,7 +81,10 @@ async def polls(port: int, cookies: str) -> None:
     visitor = Visitor(port, cookies)
     known = b"0"
     while True:
+        asked_at = time.monotonic()
         answer = await visitor.get(f"/poll/?known={known.decode()}&show=console")
+        with TIMES.open("a") as times:
+            print(time.monotonic() - asked_at, file=times)
         known = (KNOWN.findall(answer) or [known])[-1]
         await asyncio.sleep(1)
 
@@ -126,7 +130,11 @@ FLOODS: dict[str, Callable[[int, str], Coroutine[Any, Any, None]]] = {
 }
 
 
-def flood_for_ever(kind: str, port: int, cookies: str) -> None:
+def flood_for_ever(kind: str, port: int, cookies: str, times: Path) -> None:
+    """Flood the web server, in a process of its own."""
+    global TIMES  # noqa: PLW0603 - set once, at the start of the process
+    TIMES = times
+
     async def run() -> None:
         await asyncio.gather(*(FLOODS[kind](port, cookies) for _ in range(COUNTS[kind])))
 
@@ -134,9 +142,9 @@ def flood_for_ever(kind: str, port: int, cookies: str) -> None:
 
 
 @contextmanager
-def flooded(kind: str, port: int, cookies: str) -> Iterator[None]:
+def flooded(kind: str, port: int, cookies: str, times: Path) -> Iterator[None]:
     process = multiprocessing.get_context("spawn").Process(
-        target=flood_for_ever, args=(kind, port, cookies), daemon=True
+        target=flood_for_ever, args=(kind, port, cookies, times), daemon=True
     )
     process.start()
     time.sleep(3)
@@ -145,6 +153,12 @@ def flooded(kind: str, port: int, cookies: str) -> Iterator[None]:
     finally:
         process.kill()
         process.join()
+        if times.exists():
+            polls_ms = sorted(1000 * float(line) for line in times.read_text().split())
+            p95 = polls_ms[int(len(polls_ms) * 0.95)]
+            print(
+                f"  {len(polls_ms)} polls: {statistics.median(polls_ms):.0f}, {p95:.0f} (95 of 100)"
+            )
 
 
 def main() -> None:
@@ -177,7 +191,7 @@ def _measure(home: Path, options: argparse.Namespace) -> None:
         for kind in options.floods.split(","):
             who = auditor if kind == "exports" else office
             cookies = "; ".join(f"{c.name}={c.value}" for c in who.session.cookies)
-            with flooded(kind, int(system.port), cookies):
+            with flooded(kind, int(system.port), cookies, home / "polls.txt"):
                 _report(kind, office, options)
         _report("idle", office, options)
         system.stop()

@@ -8,8 +8,6 @@ from typing import Any, Final
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-# In total: forms have a few hundred bytes, and one byte a second is slow as well.
-BODY_TIMEOUT_S: Final = 5.0
 # Django refuses a longer one by its length alone (`console.middleware.MAX_BODY_BYTES`).
 MAX_BODY_BYTES: Final = 2**20
 
@@ -35,7 +33,7 @@ class Client:
             b"transfer-encoding" not in headers and self.body_length <= MAX_BODY_BYTES
         )
 
-    async def body(self, *, timeout_s: float = BODY_TIMEOUT_S) -> bytes:
+    async def body(self, *, timeout_s: float) -> bytes:
         """Return the body; one that Django does not read is left unread, and empty here.
 
         Raises `BodyTooSlow` and `ClientGone`.

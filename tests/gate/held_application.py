@@ -72,6 +72,7 @@ def held(environ: dict[str, Any], start_response: Any) -> Any:
 
 application = Gate(
     held,
+    body_timeout_s=60,
     limits={
         name: replace(
             limits,

@@ -34,6 +34,8 @@ class Server:
         command = list(programs.web().command)
         command[command.index("--port") + 1] = str(self.port)
         command[command.index("--workers") + 1] = "1"
+        # Slow senders are held until the end of a test.
+        command[command.index("--http1-header-read-timeout") + 1] = "60000"
         command[-1] = "tests.gate.held_application:application"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
