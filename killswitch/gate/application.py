@@ -28,7 +28,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 LIMITS: Final[Mapping[LaneName, Limits]] = {
     LaneName.CANCEL: Limits(threads=32, at_once=32),
     LaneName.BREAK_GLASS: Limits(threads=32, at_once=32),
-    LaneName.POLL: Limits(threads=16, at_once=1, max_waiting=256, max_wait_s=5),
+    LaneName.POLL: Limits(threads=16, at_once=2, max_waiting=256, max_wait_s=3),
     LaneName.CONSOLE: Limits(threads=8, at_once=2, max_waiting=128, max_wait_s=20),
     LaneName.PAGE: Limits(threads=8, at_once=1, max_waiting=64, max_wait_s=20),
     LaneName.EXPORT: Limits(threads=2, at_once=8, max_waiting=16, max_wait_s=20, slow_after_s=None),
