@@ -162,6 +162,9 @@ def test_clients_that_have_gone_leave_the_line_but_a_cancel_does_not(server: Ser
             # The server takes its connections in order, so these now wait in their lines.
             assert ask(server.port, post("/break-glass/?free", b"x")) == (200, b"x")
             assert all(is_unanswered(page) for page in pages)
+        # It notices closed connections no later than new ones.
+        for _ in range(10):
+            assert ask(server.port, post("/break-glass/?free", b"x")) == (200, b"x")
         with connect(server.port, get("/requests/?free")) as patient:
             server.release()
             assert read(patient) == (200, b"served")
