@@ -15,7 +15,7 @@ from bench.figures import Figure, print_table
 from bench.running_system import DATABASES
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("kill", "pages", "idle", "audit")
+PARTS = ("kill", "flood", "pages", "idle", "audit")
 
 
 def main() -> None:

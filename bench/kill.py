@@ -22,7 +22,13 @@ from pathlib import Path
 import requests
 
 from bench.figures import Figure, percentile
-from bench.running_system import DATABASES, TOKEN, RunningSystem, running_system
+from bench.running_system import (
+    DATABASES,
+    TOKEN,
+    RunningSystem,
+    cookie_header,
+    running_system,
+)
 from killswitch.runtime.deadlines import wait_until
 
 FIFTY = [f"VENUE{number:02}" for number in range(50)]
@@ -203,8 +209,7 @@ def open_pages(running: RunningSystem, count: int) -> Iterator[list[float]]:
     if not count:
         yield polls_s
         return
-    cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in running.session.cookies)
-    arguments = [running.system.port, str(count), cookies]
+    arguments = [running.system.port, str(count), cookie_header(running.session)]
     command = [sys.executable, "-m", "bench.open_pages", *arguments]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

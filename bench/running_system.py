@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TOKEN = re.compile(r'name="(csrfmiddlewaretoken|key)" value="([^"]+)"')
 PASSWORD = "a-long-password-for-measuring"
-OFFICER = "olga"
+OFFICER, AUDITOR = "olga", "carl"
 DATABASES = ("sqlite", "postgresql")
 
 
@@ -30,12 +30,24 @@ class RunningSystem:
 
     system: "System"
     simulator: "SimulatorRemote"
-    session: requests.Session
+    session: requests.Session  # of the risk officer
     database_url: str  # "" for SQLite in the data directory
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.system.port}"
+
+    def sign_in(self, name: str) -> requests.Session:
+        """Return the browser session of a user."""
+        session = requests.Session()
+        # The server closes idle connections; this may be the moment of the next GET.
+        session.mount("http://", requests.adapters.HTTPAdapter(max_retries=1))
+        address = f"{self.url}/accounts/login/"
+        fields = dict(TOKEN.findall(session.get(address).text))
+        fields |= {"login": name, "password": PASSWORD}
+        reply = session.post(address, data=fields, allow_redirects=False)
+        assert reply.status_code == 302, reply.text
+        return session
 
     def select(self, query: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query on the system's database."""
@@ -77,21 +89,26 @@ def running_system(database: str, *, exchanges: list[str]) -> Iterator[RunningSy
         stack.callback(simulator.kill)
         stack.enter_context(system)
         system.wait_until_it_serves()
-        subprocess.run(
-            [sys.executable, MANAGE, "add_user", OFFICER, "--role", "risk_officer"],
-            env=system.environment,
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        for name, role in ((OFFICER, "risk_officer"), (AUDITOR, "compliance")):
+            subprocess.run(
+                [sys.executable, MANAGE, "add_user", name, "--role", role],
+                env=system.environment,
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
         running = RunningSystem(
             system=system,
             simulator=SimulatorRemote(ems_url),
             session=requests.Session(),
             database_url=database_url,
         )
-        _sign_in(running)
-        yield running
+        yield replace(running, session=running.sign_in(OFFICER))
         system.stop()
+
+
+def cookie_header(session: requests.Session) -> str:
+    """Return the cookies of a session as a client sends them."""
+    return "; ".join(f"{cookie.name}={cookie.value}" for cookie in session.cookies)
 
 
 def start_postgresql(home: Path) -> str:
@@ -101,11 +118,3 @@ def start_postgresql(home: Path) -> str:
     server = new_server(home)
     atexit.register(server.cleanup)
     return str(server.get_uri())
-
-
-def _sign_in(running: RunningSystem) -> None:
-    address = f"{running.url}/accounts/login/"
-    fields = dict(TOKEN.findall(running.session.get(address).text))
-    fields |= {"login": OFFICER, "password": PASSWORD}
-    reply = running.session.post(address, data=fields, allow_redirects=False)
-    assert reply.status_code == 302, reply.text

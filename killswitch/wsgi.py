@@ -1,4 +1,4 @@
-"""The entry point of the web server's worker processes."""
+"""Django in a worker process of the web server, and the threads next to it. `asgi` starts it."""
 
 from django.core.wsgi import get_wsgi_application
 

@@ -57,18 +57,20 @@ def simulator() -> Program:
 
 
 def web() -> Program:
-    """Return two processes of many threads: a slow client holds one thread, never the server."""
+    """Return two processes, in each of which the gate keeps a cancel apart from everything else."""
     # The server takes addresses only, no names such as `localhost`.
     address = socket.getaddrinfo(settings.HOST, None, type=socket.SOCK_STREAM)[0][4][0]
     command = (
-        *(sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws"),
+        *(sys.executable, "-m", "granian", "--interface", "asginl", "--http", "1", "--no-ws"),
         *("--host", str(address), "--port", str(settings.PORT)),
-        *("--workers", "2", "--blocking-threads", "128", "--respawn-failed-workers"),
+        *("--workers", "2", "--respawn-failed-workers"),
         *("--http1-header-read-timeout", "5000"),
+        # Connections of each process, of which most are idle or wait at the gate. Each is a file.
+        *("--backpressure", "4096", "--backlog", "1024"),
         # Below the supervisor's timeout, so that the server ends its workers itself.
         *("--workers-kill-timeout", "2"),
         *("--log-level", "error", "--no-access-log"),
-        "killswitch.wsgi:application",
+        "killswitch.asgi:application",
     )
     return Program(name="web", stage=Stage.PRODUCT, command=command)
 

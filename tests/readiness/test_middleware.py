@@ -27,8 +27,8 @@ def port(stack: Stack) -> int:
     """Start the product's web server, for one name behind one proxy."""
     port = int(free_ports(1)[0])
     stack.set(PORT=port, ALLOWED_HOSTS="console.example", TRUSTED_PROXY_COUNT=1)
-    arguments = ("--interface", "wsgi", "--http", "1", "--workers", "1", "--port", port)
-    stack.run(sys.executable, "-m", "granian", *map(str, arguments), "killswitch.wsgi:application")
+    arguments = ("--interface", "asginl", "--http", "1", "--workers", "1", "--port", port)
+    stack.run(sys.executable, "-m", "granian", *map(str, arguments), "killswitch.asgi:application")
     wait_for(
         lambda: "200" in status(port, b"GET /healthz HTTP/1.1\r\nHost: console.example"), seconds=60
     )
