@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -12,6 +13,7 @@ from killswitch.cancels.status_display import status_badge
 from killswitch.console.grid import Row, Trouble
 from killswitch.exchanges.models import ExchangeGroup
 from killswitch.runtime.cached_markup import rendered
+from killswitch.runtime.http import MAX_ID, addresses
 from killswitch.runtime.templatetags.text import escape_controls, thousands
 
 MAX_SHOWN = 60
@@ -46,15 +48,19 @@ class AttentionItem(NamedTuple):
         return rendered("console/_attention_item.html", self)
 
 
-def _item(row: Row) -> AttentionItem:
+class _Addresses:
+    def __init__(self) -> None:
+        self.of_request = addresses("request", sample=UUID(int=0))
+        self.of_exchange = addresses("exchange", sample=MAX_ID)
+
+
+def _item(row: Row, to: _Addresses) -> AttentionItem:
     exchange, request, mark = row.exchange, row.last, _mark(row)
     return AttentionItem(
         pk=str(exchange.pk),
         exchange_id=escape_controls(exchange.exchange_id),
         label=escape_controls(exchange.label),
-        address=reverse("request", args=[request.uuid])
-        if request
-        else reverse("exchange", args=[exchange.pk]),
+        address=to.of_request(request.uuid) if request else to.of_exchange(exchange.pk),
         request_uuid=str(request.uuid) if request else "",
         status=request.status if request else "",
         mark=mark._replace(words=escape_controls(mark.words)),
@@ -72,8 +78,9 @@ class Attention:
     def __init__(self, rows: Sequence[Row]) -> None:
         failed = sorted((row for row in rows if row.is_failed), key=_came_at)
         running = [row for row in rows if row.trouble is Trouble.RUNNING]
-        self.failed = [_item(row) for row in failed[:MAX_SHOWN]]
-        self.running = [_item(row) for row in running[:MAX_SHOWN]]
+        to = _Addresses()
+        self.failed = [_item(row, to) for row in failed[:MAX_SHOWN]]
+        self.running = [_item(row, to) for row in running[:MAX_SHOWN]]
         self.failed_count = len(failed)
         self.running_count = len(running)
         self.new_orders_count = sum(row.trouble is Trouble.NEW_ORDERS for row in rows)
