@@ -52,7 +52,8 @@ def _parts(since: int, viewer: Viewer) -> Iterator[str]:
     """Yield the changed rows, the rows to remove, and the panels around them."""
     observation = Observation.objects.first()
     observed_at = observation.seen_at if observation else None
-    changed = grid.rows(changed_since=since, observed_at=observed_at)
+    rows = grid.rows(changed_since=since, observed_at=observed_at)
+    changed = [row for row in rows if row.has_changed]
     markup = RowMarkup(viewer)
     for row in changed:
         yield markup.of(row, into=True)
@@ -63,7 +64,6 @@ def _parts(since: int, viewer: Viewer) -> Iterator[str]:
         yield render_to_string("console/_gone.html", {"exchange": exchange})
     has_new_groups = ExchangeGroup.objects.filter(revision__gt=since).exists()
     if changed or gone or has_new_groups or (observation and observation.revision > since):
-        rows = grid.rows(observed_at=observed_at)
         context = {
             "totals": grid.Totals(rows, observation=observation),
             "attention": Attention(rows),
