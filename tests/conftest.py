@@ -23,6 +23,7 @@ from killswitch.audit.export import export
 from killswitch.audit.reconciliation import comparison, reviews
 from killswitch.audit.verification import chain_walk, checkpoint_check
 from killswitch.cancels import publishing, reconciliation
+from killswitch.console import console_parts
 from killswitch.holds import reconciliation as holds_reconciliation
 from killswitch.readiness.background_cache import THREAD_NAME
 from killswitch.runtime.deadlines import wait_until
@@ -61,6 +62,12 @@ def pytest_runtest_teardown() -> None:
         timeout_s=3,
         pause_s=0.01,
     )
+
+
+@pytest.fixture(autouse=True)
+def no_cached_markup() -> None:
+    """Forget the pages of other tests, whose databases have had the same revisions."""
+    console_parts._parts_of_second.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -88,14 +88,21 @@ class RetryOffer:
 
 
 def _newest_requests(requests: Sequence[CancelRequest]) -> dict[int, CancelRequest]:
-    """Return the newest request of each of these requests' exchanges, by the exchange's key."""
+    """Return the newest request of each of these requests' exchanges, by the exchange's key.
+
+    Of a new cancel, these are its own requests, which are not read again.
+    """
     of_exchange = CancelRequest.objects.filter(configured_exchange=OuterRef("pk")).order_by("-id")
     newest_ids = (
         Exchange.objects.filter(pk__in=[request.configured_exchange_id for request in requests])
-        .annotate(newest_id=Subquery(of_exchange.values("id")[:1]))
-        .values("newest_id")
+        .order_by()
+        .values_list(Subquery(of_exchange.values("id")[:1]), flat=True)
     )
-    rows = CancelRequest.objects.filter(pk__in=newest_ids).select_related("batch")
+    own = {request.pk: request for request in requests}
+    ids = set(newest_ids)
+    rows = [own[pk] for pk in ids & own.keys()]
+    if later := ids - own.keys():
+        rows += CancelRequest.objects.filter(pk__in=later).select_related("batch")
     return {row.configured_exchange_id: row for row in rows}
 
 

@@ -3,16 +3,20 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 from django.db.models import QuerySet
+from django.utils.safestring import SafeString
 
 from killswitch.accounts.models import User
 from killswitch.cancels.confirmation import REASONS, Target
 from killswitch.cancels.exclusions import Exclusions
 from killswitch.cancels.models import Batch, CancelRequest
+from killswitch.cancels.request_item import RequestItems
 from killswitch.cancels.retry import RetryOffer
 from killswitch.cancels.states import Status
+from killswitch.cancels.status_help import advised
 from killswitch.exchanges.models import Exchange
 
 # Not statuses: CONFIRMED, and orders were open again soon after; CONFIRMED, and never listed.
@@ -71,6 +75,17 @@ class BatchPage:
             exclusions=Exclusions.of(batch.not_included),
             may_complete=may_complete(batch, user=user),
         )
+
+    @cached_property
+    def advised(self) -> set[int]:
+        """Return the keys of the requests that say what to do now."""
+        return advised(self.requests)
+
+    @property
+    def items(self) -> list[SafeString]:
+        """Return the markup of the requests."""
+        items = RequestItems(advised=self.advised)
+        return [items.markup(request) for request in self.requests]
 
     @property
     def retry(self) -> Target | None:

@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 
 from killswitch.cancels.confirmation import MAX_EXCHANGES
-from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.status_display import status_badge
 from killswitch.console.grid import Row, Trouble
 from killswitch.exchanges.models import ExchangeGroup
+from killswitch.runtime.cached_markup import rendered
+from killswitch.runtime.http import MAX_ID, addresses
+from killswitch.runtime.templatetags.text import escape_controls, thousands
 
 MAX_SHOWN = 60
 # What the block holds on a wide screen; static/css/console.css makes its lines so high and wide.
@@ -26,19 +30,43 @@ class Mark(NamedTuple):
     words: str
 
 
-class AttentionItem:
+class AttentionItem(NamedTuple):
     """One exchange in the block: what is wrong, and where to read more."""
 
-    def __init__(self, row: Row) -> None:
-        self.exchange = row.exchange
-        self.request: CancelRequest | None = row.last
-        self.orders = row.known_orders
-        self.mark = _mark(row)
+    pk: str
+    exchange_id: str
+    label: str
+    address: str
+    request_uuid: str  # "" without a request
+    status: str
+    mark: Mark
+    orders: str
+    is_long: bool  # its ID takes a whole line where two of them share one
 
     @property
-    def is_long(self) -> bool:
-        """Whether its ID takes a whole line where two of them share one."""
-        return len(self.exchange.exchange_id) > MAX_CHARS_OF_HALF_A_LINE
+    def markup(self) -> SafeString:
+        return rendered("console/_attention_item.html", self)
+
+
+class _Addresses:
+    def __init__(self) -> None:
+        self.of_request = addresses("request", sample=UUID(int=0))
+        self.of_exchange = addresses("exchange", sample=MAX_ID)
+
+
+def _item(row: Row, to: _Addresses) -> AttentionItem:
+    exchange, request, mark = row.exchange, row.last, _mark(row)
+    return AttentionItem(
+        pk=str(exchange.pk),
+        exchange_id=escape_controls(exchange.exchange_id),
+        label=escape_controls(exchange.label),
+        address=to.of_request(request.uuid) if request else to.of_exchange(exchange.pk),
+        request_uuid=str(request.uuid) if request else "",
+        status=request.status if request else "",
+        mark=mark._replace(words=escape_controls(mark.words)),
+        orders="?" if row.known_orders is None else thousands(row.known_orders),
+        is_long=len(exchange.exchange_id) > MAX_CHARS_OF_HALF_A_LINE,
+    )
 
 
 class Attention:
@@ -50,8 +78,9 @@ class Attention:
     def __init__(self, rows: Sequence[Row]) -> None:
         failed = sorted((row for row in rows if row.is_failed), key=_came_at)
         running = [row for row in rows if row.trouble is Trouble.RUNNING]
-        self.failed = [AttentionItem(row) for row in failed[:MAX_SHOWN]]
-        self.running = [AttentionItem(row) for row in running[:MAX_SHOWN]]
+        to = _Addresses()
+        self.failed = [_item(row, to) for row in failed[:MAX_SHOWN]]
+        self.running = [_item(row, to) for row in running[:MAX_SHOWN]]
         self.failed_count = len(failed)
         self.running_count = len(running)
         self.new_orders_count = sum(row.trouble is Trouble.NEW_ORDERS for row in rows)

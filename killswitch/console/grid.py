@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
-from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, Subquery, Value
 
 from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.cancels.models import CancelRequest
@@ -36,6 +36,7 @@ class Row:
     observed_at: datetime | None
     hold: HoldView | None = None
     is_stuck: bool = False  # and nobody has acknowledged the alarm that says so
+    has_changed: bool = False  # since the revision that was asked for
 
     @property
     def is_blind(self) -> bool:
@@ -110,29 +111,21 @@ class Totals:
 
 
 def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> list[Row]:
-    """Return every exchange that is enabled or held, or those with a change, in three queries.
+    """Return every exchange that is enabled or held, in three queries.
 
     They are in the order of the configuration; IDs that differ by case only are neighbours.
+    `changed_since` lets the rows know whether they have changed since a revision.
     """
     requests = CancelRequest.objects.filter(configured_exchange=OuterRef("pk"))
     stalled = Alarm.objects.unacknowledged().filter(kind=AlarmKind.STALLED)
     holds = active_holds()
+    has_changed = Value(value=False) if changed_since is None else _has_changed(changed_since)
     exchanges = Exchange.objects.filter(Q(enabled=True) | Q(pk__in=list(holds))).annotate(
         newest_id=Subquery(requests.order_by("-id").values("id")[:1]),
         in_flight=Exists(requests.in_flight()),
         is_stuck=Exists(stalled.filter(exchange_id=OuterRef("exchange_id"))),
+        has_changed=ExpressionWrapper(has_changed, output_field=BooleanField()),
     )
-    if changed_since is not None:
-        new_requests = CancelRequest.objects.filter(revision__gt=changed_since)
-        has_new_request = Q(pk__in=new_requests.values("configured_exchange"))
-        # A Hold that was released is among them as well.
-        new_holds = Hold.objects.filter(revision__gt=changed_since)
-        has_new_hold = Q(pk__in=new_holds.values("configured_exchange"))
-        # An alarm that was acknowledged is among them as well.
-        new_stalls = Alarm.objects.filter(kind=AlarmKind.STALLED, revision__gt=changed_since)
-        has_new_stall = Q(exchange_id__in=new_stalls.values("exchange_id"))
-        is_new = Q(revision__gt=changed_since) | has_new_request | has_new_hold | has_new_stall
-        exchanges = exchanges.filter(is_new)
     # `vars`, because the type of a model does not know its annotations.
     pairs = [(exchange, vars(exchange)) for exchange in exchanges]
     newest_ids = [values["newest_id"] for _, values in pairs if values["newest_id"]]
@@ -145,9 +138,22 @@ def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> l
             observed_at=observed_at,
             hold=holds.get(exchange.pk),
             is_stuck=values["in_flight"] and values["is_stuck"],
+            has_changed=values["has_changed"],
         )
         for exchange, values in pairs
     ]
     return sorted(
         rows, key=lambda row: (row.exchange.position, row.exchange.exchange_id.casefold())
     )
+
+
+def _has_changed(since: int) -> Q:
+    new_requests = CancelRequest.objects.filter(revision__gt=since)
+    has_new_request = Q(pk__in=new_requests.values("configured_exchange"))
+    # A Hold that was released is among them as well.
+    new_holds = Hold.objects.filter(revision__gt=since)
+    has_new_hold = Q(pk__in=new_holds.values("configured_exchange"))
+    # An alarm that was acknowledged is among them as well.
+    new_stalls = Alarm.objects.filter(kind=AlarmKind.STALLED, revision__gt=since)
+    has_new_stall = Q(exchange_id__in=new_stalls.values("exchange_id"))
+    return Q(revision__gt=since) | has_new_request | has_new_hold | has_new_stall

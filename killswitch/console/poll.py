@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from django.db.models import Q, Subquery
+from django.db.models import Subquery
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django_htmx.http import HttpResponseClientRefresh
@@ -30,14 +30,14 @@ from killswitch.cancels.view_models import BatchPage, has_followers
 from killswitch.compliance.new_events import NewEvents
 from killswitch.compliance.queries import QueriesToUser
 from killswitch.compliance.verification_badge import Badge
-from killswitch.console import exchange_page, grid
+from killswitch.console import exchange_page
 from killswitch.console.alarm_list import OpenAlarms
-from killswitch.console.attention import Attention, groups
+from killswitch.console.console_parts import console_parts
 from killswitch.console.context_processors import ReadinessBar
 from killswitch.console.exchange_page import ExchangePage
-from killswitch.console.latest_cancels import latest_cancels
 from killswitch.console.open_order_chart import HOURS, OpenOrderChart, is_outdated
-from killswitch.exchanges.models import Exchange, ExchangeGroup, Observation
+from killswitch.console.row_markup import Viewer
+from killswitch.exchanges.models import Exchange, Observation
 from killswitch.holds.models import Hold
 from killswitch.holds.view_models import HeldSummary, ReleasePage
 from killswitch.runtime.compiled_query import CompiledQuery
@@ -62,12 +62,13 @@ class TooManyChanges(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class PollRequest:
-    """Who polls, the revision that the page has, and the newest observation."""
+    """Who polls, the revision that the page has, and what was the newest before any row is read."""
 
     request: HttpRequest
     user: User
     since: int
-    observation: Observation | None
+    revision: int
+    observed_at: datetime | None
     max_rows: int
 
     def render(self, template: str, context: dict[str, Any]) -> str:
@@ -82,11 +83,13 @@ def answer(request: HttpRequest, *, user: User, max_rows: int = MAX_ROWS) -> Htt
     since = parse_id(request.GET.get("known", ""))
     if since is None or since > revision:  # nonsense, or of another database
         since = -1
-    observation = None
-    if since != revision and (observation := Observation.objects.first()):
-        observed_at = observation.seen_at
     poll = PollRequest(
-        request=request, user=user, since=since, observation=observation, max_rows=max_rows
+        request=request,
+        user=user,
+        since=since,
+        revision=revision,
+        observed_at=observed_at,
+        max_rows=max_rows,
     )
     names = list(dict.fromkeys(request.GET.getlist("show")))[:MAX_PARTS]
     try:
@@ -97,7 +100,8 @@ def answer(request: HttpRequest, *, user: User, max_rows: int = MAX_ROWS) -> Htt
         response = HttpResponse(status=204)
     else:
         # The revision comes last: a page that fails half-way asks for the same again.
-        parts.append(poll.render("console/_known.html", {"known": revision}))
+        known = render_to_string("console/_known.html", {"known": revision})
+        parts.append(f"<template>{known}</template>")
         response = HttpResponse("".join(parts))
     # What changes every second travels in headers, so that an idle answer has no body.
     bar = ReadinessBar()
@@ -130,7 +134,12 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
         kind, _, identity = name.partition(":")
         match kind:
             case "console":
-                yield from _console(poll)
+                yield console_parts(
+                    since=poll.since,
+                    revision=poll.revision,
+                    observed_at=poll.observed_at,
+                    viewer=Viewer.of(poll.user),
+                )
             case "batch" | "dialog":
                 yield from _batch(poll, _uuid(identity), in_dialog=kind == "dialog")
             case "request":
@@ -220,43 +229,13 @@ def _chart(poll: PollRequest, identity: str) -> Iterator[str]:
 
 
 def _exchange(poll: PollRequest, pk: int) -> Iterator[str]:
-    observation = poll.observation
+    observation = Observation.objects.first()
     is_other_error = observation is not None and observation.revision > poll.since
     if not (is_other_error or exchange_page.has_changed(pk, since=poll.since)):
         return
     if exchange := exchange_page.find(pk):
         page = ExchangePage.of(exchange, observation=observation)
         yield poll.render("console/_exchange.html", {"page": page})
-
-
-def _console(poll: PollRequest) -> Iterator[str]:
-    """Changed rows, the rows to remove, and the panels around them."""
-    observation = poll.observation
-    observed_at = observation.seen_at if observation else None
-    changed = grid.rows(changed_since=poll.since, observed_at=observed_at)
-    for row in changed:
-        yield poll.render("console/_row.html", {"row": row, "into": True})
-    new_holds = Hold.objects.filter(revision__gt=poll.since).values("configured_exchange")
-    disabled = Exchange.objects.filter(
-        Q(revision__gt=poll.since) | Q(pk__in=new_holds), enabled=False
-    )
-    gone = list(disabled.exclude(pk__in=[row.exchange.pk for row in changed]))
-    for exchange in gone:
-        yield poll.render("console/_gone.html", {"exchange": exchange})
-    has_new_groups = ExchangeGroup.objects.filter(revision__gt=poll.since).exists()
-    if changed or gone or has_new_groups or (observation and observation.revision > poll.since):
-        rows = grid.rows(observed_at=observed_at)
-        context = {
-            "totals": grid.Totals(rows, observation=observation),
-            "attention": Attention(rows),
-            "groups": groups(rows),
-        }
-        if has_permission(poll.user, Permission.CANCEL):
-            yield poll.render("console/_kill_bar.html", context)
-        for name in ("everywhere", "uncovered", "attention", "groups"):
-            yield poll.render(f"console/_{name}.html", context)
-    if CancelRequest.objects.filter(revision__gt=poll.since).exists():
-        yield poll.render("console/_latest.html", {"latest": latest_cancels()})
 
 
 def _batch(poll: PollRequest, uuid: UUID, *, in_dialog: bool) -> Iterator[str]:

@@ -19,6 +19,7 @@ from killswitch.console.latest_cancels import latest_cancels
 from killswitch.console.open_order_chart import HOURS, OpenOrderChart
 from killswitch.console.poll import answer
 from killswitch.console.preferences import Preferences
+from killswitch.console.row_markup import RowMarkup, Viewer
 from killswitch.exchanges.models import Observation
 from killswitch.holds.view_models import HeldSummary
 from killswitch.runtime.http import parse_id
@@ -43,11 +44,12 @@ def console(request: HttpRequest) -> HttpResponse:
     observed_at = observation.seen_at if observation else None
     rows = grid.rows(observed_at=observed_at)
     enabled_ids = [row.exchange.exchange_id for row in rows if row.exchange.enabled]
+    markup = RowMarkup(Viewer.of(current_user(request)))
     shown = Preferences.of(request, row_count=len(rows))
     context = {
         "known": revision,
         "observed_at": observed_at,
-        "rows": shown.sorted(rows),
+        "rows": [markup.of(row) for row in shown.sorted(rows)],
         "shown": shown,
         "attention_count": sum(row.needs_attention for row in rows),
         "attention": Attention(rows),

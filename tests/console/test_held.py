@@ -197,7 +197,7 @@ def test_an_idle_page_polls_for_holds_only_while_there_are_any(
         answer = poll(officer, "console", "holds", known=current())
     assert ids(answer) == ["held", "known"]
     # An idle page's own, and one more. One is this test's own current().
-    assert len(queries) - 1 == 5
+    assert len(queries) - 1 == 4
     reads = [
         int(re.findall(rf'data-reads="{kraken.pk}:(\d+)"', page)[0])
         for page in (before, html(answer))

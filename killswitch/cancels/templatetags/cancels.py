@@ -2,19 +2,23 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django import template
 from django.template.context import Context
 from django.urls import reverse
+from django.utils.safestring import SafeString
 
 from killswitch.accounts.templatetags.accounts import person_name
 from killswitch.cancels import manual_cancel, status_display, status_help
+from killswitch.cancels import outcome_line as outcome_lines
 from killswitch.cancels.confirmation import Target
-from killswitch.cancels.models import Attempt, Batch, CancelRequest, Origin
+from killswitch.cancels.models import Attempt, Batch, CancelRequest
+from killswitch.cancels.outcome_line import OutcomeLine
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.age import elapsed_ms
+from killswitch.runtime.cached_markup import rendered
 from killswitch.runtime.days import input_type
 from killswitch.runtime.text import duration_text, escape_controls
 
@@ -28,6 +32,7 @@ register.filter("progress_text", status_display.progress_text)
 register.filter("progress_counts", status_display.progress_counts)
 register.filter("ends_at", status_display.ends_at)
 register.filter("next_attempt_at", status_display.next_attempt_at)
+register.filter("requester", outcome_lines.requester)
 register.filter("status_help", status_help.status_help)
 
 GESTURE_TEXTS = {
@@ -44,10 +49,11 @@ LATE_CLAIM_MS = 3000
 MAX_HEX_BYTES = 2048
 
 
-@register.filter
-def requester(batch: Batch) -> str:
-    """Return who requested a cancel, in words: a person, or "System" for what a Hold cancels."""
-    return "System" if batch.origin == Origin.HOLD else person_name(batch.by_name)
+@register.simple_tag
+def outcome_line(request: CancelRequest, has_new_orders: bool = False) -> OutcomeLine:
+    """Return what `cancels/_outcome.html` shows of a request."""
+    address = reverse("request", args=[request.uuid])
+    return outcome_lines.outcome_line(request, address=address, has_new_orders=has_new_orders)
 
 
 @register.filter
@@ -133,6 +139,21 @@ def advised(requests: CancelRequest | Sequence[CancelRequest]) -> set[int]:
 def manual_cancel_lines(exchanges: Iterable[Exchange]) -> list[manual_cancel.Line]:
     """Return the commands for cancelling without this console."""
     return manual_cancel.lines(exchange.exchange_id for exchange in exchanges)
+
+
+class ManualCommands(NamedTuple):
+    """The values of `_manual_commands.html`."""
+
+    lines: tuple[manual_cancel.Line, ...]
+    prefix: str
+    cards_address: str  # as the template finds it
+
+
+@register.simple_tag
+def manual_commands(lines: Iterable[manual_cancel.Line], prefix: str) -> SafeString:
+    """Show the commands for cancelling manually, which are the same on page after page."""
+    commands = ManualCommands(tuple(lines), prefix, reverse("telephone_cards"))
+    return rendered("_manual_commands.html", commands)
 
 
 @register.simple_tag
