@@ -28,8 +28,13 @@ TEXTS = tuple(name for name in COLUMNS if name not in NUMBERS)
 CANONICAL = "{" + ",".join(f'"{name}":%s' for name in sorted(HASHED)) + "}"
 in_canonical_order = itemgetter(*map(COLUMNS.index, sorted(HASHED)))
 SEQ, AT, PREVIOUS, HASH = map(COLUMNS.index, ("seq", "at", "previous", "hash"))
-# The text that is hashed; a time that Python cannot represent gives a different text.
-PG_TIME = """to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+# The text that is hashed. A time that Python cannot represent gives a different text: without the
+# condition, one before Christ would be written like the same one after.
+PG_TIME = (
+    "CASE WHEN {column} >= '0001-01-01 00:00:00+00' AND isfinite({column}) THEN"
+    """ to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+    " ELSE {column}::text END"
+)
 
 
 class BrokenChain(Exception):
@@ -160,7 +165,7 @@ def _newest_seq() -> int:
 
 def _rows(after: int | None) -> Iterator[tuple[Any, ...]]:
     if connection.vendor == "postgresql":
-        columns = [PG_TIME if name == "at" else name for name in COLUMNS]
+        columns = [PG_TIME.format(column=name) if name == "at" else name for name in COLUMNS]
     else:
         # As bytes: a column of SQLite can contain any type, and reading must not fail.
         columns = [f"CAST({name} AS BLOB)" if name in TEXTS else name for name in COLUMNS]
