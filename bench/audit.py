@@ -62,6 +62,8 @@ def _set_up(home: Path, *, database: str) -> None:
 
         os.environ["DATABASE_URL"] = start(home)
         os.environ["AUDIT_SIGNING_KEY"] = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    else:
+        (home / "killswitch.sqlite3").touch()  # which `prepare` alone creates
     import django
 
     django.setup()
@@ -99,24 +101,28 @@ def _pages(size: int) -> TimesMs:
         ("deep", {}, middle),
         ("time range", {"to_at": middle.at}, None),
         ("time range, deep", {"from_at": BEGIN}, middle),
-        ("exchange", {"exchange_id": "KRAKEN"}, None),
-        ("exchange, deep", {"exchange_id": "KRAKEN"}, middle),
-        ("person", {"actor": "Officer 3 (officer3)"}, None),
+        ("exchange", {"exchange": "KRAKEN/JOHN"}, None),
+        ("exchange, deep", {"exchange": "KRAKEN/JOHN"}, middle),
+        ("person", {"person": "officer3"}, None),
         ("kind", {"kind": "DENIED"}, None),
         ("status", {"status": "RESIDUAL"}, None),
         ("reject reason", {"reject_reason": "OTHER"}, None),
         ("request", {"request_id": request.request_id}, None),
-        ("exchange and rare status", {"exchange_id": "KRAKEN", "status": "UNKNOWN"}, None),
+        ("exchange and rare status", {"exchange": "KRAKEN/JOHN", "status": "UNKNOWN"}, None),
         ("time range and kind", {"to_at": middle.at, "kind": "DENIED"}, None),
-        ("time range and exchange", {"to_at": middle.at, "exchange_id": "KRAKEN"}, None),
-        ("two that never meet", {"exchange_id": "KRAKEN", "kind": "SIGNED_IN"}, None),
+        ("time range and exchange", {"to_at": middle.at, "exchange": "KRAKEN/JOHN"}, None),
+        ("exchange and type that never meet", {"exchange": "KRAKEN", "kind": "SIGNED_IN"}, None),
+        ("user and type that never meet", {"person": "officer3", "kind": "ATTEMPT"}, None),
+        ("type and status that never meet", {"kind": "FINISHED", "status": "SENDING"}, None),
+        ("type and reason that never meet", {"kind": "SIGNED_IN", "reject_reason": "OTHER"}, None),
         ("free text, common", {"text": "Venue incident"}, None),
         ("free text, nowhere", {"text": "no such words"}, None),
     ]
-    return {
-        f"page: {name}": _median(EventFilter(**values).search.page(before))
-        for name, values, before in cases
-    }
+    times = {}
+    for name, values, before in cases:
+        search = EventFilter(**values).search
+        times[f"page: {name}"] = _median(search.page(before, part=search.part(before)))
+    return times
 
 
 def _programs(home: Path) -> TimesMs:

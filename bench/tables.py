@@ -13,7 +13,7 @@ from killswitch.cancels.models import Attempt, Batch, CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange
 
-BATCH = 1_000  # requests; the server ends a session that idles in a transaction for 3 s
+BATCH = 300  # requests; the server ends a session that idles in a transaction for 3 s
 Told = tuple[AuditEvent, dict[str, Any]]  # an event, and its data
 
 

@@ -97,20 +97,23 @@ def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Fin
 
 def _compare(table: LoggedRows, events: Sequence[AuditEvent]) -> Iterator[Finding]:
     # An event that names no alarm has the number 0, which no row has.
-    numbers = [read(event).number("alarm") or 0 for event in events]
+    logged = [read(event) for event in events]
+    numbers = [data.number("alarm") or 0 for data in logged]
     rows: dict[tuple[int, str], Alarm | Delivery]
     if table.rows.model is Delivery:
         deliveries = Delivery.objects.filter(alarm__in=numbers)
         rows = {(delivery.alarm_id, delivery.channel): delivery for delivery in deliveries}
     else:
         rows = {(pk, ""): alarm for pk, alarm in Alarm.objects.in_bulk(numbers).items()}
-    for number, event in zip(numbers, events, strict=True):
-        channel = read(event).text("place")
+    for number, event, data in zip(numbers, events, logged, strict=True):
+        channel = data.text("place")
         name = f"alarm {number}, delivered to {channel}" if channel else f"alarm {number}"
         if row := rows.get((number, channel)):
             values = {key: getattr(row, column) for key, column in table.columns.items()}
-            yield from compare_columns(name, event, values, event_columns=table.event_columns)
-            for key in table.defaults.keys() - read(event).facts.keys():
+            yield from compare_columns(
+                name, event, values, data=data, event_columns=table.event_columns
+            )
+            for key in table.defaults.keys() - data.facts.keys():
                 if values[key] != (default := table.defaults[key]):
                     yield differing(name, key, values[key], logged=default, seq=event.seq)
         elif table.deleted:

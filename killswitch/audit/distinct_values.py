@@ -35,6 +35,8 @@ def contains(column: str, text: str, *, max_values: int = MAX_VALUES) -> Q:
     searched event by event.
     """
     values = matching(column, text, max_values=max_values)
+    if values and len(values) == 1:
+        return Q(**{column: values[0]})  # an index has its events in their order
     return Q(**{f"{column}__icontains": text} if values is None else {f"{column}__in": values})
 
 

@@ -12,11 +12,13 @@ from typing import Any, Final
 
 from django.db.models import Max, Min, Q, QuerySet
 
+from killswitch.audit import chain
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.review import unreviewed
 from killswitch.runtime.lookups import compared
 
 FEW: Final = 30_000  # events that can be compared one by one
+MAX_SEARCHED: Final = 50_000  # events in which a text is searched at once: no index finds it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +30,34 @@ class EventSearch:
     others: Q
     others_of_few: Q  # the same for few events, which are compared one by one
     is_unreviewed: bool = False
+    has_text: bool = False
     few: int = FEW
+    max_searched: int = MAX_SEARCHED
+
+    def part(self, edge: AuditEvent | None = None, *, newest_first: bool = True) -> range | None:
+        """Return the numbers of the events to search for a text, None if all can be searched.
+
+        They are those nearest to the edge of a page. The numbers of events have no gaps.
+        """
+        if not self.has_text or self._are_few:
+            return None
+        first, last = self._ends if self.times else (1, chain.head().seq)
+        if edge and newest_first:
+            last = min(last, edge.seq - 1)
+        elif edge:
+            first = max(first, edge.seq + 1)
+        if last - first < self.max_searched:
+            return None
+        if newest_first:
+            return range(last - self.max_searched + 1, last + 1)
+        return range(first, first + self.max_searched)
 
     def page(
-        self, edge: AuditEvent | None = None, *, newest_first: bool = True
+        self,
+        edge: AuditEvent | None = None,
+        *,
+        newest_first: bool = True,
+        part: range | None = None,
     ) -> QuerySet[AuditEvent]:
         """Return the events before or after the edge of a page, nearest first.
 
@@ -39,17 +65,19 @@ class EventSearch:
         """
         side, order = ("lt", "-") if newest_first else ("gt", "")
         within = Q(**{f"seq__{side}": edge.seq}) if edge else Q()
-        found = AuditEvent.objects.filter(self._condition(within=within, in_order=True))
-        return found.order_by(f"{order}seq")
+        condition = self._condition(within=within, part=part, in_order=True)
+        return AuditEvent.objects.filter(condition).order_by(f"{order}seq")
 
-    def count(self, *, limit: int) -> int:
+    def count(self, *, limit: int, part: range | None = None) -> int:
         """Return the number of events, counting only up to the limit."""
-        found = AuditEvent.objects.filter(self._condition(within=Q(), in_order=False))
-        return found.order_by()[:limit].count()
+        condition = self._condition(within=Q(), part=part, in_order=False)
+        return AuditEvent.objects.filter(condition).order_by()[:limit].count()
 
-    def _condition(self, *, within: Q, in_order: bool) -> Q:
+    def _condition(self, *, within: Q, part: range | None, in_order: bool) -> Q:
         within = self._range & within
-        condition = within & (self.others_of_few if self._are_few else self.others)
+        if part:
+            within &= Q(seq__gte=part.start, seq__lt=part.stop)
+        condition = within & (self.others_of_few if self._are_few or part else self.others)
         if self.times:
             condition &= compared(self.times)
         for named in self.by_name:
@@ -90,8 +118,8 @@ class EventSearch:
     @cached_property
     def _rarest(self) -> Q | None:
         """Return the condition that selects the fewest events, None if none selects few."""
-        is_alone = len(self.by_name) == 1 and not self.times and not self.is_unreviewed
-        if is_alone and not self._is_many(self.by_name[0]):
+        has_others = bool(self.times or self.others or self.is_unreviewed)
+        if len(self.by_name) == 1 and not has_others and not self._is_many(self.by_name[0]):
             return None  # its index has the events in their order
         counts = [_numbers(self._range & named)[: self.few].count() for named in self.by_name]
         fewest = min(counts, default=self.few)

@@ -40,6 +40,15 @@ PAGE_PARAMETERS: Final = frozenset({"before", "after", "marked", "size"})
 SEARCHED_COLUMNS: Final = ("actor", "exchange_id", "reject_reason")
 # The columns that must equal the filter's value, unless it stands for several.
 EQUAL_COLUMNS: Final = ("kind", "status", "request_id")
+# The pairs of fields that have an index together. Each field alone may select a great part of the
+# log, and both of them nothing.
+INDEXED_TOGETHER: Final = (
+    ("kind", "person"),
+    ("kind", "exchange"),
+    ("kind", "status"),
+    ("kind", "reject_reason"),
+    ("exchange", "reject_reason"),
+)
 # How an export records each of these values, which no column contains.
 RECORDED_GROUPS: Final[Mapping[str, tuple[str, str]]] = {
     NOT_CONFIRMED: ("outcome", NOT_CONFIRMED),
@@ -201,6 +210,7 @@ class EventFilter:
             others=self._by_row(are_few=False),
             others_of_few=self._by_row(are_few=True),
             is_unreviewed=self.unreviewed,
+            has_text=bool(self.text),
         )
 
     @property
@@ -209,20 +219,36 @@ class EventFilter:
 
     @cached_property
     def _by_name(self) -> list[Q]:
-        """Return the conditions on columns that have an index of their own."""
-        conditions = []
-        for name in EQUAL_COLUMNS:
-            if value := getattr(self, name):
-                conditions.append(_equals(name, value))
+        """Return the conditions on columns or pairs of columns that have an index."""
+        conditions = {
+            name: _equals(name, value) for name in EQUAL_COLUMNS if (value := getattr(self, name))
+        }
         if self.exchange:
-            conditions.append(contains("exchange_id", self.exchange))
+            conditions["exchange"] = contains("exchange_id", self.exchange)
         if self.reject_reason:
-            conditions.append(contains("reject_reason", self.reject_reason))
-        return conditions
+            conditions["reject_reason"] = contains("reject_reason", self.reject_reason)
+        if self._is_by_actor:
+            conditions["person"] = contains("actor", self.person)
+        pairs = [
+            pair
+            for pair in INDEXED_TOGETHER
+            if conditions.keys() >= {*pair}
+            and not ("status" in pair and self.status == NOT_CONFIRMED)
+        ]
+        paired = {name for pair in pairs for name in pair}
+        return [conditions[first] & conditions[second] for first, second in pairs] + [
+            condition for name, condition in conditions.items() if name not in paired
+        ]
+
+    @property
+    def _is_by_actor(self) -> bool:
+        """Return True if the person's events are only their own: of this type are no outcomes."""
+        return bool(self.person and self.kind) and self.kind != EventKind.FINISHED
 
     def _by_row(self, *, are_few: bool) -> Q:
         """Return the conditions that no single column fulfils."""
-        condition = _of_person(self.person, are_few=are_few) if self.person else Q()
+        is_of_person = bool(self.person) and not self._is_by_actor
+        condition = _of_person(self.person, are_few=are_few) if is_of_person else Q()
         if self.text:
             # Data is stored as JSON, in which quotes and backslashes of the text are escaped.
             in_text = Q(data__icontains=json.dumps(self.text, ensure_ascii=False)[1:-1])
@@ -249,7 +275,10 @@ def _of_person(name: str, *, are_few: bool) -> Q:
         return by_name  # the system records every outcome
     own = AuditEvent.objects.filter(by_name).order_by()
     if are_few:
-        requests = own.filter(kind=EventKind.REQUESTED, request_id=OuterRef("request_id"))
+        # By their ID alone: SQLite would go through all requests of the person otherwise.
+        requests = AuditEvent.objects.order_by().filter(
+            compared(by_name & Q(kind=EventKind.REQUESTED)), request_id=OuterRef("request_id")
+        )
         return compared(by_name | Q(Exists(requests), kind=EventKind.FINISHED))
     # Compared by their beginnings, because SQLite would use the index of the kinds otherwise and go
     # through all requests and outcomes.

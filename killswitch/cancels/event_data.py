@@ -139,6 +139,11 @@ def of_list(orders: TimedOpenOrders) -> dict[str, Any]:
     }
 
 
-def utc_text_or_none(at: datetime | None) -> str | None:
-    """Return a time in UTC with microseconds, or None for what has not happened."""
+def utc_text_or_none(at: datetime | str | None) -> str | None:
+    """Return a time in UTC with microseconds, or None for what has not happened.
+
+    Verification reads times as such texts already.
+    """
+    if isinstance(at, str):
+        return at
     return canonical_json.utc_text(at) if at else None

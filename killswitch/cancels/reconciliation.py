@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 from uuid import UUID
 
-from django.db.models import Min, Q
+from django.db.models import Min, QuerySet
 
 from killswitch.alarms.models import AlarmKind
 from killswitch.audit.event_reader import read
@@ -17,21 +18,29 @@ from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.reconciliation.comparison import (
     MAX_VALUE_CHARS,
     LoggedEvent,
+    among,
     batches,
     compare_columns,
-    confirmed,
     discrepancy,
     logged_events,
     reconcilers,
+    snapshot,
     value_text,
 )
+from killswitch.audit.reconciliation.plain_rows import AnyModel, plain_rows
 from killswitch.audit.verification.findings import Finding, Progress
 from killswitch.cancels import event_data
 from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrder, SecondLook
 from killswitch.cancels.states import FINAL, Status
 from killswitch.exchanges.models import Exchange
 
-BATCH_SIZE = 100  # the attempts of a request may hold 64 KiB each
+BATCH_SIZE = 250  # the attempts of a request may hold 64 KiB each
+
+
+class ReadRows(Protocol):
+    """Returns the rows of a query: as models, or as `plain_rows`."""
+
+    def __call__(self, rows: QuerySet[AnyModel], /) -> Iterator[AnyModel]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,57 +89,84 @@ def discrepancies(ids: Sequence[str] | None, progress: Progress) -> Iterator[Fin
 
 
 def _of_rows(pks: Sequence[int]) -> list[Finding]:
-    return confirmed(lambda: _compare(pks))
+    """Return the discrepancies that a second comparison finds as well, in one snapshot."""
+    if not _compare(pks, read_rows=plain_rows):
+        return []
+    with snapshot():
+        return _compare(pks, read_rows=iter)
 
 
-def _compare(pks: Sequence[int]) -> list[Finding]:
+def _compare(pks: Sequence[int], *, read_rows: ReadRows) -> list[Finding]:
     try:
-        records = _records(pks)
+        records = _records(pks, read_rows=read_rows)
         first_ones = [next(_discrepancies(pk, records.get(pk)), None) for pk in pks]
     except (ValueError, TypeError, OverflowError) as error:  # a row holds what cannot be read
         if len(pks) > 1:
-            return [finding for pk in pks for finding in _compare([pk])]
+            return [finding for pk in pks for finding in _compare([pk], read_rows=read_rows)]
         return [discrepancy(f"request number {pks[0]}: a row cannot be read ({error})")]
     return list(filter(None, first_ones))
 
 
-def _records(pks: Sequence[int]) -> dict[int, RequestRecord]:
+def _records(pks: Sequence[int], *, read_rows: ReadRows) -> dict[int, RequestRecord]:
     """Read the records of these requests; the number of queries does not depend on their number."""
-    rows = CancelRequest.objects.filter(pk__in=pks).select_related("batch__retry_of")
-    requests = list(rows)
-    pks_by_uuid: dict[UUID, list[int]] = defaultdict(list)
-    same_uuids = CancelRequest.objects.filter(uuid__in=[request.uuid for request in requests])
-    for uuid, pk in same_uuids.values_list("uuid", "id"):
-        pks_by_uuid[uuid].append(pk)
-    same_batches = Batch.objects.filter(
-        Q(id__in={request.batch_id for request in requests})
-        | Q(uuid__in={request.batch.uuid for request in requests})
+    selected = CancelRequest.objects.filter(among("id", pks)).order_by()
+    requests = list(read_rows(selected))
+    batches_by_id, batch_counts = _batches_of(selected, read_rows=read_rows)
+    uuid_counts = Counter(str(request.uuid) for request in requests)
+    others = CancelRequest.objects.exclude(among("id", pks)).order_by()
+    uuid_counts.update(
+        map(str, others.filter(uuid__in=selected.values("uuid")).values_list("uuid", flat=True))
     )
-    # How many batches have each number and each uuid: one, unless a row was forged.
-    counts = Counter(value for row in same_batches.values_list("id", "uuid") for value in row)
     exchanges = dict(Exchange.objects.values_list("id", "exchange_id"))
     events: dict[str, dict[str, list[LoggedEvent]]] = defaultdict(lambda: defaultdict(list))
-    request_ids = [str(request.uuid) for request in requests]
     # Without a condition on their kinds, for which SQLite would go through the whole log.
-    for event in logged_events(AuditEvent.objects.filter(request_id__in=request_ids)):
+    for event in logged_events(AuditEvent.objects.filter(request_id__in=[*uuid_counts])):
         events[event.request_id][event.kind].append(event)
-    records = {
-        request.pk: RequestRecord(
-            request=request,
-            is_unique=pks_by_uuid[request.uuid] == [request.pk],
-            has_unique_batch=max(counts[request.batch_id], counts[request.batch.uuid]) == 1,
-            shown_under=exchanges.get(request.configured_exchange_id),
-            events=events[str(request.uuid)],
-        )
-        for request in requests
-    }
-    for attempt in Attempt.objects.filter(request__in=list(records)):
-        records[attempt.request_id].attempts.append(attempt)
-    for order in ResidualOrder.objects.filter(request__in=list(records)):
-        records[order.request_id].orders.append(order)
-    for look in SecondLook.objects.filter(request__in=list(records)):
-        records[look.request_id].looks.append(look)
+    records = {}
+    for request in requests:
+        if batch := batches_by_id.get(request.batch_id):
+            uuid = str(request.uuid)
+            request.batch = batch
+            records[request.id] = RequestRecord(
+                request=request,
+                is_unique=uuid_counts[uuid] == 1,
+                has_unique_batch=max(batch_counts[batch.id], batch_counts[str(batch.uuid)]) == 1,
+                shown_under=exchanges.get(request.configured_exchange_id),
+                events=events[uuid],
+            )
+    of_requests = among("request_id", pks)
+    for attempt in read_rows(Attempt.objects.filter(of_requests).order_by("request_id", "number")):
+        if record := records.get(attempt.request_id):
+            record.attempts.append(attempt)
+    for order in read_rows(ResidualOrder.objects.filter(of_requests).order_by("request_id", "id")):
+        if record := records.get(order.request_id):
+            record.orders.append(order)
+    for look in read_rows(SecondLook.objects.filter(of_requests).order_by("request_id", "after_s")):
+        if record := records.get(look.request_id):
+            record.looks.append(look)
     return records
+
+
+def _batches_of(
+    requests: QuerySet[CancelRequest], *, read_rows: ReadRows
+) -> tuple[dict[int, Batch], Mapping[int | str, int]]:
+    """Return the batches of these requests, and how many batches have each number and each uuid.
+
+    That is one, unless a row was forged.
+    """
+    selected = Batch.objects.filter(id__in=requests.values("batch")).order_by()
+    rows = list(read_rows(selected))
+    counts: Counter[int | str] = Counter(row.id for row in rows)
+    counts.update(str(row.uuid) for row in rows)
+    others = Batch.objects.exclude(id__in=requests.values("batch")).order_by()
+    counts.update(
+        map(str, others.filter(uuid__in=selected.values("uuid")).values_list("uuid", flat=True))
+    )
+    retried_ids = {row.retry_of_id for row in rows if row.retry_of_id is not None}
+    retried = {row.id: row for row in read_rows(Batch.objects.filter(id__in=retried_ids))}
+    for row in rows:
+        row.retry_of = retried.get(row.retry_of_id or 0)
+    return {row.id: row for row in rows}, counts
 
 
 def _of_deleted(ids: Sequence[str]) -> Iterator[Finding]:
@@ -187,15 +223,16 @@ def _discrepancies(pk: int, record: RequestRecord | None) -> Iterator[Finding]:
 
 def _in_press(name: str, request: CancelRequest, event: LoggedEvent) -> Iterator[Finding]:
     batch, press = request.batch, event_data.of_press(request, request.batch)
+    recorded = read(event)
     yield from compare_columns(
         name,
         event,
         {"exchange": request.exchange_id, "by": batch.by_name, "role": batch.by_role, **press},
+        data=recorded,
         event_columns={"exchange": "exchange_id", "by": "actor", "role": "role"},
     )
-    recorded = read(event).facts
     for key, default in event_data.PRESS_DEFAULTS.items():
-        if key not in recorded and press[key] != default:
+        if key not in recorded.facts and press[key] != default:
             value = value_text(press[key])
             yield discrepancy(f"{name}: {key} is {value}, which no event records", seq=event.seq)
 
@@ -206,8 +243,10 @@ def _in_attempts(name: str, record: RequestRecord) -> Iterator[Finding]:
         if count > 1:
             yield discrepancy(f"{name} has two attempts with the number {number}")
     for event in record.events[EventKind.ATTEMPT]:
-        if attempt := rows.pop(read(event).number("number") or 0, None):
-            yield from compare_columns(f"{name}, attempt", event, event_data.of_attempt(attempt))
+        recorded = read(event)
+        if attempt := rows.pop(recorded.number("number") or 0, None):
+            values = event_data.of_attempt(attempt)
+            yield from compare_columns(f"{name}, attempt", event, values, data=recorded)
         else:
             reason = f"{name}: the attempt of event {event.seq} was deleted or renumbered"
             yield discrepancy(reason, seq=event.seq)
@@ -241,8 +280,10 @@ def _in_second_looks(name: str, record: RequestRecord) -> Iterator[Finding]:
     """Yield what differs in what was seen after the end: second looks, and orders open again."""
     looks = {look.after_s: look for look in record.looks}
     for event in record.events[EventKind.SECOND_LOOK]:
-        if look := looks.pop(read(event).number("after_s") or 0, None):
-            yield from compare_columns(f"{name}, second look", event, event_data.of_look(look))
+        recorded = read(event)
+        if look := looks.pop(recorded.number("after_s") or 0, None):
+            values = event_data.of_look(look)
+            yield from compare_columns(f"{name}, second look", event, values, data=recorded)
         else:
             reason = f"{name}: the second look of event {event.seq} was deleted or changed"
             yield discrepancy(reason, seq=event.seq)

@@ -5,6 +5,7 @@ A page is identified by the event at its edge, so that it stays the same while n
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Final, Self
 
 from django.http import QueryDict
@@ -47,6 +48,43 @@ class LogEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SearchedPart:
+    """The part of the log in which a text was searched, and the event at which the next begins.
+
+    A page shows it when the end of that part was reached before the page was full.
+    """
+
+    words: str
+    edge: int
+    is_newest_first: bool
+
+    @classmethod
+    def of(
+        cls, part: range, *, selection: EventFilter, has_edge: bool, newest_first: bool
+    ) -> Self | None:
+        """Return the part with these numbers."""
+        nearest = AuditEvent.objects.only("seq", "at")
+        if newest_first:
+            end = nearest.filter(seq__gte=part.start).order_by("seq").first()
+        else:
+            end = nearest.filter(seq__lt=part.stop).order_by("-seq").first()
+        if end is None:
+            return None
+        if has_edge:
+            events = f"{len(part):,} {'older' if newest_first else 'newer'} events"
+        else:
+            events = f"the newest {len(part):,} events"
+            events += " of this time range" if selection.to_at else ""
+        at = end.at.astimezone(UTC)
+        limit = f"{'back' if newest_first else 'up'} to event {end.seq}"
+        return cls(
+            words=f"{events}, {limit} ({at.day} {at:%b} {at.year}, {at:%H:%M:%S} UTC)",
+            edge=end.seq,
+            is_newest_first=newest_first,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogPage:
     """Some events, newest first, and the events at which the next pages begin."""
 
@@ -55,28 +93,33 @@ class LogPage:
     older: int | None
     count: str
     size: int
+    searched: SearchedPart | None  # None if everything was searched, or the page is full
 
     @classmethod
     def of(cls, selection: EventFilter, *, query: QueryDict) -> Self:
         """Return the page that a query string names. Raises `InvalidFilter`."""
         before, after = (_edge(query, name) for name in ("before", "after"))
-        size = _size(query)
-        if after and not before:
-            rows = list(selection.search.page(after, newest_first=False)[: size + 1])
-            has_newer, has_older = len(rows) > size, True
-            events = rows[:size][::-1]
-        else:
-            rows = list(selection.search.page(before)[: size + 1])
-            has_newer, has_older = before is not None, len(rows) > size
-            events = rows[:size]
-        is_only_page = not before and not after and not has_older
-        count = pluralize_count(len(events), "event")
+        size, newest_first = _size(query), not after or before is not None
+        edge = before if newest_first else after
+        part = selection.search.part(edge, newest_first=newest_first)
+        found = selection.search.page(edge, newest_first=newest_first, part=part)
+        rows = list(found[: size + 1])
+        is_full = len(rows) > size
+        events = rows[:size] if newest_first else rows[:size][::-1]
+        has_newer = before is not None if newest_first else is_full
+        has_older = is_full if newest_first else True
+        searched = None
+        if part and not is_full:
+            searched = SearchedPart.of(
+                part, selection=selection, has_edge=edge is not None, newest_first=newest_first
+            )
         return cls(
             entries=entries(events),
             newer=events[0].seq if events and has_newer else None,
             older=events[-1].seq if events and has_older else None,
-            count=count if is_only_page else f"{len(events)} of {tally(selection)}",
+            count=_count_text(selection, len(events), edge=edge, part=part, is_full=is_full),
             size=size,
+            searched=searched,
         )
 
 
@@ -136,6 +179,26 @@ def suggested_review(log_entries: Sequence[LogEntry]) -> SuggestedReview | None:
         if seqs := seqs_by_state.get(state):
             return SuggestedReview(seqs=seqs, marks=list(FOLLOWING[state]))
     return None
+
+
+def _count_text(
+    selection: EventFilter,
+    shown: int,
+    *,
+    edge: AuditEvent | None,
+    part: range | None,
+    is_full: bool,
+) -> str:
+    """Return how many events are shown, and of how many, as far as they were searched."""
+    if selection.search.part() is None:  # everything can be counted
+        is_only_page = edge is None and not is_full
+        return pluralize_count(shown, "event") if is_only_page else f"{shown} of {tally(selection)}"
+    if edge:
+        return f"{pluralize_count(shown, 'event')} on this page"
+    if not is_full:
+        return f"{pluralize_count(shown, 'event')} so far" if shown else "no events so far"
+    count = selection.search.count(limit=MAX_COUNTED + 1, part=part)
+    return f"{shown} of {min(count, MAX_COUNTED):,}+ events"
 
 
 def tally(selection: EventFilter, *, max_counted: int = MAX_COUNTED) -> str:

@@ -3,13 +3,16 @@
 import json
 import re
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
+from killswitch.audit import filters
 from killswitch.audit.chain import NewEvent
+from killswitch.audit.event_search import EventSearch
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.cancels.conclusion import CALM_REFUSAL
@@ -111,6 +114,74 @@ def test_pages_stay_the_same_while_new_events_arrive(reader: Client) -> None:
     assert "Older" not in third
     assert seqs(page(reader, link(third, "Newer"))) == seqs(second)
     assert seqs(page(reader, link(page(reader, older), "Newer"))) == seqs(first)
+
+
+@pytest.fixture
+def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search a text in three events at once, as if they were many."""
+    search = partial(EventSearch, few=0, max_searched=3)
+    monkeypatch.setattr(filters, "EventSearch", search)
+
+
+def denied(*paths: str) -> None:
+    """Record a denial for each path, a minute apart."""
+    for minute, path in enumerate(paths):
+        request_factories.denied(START + timedelta(minutes=minute), path=path)
+
+
+@pytest.mark.usefixtures("short_searches")
+def test_a_text_is_searched_part_by_part_and_the_page_says_how_far(reader: Client) -> None:
+    denied("/match/", "/2/", "/match/", "/4/", "/5/", "/6/", "/7/", "/8/")
+    first = page(reader, "?text=match")
+    assert seqs(first) == []
+    assert "No match in the newest 3 events, back to event 6 (2 Mar 2026, 09:35:00 UTC)." in first
+    assert "<b>no events so far</b>" in first
+    assert "No events match" not in first
+    second = page(reader, link(first, "Search older events"))
+    assert seqs(second) == [3]
+    assert "Searched 3 older events, back to event 3 (2 Mar 2026, 09:32:00 UTC)." in second
+    assert "<b>1 event on this page</b>" in second
+    assert "Older" not in re.findall(r">\s*(\w+)\s*</a>", second)
+    third = page(reader, link(second, "Search older events"))
+    assert seqs(third) == [1]
+    assert "Search older events" not in third, "that was the whole log"
+
+
+@pytest.mark.usefixtures("short_searches")
+def test_a_text_is_searched_part_by_part_towards_newer_events_too(reader: Client) -> None:
+    denied("/1/", "/2/", "/3/", "/4/", "/5/", "/match/")
+    text = page(reader, "?text=match&after=1")
+    assert "No match in 3 newer events, up to event 4 (2 Mar 2026, 09:33:00 UTC)." in text
+    assert seqs(page(reader, link(text, "Search newer events"))) == [6]
+
+
+def test_a_full_page_of_matches_says_that_there_may_be_more(
+    reader: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = PAGE_SIZES[0] + 10
+    monkeypatch.setattr(filters, "EventSearch", partial(EventSearch, few=0, max_searched=part))
+    denied(*["/match/"] * (part + 5))
+    first = page(reader, "?text=match")
+    assert f"<b>{PAGE_SIZES[0]} of {part}+ events</b>" in first
+    assert "Search older events" not in first, "the rest of this part comes first"
+    rest = page(reader, link(first, "Older"))
+    assert seqs(rest) == list(range(15, 0, -1))
+    assert "<b>15 events on this page</b>" in rest
+
+
+@pytest.mark.usefixtures("short_searches")
+def test_a_search_of_some_days_says_so(reader: Client) -> None:
+    denied("/1/", "/2/", "/3/", "/4/", "/5/")
+    text = page(reader, "?text=match&to=2026-03-02T09:34")
+    assert "No match in the newest 3 events of this time range, back to event 2 (2 Mar" in text
+
+
+@pytest.mark.usefixtures("short_searches")
+def test_an_export_searches_a_text_in_all_events(reader: Client) -> None:
+    denied("/match/", "/2/", "/3/", "/4/", "/5/")
+    assert list(EventFilter(text="match").events().values_list("seq", flat=True)) == [1]
+    exported = reader.get("/audit/export.jsonl?text=match").getvalue()
+    assert b"/match/" in exported
 
 
 @pytest.mark.parametrize("query", ["?kind=DENIED", "?from=2026-03-02"])

@@ -14,16 +14,23 @@ import re
 from collections.abc import Iterable
 
 LINE_END = "\r\n"
+QUOTE = '"'
 # Every cell is shorter than this, in UTF-16 code units, which is how spreadsheets count.
 CELL_LIMIT = 32_000
 # The last four are the full-width forms, which some spreadsheets read like the first four.
 _FORMULA_START = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"
-_UNSAFE = re.compile(f"(^|[,;|\t\r\n])([ \"]*)(?=['{_FORMULA_START}])")
+_DELIMITERS = ",;|\t\r\n"
+_UNSAFE = re.compile(f"(^|[{_DELIMITERS}])([ \"]*)(?=['{_FORMULA_START}])")
+# Both halves of it, each of which is found several times as fast.
+_UNSAFE_AT_START = re.compile(f"[ \"]*['{_FORMULA_START}]")
+_UNSAFE_LATER = re.compile(f"[{_DELIMITERS}][ \"]*['{_FORMULA_START}]")
 
 
 def escape(text: str) -> str:
     """Return the text as a spreadsheet can safely show it in a cell."""
-    return _UNSAFE.sub(r"\1\2'", text)
+    if _UNSAFE_AT_START.match(text) or _UNSAFE_LATER.search(text):
+        return _UNSAFE.sub(r"\1\2'", text)
+    return text
 
 
 def cell(text: str) -> str:
@@ -41,8 +48,8 @@ def cell(text: str) -> str:
 
 def row(cells: Iterable[str]) -> str:
     """Return one line of the file, with every cell escaped, cut if it is too long, and quoted."""
-    texts = (cell(text).replace('"', '""') for text in cells)
-    return ",".join(f'"{text}"' for text in texts) + LINE_END
+    quoted = [f'"{cell(text).replace(QUOTE, QUOTE + QUOTE)}"' for text in cells]
+    return ",".join(quoted) + LINE_END
 
 
 # The last line of a file whose export has failed. The lines before it are whole.

@@ -19,6 +19,7 @@ from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.not_confirmed import is_not_confirmed
 from killswitch.audit.requesters import Requester
 
+KIND_LABELS: Final = dict(EventKind.choices)
 FINAL_STATUSES: Final = frozenset({"CONFIRMED", *NOT_CONFIRMED_STATUSES})
 COLUMNS: Final = (
     "Event number",
@@ -81,7 +82,7 @@ def _cells(event: AuditEvent, requester: Requester | None) -> list[str]:
     return [
         str(event.seq),
         time_text(event.at),
-        EventKind(event.kind).label if event.kind in EventKind.values else event.kind,
+        KIND_LABELS.get(event.kind, event.kind),
         describe(event),
         actor_name(event.actor),
         _words(event.role),

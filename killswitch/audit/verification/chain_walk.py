@@ -5,14 +5,17 @@ It reads the table without the models: the owner of the database may have stored
 no model can read.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from json.encoder import encode_basestring
+from operator import itemgetter
 from typing import Any
 
 from django.db import connection
 
-from killswitch.audit.canonical_json import NotCanonical
+from killswitch.audit.canonical_json import MAX_INTEGER, NotCanonical
 from killswitch.audit.chain import HASHED, Head, digest_of
 from killswitch.audit.verification.findings import Finding, Progress, Proof, no_progress
 
@@ -21,8 +24,17 @@ TABLE = "audit_auditevent"
 COLUMNS = (*HASHED, "hash")
 NUMBERS = ("seq", "format")
 TEXTS = tuple(name for name in COLUMNS if name not in NUMBERS)
-# The text that is hashed; a time that Python cannot represent gives a different text.
-PG_TIME = """to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+# The canonical text of an event has its columns in the order of their names.
+CANONICAL = "{" + ",".join(f'"{name}":%s' for name in sorted(HASHED)) + "}"
+in_canonical_order = itemgetter(*map(COLUMNS.index, sorted(HASHED)))
+SEQ, AT, PREVIOUS, HASH = map(COLUMNS.index, ("seq", "at", "previous", "hash"))
+# The text that is hashed. A time that Python cannot represent gives a different text: without the
+# condition, one before Christ would be written like the same one after.
+PG_TIME = (
+    "CASE WHEN {column} >= '0001-01-01 00:00:00+00' AND isfinite({column}) THEN"
+    """ to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+    " ELSE {column}::text END"
+)
 
 
 class BrokenChain(Exception):
@@ -51,12 +63,12 @@ def walk(*, after: Head | None = None, progress: Progress = no_progress) -> Chai
     try:
         _check_head(start)
         for row in _rows(after.seq if after else None):
-            columns = _check_event(row, before=head)
-            head = Head(seq=columns["seq"], hash=columns["hash"])
+            values = _check_event(row, before=head)
+            head = Head(seq=values[SEQ], hash=values[HASH])
             events += 1
-            if columns["at"] < at and backwards is None:
+            if values[AT] < at and backwards is None:
                 backwards = head.seq
-            at = columns["at"]
+            at = values[AT]
             if events % PAGE_SIZE == 0:
                 progress("events", events, total)
         _check_duplicates(head)
@@ -89,8 +101,8 @@ def hashes(numbers: Collection[int]) -> dict[int, str]:
     }
 
 
-def _check_event(row: tuple[Any, ...], *, before: Head) -> Mapping[str, Any]:
-    """Return the columns of the next event. Raises `BrokenChain`."""
+def _check_event(row: tuple[Any, ...], *, before: Head) -> Sequence[Any]:
+    """Return the values of the next event in the order of `COLUMNS`. Raises `BrokenChain`."""
     seq, next_seq = row[0], before.seq + 1
     if seq != next_seq:
         event_instead = (
@@ -100,17 +112,35 @@ def _check_event(row: tuple[Any, ...], *, before: Head) -> Mapping[str, Any]:
         )
         raise BrokenChain(next_seq, f"event {next_seq} is missing: {event_instead}")
     try:
-        columns = _columns(row)
-        digest = digest_of({name: columns[name] for name in HASHED})
+        values = _values(row)
+        digest = _digest(values)
     except (CorruptColumn, NotCanonical) as error:
         raise BrokenChain(seq, f"event {seq} was changed: {error}") from None
-    if digest != columns["hash"]:
+    if digest != values[HASH]:
         raise BrokenChain(seq, f"event {seq} was changed: its hash does not match its columns")
-    if columns["previous"] != before.hash:
+    if values[PREVIOUS] != before.hash:
         raise BrokenChain(
             seq, f"event {seq} is not chained to event {before.seq}: one of them was replaced"
         )
-    return columns
+    return values
+
+
+def _digest(values: Sequence[Any]) -> str:
+    """Return what `digest_of` returns, in a third of the time. Raises `NotCanonical`."""
+    try:
+        parts = tuple(
+            encode_basestring(value) if type(value) is str else _number_text(value)
+            for value in in_canonical_order(values)
+        )
+        return hashlib.sha256((CANONICAL % parts).encode()).hexdigest()
+    except (TypeError, UnicodeEncodeError):  # a value that the product does not store
+        return digest_of(dict(zip(HASHED, values, strict=False)))
+
+
+def _number_text(value: object) -> str:
+    if type(value) is not int or abs(value) > MAX_INTEGER:
+        raise TypeError
+    return str(value)
 
 
 def _check_duplicates(head: Head) -> None:
@@ -135,7 +165,7 @@ def _newest_seq() -> int:
 
 def _rows(after: int | None) -> Iterator[tuple[Any, ...]]:
     if connection.vendor == "postgresql":
-        columns = [PG_TIME if name == "at" else name for name in COLUMNS]
+        columns = [PG_TIME.format(column=name) if name == "at" else name for name in COLUMNS]
     else:
         # As bytes: a column of SQLite can contain any type, and reading must not fail.
         columns = [f"CAST({name} AS BLOB)" if name in TEXTS else name for name in COLUMNS]
@@ -159,20 +189,22 @@ def _type_problem(name: str) -> str:
     return f"WHEN typeof({name}) <> '{storage_class}' THEN '{name} is stored as ' || typeof({name})"
 
 
-def _columns(row: tuple[Any, ...]) -> dict[str, Any]:
-    columns = dict(zip(COLUMNS, row, strict=False))
-    if connection.vendor == "sqlite":
-        if row[-1] is not None:
-            raise CorruptColumn(row[-1])
-        for name in TEXTS:
-            try:
-                columns[name] = columns[name].decode("utf-8")
-            except UnicodeDecodeError:
-                raise CorruptColumn(f"{name} is not text") from None
-        columns["at"] = _hashed_time(columns["at"])
-    if not isinstance(columns["at"], str):
-        raise CorruptColumn("invalid timestamp")
-    return columns
+def _values(row: tuple[Any, ...]) -> Sequence[Any]:
+    """Return the values in the order of `COLUMNS`. Raises `CorruptColumn`."""
+    if connection.vendor == "postgresql":
+        if not isinstance(row[AT], str):
+            raise CorruptColumn("invalid timestamp")
+        return row
+    *columns, type_problem = row
+    if type_problem is not None:
+        raise CorruptColumn(type_problem)
+    try:
+        values = [value.decode() if type(value) is bytes else value for value in columns]
+    except UnicodeDecodeError as error:
+        name = COLUMNS[columns.index(error.object)]
+        raise CorruptColumn(f"{name} is not text") from None
+    values[AT] = _hashed_time(values[AT])
+    return values
 
 
 def _hashed_time(text: str) -> str:

@@ -54,6 +54,13 @@ def test_an_edit_of_the_time_by_a_microsecond_is_found(requests: Requests) -> No
     assert_broken(verify(), 4, "changed")
 
 
+def test_an_event_moved_before_christ_is_found(requests: Requests) -> None:
+    if connection.vendor != "postgresql":
+        return  # SQLite stores times as text
+    forge(f"UPDATE {TABLE} SET at = (at::text || ' BC')::timestamptz WHERE seq = 3")
+    assert_found(verify(), Proof.CHAIN, "event 3 was changed")
+
+
 def test_an_edit_of_the_number_is_found(requests: Requests) -> None:
     forge(f"UPDATE {TABLE} SET seq = 4000 WHERE seq = 4")
     assert_broken(verify(), 4, "missing", "5")

@@ -7,8 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 
+from killswitch.audit import event_reader
 from killswitch.audit.chain import Head
 from killswitch.audit.models import AuditEvent
 from killswitch.audit.verification.findings import Proof, no_progress
@@ -369,6 +371,56 @@ def test_no_query_scans_the_whole_log(requests: Requests) -> None:
             for *_, plan in cursor.fetchall():
                 by = plan.partition(TABLE)[2]
                 assert not by or "INDEX audit_request (request_id" in by, query["sql"]
+
+
+def test_the_number_of_queries_does_not_depend_on_the_number_of_requests(
+    requests: Requests,
+) -> None:
+    pks = sorted(request.pk for request in requests.values())
+    counts = []
+    for some in (pks[:1], pks):
+        with CaptureQueriesContext(connection) as queries:
+            assert reconciliation._of_rows(some) == []
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
+
+
+def test_the_data_of_each_event_is_parsed_once(
+    requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: list[str] = []
+    parse = event_reader.parse
+
+    def count(text: str) -> dict[str, Any]:
+        texts.append(text)
+        return parse(text)
+
+    monkeypatch.setattr(event_reader, "parse", count)
+    assert list(reconciliation.discrepancies(None, no_progress)) == []
+    assert 0 < len(texts) <= AuditEvent.objects.exclude(request_id="").count()
+
+
+def test_rows_that_agree_are_not_made_into_models(
+    requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    init = Model.__init__
+
+    def count(self: Model, *args: Any, **kwargs: Any) -> None:
+        made.append(type(self).__name__)
+        init(self, *args, **kwargs)
+
+    monkeypatch.setattr(Model, "__init__", count)
+    assert list(reconciliation.discrepancies(None, no_progress)) == []
+    assert made == []
+
+
+def test_a_time_before_christ_is_not_taken_for_the_same_one_after(requests: Requests) -> None:
+    if connection.vendor != "postgresql":
+        return  # SQLite stores times as text
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE cancels_batch SET asked_at = (asked_at::text || ' BC')::timestamptz")
+    assert_found(verify(), Proof.TABLES, "cannot be read")
 
 
 def test_a_request_in_flight_is_allowed_to_be_in_flight(requests: Requests) -> None:

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error
 
 from killswitch.audit.actors import command_line_actor
@@ -16,6 +16,7 @@ from killswitch.audit.filter_fields import FIELDS
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import EventKind
 from killswitch.runtime.filter_values import InvalidFilter
+from killswitch.runtime.priority import LowPriorityCommand
 
 FILTERS = {
     "from": "from this time on: 2026-11-22, or 2026-11-22T08:30:00 (UTC)",
@@ -31,7 +32,7 @@ FILTERS = {
 REFUSED = 2
 
 
-class Command(BaseCommand):
+class Command(LowPriorityCommand):
     """Writes the export to standard output and messages to standard error."""
 
     help = (

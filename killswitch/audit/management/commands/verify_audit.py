@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import Error
 
 from killswitch.audit import signing
@@ -14,12 +14,13 @@ from killswitch.audit.verification.findings import (
     VerificationResult,
 )
 from killswitch.audit.verification.verify import verify
+from killswitch.runtime.priority import LowPriorityCommand
 from killswitch.runtime.text import escape_controls
 
 VERIFIED, NOT_VERIFIED, NOT_CHECKED = 0, 1, 2
 
 
-class Command(BaseCommand):
+class Command(LowPriorityCommand):
     """Exits with 0 and the head; 1, the first bad event and the reason; 2 if it cannot verify."""
 
     help = (

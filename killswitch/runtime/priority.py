@@ -1,0 +1,19 @@
+"""Lowers the priority of a long command below that of the processes that carry out cancels."""
+
+import os
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+NICENESS = 10
+
+
+class LowPriorityCommand(BaseCommand):
+    """A command whose own process gives way to all others that want the processor.
+
+    A call from another process, as in tests, changes nothing: its priority cannot be raised again.
+    """
+
+    def run_from_argv(self, argv: list[str]) -> Any:
+        os.nice(NICENESS)
+        return super().run_from_argv(argv)
