@@ -23,7 +23,8 @@ from killswitch.audit.export import export
 from killswitch.audit.reconciliation import comparison, reviews
 from killswitch.audit.verification import chain_walk, checkpoint_check
 from killswitch.cancels import publishing, reconciliation
-from killswitch.console import console_parts
+from killswitch.console import console_parts, poll
+from killswitch.console.console_parts import SharedNewest
 from killswitch.holds import reconciliation as holds_reconciliation
 from killswitch.readiness.background_cache import THREAD_NAME
 from killswitch.runtime.deadlines import wait_until
@@ -65,9 +66,13 @@ def pytest_runtest_teardown() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_cached_markup() -> None:
-    """Forget the pages of other tests, whose databases have had the same revisions."""
-    console_parts._parts_of_second.cache_clear()
+def no_cached_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the pages of other tests, whose databases have had the same revisions.
+
+    A test polls more often than a page, and then every poll reads for itself.
+    """
+    console_parts._cached_parts.cache_clear()
+    monkeypatch.setattr(poll, "SHARED", SharedNewest(max_age_s=0.0))
 
 
 @pytest.fixture(scope="session")

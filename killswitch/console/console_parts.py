@@ -1,15 +1,19 @@
 """What has changed on the console since a revision, rendered once for all pages that poll it.
 
-A change is seen by every open page within a second. The parts depend on the two revisions, on the
-newest observation and on what the viewer may do, and on nothing else of the viewer: the templates
-get no request. What raises no revision, such as the time of a Hold's last list, is never older than
-the second in which the page polls.
+A change is seen by every open page within a second or so. The parts depend on the two revisions, on
+the newest observation and on what the viewer may do, and on nothing else of the viewer: the
+templates get no request.
+
+While fifty cancels end, the revision rises many times a second, and each page would see its own.
+So polls of the same moment share the revision that the first of them has read. Nothing in an answer
+is older than that moment.
 """
 
 from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
-from time import time
+from threading import Lock
+from typing import NamedTuple
 
 from django.db.models import Q
 from django.template.loader import render_to_string
@@ -24,27 +28,54 @@ from killswitch.exchanges.models import Exchange, ExchangeGroup, Observation
 from killswitch.holds.models import Hold
 
 MAX_CACHED = 32  # answers of up to 100 kB; most pages have the same revision
+SHARED_FOR_S = 0.4
+MAX_WAIT_S = 1.0  # for another poll that renders the same
 
 
-def console_parts(
-    *, since: int, revision: int, observed_at: datetime | None, viewer: Viewer
-) -> str:
-    """Return the parts for a page that has everything up to `since`.
+class Newest(NamedTuple):
+    """The newest revision and observation, as a poll has read them before any row."""
 
-    `revision` and `observed_at` are the newest; they were read by this request, before the rows.
-    """
-    return _parts_of_second(since, revision, observed_at, viewer, get_script_prefix(), int(time()))
+    revision: int
+    observed_at: datetime | None
+    read_at: float  # monotonic seconds
+
+
+class SharedNewest:
+    """What the polls of a moment take for the newest."""
+
+    def __init__(self, *, max_age_s: float = SHARED_FOR_S) -> None:
+        self.max_age_s = max_age_s
+        self._newest: Newest | None = None
+
+    def of(self, newest: Newest, *, since: int) -> Newest:
+        """Return what another poll read a moment ago, if that is new to the page, else `newest`."""
+        shared = self._newest
+        if (
+            shared
+            and newest.read_at - shared.read_at < self.max_age_s
+            and since < shared.revision <= newest.revision
+        ):
+            return shared
+        self._newest = newest
+        return newest
+
+
+def console_parts(newest: Newest, *, since: int, viewer: Viewer) -> str:
+    """Return the parts for a page that has everything up to `since`."""
+    # Two polls at once would render the same. One that hangs must not keep the others.
+    has_turn = _rendering.acquire(timeout=MAX_WAIT_S)
+    try:
+        return _cached_parts(newest, since, viewer, get_script_prefix())
+    finally:
+        if has_turn:
+            _rendering.release()
+
+
+_rendering = Lock()
 
 
 @lru_cache(MAX_CACHED)
-def _parts_of_second(
-    since: int,
-    _revision: int,
-    _observed_at: datetime | None,
-    viewer: Viewer,
-    _prefix: str,
-    _second: int,
-) -> str:
+def _cached_parts(_newest: Newest, since: int, viewer: Viewer, _prefix: str) -> str:
     return "".join(f"<template>{part}</template>" for part in _parts(since, viewer))
 
 

@@ -8,7 +8,7 @@ than fits into one answer is reloaded.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import time
+from time import monotonic, time
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -32,7 +32,7 @@ from killswitch.compliance.queries import QueriesToUser
 from killswitch.compliance.verification_badge import Badge
 from killswitch.console import exchange_page
 from killswitch.console.alarm_list import OpenAlarms
-from killswitch.console.console_parts import console_parts
+from killswitch.console.console_parts import Newest, SharedNewest, console_parts
 from killswitch.console.context_processors import ReadinessBar
 from killswitch.console.exchange_page import ExchangePage
 from killswitch.console.open_order_chart import HOURS, OpenOrderChart, is_outdated
@@ -49,7 +49,7 @@ MAX_PARTS = 6
 MAX_ROWS = 500
 MAX_NOTE_CHARS = 200
 CARDS_INTERVAL_S = 4  # of telephone cards; a figure is stale later
-
+SHARED = SharedNewest()
 
 _newest_row = CompiledQuery(
     lambda: Revision.objects.values_list("value", Subquery(Observation.objects.values("seen_at")))
@@ -62,13 +62,12 @@ class TooManyChanges(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class PollRequest:
-    """Who polls, the revision that the page has, and what was the newest before any row is read."""
+    """Who polls, the revision that the page has, and the newest that it is brought to."""
 
     request: HttpRequest
     user: User
     since: int
-    revision: int
-    observed_at: datetime | None
+    newest: Newest
     max_rows: int
 
     def render(self, template: str, context: dict[str, Any]) -> str:
@@ -79,48 +78,48 @@ class PollRequest:
 
 def answer(request: HttpRequest, *, user: User, max_rows: int = MAX_ROWS) -> HttpResponse:
     """Return the changed parts and the new revision, or 204 when the page has everything."""
-    revision, observed_at = _newest()
+    newest = _newest()
     since = parse_id(request.GET.get("known", ""))
-    if since is None or since > revision:  # nonsense, or of another database
+    if since is None or since > newest.revision:  # nonsense, or of another database
         since = -1
-    poll = PollRequest(
-        request=request,
-        user=user,
-        since=since,
-        revision=revision,
-        observed_at=observed_at,
-        max_rows=max_rows,
-    )
+    has_changes = since != newest.revision
+    if has_changes:
+        newest = SHARED.of(newest, since=since)
+    poll = PollRequest(request=request, user=user, since=since, newest=newest, max_rows=max_rows)
     names = list(dict.fromkeys(request.GET.getlist("show")))[:MAX_PARTS]
     try:
-        parts = list(_parts(poll, names, has_changes=since != revision))
+        parts = list(_parts(poll, names, has_changes=has_changes))
     except TooManyChanges:
         return HttpResponseClientRefresh()
-    if since == revision and not parts:
+    if not has_changes and not parts:
         response = HttpResponse(status=204)
     else:
         # The revision comes last: a page that fails half-way asks for the same again.
-        known = render_to_string("console/_known.html", {"known": revision})
+        known = render_to_string("console/_known.html", {"known": newest.revision})
         parts.append(f"<template>{known}</template>")
         response = HttpResponse("".join(parts))
     # What changes every second travels in headers, so that an idle answer has no body.
     bar = ReadinessBar()
     response["X-Now"] = str(round(time() * 1000))
-    response["X-Seen-At"] = str(round(observed_at.timestamp() * 1000)) if observed_at else ""
+    response["X-Seen-At"] = _milliseconds(newest.observed_at)
     response["X-Ready"] = bar.word
     response["X-Ready-Note"] = quote(bar.note[:MAX_NOTE_CHARS])
     response["X-Break-Glass"] = str(press_registry.PROCESS.pending)
-    session_ends_at = request.session.get_expiry_date()
-    response["X-Session-Ends"] = str(round(session_ends_at.timestamp() * 1000))
+    response["X-Session-Ends"] = _milliseconds(request.session.get_expiry_date())
     return response
 
 
-def _newest() -> tuple[int, datetime | None]:
-    """Return the newest revision and the time of the newest observation: an idle poll's query."""
+def _newest() -> Newest:
+    """Return the newest revision and observation: the only query of an idle poll for its page."""
+    read_at = monotonic()
     row = _newest_row.first()
     if row is None:
         raise Revision.DoesNotExist
-    return row[0], row[1]
+    return Newest(revision=row[0], observed_at=row[1], read_at=read_at)
+
+
+def _milliseconds(at: datetime | None) -> str:
+    return str(round(at.timestamp() * 1000)) if at else ""
 
 
 def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterator[str]:
@@ -134,12 +133,8 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
         kind, _, identity = name.partition(":")
         match kind:
             case "console":
-                yield console_parts(
-                    since=poll.since,
-                    revision=poll.revision,
-                    observed_at=poll.observed_at,
-                    viewer=Viewer.of(poll.user),
-                )
+                viewer = Viewer.of(poll.user)
+                yield console_parts(poll.newest, since=poll.since, viewer=viewer)
             case "batch" | "dialog":
                 yield from _batch(poll, _uuid(identity), in_dialog=kind == "dialog")
             case "request":

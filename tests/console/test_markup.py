@@ -1,5 +1,6 @@
 """Markup that is rendered once for many pages is that of each page's own values."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,8 +20,10 @@ from killswitch.cancels.request_item import RequestItem, RequestItems
 from killswitch.cancels.states import Status
 from killswitch.cancels.templatetags.cancels import ManualCommands
 from killswitch.cancels.view_models import BatchPage
-from killswitch.console import console_parts, grid
+from killswitch.console import grid
+from killswitch.console import poll as console_poll
 from killswitch.console.attention import Attention, AttentionItem
+from killswitch.console.console_parts import Newest, SharedNewest
 from killswitch.console.row_markup import RowMarkup, RowText, Viewer
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.runtime import cached_markup
@@ -255,7 +258,7 @@ def poll(client: Client, *, known: int, shown: str = "console") -> Any:
 def test_twenty_pages_that_see_the_same_change_render_it_once(
     officer: Client, olga: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console_parts, "time", lambda: 1_800_000_000.0)
+    monkeypatch.setattr(console_poll, "SHARED", SharedNewest(max_age_s=math.inf))
     batch = factories.press(olga, *factories.exchanges(50))
     known = current()
     CancelRequest.objects.update(revision=next_revision())
@@ -288,10 +291,50 @@ def test_pages_with_other_revisions_render_only_the_rows_that_have_changed_since
         assert counts["render"] < 15, "one row, its outcome, one line of the block, the panels"
 
 
-def test_a_page_never_gets_the_answer_of_an_earlier_revision_or_observation(
+def test_polls_of_one_moment_share_a_revision_and_miss_nothing(
     officer: Client, olga: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console_parts, "time", lambda: 1_800_000_000.0)
+    """As while fifty cancels end, each with a revision of its own."""
+    monkeypatch.setattr(console_poll, "SHARED", SharedNewest(max_age_s=math.inf))
+    one, two = factories.exchanges(2)
+    known = current()
+    factories.change(one, open_orders=4711)
+    first = poll(officer, known=known)
+    factories.change(two, open_orders=4712)
+    with counted() as counts:
+        second = poll(officer, known=known)  # another page, which has as little
+    assert (html(second), second["X-Seen-At"]) == (html(first), first["X-Seen-At"])
+    assert counts["render"] == 1
+    shared = int(re.findall('name="known" value="([0-9]+)"', html(second))[0])
+    assert shared < current()
+    assert "4,712" in html(poll(officer, known=shared)), "a page that has it gets the newest"
+
+
+@pytest.mark.parametrize(
+    ("since", "revision", "age_s", "is_shared"),
+    [
+        (5, 9, 0.1, True),
+        (5, 7, 0.1, True),
+        (5, 9, 0.5, False),  # too old
+        (7, 9, 0.1, False),  # the page has it
+        (8, 9, 0.1, False),  # the page has a newer one, of another process
+        (5, 6, 0.1, False),  # another database
+        (-1, 6, 0.1, False),
+    ],
+)
+def test_only_what_is_new_to_a_page_is_shared_and_only_for_a_moment(
+    since: int, revision: int, age_s: float, *, is_shared: bool
+) -> None:
+    shared_newest = SharedNewest(max_age_s=0.4)
+    earlier = Newest(revision=7, observed_at=None, read_at=100.0)
+    assert shared_newest.of(earlier, since=0) == earlier
+    newest = Newest(revision=revision, observed_at=None, read_at=100.0 + age_s)
+    assert shared_newest.of(newest, since=since) == (earlier if is_shared else newest)
+
+
+def test_a_page_never_gets_the_answer_of_an_earlier_revision_or_observation(
+    officer: Client, olga: User
+) -> None:
     one, two = factories.exchanges(2)
     known = current()
     factories.change(one, open_orders=4711)
