@@ -23,6 +23,8 @@ from killswitch.runtime.templatetags.text import escape_controls, iso, time_shor
 from killswitch.runtime.text import pluralize_count
 
 SAMPLE_UUID = UUID(int=0)
+# What the items of requests that are equally far do not have in common.
+OWN = ("pk", "uuid", "exchange_id", "exchange_address", "address", "advice.card_address")
 
 
 class Progress(NamedTuple):
@@ -100,7 +102,7 @@ class RequestItems:
             progress=None if is_final else _progress(request),
             advice=self._advice(request) if needs_advice else None,
         )
-        return rendered("cancels/_request_item.html", item)
+        return rendered("cancels/_request_item.html", item, own=OWN)
 
     def _advice(self, request: CancelRequest) -> Advice:
         status = status_help(request)

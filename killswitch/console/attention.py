@@ -45,7 +45,8 @@ class AttentionItem(NamedTuple):
 
     @property
     def markup(self) -> SafeString:
-        return rendered("console/_attention_item.html", self)
+        own = ("pk", "exchange_id", "label", "address", "request_uuid", "orders")
+        return rendered("console/_attention_item.html", self, own=own)
 
 
 class _Addresses:

@@ -1,4 +1,4 @@
-"""The markup of the console's rows, rendered once for all pages that show the same row.
+"""The markup of the console's rows, rendered once for all rows and pages that are alike.
 
 A row under a Hold shows times that pass, and is rendered each time.
 """
@@ -19,9 +19,12 @@ from killswitch.runtime.templatetags.text import escape_controls, iso, thousands
 
 TEMPLATE = "console/_row.html"
 SAMPLE_UUID = UUID(int=0)
-# Stands for the time of the figure, the only part that each observation changes in every row. No
-# value can contain it: in values, "<" is escaped.
-SEEN_AT = SafeString("<!-- seen at -->")
+# What rows that look alike do not have in common.
+OWN = (
+    *("pk", "exchange_id", "label", "known_orders", "orders", "seen_at"),
+    *("address", "cancel_address", "hold_address", "release_address"),
+    *("outcome.address", "outcome.uuid"),
+)
 
 
 class RowText(NamedTuple):
@@ -76,12 +79,10 @@ class RowMarkup:
     def of(self, row: Row, *, into: bool = False) -> SafeString:
         """Return the markup of a row; `into` lets a page insert one that it does not have."""
         text = self._text(row, into=into)
-        if row.hold:
-            live = {"hold_view": row.hold, "exchange": row.exchange}
-            markup = get_template(TEMPLATE).render(text._asdict() | live)
-        else:
-            markup = rendered(TEMPLATE, text)
-        return SafeString(markup.replace(SEEN_AT, time_short(row.exchange.seen_at)))
+        if not row.hold:
+            return rendered(TEMPLATE, text, own=OWN)
+        live = {"hold_view": row.hold, "exchange": row.exchange}
+        return SafeString(get_template(TEMPLATE).render(text._asdict() | live))
 
     def _text(self, row: Row, *, into: bool) -> RowText:
         exchange, last, pk = row.exchange, row.last, row.exchange.pk
@@ -104,7 +105,7 @@ class RowMarkup:
             caveat=escape_controls(exchange.caveat),
             is_known=exchange.open_orders is not None,
             orders="" if known_orders is None else thousands(known_orders),
-            seen_at=SEEN_AT,
+            seen_at=time_short(exchange.seen_at),
             seen_at_iso="" if row.is_newest else iso(exchange.seen_at),
             outcome=outcome_line(
                 last,

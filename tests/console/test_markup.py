@@ -52,9 +52,9 @@ VARIABLE = re.compile(r"{{ *([a-z_]+)|{% *(?:if|elif|for \w+ in) +([^%]*)%}|with
 
 @pytest.fixture(autouse=True)
 def nothing_rendered() -> Iterator[None]:
-    cached_markup._rendered.cache_clear()
+    cached_markup._pieces.cache_clear()
     yield
-    cached_markup._rendered.cache_clear()
+    cached_markup._pieces.cache_clear()
 
 
 @pytest.mark.parametrize(("name", "values", "others"), CACHED)
@@ -188,7 +188,7 @@ def test_a_change_of_what_a_row_shows_is_shown(
     before = page()
     change(exchange, request)
     after = page()
-    cached_markup._rendered.cache_clear()
+    cached_markup._pieces.cache_clear()
     assert after != before
     assert after == page(), "as it is when nothing is cached"
 
@@ -203,7 +203,7 @@ def test_a_change_of_a_request_is_shown_in_its_batch(
     before = BatchPage.of(batch, user=olga).items
     change(exchange, request)
     after = BatchPage.of(batch, user=olga).items
-    cached_markup._rendered.cache_clear()
+    cached_markup._pieces.cache_clear()
     assert after != before
     assert after == BatchPage.of(batch, user=olga).items
 
@@ -219,6 +219,20 @@ def test_advice_that_is_over_goes_from_the_item_of_a_request(olga: User) -> None
     assert "What to do now:" not in RequestItems(advised=()).markup(request)
 
 
+def test_rows_that_differ_in_their_own_texts_are_rendered_once(olga: User) -> None:
+    exchanges = factories.exchanges(50)
+    batch = factories.press(olga, *exchanges)
+    with counted() as counts:
+        markup = page()
+        items = "".join(BatchPage.of(batch, user=olga).items)
+    assert counts["render"] < 10
+    for exchange in exchanges:
+        request = exchange.requests.get()
+        own = (exchange.exchange_id, f"/exchanges/{exchange.pk}/", str(request.uuid))
+        assert all(text in markup and text in items for text in own)
+    assert "<!--" not in markup + items
+
+
 def test_compliance_gets_no_button_that_was_rendered_for_an_officer(olga: User) -> None:
     scenes.console(olga)
     assert "cancel-all" in page()
@@ -229,12 +243,12 @@ def test_compliance_gets_no_button_that_was_rendered_for_an_officer(olga: User) 
 
 
 def test_what_people_type_is_escaped(olga: User) -> None:
-    name = "<!-- seen at --><b>&\u202e"
+    name = "<!-- slot uuid --><b>&\u202e"
     factories.exchange("<i>", name=name, caveat=name, orders=3)
     markup = page()
     assert "<i>" not in markup
     assert "<!--" not in markup
-    assert markup.count("&lt;!-- seen at --&gt;&lt;b&gt;&amp;\\u202e") == 3
+    assert markup.count("&lt;!-- slot uuid --&gt;&lt;b&gt;&amp;\\u202e") == 3
 
 
 def test_a_later_observation_renders_no_row_again_and_shows_its_time(olga: User) -> None:
