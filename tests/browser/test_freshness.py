@@ -86,11 +86,11 @@ def test_not_being_ready_shows_on_the_page_and_in_the_confirmation(page: Page, o
     ready(page)
     expect(page.locator("#banner")).to_be_hidden()
     open_question(page, "VENUE01")
-    scenes.readiness[0] = scenes.NOT_READY
     banner = page.locator("[data-dialog-banner]")
     # It moves the button: not while that is kept pressed, or the pointer would leave it.
     button = page.locator("#dialog [data-go]")
     button.evaluate("button => button.classList.add('holding')")
+    scenes.readiness[0] = scenes.NOT_READY
     expect(page.locator("#banner")).to_contain_text("Not ready. Workers", timeout=5000)
     expect(banner).to_be_hidden()
     button.evaluate("button => button.classList.remove('holding')")
