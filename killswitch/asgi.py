@@ -13,5 +13,5 @@ from killswitch.gate.routes import lane_of  # isort: skip
 SWITCH_INTERVAL_S = 0.001
 
 sys.setswitchinterval(SWITCH_INTERVAL_S)
-lane_of("/")  # imports the views before the first request
+lane_of("GET", "/")  # imports the views before the first request
 application = Gate(django_application)

@@ -31,7 +31,7 @@ class Escalation:
     def step(self) -> bool:
         """Record each alarm that is overdue now; with an escalation, notify its next channel.
 
-        Return whether any alarm is not overdue yet, or not for the last time.
+        Return whether an alarm can still become overdue, for the first time or again.
         """
         interval_min = settings.ALERT_ESCALATE_AFTER_MIN or settings.ALARM_OVERDUE_MIN
         if not interval_min:

@@ -60,7 +60,7 @@ class RequestSnapshot:
 
 
 def claim(ids: Sequence[int]) -> list[Lease]:
-    """Claim those of the requests that are still free, in one compare-and-set."""
+    """Claim those of the requests that are still free, in one transaction that locks them first."""
     token, now = new_lease_token(), datetime.now(UTC)
     with recording(then_release_connection=True) as record:
         free = CancelRequest.objects.filter(id__in=ids, status=Status.REQUESTED, lease_token="")

@@ -29,14 +29,14 @@ from killswitch.ems.open_orders import (
     read_open_orders,
     unreadable,
 )
-from killswitch.ems.transport.call_deadline import CallDeadline
-from killswitch.ems.transport.session import (
+from killswitch.ems.transport.adapter import (
     HttpReply,
     HttpRequest,
     Transport,
     prepared_url,
     tls_context,
 )
+from killswitch.ems.transport.call_deadline import CallDeadline
 
 KEY_HEADER = "X-CoinAPI-Key"
 MAX_IDLE_S = 5.0

@@ -27,6 +27,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 # for their readers.
 LIMITS: Final[Mapping[LaneName, Limits]] = {
     LaneName.CANCEL: Limits(threads=32, at_once=32),
+    LaneName.CONFIRMATION: Limits(threads=16, at_once=4, max_waiting=128, max_wait_s=20),
     LaneName.BREAK_GLASS: Limits(threads=32, at_once=32),
     LaneName.POLL: Limits(threads=16, at_once=2, max_waiting=256, max_wait_s=3),
     LaneName.CONSOLE: Limits(threads=8, at_once=2, max_waiting=128, max_wait_s=20),
@@ -42,9 +43,15 @@ LARGE_BODY_BYTES: Final = 64 * 1024
 MAX_LARGE_BODIES_BYTES: Final = 64 * 2**20
 # A client that is refused at once asks again at once, 23,000 times a second.
 REFUSAL_PAUSE_S: Final = 1.0
-BUSY = "The console is busy and did not answer this request. Try again in a few seconds.\n"
-TOO_SLOW = "The form arrived too slowly, so nothing was done. Send it again.\n"
-FAILED = "The console could not answer this request. Its log has the reason.\n"
+BUSY = "The console is busy, so this request was not processed. Try again in a few seconds.\n"
+TOO_SLOW = (
+    "The form did not arrive within five seconds, so it was not processed: nothing was recorded or"
+    " sent. Send it again.\n"
+)
+FAILED = (
+    "The console could not answer this request. If it was a cancel, it may have been recorded:"
+    " check Requests before you send it again. The server's log has the reason.\n"
+)
 PLAIN_TEXT: Final[Headers] = [
     (b"content-type", b"text/plain; charset=utf-8"),
     (b"x-content-type-options", b"nosniff"),
@@ -88,7 +95,7 @@ class Gate:
         client = Client(scope, receive)
         with self._room_for(client.body_length), closing(client):
             environ = environ_of(scope, await client.body(timeout_s=self._body_timeout_s))
-            lane = self._lanes[lane_of(scope["path"])]
+            lane = self._lanes[lane_of(scope["method"], scope["path"])]
             place = await lane.enter(client)
             try:
                 answer = await lane.run(partial(call, self._application, environ), place)
@@ -124,7 +131,10 @@ async def _send_chunks(
         while (chunk := await run(rest.next_chunk)) and not client.gone.done():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except Exception:
+        # Without its last chunk the server breaks the connection off: half an export must not look
+        # like a whole one.
         log.exception("answer_interrupted", status=answer.status)
+        return
     finally:
         await run(rest.close)
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,4 +1,4 @@
-"""The lane of each address, by the name of its URL pattern.
+"""The lane of each request, by its method and the name of its URL pattern.
 
 A new address must be added here: a test compares this with `urls.py`.
 """
@@ -15,6 +15,7 @@ class LaneName(StrEnum):
     """The lanes; two requests in different lanes never wait for each other."""
 
     CANCEL = "cancel"
+    CONFIRMATION = "confirmation"  # the question before a cancel, at the same address
     BREAK_GLASS = "break glass"  # apart from CANCEL, where requests may wait for the database
     POLL = "poll"
     CONSOLE = "console"  # what an officer needs before and after a cancel
@@ -57,11 +58,13 @@ URL_NAMES: Final[Mapping[LaneName, tuple[str, ...]]] = {
 LANE_OF_URL_NAME: Final = {name: lane for lane, names in URL_NAMES.items() for name in names}
 
 
-def lane_of(path: str) -> LaneName:
-    """Return the lane of a decoded path; an address that does not exist is a page."""
+def lane_of(method: str, path: str) -> LaneName:
+    """Return the lane of a request to a decoded path; an unknown address is a page."""
     if path.startswith(settings.STATIC_URL):
         return LaneName.FILE
     try:
-        return LANE_OF_URL_NAME.get(resolve(path).view_name, LaneName.PAGE)
+        lane = LANE_OF_URL_NAME.get(resolve(path).view_name, LaneName.PAGE)
     except Resolver404:
         return LaneName.PAGE
+    # Reading the question again and again must not make a cancel wait.
+    return LaneName.CONFIRMATION if lane is LaneName.CANCEL and method != "POST" else lane

@@ -8,6 +8,7 @@ it is used again. If there is none to be used, a new one is opened: no thread wa
 """
 
 import threading
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ _lock = threading.Lock()
 _kept: dict[str, list[_Kept]] = {}  # by database, the one that was used last at the end
 
 
-class KeepingDatabaseWrapper(BaseDatabaseWrapper):
+class KeepingDatabaseWrapper(BaseDatabaseWrapper, ABC):
     """The part that both databases share, for a class that extends Django's own."""
 
     opened_on: Any = None  # what the connection was opened on; None if it must not be kept
@@ -58,17 +59,17 @@ class KeepingDatabaseWrapper(BaseDatabaseWrapper):
         while kept := self._take():
             kept.connection.close()
 
+    @abstractmethod
     def open_connection(self, conn_params: dict[str, Any]) -> Any:
         """Open a connection as Django does, and set `opened_on`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def still_works(self, connection: Any, *, opened_on: Any) -> bool:
         """Return whether a kept connection reaches the database that a new one would reach."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_idle(self) -> bool:
         """Return whether no transaction is open and no result is left to be read."""
-        raise NotImplementedError
 
     def _is_clean(self) -> bool:
         return (

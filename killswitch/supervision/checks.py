@@ -109,7 +109,7 @@ def check_exchange_ids(**_: Any) -> Iterator[CheckMessage]:
 def check_ems(**_: Any) -> Iterator[CheckMessage]:
     """Check that a client can be made of the settings. Readiness shows whether the EMS responds."""
     from killswitch.ems.client import EmsClient
-    from killswitch.ems.transport.session import tls_context
+    from killswitch.ems.transport.adapter import tls_context
 
     for name, option in {"EMS_CLIENT_CERT": "client_cert", "EMS_CA_BUNDLE": "ca_bundle"}.items():
         if not (path := getattr(settings, name)):

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from killswitch.ems.answers import Outcome, RetryAdvice
-from killswitch.ems.transport.session import tls_context
+from killswitch.ems.transport.adapter import tls_context
 from tests.ems.conftest import Certificates, ClientFactory, make_certificate, write_certificate
 from tests.ems.servers import ACKNOWLEDGED, Connection, answering, response, serving
 from tests.ems.tls_alerts import AlertingContext

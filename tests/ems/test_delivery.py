@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
-from killswitch.ems.transport.session import error_text
+from killswitch.ems.transport.adapter import error_text
 from tests.conftest import wait_for
 from tests.ems.conftest import Certificates, ClientFactory
 from tests.ems.servers import (

@@ -6,7 +6,7 @@ it has the query `free`; an export streams for ever. A lane that never refuses i
 * `/break-glass/?release` releases all requests that are held, and those that come
 * `/break-glass/?counts` returns what was started, streamed and closed
 * `/break-glass/?reset` begins a new test, when everything of the last one has ended
-* `/break-glass/?fail` fails
+* `/break-glass/?fail` fails, and `/audit/export.csv?fail` after its first chunk
 """
 
 import json
@@ -33,14 +33,19 @@ COUNTS: Counter[str] = Counter()
 
 
 class Export:
-    """An endless answer."""
+    """An endless answer, or one that breaks off."""
 
     streaming = True
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
 
     def __iter__(self) -> Iterator[bytes]:
         while True:
             COUNTS["chunks"] += 1
             yield CHUNK
+            if self.fails:
+                raise RuntimeError("a failure of the export")
 
     def close(self) -> None:
         COUNTS["closed"] += 1
@@ -51,6 +56,9 @@ def held(environ: dict[str, Any], start_response: Any) -> Any:
     path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
     start_response("200 OK", [("Content-Type", "text/plain")])
     match query:
+        case "fail" if path.startswith("/audit/export"):
+            COUNTS[f"{environ['REQUEST_METHOD']} {path}"] += 1
+            return Export(fails=True)
         case "fail":
             raise RuntimeError("a failure of the application")
         case "counts":

@@ -100,6 +100,7 @@ def test_slow_senders_do_not_hold_up_a_cancel(server: Server, data: bytes) -> No
         (LaneName.SIGN_IN, "/accounts/login/"),
         (LaneName.PAGE, "/audit/"),
         (LaneName.CONSOLE, "/"),
+        (LaneName.CONFIRMATION, "/cancel-all/"),
         (LaneName.PROBE, "/readyz"),
         (LaneName.FILE, "/static/css/console.css"),
     ],
@@ -192,3 +193,14 @@ def test_its_stop_does_not_wait_for_requests(tmp_path: Path) -> None:
         assert all(is_unanswered(client) for client in waiting)
         server.process.terminate()
         assert server.process.wait(15) is not None
+
+
+def test_an_export_that_fails_on_its_way_does_not_look_complete(server: Server) -> None:
+    with connect(server.port, get("/audit/export.csv?fail")) as client:
+        answer = b""
+        with suppress(ConnectionError):
+            while piece := client.recv(65_536):
+                answer += piece
+    assert b"x" * 1000 in answer
+    assert not answer.endswith(b"0\r\n\r\n"), "the last chunk, which says that it is whole"
+    assert "a failure of the export" in server.log.read_text()

@@ -49,4 +49,10 @@ def test_each_url_pattern_is_in_one_lane() -> None:
     ],
 )
 def test_the_lane_of_an_address(path: str, lane: LaneName) -> None:
-    assert lane_of(path) is lane
+    assert lane_of("POST", path) is lane
+
+
+def test_the_question_before_a_cancel_does_not_take_the_place_of_one() -> None:
+    for path in ("/cancel-all/", "/exchanges/7/cancel-all/", "/exchanges/7/hold/"):
+        for method in ("GET", "HEAD", "OPTIONS"):
+            assert lane_of(method, path) is LaneName.CONFIRMATION

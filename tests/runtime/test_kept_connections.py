@@ -5,8 +5,7 @@ import shutil
 import signal
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -206,23 +205,19 @@ def hanging(pid: int) -> Iterator[None]:
 
 @on_postgresql
 def test_a_request_does_not_wait_for_a_server_that_hangs() -> None:
-    pids = run_at_once(backend_pid_after(0.2), backend_pid_after(0.2))
+    both_connected = threading.Barrier(2, timeout=30)
+
+    def serve_together() -> int:
+        pid = backend_pid()
+        both_connected.wait()
+        end_request()
+        return pid
+
+    pids = run_at_once(serve_together, serve_together)
     assert len(kept()) == 2
     with hanging(pids[0]), hanging(pids[1]):
         assert backend_pid() not in pids
     assert kept() == []
-
-
-def backend_pid_after(seconds: float) -> Callable[[], int]:
-    """Return a request that takes so long."""
-
-    def served() -> int:
-        pid = backend_pid()
-        time.sleep(seconds)
-        end_request()
-        return pid
-
-    return served
 
 
 @on_postgresql
