@@ -8,6 +8,7 @@ from typing import Any
 from killswitch.audit import canonical_json
 from killswitch.audit.actors import SYSTEM, Actor
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.runtime.compiled_query import CompiledQuery
 
 FORMAT = 1
 GENESIS = "0" * 64
@@ -26,6 +27,8 @@ HASHED = (
     "data",
     "previous",
 )
+
+_newest = CompiledQuery(lambda: AuditEvent.objects.order_by("-seq").values_list("seq", "hash")[:1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ class NewEvent:
 
 def head() -> Head:
     """Return the newest event. Another one may follow at once, except under the chain's lock."""
-    newest = AuditEvent.objects.order_by("-seq").values_list("seq", "hash").first()
+    newest = _newest.first()
     return Head(seq=newest[0], hash=newest[1]) if newest else Head()
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Subquery
 from django.utils.crypto import salted_hmac
 from django.utils.http import urlencode
 
@@ -15,9 +15,16 @@ from killswitch.cancels.confirmation import HOLD, MAX_EXCHANGES, Target
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.status_display import orders_since
 from killswitch.exchanges.models import Exchange
+from killswitch.runtime.compiled_query import CompiledQuery
 
 # So long after one's own cancel a single click retries it; later, the question is asked first.
 ONE_CLICK_FOR = timedelta(minutes=5)
+
+_retried_exchanges = CompiledQuery(
+    lambda: CancelRequest.objects.filter(batch__retry_of=0).values_list(
+        "batch", "configured_exchange"
+    )
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +49,12 @@ class RetryOffer:
 
     @classmethod
     def of(cls, batch: Batch, requests: Sequence[CancelRequest], *, user: User) -> Self:
-        """Return what this person can retry of these requests of a batch, in two queries.
+        """Return what this person can retry of these requests of a batch, in three queries at most.
 
-        The requests need their `configured_exchange`.
+        The requests need their `configured_exchange`. While all of them are in flight, nothing has
+        failed and no order can be new, so later requests are not looked for.
         """
-        newest = _newest_requests(requests)
+        newest = _newest_requests(requests) if any(row.is_final for row in requests) else {}
         latest = {row.pk for row in newest.values()}
         failed = [request for request in requests if request.needs_attention]
         exchanges = tuple(
@@ -55,7 +63,7 @@ class RetryOffer:
             if request.pk in latest and request.configured_exchange.enabled
         )
         target = Target(exchanges=exchanges[:MAX_EXCHANGES], retry_of=batch) if exchanges else None
-        retries = list(_retries(batch, requests))
+        retries = _retries(batch, requests)
         followers = {
             newest[request.configured_exchange_id].batch
             for request in failed
@@ -106,11 +114,11 @@ def _newest_requests(requests: Sequence[CancelRequest]) -> dict[int, CancelReque
     return {row.configured_exchange_id: row for row in rows}
 
 
-def _retries(batch: Batch, requests: Sequence[CancelRequest]) -> QuerySet[Batch]:
+def _retries(batch: Batch, requests: Sequence[CancelRequest]) -> list[Batch]:
     """Return the retries of a batch that were sent to exchanges of these requests, oldest first."""
-    pks = [request.configured_exchange_id for request in requests]
-    on_these = CancelRequest.objects.filter(batch=OuterRef("pk"), configured_exchange__in=pks)
-    return batch.retries.filter(Exists(on_these)).order_by("id")
+    exchanges = {request.configured_exchange_id for request in requests}
+    pks = {pk for pk, exchange in _retried_exchanges.rows(batch.pk) if exchange in exchanges}
+    return list(Batch.objects.filter(pk__in=pks).order_by("id"))  # no query without retries
 
 
 def _one_click_key(batch: Batch, target: Target, *, user: User) -> str:

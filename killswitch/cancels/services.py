@@ -20,6 +20,7 @@ from killswitch.cancels.exclusions import find_exclusions
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
 from killswitch.runtime.bulk_insert import insert_rows
+from killswitch.runtime.compiled_query import CompiledQuery
 from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
 from killswitch.runtime.text import clean_line
 from killswitch.runtime.time_limit import answered_within
@@ -31,6 +32,8 @@ MAX_ANSWER_S = 4.0
 PressRecorder = Callable[[Recording, Batch, Sequence[CancelRequest], Actor], None]
 # What else a press records in its transaction, once the revision is taken: packages above add it.
 press_recorders: list[PressRecorder] = []
+
+_pk_by_key = CompiledQuery(lambda: Batch.objects.filter(key="").order_by().values_list("pk"))
 
 
 class NothingToCancel(Exception):
@@ -268,8 +271,9 @@ def _earlier_result_or_not_recorded(key: str) -> CancelResult | None:
 
 
 def _earlier_result(key: str) -> CancelResult | None:
-    batch = Batch.objects.filter(key=key).first() if key else None
-    if batch is None:
+    row = _pk_by_key.first(key) if key else None
+    if row is None:
         return None
+    batch = Batch.objects.get(pk=row[0])
     ids = list(batch.requests.order_by("id").values_list("id", flat=True))
     return CancelResult(batch=batch, ids=ids, repeated=True)
