@@ -60,9 +60,16 @@ def take_over_abandoned(snapshots: Sequence[RequestSnapshot]) -> list[int]:
 
 def _start(claimed: Sequence[Lease], slots: ThreadSlots) -> None:
     latch = Latch(lease.id for lease in claimed)
-    for lease in claimed:
+    records = [RequestRecord(lease) for lease in claimed]
+    kills = [
+        KILLS.get(record.lease.origin, Kill)(record.lease, latch, record) for record in records
+    ]
+    for kill in kills:
+        kill.begin()
+    for kill, record in zip(kills, records, strict=True):
+        lease = kill.lease
         try:
-            slots.start(partial(_carry_out, lease, latch))
+            slots.start(partial(_carry_out, kill, record))
         except (RuntimeError, MemoryError):
             # The machine has no thread left. The lease is not renewed, so another process takes
             # the request over within seconds.
@@ -71,10 +78,10 @@ def _start(claimed: Sequence[Lease], slots: ThreadSlots) -> None:
             latch.mark_sent(lease.id)
 
 
-def _carry_out(lease: Lease, latch: Latch) -> None:
-    record = RequestRecord(lease)
+def _carry_out(kill: Kill, record: RequestRecord) -> None:
+    lease = kill.lease
     try:
-        KILLS.get(lease.origin, Kill)(lease, latch, record).run()
+        kill.run()
     except LeaseLost:
         log.warning("lease_lost", request=lease.uuid, exchange=lease.exchange_id)
     except ShuttingDown:
@@ -93,4 +100,4 @@ def _carry_out(lease: Lease, latch: Latch) -> None:
         log.exception("kill_failed", request=lease.uuid, exchange=lease.exchange_id)
     finally:
         leases.stop_renewing(lease)
-        latch.mark_sent(lease.id)
+        kill.latch.mark_sent(lease.id)

@@ -32,7 +32,7 @@ from killswitch.cancels.pacing import (
 from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
 from killswitch.ems.answers import Outcome, RetryAdvice
-from killswitch.ems.client import get_client
+from killswitch.ems.client import BegunCancel, get_client
 from killswitch.runtime.shutdown import STOP
 
 # POSTs in a row without a pause, each because a connection broke when it was used again.
@@ -73,6 +73,21 @@ class Kill:
         self.min_read_pause_s = 0.0
         self.last_was_acknowledged = False  # the last attempt, also one of an earlier holder
         self.dead_holders = 0
+        self.begun: BegunCancel | None = None  # a first cancel whose answer is not read yet
+
+    def begin(self) -> None:
+        """Send the first cancel, if a connection to the EMS is open; never waits, never raises.
+
+        Called for all requests of a claim, one after the other, before their threads start: each
+        change of threads may cost the next exchange some milliseconds while processors are busy.
+        """
+        if STOP.is_set() or self.lease.taken_over or not self._is_fresh:
+            return
+        self.begun = get_client().begin_cancel_all(
+            self.lease.exchange_id,
+            timeout=self.schedule.post_timeout,
+            on_sent=partial(self.latch.mark_sent, self.lease.id),
+        )
 
     def run(self) -> None:
         """Carry the request out.
@@ -128,7 +143,8 @@ class Kill:
     def _send_until_delivered(self) -> None:
         """POST, and again after pauses, until the EMS may have received it or time is up."""
         while True:
-            self._pause(self.schedule.until_next_post)
+            if not self.begun:
+                self._pause(self.schedule.until_next_post)
             self._post()
             if self.attempts.delivered or not self.schedule.may_post_again:
                 return
@@ -162,6 +178,10 @@ class Kill:
         return max(self.empty_since + SECOND_LOOK_S - time.monotonic(), 0.0)
 
     @property
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self.lease.claimed_at < FRESH_LEASE_S
+
+    @property
     def _is_unread(self) -> bool:
         return self.last_list is None or self.last_list.count is None
 
@@ -174,19 +194,23 @@ class Kill:
     def _post(self) -> None:
         """Call the EMS and record the attempt; repeat it at once where that is safe."""
         for _ in range(1 + MAX_IMMEDIATE_RESENDS):
-            if STOP.is_set():
-                raise ShuttingDown
-            # A process that slept may have lost its lease, and would cancel orders placed later.
-            if self.schedule.posts or time.monotonic() - self.lease.claimed_at >= FRESH_LEASE_S:
-                self._check_lease()
-            if self.schedule.posts and not self.schedule.may_post_again:
-                return  # checking the lease took so long that no time is left for a POST
+            begun, self.begun = self.begun, None
+            if not begun:
+                if STOP.is_set():
+                    raise ShuttingDown
+                # A process that slept may have lost its lease, and would cancel orders placed
+                # later.
+                if self.schedule.posts or not self._is_fresh:
+                    self._check_lease()
+                if self.schedule.posts and not self.schedule.may_post_again:
+                    return  # checking the lease took so long that no time is left for a POST
             self.record.announce_attempt()
             answer = get_client().cancel_all(
                 self.lease.exchange_id,
                 timeout=self.schedule.post_timeout,
                 on_sent=partial(self.latch.mark_sent, self.lease.id),
                 before_reading=self.latch.wait,
+                begun=begun,
             )
             self.latch.wait()  # also if it was not sent
             # Only a list that is requested after the last POST ended counts.

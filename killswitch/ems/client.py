@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Self
@@ -51,6 +51,15 @@ _MASK = "***"
 _MIN_SECRET_CHARS = 8
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BegunCancel:
+    """A cancel whose call has begun."""
+
+    request: HttpRequest
+    call: CallDeadline
+    started_at: datetime
 
 
 class EmsClient:
@@ -104,29 +113,42 @@ class EmsClient:
         timeout: float | None = None,
         on_sent: Callable[[], None] | None = None,
         before_reading: Callable[[], None] = lambda: None,
+        begun: BegunCancel | None = None,
     ) -> TimedCancelAnswer:
         """Request the cancel of every open order on an exchange; never raises for a failing EMS.
 
         `timeout` in seconds replaces the client's own. `on_sent` is called exactly once: when the
         first byte is about to leave, or when it is certain that none will. `before_reading` is
         called when all has been sent, before the answer is read; it must not wait for long.
+        `begun` is what `begin_cancel_all` returned: its answer is read, and nothing more is sent.
         """
-        started_at = datetime.now(UTC)
-        call = self._new_call(timeout_s=timeout, on_sent=on_sent, before_reading=before_reading)
-        request = HttpRequest(
-            method="POST",
-            url=f"{self._orders_url}/cancel/all",
-            headers={"Content-Type": "application/json"},
-            body=json.dumps({"exchange_id": exchange_id}).encode(),
-        )
-        reply = self._send(request, call=call, max_bytes=MAX_BODY_BYTES)
+        if begun is None:
+            begun = self._new_cancel(exchange_id, timeout_s=timeout, on_sent=on_sent)
+        call = begun.call
+        call.before_reading = before_reading
+        reply = self._send(begun.request, call=call, max_bytes=MAX_BODY_BYTES)
         answer = _cancel_answer(reply, call=call, exchange_id=exchange_id)
         return TimedCancelAnswer(
             **vars(self._without_key(answer)),
-            started_at=started_at,
+            started_at=begun.started_at,
             finished_at=datetime.now(UTC),
             duration_ms=call.elapsed_ms,
         )
+
+    def begin_cancel_all(
+        self,
+        exchange_id: str,
+        *,
+        timeout: float | None = None,
+        on_sent: Callable[[], None] | None = None,
+    ) -> BegunCancel | None:
+        """Send a cancel over a connection that is open already; never waits, never raises.
+
+        Return what `cancel_all` needs to read the answer, in any thread. Without an open
+        connection, return None: nothing was sent, and `on_sent` was not called.
+        """
+        begun = self._new_cancel(exchange_id, timeout_s=timeout, on_sent=on_sent)
+        return begun if self._transport.send_ahead(begun.request, call=begun.call) else None
 
     def open_orders(
         self, exchange_id: str | None = None, *, timeout: float | None = None
@@ -169,19 +191,27 @@ class EmsClient:
     def __repr__(self) -> str:
         return f"<EmsClient {self._orders_url}>"
 
+    def _new_cancel(
+        self, exchange_id: str, *, timeout_s: float | None, on_sent: Callable[[], None] | None
+    ) -> BegunCancel:
+        request = HttpRequest(
+            method="POST",
+            url=f"{self._orders_url}/cancel/all",
+            headers={"Content-Type": "application/json"},
+            body=json.dumps({"exchange_id": exchange_id}).encode(),
+        )
+        started_at = datetime.now(UTC)
+        call = self._new_call(timeout_s=timeout_s, on_sent=on_sent)
+        return BegunCancel(request=request, call=call, started_at=started_at)
+
     def _new_call(
-        self,
-        *,
-        timeout_s: float | None,
-        on_sent: Callable[[], None] | None = None,
-        before_reading: Callable[[], None] = lambda: None,
+        self, *, timeout_s: float | None, on_sent: Callable[[], None] | None = None
     ) -> CallDeadline:
         return CallDeadline(
             timeout_s=self._timeout_s if timeout_s is None else timeout_s,
             connect_timeout_s=self._connect_timeout_s,
             max_idle_s=self._max_idle_s,
             on_sent=on_sent,
-            before_reading=before_reading,
         )
 
     def _send(

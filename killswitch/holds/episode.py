@@ -98,6 +98,9 @@ class HoldEpisode(Kill):
         self.gone_at_post = 0
         self.is_released = False
 
+    def begin(self) -> None:
+        """Send nothing yet: `run` checks first whether the exchange is still held."""
+
     def run(self) -> None:
         """Carry the episode out. Raises `ShuttingDown` and `LeaseLost`."""
         if self.lease.taken_over:

@@ -1,6 +1,7 @@
 """One HTTP exchange with the EMS and no more: no redirect, cookie, proxy or retry."""
 
 import dataclasses
+import logging
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,13 +17,15 @@ from urllib3.exceptions import HeaderParsingError
 from urllib3.util.response import assert_header_parsing
 
 from killswitch.ems.foreign_json import bounded_text
-from killswitch.ems.transport.call_deadline import CURRENT, CallDeadline
+from killswitch.ems.transport.call_deadline import CURRENT, CallDeadline, SentAhead
 from killswitch.ems.transport.deadline_sockets import PlainPool, TlsPool
 from killswitch.ems.transport.tls_alerts import certificate_rejection
 
 _READ_BYTES = 64 * 1024
 _LARGE_BODY_BYTES = 4 * 1024 * 1024
 _MAX_ERROR_CHARS = 500
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +97,20 @@ class Transport:
         finally:
             CURRENT.reset(token)
             call.notify_sent_or_never()
+
+    def send_ahead(self, request: HttpRequest, *, call: CallDeadline) -> bool:
+        """Send the request if a connection is open and idle; never waits, never raises.
+
+        Return whether `send` with this call has only the answer left to read.
+        """
+        token = CURRENT.set(call)
+        try:
+            call.ahead = self._adapter.send_ahead(self._prepared(request))
+        except Exception:
+            logger.exception("no request was sent ahead")
+        finally:
+            CURRENT.reset(token)
+        return call.ahead is not None
 
     def _prepared(self, request: HttpRequest) -> requests.PreparedRequest:
         """Return the request for the adapter. `requests` itself would parse the URL each time."""
@@ -207,6 +224,21 @@ class _Adapter(HTTPAdapter):
         if self._pool is None:
             self._pool = super().get_connection_with_tls_context(*args, **kwargs)
         return self._pool
+
+    def send_ahead(self, request: requests.PreparedRequest) -> SentAhead | None:
+        """Send the request over a connection that is open and idle; return None without one."""
+        connection = self.get_connection_with_tls_context(request, verify=True).take_open()
+        if connection is None:
+            return None
+        ahead: SentAhead = connection.request_ahead(
+            request.method,
+            self.request_url(request, None),
+            body=request.body,
+            headers=request.headers,
+            preload_content=False,
+            decode_content=False,
+        )
+        return ahead
 
     def close(self) -> None:
         super().close()

@@ -5,8 +5,17 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentAhead:
+    """The connection over which a request was sent ahead, and what it met: None for no failure."""
+
+    connection: Any
+    failure: OSError | None
 
 
 @dataclass(kw_only=True)
@@ -19,6 +28,7 @@ class CallDeadline:
 
     `rejected` is True if the EMS rejected our certificate before it could read the request.
     `before_reading` is called when the request has been sent, before its answer is read.
+    `ahead` is set while the request has been sent, and its answer is still to be read.
     """
 
     timeout_s: float
@@ -31,6 +41,7 @@ class CallDeadline:
     received: bool = False
     reused: bool = False
     broken: bool = False
+    ahead: "SentAhead | None" = None
     started_at: float = field(default_factory=time.monotonic)
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from killswitch.ems.transport.call_deadline import CURRENT
+from killswitch.ems.transport.call_deadline import CURRENT, SentAhead
 from killswitch.ems.transport.connecting import connect
 from killswitch.ems.transport.tls_alerts import certificate_rejection
 
@@ -176,8 +176,17 @@ class _DeadlineConnection(_Connection):
         return idle_s < CURRENT.get().max_idle_s
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        """Send the request in one piece, headers and body: half of one cancels nothing."""
-        CURRENT.get().reused = self.sock is not None and self._requests > 0
+        """Send the request in one piece, headers and body: half of one cancels nothing.
+
+        What was sent ahead is not sent again; what it met then is raised now.
+        """
+        call = CURRENT.get()
+        ahead, call.ahead = call.ahead, None
+        if ahead and ahead.connection is self:
+            if ahead.failure:
+                raise ahead.failure
+            return
+        call.reused = self.sock is not None and self._requests > 0
         self._unsent = []
         try:
             super().request(*args, **kwargs)
@@ -186,6 +195,15 @@ class _DeadlineConnection(_Connection):
         finally:
             self._unsent = None
             self._requests += 1  # afterwards: the first request connects, which resets the count
+
+    def request_ahead(self, *args: Any, **kwargs: Any) -> SentAhead:
+        """Send the request now, for a call that goes on later, perhaps in another thread."""
+        failure = None
+        try:
+            self.request(*args, **kwargs)
+        except OSError as error:
+            failure = error
+        return SentAhead(connection=self, failure=failure)
 
     def send(self, data: Any) -> None:
         if self._unsent is None:
@@ -206,9 +224,29 @@ class _TlsConnection(_DeadlineConnection, HTTPSConnection):
     pass
 
 
-class PlainPool(HTTPConnectionPool):
+if TYPE_CHECKING:
+    _Pool = HTTPConnectionPool
+else:
+    _Pool = object
+
+
+class _DeadlinePool(_Pool):
+    def take_open(self) -> _DeadlineConnection | None:
+        """Return a connection that is open and idle, None without one."""
+        connection = self._get_conn()
+        if connection.is_closed:
+            self._put_conn(connection)
+            return None
+        return cast("_DeadlineConnection", connection)
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        ahead = CURRENT.get().ahead
+        return ahead.connection if ahead else super()._get_conn(timeout)
+
+
+class PlainPool(_DeadlinePool, HTTPConnectionPool):
     ConnectionCls = _PlainConnection
 
 
-class TlsPool(HTTPSConnectionPool):
+class TlsPool(_DeadlinePool, HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
