@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,13 +11,17 @@ import pytest
 from django.db import DataError
 
 from killswitch.cancels import execution, leases, thread_slots, watchdog
+from killswitch.cancels.kill import FRESH_LEASE_S, Kill
 from killswitch.cancels.lease import Lease
 from killswitch.cancels.leases import RequestSnapshot
-from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.models import Attempt, CancelRequest
+from killswitch.cancels.request_record import RequestRecord
+from killswitch.cancels.thread_slots import ThreadSlots
 from killswitch.ems.client import EmsClient, forget_client, get_client
+from killswitch.runtime.shutdown import STOP
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
-from tests.cancels.kills import carry_out
+from tests.cancels.kills import carry_out, snapshot
 from tests.conftest import wait_for
 
 pytestmark = [
@@ -38,6 +43,67 @@ def test_a_request_is_claimed_only_when_a_thread_is_free(
         execution.run(ids=ids)
         assert CancelRequest.objects.filter(status="REQUESTED").count() == 1
     assert carry_out(requests).status == "CONFIRMED"
+
+
+def test_over_open_connections_the_first_cancels_leave_before_any_thread_starts(
+    simulator: Simulator, press: Press, timeouts_for_many: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"VENUE{number}" for number in range(8)]
+    carry_out(press(*names))  # and leaves a connection for each of them
+    before = len(simulator.calls())
+    start = ThreadSlots.start
+
+    def start_when_most_are_sent(self: ThreadSlots, work: Any) -> None:
+        wait_for(lambda: len(simulator.calls()) - before >= len(names) / 2, seconds=1)
+        start(self, work)
+
+    monkeypatch.setattr(ThreadSlots, "start", start_when_most_are_sent)
+    carry_out(press(*names))
+    assert len(simulator.calls()) - before == 8
+    assert {request.status for request in CancelRequest.objects.all()} == {"CONFIRMED"}
+    assert set(Attempt.objects.values_list("number", "outcome")) == {(1, "ACKNOWLEDGED")}
+
+
+def test_a_cancel_that_has_left_is_recorded_although_the_process_is_ending(
+    simulator: Simulator, press: Press, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get_client().open_orders()
+    (request,) = press("KRAKEN")
+    begin = Kill.begin
+
+    def begin_then_end(kill: Kill) -> None:
+        begin(kill)
+        STOP.set()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Kill, "begin", begin_then_end)
+        execution.run(ids=[request.pk])
+        wait_for(thread_slots.idle, seconds=10)
+    STOP.clear()
+    row = CancelRequest.objects.get()
+    assert (row.status, row.lease_token, row.attempt_count) == ("SENDING", "", 1)
+    assert Attempt.objects.get().outcome == "ACKNOWLEDGED"
+    execution.take_over_abandoned([snapshot(request)])
+    rows = CancelRequest.objects.filter(pk=request.pk)
+    wait_for(lambda: rows.get().is_final, seconds=10)
+    assert (rows.get().status, len(simulator.calls("KRAKEN"))) == ("CONFIRMED", 1)
+
+
+def test_a_process_that_is_ending_or_was_asleep_sends_nothing_ahead(
+    simulator: Simulator, press: Press, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get_client().open_orders()
+    leases_in_order = leases.claim([request.pk for request in press("KRAKEN", "BINANCE")])
+    latch = thread_slots.Latch([])
+    asleep, ending = (Kill(lease, latch, RequestRecord(lease)) for lease in leases_in_order)
+    asleep.lease = replace(asleep.lease, claimed_at=time.monotonic() - FRESH_LEASE_S)
+    asleep.begin()
+    STOP.set()
+    ending.begin()
+    assert (asleep.begun, ending.begun) == (None, None)
+    assert simulator.calls() == []
+    for lease in leases_in_order:
+        leases.stop_renewing(lease)
 
 
 def test_a_takeover_that_fails_does_not_delay_the_others(

@@ -19,6 +19,7 @@ from killswitch.cancels import services as cancels
 from killswitch.cancels.confirmation import Target
 from killswitch.cancels.models import Attempt, CancelRequest, Origin
 from killswitch.cancels.states import Status
+from killswitch.ems.client import get_client
 from killswitch.exchanges import registry
 from killswitch.exchanges.models import Exchange
 from killswitch.holds import services
@@ -504,6 +505,7 @@ def test_a_hold_that_was_released_before_its_episode_was_claimed_sends_nothing(
     services.request_release(row, act=OLGA, reason="over")
     services.confirm_release(row, act=PETER)
     simulator.place("KRAKEN", 5)
+    get_client().open_orders()  # leaves a connection over which a cancel could be sent at once
     execution.run(ids=[request_id])
     wait_for(lambda: requests()[0].is_final, seconds=8)
     (request,) = requests()
