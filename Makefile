@@ -17,10 +17,10 @@ run: ## start the whole system; Ctrl-C stops it
 	@$(PYTHON) tools/install.py requirements.lock && exec $(BIN)/python manage.py up
 
 # Tests that start processes and browsers run last, because they measure seconds.
-WHOLE_SYSTEM := tests/browser tests/faults tests/supervision tests/system
+WHOLE_SYSTEM := tests/faults tests/system tests/supervision tests/browser
 # Many of the quick ones wait for a time that passes, so there are more of them than processors.
 QUICK := -n 5 --dist worksteal $(addprefix --ignore ,$(WHOLE_SYSTEM))
-WHOLE := -n 3 --dist worksteal $(WHOLE_SYSTEM)
+WHOLE := -n 5 --dist worksteal $(WHOLE_SYSTEM)
 POSTGRESQL := KILLSWITCH_TEST_DATABASE=postgresql
 
 test: ## run the tests, on SQLite and PostgreSQL
