@@ -5,6 +5,7 @@ have the same value in every row: here such a value is converted for the databas
 """
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -51,7 +52,7 @@ def _converted(
     field: "Field[Any, Any]", rows: Sequence[Model], connection: BaseDatabaseWrapper
 ) -> Iterator[Any]:
     """Yield the values of a column as the database driver takes them."""
-    values = [getattr(row, field.attname) for row in rows]
+    values = list(map(attrgetter(field.attname), rows))
     if all(value is values[0] for value in values):
         yield from [field.get_db_prep_save(values[0], connection)] * len(rows)
     else:
