@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, has_permission
+from killswitch.cancels.outcome_line import OWN as OWN_OF_OUTCOME
 from killswitch.cancels.outcome_line import OutcomeLine, outcome_line
 from killswitch.console.grid import Row
 from killswitch.runtime.cached_markup import rendered
@@ -23,7 +24,7 @@ SAMPLE_UUID = UUID(int=0)
 OWN = (
     *("pk", "exchange_id", "label", "known_orders", "orders", "seen_at"),
     *("address", "cancel_address", "hold_address", "release_address"),
-    *("outcome.address", "outcome.uuid"),
+    *(f"outcome.{name}" for name in OWN_OF_OUTCOME),
 )
 
 
