@@ -1,8 +1,9 @@
 """The newest cancels of the console: a batch is one item, and so are all episodes of a Hold."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from django.db.models import Count, Max, OuterRef, Q, Subquery
+from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.cancels.request_outcomes import CALM, NEVER_LISTED
@@ -10,6 +11,7 @@ from killswitch.cancels.states import IN_FLIGHT, Status
 from killswitch.cancels.status_display import NEVER_LISTED_BADGE
 from killswitch.console.attention import Mark
 from killswitch.holds.models import Episode, Hold
+from killswitch.runtime.compiled_query import CompiledQuery
 from killswitch.runtime.text import pluralize_count
 
 MAX_ITEMS = 8
@@ -72,18 +74,50 @@ class LatestCancel:
 
 
 def latest_cancels() -> list[LatestCancel]:
-    """Return the newest items, in five queries no matter how many cancels there were."""
-    items = [*_of_persons(), *_of_holds()]
+    """Return the newest items, in four queries no matter how many cancels there were."""
+    batches = {batch.pk: batch for batch in _batches_of_persons.objects()}
+    counts = {row[0]: row[1:] for row in _counts.rows(*_filled(batches, MAX_ITEMS))}
+    holds = {hold.newest_request: hold for hold in _holds.objects()}
+    singles = [newest for newest, total, *_ in counts.values() if total == 1]
+    pks = _filled([*singles, *holds], 2 * MAX_ITEMS)
+    requests = {request.pk: request for request in _requests.objects(*pks)}
+    items = [
+        LatestCancel(
+            batch=batches[pk],
+            counts=BatchCounts(
+                total=total,
+                confirmed=confirmed,
+                calm=calm,
+                never_listed=never_listed,
+                running=running,
+            ),
+            request=requests.get(newest) if total == 1 else None,
+        )
+        for pk, (newest, total, confirmed, calm, never_listed, running) in counts.items()
+    ]
+    items += [
+        LatestCancel(batch=requests[pk].batch, request=requests[pk], hold=hold)
+        for pk, hold in holds.items()
+        if pk in requests
+    ]
     return sorted(items, key=lambda item: item.batch.pk, reverse=True)[:MAX_ITEMS]
 
 
-def _of_persons() -> list[LatestCancel]:
-    newest_id = Batch.objects.aggregate(newest=Max("id"))["newest"] or 0
-    recent = Batch.objects.filter(id__gt=newest_id - MAX_BATCHES_BACK).exclude(origin=Origin.HOLD)
-    batches = {batch.pk: batch for batch in recent.order_by("-id")[:MAX_ITEMS]}
+def _filled(pks: Collection[int], count: int) -> list[int]:
+    """Return so many keys: a compiled query always compares the same number of them."""
+    return [*pks, *[0] * (count - len(pks))]
+
+
+def _recent_batches() -> QuerySet[Batch]:
+    newest_id = Subquery(Batch.objects.order_by("-id").values("id")[:1])
+    recent = Batch.objects.filter(id__gt=newest_id - MAX_BATCHES_BACK)
+    return recent.exclude(origin=Origin.HOLD).order_by("-id")[:MAX_ITEMS]
+
+
+def _counts_of(*batches: int) -> QuerySet[CancelRequest, tuple[int, ...]]:
     is_confirmed = Q(status=Status.CONFIRMED, reopened_at=None)
-    rows = (
-        CancelRequest.objects.filter(batch__in=list(batches))
+    return (
+        CancelRequest.objects.filter(batch__in=batches)
         .order_by()
         .values("batch")
         .annotate(
@@ -94,34 +128,22 @@ def _of_persons() -> list[LatestCancel]:
             never_listed=Count("id", filter=is_confirmed & NEVER_LISTED),
             running=Count("id", filter=Q(status__in=sorted(IN_FLIGHT))),
         )
+        .values_list("batch", "newest", "total", "confirmed", "calm", "never_listed", "running")
     )
-    singles = [row["newest"] for row in rows if row["total"] == 1]
-    requests = CancelRequest.objects.select_related("batch").in_bulk(singles)
-    return [
-        LatestCancel(
-            batch=batches[row["batch"]],
-            counts=BatchCounts(
-                total=row["total"],
-                confirmed=row["confirmed"],
-                calm=row["calm"],
-                never_listed=row["never_listed"],
-                running=row["running"],
-            ),
-            request=requests.get(row["newest"]),
-        )
-        for row in rows
-    ]
 
 
-def _of_holds() -> list[LatestCancel]:
+def _holds_with_cancels() -> QuerySet[Hold]:
     episodes = Episode.objects.filter(hold=OuterRef("pk")).order_by("-id")
     holds = Hold.objects.filter(episode_count__gt=0).annotate(
         newest_request=Subquery(episodes.values("request")[:1])
     )
-    active = holds.exclude(newest_request=None).order_by("-newest_request")[:MAX_ITEMS]
-    newest = {vars(hold)["newest_request"]: hold for hold in active}
-    requests = CancelRequest.objects.select_related("batch").in_bulk(list(newest))
-    return [
-        LatestCancel(batch=request.batch, request=request, hold=newest[request.pk])
-        for request in requests.values()
-    ]
+    return holds.exclude(newest_request=None).order_by("-newest_request")[:MAX_ITEMS]
+
+
+_batches_of_persons = CompiledQuery(_recent_batches)
+_counts = CompiledQuery(_counts_of, parameters=MAX_ITEMS)
+_holds = CompiledQuery(_holds_with_cancels)
+_requests = CompiledQuery(
+    lambda *pks: CancelRequest.objects.filter(pk__in=pks).order_by().select_related("batch"),
+    parameters=2 * MAX_ITEMS,
+)

@@ -23,7 +23,7 @@ from killswitch.cancels.view_models import BatchPage
 from killswitch.console import grid
 from killswitch.console import poll as console_poll
 from killswitch.console.attention import Attention, AttentionItem
-from killswitch.console.console_parts import Newest, SharedNewest
+from killswitch.console.newest import Newest, SharedNewest
 from killswitch.console.row_markup import RowMarkup, RowText, Viewer
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.runtime import cached_markup

@@ -1,0 +1,82 @@
+"""The newest revision and observation, and which of them the pages of one moment share."""
+
+from datetime import datetime
+from time import monotonic
+from typing import NamedTuple
+
+from django.db.models import Subquery
+
+from killswitch.alarms.models import Alarm
+from killswitch.exchanges.models import Observation
+from killswitch.holds.models import Hold
+from killswitch.runtime.compiled_query import CompiledQuery
+from killswitch.runtime.revisions import Revision
+
+SHARED_FOR_S = 0.4
+
+
+class Newest(NamedTuple):
+    """The newest revision and observation, read before any row."""
+
+    revision: int
+    observed_at: datetime | None
+    read_at: float  # monotonic seconds
+    alarm_revision: int = -1  # of the newest change of an alarm
+    hold_revision: int = -1
+
+
+class SharedNewest:
+    """What the pages of a moment take for the newest."""
+
+    def __init__(self, *, max_age_s: float = SHARED_FOR_S) -> None:
+        self.max_age_s = max_age_s
+        self._newest: Newest | None = None
+
+    def of(self, newest: Newest, *, since: int) -> Newest:
+        """Return what another poll read a moment ago, if that is new to the page, else `newest`."""
+        return self._shared(newest, at_least=since + 1)
+
+    def same_as(self, newest: Newest) -> Newest:
+        """Return what was read a moment ago, if nothing has changed since then, else `newest`."""
+        return self._shared(newest, at_least=newest.revision)
+
+    def _shared(self, newest: Newest, *, at_least: int) -> Newest:
+        shared = self._newest
+        if (
+            shared
+            and newest.read_at - shared.read_at < self.max_age_s
+            and at_least <= shared.revision <= newest.revision
+        ):
+            return shared
+        self._newest = newest
+        return newest
+
+
+SHARED = SharedNewest()
+"""Shared by the pages of this process."""
+
+
+def read_newest() -> Newest:
+    """Return the newest revision and observation: the only query of an idle poll for its page."""
+    read_at = monotonic()
+    row = _newest.first()
+    if row is None:
+        raise Revision.DoesNotExist
+    revision, observed_at, alarm_revision, hold_revision = row
+    return Newest(
+        revision=revision,
+        observed_at=observed_at,
+        read_at=read_at,
+        alarm_revision=-1 if alarm_revision is None else alarm_revision,
+        hold_revision=-1 if hold_revision is None else hold_revision,
+    )
+
+
+_newest = CompiledQuery(
+    lambda: Revision.objects.values_list(
+        "value",
+        Subquery(Observation.objects.values("seen_at")),
+        Subquery(Alarm.objects.order_by("-revision").values("revision")[:1]),
+        Subquery(Hold.objects.order_by("-revision").values("revision")[:1]),
+    )
+)
