@@ -20,6 +20,7 @@ from django.urls import get_script_prefix
 from django.utils.safestring import SafeString
 
 from killswitch.alarms.models import Alarm, AlarmKind
+from killswitch.cancels import manual_cancel
 from killswitch.cancels.models import CancelRequest
 from killswitch.console import grid
 from killswitch.console.attention import Attention, groups
@@ -50,6 +51,9 @@ class Console:
         self.attention = Attention(self.rows)
         self.groups = groups(self.rows)
         self.latest = latest_cancels()
+        enabled = [row.exchange for row in self.rows if row.exchange.enabled]
+        self.manual_cancel_lines = manual_cancel.lines(row.exchange_id for row in enabled)
+        self.attention_count = sum(row.needs_attention for row in self.rows)
 
 
 class ConsoleMarkup:

@@ -11,7 +11,6 @@ from killswitch.accounts import officer_cookie
 from killswitch.accounts.decorators import current_user, public, requires
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission
-from killswitch.cancels import manual_cancel
 from killswitch.console import exchange_page, preferences
 from killswitch.console.console_parts import console_page
 from killswitch.console.exchange_page import ExchangePage
@@ -38,18 +37,17 @@ def home(request: HttpRequest) -> HttpResponseBase:
 def console(request: HttpRequest) -> HttpResponse:
     """Show every exchange, the kill for all of them, and the latest requests."""
     newest, markup = console_page(Viewer.of(current_user(request)))
-    rows = markup.console.rows
-    enabled_ids = [row.exchange.exchange_id for row in rows if row.exchange.enabled]
-    shown = Preferences.of(request, row_count=len(rows))
+    shared = markup.console
+    shown = Preferences.of(request, row_count=len(shared.rows))
     context = {
         "known": newest.revision,
-        "observed_at": markup.console.observed_at,
-        "rows": [markup.rows[row.exchange.pk] for row in shown.sorted(rows)],
+        "observed_at": shared.observed_at,
+        "rows": [markup.rows[row.exchange.pk] for row in shown.sorted(shared.rows)],
         "shown": shown,
-        "attention_count": sum(row.needs_attention for row in rows),
+        "attention_count": shared.attention_count,
         "console": markup,
-        "manual_cancel_lines": manual_cancel.lines(enabled_ids),
-        "held": markup.console.held,
+        "manual_cancel_lines": shared.manual_cancel_lines,
+        "held": shared.held,
     }
     response = render(request, "console/console.html", context)
     officer_cookie.remember_browser(request, response)
