@@ -5,11 +5,13 @@ parameters cannot be compiled once.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
-from django.db.models.query import get_related_populators
+from django.db.models.base import ModelState
 
 # Stands for a parameter while the query is compiled: a number that every column can have, and that
 # no query contains otherwise.
@@ -35,10 +37,9 @@ class CompiledQuery:
         return next(self.rows(*parameters), None)
 
     def objects(self, *parameters: Any) -> Iterator[Any]:
-        """Yield the objects for these parameters, of a query for objects."""
+        """Yield the objects for these parameters, of a query for objects. They are for reading."""
         compiled = self._compiled(parameters)
-        for row in compiled.fetch(parameters):
-            yield compiled.to_object(row)
+        yield from compiled.to_objects(compiled.fetch(parameters))
 
     def _compiled(self, parameters: tuple[Any, ...]) -> "_Compiled":
         if len(parameters) != self._parameters:
@@ -61,20 +62,18 @@ class _Compiled:
         used = {position for _, position in self._values if position is not None}
         if len(used) < parameters:
             raise TypeError(f"the query compares {len(used)} of its {parameters} parameters")
-        columns = [column for column, *_ in compiler.select]
+        self._columns = columns = [column for column, *_ in compiler.select]
         self._converters = [
             (position, convert, expression)
             for position, (functions, expression) in compiler.get_converters(columns).items()
             for convert in functions
         ]
-        if compiler.klass_info:  # a query for objects; what follows is Django's `ModelIterable`
-            self._model: Any = compiler.klass_info["model"]
-            fields = compiler.klass_info["select_fields"]
-            self._fields = slice(fields[0], fields[-1] + 1)
-            self._names = [column.target.attname for column in columns[self._fields]]
-            populators: Any = get_related_populators  # the stubs know Django 6 only
-            self._related = populators(compiler.klass_info, compiler.select, connection.alias)
-            self._annotations = compiler.annotation_col_map.items()
+        self._klass_info = compiler.klass_info
+        self._annotations = compiler.annotation_col_map
+
+    @cached_property
+    def _table(self) -> "_Table":
+        return _Table(self._klass_info, self._columns)
 
     def fetch(self, parameters: tuple[Any, ...]) -> Iterator[list[Any]]:
         values = [
@@ -89,10 +88,42 @@ class _Compiled:
                 converted[position] = convert(converted[position], expression, connection)
             yield converted
 
-    def to_object(self, row: list[Any]) -> Any:
-        item = self._model.from_db(connection.alias, self._names, row[self._fields])
-        for populator in self._related:
-            populator.populate(row, item)
-        for name, position in self._annotations:
-            setattr(item, name, row[position])
+    def to_objects(self, rows: Iterator[list[Any]]) -> Iterator[Any]:
+        related: dict[Any, Any] = {}
+        for row in rows:
+            item = self._table.to_object(row, related)
+            for name, position in self._annotations.items():
+                setattr(item, name, row[position])
+            yield item
+
+
+class _Table:
+    """Makes the objects of one table, as Django's `ModelIterable`, at a third of its cost.
+
+    They get neither the signals nor the checks of `Model.__init__`, and rows share their related
+    objects.
+    """
+
+    def __init__(self, klass_info: dict[str, Any], columns: list[Any]) -> None:
+        self._model: Any = klass_info["model"]
+        positions = klass_info["select_fields"]
+        self._names = [columns[position].target.attname for position in positions]
+        self._values = itemgetter(*positions)
+        self._pk = positions[self._names.index(self._model._meta.pk.attname)]
+        self._related = [
+            (_Table(info, columns), info["local_setter"])
+            for info in klass_info.get("related_klass_infos", ())
+        ]
+
+    def to_object(self, row: list[Any], related: dict[Any, Any]) -> Any:
+        item = self._model.__new__(self._model)
+        vars(item).update(zip(self._names, self._values(row), strict=True))
+        item._state = ModelState()
+        item._state.adding, item._state.db = False, connection.alias
+        for table, set_on in self._related:
+            pk = row[table._pk]
+            key = (table, pk)
+            if pk is not None and key not in related:
+                related[key] = table.to_object(row, related)
+            set_on(item, related.get(key))
         return item
