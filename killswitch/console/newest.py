@@ -33,21 +33,22 @@ class SharedNewest:
         self._newest: Newest | None = None
 
     def of(self, newest: Newest, *, since: int) -> Newest:
-        """Return what another poll read a moment ago, if that is new to the page, else `newest`."""
-        return self._shared(newest, at_least=since + 1)
+        """Return what another page read a moment ago, if that is new to the page, else `newest`."""
+        shared = self._of_this_moment(newest)
+        return shared if since < shared.revision <= newest.revision else self._share(newest)
 
     def same_as(self, newest: Newest) -> Newest:
-        """Return what was read a moment ago, if nothing has changed since then, else `newest`."""
-        return self._shared(newest, at_least=newest.revision)
+        """Return what another page read a moment ago, if nothing has changed, else `newest`."""
+        shared = self._of_this_moment(newest)
+        is_same = (shared.revision, shared.observed_at) == (newest.revision, newest.observed_at)
+        return shared if is_same else self._share(newest)
 
-    def _shared(self, newest: Newest, *, at_least: int) -> Newest:
+    def _of_this_moment(self, newest: Newest) -> Newest:
         shared = self._newest
-        if (
-            shared
-            and newest.read_at - shared.read_at < self.max_age_s
-            and at_least <= shared.revision <= newest.revision
-        ):
-            return shared
+        is_recent = shared is not None and newest.read_at - shared.read_at < self.max_age_s
+        return shared if shared and is_recent else self._share(newest)
+
+    def _share(self, newest: Newest) -> Newest:
         self._newest = newest
         return newest
 

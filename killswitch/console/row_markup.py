@@ -22,7 +22,7 @@ TEMPLATE = "console/_row.html"
 SAMPLE_UUID = UUID(int=0)
 # What rows that look alike do not have in common.
 OWN = (
-    *("pk", "exchange_id", "label", "known_orders", "orders", "seen_at"),
+    *("pk", "exchange_id", "label", "caveat", "known_orders", "orders", "seen_at", "seen_at_iso"),
     *("address", "cancel_address", "hold_address", "release_address"),
     *(f"outcome.{name}" for name in OWN_OF_OUTCOME),
 )
