@@ -67,7 +67,7 @@ def test_fifty_cancels_that_end_at_different_times_are_rendered_by_few_templates
     assert len(set(re.findall(r"took [0-9.]+ s", page))) > 30
     # A row and its outcome, a line of the block, one of the latest cancels, the seven panels, and
     # the revision. What else is rendered is the parts of these.
-    assert counts["render"] < 16
+    assert counts["render"] <= 11
     # Session, user, newest revision, changes, observation, the grid's three, uncovered ids, groups,
     # the four of the latest cancels.
     assert len(queries) <= 14
@@ -108,7 +108,7 @@ def test_a_page_that_is_loaded_reads_no_row_that_another_one_has_just_read(
     assert rows(first) == rows(second)
     assert not [query for query in queries if "cancels_" in query["sql"]]
     assert len(queries) <= 8
-    assert counts["render"] < 45
+    assert counts["render"] < 30
 
 
 @pytest.mark.usefixtures("one_moment")
