@@ -1,4 +1,4 @@
-"""Measure the processor time and the queries of a console page and of an idle poll.
+"""Measure the processor time of a console page and of polls, and the queries of an idle poll.
 
     python -m bench.pages --database sqlite
 
@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bench.figures import Figure
 from bench.running_system import DATABASES, OFFICER, PASSWORD, start_postgresql
 
 EXCHANGES = 60
+CANCELS = 50
 REPEATS = 300
 WARM_UP = 20
 
@@ -75,18 +77,73 @@ def _figures() -> list[Figure]:
         htmx = {"HTTP_HX_REQUEST": "true", "PATH_INFO": "/poll/", "QUERY_STRING": query}
         _call(application, environ | htmx, status="204 No Content")
 
+    def poll_of_change(since: int) -> None:
+        query = f"known={since}&show=console"
+        htmx = {"HTTP_HX_REQUEST": "true", "PATH_INFO": "/poll/", "QUERY_STRING": query}
+        _call(application, environ | htmx, status="200 OK")
+
     page()
     known = current()
-    return [
-        Figure(
-            name=f"page with {EXCHANGES} exchanges: processor",
-            value=_processor_ms(page),
-            unit="ms",
-            limit=8,
-        ),
+    page_name, poll_name = f"page with {EXCHANGES} exchanges", f"poll after {CANCELS} changes"
+    figures = [
+        Figure(name=f"{page_name}: processor", value=_processor_ms(page), unit="ms", limit=8),
         Figure(name="idle poll: processor", value=_processor_ms(poll), unit="ms", limit=1),
         Figure(name="idle poll: queries", value=_queries(poll), unit="", limit=3),
     ]
+    _cancel()
+    times_ms: dict[str, list[float]] = {
+        f"{page_name}, first of a revision: processor": [],
+        f"{poll_name}, first page: processor": [],
+        f"{poll_name}, next page with another revision: processor": [],
+        f"{poll_name}, next page: processor": [],
+    }
+    for _ in range(WARM_UP + REPEATS // 10):
+        _change()
+        first_page_ms = _thread_ms(page)
+        since = _change()
+        works = (
+            partial(poll_of_change, since),
+            partial(poll_of_change, since - 1),
+            partial(poll_of_change, since),
+        )
+        some_ms = [first_page_ms, *map(_thread_ms, works)]
+        for values, value in zip(times_ms.values(), some_ms, strict=True):
+            values.append(value)
+    figures += [
+        Figure(name=name, value=statistics.median(values[WARM_UP:]), unit="ms")
+        for name, values in times_ms.items()
+    ]
+    return figures
+
+
+def _cancel() -> None:
+    """Cancel on fifty exchanges, all of which are confirmed."""
+    from killswitch.accounts.models import User
+    from killswitch.cancels.states import Status
+    from killswitch.exchanges.models import Exchange
+    from tests import factories
+
+    officer = User.objects.get(username=OFFICER)
+    batch = factories.press(officer, *Exchange.objects.all()[:CANCELS])
+    for request in batch.requests.all():
+        factories.bring(request, Status.CONFIRMED)
+
+
+def _change() -> int:
+    """Change the fifty requests, as when they end, and return the revision before."""
+    from datetime import timedelta
+
+    from django.db import transaction
+    from django.db.models import F
+
+    from killswitch.cancels.models import CancelRequest
+    from killswitch.runtime.revisions import current, next_revision
+
+    before = current()
+    later = F("finished_at") + timedelta(milliseconds=1)
+    with transaction.atomic():
+        CancelRequest.objects.update(revision=next_revision(), finished_at=later)
+    return before
 
 
 def _sign_in() -> str:
@@ -130,12 +187,14 @@ def _call(application: Callable[..., Any], environ: dict[str, Any], *, status: s
 
 
 def _processor_ms(work: Callable[[], None]) -> float:
-    times_ms = []
-    for _ in range(WARM_UP + REPEATS):
-        started_at = time.thread_time()
-        work()
-        times_ms.append(1000 * (time.thread_time() - started_at))
+    times_ms = [_thread_ms(work) for _ in range(WARM_UP + REPEATS)]
     return statistics.median(times_ms[WARM_UP:])
+
+
+def _thread_ms(work: Callable[[], None]) -> float:
+    started_at = time.thread_time()
+    work()
+    return 1000 * (time.thread_time() - started_at)
 
 
 def _queries(work: Callable[[], None]) -> int:

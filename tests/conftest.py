@@ -24,7 +24,7 @@ from killswitch.audit.reconciliation import comparison, reviews
 from killswitch.audit.verification import chain_walk, checkpoint_check
 from killswitch.cancels import publishing, reconciliation
 from killswitch.console import console_parts, poll
-from killswitch.console.console_parts import SharedNewest
+from killswitch.console.newest import SharedNewest
 from killswitch.holds import reconciliation as holds_reconciliation
 from killswitch.readiness.background_cache import THREAD_NAME
 from killswitch.runtime.deadlines import wait_until
@@ -83,8 +83,9 @@ def no_cached_markup(monkeypatch: pytest.MonkeyPatch) -> None:
 
     A test polls more often than a page, and then every poll reads for itself.
     """
-    console_parts._cached_parts.cache_clear()
-    monkeypatch.setattr(poll, "SHARED", SharedNewest(max_age_s=0.0))
+    nothing_is_shared = SharedNewest(max_age_s=0.0)
+    for module in (poll, console_parts):
+        monkeypatch.setattr(module, "SHARED", nothing_is_shared)
 
 
 @pytest.fixture(scope="session")

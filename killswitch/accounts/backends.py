@@ -31,9 +31,12 @@ _hashing = threading.Lock()
 # Every poll reads these two rows, and reads them anew: a session may have been ended, and a user
 # disabled, by any process.
 _USER_FIELDS = [field.attname for field in User._meta.concrete_fields]
-_user_row = CompiledQuery(lambda: User.objects.filter(pk=0).values_list(*_USER_FIELDS))
+_user_row = CompiledQuery(
+    lambda pk: User.objects.filter(pk=pk).values_list(*_USER_FIELDS), parameters=1
+)
 _session_row = CompiledQuery(
-    lambda: Session.objects.filter(session_key="").values_list("session_data", "expire_date")
+    lambda key: Session.objects.filter(session_key=key).values_list("session_data", "expire_date"),
+    parameters=1,
 )
 
 

@@ -20,6 +20,7 @@ from killswitch.alarms.models import AlarmKind
 from killswitch.alarms.services import raise_alarm
 from killswitch.audit.actors import Actor
 from killswitch.audit.recorder import recording
+from killswitch.runtime.compiled_query import CompiledQuery
 
 
 def add_user(*, username: str, full_name: str = "", role: Role, password: str, by: Actor) -> User:
@@ -112,11 +113,21 @@ def is_only_acknowledger(user: object) -> bool:
     """Return whether a user may acknowledge alarms, and no other user who can sign in may."""
     if not (isinstance(user, User) and has_permission(user, Permission.ACKNOWLEDGE)):
         return False
-    roles = ROLES[Permission.ACKNOWLEDGE]
-    others = User.objects.filter(role__in=roles, is_active=True).exclude(pk=user.pk)
-    if not settings.DEMO:
-        others = others.filter(is_demo=False)  # demo users cannot sign in
-    return not others.exists()
+    others = _other_acknowledgers.rows(user.pk)
+    # Demo users can sign in to the demo only.
+    return all(is_demo and not settings.DEMO for (is_demo,) in others)
+
+
+_other_acknowledgers = CompiledQuery(
+    lambda pk: (
+        User.objects.filter(role__in=sorted(ROLES[Permission.ACKNOWLEDGE]), is_active=True)
+        .exclude(pk=pk)
+        .order_by()
+        .values_list("is_demo")
+        .distinct()
+    ),
+    parameters=1,
+)
 
 
 def lock_administrators(user: User) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import structlog
 from django.db import DatabaseError
-from django.db.models import Min
+from django.db.models import Min, QuerySet
 
 from killswitch.audit import requesters
 from killswitch.audit.actors import Actor, is_user
@@ -29,6 +29,7 @@ from killswitch.audit.review import (
     ReviewRefused,
     review_rows,
 )
+from killswitch.runtime.compiled_query import CompiledQuery
 
 MAX_QUERIES: Final = 500  # unanswered events of the kind `QUERIED`, of all people
 MAX_LISTED: Final = 1000  # events that the queries of one user concern
@@ -96,12 +97,24 @@ def group_questions(questions: Iterable[Question]) -> list[list[Question]]:
     return groups
 
 
+def _open_reviews() -> QuerySet[Review]:
+    return Review.objects.filter(state=EventKind.QUERIED)
+
+
+# Every page asks. All events of a query belong to one request, so the first one tells whom it asks.
+_newest_queries = CompiledQuery(
+    lambda: (
+        _open_reviews()
+        .values_list("review_seq", "by", "note", "at")
+        .annotate(Min("event_seq"))
+        .order_by("-review_seq")[:MAX_QUERIES]
+    )
+)
+
+
 def unanswered(username: str) -> list[OpenQuery]:
     """Return the queries that this user has not answered yet, oldest first."""
-    open_rows = Review.objects.filter(state=EventKind.QUERIED)
-    # All events of a query belong to one request, so the first one tells whom it asks.
-    by_query = open_rows.values_list("review_seq", "by", "note", "at").annotate(Min("event_seq"))
-    newest = list(by_query.order_by("-review_seq")[:MAX_QUERIES])
+    newest = list(_newest_queries.rows())
     if not newest:
         return []
     events = AuditEvent.objects.defer("data").in_bulk([first_seq for *_, first_seq in newest])
@@ -115,7 +128,7 @@ def unanswered(username: str) -> list[OpenQuery]:
             questions.append(Question(seq=seq, by=by, text=text, at=at, batch=batch))
     if not questions:
         return []
-    rows = open_rows.filter(review_seq__in=[question.seq for question in questions])
+    rows = _open_reviews().filter(review_seq__in=[question.seq for question in questions])
     pairs = rows.order_by("event_seq").values_list("review_seq", "event_seq")[:MAX_LISTED]
     concerned = AuditEvent.objects.defer("data").in_bulk([event_seq for _, event_seq in pairs])
     by_seq: dict[int, list[AuditEvent]] = {}

@@ -164,7 +164,7 @@ class CancelRequest(Revisioned):
 
     @property
     def is_final(self) -> bool:
-        return Status(self.status) in FINAL
+        return self.status in FINAL
 
     @property
     def is_refused_while_flat(self) -> bool:

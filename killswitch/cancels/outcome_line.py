@@ -14,6 +14,12 @@ from killswitch.cancels.status_display import (
 )
 from killswitch.runtime.templatetags.text import escape_controls, iso, time_short
 
+# What the lines of requests that are equally far do not have in common.
+OWN = (
+    *("address", "uuid", "words", "requester", "finished_at", "duration"),
+    *("requested_at", "requested_at_iso", "ends_at_iso", "next_at_iso", "progress"),
+)
+
 
 class OutcomeLine(NamedTuple):
     """The values of `cancels/_outcome.html`."""

@@ -24,7 +24,13 @@ from killswitch.runtime.text import pluralize_count
 
 SAMPLE_UUID = UUID(int=0)
 # What the items of requests that are equally far do not have in common.
-OWN = ("pk", "uuid", "exchange_id", "exchange_address", "address", "advice.card_address")
+OWN = (
+    *("pk", "uuid", "words", "exchange_id", "exchange_address", "address"),
+    *("conclusion", "finished_at", "duration", "attempts"),
+    *("progress.words", "progress.requested_at", "progress.requested_at_iso"),
+    *("progress.next_at_iso", "progress.ends_at_iso"),
+    *("advice.contact", "advice.card_address"),
+)
 
 
 class Progress(NamedTuple):

@@ -13,6 +13,7 @@ from killswitch.cancels.status_display import status_badge
 from killswitch.console.grid import Row, Trouble
 from killswitch.exchanges.models import ExchangeGroup
 from killswitch.runtime.cached_markup import rendered
+from killswitch.runtime.compiled_query import CompiledQuery
 from killswitch.runtime.http import MAX_ID, addresses
 from killswitch.runtime.templatetags.text import escape_controls, thousands
 
@@ -20,6 +21,9 @@ MAX_SHOWN = 60
 # What the block holds on a wide screen; static/css/console.css makes its lines so high and wide.
 MAX_LINES = 16
 MAX_CHARS_OF_HALF_A_LINE = 12
+
+# What the items of exchanges with equal marks do not have in common.
+OWN = ("pk", "exchange_id", "label", "address", "request_uuid", "orders", "mark.words")
 
 
 class Mark(NamedTuple):
@@ -45,8 +49,7 @@ class AttentionItem(NamedTuple):
 
     @property
     def markup(self) -> SafeString:
-        own = ("pk", "exchange_id", "label", "address", "request_uuid", "orders")
-        return rendered("console/_attention_item.html", self, own=own)
+        return rendered("console/_attention_item.html", self, own=OWN)
 
 
 class _Addresses:
@@ -109,8 +112,7 @@ class Attention:
 class GroupSummary:
     """A group of exchanges with its open orders, for its button."""
 
-    def __init__(self, group: ExchangeGroup, *, rows: dict[int, Row]) -> None:
-        members = [rows[row.pk] for row in group.exchanges.all() if row.pk in rows]
+    def __init__(self, group: ExchangeGroup, *, members: Sequence[Row]) -> None:
         self.group = group
         self.members = [row for row in members if row.exchange.enabled]
         counts = [row.known_orders for row in self.members]
@@ -120,10 +122,21 @@ class GroupSummary:
 
 def groups(rows: Sequence[Row]) -> list[GroupSummary]:
     """Return the groups with an exchange that can be cancelled, in two queries."""
-    rows_by_pk = {row.exchange.pk: row for row in rows}
-    groups = ExchangeGroup.objects.prefetch_related("exchanges")
-    summaries = [GroupSummary(group, rows=rows_by_pk) for group in groups]
+    groups = list(_groups.objects())
+    pks: dict[int, set[int]] = {group.pk: set() for group in groups}
+    for group_pk, exchange_pk in _members.rows() if groups else ():
+        pks.setdefault(group_pk, set()).add(exchange_pk)
+    summaries = [
+        GroupSummary(group, members=[row for row in rows if row.exchange.pk in pks[group.pk]])
+        for group in groups
+    ]
     return [summary for summary in summaries if summary.members]
+
+
+_groups = CompiledQuery(lambda: ExchangeGroup.objects.only("name"))
+_members = CompiledQuery(
+    lambda: ExchangeGroup.exchanges.through.objects.values_list("exchangegroup", "exchange")
+)
 
 
 def _came_at(row: Row) -> int:

@@ -17,6 +17,7 @@ from killswitch.exchanges.runbook import runbook_text
 from killswitch.holds.view_models import HeldSummary, unread_after_ms
 from killswitch.readiness.health_checks import Level
 from killswitch.readiness.views import READINESS
+from killswitch.runtime.compiled_query import CompiledQuery
 from killswitch.runtime.revisions import current
 from killswitch.runtime.text import pluralize_count
 
@@ -59,12 +60,18 @@ class ReadinessBar:
             self.note = " · ".join(f"{row.label} {row.milliseconds:.0f} ms" for row in checks)
 
 
+_worst_alarms = CompiledQuery(
+    lambda: Alarm.objects.unacknowledged().worst_first().defer("detail")[:MAX_ALARMS_READ]
+)
+_observed_at = CompiledQuery(lambda: Observation.objects.values_list("seen_at"))
+
+
 class AlarmSummary:
     """The worst unacknowledged alarm, and how many there are of which severity."""
 
     def __init__(self) -> None:
         unacknowledged = Alarm.objects.unacknowledged()
-        alarms = list(unacknowledged.worst_first().defer("detail")[:MAX_ALARMS_READ])
+        alarms: list[Alarm] = list(_worst_alarms.objects())
         self.worst = alarms[0] if alarms else None
         self.newest = max(alarms, key=attrgetter("pk"), default=None)
         self.count = len(alarms)
@@ -85,7 +92,6 @@ class AlarmSummary:
 
 def page(request: HttpRequest) -> dict[str, Any]:
     """Return the context of every page, lazily, so that an error page needs no database."""
-    seen_at = Observation.objects.values_list("seen_at", flat=True)
     environment, demo = ENVIRONMENTS[settings.KILLSWITCH_ENVIRONMENT], ENVIRONMENTS["demo"]
     if settings.DEMO and environment is not demo:
         environment = {**demo, "word": f"{environment['word']} · SIMULATED EMS"}
@@ -100,7 +106,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "known": SimpleLazyObject(current),
         "runbook_text": SimpleLazyObject(runbook_text),
         "alarms": SimpleLazyObject(AlarmSummary),
-        "observed_at": SimpleLazyObject(seen_at.first),
+        "observed_at": SimpleLazyObject(lambda: (_observed_at.first() or [None])[0]),
         "readiness": SimpleLazyObject(ReadinessBar),
         "may_cancel": may(Permission.CANCEL),
         "held": SimpleLazyObject(HeldSummary.now),

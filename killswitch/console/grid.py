@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from functools import cached_property
 
-from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, Subquery, Value
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from killswitch.alarms.models import Alarm, AlarmKind
-from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.models import CancelRequest, RequestQuerySet
 from killswitch.cancels.status_display import orders_since, status_badge
 from killswitch.exchanges.models import Exchange, Observation, UncoveredExchange
 from killswitch.holds.models import Hold
 from killswitch.holds.view_models import HoldView, active_holds
+from killswitch.runtime.compiled_query import CompiledQuery
 
 MAX_NAMED_UNCOVERED = 3
 
@@ -36,14 +38,13 @@ class Row:
     observed_at: datetime | None
     hold: HoldView | None = None
     is_stuck: bool = False  # and nobody has acknowledged the alarm that says so
-    has_changed: bool = False  # since the revision that was asked for
 
     @property
     def is_blind(self) -> bool:
         """Whether the list of a held exchange cannot be read."""
         return self.hold is not None and self.hold.hold.blind_since is not None
 
-    @property
+    @cached_property
     def is_failed(self) -> bool:
         """Whether the newest cancel, or the Hold, does not do what it is for."""
         is_bad = self.last is not None and self.last.needs_attention
@@ -79,7 +80,7 @@ class Row:
         """The open orders, or None: of an ID that the EMS never listed, 0 says nothing."""
         return None if self.exchange.is_never_listed else self.exchange.open_orders
 
-    @property
+    @cached_property
     def has_new_orders(self) -> bool:
         """Whether more orders are open than the last cancel left: new, or restored by the venue."""
         return self.last is not None and orders_since(self.last, self.exchange) > 0
@@ -97,9 +98,8 @@ class Totals:
         self.is_partial = len(counts) < len(exchanges)
         self.seen_at = min((row.seen_at for row in exchanges if row.seen_at), default=None)
         self.error = observation.error if observation else ""
-        self.uncovered = list(UncoveredExchange.objects.all())
-        disabled = Exchange.objects.exclude(enabled=True).values_list("exchange_id", flat=True)
-        self.switched_off = {row.exchange_id for row in self.uncovered} & set(disabled)
+        self.uncovered = list(_uncovered.objects())
+        self.switched_off = {row.exchange_id for row in self.uncovered if row.is_switched_off}
         self.uncovered_orders = sum(row.open_orders for row in self.uncovered)
         self.names_uncovered = len(self.uncovered) <= MAX_NAMED_UNCOVERED
         # A disabled exchange that is held has a row of its own: the Hold cancels there.
@@ -110,50 +110,103 @@ class Totals:
         self.is_newest = self.seen_at is not None and self.seen_at == self.observed_at
 
 
-def rows(*, changed_since: int | None = None, observed_at: datetime | None) -> list[Row]:
+def rows(*, observed_at: datetime | None) -> list[Row]:
     """Return every exchange that is enabled or held, in three queries.
 
     They are in the order of the configuration; IDs that differ by case only are neighbours.
-    `changed_since` lets the rows know whether they have changed since a revision.
     """
-    requests = CancelRequest.objects.filter(configured_exchange=OuterRef("pk"))
-    stalled = Alarm.objects.unacknowledged().filter(kind=AlarmKind.STALLED)
     holds = active_holds()
-    has_changed = Value(value=False) if changed_since is None else _has_changed(changed_since)
-    exchanges = Exchange.objects.filter(Q(enabled=True) | Q(pk__in=list(holds))).annotate(
-        newest_id=Subquery(requests.order_by("-id").values("id")[:1]),
-        in_flight=Exists(requests.in_flight()),
-        is_stuck=Exists(stalled.filter(exchange_id=OuterRef("exchange_id"))),
-        has_changed=ExpressionWrapper(has_changed, output_field=BooleanField()),
-    )
-    # `vars`, because the type of a model does not know its annotations.
-    pairs = [(exchange, vars(exchange)) for exchange in exchanges]
-    newest_ids = [values["newest_id"] for _, values in pairs if values["newest_id"]]
-    newest = CancelRequest.objects.select_related("batch").in_bulk(newest_ids)
-    rows = [
-        Row(
-            exchange=exchange,
-            last=newest.get(values["newest_id"]),
-            in_flight=values["in_flight"],
-            observed_at=observed_at,
-            hold=holds.get(exchange.pk),
-            is_stuck=values["in_flight"] and values["is_stuck"],
-            has_changed=values["has_changed"],
+    exchanges = list(_exchanges.objects())
+    # By their exchange, because one may be newer than what the exchanges were read with.
+    newest = {request.configured_exchange_id: request for request in _newest_requests.objects()}
+    rows = []
+    for exchange in exchanges:
+        hold, last = holds.get(exchange.pk), newest.get(exchange.pk)
+        if not exchange.enabled and hold is None:  # it was released in between
+            continue
+        in_flight = exchange.in_flight or (last is not None and not last.is_final)
+        rows.append(
+            Row(
+                exchange=exchange,
+                last=last,
+                in_flight=in_flight,
+                observed_at=observed_at,
+                hold=hold,
+                is_stuck=in_flight and exchange.is_stuck,
+            )
         )
-        for exchange, values in pairs
-    ]
     return sorted(
         rows, key=lambda row: (row.exchange.position, row.exchange.exchange_id.casefold())
     )
 
 
-def _has_changed(since: int) -> Q:
-    new_requests = CancelRequest.objects.filter(revision__gt=since)
-    has_new_request = Q(pk__in=new_requests.values("configured_exchange"))
-    # A Hold that was released is among them as well.
-    new_holds = Hold.objects.filter(revision__gt=since)
-    has_new_hold = Q(pk__in=new_holds.values("configured_exchange"))
-    # An alarm that was acknowledged is among them as well.
-    new_stalls = Alarm.objects.filter(kind=AlarmKind.STALLED, revision__gt=since)
-    has_new_stall = Q(exchange_id__in=new_stalls.values("exchange_id"))
-    return Q(revision__gt=since) | has_new_request | has_new_hold | has_new_stall
+def _shown() -> QuerySet[Exchange]:
+    held = Hold.objects.active().values("configured_exchange")
+    return Exchange.objects.filter(Q(enabled=True) | Q(pk__in=held))
+
+
+def _requests() -> RequestQuerySet:
+    return CancelRequest.objects.filter(configured_exchange=OuterRef("pk"))
+
+
+_exchanges = CompiledQuery(
+    lambda: (
+        _shown()
+        .annotate(
+            in_flight=Exists(_requests().in_flight()),
+            is_stuck=Exists(
+                Alarm.objects.unacknowledged().filter(
+                    kind=AlarmKind.STALLED, exchange_id=OuterRef("exchange_id")
+                )
+            ),
+        )
+        .only(
+            *("exchange_id", "name", "enabled", "position", "caveat", "revision"),
+            *("open_orders", "seen_at", "first_listed_at"),
+        )
+    )
+)
+_newest_requests = CompiledQuery(
+    lambda: (
+        CancelRequest.objects.filter(
+            pk__in=_shown()
+            .annotate(newest=Subquery(_requests().order_by("-id").values("id")[:1]))
+            .values("newest")
+        )
+        .order_by()
+        .select_related("batch")
+        .only(
+            *(
+                "uuid",
+                "configured_exchange",
+                "exchange_id",
+                "status",
+                "reject_reason",
+                "conclusion",
+            ),
+            *(
+                "open_before",
+                "open_after",
+                "reads",
+                "attempt_count",
+                "revision",
+                "finished_revision",
+            ),
+            *(
+                "first_claimed_at",
+                "next_attempt_at",
+                "finished_at",
+                "reopened_at",
+                "reopened_orders",
+            ),
+            *("batch__uuid", "batch__by_name", "batch__asked_at", "batch__origin"),
+        )
+    )
+)
+_uncovered = CompiledQuery(
+    lambda: UncoveredExchange.objects.annotate(
+        is_switched_off=Exists(
+            Exchange.objects.filter(exchange_id=OuterRef("exchange_id"), enabled=False)
+        )
+    )
+)

@@ -8,12 +8,11 @@ than fits into one answer is reloaded.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import monotonic, time
+from time import time
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from django.db.models import Subquery
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django_htmx.http import HttpResponseClientRefresh
@@ -32,28 +31,23 @@ from killswitch.compliance.queries import QueriesToUser
 from killswitch.compliance.verification_badge import Badge
 from killswitch.console import exchange_page
 from killswitch.console.alarm_list import OpenAlarms
-from killswitch.console.console_parts import Newest, SharedNewest, console_parts
+from killswitch.console.console_parts import console_parts
 from killswitch.console.context_processors import ReadinessBar
 from killswitch.console.exchange_page import ExchangePage
+from killswitch.console.newest import SHARED, Newest, read_newest
 from killswitch.console.open_order_chart import HOURS, OpenOrderChart, is_outdated
 from killswitch.console.row_markup import Viewer
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.holds.models import Hold
 from killswitch.holds.view_models import HeldSummary, ReleasePage
-from killswitch.runtime.compiled_query import CompiledQuery
 from killswitch.runtime.filter_values import InvalidFilter
 from killswitch.runtime.http import parse_id
-from killswitch.runtime.revisions import Revision, current
+from killswitch.runtime.revisions import current
 
 MAX_PARTS = 6
 MAX_ROWS = 500
 MAX_NOTE_CHARS = 200
 CARDS_INTERVAL_S = 4  # of telephone cards; a figure is stale later
-SHARED = SharedNewest()
-
-_newest_row = CompiledQuery(
-    lambda: Revision.objects.values_list("value", Subquery(Observation.objects.values("seen_at")))
-)
 
 
 class TooManyChanges(Exception):
@@ -67,7 +61,9 @@ class PollRequest:
     request: HttpRequest
     user: User
     since: int
-    newest: Newest
+    newest: Newest  # or what another poll read a moment ago
+    has_new_alarms: bool
+    has_new_holds: bool
     max_rows: int
 
     def render(self, template: str, context: dict[str, Any]) -> str:
@@ -78,14 +74,22 @@ class PollRequest:
 
 def answer(request: HttpRequest, *, user: User, max_rows: int = MAX_ROWS) -> HttpResponse:
     """Return the changed parts and the new revision, or 204 when the page has everything."""
-    newest = _newest()
+    newest = read = read_newest()
     since = parse_id(request.GET.get("known", ""))
     if since is None or since > newest.revision:  # nonsense, or of another database
         since = -1
     has_changes = since != newest.revision
     if has_changes:
-        newest = SHARED.of(newest, since=since)
-    poll = PollRequest(request=request, user=user, since=since, newest=newest, max_rows=max_rows)
+        newest = SHARED.of(read, since=since)
+    poll = PollRequest(
+        request=request,
+        user=user,
+        since=since,
+        newest=newest,
+        has_new_alarms=read.alarm_revision > since,
+        has_new_holds=read.hold_revision > since,
+        max_rows=max_rows,
+    )
     names = list(dict.fromkeys(request.GET.getlist("show")))[:MAX_PARTS]
     try:
         parts = list(_parts(poll, names, has_changes=has_changes))
@@ -109,15 +113,6 @@ def answer(request: HttpRequest, *, user: User, max_rows: int = MAX_ROWS) -> Htt
     return response
 
 
-def _newest() -> Newest:
-    """Return the newest revision and observation: the only query of an idle poll for its page."""
-    read_at = monotonic()
-    row = _newest_row.first()
-    if row is None:
-        raise Revision.DoesNotExist
-    return Newest(revision=row[0], observed_at=row[1], read_at=read_at)
-
-
 def _milliseconds(at: datetime | None) -> str:
     return str(round(at.timestamp() * 1000)) if at else ""
 
@@ -125,7 +120,7 @@ def _milliseconds(at: datetime | None) -> str:
 def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterator[str]:
     if "ready" in names:
         yield poll.render("console/_ready.html", {})
-    yield from _parts_without_revision(poll, names, has_changes=has_changes)
+    yield from _parts_without_revision(poll, names)
     if not has_changes:
         return
     yield from _alarms(poll, has_list="alarms" in names)
@@ -151,22 +146,18 @@ def _parts(poll: PollRequest, names: list[str], *, has_changes: bool) -> Iterato
 
 def _alarms(poll: PollRequest, *, has_list: bool) -> Iterator[str]:
     """The line of the alarms, and their list, where a later cancel ends what can be retried."""
-    has_new_alarms = Alarm.objects.filter(revision__gt=poll.since).exists()
-    if has_new_alarms:
+    if poll.has_new_alarms:
         yield poll.render("console/_alarm_count.html", {})
         yield poll.render("console/_alarms.html", {})
     if has_list and (
-        has_new_alarms or CancelRequest.objects.filter(revision__gt=poll.since).exists()
+        poll.has_new_alarms or CancelRequest.objects.filter(revision__gt=poll.since).exists()
     ):
         yield poll.render("console/_alarm_list.html", {"open_alarms": OpenAlarms.now()})
 
 
-def _parts_without_revision(
-    poll: PollRequest, names: list[str], *, has_changes: bool
-) -> Iterator[str]:
+def _parts_without_revision(poll: PollRequest, names: list[str]) -> Iterator[str]:
     """What raises no revision: reads under Holds, events, counts by the minute."""
-    has_new_hold = has_changes and Hold.objects.filter(revision__gt=poll.since).exists()
-    if "holds" in names or has_new_hold:
+    if "holds" in names or poll.has_new_holds:
         yield poll.render("console/_held.html", {"held": HeldSummary.now()})
     yield from _log(poll, [name for name in names if name.startswith("log:")])
     for name in names:

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, has_permission
+from killswitch.cancels.outcome_line import OWN as OWN_OF_OUTCOME
 from killswitch.cancels.outcome_line import OutcomeLine, outcome_line
 from killswitch.console.grid import Row
 from killswitch.runtime.cached_markup import rendered
@@ -21,9 +22,9 @@ TEMPLATE = "console/_row.html"
 SAMPLE_UUID = UUID(int=0)
 # What rows that look alike do not have in common.
 OWN = (
-    *("pk", "exchange_id", "label", "known_orders", "orders", "seen_at"),
+    *("pk", "exchange_id", "label", "caveat", "known_orders", "orders", "seen_at", "seen_at_iso"),
     *("address", "cancel_address", "hold_address", "release_address"),
-    *("outcome.address", "outcome.uuid"),
+    *(f"outcome.{name}" for name in OWN_OF_OUTCOME),
 )
 
 

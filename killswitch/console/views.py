@@ -11,17 +11,14 @@ from killswitch.accounts import officer_cookie
 from killswitch.accounts.decorators import current_user, public, requires
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission
-from killswitch.cancels import manual_cancel
-from killswitch.console import exchange_page, grid, preferences
-from killswitch.console.attention import Attention, groups
+from killswitch.console import exchange_page, preferences
+from killswitch.console.console_parts import console_page
 from killswitch.console.exchange_page import ExchangePage
-from killswitch.console.latest_cancels import latest_cancels
 from killswitch.console.open_order_chart import HOURS, OpenOrderChart
 from killswitch.console.poll import answer
 from killswitch.console.preferences import Preferences
-from killswitch.console.row_markup import RowMarkup, Viewer
+from killswitch.console.row_markup import Viewer
 from killswitch.exchanges.models import Observation
-from killswitch.holds.view_models import HeldSummary
 from killswitch.runtime.http import parse_id
 from killswitch.runtime.revisions import current
 
@@ -39,25 +36,18 @@ def home(request: HttpRequest) -> HttpResponseBase:
 @never_cache
 def console(request: HttpRequest) -> HttpResponse:
     """Show every exchange, the kill for all of them, and the latest requests."""
-    revision = current()
-    observation = Observation.objects.first()
-    observed_at = observation.seen_at if observation else None
-    rows = grid.rows(observed_at=observed_at)
-    enabled_ids = [row.exchange.exchange_id for row in rows if row.exchange.enabled]
-    markup = RowMarkup(Viewer.of(current_user(request)))
-    shown = Preferences.of(request, row_count=len(rows))
+    newest, markup = console_page(Viewer.of(current_user(request)))
+    shared = markup.console
+    shown = Preferences.of(request, row_count=len(shared.rows))
     context = {
-        "known": revision,
-        "observed_at": observed_at,
-        "rows": [markup.of(row) for row in shown.sorted(rows)],
+        "known": newest.revision,
+        "observed_at": shared.observed_at,
+        "rows": [markup.rows[row.exchange.pk] for row in shown.sorted(shared.rows)],
         "shown": shown,
-        "attention_count": sum(row.needs_attention for row in rows),
-        "attention": Attention(rows),
-        "groups": groups(rows),
-        "totals": grid.Totals(rows, observation=observation),
-        "latest": latest_cancels(),
-        "manual_cancel_lines": manual_cancel.lines(enabled_ids),
-        "held": HeldSummary(holds=[row.hold for row in rows if row.hold]),
+        "attention_count": shared.attention_count,
+        "console": markup,
+        "manual_cancel_lines": shared.manual_cancel_lines,
+        "held": shared.held,
     }
     response = render(request, "console/console.html", context)
     officer_cookie.remember_browser(request, response)

@@ -9,6 +9,7 @@ from killswitch.audit.actors import Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import current_recording, recording
 from killswitch.exchanges.models import Runbook
+from killswitch.runtime.compiled_query import CompiledQuery
 
 MAX_TEXT_CHARS = 5000
 RUNBOOK_ID = 1
@@ -32,20 +33,28 @@ def runbook_text(*, lock: bool = False) -> str:
     Without a lock, the text last read by this process if the database cannot be read. With one, it
     must be called in a recording.
     """
-    rows = Runbook.objects.select_for_update(no_key=True) if lock else Runbook.objects.all()
-    texts = rows.filter(pk=RUNBOOK_ID).values_list("text", flat=True)
     try:
-        text = texts.first()
-        if lock and text is None:
-            # There is no row to lock yet: the revision's lock makes the first texts wait as well.
-            current_recording().take_revision()
-            text = texts.first()
+        text = _locked_text() if lock else (_text.first() or [""])[0]
     except Error:
         if lock:
             raise
         return _Newest.text
-    _Newest.text = text or ""
-    return _Newest.text
+    _Newest.text = text
+    return text
+
+
+def _locked_text() -> str:
+    rows = Runbook.objects.select_for_update(no_key=True).filter(pk=RUNBOOK_ID)
+    texts = rows.values_list("text", flat=True)
+    text = texts.first()
+    if text is None:
+        # There is no row to lock yet: the revision's lock makes the first texts wait as well.
+        current_recording().take_revision()
+        text = texts.first()
+    return text or ""
+
+
+_text = CompiledQuery(lambda: Runbook.objects.filter(pk=RUNBOOK_ID).values_list("text"))
 
 
 def last_read_text() -> str:

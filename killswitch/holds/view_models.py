@@ -16,6 +16,7 @@ from killswitch.exchanges.models import Exchange
 from killswitch.holds.models import Episode, Hold, HoldQuerySet, HoldState
 from killswitch.holds.services import RELEASE_VALID_FOR, Act, is_same_person
 from killswitch.runtime.age import Age, age, ago
+from killswitch.runtime.compiled_query import CompiledQuery
 
 # By how much a list may be later than planned before a page asks whether the Hold is enforced.
 LATE_READ = timedelta(seconds=5)
@@ -32,6 +33,9 @@ def release_ends_at(hold: Hold) -> datetime | None:
 def unread_after_ms() -> int:
     """Return the age of the last list from which on a Hold may not be enforced."""
     return round((LATE_READ.total_seconds() + settings.HOLD_INTERVAL) * 1000)
+
+
+_active_holds = CompiledQuery(lambda: Hold.objects.active().annotate(now=Now()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,8 @@ class HoldView:
 
 def active_holds() -> dict[int, HoldView]:
     """Return the active Holds by the primary keys of their exchanges, in one query."""
-    return {view.hold.configured_exchange_id: view for view in _views(Hold.objects.active())}
+    views = [HoldView(hold=hold, now=hold.now) for hold in _active_holds.objects()]
+    return {view.hold.configured_exchange_id: view for view in views}
 
 
 def view_of(hold: Hold) -> HoldView:

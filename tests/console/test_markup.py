@@ -23,7 +23,8 @@ from killswitch.cancels.view_models import BatchPage
 from killswitch.console import grid
 from killswitch.console import poll as console_poll
 from killswitch.console.attention import Attention, AttentionItem
-from killswitch.console.console_parts import Newest, SharedNewest
+from killswitch.console.latest_cancels import LatestItem
+from killswitch.console.newest import Newest, SharedNewest
 from killswitch.console.row_markup import RowMarkup, RowText, Viewer
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.runtime import cached_markup
@@ -44,6 +45,7 @@ CACHED: list[tuple[str, Any, set[str]]] = [
     ("console/_row.html", RowText, {"hold_view"}),
     ("cancels/_outcome.html", OutcomeLine, {"outcome"}),
     ("console/_attention_item.html", AttentionItem, set()),
+    ("console/_latest_item.html", LatestItem, set()),
     ("cancels/_request_item.html", RequestItem, set()),
     ("_manual_commands.html", ManualCommands, {"line", "forloop"}),
 ]
