@@ -21,9 +21,10 @@ from killswitch.runtime.compiled_query import CompiledQuery
 ONE_CLICK_FOR = timedelta(minutes=5)
 
 _retried_exchanges = CompiledQuery(
-    lambda: CancelRequest.objects.filter(batch__retry_of=0).values_list(
+    lambda pk: CancelRequest.objects.filter(batch__retry_of=pk).values_list(
         "batch", "configured_exchange"
-    )
+    ),
+    parameters=1,
 )
 
 

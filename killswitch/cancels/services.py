@@ -33,7 +33,9 @@ PressRecorder = Callable[[Recording, Batch, Sequence[CancelRequest], Actor], Non
 # What else a press records in its transaction, once the revision is taken: packages above add it.
 press_recorders: list[PressRecorder] = []
 
-_pk_by_key = CompiledQuery(lambda: Batch.objects.filter(key="").order_by().values_list("pk"))
+_pk_by_key = CompiledQuery(
+    lambda key: Batch.objects.filter(key=key).order_by().values_list("pk"), parameters=1
+)
 
 
 class NothingToCancel(Exception):
