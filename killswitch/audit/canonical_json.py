@@ -43,12 +43,7 @@ def encode_bytes(body: bytes) -> dict[str, str]:
 def _check(value: Any) -> None:
     match value:
         case str():  # first, because most values are texts
-            if value.isascii():
-                return
-            try:
-                value.encode("utf-8")
-            except UnicodeEncodeError:
-                raise NotCanonical("a text contains half a surrogate pair") from None
+            _check_text(value)
         case bool() | None:
             return
         case int():
@@ -66,3 +61,12 @@ def _check(value: Any) -> None:
                     _check(item)
         case _:
             raise NotCanonical(f"{type(value).__name__} has no canonical form here")
+
+
+def _check_text(text: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise NotCanonical("a text contains half a surrogate pair") from None
