@@ -40,6 +40,7 @@ from killswitch.ems.transport.call_deadline import CallDeadline
 
 KEY_HEADER = "X-CoinAPI-Key"
 MAX_IDLE_S = 5.0
+MAX_CONNECT_AHEAD_S = 0.005
 MAX_LIST_BYTES = 64 * 1024 * 1024
 MAX_LIST_KEPT_BYTES = 2048  # an empty list is kept whole
 # Few large lists are in memory at once, whatever the number of threads.
@@ -142,12 +143,14 @@ class EmsClient:
         timeout: float | None = None,
         on_sent: Callable[[], None] | None = None,
     ) -> BegunCancel | None:
-        """Send a cancel over a connection that is open already; never waits, never raises.
+        """Send a cancel if that takes no waiting for the network; never raises.
 
-        Return what `cancel_all` needs to read the answer, in any thread. Without an open
-        connection, return None: nothing was sent, and `on_sent` was not called.
+        Return what `cancel_all` needs to read the answer, in any thread. Return None if no
+        connection is open and none opens within milliseconds: then nothing was sent, and `on_sent`
+        was not called.
         """
         begun = self._new_cancel(exchange_id, timeout_s=timeout, on_sent=on_sent)
+        begun.call.connect_timeout_s = min(MAX_CONNECT_AHEAD_S, self._connect_timeout_s)
         return begun if self._transport.send_ahead(begun.request, call=begun.call) else None
 
     def open_orders(

@@ -2,12 +2,17 @@
 
 import socket
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+from killswitch.ems import client as client_module
 from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
-from killswitch.ems.client import EmsClient
+from killswitch.ems.client import MAX_CONNECT_AHEAD_S, EmsClient
+from killswitch.ems.transport import deadline_sockets
+from killswitch.ems.transport.connecting import connect
+from killswitch.ems.transport.deadline_sockets import PlainPool
 from killswitch.runtime.deadlines import wait_until
 from tests.ems.conftest import Certificates, ClientFactory
 from tests.ems.servers import ACKNOWLEDGED, Connection, answering, response, serving
@@ -46,16 +51,74 @@ def test_it_leaves_at_once_and_its_answer_is_read_by_another_thread(
     assert server.accepted == 1
 
 
-def test_without_an_open_connection_nothing_is_sent(client_for: ClientFactory) -> None:
-    notices: list[str] = []
+def test_a_host_that_is_near_is_connected_to_at_once(
+    client_for: ClientFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadline_sockets, "_NEAR_S", 60.0)  # also if the machine is busy
+    monkeypatch.setattr(client_module, "MAX_CONNECT_AHEAD_S", 5.0)
     with serving(answering(OK)) as server:
-        client = client_for(server.url)
-        assert client.begin_cancel_all("KRAKEN", on_sent=lambda: notices.append("sent")) is None
-        assert (server.accepted, server.requests, notices) == (0, [], [])
-        assert client.cancel_all("KRAKEN").outcome is Outcome.ACKNOWLEDGED
+        client = client_for(server.url, connect_timeout=5)
+        begun = [client.begin_cancel_all("KRAKEN") for _ in range(3)]
+        answers = [client.cancel_all("KRAKEN", begun=one) for one in begun if one]
+        assert [answer.outcome for answer in answers] == [Outcome.ACKNOWLEDGED] * 3
+    assert (server.accepted, len(server.requests)) == (3, 3)
 
 
-def test_each_open_connection_takes_one_and_the_next_finds_none(client_for: ClientFactory) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["a slow connection", "https"])
+def test_a_host_that_is_far_is_left_to_the_call_itself(
+    tls: bool,
+    client_for: ClientFactory,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deadline_sockets, "_NEAR_S", 0.0)
+    monkeypatch.setattr(deadline_sockets, "_MAX_LOST_S", 0.0)
+    monkeypatch.setattr(deadline_sockets, "_REST_OF_A_PRESS_S", 60.0)
+    notices: list[str] = []
+    with serving(answering(OK), tls=certificates.server_context() if tls else None) as server:
+        client = client_for(server.url, ca_bundle=str(certificates.ca), timeout=5)
+        begun = [
+            client.begin_cancel_all("KRAKEN", on_sent=lambda: notices.append("sent"))
+            for _ in range(3)
+        ]
+        # The first one has found out how long it takes.
+        assert [bool(one) for one in begun] == [not tls, False, False]
+        assert len(notices) == (not tls)
+        for one in begun:
+            assert client.cancel_all("KRAKEN", begun=one).outcome is Outcome.ACKNOWLEDGED
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("how", ["refused", "unanswered"])
+def test_a_host_that_cannot_be_reached_is_not_waited_for(
+    how: str, client_for: ClientFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[float] = []
+
+    def count(*args: Any, timeout_s: float, **kwargs: Any) -> socket.socket:
+        attempts.append(timeout_s)
+        return connect(*args, timeout_s=timeout_s, **kwargs)
+
+    monkeypatch.setattr("killswitch.ems.transport.deadline_sockets.connect", count)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as waiting:
+        address = listener.getsockname()
+        if how == "refused":
+            listener.close()
+        else:
+            for _ in range(2):  # fills the line of connections, so that the next is not answered
+                other = waiting.enter_context(socket.socket())
+                other.setblocking(False)
+                other.connect_ex(address)
+        client = client_for(f"http://127.0.0.1:{address[1]}")
+        assert [client.begin_cancel_all("KRAKEN") for _ in range(3)] == [None, None, None]
+        assert len(attempts) == 1
+        assert attempts[0] <= MAX_CONNECT_AHEAD_S
+        assert client.cancel_all("KRAKEN").outcome is Outcome.NOT_DELIVERED
+
+
+def test_each_open_connection_takes_one_and_the_next_finds_none(
+    client_for: ClientFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     both_are_read = threading.Barrier(2)
 
     def script(connection: Connection) -> None:
@@ -69,6 +132,7 @@ def test_each_open_connection_takes_one_and_the_next_finds_none(client_for: Clie
         other.start()
         client.cancel_all("BINANCE")
         other.join(5)
+        monkeypatch.setattr(PlainPool, "may_open_ahead", False)
         begun = [client.begin_cancel_all("KRAKEN") for _ in range(3)]
         assert [bool(one) for one in begun] == [True, True, False]
         assert all(in_another_thread(client, begun=one).http_status == 200 for one in begun[:2])
@@ -76,8 +140,9 @@ def test_each_open_connection_takes_one_and_the_next_finds_none(client_for: Clie
 
 
 def test_a_connection_that_is_closed_or_was_idle_too_long_is_not_used(
-    client_for: ClientFactory,
+    client_for: ClientFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(PlainPool, "may_open_ahead", False)
     closed = threading.Event()
 
     def closes_after_one(connection: Connection) -> None:

@@ -99,7 +99,7 @@ class Transport:
             call.notify_sent_or_never()
 
     def send_ahead(self, request: HttpRequest, *, call: CallDeadline) -> bool:
-        """Send the request if a connection is open and idle; never waits, never raises.
+        """Send the request if a connection is open, or opens at once; never raises.
 
         Return whether `send` with this call has only the answer left to read.
         """
@@ -226,7 +226,7 @@ class _Adapter(HTTPAdapter):
         return self._pool
 
     def send_ahead(self, request: requests.PreparedRequest) -> SentAhead | None:
-        """Send the request over a connection that is open and idle; return None without one."""
+        """Send the request over a connection that is open; return None without one."""
         connection = self.get_connection_with_tls_context(request, verify=True).take_open()
         if connection is None:
             return None

@@ -20,6 +20,13 @@ _DISCONNECTIONS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 _READ_AHEAD_BYTES = 64 * 1024
 _LINE_PIECE_BYTES = 64 * 1024
+# To open one connection after the other is faster than a thread for each only if none takes longer
+# than this. Once more than so much has been lost, the others are left to threads; a busy machine
+# may make one of them wait for a time slice.
+_NEAR_S = 0.001
+_MAX_LOST_S = 0.005
+_REST_OF_A_PRESS_S = 0.1
+_UNREACHABLE_FOR_S = 60.0
 
 
 class DeadlineSocket:
@@ -231,13 +238,32 @@ else:
 
 
 class _DeadlinePool(_Pool):
+    may_open_ahead = False
+    _lost_s = 0.0
+    _far_until = 0.0
+
     def take_open(self) -> _DeadlineConnection | None:
-        """Return a connection that is open and idle, None without one."""
-        connection = self._get_conn()
-        if connection.is_closed:
+        """Return an idle connection that is open, or that a host so near opens at once; or None."""
+        connection = cast("_DeadlineConnection", self._get_conn())
+        if connection.is_closed and not self._has_opened_at_once(connection):
             self._put_conn(connection)
             return None
-        return cast("_DeadlineConnection", connection)
+        return connection
+
+    def _has_opened_at_once(self, connection: _DeadlineConnection) -> bool:
+        """Open a connection to a host that was near so far; the call's time to connect is short."""
+        started_at = time.monotonic()
+        if not self.may_open_ahead or started_at < self._far_until:
+            return False
+        try:
+            connection.connect()
+        except OSError:
+            self._far_until = time.monotonic() + _UNREACHABLE_FOR_S
+            return False
+        self._lost_s += max(time.monotonic() - started_at - _NEAR_S, 0.0)
+        if self._lost_s > _MAX_LOST_S:
+            self._lost_s, self._far_until = 0.0, time.monotonic() + _REST_OF_A_PRESS_S
+        return True
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         ahead = CURRENT.get().ahead
@@ -246,6 +272,7 @@ class _DeadlinePool(_Pool):
 
 class PlainPool(_DeadlinePool, HTTPConnectionPool):
     ConnectionCls = _PlainConnection
+    may_open_ahead = True  # without TLS, whose handshake takes milliseconds
 
 
 class TlsPool(_DeadlinePool, HTTPSConnectionPool):
