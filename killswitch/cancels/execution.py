@@ -76,6 +76,7 @@ def _start(claimed: Sequence[Lease], slots: ThreadSlots) -> None:
             log.exception("no_thread", request=lease.uuid, exchange=lease.exchange_id)
             leases.stop_renewing(lease)
             latch.mark_sent(lease.id)
+            kill.close()
 
 
 def _carry_out(kill: Kill, record: RequestRecord) -> None:
@@ -101,3 +102,4 @@ def _carry_out(kill: Kill, record: RequestRecord) -> None:
     finally:
         leases.stop_renewing(lease)
         kill.latch.mark_sent(lease.id)
+        kill.close()

@@ -89,6 +89,11 @@ class Kill:
             on_sent=partial(self.latch.mark_sent, self.lease.id),
         )
 
+    def close(self) -> None:
+        """Give up a cancel whose answer was not read: no thread could start, or its kill failed."""
+        if self.begun:
+            self.begun.abandon()
+
     def run(self) -> None:
         """Carry the request out.
 

@@ -62,6 +62,11 @@ class BegunCancel:
     call: CallDeadline
     started_at: datetime
 
+    def abandon(self) -> None:
+        """Close the connection: nobody will read the answer."""
+        if self.call.ahead:
+            self.call.ahead.connection.close()
+
 
 class EmsClient:
     """The client of a process; every method may be called from any number of threads at once."""
