@@ -1,5 +1,6 @@
 """Lowers the priority of a long command below that of the processes that carry out cancels."""
 
+import gc
 import os
 from typing import Any
 
@@ -16,4 +17,5 @@ class LowPriorityCommand(BaseCommand):
 
     def run_from_argv(self, argv: list[str]) -> Any:
         os.nice(NICENESS)
+        gc.freeze()  # what is loaded so far stays; looking through it takes a tenth of the time
         return super().run_from_argv(argv)
