@@ -15,7 +15,10 @@ class LowPriorityCommand(BaseCommand):
     A call from another process, as in tests, changes nothing: its priority cannot be raised again.
     """
 
+    has_own_process = False
+
     def run_from_argv(self, argv: list[str]) -> Any:
+        self.has_own_process = True
         os.nice(NICENESS)
         gc.freeze()  # what is loaded so far stays; looking through it takes a tenth of the time
         return super().run_from_argv(argv)
