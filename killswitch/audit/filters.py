@@ -226,7 +226,10 @@ class EventFilter:
         if self.exchange:
             conditions["exchange"] = contains("exchange_id", self.exchange)
         if self.reject_reason:
-            conditions["reject_reason"] = contains("reject_reason", self.reject_reason)
+            # SQLite uses the index of events with a reason only if the query excludes the others.
+            conditions["reject_reason"] = contains("reject_reason", self.reject_reason) & ~Q(
+                reject_reason=""
+            )
         if self._is_by_actor:
             conditions["person"] = contains("actor", self.person)
         pairs = [
