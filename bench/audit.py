@@ -2,8 +2,9 @@
 
     python -m bench.audit --events 1000000 --database sqlite
 
-Loads events into a scratch database and prints a table: each time at 10,000 events, at the given
-number, and their ratio, which is meaningful even on a shared machine.
+Loads events into a scratch database and prints a table: each time and each command's peak memory at
+10,000 events, at the given number, and their ratio, which is meaningful even on a shared machine.
+One line of JSON follows for each figure that has a limit.
 """
 
 import argparse
@@ -13,10 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bench.figures import Figure
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -29,7 +32,10 @@ MAX_REPEATING_MS = 5_000
 PAGE_SIZE = 50
 BEGIN = datetime(2020, 1, 1, tzinfo=UTC)  # before all events
 ROOT = Path(__file__).resolve().parent.parent
-TimesMs = dict[str, float]
+Measured = dict[str, float]  # milliseconds, or megabytes of memory
+PEAK_OF = "peak memory, MB: "
+NOWHERE = "page: free text, nowhere"
+NEVER_MEET = "that never meet"
 
 
 def main() -> None:
@@ -44,7 +50,26 @@ def main() -> None:
     print(f"\n{options.database}: milliseconds at {SMALL_LOG:,} and at {options.events:,} events")
     for name, small in columns[0].items():
         large = columns[1][name]
-        print(f"{name:44}{small:12,.1f}{large:12,.1f}{large / small:10,.2f} x")
+        print(f"{name:56}{small:12,.1f}{large:12,.1f}{large / small:10,.2f} x")
+    for figure in _figures(*columns):
+        print(figure.to_line())
+
+
+def _figures(small: Measured, large: Measured) -> Iterator[Figure]:
+    """Yield what has a limit at a million events."""
+    for name, command, limit in (
+        ("log: complete verification", "verify_audit", 40),
+        ("log: export as CSV", "export_audit, CSV", 35),
+    ):
+        yield Figure(name=name, value=large[command] / 1000, unit="s", limit=limit)
+    yield Figure(name="log: free text, nowhere", value=large[NOWHERE], unit="ms", limit=100)
+    slowest = max(value for name, value in large.items() if name.endswith(NEVER_MEET))
+    yield Figure(name="log: filters that never meet, slowest", value=slowest, unit="ms", limit=20)
+    peaks = (
+        PEAK_OF + name for name in ("verify_audit", "export_audit, JSON Lines", "export_audit, CSV")
+    )
+    growth = max(large[name] / small[name] for name in peaks)
+    yield Figure(name="log: peak memory, of a small log's", value=growth, unit="x", limit=1.2)
 
 
 def _set_up(home: Path, *, database: str) -> None:
@@ -72,13 +97,16 @@ def _set_up(home: Path, *, database: str) -> None:
     call_command("migrate", verbosity=0)
 
 
-def _measure(size: int, home: Path) -> TimesMs:
+def _measure(size: int, home: Path) -> Measured:
     from django.db import connection
 
     from bench import plausible, tables
     from killswitch.audit import chain
 
     started = time.monotonic()
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:  # this process may have to wait for a processor
+            cursor.execute("SET idle_in_transaction_session_timeout = 0")
     before = chain.head().seq
     plausible.load(size)
     tables.load(after=before)
@@ -89,7 +117,7 @@ def _measure(size: int, home: Path) -> TimesMs:
     return _pages(size) | _programs(home)
 
 
-def _pages(size: int) -> TimesMs:
+def _pages(size: int) -> Measured:
     """Time a page of 50 events for each filter."""
     from killswitch.audit.filters import EventFilter
     from killswitch.audit.models import AuditEvent
@@ -125,28 +153,35 @@ def _pages(size: int) -> TimesMs:
     return times
 
 
-def _programs(home: Path) -> TimesMs:
-    """Time each command in a process of its own."""
+def _programs(home: Path) -> Measured:
+    """Time each command in a process of its own, and take its peak memory."""
     jsonl, table = home / "export.jsonl", home / "export.csv"
     manage = [sys.executable, str(ROOT / "manage.py")]
     verifier = [sys.executable, str(ROOT / "tools" / "verify_export.py")]
-    return {
-        "command: version (start-up alone)": _process([*manage, "version"], home / "version"),
-        "verify_audit --without-tables": _process(
-            [*manage, "verify_audit", "--without-tables"], home / "verdict"
+    commands = {
+        "command: version (start-up alone)": ([*manage, "version"], home / "version"),
+        "verify_audit --without-tables": (
+            [*manage, "verify_audit", "--without-tables"],
+            home / "verdict",
         ),
-        "verify_audit": _process([*manage, "verify_audit"], home / "verdict"),
-        "export_audit, JSON Lines": _process([*manage, "export_audit"], jsonl),
-        "export_audit, CSV": _process([*manage, "export_audit", "--format", "csv"], table),
-        "export_audit --exchange KRAKEN": _process(
-            [*manage, "export_audit", "--exchange", "KRAKEN"], home / "part"
+        "verify_audit": ([*manage, "verify_audit"], home / "verdict"),
+        "export_audit, JSON Lines": ([*manage, "export_audit"], jsonl),
+        "export_audit, CSV": ([*manage, "export_audit", "--format", "csv"], table),
+        "export_audit --exchange KRAKEN": (
+            [*manage, "export_audit", "--exchange", "KRAKEN"],
+            home / "part",
         ),
-        "export_audit --kind DENIED": _process(
-            [*manage, "export_audit", "--kind", "DENIED"], home / "part"
+        "export_audit --kind DENIED": (
+            [*manage, "export_audit", "--kind", "DENIED"],
+            home / "part",
         ),
-        "verify_export.py, JSON Lines": _process([*verifier, str(jsonl)], home / "verdict"),
-        "verify_export.py, CSV": _process([*verifier, str(table)], home / "verdict"),
+        "verify_export.py, JSON Lines": ([*verifier, str(jsonl)], home / "verdict"),
+        "verify_export.py, CSV": ([*verifier, str(table)], home / "verdict"),
     }
+    measured: Measured = {}
+    for name, (command, output) in commands.items():
+        measured[name], measured[PEAK_OF + name] = _process(command, output)
+    return measured
 
 
 def _median(events: "QuerySet[AuditEvent]") -> float:
@@ -158,8 +193,8 @@ def _median(events: "QuerySet[AuditEvent]") -> float:
     return statistics.median(times)
 
 
-def _process(command: Sequence[str], output: Path) -> float:
-    """Time a command, and print its peak memory."""
+def _process(command: Sequence[str], output: Path) -> tuple[float, float]:
+    """Return the duration of a command in milliseconds and its peak memory in megabytes."""
     started = time.perf_counter()
     peak_mb = 0
     with (
@@ -173,7 +208,7 @@ def _process(command: Sequence[str], output: Path) -> float:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
     duration_ms = (time.perf_counter() - started) * 1000
     print(f"  {' '.join(command)[-60:]:62}{duration_ms:12,.0f} ms {peak_mb:6} MB", flush=True)
-    return duration_ms
+    return duration_ms, peak_mb
 
 
 def _peak_mb(pid: int) -> int:

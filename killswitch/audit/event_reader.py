@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+# What `json.loads` calls, after it has looked for white space around the text.
+_decode = json.JSONDecoder().raw_decode
+
 
 class HasData(Protocol):
     """An event, or some of its columns."""
@@ -52,7 +55,9 @@ def read(event: HasData) -> EventData:
 def parse(text: str) -> dict[str, Any]:
     """Return the JSON object in this text, empty if the text is not one."""
     try:
-        value = json.loads(text)
+        value, end = _decode(text) if text.startswith("{") else (None, -1)
+        if end != len(text):
+            value = json.loads(text)
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

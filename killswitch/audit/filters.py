@@ -226,7 +226,10 @@ class EventFilter:
         if self.exchange:
             conditions["exchange"] = contains("exchange_id", self.exchange)
         if self.reject_reason:
-            conditions["reject_reason"] = contains("reject_reason", self.reject_reason)
+            # SQLite uses the index of events with a reason only if the query excludes the others.
+            conditions["reject_reason"] = contains("reject_reason", self.reject_reason) & ~Q(
+                reject_reason=""
+            )
         if self._is_by_actor:
             conditions["person"] = contains("actor", self.person)
         pairs = [
@@ -251,9 +254,9 @@ class EventFilter:
         condition = _of_person(self.person, are_few=are_few) if is_of_person else Q()
         if self.text:
             # Data is stored as JSON, in which quotes and backslashes of the text are escaped.
-            in_text = Q(data__icontains=json.dumps(self.text, ensure_ascii=False)[1:-1])
+            in_text = Q(data__icontains_in_many=json.dumps(self.text, ensure_ascii=False)[1:-1])
             for column in SEARCHED_COLUMNS:
-                in_text |= Q(**{f"{column}__icontains": self.text})
+                in_text |= Q(**{f"{column}__icontains_in_many": self.text})
             condition &= in_text
         return condition
 

@@ -38,14 +38,24 @@ class AuditEvent(models.Model):
             models.Index(fields=["actor", "-seq"], name="audit_actor"),
             models.Index(fields=["exchange_id", "-seq"], name="audit_exchange"),
             models.Index(fields=["status", "-seq"], name="audit_status"),
-            models.Index(fields=["reject_reason", "-seq"], name="audit_reject_reason"),
+            models.Index(
+                fields=["reject_reason", "-seq"],
+                condition=~models.Q(reject_reason=""),
+                name="audit_reject_reason",
+            ),
             models.Index(fields=["request_id", "-seq"], name="audit_request"),
             models.Index(fields=["kind", "actor", "-seq"], name="audit_kind_actor"),
             models.Index(fields=["kind", "exchange_id", "-seq"], name="audit_kind_exchange"),
             models.Index(fields=["kind", "status", "-seq"], name="audit_kind_status"),
-            models.Index(fields=["kind", "reject_reason", "-seq"], name="audit_kind_reason"),
             models.Index(
-                fields=["exchange_id", "reject_reason", "-seq"], name="audit_exchange_reason"
+                fields=["kind", "reject_reason", "-seq"],
+                condition=~models.Q(reject_reason=""),
+                name="audit_kind_reason",
+            ),
+            models.Index(
+                fields=["exchange_id", "reject_reason", "-seq"],
+                condition=~models.Q(reject_reason=""),
+                name="audit_exchange_reason",
             ),
             models.Index(
                 fields=["seq", "kind", "request_id"],

@@ -34,7 +34,7 @@ from killswitch.cancels.models import Attempt, Batch, CancelRequest, ResidualOrd
 from killswitch.cancels.states import FINAL, Status
 from killswitch.exchanges.models import Exchange
 
-BATCH_SIZE = 250  # the attempts of a request may hold 64 KiB each
+BATCH_SIZE = 500  # the attempts of a request may hold 64 KiB each
 
 
 class ReadRows(Protocol):

@@ -11,6 +11,7 @@ from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 
 from killswitch.audit.chain import NewEvent
+from killswitch.audit.distinct_values import distinct_values
 from killswitch.audit.event_search import EventSearch
 from killswitch.audit.filters import EventFilter
 from killswitch.audit.models import AuditEvent, EventKind
@@ -18,6 +19,7 @@ from killswitch.audit.review import unreviewed
 from killswitch.compliance.review_queue import ReviewQueue
 from tests.audit import request_factories
 from tests.audit.assertions import Requests
+from tests.audit.log import record
 from tests.audit.review_helpers import left, marked
 from tests.plans import plan
 
@@ -139,3 +141,36 @@ class TestPlans:
         text = plan(search_of("kind=CHANGES&from=2026-03-01", few=NONE_ARE_FEW).page()[:51])
         assert "TEMP B-TREE" not in text
         assert "audit_at" not in text
+
+    @pytest.mark.parametrize(
+        ("query", "index"),
+        [
+            ("reject_reason=unreach", "audit_reject_reason"),
+            ("reject_reason=unreach&kind=ATTEMPT", "audit_kind_reason"),
+            ("reject_reason=unreach&exchange=bitmex", "audit_exchange_reason"),
+        ],
+    )
+    def test_a_reject_reason_is_found_by_an_index_of_events_that_have_one(
+        self, query: str, index: str
+    ) -> None:
+        kind, reason = EventKind.ATTEMPT, "EXCHANGE_UNREACHABLE"
+        record(NewEvent(kind=kind, exchange_id="BITMEX", reject_reason=reason))
+        page = EventFilter.from_query(QueryDict(query)).search.page()[:51]
+        assert seqs(page) == [AuditEvent.objects.latest("seq").seq]
+        text = plan(page)
+        if connection.vendor == "sqlite":
+            assert f"USING INDEX {index} (" in text
+        else:  # in a small log, it finds every index equally good
+            assert "Seq Scan" not in text
+
+    @pytest.mark.parametrize("column", ["actor", "exchange_id", "reject_reason", "status"])
+    def test_the_values_of_a_column_are_looked_up_one_by_one(self, column: str) -> None:
+        with CaptureQueriesContext(connection) as captured:
+            distinct_values(column, limit=10)
+        (sql,) = [row["sql"] for row in captured]
+        if connection.vendor == "sqlite":
+            with connection.cursor() as cursor:
+                cursor.execute(f"EXPLAIN QUERY PLAN {sql}", [])
+                steps = [step for *_, step in cursor.fetchall() if "audit_auditevent" in step]
+            assert len(steps) == 2
+            assert all("SEARCH audit_auditevent USING COVERING INDEX" in step for step in steps)

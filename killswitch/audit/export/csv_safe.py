@@ -17,6 +17,7 @@ LINE_END = "\r\n"
 QUOTE = '"'
 # Every cell is shorter than this, in UTF-16 code units, which is how spreadsheets count.
 CELL_LIMIT = 32_000
+MAX_WORD_CHARS = 1000  # of a text that is written as it is
 # The last four are the full-width forms, which some spreadsheets read like the first four.
 _FORMULA_START = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 _DELIMITERS = ",;|\t\r\n"
@@ -48,7 +49,13 @@ def cell(text: str) -> str:
 
 def row(cells: Iterable[str]) -> str:
     """Return one line of the file, with every cell escaped, cut if it is too long, and quoted."""
-    quoted = [f'"{cell(text).replace(QUOTE, QUOTE + QUOTE)}"' for text in cells]
+    quoted = [
+        # Most cells are words, numbers or hashes, of which nothing has to be escaped.
+        f'"{text}"'
+        if text.isalnum() and len(text) < MAX_WORD_CHARS
+        else f'"{cell(text).replace(QUOTE, QUOTE + QUOTE)}"'
+        for text in cells
+    ]
     return ",".join(quoted) + LINE_END
 
 

@@ -76,9 +76,10 @@ def compare_columns(
     A value that is not in the event is left out: older software recorded fewer. `data` is the
     event's, if it was parsed before.
     """
-    event_values = dict((data or read(event)).facts)
-    for key, column in (event_columns or {}).items():
-        event_values[key] = getattr(event, column)
+    event_values = (data or read(event)).facts
+    if event_columns:
+        columns = {key: getattr(event, column) for key, column in event_columns.items()}
+        event_values = {**event_values, **columns}
     for key, value in row.items():
         if key not in event_values or event_values[key] == value:
             continue

@@ -4,9 +4,10 @@ That takes a fraction of the time. A row that differs from its event is read aga
 has the values that a finding names.
 """
 
+from collections import namedtuple
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any, TypeVar, cast
+from functools import cache
+from typing import Any, TypeVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import (
@@ -15,7 +16,6 @@ from django.db.models import (
     DateTimeField,
     Field,
     Func,
-    IntegerField,
     Model,
     QuerySet,
     UUIDField,
@@ -41,7 +41,10 @@ SQLITE_UUID = " || '-' || ".join(
 
 
 class _Text(Func):
-    """The text of a column, as SQL of its own for each database."""
+    """The text of a column, as SQL of its own for each database.
+
+    Values are passed on as the database returns them, which no text field converts.
+    """
 
     output_field: "Field[Any, Any]" = CharField()
     on_sqlite = COLUMN
@@ -75,16 +78,22 @@ class UuidText(_Text):
 class TruthValue(_Text):
     """A boolean; on SQLite it stays the 0 or 1 of the table, which equals False or True."""
 
-    output_field: "Field[Any, Any]" = IntegerField()
     on_sqlite = f"+{COLUMN}"
 
 
 def plain_rows(rows: QuerySet[AnyModel]) -> Iterator[AnyModel]:
     """Yield rows that have the columns of their model, and neither its methods nor relations."""
-    fields = rows.model._meta.concrete_fields
-    names = [field.attname for field in fields]
-    for values in rows.values_list(*map(_expression, fields)):
-        yield cast("AnyModel", SimpleNamespace(**dict(zip(names, values, strict=True))))
+    expressions, row_type = _layout(rows.model)
+    return map(row_type._make, rows.values_list(*expressions))
+
+
+@cache
+def _layout(model: type[Model]) -> tuple[tuple[Func | str, ...], Any]:
+    """Return the columns of a model as they are read, and the type of a row."""
+    fields = model._meta.concrete_fields
+    # A subclass, because a tuple alone has no place for the rows that belong to a row.
+    columns = namedtuple("Columns", [field.attname for field in fields])  # type: ignore[misc]
+    return tuple(map(_expression, fields)), type(model.__name__, (columns,), {})
 
 
 def _expression(field: "Field[Any, Any]") -> Func | str:

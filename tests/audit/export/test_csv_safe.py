@@ -103,3 +103,10 @@ def test_no_part_of_a_cut_text_starts_a_formula(text: str) -> None:
     for delimiter in DELIMITERS:
         parts = [piece for part in parts for piece in part.split(delimiter)]
     assert not any(part.lstrip(' "').startswith(tuple(STARTS)) for part in parts)
+
+
+def test_a_word_of_any_letters_is_written_as_it_is() -> None:
+    letters = "".join(filter(str.isalnum, map(chr, range(0x110000))))
+    cells = [letters[start : start + 999] for start in range(0, len(letters), 999)]
+    assert [cell(text) for text in cells] == cells
+    assert row(cells) == ",".join(f'"{text}"' for text in cells) + "\r\n"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -244,3 +245,72 @@ def test_a_number_stored_as_another_type_is_found(requests: Requests) -> None:
         with forging.declared_without_types():
             forge(f"UPDATE {TABLE} SET seq = CAST(seq AS REAL) WHERE seq = 4")
             assert_broken(verify(with_tables=False), 4, "changed", "seq is stored as real")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_an_edit_is_found_wherever_a_page_begins_and_ends(
+    requests: Requests, set_batch_sizes: Callable[[int], None], size: int
+) -> None:
+    set_batch_sizes(size)
+    for seq, (column, value) in product((3, 4, 5), EDITS.items()):
+        before = forging.row(seq)[column]
+        forge(f"UPDATE {TABLE} SET {column} = %s WHERE seq = %s", [value, seq])
+        finding = chain_walk.walk().finding
+        assert finding is not None, (seq, column)
+        assert finding.seq == seq, (seq, column)
+        forge(f"UPDATE {TABLE} SET {column} = %s WHERE seq = %s", [before, seq])
+    assert chain_walk.walk().finding is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 2000])
+def test_an_event_of_another_chain_is_found_wherever_a_page_begins(
+    requests: Requests, set_batch_sizes: Callable[[int], None], size: int
+) -> None:
+    """Each event has its right hash, and one of them another predecessor."""
+    set_batch_sizes(size)
+    for seq in (3, 4, 5):
+        event = forging.row(seq)
+        forged = forging.rehash(event | {"previous": "f" * 64})
+        forge(
+            f"UPDATE {TABLE} SET previous = %s, hash = %s WHERE seq = %s",
+            [forged["previous"], forged["hash"], seq],
+        )
+        finding = chain_walk.walk().finding
+        assert finding is not None
+        assert (finding.seq, "is not chained to" in finding.reason) == (seq, True)
+        forge(
+            f"UPDATE {TABLE} SET previous = %s, hash = %s WHERE seq = %s",
+            [event["previous"], event["hash"], seq],
+        )
+
+
+def test_a_rehashed_number_that_json_cannot_hold_is_found(requests: Requests) -> None:
+    """Programs round integers from 2^53 on, so one text would stand for several."""
+    if connection.vendor == "sqlite":  # the column of PostgreSQL is too small
+        forge(f"UPDATE {TABLE} SET format = %s WHERE seq = 4", [2**53])
+        recompute_from(4)
+        assert_broken(verify(with_tables=False), 4, "too large")
+
+
+def test_unusual_times_are_verified_like_all_others(
+    requests: Requests, set_batch_sizes: Callable[[int], None]
+) -> None:
+    """A whole second has a shorter text in SQLite, and a clock may have gone back."""
+    times = {
+        3: "2031-01-01 00:00:00",
+        4: "2031-01-01 00:00:01.000001",
+        5: "2030-12-31 23:59:59.000001",
+    }
+    for seq, text in times.items():
+        at = text if connection.vendor == "sqlite" else f"{text}+00:00"
+        forge(f"UPDATE {TABLE} SET at = %s WHERE seq = %s", [at, seq])
+    recompute_from(3)
+    for size in (1, 2, 3, 2000):
+        set_batch_sizes(size)
+        result = chain_walk.walk()
+        assert (result.finding, result.backwards) == (None, 5)
+        assert result.events == result.head.seq == AuditEvent.objects.count()
+    forge(f"UPDATE {TABLE} SET actor = 'Mallory' WHERE seq = 4")
+    finding = chain_walk.walk().finding
+    assert finding is not None
+    assert finding.seq == 4

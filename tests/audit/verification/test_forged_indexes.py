@@ -39,6 +39,15 @@ def test_an_index_that_hides_events_from_the_filters_is_found() -> None:
     assert "missing from index audit_kind" in result.reason
 
 
+@pytest.mark.django_db(transaction=True)
+def test_an_index_that_hides_events_is_found_on_another_processor() -> None:
+    with forging.index_that_leaves_out("audit_kind", "kind = 'DENIED'"):
+        result = verify(on_two_processors=True)
+    assert only(result) is Proof.GUARDS
+    assert "missing from index audit_kind" in result.reason
+    assert_good(verify(on_two_processors=True))
+
+
 def test_a_second_row_that_only_the_filters_find_is_found() -> None:
     forged = forging.rehash(forging.row(2) | {"kind": "SIGNED_IN", "actor": "Olga Ray (olga)"})
     with forging.row_past_the_primary_key(forged):

@@ -65,6 +65,7 @@ class Command(LowPriorityCommand):
                 checkpoint_file=checkpoint,
                 public_pems=[_read_key(path) for path in public_key],
                 with_tables=not without_tables,
+                on_two_processors=self.has_own_process,
                 progress=self._print_progress,
             )
         except (VerificationImpossible, Error) as error:
