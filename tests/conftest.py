@@ -102,6 +102,9 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """
     assert post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     assert post_migrate.disconnect(create_contenttypes)
+    if connection.vendor == "sqlite":
+        # From here on a file that is missing is an error, as in the product, and not created.
+        connection.settings_dict["OPTIONS"]["mode"] = "rw"
     yield
     connection.close_kept()  # type: ignore[attr-defined]
 

@@ -174,10 +174,12 @@ class HoldEpisode(Kill):
             timeout_s = min(MAX_CALL_S, float(settings.EMS_TIMEOUT))
             if is_blind:  # a list that hangs must not delay the next blind cancel for long
                 timeout_s = min(timeout_s, max(self._until_blind_post_s, MIN_READ_S))
+            looked_at = time.monotonic()
             latest = self._read_list(timeout=timeout_s)
             if not self._record(latest):
                 raise HoldReleased
-            is_quiet = self.empty_since and time.monotonic() - self.empty_since >= self.quiet_s
+            # Quiet until this look: recording it may have waited for a database that is gone.
+            is_quiet = self.empty_since and looked_at - self.empty_since >= self.quiet_s
             if is_quiet or self.schedule.seconds_left <= 0:
                 return
             is_due, is_blind = self._must_send(latest.count), latest.count is None
