@@ -15,7 +15,7 @@ from bench.figures import Figure, print_table
 from bench.running_system import DATABASES
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("kill", "flood", "pages", "idle", "audit")
+PARTS = ("kill", "flood", "pages", "idle", "audit", "beside")
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
         figures[database] = []
         for part in options.parts:
             if part != "idle":
-                more = ["--events", options.events] if part == "audit" else []
+                more = ["--events", options.events] if part in ("audit", "beside") else []
                 figures[database] += _run(part, "--database", database, *more)
             elif database == "postgresql":  # SQLite does not count
                 figures[database] += _run(part)

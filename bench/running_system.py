@@ -60,23 +60,29 @@ class RunningSystem:
 
 
 @contextmanager
-def running_system(database: str, *, exchanges: list[str]) -> Iterator[RunningSystem]:
-    """Start everything in a new data directory, and sign a risk officer in."""
+def running_system(
+    database: str, *, exchanges: list[str], events: int = 0
+) -> Iterator[RunningSystem]:
+    """Start everything in a new data directory, with so long a log, and sign a risk officer in."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         os.environ |= {
             "KILLSWITCH_HOME": str(home),
             "DJANGO_SETTINGS_MODULE": "killswitch.settings",
         }
+        database_url = start_postgresql(home) if database == "postgresql" else ""
+        if database_url:
+            os.environ["DATABASE_URL"] = database_url
         import django
 
         django.setup()
+        if events:
+            _load_log(home, events)
         from tests.simulator.remote import SimulatorRemote
         from tests.supervision.system_process import MANAGE, System
 
         system = System(home)
         ems_url = f"http://127.0.0.1:{system.simulator_port}"
-        database_url = start_postgresql(home) if database == "postgresql" else ""
         system.environment |= {
             "KILLSWITCH_EXCHANGES": " ".join(exchanges),
             "EMS_BASE_URL": ems_url,
@@ -104,6 +110,23 @@ def running_system(database: str, *, exchanges: list[str]) -> Iterator[RunningSy
         )
         yield replace(running, session=running.sign_in(OFFICER))
         system.stop()
+
+
+def _load_log(home: Path, events: int) -> None:
+    from django.core.management import call_command
+    from django.db import connection
+
+    from bench import plausible, tables
+
+    if connection.vendor == "sqlite":
+        (home / "killswitch.sqlite3").touch()  # which `prepare` alone creates
+    call_command("migrate", verbosity=0)
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:  # this process may have to wait for a processor
+            cursor.execute("SET idle_in_transaction_session_timeout = 0")
+    plausible.load(events)
+    tables.load(after=0)
+    connection.close()
 
 
 def cookie_header(session: requests.Session) -> str:
