@@ -71,8 +71,12 @@ def running_system(
             "DJANGO_SETTINGS_MODULE": "killswitch.settings",
         }
         database_url = start_postgresql(home) if database == "postgresql" else ""
-        if database_url:
-            os.environ["DATABASE_URL"] = database_url
+        if database_url:  # for what this process itself writes and reads
+            os.environ |= {
+                "DATABASE_URL": database_url,
+                "EMS_BASE_URL": "http://127.0.0.1:9",
+                "SECRET_KEY": "only-for-measuring",
+            }
         import django
 
         django.setup()

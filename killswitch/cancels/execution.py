@@ -65,7 +65,10 @@ def _start(claimed: Sequence[Lease], slots: ThreadSlots) -> None:
         KILLS.get(record.lease.origin, Kill)(record.lease, latch, record) for record in records
     ]
     for kill in kills:
-        kill.begin()
+        try:
+            kill.begin()
+        except Exception:  # its thread sends it, and the others go on
+            log.exception("not_begun", request=kill.lease.uuid, exchange=kill.lease.exchange_id)
     for kill, record in zip(kills, records, strict=True):
         lease = kill.lease
         try:

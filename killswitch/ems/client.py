@@ -260,6 +260,10 @@ class NullEmsClient(EmsClient):
         super().__init__(base_url="http://ems.invalid")
         self._error = f"no client for the EMS could be made: {error}"
 
+    def begin_cancel_all(self, *_: object, **__: object) -> BegunCancel | None:
+        """Send nothing, and return None."""
+        return None
+
     def _send(self, *_: object, call: CallDeadline, **__: object) -> HttpReply:
         call.notify_sent_or_never()
         return HttpReply(error=self._error)

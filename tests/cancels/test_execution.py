@@ -89,6 +89,22 @@ def test_a_cancel_that_has_left_is_recorded_although_the_process_is_ending(
     assert (rows.get().status, len(simulator.calls("KRAKEN"))) == ("CONFIRMED", 1)
 
 
+def test_one_that_cannot_be_sent_ahead_delays_none_of_the_others(
+    simulator: Simulator, press: Press, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = Kill.begin
+
+    def fail_for_one(kill: Kill) -> None:
+        if kill.lease.exchange_id == "BINANCE":
+            raise MemoryError
+        begin(kill)
+
+    monkeypatch.setattr(Kill, "begin", fail_for_one)
+    carry_out(press("KRAKEN", "BINANCE", "BITSTAMP"))
+    assert {row.status for row in CancelRequest.objects.all()} == {"CONFIRMED"}
+    assert len(simulator.calls()) == Attempt.objects.count() == 3
+
+
 def test_a_process_that_is_ending_or_was_asleep_sends_nothing_ahead(
     simulator: Simulator, press: Press, monkeypatch: pytest.MonkeyPatch
 ) -> None:

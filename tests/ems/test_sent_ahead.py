@@ -2,14 +2,15 @@
 
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from killswitch.ems import client as client_module
 from killswitch.ems.answers import Outcome, RetryAdvice, TimedCancelAnswer
-from killswitch.ems.client import MAX_CONNECT_AHEAD_S, EmsClient
+from killswitch.ems.client import MAX_CONNECT_AHEAD_S, EmsClient, NullEmsClient
 from killswitch.ems.transport import deadline_sockets
 from killswitch.ems.transport.connecting import connect
 from killswitch.ems.transport.deadline_sockets import PlainPool
@@ -222,6 +223,85 @@ def test_a_send_that_fails_may_have_sent_a_part(ahead: bool, client_for: ClientF
         answer = client.cancel_all("KRAKEN", begun=begun)
     assert (answer.outcome, answer.may_have_been_carried_out) == (Outcome.UNKNOWN, True)
     assert len(server.requests) == 1
+
+
+def test_a_failure_after_the_first_byte_is_not_sent_again(
+    client_for: ClientFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: Any) -> None:
+        raise MemoryError
+
+    with serving(answering(OK)) as server:
+        client = client_for(server.url)
+        client.cancel_all("KRAKEN")
+        connection = client._transport._adapter._pool.pool.queue[-1]
+        with monkeypatch.context() as patched:
+            patched.setattr(deadline_sockets, "SentAhead", fail)
+            begun = client.begin_cancel_all("KRAKEN")
+        assert begun
+        answer = client.cancel_all("KRAKEN", begun=begun)
+        connection.close()
+    assert (answer.outcome, answer.may_have_been_carried_out) == (Outcome.UNKNOWN, True)
+    assert len(server.requests) == 2
+
+
+def test_a_server_that_reads_nothing_is_not_waited_for(client_for: ClientFactory) -> None:
+    def reads_no_more(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(OK)
+        connection.stay_silent()
+
+    with serving(reads_no_more) as server:
+        client = client_for(server.url, timeout=5)
+        client.cancel_all("KRAKEN")
+        sock = client._transport._adapter._pool.pool.queue[-1].sock._sock
+        sock.setblocking(False)
+        for size in (65536, 1):
+            with suppress(BlockingIOError):
+                while sock.send(b"x" * size):
+                    pass
+        started_at = datetime.now(UTC)
+        assert client.begin_cancel_all("KRAKEN") is None
+        assert datetime.now(UTC) - started_at < timedelta(seconds=5)  # of the call
+
+
+def test_after_a_failed_call_the_connections_that_are_open_are_still_used(
+    client_for: ClientFactory, certificates: Certificates
+) -> None:
+    together = threading.Barrier(3)
+
+    def script(connection: Connection) -> None:
+        while request := connection.read_request():
+            if b"SILENT" in request:
+                return connection.stay_silent()
+            if b"BINANCE" in request:
+                together.wait(5)
+            connection.send(OK)
+        return None
+
+    with serving(script, tls=certificates.server_context()) as server:
+        client = client_for(server.url, ca_bundle=str(certificates.ca), timeout=5)
+        threads = [threading.Thread(target=client.cancel_all, args=["BINANCE"]) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(5)
+        assert client.cancel_all("SILENT", timeout=0.3).outcome is Outcome.UNKNOWN
+        begun = [client.begin_cancel_all("KRAKEN") for _ in range(2)]
+        assert all(begun)
+        for one in begun:
+            assert client.cancel_all("KRAKEN", begun=one).outcome is Outcome.ACKNOWLEDGED
+
+
+def test_without_a_client_nothing_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect_to(*_: Any, **__: Any) -> socket.socket:
+        raise AssertionError("it connects")
+
+    monkeypatch.setattr("killswitch.ems.transport.deadline_sockets.connect", connect_to)
+    client = NullEmsClient(ValueError("no such certificate"))
+    assert client.begin_cancel_all("KRAKEN") is None
+    assert client.cancel_all("KRAKEN").outcome is Outcome.NOT_DELIVERED
+    assert client._transport._adapter._pool is None  # it was not even looked for
 
 
 def test_another_call_does_not_get_its_answer(

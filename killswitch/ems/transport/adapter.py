@@ -110,7 +110,7 @@ class Transport:
             logger.exception("no request was sent ahead")
         finally:
             CURRENT.reset(token)
-        return call.ahead is not None
+        return call.ahead is not None or call.sending
 
     def _prepared(self, request: HttpRequest) -> requests.PreparedRequest:
         """Return the request for the adapter. `requests` itself would parse the URL each time."""

@@ -47,9 +47,9 @@ class Resolver:
             now = time.monotonic()
             if lookup is None or lookup.done() or now - started_at > SHARED_LOOKUP_S:
                 lookup = Future()
-                self._lookups[host, port] = (now, lookup)
                 thread = threading.Thread(target=_complete, args=(lookup, host, port), daemon=True)
-                thread.start()
+                thread.start()  # before others may wait for it
+                self._lookups[host, port] = (now, lookup)
         return lookup
 
 

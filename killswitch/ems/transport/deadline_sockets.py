@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.wait import wait_for_write
 
 from killswitch.ems.transport.call_deadline import CURRENT, SentAhead
 from killswitch.ems.transport.connecting import connect
@@ -193,6 +194,8 @@ class _DeadlineConnection(_Connection):
             if ahead.failure:
                 raise ahead.failure
             return
+        if call.sending:  # sending ahead has failed in the middle: one call sends once
+            raise ConnectionError("the connection over which the request was sent is lost")
         call.reused = self.sock is not None and self._requests > 0
         self._unsent = []
         try:
@@ -245,7 +248,13 @@ class _DeadlinePool(_Pool):
     def take_open(self) -> _DeadlineConnection | None:
         """Return an idle connection that is open, or that a host so near opens at once; or None."""
         connection = cast("_DeadlineConnection", self._get_conn())
-        if connection.is_closed and not self._has_opened_at_once(connection):
+        is_ready = (
+            self._has_opened_at_once(connection)
+            if connection.is_closed
+            # To a server that reads nothing, sending could wait.
+            else wait_for_write(cast("Any", connection.sock), timeout=0.0)
+        )
+        if not is_ready:
             self._put_conn(connection)
             return None
         return connection
@@ -264,6 +273,11 @@ class _DeadlinePool(_Pool):
         if self._lost_s > _MAX_LOST_S:
             self._lost_s, self._far_until = 0.0, time.monotonic() + _REST_OF_A_PRESS_S
         return True
+
+    def _put_conn(self, conn: Any) -> None:
+        """Keep an open connection. A closed one on top would hide those that are open below it."""
+        if conn is not None and not conn.is_closed:
+            super()._put_conn(conn)
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         ahead = CURRENT.get().ahead
