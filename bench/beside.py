@@ -8,18 +8,17 @@ export and `export_audit` go on beside it.
 
 import argparse
 import multiprocessing
-import statistics
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import requests
 
-from bench.figures import Figure
-from bench.kill import FIFTY, Office
+from bench.kill import FIFTY, Office, print_growth
 from bench.running_system import (
     AUDITOR,
     DATABASES,
@@ -41,25 +40,12 @@ def main() -> None:
     options = parser.parse_args()
     with running_system(options.database, exchanges=FIFTY, events=options.events) as running:
         office = Office(running)
-
-        def measure() -> tuple[float, float]:
-            ones = [office.press(FIFTY[:1]).wire_s for _ in range(options.presses)]
-            fifties = [office.press(FIFTY).wire_s for _ in range(options.rounds)]
-            return statistics.median(ones), statistics.median(fifties)
-
+        measure = partial(office.medians, presses=options.presses, rounds=options.rounds)
         measure()
         idle = measure()
         with work_on_the_log(running):
             busy = measure()
-    for name, now, before in zip(("one", "fifty"), busy, idle, strict=True):
-        print(
-            Figure(
-                name=f"beside a verification and exports, {name}: on the wire, compared with none",
-                value=now / before,
-                unit="x",
-                limit=1.5,
-            ).to_line()
-        )
+    print_growth("beside a verification and exports", busy=busy, idle=idle)
 
 
 @contextmanager

@@ -11,14 +11,13 @@ import asyncio
 import itertools
 import multiprocessing
 import re
-import statistics
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
-from bench.figures import Figure
-from bench.kill import FIFTY, Office
+from bench.kill import FIFTY, Office, print_growth
 from bench.running_system import AUDITOR, DATABASES, cookie_header, running_system
 
 TIMEOUT_S = 30.0
@@ -148,28 +147,14 @@ def main() -> None:
     with running_system(options.database, exchanges=FIFTY) as running:
         office = Office(running)
         auditor = running.sign_in(AUDITOR)
-
-        def measure() -> tuple[float, float]:
-            ones = [office.press(FIFTY[:1]).wire_s for _ in range(options.presses)]
-            fifties = [office.press(FIFTY).wire_s for _ in range(options.rounds)]
-            return statistics.median(ones), statistics.median(fifties)
-
+        measure = partial(office.medians, presses=options.presses, rounds=options.rounds)
         measure()
         for kind in options.floods:
             idle = measure()
             session = auditor if kind == "exports" else running.session
             with flooded(kind, int(running.system.port), cookie_header(session)):
                 busy = measure()
-            for name, now, before in zip(("one", "fifty"), busy, idle, strict=True):
-                print(
-                    Figure(
-                        name=f"flood of {kind}, {name}: on the wire, compared with none",
-                        value=now / before,
-                        unit="x",
-                        limit=1.5,
-                    ).to_line(),
-                    flush=True,
-                )
+            print_growth(f"flood of {kind}", busy=busy, idle=idle)
 
 
 if __name__ == "__main__":

@@ -180,6 +180,12 @@ class Office:
         self._wait_until_all_are_final()
         return Press(answer_s=answer_s, wire_s=max(received_at) - started_at)
 
+    def medians(self, *, presses: int, rounds: int) -> tuple[float, float]:
+        """Return the seconds until one, and until fifty, are on the wire: medians of so many."""
+        ones = [self.press(FIFTY[:1]).wire_s for _ in range(presses)]
+        fifties = [self.press(FIFTY).wire_s for _ in range(rounds)]
+        return statistics.median(ones), statistics.median(fifties)
+
     def script(self) -> float:
         """Return the seconds that the same fifty calls take with threads and one Session alone."""
         before = len(self.running.simulator.calls())
@@ -201,6 +207,18 @@ class Office:
         # `/metrics` may be a second late, and the next cancel would then join this one.
         open_requests = "SELECT 1 FROM cancels_cancelrequest WHERE finished_at IS NULL"
         _wait(lambda: not self.running.select(open_requests), pause_s=0.05)
+
+
+def print_growth(kind: str, *, busy: tuple[float, float], idle: tuple[float, float]) -> None:
+    """Print what `medians` returned, compared with an idle system."""
+    for name, now, before in zip(("one", "fifty"), busy, idle, strict=True):
+        figure = Figure(
+            name=f"{kind}, {name}: on the wire, compared with none",
+            value=now / before,
+            unit="x",
+            limit=1.5,
+        )
+        print(figure.to_line(), flush=True)
 
 
 @contextmanager

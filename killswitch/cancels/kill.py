@@ -76,7 +76,7 @@ class Kill:
         self.begun: BegunCancel | None = None  # a first cancel whose answer is not read yet
 
     def begin(self) -> None:
-        """Send the first cancel, if that takes no waiting for the network; never raises.
+        """Send the first cancel, if that takes no waiting for the network.
 
         Called for all requests of a claim, one after the other, before their threads start: each
         change of threads may cost the next exchange some milliseconds while processors are busy.

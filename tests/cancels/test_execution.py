@@ -54,7 +54,7 @@ def test_over_open_connections_the_first_cancels_leave_before_any_thread_starts(
     start = ThreadSlots.start
 
     def start_when_most_are_sent(self: ThreadSlots, work: Any) -> None:
-        wait_for(lambda: len(simulator.calls()) - before >= len(names) / 2, seconds=1)
+        wait_for(lambda: len(simulator.calls()) - before >= len(names) / 2, seconds=10)
         start(self, work)
 
     monkeypatch.setattr(ThreadSlots, "start", start_when_most_are_sent)
