@@ -27,6 +27,7 @@ from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
 from killswitch.runtime.changes import LOOK_INTERVAL_S, ChangeGate
+from killswitch.runtime.kept_connections import release_connection
 from killswitch.runtime.leases import StillnessTracker
 from killswitch.runtime.periodic import PeriodicTask
 from killswitch.runtime.text import escape_controls
@@ -150,7 +151,7 @@ def _send_to_channel(channel: str, messages: Sequence[Sequence[Delivery]]) -> No
             alarms = list(Alarm.objects.filter(deliveries__in=claimed).order_by("id"))
             if not alarms:
                 continue  # another sender was faster
-            connection.close()  # none is kept open while the channel is waited for
+            release_connection()  # none is held while the channel is waited for
             error = send_message(url=channels().get(channel), message=Message.about(*alarms))
             if not error:
                 _record_deliveries(claimed, attempts=attempts)

@@ -22,6 +22,7 @@ from killswitch.cancels.lease import Lease, fresh_figure
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.recording import record_takeover
 from killswitch.cancels.states import IN_FLIGHT, Status
+from killswitch.runtime.kept_connections import reserved_connection
 from killswitch.runtime.leases import new_lease_token
 from killswitch.runtime.periodic import PeriodicTask
 
@@ -62,7 +63,7 @@ class RequestSnapshot:
 def claim(ids: Sequence[int]) -> list[Lease]:
     """Claim those of the requests that are still free, in one transaction that locks them first."""
     token, now = new_lease_token(), datetime.now(UTC)
-    with recording(then_release_connection=True) as record:
+    with reserved_connection(), recording(then_release_connection=True) as record:
         free = CancelRequest.objects.filter(id__in=ids, status=Status.REQUESTED, lease_token="")
         # Locked first, because the counter of revisions is locked after all other rows.
         rows = free.select_for_update(no_key=True, of=("self",)).order_by("id")
@@ -100,7 +101,7 @@ def take_over(snapshot: RequestSnapshot) -> Lease | None:
     recorded as an attempt with an unknown outcome.
     """
     token = new_lease_token()
-    with recording(then_release_connection=True):
+    with reserved_connection(), recording(then_release_connection=True):
         # Renewing leaves out a row that its holder is writing, so what was written counts as well.
         unchanged_rows = CancelRequest.objects.annotate(
             finished_calls=F("attempt_count") + F("reads")
@@ -196,7 +197,7 @@ def _renew_leases() -> None:
         ids = [request_id for _, request_id in _renewed_until]
     if not tokens:
         return
-    with transaction.atomic():
+    with reserved_connection(), transaction.atomic():
         rows = CancelRequest.objects.filter(
             id__in=ids, lease_token__in=tokens, status__in=sorted(IN_FLIGHT)
         )

@@ -167,10 +167,11 @@ class RequestRecord:
 
 
 def _is_busy(error: Error) -> bool:
-    """Return whether the database works, but could not get a lock in time."""
+    """Return whether the database works, but no lock or connection was free in time."""
     cause = error.__cause__
-    lock_errors = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
+    # lock_not_available, deadlock_detected, too_many_connections
+    busy = {"55P03", "40P01", "53300"}
     return (
-        getattr(cause, "sqlstate", "") in lock_errors
+        getattr(cause, "sqlstate", "") in busy
         or getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
     )

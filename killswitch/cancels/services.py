@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -10,7 +11,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 
 from killswitch.accounts.models import User
-from killswitch.audit.actors import Actor
+from killswitch.audit.actors import SYSTEM, Actor
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
@@ -36,6 +37,10 @@ press_recorders: list[PressRecorder] = []
 _pk_by_key = CompiledQuery(
     lambda key: Batch.objects.filter(key=key).order_by().values_list("pk"), parameters=1
 )
+
+
+class _RolledBack(Exception):
+    """Ends a transaction that must not be committed."""
 
 
 class NothingToCancel(Exception):
@@ -133,6 +138,21 @@ def request_cancel_from_command_line(
         hold=hold,
     )
     return _record_once(batch, target=target, by=by, reason=reason)
+
+
+def record_and_roll_back() -> None:
+    """Record a cancel on one exchange as a click does, and roll it back.
+
+    Raises what a click would meet: `django.db.Error`, and `NothingToCancel`.
+    """
+    exchanges = Exchange.objects.enabled().order_by("id")[:1]
+    batch = Batch(
+        key=secrets.token_urlsafe(16), origin=Origin.COMMAND_LINE, asked_at=datetime.now(UTC)
+    )
+    with suppress(_RolledBack), recording() as record:
+        _record(record, batch, target=Target(exchanges=tuple(exchanges)), by=SYSTEM)
+        record.write_events()
+        raise _RolledBack
 
 
 def complete_reason(*, batch: Batch, user: User, reason: str) -> Batch:

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import structlog
 from django.conf import settings
+from django.utils.crypto import salted_hmac
 
 from killswitch.ems.answers import (
     MAX_BODY_BYTES,
@@ -37,12 +38,14 @@ from killswitch.ems.transport.adapter import (
     tls_context,
 )
 from killswitch.ems.transport.call_deadline import CallDeadline
+from killswitch.ems.transport.resolving import RESOLVER
 
 KEY_HEADER = "X-CoinAPI-Key"
 MAX_IDLE_S = 5.0
 MAX_CONNECT_AHEAD_S = 0.005
 MAX_LIST_BYTES = 64 * 1024 * 1024
 MAX_LIST_KEPT_BYTES = 2048  # an empty list is kept whole
+MAX_PROBE_BYTES = 64 * 1024  # its first rows show that it is a list
 # Few large lists are in memory at once, whatever the number of threads.
 LARGE_LIST_SLOTS = threading.BoundedSemaphore(2)
 
@@ -91,6 +94,10 @@ class EmsClient:
         _check_settings(base_url=base_url, api_key=api_key)
         self._orders_url = prepared_url(base_url.rstrip("/") + "/v1/orders")
         self._key = api_key
+        # Keyed, so that a person who reads it cannot try out keys.
+        self.fingerprint = salted_hmac(
+            "killswitch.ems", f"{self._orders_url} {api_key}", algorithm="sha256"
+        ).hexdigest()[:16]
         self._connect_timeout_s = connect_timeout
         self._timeout_s = timeout
         self._max_idle_s = max_idle_s
@@ -162,8 +169,21 @@ class EmsClient:
         self, exchange_id: str | None = None, *, timeout: float | None = None
     ) -> TimedOpenOrders:
         """Read the open orders of one exchange, or of all; never raises for a failing EMS."""
+        return self._list(exchange_id, call=self._new_call(timeout_s=timeout))
+
+    def probe(self, exchange_id: str | None) -> TimedOpenOrders:
+        """Read the beginning of such a list over a new connection; never raises.
+
+        An EMS that takes no new connections may still answer over those that are open.
+        """
+        call = self._new_call(timeout_s=None)
+        call.max_idle_s = 0.0
+        return self._list(exchange_id, call=call, max_bytes=MAX_PROBE_BYTES)
+
+    def _list(
+        self, exchange_id: str | None, *, call: CallDeadline, max_bytes: int = MAX_LIST_BYTES
+    ) -> TimedOpenOrders:
         started_at = datetime.now(UTC)
-        call = self._new_call(timeout_s=timeout)
         # The id is opaque: no character of it may act as a separator.
         query = (
             f"?exchange_id={quote(exchange_id, safe='', errors='backslashreplace')}"
@@ -180,7 +200,7 @@ class EmsClient:
                     raise TimeoutError("timed out waiting for other large responses to be read")
                 slot.callback(LARGE_LIST_SLOTS.release)
 
-            reply = self._send(request, call=call, max_bytes=MAX_LIST_BYTES, on_large=wait_for_slot)
+            reply = self._send(request, call=call, max_bytes=max_bytes, on_large=wait_for_slot)
             orders = _open_orders(reply, call=call, exchange_id=exchange_id)
         return TimedOpenOrders(
             **vars(replace(orders, error=self._masked(orders.error))),
@@ -191,6 +211,13 @@ class EmsClient:
             size=len(reply.body),
             sha256=hashlib.sha256(reply.body).hexdigest(),
         )
+
+    @property
+    def warning(self) -> str:
+        """Return why calls may soon fail that work now, "" if nothing is known of it."""
+        if RESOLVER.uses_known_addresses:
+            return "its name cannot be looked up; the last known address is used"
+        return ""
 
     def close(self) -> None:
         """Close the idle connections."""

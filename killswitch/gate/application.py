@@ -19,6 +19,7 @@ from killswitch.gate.client import (
 from killswitch.gate.lanes import Lane, LaneFull, Limits
 from killswitch.gate.routes import LaneName, lane_of
 from killswitch.gate.wsgi_bridge import Answer, Rest, WsgiApplication, call, environ_of
+from killswitch.runtime.kept_connections import reserved_connection
 
 Headers = list[tuple[bytes, bytes]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -95,10 +96,14 @@ class Gate:
         client = Client(scope, receive)
         with self._room_for(client.body_length), closing(client):
             environ = environ_of(scope, await client.body(timeout_s=self._body_timeout_s))
-            lane = self._lanes[lane_of(scope["method"], scope["path"])]
+            name = lane_of(scope["method"], scope["path"])
+            lane = self._lanes[name]
             place = await lane.enter(client)
+            work: Callable[[], Answer] = partial(call, self._application, environ)
+            if name is LaneName.CANCEL:
+                work = reserved_connection()(work)
             try:
-                answer = await lane.run(partial(call, self._application, environ), place)
+                answer = await lane.run(work, place)
                 if answer.rest:
                     run = partial(lane.run, place=place)
                     await _send_chunks(send, answer, answer.rest, client, run)

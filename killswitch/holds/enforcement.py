@@ -13,7 +13,7 @@ from math import inf
 
 import structlog
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error
 from django.db.models.functions import Now
 
 from killswitch.alarms.messages import Message
@@ -36,6 +36,7 @@ from killswitch.holds.sight import record_blind, record_reads, record_sight
 from killswitch.holds.snapshots import HoldSnapshot, snapshots
 from killswitch.runtime.changes import LOOK_INTERVAL_S, ChangeGate
 from killswitch.runtime.deadlines import Deadline
+from killswitch.runtime.kept_connections import release_connection
 from killswitch.runtime.leases import RowLease, StillnessTracker
 from killswitch.runtime.periodic import PeriodicTask
 from killswitch.runtime.text import error_line
@@ -130,11 +131,11 @@ class Enforcer:
             holds = snapshots()
             now = self._clock()
             self._held_s = self._held.observe(dict.fromkeys(hold.id for hold in holds), now=now)
-            connection.close()
+            release_connection()
             self._lists.request([hold for hold in holds if not hold.has_episode])
             deadline = Deadline(settings.HOLD_INTERVAL)
             while self.is_active and self._lists.is_waiting and not deadline.has_passed:
-                connection.close()  # none is kept while the EMS is being waited for
+                release_connection()  # none is held while the EMS is being waited for
                 lists = self._lists.take(timeout_s=deadline.seconds_left)
                 if lists and not self._lease.fence():
                     self.is_active = False

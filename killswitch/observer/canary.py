@@ -5,7 +5,6 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import connection
 from django.db.models import Case, F, FloatField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 from kombu.connection import Connection
@@ -16,6 +15,7 @@ from killswitch.celery import app
 from killswitch.readiness.models import Canary
 from killswitch.runtime.age import elapsed_ms
 from killswitch.runtime.durability import without_flush
+from killswitch.runtime.kept_connections import release_connection
 
 TASK = "readiness.canary"
 BROKER_OPTIONS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
@@ -35,7 +35,7 @@ def send() -> None:
             Canary.objects.bulk_create([Canary(id=1)], ignore_conflicts=True)
         # Counted already, so that nothing is left to write when it works.
         canary.update(nonce=nonce, sent_at=Now(), published=F("published") + 1)
-    connection.close()  # none is kept while the broker is being waited for
+    release_connection()  # this thread holds none while the broker is being waited for
     try:
         is_published = _publish(nonce)
     except (OperationalError, RedisError, OSError) as error:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
-from django.db import Error, connection
+from django.db import Error
 from django.db.models import (
     BigIntegerField,
     Case,
@@ -32,6 +32,7 @@ from killswitch.runtime import heartbeats, revisions
 from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.durability import commit_without_flush
 from killswitch.runtime.heartbeats import Process
+from killswitch.runtime.kept_connections import release_connection
 from killswitch.runtime.leases import STALE_AFTER_S, RowLease
 from killswitch.runtime.revisions import Revision
 
@@ -103,7 +104,7 @@ class Observer:
         known = rows[0][4] if rows else None
         if known is None:  # without any exchange
             known = revisions.current()
-        connection.close()  # none is kept while the EMS is being waited for
+        release_connection()  # this thread holds none while the EMS is being waited for
         orders = self._client.open_orders()
         single_lists = None
         if _may_be_readable_one_by_one(orders) and self._next_single_reads.has_passed:

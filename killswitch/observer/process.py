@@ -11,7 +11,7 @@ from django.db import Error, connection
 from killswitch.break_glass import upkeep as break_glass
 from killswitch.ems.client import EmsClient
 from killswitch.holds import enforcement
-from killswitch.observer import audit_upkeep, canary
+from killswitch.observer import audit_upkeep, canary, ems_reach
 from killswitch.observer.audit_upkeep import AuditUpkeep
 from killswitch.observer.open_orders import Observer
 from killswitch.readiness.models import CANARY_INTERVAL_S
@@ -91,6 +91,7 @@ def observe(stop: threading.Event) -> None:
     ):
         task.start_thread(stop)
     break_glass.start_threads(stop)
+    ems_reach.start_thread(Process.OBSERVER, stop)
     enforcer = enforcement.start_threads(stop)
     stop.wait()
     release = threading.Thread(target=release_lease, daemon=True)

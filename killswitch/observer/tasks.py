@@ -5,7 +5,7 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_ready
 
-from killswitch.observer import canary
+from killswitch.observer import canary, ems_reach
 from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Process
 from killswitch.runtime.periodic import PeriodicTask
@@ -20,7 +20,7 @@ def answer(*, nonce: str) -> None:
 
 @worker_ready.connect
 def start(**_: Any) -> None:
-    """Send heartbeats until this worker shuts down, from when on it takes no more messages."""
+    """Send heartbeats and test the EMS until this worker shuts down and takes no more messages."""
     PeriodicTask(
         name="worker_heartbeat",
         work=lambda: heartbeats.beat_without_flush(Process.WORKER),
@@ -28,3 +28,4 @@ def start(**_: Any) -> None:
         keep_connection=True,
         is_aligned=True,
     ).start_thread(STOP)
+    ems_reach.start_thread(Process.WORKER, STOP)

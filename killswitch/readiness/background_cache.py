@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import structlog
-from django.db import connection
+
+from killswitch.runtime.kept_connections import release_connection
 
 Result = TypeVar("Result")
 
@@ -68,5 +69,5 @@ class BackgroundCache(Generic[Result]):
         except Exception:
             log.exception("readiness_unknown")
         finally:
-            connection.close()
+            release_connection()
             run.ended.set()

@@ -14,7 +14,7 @@ from killswitch.break_glass import rehearsal
 from killswitch.exchanges.models import Exchange
 from killswitch.holds.models import Hold
 from killswitch.readiness import snapshot
-from killswitch.readiness.models import CANARY_INTERVAL_S
+from killswitch.readiness.models import CANARY_INTERVAL_S, REACH_INTERVAL_S, EmsReach
 from killswitch.readiness.snapshot import HealthSnapshot
 from killswitch.runtime import heartbeats
 from killswitch.runtime.age import age, ago
@@ -25,6 +25,7 @@ CANARY_FRESH_S = 3 * CANARY_INTERVAL_S + 1.0
 BREAK_GLASS_FRESH_S = 24 * 3600.0  # a host rehearses every hour
 LOG_FRESH_S = 600.0  # the newest events are verified about once a minute
 MISSED_READS = 3
+REACH_TOLERANCE_S = 2.0
 MAX_HOLD_READ_DELAY_S = 5.0  # in addition to the interval, after which a Hold is not enforced
 MAX_LISTED_HOLDS = 3
 MAX_DETAIL_CHARS = 200
@@ -115,15 +116,28 @@ def redacted_for_public(readiness: Readiness) -> Readiness:
 
 
 def _database(health: HealthSnapshot) -> Check:
+    problem = health.trial.problem
+    if not health.log_is_readable:
+        problem = "the audit log cannot be read, so no request can be recorded"
     return Check(
         name="database",
         label="Database",
-        ok=health.log_is_readable,
+        ok=not problem,
         needed=True,
-        detail="writable"
-        if health.log_is_readable
-        else "the audit log cannot be read, so no request can be recorded",
+        detail=_foreign(problem) if problem else "writable",
+        public="no request can be recorded" if problem else "",
         milliseconds=health.write_ms,
+    )
+
+
+def _version(health: HealthSnapshot) -> Check:
+    """Judge by the migrations; whether a cancel can be recorded all the same is tried out."""
+    warning = health.trial.warning
+    return Check(
+        name="version",
+        label="Database version",
+        ok=not warning,
+        detail=_foreign(warning) if warning else "that of this process",
     )
 
 
@@ -155,6 +169,59 @@ def _ems(health: HealthSnapshot) -> Check:
         age_seconds=probe_age.seconds,
         milliseconds=probe.milliseconds,
     )
+
+
+def _ems_reach(health: HealthSnapshot) -> Check:
+    """Judge what the processes that send cancels have met over new connections of their own.
+
+    A cancel goes to any of the workers, and without workers to a watchdog. If the processes differ
+    in the EMS or its key, it is not known which of them is right.
+    """
+    limit_s = 2 * REACH_INTERVAL_S + settings.EMS_TIMEOUT + REACH_TOLERANCE_S
+    reaches = [
+        reach for reach in health.reaches if age(at=reach.at, now=health.now).within(limit_s)
+    ]
+    carriers = [reach for reach in reaches if reach.kind == Process.WORKER]
+    if not carriers:
+        carriers = [reach for reach in reaches if reach.kind == Process.WATCHDOG]
+    failing = [reach for reach in reaches if reach.problem]
+    warned = [reach for reach in reaches if reach.warning]
+    fingerprints = {reach.fingerprint for reach in reaches if not reach.problem}
+    ages = [age(at=reach.at, now=health.now).seconds for reach in reaches]
+    public = ""
+    if failing:
+        worst = failing[0]
+        verb = "cannot reach the EMS over a new connection"
+        detail = f"{_process_name(worst)} {verb}: {_foreign(worst.problem)}"
+        public = f"{Process(worst.kind).label} {verb}"
+        if more := len(failing) - 1:
+            detail, public = (f"{text}; and {more} more" for text in (detail, public))
+    elif len(fingerprints) > 1:
+        names = {reach.fingerprint: _process_name(reach) for reach in reversed(reaches)}
+        listed = " and ".join(list(names.values())[:2])
+        detail = f"{listed} have different EMS_BASE_URL, EMS_API_KEY or SECRET_KEY"
+        public = "the processes have different EMS settings"
+    elif warned:
+        detail = f"{_process_name(warned[0])}: {warned[0].warning}"
+        public = warned[0].warning
+    elif not carriers:
+        detail = "no worker and no watchdog has tested its connection lately"
+    else:
+        count = len(reaches)
+        detail = f"tested by {count} process{'' if count == 1 else 'es'}"
+    return Check(
+        name="ems_reach",
+        label="EMS connections",
+        ok=bool(carriers) and not failing and not warned and len(fingerprints) <= 1,
+        needed=len(fingerprints) > 1 or any(reach.problem for reach in carriers),
+        detail=detail,
+        public=public,
+        age_seconds=max((seconds for seconds in ages if seconds is not None), default=None),
+    )
+
+
+def _process_name(reach: EmsReach) -> str:
+    return f"{Process(reach.kind).label} on {_foreign(reach.host)}"
 
 
 def _worker(health: HealthSnapshot) -> Check:
@@ -313,7 +380,9 @@ def _log(health: HealthSnapshot) -> Check:
 
 CHECKS: tuple[Callable[[HealthSnapshot], Check], ...] = (
     _database,
+    _version,
     _ems,
+    _ems_reach,
     _worker,
     _broker,
     lambda health: _alive(health, Process.WATCHDOG),

@@ -1,9 +1,12 @@
-"""The results of the last probe of the EMS and of the last canary through the queue."""
+"""The results of the last probes of the EMS and of the last canary through the queue."""
 
 from django.db import models
 
+from killswitch.runtime.heartbeats import Process
+
 EMS_PROBE = "ems"
 CANARY_INTERVAL_S = 3.0
+REACH_INTERVAL_S = 4.0
 
 
 class Probe(models.Model):
@@ -20,6 +23,36 @@ class Probe(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {'ok' if self.ok else self.detail}"
+
+
+class EmsReach(models.Model):
+    """What one process has met that sends cancels itself, over a new connection to the EMS.
+
+    `fingerprint` stands for the address and the key of the EMS in its settings.
+    """
+
+    kind = models.CharField(max_length=20, choices=Process.choices)
+    host = models.CharField(max_length=200)
+    pid = models.BigIntegerField()
+    problem = models.CharField(max_length=500, blank=True)
+    warning = models.CharField(max_length=500, blank=True)
+    milliseconds = models.FloatField()
+    fingerprint = models.CharField(max_length=16)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["kind", "host", "pid"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "host", "pid"], name="a_process_has_one_reach_of_the_ems"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=Process.values), name="a_reach_is_of_a_known_process"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pid} on {self.host}: {self.problem or 'reached'}"
 
 
 class Canary(models.Model):

@@ -16,7 +16,9 @@ from killswitch.audit import chain
 from killswitch.audit.models import Verification
 from killswitch.exchanges.models import Observation
 from killswitch.holds.models import Hold
-from killswitch.readiness.models import EMS_PROBE, Canary, Probe
+from killswitch.readiness import trial_press
+from killswitch.readiness.models import EMS_PROBE, Canary, EmsReach, Probe
+from killswitch.readiness.trial_press import Trial
 from killswitch.runtime.heartbeats import HOST, Heartbeat, Process, beat
 
 # A heartbeat replaces one row and fits into SQLite's existing log file; a request needs new space:
@@ -36,7 +38,9 @@ class HealthSnapshot:
     write_ms: float
     log_is_readable: bool
     beats: dict[str, datetime]
+    trial: Trial
     ems_probe: Probe | None
+    reaches: Sequence[EmsReach]  # of all processes, also of those that have ended
     canary: Canary | None
     observation: Observation | None
     open_alarms: int
@@ -45,7 +49,7 @@ class HealthSnapshot:
 
 
 def take() -> HealthSnapshot:
-    """Write once, to know that this is possible, then read. Raises `django.db.Error`."""
+    """Write, to know that this is possible, then read. Raises `django.db.Error`."""
     if connection.vendor == "sqlite":
         _check_free_disk(Path(connection.settings_dict["NAME"]).parent)
     started_at = time.monotonic()
@@ -61,7 +65,9 @@ def take() -> HealthSnapshot:
         write_ms=write_ms,
         log_is_readable=log_is_readable,
         beats=dict(beats),
+        trial=trial_press.PROCESS.get(),
         ems_probe=Probe.objects.filter(name=EMS_PROBE).first(),
+        reaches=list(EmsReach.objects.all()),
         canary=Canary.objects.first(),
         observation=Observation.objects.first(),
         open_alarms=Alarm.objects.unacknowledged().count(),

@@ -1,22 +1,35 @@
-"""Keeps a few database connections of a process for its threads, from one use to the next.
+"""The database connections of a process: how many it opens, and which it keeps for the next use.
 
 To open one costs several times what the queries of an idle poll cost, and to close the last one of
 a SQLite database writes its whole log back. The end of a request keeps a connection, and so does
 `release_connection`; one that is closed is closed. A thread holds none between two requests, nor
 while it waits for the EMS, and a process keeps at most `MAX_KEPT`. A connection is checked before
-it is used again. If there is none to be used, a new one is opened: no thread waits for another.
+it is used again.
+
+PostgreSQL has a limited number of sessions for all processes together. One process opens at most
+`max_open`; a thread that finds all of them in use waits until one is free. A few are reserved for
+what a cancel cannot wait for: to be recorded, claimed or taken over, and the renewal of its lease.
 """
 
+import math
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from killswitch.runtime.deadlines import Deadline
+
 # Polls come one after the other; a burst of presses or results opens connections of its own.
 MAX_KEPT = 4
+# How long a thread waits while all connections are in use.
+MAX_WAIT_S = 2.0
+# A thread that ends without closing its connection wakes no other.
+RECOUNT_INTERVAL_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -25,25 +38,99 @@ class _Kept:
     opened_on: Any
 
 
+class NoPlace(Exception):
+    """All connections of this process have stayed in use."""
+
+
+class _Connections:
+    """The connections of this process to one database."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._kept: list[_Kept] = []  # the one that was used last at the end
+        self._in_use: dict[Any, threading.Thread] = {}
+        self._places = 0  # of threads that are about to use one
+
+    def take(self) -> _Kept | None:
+        """Return one that is kept, which nobody uses."""
+        with self._changed:
+            return self._kept.pop() if self._kept else None
+
+    def keep(self, kept: _Kept) -> bool:
+        """Keep one that is in use; return False if enough are kept already."""
+        with self._changed:
+            if len(self._kept) >= MAX_KEPT:
+                return False
+            self._kept.append(kept)
+            self._in_use.pop(kept.connection, None)
+            self._changed.notify()
+            return True
+
+    @contextmanager
+    def place(self, *, limit: float, timeout_s: float) -> Iterator[_Kept | None]:
+        """Wait until fewer than `limit` are in use; give one that is kept, if there is one.
+
+        Raises `NoPlace` if they stay in use.
+        """
+        deadline = Deadline(timeout_s)
+        with self._changed:
+            while self._places + len(self._in_use) >= limit:
+                if deadline.has_passed:
+                    raise NoPlace
+                self._changed.wait(min(deadline.seconds_left, RECOUNT_INTERVAL_S))
+                self._close_those_of_dead_threads()
+            self._places += 1
+            kept = self._kept.pop() if self._kept else None
+        try:
+            yield kept
+        finally:
+            with self._changed:
+                self._places -= 1
+                self._changed.notify()
+
+    def use(self, connection: Any) -> None:
+        """Count the connection until it is kept or closed."""
+        with self._changed:
+            self._in_use[connection] = threading.current_thread()
+
+    def notice_close(self, connection: Any) -> None:
+        with self._changed:
+            self._in_use.pop(connection, None)
+            self._changed.notify()
+
+    def _close_those_of_dead_threads(self) -> None:
+        for connection in [one for one, user in self._in_use.items() if not user.is_alive()]:
+            del self._in_use[connection]
+            connection.close()
+
+
 _lock = threading.Lock()
-_kept: dict[str, list[_Kept]] = {}  # by database, the one that was used last at the end
+_databases: dict[str, _Connections] = {}
+_this_thread = threading.local()
 
 
 class KeepingDatabaseWrapper(BaseDatabaseWrapper, ABC):
     """The part that both databases share, for a class that extends Django's own."""
 
     opened_on: Any = None  # what the connection was opened on; None if it must not be kept
+    max_open: float = math.inf
+    max_reserved: int = 0  # of these
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Return a connection that was kept and still works, else a new one."""
-        while kept := self._take():
-            if self.still_works(kept.connection, opened_on=kept.opened_on):
-                self.opened_on = kept.opened_on
-                return kept.connection
-            # What broke one has broken the others: none of them is waited for as well.
-            kept.connection.close()
-            self.close_kept()
-        return self.open_connection(conn_params)
+        """Return a connection that was kept and still works, else a new one.
+
+        Raises what the driver raises, and what `too_many_open` returns.
+        """
+        own, deadline = self._own(), Deadline(MAX_WAIT_S)
+        limit = self.max_open - (0 if _may_use_reserved() else self.max_reserved)
+        while True:
+            try:
+                with own.place(limit=limit, timeout_s=deadline.seconds_left) as kept:
+                    if connection := self._connection_of(kept, conn_params):
+                        own.use(connection)
+                        return connection
+            except NoPlace:
+                raise self.too_many_open() from None
 
     def close_if_unusable_or_obsolete(self) -> None:
         """Keep the connection at the end of a request, or close it. Django calls this."""
@@ -56,7 +143,7 @@ class KeepingDatabaseWrapper(BaseDatabaseWrapper, ABC):
 
     def close_kept(self) -> None:
         """Close what is kept of this database."""
-        while kept := self._take():
+        while kept := self._own().take():
             kept.connection.close()
 
     @abstractmethod
@@ -71,6 +158,29 @@ class KeepingDatabaseWrapper(BaseDatabaseWrapper, ABC):
     def is_idle(self) -> bool:
         """Return whether no transaction is open and no result is left to be read."""
 
+    def too_many_open(self) -> Exception:
+        """Return the driver's error for a process that has `max_open` connections in use."""
+        raise NotImplementedError
+
+    def _connection_of(self, kept: _Kept | None, conn_params: dict[str, Any]) -> Any:
+        """Return the connection that was kept, or a new one; None if it does not work any more."""
+        if kept is None:
+            return self.open_connection(conn_params)
+        if self.still_works(kept.connection, opened_on=kept.opened_on):
+            self.opened_on = kept.opened_on
+            return kept.connection
+        # What broke one has broken the others: none of them is waited for as well.
+        kept.connection.close()
+        self.close_kept()
+        return None
+
+    def _close(self) -> None:
+        connection = self.connection
+        try:
+            super()._close()  # type: ignore[misc]
+        finally:
+            self._own().notice_close(connection)
+
     def _is_clean(self) -> bool:
         return (
             self.opened_on is not None
@@ -81,18 +191,28 @@ class KeepingDatabaseWrapper(BaseDatabaseWrapper, ABC):
         )
 
     def _keep(self) -> bool:
-        with _lock:
-            kept = _kept.setdefault(str(self.settings_dict["NAME"]), [])
-            if len(kept) >= MAX_KEPT:
-                return False
-            kept.append(_Kept(self.connection, self.opened_on))
+        if not self._own().keep(_Kept(self.connection, self.opened_on)):
+            return False
         self.connection = None
         return True
 
-    def _take(self) -> _Kept | None:
+    def _own(self) -> _Connections:
         with _lock:
-            kept = _kept.get(str(self.settings_dict["NAME"]))
-            return kept.pop() if kept else None
+            return _databases.setdefault(str(self.settings_dict["NAME"]), _Connections())
+
+
+@contextmanager
+def reserved_connection() -> Iterator[None]:
+    """Let this thread use the reserved connections as well, if it needs one meanwhile."""
+    before, _this_thread.may_use_reserved = _may_use_reserved(), True
+    try:
+        yield
+    finally:
+        _this_thread.may_use_reserved = before
+
+
+def _may_use_reserved() -> bool:
+    return getattr(_this_thread, "may_use_reserved", False)
 
 
 def release_connection() -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import structlog
 from django.db import Error, connection
 
+from killswitch.runtime.kept_connections import release_connection
+
 log = structlog.get_logger(__name__)
 
 
@@ -19,9 +21,8 @@ class PeriodicTask:
 
     An exception ends neither the loop nor its thread. It is logged when the work begins to fail,
     when it fails with another kind of error, and when it succeeds again. The database connection is
-    closed before each pause; `keep_connection` is for work that runs so often that connecting each
-    time would cost more than it does: it is closed only after a failure and at the end. Work that
-    fails on a kept connection is repeated at once on a new one.
+    released before each pause; with `keep_connection`, for work that runs very often, the thread
+    keeps it until a failure or the end. Work that fails on it is repeated at once on a new one.
 
     With `is_aligned` the work starts at whole multiples of the interval, by the time of day. All
     processes then write at the same moments, and their commits share one write to the disk.
@@ -47,9 +48,11 @@ class PeriodicTask:
                 self.work()
             except Exception as failure:  # noqa: BLE001 - a dead thread would go unnoticed
                 error = failure
-            if error or not self.keep_connection:
-                with suppress(Error):
+            with suppress(Error):
+                if error:
                     connection.close()
+                elif not self.keep_connection:
+                    release_connection()
             error_name = type(error).__name__ if error else ""
             if error_name != last_failure:
                 self._log_change(error)

@@ -12,17 +12,16 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
-from django.db.migrations.loader import MigrationLoader
 
 from killswitch.accounts.models import User
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.exchanges.models import Exchange
+from killswitch.runtime.schema_version import schema_difference
 from killswitch.runtime.text import error_line
 from killswitch.structured_logs import masked
 
@@ -182,18 +181,12 @@ def check_migrations(databases: Sequence[str] | None = None, **_: Any) -> Iterat
     if not databases:
         return
     try:
-        loader = MigrationLoader(connection)
+        newer_migrations = schema_difference().newer
     except OperationalError as error:
         reason = explained(masked(error_line(error)))
         text = f"the database {database_name()} cannot be used ({reason})."
         yield checks.Error(text, id="killswitch.E007")
         return
-    labels = {app.label for app in apps.get_app_configs() if app.name.startswith("killswitch.")}
-    replaced_names = {
-        old for migration in loader.disk_migrations.values() for old in migration.replaces
-    }
-    migrations = set(loader.applied_migrations) - set(loader.disk_migrations) - replaced_names
-    newer_migrations = sorted(f"{app} {name}" for app, name in migrations if app in labels)
     if newer_migrations:
         text = (
             f"the database {database_name()} was prepared by a newer version"

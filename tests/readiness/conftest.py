@@ -11,8 +11,8 @@ import pytest
 from killswitch.audit.canonical_json import utc_text
 from killswitch.break_glass import rehearsal
 from killswitch.exchanges.models import Exchange, Observation
-from killswitch.readiness import views
-from killswitch.readiness.models import Canary, Probe
+from killswitch.readiness import trial_press, views
+from killswitch.readiness.models import Canary, EmsReach, Probe
 from killswitch.runtime.heartbeats import Process, beat
 from tests.conftest import RedisProcess
 
@@ -21,6 +21,7 @@ from tests.conftest import RedisProcess
 def _nothing_is_remembered() -> None:
     views.READINESS.forget()
     views.METRICS.forget()
+    trial_press.PROCESS.forget()
 
 
 @pytest.fixture
@@ -44,6 +45,30 @@ def rehearsed(home: Path, *, succeeded_at: datetime | None, failures: Sequence[s
     (home / rehearsal.FILE).write_text(json.dumps(content))
 
 
+def reached_ems(
+    kind: Process,
+    *,
+    problem: str = "",
+    warning: str = "",
+    fingerprint: str = "0123456789abcdef",
+    pid: int = 1,
+    at: datetime | None = None,
+) -> None:
+    """Let a process of this kind have tested its way to the EMS."""
+    EmsReach.objects.update_or_create(
+        kind=kind,
+        host="alpha",
+        pid=pid,
+        defaults={
+            "problem": problem,
+            "warning": warning,
+            "milliseconds": 3.0,
+            "fingerprint": fingerprint,
+            "at": at or ago(0),
+        },
+    )
+
+
 @pytest.fixture
 def all_is_well(transactional_db: None, tmp_path: Path, settings: Any) -> None:
     """Everything that a click depends on has just shown signs of life."""
@@ -53,6 +78,8 @@ def all_is_well(transactional_db: None, tmp_path: Path, settings: Any) -> None:
         beat(kind)
     Exchange.objects.get_or_create(exchange_id="KRAKEN")
     Probe.objects.create(name="ems", ok=True, milliseconds=12.0, at=ago(0))
+    for kind in (Process.WORKER, Process.WATCHDOG, Process.OBSERVER):
+        reached_ems(kind)
     Canary.objects.create(
         id=1, nonce="n", sent_at=ago(0.1), published=9, answered=9, answered_at=ago(0)
     )

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test.utils import CaptureQueriesContext
 
 from killswitch.alarms.models import Alarm
-from killswitch.audit.models import Verification
+from killswitch.audit.models import AuditEvent, Verification
 from killswitch.break_glass import rehearsal
+from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.holds.models import Hold
 from killswitch.readiness.health_checks import (
@@ -21,11 +23,11 @@ from killswitch.readiness.health_checks import (
     judge,
     redacted_for_public,
 )
-from killswitch.readiness.models import Canary, Probe
+from killswitch.readiness.models import Canary, EmsReach, Probe
 from killswitch.runtime.heartbeats import Heartbeat, Process
 from tests.audit import forging
-from tests.failures import failing
-from tests.readiness.conftest import ago, rehearsed
+from tests.failures import failing, full_log
+from tests.readiness.conftest import ago, reached_ems, rehearsed
 
 pytestmark = [
     pytest.mark.both_databases,
@@ -184,12 +186,12 @@ def test_a_database_that_cannot_be_written_to_makes_it_not_ready() -> None:
 
 
 def test_nothing_that_ever_happened_is_not_ready() -> None:
-    for model in (Heartbeat, Canary, Probe, Observation):
+    for model in (Heartbeat, Canary, Probe, Observation, EmsReach):
         model.objects.all().delete()
     readiness = evaluate()
     assert readiness.word is Level.NOT_READY
     ok = [c.name for c in readiness.checks if c.ok]
-    assert ok == ["database", "exchanges", "holds", "log", "break_glass", "alarms"]
+    assert ok == ["database", "version", "exchanges", "holds", "log", "break_glass", "alarms"]
 
 
 @pytest.mark.parametrize(
@@ -394,6 +396,7 @@ def test_something_else_in_the_place_of_the_log_makes_it_not_ready() -> None:
 
 
 def test_reading_the_head_waits_for_nobody_who_appends() -> None:
+    evaluate()  # tries a click, which does
     with CaptureQueriesContext(connection) as asked:
         evaluate()
     assert not [query for query in asked.captured_queries if "advisory" in query["sql"]]
@@ -408,3 +411,127 @@ def test_a_further_check_counts_like_the_others() -> None:
 def test_an_age_that_the_detail_states_is_not_repeated(detail: str) -> None:
     check = Check(name="figures", label="Open orders", ok=False, detail=detail, age_seconds=332.0)
     assert check.age_text == ""
+
+
+class TestEachProcessReachesTheEms:
+    def test_a_worker_that_cannot_connect_makes_it_not_ready(self) -> None:
+        reached_ems(Process.WORKER, problem="Connection refused (error 111)")
+        readiness = evaluate()
+        assert readiness.word is Level.NOT_READY
+        assert readiness.sentence == (
+            "Not ready. EMS connections: Worker on alpha cannot reach the EMS over a new"
+            " connection: Connection refused (error 111)."
+        )
+
+    def test_one_worker_of_two_is_enough_for_that(self) -> None:
+        """The queue gives a cancel to any of them."""
+        reached_ems(Process.WORKER, pid=2, problem="the API key was rejected")
+        assert evaluate().word is Level.NOT_READY
+
+    @pytest.mark.parametrize("kind", [Process.WATCHDOG, Process.OBSERVER])
+    def test_of_others_it_is_a_warning_while_there_is_a_worker(self, kind: Process) -> None:
+        reached_ems(kind, problem="Connection refused (error 111)")
+        readiness = evaluate()
+        assert readiness.word is Level.DEGRADED
+        assert f"{kind.label} on alpha cannot reach the EMS" in readiness.sentence
+
+    def test_without_a_worker_the_watchdog_must_reach_it(self) -> None:
+        EmsReach.objects.filter(kind=Process.WORKER).delete()
+        reached_ems(Process.WATCHDOG, problem="Connection refused (error 111)")
+        assert evaluate().word is Level.NOT_READY
+
+    @pytest.mark.parametrize("kind", [Process.WORKER, Process.WATCHDOG, Process.OBSERVER])
+    def test_processes_with_different_settings_make_it_not_ready(self, kind: Process) -> None:
+        reached_ems(kind, fingerprint="fedcba9876543210")
+        readiness = evaluate()
+        assert readiness.word is Level.NOT_READY
+        assert "have different EMS_BASE_URL, EMS_API_KEY or SECRET_KEY" in readiness.sentence
+        assert f"{kind.label} on alpha" in readiness.sentence
+
+    def test_a_name_that_cannot_be_looked_up_is_a_warning(self) -> None:
+        warning = "its name cannot be looked up; the last known address is used"
+        reached_ems(Process.WORKER, warning=warning)
+        readiness = evaluate()
+        assert readiness.word is Level.DEGRADED
+        assert f"EMS connections: Worker on alpha: {warning}." in readiness.sentence
+
+    def test_a_process_that_has_ended_is_forgotten(self) -> None:
+        reached_ems(Process.WORKER, pid=2, problem="Connection refused", at=ago(HOUR))
+        assert evaluate().word is Level.READY
+
+    def test_tests_that_are_missing_are_a_warning(self) -> None:
+        EmsReach.objects.all().delete()
+        readiness = evaluate()
+        assert readiness.word is Level.DEGRADED
+        assert "no worker and no watchdog has tested its connection lately" in readiness.sentence
+
+    def test_strangers_learn_neither_host_nor_the_words_of_the_ems(self) -> None:
+        reached_ems(Process.WORKER, problem="secret-account is locked")
+        sentence = redacted_for_public(evaluate()).sentence
+        assert "Worker cannot reach the EMS over a new connection" in sentence
+        assert "alpha" not in sentence
+        assert "secret-account" not in sentence
+
+
+class TestAClickIsTriedOut:
+    def test_it_leaves_nothing_behind(self) -> None:
+        evaluate()
+        assert not Batch.objects.exists()
+        assert not CancelRequest.objects.exists()
+        assert not AuditEvent.objects.exists()
+
+    def test_a_log_that_takes_no_event_makes_it_not_ready(self) -> None:
+        with full_log():
+            readiness = evaluate()
+        assert readiness.word is Level.NOT_READY
+        assert readiness.sentence == (
+            "Not ready. Database: a cancel cannot be recorded (the disk is full)."
+        )
+        assert evaluate().word is Level.READY, "it is tried again at once"
+
+    def test_a_table_that_has_lost_a_column_makes_it_not_ready(self) -> None:
+        """As a newer version may have left it, while its old processes run."""
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE cancels_batch RENAME COLUMN gesture TO gesture_was")
+        try:
+            readiness = evaluate()
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("ALTER TABLE cancels_batch RENAME COLUMN gesture_was TO gesture")
+        assert readiness.word is Level.NOT_READY
+        assert "a cancel cannot be recorded" in readiness.sentence
+
+    def test_it_is_tried_seldom_while_it_works(self) -> None:
+        evaluate()
+        with CaptureQueriesContext(connection) as queries:
+            evaluate()
+        assert not [query for query in queries if "INSERT" in query["sql"]]
+
+    @pytest.mark.parametrize(
+        ("migration", "sentence"),
+        [
+            (
+                ("cancels", "9999_of_next_year"),
+                "prepared by a newer version (cancels 9999_of_next_year): start that version here",
+            ),
+            (None, "1 migration of this version missing (readiness 0003_ems_reach): run `prepare`"),
+        ],
+        ids=["newer", "older"],
+    )
+    def test_a_database_of_another_version_is_a_warning(
+        self, migration: tuple[str, str] | None, sentence: str
+    ) -> None:
+        recorder = MigrationRecorder(connection)
+        if migration:
+            recorder.record_applied(*migration)
+        else:
+            recorder.record_unapplied("readiness", "0003_ems_reach")
+        try:
+            readiness = evaluate()
+        finally:
+            if migration:
+                recorder.record_unapplied(*migration)
+            else:
+                recorder.record_applied("readiness", "0003_ems_reach")
+        assert readiness.word is Level.DEGRADED
+        assert f"Database version: {sentence}" in readiness.sentence

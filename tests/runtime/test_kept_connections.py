@@ -5,11 +5,13 @@ import shutil
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import Error, OperationalError, connection, transaction
@@ -17,7 +19,8 @@ from django.db.backends.signals import connection_created
 from django.test import RequestFactory
 
 from killswitch.runtime import kept_connections
-from killswitch.runtime.kept_connections import MAX_KEPT
+from killswitch.runtime.kept_connections import MAX_KEPT, reserved_connection
+from killswitch.runtime.postgresql_kept.base import MAX_OPEN, MAX_RESERVED
 from killswitch.runtime.revisions import Revision, current, next_revision
 from tests.failures import database_gone
 from tests.threads import run_at_once
@@ -52,8 +55,11 @@ def serve() -> Any:
 
 
 def kept() -> list[Any]:
-    every = kept_connections._kept.get(str(connection.settings_dict["NAME"]), [])
-    return [one.connection for one in every]
+    return [one.connection for one in own()._kept]
+
+
+def own() -> Any:
+    return kept_connections._databases[str(connection.settings_dict["NAME"])]
 
 
 def test_the_next_request_uses_the_same_connection_in_whatever_thread() -> None:
@@ -230,7 +236,121 @@ def test_a_session_that_the_server_has_ended_is_replaced() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
-    taken = kept_connections._kept[str(connection.settings_dict["NAME"])].pop()
+    taken = own().take()
     run_at_once(end_session)
-    kept_connections._kept[str(connection.settings_dict["NAME"])].append(taken)
+    assert own().keep(taken)
     assert backend_pid() != pid
+
+
+@contextmanager
+def holding(count: int) -> Iterator[None]:
+    """Let so many other threads hold a connection each."""
+    hold, release = threading.Barrier(count + 1, timeout=30), threading.Event()
+
+    def use_one() -> None:
+        current()
+        hold.wait()
+        release.wait(30)
+        connection.close()
+
+    threads = [threading.Thread(target=use_one) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    hold.wait()
+    try:
+        yield
+    finally:
+        release.set()
+        for thread in threads:
+            thread.join()
+
+
+def sessions() -> int:
+    """Return how many sessions PostgreSQL has, counted by one that is none of ours."""
+    with psycopg.connect(own_server()) as outside:
+        row = outside.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+            [connection.settings_dict["NAME"]],
+        ).fetchone()
+    assert row
+    return int(row[0])
+
+
+def own_server() -> str:
+    parameters = connection.get_connection_params()
+    names = ("host", "port", "user", "password", "dbname")
+    return psycopg.conninfo.make_conninfo(
+        **{name: parameters[name] for name in names if name in parameters}
+    )
+
+
+@on_postgresql
+class TestAProcessOpensNoMoreThanItsShare:
+    ORDINARY = MAX_OPEN - MAX_RESERVED
+
+    def test_one_more_waits_until_one_is_closed(self) -> None:
+        with holding(self.ORDINARY - 1):
+            current()
+            assert sessions() == self.ORDINARY
+            waiting = threading.Thread(target=run_at_once, args=[current])
+            waiting.start()
+            time.sleep(0.3)
+            assert waiting.is_alive()
+            connection.close()
+            waiting.join(10)
+            assert not waiting.is_alive()
+            assert sessions() <= self.ORDINARY
+
+    def test_one_more_waits_until_one_is_kept(self) -> None:
+        with holding(self.ORDINARY - 1):
+            kept_soon = threading.Event()
+
+            def keep_one_soon() -> None:
+                current()
+                kept_soon.set()
+                time.sleep(0.3)
+                end_request()
+
+            thread = threading.Thread(target=keep_one_soon)
+            thread.start()
+            assert kept_soon.wait(10)
+            assert run_at_once(current)
+            thread.join()
+            assert sessions() <= self.ORDINARY
+
+    def test_one_that_finds_none_free_fails_and_says_why(self) -> None:
+        with holding(self.ORDINARY):
+            with pytest.raises(OperationalError, match="connections of this process stay in use"):
+                current()
+            assert sessions() == self.ORDINARY
+        assert current() >= 0, "the next request finds one"
+
+    def test_what_a_cancel_waits_for_may_use_the_reserved_ones(self) -> None:
+        with holding(self.ORDINARY):
+            with reserved_connection():
+                assert current() >= 0
+            connection.close()
+            with pytest.raises(OperationalError):
+                current()
+
+    def test_a_thread_that_ended_without_closing_its_connection_blocks_nobody(self) -> None:
+        def leave_open() -> None:
+            current()
+            lost.append(connection.connection.info.backend_pid)
+
+        lost: list[int] = []
+        threads = [threading.Thread(target=leave_open) for _ in range(self.ORDINARY)]
+        for thread in threads:
+            thread.start()
+            thread.join()
+        del thread, threads
+        assert len(lost) == self.ORDINARY
+        assert current() >= 0
+
+    def test_one_that_could_not_be_opened_is_not_counted(self) -> None:
+        with database_gone():
+            for _ in range(MAX_OPEN + 1):
+                with pytest.raises(OperationalError):
+                    current()
+        with holding(self.ORDINARY - 1):
+            assert current() >= 0

@@ -1,4 +1,4 @@
-"""Django's PostgreSQL backend, which keeps a few connections (`kept_connections`).
+"""Django's PostgreSQL backend, with few connections that are kept (`kept_connections`).
 
 Not psycopg's own pool: it connects in a thread of its own, so that a request for a connection waits
 for its whole timeout while the server is down, and a cancel by break glass would wait with it. Here
@@ -17,10 +17,16 @@ from killswitch.runtime.kept_connections import KeepingDatabaseWrapper
 
 # A server that hangs answers nothing: how long a request waits to learn that.
 MAX_ANSWER_S = 0.2
+# Of one process. A server has 100 sessions by default, and a host has five processes.
+MAX_OPEN = 12
+MAX_RESERVED = 4
 
 
 class DatabaseWrapper(KeepingDatabaseWrapper, base.DatabaseWrapper):
     """A connection that is asked for a sign of life before it is used again."""
+
+    max_open = MAX_OPEN
+    max_reserved = MAX_RESERVED
 
     def open_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = base.DatabaseWrapper.get_new_connection(self, conn_params)
@@ -37,6 +43,11 @@ class DatabaseWrapper(KeepingDatabaseWrapper, base.DatabaseWrapper):
 
     def is_idle(self) -> bool:
         return bool(self.connection.pgconn.transaction_status == TransactionStatus.IDLE)
+
+    def too_many_open(self) -> Exception:
+        return psycopg.errors.TooManyConnections(
+            f"all {self.max_open} connections of this process stay in use"
+        )
 
 
 def _exchange_empty_query(server: Any) -> None:

@@ -119,7 +119,7 @@ class DatabaseWrapper(KeepingDatabaseWrapper, base.DatabaseWrapper):
     def _close(self) -> None:
         self._cursors.clear()
         try:
-            super()._close()  # type: ignore[misc]
+            super()._close()
         finally:
             self._end_turn()
 

@@ -12,6 +12,7 @@ from killswitch.alarms import outbox
 from killswitch.break_glass import upkeep as break_glass
 from killswitch.cancels import watchdog
 from killswitch.holds import enforcement
+from killswitch.observer import ems_reach
 from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Process
 from killswitch.runtime.shutdown import STOP, set_on_signals
@@ -34,6 +35,7 @@ class Command(BaseCommand):
             target=outbox.send_pending, args=[STOP], name="outbox", daemon=True
         ).start()
         break_glass.start_threads(STOP)
+        ems_reach.start_thread(Process.WATCHDOG, STOP)
         enforcer = enforcement.start_threads(STOP)
         watchdog.run(STOP, beat=partial(heartbeats.beat_without_flush, Process.WATCHDOG))
         with suppress(Error):  # another process takes the lease all the same, only later

@@ -1,0 +1,56 @@
+"""Each process that sends cancels tests its own way to the EMS, over a new connection.
+
+What the observer reads proves nothing about the others: a worker may run on a host whose firewall
+has changed, or with another address or key. An EMS may also go on answering over connections that
+are open, and take no new ones.
+"""
+
+import os
+import threading
+from datetime import timedelta
+from typing import Any
+
+from django.db.models.functions import Now
+
+from killswitch.ems.client import get_client
+from killswitch.exchanges.models import Exchange
+from killswitch.observer import ems_probe
+from killswitch.readiness.models import REACH_INTERVAL_S, EmsReach
+from killswitch.runtime.durability import without_flush
+from killswitch.runtime.heartbeats import HOST, Process
+from killswitch.runtime.kept_connections import release_connection
+from killswitch.runtime.periodic import PeriodicTask
+
+MAX_PROBLEM_CHARS = 500
+FORGOTTEN_AFTER = timedelta(hours=1)
+
+
+def start_thread(kind: Process, stop: threading.Event) -> None:
+    """Test the way to the EMS until `stop` is set."""
+    PeriodicTask(
+        name="ems_reach",
+        work=lambda: probe(kind),
+        interval_s=REACH_INTERVAL_S,
+        is_aligned=True,
+    ).start_thread(stop)
+
+
+def probe(kind: Process) -> None:
+    """Ask the EMS for a list over a new connection, and record what came of it."""
+    enabled_ids = Exchange.objects.enabled().order_by("id").values_list("exchange_id", flat=True)
+    exchange_id = enabled_ids.first()
+    release_connection()  # this thread holds none while the EMS is being waited for
+    client = get_client()
+    orders = client.probe(exchange_id)
+    values: dict[str, Any] = {
+        "problem": ems_probe.problem(orders)[:MAX_PROBLEM_CHARS],
+        "warning": client.warning,
+        "milliseconds": orders.duration_ms,
+        "fingerprint": client.fingerprint,
+        "at": Now(),
+    }
+    own: dict[str, Any] = {"kind": kind, "host": HOST, "pid": os.getpid()}
+    with without_flush():
+        if not EmsReach.objects.filter(**own).update(**values):
+            EmsReach.objects.update_or_create(**own, defaults=values)
+            EmsReach.objects.filter(at__lt=Now() - FORGOTTEN_AFTER).delete()
