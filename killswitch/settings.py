@@ -71,6 +71,7 @@ if AUDIT_SIGNING_KEY:  # importing the library takes a tenth of a second at each
 
     signing.check_setting(AUDIT_SIGNING_KEY)
 ALERT_URLS = tuple(env.text("ALERT_URLS").split())
+ARCHIVE_URLS = tuple(env.text("ARCHIVE_URLS").split())
 ALERT_ESCALATE_AFTER_MIN = env.seconds(
     "ALERT_ESCALATE_AFTER_MIN", 0, lowest=0, highest=1440, unit="minutes"
 )

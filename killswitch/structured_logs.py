@@ -124,7 +124,8 @@ def known_secrets() -> tuple[str, ...]:
 
     values = {str(getattr(settings, name, "")) for name in SECRET_SETTINGS}
     values |= {str(database.get("PASSWORD", "")) for database in settings.DATABASES.values()}
-    values |= {*getattr(settings, "ALERT_URLS", ()), *settings.SECRET_KEY_FALLBACKS}
+    for name in ("ALERT_URLS", "ARCHIVE_URLS", "SECRET_KEY_FALLBACKS"):
+        values |= {*getattr(settings, name, ())}
     secrets = (value for value in values if len(value) >= MIN_SECRET_CHARS)
     return tuple(sorted(secrets, key=len, reverse=True))
 

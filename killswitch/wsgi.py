@@ -14,8 +14,10 @@ application = get_wsgi_application()
 # for a connection to the queue to be made.
 from killswitch.break_glass import upkeep  # noqa: E402
 from killswitch.cancels import last_resort, publishing  # noqa: E402
+from killswitch.readiness import watch  # noqa: E402
 from killswitch.runtime.shutdown import STOP  # noqa: E402
 
 publishing.publish([])
 last_resort.start_thread(STOP)
 upkeep.start_threads(STOP)
+watch.start_thread(STOP)

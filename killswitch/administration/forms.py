@@ -15,7 +15,7 @@ from killswitch.accounts.models import Role, User
 from killswitch.administration import exchange_ids
 from killswitch.administration.form_parts import ChangeForm, LineField, TextField, WholeInputForm
 from killswitch.ems.exchange_ids import InvalidExchangeId, check_exchange_id
-from killswitch.exchanges.models import Exchange, ExchangeGroup
+from killswitch.exchanges.models import NAME_TAKEN, Exchange, ExchangeGroup
 from killswitch.exchanges.runbook import MAX_TEXT_CHARS
 from killswitch.runtime.text import escape_controls
 
@@ -146,15 +146,13 @@ class CommentForm(WholeInputForm, forms.Form):
     )
 
 
-NAME_TAKEN = "There is already a group with this name. If you have just added it, it was saved."
-
-
 class GroupForm(ChangeForm, forms.ModelForm):  # type: ignore[type-arg] # not subscriptable when run
     """A group of exchanges; names differ by more than letter case."""
 
     class Meta:
         model = ExchangeGroup
         fields = ("name", "position", "exchanges")
+        error_messages = {"name": {"unique": NAME_TAKEN}}
         help_texts = {
             "name": "E.g. a desk, an account or an exchange. Shown on the group's cancel button.",
             "position": "Lower numbers come first.",

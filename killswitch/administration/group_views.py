@@ -9,11 +9,11 @@ from django.shortcuts import redirect, render
 
 from killswitch.accounts.client_info import client_info
 from killswitch.accounts.decorators import current_user
-from killswitch.administration.forms import NAME_TAKEN, GroupForm
+from killswitch.administration.forms import GroupForm
 from killswitch.administration.guards import administration
 from killswitch.audit.recorder import recording
 from killswitch.exchanges.groups import remove_group, save_group
-from killswitch.exchanges.models import ExchangeGroup
+from killswitch.exchanges.models import NAME_TAKEN, ExchangeGroup
 
 
 @administration

@@ -20,6 +20,7 @@ class AlarmKind(models.TextChoices):
     BREAK_GLASS = "BREAK_GLASS", "Cancel by break glass"
     PEOPLE = "PEOPLE", "Account or configuration change"
     EVIDENCE = "EVIDENCE", "Audit log failed verification"
+    READINESS = "READINESS", "Kill switch not ready"
 
 
 class Severity(IntegerChoices):
@@ -27,8 +28,9 @@ class Severity(IntegerChoices):
 
     KILL = 0, "Kill alarm"
     STUCK = 1, "Cancel stuck"
-    EVIDENCE = 2, "Audit log alarm"
-    NOTICE = 3, "Notice"
+    READINESS = 2, "Readiness"
+    EVIDENCE = 3, "Audit log alarm"
+    NOTICE = 4, "Notice"
 
 
 SEVERITIES: Final[dict[str, Severity]] = {
@@ -37,6 +39,7 @@ SEVERITIES: Final[dict[str, Severity]] = {
     AlarmKind.HOLD_TRADING: Severity.KILL,
     AlarmKind.HOLD_BLIND: Severity.KILL,
     AlarmKind.STALLED: Severity.STUCK,
+    AlarmKind.READINESS: Severity.READINESS,
     AlarmKind.EVIDENCE: Severity.EVIDENCE,
     AlarmKind.BREAK_GLASS: Severity.EVIDENCE,
     AlarmKind.HOLD_REMINDER: Severity.NOTICE,

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import apprise
@@ -22,7 +22,7 @@ from django.db.models import F
 from killswitch.alarms.escalation import Escalation
 from killswitch.alarms.messages import Message
 from killswitch.alarms.models import Alarm, Delivery, Severity
-from killswitch.alarms.services import channels, first_channels
+from killswitch.alarms.services import archives, channels, first_channels
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import recording
@@ -212,9 +212,24 @@ def _record_deliveries(ids: Sequence[int], *, attempts: int) -> None:
 
 def send_to_all_channels(message: Message) -> None:
     """Send past the outbox, for what cannot be recorded or records itself; failures are logged."""
-    for channel, url in channels().items():
+    _send_side_by_side(message, channels())
+
+
+def send_to_archives(message: Message) -> None:
+    """Send what nobody must react to, and what must be kept."""
+    _send_side_by_side(message, archives())
+
+
+def _send_side_by_side(message: Message, urls: Mapping[str, str]) -> None:
+    def send(channel: str, url: str) -> None:
         if error := send_message(url=url, message=message):
             log.warning("not_notified", channel=channel, title=message.title, error=error)
+
+    threads = [threading.Thread(target=send, args=item, daemon=True) for item in urls.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def send_message(*, url: str | None, message: Message, timeout_s: float = CALL_TIMEOUT_S) -> str:

@@ -5,7 +5,7 @@ Both lock the rows of alarms in the order of their keys, before the revision.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -50,8 +50,17 @@ class Acknowledgement:
 
 def channels() -> dict[str, str]:
     """Return the configured URLs by label, e.g. `1: mailto`: the URLs themselves hold secrets."""
+    return _labelled(settings.ALERT_URLS)
+
+
+def archives() -> dict[str, str]:
+    """Return the URLs of the archives, by label."""
+    return _labelled(settings.ARCHIVE_URLS)
+
+
+def _labelled(urls: Sequence[str]) -> dict[str, str]:
     urls_by_label = {}
-    for number, url in enumerate(settings.ALERT_URLS, 1):
+    for number, url in enumerate(urls, 1):
         scheme = _SCHEME.match(url)
         urls_by_label[f"{number}: {scheme[1].lower() if scheme else 'not a URL'}"] = url
     return urls_by_label

@@ -147,7 +147,11 @@ def _group_name(rows: Sequence[OpenAlarm]) -> str:
         return f"Cancel all on {on}"
     if alarm.exchange_id:
         return alarm.exchange_id
-    names: dict[str, str] = {AlarmKind.EVIDENCE: "Audit log", AlarmKind.HOLD_REMINDER: "Holds"}
+    names: dict[str, str] = {
+        AlarmKind.EVIDENCE: "Audit log",
+        AlarmKind.HOLD_REMINDER: "Holds",
+        AlarmKind.READINESS: "Readiness",
+    }
     return names.get(alarm.kind, "Accounts and configuration")
 
 

@@ -128,6 +128,9 @@ class Exchange(Revisioned):
         return self.first_listed_at is None and not self.open_orders
 
 
+NAME_TAKEN = "There is already a group with this name. If you have just added it, it was saved."
+
+
 class ExchangeGroup(Revisioned):
     """Exchanges that are cancelled together, named by administrators, e.g. "Desk A"."""
 
@@ -138,7 +141,11 @@ class ExchangeGroup(Revisioned):
     class Meta:
         ordering = ["position", "name"]
         constraints = [
-            models.UniqueConstraint(Lower("name"), name="groups_differ_by_more_than_letter_case")
+            models.UniqueConstraint(
+                Lower("name"),
+                name="groups_differ_by_more_than_letter_case",
+                violation_error_message=NAME_TAKEN,
+            )
         ]
 
     def __str__(self) -> str:

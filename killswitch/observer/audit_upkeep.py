@@ -14,7 +14,7 @@ from django.db import Error
 from killswitch.alarms import services as alarms
 from killswitch.alarms.messages import Message
 from killswitch.alarms.models import AlarmKind
-from killswitch.alarms.outbox import send_to_all_channels
+from killswitch.alarms.outbox import send_to_all_channels, send_to_archives
 from killswitch.audit import checkpoints
 from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint
@@ -147,12 +147,12 @@ def try_to_write_checkpoint(occasion: str) -> Checkpoint | None:
 
 
 def send_head(checkpoint: Checkpoint) -> None:
-    """Send a head to the alert channels: what they have received cannot be taken back."""
+    """Send a head to the archives: what they have received cannot be taken back."""
     body = (
         "Keep this message. It can later prove whether the log up to this event has been changed"
         f" (`verify_audit --checkpoint FILE`).\n{checkpoint.line}"
     )
-    send_to_all_channels(
+    send_to_archives(
         Message(title=f"Audit log checkpoint: event {checkpoint.seq}", body=body, urgent=False)
     )
 

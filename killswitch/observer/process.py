@@ -14,6 +14,7 @@ from killswitch.holds import enforcement
 from killswitch.observer import audit_upkeep, canary, ems_reach
 from killswitch.observer.audit_upkeep import AuditUpkeep
 from killswitch.observer.open_orders import Observer
+from killswitch.readiness import watch
 from killswitch.readiness.models import CANARY_INTERVAL_S
 from killswitch.runtime import heartbeats
 from killswitch.runtime.deadlines import Deadline
@@ -92,6 +93,7 @@ def observe(stop: threading.Event) -> None:
         task.start_thread(stop)
     break_glass.start_threads(stop)
     ems_reach.start_thread(Process.OBSERVER, stop)
+    watch.start_thread(stop)
     enforcer = enforcement.start_threads(stop)
     stop.wait()
     release = threading.Thread(target=release_lease, daemon=True)

@@ -6,6 +6,7 @@ from celery import shared_task
 from celery.signals import worker_ready
 
 from killswitch.observer import canary, ems_reach
+from killswitch.readiness import watch
 from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Process
 from killswitch.runtime.periodic import PeriodicTask
@@ -29,3 +30,4 @@ def start(**_: Any) -> None:
         is_aligned=True,
     ).start_thread(STOP)
     ems_reach.start_thread(Process.WORKER, STOP)
+    watch.start_thread(STOP)

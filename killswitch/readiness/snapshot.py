@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from django.db import Error, OperationalError, connection
@@ -19,7 +19,7 @@ from killswitch.holds.models import Hold
 from killswitch.readiness import trial_press
 from killswitch.readiness.models import EMS_PROBE, Canary, EmsReach, Probe
 from killswitch.readiness.trial_press import Trial
-from killswitch.runtime.heartbeats import HOST, Heartbeat, Process, beat
+from killswitch.runtime.heartbeats import Heartbeat, Process, beat
 
 # A heartbeat replaces one row and fits into SQLite's existing log file; a request needs new space:
 # rows, events and answers of the EMS of up to 1 MiB, for dozens of exchanges.
@@ -48,14 +48,19 @@ class HealthSnapshot:
     verification: Verification | None
 
 
-def take() -> HealthSnapshot:
-    """Write, to know that this is possible, then read. Raises `django.db.Error`."""
+def take(*, beats: bool = True) -> HealthSnapshot:
+    """Write, to know that this is possible, then read. Raises `django.db.Error`.
+
+    Without `beats` the last cancel that was tried out is what was written.
+    """
     if connection.vendor == "sqlite":
         _check_free_disk(Path(connection.settings_dict["NAME"]).parent)
     started_at = time.monotonic()
-    beat(Process.WEB)
+    if beats:
+        beat(Process.WEB)
+    trial = trial_press.PROCESS.get()
     write_ms = (time.monotonic() - started_at) * 1000
-    beats = Heartbeat.objects.order_by("kind").values_list("kind").annotate(at=Max("beat_at"))
+    beat_times = Heartbeat.objects.order_by("kind").values_list("kind").annotate(at=Max("beat_at"))
     try:
         chain.head()  # as every append does first, but without its lock
         log_is_readable = True
@@ -64,8 +69,8 @@ def take() -> HealthSnapshot:
     return HealthSnapshot(
         write_ms=write_ms,
         log_is_readable=log_is_readable,
-        beats=dict(beats),
-        trial=trial_press.PROCESS.get(),
+        beats=dict(beat_times),
+        trial=trial,
         ems_probe=Probe.objects.filter(name=EMS_PROBE).first(),
         reaches=list(EmsReach.objects.all()),
         canary=Canary.objects.first(),
@@ -74,8 +79,13 @@ def take() -> HealthSnapshot:
         holds=list(Hold.objects.active().order_by("id")),
         verification=Verification.objects.first(),
         # Read last, so that no time above appears to lie in the future.
-        now=Heartbeat.objects.annotate(now=Now()).get(kind=Process.WEB, host=HOST).now,
+        now=_database_time(),
     )
+
+
+def _database_time() -> datetime:
+    row = Heartbeat.objects.annotate(now=Now()).first()
+    return row.now if row else datetime.now(UTC)  # nothing has a time that it is compared with
 
 
 def _check_free_disk(directory: Path) -> None:

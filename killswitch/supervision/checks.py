@@ -156,21 +156,32 @@ def check_secret_key(**_: Any) -> Iterator[CheckMessage]:
 
 @checks.register(CONFIGURATION, deploy=True)
 def check_alert_urls(**_: Any) -> Iterator[CheckMessage]:
-    """Check that alarms can be sent to each URL; an alarm would be a late moment to find out."""
-    if not settings.ALERT_URLS:
+    """Check that each URL can be sent to; an alarm would be a late moment to find out."""
+    if settings.ALERT_URLS and not settings.ARCHIVE_URLS:
+        text = (
+            "ARCHIVE_URLS is not set, so no checkpoint of the audit log leaves this host, and a log"
+            " that is rewritten together with its checkpoints could not be told from the true one."
+            " Set it to a mailbox or an archive that only auditors can change."
+        )
+        yield checks.Warning(text, id="killswitch.W011")
+    if not settings.ALERT_URLS and not settings.ARCHIVE_URLS:
         return
     import apprise
 
     logging.getLogger("apprise").disabled = True  # our one sentence is enough
     try:
-        urls = enumerate(settings.ALERT_URLS, 1)
-        unusable_numbers = [number for number, url in urls if not apprise.Apprise().add(url)]
+        unusable = [
+            (name, number)
+            for name in ("ALERT_URLS", "ARCHIVE_URLS")
+            for number, url in enumerate(getattr(settings, name), 1)
+            if not apprise.Apprise().add(url)
+        ]
     finally:
         logging.getLogger("apprise").disabled = False
-    for number in unusable_numbers:
+    for name, number in unusable:
         text = (
-            f"ALERT_URLS: the apprise library does not support URL number {number}, so alarms"
-            " cannot be sent there."
+            f"{name}: the apprise library does not support URL number {number}, so nothing can be"
+            " sent there."
         )
         yield checks.Error(text, id="killswitch.E004")
 

@@ -16,7 +16,14 @@ from killswitch.supervision.checks import CONFIGURATION, QUOTES
 # A list counts as many values.
 TEXT_SETTINGS = (
     *("SECRET_KEY", "SECRET_KEY_FALLBACKS", "AUDIT_SIGNING_KEY", "EMS_BASE_URL", "EMS_API_KEY"),
-    *("EMS_CLIENT_CERT", "EMS_CA_BUNDLE", "DATABASE_URL", "REDIS_URL", "ALERT_URLS"),
+    *(
+        "EMS_CLIENT_CERT",
+        "EMS_CA_BUNDLE",
+        "DATABASE_URL",
+        "REDIS_URL",
+        "ALERT_URLS",
+        "ARCHIVE_URLS",
+    ),
     "KILLSWITCH_HOME",
 )
 # What else to do when the quotation marks of a value that is in use are removed.

@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from killswitch.administration.forms import GroupForm
 from killswitch.audit.actors import SYSTEM
 from killswitch.audit.descriptions import describe
 from killswitch.audit.needing_review import needs_review
 from killswitch.audit.verification.findings import Proof, no_progress
 from killswitch.audit.verification.verify import verify
 from killswitch.exchanges.groups import remove_group, save_group
-from killswitch.exchanges.models import Exchange, ExchangeGroup
+from killswitch.exchanges.models import NAME_TAKEN, Exchange, ExchangeGroup
 from killswitch.exchanges.reconciliation import REPLAYED_GROUPS
 from killswitch.exchanges.registry import ExchangeConfig, add_missing
 from killswitch.runtime.revisions import current
@@ -205,3 +206,20 @@ def test_two_clicks_on_add_add_one_group_and_fail_in_words(ada: Client) -> None:
     assert sorted(answer.status_code for answer in answers) == [200, 302]
     refused = next(answer for answer in answers if answer.status_code == 200)
     assert "If you have just added it, it was saved." in html(refused)
+
+
+def test_a_name_that_is_taken_after_it_was_checked_is_refused_in_the_same_words(
+    ada: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another administrator may add it at any moment of this request."""
+    clean = GroupForm.clean_name
+
+    def clean_then_take(form: GroupForm) -> str:
+        name = clean(form)
+        ExchangeGroup.objects.create(name=name)
+        return name
+
+    monkeypatch.setattr(GroupForm, "clean_name", clean_then_take)
+    answer = _save(ada, "add/", "Desk A")
+    assert answer.status_code == 200
+    assert NAME_TAKEN in html(answer)

@@ -5,13 +5,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from killswitch.ems.transport import resolving
-from killswitch.ems.transport.resolving import FILE, MAX_AGE_S, KnownAddresses, Resolver
+from killswitch.ems.transport.resolving import FILE, MAX_AGE_S, MAX_WAIT_S, KnownAddresses, Resolver
 
 ALPHA = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", 8080))]
 BETA = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.3", 8080))]
@@ -86,7 +86,7 @@ def test_a_name_server_that_hangs_is_waited_for_briefly_and_once(
     names: NameServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    result = resolving.Future.result
+    result = Future.result
 
     def noted(future: Any, timeout: float) -> Any:
         waits.append(timeout)
@@ -94,9 +94,9 @@ def test_a_name_server_that_hangs_is_waited_for_briefly_and_once(
 
     own = known(resolver(tmp_path), tmp_path)
     names.goes_on.clear()
-    monkeypatch.setattr(resolving.Future, "result", noted)
+    monkeypatch.setattr(Future, "result", noted)
     assert [resolve(own) for _ in range(5)] == ["127.0.0.2"] * 5
-    assert waits == [resolving.MAX_WAIT_S, 0.0, 0.0, 0.0, 0.0]
+    assert waits == [MAX_WAIT_S, 0.0, 0.0, 0.0, 0.0]
 
 
 def test_the_name_decides_again_as_soon_as_it_can_be_looked_up(

@@ -298,10 +298,10 @@ def heads(sink: Sink, path: str = "/a") -> list[int]:
     return [int(title.rpartition(" ")[2]) for title in sink.titles(path)]
 
 
-def test_the_alert_places_are_told_a_head_once_a_minute_in_which_something_happened(
+def test_the_archives_are_told_a_head_once_a_minute_in_which_something_happened(
     keeper: AuditUpkeep, clock: Clock, sink: Sink, settings: Any
 ) -> None:
-    settings.ALERT_URLS = (sink.url("/a"), sink.url("/b"))
+    settings.ARCHIVE_URLS = (sink.url("/a"), sink.url("/b"))
     every = audit_upkeep.CHECKPOINT_INTERVAL_S
     for _ in range(5):
         happen()
@@ -316,7 +316,7 @@ def test_the_alert_places_are_told_a_head_once_a_minute_in_which_something_happe
 def test_a_head_that_came_too_early_to_be_told_is_told_within_the_minute(
     keeper: AuditUpkeep, clock: Clock, sink: Sink, settings: Any
 ) -> None:
-    settings.ALERT_URLS = (sink.url("/a"),)
+    settings.ARCHIVE_URLS = (sink.url("/a"),)
     happen()
     keeper.write_checkpoint()
     happen()
@@ -329,7 +329,7 @@ def test_a_head_that_came_too_early_to_be_told_is_told_within_the_minute(
 def test_the_active_observer_tells_and_whoever_becomes_it(
     keeper: AuditUpkeep, clock: Clock, sink: Sink, settings: Any, active: list[bool]
 ) -> None:
-    settings.ALERT_URLS = (sink.url("/a"),)
+    settings.ARCHIVE_URLS = (sink.url("/a"),)
     active[0] = False
     happen()
     keeper.write_checkpoint()
@@ -342,7 +342,7 @@ def test_the_active_observer_tells_and_whoever_becomes_it(
 def test_what_was_told_verifies_as_a_checkpoint(
     keeper: AuditUpkeep, sink: Sink, settings: Any, tmp_path: Path
 ) -> None:
-    settings.ALERT_URLS = (sink.url(),)
+    settings.ARCHIVE_URLS = (sink.url(),)
     happen(2)
     keeper.write_checkpoint()
     [(_, told)] = sink.received
@@ -354,7 +354,7 @@ def test_what_was_told_verifies_as_a_checkpoint(
 def test_a_place_that_fails_harms_nothing(
     keeper: AuditUpkeep, sink: Sink, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.ALERT_URLS = (sink.url("/broken"), sink.url("/ok"))
+    settings.ARCHIVE_URLS = (sink.url("/broken"), sink.url("/ok"))
     sink.status["/broken"] = 500
     happen()
     keeper.write_checkpoint()
@@ -375,7 +375,7 @@ def test_a_start_or_stop_is_not_disturbed_by_a_checkpoint(
 def test_a_start_and_a_stop_are_kept_and_the_stop_is_told(
     keeper: AuditUpkeep, sink: Sink, settings: Any
 ) -> None:
-    settings.ALERT_URLS = (sink.url(),)
+    settings.ARCHIVE_URLS = (sink.url(),)
     lifecycle_events.record_start(["web"])
     assert sink.received == []
     lifecycle_events.record_stop(["web"], timeout_s=10)
@@ -388,7 +388,7 @@ def test_a_stop_does_not_wait_longer_than_it_may_for_a_place(
 ) -> None:
     import time
 
-    settings.ALERT_URLS = (sink.url("/slow"),)
+    settings.ARCHIVE_URLS = (sink.url("/slow"),)
     sink.delay["/slow"] = 30
     began = time.monotonic()
     lifecycle_events.record_stop(["web"], timeout_s=1.5)

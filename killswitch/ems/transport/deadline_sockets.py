@@ -1,6 +1,8 @@
 """Connections on which every single wait ends at the call's total deadline."""
 
+import errno
 import io
+import os
 import socket
 import ssl
 import time
@@ -223,6 +225,8 @@ class _DeadlineConnection(_Connection):
 
     def getresponse(self) -> Any:
         CURRENT.get().before_reading()
+        if self.sock is None:  # sending has failed, which urllib3 passes over
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         return super().getresponse()
 
 

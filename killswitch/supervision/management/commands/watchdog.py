@@ -13,6 +13,7 @@ from killswitch.break_glass import upkeep as break_glass
 from killswitch.cancels import watchdog
 from killswitch.holds import enforcement
 from killswitch.observer import ems_reach
+from killswitch.readiness import watch
 from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Process
 from killswitch.runtime.shutdown import STOP, set_on_signals
@@ -36,6 +37,7 @@ class Command(BaseCommand):
         ).start()
         break_glass.start_threads(STOP)
         ems_reach.start_thread(Process.WATCHDOG, STOP)
+        watch.start_thread(STOP)
         enforcer = enforcement.start_threads(STOP)
         watchdog.run(STOP, beat=partial(heartbeats.beat_without_flush, Process.WATCHDOG))
         with suppress(Error):  # another process takes the lease all the same, only later
