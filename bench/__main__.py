@@ -15,7 +15,8 @@ from bench.figures import Figure, print_table
 from bench.running_system import DATABASES
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("kill", "flood", "pages", "idle", "audit", "beside")
+PARTS = ("kill", "burst", "flood", "pages", "idle", "audit", "beside")
+ON_POSTGRESQL_ONLY = ("burst", "idle")
 
 
 def main() -> None:
@@ -29,10 +30,10 @@ def main() -> None:
     for database in options.databases:
         figures[database] = []
         for part in options.parts:
-            if part != "idle":
+            if part not in ON_POSTGRESQL_ONLY:
                 more = ["--events", options.events] if part in ("audit", "beside") else []
                 figures[database] += _run(part, "--database", database, *more)
-            elif database == "postgresql":  # SQLite does not count
+            elif database == "postgresql":  # SQLite has no sessions and does not count
                 figures[database] += _run(part)
     print_table(figures)
 

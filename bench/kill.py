@@ -200,13 +200,13 @@ class Office:
     def _received_at(self, before: int, count: int) -> list[float]:
         # Seldom: each look costs the simulator processor time that the calls need.
         calls = self.running.simulator.calls
-        _wait(lambda: len(calls()) >= before + count, pause_s=0.5)
+        wait(lambda: len(calls()) >= before + count, pause_s=0.5)
         return [call.received_monotonic for call in calls()[before:][:count]]
 
     def _wait_until_all_are_final(self) -> None:
         # `/metrics` may be a second late, and the next cancel would then join this one.
         open_requests = "SELECT 1 FROM cancels_cancelrequest WHERE finished_at IS NULL"
-        _wait(lambda: not self.running.select(open_requests), pause_s=0.05)
+        wait(lambda: not self.running.select(open_requests), pause_s=0.05)
 
 
 def print_growth(kind: str, *, busy: tuple[float, float], idle: tuple[float, float]) -> None:
@@ -245,7 +245,7 @@ def open_pages(running: RunningSystem, count: int) -> Iterator[list[float]]:
             polls_s += json.loads(output)
 
 
-def _wait(condition: Callable[[], bool], *, pause_s: float) -> None:
+def wait(condition: Callable[[], bool], *, pause_s: float) -> None:
     assert wait_until(condition, timeout_s=60, pause_s=pause_s), (
         "the condition did not hold within a minute"
     )

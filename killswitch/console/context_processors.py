@@ -15,7 +15,7 @@ from killswitch.console.display import Display
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.exchanges.runbook import runbook_text
 from killswitch.holds.view_models import HeldSummary, unread_after_ms
-from killswitch.readiness.health_checks import Level
+from killswitch.readiness.judgement import Level
 from killswitch.readiness.views import READINESS
 from killswitch.runtime.compiled_query import CompiledQuery
 from killswitch.runtime.revisions import current

@@ -11,7 +11,7 @@ from killswitch.cancels.status_help import ALL_STATUSES, StatusHelp
 from killswitch.console.context_processors import BADGES
 from killswitch.console.display import Display, Switch
 from killswitch.holds.models import HoldState
-from killswitch.readiness.health_checks import Level
+from killswitch.readiness.judgement import Level
 
 _READINESS: dict[Level, tuple[str, str]] = {
     Level.READY: (

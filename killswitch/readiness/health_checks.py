@@ -1,9 +1,7 @@
 """Would a cancel work right now? One function for each thing that it depends on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 
 from django.conf import settings
@@ -14,62 +12,20 @@ from killswitch.break_glass import rehearsal
 from killswitch.exchanges.models import Exchange
 from killswitch.holds.models import Hold
 from killswitch.readiness import snapshot
-from killswitch.readiness.models import CANARY_INTERVAL_S, REACH_INTERVAL_S, EmsReach
+from killswitch.readiness.ems_checks import ems, ems_reach, max_read_age_s
+from killswitch.readiness.judgement import Check, Readiness, foreign, judge, without_database
+from killswitch.readiness.models import CANARY_INTERVAL_S
 from killswitch.readiness.snapshot import HealthSnapshot
 from killswitch.runtime import heartbeats
-from killswitch.runtime.age import age, ago
+from killswitch.runtime.age import age
 from killswitch.runtime.heartbeats import Process
-from killswitch.runtime.text import escape_controls, pluralize_count, truncate
+from killswitch.runtime.text import pluralize_count
 
 CANARY_FRESH_S = 3 * CANARY_INTERVAL_S + 1.0
 BREAK_GLASS_FRESH_S = 24 * 3600.0  # a host rehearses every hour
 LOG_FRESH_S = 600.0  # the newest events are verified about once a minute
-MISSED_READS = 3
-REACH_TOLERANCE_S = 2.0
 MAX_HOLD_READ_DELAY_S = 5.0  # in addition to the interval, after which a Hold is not enforced
 MAX_LISTED_HOLDS = 3
-MAX_DETAIL_CHARS = 200
-
-
-class Level(StrEnum):
-    """The readiness in one word."""
-
-    READY = "READY"
-    DEGRADED = "DEGRADED"
-    NOT_READY = "NOT_READY"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """The result of one check. While a `needed` one fails, no cancel works.
-
-    `public` replaces `detail` for strangers, where the detail repeats words of the EMS.
-    """
-
-    name: str
-    label: str
-    ok: bool
-    needed: bool = False
-    detail: str
-    public: str = ""
-    age_seconds: float | None = None
-    milliseconds: float | None = None
-
-    @property
-    def age_text(self) -> str:
-        """Return the age of the result, empty if there is none or the detail states it."""
-        if self.age_seconds is None or " ago" in self.detail:
-            return ""
-        return ago(self.age_seconds)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Readiness:
-    """The readiness in one word and in a sentence, with the checks behind it."""
-
-    word: Level
-    sentence: str
-    checks: tuple[Check, ...]
 
 
 def evaluate(*, beats: bool = True) -> Readiness:
@@ -86,38 +42,6 @@ def evaluate(*, beats: bool = True) -> Readiness:
         return without_database("cannot be written to")
 
 
-def judge(checks: tuple[Check, ...]) -> Readiness:
-    """Return the word and the sentence that follow from the checks."""
-    # Workers and watchdogs stand in for each other: one of the two is needed.
-    carriers = {check.name: check.ok for check in checks if check.name in {"worker", "watchdog"}}
-    if carriers and not any(carriers.values()):
-        checks = tuple(
-            replace(check, needed=True) if check.name in carriers else check for check in checks
-        )
-    failures = [check for check in checks if not check.ok]
-    obstacles = [check for check in failures if check.needed]
-    reasons = "; ".join(f"{check.label}: {check.detail}" for check in obstacles or failures)
-    if obstacles:
-        return Readiness(word=Level.NOT_READY, sentence=f"Not ready. {reasons}.", checks=checks)
-    if failures:
-        sentence = f"Degraded. A cancel can be recorded, but: {reasons}."
-        return Readiness(word=Level.DEGRADED, sentence=sentence, checks=checks)
-    sentence = "Ready: a cancel would go through."
-    return Readiness(word=Level.READY, sentence=sentence, checks=checks)
-
-
-def without_database(detail: str) -> Readiness:
-    """Return the readiness when no request can be recorded."""
-    return judge((Check(name="database", label="Database", ok=False, needed=True, detail=detail),))
-
-
-def redacted_for_public(readiness: Readiness) -> Readiness:
-    """Return the readiness in our own words: the EMS's may name an account or contain a key."""
-    return judge(
-        tuple(replace(check, detail=check.public or check.detail) for check in readiness.checks)
-    )
-
-
 def _database(health: HealthSnapshot) -> Check:
     problem = health.trial.problem
     if not health.log_is_readable:
@@ -127,7 +51,7 @@ def _database(health: HealthSnapshot) -> Check:
         label="Database",
         ok=not problem,
         needed=True,
-        detail=_foreign(problem) if problem else "writable",
+        detail=foreign(problem) if problem else "writable",
         public="no request can be recorded" if problem else "",
         milliseconds=health.write_ms,
     )
@@ -140,91 +64,8 @@ def _version(health: HealthSnapshot) -> Check:
         name="version",
         label="Database version",
         ok=not warning,
-        detail=_foreign(warning) if warning else "that of this process",
+        detail=foreign(warning) if warning else "that of this process",
     )
-
-
-def _ems(health: HealthSnapshot) -> Check:
-    probe = health.ems_probe
-    probe_age = age(at=probe.at if probe else None, now=health.now)
-    if probe is None or not probe_age.within(_max_read_age_s() + settings.EMS_TIMEOUT):
-        return Check(
-            name="ems",
-            label="EMS",
-            ok=False,
-            detail=f"{probe_age.phrase('last checked', never='not checked yet')}; state unknown",
-            age_seconds=probe_age.seconds,
-        )
-    detail = _foreign(probe.detail)
-    if probe.ok and probe.detail:
-        detail = "reachable; its list of open orders cannot be read"
-    elif probe.ok:
-        detail = "reachable, API key accepted"
-    return Check(
-        name="ems",
-        label="EMS",
-        ok=probe.ok,
-        needed=True,
-        detail=detail,
-        public=""
-        if probe.ok
-        else "unreachable, or it rejects our API key, or something else is responding in its place",
-        age_seconds=probe_age.seconds,
-        milliseconds=probe.milliseconds,
-    )
-
-
-def _ems_reach(health: HealthSnapshot) -> Check:
-    """Judge what the processes that send cancels have met over new connections of their own.
-
-    A cancel goes to any of the workers, and without workers to a watchdog. If the processes differ
-    in the EMS or its key, it is not known which of them is right.
-    """
-    limit_s = 2 * REACH_INTERVAL_S + settings.EMS_TIMEOUT + REACH_TOLERANCE_S
-    reaches = [
-        reach for reach in health.reaches if age(at=reach.at, now=health.now).within(limit_s)
-    ]
-    carriers = [reach for reach in reaches if reach.kind == Process.WORKER]
-    if not carriers:
-        carriers = [reach for reach in reaches if reach.kind == Process.WATCHDOG]
-    failing = [reach for reach in reaches if reach.problem]
-    warned = [reach for reach in reaches if reach.warning]
-    fingerprints = {reach.fingerprint for reach in reaches if not reach.problem}
-    ages = [age(at=reach.at, now=health.now).seconds for reach in reaches]
-    public = ""
-    if failing:
-        worst = failing[0]
-        verb = "cannot reach the EMS over a new connection"
-        detail = f"{_process_name(worst)} {verb}: {_foreign(worst.problem)}"
-        public = f"{Process(worst.kind).label} {verb}"
-        if more := len(failing) - 1:
-            detail, public = (f"{text}; and {more} more" for text in (detail, public))
-    elif len(fingerprints) > 1:
-        names = {reach.fingerprint: _process_name(reach) for reach in reversed(reaches)}
-        listed = " and ".join(list(names.values())[:2])
-        detail = f"{listed} have different EMS_BASE_URL, EMS_API_KEY or SECRET_KEY"
-        public = "the processes have different EMS settings"
-    elif warned:
-        detail = f"{_process_name(warned[0])}: {warned[0].warning}"
-        public = warned[0].warning
-    elif not carriers:
-        detail = "no worker and no watchdog has tested its connection lately"
-    else:
-        count = len(reaches)
-        detail = f"tested by {count} process{'' if count == 1 else 'es'}"
-    return Check(
-        name="ems_reach",
-        label="EMS connections",
-        ok=bool(carriers) and not failing and not warned and len(fingerprints) <= 1,
-        needed=len(fingerprints) > 1 or any(reach.problem for reach in carriers),
-        detail=detail,
-        public=public,
-        age_seconds=max((seconds for seconds in ages if seconds is not None), default=None),
-    )
-
-
-def _process_name(reach: EmsReach) -> str:
-    return f"{Process(reach.kind).label} on {_foreign(reach.host)}"
 
 
 def _worker(health: HealthSnapshot) -> Check:
@@ -272,8 +113,8 @@ def _figures(health: HealthSnapshot) -> Check:
     return Check(
         name="figures",
         label="Open orders",
-        ok=read_age.within(_max_read_age_s()) and not error,
-        detail=f"{detail} ({_foreign(error)})" if error else detail,
+        ok=read_age.within(max_read_age_s()) and not error,
+        detail=f"{detail} ({foreign(error)})" if error else detail,
         public=f"{detail}; cannot be read now" if error else "",
         age_seconds=read_age.seconds,
     )
@@ -318,12 +159,12 @@ def _holds(health: HealthSnapshot) -> Check:
 
 def _hold_problem(hold: Hold, *, now: datetime) -> str:
     """Return why a Hold may not cancel what the EMS lists, empty if it does."""
-    name = f"Hold on {_foreign(hold.exchange_id)}"
+    name = f"Hold on {foreign(hold.exchange_id)}"
     read_age = age(at=hold.last_read_at or hold.started_at, now=now)
     event = "last list read" if hold.last_read_at else "no list read yet, started"
     last_read = read_age.phrase(event, never="")
     if hold.blind_since:
-        return f"{name} is blind: {last_read} ({_foreign(hold.read_error)})"
+        return f"{name} is blind: {last_read} ({foreign(hold.read_error)})"
     if read_age.within(MAX_HOLD_READ_DELAY_S + settings.HOLD_INTERVAL):
         return ""
     return f"{name} is not being enforced: {last_read}"
@@ -345,7 +186,7 @@ def _break_glass(_: HealthSnapshot) -> Check:
         label="Break glass",
         ok=ok,
         detail=(
-            f"{detail}; the last rehearsal failed: {_foreign(failures)}" if failures else detail
+            f"{detail}; the last rehearsal failed: {foreign(failures)}" if failures else detail
         ),
         public=f"{detail}; the last rehearsal failed" if failures else "",
         age_seconds=rehearsal_age.seconds,
@@ -368,7 +209,7 @@ def _log(health: HealthSnapshot) -> Check:
     is_fresh = verification_age.within(LOG_FRESH_S)
     detail = "chain verified"
     if not last.ok:
-        detail = _foreign(f"failed verification. {with_meaning(last.reason)}".removesuffix("."))
+        detail = foreign(f"failed verification. {with_meaning(last.reason)}".removesuffix("."))
     elif not is_fresh:
         detail = verification_age.phrase("last verified", never="")
     return Check(
@@ -384,8 +225,8 @@ def _log(health: HealthSnapshot) -> Check:
 CHECKS: tuple[Callable[[HealthSnapshot], Check], ...] = (
     _database,
     _version,
-    _ems,
-    _ems_reach,
+    ems,
+    ems_reach,
     _worker,
     _broker,
     lambda health: _alive(health, Process.WATCHDOG),
@@ -411,13 +252,3 @@ def _alive(
         detail=detail if ok else beat_age.phrase("last heartbeat", never="no heartbeat yet"),
         age_seconds=beat_age.seconds,
     )
-
-
-def _max_read_age_s() -> float:
-    """Return the age after which a read of the open orders is missing, not merely under way."""
-    return MISSED_READS * settings.OBSERVE_INTERVAL + 1.0
-
-
-def _foreign(detail: str) -> str:
-    """Return words of another system, without characters that act on a screen."""
-    return truncate(escape_controls(detail), MAX_DETAIL_CHARS) or "reason unknown"

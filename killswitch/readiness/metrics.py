@@ -20,7 +20,8 @@ from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange, UncoveredExchange
 from killswitch.holds.models import Hold, HoldState
-from killswitch.readiness.health_checks import Level, Readiness, evaluate
+from killswitch.readiness.health_checks import evaluate
+from killswitch.readiness.judgement import Level, Readiness
 from killswitch.runtime.age import age
 
 

@@ -14,13 +14,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from killswitch.accounts.decorators import public
 from killswitch.readiness import metrics
 from killswitch.readiness.background_cache import BackgroundCache
-from killswitch.readiness.health_checks import (
-    Level,
-    Readiness,
-    evaluate,
-    redacted_for_public,
-    without_database,
-)
+from killswitch.readiness.health_checks import evaluate
+from killswitch.readiness.judgement import Level, Readiness, redacted_for_public, without_database
 
 
 def _timed_out() -> Readiness:

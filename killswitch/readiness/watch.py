@@ -24,7 +24,8 @@ from killswitch.alarms.models import Alarm, AlarmKind, Severity
 from killswitch.alarms.outbox import send_to_all_channels
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.recorder import recording
-from killswitch.readiness.health_checks import Level, Readiness, evaluate
+from killswitch.readiness.health_checks import evaluate
+from killswitch.readiness.judgement import Level, Readiness
 from killswitch.runtime.files import lock_file
 from killswitch.runtime.heartbeats import HOST
 from killswitch.runtime.periodic import PeriodicTask

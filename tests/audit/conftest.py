@@ -11,7 +11,7 @@ from killswitch.audit import checkpoints
 from killswitch.audit.verification.verify import verify
 from killswitch.console import context_processors
 from killswitch.readiness.background_cache import BackgroundCache
-from killswitch.readiness.health_checks import Check, Readiness, judge
+from killswitch.readiness.judgement import Check, Readiness, judge
 from tests import factories
 from tests.audit import event_factories
 from tests.audit.assertions import Requests, assert_good

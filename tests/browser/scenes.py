@@ -16,7 +16,7 @@ from killswitch.exchanges.models import (
 from killswitch.holds.models import Episode
 from killswitch.holds.services import Act, start_hold
 from killswitch.observer.order_lists import ORDER_FIELDS
-from killswitch.readiness.health_checks import Check, Readiness, judge
+from killswitch.readiness.judgement import Check, Readiness, judge
 from tests import factories
 
 Scene = tuple[str, str, int | None, Status | None]

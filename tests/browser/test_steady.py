@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from killswitch.accounts.models import User
 from killswitch.cancels.states import Status
 from killswitch.exchanges.models import Exchange, Observation
-from killswitch.readiness.health_checks import judge
+from killswitch.readiness.judgement import judge
 from tests import factories
 from tests.browser import scenes
 from tests.browser.conftest import Complaints, watch

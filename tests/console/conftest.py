@@ -6,7 +6,7 @@ from django.test import Client
 from killswitch.accounts.models import Role, User
 from killswitch.console import context_processors
 from killswitch.readiness.background_cache import BackgroundCache
-from killswitch.readiness.health_checks import Check, Readiness, judge
+from killswitch.readiness.judgement import Check, Readiness, judge
 from tests import factories
 from tests.alarms.conftest import alarm
 

@@ -11,7 +11,7 @@ from killswitch.cancels.states import Status
 from killswitch.cancels.status_help import ALL_STATUSES
 from killswitch.console.help_pages import FIGURE_HELP, HOLD_HELP, READINESS_HELP
 from killswitch.holds.models import HoldState
-from killswitch.readiness.health_checks import Level
+from killswitch.readiness.judgement import Level
 from tests import factories
 from tests.markup import html
 

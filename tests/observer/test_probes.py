@@ -11,7 +11,7 @@ from killswitch.ems.client import MAX_LIST_BYTES, EmsClient
 from killswitch.ems.open_orders import TimedOpenOrders
 from killswitch.observer.open_orders import record_probe
 from killswitch.readiness import health_checks, views
-from killswitch.readiness.health_checks import Check, Level
+from killswitch.readiness.judgement import Check, Level
 from tests.ems.servers import Connection, Script, answering, never_answering, response, serving
 
 pytestmark = pytest.mark.django_db  # what is judged is the answer, so one database will do

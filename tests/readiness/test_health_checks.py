@@ -15,14 +15,8 @@ from killswitch.break_glass import rehearsal
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.holds.models import Hold
-from killswitch.readiness.health_checks import (
-    Check,
-    Level,
-    Readiness,
-    evaluate,
-    judge,
-    redacted_for_public,
-)
+from killswitch.readiness.health_checks import evaluate
+from killswitch.readiness.judgement import Check, Level, Readiness, judge, redacted_for_public
 from killswitch.readiness.models import Canary, EmsReach, Probe
 from killswitch.runtime.heartbeats import Heartbeat, Process
 from tests.audit import forging

@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 
 from killswitch.readiness import health_checks, snapshot
+from killswitch.readiness.judgement import Level
 from tests.failures import failing
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -29,7 +30,7 @@ def test_a_disk_too_full_for_a_press_is_told_before_the_press(
     with pytest.raises(snapshot.DiskFull, match="63 MiB of disk space left"):
         snapshot.take()
     found = health_checks.evaluate()
-    assert found.word is health_checks.Level.NOT_READY
+    assert found.word is Level.NOT_READY
     assert "63 MiB of disk space left" in found.sentence
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from killswitch.alarms.models import Alarm, Delivery
 from killswitch.audit.models import AuditEvent, EventKind
-from killswitch.readiness.health_checks import Check, Level, Readiness, judge
+from killswitch.readiness.judgement import Check, Level, Readiness, judge
 from killswitch.readiness.watch import (
     DEGRADED_AFTER_S,
     INTERVAL_S,

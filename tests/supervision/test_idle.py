@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -13,13 +15,16 @@ from killswitch.alarms.outbox import OutboxSender
 from killswitch.alarms.services import acknowledge
 from killswitch.audit.actors import Actor
 from killswitch.cancels import watchdog
+from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.watchdog import StallDetector
-from killswitch.ems.client import EmsClient
+from killswitch.ems.client import EmsClient, forget_client
 from killswitch.exchanges.models import Exchange
 from killswitch.holds.enforcement import Enforcer
-from killswitch.observer import canary
+from killswitch.observer import canary, ems_reach
 from killswitch.observer.open_orders import Observer
+from killswitch.readiness.health_checks import evaluate
 from killswitch.readiness.models import Canary
+from killswitch.readiness.watch import ReadinessWatch
 from killswitch.runtime import heartbeats
 from killswitch.runtime.heartbeats import Process
 from killswitch.runtime.revisions import current
@@ -177,3 +182,19 @@ def test_a_canary_is_one_transaction_on_its_way_and_one_back(broker: RedisProces
     nonce = Canary.objects.get().nonce
     assert count(lambda: canary.record_round_trip(nonce)) == Counts(1, 2)
     client.close()
+
+
+def test_a_test_of_the_way_to_the_ems_is_one_transaction_that_does_not_wait_for_the_disk(
+    simulator: Simulator, settings: Any
+) -> None:
+    settings.EMS_BASE_URL = simulator.url
+    forget_client()
+    assert count(lambda: ems_reach.probe(Process.WORKER)) == Counts(2, 2)  # the first one reads
+    forget_client()
+
+
+def test_judging_the_readiness_writes_nothing_that_stays(unpublished: None) -> None:
+    Exchange.objects.create(exchange_id="KRAKEN")
+    watch = ReadinessWatch(evaluate=partial(evaluate, beats=False))
+    assert count(watch.step).flushes == 0
+    assert not CancelRequest.objects.exists()
