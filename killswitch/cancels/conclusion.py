@@ -153,6 +153,22 @@ def conclude(
     return Conclusion(status=status, sentence=f"{outcome} {list_text}")
 
 
+def conclude_without_sending(attempts: AttemptSummary, *, why: str) -> Conclusion:
+    """Return the status of a request that is ended although it could still be sent, and why."""
+    if not attempts.may_have_reached_the_ems:
+        return Conclusion(
+            status=Status.NOT_DELIVERED,
+            sentence=f"{why} It was not sent. Cancel again if it is needed.",
+        )
+    # What the EMS may have listed before does not matter without a list.
+    history = ListHistory(open_before=None, ever_listed=True)
+    known = conclude(attempts, None, exchange_id="", history=history)
+    return Conclusion(
+        status=known.status,
+        sentence=f"{why} Nothing more was sent. {known.sentence} Cancel again if it is needed.",
+    )
+
+
 def _list_text(last_list: OpenOrdersAfter | None, *, exchange_id: str, history: ListHistory) -> str:
     if last_list is None:
         return "The open orders were not checked."

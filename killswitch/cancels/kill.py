@@ -19,6 +19,7 @@ from killswitch.cancels.conclusion import (
     ListHistory,
     OpenOrdersAfter,
     conclude,
+    conclude_without_sending,
 )
 from killswitch.cancels.kill_record import KillRecord
 from killswitch.cancels.lease import Lease
@@ -83,6 +84,8 @@ class Kill:
         """
         if STOP.is_set() or self.lease.taken_over or not self._is_fresh:
             return
+        if self.lease.too_old_since:
+            return
         self.begun = get_client().begin_cancel_all(
             self.lease.exchange_id,
             timeout=self.schedule.post_timeout,
@@ -101,6 +104,9 @@ class Kill:
         """
         if self.lease.taken_over:
             self._load_earlier_attempts()
+        if self.lease.too_old_since:
+            self._finish_without_sending(self.lease.too_old_since)
+            return
         if self._must_send_first():
             self._send_until_delivered()
         if self.attempts.may_have_reached_the_ems:
@@ -281,6 +287,26 @@ class Kill:
         self.record.end(before=self.status, conclusion=conclusion, last_list=self.last_list)
         log.info(
             "finished",
+            request=self.lease.uuid,
+            exchange=self.lease.exchange_id,
+            status=str(conclusion.status),
+        )
+
+    def _finish_without_sending(self, requested_at: datetime) -> None:
+        """End a request that a restart or a restored backup has brought up again."""
+        if self.attempts.list_decides and self.status is not Status.VERIFYING:
+            self.record.verifying()
+            self.status = Status.VERIFYING
+        conclusion = conclude_without_sending(
+            self.attempts,
+            why=(
+                f"It was requested on {requested_at:%Y-%m-%d at %H:%M:%S} UTC, which is too long"
+                " ago to send it without asking."
+            ),
+        )
+        self.record.end(before=self.status, conclusion=conclusion, last_list=None)
+        log.warning(
+            "too_old",
             request=self.lease.uuid,
             exchange=self.lease.exchange_id,
             status=str(conclusion.status),

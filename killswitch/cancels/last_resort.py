@@ -11,7 +11,7 @@ from django.db import transaction
 
 from killswitch.audit.actors import Actor
 from killswitch.audit.recorder import Recording
-from killswitch.cancels import execution, services
+from killswitch.cancels import execution, leases, services
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.cancels.states import Status
 from killswitch.runtime.periodic import PeriodicTask
@@ -61,6 +61,7 @@ class LastResort:
 
 def start_thread(stop: threading.Event) -> None:
     """Watch over the presses of this process until `stop` is set."""
+    leases.note_requests_at_start()
     last_resort = LastResort()
     services.press_recorders.append(last_resort.remember)
     PeriodicTask(

@@ -25,6 +25,7 @@ class Lease:
     next_attempt_at: datetime | None  # as the last holder had planned it
     open_before: int | None  # when the request was made; None if the figure was old
     ever_listed: bool  # whether the EMS has ever listed an order of this exchange
+    too_old_since: datetime | None = None  # when it was requested, if it must not be sent any more
 
 
 def fresh_figure(

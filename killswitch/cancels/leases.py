@@ -14,15 +14,15 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import Error, transaction
 from django.db.models import F
 
 from killswitch.audit.recorder import recording
 from killswitch.cancels.lease import Lease, fresh_figure
-from killswitch.cancels.models import CancelRequest
+from killswitch.cancels.models import CancelRequest, Origin
 from killswitch.cancels.recording import record_takeover
 from killswitch.cancels.states import IN_FLIGHT, Status
-from killswitch.runtime.kept_connections import reserved_connection
+from killswitch.runtime.kept_connections import release_connection, reserved_connection
 from killswitch.runtime.leases import new_lease_token
 from killswitch.runtime.periodic import PeriodicTask
 
@@ -33,6 +33,7 @@ LEASE_COLUMNS = (
     "uuid",
     "exchange_id",
     "batch__origin",
+    "batch__asked_at",
     "status",
     "lease_token",
     "lease_beats",
@@ -130,6 +131,21 @@ def release(lease: Lease) -> None:
         rows.update(lease_token="")
 
 
+def note_requests_at_start() -> None:
+    """Remember which requests were recorded before this process started.
+
+    Only these can be too old to be sent. It has seen the others come, whatever the clocks say; if
+    the database cannot be read now, the clocks decide for all.
+    """
+    newest = CancelRequest.objects.order_by("-id").values_list("id", flat=True)
+    try:
+        _newest_at_start[:] = [newest.first() or 0]
+    except Error as error:
+        log.warning("requests_at_start_not_read", error=str(error).strip())
+    finally:
+        release_connection()
+
+
 def stop_renewing(lease: Lease) -> None:
     """Stop renewing the lease of a request that is finished, lost or given up."""
     with _lock:
@@ -139,6 +155,7 @@ def stop_renewing(lease: Lease) -> None:
 _lock = threading.Lock()
 _renewed_until: dict[tuple[str, int], float] = {}
 _renewing_threads: list[threading.Thread] = []
+_newest_at_start: list[int] = []
 
 
 def _lease(row: Mapping[str, Any], *, taken_over: bool) -> Lease:
@@ -163,7 +180,20 @@ def _lease(row: Mapping[str, Any], *, taken_over: bool) -> Lease:
             row["open_before"], seen_at=row["open_before_seen_at"], at=row["first_claimed_at"]
         ),
         ever_listed=row["configured_exchange__first_listed_at"] is not None,
+        too_old_since=row["batch__asked_at"] if _is_too_old(row) else None,
     )
+
+
+def _is_too_old(row: Mapping[str, Any]) -> bool:
+    """Return whether nobody may want this cancel any more.
+
+    A Hold asks again before it sends anything.
+    """
+    has_seen_it_come = _newest_at_start and row["id"] > _newest_at_start[0]
+    if row["batch__origin"] == Origin.HOLD or has_seen_it_come:
+        return False
+    age_s = (datetime.now(UTC) - row["batch__asked_at"]).total_seconds()
+    return bool(age_s > settings.REQUEST_MAX_AGE)
 
 
 def _keep_renewing(leases: Sequence[Lease]) -> None:

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db.models import F
 
 from killswitch import structured_logs
+from killswitch.audit.actors import SYSTEM, Actor
 from killswitch.audit.models import EventKind
 from killswitch.audit.recorder import Recording, recording
 from killswitch.cancels import event_data
@@ -131,12 +132,13 @@ def finish(  # noqa: PLR0913 - whose request, and what came of it
     is_alarm: bool = True,
     alarm_subject: str = "",
     finished_at: datetime | None = None,
+    by: Actor = SYSTEM,
 ) -> bool:
     """Record the final status, the orders that remain, and an alarm if it needs attention.
 
     With `is_alarm` False there is no alarm; `alarm_subject` makes one alarm of those of several
-    requests. `finished_at` is the time of an end that was journaled before. Return False when a
-    first try has recorded it after all. Raises `LeaseLost`.
+    requests. `finished_at` is the time of an end that was journaled before, and `by` the person who
+    ended it. Return False when a first try has recorded it after all. Raises `LeaseLost`.
     """
     count = last_list.count if last_list else None
     with recording() as record:
@@ -174,7 +176,7 @@ def finish(  # noqa: PLR0913 - whose request, and what came of it
             **event_data.of_end(request, residual_orders),
             "list": event_data.of_list(last_list.answer) if last_list else None,
         }
-        _add_event(record, EventKind.FINISHED, request, data=data)
+        _add_event(record, EventKind.FINISHED, request, data=data, actor=by)
         if request.needs_attention and is_alarm:
             raise_outcome_alarm(request, subject=alarm_subject)
     return True
@@ -219,16 +221,18 @@ def _add_attempt(record: Recording, attempt: Attempt, *, ems: str) -> CancelRequ
     return request
 
 
-def _add_event(
+def _add_event(  # noqa: PLR0913 - each is one column
     record: Recording,
     kind: EventKind,
     request: CancelRequest,
     *,
     data: Mapping[str, Any],
     reject_reason: str | None = None,
+    actor: Actor = SYSTEM,
 ) -> None:
     record.event(
         kind,
+        actor=actor,
         exchange_id=request.exchange_id,
         request_id=str(request.uuid),
         status=request.status,

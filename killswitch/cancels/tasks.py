@@ -3,9 +3,9 @@
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_shutting_down
+from celery.signals import worker_ready, worker_shutting_down
 
-from killswitch.cancels import execution, publishing
+from killswitch.cancels import execution, leases, publishing
 from killswitch.runtime.shutdown import STOP
 
 
@@ -13,6 +13,12 @@ from killswitch.runtime.shutdown import STOP
 def run(*, ids: list[int]) -> None:
     """Start to carry the requests out."""
     execution.run(ids=ids)
+
+
+@worker_ready.connect
+def start(**_: Any) -> None:
+    """Tell later requests from those that were recorded before this worker started."""
+    leases.note_requests_at_start()
 
 
 @worker_shutting_down.connect

@@ -17,7 +17,7 @@ from django.db import Error
 from django.db.models import Count, F, Q
 
 from killswitch.audit.recorder import recording
-from killswitch.cancels import execution
+from killswitch.cancels import execution, leases
 from killswitch.cancels.leases import RequestSnapshot
 from killswitch.cancels.models import CancelRequest, Origin
 from killswitch.cancels.request_alarms import (
@@ -141,6 +141,7 @@ def run(stop: threading.Event, *, beat: Callable[[], None]) -> None:
 
     While no request is in flight, a check only reads the revision.
     """
+    leases.note_requests_at_start()
     longest_s = settings.CANCEL_DEADLINE + 2 * settings.EMS_TIMEOUT + ALARM_OVERTIME_S
     detector = StallDetector(max_in_flight_s=longest_s)
     guard = HangGuard()
