@@ -13,6 +13,7 @@ from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.verification.verify import verify
 from killswitch.cancels import execution, leases
 from killswitch.cancels.models import CancelRequest
+from killswitch.exchanges.registry import ExchangeConfig, add_missing
 from killswitch.simulator.server import Simulator
 from tests.audit.assertions import assert_good
 from tests.cancels.conftest import Press, press
@@ -46,6 +47,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 def test_each_request_ends_as_far_as_it_is_known_in_the_name_of_a_person(
     run: Run, simulator: Simulator, press: Press
 ) -> None:
+    add_missing([ExchangeConfig(exchange_id=name) for name in ("BITMEX", "KRAKEN")])
     _, may_be_sent = press("BITMEX", "KRAKEN")  # the other one was never sent
     (lease,) = leases.claim([may_be_sent.pk])
     leases.stop_renewing(lease)
