@@ -69,12 +69,13 @@ def test_an_ems_that_does_not_answer_does_not_prevent_the_start(settings: Any) -
 
 # One of the library's many plugins imports this module.
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", ["ALERT_URLS", "ARCHIVE_URLS"])
 @pytest.mark.parametrize("url", ["hunter22", "nosuchservice://hunter22"])
 def test_an_alert_url_that_cannot_be_used_is_refused_by_its_number(
-    settings: Any, url: str, caplog: pytest.LogCaptureFixture
+    settings: Any, name: str, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.ALERT_URLS = ("json://127.0.0.1/", url)
-    with pytest.raises(CannotStart, match=r"^ALERT_URLS: .* URL number 2\b") as refusal:
+    setattr(settings, name, ("json://127.0.0.1/", url))
+    with pytest.raises(CannotStart, match=rf"^{name}: .* URL number 2\b") as refusal:
         checks.require(checks.CONFIGURATION)
     assert "hunter22" not in str(refusal.value)
     # A browser test before this one may have left a request that it never answered.
@@ -84,7 +85,15 @@ def test_an_alert_url_that_cannot_be_used_is_refused_by_its_number(
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 def test_alert_urls_that_can_be_used_are_accepted(settings: Any) -> None:
     settings.ALERT_URLS = ("json://127.0.0.1/", "mailto://somebody:secret@example.com")
+    settings.ARCHIVE_URLS = ("mailto://auditor:secret@example.com",)
     assert list(checks.check_alert_urls()) == []
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+def test_checkpoints_that_leave_no_host_are_a_warning(settings: Any) -> None:
+    settings.ALERT_URLS, settings.ARCHIVE_URLS = ("json://127.0.0.1/",), ()
+    [warning] = checks.check_alert_urls()
+    assert warning.msg.startswith("ARCHIVE_URLS is not set, so no checkpoint")
 
 
 # --- KILLSWITCH_EXCHANGES ---------------------------------------------------------------------
