@@ -26,7 +26,7 @@ from killswitch.runtime.deadlines import Deadline
 
 # Polls come one after the other; a burst of presses or results opens connections of its own.
 MAX_KEPT = 4
-# How long a thread waits while all connections are in use.
+# How long a thread waits while all connections are in use, unless it says otherwise.
 MAX_WAIT_S = 2.0
 # A thread that ends without closing its connection wakes no other.
 RECOUNT_INTERVAL_S = 0.25
@@ -106,7 +106,16 @@ class _Connections:
 
 _lock = threading.Lock()
 _databases: dict[str, _Connections] = {}
-_this_thread = threading.local()
+
+
+class _ThisThread(threading.local):
+    """How a thread waits for a connection."""
+
+    max_wait_s = MAX_WAIT_S
+    may_use_reserved = False
+
+
+_this_thread = _ThisThread()
 
 
 class KeepingDatabaseWrapper(BaseDatabaseWrapper, ABC):
@@ -121,8 +130,8 @@ class KeepingDatabaseWrapper(BaseDatabaseWrapper, ABC):
 
         Raises what the driver raises, and what `too_many_open` returns.
         """
-        own, deadline = self._own(), Deadline(MAX_WAIT_S)
-        limit = self.max_open - (0 if _may_use_reserved() else self.max_reserved)
+        own, deadline = self._own(), Deadline(_this_thread.max_wait_s)
+        limit = self.max_open - (0 if _this_thread.may_use_reserved else self.max_reserved)
         while True:
             try:
                 with own.place(limit=limit, timeout_s=deadline.seconds_left) as kept:
@@ -204,15 +213,21 @@ class KeepingDatabaseWrapper(BaseDatabaseWrapper, ABC):
 @contextmanager
 def reserved_connection() -> Iterator[None]:
     """Let this thread use the reserved connections as well, if it needs one meanwhile."""
-    before, _this_thread.may_use_reserved = _may_use_reserved(), True
+    before, _this_thread.may_use_reserved = _this_thread.may_use_reserved, True
     try:
         yield
     finally:
         _this_thread.may_use_reserved = before
 
 
-def _may_use_reserved() -> bool:
-    return getattr(_this_thread, "may_use_reserved", False)
+@contextmanager
+def waiting_for_a_connection(seconds: float) -> Iterator[None]:
+    """Let this thread wait for so long while all connections are in use."""
+    before, _this_thread.max_wait_s = _this_thread.max_wait_s, seconds
+    try:
+        yield
+    finally:
+        _this_thread.max_wait_s = before
 
 
 def release_connection() -> None:

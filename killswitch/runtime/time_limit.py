@@ -17,6 +17,8 @@ from typing import Any
 import structlog
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from killswitch.runtime.kept_connections import waiting_for_a_connection
+
 CHECK_INTERVAL_S = 0.25
 
 log = structlog.get_logger(__name__)
@@ -35,7 +37,10 @@ _threads: dict[int, threading.Thread] = {}  # by process: a fork has no copy of 
 
 @contextmanager
 def answered_within(seconds: float) -> Iterator[None]:
-    """Let the database calls of this thread fail with `OperationalError` after this time."""
+    """Let the database calls of this thread fail with `OperationalError` after this time.
+
+    A connection that becomes free is waited for as long.
+    """
     own = connections[DEFAULT_DB_ALIAS]
     if own.vendor != "postgresql":
         yield
@@ -46,7 +51,8 @@ def answered_within(seconds: float) -> Iterator[None]:
         _ensure_thread()
         _changed.notify()
     try:
-        yield
+        with waiting_for_a_connection(seconds):
+            yield
     finally:
         with _changed:
             _waits.discard(wait)
