@@ -15,7 +15,7 @@ from killswitch.celery import app
 from killswitch.readiness.models import Canary
 from killswitch.runtime.age import elapsed_ms
 from killswitch.runtime.durability import without_flush
-from killswitch.runtime.kept_connections import release_connection
+from killswitch.runtime.kept_connections import release_connection, reserved_connection
 
 TASK = "readiness.canary"
 BROKER_OPTIONS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
@@ -50,9 +50,9 @@ def record_round_trip(nonce: str) -> None:
     """Record, in the worker, that a canary arrived, and how long it took.
 
     One that arrives after the next was sent still proves that a worker takes messages from the
-    queue, but not that it does so in time.
+    queue, but not that it does so in time. It waits for a connection no longer than a claim does.
     """
-    with without_flush():
+    with reserved_connection(), without_flush():
         canary = Canary.objects.filter(nonce=nonce).annotate(now=Now()).first()
         values: dict[str, Any] = {}
         if canary and canary.sent_at:

@@ -12,10 +12,15 @@ from killswitch.audit.recorder import recording
 from killswitch.cancels import leases
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.recording import record_attempt
+from killswitch.cancels.request_record import RequestRecord
 from killswitch.ems.client import get_client
+from killswitch.runtime.kept_connections import MAX_WAIT_S, reserved_connection
+from killswitch.runtime.postgresql_kept.base import MAX_OPEN, MAX_RESERVED
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
 from tests.cancels.kills import snapshot
+from tests.runtime.test_kept_connections import holding
+from tests.threads import run_at_once
 
 pytestmark = [
     pytest.mark.both_databases,
@@ -95,3 +100,37 @@ def test_a_clock_that_was_set_back_gives_no_extra_time(
     assert lease is not None
     assert lease.request_ends_at - lease.claimed_at < 6
     leases.stop_renewing(lease)
+
+
+@pytest.mark.only_on("postgresql")
+class TestWhileResultsUseAllOrdinaryConnections:
+    """A cancel is claimed, kept and taken over all the same."""
+
+    def test_a_request_is_claimed_renewed_and_taken_over(self, press: Press) -> None:
+        (request,) = press("KRAKEN")
+        connection.close()
+        with holding(MAX_OPEN - MAX_RESERVED):
+            (lease,) = leases.claim([request.pk])
+            connection.close()
+            leases._renew_leases()
+            connection.close()
+            with reserved_connection():
+                before = snapshot(request)
+            assert before.lease_beats == 2
+            connection.close()
+            assert leases.take_over(before)
+            connection.close()
+        leases.stop_renewing(lease)
+
+    def test_a_result_waits_longer_than_a_page(self, press: Press) -> None:
+        (request,) = press("KRAKEN")
+        (lease,) = leases.claim([request.pk])
+        connection.close()
+        with holding(MAX_OPEN - MAX_RESERVED):
+            writing = threading.Thread(target=run_at_once, args=[RequestRecord(lease).verifying])
+            writing.start()
+            writing.join(MAX_WAIT_S + 0.5)
+            assert writing.is_alive()
+        writing.join(30)
+        assert CancelRequest.objects.get().status == "VERIFYING"
+        leases.stop_renewing(lease)
