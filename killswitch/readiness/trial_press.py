@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from django.db import Error
 
+from killswitch.break_glass import outage
 from killswitch.cancels import services
 from killswitch.runtime.schema_version import schema_difference
 from killswitch.runtime.text import error_line, pluralize_count
@@ -42,7 +43,8 @@ class TrialPress:
     def get(self) -> Trial:
         """Return the last trial; try again if it is old, or has failed."""
         with self._lock:
-            if self._clock() - self._succeeded_at >= self._interval_s:
+            is_old = self._clock() - self._succeeded_at >= self._interval_s
+            if is_old or outage.is_recent():  # a click or a page has just failed
                 self._last = try_once()
                 if not self._last.problem:
                     self._succeeded_at = self._clock()

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from killswitch.alarms.models import Alarm
 from killswitch.audit.models import AuditEvent, Verification
-from killswitch.break_glass import rehearsal
+from killswitch.break_glass import outage, rehearsal
 from killswitch.cancels.models import Batch, CancelRequest
 from killswitch.exchanges.models import Exchange, Observation
 from killswitch.holds.models import Hold
@@ -495,11 +495,17 @@ class TestAClickIsTriedOut:
         assert readiness.word is Level.NOT_READY
         assert "a cancel cannot be recorded" in readiness.sentence
 
-    def test_it_is_tried_seldom_while_it_works(self) -> None:
+    @pytest.mark.parametrize("failed", [False, True], ids=["all is well", "a click has failed"])
+    def test_it_is_tried_seldom_while_it_works(
+        self, monkeypatch: pytest.MonkeyPatch, *, failed: bool
+    ) -> None:
+        monkeypatch.setattr(outage._LastFailure, "at", float("-inf"))
         evaluate()
+        if failed:
+            outage.note_failure()
         with CaptureQueriesContext(connection) as queries:
             evaluate()
-        assert not [query for query in queries if "INSERT" in query["sql"]]
+        assert any("INSERT" in query["sql"] for query in queries) is failed
 
     @pytest.mark.parametrize(
         ("migration", "sentence"),
