@@ -3,7 +3,9 @@
 import logging
 import re
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import structlog
@@ -12,13 +14,14 @@ from structlog.processors import JSONRenderer, LogfmtRenderer
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
-from killswitch.runtime.text import escape_controls
+from killswitch.runtime.text import error_line, escape_controls
 
 MASK = "***"
 MIN_SECRET_CHARS = 4  # masking a shorter one would blot out half of the log and protect little
 SECRET_SETTINGS = ("SECRET_KEY", "EMS_API_KEY", "AUDIT_SIGNING_KEY")
 MAX_VALUE_CHARS = 2_000  # the sender of a request decides how long its path is
 MAX_TRACEBACK_CHARS = 20_000
+OUTAGE_INTERVAL_S = 10.0
 # Begins with fixed characters, not with a scheme, which would take quadratic time on long words.
 PASSWORD_IN_URL = re.compile(r"(?P<before>://[^\s/:@'\"]*:)[^\s/@'\"]+(?=@)")
 # A browser can cause these at any rate, and their one line is complete.
@@ -47,6 +50,43 @@ class CurrentStderr(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
+class OutageFilter(logging.Filter):
+    """Makes one line of the tracebacks of a database that is gone, and counts what repeats it.
+
+    While it is gone, each poll of each open page fails. A form is always logged: it may have been a
+    cancel.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next_line_at = float("-inf")
+        self._repeated = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return False for a request that failed like the one before it, moments ago."""
+        if record.name != "django.request" or not record.exc_info:
+            return True
+        from killswitch.runtime.database_errors import means_outage  # imports the ORM
+
+        error = record.exc_info[1]
+        if error is None or not means_outage(error):
+            return True
+        request = getattr(record, "request", None)
+        with self._lock:
+            is_read = request is not None and request.method in {"GET", "HEAD"}
+            if is_read and self._clock() < self._next_line_at:
+                self._repeated += 1
+                return False
+            repeated, self._repeated = self._repeated, 0
+            self._next_line_at = self._clock() + OUTAGE_INTERVAL_S
+        more = f"; {repeated} more requests failed since the last line" if repeated else ""
+        record.msg, record.args = "%s (%s)%s", (record.getMessage(), error_line(error), more)
+        record.exc_info = None
+        return True
+
+
 def configure(logging_settings: Mapping[str, Any]) -> None:
     """Set up the log: Django calls this with `LOGGING`, because `LOGGING_CONFIG` names it."""
     global _secrets  # noqa: PLW0603 - collected once, when the settings are there
@@ -61,6 +101,7 @@ def configure(logging_settings: Mapping[str, Any]) -> None:
     ]
     render = JSONRenderer() if logging_settings.get("format") == "json" else render_text
     handler = CurrentStderr()
+    handler.addFilter(OutageFilter())
     handler.setFormatter(
         ProcessorFormatter(
             foreign_pre_chain=[without_traceback_of_refusal, *common_processors],

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import structlog
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
+from django.db import IntegrityError, OperationalError
+from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch import structured_logs
+from tests.clock import Clock
 
 LINE = re.compile(
     r"^at=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z level=(info|warning|error) logger=\S+ event="
@@ -155,3 +158,50 @@ def test_foreign_text_cannot_look_like_a_second_event(value: str) -> None:
     event = {"at": "2026", "level": "info", "logger": "x", "event": value, "field": value}
     line = structured_logs.render_text(None, "", structured_logs.make_safe(None, "", event))
     assert len(line.splitlines()) == 1
+
+
+class TestADatabaseThatIsGone:
+    """Each open page polls once a second, and each poll fails."""
+
+    GONE = OperationalError("server closed the connection\nThis probably means that …")
+
+    def failed(self, method: str, path: str, error: Exception = GONE) -> None:
+        """Log a failed request as Django does."""
+        request = RequestFactory().generic(method, path)
+        logging.getLogger("django.request").error(
+            "Service Unavailable: %s", path, extra={"request": request}, exc_info=error
+        )
+
+    def test_its_traceback_is_one_line_with_the_cause(self, log: Callable[[], str]) -> None:
+        self.failed("GET", "/poll/")
+        assert log().count("\n") == 1
+        assert 'event="Service Unavailable: /poll/ (server closed the connection)"' in log()
+
+    def test_what_repeats_it_is_counted(self) -> None:
+        clock = Clock()
+        lines: list[str] = []
+        handler = logging.Handler()
+        handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+        handler.addFilter(structured_logs.OutageFilter(clock=clock))
+        logger = logging.getLogger("django.request")
+        logger.addHandler(handler)
+        try:
+            for _ in range(21):
+                self.failed("GET", "/poll/")
+            clock.now += structured_logs.OUTAGE_INTERVAL_S
+            self.failed("GET", "/")
+            self.failed("POST", "/cancel-all/")
+        finally:
+            logger.removeHandler(handler)
+        assert lines == [
+            "Service Unavailable: /poll/ (server closed the connection)",
+            "Service Unavailable: / (server closed the connection); 20 more requests failed since"
+            " the last line",
+            "Service Unavailable: /cancel-all/ (server closed the connection)",
+        ]
+
+    @pytest.mark.parametrize("error", [ValueError("a defect"), IntegrityError("a wrong statement")])
+    def test_a_defect_keeps_its_traceback(self, log: Callable[[], str], error: Exception) -> None:
+        for _ in range(2):
+            self.failed("GET", "/poll/", error)
+        assert log().count(f"{type(error).__name__}: ") == 2

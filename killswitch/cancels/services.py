@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+import structlog
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 
@@ -23,7 +24,7 @@ from killswitch.exchanges.models import Exchange
 from killswitch.runtime.bulk_insert import insert_rows
 from killswitch.runtime.compiled_query import CompiledQuery
 from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
-from killswitch.runtime.text import clean_line
+from killswitch.runtime.text import clean_line, error_line
 from killswitch.runtime.time_limit import answered_within
 
 MAX_REASON_CHARS = 500
@@ -33,6 +34,8 @@ MAX_ANSWER_S = 4.0
 PressRecorder = Callable[[Recording, Batch, Sequence[CancelRequest], Actor], None]
 # What else a press records in its transaction, once the revision is taken: packages above add it.
 press_recorders: list[PressRecorder] = []
+
+log = structlog.get_logger(__name__)
 
 _pk_by_key = CompiledQuery(
     lambda key: Batch.objects.filter(key=key).order_by().values_list("pk"), parameters=1
@@ -272,6 +275,7 @@ def _result_after_failure(key: str, failure: DatabaseError, *, at_commit: bool) 
     Raises `NotRecorded`, or `CommitOutcomeUnknown`: on a server, a commit that was cut off may
     still be under way where it cannot be seen yet.
     """
+    log.error("press_not_recorded", error=error_line(failure), at_commit=at_commit)
     if not connection.in_atomic_block:
         connection.close()  # it may be what failed
     try:
