@@ -8,7 +8,8 @@ it is used again.
 
 PostgreSQL has a limited number of sessions for all processes together. One process opens at most
 `max_open`; a thread that finds all of them in use waits until one is free. A few are reserved for
-what a cancel cannot wait for: to be recorded, claimed or taken over, and the renewal of its lease.
+what a cancel cannot wait for: to be recorded, claimed or taken over, the renewal of its lease, and
+whether a session has ended that breaks the glass.
 """
 
 import math

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from killswitch.runtime.kept_connections import MAX_KEPT, reserved_connection
 from killswitch.runtime.postgresql_kept.base import MAX_OPEN, MAX_RESERVED, DatabaseWrapper
 from killswitch.runtime.revisions import Revision, current, next_revision
 from tests.failures import database_gone
-from tests.threads import run_at_once
+from tests.threads import holding_connections, run_at_once
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 on_sqlite = pytest.mark.only_on("sqlite")
@@ -248,30 +248,6 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-@contextmanager
-def holding(count: int, *, reserved: bool = False) -> Iterator[None]:
-    """Let so many other threads hold a connection each."""
-    hold, release = threading.Barrier(count + 1, timeout=30), threading.Event()
-
-    def use_one() -> None:
-        with reserved_connection() if reserved else nullcontext():
-            current()
-        hold.wait()
-        release.wait(30)
-        connection.close()
-
-    threads = [threading.Thread(target=use_one) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    hold.wait()
-    try:
-        yield
-    finally:
-        release.set()
-        for thread in threads:
-            thread.join()
-
-
 def sessions() -> int:
     """Return how many sessions PostgreSQL has, counted by one that is none of ours."""
     with psycopg.connect(own_server()) as outside:
@@ -296,7 +272,7 @@ class TestAProcessOpensNoMoreThanItsShare:
     ORDINARY = MAX_OPEN - MAX_RESERVED
 
     def test_one_more_waits_until_one_is_closed(self) -> None:
-        with holding(self.ORDINARY - 1):
+        with holding_connections(self.ORDINARY - 1):
             current()
             assert sessions() == self.ORDINARY
             waiting = threading.Thread(target=run_at_once, args=[current])
@@ -309,7 +285,7 @@ class TestAProcessOpensNoMoreThanItsShare:
             assert sessions() <= self.ORDINARY
 
     def test_one_more_waits_until_one_is_kept(self) -> None:
-        with holding(self.ORDINARY - 1):
+        with holding_connections(self.ORDINARY - 1):
             kept_soon = threading.Event()
 
             def keep_one_soon() -> None:
@@ -326,14 +302,14 @@ class TestAProcessOpensNoMoreThanItsShare:
             assert sessions() <= self.ORDINARY
 
     def test_one_that_finds_none_free_fails_and_says_why(self) -> None:
-        with holding(self.ORDINARY):
+        with holding_connections(self.ORDINARY):
             with pytest.raises(OperationalError, match="connections of this process stay in use"):
                 current()
             assert sessions() == self.ORDINARY
         assert current() >= 0, "the next request finds one"
 
     def test_what_a_cancel_waits_for_may_use_the_reserved_ones(self) -> None:
-        with holding(self.ORDINARY):
+        with holding_connections(self.ORDINARY):
             with reserved_connection():
                 assert current() >= 0
             connection.close()
@@ -382,7 +358,10 @@ class TestAProcessOpensNoMoreThanItsShare:
                 reserved_waits.set()
                 wait("reserved")
 
-        with holding(self.ORDINARY), holding(MAX_RESERVED - 1, reserved=True):
+        with (
+            holding_connections(self.ORDINARY),
+            holding_connections(MAX_RESERVED - 1, reserved=True),
+        ):
             threads = [threading.Thread(target=use_the_last_reserved_one)]
             threads[0].start()
             assert have_one.wait(10)
@@ -399,7 +378,7 @@ class TestAProcessOpensNoMoreThanItsShare:
 
     def test_that_none_is_given_back_means_that_the_server_hangs(self) -> None:
         codes: list[str | None] = []
-        with holding(self.ORDINARY):
+        with holding_connections(self.ORDINARY):
             for _ in range(2):
                 with pytest.raises(OperationalError) as failure:
                     current()
@@ -434,7 +413,7 @@ class TestAProcessOpensNoMoreThanItsShare:
             for _ in range(MAX_OPEN + 1):
                 with pytest.raises(OperationalError):
                     current()
-        with holding(self.ORDINARY - 1):
+        with holding_connections(self.ORDINARY - 1):
             assert current() >= 0
 
 
