@@ -253,4 +253,6 @@ def release_connection() -> None:
 
     It stays open only in the middle of a transaction.
     """
-    connections[DEFAULT_DB_ALIAS].close_if_unusable_or_obsolete()
+    own = connections[DEFAULT_DB_ALIAS]
+    if not own.in_atomic_block:
+        own.close_if_unusable_or_obsolete()

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from django.db.backends.signals import connection_created
 from django.test import RequestFactory
 
 from killswitch.runtime import kept_connections
+from killswitch.runtime.http import streamed
 from killswitch.runtime.kept_connections import MAX_KEPT, reserved_connection
 from killswitch.runtime.postgresql_kept.base import MAX_OPEN, MAX_RESERVED, DatabaseWrapper
 from killswitch.runtime.revisions import Revision, current, next_revision
@@ -136,6 +137,30 @@ def test_a_database_that_is_gone_is_noticed_by_the_next_request() -> None:
             serve()
         assert kept() == []
     assert serve() is not first
+
+
+def test_an_export_holds_no_connection_while_a_chunk_is_being_sent() -> None:
+    """Its next chunk is read in another thread perhaps, or never."""
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(2):
+            current()
+            yield b"rows"
+
+    export = streamed(chunks(), interrupted=b"")
+    for _ in range(2):
+        assert run_in_thread(lambda: next(export)) == b"rows"
+        assert not own()._in_use
+        assert len(kept()) == 1
+
+
+def run_in_thread(action: Callable[[], Any]) -> Any:
+    """Return the result of a thread that closes nothing itself."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(action()))
+    thread.start()
+    thread.join(30)
+    return results[0]
 
 
 @on_sqlite
