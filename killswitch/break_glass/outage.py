@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from killswitch.accounts.backends import SessionStore
 from killswitch.accounts.models import User
 from killswitch.accounts.permissions import Permission, has_permission
+from killswitch.runtime.kept_connections import reserved_connection
 
 # While pages are open, their polls fail once a second.
 RECENT_S = 15.0
@@ -44,7 +45,8 @@ def was_revoked(session_key: str) -> bool:
         lookup = HttpRequest()
         lookup.session = SessionStore(session_key)
         try:
-            user = get_user(lookup)
+            with reserved_connection():
+                user = get_user(lookup)
             answers.append(isinstance(user, User) and has_permission(user, Permission.CANCEL))
         except Exception as error:  # noqa: BLE001 - an error must not hold the cancel up
             log.warning("session_not_looked_up", error=str(error).strip())

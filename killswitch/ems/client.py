@@ -177,7 +177,7 @@ class EmsClient:
         An EMS that takes no new connections may still answer over those that are open.
         """
         call = self._new_call(timeout_s=None)
-        call.max_idle_s = 0.0
+        call.needs_new_connection = True
         return self._list(exchange_id, call=call, max_bytes=MAX_PROBE_BYTES)
 
     def _list(

@@ -10,6 +10,9 @@ import threading
 from datetime import timedelta
 from typing import Any
 
+import structlog
+from django.db import Error, connection
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from killswitch.ems.client import get_client
@@ -24,15 +27,36 @@ from killswitch.runtime.periodic import PeriodicTask
 MAX_PROBLEM_CHARS = 500
 FORGOTTEN_AFTER = timedelta(hours=1)
 
+log = structlog.get_logger(__name__)
 
-def start_thread(kind: Process, stop: threading.Event) -> None:
+
+def start_thread(kind: Process, stop: threading.Event) -> threading.Thread:
     """Test the way to the EMS until `stop` is set."""
-    PeriodicTask(
+    task = PeriodicTask(
         name="ems_reach",
         work=lambda: probe(kind),
         interval_s=REACH_INTERVAL_S,
         is_aligned=True,
-    ).start_thread(stop)
+    )
+
+    def run() -> None:
+        task.run_until(stop)
+        forget(kind)
+
+    thread = threading.Thread(target=run, name="ems_reach", daemon=True)
+    thread.start()
+    return thread
+
+
+def forget(kind: Process) -> None:
+    """Forget what this process has met: it ends, and its successor may have another key."""
+    try:
+        with without_flush():
+            _own(kind).delete()
+    except Error as error:
+        log.warning("ems_reach_not_forgotten", error=str(error).strip())
+    finally:
+        connection.close()
 
 
 def probe(kind: Process) -> None:
@@ -49,8 +73,12 @@ def probe(kind: Process) -> None:
         "fingerprint": client.fingerprint,
         "at": Now(),
     }
-    own: dict[str, Any] = {"kind": kind, "host": HOST, "pid": os.getpid()}
     with without_flush():
-        if not EmsReach.objects.filter(**own).update(**values):
+        if not _own(kind).update(**values):
+            own: dict[str, Any] = {"kind": kind, "host": HOST, "pid": os.getpid()}
             EmsReach.objects.update_or_create(**own, defaults=values)
             EmsReach.objects.filter(at__lt=Now() - FORGOTTEN_AFTER).delete()
+
+
+def _own(kind: Process) -> QuerySet[EmsReach]:
+    return EmsReach.objects.filter(kind=kind, host=HOST, pid=os.getpid())

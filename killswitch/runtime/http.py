@@ -8,6 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.encoding import iri_to_uri
 
+from killswitch.runtime.kept_connections import release_connection
+
 MAX_PAUSE_S = 0.1
 # What a browser sends when the person, or one of our pages, has requested the address.
 OWN_SITES = {"none", "same-origin"}
@@ -53,12 +55,14 @@ def streamed(chunks: Iterator[bytes], *, interrupted: bytes) -> Iterator[bytes]:
     """Yield the chunks of a file, and `interrupted` as its last line if it fails half-way.
 
     The server ends such an answer like a complete one, so that no browser reports the failure. The
-    pauses, each as long as its chunk took, are for clicks, which the same process answers.
+    pauses, each as long as its chunk took, are for clicks, which the same process answers. No
+    database connection is held while a chunk is sent, for as long as its reader likes.
     """
     started_at = time.monotonic()
     try:
         for chunk in chunks:
             work_s = time.monotonic() - started_at
+            release_connection()
             yield chunk
             time.sleep(min(work_s, MAX_PAUSE_S))
             started_at = time.monotonic()

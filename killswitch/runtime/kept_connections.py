@@ -8,14 +8,17 @@ it is used again.
 
 PostgreSQL has a limited number of sessions for all processes together. One process opens at most
 `max_open`; a thread that finds all of them in use waits until one is free. A few are reserved for
-what a cancel cannot wait for: to be recorded, claimed or taken over, and the renewal of its lease.
+what a cancel cannot wait for: to be recorded, claimed or taken over, the renewal of its lease, and
+whether a session has ended that breaks the glass.
 """
 
 import math
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +33,10 @@ MAX_KEPT = 4
 MAX_WAIT_S = 2.0
 # A thread that ends without closing its connection wakes no other.
 RECOUNT_INTERVAL_S = 0.25
+# A server that hangs, and not a busy one: an attempt to connect takes so long, or none of those in
+# use is given back for so long. What is busy waits for a lock for two seconds at most.
+MAX_ATTEMPT_S = 1.0
+HANGS_AFTER_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,11 @@ class _Kept:
 
 
 class NoPlace(Exception):
-    """All connections of this process have stayed in use."""
+    """All connections of this process have stayed in use; `hangs` if none was given back."""
+
+    def __init__(self, *, hangs: bool) -> None:
+        super().__init__()
+        self.hangs = hangs
 
 
 class _Connections:
@@ -50,6 +61,9 @@ class _Connections:
         self._kept: list[_Kept] = []  # the one that was used last at the end
         self._in_use: dict[Any, threading.Thread] = {}
         self._places = 0  # of threads that are about to use one
+        self._moved_at = time.monotonic()  # when one was taken or given back
+        self._hung = 0  # attempts to connect that have taken long and failed
+        self._failure: Exception | None = None  # the last one of these
 
     def take(self) -> _Kept | None:
         """Return one that is kept, which nobody uses."""
@@ -63,30 +77,40 @@ class _Connections:
                 return False
             self._kept.append(kept)
             self._in_use.pop(kept.connection, None)
-            self._changed.notify()
+            self._note_move()
             return True
 
     @contextmanager
     def place(self, *, limit: float, timeout_s: float) -> Iterator[_Kept | None]:
         """Wait until fewer than `limit` are in use; give one that is kept, if there is one.
 
-        Raises `NoPlace` if they stay in use.
+        Raises `NoPlace` if they stay in use, and what another thread has met meanwhile if it has
+        waited for the server in vain: this one would wait as long again.
         """
         deadline = Deadline(timeout_s)
         with self._changed:
+            hung_before = self._hung
             while self._places + len(self._in_use) >= limit:
                 if deadline.has_passed:
-                    raise NoPlace
+                    raise NoPlace(hangs=time.monotonic() - self._moved_at > HANGS_AFTER_S)
                 self._changed.wait(min(deadline.seconds_left, RECOUNT_INTERVAL_S))
+                if self._failure and self._hung > hung_before:
+                    raise copy(self._failure)
                 self._close_those_of_dead_threads()
             self._places += 1
+            self._moved_at = attempt_at = time.monotonic()
             kept = self._kept.pop() if self._kept else None
         try:
             yield kept
+        except Exception as error:
+            if time.monotonic() - attempt_at > MAX_ATTEMPT_S:
+                with self._changed:
+                    self._hung, self._failure = self._hung + 1, copy(error)
+            raise
         finally:
             with self._changed:
                 self._places -= 1
-                self._changed.notify()
+                self._note_move()
 
     def use(self, connection: Any) -> None:
         """Count the connection until it is kept or closed."""
@@ -96,7 +120,12 @@ class _Connections:
     def notice_close(self, connection: Any) -> None:
         with self._changed:
             self._in_use.pop(connection, None)
-            self._changed.notify()
+            self._note_move()
+
+    def _note_move(self) -> None:
+        """Wake all that wait: those that may use the reserved ones are among them."""
+        self._moved_at = time.monotonic()
+        self._changed.notify_all()
 
     def _close_those_of_dead_threads(self) -> None:
         for connection in [one for one, user in self._in_use.items() if not user.is_alive()]:
@@ -136,10 +165,11 @@ class KeepingDatabaseWrapper(BaseDatabaseWrapper, ABC):
             try:
                 with own.place(limit=limit, timeout_s=deadline.seconds_left) as kept:
                     if connection := self._connection_of(kept, conn_params):
-                        own.use(connection)
+                        if limit < math.inf:  # what is counted does not end with its thread
+                            own.use(connection)
                         return connection
-            except NoPlace:
-                raise self.too_many_open() from None
+            except NoPlace as error:
+                raise self.too_many_open(hangs=error.hangs) from None
 
     def close_if_unusable_or_obsolete(self) -> None:
         """Keep the connection at the end of a request, or close it. Django calls this."""
@@ -167,8 +197,11 @@ class KeepingDatabaseWrapper(BaseDatabaseWrapper, ABC):
     def is_idle(self) -> bool:
         """Return whether no transaction is open and no result is left to be read."""
 
-    def too_many_open(self) -> Exception:
-        """Return the driver's error for a process that has `max_open` connections in use."""
+    def too_many_open(self, *, hangs: bool) -> Exception:
+        """Return the driver's error for a process that has `max_open` connections in use.
+
+        If the server `hangs`, it must not look like one that is busy.
+        """
         raise NotImplementedError
 
     def _connection_of(self, kept: _Kept | None, conn_params: dict[str, Any]) -> Any:
@@ -235,4 +268,6 @@ def release_connection() -> None:
 
     It stays open only in the middle of a transaction.
     """
-    connections[DEFAULT_DB_ALIAS].close_if_unusable_or_obsolete()
+    own = connections[DEFAULT_DB_ALIAS]
+    if not own.in_atomic_block:
+        own.close_if_unusable_or_obsolete()

@@ -5,15 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
 
 from killswitch.accounts.backends import SessionStore
 from killswitch.accounts.models import Role, User
 from killswitch.break_glass import outage
+from killswitch.runtime.postgresql_kept.base import MAX_OPEN, MAX_RESERVED
 from killswitch.simulator.server import Simulator
 from tests import factories
 from tests.break_glass.conftest import forget_failure
+from tests.threads import holding_connections
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -73,6 +75,17 @@ def test_a_cookie_of_a_session_that_has_ended_sends_nothing(  # noqa: PLR0917 - 
     assert response.status_code == 403
     assert "Nothing was sent." in response.content.decode()
     assert simulator.calls("KRAKEN") == []
+
+
+@pytest.mark.only_on("postgresql")
+def test_a_session_that_has_ended_is_noticed_while_pages_use_all_other_connections(
+    browser: Client, olga: User, settings: Any
+) -> None:
+    session_key = browser.cookies[settings.SESSION_COOKIE_NAME].value
+    sign_out(olga, session_key)
+    connection.close()
+    with holding_connections(MAX_OPEN - MAX_RESERVED):
+        assert outage.was_revoked(session_key)
 
 
 def test_a_session_that_is_valid_or_cannot_be_looked_up_is_not_revoked(

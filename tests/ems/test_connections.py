@@ -8,6 +8,7 @@ import pytest
 
 from killswitch.ems.answers import Outcome, RetryAdvice
 from killswitch.ems.client import MAX_IDLE_S
+from killswitch.runtime.deadlines import wait_until
 from tests.ems.conftest import Certificates, ClientFactory
 from tests.ems.servers import (
     ACKNOWLEDGED,
@@ -46,6 +47,36 @@ def test_a_connection_that_idled_too_long_is_not_used_again(client_for: ClientFa
         time.sleep(0.06)
         assert client.cancel_all("KRAKEN").outcome is Outcome.ACKNOWLEDGED
     assert server.accepted == 2
+
+
+def test_a_probe_that_finds_no_new_connection_leaves_the_open_one_for_a_cancel(
+    client_for: ClientFactory,
+) -> None:
+    with serving(answering(response(200, b"[]"))) as server:
+        client = client_for(server.url)
+        assert client.open_orders().readable
+        server._listener.shutdown(socket.SHUT_RDWR)
+        server._listener.close()
+        assert "refused" in client.probe(None).error
+        assert client.cancel_all("KRAKEN").http_status == 200
+
+
+def test_probes_replace_the_connection_that_is_kept(client_for: ClientFactory) -> None:
+    open_ones: set[int] = set()
+
+    def script(connection: Connection) -> None:
+        open_ones.add(id(connection))
+        answering(response(200, b"[]"))(connection)
+        open_ones.discard(id(connection))
+
+    with serving(script) as server:
+        client = client_for(server.url)
+        for _ in range(5):
+            assert client.probe(None).readable
+        assert server.accepted == 5
+        assert client.open_orders().readable
+        assert server.accepted == 5, "the last one is kept for the next call"
+        assert wait_until(lambda: len(open_ones) == 1, timeout_s=10, pause_s=0.01)
 
 
 def test_a_connection_closed_while_idle_is_replaced(client_for: ClientFactory) -> None:

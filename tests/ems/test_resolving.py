@@ -1,5 +1,6 @@
 """Without a name server, the EMS is still called at the addresses that it had last."""
 
+import json
 import os
 import socket
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from killswitch.ems.transport.resolving import FILE, MAX_AGE_S, MAX_WAIT_S, KnownAddresses, Resolver
+from killswitch.runtime.deadlines import wait_until
 
 ALPHA = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", 8080))]
 BETA = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.3", 8080))]
@@ -137,7 +139,9 @@ def test_an_old_address_may_be_that_of_another_server(names: NameServer, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"ems.example": ["evil.example"]}', '{"ems.example": 5}']
+    "content",
+    ["", "[]", '{"ems.example": ["evil.example"]}', '{"ems.example": 5}', "[" * 100_000],
+    ids=["empty", "list", "name", "number", "nested"],
 )
 def test_a_file_that_cannot_be_understood_is_ignored(
     names: NameServer, tmp_path: Path, content: str
@@ -155,3 +159,60 @@ def test_a_directory_that_cannot_be_written_to_keeps_no_call_from_going_out(
     assert resolve(own) == "127.0.0.2"
     names.answer = UNKNOWN
     assert resolve(own) == "127.0.0.2", "this process knows it all the same"
+
+
+def test_a_file_that_was_removed_is_written_again(names: NameServer, tmp_path: Path) -> None:
+    own = known(resolver(tmp_path), tmp_path)
+    (tmp_path / FILE).unlink()
+    known(own, tmp_path)
+
+
+def test_the_file_of_another_process_does_not_keep_ours_from_being_written(
+    names: NameServer, tmp_path: Path
+) -> None:
+    own = known(resolver(tmp_path), tmp_path)
+    (tmp_path / FILE).write_text('{"other.example": ["127.0.0.9"]}')
+    resolve(own)
+    names.answer = UNKNOWN
+    assert wait_until(lambda: in_file(tmp_path) == ["127.0.0.2"], timeout_s=10, pause_s=0.01)
+
+
+def in_file(home: Path) -> Any:
+    return json.loads((home / FILE).read_bytes()).get("ems.example")
+
+
+def test_a_disk_that_hangs_holds_no_call_up(names: NameServer, tmp_path: Path) -> None:
+    disk_works = threading.Event()
+
+    def home() -> Path:
+        disk_works.wait(20)
+        return tmp_path
+
+    own = Resolver(KnownAddresses(home))
+    own._known._known["ems.example"] = (time.time(), ["127.0.0.9"])
+    assert resolve(own) == "127.0.0.2"
+    calls = threading.Thread(target=resolve, args=[own], daemon=True)
+    calls.start()
+    calls.join(5)
+    was_held_up = calls.is_alive()
+    disk_works.set()
+    assert not was_held_up
+
+
+def test_a_call_that_cannot_wait_does_not_make_a_name_server_look_dead(
+    names: NameServer, tmp_path: Path
+) -> None:
+    own = known(resolver(tmp_path), tmp_path)
+    names.answer = BETA
+    names.goes_on.clear()
+    own.resolve("ems.example", 8080, timeout_s=0.005)
+    assert not own.uses_known_addresses
+    threading.Timer(0.05, names.goes_on.set).start()
+    assert resolve(own) == "127.0.0.3", "a call that can wait gets the address of now"
+
+
+def test_an_address_that_cannot_be_used_here_is_left_out(tmp_path: Path) -> None:
+    gone = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1%gone0", 8080, 0, 3))]
+    known = KnownAddresses(lambda: tmp_path)
+    known.remember("ems.example", [*gone, *ALPHA])
+    assert [address[4][0] for address in known.get("ems.example", 8080)] == ["127.0.0.2"]

@@ -1,6 +1,7 @@
 """Each process tests its own way to the EMS, over a new connection."""
 
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from killswitch.ems.client import EmsClient, forget_client, get_client
 from killswitch.exchanges.models import Exchange
 from killswitch.observer import ems_reach
 from killswitch.readiness.models import EmsReach
+from killswitch.runtime.deadlines import wait_until
 from killswitch.runtime.heartbeats import Process
 from tests.ems.servers import Connection, Server, answering, response, serving
 
@@ -46,6 +48,18 @@ def test_one_row_a_process_is_kept(settings: Any) -> None:
         probe(settings, server.url)
         probe(settings, server.url)
     assert EmsReach.objects.count() == 1
+
+
+def test_a_process_that_is_stopped_leaves_nothing_to_be_judged(settings: Any) -> None:
+    """Its successor may have another key, which would then look like a difference."""
+    stop = threading.Event()
+    with serving(answering(LIST)) as server:
+        probe(settings, server.url, key="old-key")
+        thread = ems_reach.start_thread(Process.WORKER, stop)
+        assert wait_until(lambda: len(server.requests) == 2, timeout_s=10, pause_s=0.01)
+        stop.set()
+        thread.join(10)
+    assert not EmsReach.objects.exists()
 
 
 @pytest.mark.parametrize(

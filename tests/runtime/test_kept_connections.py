@@ -1,13 +1,15 @@
 """Connections are kept between requests, a few of them, and only while they reach the database."""
 
+import gc
 import os
 import shutil
 import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,12 @@ from django.db.backends.signals import connection_created
 from django.test import RequestFactory
 
 from killswitch.runtime import kept_connections
+from killswitch.runtime.http import streamed
 from killswitch.runtime.kept_connections import MAX_KEPT, reserved_connection
-from killswitch.runtime.postgresql_kept.base import MAX_OPEN, MAX_RESERVED
+from killswitch.runtime.postgresql_kept.base import MAX_OPEN, MAX_RESERVED, DatabaseWrapper
 from killswitch.runtime.revisions import Revision, current, next_revision
 from tests.failures import database_gone
-from tests.threads import run_at_once
+from tests.threads import holding_connections, run_at_once
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 on_sqlite = pytest.mark.only_on("sqlite")
@@ -136,6 +139,30 @@ def test_a_database_that_is_gone_is_noticed_by_the_next_request() -> None:
     assert serve() is not first
 
 
+def test_an_export_holds_no_connection_while_a_chunk_is_being_sent() -> None:
+    """Its next chunk is read in another thread perhaps, or never."""
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(2):
+            current()
+            yield b"rows"
+
+    export = streamed(chunks(), interrupted=b"")
+    for _ in range(2):
+        assert run_in_thread(lambda: next(export)) == b"rows"
+        assert not own()._in_use
+        assert len(kept()) == 1
+
+
+def run_in_thread(action: Callable[[], Any]) -> Any:
+    """Return the result of a thread that closes nothing itself."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(action()))
+    thread.start()
+    thread.join(30)
+    return results[0]
+
+
 @on_sqlite
 def test_a_file_that_was_replaced_is_read_and_written_instead_of_the_old_one() -> None:
     first = serve()
@@ -242,27 +269,8 @@ def test_a_session_that_the_server_has_ended_is_replaced() -> None:
     assert backend_pid() != pid
 
 
-@contextmanager
-def holding(count: int) -> Iterator[None]:
-    """Let so many other threads hold a connection each."""
-    hold, release = threading.Barrier(count + 1, timeout=30), threading.Event()
-
-    def use_one() -> None:
-        current()
-        hold.wait()
-        release.wait(30)
-        connection.close()
-
-    threads = [threading.Thread(target=use_one) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    hold.wait()
-    try:
-        yield
-    finally:
-        release.set()
-        for thread in threads:
-            thread.join()
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def sessions() -> int:
@@ -289,7 +297,7 @@ class TestAProcessOpensNoMoreThanItsShare:
     ORDINARY = MAX_OPEN - MAX_RESERVED
 
     def test_one_more_waits_until_one_is_closed(self) -> None:
-        with holding(self.ORDINARY - 1):
+        with holding_connections(self.ORDINARY - 1):
             current()
             assert sessions() == self.ORDINARY
             waiting = threading.Thread(target=run_at_once, args=[current])
@@ -302,7 +310,7 @@ class TestAProcessOpensNoMoreThanItsShare:
             assert sessions() <= self.ORDINARY
 
     def test_one_more_waits_until_one_is_kept(self) -> None:
-        with holding(self.ORDINARY - 1):
+        with holding_connections(self.ORDINARY - 1):
             kept_soon = threading.Event()
 
             def keep_one_soon() -> None:
@@ -319,14 +327,14 @@ class TestAProcessOpensNoMoreThanItsShare:
             assert sessions() <= self.ORDINARY
 
     def test_one_that_finds_none_free_fails_and_says_why(self) -> None:
-        with holding(self.ORDINARY):
+        with holding_connections(self.ORDINARY):
             with pytest.raises(OperationalError, match="connections of this process stay in use"):
                 current()
             assert sessions() == self.ORDINARY
         assert current() >= 0, "the next request finds one"
 
     def test_what_a_cancel_waits_for_may_use_the_reserved_ones(self) -> None:
-        with holding(self.ORDINARY):
+        with holding_connections(self.ORDINARY):
             with reserved_connection():
                 assert current() >= 0
             connection.close()
@@ -347,10 +355,104 @@ class TestAProcessOpensNoMoreThanItsShare:
         assert len(lost) == self.ORDINARY
         assert current() >= 0
 
+    def test_one_that_is_closed_wakes_what_may_use_the_reserved_ones(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kept_connections, "RECOUNT_INTERVAL_S", 10.0)
+        have_one, reserved_waits, release = (threading.Event() for _ in range(3))
+        results: list[str] = []
+
+        def use_the_last_reserved_one() -> None:
+            with reserved_connection():
+                current()
+                have_one.set()
+                release.wait(30)
+                connection.close()
+
+        def wait(name: str) -> None:
+            try:
+                current()
+                results.append(name)
+            except OperationalError:
+                results.append(f"{name} fails")
+            finally:
+                connection.close()
+
+        def wait_for_a_reserved_one() -> None:
+            with reserved_connection():
+                reserved_waits.set()
+                wait("reserved")
+
+        with (
+            holding_connections(self.ORDINARY),
+            holding_connections(MAX_RESERVED - 1, reserved=True),
+        ):
+            threads = [threading.Thread(target=use_the_last_reserved_one)]
+            threads[0].start()
+            assert have_one.wait(10)
+            # The ordinary one waits first, and none is free for it.
+            for action in (partial(wait, "ordinary"), wait_for_a_reserved_one):
+                threads.append(threading.Thread(target=action))
+                threads[-1].start()
+                time.sleep(0.2)
+            assert reserved_waits.wait(10)
+            release.set()
+            for thread in threads:
+                thread.join(10)
+        assert results == ["reserved", "ordinary fails"]
+
+    def test_that_none_is_given_back_means_that_the_server_hangs(self) -> None:
+        codes: list[str | None] = []
+        with holding_connections(self.ORDINARY):
+            for _ in range(2):
+                with pytest.raises(OperationalError) as failure:
+                    current()
+                codes.append(getattr(failure.value.__cause__, "sqlstate", None))
+        assert codes == [psycopg.errors.TooManyConnections.sqlstate, None]
+
+    def test_a_server_that_hangs_is_waited_for_once_by_all_threads(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        attempts: list[int] = []
+        open_connection = DatabaseWrapper.open_connection
+
+        def noted(self: DatabaseWrapper, conn_params: Any) -> Any:
+            attempts.append(1)
+            return open_connection(self, conn_params)
+
+        def fail() -> None:
+            with pytest.raises(OperationalError, match="timeout expired"):
+                current()
+
+        monkeypatch.setattr(DatabaseWrapper, "open_connection", noted)
+        with psycopg.connect(own_server()) as outside:
+            postmaster = parent_of(outside.info.backend_pid)
+        # All begin to wait before the first attempt has timed out.
+        monkeypatch.setattr(kept_connections, "MAX_WAIT_S", 5.0)
+        with hanging(postmaster):
+            run_at_once(*[fail] * 20)
+        assert len(attempts) == self.ORDINARY
+
     def test_one_that_could_not_be_opened_is_not_counted(self) -> None:
         with database_gone():
             for _ in range(MAX_OPEN + 1):
                 with pytest.raises(OperationalError):
                     current()
-        with holding(self.ORDINARY - 1):
+        with holding_connections(self.ORDINARY - 1):
             assert current() >= 0
+
+
+@on_sqlite
+def test_the_connection_of_a_thread_that_ended_without_closing_it_is_not_kept_for_ever() -> None:
+    def open_ones() -> int:
+        gc.collect()
+        return sum(isinstance(one, sqlite3.Connection) for one in gc.get_objects())
+
+    current()
+    before = open_ones()
+    for _ in range(3):
+        thread = threading.Thread(target=current)
+        thread.start()
+        thread.join()
+    del thread
+    assert open_ones() == before

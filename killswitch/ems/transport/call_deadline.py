@@ -28,12 +28,14 @@ class CallDeadline:
 
     `rejected` is True if the EMS rejected our certificate before it could read the request.
     `before_reading` is called when the request has been sent, before its answer is read.
+    With `needs_new_connection` no open connection is used, nor closed before the new one works.
     `ahead` is set while the request has been sent, and its answer is still to be read.
     """
 
     timeout_s: float
     connect_timeout_s: float
     max_idle_s: float
+    needs_new_connection: bool = False
     on_sent: Callable[[], None] | None = None
     before_reading: Callable[[], None] = lambda: None
     sending: bool = False

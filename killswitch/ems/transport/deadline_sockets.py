@@ -3,9 +3,11 @@
 import errno
 import io
 import os
+import queue
 import socket
 import ssl
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, cast
@@ -280,12 +282,22 @@ class _DeadlinePool(_Pool):
 
     def _put_conn(self, conn: Any) -> None:
         """Keep an open connection. A closed one on top would hide those that are open below it."""
-        if conn is not None and not conn.is_closed:
-            super()._put_conn(conn)
+        if conn is None or conn.is_closed:
+            return
+        replaced: Any = None  # so that their number does not grow
+        if CURRENT.get().needs_new_connection and self.pool:
+            with suppress(queue.Empty):
+                replaced = self.pool.get(block=False)
+        super()._put_conn(conn)
+        if replaced:
+            replaced.close()
 
     def _get_conn(self, timeout: float | None = None) -> Any:
-        ahead = CURRENT.get().ahead
-        return ahead.connection if ahead else super()._get_conn(timeout)
+        call = CURRENT.get()
+        if call.needs_new_connection:
+            # Those that are open stay: they may be the last ones over which a cancel can be sent.
+            return self._new_conn()
+        return call.ahead.connection if call.ahead else super()._get_conn(timeout)
 
 
 class PlainPool(_DeadlinePool, HTTPConnectionPool):

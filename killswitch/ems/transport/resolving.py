@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ SHARED_LOOKUP_S = 1.0
 # How long a lookup is waited for if the last known addresses can be used, and for how long after
 # one that failed no call waits.
 MAX_WAIT_S = 0.5
+# A call that waits for less, such as one that is sent ahead, learns nothing of the name server.
+MIN_WAIT_S = 0.05
 FAILED_FOR_S = 5.0
 MAX_AGE_S = 24 * 3600.0  # after which an address may have become that of another server
 
@@ -40,29 +43,40 @@ class KnownAddresses:
     def __init__(self, home: Callable[[], Path]) -> None:
         self._home = home
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._known: dict[str, tuple[float, Sequence[str]]] = {}  # with the time of the lookup
 
     def remember(self, host: str, addresses: Sequence[Address]) -> None:
         """Remember what was looked up; never raises."""
         numbers = list(dict.fromkeys(str(address[4][0]) for address in addresses))
         with self._lock:
-            before, self._known[host] = self._known.get(host), (time.time(), numbers)
+            self._known[host] = (time.time(), numbers)
+        # Not under the lock of the addresses: a disk that hangs must hold no call up.
+        if not self._writing.acquire(blocking=False):
+            return
+        try:
             path = self._home() / FILE
-            try:
-                if before and sorted(before[1]) == sorted(numbers):
-                    os.utime(path)
-                else:
-                    replace_file(path, json.dumps({host: numbers}).encode())
-            except OSError as error:
-                log.warning("ems_addresses_not_kept", error=str(error))
+            if sorted(self._read(host)[1]) == sorted(numbers):
+                os.utime(path)
+            else:
+                replace_file(path, json.dumps({host: numbers}).encode())
+        except OSError as error:
+            log.warning("ems_addresses_not_kept", error=str(error))
+        finally:
+            self._writing.release()
 
     def get(self, host: str, port: int) -> Sequence[Address]:
         """Return the addresses that are known, none if they are too old; never raises."""
         with self._lock:
-            looked_up_at, numbers = self._known.get(host) or self._read(host)
+            known = self._known.get(host)
+        looked_up_at, numbers = known or self._read(host)
         if not 0 <= time.time() - looked_up_at < MAX_AGE_S:
             return []
-        return [address for number in numbers for address in _getaddrinfo(number, port)]
+        addresses: list[Address] = []
+        for number in numbers:
+            with suppress(OSError):  # an IPv6 address may name an interface that is gone
+                addresses += _getaddrinfo(number, port)
+        return addresses
 
     def _read(self, host: str) -> tuple[float, Sequence[str]]:
         path = self._home() / FILE
@@ -70,7 +84,7 @@ class KnownAddresses:
             looked_up_at = path.stat().st_mtime
             numbers = json.loads(read_regular(path)).get(host, [])
             return looked_up_at, [str(ipaddress.ip_address(number)) for number in numbers]
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return 0.0, []
 
 
@@ -115,7 +129,7 @@ class Resolver:
                 if lookup.done():
                     raise
                 raise TimeoutError(f"looking up {host} timed out") from None
-            if wait_s:
+            if wait_s and (lookup.done() or wait_s >= MIN_WAIT_S):
                 self._failed_at = time.monotonic()
                 log.warning("ems_name_not_looked_up", host=host, error=str(error) or "timed out")
             return known

@@ -44,10 +44,9 @@ class DatabaseWrapper(KeepingDatabaseWrapper, base.DatabaseWrapper):
     def is_idle(self) -> bool:
         return bool(self.connection.pgconn.transaction_status == TransactionStatus.IDLE)
 
-    def too_many_open(self) -> Exception:
-        return psycopg.errors.TooManyConnections(
-            f"all {self.max_open} connections of this process stay in use"
-        )
+    def too_many_open(self, *, hangs: bool) -> Exception:
+        error = psycopg.OperationalError if hangs else psycopg.errors.TooManyConnections
+        return error(f"all {self.max_open} connections of this process stay in use")
 
 
 def _exchange_empty_query(server: Any) -> None:
