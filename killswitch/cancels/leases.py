@@ -210,7 +210,8 @@ def _is_too_old(row: Mapping[str, Any]) -> bool:
     if row["batch__origin"] == Origin.HOLD or has_seen_it_come:
         return False
     age_s = (datetime.now(UTC) - row["batch__asked_at"]).total_seconds()
-    return bool(age_s > settings.REQUEST_MAX_AGE)
+    # A restart must not end what would still be sent without it.
+    return bool(age_s > max(settings.REQUEST_MAX_AGE, settings.CANCEL_DEADLINE))
 
 
 def _keep_renewing(leases: Sequence[Lease]) -> None:

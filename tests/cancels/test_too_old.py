@@ -74,6 +74,15 @@ def test_the_limit_is_two_hours(
     assert bool(simulator.calls()) is sent
 
 
+def test_a_cancel_within_its_deadline_is_never_too_old(
+    simulator: Simulator, press: Press, settings: Any
+) -> None:
+    settings.REQUEST_MAX_AGE, settings.CANCEL_DEADLINE = 1, 60
+    (request,) = press("KRAKEN")
+    assert carry_out([made_old(request, timedelta(seconds=30))]).status == "CONFIRMED"
+    assert len(simulator.calls()) == 1
+
+
 def test_one_that_a_dead_process_may_have_sent_stays_unknown(
     simulator: Simulator, press: Press
 ) -> None:
