@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from killswitch.alarms.models import Alarm, Delivery
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.audit.verification.verify import verify
 from killswitch.readiness.judgement import Check, Level, Readiness, judge
 from killswitch.readiness.watch import (
     DEGRADED_AFTER_S,
@@ -25,6 +26,7 @@ from killswitch.readiness.watch import (
 )
 from killswitch.runtime.heartbeats import HOST, Heartbeat, Process
 from tests.alarms.conftest import Sink, _plugins_are_loaded, sink  # noqa: F401
+from tests.audit.assertions import assert_good
 from tests.clock import Clock
 from tests.conftest import wait_for
 from tests.failures import full_log
@@ -134,6 +136,7 @@ def test_the_next_time_is_another_alarm(host: Host) -> None:
         host.see(Level.NOT_READY, for_s=NOT_READY_AFTER_S)
         host.see(Level.READY, for_s=OVER_AFTER_S)
     assert titles() == [NOT_READY, NOT_READY]
+    assert_good(verify())
 
 
 def test_what_is_degraded_after_it_was_not_ready_has_an_alarm_of_its_own(host: Host) -> None:
