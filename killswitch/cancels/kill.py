@@ -300,8 +300,8 @@ class Kill:
         conclusion = conclude_without_sending(
             self.attempts,
             why=(
-                f"It was requested on {requested_at:%Y-%m-%d at %H:%M:%S} UTC, which is too long"
-                " ago to send it without asking."
+                f"It was requested on {requested_at:%Y-%m-%d at %H:%M:%S} UTC, so long ago"
+                " that it may no longer be wanted."
             ),
         )
         self.record.end(before=self.status, conclusion=conclusion, last_list=None)

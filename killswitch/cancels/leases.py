@@ -27,6 +27,7 @@ from killswitch.runtime.leases import new_lease_token
 from killswitch.runtime.periodic import PeriodicTask
 
 RENEW_INTERVAL_S = 1.0
+NOTE_INTERVAL_S = 1.0
 # Of a request, what its lease consists of. Loading whole rows would hold up the first cancel.
 LEASE_COLUMNS = (
     "id",
@@ -134,16 +135,32 @@ def release(lease: Lease) -> None:
 def note_requests_at_start() -> None:
     """Remember which requests were recorded before this process started.
 
-    Only these can be too old to be sent. It has seen the others come, whatever the clocks say; if
-    the database cannot be read now, the clocks decide for all.
+    Only these can be too old to be sent. It has seen the others come, whatever the clocks say;
+    until the database can be read, the clocks decide for all.
     """
-    newest = CancelRequest.objects.order_by("-id").values_list("id", flat=True)
     try:
-        _newest_at_start[:] = [newest.first() or 0]
+        _note_newest()
     except Error as error:
         log.warning("requests_at_start_not_read", error=str(error).strip())
+        is_noted = threading.Event()
+
+        def work() -> None:
+            _note_newest()
+            is_noted.set()
+
+        PeriodicTask(
+            name="requests-at-start",
+            work=work,
+            interval_s=NOTE_INTERVAL_S,
+            first_pause_s=NOTE_INTERVAL_S,
+        ).start_thread(is_noted)
     finally:
         release_connection()
+
+
+def _note_newest() -> None:
+    newest = CancelRequest.objects.order_by("-id").values_list("id", flat=True)
+    _newest_at_start[:] = [newest.first() or 0]
 
 
 def stop_renewing(lease: Lease) -> None:
@@ -185,7 +202,7 @@ def _lease(row: Mapping[str, Any], *, taken_over: bool) -> Lease:
 
 
 def _is_too_old(row: Mapping[str, Any]) -> bool:
-    """Return whether nobody may want this cancel any more.
+    """Return whether this cancel may no longer be wanted.
 
     A Hold asks again before it sends anything.
     """
@@ -193,7 +210,8 @@ def _is_too_old(row: Mapping[str, Any]) -> bool:
     if row["batch__origin"] == Origin.HOLD or has_seen_it_come:
         return False
     age_s = (datetime.now(UTC) - row["batch__asked_at"]).total_seconds()
-    return bool(age_s > settings.REQUEST_MAX_AGE)
+    # A restart must not end what would still be sent without it.
+    return bool(age_s > max(settings.REQUEST_MAX_AGE, settings.CANCEL_DEADLINE))
 
 
 def _keep_renewing(leases: Sequence[Lease]) -> None:

@@ -70,8 +70,8 @@ _TEXTS: dict[Status, tuple[str, str]] = {
         " the API key was rejected, call the system operator.",
     ),
     Status.NOT_DELIVERED: (
-        "No connection to the EMS could be made. The cancel did not arrive, so it cancelled"
-        " nothing: treat all orders as open.",
+        "No connection to the EMS could be made, or the request was ended before anything was sent."
+        " The cancel did not arrive, so it cancelled nothing: treat all orders as open.",
         "Cancel at the exchange or call it. Tell the system operator, and retry as soon as the"
         " console is ready.",
     ),

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,7 @@ from typing import BinaryIO
 import structlog
 from django.conf import settings
 from django.db import Error, connection
+from django.db.models.functions import Now
 
 from killswitch.alarms import services as alarms
 from killswitch.alarms.messages import Message
@@ -27,7 +28,7 @@ from killswitch.audit.recorder import recording
 from killswitch.readiness.health_checks import evaluate
 from killswitch.readiness.judgement import Level, Readiness
 from killswitch.runtime.files import lock_file
-from killswitch.runtime.heartbeats import HOST
+from killswitch.runtime.heartbeats import HOST, Heartbeat
 from killswitch.runtime.periodic import PeriodicTask
 from killswitch.runtime.text import duration_text
 
@@ -38,6 +39,11 @@ DEGRADED_AFTER_S = 60.0
 OVER_AFTER_S = 8.0
 # While the first process of all starts, the others are missing.
 START_S = 20.0
+# A host without a heartbeat for so long reports no end of its alarms, and hides those of no other.
+SILENT_AFTER = timedelta(minutes=1)
+# A host that only serves pages sends heartbeats only while they are looked at.
+GONE_AFTER = timedelta(hours=1)
+GONE_CHECK_INTERVAL_S = 60.0
 LOCK = "readiness_watch.lock"
 
 TITLES = {
@@ -76,6 +82,7 @@ class ReadinessWatch:
         self._ignored_until = clock() + start_s
         self._episodes: dict[Level, Episode] = {}
         self._has_ended_earlier_ones = False
+        self._looked_for_gone_hosts_at = float("-inf")
 
     def step(self) -> None:
         """Evaluate the readiness once, and report what has lasted, or has ended, long enough."""
@@ -83,6 +90,7 @@ class ReadinessWatch:
         if readiness.word is Level.READY:
             self._ignored_until = now
             self._end_alarms_of_earlier_processes()
+            self._end_alarms_of_gone_hosts(now=now)
         if now < self._ignored_until:
             return
         is_bad = {
@@ -96,49 +104,56 @@ class ReadinessWatch:
                     episode = Episode(level=level, began_at=now, began=datetime.now(UTC))
                     self._episodes[level] = episode
                 episode.sentence, episode.good_since = readiness.sentence, None
-                self._report_if_due(episode, now=now)
+                self._report_if_due(episode, readiness, now=now)
             elif episode:
                 if episode.good_since is None:
                     episode.good_since = now
                 if now - episode.good_since >= OVER_AFTER_S:
                     self._end(episode, readiness, lasted_s=episode.good_since - episode.began_at)
 
-    def _report_if_due(self, episode: Episode, *, now: float) -> None:
+    def _report_if_due(self, episode: Episode, readiness: Readiness, *, now: float) -> None:
         after_s = NOT_READY_AFTER_S if episode.level is Level.NOT_READY else DEGRADED_AFTER_S
-        if episode.is_reported or now - episode.began_at < after_s:
+        if episode.is_recorded or now - episode.began_at < after_s:
             return
         worse = self._episodes.get(Level.NOT_READY)
         if episode.level is Level.DEGRADED and worse and worse.is_reported:
             return
-        title = TITLES[episode.level]
+        title, remark = TITLES[episode.level], ""
         try:
-            with recording():
-                # The other hosts see the same, and one alarm is enough.
-                same = Alarm.objects.unacknowledged().filter(kind=AlarmKind.READINESS, title=title)
-                if not same.exists():
-                    _raise(episode, title=title)
+            is_new = _raise_unless_raised(episode, title=title)
             episode.is_recorded = True
+            # Watchdogs send the notifications of recorded alarms.
+            if is_new and any(c.name == "watchdog" and not c.ok for c in readiness.checks):
+                remark = "Sent directly, because no watchdog is running."
         except Error as error:
             log.warning("readiness_alarm_not_recorded", error=str(error).strip())
             connection.close()
-            body = f"{episode.sentence}\nThis alarm could not be recorded."
+            remark = "This alarm could not be recorded."
+        if remark and not episode.is_reported:
+            body = f"{episode.sentence}\n{remark}"
             send_to_all_channels(Message(title=title, body=body, severity=Severity.READINESS))
+        if not episode.is_reported:
+            log.error("not_ready", word=str(episode.level), sentence=episode.sentence)
         episode.is_reported = True
-        log.error("not_ready", word=str(episode.level), sentence=episode.sentence)
 
     def _end(self, episode: Episode, readiness: Readiness, *, lasted_s: float) -> None:
-        lasted = duration_text(1000 * lasted_s)
+        lasted, word = duration_text(1000 * lasted_s), episode.level.replace("_", " ")
         if episode.is_reported and episode.is_recorded:
-            resolution = f"{_title_of(readiness)} This lasted {lasted}."
+            resolution = f"{_title_of(readiness)} It was {word} for {lasted}."
             if _resolve(episode.level, resolution=resolution):
-                body = f"It was {episode.level.replace('_', ' ')} for {lasted}: {episode.sentence}"
+                body = f"It was {word} for {lasted}: {episode.sentence}"
                 send_to_all_channels(
-                    Message(title=_title_of(readiness), body=body, severity=Severity.READINESS)
+                    Message(
+                        title=_title_of(readiness),
+                        body=body,
+                        urgent=False,
+                        severity=Severity.READINESS,
+                    )
                 )
         elif episode.is_reported:
             with recording():
-                began = f"{episode.began:%H:%M:%S} UTC"
-                title = f"{_title_of(readiness)} It was not from {began} on, for {lasted}."
+                began = f"{episode.began:%Y-%m-%d %H:%M:%S} UTC"
+                title = f"{_title_of(readiness)} It was {word} for {lasted}, from {began}."
                 _raise(episode, title=title)
         del self._episodes[episode.level]
         log.warning("ready_again", word=str(readiness.word), was=str(episode.level))
@@ -148,6 +163,42 @@ class ReadinessWatch:
             for level in TITLES:
                 _resolve(level, resolution="Ready. The process that raised this alarm has ended.")
             self._has_ended_earlier_ones = True
+
+    def _end_alarms_of_gone_hosts(self, *, now: float) -> None:
+        """Resolve what a host has raised that does not run any more: containers change names."""
+        if self._episodes or now - self._looked_for_gone_hosts_at < GONE_CHECK_INTERVAL_S:
+            return
+        rows = Alarm.objects.unacknowledged().filter(kind=AlarmKind.READINESS)
+        hosts = {alarm.pk: _host_of(alarm) for alarm in rows}
+        if ids := hosts.keys() - {pk for pk, host in hosts.items() if host == HOST}:
+            alive = _hosts_alive(within=GONE_AFTER)
+            if ids := {pk for pk in ids if hosts[pk] not in alive}:
+                resolution = "Ready. The host that raised this alarm has not been seen for an hour."
+                alarms.resolve(ids, resolution=resolution)
+        self._looked_for_gone_hosts_at = now
+
+
+def _raise_unless_raised(episode: Episode, *, title: str) -> bool:
+    """Raise the alarm, unless a host that is still running has raised the same one."""
+    with recording() as record:
+        # All hosts look at the same moment: the second one waits here, and then sees the alarm.
+        record.take_revision()
+        same = Alarm.objects.unacknowledged().filter(kind=AlarmKind.READINESS, title=title)
+        hosts = {_host_of(alarm) for alarm in same}
+        if hosts and (HOST in hosts or hosts & _hosts_alive(within=SILENT_AFTER)):
+            return False
+        _raise(episode, title=title)
+    return True
+
+
+def _host_of(alarm: Alarm) -> str:
+    return alarm.subject.partition(" ")[0]
+
+
+def _hosts_alive(*, within: timedelta) -> set[str]:
+    """Return the hosts with a heartbeat, by the database's clock."""
+    rows = Heartbeat.objects.filter(beat_at__gte=Now() - within)
+    return set(rows.values_list("host", flat=True))
 
 
 def _raise(episode: Episode, *, title: str) -> None:

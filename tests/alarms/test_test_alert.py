@@ -54,4 +54,4 @@ def test_without_a_channel_nobody_would_be_notified(
     settings.ALERT_URLS = settings.ARCHIVE_URLS = ()
     code, output, errors = run(capsys)
     assert (code, output) == (2, "")
-    assert "nobody would be notified" in errors
+    assert "no one would be notified" in errors

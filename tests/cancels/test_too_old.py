@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection
 from django.db.models import F
 
 from killswitch.alarms.models import Alarm
@@ -55,7 +56,7 @@ def test_one_that_was_never_sent_is_not_delivered(simulator: Simulator, press: P
     day = f"{datetime.now(UTC) - DAYS_AGO:%Y-%m-%d}"
     assert request.conclusion.startswith(f"It was requested on {day} at ")
     assert request.conclusion.endswith(
-        "which is too long ago to send it without asking. It was not sent. Cancel again if it is"
+        "so long ago that it may no longer be wanted. It was not sent. Cancel again if it is"
         " needed."
     )
     assert Alarm.objects.get().kind == "OUTCOME"
@@ -71,6 +72,15 @@ def test_the_limit_is_two_hours(
     assert by == timedelta(hours=2, seconds=seconds)
     carry_out([made_old(request, by)])
     assert bool(simulator.calls()) is sent
+
+
+def test_a_cancel_within_its_deadline_is_never_too_old(
+    simulator: Simulator, press: Press, settings: Any
+) -> None:
+    settings.REQUEST_MAX_AGE, settings.CANCEL_DEADLINE = 1, 60
+    (request,) = press("KRAKEN")
+    assert carry_out([made_old(request, timedelta(seconds=30))]).status == "CONFIRMED"
+    assert len(simulator.calls()) == 1
 
 
 def test_one_that_a_dead_process_may_have_sent_stays_unknown(
@@ -120,6 +130,19 @@ class TestWhateverTheClocksSay:
         self, simulator: Simulator, press: Press
     ) -> None:
         leases.note_requests_at_start()
+        (request,) = press("KRAKEN")
+        assert carry_out([made_old(request)]).status == "CONFIRMED"
+        assert len(simulator.calls()) == 1
+
+    def test_one_that_came_after_a_start_without_the_database_is_sent(
+        self, simulator: Simulator, press: Press
+    ) -> None:
+        def gone(*_: Any) -> None:
+            raise OperationalError("connection refused")
+
+        with connection.execute_wrapper(gone):
+            leases.note_requests_at_start()
+        wait_for(lambda: bool(leases._newest_at_start), seconds=10)
         (request,) = press("KRAKEN")
         assert carry_out([made_old(request)]).status == "CONFIRMED"
         assert len(simulator.calls()) == 1

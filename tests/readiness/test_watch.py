@@ -2,13 +2,18 @@
 
 import subprocess
 import sys
+import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.db.models.functions import Now
 
 from killswitch.alarms.models import Alarm, Delivery
 from killswitch.audit.models import AuditEvent, EventKind
+from killswitch.audit.verification.verify import verify
 from killswitch.readiness.judgement import Check, Level, Readiness, judge
 from killswitch.readiness.watch import (
     DEGRADED_AFTER_S,
@@ -19,7 +24,9 @@ from killswitch.readiness.watch import (
     ReadinessWatch,
     _HostLock,
 )
+from killswitch.runtime.heartbeats import HOST, Heartbeat, Process
 from tests.alarms.conftest import Sink, _plugins_are_loaded, sink  # noqa: F401
+from tests.audit.assertions import assert_good
 from tests.clock import Clock
 from tests.conftest import wait_for
 from tests.failures import full_log
@@ -116,9 +123,10 @@ def test_the_end_resolves_the_alarm_and_is_reported(
     host.see(Level.NOT_READY, for_s=60)
     host.see(Level.READY, for_s=OVER_AFTER_S)
     alarm = Alarm.objects.get()
-    assert alarm.resolution == "READY again. This lasted 60 s."
+    assert alarm.resolution == "READY again. It was NOT READY for 60 s."
     assert sink.titles() == ["[real] READY again."]
     assert "It was NOT READY for 60 s" in sink.received[0][1]["message"]
+    assert sink.received[0][1]["type"] == "info"
     host.see(Level.READY, for_s=LONG_S)
     assert len(sink.received) == 1
 
@@ -128,6 +136,7 @@ def test_the_next_time_is_another_alarm(host: Host) -> None:
         host.see(Level.NOT_READY, for_s=NOT_READY_AFTER_S)
         host.see(Level.READY, for_s=OVER_AFTER_S)
     assert titles() == [NOT_READY, NOT_READY]
+    assert_good(verify())
 
 
 def test_what_is_degraded_after_it_was_not_ready_has_an_alarm_of_its_own(host: Host) -> None:
@@ -147,6 +156,27 @@ def test_another_host_raises_no_second_alarm(host: Host) -> None:
     assert titles() == [NOT_READY]
 
 
+def test_hosts_that_look_at_the_same_moment_raise_one_alarm() -> None:
+    hosts = [Host() for _ in range(4)]
+    for host in hosts:
+        host.see(Level.NOT_READY, for_s=NOT_READY_AFTER_S - 0.1)
+        host.clock.now += 1
+    barrier = threading.Barrier(len(hosts))
+
+    def step(host: Host) -> None:
+        connection.ensure_connection()
+        barrier.wait(10)
+        host.watch.step()
+        connection.close()
+
+    threads = [threading.Thread(target=step, args=[host]) for host in hosts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert titles() == [NOT_READY]
+
+
 def test_an_alarm_that_was_acknowledged_hides_no_later_one(host: Host) -> None:
     host.see(Level.NOT_READY, for_s=NOT_READY_AFTER_S)
     Alarm.objects.update(acknowledged_at="2026-11-30T00:00:00Z", acknowledged_by="Olga")
@@ -155,7 +185,77 @@ def test_an_alarm_that_was_acknowledged_hides_no_later_one(host: Host) -> None:
     assert open_titles() == [NOT_READY]
 
 
+class TestAnotherHost:
+    """With an alarm of its own, under a name that is not ours."""
+
+    @pytest.fixture
+    def other(self, host: Host) -> Alarm:
+        host.see(Level.NOT_READY, for_s=NOT_READY_AFTER_S)
+        host.see(Level.READY, for_s=OVER_AFTER_S)
+        alarm = Alarm.objects.get()
+        alarm.subject = alarm.subject.replace(HOST, "other-host", 1)
+        alarm.resolved_at, alarm.resolution = None, ""
+        alarm.save()
+        return alarm
+
+    def beat(self, age: timedelta) -> None:
+        at = Now() - age
+        row = Heartbeat(kind=Process.WORKER, host="other-host", beats=1, beat_at=at)
+        Heartbeat.objects.bulk_create([row])
+
+    @pytest.mark.usefixtures("other")
+    def test_its_alarm_is_enough_while_it_runs(self, host: Host) -> None:
+        self.beat(timedelta(seconds=2))
+        host.see(Level.NOT_READY, for_s=NOT_READY_AFTER_S)
+        assert titles() == [NOT_READY]
+
+    @pytest.mark.usefixtures("other")
+    def test_its_alarm_hides_no_other_when_it_does_not_run(self, host: Host) -> None:
+        self.beat(timedelta(minutes=2))
+        host.see(Level.NOT_READY, for_s=NOT_READY_AFTER_S)
+        assert titles() == [NOT_READY, NOT_READY]
+
+    @pytest.mark.parametrize(("minutes", "is_over"), [(59, False), (61, True)])
+    def test_its_alarm_is_over_when_it_is_gone_and_others_are_ready(
+        self, host: Host, other: Alarm, *, minutes: int, is_over: bool
+    ) -> None:
+        self.beat(timedelta(minutes=minutes))
+        host.see(Level.READY, for_s=60)
+        other.refresh_from_db()
+        assert (other.resolved_at is not None) is is_over
+
+
+def test_without_a_watchdog_the_channels_are_notified_directly(
+    sink: Sink,  # noqa: F811
+    settings: Any,
+) -> None:
+    settings.ALERT_URLS = (sink.url(),)
+    check = Check(name="watchdog", label="Watchdog", ok=False, detail="no heartbeat yet")
+    clock = Clock()
+    watch = ReadinessWatch(evaluate=lambda: judge((check,)), start_s=0, clock=clock)
+    for _ in range(3):
+        watch.step()
+        clock.now += DEGRADED_AFTER_S
+    assert len(sink.received) == 1
+    assert "because no watchdog is running" in sink.received[0][1]["message"]
+    assert Alarm.objects.count() == 1
+
+
 class TestWithoutTheDatabase:
+    def test_what_lasts_longer_than_the_outage_is_an_alarm(
+        self,
+        host: Host,
+        sink: Sink,  # noqa: F811
+        settings: Any,
+    ) -> None:
+        settings.ALERT_URLS = (sink.url(),)
+        with full_log():
+            host.see(Level.NOT_READY, for_s=NOT_READY_AFTER_S)
+        host.see(Level.NOT_READY, for_s=INTERVAL_S)
+        assert open_titles() == [NOT_READY]
+        host.see(Level.READY, for_s=OVER_AFTER_S)
+        assert (open_titles(), len(sink.received)) == ([], 2)
+
     def test_the_channels_are_notified_directly_and_the_log_learns_it_later(
         self,
         host: Host,
@@ -169,8 +269,7 @@ class TestWithoutTheDatabase:
             assert "EMS: Connection refused" in sink.received[0][1]["message"]
         host.see(Level.READY, for_s=OVER_AFTER_S)
         (title,) = titles()
-        assert title.startswith("READY again. It was not from ")
-        assert title.endswith("for 2 min.")
+        assert title.startswith("READY again. It was NOT READY for 2 min, from ")
         assert Delivery.objects.count() == 1
 
     def test_an_end_that_cannot_be_recorded_is_recorded_when_it_can(self, host: Host) -> None:

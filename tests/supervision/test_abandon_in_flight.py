@@ -82,7 +82,7 @@ def test_what_a_process_carries_out_is_left_to_it(
     execution.run(ids=[request.pk])
     code, lines, errors = run()
     assert (code, lines) == (1, [])
-    assert "1 request not ended: a running process carries them out" in errors
+    assert "1 request not ended: a running process is carrying them out" in errors
     assert not CancelRequest.objects.get().is_final
 
 
@@ -98,5 +98,5 @@ def test_a_reason_is_needed(run: Run, press: Press, reason: str) -> None:
 def test_an_exchange_that_is_held_is_named(run: Run, hold: HoldExchange) -> None:
     hold("KRAKEN")
     _, _, errors = run()
-    assert "KRAKEN is held since" in errors
+    assert "KRAKEN has been held since" in errors
     assert "manage.py release_hold KRAKEN" in errors

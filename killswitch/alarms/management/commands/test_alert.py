@@ -14,8 +14,8 @@ from killswitch.alarms.services import archives, channels
 ALERT = Message(
     title="Test of the alarm channels",
     body=(
-        "This is a test. An alarm of the kill switch would reach you like this. There is nothing"
-        " to do."
+        "This is a test. An alarm of the kill switch would reach you like this. No action is"
+        " needed."
     ),
     severity=Severity.NOTICE,
 )
@@ -42,7 +42,7 @@ class Command(BaseCommand):
             "ARCHIVE_URLS": (archives(), ARCHIVE),
         }
         if not any(urls for urls, _ in groups.values()):
-            self.stderr.write("ALERT_URLS and ARCHIVE_URLS are not set: nobody would be notified.")
+            self.stderr.write("ALERT_URLS and ARCHIVE_URLS are not set: no one would be notified.")
             sys.exit(2)
         failures = 0
         for name, (urls, message) in groups.items():

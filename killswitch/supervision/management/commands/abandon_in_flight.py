@@ -60,14 +60,15 @@ class Command(BaseCommand):
                 self.stdout.write(json.dumps(values, ensure_ascii=False))
         for hold in Hold.objects.active().order_by("id"):
             self.stderr.write(
-                f"{hold.exchange_id} is held since {hold.started_at:%Y-%m-%d %H:%M:%S} UTC: what"
-                " the EMS lists there is cancelled once the kill switch runs. To end that, use"
+                f"{hold.exchange_id} has been held since {hold.started_at:%Y-%m-%d %H:%M:%S} UTC."
+                " Once the kill switch runs, it cancels the orders that the EMS lists there. To end"
+                " the Hold, use"
                 f" `manage.py release_hold {hold.exchange_id}`."
             )
         rest = CancelRequest.objects.in_flight().count()
         if rest:
             self.stderr.write(
-                f"{pluralize_count(rest, 'request')} not ended: a running process carries them"
+                f"{pluralize_count(rest, 'request')} not ended: a running process is carrying them"
                 " out. Stop the kill switch on all hosts and run this again."
             )
         return NOT_ALL if rest else ALL_ENDED
