@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,12 +30,14 @@ from killswitch.runtime.files import lock_file
 from killswitch.runtime.heartbeats import HOST, Heartbeat
 from killswitch.runtime.periodic import PeriodicTask
 from killswitch.runtime.text import duration_text
+from killswitch.runtime.time_limit import answered_within
 
 INTERVAL_S = 4.0
 NOT_READY_AFTER_S = 10.0
 DEGRADED_AFTER_S = 60.0
 # What comes and goes is one alarm, not ten.
 OVER_AFTER_S = 8.0
+MAX_ANSWER_S = 5.0  # of the database, longer than it waits for a lock
 # While the first process of all starts, the others are missing.
 START_S = 20.0
 # A host without a heartbeat for so long reports no end of its alarms, and hides those of no other.
@@ -47,7 +48,7 @@ GONE_CHECK_INTERVAL_S = 60.0
 LOCK = "readiness_watch.lock"
 
 TITLES = {
-    Level.NOT_READY: "NOT READY: a cancel would not work now.",
+    Level.NOT_READY: "NOT READY: a cancel would probably fail now.",
     Level.DEGRADED: "DEGRADED: a cancel can be recorded, but something is missing.",
 }
 
@@ -120,7 +121,8 @@ class ReadinessWatch:
             return
         title, remark = TITLES[episode.level], ""
         try:
-            is_new = _raise_unless_raised(episode, title=title)
+            with answered_within(MAX_ANSWER_S):
+                is_new = _raise_unless_raised(episode, title=title)
             episode.is_recorded = True
             # Watchdogs send the notifications of recorded alarms.
             if is_new and any(c.name == "watchdog" and not c.ok for c in readiness.checks):
@@ -247,6 +249,12 @@ class _HostLock:
         return True
 
 
+def evaluate_in_time() -> Readiness:
+    """Evaluate the readiness; a database that never answers is NOT READY as well."""
+    with answered_within(MAX_ANSWER_S):
+        return evaluate(beats=False)
+
+
 def start_thread(stop: threading.Event) -> None:
     """Watch until `stop` is set."""
     watch: ReadinessWatch | None = None
@@ -255,7 +263,7 @@ def start_thread(stop: threading.Event) -> None:
     def work() -> None:
         nonlocal watch
         if lock.is_held():
-            watch = watch or ReadinessWatch(evaluate=partial(evaluate, beats=False))
+            watch = watch or ReadinessWatch(evaluate=evaluate_in_time)
             watch.step()
 
     PeriodicTask(

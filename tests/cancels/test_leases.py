@@ -19,8 +19,7 @@ from killswitch.runtime.postgresql_kept.base import MAX_OPEN, MAX_RESERVED
 from killswitch.simulator.server import Simulator
 from tests.cancels.conftest import Press
 from tests.cancels.kills import snapshot
-from tests.runtime.test_kept_connections import holding
-from tests.threads import run_at_once
+from tests.threads import holding_connections, run_at_once
 
 pytestmark = [
     pytest.mark.both_databases,
@@ -109,7 +108,7 @@ class TestWhileResultsUseAllOrdinaryConnections:
     def test_a_request_is_claimed_renewed_and_taken_over(self, press: Press) -> None:
         (request,) = press("KRAKEN")
         connection.close()
-        with holding(MAX_OPEN - MAX_RESERVED):
+        with holding_connections(MAX_OPEN - MAX_RESERVED):
             (lease,) = leases.claim([request.pk])
             connection.close()
             leases._renew_leases()
@@ -126,7 +125,7 @@ class TestWhileResultsUseAllOrdinaryConnections:
         (request,) = press("KRAKEN")
         (lease,) = leases.claim([request.pk])
         connection.close()
-        with holding(MAX_OPEN - MAX_RESERVED):
+        with holding_connections(MAX_OPEN - MAX_RESERVED):
             writing = threading.Thread(target=run_at_once, args=[RequestRecord(lease).verifying])
             writing.start()
             writing.join(MAX_WAIT_S + 0.5)

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from killswitch.alarms.models import Alarm, Delivery
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.verification.verify import verify
+from killswitch.readiness import trial_press, watch
 from killswitch.readiness.judgement import Check, Level, Readiness, judge
 from killswitch.readiness.watch import (
     DEGRADED_AFTER_S,
@@ -33,7 +34,7 @@ from tests.failures import full_log
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
-NOT_READY, DEGRADED = "NOT READY: a cancel would not work now.", "DEGRADED: a cancel can be"
+NOT_READY, DEGRADED = "NOT READY: a cancel would probably fail now.", "DEGRADED: a cancel can be"
 LONG_S = 10 * DEGRADED_AFTER_S
 
 
@@ -242,6 +243,17 @@ def test_without_a_watchdog_the_channels_are_notified_directly(
 
 
 class TestWithoutTheDatabase:
+    @pytest.mark.only_on("postgresql")
+    def test_one_that_never_answers_is_not_ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def wait_for_ever() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(100)")
+
+        monkeypatch.setattr(watch, "MAX_ANSWER_S", 0.5)
+        monkeypatch.setattr(trial_press.PROCESS, "get", wait_for_ever)
+        assert watch.evaluate_in_time().word is Level.NOT_READY
+        connection.close()
+
     def test_what_lasts_longer_than_the_outage_is_an_alarm(
         self,
         host: Host,
