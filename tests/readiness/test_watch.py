@@ -245,14 +245,19 @@ def test_without_a_watchdog_the_channels_are_notified_directly(
 class TestWithoutTheDatabase:
     @pytest.mark.only_on("postgresql")
     def test_one_that_never_answers_is_not_ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pids: list[int] = []
+
         def wait_for_ever() -> None:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_sleep(100)")
+                pids.append(connection.connection.info.backend_pid)
+                cursor.execute("SELECT pg_sleep(60)")
 
         monkeypatch.setattr(watch, "MAX_ANSWER_S", 0.5)
         monkeypatch.setattr(trial_press.PROCESS, "get", wait_for_ever)
         assert watch.evaluate_in_time().word is Level.NOT_READY
         connection.close()
+        with connection.cursor() as cursor:  # the server does not notice that its client is gone
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", pids)
 
     def test_what_lasts_longer_than_the_outage_is_an_alarm(
         self,
