@@ -2,7 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,22 +18,35 @@ CONNECT_TIMEOUT_S = 3.0
 MAX_SOCKET_PATH_BYTES = 100  # other paths may be longer; the kernel's limit is slightly higher
 
 
-def check(programs: Collection[str]) -> None:
-    """Raise `CannotStart` for the first problem of the programs with these names."""
+@dataclass(frozen=True, kw_only=True)
+class Unreachable:
+    """Why the database and Redis cannot be reached at this moment, each in a sentence or ""."""
+
+    database: str
+    redis: str
+
+    @property
+    def sentences(self) -> Sequence[str]:
+        return [sentence for sentence in (self.database, self.redis) if sentence]
+
+
+def check(programs: Collection[str]) -> Unreachable:
+    """Return what these programs cannot reach.
+
+    Raises `CannotStart` for the first problem that waiting does not end.
+    """
     path = settings.REDIS_SOCKET
     if "redis" in programs and len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         raise CannotStart(
             f"KILLSWITCH_HOME: {path} is longer than the {MAX_SOCKET_PATH_BYTES} bytes that the"
             " path of a socket may have. Name a directory with a shorter path."
         )
-    check_database()
-    # Only the worker needs Redis: the other programs must start even while it is down.
-    if "worker" in programs and "redis" not in programs:
-        check_redis()
+    needs_redis = "worker" in programs and "redis" not in programs
+    return Unreachable(database=check_database(), redis=check_redis() if needs_redis else "")
 
 
-def check_database() -> None:
-    """Connect once."""
+def check_database() -> str:
+    """Connect once; return why that is not possible now. Raises `CannotStart`."""
 
     def connect() -> None:
         try:
@@ -48,11 +62,11 @@ def check_database() -> None:
             f"{target} does not exist. If it is to be a new one, run `manage.py prepare` once, then"
             " start again."
         )
-    _reach(connect, target=target)
+    return _why_unreachable(connect, target=target)
 
 
-def check_redis() -> None:
-    """Ping once."""
+def check_redis() -> str:
+    """Ping once; return why that is not possible now."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -68,10 +82,10 @@ def check_redis() -> None:
 
     url = urlsplit(settings.REDIS_URL)
     address = url.path if url.scheme == "unix" else f"{url.hostname}:{url.port or 6379}"
-    _reach(ping, target=f"REDIS_URL: the Redis at {address}")
+    return _why_unreachable(ping, target=f"REDIS_URL: the Redis at {address}")
 
 
-def _reach(connect: Callable[[], None], *, target: str) -> None:
+def _why_unreachable(connect: Callable[[], None], *, target: str) -> str:
     """Call `connect` in a thread: resolving a name has no time limit of its own."""
     errors: list[Exception] = []
 
@@ -87,5 +101,4 @@ def _reach(connect: Callable[[], None], *, target: str) -> None:
     reason = f"no response within {CONNECT_TIMEOUT_S:.0f} seconds" if thread.is_alive() else ""
     if errors:
         reason = explained(structured_logs.masked(error_line(errors[0])).rstrip("."))
-    if reason:
-        raise CannotStart(f"{target} cannot be reached ({reason}).")
+    return f"{target} cannot be reached ({reason})." if reason else ""

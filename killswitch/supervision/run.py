@@ -4,13 +4,12 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 
 from django.conf import settings
 from django.db import connections
 
 from killswitch import inherited_environment
-from killswitch.accounts.demo import DemoUser
 from killswitch.runtime.deadlines import Deadline
 from killswitch.supervision import checks, lifecycle_events, locks, preflight, startup_banner
 from killswitch.supervision.checks import CannotStart
@@ -23,12 +22,13 @@ from killswitch.supervision.supervisor import Supervisor
 STOP_TIMEOUT_S = 4.2
 MIN_RECORD_TIMEOUT_S = 0.3
 LAST_LINES_TIMEOUT_S = 0.2
+RECORD_INTERVAL_S = 5.0
 
 
 def run(*, only: Sequence[str] = ()) -> None:
     """Check, prepare, start, and keep running until a signal. Raises `CannotStart`.
 
-    `only` names the programs to run, instead of all.
+    `only` names the programs to run, instead of all; these start without the database or Redis too.
     """
     checks.require(checks.CONFIGURATION)
     programs = {program.name: program for program in all_programs()}
@@ -40,21 +40,49 @@ def run(*, only: Sequence[str] = ()) -> None:
     with locks.exclusive_locks(names), locks.exclusive_ports(names):
         if not only:
             create_sqlite_file()
-        preflight.check(names)
-        if only:
-            check_prepared()
-        users = () if only else prepare()
-        lifecycle_events.record_start(names)
-        _serve([programs[name] for name in names], users)
+        unreachable = preflight.check(names)
+        if unreachable.sentences and not only:
+            raise CannotStart(unreachable.sentences[0])
+        if unreachable.database:
+            # The host was restarted in the middle of an outage: its programs wait as those of the
+            # other hosts do, and its pages offer break glass.
+            lines = [f"Running without the database: {', '.join(names)}."]
+        else:
+            if only:
+                check_prepared()
+            users = () if only else prepare()
+            lifecycle_events.record_start(names)
+            lines = (
+                [startup_banner.text(users)]
+                if "web" in names
+                else [f"Running: {', '.join(names)}.", *checks.warnings()]
+            )
+        banner = "\n".join([*unreachable.sentences, *lines])
+        with _later_record(names) if unreachable.database else nullcontext():
+            _serve([programs[name] for name in names], banner)
 
 
-def _serve(programs: Sequence[Program], users: Sequence[DemoUser]) -> None:
+@contextmanager
+def _later_record(names: Sequence[str]) -> Iterator[None]:
+    """Record the start once the database can be reached."""
+    stopping = threading.Event()
+
+    def record() -> None:
+        while not stopping.wait(RECORD_INTERVAL_S):
+            if not preflight.check_database():
+                lifecycle_events.record_start(names)
+                connections.close_all()  # of this thread
+                return
+
+    threading.Thread(target=record, name="record start", daemon=True).start()
+    try:
+        yield
+    finally:
+        stopping.set()
+
+
+def _serve(programs: Sequence[Program], banner: str) -> None:
     names = [program.name for program in programs]
-    banner = (
-        startup_banner.text(users)
-        if "web" in names
-        else "\n".join([f"Running: {', '.join(names)}.", *checks.warnings()])
-    )
     connections.close_all()  # before the children are forked
     stopping = threading.Event()
     # The children must find the same code and files from any directory.

@@ -88,6 +88,12 @@ class SystemOnPostgreSQL(System):
         }
 
     def __enter__(self) -> "SystemOnPostgreSQL":
+        self.prepare_all()
+        super().__enter__()
+        return self
+
+    def prepare_all(self) -> None:
+        """Do what precedes the first start."""
         self.ems.__enter__()
         for name in ("BINANCE", "KRAKEN"):
             self.ems.place(name, 5)
@@ -98,13 +104,12 @@ class SystemOnPostgreSQL(System):
         self.environment["KILLSWITCH_PASSWORD"] = PASSWORD
         added = self.manage("add_user", "olga", "--role", "risk_officer")
         assert added.returncode == 0, added.stderr
-        super().__enter__()
-        return self
 
     def __exit__(self, *exception: object) -> None:
         super().__exit__(*exception)
         self.ems.__exit__()
-        stop_server(self.server)
+        with suppress(psutil.NoSuchProcess):  # a test that failed may have left it stopped
+            stop_server(self.server)
 
     def select(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.server.get_uri()) as database:

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from killswitch.supervision.checks import CannotStart
 from killswitch.supervision.preflight import check_database
 from killswitch.supervision.prepare import create_sqlite_file, prepare
 
@@ -17,6 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, **_options: Any) -> None:
         create_sqlite_file()
-        check_database()
+        if problem := check_database():
+            raise CannotStart(problem)
         prepare()
         self.stdout.write("The database is prepared.")
