@@ -106,10 +106,11 @@ def unused_recovery_codes(user: User) -> list[str]:
 def use_code(*, user: User, code: str, origin: Mapping[str, str]) -> FactorUsed | None:
     """Use up a code and return which kind it was, None for a wrong or used one.
 
-    The rows are locked: of two sign-ins with the same code at once, only one succeeds.
+    The user is locked: of two sign-ins with the same code at once, only one succeeds.
     """
     with recording() as record:
-        rows = {row.type: row for row in _rows(user).select_for_update()}
+        _lock(user)
+        rows = {row.type: row for row in _rows(user)}
         try:
             if app := rows.get(Authenticator.Type.TOTP):
                 time_step = _matching_time_step(decrypt(app.data["secret"]), code)
