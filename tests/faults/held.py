@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from django.db.models import Count
 
-from killswitch.alarms.models import Alarm
+from killswitch.alarms.models import Alarm, AlarmKind
 from killswitch.audit.actors import Actor
 from killswitch.audit.models import AuditEvent
 from killswitch.cancels.models import CancelRequest, Origin, RequestQuerySet
@@ -60,7 +60,8 @@ def events(kind: str) -> list[AuditEvent]:
 
 def alarms() -> dict[tuple[str, str], int]:
     """Return how many alarms of each kind there are about each exchange."""
-    counts = Alarm.objects.order_by().values_list("kind", "exchange_id").annotate(Count("pk"))
+    rows = Alarm.objects.exclude(kind=AlarmKind.READINESS).order_by()  # about no exchange
+    counts = rows.values_list("kind", "exchange_id").annotate(Count("pk"))
     return {(kind, exchange_id): count for kind, exchange_id, count in counts}
 
 
