@@ -17,6 +17,7 @@ from killswitch.audit.chain import GENESIS, NewEvent
 from killswitch.audit.models import AuditEvent, EventKind, ThrottledEvent
 from killswitch.audit.recorder import recording
 from killswitch.audit.verification.verify import verify
+from killswitch.runtime.kept_connections import release_connection, waiting_for_a_connection
 from tests.stack import database_url
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -35,11 +36,16 @@ for number in range(count):
 
 
 def _append_all(name: str, *, count: int, ready: threading.Barrier, errors: list[str]) -> None:
-    """Append as one writer; every third transaction also changes a row, every fifth rolls back."""
+    """Append as one writer; every third transaction also changes a row, every fifth rolls back.
+
+    The threads share the few connections that a process may open.
+    """
     try:
         ready.wait(30)
-        for number in range(count):
-            _append_one(name, number)
+        with waiting_for_a_connection(100):
+            for number in range(count):
+                _append_one(name, number)
+                release_connection()
     except Exception as error:  # noqa: BLE001 - shown by the test
         errors.append(f"{name}: {error!r}")
     finally:
