@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from killswitch.audit.actors import Actor
 from killswitch.cancels import leases, recording
 from killswitch.cancels.conclusion import AttemptSummary, conclude_without_sending
+from killswitch.cancels.lease import Lease
 from killswitch.cancels.leases import RequestSnapshot
 from killswitch.cancels.models import Attempt, CancelRequest
 from killswitch.cancels.states import Status
@@ -32,6 +33,14 @@ def abandon(snapshot: RequestSnapshot, *, by: Actor, reason: str) -> CancelReque
         lease = leases.take_over(snapshot)
     if lease is None:
         return None
+    try:
+        _finish(lease, by=by, reason=reason)
+    finally:
+        leases.stop_renewing(lease)
+    return CancelRequest.objects.get(pk=lease.id)
+
+
+def _finish(lease: Lease, *, by: Actor, reason: str) -> None:
     attempts = AttemptSummary.of(Attempt.objects.filter(request_id=lease.id))
     status = lease.status
     if attempts.list_decides and status is not Status.VERIFYING:
@@ -46,5 +55,3 @@ def abandon(snapshot: RequestSnapshot, *, by: Actor, reason: str) -> CancelReque
         last_list=None,
         by=by,
     )
-    leases.stop_renewing(lease)
-    return CancelRequest.objects.get(pk=lease.id)

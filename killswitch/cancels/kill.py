@@ -82,9 +82,8 @@ class Kill:
         Called for all requests of a claim, one after the other, before their threads start: each
         change of threads may cost the next exchange some milliseconds while processors are busy.
         """
-        if STOP.is_set() or self.lease.taken_over or not self._is_fresh:
-            return
-        if self.lease.too_old_since:
+        is_first = self._is_fresh and not (self.lease.taken_over or self.lease.too_old_since)
+        if STOP.is_set() or not is_first:
             return
         self.begun = get_client().begin_cancel_all(
             self.lease.exchange_id,
