@@ -87,7 +87,8 @@ def test_one_that_a_dead_process_may_have_sent_stays_unknown(
     simulator: Simulator, press: Press
 ) -> None:
     (request,) = press("KRAKEN")
-    leases.claim([request.pk])
+    (dead,) = leases.claim([request.pk])
+    leases.stop_renewing(dead)
     request = taken_over(made_old(request))
     assert (request.status, simulator.calls()) == ("UNKNOWN", [])
     assert "Nothing more was sent." in request.conclusion
@@ -159,6 +160,7 @@ def test_the_request_of_a_hold_is_left_to_the_hold(simulator: Simulator, press: 
     (request,) = press("KRAKEN")
     Batch.objects.update(origin=Origin.HOLD)
     (lease,) = leases.claim([made_old(request).pk])
+    leases.stop_renewing(lease)
     assert lease.too_old_since is None
 
 
