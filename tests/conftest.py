@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, sync_playwright
 from killswitch.audit.export import export
 from killswitch.audit.reconciliation import comparison, reviews
 from killswitch.audit.verification import chain_walk, checkpoint_check
-from killswitch.cancels import publishing, reconciliation
+from killswitch.cancels import leases, publishing, reconciliation
 from killswitch.console import console_parts, poll
 from killswitch.console.newest import SharedNewest
 from killswitch.holds import reconciliation as holds_reconciliation
@@ -69,7 +69,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_teardown() -> None:
-    """Let a page's readiness check end while it still has the test's database."""
+    """Let a page's readiness check end while it still has the test's database, and no lease live on.
+
+    A lease that a test has left behind would be renewed in the database of the next one.
+    """
+    leases._renewed_until.clear()
     wait_until(
         lambda: all(thread.name != THREAD_NAME for thread in threading.enumerate()),
         timeout_s=3,
