@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_teardown() -> None:
-    """Let a page's readiness check end while it still has the test's database, and no lease live on.
+    """Let a page's readiness check end while it still has the test's database, and no lease stay.
 
     A lease that a test has left behind would be renewed in the database of the next one.
     """
