@@ -21,10 +21,11 @@ from killswitch.observer import ems_probe
 from killswitch.readiness.models import REACH_INTERVAL_S, EmsReach
 from killswitch.runtime.durability import without_flush
 from killswitch.runtime.heartbeats import HOST, Process
-from killswitch.runtime.kept_connections import release_connection
+from killswitch.runtime.kept_connections import release_connection, waiting_for_a_connection
 from killswitch.runtime.periodic import PeriodicTask
 
 MAX_PROBLEM_CHARS = 500
+MAX_WAIT_S = 10.0
 FORGOTTEN_AFTER = timedelta(hours=1)
 
 log = structlog.get_logger(__name__)
@@ -32,9 +33,15 @@ log = structlog.get_logger(__name__)
 
 def start_thread(kind: Process, stop: threading.Event) -> threading.Thread:
     """Test the way to the EMS until `stop` is set."""
+
+    def work() -> None:
+        # The results of a large cancel may use all connections for seconds.
+        with waiting_for_a_connection(MAX_WAIT_S):
+            probe(kind)
+
     task = PeriodicTask(
         name="ems_reach",
-        work=lambda: probe(kind),
+        work=work,
         interval_s=REACH_INTERVAL_S,
         is_aligned=True,
     )
