@@ -132,7 +132,8 @@ def test_the_end_resolves_the_alarm_and_is_reported(
     assert len(sink.received) == 1
 
 
-def test_the_next_time_is_another_alarm(host: Host) -> None:
+def test_the_next_time_is_another_alarm(host: Host, settings: Any, tmp_path: Path) -> None:
+    settings.KILLSWITCH_HOME = tmp_path  # without the checkpoints of other tests
     for _ in range(2):
         host.see(Level.NOT_READY, for_s=NOT_READY_AFTER_S)
         host.see(Level.READY, for_s=OVER_AFTER_S)

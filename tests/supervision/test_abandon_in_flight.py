@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,8 +46,9 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_each_request_ends_as_far_as_it_is_known_in_the_name_of_a_person(
-    run: Run, simulator: Simulator, press: Press
+    run: Run, simulator: Simulator, press: Press, settings: Any, tmp_path: Path
 ) -> None:
+    settings.KILLSWITCH_HOME = tmp_path  # without the checkpoints of other tests
     add_missing([ExchangeConfig(exchange_id=name) for name in ("BITMEX", "KRAKEN")])
     _, may_be_sent = press("BITMEX", "KRAKEN")  # the other one was never sent
     (lease,) = leases.claim([may_be_sent.pk])
