@@ -19,6 +19,7 @@ from django.db.models.signals import post_migrate
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
 
+from killswitch.audit import checkpoints
 from killswitch.audit.export import export
 from killswitch.audit.reconciliation import comparison, reviews
 from killswitch.audit.verification import chain_walk, checkpoint_check
@@ -74,6 +75,8 @@ def pytest_runtest_teardown() -> None:
     A lease that a test has left behind would be renewed in the database of the next one.
     """
     leases._renewed_until.clear()
+    # A head that another test has left would not be one of the next test's log.
+    checkpoints.default_path().unlink(missing_ok=True)
     wait_until(
         lambda: all(thread.name != THREAD_NAME for thread in threading.enumerate()),
         timeout_s=3,

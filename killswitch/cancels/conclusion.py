@@ -158,7 +158,7 @@ def conclude_without_sending(attempts: AttemptSummary, *, why: str) -> Conclusio
     if not attempts.may_have_reached_the_ems:
         return Conclusion(
             status=Status.NOT_DELIVERED,
-            sentence=f"{why} It was not sent. Cancel again if it is needed.",
+            sentence=f"{why} It never reached the EMS. Cancel again if it is needed.",
         )
     # What the EMS may have listed before does not matter without a list.
     history = ListHistory(open_before=None, ever_listed=True)

@@ -5,11 +5,13 @@ from django.conf import settings
 from killswitch.readiness.judgement import Check, foreign
 from killswitch.readiness.models import REACH_INTERVAL_S, EmsReach
 from killswitch.readiness.snapshot import HealthSnapshot
+from killswitch.runtime import heartbeats
 from killswitch.runtime.age import age
 from killswitch.runtime.heartbeats import Process
 
 MISSED_READS = 3
 REACH_TOLERANCE_S = 2.0
+CARRIERS = (Process.WORKER, Process.WATCHDOG)
 
 
 def ems(health: HealthSnapshot) -> Check:
@@ -46,7 +48,8 @@ def ems_reach(health: HealthSnapshot) -> Check:
     """Judge what the processes that send cancels have met over new connections of their own.
 
     A cancel goes to any of the workers, and without workers to a watchdog. If the processes differ
-    in the EMS or its key, it is not known which of them is right.
+    in the EMS or its key, it is not known which of them is right. One kind of process that has
+    tested nothing while it is alive is not covered by what the others have met.
     """
     limit_s = 2 * REACH_INTERVAL_S + settings.EMS_TIMEOUT + REACH_TOLERANCE_S
     reaches = [
@@ -56,8 +59,12 @@ def ems_reach(health: HealthSnapshot) -> Check:
     if not carriers:
         carriers = [reach for reach in reaches if reach.kind == Process.WATCHDOG]
     failing = [reach for reach in reaches if reach.problem]
+    failing.sort(key=lambda reach: reach not in carriers)  # what makes it NOT READY comes first
     warned = [reach for reach in reaches if reach.warning]
     fingerprints = {reach.fingerprint for reach in reaches if not reach.problem}
+    tested = {reach.kind for reach in reaches}
+    untested = [kind for kind in CARRIERS if kind not in tested and _is_alive(kind, health)]
+    is_untested = bool(untested) or not carriers
     ages = [age(at=reach.at, now=health.now).seconds for reach in reaches]
     public = ""
     if failing:
@@ -75,20 +82,25 @@ def ems_reach(health: HealthSnapshot) -> Check:
     elif warned:
         detail = f"{_process_name(warned[0])}: {warned[0].warning}"
         public = warned[0].warning
-    elif not carriers:
-        detail = "no worker and no watchdog has tested its connection lately"
+    elif is_untested:
+        kinds = " and ".join(f"no {kind.label.lower()}" for kind in untested or CARRIERS)
+        detail = f"{kinds} has tested its connection lately"
     else:
         count = len(reaches)
         detail = f"tested by {count} process{'' if count == 1 else 'es'}"
     return Check(
         name="ems_reach",
         label="EMS connections",
-        ok=bool(carriers) and not failing and not warned and len(fingerprints) <= 1,
+        ok=not (failing or warned or is_untested) and len(fingerprints) == 1,
         needed=len(fingerprints) > 1 or any(reach.problem for reach in carriers),
         detail=detail,
         public=public,
         age_seconds=max((seconds for seconds in ages if seconds is not None), default=None),
     )
+
+
+def _is_alive(kind: Process, health: HealthSnapshot) -> bool:
+    return age(at=health.beats.get(kind), now=health.now).within(heartbeats.FRESH_S)
 
 
 def _process_name(reach: EmsReach) -> str:

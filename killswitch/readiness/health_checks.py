@@ -64,7 +64,7 @@ def _version(health: HealthSnapshot) -> Check:
         name="version",
         label="Database version",
         ok=not warning,
-        detail=foreign(warning) if warning else "that of this process",
+        detail=foreign(warning) if warning else "matches this version",
     )
 
 

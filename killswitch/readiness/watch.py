@@ -8,6 +8,7 @@ alarm is recorded afterwards.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from killswitch.readiness.health_checks import evaluate
 from killswitch.readiness.judgement import Level, Readiness
 from killswitch.runtime.files import lock_file
 from killswitch.runtime.heartbeats import HOST, Heartbeat
+from killswitch.runtime.kept_connections import release_connection
 from killswitch.runtime.periodic import PeriodicTask
 from killswitch.runtime.text import duration_text
 from killswitch.runtime.time_limit import answered_within
@@ -133,7 +135,7 @@ class ReadinessWatch:
             remark = "This alarm could not be recorded."
         if remark and not episode.is_reported:
             body = f"{episode.sentence}\n{remark}"
-            send_to_all_channels(Message(title=title, body=body, severity=Severity.READINESS))
+            _notify(Message(title=title, body=body, severity=Severity.READINESS))
         if not episode.is_reported:
             log.error("not_ready", word=str(episode.level), sentence=episode.sentence)
         episode.is_reported = True
@@ -144,7 +146,7 @@ class ReadinessWatch:
             resolution = f"{_title_of(readiness)} It was {word} for {lasted}."
             if _resolve(episode.level, resolution=resolution):
                 body = f"It was {word} for {lasted}: {episode.sentence}"
-                send_to_all_channels(
+                _notify(
                     Message(
                         title=_title_of(readiness),
                         body=body,
@@ -193,6 +195,11 @@ def _raise_unless_raised(episode: Episode, *, title: str) -> bool:
     return True
 
 
+def _notify(message: Message) -> None:
+    release_connection()  # none is held while the channels are waited for
+    send_to_all_channels(message)
+
+
 def _host_of(alarm: Alarm) -> str:
     return alarm.subject.partition(" ")[0]
 
@@ -239,11 +246,12 @@ class _HostLock:
         if self._file:
             return True
         try:
-            file = self._path.open("ab")
-            if not lock_file(file):
-                file.close()
-                return False
-            self._file = file
+            with ExitStack() as cleanup:
+                file = cleanup.enter_context(self._path.open("ab"))
+                if not lock_file(file):
+                    return False
+                cleanup.pop_all()  # it stays open
+                self._file = file
         except OSError as error:
             log.warning("readiness_watched_without_lock", error=str(error))
         return True

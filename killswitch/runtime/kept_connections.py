@@ -150,6 +150,7 @@ _this_thread = _ThisThread()
 class KeepingDatabaseWrapper(BaseDatabaseWrapper, ABC):
     """The part that both databases share, for a class that extends Django's own."""
 
+    Database: Any  # the driver's module
     opened_on: Any = None  # what the connection was opened on; None if it must not be kept
     max_open: float = math.inf
     max_reserved: int = 0  # of these
@@ -197,12 +198,14 @@ class KeepingDatabaseWrapper(BaseDatabaseWrapper, ABC):
     def is_idle(self) -> bool:
         """Return whether no transaction is open and no result is left to be read."""
 
-    def too_many_open(self, *, hangs: bool) -> Exception:
+    def too_many_open(self, *, hangs: bool) -> Exception:  # noqa: ARG002 - of some drivers
         """Return the driver's error for a process that has `max_open` connections in use.
 
         If the server `hangs`, it must not look like one that is busy.
         """
-        raise NotImplementedError
+        text = f"all {self.max_open} connections of this process stay in use"
+        error: Exception = self.Database.OperationalError(text)
+        return error
 
     def _connection_of(self, kept: _Kept | None, conn_params: dict[str, Any]) -> Any:
         """Return the connection that was kept, or a new one; None if it does not work any more."""

@@ -56,8 +56,8 @@ def test_one_that_was_never_sent_is_not_delivered(simulator: Simulator, press: P
     day = f"{datetime.now(UTC) - DAYS_AGO:%Y-%m-%d}"
     assert request.conclusion.startswith(f"It was requested on {day} at ")
     assert request.conclusion.endswith(
-        "so long ago that it may no longer be wanted. It was not sent. Cancel again if it is"
-        " needed."
+        "so long ago that it may no longer be wanted. It never reached the EMS. Cancel again"
+        " if it is needed."
     )
     assert Alarm.objects.get().kind == "OUTCOME"
     assert not request.attempts.exists()

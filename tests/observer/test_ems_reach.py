@@ -96,11 +96,7 @@ def test_settings_that_cannot_be_used_are_a_problem(settings: Any) -> None:
 def test_no_connection_to_the_database_is_held_meanwhile(settings: Any) -> None:
     held: list[bool] = []
 
-    def script(accepted: Connection) -> None:
-        accepted.read_request()
-        accepted.send(LIST)
-
-    with serving(script) as server, pytest.MonkeyPatch.context() as patch:
+    with serving(answering(LIST)) as server, pytest.MonkeyPatch.context() as patch:
         send = EmsClient._send
 
         def noted(*args: Any, **kwargs: Any) -> Any:

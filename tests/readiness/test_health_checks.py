@@ -453,6 +453,27 @@ class TestEachProcessReachesTheEms:
         reached_ems(Process.WORKER, pid=2, problem="Connection refused", at=ago(HOUR))
         assert evaluate().word is Level.READY
 
+    def test_the_worker_is_named_before_those_that_are_not_needed(self) -> None:
+        for kind in (Process.OBSERVER, Process.WATCHDOG, Process.WORKER):
+            reached_ems(kind, problem="Connection refused (error 111)")
+        sentence = evaluate().sentence
+        assert sentence.startswith("Not ready. EMS connections: Worker on alpha cannot reach")
+        assert sentence.endswith("; and 2 more.")
+
+    @pytest.mark.parametrize("kind", [Process.WORKER, Process.WATCHDOG])
+    def test_one_that_is_alive_and_tests_nothing_is_a_warning(self, kind: Process) -> None:
+        """That the others reach the EMS proves nothing about it."""
+        EmsReach.objects.filter(kind=kind).delete()
+        readiness = evaluate()
+        assert readiness.word is Level.DEGRADED
+        name = kind.label.lower()
+        assert f"EMS connections: no {name} has tested its connection lately" in readiness.sentence
+
+    def test_one_that_does_not_run_is_reported_elsewhere(self) -> None:
+        EmsReach.objects.filter(kind=Process.WATCHDOG).delete()
+        stop_beating(Process.WATCHDOG)
+        assert check(evaluate(), "ems_reach").ok
+
     def test_tests_that_are_missing_are_a_warning(self) -> None:
         EmsReach.objects.all().delete()
         readiness = evaluate()

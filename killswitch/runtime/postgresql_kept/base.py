@@ -45,8 +45,8 @@ class DatabaseWrapper(KeepingDatabaseWrapper, base.DatabaseWrapper):
         return bool(self.connection.pgconn.transaction_status == TransactionStatus.IDLE)
 
     def too_many_open(self, *, hangs: bool) -> Exception:
-        error = psycopg.OperationalError if hangs else psycopg.errors.TooManyConnections
-        return error(f"all {self.max_open} connections of this process stay in use")
+        error = super().too_many_open(hangs=hangs)
+        return error if hangs else psycopg.errors.TooManyConnections(str(error))
 
 
 def _exchange_empty_query(server: Any) -> None:
