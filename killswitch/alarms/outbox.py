@@ -216,7 +216,7 @@ def send_to_all_channels(message: Message) -> None:
 
 
 def send_to_archives(message: Message) -> None:
-    """Send what nobody must react to, and what must be kept."""
+    """Send what needs no reaction and must be kept."""
     _send_side_by_side(message, archives())
 
 

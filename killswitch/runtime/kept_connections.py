@@ -66,7 +66,7 @@ class _Connections:
         self._failure: Exception | None = None  # the last one of these
 
     def take(self) -> _Kept | None:
-        """Return one that is kept, which nobody uses."""
+        """Return one that is kept and not in use."""
         with self._changed:
             return self._kept.pop() if self._kept else None
 

@@ -14,6 +14,7 @@ import pytest
 
 from killswitch.ems.transport.resolving import FILE, MAX_AGE_S, MAX_WAIT_S, KnownAddresses, Resolver
 from killswitch.runtime.deadlines import wait_until
+from tests.conftest import wait_for
 
 ALPHA = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", 8080))]
 BETA = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.3", 8080))]
@@ -63,10 +64,7 @@ def kept(home: Path) -> bool:
 def known(own: Resolver, home: Path) -> Resolver:
     """Return the resolver once it has looked the name up and kept the answer."""
     assert resolve(own) == "127.0.0.2"
-    deadline = time.monotonic() + 10
-    while not kept(home) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert kept(home)
+    wait_for(lambda: kept(home), seconds=10)
     return own
 
 
@@ -109,11 +107,8 @@ def test_the_name_decides_again_as_soon_as_it_can_be_looked_up(
     assert resolve(own) == "127.0.0.2"
     names.answer = BETA
     names.goes_on.set()
-    deadline = time.monotonic() + 10
-    while own.uses_known_addresses and time.monotonic() < deadline:
-        resolve(own)
-        time.sleep(0.01)
-    assert resolve(own) == "127.0.0.3"
+    wait_for(lambda: resolve(own) == "127.0.0.3", seconds=10)
+    assert not own.uses_known_addresses
 
 
 def test_a_name_that_was_never_looked_up_has_no_address(names: NameServer, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ Run = Callable[..., tuple[object, list[dict[str, Any]], str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Return a function that runs the command: its exit code, its lines, its errors."""
 
     def command(reason: str = "restored from the backup of Friday") -> Any:
