@@ -7,7 +7,7 @@ SHELL := /bin/sh
 # compiled once, not at the start of each of the many processes.
 unexport $(filter-out PYTHON PYTHONUNBUFFERED,$(filter PYTHON%,$(.VARIABLES)))
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults bench check diagram screenshots lock clean development chromium
+.PHONY: help run test test-faults bench check diagram screenshots lock clean development programs
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -24,7 +24,7 @@ WHOLE := -n 5 --dist worksteal $(WHOLE_SYSTEM)
 POSTGRESQL := KILLSWITCH_TEST_DATABASE=postgresql
 
 test: ## run the tests, on SQLite and PostgreSQL
-	@$(MAKE) --no-print-directory -j2 development chromium
+	@$(MAKE) --no-print-directory -j2 development programs
 	$(PYTEST) $(QUICK) -m "not faults"
 	$(POSTGRESQL) $(PYTEST) $(QUICK) -m "both_databases and not faults"
 	$(PYTEST) $(WHOLE) -m "not faults"
@@ -55,7 +55,7 @@ check: development ## format, lint, types, imports, templates, migrations, diagr
 diagram: development ## write the diagram of the statuses into docs/
 	$(BIN)/python tools/state_diagram.py
 
-screenshots: development chromium ## take the pictures of the documentation, and of every page in every state
+screenshots: development programs ## take the pictures of the documentation, and of every page in every state
 	KILLSWITCH_PICTURES=docs/screenshots $(PYTEST) tests/system/test_pictures.py
 	KILLSWITCH_PICTURES=var/pictures $(PYTEST) tests/browser/test_looks.py tests/browser/test_audit.py
 
@@ -72,5 +72,5 @@ clean: ## delete the environment and all caches; var/, with the audit log, stays
 development: ## install what the tests and checks need
 	@$(PYTHON) tools/install.py requirements-dev.lock
 
-chromium:
-	@$(PYTHON) tools/chromium.py
+programs:
+	@$(PYTHON) tools/programs.py

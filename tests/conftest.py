@@ -34,7 +34,7 @@ from killswitch.simulator.server import Simulator
 from tests.audit import forging
 from tests.clock import Clock
 from tests.stack import Stack
-from tools import chromium
+from tools import programs
 
 # An example may take any time: the machine may be busy.
 hypothesis_settings.register_profile("killswitch", deadline=None)
@@ -286,7 +286,7 @@ def wait_for(condition: Callable[[], bool], *, seconds: float) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Start one Chromium for all tests."""
-    executable = chromium.find_executable()
+    executable = programs.CHROMIUM.find()
     assert executable, "no Chromium on PATH; `make test` provides one, or says how to get it"
     # Playwright's loop runs in this thread; the ORM is used between its calls, never during one.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
