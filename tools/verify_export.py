@@ -419,32 +419,73 @@ def is_hash(value: object) -> bool:
 
 
 class Kept:
-    """Heads that were kept elsewhere, each of which must be in the export."""
+    """Heads that were kept elsewhere, each of which must be in the export.
 
-    def __init__(self, heads: Iterable[str], checkpoints: dict[int, Record]) -> None:
+    Those that a restored backup does not contain are the exception, if a signed event says so.
+    """
+
+    def __init__(
+        self, heads: Iterable[str], checkpoints: dict[int, dict[str, Record]], known: list[bytes]
+    ) -> None:
         self.heads = set(heads)
-        self.checkpoints = checkpoints
+        self.checkpoints = checkpoints  # by the number and the hash of their event
+        self.known = known
         self.met: dict[str, int] = {}
         self.met_checkpoints = 0
+        self.replaced: list[Record] = []  # checkpoints of other events with these numbers
+        self.restores: list[Record] = []  # data of the events about restored backups
+        self.notes: list[str] = []
         self.covered = 0  # the newest event that any of them covers
 
     def compare(self, event: Record) -> None:
         """Compare an event with the kept heads."""
+        if event["kind"] == "RESTORED":
+            self._take_restore(event)
         if event["hash"] in self.heads:
             self.met[event["hash"]] = self.covered = event["seq"]
-        checkpoint = self.checkpoints.get(event["seq"])
-        if checkpoint is None:
+        for digest, checkpoint in self.checkpoints.get(event["seq"], {}).items():
+            if digest == event["hash"]:
+                self.met_checkpoints += 1
+                self.covered = event["seq"]
+            else:
+                self.replaced.append(checkpoint)
+
+    def _take_restore(self, event: Record) -> None:
+        """Take an event that says that the database was restored from a backup."""
+        where = f"event {event['seq']}, about a restored backup,"
+        restore = parse_restore(event["data"])
+        if restore is None:
+            self.notes.append(f"NOTE: {where} cannot be read and is not relied on.")
             return
-        if checkpoint["hash"] != event["hash"]:
-            raise Wrong(
-                f"event {event['seq']} is not the one that the checkpoint of"
-                f" {printable(checkpoint['at'])} recorded: the log was rewritten"
-            )
-        self.met_checkpoints += 1
-        self.covered = event["seq"]
+        try:
+            check_signed(restore, where, self.known)
+        except Wrong as wrong:
+            self.notes.append(f"NOTE: {wrong}, and is not relied on.")
+            return
+        self.restores.append(restore)
+        lost = (
+            f"checkpoints prove events up to {restore['proven_seq']}; of the events after it, up"
+            f" to {restore['lost_seq']}, those that the backup did not contain are lost"
+            if restore["lost_seq"]
+            else "no checkpoint showed a loss"
+        )
+        self.notes.append(
+            f"NOTE: the log was restored from a backup, as {printable(restore['by'])} recorded at"
+            f" {printable(restore['recorded_at'])} in event {event['seq']}: {lost}."
+            f" Reason: {printable(restore['reason'])}"
+        )
+
+    def is_explained(self, checkpoint: Record) -> bool:
+        """Return whether a restored backup is why the log lacks the event of a checkpoint."""
+        return any(
+            restore["proven_seq"] < checkpoint["seq"] <= restore["lost_seq"]
+            and checkpoint["at"] <= restore["recorded_at"]
+            for restore in self.restores
+        )
 
     def conclude(self, header: Record, manifest: Record) -> Iterator[str]:
         """Yield the results as sentences. Raises `Wrong` and `CannotCheck`."""
+        yield from self.notes
         if not self.heads and not self.checkpoints:
             return
         if not header["whole"]:
@@ -466,8 +507,25 @@ class Kept:
             yield f"The kept head {head[:16]}... is event {self.met[head]}."
 
     def _conclude_checkpoints(self, header: Record, manifest: Record) -> Iterator[str]:
-        head = header["head"]["seq"]
-        newer = [checkpoint for seq, checkpoint in self.checkpoints.items() if seq > head]
+        lost = [checkpoint for checkpoint in self.replaced if self.is_explained(checkpoint)]
+        for checkpoint in self.replaced:
+            if checkpoint not in lost:
+                raise Wrong(
+                    f"event {checkpoint['seq']} is not the one that the checkpoint of"
+                    f" {printable(checkpoint['at'])} recorded: the log was rewritten"
+                )
+        newer = []
+        for seq, by_hash in self.checkpoints.items():
+            if seq <= header["head"]["seq"]:
+                continue
+            rest = [item for item in by_hash.values() if not self.is_explained(item)]
+            lost += [item for item in by_hash.values() if item not in rest]
+            newer += rest
+            if len(rest) > 1:
+                raise Wrong(
+                    f"two checkpoints record different events {seq}: the log was rewritten between"
+                    " the two"
+                )
         for checkpoint in newer:
             check_newer(checkpoint, header, manifest)
         if not self.covered:
@@ -476,6 +534,8 @@ class Kept:
                 " they prove nothing about it."
             )
         yield f"{self.met_checkpoints} checkpoints are in this export."
+        if lost:
+            yield f"NOTE: {len(lost)} checkpoints are of events that the restored backup lost."
         if newer:
             yield (
                 f"NOTE: {len(newer)} checkpoints are newer than this export;"
@@ -508,9 +568,9 @@ def check_newer(checkpoint: Record, header: Record, manifest: Record) -> None:
         )
 
 
-def checkpoints_in(path: str | None, known: list[bytes]) -> dict[int, Record]:
-    """Return the kept checkpoints by the number of their event."""
-    checkpoints: dict[int, Record] = {}
+def checkpoints_in(path: str | None, known: list[bytes]) -> dict[int, dict[str, Record]]:
+    """Return the kept checkpoints by the number and the hash of their event."""
+    checkpoints: dict[int, dict[str, Record]] = {}
     unreadable = last_number = 0
     last_line = b""
     if path is None:
@@ -522,26 +582,36 @@ def checkpoints_in(path: str | None, known: list[bytes]) -> dict[int, Record]:
             if checkpoint is None:
                 unreadable += 1  # a crash leaves half a line
                 continue
-            earlier = checkpoints.setdefault(checkpoint["seq"], checkpoint)
-            if earlier["hash"] != checkpoint["hash"]:
-                raise Wrong(
-                    f"line {number} of {path} records a different event {checkpoint['seq']} from an"
-                    " earlier line: the log was rewritten between the two"
-                )
+            by_hash = checkpoints.setdefault(checkpoint["seq"], {})
+            earlier = by_hash.setdefault(checkpoint["hash"], checkpoint)
             earlier["at"] = min(earlier["at"], checkpoint["at"])
             # A signature covers its line, which contains the SHA-256 of the line before. So a line
             # to which the next one refers needs no check of its own.
             if last_line and checkpoint["previous"] != hashlib.sha256(last_line).hexdigest():
-                check_checkpoint(last_line, f"line {last_number} of {path}", known)
+                check_signed(json.loads(last_line), f"line {last_number} of {path}", known)
             last_line, last_number = line.rstrip(b"\r\n"), number
     if not checkpoints:
         raise CannotCheck(f"{path} contains no checkpoint.")
-    check_checkpoint(last_line, f"line {last_number} of {path}", known)
+    check_signed(json.loads(last_line), f"line {last_number} of {path}", known)
     if not known:
         print("NOTE: the checkpoints' signatures were not checked: no key was given.")
     if unreadable:
         print(f"NOTE: {unreadable} lines of {path} are not checkpoints and were not used.")
     return checkpoints
+
+
+def parse_restore(data: str) -> Record | None:
+    """Return the data of an event about a restored backup, or None if it is not what we write."""
+    try:
+        restore = json.loads(data)
+        numbers = [restore[name] for name in ("restored_seq", "proven_seq", "lost_seq")]
+        texts = [restore[name] for name in ("recorded_at", "by", "reason")]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    is_usual = all(type(number) is int for number in numbers) and all(
+        isinstance(text, str) for text in texts
+    )
+    return restore if is_usual else None
 
 
 def parse_checkpoint(line: bytes) -> Record | None:
@@ -556,11 +626,11 @@ def parse_checkpoint(line: bytes) -> Record | None:
         return None
 
 
-def check_checkpoint(line: bytes, where: str, known: list[bytes]) -> None:
-    """Check that the checkpoint on a line is signed with one of the known keys, if any."""
+def check_signed(record: Record, where: str, known: list[bytes]) -> None:
+    """Check that a record is signed with one of the known keys, if any."""
     if not known:
         return
-    record = json.loads(line)
+    record = dict(record)
     signature = record.pop("signature", None)
     der = {key_id_of(der): der for der in known}.get(str(record.get("key_id")))
     if der is None or not isinstance(signature, str):
@@ -571,7 +641,7 @@ def check_checkpoint(line: bytes, where: str, known: list[bytes]) -> None:
         raise Wrong(f"{where}: {wrong}") from None
     if method is None:
         raise CannotCheck(
-            "Checking the checkpoints' signatures needs Python's cryptography, or openssl 3."
+            "Checking the signatures of checkpoints needs Python's cryptography, or openssl 3."
         )
 
 
@@ -747,7 +817,7 @@ def run(options: argparse.Namespace) -> None:
     if not all(is_hash(head) for head in options.head):
         raise CannotCheck("A head is 64 hexadecimal digits in lower case.")
     known = [key_in(path) for path in options.public_key]
-    kept = Kept(options.head, checkpoints_in(options.checkpoints, known))
+    kept = Kept(options.head, checkpoints_in(options.checkpoints, known), known)
     if options.export == "-":
         check(sys.stdin.buffer, kept, known)  # type: ignore[arg-type]
         return

@@ -20,6 +20,7 @@ class AlarmKind(models.TextChoices):
     BREAK_GLASS = "BREAK_GLASS", "Cancel by break glass"
     PEOPLE = "PEOPLE", "Account or configuration change"
     EVIDENCE = "EVIDENCE", "Audit log failed verification"
+    RESTORED = "RESTORED", "Backup restored"
     READINESS = "READINESS", "Kill switch not ready"
 
 
@@ -41,6 +42,7 @@ SEVERITIES: Final[dict[str, Severity]] = {
     AlarmKind.STALLED: Severity.STUCK,
     AlarmKind.READINESS: Severity.READINESS,
     AlarmKind.EVIDENCE: Severity.EVIDENCE,
+    AlarmKind.RESTORED: Severity.EVIDENCE,
     AlarmKind.BREAK_GLASS: Severity.EVIDENCE,
     AlarmKind.HOLD_REMINDER: Severity.NOTICE,
     AlarmKind.PEOPLE: Severity.NOTICE,

@@ -105,7 +105,14 @@ def _period_signed_off(data: EventData) -> str:
     return f"Events {first} to {last}; {count:,} not reviewed."
 
 
+def _restored(data: EventData) -> str:
+    lost, proven = data.number("lost_seq"), data.number("proven_seq")
+    loss = f" Events after {proven}, up to {lost}, may be lost." if lost else ""
+    return f"The log continues after event {data.text('restored_seq')}.{loss} {data.text('reason')}"
+
+
 descriptions: dict[str, Describe] = {
+    EventKind.RESTORED: _restored,
     EventKind.GUARDS_PUT_BACK: (
         lambda data: f"Problems: {_join(data.items('found'), separator='; ')}."
     ),

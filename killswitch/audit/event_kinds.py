@@ -57,6 +57,7 @@ class EventKind(models.TextChoices):
     RECOVERY_CODES_RENEWED = "RECOVERY_CODES_RENEWED", "Recovery codes renewed"
     RECOVERY_CODE_USED = "RECOVERY_CODE_USED", "Recovery code used"
     GUARDS_PUT_BACK = "GUARDS_PUT_BACK", "Log protection restored"
+    RESTORED = "RESTORED", "Backup restored"
     EXPORTED = "EXPORTED", "Export started"
     EXPORT_COMPLETED = "EXPORT_COMPLETED", "Export completed"
     REQUESTS_EXPORTED = "REQUESTS_EXPORTED", "Requests exported"

@@ -73,7 +73,7 @@ KIND_GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "EXPORT_COMPLETED",
         "REQUESTS_EXPORTED",
     ),
-    "System": ("STARTED", "STOPPED", "GUARDS_PUT_BACK"),
+    "System": ("STARTED", "STOPPED", "GUARDS_PUT_BACK", "RESTORED"),
 }
 
 

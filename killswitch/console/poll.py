@@ -42,7 +42,7 @@ from killswitch.holds.models import Hold
 from killswitch.holds.view_models import HeldSummary, ReleasePage
 from killswitch.runtime.filter_values import InvalidFilter
 from killswitch.runtime.http import parse_id
-from killswitch.runtime.revisions import current
+from killswitch.runtime.revisions import current, usable_since
 
 MAX_PARTS = 6
 MAX_ROWS = 500
@@ -75,9 +75,7 @@ class PollRequest:
 def answer(request: HttpRequest, *, user: User, max_rows: int = MAX_ROWS) -> HttpResponse:
     """Return the changed parts and the new revision, or 204 when the page has everything."""
     newest = read = read_newest()
-    since = parse_id(request.GET.get("known", ""))
-    if since is None or since > newest.revision:  # nonsense, or of another database
-        since = -1
+    since = usable_since(parse_id(request.GET.get("known", "")), newest=newest.revision)
     has_changes = since != newest.revision
     if has_changes:
         newest = SHARED.of(read, since=since)
@@ -176,7 +174,7 @@ def _telephone_cards(poll: PollRequest, on_page: str) -> Iterator[str]:
     if 0 <= time() - shown_at < CARDS_INTERVAL_S:
         return
     revision = current()
-    cards = read_cards(pk=pk or None, changed_since=since if since <= revision else -1)
+    cards = read_cards(pk=pk or None, changed_since=usable_since(since, newest=revision))
     for card in cards:
         yield poll.render("break_glass/_telephone_card.html", {"card": card, "into": not pk})
     exchanges = Exchange.objects.filter(pk=pk) if pk else Exchange.objects.all()

@@ -15,7 +15,7 @@ from killswitch.alarms import services as alarms
 from killswitch.alarms.messages import Message
 from killswitch.alarms.models import AlarmKind
 from killswitch.alarms.outbox import send_to_all_channels, send_to_archives
-from killswitch.audit import checkpoints
+from killswitch.audit import checkpoints, restores
 from killswitch.audit.chain import Head
 from killswitch.audit.checkpoints import Checkpoint
 from killswitch.audit.recorder import recording
@@ -62,6 +62,7 @@ class AuditUpkeep:
         self._verify_at = self._verified_fully_at = clock()
         # The last result of this process, never one from the database: anyone could write that.
         self._result: VerificationResult | None = None
+        self._restore_seq = 0  # the newest restore of a backup when it was verified whole
         self._failures = 0
         self._has_alarmed = False
         self._resumed_at = 0.0
@@ -95,9 +96,15 @@ class AuditUpkeep:
         self._resumed_at = time.monotonic()
         last = self._result
         interval_s = FULL_VERIFY_INTERVAL_S if last and last.ok else FULL_VERIFY_RETRY_S
-        if last is None or self._clock() >= self._verified_fully_at + interval_s:
+        restore_seq = restores.newest_seq() if last else self._restore_seq
+        if (
+            last is None
+            or self._clock() >= self._verified_fully_at + interval_s
+            or restore_seq > self._restore_seq
+        ):
             self._result = verify(progress=self._pause)
             self._verified_fully_at = self._clock()
+            self._restore_seq = restore_seq if last else restores.newest_seq()
             self._result.store(whole=True)
         elif last.ok:
             head = Head(seq=last.head_seq, hash=last.head_hash)

@@ -224,6 +224,17 @@ def test_every_kind_fits_its_column() -> None:
             "Problems: trigger 0; trigger 1; trigger 2; trigger 3; trigger 4 and 2 more.",
         ),
         (
+            EventKind.RESTORED,
+            {"restored_seq": 12, "proven_seq": 10, "lost_seq": 20, "reason": "The disk failed"},
+            "The log continues after event 12. Events after 10, up to 20, may be lost. The disk"
+            " failed",
+        ),
+        (
+            EventKind.RESTORED,
+            {"restored_seq": 12, "proven_seq": 10, "lost_seq": 0, "reason": "Drill"},
+            "The log continues after event 12. Drill",
+        ),
+        (
             EventKind.EXPORTED,
             {"format": "csv", "filter": {"kind": "DENIED"}},
             "CSV: Access denied.",

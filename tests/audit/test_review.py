@@ -151,6 +151,7 @@ def test_for_every_kind_it_was_decided_whether_it_needs_a_review() -> None:
         EventKind.SECOND_LOOK,
         EventKind.TELEPHONED,
         EventKind.BREAK_GLASS_RECORDED,  # its alarm needs one
+        EventKind.RESTORED,  # likewise
         EventKind.HOLD_EPISODE,
         EventKind.HOLD_SEES_AGAIN,
         EventKind.ALARM_RAISED,  # unless it belongs to no request

@@ -17,7 +17,7 @@ from killswitch.cancels.states import Status
 from killswitch.console.poll import answer
 from killswitch.exchanges.models import Observation, UncoveredExchange
 from killswitch.runtime.filter_values import PAGE_SIZES
-from killswitch.runtime.revisions import current, next_revision
+from killswitch.runtime.revisions import current, mark_restore, next_revision
 from tests import factories
 from tests.browser import scenes
 from tests.console.press_helpers import HTMX
@@ -250,3 +250,13 @@ def test_compliance_gets_rows_without_buttons(compliance: Client, olga: User) ->
     page = html(poll(compliance, "console", known=0))
     assert "data-exchange-id" in page
     assert "cancel-all" not in page
+
+
+def test_a_page_from_before_a_restored_backup_gets_everything(officer: Client) -> None:
+    factories.exchanges(2)
+    known = current() + 40  # what was recorded after the backup was made
+    mark_restore()
+    assert len(ids(poll(officer, "console", known=known))) == len(
+        ids(poll(officer, "console", known=-1))
+    )
+    assert poll(officer, "console").status_code == 204

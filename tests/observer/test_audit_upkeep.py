@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import OperationalError
 from structlog.testing import capture_logs
 
@@ -137,6 +138,27 @@ def test_what_is_broken_stays_broken_until_everything_verifies(
     keeper.verify()
     assert found().ok
     assert Alarm.objects.count() == 1, "it stays until somebody acknowledges it"
+
+
+def test_a_recorded_restore_is_verified_at_the_next_round(
+    keeper: AuditUpkeep, clock: Clock
+) -> None:
+    happen(6)
+    keeper.write_checkpoint()
+    forge(f"DELETE FROM {TABLE} WHERE seq > 3")
+    keeper.verify()
+    assert not found().ok
+    with pytest.raises(SystemExit) as end:
+        call_command("record_restore", reason="the disk failed")
+    assert end.value.code == 0
+    Verification.objects.update(ok=False)
+    clock.now += audit_upkeep.VERIFY_INTERVAL_S
+    keeper.verify()
+    assert found().ok
+    forge(f"UPDATE {TABLE} SET actor = 'x' WHERE seq = 2")
+    clock.now += audit_upkeep.VERIFY_INTERVAL_S
+    keeper.verify()
+    assert found().ok, "the same restore is no reason for another whole verification"
 
 
 def test_everything_that_does_not_hold_is_an_alarm_of_its_own(

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from killswitch.audit import checkpoints, signing
-from killswitch.audit.chain import GENESIS
+from killswitch.audit import checkpoints, restores, signing
+from killswitch.audit.chain import GENESIS, Head
 from killswitch.audit.checkpoints import MAX_LINE_BYTES, Checkpoint, InvalidCheckpoint
 from killswitch.audit.models import AuditEvent
+from killswitch.audit.restores import Loss, Restore
 from killswitch.audit.verification import chain_walk
 from killswitch.audit.verification.findings import Finding, Progress, Proof, VerificationImpossible
 
@@ -31,14 +32,44 @@ class CheckpointResult:
 def check(file: Path | None, *, public_pems: Sequence[str], progress: Progress) -> CheckpointResult:
     """Check a file that was kept elsewhere, or our own one. Raises `VerificationImpossible`."""
     path = file or checkpoints.default_path()
+    reader = _Reader(is_our_own=file is None, public_pems=public_pems)
     if file is None and not path.exists():
-        return CheckpointResult(
-            warnings=(f"there is no {path.name}: a truncated log would go unnoticed",)
-        )
-    try:
-        return _Reader(is_our_own=file is None, public_pems=public_pems).read(path, progress)
-    except OSError as error:
-        raise VerificationImpossible(f"{path} cannot be read ({error.strerror})") from None
+        return reader.without_file(f"there is no {path.name}: a truncated log would go unnoticed")
+    return reader.read(path, progress)
+
+
+def find_loss(files: Sequence[Path], *, public_pems: Sequence[str], progress: Progress) -> Loss:
+    """Return what the checkpoints of these files show about a log restored from a backup.
+
+    Raises `VerificationImpossible`, also when a file was changed.
+    """
+
+    def read(*, written_until: str = "") -> list[_LossReader]:
+        readers = []
+        for path in files:
+            reader = _LossReader(
+                is_our_own=path == checkpoints.default_path(),
+                public_pems=public_pems,
+                written_until=written_until,
+            )
+            if finding := reader.read(path, progress).finding:
+                raise VerificationImpossible(f"{path}: {finding.reason}")
+            if reader.has_signatures and not signing.key_id():
+                raise VerificationImpossible(
+                    f"{path} is signed, but this process has no key to sign the event with: set"
+                    " AUDIT_SIGNING_KEY as for the kill switch"
+                )
+            readers.append(reader)
+        return readers
+
+    readers = read()
+    lost = max((reader.lost for reader in readers), key=_seq, default=Head())
+    if lost.seq:
+        # Checkpoints that were written since the restore are in the log as well, but prove nothing
+        # about the time before.
+        readers = read(written_until=max(reader.newest_lost_at for reader in readers))
+    proven = max((reader.proven for reader in readers), key=_seq, default=Head())
+    return Loss(proven=proven, lost=lost)
 
 
 class _Reader:
@@ -50,12 +81,37 @@ class _Reader:
         self._keys = {signing.key_id(pem): pem for pem in pems if pem}
         self._finding: Finding | None = None
         self._warnings: Counter[str] = Counter()
+        self._restores = self._read_restores()
         self._reach = 0
         self._previous = GENESIS
         # The number of an unreadable line, until the next line shows that a crash left it.
         self._unreadable = 0
 
+    def without_file(self, warning: str) -> CheckpointResult:
+        return CheckpointResult(warnings=(*self._warnings, warning))
+
     def read(self, path: Path, progress: Progress) -> CheckpointResult:
+        """Read a file. Raises `VerificationImpossible`."""
+        try:
+            return self._read(path, progress)
+        except OSError as error:
+            raise VerificationImpossible(f"{path} cannot be read ({error.strerror})") from None
+
+    def _read_restores(self) -> Sequence[Restore]:
+        """Return the restores of a backup that are proven, and warn about all of them."""
+        proven = []
+        for seq, restore in restores.recorded():
+            if restore is None or (self._keys and not restore.is_signed_with(self._keys)):
+                self._warnings[
+                    f"event {seq} says that a backup was restored, but no known key has signed it:"
+                    " it is not relied on"
+                ] += 1
+            else:
+                self._warnings[str(restore)] += 1
+                proven.append(restore)
+        return proven
+
+    def _read(self, path: Path, progress: Progress) -> CheckpointResult:
         batch: list[Checkpoint] = []
         count = 0
         with path.open("rb") as file:
@@ -142,11 +198,13 @@ class _Reader:
             self._find(checkpoint.seq, f"{line} was changed: its signature is invalid")
 
     def _compare(self, batch: Sequence[Checkpoint]) -> None:
-        numbers = {checkpoint.seq for checkpoint in batch}
-        hashes = chain_walk.hashes(numbers) | {0: GENESIS}
+        hashes = self._hashes(batch)
         for checkpoint in batch:
             seq, at = checkpoint.seq, checkpoint.at
             if hashes.get(seq) == checkpoint.hash:
+                self._reach = max(self._reach, seq)
+                continue
+            if self._is_explained(checkpoint):
                 continue
             problem = (
                 "is not the event of the checkpoint: the log was rewritten"
@@ -157,7 +215,13 @@ class _Reader:
             reason = f"event {seq} {problem} (checkpoint of {at})"
             self._finding = Finding(proof=Proof.CHECKPOINT, seq=seq, reason=reason)
             return
-        self._reach = max([self._reach, *numbers])
+
+    def _hashes(self, batch: Sequence[Checkpoint]) -> dict[int, str]:
+        """Return the hashes of the log's events, by the numbers of the checkpoints."""
+        return chain_walk.hashes({checkpoint.seq for checkpoint in batch}) | {0: GENESIS}
+
+    def _is_explained(self, checkpoint: Checkpoint) -> bool:
+        return any(restore.explains(checkpoint) for restore in self._restores)
 
     def _check_uncovered(self) -> None:
         """Warn about older events after the last checkpoint: the file may have been cut off."""
@@ -171,3 +235,34 @@ class _Reader:
     def _find(self, seq: int | None, reason: str) -> None:
         if self._finding is None:
             self._finding = Finding(proof=Proof.CHECKPOINT, seq=seq, reason=reason)
+
+
+class _LossReader(_Reader):
+    """Finds the heads that the log lacks, instead of reporting the first one.
+
+    `written_until` leaves out what was written later; as the times of events are hashed.
+    """
+
+    def __init__(self, *, is_our_own: bool, public_pems: Sequence[str], written_until: str) -> None:
+        super().__init__(is_our_own=is_our_own, public_pems=public_pems)
+        self._written_until = written_until
+        self.proven = Head()
+        self.lost = Head()
+        self.newest_lost_at = ""
+        self.has_signatures = False
+
+    def _compare(self, batch: Sequence[Checkpoint]) -> None:
+        hashes = self._hashes(batch)
+        for checkpoint in batch:
+            head = Head(seq=checkpoint.seq, hash=checkpoint.hash)
+            self.has_signatures |= bool(checkpoint.signature)
+            if hashes.get(head.seq) == head.hash:
+                if not self._written_until or checkpoint.at <= self._written_until:
+                    self.proven = max(self.proven, head, key=_seq)
+            elif not self._is_explained(checkpoint):
+                self.newest_lost_at = max(self.newest_lost_at, checkpoint.at)
+                self.lost = max(self.lost, head, key=_seq)
+
+
+def _seq(head: Head) -> int:
+    return head.seq

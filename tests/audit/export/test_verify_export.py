@@ -88,7 +88,7 @@ def assert_result(result: Said, code: int, *words: str) -> None:
 
 
 def _in_memory(content: bytes) -> None:
-    kept = verify_export.Kept([], {})
+    kept = verify_export.Kept([], {}, [])
     with contextlib.redirect_stdout(io.StringIO()):
         verify_export.check(io.BufferedReader(io.BytesIO(content)), kept, [])
 
@@ -828,6 +828,11 @@ class TestKept:
     ) -> None:
         event = whole.events[1]
         kept = _kept(tmp_path, event, event | {"hash": "0" * 64})
+        assert_result(
+            verify(whole.content, "--checkpoints", kept), 1, "event 2 is not the one", "rewritten"
+        )
+        newer = {"seq": 99, "hash": "0" * 64, "at": "2100-01-01T00:00:00.000000Z"}
+        kept = _kept(tmp_path, event, newer, newer | {"hash": "1" * 64})
         assert_result(verify(whole.content, "--checkpoints", kept), 1, "rewritten between the two")
 
     @pytest.mark.parametrize("option", ["--head", "--checkpoints"])

@@ -63,7 +63,7 @@ class Command(LowPriorityCommand):
         try:
             result = verify(
                 checkpoint_file=checkpoint,
-                public_pems=[_read_key(path) for path in public_key],
+                public_pems=[read_key(path) for path in public_key],
                 with_tables=not without_tables,
                 on_two_processors=self.has_own_process,
                 progress=self._print_progress,
@@ -106,7 +106,8 @@ def one_line(text: str) -> str:
     return escape_controls(" ".join(text.split()))
 
 
-def _read_key(path: Path) -> str:
+def read_key(path: Path) -> str:
+    """Return the PEM of a public key in a file. Raises `VerificationImpossible`."""
     try:
         pem = path.read_text("ascii")
         signing.key_id(pem)

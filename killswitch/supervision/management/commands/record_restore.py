@@ -1,0 +1,151 @@
+"""`manage.py record_restore`: records that the database was restored from a backup."""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from django.contrib.sessions.models import Session
+from django.core.management.base import BaseCommand
+from django.db import Error
+
+from killswitch.alarms.models import AlarmKind
+from killswitch.alarms.services import raise_alarm
+from killswitch.audit import checkpoints, restores
+from killswitch.audit.actors import command_line_actor
+from killswitch.audit.management.commands.verify_audit import one_line, read_key
+from killswitch.audit.recorder import recording
+from killswitch.audit.restores import MAX_REASON_CHARS, Loss, Restore
+from killswitch.audit.verification import chain_walk
+from killswitch.audit.verification.checkpoint_check import find_loss
+from killswitch.audit.verification.findings import VerificationImpossible, no_progress
+from killswitch.audit.verification.verify import verify
+from killswitch.observer.audit_upkeep import try_to_write_checkpoint
+from killswitch.runtime.revisions import mark_restore
+from killswitch.runtime.text import clean_line, error_line
+
+VERIFIED, NOT_VERIFIED, REFUSED = 0, 1, 2
+CONSEQUENCES = (
+    "Cancels that are in the lost events may have been sent to the EMS: compare its own record,"
+    " the process logs and the notifications. Passwords, roles, second factors and exchanges are"
+    " as they were in the backup. All users were signed out."
+)
+
+
+class Refusal(Exception):
+    """Nothing was recorded; the message is the reason."""
+
+
+class Command(BaseCommand):
+    """Prints what is lost as far as checkpoints show it, and the result of a verification."""
+
+    help = (
+        "Record that the database was restored from a backup, as a signed event and an alarm, so"
+        " that the log verifies again. Run it before the kill switch is started, on the host that"
+        " has the newest checkpoints.jsonl. Exit code: 0 recorded, and the log was verified; 1"
+        " recorded, but verification fails for another reason; 2 refused."
+    )
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--reason", required=True, help="why, stored with the event")
+        parser.add_argument(
+            "--checkpoint",
+            metavar="FILE",
+            type=Path,
+            action="append",
+            default=[],
+            help="more checkpoints, from other hosts or an archive",
+        )
+        parser.add_argument(
+            "--public-key",
+            metavar="FILE",
+            type=Path,
+            action="append",
+            default=[],
+            help="an earlier public key (PEM) with which checkpoints were signed",
+        )
+        parser.add_argument(
+            "--without-checkpoints",
+            action="store_true",
+            help="record it although no checkpoints are left: what was lost is then not known",
+        )
+
+    def handle(self, *_: Any, reason: str, public_key: list[Path], **options: Any) -> None:
+        try:
+            pems = [read_key(path) for path in public_key]
+            restore = self._record(reason, pems=pems, **options)
+        except (Refusal, VerificationImpossible) as refusal:
+            self.stderr.write(f"{one_line(str(refusal)).rstrip('.')}. Nothing was recorded.")
+            sys.exit(REFUSED)
+        except Error as error:
+            self.stderr.write(f"The database cannot be used: {error_line(error)}")
+            sys.exit(REFUSED)
+        self.stdout.write(f"Recorded: {restore}.")
+        try_to_write_checkpoint("RESTORED")
+        sys.exit(VERIFIED if self._is_verified(pems) else NOT_VERIFIED)
+
+    def _record(
+        self,
+        reason: str,
+        *,
+        pems: Sequence[str],
+        checkpoint: list[Path],
+        without_checkpoints: bool,
+        **_: Any,
+    ) -> Restore:
+        reason = clean_line(reason, max_chars=MAX_REASON_CHARS)
+        if not any(map(str.isalnum, reason)):
+            raise Refusal("The reason contains no letter and no digit")
+        files = _files(checkpoint, may_be_none=without_checkpoints)
+        if finding := chain_walk.walk().finding:
+            raise Refusal(
+                f"The log in this database is itself damaged: {finding.reason}. Restore another"
+                " backup, or keep this one and inform compliance"
+            )
+        loss = find_loss(files, public_pems=pems, progress=no_progress)
+        return _record(loss, reason=reason)
+
+    def _is_verified(self, pems: Sequence[str]) -> bool:
+        """Verify the log, and store the result, so that the readiness shows it at once."""
+        try:
+            result = verify(public_pems=pems)
+            result.store(whole=True)
+        except (VerificationImpossible, Error) as error:
+            self.stdout.write(f"The log could not be verified: {one_line(str(error))}")
+            return False
+        for warning in result.warnings:
+            self.stderr.write(f"Warning: {one_line(warning)}")
+        if result.first:
+            self.stdout.write(f"Verification FAILED: {one_line(result.reason)}")
+        else:
+            self.stdout.write(f"Verification passed: {result.events} events.")
+        return result.ok
+
+
+def _files(more: Sequence[Path], *, may_be_none: bool) -> list[Path]:
+    own = checkpoints.default_path()
+    files = [*([own] if own.exists() else []), *more]
+    if not files and not may_be_none:
+        raise Refusal(
+            f"There is no {own}, so what was lost is not known. Run this on the host of the"
+            " observer, name a copy with --checkpoint, or use --without-checkpoints if none is"
+            " left."
+        )
+    return files
+
+
+def _record(loss: Loss, *, reason: str) -> Restore:
+    with recording() as record:
+        mark_restore()
+        Session.objects.all().delete()
+        restore = restores.record(record, loss, by=command_line_actor(), reason=reason)
+        text = str(restore)
+        raise_alarm(
+            kind=AlarmKind.RESTORED,
+            subject=f"{restore.restored_seq} {restore.recorded_at}",
+            title="The database was restored from a backup.",
+            detail=f"{text[0].upper()}{text[1:]}.\n{CONSEQUENCES}",
+        )
+    return restore
