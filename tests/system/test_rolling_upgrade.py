@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 import requests
@@ -22,7 +23,7 @@ import requests
 from killswitch.simulator.server import Simulator
 from tests.conftest import RedisProcess, wait_for
 from tests.stack import ROOT
-from tests.supervision.system_process import answers, environment, free_ports
+from tests.supervision.system_process import answers, belongs_to, environment, free_ports
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.timeout(300)]
 
@@ -88,6 +89,10 @@ class Version:
     def kill(self) -> None:
         for process in self.running:
             process.kill()
+            process.wait()
+        for program in psutil.process_iter():
+            if belongs_to(program, home=self.log.parent):
+                program.kill()
 
     def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
         return self._start([sys.executable, "manage.py", *arguments])
@@ -116,10 +121,10 @@ class Version:
         (line,) = (json.loads(line) for line in process.stdout.splitlines() if line[:1] == "{")
         return str(line["status"])
 
-    def sign_in(self) -> requests.Session:
+    def sign_in(self, name: str = "olga") -> requests.Session:
         session = requests.Session()
         address = f"http://127.0.0.1:{self.port}/accounts/login/"
-        fields = {"login": "olga", "password": PASSWORD} | _fields(session, address)
+        fields = {"login": name, "password": PASSWORD} | _fields(session, address)
         assert session.post(address, data=fields, allow_redirects=False).status_code == 302
         return session
 
@@ -163,7 +168,8 @@ def test_both_versions_cancel_on_the_database_of_the_newer_one(
 ) -> None:
     previous, present = versions
     previous.prepare()
-    assert previous.manage("add_user", "olga", "--role", "risk_officer").returncode == 0
+    for name, role in (("olga", "risk_officer"), ("carl", "compliance")):
+        assert previous.manage("add_user", name, "--role", role).returncode == 0
     previous.start_without_up()
     officer = previous.sign_in()
     assert previous.cancel("KRAKEN") == "CONFIRMED"
@@ -178,9 +184,9 @@ def test_both_versions_cancel_on_the_database_of_the_newer_one(
     assert present.press(present.sign_in()).startswith("/batches/")
     # Events and alarms of kinds that the previous version does not know can be read there.
     present.manage("record_restore", "--reason", "drill", "--without-checkpoints")
-    officer = previous.sign_in()
+    auditor = previous.sign_in("carl")
     for path in ("/", "/requests/", "/audit/"):
-        assert officer.get(f"http://127.0.0.1:{previous.port}{path}").status_code == 200, path
+        assert auditor.get(f"http://127.0.0.1:{previous.port}{path}").status_code == 200, path
     previous.stop()
     assert present.cancel("KRAKEN") == "CONFIRMED"
     # Back by one version: it works as well.
