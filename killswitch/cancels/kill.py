@@ -89,6 +89,7 @@ class Kill:
             self.lease.exchange_id,
             timeout=self.schedule.post_timeout,
             on_sent=partial(self.latch.mark_sent, self.lease.id),
+            request_id=self.lease.uuid,
         )
 
     def close(self) -> None:
@@ -221,6 +222,7 @@ class Kill:
                 on_sent=partial(self.latch.mark_sent, self.lease.id),
                 before_reading=self.latch.wait,
                 begun=begun,
+                request_id=self.lease.uuid,
             )
             self.latch.wait()  # also if it was not sent
             # Only a list that is requested after the last POST ended counts.
@@ -231,6 +233,14 @@ class Kill:
             will_retry = not self.last_was_acknowledged and self.schedule.may_post_again
             next_attempt_at = self._next_post_at() if will_retry else None
             self.record.attempt(answer, next_attempt_at=next_attempt_at)
+            log.info(
+                "attempt",
+                request=self.lease.uuid,
+                exchange=self.lease.exchange_id,
+                outcome=str(answer.outcome),
+                http_status=answer.http_status,
+                ms=answer.duration_ms,
+            )
             if answer.retry_advice is not RetryAdvice.AT_ONCE or not self.schedule.may_post_again:
                 return
 
@@ -258,7 +268,9 @@ class Kill:
         if self.attempts.list_decides and self.status is not Status.VERIFYING:
             self.record.verifying()
             self.status = Status.VERIFYING
-        orders = get_client().open_orders(self.lease.exchange_id, timeout=timeout)
+        orders = get_client().open_orders(
+            self.lease.exchange_id, timeout=timeout, request_id=self.lease.uuid
+        )
         count = orders.count(self.lease.exchange_id) if orders.readable else None
         latest = OpenOrdersAfter(answer=orders, count=count)
         # A list that could be read is kept when a later one cannot be: it proves more, unless it

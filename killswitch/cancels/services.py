@@ -35,6 +35,8 @@ PressRecorder = Callable[[Recording, Batch, Sequence[CancelRequest], Actor], Non
 # What else a press records in its transaction, once the revision is taken: packages above add it.
 press_recorders: list[PressRecorder] = []
 
+REQUESTS_PER_LINE = 40  # a longer value would be cut
+
 log = structlog.get_logger(__name__)
 
 _pk_by_key = CompiledQuery(
@@ -266,7 +268,15 @@ def _record(record: Recording, batch: Batch, *, target: Target, by: Actor) -> li
         record_also(record, batch, requests, by)
     ids = [request.pk for request in requests]
     transaction.on_commit(partial(publishing.publish, ids))
+    transaction.on_commit(partial(_log_recorded, batch, requests))
     return ids
+
+
+def _log_recorded(batch: Batch, requests: Sequence[CancelRequest]) -> None:
+    """Connect the ID of the HTTP request, which the line has, with those of the requests."""
+    for start in range(0, len(requests), REQUESTS_PER_LINE):
+        uuids = [str(request.uuid) for request in requests[start : start + REQUESTS_PER_LINE]]
+        log.info("cancel_recorded", batch=str(batch.uuid), by=batch.by_name, requests=uuids)
 
 
 def _result_after_failure(key: str, failure: DatabaseError, *, at_commit: bool) -> CancelResult:

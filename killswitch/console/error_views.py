@@ -22,7 +22,7 @@ from killswitch.console import refusals
 from killswitch.console.refusals import Refusal
 from killswitch.holds.views import hold_again, release_again
 from killswitch.runtime.database_errors import means_outage
-from killswitch.runtime.http import is_htmx
+from killswitch.runtime.http import ID_KEY, is_htmx
 
 CANCELS = ("cancel_one", "cancel_all")
 # These show their filled form again when its token was out of date.
@@ -117,7 +117,7 @@ def refusal_page(request: HttpRequest, status: HTTPStatus, *, refusal: Refusal) 
 def error_page(request: HttpRequest, status: HTTPStatus, **context: Any) -> HttpResponse:
     """Return the whole page of an error, or its part for a dialog."""
     template = "_error.html" if is_htmx(request) else f"{status.value}.html"
-    context |= {"status": status.value}
+    context |= {"status": status.value, "error_id": request.META.get(ID_KEY, "")}
     response = render(request, template, context, status=status.value)
     add_never_cache_headers(response)
     return response

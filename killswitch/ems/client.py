@@ -41,6 +41,7 @@ from killswitch.ems.transport.call_deadline import CallDeadline
 from killswitch.ems.transport.resolving import RESOLVER
 
 KEY_HEADER = "X-CoinAPI-Key"
+REQUEST_ID_HEADER = "X-Request-ID"
 MAX_IDLE_S = 5.0
 MAX_CONNECT_AHEAD_S = 0.005
 MAX_LIST_BYTES = 64 * 1024 * 1024
@@ -119,7 +120,7 @@ class EmsClient:
             timeout=settings.EMS_TIMEOUT,
         )
 
-    def cancel_all(
+    def cancel_all(  # noqa: PLR0913 - each is one fact of the call
         self,
         exchange_id: str,
         *,
@@ -127,6 +128,7 @@ class EmsClient:
         on_sent: Callable[[], None] | None = None,
         before_reading: Callable[[], None] = lambda: None,
         begun: BegunCancel | None = None,
+        request_id: str = "",
     ) -> TimedCancelAnswer:
         """Request the cancel of every open order on an exchange; never raises for a failing EMS.
 
@@ -134,9 +136,12 @@ class EmsClient:
         first byte is about to leave, or when it is certain that none will. `before_reading` is
         called when all has been sent, before the answer is read; it must not wait for long.
         `begun` is what `begin_cancel_all` returned: its answer is read, and nothing more is sent.
+        `request_id` is sent along, so that the call can be found in the EMS's own log.
         """
         if begun is None:
-            begun = self._new_cancel(exchange_id, timeout_s=timeout, on_sent=on_sent)
+            begun = self._new_cancel(
+                exchange_id, timeout_s=timeout, on_sent=on_sent, request_id=request_id
+            )
         call = begun.call
         call.before_reading = before_reading
         reply = self._send(begun.request, call=call, max_bytes=MAX_BODY_BYTES)
@@ -154,6 +159,7 @@ class EmsClient:
         *,
         timeout: float | None = None,
         on_sent: Callable[[], None] | None = None,
+        request_id: str = "",
     ) -> BegunCancel | None:
         """Send a cancel if that takes no waiting for the network; never raises.
 
@@ -161,15 +167,22 @@ class EmsClient:
         connection is open and none opens within milliseconds: then nothing was sent, and `on_sent`
         was not called.
         """
-        begun = self._new_cancel(exchange_id, timeout_s=timeout, on_sent=on_sent)
+        begun = self._new_cancel(
+            exchange_id, timeout_s=timeout, on_sent=on_sent, request_id=request_id
+        )
         begun.call.connect_timeout_s = min(MAX_CONNECT_AHEAD_S, self._connect_timeout_s)
         return begun if self._transport.send_ahead(begun.request, call=begun.call) else None
 
     def open_orders(
-        self, exchange_id: str | None = None, *, timeout: float | None = None
+        self,
+        exchange_id: str | None = None,
+        *,
+        timeout: float | None = None,
+        request_id: str = "",
     ) -> TimedOpenOrders:
         """Read the open orders of one exchange, or of all; never raises for a failing EMS."""
-        return self._list(exchange_id, call=self._new_call(timeout_s=timeout))
+        call = self._new_call(timeout_s=timeout)
+        return self._list(exchange_id, call=call, request_id=request_id)
 
     def probe(self, exchange_id: str | None) -> TimedOpenOrders:
         """Read the beginning of such a list over a new connection; never raises.
@@ -181,7 +194,12 @@ class EmsClient:
         return self._list(exchange_id, call=call, max_bytes=MAX_PROBE_BYTES)
 
     def _list(
-        self, exchange_id: str | None, *, call: CallDeadline, max_bytes: int = MAX_LIST_BYTES
+        self,
+        exchange_id: str | None,
+        *,
+        call: CallDeadline,
+        max_bytes: int = MAX_LIST_BYTES,
+        request_id: str = "",
     ) -> TimedOpenOrders:
         started_at = datetime.now(UTC)
         # The id is opaque: no character of it may act as a separator.
@@ -192,6 +210,7 @@ class EmsClient:
         )
         # A cached list may be older than the cancel.
         headers = {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache"}
+        headers |= _id_header(request_id)
         request = HttpRequest(method="GET", url=self._orders_url + query, headers=headers)
         with ExitStack() as slot:
 
@@ -227,12 +246,17 @@ class EmsClient:
         return f"<EmsClient {self._orders_url}>"
 
     def _new_cancel(
-        self, exchange_id: str, *, timeout_s: float | None, on_sent: Callable[[], None] | None
+        self,
+        exchange_id: str,
+        *,
+        timeout_s: float | None,
+        on_sent: Callable[[], None] | None,
+        request_id: str,
     ) -> BegunCancel:
         request = HttpRequest(
             method="POST",
             url=f"{self._orders_url}/cancel/all",
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json"} | _id_header(request_id),
             body=json.dumps({"exchange_id": exchange_id}).encode(),
         )
         started_at = datetime.now(UTC)
@@ -323,6 +347,10 @@ def _process_client() -> EmsClient:
 def forget_client() -> None:
     """Have the next `get_client()` make a new client."""
     _process_client.cache_clear()
+
+
+def _id_header(request_id: str) -> dict[str, str]:
+    return {REQUEST_ID_HEADER: request_id} if request_id else {}
 
 
 def _cancel_answer(reply: HttpReply, *, call: CallDeadline, exchange_id: str) -> CancelAnswer:

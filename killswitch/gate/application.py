@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 
+from killswitch.gate.access_log import Send, ServedRequest
 from killswitch.gate.client import (
     MAX_BODY_BYTES,
     BodyTooSlow,
@@ -19,10 +20,10 @@ from killswitch.gate.client import (
 from killswitch.gate.lanes import Lane, LaneFull, Limits
 from killswitch.gate.routes import LaneName, lane_of
 from killswitch.gate.wsgi_bridge import Answer, Rest, WsgiApplication, call, environ_of
+from killswitch.runtime.http import ID_KEY
 from killswitch.runtime.kept_connections import reserved_connection
 
 Headers = list[tuple[bytes, bytes]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 # Threads start when they are needed. Of the exports, so many are open at once; threads do not wait
 # for their readers.
@@ -51,7 +52,7 @@ TOO_SLOW = (
 )
 FAILED = (
     "The console could not answer this request. If it was a cancel, it may have been recorded:"
-    " check Requests before you send it again. The server's log has the reason.\n"
+    " check Requests before you send it again. The server's log has the reason: {id}\n"
 )
 PLAIN_TEXT: Final[Headers] = [
     (b"content-type", b"text/plain; charset=utf-8"),
@@ -79,38 +80,49 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Every error ends here: the server would print its traceback."""
+        request = ServedRequest(scope, send)
         try:
-            await self._serve(scope, receive, send)
+            await self._serve(scope, receive, request)
         except ClientGone:
             pass
         except LaneFull:
             await asyncio.sleep(REFUSAL_PAUSE_S)
-            await _refuse(send, 503, BUSY, (b"retry-after", b"5"))
+            await _refuse(request.send, 503, BUSY, (b"retry-after", b"5"))
         except BodyTooSlow:
-            await _refuse(send, 408, TOO_SLOW, (b"connection", b"close"), (b"x-recorded", b"no"))
+            headers = ((b"connection", b"close"), (b"x-recorded", b"no"))
+            await _refuse(request.send, 408, TOO_SLOW, *headers)
         except Exception:
-            log.exception("request_not_served", method=scope["method"], path=scope["path"])
-            await _refuse(send, 500, FAILED)
+            log.exception(
+                "request_not_served",
+                http_request=request.id,
+                method=scope["method"],
+                path=scope["path"],
+            )
+            await _refuse(request.send, 500, FAILED.format(id=request.id))
+        finally:
+            request.log()
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, request: ServedRequest) -> None:
         client = Client(scope, receive)
         with self._room_for(client.body_length), closing(client):
-            environ = environ_of(scope, await client.body(timeout_s=self._body_timeout_s))
-            name = lane_of(scope["method"], scope["path"])
+            body = await client.body(timeout_s=self._body_timeout_s)
+            request.environ = environ_of(scope, body)
+            request.environ[ID_KEY] = request.id
+            name = request.lane = lane_of(scope["method"], scope["path"])
             lane = self._lanes[name]
             place = await lane.enter(client)
-            work: Callable[[], Answer] = partial(call, self._application, environ)
+            work: Callable[[], Answer] = partial(call, self._application, request.environ)
             if name is LaneName.CANCEL:
                 work = reserved_connection()(work)
             try:
                 answer = await lane.run(work, place)
                 if answer.rest:
                     run = partial(lane.run, place=place)
-                    await _send_chunks(send, answer, answer.rest, client, run)
+                    await _send_chunks(request.send, answer, answer.rest, client, run)
             finally:
                 lane.leave(place)
             if not answer.rest:
-                await _send(send, answer.status, answer.headers, answer.body)
+                await _send(request.send, answer.status, answer.headers, answer.body)
 
     @contextmanager
     def _room_for(self, length: int) -> Iterator[None]:

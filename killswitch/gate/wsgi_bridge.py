@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from structlog.contextvars import bound_contextvars
+
+from killswitch.runtime.http import ID_KEY
+
 Environ = dict[str, Any]
 WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
@@ -40,7 +44,8 @@ def call(application: WsgiApplication, environ: Environ) -> Answer:
     def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> None:
         started.append((status, headers))
 
-    result = application(environ, start_response)
+    with bound_contextvars(http_request=environ.get(ID_KEY, "")):
+        result = application(environ, start_response)
     rest = Rest(result)
     is_streamed = getattr(result, "streaming", False)
     try:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Final
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -14,6 +15,11 @@ MAX_PAUSE_S = 0.1
 # What a browser sends when the person, or one of our pages, has requested the address.
 OWN_SITES = {"none", "same-origin"}
 MAX_ID = 2**63 - 1  # the largest key that both databases store
+# Members of a request's META: its ID in the log, and what Django learns of it for its line there.
+ID_KEY: Final = "killswitch.request_id"
+USER_KEY: Final = "killswitch.user"
+CLIENT_KEY: Final = "killswitch.client"
+SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
 
 def is_htmx(request: HttpRequest) -> bool:
