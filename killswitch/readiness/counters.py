@@ -27,6 +27,7 @@ from killswitch.runtime.age import elapsed_ms
 from killswitch.runtime.durability import without_flush
 
 CHUNK_EVENTS: Final = 1000  # that are in memory at once
+MAX_UNSTORED_EVENTS: Final = 20_000  # that a reader counts, in half a second
 STORE_INTERVAL_S: Final = 30.0
 # The upper bounds of the buckets of all durations. A cancel is normally on the wire within 50 ms,
 # and it is given up after a minute.
@@ -120,9 +121,18 @@ class _Request:
         numbers[f"{name}_us"] += round(duration_ms * 1000)
 
 
-def current(*, chunk_events: int = CHUNK_EVENTS) -> Counts:
-    """Return all counts up to the newest event."""
+def current(
+    *, chunk_events: int = CHUNK_EVENTS, max_events: int = MAX_UNSTORED_EVENTS
+) -> Counts | None:
+    """Return all counts up to the newest event.
+
+    Return None if more than `max_events` have come since the counts were stored, because the
+    observer has been gone for long or counts an old log: a scrape must end in time, and counters
+    that stand still would say that nothing happens.
+    """
     counts = _stored()
+    if AuditEvent.objects.filter(seq__gt=counts.seq + max_events).exists():
+        return None
     for chunk in _chunks_after(counts.seq, chunk_events):
         counts = _with_chunk(counts, chunk)
     return counts

@@ -86,7 +86,8 @@ def _of_readiness(readiness: Readiness) -> Iterator[Metric]:
 
 
 def _of_database() -> Iterator[Metric]:
-    yield from _of_log(counters.current())
+    if log_counts := counters.current():
+        yield from _of_log(log_counts)
     counts, gauges = _of_holds()
     failures = FailedDeliveries.objects.values_list("count", flat=True).first()
     counts |= {

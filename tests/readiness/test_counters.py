@@ -32,6 +32,12 @@ from tests.threads import run_at_once
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
 
+def current(chunk_events: int = 1000) -> Counts:
+    counts = counters.current(chunk_events=chunk_events)
+    assert counts
+    return counts
+
+
 @pytest.fixture
 def olga() -> User:
     return factories.person(Role.RISK_OFFICER)
@@ -59,7 +65,7 @@ def test_what_ended_is_counted_by_its_outcome_and_what_is_in_flight_is_not(olga:
     requested(olga)
     for status in FINAL_VALUES:
         end(olga, Status(status), attempts=2)
-    counts = counters.current()
+    counts = current()
     expected = Counter({(status, "BROWSER"): 1 for status in FINAL_VALUES})
     assert counts.by_labels("requests") == expected
     assert counts.by_labels("attempts") == {
@@ -79,14 +85,14 @@ def test_alarms_and_holds_are_counted_when_they_begin() -> None:
         with recording():
             # The data of this event has the key twice, once in the words of somebody else.
             raise_alarm(kind=AlarmKind(kind), subject=f'"alarm_kind":"X" {number}', title="a")
-    counts = counters.current()
+    counts = current()
     assert counts.by_labels("alarms_raised") == {(kind,): 1 for kind in AlarmKind.values}
     assert counts.numbers["holds_started"] == 1
 
 
 def test_durations_begin_with_the_click_and_end_with_what_is_known_of_it(olga: User) -> None:
     request = end(olga, Status.CONFIRMED, ago_s=3.5)
-    counts = counters.current()
+    counts = current()
     assert bucket(counts, "click_to_wire") == {"5.0": 1}
     assert bucket(counts, "click_to_answer") == {"5.0": 1}
     assert bucket(counts, "click_to_confirmed") == {"5.0": 1}
@@ -101,16 +107,16 @@ def test_a_call_that_did_not_reach_the_ems_was_not_on_the_wire(olga: User) -> No
     """The duration would be short although the cancel left late."""
     request = requested(olga, ago_s=0.2)
     factories.attempt(request, answers.not_delivered("Connection refused (error 111)"))
-    assert not bucket(counters.current(), "click_to_wire")
+    assert not bucket(current(), "click_to_wire")
     request.batch.asked_at -= timedelta(seconds=20)
     request.batch.save()
     factories.attempt(request, answers.no_answer("the call was not finished", at_once=False))
     counters.store()
-    counts = counters.current()
+    counts = current()
     assert (bucket(counts, "click_to_wire"), bucket(counts, "click_to_answer")) == ({"30.0": 1}, {})
     for _ in range(2):
         factories.attempt(request, factories.answer(request, Status.REJECTED))
-    counts = counters.current()
+    counts = current()
     assert bucket(counts, "click_to_wire") == {"30.0": 1}, "only the first call counts"
     assert bucket(counts, "click_to_answer") == {"30.0": 1}, "only the first answer counts"
     assert not bucket(counts, "click_to_confirmed")
@@ -119,7 +125,7 @@ def test_a_call_that_did_not_reach_the_ems_was_not_on_the_wire(olga: User) -> No
 def test_the_trace_of_a_dead_process_is_not_a_time_on_the_wire(olga: User) -> None:
     request = requested(olga)
     record_takeover(request.pk, dead_holder=factories.LEASE_TOKEN, lease_token="b")
-    counts = counters.current()
+    counts = current()
     assert counts.by_labels("attempts") == {("UNKNOWN", "none"): 1}
     assert not bucket(counts, "click_to_wire")
 
@@ -130,7 +136,7 @@ def test_a_hold_has_no_click(origin: str, olga: User) -> None:
     request.batch.origin = origin
     request.batch.save()
     factories.bring(request, Status.CONFIRMED)
-    counts = counters.current()
+    counts = current()
     assert counts.by_labels("requests") == {("CONFIRMED", origin): 1}
     names = ("click_to_wire", "click_to_answer", "click_to_confirmed")
     expected = 0 if origin == Origin.HOLD else 1
@@ -140,14 +146,14 @@ def test_a_hold_has_no_click(origin: str, olga: User) -> None:
 def test_a_time_before_the_click_is_no_duration(olga: User) -> None:
     """The clocks of two hosts differ; 0 would look fast."""
     end(olga, Status.CONFIRMED, ago_s=-3600)
-    counts = counters.current()
+    counts = current()
     assert counts.by_labels("requests") == {("CONFIRMED", "BROWSER"): 1}
     assert not bucket(counts, "click_to_wire")
 
 
 def test_a_duration_above_all_bounds_is_counted(olga: User) -> None:
     end(olga, Status.CONFIRMED, ago_s=3600)
-    counts = counters.current()
+    counts = current()
     assert bucket(counts, "click_to_wire") == {"+Inf": 1}
     assert counts.sum_s("click_to_wire") == pytest.approx(3600, abs=30)
 
@@ -165,26 +171,26 @@ def test_it_does_not_matter_when_the_counts_are_stored(chunk_events: int, olga: 
         end(olga, Status(status), attempts=2)
         counters.store(chunk_events=chunk_events)
     end(olga, Status.CONFIRMED)
-    counts = counters.current(chunk_events=chunk_events)
+    counts = current(chunk_events=chunk_events)
     assert StoredCounts.objects.get().seq < counts.seq
     StoredCounts.objects.all().delete()
-    assert counters.current() == counts
+    assert current() == counts
 
 
 def test_nothing_new_is_stored_twice_nor_written(olga: User) -> None:
     end(olga, Status.CONFIRMED)
     counters.store()
-    counts = counters.current()
+    counts = current()
     with CaptureQueriesContext(connection) as captured:
         counters.store()
     assert [query["sql"].split(" ")[0] for query in captured] == ["SELECT", "SELECT"]
-    assert counters.current() == counts
+    assert current() == counts
 
 
 def test_two_processes_that_store_at_once_count_everything_once(olga: User) -> None:
     for status in FINAL_VALUES:
         end(olga, Status(status))
-    counts = counters.current()
+    counts = current()
 
     def store() -> None:
         counters.store(chunk_events=3)
@@ -192,7 +198,7 @@ def test_two_processes_that_store_at_once_count_everything_once(olga: User) -> N
     run_at_once(*[store] * 4)
     counters.store()
     assert StoredCounts.objects.get().seq == counts.seq
-    assert counters.current() == counts
+    assert current() == counts
 
 
 def test_no_process_ever_sees_a_counter_go_backwards(olga: User) -> None:
@@ -207,7 +213,7 @@ def test_no_process_ever_sees_a_counter_go_backwards(olga: User) -> None:
     def read() -> list[Counts]:
         seen: list[Counts] = []
         while not seen or (seen[-1].numbers["requests CONFIRMED BROWSER"] < 12 and len(seen) < 999):
-            seen.append(counters.current(chunk_events=5))
+            seen.append(current(chunk_events=5))
             counters.store(chunk_events=5)
         return seen
 
@@ -222,14 +228,14 @@ def test_no_process_ever_sees_a_counter_go_backwards(olga: User) -> None:
 def test_events_without_rows_do_not_stop_the_counters(olga: User) -> None:
     """Those are forged or their rows were deleted, which the verification of the log finds."""
     end(olga, Status.CONFIRMED)
-    before = counters.current()
+    before = current()
     with recording() as record:
         for request_id in ("", "no UUID", "5f7f8a3e-6f0b-4c1c-8a43-2f7a0d1b9c55"):
             record.event(EventKind.FINISHED, request_id=request_id, status="RESIDUAL")
             record.event(EventKind.ATTEMPT, request_id=request_id, data={"number": 1})
     Attempt.objects.all().delete()
     StoredCounts.objects.all().delete()
-    counts = counters.current()
+    counts = current()
     assert counts.by_labels("requests") == {("CONFIRMED", "BROWSER"): 1, ("RESIDUAL", ""): 3}
     assert before.by_labels("attempts")
     assert not counts.by_labels("attempts")
@@ -243,6 +249,16 @@ def test_an_update_begins_to_count_at_the_newest_event(olga: User) -> None:
     assert not StoredCounts.objects.exists(), "an empty log is counted from its beginning"
     end(olga, Status.CONFIRMED)
     migration.start_at_the_newest_event(apps, None)
-    assert counters.current() == Counts(seq=chain.head().seq)
+    assert current() == Counts(seq=chain.head().seq)
     end(olga, Status.REJECTED)
-    assert counters.current().by_labels("requests") == {("REJECTED", "BROWSER"): 1}
+    assert current().by_labels("requests") == {("REJECTED", "BROWSER"): 1}
+
+
+def test_counters_that_cannot_be_up_to_date_are_not_shown(olga: User) -> None:
+    """To count for long would end in the readiness NOT READY, which is for a database."""
+    end(olga, Status.CONFIRMED)
+    events = chain.head().seq
+    assert counters.current(max_events=events) == current()
+    assert counters.current(max_events=events - 1) is None
+    counters.store()
+    assert counters.current(max_events=0) == current()
