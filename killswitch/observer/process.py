@@ -1,4 +1,4 @@
-"""The observer's process: open orders, Holds, canary, checkpoints and verification of the log."""
+"""The observer's process: open orders, Holds, canary, upkeep of the log, counts for the metrics."""
 
 import threading
 from datetime import UTC, datetime

@@ -141,32 +141,25 @@ def current(
 def store(*, chunk_events: int = CHUNK_EVENTS) -> None:
     """Store the counts up to the newest event, so that no reader has to count these events again.
 
-    Several processes may do so: one replaces only what it has counted on from. What a crash of the
-    database loses is counted again, so no commit waits for the disk.
+    A row that another process replaces by an older one is as right, because its number is as well;
+    so is one that a crash of the database brings back. No commit waits for the disk.
     """
     counts = _stored()
     for chunk in _chunks_after(counts.seq, chunk_events):
-        before, counts = counts, _with_chunk(counts, chunk)
+        counts = _with_chunk(counts, chunk)
+        row = StoredCounts(id=1, seq=counts.seq, numbers=dict(counts.numbers))
         with without_flush():
-            is_stored = _replace(before, counts)
-        if not is_stored:
-            return  # another process was faster
+            StoredCounts.objects.bulk_create(
+                [row],
+                update_conflicts=True,
+                unique_fields=["id"],
+                update_fields=["seq", "numbers"],
+            )
 
 
 def _stored() -> Counts:
     row = StoredCounts.objects.filter(id=1).first()
     return Counts(seq=row.seq, numbers=Counter(row.numbers)) if row else Counts()
-
-
-def _replace(before: Counts, after: Counts) -> bool:
-    columns = {"seq": after.seq, "numbers": dict(after.numbers)}
-    rows = StoredCounts.objects.filter(id=1)
-    if rows.filter(seq=before.seq).update(**columns):
-        return True
-    if before.seq == 0 and not rows.exists():
-        StoredCounts.objects.bulk_create([StoredCounts(id=1, **columns)], ignore_conflicts=True)
-        return rows.filter(seq=after.seq).exists()
-    return False
 
 
 def _chunks_after(seq: int, chunk_events: int) -> Iterator[Sequence[_Event]]:

@@ -104,6 +104,7 @@ def test_promtool_has_something_to_say_about_a_bad_name() -> None:
 def test_the_values_are_those_of_the_database() -> None:
     found = values(scraped())
     assert found["killswitch_build_info", __version__] == 1
+    assert found["killswitch_check_duration_seconds", "ems"] == 0.012
     for status in FINAL_STATUSES:
         assert found["killswitch_requests_total", "BROWSER", status] == 1
         assert found["killswitch_requests_total", "COMMAND_LINE", status] == 0
