@@ -40,7 +40,9 @@ CHROMIUM = Program(
     ),
     ("chromium-headless-shell", "chromium"),
 )
-PROGRAMS = (CHROMIUM,)
+# Checks the metrics and the rules of alerts; the package's server is not started.
+PROMTOOL = Program("promtool", ("promtool",), ("prometheus",))
+PROGRAMS = (CHROMIUM, PROMTOOL)
 
 
 def main() -> None:

@@ -167,3 +167,19 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.alarm_id} → {self.channel}"
+
+
+class FailedDeliveries(models.Model):
+    """How often a channel has not accepted a notification, every attempt counted; one row."""
+
+    count = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(id=1), name="failed_deliveries_are_counted_in_one_row"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return str(self.count)

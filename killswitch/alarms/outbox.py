@@ -21,7 +21,7 @@ from django.db.models import F
 
 from killswitch.alarms.escalation import Escalation
 from killswitch.alarms.messages import Message
-from killswitch.alarms.models import Alarm, Delivery, Severity
+from killswitch.alarms.models import Alarm, Delivery, FailedDeliveries, Severity
 from killswitch.alarms.services import archives, channels, first_channels
 from killswitch.audit.canonical_json import utc_text
 from killswitch.audit.models import EventKind
@@ -160,6 +160,7 @@ def _send_to_channel(channel: str, messages: Sequence[Sequence[Delivery]]) -> No
             log.warning("alarm_not_delivered", channel=channel, alarms=numbers, error=error)
             attempt = Delivery.objects.filter(pk__in=claimed, attempts=attempts)
             attempt.update(sending=False, error=error)
+            _count_failures(len(claimed))
     except Error as database_error:
         log.warning("alarm_not_delivered", channel=channel, error=str(database_error).strip())
     finally:
@@ -208,6 +209,12 @@ def _record_deliveries(ids: Sequence[int], *, attempts: int) -> None:
                     "told_at": utc_text(delivered_at),
                 },
             )
+
+
+def _count_failures(count: int) -> None:
+    if not FailedDeliveries.objects.filter(id=1).update(count=F("count") + count):
+        FailedDeliveries.objects.bulk_create([FailedDeliveries(id=1)], ignore_conflicts=True)
+        FailedDeliveries.objects.filter(id=1).update(count=F("count") + count)
 
 
 def send_to_all_channels(message: Message) -> None:

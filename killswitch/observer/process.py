@@ -1,4 +1,4 @@
-"""The observer's process: open orders, Holds, canary, checkpoints and verification of the log."""
+"""The observer's process: open orders, Holds, canary, upkeep of the log, counts for the metrics."""
 
 import threading
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from killswitch.holds import enforcement
 from killswitch.observer import audit_upkeep, canary, ems_reach
 from killswitch.observer.audit_upkeep import AuditUpkeep
 from killswitch.observer.open_orders import Observer
-from killswitch.readiness import watch
+from killswitch.readiness import counters, watch
 from killswitch.readiness.models import CANARY_INTERVAL_S
 from killswitch.runtime import heartbeats
 from killswitch.runtime.deadlines import Deadline
@@ -89,6 +89,7 @@ def observe(stop: threading.Event) -> None:
         PeriodicTask(
             name="verification", work=upkeep.verify, interval_s=audit_upkeep.CHECK_INTERVAL_S
         ),
+        PeriodicTask(name="counters", work=counters.store, interval_s=counters.STORE_INTERVAL_S),
     ):
         task.start_thread(stop)
     break_glass.start_threads(stop)

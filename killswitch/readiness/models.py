@@ -1,4 +1,4 @@
-"""The results of the last probes of the EMS and of the last canary through the queue."""
+"""The last probes of the EMS, the last canary through the queue, and what the metrics count."""
 
 from django.db import models
 
@@ -75,3 +75,21 @@ class Canary(models.Model):
 
     def __str__(self) -> str:
         return self.error or f"answered in {self.milliseconds} ms"
+
+
+class StoredCounts(models.Model):
+    """What the metrics count, up to the event `seq` of the log; one row.
+
+    It only saves time: all of it follows from the log.
+    """
+
+    seq = models.BigIntegerField()
+    numbers = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="there_is_one_row_of_counts")
+        ]
+
+    def __str__(self) -> str:
+        return f"up to {self.seq}"

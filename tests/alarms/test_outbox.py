@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from killswitch.alarms import outbox, reconciliation
 from killswitch.alarms.messages import Message
-from killswitch.alarms.models import Alarm, Delivery
+from killswitch.alarms.models import Alarm, Delivery, FailedDeliveries
 from killswitch.alarms.outbox import (
     MAX_ATTEMPTS,
     MAX_GATHER_S,
@@ -132,6 +132,18 @@ def test_a_refused_alarm_is_sent_again_after_a_growing_pause(
     send_now(sender)
     assert [event["tries"] for event in delivery_events()] == [3]
     assert Delivery.objects.get().error == ""
+    assert FailedDeliveries.objects.get().count == 2
+
+
+def test_each_notification_of_a_message_that_fails_is_counted(
+    alarm: Raise, sink: Sink, settings: Any
+) -> None:
+    settings.ALERT_URLS = (sink.url("/refuses"), sink.url("/ok"))
+    sink.status["/refuses"] = 500
+    raise_batch(alarm, range(3), size=3)
+    send_now(OutboxSender())
+    assert FailedDeliveries.objects.get().count == 3
+    assert Delivery.objects.filter(delivered_at=None).count() == 3
 
 
 def test_attempts_go_on_for_more_than_an_hour_and_then_end() -> None:

@@ -12,8 +12,10 @@ import pytest
 from django.db import connection
 from psycopg.sql import SQL, Identifier
 
+from killswitch.audit.models import EventKind
+from killswitch.audit.recorder import recording
 from killswitch.exchanges.models import Exchange, Observation
-from killswitch.readiness.models import Canary, Probe
+from killswitch.readiness.models import Canary, Probe, StoredCounts
 from killswitch.runtime.heartbeats import Process, age_here
 from tests.conftest import RedisProcess, wait_for
 from tests.failures import locked_sqlite
@@ -42,12 +44,15 @@ def test_figures_and_canaries_come_and_the_process_ends_within_a_second(
     stack: Stack, own_redis: RedisProcess
 ) -> None:
     Exchange.objects.create(exchange_id="KRAKEN")
+    with recording() as record:
+        record.event(EventKind.STARTED)  # what the counters of the metrics begin with
     stack.simulator.place("KRAKEN", 4)
     process = stack.manage("observe")
     wait_for(lambda: observed("KRAKEN") == 4, seconds=30)
     wait_for(lambda: Canary.objects.filter(published__gt=0).exists(), seconds=10)
     wait_for(lambda: Probe.objects.filter(name="ems", ok=True).exists(), seconds=5)
     assert age_here(Process.OBSERVER).within(3)
+    wait_for(StoredCounts.objects.exists, seconds=5)
     stack.simulator.place("KRAKEN", 1)
     wait_for(lambda: observed("KRAKEN") == 5, seconds=5)
     end_within(process, seconds=5)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from killswitch.audit.canonical_json import utc_text
 from killswitch.break_glass import rehearsal
@@ -33,6 +34,15 @@ def broker(own_redis: RedisProcess, settings: Any) -> RedisProcess:
 
 def ago(seconds: float) -> datetime:
     return datetime.now(UTC) - timedelta(seconds=seconds)
+
+
+def values(text: str) -> dict[tuple[str, ...], float]:
+    """Return the samples of an exposition, by name and the values of their labels by name."""
+    return {
+        (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
 
 
 def rehearsed(home: Path, *, succeeded_at: datetime | None, failures: Sequence[str] = ()) -> None:

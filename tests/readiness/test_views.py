@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 from django.test import Client
-from prometheus_client.parser import text_string_to_metric_families
 
 from killswitch.accounts.models import Role
 from killswitch.audit.models import Verification
@@ -26,7 +25,7 @@ from killswitch.readiness.models import Probe
 from killswitch.runtime.heartbeats import Heartbeat, Process, beat
 from tests import factories
 from tests.failures import locked_sqlite
-from tests.readiness.conftest import ago
+from tests.readiness.conftest import ago, values
 from tests.stack import ROOT, Stack
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -68,14 +67,6 @@ def locked_database() -> Iterator[None]:
     finally:
         release.set()
         thread.join(10)
-
-
-def values(text: str) -> dict[tuple[str, ...], float]:
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 def test_healthz_asks_no_database(django_assert_num_queries: object) -> None:
@@ -179,8 +170,8 @@ def held(number: int, **columns: Any) -> None:
 
 @pytest.mark.usefixtures("all_is_well")
 def test_metrics_of_holds() -> None:
-    names = ("holds_active", "holds_blind", "hold_releases_pending", "hold_episodes")
-    keys = [(f"killswitch_{name}",) for name in (*names, "hold_orders_cancelled")]
+    names = ("holds_active", "holds_blind", "hold_releases_pending", "hold_episodes_total")
+    keys = [(f"killswitch_{name}",) for name in (*names, "hold_orders_cancelled_total")]
     oldest = ("killswitch_hold_last_read_seconds",)
     found = values(Client().get("/metrics").content.decode())
     assert [found[key] for key in keys] == [0, 0, 0, 0, 0]
@@ -227,11 +218,11 @@ def test_metrics_tell_what_the_database_holds() -> None:
     found = values(text)
     assert found["killswitch_readiness", "READY"] == 1
     assert found["killswitch_check_ok", "watchdog"] == 1
-    assert found["killswitch_requests", "CONFIRMED"] == 0
+    assert found["killswitch_requests_total", "BROWSER", "CONFIRMED"] == 0
     assert found["killswitch_open_orders",] == 7
     assert found["killswitch_alarms_open",] == 0
     assert found["killswitch_requests_in_flight",] == 0
-    assert found["killswitch_requests_reopened",] == 0
+    assert found["killswitch_requests_reopened_total",] == 0
     assert "SECRET-DESK" not in text
 
 
@@ -243,8 +234,8 @@ def test_metrics_count_the_requests_after_which_orders_were_open_again() -> None
         request = factories.press(olga, exchange).requests.get()
         factories.look_again(factories.bring(request, Status.CONFIRMED), after_s=5, orders=orders)
     found = values(Client().get("/metrics").content.decode())
-    assert found["killswitch_requests_reopened",] == 1
-    assert found["killswitch_requests", "CONFIRMED"] == 2
+    assert found["killswitch_requests_reopened_total",] == 1
+    assert found["killswitch_requests_total", "BROWSER", "CONFIRMED"] == 2
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])

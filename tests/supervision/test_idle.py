@@ -14,6 +14,8 @@ from killswitch.alarms.models import Alarm
 from killswitch.alarms.outbox import OutboxSender
 from killswitch.alarms.services import acknowledge
 from killswitch.audit.actors import Actor
+from killswitch.audit.models import EventKind
+from killswitch.audit.recorder import recording
 from killswitch.cancels import watchdog
 from killswitch.cancels.models import CancelRequest
 from killswitch.cancels.watchdog import StallDetector
@@ -22,6 +24,7 @@ from killswitch.exchanges.models import Exchange
 from killswitch.holds.enforcement import Enforcer
 from killswitch.observer import canary, ems_reach
 from killswitch.observer.open_orders import Observer
+from killswitch.readiness import counters
 from killswitch.readiness.health_checks import evaluate
 from killswitch.readiness.models import Canary
 from killswitch.readiness.watch import ReadinessWatch
@@ -198,3 +201,9 @@ def test_judging_the_readiness_writes_nothing_that_stays(unpublished: None) -> N
     watch = ReadinessWatch(evaluate=partial(evaluate, beats=False))
     assert count(watch.step).flushes == 0
     assert not CancelRequest.objects.exists()
+
+
+def test_counting_for_the_metrics_writes_nothing_while_nothing_happens() -> None:
+    with recording() as record:
+        record.event(EventKind.STARTED)
+    assert count(counters.store) == Counts(2, 2)
