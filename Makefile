@@ -7,7 +7,7 @@ SHELL := /bin/sh
 # compiled once, not at the start of each of the many processes.
 unexport $(filter-out PYTHON PYTHONUNBUFFERED,$(filter PYTHON%,$(.VARIABLES)))
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults bench check diagram screenshots lock clean development programs
+.PHONY: help run test test-faults test-chaos bench check diagram screenshots lock clean development programs
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -33,6 +33,9 @@ test: ## run the tests, on SQLite and PostgreSQL
 test-faults: development ## run the long tests that kill and stop processes
 	$(PYTEST) -m faults
 	$(POSTGRESQL) $(PYTEST) -m "faults and both_databases"
+
+test-chaos: development ## two of each process for four minutes under random acts, with a table
+	$(BIN)/python -m tests.chaos
 
 bench: development ## measure everything that has a limit, on both databases; it takes an hour
 	$(BIN)/python -m bench
