@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connection
 
+from killswitch.accounts.backends import SessionStore
 from killswitch.break_glass import upkeep as break_glass
 from killswitch.ems.client import EmsClient
 from killswitch.holds import enforcement
@@ -23,6 +24,7 @@ from killswitch.runtime.periodic import PeriodicTask
 
 LEASE_INTERVAL_S = 0.5  # between two looks whether it must be renewed; without a query
 RELEASE_TIMEOUT_S = 0.5
+CLEAR_SESSIONS_INTERVAL_S = 3600.0
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +90,12 @@ def observe(stop: threading.Event) -> None:
         ),
         PeriodicTask(
             name="verification", work=upkeep.verify, interval_s=audit_upkeep.CHECK_INTERVAL_S
+        ),
+        # A session ends by itself, but its row stays: one for each sign-in, for ever.
+        PeriodicTask(
+            name="sessions",
+            work=SessionStore.clear_expired,
+            interval_s=CLEAR_SESSIONS_INTERVAL_S,
         ),
         PeriodicTask(name="counters", work=counters.store, interval_s=counters.STORE_INTERVAL_S),
     ):

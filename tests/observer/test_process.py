@@ -6,9 +6,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import connection
 from psycopg.sql import SQL, Identifier
 
@@ -57,6 +59,15 @@ def test_figures_and_canaries_come_and_the_process_ends_within_a_second(
     wait_for(lambda: observed("KRAKEN") == 5, seconds=5)
     end_within(process, seconds=5)
     assert Observation.objects.get().lease_token == ""
+
+
+def test_sessions_that_have_ended_are_deleted_and_others_stay(stack: Stack) -> None:
+    now = datetime.now(UTC)
+    for key, expires_at in (("a" * 32, now - timedelta(1)), ("b" * 32, now + timedelta(1))):
+        Session.objects.create(session_key=key, session_data="", expire_date=expires_at)
+    stack.manage("observe")
+    wait_for(lambda: Session.objects.count() == 1, seconds=30)
+    assert Session.objects.get().session_key == "b" * 32
 
 
 def test_it_ends_within_a_second_while_the_ems_is_silent(stack: Stack) -> None:
