@@ -108,7 +108,8 @@ def _period_signed_off(data: EventData) -> str:
 def _restored(data: EventData) -> str:
     lost, proven = data.number("lost_seq"), data.number("proven_seq")
     loss = f" Events after {proven}, up to {lost}, may be lost." if lost else ""
-    return f"The log continues after event {data.text('restored_seq')}.{loss} {data.text('reason')}"
+    reason = f" Reason: “{data.text('reason')}”" if data.text("reason") else ""
+    return f"The log continues after event {data.text('restored_seq')}.{loss}{reason}"
 
 
 descriptions: dict[str, Describe] = {

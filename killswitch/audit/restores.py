@@ -68,14 +68,14 @@ class Restore:
     def __str__(self) -> str:
         at = self.recorded_at[:19].replace("T", " ")
         loss = (
-            f"Checkpoints prove events up to {self.proven_seq}; of the events after it, up to"
-            f" {self.lost_seq}, those that the backup did not contain are lost"
+            f"checkpoints prove events up to {self.proven_seq}; of those after it, up to"
+            f" {self.lost_seq}, what the backup did not contain is lost"
             if self.lost_seq
-            else f"No checkpoint shows a loss; the newest one proves events up to {self.proven_seq}"
+            else f"no checkpoint shows a loss; the newest one proves events up to {self.proven_seq}"
         )
         return (
             f"the log was restored from a backup, as {self.by} recorded on {at} UTC after event"
-            f" {self.restored_seq} (reason: {self.reason}). {loss}"
+            f" {self.restored_seq} (reason: “{self.reason}”): {loss}"
         )
 
 

@@ -149,6 +149,7 @@ def _group_name(rows: Sequence[OpenAlarm]) -> str:
         return alarm.exchange_id
     names: dict[str, str] = {
         AlarmKind.EVIDENCE: "Audit log",
+        AlarmKind.RESTORED: "Audit log",
         AlarmKind.HOLD_REMINDER: "Holds",
         AlarmKind.READINESS: "Readiness",
     }

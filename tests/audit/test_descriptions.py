@@ -226,13 +226,13 @@ def test_every_kind_fits_its_column() -> None:
         (
             EventKind.RESTORED,
             {"restored_seq": 12, "proven_seq": 10, "lost_seq": 20, "reason": "The disk failed"},
-            "The log continues after event 12. Events after 10, up to 20, may be lost. The disk"
-            " failed",
+            "The log continues after event 12. Events after 10, up to 20, may be lost. Reason: “The"
+            " disk failed”",
         ),
         (
             EventKind.RESTORED,
             {"restored_seq": 12, "proven_seq": 10, "lost_seq": 0, "reason": "Drill"},
-            "The log continues after event 12. Drill",
+            "The log continues after event 12. Reason: “Drill”",
         ),
         (
             EventKind.EXPORTED,

@@ -90,7 +90,7 @@ def test_the_event_names_the_restored_head_and_the_lost_range(run: Run, lost: Pa
     assert (data["proven_seq"], data["proven_hash"]) == (10, kept[0].hash)
     assert (data["lost_seq"], data["lost_hash"]) == (20, kept[2].hash)
     assert data["reason"] == "the disk failed"
-    assert "prove events up to 10; of the events after it, up to 20" in output
+    assert "prove events up to 10; of those after it, up to 20" in output
 
 
 def test_the_log_verifies_with_the_restore_reported_and_heads_go_on(run: Run, lost: Path) -> None:
@@ -114,7 +114,7 @@ def test_users_sign_in_again_an_alarm_says_why_and_pages_load_everything(
     run()
     assert not Session.objects.exists()
     alarm = Alarm.objects.get(kind="RESTORED")
-    assert "those that the backup did not contain are lost" in alarm.detail
+    assert "what the backup did not contain is lost" in alarm.detail
     assert usable_since(before + 100, newest=current()) == -1
     assert usable_since(current() - 1, newest=current()) == current() - 1
 
@@ -189,7 +189,7 @@ def test_without_a_loss_it_says_so(run: Run) -> None:
     append_and_keep(3)
     code, output, _ = run()
     assert code == 0
-    assert "No checkpoint shows a loss; the newest one proves events up to 3" in output
+    assert "no checkpoint shows a loss; the newest one proves events up to 3" in output
 
 
 def test_without_checkpoints_it_has_to_be_asked_for(run: Run) -> None:
@@ -201,7 +201,7 @@ def test_without_checkpoints_it_has_to_be_asked_for(run: Run) -> None:
     assert not AuditEvent.objects.filter(kind=EventKind.RESTORED).exists()
     code, output, _ = run(without_checkpoints=True)
     assert code == 0
-    assert "No checkpoint shows a loss" in output
+    assert "no checkpoint shows a loss" in output
 
 
 @pytest.mark.parametrize("reason", ["", " \n", "..."])
