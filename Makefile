@@ -7,7 +7,7 @@ SHELL := /bin/sh
 # compiled once, not at the start of each of the many processes.
 unexport $(filter-out PYTHON PYTHONUNBUFFERED,$(filter PYTHON%,$(.VARIABLES)))
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-chaos bench check diagram screenshots lock clean development programs
+.PHONY: help run test test-faults test-chaos test-image bench check diagram screenshots lock clean development programs
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -36,6 +36,9 @@ test-faults: development ## run the long tests that kill and stop processes
 
 test-chaos: development ## two of each process for four minutes under random acts, with a table
 	$(BIN)/python -m tests.chaos
+
+test-image: development ## build the image and run docker-compose.yml without Docker; as root on Debian
+	$(BIN)/python -m tests.image
 
 bench: development ## measure everything that has a limit, on both databases; it takes an hour
 	$(BIN)/python -m bench

@@ -1,0 +1,82 @@
+"""Reads the compose file as it stands, and turns each service into a `podman run`."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
+SECONDS = re.compile(r"(\d+)s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """One service; `settings` are those of the compose file, with variables filled in."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+    @property
+    def image(self) -> str:
+        return str(self.settings["image"])
+
+    @property
+    def healthcheck(self) -> Sequence[str]:
+        """Return the command that checks its health, empty without one."""
+        test = self.settings.get("healthcheck", {}).get("test", [])
+        return [str(word) for word in test[1:]]
+
+    @property
+    def stop_timeout_s(self) -> int:
+        return _seconds(self.settings.get("stop_grace_period", "10s"))
+
+    def arguments(self, *, hosts: Sequence[str]) -> Iterator[str]:
+        """Yield the arguments of `podman run`; all services share the network of this machine."""
+        settings = self.settings
+        yield from ("--name", self.name, "--network", "host")
+        for host in hosts:
+            yield from ("--add-host", f"{host}:127.0.0.1")
+        for name, value in settings.get("environment", {}).items():
+            yield from ("--env", f"{name}={'' if value is None else value}")
+        for path in settings.get("tmpfs", ()):
+            yield from ("--tmpfs", path)
+        for volume in settings.get("volumes", ()):
+            yield from ("--volume", volume)
+        for capability in settings.get("cap_drop", ()):
+            yield from ("--cap-drop", capability)
+        for option in settings.get("security_opt", ()):
+            yield from ("--security-opt", option.replace(":true", ""))
+        for name, flag in (("read_only", "--read-only"), ("init", "--init")):
+            if settings.get(name):
+                yield flag
+        if "user" in settings:
+            yield from ("--user", settings["user"])
+        yield self.image
+        yield from map(str, settings.get("command", ()))
+
+
+def services(path: Path, *, variables: Mapping[str, str]) -> dict[str, Service]:
+    """Return the services by name. Raises `SystemExit` for a variable that must be set."""
+
+    def value_of(match: re.Match[str]) -> str:
+        name, kind, text = match.groups()
+        if name in variables:
+            return variables[name]
+        if kind == "?":
+            raise SystemExit(f"{name}: {text}")
+        return text or ""
+
+    text = VARIABLE.sub(value_of, path.read_text()).replace("$$", "$")
+    content = yaml.safe_load(text)
+    return {
+        name: Service(name=name, settings=settings)
+        for name, settings in content["services"].items()
+    }
+
+
+def _seconds(text: str) -> int:
+    match = SECONDS.fullmatch(text)
+    return int(match[1]) if match else 10
