@@ -457,6 +457,12 @@ class Kept:
         if restore is None:
             self.notes.append(f"NOTE: {where} cannot be read and is not relied on.")
             return
+        if (restore["restored_seq"], restore["restored_hash"]) != (
+            event["seq"] - 1,
+            event["previous"],
+        ):
+            self.notes.append(f"NOTE: {where} was made for another log and is not relied on.")
+            return
         try:
             check_signed(restore, where, self.known)
         except Wrong as wrong:
@@ -464,24 +470,21 @@ class Kept:
             return
         self.restores.append(restore)
         lost = (
-            f"checkpoints prove events up to {restore['proven_seq']}; of the events after it, up"
-            f" to {restore['lost_seq']}, those that the backup did not contain are lost"
-            if restore["lost_seq"]
-            else "no checkpoint showed a loss"
+            f"the log lacks the events of {len(restore['lost_heads'])} checkpoints, up to event"
+            f" {restore['lost_seq']}"
+            if restore["lost_heads"]
+            else "no checkpoint is missing"
         )
         self.notes.append(
             f"NOTE: the log was restored from a backup, as {printable(restore['by'])} recorded at"
-            f" {printable(restore['recorded_at'])} in event {event['seq']}: {lost}."
-            f" Reason: {printable(restore['reason'])}"
+            f" {printable(restore['recorded_at'])} in event {event['seq']}: checkpoints proved"
+            f" events up to {restore['proven_seq']}, and {lost}. Reason:"
+            f" {printable(restore['reason'])}"
         )
 
     def is_explained(self, checkpoint: Record) -> bool:
         """Return whether a restored backup is why the log lacks the event of a checkpoint."""
-        return any(
-            restore["proven_seq"] < checkpoint["seq"] <= restore["lost_seq"]
-            and checkpoint["at"] <= restore["recorded_at"]
-            for restore in self.restores
-        )
+        return any(checkpoint["hash"] in restore["lost_heads"] for restore in self.restores)
 
     def conclude(self, header: Record, manifest: Record) -> Iterator[str]:
         """Yield the results as sentences. Raises `Wrong` and `CannotCheck`."""
@@ -528,11 +531,16 @@ class Kept:
                 )
         for checkpoint in newer:
             check_newer(checkpoint, header, manifest)
-        if not self.covered:
+        if lost and not self.known:
             raise CannotCheck(
-                f"All {len(newer)} checkpoints are newer than this export;"
-                " they prove nothing about it."
+                f"{len(lost)} checkpoints are missing from this export, which an event about a"
+                " restored backup explains. Whether it is genuine was not checked: give the key"
+                " with --public-key."
             )
+        if not self.covered:
+            newer_text = f"All {len(newer)} checkpoints are newer than this export"
+            lost_text = f"All {len(lost) + len(newer)} checkpoints are newer, or lost with a backup"
+            raise CannotCheck(f"{lost_text if lost else newer_text}; they prove nothing about it.")
         yield f"{self.met_checkpoints} checkpoints are in this export."
         if lost:
             yield f"NOTE: {len(lost)} checkpoints are of events that the restored backup lost."
@@ -603,10 +611,11 @@ def checkpoints_in(path: str | None, known: list[bytes]) -> dict[int, dict[str, 
 def parse_restore(data: str) -> Record | None:
     """Return the data of an event about a restored backup, or None if it is not what we write."""
     try:
-        restore = json.loads(data)
+        restore = canonical_record(data.encode())
         numbers = [restore[name] for name in ("restored_seq", "proven_seq", "lost_seq")]
-        texts = [restore[name] for name in ("recorded_at", "by", "reason")]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        texts = [restore[name] for name in ("recorded_at", "by", "reason", "restored_hash")]
+        texts += restore["lost_heads"]
+    except (Wrong, ValueError, KeyError, TypeError):
         return None
     is_usual = all(type(number) is int for number in numbers) and all(
         isinstance(text, str) for text in texts

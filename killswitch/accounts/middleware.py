@@ -1,12 +1,13 @@
 """Notes who sent a request, for its line in the log of the gate."""
 
 from collections.abc import Callable
+from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import SimpleLazyObject, empty
 
 from killswitch.accounts.client_info import address
-from killswitch.runtime.http import CLIENT_KEY, SAFE_METHODS, USER_KEY
+from killswitch.runtime.http import CLIENT_KEY, USER_KEY
 
 
 class SenderMiddleware:
@@ -16,15 +17,15 @@ class SenderMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        user_before = request.user
         response = self.get_response(request)
-        if request.method not in SAFE_METHODS:
-            request.META[CLIENT_KEY] = address(request)
-            request.META[USER_KEY] = _known_username(request)
+        request.META[CLIENT_KEY] = address(request)
+        # The view may have signed a user in, or out.
+        request.META[USER_KEY] = _known_name(request.user) or _known_name(user_before)
         return response
 
 
-def _known_username(request: HttpRequest) -> str:
-    """Return the name of the user if a view has read it, or signed the user in."""
-    user = request.user
+def _known_name(user: Any) -> str:
+    """Return the name of a user, empty for a visitor and for a user whom no view has read."""
     is_unread = isinstance(user, SimpleLazyObject) and vars(user)["_wrapped"] is empty
-    return "" if is_unread else user.get_username()
+    return "" if is_unread else str(user.get_username())

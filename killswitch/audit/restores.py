@@ -1,49 +1,63 @@
-"""Restores of a backup, as signed events: which kept heads the log may lack, and since when.
+"""Restores of a backup, as signed events: which kept heads the log lacks since then.
 
-After a restore the log ends earlier than the checkpoints say. An event of the kind `RESTORED` names
-the newest checkpoint that the log still contains and the newest that it lacks. Verification then
-accepts that the checkpoints in between are missing, and reports the restore each time. The event is
-signed with the key of the checkpoints: a person who can only write to the database cannot excuse a
-truncated log with it.
+After a restore the log lacks events of which checkpoints are kept elsewhere. An event of the kind
+`RESTORED` lists the hashes of these. Verification then accepts that they are missing, and reports
+the restore each time. The event is signed with the key of the checkpoints, so that a person who can
+only write to the database cannot excuse a truncated log with it, and it names the head after which
+it was recorded, so that it counts in this log only.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from killswitch.audit import canonical_json, chain, signing
 from killswitch.audit.actors import Actor
 from killswitch.audit.chain import Head
-from killswitch.audit.checkpoints import Checkpoint
 from killswitch.audit.event_reader import read
 from killswitch.audit.models import AuditEvent, EventKind
 from killswitch.audit.recorder import Recording
+from killswitch.runtime.text import pluralize_count
 
 MAX_REASON_CHARS = 500
+RESTORED = "RESTORED"  # the occasion of the checkpoint that follows the event
+MAX_LOST_HEADS = 20_000  # one every half minute for a week; as many fit into one event
+
+
+class NotFirst(Exception):
+    """The signed head is not the one before the event: the recording must be rolled back."""
+
+
+NUMBERS = ("restored_seq", "checkpoints", "proven_seq", "lost_seq", "replaced")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """What checkpoints show about a restored log."""
+    """What the checkpoints that were read show about a restored log."""
 
-    proven: Head  # the newest event of a checkpoint from before the loss that the log contains
-    lost: Head  # the newest event of a checkpoint that the log lacks; number 0 if it lacks none
+    checkpoints: int  # how many were read
+    proven: Head  # the newest one that the log contains and that was written before the loss
+    lost_seq: int  # the highest number of an event that the log lacks; 0 if it lacks none
+    lost_heads: Sequence[str]  # the hashes of all events that the log lacks
+    replaced: int  # how many of them have another event in their place
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restore:
-    """The data of one event `RESTORED`; a `lost_seq` of 0 means that no checkpoint is missing."""
+    """The data of one event `RESTORED`."""
 
     by: str
     recorded_at: str  # in UTC, as the times of events are hashed
     reason: str
     restored_seq: int  # the newest event at that moment
     restored_hash: str
+    checkpoints: int
     proven_seq: int
     proven_hash: str
     lost_seq: int
-    lost_hash: str
+    lost_heads: list[str]
+    replaced: int
     key_id: str
     signature: str
 
@@ -54,11 +68,9 @@ class Restore:
         del members["signature"]
         return canonical_json.encode(members).encode()
 
-    def explains(self, checkpoint: Checkpoint) -> bool:
-        """Return whether this restore is why the log lacks the event of a checkpoint."""
-        return (
-            self.proven_seq < checkpoint.seq <= self.lost_seq and checkpoint.at <= self.recorded_at
-        )
+    def belongs_to(self, event: AuditEvent) -> bool:
+        """Return whether it was signed for this place in this log: what came before is the same."""
+        return (self.restored_seq, self.restored_hash) == (event.seq - 1, event.previous)
 
     def is_signed_with(self, keys: Mapping[str, str]) -> bool:
         """Return whether one of these keys, public PEMs by ID, has made the signature."""
@@ -67,20 +79,39 @@ class Restore:
 
     def __str__(self) -> str:
         at = self.recorded_at[:19].replace("T", " ")
-        loss = (
-            f"checkpoints prove events up to {self.proven_seq}; of those after it, up to"
-            f" {self.lost_seq}, what the backup did not contain is lost"
-            if self.lost_seq
-            else f"no checkpoint shows a loss; the newest one proves events up to {self.proven_seq}"
-        )
         return (
             f"the log was restored from a backup, as {self.by} recorded on {at} UTC after event"
-            f" {self.restored_seq} (reason: “{self.reason}”): {loss}"
+            f" {self.restored_seq} (reason: “{self.reason}”): {self._loss}"
         )
+
+    @property
+    def _loss(self) -> str:
+        if not self.checkpoints:
+            return "there were no checkpoints, so what was lost is not known"
+        proof = f"checkpoints prove events up to {self.proven_seq}"
+        if not self.lost_heads:
+            return f"{proof}, and no further one is missing"
+        lost = pluralize_count(len(self.lost_heads), "checkpoint")
+        text = f"{proof}, and the log lacks the events of {lost}, up to event {self.lost_seq}"
+        if self.replaced:
+            text += (
+                f"; other events have taken {self.replaced} of these numbers, because the system"
+                " was started before this was recorded, or because the log was rewritten"
+            )
+        return text
+
+
+TYPES: Mapping[str, type] = {
+    field.name: int if field.name in NUMBERS else list if field.name == "lost_heads" else str
+    for field in fields(Restore)
+}
 
 
 def record(record: Recording, loss: Loss, *, by: Actor, reason: str) -> Restore:
-    """Record that the database was restored from a backup, in the open recording."""
+    """Record that the database was restored from a backup, as the first event of a recording.
+
+    Raises `NotFirst` if another process has recorded an event meanwhile.
+    """
     head = chain.head()
     draft = Restore(
         by=by.name,
@@ -88,22 +119,27 @@ def record(record: Recording, loss: Loss, *, by: Actor, reason: str) -> Restore:
         reason=reason,
         restored_seq=head.seq,
         restored_hash=head.hash,
+        checkpoints=loss.checkpoints,
         proven_seq=loss.proven.seq,
         proven_hash=loss.proven.hash,
-        lost_seq=loss.lost.seq,
-        lost_hash=loss.lost.hash,
+        lost_seq=loss.lost_seq,
+        lost_heads=list(loss.lost_heads),
+        replaced=loss.replaced,
         key_id=signing.key_id(),
         signature="",
     )
     restore = replace(draft, signature=signing.sign(draft.signed_text))
     record.event(EventKind.RESTORED, actor=by, data=asdict(restore))
+    (event,) = record.write_events()
+    if not restore.belongs_to(event):
+        raise NotFirst
     return restore
 
 
-def recorded() -> Sequence[tuple[int, Restore | None]]:
-    """Return the number of each event `RESTORED` and its data; None if it is not what we write."""
+def recorded() -> Sequence[tuple[AuditEvent, Restore | None]]:
+    """Return each event `RESTORED` and its data; None if it is not what we write."""
     events = AuditEvent.objects.filter(kind=str(EventKind.RESTORED)).order_by("seq")
-    return [(event.seq, _parsed(read(event).facts)) for event in events]
+    return [(event, _parsed(read(event).facts)) for event in events]
 
 
 def newest_seq() -> int:
@@ -115,10 +151,12 @@ def newest_seq() -> int:
 def _parsed(facts: Mapping[str, Any]) -> Restore | None:
     try:
         restore = Restore(**facts)
-    except TypeError:
+        is_usual = all(
+            type(getattr(restore, field.name)) is TYPES[field.name] for field in fields(Restore)
+        )
+        if not is_usual or not all(type(head) is str for head in restore.lost_heads):
+            return None
+        _ = restore.signed_text
+    except (TypeError, ValueError):  # other members, or none that canonical JSON can contain
         return None
-    numbers = {"restored_seq", "proven_seq", "lost_seq"}
-    types_match = all(
-        type(value) is (int if name in numbers else str) for name, value in asdict(restore).items()
-    )
-    return restore if types_match else None
+    return restore

@@ -7,7 +7,7 @@ empty.
 
 import base64
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import structlog
@@ -141,6 +141,7 @@ def _new_pem() -> bytes:
     )
 
 
+@lru_cache(16)
 def _public(pem: str) -> Ed25519PublicKey:
     try:
         key = serialization.load_pem_public_key(pem.encode())

@@ -25,6 +25,7 @@ from killswitch.audit.verification.findings import (
     VerificationResult,
 )
 from killswitch.audit.verification.verify import verify, verify_newest
+from killswitch.runtime.text import error_line
 
 CHECKPOINT_INTERVAL_S = 30.0  # the promise is a minute
 CHECK_INTERVAL_S = 2.0
@@ -89,6 +90,10 @@ class AuditUpkeep:
                 return
             except (VerificationImpossible, Error) as error:
                 self._alarm_if_repeated(str(error).strip())
+            except Exception as error:
+                # A row that no verification expects must not silence it.
+                log.exception("audit_log_not_verified")
+                self._alarm_if_repeated(f"{type(error).__name__}: {error_line(error)}")
             else:
                 self._failures, self._has_alarmed = 0, False
 

@@ -1,11 +1,15 @@
 """Revisions: one number that every visible change raises, so that pages can ask what is new."""
 
+import time
 from typing import Final
 
 from django.db import connection, models
+from django.db.models.functions import Greatest
 
-# No page lags behind so far, however long it slept. 90 years of a change every second.
-RESTORE_STEP: Final = 3_000_000_000
+# After each restore of a backup the number goes on from the time in millionths of a second, so that
+# it is far from all that any page has. A page that lags behind by half of that, after a day or
+# more, gets everything again as well.
+RESTORE_STEP: Final = 1_000_000
 
 
 class Revision(models.Model):
@@ -48,7 +52,9 @@ def next_revision() -> int:
 
 def mark_restore() -> None:
     """Let every open page load everything again: its revision belongs to the database before."""
-    Revision.objects.filter(id=1).update(value=models.F("value") + RESTORE_STEP)
+    Revision.objects.filter(id=1).update(
+        value=Greatest(models.F("value"), int(time.time()) * RESTORE_STEP) + RESTORE_STEP
+    )
 
 
 def usable_since(known: int | None, *, newest: int) -> int:

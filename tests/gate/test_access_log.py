@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import threading
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ def serve(
     status: str = "303 See Other",
     fails: bool = False,
     body_length: int = 0,
+    client: tuple[str, int] | None = ("127.0.0.1", 9),
 ) -> dict[str, Any]:
     """Send one request through the gate; return the head of the answer and its body."""
 
@@ -56,7 +58,7 @@ def serve(
         "scheme": "http",
         "http_version": "1.1",
         "server": ("127.0.0.1", 8000),
-        "client": ("127.0.0.1", 9),
+        "client": client,
         "headers": [
             *([(b"x-request-id", given.encode("utf-8"))] if given else []),
             *([(b"content-length", str(body_length).encode())] if body_length else []),
@@ -72,6 +74,7 @@ def serve(
         sent.append(message)
 
     asyncio.run(Gate(application, body_timeout_s=0.05)(scope, receive, send))
+    access_log.WRITER.flush()
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return {"status": sent[0]["status"], "headers": headers, "body": sent[1]["body"].decode()}
 
@@ -119,7 +122,9 @@ def test_the_ids_of_two_requests_differ_and_nothing_stays_bound(captured: list[A
         ({"method": "POST", "path": "/poll/"}, True),
         ({"method": "DELETE", "path": "/nowhere/"}, True),
         ({"method": "GET", "path": "/audit/export.csv", "status": "200 OK"}, True),
-        ({"method": "GET", "path": "/", "status": "503 Service Unavailable"}, True),
+        ({"method": "GET", "path": "/", "status": "500 Internal Server Error"}, True),
+        ({"method": "POST", "path": "/", "status": "503 Service Unavailable"}, True),
+        ({"method": "GET", "path": "/poll/", "status": "503 Service Unavailable"}, False),
         ({"method": "GET", "path": "/", "status": "200 OK"}, False),
         ({"method": "GET", "path": "/poll/", "status": "204 No Content"}, False),
         ({"method": "HEAD", "path": "/audit/", "status": "403 Forbidden"}, False),
@@ -153,3 +158,29 @@ def test_a_form_that_never_ends_has_a_line(captured: list[Any]) -> None:
     (line,) = lines(captured)
     assert (line["status"], line["user"], line["client"]) == (408, "", "127.0.0.1")
     assert "secret" not in json.dumps(line)
+
+
+def test_a_client_without_an_address_is_served(captured: list[Any]) -> None:
+    assert serve(client=None)["status"] == 303
+    assert lines(captured)[0]["client"] == "192.0.2.7"
+
+
+def test_a_reader_of_the_log_that_hangs_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs, entries = threading.Event(), []
+
+    class HangingLog:
+        @staticmethod
+        def info(_event: str, **line: Any) -> None:
+            hangs.wait(30)
+            entries.append(line)
+
+    writer = access_log.LineWriter()
+    monkeypatch.setattr(access_log, "log", HangingLog)
+    for number in range(access_log.MAX_WAITING + 5):  # one of them is being written
+        writer.write(number=number)
+    hangs.set()
+    writer.flush()
+    writer.write(number=-1)
+    writer.flush()
+    assert len(entries) in {access_log.MAX_WAITING + 1, access_log.MAX_WAITING + 2}
+    assert entries[-1] == {"number": -1, "dropped": access_log.MAX_WAITING + 6 - len(entries)}

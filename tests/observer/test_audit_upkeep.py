@@ -201,9 +201,20 @@ def cannot_check(keeper: AuditUpkeep, clock: Clock, *, rounds: int) -> None:
         keeper.verify()
 
 
-@pytest.mark.parametrize("error", [VerificationImpossible("no log"), OperationalError("no log")])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (VerificationImpossible("no log"), "no log"),
+        (OperationalError("no log"), "no log"),
+        (ValueError("no text"), "ValueError: no text"),  # a row that no verification expects
+    ],
+)
 def test_a_log_that_twice_could_not_be_checked_raises_one_alarm(
-    keeper: AuditUpkeep, clock: Clock, monkeypatch: pytest.MonkeyPatch, error: Exception
+    keeper: AuditUpkeep,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    reason: str,
 ) -> None:
     def fail(**_: object) -> None:
         raise error
@@ -216,7 +227,7 @@ def test_a_log_that_twice_could_not_be_checked_raises_one_alarm(
         cannot_check(keeper, clock, rounds=3)
     [alarm] = Alarm.objects.all()
     assert (alarm.kind, alarm.title) == ("EVIDENCE", "The audit log could not be verified.")
-    assert alarm.detail == f"no log{audit_upkeep.INSTRUCTION}"
+    assert alarm.detail == f"{reason}{audit_upkeep.INSTRUCTION}"
     cannot_check(keeper, clock, rounds=1)
     assert found().ok, "it can be checked again, and agrees with the alarm"
 

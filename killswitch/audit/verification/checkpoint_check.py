@@ -12,7 +12,7 @@ from killswitch.audit import checkpoints, restores, signing
 from killswitch.audit.chain import GENESIS, Head
 from killswitch.audit.checkpoints import MAX_LINE_BYTES, Checkpoint, InvalidCheckpoint
 from killswitch.audit.models import AuditEvent
-from killswitch.audit.restores import Loss, Restore
+from killswitch.audit.restores import MAX_LOST_HEADS, RESTORED, Loss
 from killswitch.audit.verification import chain_walk
 from killswitch.audit.verification.findings import Finding, Progress, Proof, VerificationImpossible
 
@@ -43,33 +43,33 @@ def find_loss(files: Sequence[Path], *, public_pems: Sequence[str], progress: Pr
 
     Raises `VerificationImpossible`, also when a file was changed.
     """
-
-    def read(*, written_until: str = "") -> list[_LossReader]:
-        readers = []
-        for path in files:
-            reader = _LossReader(
-                is_our_own=path == checkpoints.default_path(),
-                public_pems=public_pems,
-                written_until=written_until,
+    readers = []
+    for path in files:
+        is_our_own = path == checkpoints.default_path()
+        reader = _LossReader(is_our_own=is_our_own, public_pems=public_pems)
+        if finding := reader.read(path, progress).finding:
+            raise VerificationImpossible(f"{path}: {finding.reason}")
+        if reader.has_signatures and not signing.key_id():
+            raise VerificationImpossible(
+                f"{path} is signed, but this process has no key to sign the event with: set"
+                " AUDIT_SIGNING_KEY as for the kill switch"
             )
-            if finding := reader.read(path, progress).finding:
-                raise VerificationImpossible(f"{path}: {finding.reason}")
-            if reader.has_signatures and not signing.key_id():
-                raise VerificationImpossible(
-                    f"{path} is signed, but this process has no key to sign the event with: set"
-                    " AUDIT_SIGNING_KEY as for the kill switch"
-                )
-            readers.append(reader)
-        return readers
-
-    readers = read()
-    lost = max((reader.lost for reader in readers), key=_seq, default=Head())
-    if lost.seq:
-        # Checkpoints that were written since the restore are in the log as well, but prove nothing
-        # about the time before.
-        readers = read(written_until=max(reader.newest_lost_at for reader in readers))
-    proven = max((reader.proven for reader in readers), key=_seq, default=Head())
-    return Loss(proven=proven, lost=lost)
+        readers.append(reader)
+    lost = {head.hash: head.seq for reader in readers for head in reader.lost}
+    if len(lost) > MAX_LOST_HEADS:
+        raise VerificationImpossible(
+            f"{len(lost)} checkpoints are of events that this database lacks, and at most"
+            f" {MAX_LOST_HEADS} can be recorded: restore a newer backup"
+        )
+    # A file without a loss may have been begun after the restore, by a system started too early.
+    witnesses = [reader for reader in readers if reader.lost] or readers
+    return Loss(
+        checkpoints=sum(reader.count for reader in readers),
+        proven=max((reader.proven for reader in witnesses), key=_seq, default=Head()),
+        lost_seq=max(lost.values(), default=0),
+        lost_heads=list(lost),
+        replaced=len({hash_ for reader in readers for hash_ in reader.replaced}),
+    )
 
 
 class _Reader:
@@ -82,6 +82,10 @@ class _Reader:
         self._finding: Finding | None = None
         self._warnings: Counter[str] = Counter()
         self._restores = self._read_restores()
+        # Without a key, an event `RESTORED` proves nothing by itself: anyone who can write to the
+        # database could have made it. The line that `record_restore` added to this file does.
+        self._confirmed_seq = 0  # the newest event that such a line covers
+        self._unconfirmed: tuple[int, Finding] | None = None  # the event needed, and why
         self._reach = 0
         self._previous = GENESIS
         # The number of an unreadable line, until the next line shows that a crash left it.
@@ -97,19 +101,28 @@ class _Reader:
         except OSError as error:
             raise VerificationImpossible(f"{path} cannot be read ({error.strerror})") from None
 
-    def _read_restores(self) -> Sequence[Restore]:
-        """Return the restores of a backup that are proven, and warn about all of them."""
-        proven = []
-        for seq, restore in restores.recorded():
+    def _read_restores(self) -> dict[str, int]:
+        """Return the hashes of heads that restored backups have lost, each with its event.
+
+        Warn about every restore.
+        """
+        lost: dict[str, int] = {}
+        for event, restore in restores.recorded():
+            seq = event.seq
             if restore is None or (self._keys and not restore.is_signed_with(self._keys)):
                 self._warnings[
                     f"event {seq} says that a backup was restored, but no known key has signed it:"
                     " it is not relied on"
                 ] += 1
+            elif not restore.belongs_to(event):
+                self._warnings[
+                    f"event {seq} says that a backup was restored, but it was made for another log:"
+                    " it is not relied on"
+                ] += 1
             else:
                 self._warnings[str(restore)] += 1
-                proven.append(restore)
-        return proven
+                lost |= dict.fromkeys(restore.lost_heads, seq)
+        return lost
 
     def _read(self, path: Path, progress: Progress) -> CheckpointResult:
         batch: list[Checkpoint] = []
@@ -137,6 +150,8 @@ class _Reader:
         if not count and not self._finding:
             self._warnings["there are no checkpoints: a truncated log would go unnoticed"] += 1
         self._report_unreadable()
+        if self._unconfirmed and not self._keys and self._confirmed_seq < self._unconfirmed[0]:
+            self._finding = self._finding or self._unconfirmed[1]
         if count and not self._finding:
             self._check_uncovered()
         return CheckpointResult(
@@ -198,30 +213,28 @@ class _Reader:
             self._find(checkpoint.seq, f"{line} was changed: its signature is invalid")
 
     def _compare(self, batch: Sequence[Checkpoint]) -> None:
-        hashes = self._hashes(batch)
+        hashes = _hashes(batch)
         for checkpoint in batch:
             seq, at = checkpoint.seq, checkpoint.at
             if hashes.get(seq) == checkpoint.hash:
                 self._reach = max(self._reach, seq)
-                continue
-            if self._is_explained(checkpoint):
+                if checkpoint.occasion == RESTORED:
+                    self._confirmed_seq = max(self._confirmed_seq, seq)
                 continue
             problem = (
                 "is not the event of the checkpoint: the log was rewritten"
                 if seq in hashes
                 else "is missing: the end of the log was cut off, or the log was replaced"
             )
-            # This replaces a finding about a later line, which comes after all lines of the batch.
             reason = f"event {seq} {problem} (checkpoint of {at})"
-            self._finding = Finding(proof=Proof.CHECKPOINT, seq=seq, reason=reason)
+            finding = Finding(proof=Proof.CHECKPOINT, seq=seq, reason=reason)
+            if restored_seq := self._restores.get(checkpoint.hash):
+                if not self._unconfirmed or restored_seq > self._unconfirmed[0]:
+                    self._unconfirmed = (restored_seq, finding)
+                continue
+            # This replaces a finding about a later line, which comes after all lines of the batch.
+            self._finding = finding
             return
-
-    def _hashes(self, batch: Sequence[Checkpoint]) -> dict[int, str]:
-        """Return the hashes of the log's events, by the numbers of the checkpoints."""
-        return chain_walk.hashes({checkpoint.seq for checkpoint in batch}) | {0: GENESIS}
-
-    def _is_explained(self, checkpoint: Checkpoint) -> bool:
-        return any(restore.explains(checkpoint) for restore in self._restores)
 
     def _check_uncovered(self) -> None:
         """Warn about older events after the last checkpoint: the file may have been cut off."""
@@ -238,30 +251,37 @@ class _Reader:
 
 
 class _LossReader(_Reader):
-    """Finds the heads that the log lacks, instead of reporting the first one.
+    """Finds the heads that the log lacks, instead of reporting the first one."""
 
-    `written_until` leaves out what was written later; as the times of events are hashed.
-    """
-
-    def __init__(self, *, is_our_own: bool, public_pems: Sequence[str], written_until: str) -> None:
+    def __init__(self, *, is_our_own: bool, public_pems: Sequence[str]) -> None:
         super().__init__(is_our_own=is_our_own, public_pems=public_pems)
-        self._written_until = written_until
-        self.proven = Head()
-        self.lost = Head()
-        self.newest_lost_at = ""
+        self.count = 0
         self.has_signatures = False
+        # The newest that the log has, of the lines before the first that it lacks: checkpoints that
+        # were written since the restore are in the log as well, but prove nothing about the time
+        # before.
+        self.proven = Head()
+        self.lost: list[Head] = []
+        self.replaced: list[str] = []
 
     def _compare(self, batch: Sequence[Checkpoint]) -> None:
-        hashes = self._hashes(batch)
+        hashes = _hashes(batch)
         for checkpoint in batch:
             head = Head(seq=checkpoint.seq, hash=checkpoint.hash)
+            self.count += 1
             self.has_signatures |= bool(checkpoint.signature)
             if hashes.get(head.seq) == head.hash:
-                if not self._written_until or checkpoint.at <= self._written_until:
+                if not self.lost:
                     self.proven = max(self.proven, head, key=_seq)
-            elif not self._is_explained(checkpoint):
-                self.newest_lost_at = max(self.newest_lost_at, checkpoint.at)
-                self.lost = max(self.lost, head, key=_seq)
+            elif head.hash not in self._restores:
+                self.lost.append(head)
+                if head.seq in hashes:
+                    self.replaced.append(head.hash)
+
+
+def _hashes(batch: Sequence[Checkpoint]) -> dict[int, str]:
+    """Return the hashes of the log's events, by the numbers of the checkpoints."""
+    return chain_walk.hashes({checkpoint.seq for checkpoint in batch}) | {0: GENESIS}
 
 
 def _seq(head: Head) -> int:

@@ -1,6 +1,7 @@
 """`manage.py record_restore`: records that the database was restored from a backup."""
 
 import sys
+import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +17,18 @@ from killswitch.audit import checkpoints, restores
 from killswitch.audit.actors import command_line_actor
 from killswitch.audit.management.commands.verify_audit import one_line, read_key
 from killswitch.audit.recorder import recording
-from killswitch.audit.restores import MAX_REASON_CHARS, Loss, Restore
+from killswitch.audit.restores import MAX_REASON_CHARS, RESTORED, Loss, NotFirst, Restore
 from killswitch.audit.verification import chain_walk
 from killswitch.audit.verification.checkpoint_check import find_loss
 from killswitch.audit.verification.findings import VerificationImpossible, no_progress
 from killswitch.audit.verification.verify import verify
 from killswitch.observer.audit_upkeep import try_to_write_checkpoint
+from killswitch.runtime import heartbeats
+from killswitch.runtime.heartbeats import Heartbeat, Process
 from killswitch.runtime.revisions import mark_restore
-from killswitch.runtime.text import clean_line, error_line
+from killswitch.runtime.text import clean_line, error_line, pluralize_count
 
+HEARTBEATS_S = heartbeats.INTERVAL_S + 1.0
 VERIFIED, NOT_VERIFIED, REFUSED = 0, 1, 2
 CONSEQUENCES = (
     "Cancels that are in the lost events may have been sent to the EMS: compare its own record,"
@@ -71,46 +75,82 @@ class Command(BaseCommand):
             action="store_true",
             help="record it although no checkpoints are left: what was lost is then not known",
         )
+        parser.add_argument(
+            "--system-was-started",
+            action="store_true",
+            help="record it although other events have the numbers of lost ones, because the system"
+            " was started on the backup before",
+        )
 
-    def handle(self, *_: Any, reason: str, public_key: list[Path], **options: Any) -> None:
+    def handle(self, *_: Any, **options: Any) -> None:
         try:
-            pems = [read_key(path) for path in public_key]
-            restore = self._record(reason, pems=pems, **options)
+            loss, reason = self._examine(**options)
         except (Refusal, VerificationImpossible) as refusal:
             self.stderr.write(f"{one_line(str(refusal)).rstrip('.')}. Nothing was recorded.")
             sys.exit(REFUSED)
         except Error as error:
-            self.stderr.write(f"The database cannot be used: {error_line(error)}")
+            self.stderr.write(
+                f"The database cannot be used: {error_line(error)}. Nothing was recorded."
+            )
             sys.exit(REFUSED)
-        self.stdout.write(f"Recorded: {restore}.")
-        try_to_write_checkpoint("RESTORED")
-        sys.exit(VERIFIED if self._is_verified(pems) else NOT_VERIFIED)
+        try:
+            restore = _record(loss, reason=reason)
+        except NotFirst:
+            self.stderr.write(
+                "Another process has recorded an event meanwhile. Stop the kill switch on all hosts"
+                " first. Nothing was recorded."
+            )
+            sys.exit(REFUSED)
+        except Error as error:
+            self.stderr.write(
+                f"The database cannot be used: {error_line(error)}. Whether it was recorded is not"
+                " known: when the database works, look for an event RESTORED, or run this again."
+            )
+            sys.exit(REFUSED)
+        self.stdout.write(f"Recorded: {one_line(str(restore))}.")
+        try_to_write_checkpoint(RESTORED)
+        sys.exit(VERIFIED if self._is_verified() else NOT_VERIFIED)
 
-    def _record(
+    def _examine(
         self,
-        reason: str,
         *,
-        pems: Sequence[str],
+        reason: str,
         checkpoint: list[Path],
+        public_key: list[Path],
         without_checkpoints: bool,
+        system_was_started: bool,
         **_: Any,
-    ) -> Restore:
+    ) -> tuple[Loss, str]:
+        """Return what is lost, and the reason as it is recorded."""
         reason = clean_line(reason, max_chars=MAX_REASON_CHARS)
         if not any(map(str.isalnum, reason)):
             raise Refusal("The reason contains no letter and no digit")
         files = _files(checkpoint, may_be_none=without_checkpoints)
+        pems = [read_key(path) for path in public_key]
+        if running := _running_programs():
+            raise Refusal(
+                f"Programs are running on this database: {', '.join(running)}. Stop the kill switch"
+                " on all hosts first"
+            )
         if finding := chain_walk.walk().finding:
             raise Refusal(
                 f"The log in this database is itself damaged: {finding.reason}. Restore another"
                 " backup, or keep this one and inform compliance"
             )
         loss = find_loss(files, public_pems=pems, progress=no_progress)
-        return _record(loss, reason=reason)
+        if loss.replaced and not system_was_started:
+            checkpoints = pluralize_count(loss.replaced, "checkpoint")
+            raise Refusal(
+                f"Other events are in the place of those of {checkpoints}, so events were added"
+                " after the backup was made, or the log was rewritten. If the system was started on"
+                " the backup before, add --system-was-started"
+            )
+        return loss, reason
 
-    def _is_verified(self, pems: Sequence[str]) -> bool:
-        """Verify the log, and store the result, so that the readiness shows it at once."""
+    def _is_verified(self) -> bool:
+        """Verify as the observer does, and store the result for the readiness."""
         try:
-            result = verify(public_pems=pems)
+            result = verify()
             result.store(whole=True)
         except (VerificationImpossible, Error) as error:
             self.stdout.write(f"The log could not be verified: {one_line(str(error))}")
@@ -136,9 +176,18 @@ def _files(more: Sequence[Path], *, may_be_none: bool) -> list[Path]:
     return files
 
 
+def _running_programs() -> list[str]:
+    """Return which programs send heartbeats, also those that a backup does not know."""
+    before = set(Heartbeat.objects.values_list("kind", "host", "beats"))
+    time.sleep(HEARTBEATS_S)
+    after = set(Heartbeat.objects.values_list("kind", "host", "beats"))
+    return sorted(f"{Process(kind).label.lower()} on {host}" for kind, host, _ in after - before)
+
+
 def _record(loss: Loss, *, reason: str) -> Restore:
     with recording() as record:
         mark_restore()
+        record.take_revision()  # before the chain
         Session.objects.all().delete()
         restore = restores.record(record, loss, by=command_line_actor(), reason=reason)
         text = str(restore)
