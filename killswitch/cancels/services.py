@@ -268,7 +268,8 @@ def _record(record: Recording, batch: Batch, *, target: Target, by: Actor) -> li
         record_also(record, batch, requests, by)
     ids = [request.pk for request in requests]
     transaction.on_commit(partial(publishing.publish, ids))
-    transaction.on_commit(partial(_log_recorded, batch, requests))
+    if batch.origin == Origin.BROWSER:  # a command prints the IDs itself
+        transaction.on_commit(partial(_log_recorded, batch, requests))
     return ids
 
 
