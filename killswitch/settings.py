@@ -60,7 +60,7 @@ SECRET_KEY = env.text("SECRET_KEY")
 if not SECRET_KEY:
     if DATABASE_URL:
         raise ImproperlyConfigured(
-            "SECRET_KEY is not set. All hosts share one; create it once with"
+            "Neither SECRET_KEY nor SECRET_KEY_FILE is set. All hosts share one; create it with"
             ' `python -c "import secrets; print(secrets.token_urlsafe(50))"`.'
         )
     SECRET_KEY = env.kept_secret(KILLSWITCH_HOME / "secret_key")
