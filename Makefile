@@ -7,7 +7,7 @@ SHELL := /bin/sh
 # compiled once, not at the start of each of the many processes.
 unexport $(filter-out PYTHON PYTHONUNBUFFERED,$(filter PYTHON%,$(.VARIABLES)))
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults bench check diagram screenshots lock clean development programs
+.PHONY: help run test test-faults bench check diagram licences sbom screenshots lock clean development programs
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -37,7 +37,7 @@ test-faults: development ## run the long tests that kill and stop processes
 bench: development ## measure everything that has a limit, on both databases; it takes an hour
 	$(BIN)/python -m bench
 
-check: development ## format, lint, types, imports, templates, migrations, diagram, packaging
+check: development ## format, lint, types, imports, templates, migrations, generated pages, packaging
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -48,12 +48,19 @@ check: development ## format, lint, types, imports, templates, migrations, diagr
 	$(BIN)/python -W "ignore:Got an error checking" manage.py makemigrations --check --dry-run
 	$(BIN)/python tools/state_diagram.py --check
 	$(BIN)/python tools/check_locks.py
+	$(BIN)/python tools/licences.py --check
 	$(BIN)/python tools/check_templates.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 diagram: development ## write the diagram of the statuses into docs/
 	$(BIN)/python tools/state_diagram.py
+
+licences: development ## write the licences of the runtime dependencies into docs/
+	$(BIN)/python tools/licences.py
+
+sbom: development ## list the runtime dependencies in CycloneDX's format, in var/sbom.cdx.json
+	$(BIN)/python tools/sbom.py var/sbom.cdx.json
 
 screenshots: development programs ## take the pictures of the documentation, and of every page in every state
 	KILLSWITCH_PICTURES=docs/screenshots $(PYTEST) tests/system/test_pictures.py
