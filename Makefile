@@ -7,7 +7,7 @@ SHELL := /bin/sh
 # compiled once, not at the start of each of the many processes.
 unexport $(filter-out PYTHON PYTHONUNBUFFERED,$(filter PYTHON%,$(.VARIABLES)))
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults bench check diagram licences sbom screenshots lock clean development programs
+.PHONY: help run install test test-faults bench check diagram licences sbom screenshots lock clean development programs
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -15,6 +15,13 @@ help: ## list the targets
 # With `exec`, SIGTERM to make reaches the system itself.
 run: ## start the whole system; Ctrl-C stops it
 	@$(PYTHON) tools/install.py requirements.lock && exec $(BIN)/python manage.py up
+
+PREFIX ?= /opt/killswitch
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(SYSCONFDIR)/systemd/system
+install: ## copy the program and its systemd units to PREFIX (/opt/killswitch), below DESTDIR
+	@$(PYTHON) tools/deploy.py --destdir "$(DESTDIR)" --prefix "$(PREFIX)" \
+		--config "$(SYSCONFDIR)/killswitch" --units "$(UNITDIR)"
 
 # Tests that start processes and browsers run last, because they measure seconds.
 WHOLE_SYSTEM := tests/faults tests/system tests/supervision tests/browser

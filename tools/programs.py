@@ -40,7 +40,8 @@ CHROMIUM = Program(
     ),
     ("chromium-headless-shell", "chromium"),
 )
-PROGRAMS = (CHROMIUM,)
+SYSTEMD = Program("systemd-analyze", ("systemd-analyze",), ("systemd",))
+PROGRAMS = (CHROMIUM, SYSTEMD)
 
 
 def main() -> None:
