@@ -41,7 +41,8 @@ CHROMIUM = Program(
     ("chromium-headless-shell", "chromium"),
 )
 SYSTEMD = Program("systemd-analyze", ("systemd-analyze",), ("systemd",))
-PROGRAMS = (CHROMIUM, SYSTEMD)
+NGINX = Program("nginx", ("nginx",), ("nginx-light", "nginx"))
+PROGRAMS = (CHROMIUM, SYSTEMD, NGINX)
 
 
 def main() -> None:
