@@ -34,9 +34,9 @@ def check_alerts(**_: Any) -> Iterator[CheckMessage]:
     """Check that alarms reach people who do not look at the console."""
     if not settings.DEMO and not settings.ALERT_URLS:
         text = (
-            "ALERT_URLS is not set, so alarms are shown on the console only: a cancel that fails"
-            " reaches nobody who is not looking at it. Set it to a pager, a chat or a mailbox, and"
-            " run `manage.py test_alert`."
+            "ALERT_URLS is not set, so alarms are shown on the console only. Set it to a pager, a"
+            " chat or a mailbox, so that people who do not look at the console learn of failed"
+            " cancels, and run `manage.py test_alert`."
         )
         yield checks.Warning(text, id="killswitch.W021")
 

@@ -64,7 +64,7 @@ def test_a_complete_production_system_has_no_warning(tmp_path: Path) -> None:
     assert "no issues (3 silenced)" in process.stdout
 
 
-def test_a_production_system_that_lacks_everything_is_told_so(tmp_path: Path) -> None:
+def test_a_production_system_that_lacks_everything_has_a_warning_for_each(tmp_path: Path) -> None:
     required = {"ALLOWED_HOSTS", "EMS_BASE_URL"}
     variables = {name: COMPLETE[name] for name in required} | {"SECRET_KEY": "short"}
     process = check_deploy(tmp_path, variables)
