@@ -7,7 +7,8 @@ SHELL := /bin/sh
 # compiled once, not at the start of each of the many processes.
 unexport $(filter-out PYTHON PYTHONUNBUFFERED,$(filter PYTHON%,$(.VARIABLES)))
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults test-chaos test-image bench check diagram screenshots lock clean development programs
+.PHONY: help run install test test-faults test-chaos test-image bench check diagram licences sbom \
+	screenshots lock clean development programs
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -15,6 +16,13 @@ help: ## list the targets
 # With `exec`, SIGTERM to make reaches the system itself.
 run: ## start the whole system; Ctrl-C stops it
 	@$(PYTHON) tools/install.py requirements.lock && exec $(BIN)/python manage.py up
+
+PREFIX ?= /opt/killswitch
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(SYSCONFDIR)/systemd/system
+install: ## copy the program and its systemd units to PREFIX (/opt/killswitch), below DESTDIR
+	@$(PYTHON) tools/deploy.py --destdir "$(DESTDIR)" --prefix "$(PREFIX)" \
+		--config "$(SYSCONFDIR)/killswitch" --units "$(UNITDIR)"
 
 # Tests that start processes and browsers run last, because they measure seconds.
 WHOLE_SYSTEM := tests/faults tests/system tests/supervision tests/browser
@@ -43,7 +51,7 @@ test-image: development ## build the image and run docker-compose.yml without Do
 bench: development ## measure everything that has a limit, on both databases; it takes an hour
 	$(BIN)/python -m bench
 
-check: development ## format, lint, types, imports, templates, migrations, diagram, packaging
+check: development ## format, lint, types, imports, templates, migrations, generated pages, packaging
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -54,12 +62,19 @@ check: development ## format, lint, types, imports, templates, migrations, diagr
 	$(BIN)/python -W "ignore:Got an error checking" manage.py makemigrations --check --dry-run
 	$(BIN)/python tools/state_diagram.py --check
 	$(BIN)/python tools/check_locks.py
+	$(BIN)/python tools/licences.py --check
 	$(BIN)/python tools/check_templates.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 diagram: development ## write the diagram of the statuses into docs/
 	$(BIN)/python tools/state_diagram.py
+
+licences: development ## write the licences of the runtime dependencies into docs/
+	$(BIN)/python tools/licences.py
+
+sbom: development ## list the runtime dependencies in CycloneDX's format, in var/sbom.cdx.json
+	$(BIN)/python tools/sbom.py var/sbom.cdx.json
 
 screenshots: development programs ## take the pictures of the documentation, and of every page in every state
 	KILLSWITCH_PICTURES=docs/screenshots $(PYTEST) tests/system/test_pictures.py

@@ -8,16 +8,83 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from killswitch.runtime.files import read_or_create
+from killswitch.runtime.files import open_regular, read_or_create
 
 # A file or socket in a URL, below a home directory.
 HOME_IN_URL = re.compile(r"(^sqlite:///|^unix://|[?&](?:ssl\w*|passfile)=)/?(~[^?&]*)")
+# Secrets, which may be the content of a file instead: with X_FILE, X is not set. Processes of the
+# same user can read the variables of each other, and crash reports and service managers show them.
+FROM_FILES = (
+    *("SECRET_KEY", "SECRET_KEY_FALLBACKS", "EMS_API_KEY", "AUDIT_SIGNING_KEY"),
+    *("DATABASE_URL", "REDIS_URL", "ALERT_URLS", "ARCHIVE_URLS", "KILLSWITCH_PASSWORD"),
+)
+# A PEM, or values that white space separates.
+SEVERAL_LINES = {"AUDIT_SIGNING_KEY", "SECRET_KEY_FALLBACKS", "ALERT_URLS", "ARCHIVE_URLS"}
+MAX_FILE_BYTES = 64 * 1024
 HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
 
 
 def text(name: str, default: str = "") -> str:
-    """Return the variable without surrounding spaces; an empty one counts as not set."""
-    return os.environ.get(name, "").strip() or default
+    """Return the variable without surrounding spaces; an empty one counts as not set.
+
+    One of FROM_FILES may be in a file.
+    """
+    value = secret(name) if name in FROM_FILES else os.environ.get(name, "")
+    return value.strip() or default
+
+
+def secret(name: str) -> str:
+    """Return the variable, or the content of the file that the variable X_FILE names.
+
+    The final line break is not part of the value. Errors repeat neither value.
+    """
+    value = os.environ.get(name, "")
+    variable = f"{name}_FILE"
+    file = os.environ.get(variable, "").strip()
+    if not file:
+        return value
+    if value.strip():
+        raise ImproperlyConfigured(
+            f"{name} and {variable} are both set. Unset one of them: {variable} if the value is in"
+            f" {name}, otherwise {name}."
+        )
+    path = Path(_expanded(file, name=variable))
+    if not path.is_absolute():  # it may be the secret itself, so it is not repeated
+        raise ImproperlyConfigured(
+            f"{variable} must be the absolute path of a file that contains the value of {name}."
+        )
+    try:
+        return _content(path, is_one_line=name not in SEVERAL_LINES)
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+    except ValueError as error:
+        reason = str(error)
+    raise ImproperlyConfigured(
+        f"{variable}: {path} {reason}. Name a text file that this user can read and that contains"
+        f" only the value of {name}."
+    )
+
+
+def _content(path: Path, *, is_one_line: bool) -> str:
+    """Return the text of a small file without its final line break.
+
+    Raises OSError, and ValueError with what is wrong with the content.
+    """
+    with open_regular(path) as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(f"is larger than {MAX_FILE_BYTES // 1024} KiB")
+    try:
+        text = content.decode("utf-8-sig")  # without the mark that editors of Windows put first
+    except UnicodeDecodeError:
+        raise ValueError("is not text in UTF-8") from None
+    if "\0" in text:  # such as a file that was not written completely before a power failure
+        raise ValueError("is not text")
+    if not text.strip():
+        raise ValueError("is empty")
+    if is_one_line and len(text.strip().splitlines()) > 1:
+        raise ValueError("contains several lines")
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def seconds(

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
+from urllib.parse import unquote, urlsplit
 
 import structlog
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
@@ -165,8 +166,13 @@ def known_secrets() -> tuple[str, ...]:
 
     values = {str(getattr(settings, name, "")) for name in SECRET_SETTINGS}
     values |= {str(database.get("PASSWORD", "")) for database in settings.DATABASES.values()}
+    redis_password = urlsplit(settings.REDIS_URL).password or ""
+    values |= {redis_password, unquote(redis_password)}
     for name in ("ALERT_URLS", "ARCHIVE_URLS", "SECRET_KEY_FALLBACKS"):
         values |= {*getattr(settings, name, ())}
+    # Of a PEM also its lines, apart from BEGIN and END, which are the same in every key.
+    lines = (line.strip() for value in values if "\n" in value for line in value.splitlines())
+    values |= {line for line in lines if not line.startswith("-----")}
     secrets = (value for value in values if len(value) >= MIN_SECRET_CHARS)
     return tuple(sorted(secrets, key=len, reverse=True))
 

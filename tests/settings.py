@@ -12,14 +12,15 @@ _has_space = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 * 2**30
 _home = Path(tempfile.mkdtemp(prefix="ks-", dir=MEMORY if _has_space else None))
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 
-for name in (
+FROM_FILES = (
+    "SECRET_KEY",
     "DATABASE_URL",
     "REDIS_URL",
     "EMS_API_KEY",
     "ALERT_URLS",
     "ARCHIVE_URLS",
-    "KILLSWITCH_EXCHANGES",
-):
+)
+for name in (*FROM_FILES, *(f"{name}_FILE" for name in FROM_FILES), "KILLSWITCH_EXCHANGES"):
     os.environ.pop(name, None)
 os.environ |= {
     "KILLSWITCH_HOME": str(_home),

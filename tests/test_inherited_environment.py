@@ -13,6 +13,7 @@ from django.conf import settings
 from killswitch import inherited_environment
 from tests import foreign_variables
 from tests.supervision.system_process import MANAGE, environment
+from tests.test_packaging import FILE_VARIABLES
 from tests.test_packaging import VARIABLES as SETTINGS
 
 FOREIGN_REDIS = "redis://127.0.0.1:1/0"
@@ -127,7 +128,8 @@ def test_celerys_own_command_uses_our_queue(tmp_path: Path, name: str) -> None:
 
 
 def test_every_setting_is_kept() -> None:
-    variables = dict.fromkeys([*SETTINGS, "KILLSWITCH_PASSWORD", "EMS_SIMULATOR_KEY"], "1")
+    names = [*SETTINGS, *FILE_VARIABLES, "KILLSWITCH_PASSWORD", "EMS_SIMULATOR_KEY"]
+    variables = dict.fromkeys(names, "1")
     assert inherited_environment.kept(variables) == variables
 
 

@@ -21,13 +21,16 @@ from tests.clock import Clock
 LINE = re.compile(
     r"^at=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z level=(info|warning|error) logger=\S+ event="
 )
+PEM = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\n-----END PRIVATE KEY-----"
 
 
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Callable[[str], None]]:
-    """Set up the log in one of its formats, with two secrets in the settings."""
+    """Set up the log in one of its formats, with some secrets in the settings."""
     settings.EMS_API_KEY = "key-that-opens-everything"
     settings.ALERT_URLS = ("json://token-of-the-pager@127.0.0.1/",)
+    settings.AUDIT_SIGNING_KEY = PEM
+    settings.REDIS_URL = "redis://:pass%2Fof-the-queue@127.0.0.1:1/0"
     monkeypatch.setattr(structured_logs, "_secrets", ())
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -94,7 +97,10 @@ def test_events_below_the_level_are_not_written(log: Callable[[], str]) -> None:
 
 @pytest.mark.parametrize(
     "secret",
-    ["key-that-opens-everything", "only-for-tests", "json://token-of-the-pager@127.0.0.1/"],
+    [
+        *("key-that-opens-everything", "only-for-tests", "json://token-of-the-pager@127.0.0.1/"),
+        *(PEM.splitlines()[1], "pass/of-the-queue", "pass%2Fof-the-queue"),
+    ],
 )
 def test_a_secret_is_masked_wherever_it_occurs(log: Callable[[], str], secret: str) -> None:
     logger = structlog.get_logger("killswitch")

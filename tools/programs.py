@@ -42,7 +42,9 @@ CHROMIUM = Program(
 )
 # Checks the metrics and the rules of alerts; the package's server is not started.
 PROMTOOL = Program("promtool", ("promtool",), ("prometheus",))
-PROGRAMS = (CHROMIUM, PROMTOOL)
+SYSTEMD = Program("systemd-analyze", ("systemd-analyze",), ("systemd",))
+NGINX = Program("nginx", ("nginx",), ("nginx-light", "nginx"))
+PROGRAMS = (CHROMIUM, PROMTOOL, SYSTEMD, NGINX)
 
 
 def main() -> None:

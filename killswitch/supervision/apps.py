@@ -7,4 +7,6 @@ class SupervisionConfig(AppConfig):
     def ready(self) -> None:
         # Every process that loads Django may publish: `shared_task` must know our broker by now.
         from killswitch import celery  # noqa: F401
-        from killswitch.supervision import checks, notation_checks  # noqa: F401 - registers them
+
+        # Registers them.
+        from killswitch.supervision import checks, deploy_checks, notation_checks  # noqa: F401

@@ -110,7 +110,7 @@ def check_ems_url(**_: Any) -> Iterator[CheckMessage]:
         yield checks.Warning(text, id="killswitch.W007")
     if url.scheme != "http":
         return
-    if settings.EMS_API_KEY and not _is_this_machine(url.hostname or ""):
+    if settings.EMS_API_KEY and not is_this_machine(url.hostname or ""):
         text = (
             f"EMS_BASE_URL is plain http, and {url.hostname} is not this machine: everyone on the"
             " network between can read EMS_API_KEY, cancel orders with it, and forge the EMS's"
@@ -126,7 +126,7 @@ def check_ems_url(**_: Any) -> Iterator[CheckMessage]:
         yield checks.Warning(text, id="killswitch.W009")
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
     """Return whether the host is certainly this machine; names are not looked up."""
     name = host.removesuffix(".").lower()
     if name in {"localhost", socket.gethostname().lower()} or name.endswith(".localhost"):

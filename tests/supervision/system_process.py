@@ -20,7 +20,9 @@ from django.conf import settings
 from tests.conftest import wait_for
 
 MANAGE = str(settings.BASE_DIR / "manage.py")
-NOT_INHERITED = re.compile(r"^(KILLSWITCH_|EMS_|DATABASE_|REDIS_|SECRET_KEY|PORT$|HOST$|ALERT_)")
+NOT_INHERITED = re.compile(
+    r"^(KILLSWITCH_|EMS_|DATABASE_|REDIS_|SECRET_KEY|PORT$|HOST$|ALERT_|ARCHIVE_|AUDIT_SIGNING_)"
+)
 # Part of the command line of each process of the demo.
 ROLES = {
     "redis": "redis-server",

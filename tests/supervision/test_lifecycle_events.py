@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from killswitch import env
 from killswitch.supervision.lifecycle_events import (
     PLAIN_SETTINGS,
     SECRET_SETTINGS,
@@ -31,6 +32,11 @@ def test_a_changed_setting_changes_the_fingerprint(settings: Any, name: str) -> 
 
 def test_every_variable_is_part_of_the_fingerprint() -> None:
     assert set(VARIABLES) - NOT_RECORDED <= set(RECORDED)
+
+
+def test_every_secret_that_may_be_in_a_file_is_part_of_it_by_its_value() -> None:
+    """A secret that moves from a variable to a file is the same, and so is the fingerprint."""
+    assert {*SECRET_SETTINGS, "SECRET_KEY", "KILLSWITCH_PASSWORD"} == {*env.FROM_FILES}
 
 
 def test_the_record_contains_no_secret(settings: Any) -> None:

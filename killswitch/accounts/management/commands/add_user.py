@@ -12,8 +12,9 @@ from killswitch.audit.actors import command_line_actor
 
 class Command(BaseCommand):
     help = (
-        f"Add a user who can sign in. The password is read from {user_commands.VARIABLE} or,"
-        " if that is not set, from one line of standard input."
+        f"Add a user who can sign in. The password is read from {user_commands.VARIABLE}, from"
+        f" the file {user_commands.VARIABLE}_FILE or, if neither is set, from one line of standard"
+        " input."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
