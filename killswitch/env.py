@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from killswitch import several_hosts
 from killswitch.runtime.files import open_regular, read_or_create
 
 # A file or socket in a URL, below a home directory.
@@ -138,8 +139,8 @@ def _expanded(path: str, *, name: str) -> str:
     return expanded
 
 
-def url(name: str, *, schemes: tuple[str, ...]) -> str:
-    """Return a URL with one of the schemes, or an empty text.
+def url(name: str, *, schemes: tuple[str, ...], may_have_hosts: bool = False) -> str:
+    """Return a URL with one of the schemes, or an empty text; it may have several hosts if allowed.
 
     The error does not repeat the URL: it may contain a password.
     """
@@ -147,9 +148,8 @@ def url(name: str, *, schemes: tuple[str, ...]) -> str:
     if not value:
         return ""
     try:
-        parts = urlsplit(value)
-        _ = parts.port  # raises ValueError for an invalid port
-        is_valid = parts.scheme in schemes
+        urls = several_hosts.split(value) if may_have_hosts else [value]
+        is_valid = all(_is_url(one, schemes=schemes) for one in urls)
     except ValueError:
         is_valid = False
     if not is_valid:
@@ -157,8 +157,16 @@ def url(name: str, *, schemes: tuple[str, ...]) -> str:
         raise ImproperlyConfigured(
             f"{name} must be a URL that starts with {prefixes}, without quotation marks; its port,"
             " if any, must be a number up to 65535."
+            + (f" {several_hosts.HINT}" if may_have_hosts else "")
         )
     return HOME_IN_URL.sub(lambda match: match[1] + _expanded(match[2], name=name), value)
+
+
+def _is_url(value: str, *, schemes: tuple[str, ...]) -> bool:
+    """Return whether it has one of the schemes. Raises `ValueError` if it cannot be read."""
+    parts = urlsplit(value)
+    _ = parts.port  # raises ValueError for an invalid port
+    return parts.scheme in schemes
 
 
 def hosts(name: str, default: str) -> list[str]:

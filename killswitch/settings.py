@@ -4,10 +4,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
-from killswitch import __version__, env
+from killswitch import __version__, env, queue_url, several_hosts
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = __version__
@@ -18,7 +17,9 @@ KILLSWITCH_ENVIRONMENT = env.choice("KILLSWITCH_ENVIRONMENT", "demo", ("demo", "
 HOST = env.text("HOST", "127.0.0.1")
 PORT = env.integer("PORT", 8000, lowest=1, highest=65000)
 TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, lowest=0, highest=10)
-DATABASE_URL = env.url("DATABASE_URL", schemes=("postgres", "postgresql", "sqlite"))
+DATABASE_URL = env.url(
+    "DATABASE_URL", schemes=("postgres", "postgresql", "sqlite"), may_have_hosts=True
+)
 EMS_BASE_URL = env.url("EMS_BASE_URL", schemes=("http", "https"))
 
 # The simulator and the demo's users exist only without a real EMS and database.
@@ -80,7 +81,7 @@ ALARM_OVERDUE_MIN = env.seconds("ALARM_OVERDUE_MIN", 10, lowest=0, highest=1440,
 
 # --- data -----------------------------------------------------------------------------------
 _database: dict[str, Any] = (
-    dict(dj_database_url.parse(DATABASE_URL))
+    several_hosts.database(DATABASE_URL)
     if DATABASE_URL
     else {"ENGINE": "", "NAME": str(KILLSWITCH_HOME / "killswitch.sqlite3")}
 )
@@ -90,16 +91,14 @@ if _database["NAME"] == ":memory:":
         " postgresql://user:password@host/name, or sqlite:////directory/file."
     )
 POSTGRESQL_LIMITS = {"lock_timeout": "2s", "idle_in_transaction_session_timeout": "3s"}
+# The time zone, which Django would set in one more statement for each connection.
+POSTGRESQL_SESSION = {**POSTGRESQL_LIMITS, "TimeZone": "UTC"}
 if _database["ENGINE"].endswith("postgresql"):
     # A process that hangs in mid-transaction, or has lost its connection, must not block the
     # others: its session ends and releases its locks, and their waits end with a retried error.
     _database["ENGINE"] = "killswitch.runtime.postgresql_kept"
     _database["OPTIONS"] = {
-        "options": " ".join(
-            # The time zone, which Django would set in one more statement for each connection.
-            f"-c {name}={value}"
-            for name, value in {**POSTGRESQL_LIMITS, "TimeZone": "UTC"}.items()
-        ),
+        "options": " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_SESSION.items()),
         "connect_timeout": 2,
         "tcp_user_timeout": 5000,
         "keepalives_idle": 5,
@@ -107,6 +106,8 @@ if _database["ENGINE"].endswith("postgresql"):
         "keepalives_count": 2,
         **_database.get("OPTIONS", {}),
     }
+    # A cursor of the server outlives its transaction, and a pooler gives the next one elsewhere.
+    _database["DISABLE_SERVER_SIDE_CURSORS"] = True
 else:
     _database = {
         "ENGINE": "killswitch.runtime.sqlite_queue",
@@ -133,11 +134,15 @@ CACHES = {
 
 # --- the queue ------------------------------------------------------------------------------
 REDIS_SOCKET = KILLSWITCH_HOME / "redis.sock"
-REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
+REDIS_URL = env.url(
+    "REDIS_URL", schemes=("redis", "rediss", "unix", "sentinel"), may_have_hosts=True
+)
 EMBEDDED_REDIS = not REDIS_URL
 if EMBEDDED_REDIS:
     REDIS_URL = f"unix://{REDIS_SOCKET}"
-CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+BROKER = queue_url.broker(REDIS_URL)
+CELERY_BROKER_URL = BROKER.url
+CELERY_BROKER_USE_SSL = BROKER.tls
 CELERY_TASK_DEFAULT_QUEUE = "cancel"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_PUBLISH_RETRY = False
@@ -155,6 +160,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "health_check_interval": 3,
     "ack_emulation": False,
     "max_retries": 0,
+    **BROKER.transport_options,
 }
 
 # --- Django ---------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 import killswitch
-from killswitch import env
+from killswitch import env, queue_url, several_hosts
 from tests.failures import failing
 from tests.supervision.system_process import NOT_INHERITED
 
@@ -341,3 +341,70 @@ def test_an_ipv6_address_to_listen_on_is_a_host_that_matches(
 ) -> None:
     values = settings_with(HOST="::1", ALLOWED_HOSTS="killswitch.example.com")
     assert values["ALLOWED_HOSTS"] == ["killswitch.example.com", "[::1]"]
+
+
+def test_a_database_may_have_several_hosts(
+    settings_with: Callable[..., dict[str, Any]],
+) -> None:
+    values = settings_with(
+        DATABASE_URL="postgresql://u:p%2C%40@DB1:5433,db2,[::1]:5434/name?sslmode=require",
+        EMS_BASE_URL="https://ems.example.com",
+        SECRET_KEY="only-for-tests",
+    )
+    database = values["DATABASES"]["default"]
+    assert (database["HOST"], database["PORT"]) == ("db1,db2,::1", "5433,5432,5434")
+    assert (database["USER"], database["PASSWORD"], database["NAME"]) == ("u", "p,@", "name")
+    assert database["OPTIONS"]["target_session_attrs"] == "read-write"
+    assert database["OPTIONS"]["sslmode"] == "require"
+    assert several_hosts.addresses(database) == ["db1:5433", "db2:5432", "::1:5434"]
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    ["db1:5432,", ",db2", "db1,,db2", "db1:5432,db2:port", "db1:99999,db2"],
+)
+def test_malformed_hosts_are_refused_without_the_password(
+    set_variables: Callable[..., None], hosts: str
+) -> None:
+    set_variables(DATABASE_URL=f"postgresql://user:hunter22@{hosts}/name")
+    with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL must .*commas") as refusal:
+        env.url("DATABASE_URL", schemes=("postgresql",), may_have_hosts=True)
+    assert "hunter22" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("attrs", ["any", "standby", "prefer-standby", "read-only", "readwrite"])
+def test_several_servers_are_never_used_where_nothing_can_be_recorded(attrs: str) -> None:
+    url = f"postgresql://user:hunter22@db1,db2/name?target_session_attrs={attrs}"
+    with pytest.raises(ImproperlyConfigured, match="must be read-write"):
+        several_hosts.database(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sentinel://:hunter22@h1:26379,h2:26379/0",
+        "sentinel://:hunter22@h1:26379/0?master_name=m&ssl_ca_certs=/ca.pem",
+        "redis://:hunter22@h1:6379,h2:6379/0",
+        "redis://:hunter22@h1:6379/0?master_name=m",
+    ],
+)
+def test_a_queue_that_cannot_be_meant_is_refused_with_an_example(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^REDIS_URL: .*master_name") as refusal:
+        queue_url.broker(url)
+    assert "hunter22" not in str(refusal.value)
+
+
+def test_the_urls_of_the_queue_are_translated_for_celery() -> None:
+    plain = queue_url.broker("unix:///home/olga/redis.sock?db=1")
+    assert (plain.url, plain.tls) == ("redis+socket:///home/olga/redis.sock?db=1", None)
+    encrypted = queue_url.broker("rediss://:p%40w@h:6380/0?ssl_ca_certs=/etc/ca.pem")
+    assert encrypted.url == "rediss://:p%40w@h:6380/0"
+    assert encrypted.tls == {
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": True,
+        "ssl_ca_certs": "/etc/ca.pem",
+    }
+    several = queue_url.broker("sentinel://:pw@h1:26380,h2/0?master_name=cancels")
+    assert several.url == "sentinel://:pw@h1:26380/0;sentinel://:pw@h2/0"
+    assert several.sentinels == (("h1", 26380), ("h2", 26379))
+    assert several.transport_options["master_name"] == "cancels"

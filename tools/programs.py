@@ -44,7 +44,12 @@ CHROMIUM = Program(
 PROMTOOL = Program("promtool", ("promtool",), ("prometheus",))
 SYSTEMD = Program("systemd-analyze", ("systemd-analyze",), ("systemd",))
 NGINX = Program("nginx", ("nginx",), ("nginx-light", "nginx"))
-PROGRAMS = (CHROMIUM, PROMTOOL, SYSTEMD, NGINX)
+# The wheel's server cannot speak TLS, and is one; high availability takes two.
+POSTGRESQL = Program("PostgreSQL", ("initdb",), ("postgresql",))
+PGBOUNCER = Program("PgBouncer", ("pgbouncer",), ("pgbouncer",))
+# The wheel's server cannot speak TLS.
+REDIS = Program("Redis", ("redis-server",), ("redis-server",))
+PROGRAMS = (CHROMIUM, PROMTOOL, SYSTEMD, NGINX, POSTGRESQL, PGBOUNCER, REDIS)
 
 
 def main() -> None:

@@ -1,14 +1,18 @@
 """Heartbeats: each process writes one every two seconds; the web when its readiness is read."""
 
 import socket
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
-from django.db import models
+from django.conf import settings
+from django.db import models, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
 from killswitch.runtime.age import Age, age
 from killswitch.runtime.durability import without_flush
+from killswitch.runtime.files import OWNER_ONLY
 
 HOST = socket.gethostname()[:200]
 INTERVAL_S = 2.0
@@ -62,6 +66,13 @@ def beat(kind: Process) -> None:
         first = Heartbeat(kind=kind, host=HOST, beats=1, beat_at=Now())
         Heartbeat.objects.bulk_create([first], ignore_conflicts=True)
         Heartbeat.objects.filter(beat_at__lt=Now() - FORGOTTEN_AFTER).delete()
+    transaction.on_commit(partial(_show_on_disk, kind))
+
+
+def _show_on_disk(kind: Process) -> None:
+    """Touch a file, whose age the health check of a container reads without starting Python."""
+    with suppress(OSError):
+        (settings.KILLSWITCH_HOME / f"{kind.lower()}.alive").touch(mode=OWNER_ONLY)
 
 
 def age_here(kind: Process) -> Age:

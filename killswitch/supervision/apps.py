@@ -9,4 +9,9 @@ class SupervisionConfig(AppConfig):
         from killswitch import celery  # noqa: F401
 
         # Registers them.
-        from killswitch.supervision import checks, deploy_checks, notation_checks  # noqa: F401
+        from killswitch.supervision import (  # noqa: F401
+            checks,
+            deploy_checks,
+            notation_checks,
+            session_checks,
+        )

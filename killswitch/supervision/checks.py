@@ -24,6 +24,7 @@ from killswitch.exchanges.models import Exchange
 from killswitch.runtime.schema_version import schema_difference
 from killswitch.runtime.text import error_line
 from killswitch.structured_logs import masked
+from killswitch.supervision.database_words import database_name, explained
 
 CONFIGURATION = "killswitch"
 DATABASE = "killswitch_database"
@@ -235,52 +236,3 @@ def check_history(databases: Sequence[str] | None = None, **_: Any) -> Iterator[
             " directory."
         )
         yield checks.Warning(text, id="killswitch.W004")
-
-
-@checks.register(DATABASE, checks.Tags.database)
-def check_time_limits(databases: Sequence[str] | None = None, **_: Any) -> Iterator[CheckMessage]:
-    """Check that the limits of a session are in force: a connection pooler may drop them."""
-    if not databases or connection.vendor != "postgresql":
-        return
-    # Not the value of this moment: `prepare` changes it for its own session.
-    query = "SELECT reset_val::bigint, extract(epoch FROM %s::interval) * 1000 FROM pg_settings"
-    try:
-        with connection.cursor() as cursor:
-            for name, limit in settings.POSTGRESQL_LIMITS.items():
-                cursor.execute(f"{query} WHERE name = %s", [limit, name])
-                ((actual_ms, max_ms),) = cursor.fetchall()
-                if 0 < actual_ms <= max_ms:
-                    continue
-                text = (
-                    f"{name} is {f'{actual_ms} ms' if actual_ms else 'off'} in the database"
-                    f" {database_name()}, not {limit}, so a process that hangs can block every"
-                    " cancel. A connection pooler, or options in DATABASE_URL, replaced it. With"
-                    " the user of DATABASE_URL, run"
-                    f" ALTER ROLE CURRENT_USER SET {name} = '{limit}';"
-                )
-                yield checks.Warning(text, id="killswitch.W010")
-    except OperationalError:
-        return  # `check_migrations` has reported it
-
-
-def explained(reason: str) -> str:
-    """Return the reason why a connection failed, with what to do if PgBouncer refused it."""
-    if "unsupported startup parameter" not in reason:
-        return reason
-    commands = "; ".join(
-        f"ALTER ROLE CURRENT_USER SET {name} = '{limit}'"
-        for name, limit in settings.POSTGRESQL_LIMITS.items()
-    )
-    return (
-        f"{reason.rstrip('.')}: PgBouncer refuses the time limits of our sessions. Set"
-        " ignore_startup_parameters = options in its configuration; the limits are then off until"
-        f" you run, with the user of DATABASE_URL: {commands}"
-    )
-
-
-def database_name() -> str:
-    """Return where the database is, without its password."""
-    database = settings.DATABASES["default"]
-    if connection.vendor == "sqlite":
-        return str(database["NAME"])
-    return f"{database['NAME']} at {database['HOST'] or 'localhost'}:{database['PORT'] or 5432}"

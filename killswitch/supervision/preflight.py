@@ -5,14 +5,16 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import connection
 
-from killswitch import structured_logs
+from killswitch import several_hosts, structured_logs
 from killswitch.runtime.text import error_line
-from killswitch.supervision.checks import CannotStart, database_name, explained
+from killswitch.supervision.checks import CannotStart
+from killswitch.supervision.database_words import database_name, explained
 
 CONNECT_TIMEOUT_S = 3.0
 MAX_SOCKET_PATH_BYTES = 100  # other paths may be longer; the kernel's limit is slightly higher
@@ -62,30 +64,50 @@ def check_database() -> str:
             f"{target} does not exist. If it is to be a new one, run `manage.py prepare` once, then"
             " start again."
         )
-    return _why_unreachable(connect, target=target)
+    # Each of several servers may take its time.
+    servers = several_hosts.addresses(connection.settings_dict)
+    return _why_unreachable(connect, target=target, timeout_s=CONNECT_TIMEOUT_S * len(servers))
 
 
 def check_redis() -> str:
     """Ping once; return why that is not possible now."""
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
 
     def ping() -> None:
-        with redis.Redis.from_url(
-            settings.REDIS_URL,
-            socket_timeout=2,
-            socket_connect_timeout=2,
-            retry=Retry(NoBackoff(), 0),
-        ) as server:
+        with _redis() as server:
             server.ping()
 
-    url = urlsplit(settings.REDIS_URL)
+    url = urlsplit(several_hosts.split(settings.REDIS_URL)[0])
     address = url.path if url.scheme == "unix" else f"{url.hostname}:{url.port or 6379}"
+    if settings.BROKER.sentinels:
+        address = " or ".join(f"{host}:{port}" for host, port in settings.BROKER.sentinels)
+        address = f"{settings.BROKER.master_name} of the Sentinels at {address}"
     return _why_unreachable(ping, target=f"REDIS_URL: the Redis at {address}")
 
 
-def _why_unreachable(connect: Callable[[], None], *, target: str) -> str:
+def _redis() -> Any:
+    """Return a client of the Redis, or of the one that the Sentinels name at this moment."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+    from redis.sentinel import Sentinel
+
+    options: dict[str, Any] = {
+        "socket_timeout": 2,
+        "socket_connect_timeout": 2,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if not settings.BROKER.sentinels:
+        return redis.Redis.from_url(settings.REDIS_URL, **options)
+    url = urlsplit(several_hosts.split(settings.REDIS_URL)[0])
+    own = {"username": unquote(url.username or "") or None, "password": unquote(url.password or "")}
+    new_sentinel: Any = Sentinel  # it has no types
+    sentinel = new_sentinel(settings.BROKER.sentinels, sentinel_kwargs=options, **options)
+    return sentinel.master_for(settings.BROKER.master_name, **own)
+
+
+def _why_unreachable(
+    connect: Callable[[], None], *, target: str, timeout_s: float = CONNECT_TIMEOUT_S
+) -> str:
     """Call `connect` in a thread: resolving a name has no time limit of its own."""
     errors: list[Exception] = []
 
@@ -97,8 +119,8 @@ def _why_unreachable(connect: Callable[[], None], *, target: str) -> str:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(CONNECT_TIMEOUT_S)
-    reason = f"no response within {CONNECT_TIMEOUT_S:.0f} seconds" if thread.is_alive() else ""
+    thread.join(timeout_s)
+    reason = f"no response within {timeout_s:.0f} seconds" if thread.is_alive() else ""
     if errors:
         reason = explained(structured_logs.masked(error_line(errors[0])).rstrip("."))
     return f"{target} cannot be reached ({reason})." if reason else ""

@@ -20,7 +20,9 @@ from killswitch.runtime.files import OWNER_ONLY, open_locked
 from killswitch.runtime.text import error_line
 from killswitch.supervision import checks
 from killswitch.supervision.checks import CannotStart
+from killswitch.supervision.database_words import database_name
 from killswitch.supervision.locks import naming_file_errors
+from killswitch.supervision.session_checks import require_own_session
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +56,7 @@ def prepare() -> tuple[DemoUser, ...]:
     except DatabaseError as error:
         reason = error_line(error)
         raise CannotStart(
-            f"the database {checks.database_name()} cannot be prepared ({reason})."
+            f"the database {database_name()} cannot be prepared ({reason})."
         ) from error
     finally:
         connection.close()
@@ -73,7 +75,7 @@ def check_prepared() -> None:
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         raise CannotStart(
-            f"the database {checks.database_name()} is not prepared for this version:"
+            f"the database {database_name()} is not prepared for this version:"
             " run `manage.py prepare` once, then start again."
         )
 
@@ -112,7 +114,7 @@ def _migrate() -> None:
             if deadline.has_passed:
                 raise CannotStart(
                     f"other sessions have been using tables of the database"
-                    f" {checks.database_name()} for {MIGRATION_PATIENCE_S} seconds, so they could"
+                    f" {database_name()} for {MIGRATION_PATIENCE_S} seconds, so they could"
                     " not be altered. End long-running queries and transactions, then try again."
                 ) from None
             log.info("migration_waits_for_other_sessions", reason=error_line(error))
@@ -128,13 +130,14 @@ def _one_at_a_time() -> Iterator[None]:
         with open_locked(settings.KILLSWITCH_HOME / "prepare.lock", timeout_s=math.inf):
             yield
         return
+    require_own_session()
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{LOCK_TIMEOUT_S}s"])
         try:
             cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
         except OperationalError:
             raise CannotStart(
-                f"another host has been preparing the database {checks.database_name()}"
+                f"another host has been preparing the database {database_name()}"
                 f" for more than {LOCK_TIMEOUT_S} seconds."
             ) from None
         cursor.execute("SELECT set_config('lock_timeout', %s, false)", [MIGRATION_LOCK_TIMEOUT])

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from tests.postgresql import start
+from tests.postgresql import new_server, start
 
 ROOT = Path(settings.BASE_DIR)
 TABLE = "audit_auditevent"
@@ -225,6 +225,61 @@ def test_each_role_can_verify_and_only_the_owner_is_warned(url: Url, home: Path)
         verified = _manage(url(role), "verify_audit", home=home)
         assert verified.returncode == 0, verified.stderr
         assert ("owns the log" in verified.stderr) is is_warned
+
+
+def test_the_auditor_can_make_a_backup_that_verifies(url: Url, home: Path) -> None:
+    with psycopg.connect(url("postgres")) as connection:
+        [(programs,)] = connection.execute(
+            "SELECT setting FROM pg_config WHERE name = 'BINDIR'"
+        ).fetchall()
+    dump = home / "killswitch.dump"
+    _run(f"{programs}/pg_dump", "-Fc", "-f", dump, url("killswitch_auditor"))
+    _execute(url("postgres"), "CREATE DATABASE restored OWNER killswitch_owner")
+    owner = url("postgres", database="restored")
+    _run(f"{programs}/pg_restore", "--exit-on-error", "-d", owner, dump)
+    verified = _manage(url("killswitch_auditor", database="restored"), "verify_audit", home=home)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_the_rights_of_earlier_sequences_can_be_granted_afterwards(url: Url) -> None:
+    _execute(
+        url("killswitch_owner"),
+        "REVOKE SELECT ON ALL SEQUENCES IN SCHEMA public FROM killswitch_auditor",
+        *_statements(2),
+    )
+    with psycopg.connect(url("killswitch_auditor")) as connection:
+        connection.execute("SELECT last_value FROM accounts_user_id_seq")
+
+
+@pytest.fixture
+def compose() -> Iterator[str]:
+    """Give the superuser's URL of a server that has the database already, as its image makes it."""
+    home = Path(tempfile.mkdtemp(prefix="ks-compose-"))
+    server = new_server(home)
+    superuser = str(server.get_uri())
+    _execute(superuser, "CREATE DATABASE killswitch")
+    yield superuser
+    server.cleanup()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def test_the_roles_can_be_added_to_the_database_of_docker_compose(
+    compose: str, tmp_path: Path
+) -> None:
+    created = [line for line in _statements(0) if not line.startswith("CREATE DATABASE")]
+    moved = _statements(3)
+    _execute(compose.replace("/postgres?", "/killswitch?"), *created[:3], *moved)
+    _execute(compose.replace("/postgres?", "/killswitch?"), *created[3:], *_statements(1))
+    as_owner = compose.replace("postgres:", "killswitch_owner:", 1)
+    prepared = _manage(as_owner.replace("/postgres?", "/killswitch?"), "prepare", home=tmp_path)
+    assert prepared.returncode == 0, prepared.stderr
+
+
+def _run(*command: object) -> None:
+    process = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert process.returncode == 0, process.stderr
 
 
 def test_whoever_owns_the_schema_could_drop_the_log_and_is_warned(url: Url, home: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
+VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^{}]*))?\}")  # without another one inside
 SECONDS = re.compile(r"(\d+)s")
 
 
@@ -26,8 +26,8 @@ class Service:
     @property
     def healthcheck(self) -> Sequence[str]:
         """Return the command that checks its health, empty without one."""
-        test = self.settings.get("healthcheck", {}).get("test", [])
-        return [str(word) for word in test[1:]]
+        kind, *words = self.settings.get("healthcheck", {}).get("test", ["NONE"])
+        return ["sh", "-c", *words] if kind == "CMD-SHELL" else [str(word) for word in words]
 
     @property
     def stop_timeout_s(self) -> int:
@@ -66,10 +66,16 @@ def services(path: Path, *, variables: Mapping[str, str]) -> dict[str, Service]:
         if name in variables:
             return variables[name]
         if kind == "?":
-            raise SystemExit(f"{name}: {text}")
+            missing.append(f"{name}: {text}")
         return text or ""
 
-    text = VARIABLE.sub(value_of, path.read_text()).replace("$$", "$")
+    missing: list[str] = []
+    text, count = path.read_text(), 1
+    while count:  # a default may contain variables
+        text, count = VARIABLE.subn(value_of, text)
+    if missing:
+        raise SystemExit("\n".join(missing))
+    text = text.replace("$$", "$")
     content = yaml.safe_load(text)
     return {
         name: Service(name=name, settings=settings)

@@ -27,9 +27,28 @@ class DatabaseWrapper(KeepingDatabaseWrapper, base.DatabaseWrapper):
 
     max_open = MAX_OPEN
     max_reserved = MAX_RESERVED
+    _last_address = ("", "")  # of the server that was reached last, if there are several
 
     def open_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Try the servers in their order, but the one that was reached last before the others.
+
+        After a failover the machine of the first one may answer nothing, and each new connection
+        would wait for it again.
+        """
+        hosts, ports = (str(conn_params.get(name, "")).split(",") for name in ("host", "port"))
+        has_several = len(hosts) == len(ports) > 1
+        if has_several:
+            addresses = sorted(
+                zip(hosts, ports, strict=True),
+                key=lambda address: address != DatabaseWrapper._last_address,
+            )
+            conn_params = conn_params | {
+                "host": ",".join(host for host, _ in addresses),
+                "port": ",".join(port for _, port in addresses),
+            }
         connection = base.DatabaseWrapper.get_new_connection(self, conn_params)
+        if has_several:
+            DatabaseWrapper._last_address = (connection.info.host, str(connection.info.port))
         self.opened_on = conn_params["dbname"]
         return connection
 
