@@ -24,6 +24,11 @@ class Service:
         return str(self.settings["image"])
 
     @property
+    def environment(self) -> dict[str, str]:
+        variables = self.settings.get("environment", {}).items()
+        return {name: "" if value is None else str(value) for name, value in variables}
+
+    @property
     def healthcheck(self) -> Sequence[str]:
         """Return the command that checks its health, empty without one."""
         kind, *words = self.settings.get("healthcheck", {}).get("test", ["NONE"])
@@ -39,8 +44,8 @@ class Service:
         yield from ("--name", self.name, "--network", "host")
         for host in hosts:
             yield from ("--add-host", f"{host}:127.0.0.1")
-        for name, value in settings.get("environment", {}).items():
-            yield from ("--env", f"{name}={'' if value is None else value}")
+        for name, value in self.environment.items():
+            yield from ("--env", f"{name}={value}")
         for path in settings.get("tmpfs", ()):
             yield from ("--tmpfs", path)
         for volume in settings.get("volumes", ()):

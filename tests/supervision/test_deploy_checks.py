@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.checks import CheckMessage
 
 from killswitch.supervision import checks, deploy_checks
+from tests.image.compose import services
 from tests.supervision.system_process import MANAGE, environment
 
 COMPOSE = Path(MANAGE).parent / "docker-compose.yml"
-IN_COMPOSE = re.compile(r"\$\{(\w+)(?::[-?]([^}]*))?\}")
 SIGNING_KEY = Ed25519PrivateKey.generate().private_bytes(
     serialization.Encoding.PEM,
     serialization.PrivateFormat.PKCS8,
@@ -29,7 +28,7 @@ COMPLETE = {
     "ALLOWED_HOSTS": "killswitch.example.com",
     "EMS_BASE_URL": "https://ems.example.com",
     "EMS_API_KEY": "key-of-the-ems",
-    "AUDIT_SIGNING_KEY": SIGNING_KEY.decode(),
+    "AUDIT_SIGNING_KEY": SIGNING_KEY.decode().replace("\n", "\\n"),
     "ALERT_URLS": "json://pager.example.com",
     "ARCHIVE_URLS": "json://archive.example.com",
     "SECOND_FACTOR": "required",
@@ -40,17 +39,11 @@ COMPLETE = {
 def check_deploy(home: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run the check in the environment of a container of the web process."""
 
-    def value(match: re.Match[str]) -> str:
-        is_required = match[0].startswith(f"${{{match[1]}:?")
-        return variables.get(match[1]) or ("letters" if is_required else match[2] or "")
-
-    settings_of_compose = yaml.safe_load(COMPOSE.read_text())["services"]["web"]["environment"]
-    resolved = {
-        name: IN_COMPOSE.sub(value, str(text)) for name, text in settings_of_compose.items()
-    }
+    passwords = {"POSTGRES_PASSWORD": "letters", "REDIS_PASSWORD": "letters"}
+    web = services(COMPOSE, variables=passwords | variables)["web"]
     return subprocess.run(
         [sys.executable, MANAGE, "check", "--deploy", "--fail-level", "WARNING"],
-        env=environment(KILLSWITCH_HOME=str(home), **resolved | {"HOST": "0.0.0.0"}),
+        env=environment(KILLSWITCH_HOME=str(home), **web.environment | {"HOST": "0.0.0.0"}),
         capture_output=True,
         text=True,
         check=False,
