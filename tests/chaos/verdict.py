@@ -14,6 +14,7 @@ FINAL = {"CONFIRMED", "RESIDUAL", "REJECTED", "UNVERIFIED", "UNKNOWN", "NOT_DELI
 REQUESTS = """
 SELECT b.uuid::text, r.uuid::text, r.exchange_id, r.status,
        extract(epoch FROM r.finished_at)::float,
+       r.status = 'REJECTED' AND starts_with(r.conclusion, 'Refused by the EMS. No open orders.'),
        (SELECT count(*) FROM cancels_attempt a WHERE a.request_id = r.id),
        EXISTS (SELECT 1 FROM alarms_alarm WHERE kind = 'OUTCOME' AND request_id = r.uuid::text)
 FROM cancels_cancelrequest r JOIN cancels_batch b ON b.id = r.batch_id
@@ -28,10 +29,15 @@ class Request:
     uuid: str
     exchange_id: str
     status: str
+    is_calm: bool  # refused, and nothing was open: this raises no alarm
     finished_at: float  # seconds since 1970; by the clock of this machine, as all times here
     attempts: int
     has_alarm: bool
     received: int
+
+    @property
+    def says_nothing_is_open(self) -> bool:
+        return self.status == "CONFIRMED" or self.is_calm
 
 
 def requests_of(system: Installation) -> list[Request]:
@@ -44,12 +50,13 @@ def requests_of(system: Installation) -> list[Request]:
             uuid=uuid,
             exchange_id=exchange_id,
             status=status,
+            is_calm=is_calm,
             finished_at=finished_at or math.inf,
             attempts=attempts,
             has_alarm=has_alarm,
             received=received[uuid],
         )
-        for batch, uuid, exchange_id, status, finished_at, attempts, has_alarm in rows
+        for batch, uuid, exchange_id, status, finished_at, is_calm, attempts, has_alarm in rows
     ]
 
 
@@ -85,11 +92,11 @@ def faults(
         "CONFIRMED, but never received": [
             r.uuid for r in requests if r.status == "CONFIRMED" and not r.received
         ],
-        "CONFIRMED, but an order from before the cancel was open": [
+        "said that nothing is open, but an order from before the cancel was": [
             r.uuid for press in presses for r in _untrue(system, press, by_batch[press.batch])
         ],
         "not confirmed, and without an alarm": [
-            r.uuid for r in requests if r.status != "CONFIRMED" and not r.has_alarm
+            r.uuid for r in requests if not (r.says_nothing_is_open or r.has_alarm)
         ],
     }
 
@@ -104,6 +111,6 @@ def _untrue(system: Installation, press: Press, requests: Sequence[Request]) -> 
             for life in system.ems.lives(request.exchange_id)
             if life.client_order_id in ids
         ]
-        if request.status == "CONFIRMED" and max(ends, default=0.0) > request.finished_at:
+        if request.says_nothing_is_open and max(ends, default=0.0) > request.finished_at:
             untrue.append(request)
     return untrue
