@@ -95,8 +95,8 @@ class Restore:
         text = f"{proof}, and the log lacks the events of {lost}, up to event {self.lost_seq}"
         if self.replaced:
             text += (
-                f"; other events have taken {self.replaced} of these numbers, because the system"
-                " was started before this was recorded, or because the log was rewritten"
+                f"; {self.replaced} of these numbers belong to other events now, which were"
+                " recorded between the restore and this event, or the log was rewritten"
             )
         return text
 

@@ -34,6 +34,7 @@ from killswitch.cancels.states import Status
 from killswitch.cancels.thread_slots import Latch
 from killswitch.ems.answers import Outcome, RetryAdvice
 from killswitch.ems.client import BegunCancel, get_client
+from killswitch.runtime.background_log import BACKGROUND_LOG
 from killswitch.runtime.shutdown import STOP
 
 # POSTs in a row without a pause, each because a connection broke when it was used again.
@@ -233,7 +234,8 @@ class Kill:
             will_retry = not self.last_was_acknowledged and self.schedule.may_post_again
             next_attempt_at = self._next_post_at() if will_retry else None
             self.record.attempt(answer, next_attempt_at=next_attempt_at)
-            log.info(
+            BACKGROUND_LOG.info(
+                log,
                 "attempt",
                 request=self.lease.uuid,
                 exchange=self.lease.exchange_id,

@@ -21,6 +21,7 @@ from killswitch.cancels.confirmation import Reason, Target
 from killswitch.cancels.exclusions import find_exclusions
 from killswitch.cancels.models import Batch, CancelRequest, Origin
 from killswitch.exchanges.models import Exchange
+from killswitch.runtime.background_log import BACKGROUND_LOG
 from killswitch.runtime.bulk_insert import insert_rows
 from killswitch.runtime.compiled_query import CompiledQuery
 from killswitch.runtime.foreign_keys import check_foreign_keys_at_once
@@ -277,7 +278,9 @@ def _log_recorded(batch: Batch, requests: Sequence[CancelRequest]) -> None:
     """Connect the ID of the HTTP request, which the line has, with those of the requests."""
     for start in range(0, len(requests), REQUESTS_PER_LINE):
         uuids = [str(request.uuid) for request in requests[start : start + REQUESTS_PER_LINE]]
-        log.info("cancel_recorded", batch=str(batch.uuid), by=batch.by_name, requests=uuids)
+        BACKGROUND_LOG.info(
+            log, "cancel_recorded", batch=str(batch.uuid), by=batch.by_name, requests=uuids
+        )
 
 
 def _result_after_failure(key: str, failure: DatabaseError, *, at_commit: bool) -> CancelResult:

@@ -6,10 +6,8 @@ found in the log. What matters: forms, exports, failures and slow answers. Pages
 succeed are left out, because an open console polls every second.
 """
 
-import queue
 import re
 import secrets
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -20,6 +18,7 @@ import structlog
 from killswitch.gate.client import Scope
 from killswitch.gate.routes import LaneName
 from killswitch.gate.wsgi_bridge import Environ
+from killswitch.runtime.background_log import BACKGROUND_LOG
 from killswitch.runtime.http import CLIENT_KEY, SAFE_METHODS, USER_KEY
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -28,7 +27,6 @@ HEADER: Final = b"x-request-id"
 # As proxies make them; anything else could be mistaken for another part of a line.
 USABLE_ID: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 SLOW_S: Final = 2.0
-MAX_WAITING: Final = 1000
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +62,9 @@ class ServedRequest:
         if not (is_form_or_export or has_failed or seconds >= SLOW_S):
             return
         peer = self._scope["client"]
-        WRITER.write(
+        BACKGROUND_LOG.info(
+            log,
+            "request_served",
             http_request=self.id,
             method=method,
             path=self._scope["path"],
@@ -73,44 +73,6 @@ class ServedRequest:
             user=self.environ.get(USER_KEY, ""),
             client=self.environ.get(CLIENT_KEY) or (peer[0] if peer else ""),
         )
-
-
-class LineWriter:
-    """Writes lines in a thread of its own: a reader of the log that hangs must hold up no answer.
-
-    Lines beyond `MAX_WAITING` are dropped, and counted in the next one.
-    """
-
-    def __init__(self) -> None:
-        self._lines: queue.Queue[dict[str, Any]] = queue.Queue(MAX_WAITING)
-        self._thread: threading.Thread | None = None
-        self._dropped = 0
-
-    def write(self, **line: Any) -> None:
-        """Hand over a line, without waiting. Called by the event loop alone."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
-            self._thread.start()
-        dropped = {"dropped": self._dropped} if self._dropped else {}
-        try:
-            self._lines.put_nowait(line | dropped)
-        except queue.Full:
-            self._dropped += 1
-        else:
-            self._dropped = 0
-
-    def flush(self) -> None:
-        """Wait until all lines are written."""
-        self._lines.join()
-
-    def _run(self) -> None:
-        while True:
-            line = self._lines.get()
-            log.info("request_served", **line)
-            self._lines.task_done()
-
-
-WRITER: Final = LineWriter()
 
 
 def _id_of(scope: Scope) -> str:

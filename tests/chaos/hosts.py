@@ -1,10 +1,7 @@
 """The system under chaos: two hosts that share PostgreSQL, Redis and the EMS."""
 
 import os
-import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,11 +16,10 @@ import requests
 from killswitch.simulator.server import Simulator
 from tests.conftest import RedisProcess
 from tests.postgresql import new_server
-from tests.supervision.system_process import MANAGE, System
+from tests.supervision.system_process import System, fields
 
 ROLES = ("web", "worker", "watchdog", "observer")
 PASSWORD = "correct-horse-battery-staple"
-FIELD = re.compile(r'name="(csrfmiddlewaretoken|key)" value="([^"]+)"')
 TIMEOUT_S = 20
 
 
@@ -42,23 +38,10 @@ class Host(System):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, MANAGE, *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
     def sign_in(self) -> None:
         address = f"{self.url}/accounts/login/"
         person = {"login": "olga", "password": PASSWORD}
-        self.session.post(address, data=self.fields(address) | person, timeout=TIMEOUT_S)
-
-    def fields(self, address: str) -> dict[str, str]:
-        return dict(FIELD.findall(self.session.get(address, timeout=TIMEOUT_S).text))
+        self.session.post(address, data=fields(self.session, address) | person, timeout=TIMEOUT_S)
 
     def processes(self, role: str) -> list[psutil.Process]:
         """Return the program and its children, none while it is being restarted."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import requests
 
 from tests.chaos.hosts import TIMEOUT_S, Installation
+from tests.supervision.system_process import fields
 
 EVERYWHERE_SHARE = 0.1
 NEW_ORDERS = 2
@@ -54,15 +55,13 @@ class Presser(threading.Thread):
         orders = {name: system.ems.place(name, NEW_ORDERS) for name in exchange_ids}
         address = host.url + path
         try:
-            fields = host.fields(address)
+            form = fields(host.session, address)
         except requests.RequestException:
-            fields = {}
-        if "key" not in fields:
+            form = {}
+        if "key" not in form:
             return Press(answer=NOT_ASKED, batch="", orders=orders)
         try:
-            reply = host.session.post(
-                address, data=fields, timeout=TIMEOUT_S, allow_redirects=False
-            )
+            reply = host.session.post(address, data=form, timeout=TIMEOUT_S, allow_redirects=False)
         except requests.RequestException:
             return Press(answer=UNKNOWN, batch="", orders=orders)
         if reply.status_code == 303:

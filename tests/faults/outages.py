@@ -115,17 +115,6 @@ class SystemOnPostgreSQL(System):
         with psycopg.connect(self.server.get_uri()) as database:
             return database.execute(query.encode(), values).fetchall()
 
-    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a management command of this system."""
-        return subprocess.run(
-            [sys.executable, MANAGE, *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
 
 @contextmanager
 def database_removed(system: SystemOnADisk) -> Iterator[None]:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import threading
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from structlog.testing import LogCapture
 from killswitch.gate import access_log
 from killswitch.gate.application import Gate
 from killswitch.gate.wsgi_bridge import Environ
+from killswitch.runtime.background_log import BACKGROUND_LOG
 from killswitch.runtime.http import CLIENT_KEY, USER_KEY
 
 GIVEN = "proxy-id.0123_a"
@@ -74,7 +74,7 @@ def serve(
         sent.append(message)
 
     asyncio.run(Gate(application, body_timeout_s=0.05)(scope, receive, send))
-    access_log.WRITER.flush()
+    BACKGROUND_LOG.flush()
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return {"status": sent[0]["status"], "headers": headers, "body": sent[1]["body"].decode()}
 
@@ -163,24 +163,3 @@ def test_a_form_that_never_ends_has_a_line(captured: list[Any]) -> None:
 def test_a_client_without_an_address_is_served(captured: list[Any]) -> None:
     assert serve(client=None)["status"] == 303
     assert lines(captured)[0]["client"] == "192.0.2.7"
-
-
-def test_a_reader_of_the_log_that_hangs_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    hangs, entries = threading.Event(), []
-
-    class HangingLog:
-        @staticmethod
-        def info(_event: str, **line: Any) -> None:
-            hangs.wait(30)
-            entries.append(line)
-
-    writer = access_log.LineWriter()
-    monkeypatch.setattr(access_log, "log", HangingLog)
-    for number in range(access_log.MAX_WAITING + 5):  # one of them is being written
-        writer.write(number=number)
-    hangs.set()
-    writer.flush()
-    writer.write(number=-1)
-    writer.flush()
-    assert len(entries) in {access_log.MAX_WAITING + 1, access_log.MAX_WAITING + 2}
-    assert entries[-1] == {"number": -1, "dropped": access_log.MAX_WAITING + 6 - len(entries)}

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import redis
+import requests
 from django.conf import settings
 
 from tests.conftest import wait_for
@@ -32,6 +33,15 @@ ROLES = {
     "watchdog": "manage.py watchdog",
     "observer": "manage.py observe",
 }
+
+
+# What a form has to send back.
+FIELD = re.compile(r'name="(csrfmiddlewaretoken|key)" value="([^"]+)"')
+
+
+def fields(session: requests.Session, address: str) -> dict[str, str]:
+    """Return what the form of a page has to send back."""
+    return dict(FIELD.findall(session.get(address, timeout=60).text))
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -77,6 +87,17 @@ class System:
             stdout=subprocess.DEVNULL,
             check=True,
             timeout=120,
+        )
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a management command of this system."""
+        return subprocess.run(
+            [sys.executable, MANAGE, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
 
     def __enter__(self) -> "System":

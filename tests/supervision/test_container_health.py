@@ -5,29 +5,30 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 from django.conf import settings
 
 from tests.conftest import wait_for
 from tests.faults.outages import stopped
+from tests.image.compose import services
 from tests.supervision.system_process import System
 
 COMPOSE = Path(settings.BASE_DIR) / "docker-compose.yml"
+VARIABLES = dict.fromkeys(
+    ("ALLOWED_HOSTS", "EMS_BASE_URL", "POSTGRES_PASSWORD", "REDIS_PASSWORD"), "any"
+)
 PROCESSES = ("web", "worker", "watchdog", "observer")
 
 
 def failing(system: System) -> list[str]:
     """Return the processes whose health check fails."""
-    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    compose = services(COMPOSE, variables=VARIABLES)
     failed = []
     for name in PROCESSES:
-        kind, *command = services[name]["healthcheck"]["test"]
-        command = command if kind == "CMD" else ["/bin/sh", "-c", *command]
         own = [
-            part.replace("/var/lib/killswitch", str(system.home))
-            .replace("/8000", f"/{system.port}")
-            .replace("$$", "$")
-            for part in command
+            part.replace("/var/lib/killswitch", str(system.home)).replace(
+                "/8000", f"/{system.port}"
+            )
+            for part in compose[name].healthcheck
         ]
         if subprocess.run(own, check=False, capture_output=True, timeout=10).returncode:
             failed.append(name)

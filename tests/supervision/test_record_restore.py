@@ -181,7 +181,7 @@ def test_a_start_before_it_proves_nothing_about_the_time_before(run: Run, lost: 
     assert code == 0, output
     assert (data["restored_seq"], data["proven_seq"], data["lost_seq"]) == (25, 10, 20)
     assert data["replaced"] == 2
-    assert "other events have taken 2 of these numbers" in output
+    assert "2 of these numbers belong to other events now" in output
     assert_good(verify())
 
 

@@ -9,8 +9,7 @@ import requests
 
 from tests.conftest import wait_for
 from tests.simulator.remote import SimulatorRemote
-from tests.supervision.system_process import System
-from tests.system.test_slow_senders import fields
+from tests.supervision.system_process import System, fields
 
 GIVEN = "browser-or-proxy-1"
 

@@ -5,7 +5,6 @@ release.
 """
 
 import json
-import re
 import signal
 import sqlite3
 import subprocess
@@ -23,7 +22,7 @@ import requests
 from killswitch.simulator.server import Simulator
 from tests.conftest import RedisProcess, wait_for
 from tests.stack import ROOT
-from tests.supervision.system_process import answers, belongs_to, environment, free_ports
+from tests.supervision.system_process import answers, belongs_to, environment, fields, free_ports
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.timeout(300)]
 
@@ -36,7 +35,6 @@ from killswitch.supervision.programs import all_programs
 print(json.dumps([program.command for program in all_programs()]))
 """
 PASSWORD = "correct-horse-battery-staple"
-FIELD = re.compile(r'name="(csrfmiddlewaretoken|key)" value="([^"]+)"')
 
 
 class Version:
@@ -124,20 +122,17 @@ class Version:
     def sign_in(self, name: str = "olga") -> requests.Session:
         session = requests.Session()
         address = f"http://127.0.0.1:{self.port}/accounts/login/"
-        fields = {"login": name, "password": PASSWORD} | _fields(session, address)
-        assert session.post(address, data=fields, allow_redirects=False).status_code == 302
+        person = {"login": name, "password": PASSWORD}
+        form = fields(session, address) | person
+        assert session.post(address, data=form, allow_redirects=False).status_code == 302
         return session
 
     def press(self, session: requests.Session) -> str:
         """Cancel on all exchanges in a browser; return the path of the page that shows it."""
         address = f"http://127.0.0.1:{self.port}/cancel-all/"
-        reply = session.post(address, data=_fields(session, address), allow_redirects=False)
+        reply = session.post(address, data=fields(session, address), allow_redirects=False)
         assert reply.status_code == 303, reply.text
         return reply.headers["Location"]
-
-
-def _fields(session: requests.Session, address: str) -> dict[str, str]:
-    return dict(FIELD.findall(session.get(address, timeout=20).text))
 
 
 @pytest.fixture

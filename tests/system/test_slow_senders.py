@@ -1,6 +1,5 @@
 """A cancel in the browser's way while hundreds of slow clients hold the web server."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +8,8 @@ import requests
 
 from tests.conftest import wait_for
 from tests.gate.clients import held, is_unanswered, post
-from tests.supervision.system_process import System
+from tests.supervision.system_process import System, fields
 
-FIELD = re.compile(r'name="(csrfmiddlewaretoken|key)" value="([^"]+)"')
 MANY = 300
 
 
@@ -22,10 +20,6 @@ def console(tmp_path: Path) -> Iterator[System]:
     with system:
         wait_for(system.serves, seconds=120)
         yield system
-
-
-def fields(session: requests.Session, address: str) -> dict[str, str]:
-    return dict(FIELD.findall(session.get(address, timeout=60).text))
 
 
 @pytest.mark.timeout(300)

@@ -31,8 +31,8 @@ from killswitch.runtime.text import clean_line, error_line, pluralize_count
 HEARTBEATS_S = heartbeats.INTERVAL_S + 1.0
 VERIFIED, NOT_VERIFIED, REFUSED = 0, 1, 2
 CONSEQUENCES = (
-    "Cancels that are in the lost events may have been sent to the EMS: compare its own record,"
-    " the process logs and the notifications. Passwords, roles, second factors and exchanges are"
+    "Cancels in the lost events may have been sent: compare the EMS's own record, the process logs"
+    " and the notifications with this log. Passwords, roles, second factors and exchanges are"
     " as they were in the backup. All users were signed out."
 )
 
@@ -78,8 +78,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--system-was-started",
             action="store_true",
-            help="record it although other events have the numbers of lost ones, because the system"
-            " was started on the backup before",
+            help="record it although other events have the numbers of lost ones, because the kill"
+            " switch was started, or another command was run, since the restore",
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -141,9 +141,9 @@ class Command(BaseCommand):
         if loss.replaced and not system_was_started:
             checkpoints = pluralize_count(loss.replaced, "checkpoint")
             raise Refusal(
-                f"Other events are in the place of those of {checkpoints}, so events were added"
-                " after the backup was made, or the log was rewritten. If the system was started on"
-                " the backup before, add --system-was-started"
+                f"Other events are in the place of those of {checkpoints}, so events were recorded"
+                " since the restore, or the log was rewritten. If you have started the kill switch"
+                " or run other commands since the restore, add --system-was-started"
             )
         return loss, reason
 
