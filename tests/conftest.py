@@ -81,7 +81,7 @@ def pytest_runtest_teardown() -> None:
     checkpoints.default_path().unlink(missing_ok=True)
     wait_until(
         lambda: all(thread.name != THREAD_NAME for thread in threading.enumerate()),
-        timeout_s=3,
+        timeout_s=30,  # of a machine that stands still for some seconds
         pause_s=0.01,
     )
 
